@@ -1,0 +1,1 @@
+"""From fMRI responses to the pictures that were seen."""

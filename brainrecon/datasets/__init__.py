@@ -1,0 +1,1 @@
+"""A module per dataset; each returns a Subject."""

@@ -1,0 +1,1 @@
+"""A simulated cohort in NSD's own files and folders."""

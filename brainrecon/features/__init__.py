@@ -1,0 +1,1 @@
+"""The feature store: encode once, read by blocks of columns."""

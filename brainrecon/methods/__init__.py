@@ -1,0 +1,1 @@
+"""A module per published system: which targets, decoder and generator, at the paper's settings."""

@@ -1,0 +1,1 @@
+"""The checkpoints: what there is, where it lies, whether it is whole."""
