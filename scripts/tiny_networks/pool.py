@@ -1,0 +1,150 @@
+"""The pictures that the embedded networks learn from, drawn once and kept on disk."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+
+TRAIN_SEED, HELD_OUT_SEED = 1, 2
+TRAIN_PICTURES, HELD_OUT_PICTURES = 40_000, 2_000
+PICTURE_SIZE = 64
+LABELS = ("kind", "category", "colour", "background", "digit", "place", "layout")
+_SHARD = 1000
+
+
+class Pool:
+    """Drawn pictures with what they show, in the order of their index.
+
+    Attributes
+    ----------
+    images : memory map of shape (n_pictures, 64, 64, 3), uint8
+    captions : list of list of str
+        Five captions per picture.
+    labels : dict of str to list
+        One entry per picture for each of ``LABELS``.
+    """
+
+    def __init__(self, folder):
+        folder = Path(folder)
+        self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        self.captions = json.loads((folder / "captions.json").read_text())
+        self.labels = json.loads((folder / "labels.json").read_text())
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch_indices(self, step, batch_size, seed=0):
+        """Indices of one training batch: a shuffled pass over the pool after the other.
+
+        Parameters
+        ----------
+        step : int
+            Number of the batch.
+        batch_size : int
+            Pictures in it; at most the size of the pool.
+        seed : int
+            Of the shuffling.
+
+        Returns
+        -------
+        array of shape (batch_size,), int64
+            Without repetition; the same for the same arguments. The remainder of a pass is dropped.
+        """
+        per_pass = len(self) // batch_size
+        passed, position = divmod(step, per_pass)
+        if getattr(self, "_shuffled", (None,))[0] != (seed, passed):
+            order = np.random.default_rng([seed, passed]).permutation(len(self))
+            self._shuffled = ((seed, passed), order)
+        return self._shuffled[1][position * batch_size : (position + 1) * batch_size]
+
+
+def load_pool(workspace, *, held_out=False, pictures=None, processes=2):
+    """Open the pool of a workspace, drawing what is missing of it.
+
+    Parameters
+    ----------
+    workspace : path-like
+        Folder of all unfinished networks; the pools are ``pool/train`` and ``pool/held_out`` in it.
+    held_out : bool
+        The pictures for judging instead of those for training. They come from another seed.
+    pictures : int, optional
+        How many; 40,000 and 2,000 unless given. A pool of another size is drawn anew.
+    processes : int
+        Processes that draw.
+
+    Returns
+    -------
+    Pool
+    """
+    pictures = pictures or (HELD_OUT_PICTURES if held_out else TRAIN_PICTURES)
+    folder = Path(workspace) / "pool" / ("held_out" if held_out else "train")
+    seed = HELD_OUT_SEED if held_out else TRAIN_SEED
+    if not (folder / "labels.json").exists() or len(Pool(folder)) != pictures:
+        _draw(folder, seed, pictures, processes)
+    return Pool(folder)
+
+
+def _draw(folder, seed, pictures, processes):
+    shards = folder / "shards"
+    shards.mkdir(parents=True, exist_ok=True)
+    parts = [(start, min(start + _SHARD, pictures)) for start in range(0, pictures, _SHARD)]
+    missing = [(shards, seed, *part) for part in parts if not _shard(shards, *part).exists()]
+    # Spawned: forking a process that already runs torch's threads can hang.
+    with multiprocessing.get_context("spawn").Pool(processes) as workers:
+        for done, _ in enumerate(workers.imap_unordered(_draw_shard, missing), start=1):
+            print(f"pool/{folder.name}: {done * _SHARD:,} of {len(missing) * _SHARD:,} pictures", flush=True)
+
+    captions, labels = [], {label: [] for label in LABELS}
+    temporary = folder / ".images.npy"
+    images = np.lib.format.open_memmap(
+        temporary, mode="w+", dtype=np.uint8, shape=(pictures, PICTURE_SIZE, PICTURE_SIZE, 3)
+    )
+    for start, stop in parts:
+        path = _shard(shards, start, stop)
+        images[start:stop] = np.load(path.with_suffix(".npy"), allow_pickle=False)
+        facts = json.loads(path.read_text())
+        captions += facts["captions"]
+        for label in LABELS:
+            labels[label] += facts["labels"][label]
+    images.flush()
+    os.replace(temporary, folder / "images.npy")
+    _write_json(folder / "captions.json", captions)
+    # Last, because its presence says that the pool is complete.
+    _write_json(folder / "labels.json", labels)
+    for start, stop in parts:
+        _shard(shards, start, stop).with_suffix(".npy").unlink()
+        _shard(shards, start, stop).unlink()
+    shards.rmdir()
+
+
+def _shard(shards, start, stop):
+    return shards / f"{start:06d}-{stop:06d}.json"
+
+
+def _draw_shard(task):
+    shards, seed, start, stop = task
+    from brainrecon.datasets.simulated.pictures import draw_pictures
+
+    drawn = draw_pictures(seed, range(start, stop), size=PICTURE_SIZE)
+    path = _shard(shards, start, stop)
+    temporary = path.with_suffix(".part")
+    with open(temporary, "wb") as file:
+        np.save(file, np.stack([picture.image for picture in drawn]))
+    os.replace(temporary, path.with_suffix(".npy"))
+    labels = {label: [getattr(picture, label) for picture in drawn] for label in LABELS}
+    _write_json(path, {"captions": [list(picture.captions) for picture in drawn], "labels": labels})
+
+
+def _write_json(path, content):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content))
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    import sys
+
+    load_pool(sys.argv[1])
+    load_pool(sys.argv[1], held_out=True)
