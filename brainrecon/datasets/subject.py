@@ -1,0 +1,271 @@
+"""What every dataset returns: a subject, its splits, and the laws they keep."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from stages.errors import InputError
+
+ROWS_PER_BLOCK = 256
+PICTURES_IN_FINGERPRINT = 16
+
+
+def first_presentation_order(trial_stimulus_ids):
+    """Distinct ids in the order in which they first appear, and each trial's position among them.
+
+    Parameters
+    ----------
+    trial_stimulus_ids : sequence of str, length n_trials
+
+    Returns
+    -------
+    stimulus_ids : array of str, shape (n_stimuli,)
+    positions : array of int, shape (n_trials,)
+        ``stimulus_ids[positions]`` equals ``trial_stimulus_ids``.
+    """
+    ids, first, inverse = np.unique(np.asarray(trial_stimulus_ids, dtype=str), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return ids[order], rank[inverse.reshape(-1)]
+
+
+def average_repeats(betas, stimulus_ids, progress=None):
+    """Average single-trial betas over the repeats of each stimulus.
+
+    Parameters
+    ----------
+    betas : array of shape (n_trials, n_voxels), float32
+        Single-trial responses. Only sliced by rows, in blocks and in order, so it may live on disk.
+    stimulus_ids : sequence of str, length n_trials
+        The stimulus shown on each trial.
+    progress : callable, optional
+        Called as ``progress(label, trials_done, n_trials)``.
+
+    Returns
+    -------
+    patterns : array of shape (n_stimuli, n_voxels), float32
+        One row per stimulus, in the order of first presentation.
+
+    Raises
+    ------
+    InputError
+        Another number of ids than of trials, or a value that is NaN or infinite.
+    """
+    n_trials, n_voxels = betas.shape
+    if len(stimulus_ids) != n_trials:
+        raise InputError(f"There are {n_trials:,} trials but {len(stimulus_ids):,} stimulus ids; give one id per trial.")
+    ids, positions = first_presentation_order(stimulus_ids)
+    patterns = np.zeros((len(ids), n_voxels), dtype=np.float32)
+    for start in range(0, n_trials, ROWS_PER_BLOCK):
+        block = np.asarray(betas[start : start + ROWS_PER_BLOCK], dtype=np.float32)
+        check_finite(block, f"trials {start + 1} to {start + len(block)}")
+        for position, response in zip(positions[start : start + len(block)], block):
+            patterns[position] += response
+        if progress is not None:
+            progress("average repeats", start + len(block), n_trials)
+    patterns /= np.bincount(positions, minlength=len(ids))[:, None].astype(np.float32)
+    return patterns
+
+
+def check_finite(betas, where):
+    """Raise an InputError that counts the voxels of ``betas`` (n_trials, n_voxels) that are NaN or infinite."""
+    if not np.isfinite(betas).all():
+        bad = int((~np.isfinite(betas)).any(axis=0).sum())
+        raise InputError(
+            f"{bad:,} of {betas.shape[1]:,} voxels hold NaN or infinite betas in {where}; "
+            "estimate these betas again, or choose a roi without those voxels."
+        )
+
+
+@dataclass(eq=False)
+class Split:
+    """Trials that are used together: ``train``, ``test``, ``imagery``, ...
+
+    Parameters
+    ----------
+    betas : array of shape (n_trials, n_voxels), float32
+        Single-trial responses; in memory, or anything with ``shape`` that can be sliced by rows.
+    trial_stimulus_ids : sequence of str, length n_trials
+    sessions, runs : sequence of int, length n_trials, optional
+        1-based, as the dataset numbers them.
+    images : array of shape (n_stimuli, height, width, 3), uint8, optional
+        In the order of `stimulus_ids`; in memory, or indexed by int, slice or int array.
+    captions, categories : list of list of str, length n_stimuli, optional
+        In the order of `stimulus_ids`. A callable without arguments is called on first use.
+
+    Attributes
+    ----------
+    stimulus_ids : array of str, shape (n_stimuli,)
+        Distinct ids in the order of first presentation: the order of every other per-stimulus array.
+    patterns : array of shape (n_stimuli, n_voxels), float32
+        Betas averaged over repeats, computed on first use and kept.
+    repeats : array of int, shape (n_stimuli,)
+        How many trials each stimulus has.
+    """
+
+    betas: Any
+    trial_stimulus_ids: np.ndarray
+    sessions: np.ndarray | None = None
+    runs: np.ndarray | None = None
+    images: Any = None
+    captions: list | Callable | None = field(default=None, repr=False)
+    categories: list | Callable | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        self.trial_stimulus_ids = np.asarray(self.trial_stimulus_ids, dtype=str)
+        self.stimulus_ids, self._positions = first_presentation_order(self.trial_stimulus_ids)
+        n_trials = self.betas.shape[0]
+        for name in ("trial_stimulus_ids", "sessions", "runs"):
+            value = getattr(self, name)
+            if value is not None and len(value) != n_trials:
+                raise InputError(f"There are {n_trials:,} trials but {len(value):,} {name}; give one per trial.")
+        for name in ("images", "captions", "categories"):
+            value = getattr(self, name)
+            if value is not None and not callable(value) and len(value) != self.n_stimuli:
+                raise InputError(f"There are {self.n_stimuli:,} stimuli but {len(value):,} {name}; give one per stimulus.")
+
+    def __getattribute__(self, name):
+        value = object.__getattribute__(self, name)
+        if name in ("captions", "categories") and callable(value):
+            value = value()
+            setattr(self, name, value)
+        return value
+
+    @property
+    def n_trials(self):
+        return self.betas.shape[0]
+
+    @property
+    def n_voxels(self):
+        return self.betas.shape[1]
+
+    @property
+    def n_stimuli(self):
+        return len(self.stimulus_ids)
+
+    @property
+    def repeats(self):
+        return np.bincount(self._positions, minlength=self.n_stimuli)
+
+    @cached_property
+    def patterns(self):
+        return average_repeats(self.betas, self.trial_stimulus_ids)
+
+
+@dataclass(eq=False)
+class Subject:
+    """One person's responses and what was shown.
+
+    Parameters
+    ----------
+    name : str
+        For example ``subj01``.
+    dataset : str
+        The kind, for example ``nsd``.
+    source : str
+        ``kind:path`` that was loaded.
+    splits : dict of str to Split
+        At least ``train`` and ``test``. Train shares no stimulus with any other split.
+    roi : str
+        The expression that selected the voxels.
+    rois : dict of str to bool array of shape (n_voxels,)
+        Masks over the loaded voxels; only those that select at least one.
+    noise_ceiling : array of shape (n_voxels,), float32, optional
+        Explainable variance of the test patterns, in percent (0 to 100).
+    fingerprint : str
+        Hex digest of what was shown, see `stimulus_fingerprint`; the same for every roi.
+    notes : list of str
+        What a reader should know: what is absent, what was derived and how.
+    simulated : bool
+        No human was measured.
+    details : dict
+        JSON-able facts to record beside a score: betas version, sessions found, ...
+
+    Raises
+    ------
+    InputError
+        Train shares a stimulus with another split, or the parts disagree about the number of voxels.
+    """
+
+    name: str
+    dataset: str
+    source: str
+    splits: dict[str, Split]
+    roi: str
+    rois: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    noise_ceiling: np.ndarray | None = field(default=None, repr=False)
+    fingerprint: str = ""
+    notes: list[str] = field(default_factory=list, repr=False)
+    simulated: bool = False
+    details: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        check_disjoint(self.splits)
+        n_voxels = self.n_voxels
+        sizes = {f"split {name}": split.n_voxels for name, split in self.splits.items()}
+        sizes |= {f"roi {name}": len(mask) for name, mask in self.rois.items()}
+        if self.noise_ceiling is not None:
+            sizes["the noise ceiling"] = len(self.noise_ceiling)
+        for part, size in sizes.items():
+            if size != n_voxels:
+                raise InputError(
+                    f"{self.name}: {part} has {size:,} voxels but split {next(iter(self.splits))} has {n_voxels:,}; "
+                    "take all of them from the same subject and roi."
+                )
+
+    @property
+    def n_voxels(self):
+        return next(iter(self.splits.values())).n_voxels
+
+    @property
+    def train(self):
+        return self.splits["train"]
+
+    @property
+    def test(self):
+        return self.splits["test"]
+
+
+def check_disjoint(splits):
+    """Raise an InputError when ``train`` shares a stimulus with another split (imagery may share with test)."""
+    for first, second in combinations(splits, 2):
+        if "train" not in (first, second):
+            continue
+        shared = np.intersect1d(splits[first].stimulus_ids, splits[second].stimulus_ids)
+        if len(shared):
+            raise InputError(
+                f"{len(shared):,} stimuli are in both {first} and {second} (the first is {shared[0]}); "
+                "a training stimulus may be in no other split, so remove them from one of the two."
+            )
+
+
+def stimulus_fingerprint(dataset, splits, **facts):
+    """Hex digest of what was shown, to key anything computed from the stimuli alone.
+
+    It covers the dataset's kind, every split's name and ids in order, the pictures' shape and the bytes of up to
+    16 pictures per split at even spacing (two simulated cohorts share their ids but not their pictures), and the
+    given facts. It covers neither paths nor voxels: a copy elsewhere, or another roi, has the same fingerprint.
+
+    Parameters
+    ----------
+    dataset : str
+    splits : dict of str to Split
+    **facts
+        Whatever else identifies the stimuli, such as sizes of annotation files; taken by ``repr``.
+    """
+    digest = sha256(repr((dataset, sorted(facts.items()))).encode())
+    for name, split in splits.items():
+        digest.update(repr((name, split.stimulus_ids.tolist())).encode())
+        if split.images is not None:
+            count = min(PICTURES_IN_FINGERPRINT, split.n_stimuli)
+            rows = np.linspace(0, split.n_stimuli - 1, count).round().astype(int)
+            pictures = np.ascontiguousarray(split.images[rows])
+            digest.update(repr(pictures.shape).encode())
+            digest.update(pictures.tobytes())
+    return digest.hexdigest()
