@@ -1,1 +1,18 @@
 """A module per published system: which targets, decoder and generator, at the paper's settings."""
+
+from importlib import import_module
+
+from stages.errors import InputError
+
+# name on the command line -> module and class; imported when asked for
+METHODS = {
+    "brain-diffuser": ("brainrecon.methods.brain_diffuser", "BrainDiffuser"),
+}
+
+
+def method_class(name):
+    """Class of the method called `name`; an InputError that lists the methods where there is none."""
+    if name not in METHODS:
+        raise InputError(f"There is no method {name!r}; expected one of {', '.join(METHODS)}.")
+    module, attribute = METHODS[name]
+    return getattr(import_module(module), attribute)

@@ -120,8 +120,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    alphas : sequence of float
-        Penalties to choose from, in units of standardised voxels. One value fixes the penalty.
+    alphas : float, sequence of float, or dict of str to either
+        Penalties to choose from, in units of standardised voxels. One value fixes the penalty; a dict gives each
+        target its own.
     rescale : {"held_out", "none", "transductive"}
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
         mean and standard deviation it has in training, measured against exact leave-one-out predictions of the
@@ -169,20 +170,18 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"rescale is {self.rescale!r}; expected one of {', '.join(map(repr, RESCALINGS))}: "
                 "pass rescale='held_out' for statistics of held-out training predictions."
             )
-        alphas = [float(alpha) for alpha in np.atleast_1d(self.alphas)]
-        if not alphas or min(alphas) <= 0:
-            raise InputError(f"alphas is {self.alphas!r}; expected positive numbers, for example alphas=[1e3, 1e4, 1e5].")
         X, y = validate_data(
             self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), ensure_min_samples=3
         )
         self._single_output = y.ndim == 1
-        y = y.reshape(len(y), -1)
+        y = y.reshape(len(y), -1).astype(np.result_type(y.dtype, np.float32), copy=False)
         groups = {"target": y.shape[1]} if groups is None else {name: int(n) for name, n in groups.items()}
         if sum(groups.values()) != y.shape[1]:
             raise InputError(
                 f"Groups hold {sum(groups.values()):,} columns but the targets have {y.shape[1]:,}; "
                 "pass groups={name: number of columns} in column order."
             )
+        alphas = {name: self._penalties(name) for name in groups}
 
         self.voxel_mean_, self.voxel_scale_ = _mean_and_scale(X)
         patterns = (X - self.voxel_mean_) / self.voxel_scale_
@@ -198,8 +197,8 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             sketch = centred
             if centred.shape[1] > SKETCH_COLUMNS:
                 sketch = centred[:, generator.choice(centred.shape[1], SKETCH_COLUMNS, replace=False)]
-            errors = leave_one_out_error(factor, sketch, alphas)
-            alpha = alphas[int(np.argmin(errors))]
+            errors = leave_one_out_error(factor, sketch, alphas[name])
+            alpha = alphas[name][int(np.argmin(errors))]
             self.alpha_[name], self.error_[name] = alpha, [float(error) for error in errors]
             held_out = factor.held_out(centred, alpha)
             self.held_out_correlation_[name] = _mean_correlation(centred, held_out)
@@ -262,7 +261,7 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         config = {
             "class": "RidgeDecoder",
             "parameters": {
-                "alphas": [float(alpha) for alpha in np.atleast_1d(self.alphas)],
+                "alphas": {name: self._penalties(name) for name in self.groups_},
                 "rescale": self.rescale,
                 "random_state": self.random_state,
             },
@@ -305,8 +304,19 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         vars(decoder).update(tensors)
         return decoder
 
+    def _penalties(self, name):
+        alphas = self.alphas[name] if isinstance(self.alphas, Mapping) and name in self.alphas else self.alphas
+        if isinstance(alphas, Mapping):
+            raise InputError(f"alphas names {', '.join(alphas)} but not target {name!r}; give that one a penalty too.")
+        alphas = [float(alpha) for alpha in np.atleast_1d(alphas)]
+        if not alphas or not min(alphas) > 0:
+            raise InputError(
+                f"The penalties of target {name!r} are {alphas}; expected positive numbers, for example [1e3, 1e4, 1e5]."
+            )
+        return alphas
+
     def _check_voxels(self, X):
-        shape = np.shape(X)
+        shape = getattr(X, "shape", ())
         if len(shape) == 2 and shape[1] != self.n_features_in_ and not hasattr(self, "feature_names_in_"):
             # scikit-learn's own wording comes first: its conformance tests look for it.
             raise InputError(

@@ -1,0 +1,273 @@
+"""Brain-Diffuser (Ozcelik & VanRullen, Scientific Reports 2023): ridge to VDVAE latents and CLIP tokens, then diffusion.
+
+Stage one predicts the latents of the VDVAE's first layers, CLIP image tokens and CLIP text tokens from fMRI patterns,
+and decodes the latents into a first picture. Stage two redraws that picture image to image with a latent diffusion
+model under both CLIP embeddings.
+
+Departures from the published scripts, each for a reason: penalties are chosen on training data instead of typed in;
+predictions are rescaled with statistics of held-out training predictions instead of the test set's own
+(`decoder.rescale = "transductive"` is the published way); VDVAE targets are posterior means instead of unseeded samples;
+noise is seeded per stimulus and sample instead of once before the loop.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.features.store import FeatureStore
+from brainrecon.methods.conditions import CONDITIONS
+from brainrecon.methods.settings import from_dict, to_dict
+from stages.decoders.ridge import ALPHAS, RidgeDecoder
+from stages.errors import InputError
+from weights import store as checkpoint_store
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Names in `weights/manifest.toml`."""
+
+    vdvae: str = "tiny-vdvae"
+    clip: str = "tiny-clip"
+    generator: str = "tiny-generator"
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Stage one: penalties to choose from (one value fixes it, a table gives each target its own), and rescaling."""
+
+    alpha: tuple[float, ...] | float | dict[str, float] = ALPHAS
+    rescale: str = "held_out"
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """Stage two, as published: 50 steps of which the last 37 are taken, 0.6 image context and 0.4 text context."""
+
+    strength: float = 0.75
+    num_inference_steps: int = 50
+    guidance_scale: float = 3.0
+    image_weight: float = 0.6
+    text_weight: float = 0.4
+
+
+@dataclass(frozen=True)
+class BrainDiffuserSettings:
+    """All settings of the method; `text_context` is off where a dataset has no captions."""
+
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    text_context: bool = True
+
+
+class BrainDiffuser:
+    """The two-stage method, assembled.
+
+    Parameters
+    ----------
+    settings : BrainDiffuserSettings or dict, optional
+        A nested dictionary may name only what differs from the defaults.
+    device : str
+        Torch device of targets and generator.
+
+    Attributes
+    ----------
+    decoder : stages.decoders.ridge.RidgeDecoder
+        Fitted by `fit`.
+    """
+
+    name = "brain-diffuser"
+    settings_class = BrainDiffuserSettings
+
+    def __init__(self, settings=None, device="cpu"):
+        if not isinstance(settings, BrainDiffuserSettings):
+            settings = from_dict(BrainDiffuserSettings, settings or {})
+        self.settings, self.device = settings, device
+        alpha = settings.decoder.alpha
+        self.decoder = RidgeDecoder(alphas=alpha, rescale=settings.decoder.rescale)
+
+    # Stage one: stimuli to targets, patterns to embeddings, latents to a first picture
+
+    @cached_property
+    def targets(self):
+        """The targets by name, in the decoder's column order."""
+        from stages.targets.clip import CLIPImageTokens, CLIPTextTokens
+        from stages.targets.vdvae import VDVAELatents
+
+        kinds = {"vdvae": VDVAELatents, "clip_image": CLIPImageTokens, "clip_text": CLIPTextTokens}
+        return {
+            name: kinds[name].from_pretrained(checkpoint_store.path(checkpoint), device=self.device)
+            for name, checkpoint in self.target_checkpoints.items()
+        }
+
+    @property
+    def target_checkpoints(self):
+        """Name of the checkpoint behind each target."""
+        checkpoints = self.settings.checkpoints
+        names = {"vdvae": checkpoints.vdvae, "clip_image": checkpoints.clip}
+        return names | ({"clip_text": checkpoints.clip} if self.settings.text_context else {})
+
+    def encode(self, split, *, dataset, captions=None, store=None, progress=None):
+        """Target values of a split's stimuli, from the feature store or freshly encoded.
+
+        Parameters
+        ----------
+        split : brainrecon.datasets.subject.Split
+        dataset : str
+            Fingerprint of the subject that the split belongs to.
+        captions : list of list of str, optional
+            In place of the split's own.
+        store : brainrecon.features.store.FeatureStore, optional
+
+        Returns
+        -------
+        dict of str to FeatureTable
+        """
+        store = store or FeatureStore()
+        tables = {}
+        for name, target in self.targets.items():
+            items = split.images if target.takes == "images" else captions or split.captions
+            if items is None:
+                raise InputError(
+                    f"Target {name} needs {target.takes} and this split has none; "
+                    "pass --captions FILE, or drop the text context with --set text_context=false."
+                )
+            tables[name] = store.encode(
+                target,
+                items,
+                split.stimulus_ids,
+                dataset=dataset,
+                checkpoint=checkpoint_store.fingerprint(self.target_checkpoints[name]),
+                progress=progress,
+            )
+        return tables
+
+    def fit(self, patterns, features):
+        """Fit the decoder.
+
+        Parameters
+        ----------
+        patterns : array of shape (n_stimuli, n_voxels), float32
+        features : dict of str to array of shape (n_stimuli, n_targets)
+            What `encode` returned, rows in the order of `patterns`.
+
+        Returns
+        -------
+        self
+        """
+        values = np.concatenate([np.asarray(features[name]) for name in self.target_checkpoints], axis=1)
+        self.decoder.fit(patterns, values, groups={name: features[name].shape[1] for name in self.target_checkpoints})
+        return self
+
+    def predict(self, patterns):
+        """Embeddings of patterns: dict of target name to array of shape (n_stimuli, n_targets), float32."""
+        return self.decoder.split(self.decoder.predict(patterns))
+
+    def stage_one(self, embeddings):
+        """Decode VDVAE latents into first pictures, uint8 (n_stimuli, height, width, 3).
+
+        One at a time: stage two starts from these bytes, which must not depend on who else is in the batch.
+        """
+        return self.targets["vdvae"].decode(embeddings["vdvae"], batch_size=1)
+
+    # Stage two
+
+    @cached_property
+    def generator(self):
+        """The dual-context generator."""
+        from stages.generators.dual_context import DualContextGenerator
+
+        folder = checkpoint_store.path(self.settings.checkpoints.generator)
+        generator = DualContextGenerator.from_pretrained(folder, device=self.device)
+        expected = {"clip_image": generator.image_context_shape, "clip_text": generator.text_context_shape}
+        for name, shape in expected.items():
+            if name in self.targets and tuple(self.targets[name].shape) != tuple(shape):
+                raise InputError(
+                    f"Target {name} of checkpoint {self.target_checkpoints[name]} has shape {self.targets[name].shape} but "
+                    f"generator {self.settings.checkpoints.generator} takes {shape}; name checkpoints that belong together."
+                )
+        return generator
+
+    def requests(self, condition, stimulus_ids, embeddings, stage_one, samples=(0,)):
+        """What to ask of the generator under one condition.
+
+        Parameters
+        ----------
+        condition : str
+            A diffused condition of `brainrecon.methods.conditions`.
+        stimulus_ids : sequence of str
+        embeddings : dict of str to array of shape (n_stimuli, n_targets)
+            Rows in the order of `stimulus_ids`.
+        stage_one : array of shape (n_stimuli, height, width, 3), uint8
+        samples : sequence of int
+            Numbers of the samples to draw for each stimulus.
+
+        Returns
+        -------
+        list of stages.generators.dual_context.GenerationRequest
+            Stimulus by stimulus, its samples in a row.
+        """
+        from stages.generators.dual_context import GenerationRequest
+
+        settings = self.settings.generator
+        weights = (settings.image_weight, settings.text_weight)
+        if condition == "without_image_context":
+            weights = (0.0, sum(weights))
+        if condition == "without_text_context" or not self.settings.text_context:
+            weights = (sum(weights), 0.0)
+        start = condition != "without_stage_one"
+        return [
+            GenerationRequest(
+                stimulus_id=str(stimulus_id),
+                sample=sample,
+                image_context=embeddings["clip_image"][i].reshape(self.targets["clip_image"].shape),
+                text_context=embeddings["clip_text"][i].reshape(self.targets["clip_text"].shape)
+                if self.settings.text_context
+                else None,
+                context_weights=weights,
+                init_image=stage_one[i] if start else None,
+                strength=settings.strength if start else 1.0,
+            )
+            for i, stimulus_id in enumerate(stimulus_ids)
+            for sample in samples
+        ]
+
+    def generate(self, requests, *, seed=0, batch_size=16, progress=None):
+        """Yield (position in requests, picture) as batches finish; see `DualContextGenerator.generate`."""
+        settings = self.settings.generator
+        return self.generator.generate(
+            requests,
+            seed=seed,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    @property
+    def conditions(self):
+        """Names of the conditions that apply to this method under its settings."""
+        without = () if self.settings.text_context else ("without_image_context", "without_text_context")
+        return tuple(name for name in CONDITIONS if name not in without)
+
+    # Files
+
+    def save_pretrained(self, folder):
+        """Write settings and fitted decoder into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "method.json").write_text(json.dumps({"method": self.name, "settings": to_dict(self.settings)}, indent=1) + "\n")
+        self.decoder.save_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu"):
+        """Read what `save_pretrained` wrote."""
+        decoder = RidgeDecoder.from_pretrained(folder)
+        method = cls(json.loads((Path(folder) / "method.json").read_text())["settings"], device=device)
+        method.decoder = decoder
+        return method

@@ -1,0 +1,61 @@
+"""Settings of a method: nested dataclasses that read from and write to plain dictionaries (TOML), strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+
+from stages.errors import InputError
+
+
+def to_dict(settings):
+    """Nested dictionary of a settings dataclass; entries that are None are left out, TOML has no null."""
+    return {
+        field.name: to_dict(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        for field in dataclasses.fields(settings)
+        if (value := getattr(settings, field.name)) is not None
+    }
+
+
+def from_dict(kind, values, where=""):
+    """Build the settings dataclass `kind` from a nested dictionary.
+
+    Raises
+    ------
+    InputError
+        For a name that `kind` does not have, and for a value of another type; both say what was expected.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{where or 'The configuration'} is {values!r}; expected a table of names and values.")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(values.keys() - hints.keys())
+    if unknown:
+        name = f"{where}.{unknown[0]}".lstrip(".")
+        near = difflib.get_close_matches(unknown[0], hints, n=1)
+        raise InputError(
+            f"There is no setting {name!r}; expected one of {', '.join(hints)}"
+            + (f": did you mean {f'{where}.{near[0]}'.lstrip('.')!r}?" if near else ".")
+        )
+    return kind(**{name: _converted(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()})
+
+
+def _converted(hint, value, where):
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in options and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is tuple and isinstance(value, (list, tuple)):
+            item = typing.get_args(option)[0]
+            return tuple(_converted(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+        if origin is dict and isinstance(value, dict):
+            item = typing.get_args(option)[1]
+            return {name: _converted(item, entry, f"{where}.{name}") for name, entry in value.items()}
+        if isinstance(value, origin) and not (isinstance(value, bool) and origin is not bool):
+            return value
+    names = " or ".join("nothing" if option is type(None) else getattr(option, "__name__", str(option)) for option in options)
+    raise InputError(f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set {where}=VALUE.")
