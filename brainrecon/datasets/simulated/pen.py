@@ -1,0 +1,113 @@
+"""A pen that paints plain shapes on a supersampled canvas.
+
+Shapes are given in the coordinates of the thing being drawn (x to the right, y downwards, the thing about two units
+tall around the origin) and carried to the canvas by a placement: centre, scale, tilt and mirroring. Everything becomes
+polygons, so a placement treats all shapes alike and a picture has the same content at every size.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+SUPERSAMPLING = 3
+
+Colour = tuple[float, float, float]
+
+
+def mix(first: Colour, second: Colour, amount: float) -> Colour:
+    """Colour at `amount` (0..1) of the way from `first` to `second`."""
+    return tuple(a + (b - a) * amount for a, b in zip(first, second, strict=True))
+
+
+def lighter(colour: Colour, amount: float = 0.35) -> Colour:
+    """`colour` mixed with white."""
+    return mix(colour, (255, 255, 255), amount)
+
+
+def darker(colour: Colour, amount: float = 0.35) -> Colour:
+    """`colour` mixed with a blue-black, as shade is outdoors."""
+    return mix(colour, (12, 10, 22), amount)
+
+
+@lru_cache(maxsize=1024)
+def _ellipse(x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    return np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
+
+
+@lru_cache(maxsize=1024)
+def _spline(points: tuple) -> np.ndarray:
+    """Closed Catmull-Rom curve through `points`, six steps a segment."""
+    p1 = np.asarray(points, float)
+    p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
+    t = np.linspace(0, 1, 6, endpoint=False)[None, :, None]
+    p0, p1, p2, p3 = (p[:, None, :] for p in (p0, p1, p2, p3))
+    curve = 0.5 * (
+        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    )
+    return curve.reshape(-1, 2)
+
+
+class Pen:
+    """Paints on a transparent square canvas.
+
+    Parameters
+    ----------
+    size : int
+        Side of the finished layer in pixels; drawing happens at `SUPERSAMPLING` times that.
+    centre : (float, float)
+        Where the origin of the drawing lies, as fractions of the side from the left and the top.
+    scale : float
+        Length of one drawing unit as a fraction of the side.
+    tilt : float
+        Clockwise rotation in degrees.
+    mirror : bool
+        Whether left and right change places.
+    """
+
+    def __init__(self, size, centre=(0.5, 0.5), scale=0.5, tilt=0.0, mirror=False):
+        side = size * SUPERSAMPLING
+        self._canvas = Image.new("RGBA", (side, side))
+        self._draw = ImageDraw.Draw(self._canvas)
+        angle = math.radians(tilt)
+        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        flip = np.diag([-1.0 if mirror else 1.0, 1.0])
+        self._matrix = flip @ turn * (scale * side)
+        self._offset = np.asarray(centre, float) * side - 0.5
+
+    def polygon(self, points, colour: Colour | None):
+        """Fill a polygon; `colour` None cuts a hole."""
+        corners = np.asarray(points, float) @ self._matrix + self._offset
+        fill = (0, 0, 0, 0) if colour is None else (*(min(255, max(0, round(c))) for c in colour), 255)
+        self._draw.polygon(corners.ravel().tolist(), fill=fill)
+
+    def ellipse(self, x, y, radius_x, radius_y, colour):
+        """Fill an ellipse around (x, y)."""
+        self.polygon(_ellipse(x, y, radius_x, radius_y), colour)
+
+    def circle(self, x, y, radius, colour):
+        """Fill a circle around (x, y)."""
+        self.polygon(_ellipse(x, y, radius, radius), colour)
+
+    def box(self, left, top, right, bottom, colour):
+        """Fill an upright box."""
+        self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
+
+    def blob(self, points, colour):
+        """Fill the smooth closed curve through `points`."""
+        self.polygon(_spline(tuple(points)), colour)
+
+    def stroke(self, start, end, width, colour):
+        """Fill a straight bar of `width` from `start` to `end`."""
+        along = np.subtract(end, start)
+        across = np.array([-along[1], along[0]]) * (width / 2 / max(1e-9, math.hypot(*along)))
+        self.polygon([np.subtract(start, across), np.subtract(end, across), np.add(end, across), np.add(start, across)], colour)
+
+    def layer(self) -> np.ndarray:
+        """Finished layer, float32 (size, size, 4): colour premultiplied by coverage in 0..255, coverage in 0..1."""
+        # Coverage is all or nothing before the reduction, so the mean of the raw channels is already premultiplied.
+        pixels = np.asarray(self._canvas.convert("RGBa").reduce(SUPERSAMPLING), np.float32)
+        pixels[..., 3] /= 255
+        return pixels
