@@ -142,13 +142,16 @@ def fingerprint(name: str, manifest: Path = MANIFEST) -> str:
     return digest.hexdigest()
 
 
-def verify(names: Iterable[str] | None = None, manifest: Path = MANIFEST) -> list[Status]:
+def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Path = MANIFEST) -> list[Status]:
     """Compare what is present with the manifest.
 
     Parameters
     ----------
     names : iterable of str, optional
         The checkpoints to look at; all of them by default.
+    check : bool
+        Read and hash the files (the default); otherwise only look that they are there, and call what is
+        there "unverified".
     manifest : Path
         The TOML file to go by.
 
@@ -164,7 +167,7 @@ def verify(names: Iterable[str] | None = None, manifest: Path = MANIFEST) -> lis
     """
     known = checkpoints(manifest)
     chosen = list(known) if names is None else list(names)
-    return [_status(_find(name, manifest), manifest) for name in chosen]
+    return [_status(_find(name, manifest), manifest, check) for name in chosen]
 
 
 def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:

@@ -1,0 +1,117 @@
+"""``brainrecon doctor``: what is installed here, whether it works, and what to type when it does not."""
+
+import os
+import shutil
+from pathlib import Path
+
+import typer
+
+from brainrecon import __file__ as package_file
+from brainrecon.cli.console import say
+from brainrecon.cli.installation import Finding, examine_python, examine_requirements, examine_torch
+from weights import store
+
+MEMORY_WANTED = 4e9
+DISK_WANTED = 2e9
+
+
+def doctor() -> None:
+    """Say what is installed here and whether it works.
+
+    Looks at Python, torch and torchvision, the other packages, devices, threads, memory, disk, the
+    checkpoints and where the packages come from. Exit code 0 when the toolkit is usable, 2 when it is not.
+    """
+    findings = examine()
+    for finding in findings:
+        mark = {"good": "ok  ", "note": "note", "bad": "BAD "}[finding.state]
+        say(f"{mark}  {finding.subject}: {finding.detail}")
+        if finding.remedy:
+            say(f"      {finding.remedy}")
+    bad = [finding.subject for finding in findings if finding.state == "bad"]
+    say(f"Not usable: mend {', '.join(bad)}." if bad else "Usable.")
+    if bad:
+        raise typer.Exit(2)
+
+
+def examine() -> list[Finding]:
+    """Everything the doctor looks at, in the order it is shown."""
+    torch_finding = examine_torch()
+    findings = [examine_python(), torch_finding, examine_requirements()]
+    if torch_finding.state == "good":
+        findings += [examine_devices(), examine_threads()]
+    return [*findings, examine_memory(), examine_disk(), *examine_weights(), examine_packages_home()]
+
+
+def examine_devices() -> Finding:
+    """List the accelerators torch can use."""
+    import torch
+
+    devices = []
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        devices.append(f"cuda:{index} {facts.name}, {facts.total_memory / 1e9:.0f} GB")
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return Finding("devices", "good", "; ".join([*devices, "cpu"]))
+
+
+def examine_threads() -> Finding:
+    """Compare the threads torch will use with the cores this process may use."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    if threads > cores:
+        return Finding("threads", "note", f"{threads} on {cores} cores", f"export OMP_NUM_THREADS={cores}")
+    return Finding("threads", "good", f"{threads} on {cores} cores")
+
+
+def examine_memory() -> Finding:
+    """Look at the memory that is free."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    detail = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
+    if memory.available < MEMORY_WANTED:
+        return Finding("memory", "note", f"{detail}; the demo wants {MEMORY_WANTED / 1e9:.0f} GB")
+    return Finding("memory", "good", detail)
+
+
+def examine_disk() -> Finding:
+    """Look at the disk of the current folder."""
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    detail = f"{free / 1e9:.1f} GB free in {here}"
+    if free < DISK_WANTED:
+        return Finding("disk", "note", f"{detail}; the demo wants {DISK_WANTED / 1e9:.0f} GB")
+    return Finding("disk", "good", detail)
+
+
+def examine_weights() -> list[Finding]:
+    """Verify the checkpoints that are present; the embedded ones must be."""
+    known = store.checkpoints()
+    statuses = store.verify()
+    findings = []
+    for status in statuses:
+        embedded = known[status.name].embedded
+        if status.state == "damaged" or (status.state == "absent" and embedded):
+            remedy = (
+                "Restore the folder from the repository, or reinstall brainrecon."
+                if embedded
+                else "Fetch it again."
+            )
+            findings.append(
+                Finding(f"checkpoint {status.name}", "bad", f"{status.state}: {status.detail}", remedy)
+            )
+    good = [status.name for status in statuses if status.state in ("verified", "unverified")]
+    absent = [
+        status.name for status in statuses if status.state == "absent" and not known[status.name].embedded
+    ]
+    detail = f"present: {', '.join(good) or 'none'}; absent: {', '.join(absent) or 'none'}"
+    return [*findings, Finding("checkpoints", "good", f"{detail}; user's store {store.user_store()}")]
+
+
+def examine_packages_home() -> Finding:
+    """Say where the three packages come from; a shadowed one would have stopped the import of brainrecon."""
+    home = Path(package_file).resolve().parent.parent
+    return Finding("name shadowing", "good", f"brainrecon, stages and weights all come from {home}")

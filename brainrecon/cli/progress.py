@@ -1,0 +1,129 @@
+"""Progress of long work: bars with the time left on a terminal, a plain line now and then when piped."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+Progress = Callable[[str, int, int], None]
+
+SECONDS_BETWEEN_LINES = 3.0
+SHARE_BETWEEN_LINES = 0.1
+
+
+@contextmanager
+def show_progress(stream: TextIO | None = None) -> Iterator[Progress]:
+    """Give a callable ``progress(label, done, total)`` that shows how far the work is.
+
+    Parameters
+    ----------
+    stream : text file, optional
+        Standard error by default.
+
+    Yields
+    ------
+    progress : callable
+        Call it with the name of the work, the number of finished items and the number of all items, as often as
+        convenient. Several works may be under way at once.
+    """
+    stream = sys.stderr if stream is None else stream
+    if stream.isatty():
+        with _bars(stream) as progress:
+            yield progress
+    else:
+        yield PlainLines(stream)
+
+
+@contextmanager
+def _bars(stream: TextIO) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(file=stream)) as bars:
+        tasks = {}
+
+        def progress(label: str, done: int, total: int) -> None:
+            if label not in tasks or done < bars.tasks[tasks[label]].completed:
+                tasks[label] = bars.add_task(label, total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield progress
+
+
+class PlainLines:
+    """Progress as plain lines: a tenth of the work and some seconds apart, and one when a work is finished.
+
+    Parameters
+    ----------
+    stream : text file
+        Where the lines go.
+    clock : callable, optional
+        Seconds as float; for tests.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic):
+        self._stream = stream
+        self._clock = clock
+        self._works: dict[str, _Work] = {}
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Note that `done` of `total` items of the work `label` are finished."""
+        now = self._clock()
+        work = self._works.get(label)
+        if work is None or done < work.done:
+            # What was there before the first call (a resumed work) counts for nothing in the time left.
+            work = self._works[label] = _Work(began=now, found_done=done, said=now, said_done=done)
+        work.done = done
+        if done >= total:
+            if not work.finished:
+                work.finished = True
+                self._say(label, done, total, f"done in {duration(now - work.began)}")
+            return
+        far_enough = done - work.said_done >= SHARE_BETWEEN_LINES * total
+        if far_enough and now - work.said >= SECONDS_BETWEEN_LINES:
+            work.said, work.said_done = now, done
+            left = (now - work.began) * (total - done) / (done - work.found_done)
+            self._say(label, done, total, f"{duration(left)} left")
+
+    def _say(self, label: str, done: int, total: int, when: str) -> None:
+        percent = round(100 * done / total) if total else 100
+        print(f"{label}: {done}/{total} ({percent} %), {when}", file=self._stream, flush=True)
+
+
+@dataclass
+class _Work:
+    began: float
+    found_done: int
+    said: float
+    said_done: int
+    done: int = 0
+    finished: bool = False
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words a person reads at a glance: ``"0.4 s"``, ``"12 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
