@@ -1,8 +1,8 @@
 """The command ``brainrecon``: a registry of verbs, and what happens when one fails.
 
-A verb's module is ``brainrecon/cli/<verb>.py``. It is imported when the verb is invoked and not before, so that
-``brainrecon --help`` is immediate. The module offers either a function named like the verb, or, for a verb with
-verbs of its own, a ``typer.Typer`` named ``app``.
+A verb's module is ``brainrecon/cli/<verb>.py``. It is imported when the verb is invoked and not before, so
+that ``brainrecon --help`` is immediate. The module offers either a function named like the verb, or, for a
+verb with verbs of its own, a ``typer.Typer`` named ``app``.
 
 Exit codes: 0 done; 1 something unforeseen; 2 something the user can mend; 130 interrupted.
 """
@@ -156,7 +156,7 @@ def _usage_sentence(error) -> str:
     message = error.format_message().rstrip(" .")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "brainrecon"
-    return f"{message}; see {where} --help."
+    return f"{message}{'' if message.endswith('?') else ';'} see {where} --help."
 
 
 def _installation_remedy(error: Exception) -> str | None:

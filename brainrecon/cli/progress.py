@@ -25,8 +25,8 @@ def show_progress(stream: TextIO | None = None) -> Iterator[Progress]:
     Yields
     ------
     progress : callable
-        Call it with the name of the work, the number of finished items and the number of all items, as often as
-        convenient. Several works may be under way at once.
+        Call it with the name of the work, the number of finished items and the number of all items, as often
+        as convenient. Several works may be under way at once.
     """
     stream = sys.stderr if stream is None else stream
     if stream.isatty():
@@ -118,7 +118,7 @@ class _Work:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words a person reads at a glance: ``"0.4 s"``, ``"12 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
+    """Seconds in words: ``"0.4 s"``, ``"12 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
