@@ -112,7 +112,7 @@ class BrainDiffuser:
         names = {"vdvae": checkpoints.vdvae, "clip_image": checkpoints.clip}
         return names | ({"clip_text": checkpoints.clip} if self.settings.text_context else {})
 
-    def encode(self, split, *, dataset, captions=None, store=None, progress=None):
+    def encode(self, split, *, dataset, captions=None, targets=None, store=None, progress=None):
         """Target values of a split's stimuli, from the feature store or freshly encoded.
 
         Parameters
@@ -122,6 +122,8 @@ class BrainDiffuser:
             Fingerprint of the subject that the split belongs to.
         captions : list of list of str, optional
             In place of the split's own.
+        targets : sequence of str, optional
+            Names of the targets to encode; all of the method's where it is not given.
         store : brainrecon.features.store.FeatureStore, optional
 
         Returns
@@ -129,8 +131,12 @@ class BrainDiffuser:
         dict of str to FeatureTable
         """
         store = store or FeatureStore()
+        names = list(self.targets) if targets is None else list(targets)
+        if unknown := [name for name in names if name not in self.targets]:
+            raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(self.targets)}.")
         tables = {}
-        for name, target in self.targets.items():
+        for name in names:
+            target = self.targets[name]
             items = split.images if target.takes == "images" else captions or split.captions
             if items is None:
                 raise InputError(

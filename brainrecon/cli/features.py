@@ -1,0 +1,40 @@
+"""``brainrecon features``: encode the stimuli of a dataset into the feature store ahead of a fit."""
+
+from typing import Annotated
+
+import typer
+
+from brainrecon.cli import options
+
+
+def features(
+    data: Annotated[str, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)],
+    targets: Annotated[str | None, typer.Option(help="Targets, separated by commas; all of the method by default.")] = None,
+    method: Annotated[str, typer.Option(help="The method whose targets and checkpoints are meant.")] = "brain-diffuser",
+    subject: options.SubjectName = None,
+    assignments: options.Assignments = None,
+    store: Annotated[options.Features, typer.Option("--features", help="Folder of the feature store.")] = None,
+    device: options.Device = "auto",
+) -> None:
+    """Encode stimuli into the store; what is there is left alone, an interrupted encoding goes on."""
+    from brainrecon.cli.console import say
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.datasets import load
+    from brainrecon.features.store import FeatureStore
+    from brainrecon.methods import method_class
+
+    config = options.run_config(method, data, None, assignments, subject=subject)
+    assembled = method_class(method)(config.settings, device=options.torch_device(device))
+    loaded = load(config.data.source, subject=subject)
+    names = options.parse_names(targets)
+    with show_progress() as progress:
+        for split_name, split in loaded.splits.items():
+            tables = assembled.encode(
+                split,
+                dataset=f"{loaded.fingerprint}/{split_name}",
+                targets=names,
+                store=FeatureStore(store),
+                progress=progress,
+            )
+            for name, table in tables.items():
+                say(f"{split_name} {name}: {table.shape[0]:,} x {table.shape[1]:,} in {table.folder}")

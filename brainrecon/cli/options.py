@@ -1,0 +1,129 @@
+"""Arguments and options that several verbs share, defined once so that they cannot drift apart."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.errors import InputError
+
+Method = Annotated[str | None, typer.Argument(help="Name of a method, for example brain-diffuser.", show_default=False)]
+Data = Annotated[str | None, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="Run folder to make or continue.", show_default=False)]
+SubjectName = Annotated[str | None, typer.Option(help="For example subj01; a dataset with one subject needs none.")]
+Roi = Annotated[str | None, typer.Option(help="Voxels to use, for example nsdgeneral or V1.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file of settings; options on the line win over it.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set one setting, e.g. generator.strength=0.5.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
+Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
+Folds = Annotated[int | None, typer.Option(help="Test every stimulus once, in so many folds.")]
+Captions = Annotated[Path | None, typer.Option(help="JSON file: stimulus id to list of captions.")]
+CaptionChoices = Annotated[
+    str | None, typer.Option(help="Without captions: let CLIP choose among these, separated by '|'.")
+]
+Features = Annotated[
+    Path | None, typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures denoised together.")]
+Stimuli = Annotated[str | None, typer.Option(help="Test stimuli to draw, separated by commas; all by default.")]
+Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
+Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
+Controls = Annotated[
+    str | None,
+    typer.Option(help="'all', 'none', or names separated by commas, such as shuffled_responses,oracle_embeddings."),
+]
+ControlStimuli = Annotated[int | None, typer.Option(min=2, help="Draw controls for so many stimuli only, evenly spread.")]
+Protocol = Annotated[str, typer.Option(help="Named way to score.")]
+
+
+def run_config(
+    method,
+    data,
+    config=None,
+    assignments=None,
+    *,
+    subject=None,
+    roi=None,
+    seed=None,
+    samples=None,
+    folds=None,
+    captions=None,
+    caption_choices=None,
+):
+    """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
+    from brainrecon.runs.config import RunConfig, assign, read_toml
+
+    values = copy.deepcopy(read_toml(config)) if config else {}
+    for assignment in assignments or ():
+        assign(values, assignment)
+    values.setdefault("data", {})
+    options = {
+        "source": data,
+        "subject": subject,
+        "roi": roi,
+        "folds": folds,
+        "captions": str(captions.resolve()) if captions else None,
+        "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
+    }
+    values["data"] |= {name: value for name, value in options.items() if value is not None}
+    top = {"method": method, "seed": seed, "samples": samples}
+    values |= {name: value for name, value in top.items() if value is not None}
+    if "method" not in values or "source" not in values["data"]:
+        raise InputError("A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`.")
+    return RunConfig.from_dict(values)
+
+
+def torch_device(name):
+    """Torch device for an option's value; "auto" is this process's own under `accelerate launch`, or the best there is."""
+    import torch
+
+    if name == "auto":
+        from accelerate import PartialState
+
+        name = str(PartialState().device)
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"Device {name!r} is not usable here ({str(error).splitlines()[0]}); pass --device cpu.") from None
+    return name
+
+
+def parse_shard(text):
+    """(i, n) of "i/n"; this process's own part under `accelerate launch`, else everything, where it is not given."""
+    if text is None:
+        from accelerate import PartialState
+
+        state = PartialState()
+        return state.process_index, state.num_processes
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise InputError(f"--shard got {text!r}; expected I/N with I from 0 to N-1, for example --shard 0/4.")
+    return int(part), int(parts)
+
+
+def parse_conditions(text, default="none"):
+    """Names of controls from an option's value."""
+    from brainrecon.methods.conditions import CONTROLS
+
+    text = text if text is not None else default
+    if text == "none":
+        return ()
+    if text == "all":
+        return CONTROLS
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in CONTROLS]
+    if unknown:
+        raise InputError(f"There is no control {unknown[0]!r}; expected 'all', 'none', or some of {', '.join(CONTROLS)}.")
+    return names
+
+
+def parse_names(text):
+    """List of names from a comma-separated option, or None."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None

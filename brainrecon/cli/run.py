@@ -1,0 +1,71 @@
+"""``brainrecon run``: fit, reconstruct, evaluate and report, in one go; a second time, only what is missing."""
+
+from brainrecon.cli import options
+
+
+def run(
+    out: options.Out,
+    method: options.Method = None,
+    data: options.Data = None,
+    subject: options.SubjectName = None,
+    roi: options.Roi = None,
+    config: options.Config = None,
+    assignments: options.Assignments = None,
+    seed: options.Seed = None,
+    samples: options.Samples = None,
+    folds: options.Folds = None,
+    captions: options.Captions = None,
+    caption_choices: options.CaptionChoices = None,
+    controls: options.Controls = None,
+    control_stimuli: options.ControlStimuli = None,
+    protocol: options.Protocol = "embedded-1",
+    batch_size: options.BatchSize = 16,
+    reproducible: options.Reproducible = False,
+    features: options.Features = None,
+    device: options.Device = "auto",
+) -> None:
+    """Fit, reconstruct, evaluate and report. Shuffled responses are drawn as a control unless told otherwise."""
+    from brainrecon.runs.folder import Run
+
+    wanted = options.run_config(
+        method,
+        data,
+        config,
+        assignments,
+        subject=subject,
+        roi=roi,
+        seed=seed,
+        samples=samples,
+        folds=folds,
+        captions=captions,
+        caption_choices=caption_choices,
+    )
+    conditions = options.parse_conditions(controls, default="shuffled_responses")
+    opened = Run.create(out, wanted, features, options.torch_device(device))
+    finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
+
+
+def finish(opened, conditions, control_stimuli, protocol, batch_size=16, reproducible=False):
+    """Do everything of a run that is not done yet and print scores and where the report is."""
+    from brainrecon.cli.console import say
+    from brainrecon.cli.evaluate import show_scores
+    from brainrecon.cli.fit import describe_fit
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.methods.conditions import METHOD_ITSELF
+    from brainrecon.report.run_report import write_report
+
+    with show_progress() as progress:
+        opened.fit(progress)
+    for line in describe_fit(opened):
+        say(line)
+    with show_progress() as progress:
+        opened.reconstruct(
+            (METHOD_ITSELF, *conditions),
+            control_stimuli=control_stimuli,
+            batch_size=batch_size,
+            reproducible=reproducible,
+            progress=progress,
+        )
+        scores = opened.evaluate(protocol, progress)
+    show_scores(scores)
+    say(f"Report: {write_report(opened)}")

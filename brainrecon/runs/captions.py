@@ -1,0 +1,67 @@
+"""Where the captions of a run come from: the dataset, the user's file, or a choice the CLIP model makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from brainrecon.runs.folder import write_text
+from stages.errors import InputError
+from weights import store as checkpoint_store
+
+
+def captions(run, split_name):
+    """Captions of a split's stimuli, in the order of its stimulus ids, or None for the dataset's own.
+
+    A file given by the user comes first, then the dataset's captions. Where it has none, and choices are known, the
+    CLIP model picks the choice it finds closest to each picture; what it picked is kept in `captions.json`.
+    """
+    data, split = run.config.data, run.subject.splits[split_name]
+    if data.captions:
+        return _from_file(data.captions, split.stimulus_ids)
+    if split.captions is not None:
+        return None
+    choices = caption_choices(run)
+    if not choices:
+        return None
+    path = run.folder / "captions.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    key = f"{split_name} stimuli"
+    if key not in known:
+        from stages.targets.clip import CLIPImageTokens, choose_captions
+
+        checkpoint = run.config.settings.checkpoints.clip
+        model = CLIPImageTokens.from_pretrained(checkpoint_store.path(checkpoint), device=run.device)
+        chosen = choose_captions(model, split.images[:], list(choices))
+        known["source"] = f"chosen by {checkpoint} among: {'; '.join(choices)}"
+        known[key] = {str(name): [caption] for name, caption in zip(split.stimulus_ids, chosen)}
+        write_text(path, json.dumps(known, indent=1) + "\n")
+    return [known[key][str(name)] for name in split.stimulus_ids]
+
+
+def caption_choices(run):
+    """Captions the CLIP model may choose from: the configuration's, or those the dataset suggests."""
+    return run.config.data.caption_choices or run.subject.caption_choices
+
+
+def has_captions(run):
+    """Whether the training stimuli can be given captions at all."""
+    return bool(run.config.data.captions or run.subject.train.captions is not None or caption_choices(run))
+
+
+def _from_file(path, stimulus_ids):
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no captions file {path}; name an existing JSON file after --captions.") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); mend it and run again.") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{path} holds a {type(table).__name__}; expected an object of stimulus id to list of captions.")
+    absent = [name for name in stimulus_ids if name not in table]
+    if absent:
+        raise InputError(
+            f"{path} has captions for {len(stimulus_ids) - len(absent):,} of {len(stimulus_ids):,} stimuli; "
+            f"add the others, the first is {absent[0]}."
+        )
+    return [[table[name]] if isinstance(table[name], str) else list(table[name]) for name in stimulus_ids]

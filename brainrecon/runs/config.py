@@ -1,0 +1,135 @@
+"""What a run was asked to do: complete, resolved, in TOML."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tomli_w
+
+from brainrecon.methods import method_class
+from brainrecon.methods.settings import from_dict, to_dict
+from stages.errors import InputError
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which responses, from where.
+
+    Attributes
+    ----------
+    source : str
+        `kind:path`; the path is made absolute, so that a run can be continued from any folder.
+    subject, roi : str, optional
+        As `brainrecon.load` takes them.
+    folds : int
+        0 for the dataset's own split; otherwise every stimulus is tested once, in so many folds.
+    fold : int, optional
+        Which fold (from 0) this folder holds.
+    captions : str, optional
+        A JSON file of stimulus id to list of captions, in place of the dataset's own.
+    caption_choices : tuple of str, optional
+        Where there are no captions: each stimulus gets the one of these that the CLIP model finds closest.
+    options : dict
+        Further options of the dataset's loader.
+    """
+
+    source: str
+    subject: str | None = None
+    roi: str | None = None
+    folds: int = 0
+    fold: int | None = None
+    captions: str | None = None
+    caption_choices: tuple[str, ...] | None = None
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A method, its settings, its data, and the seed of all noise."""
+
+    method: str
+    data: DataSettings
+    settings: object
+    seed: int = 0
+    samples: int = 1
+
+    @classmethod
+    def from_dict(cls, values):
+        """Build from a nested dictionary; names other than method, data, seed, samples are the method's settings."""
+        values = dict(values)
+        if "method" not in values or "data" not in values:
+            raise InputError("A run needs a method and data; type `brainrecon run METHOD KIND:PATH --out RUN`.")
+        own = {name: values.pop(name) for name in ("method", "data", "seed", "samples") if name in values}
+        data = from_dict(DataSettings, own.pop("data"), "data")
+        kind, colon, path = data.source.partition(":")
+        if colon:
+            data = replace(data, source=f"{kind}:{os.path.abspath(os.path.expanduser(path))}")
+        numbers = from_dict(_Numbers, {name: own[name] for name in ("seed", "samples") if name in own})
+        if numbers.samples < 1:
+            raise InputError(f"samples is {numbers.samples}; expected 1 or more: pass --samples 1.")
+        settings = from_dict(method_class(own["method"]).settings_class, values)
+        return cls(own["method"], data, settings, numbers.seed, numbers.samples)
+
+    def to_dict(self):
+        """Nested dictionary, every default spelled out."""
+        head = {"method": self.method, "seed": self.seed, "samples": self.samples}
+        return head | {"data": to_dict(self.data)} | to_dict(self.settings)
+
+    @classmethod
+    def read(cls, path):
+        """Read a TOML file that `write` wrote, or one a user wrote."""
+        return cls.from_dict(read_toml(path))
+
+    def write(self, path):
+        """Write TOML, whole or not at all."""
+        partial = Path(path).with_suffix(".partial")
+        partial.write_text(tomli_w.dumps(self.to_dict()))
+        os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    seed: int = 0
+    samples: int = 1
+
+
+def read_toml(path):
+    """Nested dictionary of a TOML file; an InputError that says where it does not parse."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no configuration file {path}; name an existing TOML file after --config.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML ({error}); mend that line and run again.") from None
+
+
+def assign(values, assignment):
+    """Set one dotted name in a nested dictionary from `name=value`, the value in TOML's notation or a bare word."""
+    name, equals, text = assignment.partition("=")
+    if not equals or not name.strip():
+        raise InputError(f"--set got {assignment!r}; expected NAME=VALUE, for example --set generator.strength=0.5.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = name.strip().split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {name}: {table!r} is a value, not a table; set {table}=VALUE itself.")
+    values[last] = value
+
+
+def differences(old, new, where=""):
+    """Dotted names at which two nested dictionaries differ, each with both values."""
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{where}{name}.")
+        elif before != after:
+            found.append((where + name, before, after))
+    return found

@@ -1,0 +1,214 @@
+"""The run folder: all state of a run, in files that are whole or absent.
+
+    config.toml            what was asked, every default spelled out
+    environment.json       versions, machine, checkpoint fingerprints
+    captions.json          captions of the training stimuli, where the dataset had none
+    decoder/               the fitted decoder
+    embeddings/test.safetensors   predicted targets of the test stimuli
+    stage_one/stim-<id>.png
+    images/stim-<id>_sample-<k>.png
+    controls/<name>/images/stim-<id>_sample-<k>.png
+    folds/<k>/             a run folder each, where there are folds
+    manifest.jsonl         a line for each file written
+    scores/<protocol>.csv, .json
+    report.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brainrecon.datasets import load
+from brainrecon.features.store import FeatureStore
+from brainrecon.methods import method_class
+from brainrecon.methods.conditions import METHOD_ITSELF
+from brainrecon.runs.config import RunConfig, differences
+from stages.errors import InputError
+from weights import store as checkpoint_store
+
+PACKAGES = ("brainrecon", "torch", "diffusers", "transformers", "open_clip_torch", "scikit-learn", "numpy", "scipy", "h5py")
+
+
+class Run:
+    """One method on one subject, in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        An existing run folder; `Run.create` makes one.
+    features : path, optional
+        Folder of the feature store; `brainrecon.features.store.default_folder()` where it is not given.
+    device : str
+        Torch device for targets and generator.
+
+    Attributes
+    ----------
+    config : RunConfig
+    """
+
+    def __init__(self, folder, features=None, device="cpu"):
+        self.folder = Path(folder)
+        if not (self.folder / "config.toml").exists():
+            raise InputError(
+                f"{self.folder} is no run folder: config.toml is missing; make one with "
+                f"`brainrecon run METHOD KIND:PATH --out {self.folder}`."
+            )
+        self.config = RunConfig.read(self.folder / "config.toml")
+        self.store, self.device = FeatureStore(features), device
+
+    @classmethod
+    def create(cls, folder, config, features=None, device="cpu"):
+        """Make a run folder, or open the one that is there if it was asked for the same.
+
+        Raises
+        ------
+        InputError
+            The folder belongs to a run with other settings, or holds other files.
+        """
+        folder = Path(folder)
+        if (folder / "config.toml").exists():
+            there = RunConfig.read(folder / "config.toml")
+            # More samples are more of the same run.
+            if found := differences(replace(there, samples=config.samples).to_dict(), config.to_dict()):
+                name, before, after = found[0]
+                raise InputError(
+                    f"{folder} is a run with {name} = {before!r} but {after!r} was asked for; "
+                    "name another folder with --out, or repeat the settings of that run to continue it."
+                )
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "environment.json").exists():
+            write_text(folder / "environment.json", json.dumps(environment(config), indent=1) + "\n")
+        config.write(folder / "config.toml")
+        return cls(folder, features, device)
+
+    def __repr__(self):
+        return f"Run({str(self.folder)!r}: {self.config.method}, {self.config.data.source})"
+
+    @cached_property
+    def parts(self):
+        """The run itself, or one run for each of its folds."""
+        data = self.config.data
+        if not data.folds or data.fold is not None:
+            return [self]
+        return [
+            Run.create(
+                self.folder / "folds" / str(fold),
+                replace(self.config, data=replace(data, fold=fold)),
+                self.store.folder,
+                self.device,
+            )
+            for fold in range(data.folds)
+        ]
+
+    @cached_property
+    def subject(self):
+        """The subject, loaded as the configuration says."""
+        data = self.config.data
+        options = dict(data.options)
+        if data.fold is not None:
+            options["fold"] = (data.fold, data.folds)
+        return load(data.source, subject=data.subject, roi=data.roi, **options)
+
+    @cached_property
+    def method(self):
+        """The fitted method."""
+        if not self.is_fitted:
+            raise InputError(f"{self.folder} is not fitted yet; run `brainrecon fit` or `brainrecon run` first.")
+        return method_class(self.config.method).from_pretrained(self.folder / "decoder", device=self.device)
+
+    @property
+    def is_fitted(self):
+        """Whether decoder and embeddings are there."""
+        return (self.folder / "decoder" / "config.json").exists() and (self.folder / "embeddings" / "test.safetensors").exists()
+
+    def image_path(self, condition, stimulus_id, sample=0):
+        """File of a picture, by condition, stimulus and sample."""
+        if condition == "stage_one":
+            return self.folder / "stage_one" / f"stim-{stimulus_id}.png"
+        root = self.folder if condition == METHOD_ITSELF else self.folder / "controls" / condition
+        return root / "images" / f"stim-{stimulus_id}_sample-{sample}.png"
+
+    def write_image(self, path, image):
+        """Write a picture, uint8 (height, width, 3), whole or not at all, and note it in the manifest."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        Image.fromarray(image).save(partial, format="PNG")
+        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+        os.replace(partial, path)
+        line = {"file": path.relative_to(self.folder).as_posix(), "sha256": digest, "time": round(time.time(), 3)}
+        with open(self.folder / "manifest.jsonl", "a", encoding="utf-8") as manifest:
+            manifest.write(json.dumps(line) + "\n")
+
+    # The verbs; their modules bring the heavy libraries
+
+    def fit(self, progress=None):
+        """Fit the decoder of every part and predict its test embeddings; what is done is left alone."""
+        from brainrecon.runs.fitting import fit
+
+        for part in self.parts:
+            fit(part, progress)
+        return self
+
+    def reconstruct(self, conditions=(METHOD_ITSELF,), **options):
+        """Draw the pictures that are missing; options as in `brainrecon.runs.reconstruction.reconstruct`."""
+        from brainrecon.runs.reconstruction import reconstruct
+
+        for part in self.parts:
+            reconstruct(part, conditions, **options)
+        return self
+
+    def evaluate(self, protocol=None, progress=None):
+        """Score every condition whose pictures are there and write `scores/<protocol>.csv` and `.json`."""
+        from brainrecon.runs.scores import evaluate
+
+        return evaluate(self, protocol, progress)
+
+
+def read_image(path):
+    """Picture in a PNG file, uint8 (height, width, 3)."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as a picture ({error}); delete it and run the same command again.") from None
+
+
+def write_text(path, text):
+    """Write a text file, whole or not at all."""
+    partial = Path(path).with_name(Path(path).name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def environment(config):
+    """Versions, machine and checkpoint fingerprints, JSON-able."""
+    checkpoints = getattr(config.settings, "checkpoints", None)
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "checkpoints": {name: checkpoint_store.fingerprint(name) for name in sorted(set(vars(checkpoints).values()))}
+        if checkpoints
+        else {},
+    }
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,247 @@
+"""Stage two of a run: find the pictures that are missing, draw them in batches, write each as it is done."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from brainrecon.methods.conditions import CONDITIONS, DIFFUSED, METHOD_ITSELF
+from brainrecon.runs.fitting import encode, read_embeddings
+from brainrecon.runs.folder import read_image
+from stages.errors import InputError
+
+# Requests held in memory at a time, in batches; a multiple of the batch, so that all but the last are full.
+BATCHES_AT_ONCE = 16
+
+
+def reconstruct(
+    run,
+    conditions=(METHOD_ITSELF,),
+    *,
+    stimuli=None,
+    control_stimuli=None,
+    batch_size=16,
+    shard=(0, 1),
+    reproducible=False,
+    progress=None,
+):
+    """Draw the pictures of one run (no folds) that are not there yet.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.folder.Run
+    conditions : sequence of str
+        Names in `brainrecon.methods.conditions.CONDITIONS`; the stage-one pictures are always drawn.
+    stimuli : sequence of str, optional
+        Test stimuli to draw; all of them where it is not given.
+    control_stimuli : int, optional
+        Draw controls for so many stimuli only, spread evenly over the test set.
+    batch_size : int
+        Pictures denoised together. It changes a picture by one grey level at most.
+    shard : tuple of int
+        (i, n): every n-th stimulus from the i-th on.
+    reproducible : bool
+        Each picture in a batch of its own with deterministic kernels: equal bytes whatever was asked together.
+    progress : callable, optional
+        Called with (label, done, total).
+
+    Raises
+    ------
+    InputError
+        An unknown condition or stimulus.
+    """
+    unknown = [name for name in conditions if name not in CONDITIONS]
+    if unknown:
+        raise InputError(f"There is no condition {unknown[0]!r}; expected some of {', '.join(CONDITIONS)}.")
+    work = _Work(run)
+    every = work.stimulus_ids
+    chosen = list(every) if stimuli is None else [str(name) for name in stimuli]
+    absent = [name for name in chosen if name not in work.row]
+    if absent:
+        raise InputError(
+            f"Stimulus {absent[0]!r} is not among the {len(every):,} test stimuli; the first is {every[0]!r}: "
+            "see `brainrecon data info`."
+        )
+    chosen = chosen[shard[0] :: shard[1]]
+    controlled = set(every if control_stimuli is None else spread(every, control_stimuli))
+
+    for done, name in enumerate(chosen):
+        work.stage_one(name)
+        if progress:
+            progress("stage one", done + 1, len(chosen))
+    if "nearest_training_picture" in conditions:
+        work.nearest([name for name in chosen if name in controlled])
+
+    missing = [
+        (condition, name, sample)
+        for condition in conditions
+        if condition in DIFFUSED and condition in run.method.conditions
+        for name in chosen
+        if condition == METHOD_ITSELF or name in controlled
+        for sample in range(run.config.samples if condition == METHOD_ITSELF else 1)
+        if not run.image_path(condition, name, sample).exists()
+    ]
+    # A picture that starts from noise takes more steps and cannot share a batch with one that starts half-way.
+    missing.sort(key=lambda entry: entry[0] == "without_stage_one")
+    batch_size = 1 if reproducible else batch_size
+    at_once = BATCHES_AT_ONCE * batch_size
+    with _deterministic() if reproducible else contextlib.nullcontext():
+        for start in range(0, len(missing), at_once):
+            entries = missing[start : start + at_once]
+            requests = [work.request(*entry) for entry in entries]
+            finished = 0
+            for position, image in run.method.generate(requests, seed=run.config.seed, batch_size=batch_size):
+                run.write_image(run.image_path(*entries[position]), image)
+                finished += 1
+                if progress:
+                    progress("reconstructing", start + finished, len(missing))
+
+
+def spread(stimulus_ids, count):
+    """`count` stimuli at even distances over the whole list, in its order."""
+    positions = np.unique(np.linspace(0, len(stimulus_ids) - 1, min(count, len(stimulus_ids))).round().astype(int))
+    return [stimulus_ids[position] for position in positions]
+
+
+def shuffled_partners(n_stimuli, seed):
+    """For each stimulus another one whose responses it is given, array of shape (n_stimuli,).
+
+    One cycle through a random order: nobody keeps their own, everybody's is used once.
+    """
+    if n_stimuli < 2:
+        raise InputError(f"Shuffled responses need 2 test stimuli but there is {n_stimuli}; leave that control out.")
+    order = np.random.default_rng(seed).permutation(n_stimuli)
+    partners = np.empty(n_stimuli, dtype=int)
+    partners[order] = np.roll(order, -1)
+    return partners
+
+
+def nearest_rows(predictions, table, block=4096):
+    """For each prediction the training row that correlates best with it, columns standardised by training statistics.
+
+    Parameters
+    ----------
+    predictions : array of shape (n_stimuli, n_targets)
+    table : brainrecon.features.store.FeatureTable
+        Training values; read by blocks of columns.
+    block : int
+
+    Returns
+    -------
+    array of shape (n_stimuli,)
+    """
+    n_train, n_targets = table.shape
+    products = np.zeros((len(predictions), n_train))
+    sums, squares = np.zeros(n_train), np.zeros(n_train)
+    for start in range(0, n_targets, block):
+        train = table.columns(start, min(start + block, n_targets)).astype(np.float64)
+        mean, scale = train.mean(axis=0), train.std(axis=0)
+        scale[scale <= 1e-7 * np.abs(mean) + 1e-12] = np.inf
+        train = (train - mean) / scale
+        products += ((predictions[:, start : start + block] - mean) / scale) @ train.T
+        sums += train.sum(axis=1)
+        squares += (train**2).sum(axis=1)
+    # Correlation up to a factor of each prediction's own, which does not change the order; its mean drops out of
+    # the product with centred rows only if the rows are centred, so that part is taken off here.
+    spread_of_rows = np.sqrt(np.maximum(squares - sums**2 / n_targets, 1e-12))
+    mean_prediction = _standardised_means(predictions, table, block)
+    return np.argmax((products - mean_prediction[:, None] * sums) / spread_of_rows, axis=1)
+
+
+def _standardised_means(predictions, table, block):
+    total = np.zeros(len(predictions))
+    for start in range(0, table.shape[1], block):
+        train = table.columns(start, min(start + block, table.shape[1])).astype(np.float64)
+        mean, scale = train.mean(axis=0), train.std(axis=0)
+        scale[scale <= 1e-7 * np.abs(mean) + 1e-12] = np.inf
+        total += ((predictions[:, start : start + block] - mean) / scale).sum(axis=1)
+    return total / table.shape[1]
+
+
+@dataclass
+class _Work:
+    """What the pictures of one run are made from, loaded when it is first needed."""
+
+    run: object
+
+    @cached_property
+    def _embeddings_and_ids(self):
+        return read_embeddings(self.run.folder / "embeddings" / "test.safetensors")
+
+    @property
+    def embeddings(self):
+        return self._embeddings_and_ids[0]
+
+    @property
+    def stimulus_ids(self):
+        return self._embeddings_and_ids[1]
+
+    @cached_property
+    def row(self):
+        return {name: row for row, name in enumerate(self.stimulus_ids)}
+
+    @cached_property
+    def partner(self):
+        return shuffled_partners(len(self.stimulus_ids), self.run.config.seed)
+
+    @cached_property
+    def oracle(self):
+        """The true features of the test stimuli, rows in the order of `stimulus_ids`."""
+        tables = encode(self.run, self.run.method, "test")
+        return {name: table.values for name, table in tables.items()}
+
+    def stage_one(self, name):
+        """The stage-one picture of a stimulus, drawn if it is not there."""
+        return self._decoded(self.run.image_path("stage_one", name), self.embeddings, self.row[name])
+
+    def _oracle_stage_one(self, name):
+        folder = self.run.image_path("oracle_embeddings", name).parents[1] / "stage_one"
+        return self._decoded(folder / f"stim-{name}.png", self.oracle, self.row[name])
+
+    def _decoded(self, path, embeddings, row):
+        if not path.exists():
+            self.run.write_image(path, self.run.method.stage_one(_rows(embeddings, row))[0])
+        return read_image(path)
+
+    def request(self, condition, name, sample):
+        """What to ask of the generator for one picture."""
+        row, embeddings = self.row[name], self.embeddings
+        if condition == "oracle_embeddings":
+            embeddings, stage_one = self.oracle, self._oracle_stage_one(name)
+        elif condition == "shuffled_responses":
+            row = self.partner[row]
+            stage_one = self.stage_one(self.stimulus_ids[row])
+        else:
+            stage_one = self.stage_one(name)
+        (request,) = self.run.method.requests(condition, [name], _rows(embeddings, row), stage_one[None], (sample,))
+        return request
+
+    def nearest(self, names):
+        """Write the nearest training picture of each stimulus."""
+        names = [name for name in names if not self.run.image_path("nearest_training_picture", name).exists()]
+        if not names:
+            return
+        table = encode(self.run, self.run.method, "train")["clip_image"]
+        predictions = self.embeddings["clip_image"][[self.row[name] for name in names]]
+        for name, row in zip(names, nearest_rows(predictions, table)):
+            picture = self.run.subject.train.images[int(row)]
+            self.run.write_image(self.run.image_path("nearest_training_picture", name), picture)
+
+
+def _rows(embeddings, row):
+    return {name: np.array(values[row : row + 1]) for name, values in embeddings.items()}
+
+
+@contextlib.contextmanager
+def _deterministic():
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
