@@ -173,7 +173,7 @@ class Run:
 
     def evaluate(self, protocol=None, progress=None):
         """Score every condition whose pictures are there and write `scores/<protocol>.csv` and `.json`."""
-        from brainrecon.runs.scores import evaluate
+        from brainrecon.runs.scoring import evaluate
 
         return evaluate(self, protocol, progress)
 

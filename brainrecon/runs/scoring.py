@@ -1,0 +1,80 @@
+"""Scores of a run: gather what has been drawn, condition by condition, over all folds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from brainrecon.evaluation.scoring import Condition
+from brainrecon.evaluation.scoring import evaluate as score
+from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
+from brainrecon.runs.folder import read_image
+from stages.errors import InputError
+
+PROTOCOL = "embedded-1"
+
+
+def evaluate(run, protocol=None, progress=None):
+    """Score every condition that has pictures and write `scores/<protocol>.csv` and `.json`.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.folder.Run
+        Where it has folds, their pictures are scored together.
+    protocol : str, optional
+        Name of a protocol; "embedded-1" where it is not given.
+    progress : callable, optional
+
+    Returns
+    -------
+    brainrecon.evaluation.scores.Scores
+
+    Raises
+    ------
+    InputError
+        No picture of the method itself is there, or the dataset has no stimuli to compare with.
+    """
+    stimulus_ids, shown = shown_pictures(run)
+    conditions = {}
+    for name in CONDITIONS:
+        ids, images = drawn_pictures(run, name)
+        if ids:
+            conditions[name] = Condition(ids, np.stack(images))
+    if METHOD_ITSELF not in conditions:
+        raise InputError(f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first.")
+    protocol = protocol or PROTOCOL
+    scores = score(shown, conditions, stimulus_ids=stimulus_ids, protocol=protocol, seed=run.config.seed, progress=progress)
+    folder = run.folder / "scores"
+    folder.mkdir(exist_ok=True)
+    scores.to_csv(folder / f"{protocol}.csv")
+    scores.to_json(folder / f"{protocol}.json")
+    return scores
+
+
+def shown_pictures(run):
+    """The shown pictures of all test stimuli of all parts: (list of ids, uint8 (n, height, width, 3))."""
+    ids, images = [], []
+    for part in run.parts:
+        test = part.subject.test
+        if test.images is None:
+            raise InputError(
+                f"{part.config.data.source} has no stimuli to compare with; put them where `brainrecon data files` says."
+            )
+        ids += [str(name) for name in test.stimulus_ids]
+        images.append(np.asarray(test.images[:]))
+    return ids, np.concatenate(images)
+
+
+def drawn_pictures(run, condition):
+    """What has been drawn under one condition: (list of stimulus ids, list of uint8 pictures), samples in a row."""
+    ids, images = [], []
+    for part in run.parts:
+        for name in part.subject.test.stimulus_ids:
+            sample = 0
+            while (path := part.image_path(condition, name, sample)).exists():
+                ids.append(str(name))
+                images.append(read_image(path))
+                sample += 1
+                if condition == "stage_one":
+                    break
+    return ids, images
+
