@@ -156,7 +156,7 @@ def _usage_sentence(error) -> str:
     message = error.format_message().rstrip(" .")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "brainrecon"
-    return f"{message}{'' if message.endswith('?') else ';'} see {where} --help."
+    return f"{message}{' See' if message.endswith('?') else '; see'} {where} --help."
 
 
 def _installation_remedy(error: Exception) -> str | None:
