@@ -53,12 +53,15 @@ _FIGURE = {
 _PATTERN = (
     ("{figure} in {greys}", "a pattern of {figure}"),
     ("a {grain} checker pattern with {figure} in {greys}", "a {grain} pattern in {greys} that shows {figure}"),
-    ("a {tone} checker pattern of {figure}", "{figure} in a {tone} grid"),
+    ("a checker pattern of {figure} {tone}", "{figure} {tone} in a checker grid"),
     ("a grid of {n} by {n} squares that shows {figure}", "{figure} on a grid of {n} by {n} squares"),
-    ("a {grain} {tone} pattern with {figure} in {greys}", "an abstract pattern of {n} by {n} squares in {greys} with {figure}"),
+    ("a {grain} pattern of {figure} {tone} in {greys}", "an abstract pattern of {figure} {tone} in {n} by {n} squares"),
 )
 _GREYS = {"strong": "black and white", "weak": "shades of grey"}
-_TONE = {"dark": "mostly dark", "mixed": "half bright", "bright": "mostly bright"}
+_TONE = {
+    "dark": "mostly dark", "mixed": "half dark and half bright", "bright": "mostly bright",
+    "bright figure": "bright on dark", "dark figure": "dark on bright",
+}  # fmt: skip
 _CELLS = {6: "six", 8: "eight", 10: "ten"}
 _GRAIN = {6: "coarse", 8: "coarse", 10: "fine"}
 
@@ -112,7 +115,7 @@ def caption_pattern(pattern, generator) -> tuple[str, ...]:
     fields = {
         "figure": _FIGURE[pattern.figure],
         "greys": _GREYS[pattern.contrast],
-        "tone": _TONE[pattern.density],
+        "tone": _TONE[pattern.tone],
         "n": _CELLS[pattern.cells],
         "grain": _GRAIN[pattern.cells],
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 FIGURES = ("random", "cross", "frame", "diagonal", "stripes", "checkerboard", "disc", "corner")
 CONTRASTS = ("strong", "weak")
-DENSITIES = ("dark", "mixed", "bright")
+TONES = ("dark", "mixed", "bright", "bright figure", "dark figure")
 
 _SUPERSAMPLING = 4
 
@@ -19,21 +19,19 @@ class Pattern:
     """One of `FIGURES`."""
     contrast: str
     """One of `CONTRASTS`."""
-    density: str
-    """One of `DENSITIES`: what most cells of a random pattern are; "mixed" for figures."""
+    tone: str
+    """One of `TONES`: what most cells of a random pattern are, or whether a figure is bright on dark."""
     cells: int
     """Cells along a side."""
-    inverted: bool
-    """Whether a figure is dark on bright."""
 
 
 def compose_pattern(generator) -> Pattern:
     """Choose a figure and how it is shown; half of all patterns are random."""
     figure = "random" if generator.random() < 0.5 else FIGURES[generator.integers(1, len(FIGURES))]
-    density = DENSITIES[generator.integers(3)] if figure == "random" else "mixed"
+    tone = TONES[generator.integers(3)] if figure == "random" else TONES[3 + generator.integers(2)]
     cells = int((10, 10, 8, 6)[generator.integers(4)])
     contrast = CONTRASTS[0] if generator.random() < 0.6 else CONTRASTS[1]
-    return Pattern(figure, contrast, density, cells, bool(generator.random() < 0.35))
+    return Pattern(figure, contrast, tone, cells)
 
 
 def _grid(pattern, generator):
@@ -42,7 +40,7 @@ def _grid(pattern, generator):
     row, column = np.mgrid[:n, :n]
     middle = (n - 1) / 2
     if pattern.figure == "random":
-        return generator.random((n, n)) < {"dark": 0.28, "mixed": 0.5, "bright": 0.72}[pattern.density]
+        return generator.random((n, n)) < {"dark": 0.28, "mixed": 0.5, "bright": 0.72}[pattern.tone]
     if pattern.figure == "cross":
         grid = (abs(row - middle) < 1.1) | (abs(column - middle) < 1.1)
     elif pattern.figure == "frame":
@@ -60,7 +58,7 @@ def _grid(pattern, generator):
     else:
         grid = (row < n // 2) & (column < n // 2)
         grid = np.rot90(grid, generator.integers(4))
-    return ~grid if pattern.inverted else grid
+    return ~grid if pattern.tone == "dark figure" else grid
 
 
 def paint_pattern(pattern: Pattern, generator, size: int) -> np.ndarray:

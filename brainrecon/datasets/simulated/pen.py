@@ -74,14 +74,20 @@ class Pen:
         angle = math.radians(tilt)
         turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
         flip = np.diag([-1.0 if mirror else 1.0, 1.0])
-        self._matrix = flip @ turn * (scale * side)
+        # Row vectors are multiplied from the right: turn the drawing, mirror it, enlarge it.
+        self._matrix = turn @ flip * (scale * side)
         self._offset = np.asarray(centre, float) * side - 0.5
+        self._numbers = (*self._matrix.ravel().tolist(), *self._offset.tolist())
 
     def polygon(self, points, colour: Colour | None):
         """Fill a polygon; `colour` None cuts a hole."""
-        corners = np.asarray(points, float) @ self._matrix + self._offset
+        if isinstance(points, np.ndarray):
+            corners = (points @ self._matrix + self._offset).ravel().tolist()
+        else:  # a handful of corners is quicker without arrays
+            xx, xy, yx, yy, left, top = self._numbers
+            corners = [(x * xx + y * yx + left, x * xy + y * yy + top) for x, y in points]
         fill = (0, 0, 0, 0) if colour is None else (*(min(255, max(0, round(c))) for c in colour), 255)
-        self._draw.polygon(corners.ravel().tolist(), fill=fill)
+        self._draw.polygon(corners, fill=fill)
 
     def ellipse(self, x, y, radius_x, radius_y, colour):
         """Fill an ellipse around (x, y)."""
@@ -101,9 +107,10 @@ class Pen:
 
     def stroke(self, start, end, width, colour):
         """Fill a straight bar of `width` from `start` to `end`."""
-        along = np.subtract(end, start)
-        across = np.array([-along[1], along[0]]) * (width / 2 / max(1e-9, math.hypot(*along)))
-        self.polygon([np.subtract(start, across), np.subtract(end, across), np.add(end, across), np.add(start, across)], colour)
+        (x0, y0), (x1, y1) = start, end
+        half = width / 2 / math.hypot(x1 - x0, y1 - y0)
+        dx, dy = (y0 - y1) * half, (x1 - x0) * half
+        self.polygon([(x0 - dx, y0 - dy), (x1 - dx, y1 - dy), (x1 + dx, y1 + dy), (x0 + dx, y0 + dy)], colour)
 
     def layer(self) -> np.ndarray:
         """Finished layer, float32 (size, size, 4): colour premultiplied by coverage in 0..255, coverage in 0..1."""

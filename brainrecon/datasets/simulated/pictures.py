@@ -84,7 +84,7 @@ def _draw_digit(generator, size):
 def _draw_pattern(generator, size):
     pattern = compose_pattern(generator)
     captions = caption_pattern(pattern, generator)
-    layout = f"pattern/{pattern.figure}/{pattern.contrast}/{pattern.density}/{pattern.cells}"
+    layout = f"pattern/{pattern.figure}/{pattern.contrast}/{pattern.tone}/{pattern.cells}"
     image = paint_pattern(pattern, generator, size)
     return Picture(image, captions, "pattern", "pattern", "grey", "grey", -1, "middle", layout)
 

@@ -97,6 +97,7 @@ def compose_scene(generator) -> Scene:
     name = names[generator.integers(len(names))]
     height = generator.uniform(0.5, 0.7) if generator.random() < 0.65 else generator.uniform(0.34, 0.46)
     x = (0.5, 0.31, 0.69)[generator.integers(3)] + generator.uniform(-0.05, 0.05)
+    x = float(np.clip(x, 0.56 * height, 1 - 0.56 * height))
     main = _thing(generator, name, background, x, height, horizon)
     second = None
     if generator.random() < 0.35:
