@@ -1,11 +1,9 @@
 """What every dataset returns: a subject, its splits, and the laws they keep."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -83,7 +81,6 @@ def check_finite(betas, where):
         )
 
 
-@dataclass(eq=False)
 class Split:
     """Trials that are used together: ``train``, ``test``, ``imagery``, ...
 
@@ -107,35 +104,55 @@ class Split:
         Betas averaged over repeats, computed on first use and kept.
     repeats : array of int, shape (n_stimuli,)
         How many trials each stimulus has.
+
+    Raises
+    ------
+    InputError
+        An array of another length than there are trials or stimuli.
     """
 
-    betas: Any
-    trial_stimulus_ids: np.ndarray
-    sessions: np.ndarray | None = None
-    runs: np.ndarray | None = None
-    images: Any = None
-    captions: list | Callable | None = field(default=None, repr=False)
-    categories: list | Callable | None = field(default=None, repr=False)
-
-    def __post_init__(self):
-        self.trial_stimulus_ids = np.asarray(self.trial_stimulus_ids, dtype=str)
+    def __init__(
+        self, betas, trial_stimulus_ids, sessions=None, runs=None, images=None, captions=None, categories=None
+    ):
+        self.betas = betas
+        self.trial_stimulus_ids = np.asarray(trial_stimulus_ids, dtype=str)
+        self.sessions = None if sessions is None else np.asarray(sessions)
+        self.runs = None if runs is None else np.asarray(runs)
+        self.images = images
+        self._captions = captions
+        self._categories = categories
         self.stimulus_ids, self._positions = first_presentation_order(self.trial_stimulus_ids)
-        n_trials = self.betas.shape[0]
-        for name in ("trial_stimulus_ids", "sessions", "runs"):
-            value = getattr(self, name)
-            if value is not None and len(value) != n_trials:
-                raise InputError(f"There are {n_trials:,} trials but {len(value):,} {name}; give one per trial.")
-        for name in ("images", "captions", "categories"):
-            value = getattr(self, name)
-            if value is not None and not callable(value) and len(value) != self.n_stimuli:
-                raise InputError(f"There are {self.n_stimuli:,} stimuli but {len(value):,} {name}; give one per stimulus.")
+        per_trial = {"stimulus ids": self.trial_stimulus_ids, "sessions": self.sessions, "runs": self.runs}
+        for name, values in per_trial.items():
+            if values is not None and len(values) != self.n_trials:
+                raise InputError(f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial.")
+        per_stimulus = {"images": images, "captions": captions, "categories": categories}
+        for name, values in per_stimulus.items():
+            if values is not None and not callable(values) and len(values) != self.n_stimuli:
+                raise InputError(
+                    f"There are {self.n_stimuli:,} stimuli but {len(values):,} {name}; give one per stimulus."
+                )
 
-    def __getattribute__(self, name):
-        value = object.__getattribute__(self, name)
-        if name in ("captions", "categories") and callable(value):
-            value = value()
-            setattr(self, name, value)
-        return value
+    def __repr__(self):
+        return f"Split({self.n_trials:,} trials, {self.n_stimuli:,} stimuli, {self.n_voxels:,} voxels)"
+
+    @cached_property
+    def captions(self):
+        return self._captions() if callable(self._captions) else self._captions
+
+    @cached_property
+    def categories(self):
+        return self._categories() if callable(self._categories) else self._categories
+
+    @property
+    def has_captions(self):
+        """Whether there are captions, without reading them."""
+        return self._captions is not None
+
+    @property
+    def has_categories(self):
+        """Whether there are categories, without reading them."""
+        return self._categories is not None
 
     @property
     def n_trials(self):

@@ -1,0 +1,66 @@
+"""Captions and object categories of COCO pictures, from COCO's own annotation files."""
+
+import json
+from collections import defaultdict
+
+from stages.errors import InputError
+
+
+def read_captions(paths, coco_ids):
+    """Captions of each picture, in the order of the files.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        ``captions_train2017.json``, ``captions_val2017.json`` or files of the same format.
+    coco_ids : sequence of int
+
+    Returns
+    -------
+    captions : list of list of str, as long as `coco_ids`
+        An empty list where the files have none.
+
+    Raises
+    ------
+    InputError
+        A file is no JSON of COCO's format.
+    """
+    wanted = {int(coco_id) for coco_id in coco_ids}
+    found = defaultdict(list)
+    for path in paths:
+        for annotation in _read(path, ("annotations",))["annotations"]:
+            if annotation["image_id"] in wanted:
+                found[annotation["image_id"]].append(" ".join(annotation["caption"].split()))
+    return [found.get(int(coco_id), []) for coco_id in coco_ids]
+
+
+def read_categories(paths, coco_ids):
+    """Names of the object categories annotated in each picture, each once, sorted.
+
+    Parameters and errors are those of `read_captions`, with ``instances_train2017.json`` and
+    ``instances_val2017.json``. The original training file takes about 2 GB of memory while it is read.
+
+    Returns
+    -------
+    categories : list of list of str, as long as `coco_ids`
+    """
+    wanted = {int(coco_id) for coco_id in coco_ids}
+    found = defaultdict(set)
+    for path in paths:
+        content = _read(path, ("annotations", "categories"))
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        for annotation in content["annotations"]:
+            if annotation["image_id"] in wanted:
+                found[annotation["image_id"]].add(names[annotation["category_id"]])
+    return [sorted(found.get(int(coco_id), ())) for coco_id in coco_ids]
+
+
+def _read(path, keys):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no JSON file ({error}); fetch COCO's annotations again.") from error
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise InputError(f"{path} has no '{key}'; expected an annotation file in COCO's format, fetch it again.")
+    return content

@@ -1,0 +1,203 @@
+"""One person's responses to 100 handwritten sixes and nines (van Gerven, de Lange and Heskes 2010).
+
+3 T fMRI of V1 to V3, one response pattern per picture. The reader takes the `.mat` file distributed with the
+BRAIN-TO/CapsNet repository (``69dataset_split.mat``): `x_train` (80, 28, 28, 1), `x_test` (20, 28, 28, 1) pictures
+in 0..1, `y_train` (80, 3092), `y_test` (20, 3092) responses. In that copy the pictures lie on their side, as MATLAB
+wrote them. Acknowledge the Donders Institute for Brain, Cognition and Behaviour, Radboud University Nijmegen.
+"""
+
+import numpy as np
+import scipy.io
+
+from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
+from stages.errors import InputError
+
+SUBJECT = "subj01"
+ROI = "V1-V3"
+
+
+def subjects(path):
+    """The one subject."""
+    return [SUBJECT]
+
+
+def load(path, subject=None, roi=None, fold=None):
+    """Load the digits.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The `.mat` file.
+    subject : str, optional
+        Only ``subj01`` is there.
+    roi : str, optional
+        The file names no regions: only its own choice of voxels, ``V1-V3``, can be asked for.
+    fold : tuple of (int, int), optional
+        ``(k, n)``: test on part k (0 to n - 1) of n parts of all 100 digits, train on the rest. Each part holds as
+        many sixes as nines, to one. By default the file's own 80 and 20.
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+        ``digit001`` to ``digit080`` are the rows of `x_train`, ``digit081`` to ``digit100`` those of `x_test`,
+        whatever the fold. Pictures are upright, uint8 (n, 28, 28, 3), white on black; categories are ["six"] or
+        ["nine"], told from the picture (`digit_names`); there are no captions.
+
+    Raises
+    ------
+    InputError
+        The file is absent or no such file, or another subject, a roi or an impossible fold is asked for.
+    """
+    if subject not in (None, SUBJECT):
+        raise InputError(f"digits69 holds one subject, {SUBJECT}, not {subject}; leave the subject out.")
+    if roi not in (None, ROI):
+        raise InputError(f"digits69 names no regions, so there is no roi '{roi}', only all its voxels; leave it out.")
+    pictures, responses, n_train = read_digits(path)
+    check_finite(responses, str(path))
+    upright, was_turned = turn_upright(pictures)
+    names = digit_names(upright)
+    images = np.repeat(np.rint(upright * 255).astype(np.uint8)[..., None], 3, axis=-1)
+    if fold is None:
+        test = np.arange(len(images)) >= n_train
+    else:
+        test = fold_of(names, fold[1]) == _checked_fold(*fold, names)
+    ids = np.array([f"digit{number:03d}" for number in range(1, len(images) + 1)])
+    splits = {
+        name: Split(
+            betas=responses[chosen],
+            trial_stimulus_ids=ids[chosen],
+            images=images[chosen],
+            categories=[[name] for name in names[chosen]],
+        )
+        for name, chosen in {"train": ~test, "test": test}.items()
+    }
+    notes = [
+        "one response per picture, so there is no noise ceiling",
+        "no captions in this dataset",
+        f"{(names == 'six').sum()} sixes and {(names == 'nine').sum()} nines, told from the pictures (a six has its ink "
+        "low, a nine high) as the file has no labels",
+        "no regions are named in the file: its voxels are from V1 to V3",
+    ]
+    if was_turned:
+        notes.append("the pictures lie on their side in the file and were turned upright")
+    return Subject(
+        name=SUBJECT,
+        dataset="digits69",
+        source=f"digits69:{path}",
+        splits=splits,
+        roi=ROI,
+        fingerprint=stimulus_fingerprint("digits69", splits),
+        notes=notes,
+        details={} if fold is None else {"fold": list(fold)},
+    )
+
+
+def read_digits(path):
+    """Pictures and responses of the `.mat` file, training rows first.
+
+    Returns
+    -------
+    pictures : array of shape (n, height, width), float32, 0 to 1
+        As they lie in the file.
+    responses : array of shape (n, n_voxels), float32
+    n_train : int
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give the .mat file of the digits, as digits69:FILE.")
+    try:
+        content = scipy.io.loadmat(path)
+    except (ValueError, OSError, TypeError, NotImplementedError) as error:
+        raise InputError(f"{path} cannot be read as a MATLAB file ({error}); copy it again.") from error
+    wanted = {"x_train": 4, "x_test": 4, "y_train": 2, "y_test": 2}
+    found = {name: content[name].shape for name in wanted if name in content}
+    fits = len(found) == len(wanted) and all(len(found[name]) == wanted[name] for name in wanted)
+    if not (
+        fits
+        and all(found[f"x_{part}"] == (found[f"y_{part}"][0], *found["x_train"][1:3], 1) for part in ("train", "test"))
+        and found["x_train"][1] == found["x_train"][2]
+        and found["y_train"][1] == found["y_test"][1]
+    ):
+        raise InputError(
+            f"{path} holds {', '.join(f'{name} {shape}' for name, shape in found.items()) or 'none'} of "
+            f"{', '.join(wanted)}; expected square pictures (n, size, size, 1) and responses (n, voxels): "
+            "copy the file again."
+        )
+    pictures = np.concatenate([content["x_train"], content["x_test"]])[..., 0].astype(np.float32)
+    if not (pictures.min() >= 0 and pictures.max() <= 1):
+        raise InputError(
+            f"Pictures in {path} run from {pictures.min():g} to {pictures.max():g}; expected 0 to 1: copy the file again."
+        )
+    responses = np.concatenate([content["y_train"], content["y_test"]]).astype(np.float32)
+    return pictures, responses, found["x_train"][0]
+
+
+def turn_upright(pictures):
+    """Exchange rows and columns when the digits lie on their side: a six or a nine is taller than it is wide.
+
+    Parameters
+    ----------
+    pictures : array of shape (n, size, size), 0 to 1
+
+    Returns
+    -------
+    upright : array of shape (n, size, size)
+    was_turned : bool
+    """
+    spreads = [np.std(_ink_positions(picture), axis=0) for picture in pictures]
+    tall, wide = np.mean(spreads, axis=0)
+    return (pictures.transpose(0, 2, 1), True) if wide > tall else (pictures, False)
+
+
+def digit_names(pictures):
+    """Tell sixes from nines: the loop, and with it most of the ink, lies low in a six and high in a nine.
+
+    Parameters
+    ----------
+    pictures : array of shape (n, size, size), 0 to 1, upright
+
+    Returns
+    -------
+    names : array of str, shape (n,)
+        "six" or "nine": whether the mean row of the ink is below the middle of the rows that it spans.
+    """
+    names = []
+    for picture in pictures:
+        rows = _ink_positions(picture)[:, 0]
+        names.append("six" if rows.mean() > (rows.min() + rows.max()) / 2 else "nine")
+    return np.array(names)
+
+
+def _ink_positions(picture):
+    """(row, column) of the pixels of the digit itself, leaving single specks at the rim aside."""
+    inked = picture > 0.5
+    neighbours = np.zeros(picture.shape, dtype=int)
+    padded = np.pad(inked, 1)
+    for row in range(3):
+        for column in range(3):
+            neighbours += padded[row : row + len(picture), column : column + len(picture)]
+    return np.argwhere(inked & (neighbours > 2))
+
+
+def fold_of(names, n_folds):
+    """Part of each item, (n,) int from 0: the items of a class are dealt to the parts in turn.
+
+    The deal goes on from class to class, so that the parts differ by one item at most.
+    """
+    part = np.empty(len(names), dtype=int)
+    order = np.concatenate([np.flatnonzero(names == name) for name in np.unique(names)])
+    part[order] = np.arange(len(names)) % n_folds
+    return part
+
+
+def _checked_fold(k, n, names):
+    smallest_class = min(np.unique(names, return_counts=True)[1])
+    if not 2 <= n <= smallest_class:
+        raise InputError(f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds.")
+    if not 0 <= k < n:
+        raise InputError(f"There is no fold {k} of {n}; folds count from 0, so choose 0 to {n - 1}.")
+    return k
+
+
+def files(path, subject=None):
+    """The one file: ``(path, what it is)``."""
+    return [(path, "pictures and responses: misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository")]

@@ -1,0 +1,196 @@
+"""NSD's single-trial betas, read session by session.
+
+A session is one file: HDF5 ``betas`` (n_trials, z, y, x) or NIfTI (x, y, z, n_trials), int16, percent signal change
+times 300. Only the chosen voxels are kept, in C order of the (x, y, z) volume, the same for both formats.
+"""
+
+from collections import OrderedDict
+
+import h5py
+import nibabel
+import numpy as np
+
+from brainrecon.datasets.nsd_volumes import DAMAGE, one_line
+from brainrecon.datasets.subject import check_finite
+from stages.errors import InputError
+
+SCALE = 300
+BLOCK_BYTES = 64 * 2**20
+CACHE_BYTES = 2**30
+
+
+def session_shape(path):
+    """Number of trials and (x, y, z) shape of a session, from the file's header.
+
+    Raises
+    ------
+    InputError
+        The file cannot be opened or has another layout.
+    """
+    if path.suffix == ".hdf5":
+        with _open_hdf5(path) as file:
+            n_trials, *zyx = file["betas"].shape
+        return n_trials, tuple(zyx[::-1])
+    *xyz, n_trials = _open_nifti(path).shape
+    return n_trials, tuple(xyz)
+
+
+def read_session(path, mask):
+    """Voxels of one session, as stored.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    mask : array of shape (x, y, z), bool
+
+    Returns
+    -------
+    stored : array of shape (n_trials, n_voxels)
+        In the file's own type and scale; voxels in C order of `mask`. Reads about 64 MB at a time.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    try:
+        return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+
+
+def _read_hdf5(path, mask):
+    x, y, z = np.nonzero(mask)
+    with _open_hdf5(path) as file:
+        betas = file["betas"]
+        stored = np.empty((len(betas), len(x)), dtype=betas.dtype.newbyteorder("="))
+        low_x, high_x, low_y, high_y = x.min(), x.max() + 1, y.min(), y.max() + 1
+        plane_bytes = len(betas) * (high_y - low_y) * (high_x - low_x) * betas.dtype.itemsize
+        # Whole chunks at a time, so that none is decompressed twice.
+        chunk = betas.chunks[1] if betas.chunks else 1
+        planes = max(1, BLOCK_BYTES // plane_bytes // chunk) * chunk
+        for start in range(z.min() // chunk * chunk, z.max() + 1, planes):
+            inside = np.flatnonzero((z >= start) & (z < start + planes))
+            if len(inside):
+                slab = betas[:, start : start + planes, low_y:high_y, low_x:high_x]
+                stored[:, inside] = slab[:, z[inside] - start, y[inside] - low_y, x[inside] - low_x]
+    return stored
+
+
+def _read_nifti(path, mask):
+    # The compressed stream is kept open: each block of trials goes on where the last one ended.
+    volumes = nibabel.load(path, keep_file_open=True).dataobj
+    n_trials = volumes.shape[3]
+    trials = max(1, BLOCK_BYTES // (mask.size * volumes.dtype.itemsize))
+    blocks = []
+    for start in range(0, n_trials, trials):
+        blocks.append(np.asanyarray(volumes[..., start : start + trials])[mask].T)
+    stored = np.concatenate(blocks)
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def _open_hdf5(path):
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again.") from error
+    if "betas" not in file or file["betas"].ndim != 4:
+        found = f"betas {file['betas'].shape}" if "betas" in file else ", ".join(file) or "nothing"
+        file.close()
+        raise InputError(f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again.")
+    return file
+
+
+def _open_nifti(path):
+    try:
+        image = nibabel.load(path)
+    except DAMAGE as error:
+        raise InputError(f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again.") from error
+    if image.ndim != 4:
+        raise InputError(f"{path} has shape {image.shape}; expected (x, y, z, trials): copy the file again.")
+    return image
+
+
+class SessionStore:
+    """The chosen voxels of all sessions, read when needed and kept while there is room.
+
+    Parameters
+    ----------
+    files : dict of int to pathlib.Path
+        Session number to file.
+    mask : array of shape (x, y, z), bool
+    cache_bytes : int
+        How much to keep, as stored (int16: all of a subject's nsdgeneral is just under the default 1 GiB). One
+        session is always kept.
+    """
+
+    def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
+        self.files = files
+        self.mask = mask
+        self.cache_bytes = cache_bytes
+        self.n_voxels = int(mask.sum())
+        self._kept = OrderedDict()
+
+    def read(self, session):
+        """Betas of one session as stored, (n_trials, n_voxels); an InputError when a value is NaN or infinite."""
+        if session in self._kept:
+            self._kept.move_to_end(session)
+            return self._kept[session]
+        path = self.files[session]
+        stored = read_session(path, self.mask)
+        if stored.dtype.kind == "f":
+            check_finite(stored, f"session {session} ({path})")
+            if stored.dtype.itemsize > 4:
+                stored = stored.astype(np.float32)
+        self._kept[session] = stored
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.cache_bytes:
+            self._kept.popitem(last=False)
+        return stored
+
+
+class SessionBetas:
+    """Single-trial betas of some trials, (n_trials, n_voxels) float32, percent signal change.
+
+    Indexed by rows (int, slice, array of ints or bools), optionally followed by columns, and converted by
+    ``numpy.asarray``. Rows are read in any order but cheapest when those of a session follow each other.
+
+    Parameters
+    ----------
+    store : SessionStore
+        May be shared by several splits.
+    sessions, rows : array of int, shape (n_trials,)
+        Where each trial is: the session's number and the 0-based row in its file.
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    def __init__(self, store, sessions, rows):
+        self.store = store
+        self.sessions = np.asarray(sessions)
+        self.rows = np.asarray(rows)
+
+    @property
+    def shape(self):
+        return (len(self.rows), self.store.n_voxels)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        index, columns = index if isinstance(index, tuple) else (index, slice(None))
+        sessions, rows = self.sessions[index], self.rows[index]
+        if np.ndim(rows) == 0:
+            return self._scaled(self.store.read(int(sessions))[rows])[columns]
+        values = np.empty((len(rows), self.store.n_voxels), dtype=np.float32)
+        for session in np.unique(sessions):
+            wanted = sessions == session
+            values[wanted] = self._scaled(self.store.read(int(session))[rows[wanted]])
+        return values[:, columns]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+    @staticmethod
+    def _scaled(stored):
+        return stored.astype(np.float32) / np.float32(SCALE)

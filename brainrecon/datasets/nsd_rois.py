@@ -1,0 +1,162 @@
+"""NSD's regions of interest by the names people use.
+
+A ROI volume holds -1 outside the cortical ribbon, 0 for cortex without a label, and labels from 1 on; only values
+above 0 select (NSD data manual, "ROIs"; taking ``!= -1`` selects the whole ribbon).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.datasets.nsd_volumes import read_volume
+from stages.errors import InputError
+
+LABELS = {
+    "nsdgeneral": {1: "nsdgeneral"},
+    "prf-visualrois": {1: "V1v", 2: "V1d", 3: "V2v", 4: "V2d", 5: "V3v", 6: "V3d", 7: "hV4"},
+    "prf-eccrois": {1: "ecc0pt5", 2: "ecc1", 3: "ecc2", 4: "ecc4", 5: "ecc4+"},
+    "streams": {
+        1: "early",
+        2: "midventral",
+        3: "midlateral",
+        4: "midparietal",
+        5: "ventral",
+        6: "lateral",
+        7: "parietal",
+    },
+    "floc-faces": {1: "OFA", 2: "FFA-1", 3: "FFA-2", 4: "mTL-faces", 5: "aTL-faces"},
+    "floc-words": {1: "OWFA", 2: "VWFA-1", 3: "VWFA-2", 4: "mfs-words", 5: "mTL-words"},
+    "floc-places": {1: "OPA", 2: "PPA", 3: "RSC"},
+    "floc-bodies": {1: "EBA", 2: "FBA-1", 3: "FBA-2", 4: "mTL-bodies"},
+}
+"""Atlas -> value -> label, for atlases whose own label file is absent."""
+
+UNIONS = {"V1": ("V1v", "V1d"), "V2": ("V2v", "V2d"), "V3": ("V3v", "V3d")}
+"""Areas that prf-visualrois keeps in a ventral and a dorsal half."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Some labels of one atlas.
+
+    Attributes
+    ----------
+    atlas : str
+    path : pathlib.Path
+        The ROI volume.
+    volume : array of shape (x, y, z), int16
+        The atlas' labels.
+    values : tuple of int
+        The labels that belong to the region; empty for the atlas as a whole.
+    """
+
+    atlas: str
+    path: Path
+    volume: np.ndarray
+    values: tuple[int, ...] = ()
+
+    def within(self, mask):
+        """Which of the voxels of `mask` (x, y, z) belong to the region, (n_voxels,) bool, in C order."""
+        labels = self.volume[mask]
+        return np.isin(labels, self.values) if self.values else labels > 0
+
+    @property
+    def mask(self):
+        """The region's voxels, (x, y, z) bool."""
+        return np.isin(self.volume, self.values) if self.values else self.volume > 0
+
+
+def read_rois(layout, subject, space):
+    """All regions of a subject, by name.
+
+    Parameters
+    ----------
+    layout : brainrecon.datasets.nsd_layout.Layout
+    subject, space : str
+
+    Returns
+    -------
+    regions : dict of str to Region
+        Atlas after atlas, those of `LABELS` first: the atlas as a whole, its labels, and unions of them. A label
+        that an earlier atlas also has is there as ``atlas:label``. Labels of no voxel are there too.
+
+    Raises
+    ------
+    InputError
+        No ROI volume, or a damaged one.
+    """
+    folder = layout.rois(subject, space)
+    names = (path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
+    atlases = [name for name in names if not name.startswith(("lh.", "rh."))]
+    if not atlases:
+        raise InputError(f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there.")
+    known = list(LABELS)
+    atlases.sort(key=lambda name: (known.index(name) if name in LABELS else len(known), name))
+    regions = {}
+    for atlas in atlases:
+        path = layout.roi(subject, space, atlas)
+        volume = np.rint(read_volume(path)).astype(np.int16)
+        labels = read_labels(layout.labels(subject, atlas)) or dict(LABELS.get(atlas, {}))
+        for value in np.unique(volume[volume > 0]).tolist():
+            labels.setdefault(value, f"{atlas}:{value}")
+        own = {label: (value,) for value, label in labels.items() if label != atlas}
+        for union, parts in UNIONS.items():
+            if union not in own and all(part in own for part in parts):
+                own[union] = tuple(value for part in parts for value in own[part])
+        regions[atlas] = Region(atlas, path, volume)
+        for label, values in own.items():
+            regions[f"{atlas}:{label}" if label in regions else label] = Region(atlas, path, volume, values)
+    return regions
+
+
+def read_labels(path):
+    """Labels of an atlas from its ``.mgz.ctab`` (rows "value name"), without value 0; empty when there is no file."""
+    labels = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            fields = line.split()
+            if len(fields) >= 2 and fields[0].isdigit() and int(fields[0]) > 0:
+                labels[int(fields[0])] = fields[1]
+    return labels
+
+
+def select(regions, expression):
+    """The voxels of one or several regions.
+
+    Parameters
+    ----------
+    regions : dict of str to Region
+    expression : str
+        An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), or a union of
+        such, joined by "+".
+
+    Returns
+    -------
+    mask : array of shape (x, y, z), bool
+
+    Raises
+    ------
+    InputError
+        A name that is not there, or a region without a voxel.
+    """
+    # Some labels end in "+" themselves ("ecc4+"), so a name that is there is taken whole.
+    names = [expression] if expression in regions else [name.strip() for name in expression.split("+")]
+    masks = []
+    for name in names:
+        region = _find(regions, name)
+        if region is None:
+            raise InputError(f"There is no roi '{name}'; those present are {', '.join(regions)}.")
+        masks.append(region.mask)
+        if not masks[-1].any():
+            filled = ", ".join(other for other, region in regions.items() if region.mask.any())
+            raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
+    return np.any(masks, axis=0)
+
+
+def _find(regions, name):
+    if name in regions:
+        return regions[name]
+    atlas, _, label = name.partition(":")
+    region = regions.get(label)
+    return region if region is not None and region.atlas == atlas else None
