@@ -1,0 +1,148 @@
+"""What a protocol compares: pictures at its size, and what its networks make of them.
+
+Pictures come in as 8-bit and are never changed; what is compared is a resized copy.
+"""
+
+from importlib import import_module
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+
+from stages.errors import InputError
+from weights import store
+
+# Networks by the kind a protocol names: a class with `from_pretrained(folder)`.
+KINDS = {
+    "evaluation_network": ("stages.networks.evaluation_network", "EvaluationNetwork"),
+    "clip_image_embedding": ("stages.targets.clip", "CLIPImageEmbedding"),
+}
+
+_PICTURES_PER_BLOCK = 64
+
+
+class Network(Interface):
+    """What scoring asks of a network; anything with these two methods will do."""
+
+    def embed(self, images):
+        """Features float32 (n, n_features) of pictures uint8 (n, height, width, 3)."""
+
+    def classify(self, images):
+        """Labels of pictures uint8 (n, height, width, 3): dict of str to list of str, length n. Optional."""
+
+
+def resize_pictures(images, resize):
+    """Pictures at a protocol's size.
+
+    Parameters
+    ----------
+    images : uint8 array of shape (n, height, width, 3)
+        Left as they are.
+    resize : brainrecon.evaluation.protocol.Resize
+        Size, interpolation, antialiasing.
+
+    Returns
+    -------
+    pictures : float32 array of shape (n, size, size, 3), in 0..1
+        The given values divided by 255 where the size is already right.
+
+    Raises
+    ------
+    InputError
+        If the pictures are not 8-bit RGB.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
+        raise InputError(
+            f"Pictures are {images.dtype} of shape {images.shape}; expected uint8 of shape "
+            "(n, height, width, 3). Convert them to 8-bit RGB."
+        )
+    pictures = np.empty((len(images), resize.size, resize.size, 3), dtype=np.float32)
+    for start in range(0, len(images), _PICTURES_PER_BLOCK):
+        block = slice(start, start + _PICTURES_PER_BLOCK)
+        values = images[block].astype(np.float32) / 255
+        if values.shape[1:3] != (resize.size, resize.size):
+            values = _interpolate(values, resize)
+        pictures[block] = values
+    return pictures
+
+
+def load_network(spec):
+    """Build a protocol's network from its checkpoint.
+
+    Parameters
+    ----------
+    spec : brainrecon.evaluation.protocol.NetworkSpec
+        Its kind and checkpoint.
+
+    Returns
+    -------
+    network : Network
+
+    Raises
+    ------
+    InputError
+        If the toolkit has no such kind of network.
+    weights.store.CheckpointError
+        If the checkpoint is absent or damaged.
+    """
+    if spec.kind not in KINDS:
+        raise InputError(
+            f"Network {spec.name} is of kind {spec.kind!r}; the toolkit has {', '.join(KINDS)}. "
+            "Use one of these."
+        )
+    module, name = KINDS[spec.kind]
+    return getattr(import_module(module), name).from_pretrained(store.path(spec.checkpoint))
+
+
+class Views:
+    """Everything a protocol needs to know about one set of pictures, each computed once.
+
+    Parameters
+    ----------
+    images : uint8 array of shape (n, height, width, 3)
+    protocol : brainrecon.evaluation.protocol.Protocol
+    networks : mapping of str to Network
+        The protocol's networks by name.
+    """
+
+    def __init__(self, images, protocol, networks):
+        self._networks = networks
+        self._features, self._labels = {}, {}
+        self.pixels = resize_pictures(images, protocol.resize)
+
+    def features(self, name):
+        """Flattened pixels, or a network's features: (n, n_features) float32."""
+        if name == "pixels":
+            return self.pixels.reshape(len(self.pixels), -1)
+        if name not in self._features:
+            self._features[name] = np.asarray(self._networks[name].embed(self._as_bytes()))
+        return self._features[name]
+
+    def labels(self, name, head):
+        """One of a network's classifications: list of str, length n."""
+        if name not in self._labels:
+            self._labels[name] = self._networks[name].classify(self._as_bytes())
+        if head not in self._labels[name]:
+            raise InputError(
+                f"Network {name!r} has no head {head!r}; it classifies {', '.join(self._labels[name])}. "
+                "Name one of these in the protocol."
+            )
+        return list(self._labels[name][head])
+
+    def _as_bytes(self):
+        return np.rint(self.pixels * 255).astype(np.uint8)
+
+
+def _interpolate(values, resize):
+    """Float32 (n, height, width, 3) in 0..1 to (n, size, size, 3), as torchvision resizes tensors."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values)).permute(0, 3, 1, 2)
+    smooth = resize.interpolation != "nearest"
+    resized = torch.nn.functional.interpolate(
+        tensor,
+        size=(resize.size, resize.size),
+        mode=resize.interpolation,
+        align_corners=False if smooth else None,
+        antialias=resize.antialias and smooth,
+    )
+    return resized.clamp(0, 1).permute(0, 2, 3, 1).numpy()

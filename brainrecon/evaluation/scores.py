@@ -1,0 +1,229 @@
+"""Scores: one value per condition, stimulus and metric; means, differences and files derived from them."""
+
+import csv
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.evaluation.protocol import Protocol
+from stages.errors import InputError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A mean over stimuli with its interval.
+
+    In `Scores.summary` the mean of a condition's scores; in `Scores.differences` the mean of
+    (reference minus condition) over the stimuli that both have. The interval is None where one stimulus
+    gives none.
+    """
+
+    condition: str
+    metric: str
+    n: int
+    mean: float
+    ci_low: float | None
+    ci_high: float | None
+
+    @property
+    def excludes_zero(self):
+        """Whether the interval lies on one side of zero."""
+        return self.ci_low is not None and (self.ci_low > 0 or self.ci_high < 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionScores:
+    """The scores of one condition, per stimulus.
+
+    Attributes
+    ----------
+    stimulus_ids : tuple of str, length n_stimuli
+        In the order of the shown pictures.
+    n_samples : tuple of int, length n_stimuli
+        How many pictures were scored and averaged for each stimulus.
+    values : dict of str to float64 array of shape (n_stimuli,)
+        By metric. A metric that this condition cannot have (identification among one stimulus) is absent.
+    """
+
+    stimulus_ids: tuple
+    n_samples: tuple
+    values: dict
+
+    def __eq__(self, other):
+        return (
+            isinstance(other, ConditionScores)
+            and (self.stimulus_ids, self.n_samples) == (other.stimulus_ids, other.n_samples)
+            and self.values.keys() == other.values.keys()
+            and all(np.array_equal(self.values[name], other.values[name]) for name in self.values)
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `evaluate` found.
+
+    Attributes
+    ----------
+    protocol : Protocol
+        With its digest, `protocol.sha256`.
+    reference : str
+        The condition that the differences are taken from.
+    conditions : dict of str to ConditionScores
+        In the order they were given.
+    summary : list of SummaryRow
+        Mean and interval per condition and metric.
+    differences : list of SummaryRow
+        Reference minus condition, paired by stimulus; identification recomputed among the common stimuli.
+    confidence : float
+        Nominal coverage of the intervals.
+    n_resamples, seed : int
+        Of the bootstrap.
+    checkpoints : dict of str to str
+        Fingerprint of each checkpoint that judged the pictures; empty for networks given by hand.
+    """
+
+    protocol: Protocol
+    reference: str
+    conditions: dict
+    summary: list
+    differences: list
+    confidence: float
+    n_resamples: int
+    seed: int
+    checkpoints: dict = field(default_factory=dict)
+
+    @property
+    def metrics(self):
+        """The protocol's metrics, dict of str to MetricSpec, in the order of the table."""
+        return self.protocol.metrics
+
+    def mean(self, condition, metric):
+        """The row of `summary` for a condition and metric, or None where there is none."""
+        return _find(self.summary, condition, metric)
+
+    def difference(self, condition, metric):
+        """The row of `differences` (reference minus condition), or None where there is none."""
+        return _find(self.differences, condition, metric)
+
+    def to_csv(self, path):
+        """Write a row per condition and stimulus: condition, stimulus_id, n_samples, a column per metric.
+
+        Values have all their digits; a metric that a condition lacks is an empty cell. The file appears whole
+        or not at all.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["condition", "stimulus_id", "n_samples", *self.metrics])
+        for name, scores in self.conditions.items():
+            for row, stimulus_id in enumerate(scores.stimulus_ids):
+                values = [
+                    repr(float(scores.values[m][row])) if m in scores.values else "" for m in self.metrics
+                ]
+                writer.writerow([name, stimulus_id, scores.n_samples[row], *values])
+        _write_whole(path, text.getvalue())
+
+    def to_json(self, path):
+        """Write everything: protocol and digest, summary, differences, scores per stimulus.
+
+        The file appears whole or not at all.
+        """
+        content = {
+            "format": _FORMAT,
+            "protocol": {
+                "name": self.protocol.name,
+                "sha256": self.protocol.sha256,
+                "content": self.protocol.content,
+            },
+            "checkpoints": self.checkpoints,
+            "reference": self.reference,
+            "confidence": self.confidence,
+            "n_resamples": self.n_resamples,
+            "seed": self.seed,
+            "summary": [asdict(row) for row in self.summary],
+            "differences": [asdict(row) for row in self.differences],
+            "conditions": {
+                name: {
+                    "n": len(scores.stimulus_ids),
+                    "stimulus_ids": list(scores.stimulus_ids),
+                    "n_samples": list(scores.n_samples),
+                    "values": {
+                        metric: [float(v) for v in values] for metric, values in scores.values.items()
+                    },
+                }
+                for name, scores in self.conditions.items()
+            },
+        }
+        _write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def from_json(cls, path):
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is not there, is not such a file, or its protocol was edited after scoring.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            protocol = Protocol(content["protocol"]["content"])
+            recorded = content["protocol"]["sha256"]
+            scores = cls(
+                protocol=protocol,
+                reference=content["reference"],
+                conditions={
+                    name: ConditionScores(
+                        tuple(one["stimulus_ids"]),
+                        tuple(one["n_samples"]),
+                        {
+                            metric: np.array(values, dtype=np.float64)
+                            for metric, values in one["values"].items()
+                        },
+                    )
+                    for name, one in content["conditions"].items()
+                },
+                summary=[SummaryRow(**row) for row in content["summary"]],
+                differences=[SummaryRow(**row) for row in content["differences"]],
+                confidence=content["confidence"],
+                n_resamples=content["n_resamples"],
+                seed=content["seed"],
+                checkpoints=content["checkpoints"],
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"There are no scores at {path}; expected a scores .json file. Run evaluate first."
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is not a file of scores ({type(error).__name__}: {error}); expected what evaluate "
+                "writes. Run evaluate again."
+            ) from error
+        if recorded != protocol.sha256:
+            raise InputError(
+                f"{path} was scored under protocol {recorded[:12]} but holds the text of "
+                f"{protocol.sha256[:12]}; expected the two to agree. Run evaluate again."
+            )
+        return scores
+
+
+def _find(rows, condition, metric):
+    return next((row for row in rows if row.condition == condition and row.metric == metric), None)
+
+
+def _write_whole(path, text):
+    """Write text under a temporary name in the same folder, then rename it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

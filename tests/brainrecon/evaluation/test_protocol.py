@@ -1,0 +1,96 @@
+"""Protocols: what they hold, and when two of them are the same."""
+
+import copy
+
+import pytest
+
+from brainrecon.evaluation.protocol import Protocol, available, load_protocol
+from stages.errors import InputError
+
+
+@pytest.fixture
+def content():
+    return copy.deepcopy(load_protocol("embedded-1").content)
+
+
+def test_embedded_protocol_says_what_it_does():
+    protocol = load_protocol("embedded-1")
+    assert available() == ["embedded-1"]
+    assert (protocol.resize.size, protocol.resize.interpolation, protocol.resize.antialias) == (
+        64,
+        "bilinear",
+        True,
+    )
+    assert {name: spec.checkpoint for name, spec in protocol.networks.items()} == {
+        "evaluation": "tiny-evaluation",
+        "clip": "tiny-clip",
+    }
+    assert list(protocol.metrics) == [
+        "pixcorr",
+        "ssim",
+        "identification_pixels",
+        "identification_evaluation",
+        "identification_clip",
+        "category_agreement",
+    ]
+    assert protocol.metrics["identification_clip"].metric.chance == 0.5
+    assert load_protocol(protocol) is protocol
+
+
+def test_digest_follows_what_changes_scores(content):
+    digest = Protocol(content).sha256
+    assert len(digest) == 64 and digest == load_protocol().sha256
+    content["resize"]["size"] = 128
+    assert Protocol(content).sha256 != digest
+
+
+def test_digest_ignores_order_and_prose(content):
+    digest = Protocol(content).sha256
+    shuffled = dict(reversed(content.items()))
+    shuffled["description"] = "Other words."
+    shuffled["metrics"][0]["label"] = "Pixel correlation"
+    assert Protocol(shuffled).sha256 == digest
+
+
+def test_reads_a_file_of_the_user(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\n[resize]\nsize = 32\ninterpolation = "nearest"\nantialias = false\n'
+        '[[metrics]]\nname = "pixcorr"\nmeasure = "pixel_correlation"\n'
+    )
+    protocol = load_protocol(path)
+    assert protocol.name == "mine" and protocol.headline == protocol.low_level == "pixcorr"
+
+
+@pytest.mark.parametrize("name", ["brainrecon-99", "../protocol", "", "/nowhere/else.toml"])
+def test_unknown_names_are_refused_with_the_known_ones(name):
+    with pytest.raises(InputError, match="embedded-1"):
+        load_protocol(name)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda c: c.pop("resize"), "resize"),
+        (lambda c: c["resize"].update(interpolation="magic"), "magic.*bilinear"),
+        (lambda c: c["resize"].update(colour="grey"), "colour"),
+        (lambda c: c["metrics"][0].update(measure="beauty"), "beauty.*pixel_correlation"),
+        (lambda c: c["metrics"][0].update(features="clip"), "clip.*pixels"),
+        (lambda c: c["metrics"][3].update(features="nothing"), "nothing.*evaluation"),
+        (lambda c: c["metrics"][3].update(similarity="cosine"), "cosine.*pearson"),
+        (lambda c: c["metrics"][5].pop("head"), "head"),
+        (lambda c: c["metrics"].append(c["metrics"][0]), "each name once"),
+        (lambda c: c.update(headline="nothing"), "nothing.*pixcorr"),
+    ],
+)
+def test_broken_protocols_say_what_is_wrong(content, change, words):
+    change(content)
+    with pytest.raises(InputError, match=words):
+        Protocol(content)
+
+
+def test_text_that_is_no_toml(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text("name = ")
+    with pytest.raises(InputError, match="not TOML"):
+        load_protocol(path)

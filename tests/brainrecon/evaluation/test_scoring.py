@@ -1,0 +1,348 @@
+"""Scoring whole conditions, with networks that stand in for the trained ones."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from brainrecon.evaluation import extractors, metrics
+from brainrecon.evaluation.extractors import resize_pictures
+from brainrecon.evaluation.intervals import bootstrap_mean
+from brainrecon.evaluation.protocol import Protocol, Resize, load_protocol
+from brainrecon.evaluation.scores import Scores
+from brainrecon.evaluation.scoring import Condition, evaluate
+from stages.errors import InputError
+
+N = 14
+IDS = [f"stim{row:03d}" for row in range(N)]
+
+
+class MeanColours:
+    """Features: colours on a 4 x 4 grid. Category: the strongest colour. Digit: the brighter half."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def embed(self, images):
+        self.calls += 1
+        assert images.dtype == np.uint8 and images.shape[1:] == (64, 64, 3)
+        return images.reshape(len(images), 4, 16, 4, 16, 3).mean(axis=(2, 4)).reshape(len(images), -1)
+
+    def classify(self, images):
+        strongest = images.mean(axis=(1, 2)).argmax(axis=1)
+        upper = images[:, :32].mean(axis=(1, 2, 3)) > images[:, 32:].mean(axis=(1, 2, 3))
+        return {
+            "category": [("digit", "tree", "house")[k] for k in strongest],
+            "digit": ["6" if one else "9" for one in upper],
+        }
+
+
+@pytest.fixture
+def networks():
+    return {"evaluation": MeanColours(), "clip": MeanColours()}
+
+
+@pytest.fixture
+def shown():
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (N, 8, 8, 3), dtype=np.uint8)
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)
+
+
+def noisy(shown, amount, seed=1):
+    noise = np.random.default_rng(seed).normal(0, amount, shown.shape)
+    return np.clip(shown + noise, 0, 255).astype(np.uint8)
+
+
+def test_scores_equal_the_metrics_themselves(shown, networks):
+    images = noisy(shown, 120)
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks)
+    values = scores.conditions["reconstruction"].values
+    one, other = shown / np.float32(255), images / np.float32(255)
+    network = MeanColours()
+    expected = {
+        "pixcorr": metrics.pixel_correlation(one, other),
+        "ssim": metrics.structural_similarity(one, other),
+        "identification_pixels": metrics.two_way_identification(one, other),
+        "identification_evaluation": metrics.two_way_identification(
+            network.embed(shown), network.embed(images)
+        ),
+        "identification_clip": metrics.two_way_identification(network.embed(shown), network.embed(images)),
+    }
+    for name, expect in expected.items():
+        np.testing.assert_allclose(values[name], expect, atol=1e-9)
+        row = scores.mean("reconstruction", name)
+        assert (row.n, row.mean, row.ci_low, row.ci_high) == bootstrap_mean(values[name])
+    assert list(values) == list(load_protocol().metrics)
+    assert scores.differences == []
+
+
+def test_category_agreement_asks_for_the_digit_where_a_digit_was_shown(networks):
+    shown, other = np.zeros((2, 4, 64, 64, 3), dtype=np.uint8)
+    shown[:2, :32, :, 0] = 200  # two digits, bright above: "6"
+    shown[2:, :, :, 1] = 200  # two trees
+    other[0, :32, :, 0] = 100  # a six
+    other[1, 32:, :, 0] = 100  # a nine
+    other[2, :, :, 1] = 100  # a tree, bright nowhere in particular
+    other[3, :, :, 2] = 100  # a house
+    other[2, 32:, :, 1] = 150  # the digit head disagrees on the tree, and nobody asks it
+    ids = IDS[:4]
+    scores = evaluate(shown, {"reconstruction": Condition(ids, other)}, stimulus_ids=ids, networks=networks)
+    np.testing.assert_array_equal(
+        scores.conditions["reconstruction"].values["category_agreement"], [1, 0, 1, 0]
+    )
+
+
+def test_order_of_a_condition_does_not_matter(shown, networks):
+    images, order = noisy(shown, 120), np.random.default_rng(2).permutation(N)
+    straight = evaluate(
+        shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks
+    )
+    mixed = evaluate(
+        shown,
+        {"reconstruction": Condition([IDS[k] for k in order], images[order])},
+        stimulus_ids=IDS,
+        networks=networks,
+    )
+    assert (
+        straight.conditions["reconstruction"].stimulus_ids == mixed.conditions["reconstruction"].stimulus_ids
+    )
+    for name, values in straight.conditions["reconstruction"].values.items():
+        np.testing.assert_allclose(values, mixed.conditions["reconstruction"].values[name], atol=1e-12)
+
+
+def test_a_smaller_condition_is_compared_on_what_both_have(shown, networks):
+    subset = [1, 4, 5, 9, 12]
+    images, control = noisy(shown, 120), noisy(shown, 200, seed=3)[subset]
+    ids = [IDS[k] for k in subset]
+    scores = evaluate(
+        shown,
+        {"reconstruction": Condition(IDS, images), "stage_one": Condition(ids, control)},
+        stimulus_ids=IDS,
+        networks=networks,
+    )
+    alone = evaluate(
+        shown[subset],
+        {"reconstruction": Condition(ids, images[subset]), "stage_one": Condition(ids, control)},
+        stimulus_ids=ids,
+        networks=networks,
+    )
+    for name in scores.metrics:
+        assert scores.mean("stage_one", name) == alone.mean("stage_one", name)
+        assert scores.difference("stage_one", name) == alone.difference("stage_one", name)
+        assert scores.mean("reconstruction", name).n == N
+        assert scores.difference("stage_one", name).n == len(subset)
+    assert scores.mean("reconstruction", "identification_pixels") != alone.mean(
+        "reconstruction", "identification_pixels"
+    )
+
+
+def test_differences_are_reference_minus_condition(shown, networks):
+    scores = evaluate(
+        shown,
+        {"reconstruction": Condition(IDS, noisy(shown, 40)), "stage_one": Condition(IDS, noisy(shown, 250))},
+        stimulus_ids=IDS,
+        networks=networks,
+    )
+    for name in ("pixcorr", "ssim"):
+        better, worse = (scores.conditions[c].values[name] for c in ("reconstruction", "stage_one"))
+        row = scores.difference("stage_one", name)
+        assert row.mean == pytest.approx((better - worse).mean()) and row.ci_low > 0 and row.excludes_zero
+    swapped = evaluate(
+        shown,
+        {"reconstruction": Condition(IDS, noisy(shown, 40)), "stage_one": Condition(IDS, noisy(shown, 250))},
+        stimulus_ids=IDS,
+        networks=networks,
+        reference="stage_one",
+    )
+    assert swapped.difference("reconstruction", "pixcorr").mean == pytest.approx(
+        -scores.difference("stage_one", "pixcorr").mean
+    )
+
+
+def test_samples_are_scored_each_and_then_averaged(shown, networks):
+    first, second = noisy(shown, 120, seed=1), noisy(shown, 120, seed=2)
+    extra = np.concatenate([first, second[:3]])  # three stimuli have a second sample
+    scores, one, two = (
+        evaluate(shown, {"reconstruction": condition}, stimulus_ids=IDS, networks=networks).conditions[
+            "reconstruction"
+        ]
+        for condition in (Condition(IDS + IDS[:3], extra), Condition(IDS, first), Condition(IDS, second))
+    )
+    assert scores.n_samples == (2,) * 3 + (1,) * (N - 3)
+    for name in scores.values:
+        expected = one.values[name].copy()
+        expected[:3] = (one.values[name][:3] + two.values[name][:3]) / 2
+        np.testing.assert_allclose(scores.values[name], expected, atol=1e-12)
+
+
+def test_scoring_changes_no_picture_and_looks_once(shown, networks):
+    images = noisy(shown, 120)
+    before = shown.copy(), images.copy()
+    shown.flags.writeable = images.flags.writeable = False
+    steps = []
+    evaluate(
+        shown,
+        {"reconstruction": Condition(IDS, images), "stage_one": Condition(IDS[:4], images[:4])},
+        stimulus_ids=IDS,
+        networks=networks,
+        progress=lambda *step: steps.append(step),
+    )
+    np.testing.assert_array_equal(shown, before[0])
+    np.testing.assert_array_equal(images, before[1])
+    assert networks["clip"].calls == 3  # the shown pictures and two conditions
+    assert [step[1:] for step in steps] == [(1, 2), (2, 2)]
+
+
+def test_one_stimulus_has_scores_but_no_interval_and_no_identification(shown, networks):
+    scores = evaluate(
+        shown, {"reconstruction": Condition(IDS[:1], shown[:1])}, stimulus_ids=IDS, networks=networks
+    )
+    assert scores.mean("reconstruction", "pixcorr").mean == pytest.approx(1)
+    assert scores.mean("reconstruction", "pixcorr").ci_low is None
+    assert scores.mean("reconstruction", "identification_pixels") is None
+
+
+def test_uniform_pictures_score_without_nan(shown, networks):
+    grey = np.full((N, 64, 64, 3), 128, dtype=np.uint8)
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, grey)}, stimulus_ids=IDS, networks=networks)
+    for values in scores.conditions["reconstruction"].values.values():
+        assert np.isfinite(values).all()
+    assert scores.mean("reconstruction", "identification_pixels").mean == 0
+
+
+def test_csv_and_json_hold_every_value(tmp_path, shown, networks):
+    scores = evaluate(
+        shown,
+        {
+            "reconstruction": Condition(IDS, noisy(shown, 120)),
+            "stage_one": Condition(IDS[:5], noisy(shown, 200)[:5]),
+            "shuffled_responses": Condition(IDS[:1], shown[:1]),
+        },
+        stimulus_ids=IDS,
+        networks=networks,
+    )
+    scores.to_json(tmp_path / "scores" / "embedded-1.json")
+    scores.to_csv(tmp_path / "scores" / "embedded-1.csv")
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [
+        "embedded-1.csv",
+        "embedded-1.json",
+    ]
+
+    again = Scores.from_json(tmp_path / "scores" / "embedded-1.json")
+    assert again == scores and again.protocol.sha256 == scores.protocol.sha256
+    content = json.loads((tmp_path / "scores" / "embedded-1.json").read_text())
+    assert content["protocol"]["name"] == "embedded-1" and len(content["protocol"]["sha256"]) == 64
+    assert content["conditions"]["stage_one"]["n"] == 5
+
+    rows = list(csv.DictReader((tmp_path / "scores" / "embedded-1.csv").open()))
+    assert len(rows) == N + 5 + 1
+    assert float(rows[2]["pixcorr"]) == scores.conditions["reconstruction"].values["pixcorr"][2]
+    assert rows[2]["stimulus_id"] == IDS[2] and rows[2]["condition"] == "reconstruction"
+    assert rows[-1]["identification_pixels"] == ""
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, shown, networks, monkeypatch):
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS, networks=networks)
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("brainrecon.evaluation.scores.os.replace", refuse)
+    with pytest.raises(OSError):
+        scores.to_json(path)
+    assert path.read_text() == "old" and [one.name for one in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_edited_or_foreign_files_are_refused(tmp_path, shown, networks):
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS, networks=networks)
+    path = tmp_path / "scores.json"
+    with pytest.raises(InputError, match="Run evaluate"):
+        Scores.from_json(path)
+    scores.to_json(path)
+    path.write_text(path.read_text().replace('"size": 64', '"size": 65'))
+    with pytest.raises(InputError, match="under protocol"):
+        Scores.from_json(path)
+    path.write_text("{}")
+    with pytest.raises(InputError, match="not a file of scores"):
+        Scores.from_json(path)
+
+
+@pytest.mark.parametrize(
+    "conditions, words",
+    [
+        (lambda x: {"stage_one": Condition(IDS, x)}, "'reconstruction' is not among 'stage_one'"),
+        (lambda x: {"reconstruction": Condition(IDS[:3], x)}, "14 pictures and 3"),
+        (lambda x: {"reconstruction": Condition([], x[:0])}, "at least one"),
+        (lambda x: {"reconstruction": Condition([*IDS[:-1], "stranger"], x)}, "stranger"),
+        (lambda x: {"reconstruction": Condition(IDS, x / 255)}, "8-bit"),
+        (lambda x: {"reconstruction": Condition(IDS, x[..., :1])}, "8-bit RGB"),
+    ],
+)
+def test_hostile_conditions(shown, networks, conditions, words):
+    with pytest.raises(InputError, match=words):
+        evaluate(shown, conditions(shown), stimulus_ids=IDS, networks=networks)
+
+
+def test_hostile_stimulus_ids(shown, networks):
+    with pytest.raises(InputError, match="each once"):
+        evaluate(
+            shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=[IDS[0]] * N, networks=networks
+        )
+
+
+def test_a_head_that_the_network_lacks(shown, networks):
+    content = json.loads(json.dumps(load_protocol().content))
+    content["metrics"][5]["head"] = "smell"
+    with pytest.raises(InputError, match="smell.*category, digit"):
+        evaluate(
+            shown,
+            {"reconstruction": Condition(IDS, shown)},
+            stimulus_ids=IDS,
+            networks=networks,
+            protocol=Protocol(content),
+        )
+
+
+def test_networks_that_are_not_given_come_from_their_checkpoints(shown, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(extractors.store, "path", lambda name: asked.append(name) or tmp_path)
+    monkeypatch.setattr(extractors.store, "fingerprint", lambda name: f"print of {name}")
+    monkeypatch.setattr(extractors, "import_module", lambda name: _Module)
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS)
+    assert sorted(asked) == ["tiny-clip", "tiny-evaluation"]
+    assert scores.checkpoints == {
+        "tiny-clip": "print of tiny-clip",
+        "tiny-evaluation": "print of tiny-evaluation",
+    }
+
+
+class _Module:
+    class EvaluationNetwork(MeanColours):
+        @classmethod
+        def from_pretrained(cls, folder):
+            return cls()
+
+    CLIPImageEmbedding = EvaluationNetwork
+
+
+def test_resizing_leaves_the_right_size_alone_and_keeps_uniform_pictures_uniform(shown):
+    resize = Resize(64, "bilinear", True)
+    np.testing.assert_array_equal(resize_pictures(shown, resize), shown / np.float32(255))
+    for size, interpolation in [(10, "bilinear"), (90, "bicubic"), (33, "nearest")]:
+        uniform = np.full((3, size, 2 * size, 3), 77, dtype=np.uint8)
+        pictures = resize_pictures(uniform, Resize(64, interpolation, True))
+        assert pictures.shape == (3, 64, 64, 3) and pictures.dtype == np.float32
+        np.testing.assert_allclose(pictures, 77 / 255, atol=1e-6)
+
+
+def test_resizing_equals_pillow_when_antialiased():
+    from PIL import Image
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 200, 150, 3), dtype=np.uint8)
+    ours = resize_pictures(images, Resize(64, "bilinear", True))
+    pillow = [np.asarray(Image.fromarray(one).resize((64, 64), Image.Resampling.BILINEAR)) for one in images]
+    assert np.abs(ours * 255 - np.stack(pillow)).max() <= 1
