@@ -135,30 +135,19 @@ def nearest_rows(predictions, table, block=4096):
     """
     n_train, n_targets = table.shape
     products = np.zeros((len(predictions), n_train))
-    sums, squares = np.zeros(n_train), np.zeros(n_train)
+    prediction_sums, sums, squares = np.zeros(len(predictions)), np.zeros(n_train), np.zeros(n_train)
     for start in range(0, n_targets, block):
         train = table.columns(start, min(start + block, n_targets)).astype(np.float64)
         mean, scale = train.mean(axis=0), train.std(axis=0)
         scale[scale <= 1e-7 * np.abs(mean) + 1e-12] = np.inf
-        train = (train - mean) / scale
-        products += ((predictions[:, start : start + block] - mean) / scale) @ train.T
+        train, predicted = (train - mean) / scale, (predictions[:, start : start + block] - mean) / scale
+        products += predicted @ train.T
+        prediction_sums += predicted.sum(axis=1)
         sums += train.sum(axis=1)
         squares += (train**2).sum(axis=1)
-    # Correlation up to a factor of each prediction's own, which does not change the order; its mean drops out of
-    # the product with centred rows only if the rows are centred, so that part is taken off here.
-    spread_of_rows = np.sqrt(np.maximum(squares - sums**2 / n_targets, 1e-12))
-    mean_prediction = _standardised_means(predictions, table, block)
-    return np.argmax((products - mean_prediction[:, None] * sums) / spread_of_rows, axis=1)
-
-
-def _standardised_means(predictions, table, block):
-    total = np.zeros(len(predictions))
-    for start in range(0, table.shape[1], block):
-        train = table.columns(start, min(start + block, table.shape[1])).astype(np.float64)
-        mean, scale = train.mean(axis=0), train.std(axis=0)
-        scale[scale <= 1e-7 * np.abs(mean) + 1e-12] = np.inf
-        total += ((predictions[:, start : start + block] - mean) / scale).sum(axis=1)
-    return total / table.shape[1]
+    # Covariance over the row's standard deviation: the correlation, up to a factor that all rows of a prediction share.
+    covariances = products - np.outer(prediction_sums, sums) / n_targets
+    return np.argmax(covariances / np.sqrt(np.maximum(squares - sums**2 / n_targets, 1e-12)), axis=1)
 
 
 @dataclass

@@ -1,0 +1,76 @@
+"""The configuration: strict names, strict types, a round trip through TOML."""
+
+import pytest
+
+from brainrecon.runs.config import RunConfig, assign, differences, read_toml
+from stages.errors import InputError
+
+BASE = {"method": "brain-diffuser", "data": {"source": "nsd:/somewhere", "subject": "subj01"}}
+
+
+def test_round_trip_spells_out_every_default(tmp_path):
+    config = RunConfig.from_dict(BASE | {"decoder": {"alpha": 5e4}, "seed": 3})
+    config.write(tmp_path / "config.toml")
+    assert RunConfig.read(tmp_path / "config.toml") == config
+    written = read_toml(tmp_path / "config.toml")
+    assert written["decoder"]["alpha"] == 5e4
+    assert written["generator"]["strength"] == 0.75 and written["generator"]["image_weight"] == 0.6
+    assert written["checkpoints"]["vdvae"] == "tiny-vdvae"
+
+
+def test_relative_paths_become_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.from_dict({"method": "brain-diffuser", "data": {"source": "nsd:cohort"}})
+    assert config.data.source == f"nsd:{tmp_path / 'cohort'}"
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"generator": {"strenght": 0.5}}, "did you mean 'generator.strength'"),
+        ({"generator": {"strength": "high"}}, "'generator.strength' is 'high'"),
+        ({"generator": {"num_inference_steps": 2.5}}, "expected int"),
+        ({"generator": {"strength": True}}, "expected float"),
+        ({"decoder": {"alpha": ["x"]}}, r"decoder.alpha"),
+        ({"decoder": 3}, "expected a table"),
+        ({"nonsense": 1}, "no setting 'nonsense'"),
+        ({"samples": 0}, "expected 1 or more"),
+        ({"method": "mind-reader"}, "expected one of brain-diffuser"),
+    ],
+)
+def test_what_is_wrong_is_named(values, message):
+    with pytest.raises(InputError, match=message):
+        RunConfig.from_dict(BASE | values)
+
+
+@pytest.mark.parametrize(
+    "assignment, expected",
+    [
+        ("decoder.alpha=5e4", {"decoder": {"alpha": 5e4}}),
+        ("decoder.alpha=[1.0, 2.0]", {"decoder": {"alpha": [1.0, 2.0]}}),
+        ("decoder.rescale=none", {"decoder": {"rescale": "none"}}),
+        ("text_context=false", {"text_context": False}),
+    ],
+)
+def test_assignments(assignment, expected):
+    values = {}
+    assign(values, assignment)
+    assert values == expected
+
+
+@pytest.mark.parametrize("assignment", ["decoder.alpha", "=3", "seed.deep=1"])
+def test_assignments_that_cannot_be(assignment):
+    with pytest.raises(InputError, match="--set"):
+        assign({"seed": 1}, assignment)
+
+
+def test_differences_name_both_values():
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}) == [("a.c", 2, 3), ("d", None, 4)]
+
+
+def test_toml_errors_are_sentences(tmp_path):
+    (tmp_path / "bad.toml").write_text("seed = \n")
+    with pytest.raises(InputError, match="bad.toml is not TOML"):
+        read_toml(tmp_path / "bad.toml")
+    with pytest.raises(InputError, match="no configuration file"):
+        read_toml(tmp_path / "absent.toml")
