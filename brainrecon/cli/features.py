@@ -28,13 +28,7 @@ def features(
     loaded = load(config.data.source, subject=subject)
     names = options.parse_names(targets)
     with show_progress() as progress:
-        for split_name, split in loaded.splits.items():
-            tables = assembled.encode(
-                split,
-                dataset=f"{loaded.fingerprint}/{split_name}",
-                targets=names,
-                store=FeatureStore(store),
-                progress=progress,
-            )
+        for split_name in loaded.splits:
+            tables = assembled.encode(loaded, split_name, targets=names, store=FeatureStore(store), progress=progress)
             for name, table in tables.items():
                 say(f"{split_name} {name}: {table.shape[0]:,} x {table.shape[1]:,} in {table.folder}")

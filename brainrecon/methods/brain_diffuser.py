@@ -112,14 +112,13 @@ class BrainDiffuser:
         names = {"vdvae": checkpoints.vdvae, "clip_image": checkpoints.clip}
         return names | ({"clip_text": checkpoints.clip} if self.settings.text_context else {})
 
-    def encode(self, split, *, dataset, captions=None, targets=None, store=None, progress=None):
+    def encode(self, subject, split_name="train", *, captions=None, targets=None, store=None, progress=None):
         """Target values of a split's stimuli, from the feature store or freshly encoded.
 
         Parameters
         ----------
-        split : brainrecon.datasets.subject.Split
-        dataset : str
-            Fingerprint of the subject that the split belongs to.
+        subject : brainrecon.datasets.subject.Subject
+        split_name : str
         captions : list of list of str, optional
             In place of the split's own.
         targets : sequence of str, optional
@@ -131,6 +130,7 @@ class BrainDiffuser:
         dict of str to FeatureTable
         """
         store = store or FeatureStore()
+        split = subject.splits[split_name]
         names = list(self.targets) if targets is None else list(targets)
         if unknown := [name for name in names if name not in self.targets]:
             raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(self.targets)}.")
@@ -147,7 +147,7 @@ class BrainDiffuser:
                 target,
                 items,
                 split.stimulus_ids,
-                dataset=dataset,
+                dataset=f"{subject.fingerprint}/{split_name}",
                 checkpoint=checkpoint_store.fingerprint(self.target_checkpoints[name]),
                 progress=progress,
             )

@@ -39,8 +39,8 @@ def fit(run, progress=None):
 def encode(run, method, split_name, progress=None):
     """Target values of one split's stimuli, dict of target name to FeatureTable."""
     return method.encode(
-        run.subject.splits[split_name],
-        dataset=f"{run.subject.fingerprint}/{split_name}",
+        run.subject,
+        split_name,
         captions=captions(run, split_name) if method.settings.text_context else None,
         store=run.store,
         progress=progress,
