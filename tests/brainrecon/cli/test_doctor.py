@@ -1,0 +1,116 @@
+"""The doctor on healthy and on injected broken installations."""
+
+import importlib
+import types
+
+import pytest
+
+from brainrecon.cli import doctor as doctor_module
+from brainrecon.cli import installation
+from brainrecon.cli.installation import Finding, examine_requirements, examine_torch, torchvision_remedy
+from brainrecon.cli.main import run_command
+
+
+def broken(error):
+    """An importer that fails as a mismatched torchvision does: torch imports, torchvision does not."""
+
+    def import_module(name):
+        if name.startswith("torchvision"):
+            raise error
+        return importlib.import_module(name)
+
+    return import_module
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("operator torchvision::nms does not exist"),
+        AttributeError("partially initialized module 'torchvision' has no attribute 'extension'"),
+        OSError("torchvision/_C.so: undefined symbol: _ZN3c106ivalue14ConstantString6createE"),
+    ],
+)
+def test_a_mismatched_pair_is_recognised_and_the_pip_line_given(error):
+    finding = examine_torch(broken(error))
+    assert finding.state == "bad"
+    assert str(error) in finding.detail
+    assert finding.remedy == installation.TORCH_LINE
+    assert "python -m pip install torch torchvision" in finding.remedy
+
+
+def test_an_operator_that_fails_only_when_called_is_found():
+    def nms(*_):
+        raise RuntimeError("Couldn't load custom C++ ops. torchvision is not compatible with this PyTorch.")
+
+    def import_module(name):
+        return types.SimpleNamespace(nms=nms) if name == "torchvision.ops" else importlib.import_module(name)
+
+    assert examine_torch(import_module).remedy == installation.TORCH_LINE
+
+
+def test_a_missing_torchvision_is_to_be_installed():
+    finding = examine_torch(broken(ModuleNotFoundError("No module named 'torchvision'")))
+    assert (finding.state, finding.remedy) == ("bad", "python -m pip install torch torchvision")
+
+
+def test_this_environments_pair_is_good():
+    assert examine_torch().state == "good"
+
+
+def test_other_errors_are_not_taken_for_a_mismatch():
+    assert torchvision_remedy(RuntimeError("out of memory")) is None
+    assert torchvision_remedy(RuntimeError("undefined symbol: c10_something")) is None
+
+
+def test_a_package_that_is_too_old_or_absent_is_named_with_the_pip_line(monkeypatch):
+    versions = {"numpy": "1.0", "einops": "(absent)"}
+    monkeypatch.setattr(
+        installation.importlib.metadata,
+        "requires",
+        lambda _: ["numpy>=1.26", "einops", 'pytest>=8; extra == "test"'],
+    )
+    monkeypatch.setattr(installation, "_version", lambda name: versions.get(name, "9"))
+    finding = examine_requirements()
+    assert finding.state == "bad"
+    assert "numpy 1.0 does not satisfy numpy>=1.26" in finding.detail
+    assert finding.remedy == 'python -m pip install "numpy>=1.26" "einops"'
+
+
+def test_the_report_of_a_healthy_machine(capsys, monkeypatch):
+    monkeypatch.setattr(
+        doctor_module, "examine_weights", lambda: [Finding("checkpoints", "good", "all there")]
+    )
+    code = run_command(["doctor"])
+    out = capsys.readouterr().out
+    assert code == 0 and out.endswith("Usable.\n")
+    for subject in (
+        "python",
+        "torch and torchvision",
+        "packages",
+        "devices",
+        "threads",
+        "memory",
+        "disk",
+        "name",
+    ):
+        assert subject in out
+
+
+def test_the_report_of_a_broken_machine(capsys, monkeypatch):
+    error = RuntimeError("operator torchvision::nms does not exist")
+    monkeypatch.setattr(doctor_module, "examine_torch", lambda: examine_torch(broken(error)))
+    code = run_command(["doctor"])
+    out = capsys.readouterr().out
+    assert code == 2
+    assert "operator torchvision::nms does not exist" in out and installation.TORCH_LINE in out
+    assert "Not usable: mend torch and torchvision" in out
+
+
+def test_an_embedded_checkpoint_that_is_not_whole_makes_it_unusable(monkeypatch):
+    statuses = [
+        doctor_module.store.Status("tiny-clip", "damaged", "open_clip_model.safetensors has 3 bytes"),
+        doctor_module.store.Status("versatile-diffusion", "absent", "there is no folder"),
+    ]
+    monkeypatch.setattr(doctor_module.store, "verify", lambda: statuses)
+    bad = [finding for finding in doctor_module.examine_weights() if finding.state == "bad"]
+    assert [finding.subject for finding in bad] == ["checkpoint tiny-clip"]

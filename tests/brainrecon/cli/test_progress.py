@@ -1,0 +1,108 @@
+"""Progress as plain lines, with a clock of the test's own."""
+
+import io
+
+import pytest
+
+from brainrecon.cli.progress import PlainLines, duration, show_progress
+
+
+class Clock:
+    """Seconds that pass only when the test says so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def lines(clock):
+    stream = io.StringIO()
+    progress = PlainLines(stream, clock)
+    return progress, lambda: stream.getvalue().splitlines()
+
+
+def advance(progress, clock, label, total, seconds_each, start=0):
+    for done in range(start, total + 1):
+        progress(label, done, total)
+        clock.now += seconds_each
+
+
+def test_fast_work_says_only_that_it_is_done(lines, clock):
+    progress, said = lines
+    advance(progress, clock, "encode", 100, 0.001)
+    assert said() == ["encode: 100/100 (100 %), done in 0.1 s"]
+
+
+def test_slow_work_speaks_each_tenth_with_the_time_left(lines, clock):
+    progress, said = lines
+    advance(progress, clock, "fit", 100, 1.0)
+    assert len(said()) == 10
+    assert said()[0] == "fit: 10/100 (10 %), 1 min 30 s left"
+    assert said()[-1] == "fit: 100/100 (100 %), done in 1 min 40 s"
+
+
+def test_lines_are_seconds_apart_even_when_tenths_pass_quickly(lines, clock):
+    progress, said = lines
+    advance(progress, clock, "fit", 10, 1.0)
+    assert [line.split()[1] for line in said()] == ["3/10", "6/10", "9/10", "10/10"]
+
+
+def test_resumed_work_estimates_from_what_it_did_itself(lines, clock):
+    progress, said = lines
+    advance(progress, clock, "fit", 100, 1.0, start=50)
+    assert said()[0] == "fit: 60/100 (60 %), 40 s left"
+
+
+def test_a_finished_work_is_not_announced_twice_and_can_start_again(lines, clock):
+    progress, said = lines
+    for done in (0, 5, 5, 5, 0, 5):
+        progress("read", done, 5)
+    assert said() == ["read: 5/5 (100 %), done in 0.0 s"] * 2
+
+
+def test_nothing_to_do_is_done(lines):
+    progress, said = lines
+    progress("read", 0, 0)
+    assert said() == ["read: 0/0 (100 %), done in 0.0 s"]
+
+
+def test_a_piped_stream_gets_plain_lines(capsys):
+    with show_progress() as progress:
+        progress("read", 3, 3)
+    assert capsys.readouterr().err == "read: 3/3 (100 %), done in 0.0 s\n"
+
+
+def test_a_terminal_gets_a_bar():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with show_progress(stream) as progress:
+        progress("read [all]", 1, 4)
+        progress("read [all]", 4, 4)
+        progress("read [all]", 0, 4)
+    assert "read [all]" in stream.getvalue() and "4/4" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (59.7, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_duration(seconds, words):
+    assert duration(seconds) == words
