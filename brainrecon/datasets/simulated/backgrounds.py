@@ -1,7 +1,7 @@
 """The places of drawn scenes: gradients, a few painted details and grain.
 
-Each background is a `Background`: colours of sky and ground, where the horizon may lie, how its grain is stretched, and
-a function that paints details on a unit square (x, y from 0 to 1, y downwards).
+Each place is a `Background`: colours of sky and ground, where the horizon may lie, how its grain is
+stretched, and a function that paints details on a unit square (x, y from 0 to 1, y downwards).
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from brainrecon.datasets.simulated.pen import Pen, darker, lighter, mix
+from brainrecon.datasets.simulated.pen import Pen, darker, mix
 
 MOODS = ("sunny", "cloudy", "sunset")
 
@@ -59,7 +59,14 @@ def _hills(pen, generator, horizon, colours, height=0.12):
         tops = horizon - height * generator.uniform(0.15, 1, len(xs))
         smooth = np.interp(np.linspace(-0.2, 1.2, 40), xs, tops)
         smooth = np.convolve(np.pad(smooth, 3, mode="edge"), np.ones(7) / 7, mode="valid")
-        pen.polygon([(-0.2, horizon + 0.02), *zip(np.linspace(-0.2, 1.2, 40), smooth, strict=True), (1.2, horizon + 0.02)], colour)
+        pen.polygon(
+            [
+                (-0.2, horizon + 0.02),
+                *zip(np.linspace(-0.2, 1.2, 40), smooth, strict=True),
+                (1.2, horizon + 0.02),
+            ],
+            colour,
+        )
         height *= 0.55
 
 
@@ -107,7 +114,14 @@ def _snow(pen, generator, horizon):
         foot, size = horizon + generator.uniform(0.0, 0.03), generator.uniform(0.05, 0.1)
         for level in (0, 0.6, 1.2):
             half = size * (0.6 - 0.2 * level)
-            pen.polygon([(x - half, foot - level * size), (x + half, foot - level * size), (x, foot - (level + 1) * size)], (62, 92, 92))
+            pen.polygon(
+                [
+                    (x - half, foot - level * size),
+                    (x + half, foot - level * size),
+                    (x, foot - (level + 1) * size),
+                ],
+                (62, 92, 92),
+            )
     for _ in range(24):
         pen.circle(generator.uniform(0, 1), generator.uniform(0, 1), 0.008, (252, 253, 255))
 
@@ -140,11 +154,20 @@ def _forest(pen, generator, horizon):
         for x in np.arange(-0.05, 1.1, 0.15 + 0.06 * depth):
             x = x + generator.uniform(-0.05, 0.05)
             width = 0.018 + 0.014 * depth
-            pen.box(x - width, 0.1, x + width, horizon + 0.03 + 0.03 * depth, (72 - 14 * depth, 56 - 12 * depth, 44 - 10 * depth))
+            pen.box(
+                x - width,
+                0.1,
+                x + width,
+                horizon + 0.03 + 0.03 * depth,
+                (72 - 14 * depth, 56 - 12 * depth, 44 - 10 * depth),
+            )
             for level in range(4):
                 top = -0.12 + 0.14 * level + generator.uniform(-0.03, 0.03)
                 half = 0.08 + 0.025 * level
-                pen.polygon([(x - half, top + 0.2), (x + half, top + 0.2), (x, top - 0.05)], mix(shade, (20, 50, 40), generator.uniform(0, 0.4)))
+                pen.polygon(
+                    [(x - half, top + 0.2), (x + half, top + 0.2), (x, top - 0.05)],
+                    mix(shade, (20, 50, 40), generator.uniform(0, 0.4)),
+                )
 
 
 def _mountains(pen, generator, horizon):
@@ -153,28 +176,119 @@ def _mountains(pen, generator, horizon):
         while x < 1.1:
             peak, half = horizon - height * generator.uniform(0.6, 1), generator.uniform(0.2, 0.3)
             pen.polygon([(x - half, horizon + 0.01), (x, peak), (x + half, horizon + 0.01)], colour)
-            pen.polygon([(x, peak), (x + half, horizon + 0.01), (x + 0.25 * half, horizon + 0.01)], darker(colour, 0.18))
+            pen.polygon(
+                [(x, peak), (x + half, horizon + 0.01), (x + 0.25 * half, horizon + 0.01)],
+                darker(colour, 0.18),
+            )
             cap = 0.28
             rise = horizon - peak
             pen.polygon(
-                [(x - half * cap, peak + rise * cap), (x, peak), (x + half * cap, peak + rise * cap), (x, peak + rise * cap * 0.65)],
+                [
+                    (x - half * cap, peak + rise * cap),
+                    (x, peak),
+                    (x + half * cap, peak + rise * cap),
+                    (x, peak + rise * cap * 0.65),
+                ],
                 (242, 246, 252),
             )
             x += generator.uniform(0.3, 0.45)
 
 
 SCENE_BACKGROUNDS = {
-    "beach": Background(((92, 170, 228), (196, 230, 244)), ((232, 206, 150), (214, 178, 116)), (0.38, 0.5), _beach, (24, 24), 0.1, frozenset({"yellow"})),
-    "meadow": Background(((106, 178, 236), (214, 236, 246)), ((116, 180, 76), (58, 128, 46)), (0.4, 0.54), _meadow, (26, 18), 0.2, frozenset({"green"})),
-    "night": Background(((14, 16, 48), (48, 50, 104)), ((34, 44, 62), (16, 22, 38)), (0.62, 0.74), _night, (12, 12), 0.15, frozenset({"black"}), False),
-    "room": Background(((206, 178, 160), (226, 202, 182)), ((172, 122, 80), (138, 92, 58)), (0.62, 0.72), _room, (5, 22), 0.1, frozenset({"brown"}), False),
-    "desert": Background(((122, 186, 226), (246, 226, 186)), ((230, 160, 92), (204, 122, 62)), (0.38, 0.54), _desert, (8, 26), 0.12, frozenset({"orange", "brown"})),
-    "snow": Background(((150, 180, 214), (222, 232, 244)), ((236, 242, 250), (206, 220, 240)), (0.42, 0.54), _snow, (8, 12), 0.06, frozenset({"white"})),
-    "sea": Background(((112, 184, 236), (218, 238, 248)), ((40, 132, 182), (14, 74, 128)), (0.32, 0.48), _sea, (7, 34), 0.22, frozenset({"blue"})),
-    "city": Background(((134, 168, 204), (222, 222, 220)), ((112, 112, 120), (78, 78, 88)), (0.54, 0.64), _city, (30, 30), 0.12, frozenset({"black"})),
-    "forest": Background(((150, 186, 160), (92, 134, 100)), ((92, 96, 56), (58, 62, 36)), (0.56, 0.68), _forest, (20, 20), 0.25, frozenset({"green"}), False),
-    "mountains": Background(((96, 156, 216), (226, 234, 244)), ((132, 152, 98), (86, 112, 70)), (0.52, 0.62), _mountains, (18, 18), 0.18, frozenset()),
-}  # fmt: skip
+    "beach": Background(
+        ((92, 170, 228), (196, 230, 244)),
+        ((232, 206, 150), (214, 178, 116)),
+        (0.38, 0.5),
+        _beach,
+        (24, 24),
+        0.1,
+        frozenset({"yellow"}),
+    ),
+    "meadow": Background(
+        ((106, 178, 236), (214, 236, 246)),
+        ((116, 180, 76), (58, 128, 46)),
+        (0.4, 0.54),
+        _meadow,
+        (26, 18),
+        0.2,
+        frozenset({"green"}),
+    ),
+    "night": Background(
+        ((14, 16, 48), (48, 50, 104)),
+        ((34, 44, 62), (16, 22, 38)),
+        (0.62, 0.74),
+        _night,
+        (12, 12),
+        0.15,
+        frozenset({"black"}),
+        False,
+    ),
+    "room": Background(
+        ((206, 178, 160), (226, 202, 182)),
+        ((172, 122, 80), (138, 92, 58)),
+        (0.62, 0.72),
+        _room,
+        (5, 22),
+        0.1,
+        frozenset({"brown"}),
+        False,
+    ),
+    "desert": Background(
+        ((122, 186, 226), (246, 226, 186)),
+        ((230, 160, 92), (204, 122, 62)),
+        (0.38, 0.54),
+        _desert,
+        (8, 26),
+        0.12,
+        frozenset({"orange", "brown"}),
+    ),
+    "snow": Background(
+        ((150, 180, 214), (222, 232, 244)),
+        ((236, 242, 250), (206, 220, 240)),
+        (0.42, 0.54),
+        _snow,
+        (8, 12),
+        0.06,
+        frozenset({"white"}),
+    ),
+    "sea": Background(
+        ((112, 184, 236), (218, 238, 248)),
+        ((40, 132, 182), (14, 74, 128)),
+        (0.32, 0.48),
+        _sea,
+        (7, 34),
+        0.22,
+        frozenset({"blue"}),
+    ),
+    "city": Background(
+        ((134, 168, 204), (222, 222, 220)),
+        ((112, 112, 120), (78, 78, 88)),
+        (0.54, 0.64),
+        _city,
+        (30, 30),
+        0.12,
+        frozenset({"black"}),
+    ),
+    "forest": Background(
+        ((150, 186, 160), (92, 134, 100)),
+        ((92, 96, 56), (58, 62, 36)),
+        (0.56, 0.68),
+        _forest,
+        (20, 20),
+        0.25,
+        frozenset({"green"}),
+        False,
+    ),
+    "mountains": Background(
+        ((96, 156, 216), (226, 234, 244)),
+        ((132, 152, 98), (86, 112, 70)),
+        (0.52, 0.62),
+        _mountains,
+        (18, 18),
+        0.18,
+        frozenset(),
+    ),
+}
 
 
 def _field(generator, across, down, size):

@@ -1,10 +1,8 @@
-"""Captions of drawn pictures: five each, in different words and detail, and the closed vocabulary they use."""
+"""Captions of drawn pictures: five each, in different words and detail, from a closed vocabulary."""
 
 import string
 
-from brainrecon.datasets.simulated.backgrounds import SCENE_BACKGROUNDS
 from brainrecon.datasets.simulated.digits import DIGIT_WORDS, INKS
-from brainrecon.datasets.simulated.patterns import FIGURES
 from brainrecon.datasets.simulated.scenes import PLACES, SCENE_COLOURS, SIZES
 from brainrecon.datasets.simulated.shapes import SHAPES
 
@@ -27,13 +25,16 @@ _SETTING = {
     "snow": "a field of snow", "sea": "the sea", "city": "a city", "forest": "a forest", "mountains": "mountains",
 }  # fmt: skip
 _MOOD = {"sunny": "on a sunny day", "cloudy": "under a cloudy sky", "sunset": "at sunset"}
-_PLACE = {place: f"at the {place}" if "top" in place or "bottom" in place else f"on the {place}" for place in PLACES}
+_PLACE = {place: f"{'at' if 'top' in place or 'bottom' in place else 'on'} the {place}" for place in PLACES}
 _PLACE["middle"] = "in the middle"
 
 _SCENE_SHORT = ("a {colour} {name}", "one {colour} {name}", "picture of a {colour} {name}")
 _SCENE_SIZED = ("a {size} {colour} {name} {where}", "there is a {size} {colour} {name} {where}")
 _SCENE_PLACED = ("a {colour} {name} {place} {where}", "{place} a {colour} {name} {where}")
-_SCENE_FULL = ("a {size} {colour} {name} {place} {where} {mood}", "a drawing of a {size} {colour} {name} {place} {where} {mood}")
+_SCENE_FULL = (
+    "a {size} {colour} {name} {place} {where} {mood}",
+    "a drawing of a {size} {colour} {name} {place} {where} {mood}",
+)
 _SCENE_SETTING = ("{setting} with a {colour} {name} {mood}", "{setting} and a {size} {colour} {name} {mood}")
 _SECOND = ("and a {colour} {name} {place}", "with a {colour} {name} {place}")
 
@@ -52,10 +53,16 @@ _FIGURE = {
 }  # fmt: skip
 _PATTERN = (
     ("{figure} in {greys}", "a pattern of {figure}"),
-    ("a {grain} checker pattern with {figure} in {greys}", "a {grain} pattern in {greys} that shows {figure}"),
+    (
+        "a {grain} checker pattern with {figure} in {greys}",
+        "a {grain} pattern in {greys} that shows {figure}",
+    ),
     ("a checker pattern of {figure} {tone}", "{figure} {tone} in a checker grid"),
     ("a grid of {n} by {n} squares that shows {figure}", "{figure} on a grid of {n} by {n} squares"),
-    ("a {grain} pattern of {figure} {tone} in {greys}", "an abstract pattern of {figure} {tone} in {n} by {n} squares"),
+    (
+        "a {grain} pattern of {figure} {tone} in {greys}",
+        "an abstract pattern of {figure} {tone} in {n} by {n} squares",
+    ),
 )
 _GREYS = {"strong": "black and white", "weak": "shades of grey"}
 _TONE = {
@@ -88,7 +95,11 @@ def caption_scene(scene, generator) -> tuple[str, ...]:
     captions = []
     for templates in (_SCENE_SHORT, _SCENE_SIZED, _SCENE_PLACED, _SCENE_SETTING, _SCENE_FULL):
         where = _pick(generator, _WHERE[scene.background])
-        fields = _thing_fields(scene.main) | {"where": where, "setting": _SETTING[scene.background], "mood": mood}
+        fields = _thing_fields(scene.main) | {
+            "where": where,
+            "setting": _SETTING[scene.background],
+            "mood": mood,
+        }
         caption = _pick(generator, templates).format(**fields)
         second = _pick(generator, _SECOND)
         if scene.second is not None and templates in (_SCENE_SETTING, _SCENE_FULL):
@@ -135,5 +146,3 @@ def _words() -> tuple[str, ...]:
 
 VOCABULARY = _words()
 """Every word a caption may use, sorted."""
-
-assert set(_FIGURE) == set(FIGURES) and set(_WHERE) == set(_SETTING) == set(SCENE_BACKGROUNDS)

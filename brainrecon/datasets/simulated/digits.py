@@ -16,7 +16,11 @@ INKS = {
 _PAPERS = ((248, 244, 232), (226, 234, 242), (238, 230, 240), (232, 240, 228), (228, 226, 222))
 
 SHARE, FLOOR = 0.65, 16.0
-_GRID, _MARGIN, _ENLARGED = 8, 2, 8  # specimens are 8 x 8; ringed with two empty cells; eight pixels to a cell
+_GRID, _MARGIN, _ENLARGED = (
+    8,
+    2,
+    8,
+)  # specimens are 8 x 8; ringed with two empty cells; eight pixels to a cell
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ def _specimens():
         smooth = Image.fromarray(ringed).resize((side, side), Image.Resampling.BICUBIC)
         wide = np.asarray(smooth.filter(ImageFilter.GaussianBlur(1.0 * _ENLARGED)), np.float32)
         smooth = np.asarray(smooth.filter(ImageFilter.GaussianBlur(0.35 * _ENLARGED)), np.float32)
-        # Less of the neighbourhood opens the loops that eight cells close; more where ink is faint mends thin strokes.
+        # Less of the neighbourhood opens loops that the coarse cells close; more where ink is faint mends
+        # thin strokes.
         sharp = np.clip(smooth - SHARE * wide, 0, None)
         strongest = Image.fromarray(sharp.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * _ENLARGED + 1))
         strongest = np.asarray(strongest.filter(ImageFilter.GaussianBlur(_ENLARGED)), np.float32)

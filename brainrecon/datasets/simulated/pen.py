@@ -1,8 +1,9 @@
 """A pen that paints plain shapes on a supersampled canvas.
 
-Shapes are given in the coordinates of the thing being drawn (x to the right, y downwards, the thing about two units
-tall around the origin) and carried to the canvas by a placement: centre, scale, tilt and mirroring. Everything becomes
-polygons, so a placement treats all shapes alike and a picture has the same content at every size.
+Shapes are given in the coordinates of the thing being drawn (x to the right, y downwards, the thing about
+two units tall around the origin) and carried to the canvas by a placement: centre, scale, tilt and
+mirroring. Everything becomes polygons, so a placement treats all shapes alike and a picture has the same
+content at every size.
 """
 
 import math
@@ -113,8 +114,13 @@ class Pen:
         self.polygon([(x0 - dx, y0 - dy), (x1 - dx, y1 - dy), (x1 + dx, y1 + dy), (x0 + dx, y0 + dy)], colour)
 
     def layer(self) -> np.ndarray:
-        """Finished layer, float32 (size, size, 4): colour premultiplied by coverage in 0..255, coverage in 0..1."""
-        # Coverage is all or nothing before the reduction, so the mean of the raw channels is already premultiplied.
+        """Finish the layer.
+
+        Returns
+        -------
+        array of shape (size, size, 4), float32
+            Red, green and blue times coverage in 0..255, and coverage in 0..1.
+        """
         pixels = np.asarray(self._canvas.convert("RGBa").reduce(SUPERSAMPLING), np.float32)
         pixels[..., 3] /= 255
         return pixels

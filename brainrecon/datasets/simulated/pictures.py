@@ -1,7 +1,7 @@
 """The drawn world of the embedded default: scenes, handwritten digits and checker patterns, with captions.
 
-A picture is a function of a seed and an index alone, so that any part of the world can be drawn anywhere, in any order,
-and be the same. Nothing here needs more than numpy, pillow and the digits scikit-learn ships.
+A picture is a function of a seed and an index alone, so that any part of the world can be drawn anywhere,
+in any order, and be the same. Nothing here needs more than numpy, pillow and the digits scikit-learn ships.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,10 +67,19 @@ def _draw_scene(generator, size):
     scene = compose_scene(generator)
     captions = caption_scene(scene, generator)
     main, second = scene.main, scene.second
-    layout = [main.name, main.colour, main.size, main.place, scene.background, scene.mood if scene.outdoors else ""]
+    layout = [
+        main.name,
+        main.colour,
+        main.size,
+        main.place,
+        scene.background,
+        scene.mood if scene.outdoors else "",
+    ]
     layout += [second.name, second.colour, second.place] if second is not None else []
     image = paint_scene(scene, generator, size)
-    return Picture(image, captions, "scene", main.name, main.colour, scene.background, -1, main.place, "/".join(layout))
+    return Picture(
+        image, captions, "scene", main.name, main.colour, scene.background, -1, main.place, "/".join(layout)
+    )
 
 
 def _draw_digit(generator, size):
@@ -78,7 +87,9 @@ def _draw_digit(generator, size):
     captions = caption_digit(writing, generator)
     layout = f"digit/{writing.digit}/{writing.ink}/{writing.paper}/{writing.stroke}"
     image = paint_digit(writing, generator, size)
-    return Picture(image, captions, "digit", "digit", writing.ink, writing.paper, writing.digit, "middle", layout)
+    return Picture(
+        image, captions, "digit", "digit", writing.ink, writing.paper, writing.digit, "middle", layout
+    )
 
 
 def _draw_pattern(generator, size):
@@ -116,9 +127,13 @@ def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64)
         When `seed` or `index` is negative, `size` is below 8 or `kind` is not one of `KINDS`.
     """
     if seed < 0 or index < 0:
-        raise InputError(f"Seed {seed} and index {index} were asked for, but neither can be negative; pass 0 or more.")
+        raise InputError(
+            f"Seed {seed} and index {index} were asked for, but neither can be negative; pass 0 or more."
+        )
     if size < 8:
-        raise InputError(f"A picture of {size} pixels was asked for, but the world is drawn at 8 or more; pass size=64.")
+        raise InputError(
+            f"A picture of {size} pixels was asked for, but the world is drawn at 8 or more; pass size=64."
+        )
     if kind is None:
         kind = KINDS[np.random.default_rng([seed, index]).choice(len(KINDS), p=_SHARES)]
     if kind not in KINDS:

@@ -103,7 +103,14 @@ def compose_scene(generator) -> Scene:
     if generator.random() < 0.35:
         other = names[(names.index(name) + generator.integers(1, len(names))) % len(names)]
         aside = x + (1 if x < generator.uniform(0.35, 0.65) else -1) * generator.uniform(0.3, 0.42)
-        second = _thing(generator, other, background, float(np.clip(aside, 0.1, 0.9)), height * generator.uniform(0.45, 0.6), horizon)
+        second = _thing(
+            generator,
+            other,
+            background,
+            float(np.clip(aside, 0.1, 0.9)),
+            height * generator.uniform(0.45, 0.6),
+            horizon,
+        )
     mood = MOODS[generator.choice(len(MOODS), p=(0.6, 0.2, 0.2))]
     return Scene(main, second, background, mood, horizon, ("left", "right")[generator.integers(2)])
 
@@ -111,12 +118,14 @@ def compose_scene(generator) -> Scene:
 def _put(picture, thing, light, size):
     """Paint a shaded thing and its shadow into the picture, in place."""
     pen = Pen(size, (thing.x, thing.y), thing.height / 2, thing.tilt, thing.mirror)
-    SHAPES[thing.name](pen, tuple(c * t for c, t in zip(SCENE_COLOURS[thing.colour], thing.tint, strict=True)))
+    SHAPES[thing.name](
+        pen, tuple(c * t for c, t in zip(SCENE_COLOURS[thing.colour], thing.tint, strict=True))
+    )
     layer = pen.layer()
     cover = layer[..., 3]
     side = -1.0 if light == "left" else 1.0
 
-    # The slope of the blurred outline stands in for the surface's slope: bright towards the light, dark away from it.
+    # The slope of the blurred outline stands in for the surface's: bright towards the light, dark away.
     mask = Image.fromarray((cover * 255).astype(np.uint8))
     relief = np.asarray(mask.filter(ImageFilter.GaussianBlur(0.14 * thing.height * size)), np.float32) / 255
     down, across = np.gradient(relief)

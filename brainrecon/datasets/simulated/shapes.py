@@ -1,8 +1,8 @@
 """The things that stand in drawn scenes: one function each, painting around the origin with a `Pen`.
 
-A thing reaches about from -1 to 1 in both directions (wide things a little further) and stands on y = 1. Silhouettes are
-bold and different from each other, because a small network has to tell them apart at 64 pixels, and most of a thing's
-area carries its colour, because captions name it.
+A thing reaches about from -1 to 1 in both directions (wide things a little further) and stands on y = 1.
+Silhouettes are bold and different from each other, because a small network has to tell them apart at 64
+pixels, and most of a thing's area carries its colour, because captions name it.
 """
 
 import math
@@ -14,13 +14,26 @@ WOOD, DARK, CREAM, GLASS = (112, 74, 44), (38, 36, 44), (250, 240, 205), (190, 2
 
 def _around(radius, n, phase=0.0):
     return [
-        (radius * math.sin(2 * math.pi * k / n + phase), -radius * math.cos(2 * math.pi * k / n + phase)) for k in range(n)
+        (radius * math.sin(2 * math.pi * k / n + phase), -radius * math.cos(2 * math.pi * k / n + phase))
+        for k in range(n)
     ]
 
 
 def ball(pen: Pen, colour):
     pen.circle(0, 0, 1, colour)
-    pen.blob([(-0.2, -0.98), (0.25, -0.5), (0.38, 0), (0.25, 0.5), (-0.2, 0.98), (-0.1, 0.5), (-0.02, 0), (-0.1, -0.5)], CREAM)
+    pen.blob(
+        [
+            (-0.2, -0.98),
+            (0.25, -0.5),
+            (0.38, 0),
+            (0.25, 0.5),
+            (-0.2, 0.98),
+            (-0.1, 0.5),
+            (-0.02, 0),
+            (-0.1, -0.5),
+        ],
+        CREAM,
+    )
     pen.blob([(-0.72, -0.68), (-0.6, 0), (-0.72, 0.68), (-0.94, 0.3), (-0.94, -0.3)], CREAM)
 
 
@@ -147,7 +160,18 @@ def apple(pen: Pen, colour):
     pen.stroke((0, -0.45), (0.12, -0.95), 0.12, WOOD)
     pen.blob([(0.1, -0.62), (0.4, -0.98), (0.78, -0.9), (0.5, -0.6)], (84, 160, 62))
     pen.blob(
-        [(0, -0.42), (0.5, -0.56), (0.92, -0.15), (0.82, 0.5), (0.4, 0.98), (0, 0.88), (-0.4, 0.98), (-0.82, 0.5), (-0.92, -0.15), (-0.5, -0.56)],
+        [
+            (0, -0.42),
+            (0.5, -0.56),
+            (0.92, -0.15),
+            (0.82, 0.5),
+            (0.4, 0.98),
+            (0, 0.88),
+            (-0.4, 0.98),
+            (-0.82, 0.5),
+            (-0.92, -0.15),
+            (-0.5, -0.56),
+        ],
         colour,
     )
     pen.ellipse(-0.5, -0.08, 0.13, 0.22, lighter(colour, 0.6))
@@ -155,8 +179,14 @@ def apple(pen: Pen, colour):
 
 def butterfly(pen: Pen, colour):
     for side in (-1, 1):
-        pen.blob([(0, -0.1), (side * 0.45, -0.85), (side * 1.1, -0.85), (side * 1.05, -0.2), (side * 0.5, 0.1)], colour)
-        pen.blob([(0, 0), (side * 0.6, 0.1), (side * 0.9, 0.45), (side * 0.6, 0.9), (side * 0.2, 0.6)], darker(colour, 0.2))
+        pen.blob(
+            [(0, -0.1), (side * 0.45, -0.85), (side * 1.1, -0.85), (side * 1.05, -0.2), (side * 0.5, 0.1)],
+            colour,
+        )
+        pen.blob(
+            [(0, 0), (side * 0.6, 0.1), (side * 0.9, 0.45), (side * 0.6, 0.9), (side * 0.2, 0.6)],
+            darker(colour, 0.2),
+        )
         pen.circle(side * 0.72, -0.5, 0.19, CREAM)
         pen.circle(side * 0.5, 0.45, 0.13, CREAM)
         pen.stroke((0, -0.5), (side * 0.3, -1), 0.06, DARK)
@@ -166,15 +196,36 @@ def butterfly(pen: Pen, colour):
 def balloon(pen: Pen, colour):
     pen.stroke((0, 0.3), (0.06, 1), 0.05, (90, 84, 80))
     pen.polygon([(-0.13, 0.55), (0.13, 0.55), (0, 0.36)], darker(colour, 0.2))
-    pen.blob([(0, -1), (0.55, -0.8), (0.7, -0.3), (0.4, 0.2), (0, 0.45), (-0.4, 0.2), (-0.7, -0.3), (-0.55, -0.8)], colour)
+    pen.blob(
+        [(0, -1), (0.55, -0.8), (0.7, -0.3), (0.4, 0.2), (0, 0.45), (-0.4, 0.2), (-0.7, -0.3), (-0.55, -0.8)],
+        colour,
+    )
     pen.ellipse(-0.3, -0.55, 0.12, 0.2, lighter(colour, 0.65))
 
 
 def umbrella(pen: Pen, colour):
     pen.box(-0.05, -0.95, 0.05, 0.8, WOOD)
-    pen.blob([(-0.05, 0.7), (0.05, 0.7), (0.1, 0.86), (0.24, 0.86), (0.3, 0.72), (0.4, 0.76), (0.3, 0.98), (0.08, 1), (-0.04, 0.88)], WOOD)
-    pen.polygon([(1.1 * math.cos(a), 0.05 + 0.95 * math.sin(a)) for a in [math.pi * (1 + k / 24) for k in range(25)]], colour)
-    pen.blob([(0, -0.9), (0.3, -0.45), (0.4, 0.05), (0, 0.08), (-0.4, 0.05), (-0.3, -0.45)], lighter(colour, 0.4))
+    pen.blob(
+        [
+            (-0.05, 0.7),
+            (0.05, 0.7),
+            (0.1, 0.86),
+            (0.24, 0.86),
+            (0.3, 0.72),
+            (0.4, 0.76),
+            (0.3, 0.98),
+            (0.08, 1),
+            (-0.04, 0.88),
+        ],
+        WOOD,
+    )
+    pen.polygon(
+        [(1.1 * math.cos(a), 0.05 + 0.95 * math.sin(a)) for a in [math.pi * (1 + k / 24) for k in range(25)]],
+        colour,
+    )
+    pen.blob(
+        [(0, -0.9), (0.3, -0.45), (0.4, 0.05), (0, 0.08), (-0.4, 0.05), (-0.3, -0.45)], lighter(colour, 0.4)
+    )
     for x in (-0.75, 0, 0.75):
         pen.ellipse(x, 0.06, 0.36, 0.12, None)
     pen.box(-0.05, -0.08, 0.05, 0.8, WOOD)
@@ -203,7 +254,9 @@ def rocket(pen: Pen, colour):
     pen.blob([(-0.22, 0.7), (0.22, 0.7), (0.1, 0.95), (0, 1.1), (-0.1, 0.95)], (255, 170, 50))
     pen.polygon([(-0.3, 0.2), (-0.75, 0.85), (-0.25, 0.7)], darker(colour, 0.3))
     pen.polygon([(0.3, 0.2), (0.75, 0.85), (0.25, 0.7)], darker(colour, 0.3))
-    pen.blob([(0, -1.05), (0.3, -0.6), (0.38, 0), (0.26, 0.72), (-0.26, 0.72), (-0.38, 0), (-0.3, -0.6)], colour)
+    pen.blob(
+        [(0, -1.05), (0.3, -0.6), (0.38, 0), (0.26, 0.72), (-0.26, 0.72), (-0.38, 0), (-0.3, -0.6)], colour
+    )
     pen.blob([(0, -1.05), (0.25, -0.68), (0, -0.62), (-0.25, -0.68)], CREAM)
     pen.circle(0, -0.15, 0.21, darker(colour, 0.5))
     pen.circle(0, -0.15, 0.14, GLASS)
@@ -224,7 +277,9 @@ def cactus(pen: Pen, colour):
 
 
 def crown(pen: Pen, colour):
-    pen.polygon([(-0.85, 0.8), (-1.05, -0.5), (-0.5, 0.1), (0, -0.8), (0.5, 0.1), (1.05, -0.5), (0.85, 0.8)], colour)
+    pen.polygon(
+        [(-0.85, 0.8), (-1.05, -0.5), (-0.5, 0.1), (0, -0.8), (0.5, 0.1), (1.05, -0.5), (0.85, 0.8)], colour
+    )
     pen.box(-0.86, 0.55, 0.86, 0.9, darker(colour, 0.25))
     for x, y in ((-1.05, -0.52), (0, -0.82), (1.05, -0.52)):
         pen.circle(x, y, 0.14, CREAM)
@@ -235,7 +290,18 @@ def crown(pen: Pen, colour):
 def bottle(pen: Pen, colour):
     pen.box(-0.16, -1, 0.16, -0.8, (176, 132, 88))
     pen.blob(
-        [(-0.15, -0.82), (0.15, -0.82), (0.17, -0.4), (0.42, -0.1), (0.45, 0.3), (0.43, 0.95), (-0.43, 0.95), (-0.45, 0.3), (-0.42, -0.1), (-0.17, -0.4)],
+        [
+            (-0.15, -0.82),
+            (0.15, -0.82),
+            (0.17, -0.4),
+            (0.42, -0.1),
+            (0.45, 0.3),
+            (0.43, 0.95),
+            (-0.43, 0.95),
+            (-0.45, 0.3),
+            (-0.42, -0.1),
+            (-0.17, -0.4),
+        ],
         colour,
     )
     pen.box(-0.45, 0.18, 0.45, 0.62, CREAM)
