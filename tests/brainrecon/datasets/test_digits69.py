@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import scipy.io
+
+from brainrecon.datasets import digits69, inventory, load
+from stages.errors import InputError
+
+
+def draw_digit(name, size=28):
+    """A ring low with a stroke up to the right is a six; turned about, a nine."""
+    rows, columns = np.mgrid[:size, :size]
+    ring = np.abs(np.hypot(rows - 18, columns - 13) - 5) < 1.5
+    stroke = (np.abs(columns - 8 - (18 - rows) * 0.3) < 1.3) & (rows > 3) & (rows < 19)
+    picture = (ring | stroke).astype(np.float32)
+    return picture if name == "six" else picture[::-1, ::-1]
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A file of the same layout: 12 + 4 digits, sideways, with 5 voxels."""
+    rng = np.random.default_rng(0)
+    names = np.array(["six", "nine"] * 8)
+    pictures = np.stack([draw_digit(name) for name in names]).transpose(0, 2, 1)[..., None]
+    responses = rng.normal(size=(16, 5)).astype(np.float32)
+    content = {"x_train": pictures[:12], "x_test": pictures[12:], "y_train": responses[:12], "y_test": responses[12:]}
+    path = tmp_path / "digits.mat"
+    scipy.io.savemat(path, content)
+    return path, content, names
+
+
+def test_the_files_own_split(drawn):
+    path, content, names = drawn
+    subject = load(f"digits69:{path}")
+    np.testing.assert_array_equal(subject.train.patterns, content["y_train"])
+    np.testing.assert_array_equal(subject.test.patterns, content["y_test"])
+    assert subject.test.stimulus_ids.tolist() == ["digit013", "digit014", "digit015", "digit016"]
+    assert subject.train.categories == [[name] for name in names[:12]]
+    images = subject.train.images
+    assert images.shape == (12, 28, 28, 3) and images.dtype == np.uint8
+    np.testing.assert_array_equal(images[1], np.repeat(draw_digit("nine")[..., None] * 255, 3, axis=-1))
+    assert subject.train.captions is None and subject.noise_ceiling is None and not subject.rois
+    assert inventory.describe(subject)["splits"]["test"]["repeats"] == {1: 4}
+    assert inventory.files("digits69", path)[0]["present"]
+
+
+def test_upright_pictures_are_left_as_they_are(drawn):
+    path, content, names = drawn
+    turned = content | {name: content[name].transpose(0, 2, 1, 3) for name in ("x_train", "x_test")}
+    scipy.io.savemat(path, turned)
+    subject = load(f"digits69:{path}")
+    assert subject.train.categories == [[name] for name in names[:12]]
+    assert not any("turned" in note for note in subject.notes)
+
+
+def test_folds_cover_all_digits_once_and_balanced(drawn):
+    path, _, names = drawn
+    for n in (2, 3, 8):
+        tests = []
+        for k in range(n):
+            subject = load(f"digits69:{path}", fold=(k, n))
+            assert subject.train.n_stimuli + subject.test.n_stimuli == 16
+            sixes = subject.test.categories.count(["six"])
+            assert abs(2 * sixes - subject.test.n_stimuli) <= 1
+            tests += subject.test.stimulus_ids.tolist()
+            assert subject.details["fold"] == [k, n]
+        assert sorted(tests) == [f"digit{number:03d}" for number in range(1, 17)]
+
+
+def spoil(path, content, **changes):
+    scipy.io.savemat(path, {name: value for name, value in (content | changes).items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        (dict(x_test=None), r"holds x_train \(12, 28, 28, 1\), .* of x_train, x_test"),
+        (dict(x_train=np.zeros((12, 28, 20, 1))), "expected square pictures"),
+        (dict(y_test=np.zeros((4, 6))), r"y_test \(4, 6\)"),
+        (dict(y_test=np.zeros((3, 5))), r"y_test \(3, 5\)"),
+        (dict(x_train=np.full((12, 28, 28, 1), 255.0)), "run from 0 to 255; expected 0 to 1"),
+        (dict(y_test=np.full((4, 5), np.nan)), "5 of 5 voxels hold NaN"),
+    ],
+)
+def test_other_content_is_one_sentence(drawn, changes, told):
+    path, content, _ = drawn
+    spoil(path, content, **changes)
+    with pytest.raises(InputError, match=told):
+        load(f"digits69:{path}")
+
+
+@pytest.mark.parametrize(
+    "asked, told",
+    [
+        (dict(subject="subj02"), "holds one subject, subj01, not subj02"),
+        (dict(roi="V1"), "names no regions, so there is no roi 'V1'"),
+        (dict(fold=(8, 8)), "no fold 8 of 8"),
+        (dict(fold=(0, 9)), "9 folds of 16 digits cannot be made; choose 2 to 8"),
+        (dict(betas="b3"), "'betas' is no option of digits69 data; it takes fold"),
+    ],
+)
+def test_what_cannot_be_asked_for(drawn, asked, told):
+    with pytest.raises(InputError, match=told):
+        load(f"digits69:{drawn[0]}", **asked)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(InputError, match="There is no file .*absent.mat"):
+        load(f"digits69:{tmp_path}/absent.mat")
+    (tmp_path / "no.mat").write_text("no MATLAB file at all" * 20)
+    with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
+        load(f"digits69:{tmp_path}/no.mat")
+
+
+def test_the_real_digits(digits_file):
+    subject = load(f"digits69:{digits_file}")
+    assert subject.train.betas.shape == (80, 3092) and subject.test.betas.shape == (20, 3092)
+    content = scipy.io.loadmat(digits_file)
+    np.testing.assert_array_equal(subject.train.patterns, content["y_train"])
+    # The file also holds all pictures in another order: first the fifty sixes, then the fifty nines (seen by eye).
+    in_class_order = np.rint(content["x_all"][..., 0].transpose(0, 2, 1) * 255).astype(np.uint8)
+    for split in subject.splits.values():
+        for picture, names in zip(split.images, split.categories):
+            place = np.flatnonzero((in_class_order == picture[..., 0]).all(axis=(1, 2)))[0]
+            assert names == (["six"] if place < 50 else ["nine"])
+    for k in range(10):
+        assert load(f"digits69:{digits_file}", fold=(k, 10)).test.categories.count(["six"]) == 5
+
+
+def test_names_hold_under_other_thresholds_of_ink(digits_file):
+    pictures, _, _ = digits69.read_digits(digits_file)
+    upright, was_turned = digits69.turn_upright(pictures)
+    assert was_turned
+    names = digits69.digit_names(upright)
+    np.testing.assert_array_equal(names, digits69.digit_names(np.clip(upright * 1.5, 0, 1)))
+    opposite = {"six": "nine", "nine": "six"}
+    np.testing.assert_array_equal(
+        digits69.digit_names(upright[:, ::-1, ::-1]), [opposite[name] for name in names]
+    )

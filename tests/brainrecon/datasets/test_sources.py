@@ -1,0 +1,17 @@
+import pytest
+
+from brainrecon.datasets import KINDS, load, parse_source
+from stages.errors import InputError
+
+
+def test_a_source_is_a_kind_and_a_path(tmp_path):
+    kind, path = parse_source(f"nsd:{tmp_path}/a: b")
+    assert kind == "nsd" and path == tmp_path / "a: b"
+    assert parse_source("digits69:~/x.mat")[1].is_absolute()
+
+
+@pytest.mark.parametrize("data, told", [("/data/nsd", "kind:path.*nsd:/data/nsd"), ("nsd:", "kind:path"), ("mri:/x", "'mri' is no kind")])
+def test_other_sources_list_the_kinds(data, told):
+    with pytest.raises(InputError, match=told) as caught:
+        load(data)
+    assert all(kind in str(caught.value) for kind in KINDS)
