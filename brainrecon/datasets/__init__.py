@@ -10,7 +10,7 @@ KINDS = {
     "nsd": "brainrecon.datasets.nsd",
     "digits69": "brainrecon.datasets.digits69",
 }
-"""Kind of data -> module. Each module defines load(path, subject, roi, ...), subjects(path) and files(path, subject)."""
+"""Kind of data -> module. Each has load(path, subject, roi, ...), subjects(path) and files(path, subject)."""
 
 
 def parse_source(data):
@@ -40,7 +40,9 @@ def parse_source(data):
             f"{', '.join(KINDS)}, for example nsd:{data if not separator else 'PATH'}."
         )
     if kind not in KINDS:
-        raise InputError(f"'{kind}' is no kind of data; write one of {', '.join(KINDS)} before the colon of '{data}'.")
+        raise InputError(
+            f"'{kind}' is no kind of data; write one of {', '.join(KINDS)} before the colon of '{data}'."
+        )
     return kind, Path(path).expanduser()
 
 

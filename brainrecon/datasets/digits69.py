@@ -1,9 +1,10 @@
 """One person's responses to 100 handwritten sixes and nines (van Gerven, de Lange and Heskes 2010).
 
 3 T fMRI of V1 to V3, one response pattern per picture. The reader takes the `.mat` file distributed with the
-BRAIN-TO/CapsNet repository (``69dataset_split.mat``): `x_train` (80, 28, 28, 1), `x_test` (20, 28, 28, 1) pictures
-in 0..1, `y_train` (80, 3092), `y_test` (20, 3092) responses. In that copy the pictures lie on their side, as MATLAB
-wrote them. Acknowledge the Donders Institute for Brain, Cognition and Behaviour, Radboud University Nijmegen.
+BRAIN-TO/CapsNet repository (``69dataset_split.mat``): `x_train` (80, 28, 28, 1), `x_test` (20, 28, 28, 1)
+pictures in 0..1, `y_train` (80, 3092), `y_test` (20, 3092) responses. In that copy the pictures lie on their
+side, as MATLAB wrote them. Acknowledge the Donders Institute for Brain, Cognition and Behaviour, Radboud
+University Nijmegen.
 """
 
 import numpy as np
@@ -33,15 +34,15 @@ def load(path, subject=None, roi=None, fold=None):
     roi : str, optional
         The file names no regions: only its own choice of voxels, ``V1-V3``, can be asked for.
     fold : tuple of (int, int), optional
-        ``(k, n)``: test on part k (0 to n - 1) of n parts of all 100 digits, train on the rest. Each part holds as
-        many sixes as nines, to one. By default the file's own 80 and 20.
+        ``(k, n)``: test on part k (0 to n - 1) of n parts of all 100 digits, train on the rest. Each part
+        holds as many sixes as nines, to one. By default the file's own 80 and 20.
 
     Returns
     -------
     subject : brainrecon.datasets.subject.Subject
-        ``digit001`` to ``digit080`` are the rows of `x_train`, ``digit081`` to ``digit100`` those of `x_test`,
-        whatever the fold. Pictures are upright, uint8 (n, 28, 28, 3), white on black; categories are ["six"] or
-        ["nine"], told from the picture (`digit_names`); there are no captions.
+        ``digit001`` to ``digit080`` are the rows of `x_train`, ``digit081`` to ``digit100`` those of
+        `x_test`, whatever the fold. Pictures are upright, uint8 (n, 28, 28, 3), white on black; categories
+        are ["six"] or ["nine"], told from the picture (`digit_names`); there are no captions.
 
     Raises
     ------
@@ -51,7 +52,9 @@ def load(path, subject=None, roi=None, fold=None):
     if subject not in (None, SUBJECT):
         raise InputError(f"digits69 holds one subject, {SUBJECT}, not {subject}; leave the subject out.")
     if roi not in (None, ROI):
-        raise InputError(f"digits69 names no regions, so there is no roi '{roi}', only all its voxels; leave it out.")
+        raise InputError(
+            f"digits69 names no regions, so there is no roi '{roi}', only all its voxels; leave it out."
+        )
     pictures, responses, n_train = read_digits(path)
     check_finite(responses, str(path))
     upright, was_turned = turn_upright(pictures)
@@ -74,8 +77,8 @@ def load(path, subject=None, roi=None, fold=None):
     notes = [
         "one response per picture, so there is no noise ceiling",
         "no captions in this dataset",
-        f"{(names == 'six').sum()} sixes and {(names == 'nine').sum()} nines, told from the pictures (a six has its ink "
-        "low, a nine high) as the file has no labels",
+        f"{(names == 'six').sum()} sixes and {(names == 'nine').sum()} nines, told from the pictures "
+        "(a six has its ink low, a nine high) as the file has no labels",
         "no regions are named in the file: its voxels are from V1 to V3",
     ]
     if was_turned:
@@ -113,7 +116,10 @@ def read_digits(path):
     fits = len(found) == len(wanted) and all(len(found[name]) == wanted[name] for name in wanted)
     if not (
         fits
-        and all(found[f"x_{part}"] == (found[f"y_{part}"][0], *found["x_train"][1:3], 1) for part in ("train", "test"))
+        and all(
+            found[f"x_{part}"] == (found[f"y_{part}"][0], *found["x_train"][1:3], 1)
+            for part in ("train", "test")
+        )
         and found["x_train"][1] == found["x_train"][2]
         and found["y_train"][1] == found["y_test"][1]
     ):
@@ -125,7 +131,8 @@ def read_digits(path):
     pictures = np.concatenate([content["x_train"], content["x_test"]])[..., 0].astype(np.float32)
     if not (pictures.min() >= 0 and pictures.max() <= 1):
         raise InputError(
-            f"Pictures in {path} run from {pictures.min():g} to {pictures.max():g}; expected 0 to 1: copy the file again."
+            f"Pictures in {path} run from {pictures.min():g} to {pictures.max():g}; expected 0 to 1: "
+            "copy the file again."
         )
     responses = np.concatenate([content["y_train"], content["y_test"]]).astype(np.float32)
     return pictures, responses, found["x_train"][0]
@@ -192,7 +199,9 @@ def fold_of(names, n_folds):
 def _checked_fold(k, n, names):
     smallest_class = min(np.unique(names, return_counts=True)[1])
     if not 2 <= n <= smallest_class:
-        raise InputError(f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds.")
+        raise InputError(
+            f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds."
+        )
     if not 0 <= k < n:
         raise InputError(f"There is no fold {k} of {n}; folds count from 0, so choose 0 to {n - 1}.")
     return k

@@ -17,9 +17,9 @@ def describe(subject):
     Returns
     -------
     facts : dict
-        JSON-able. ``splits`` gives for each split n_trials, n_stimuli, sessions, ``repeats`` (trials of a stimulus ->
-        number of stimuli), the pictures' size, and whether there are captions and categories; ``rois`` the voxels of
-        each region; ``noise_ceiling_median`` percent or None. No betas are read.
+        JSON-able. ``splits`` gives for each split n_trials, n_stimuli, sessions, ``repeats`` (trials of a
+        stimulus -> number of stimuli), the pictures' size, and whether there are captions and categories;
+        ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None. No betas are read.
     """
     return {
         "dataset": subject.dataset,
@@ -30,7 +30,9 @@ def describe(subject):
         "roi": subject.roi,
         "n_voxels": subject.n_voxels,
         "rois": {name: int(mask.sum()) for name, mask in subject.rois.items()},
-        "noise_ceiling_median": None if subject.noise_ceiling is None else float(np.median(subject.noise_ceiling)),
+        "noise_ceiling_median": None
+        if subject.noise_ceiling is None
+        else float(np.median(subject.noise_ceiling)),
         "details": subject.details,
         "fingerprint": subject.fingerprint,
         "notes": list(subject.notes),
@@ -71,6 +73,11 @@ def files(kind, path, subject=None, **options):
     for file, what in import_module(KINDS[kind]).files(path, subject, **options):
         present = file.is_file()
         rows.append(
-            {"path": str(file), "what": what, "present": present, "size": file.stat().st_size if present else None}
+            {
+                "path": str(file),
+                "what": what,
+                "present": present,
+                "size": file.stat().st_size if present else None,
+            }
         )
     return rows

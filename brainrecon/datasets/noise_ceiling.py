@@ -6,9 +6,9 @@ import numpy as np
 def noise_ceiling(ncsnr, repeats):
     """Noise ceiling of repeat-averaged patterns, in percent of variance.
 
-    100 s² / (s² + mean of 1/k over the stimuli), with s the noise-ceiling signal-to-noise ratio and k the trials
-    of a stimulus: the NSD data manual's formula ("Functional data"), where A1 stimuli with one trial, A2 with two
-    and A3 with three give (A1 + A2/2 + A3/3) / (A1 + A2 + A3).
+    100 s² / (s² + mean of 1/k over the stimuli), with s the noise-ceiling signal-to-noise ratio and k the
+    trials of a stimulus: the NSD data manual's formula ("Functional data"), where A1 stimuli with one trial,
+    A2 with two and A3 with three give (A1 + A2/2 + A3/3) / (A1 + A2 + A3).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The Natural Scenes Dataset as it is on disk (Allen et al. 2022), and simulated cohorts in its files.
 
-Nothing about the original's size is typed in: subjects, sessions, trials per session, shared pictures and volumes
-are what the files say. The test split holds the pictures shown to every subject.
+Nothing about the original's size is typed in: subjects, sessions, trials per session, shared pictures and
+volumes are what the files say. The test split holds the pictures shown to every subject.
 """
 
 from brainrecon.datasets import nsd_betas, nsd_design, nsd_layout, nsd_rois
@@ -34,8 +34,8 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None):
     roi : str, optional
         See `brainrecon.datasets.nsd_rois.select`; by default ``nsdgeneral``.
     betas : str, optional
-        ``b1``, ``b2`` or ``b3`` (betas_assumehrf, betas_fithrf, betas_fithrf_GLMdenoise_RR); by default the best on
-        disk.
+        ``b1``, ``b2`` or ``b3`` (betas_assumehrf, betas_fithrf, betas_fithrf_GLMdenoise_RR); by default the
+        best on disk.
     space : str, optional
         ``func1pt8mm`` or ``func1mm``; by default the first of these on disk.
     format : str, optional
@@ -70,8 +70,8 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None):
     for name, wanted in {"train": ~trials["shared"], "test": trials["shared"]}.items():
         if not wanted.any():
             raise InputError(
-                f"The {len(files)} sessions found of {subject} hold no {name} trial; add more of its sessions to "
-                f"{layout.betas(subject, space, version)}."
+                f"The {len(files)} sessions found of {subject} hold no {name} trial; "
+                f"add more of its sessions to {layout.betas(subject, space, version)}."
             )
         splits[name] = make_split(store, trials[wanted], stimuli)
 
@@ -155,14 +155,14 @@ def _check_shape(path, shape, region):
 
 
 def read_noise_ceiling(path, mask, repeats):
-    """Noise ceiling of patterns with the given repeats, (n_voxels,) percent, or None where there is no ncsnr."""
+    """Noise ceiling of patterns with the given repeats, (n_voxels,) percent; None without an ncsnr."""
     if not path.is_file():
         return None
     ncsnr = read_volume(path)
     if ncsnr.shape != mask.shape:
         raise InputError(
-            f"{path} has shape {ncsnr.shape} but the ROI volumes have {mask.shape}; take both from the same subject "
-            "and space."
+            f"{path} has shape {ncsnr.shape} but the ROI volumes have {mask.shape}; "
+            "take both from the same subject and space."
         )
     return noise_ceiling(ncsnr[mask], repeats)
 
@@ -171,4 +171,6 @@ def session_note(files, design):
     """Which sessions were found, and which of those before the last, or of the design's, were not."""
     n_sessions = max(files) if design.trials_per_run is None else len(design.trials_per_run)
     missing = [str(session) for session in range(1, n_sessions + 1) if session not in files]
-    return f"{len(files)} of {n_sessions} sessions found" + (f"; missing: {', '.join(missing)}" if missing else "")
+    return f"{len(files)} of {n_sessions} sessions found" + (
+        f"; missing: {', '.join(missing)}" if missing else ""
+    )

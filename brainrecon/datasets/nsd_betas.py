@@ -1,7 +1,8 @@
 """NSD's single-trial betas, read session by session.
 
-A session is one file: HDF5 ``betas`` (n_trials, z, y, x) or NIfTI (x, y, z, n_trials), int16, percent signal change
-times 300. Only the chosen voxels are kept, in C order of the (x, y, z) volume, the same for both formats.
+A session is one file: HDF5 ``betas`` (n_trials, z, y, x) or NIfTI (x, y, z, n_trials), int16, percent signal
+change times 300. Only the chosen voxels are kept, in C order of the (x, y, z) volume, the same for both
+formats.
 """
 
 from collections import OrderedDict
@@ -56,7 +57,9 @@ def read_session(path, mask):
     try:
         return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
     except DAMAGE as error:
-        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+        raise InputError(
+            f"{path} is damaged or incomplete ({one_line(error)}); copy the file again."
+        ) from error
 
 
 def _read_hdf5(path, mask):
@@ -93,11 +96,15 @@ def _open_hdf5(path):
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again.") from error
+        raise InputError(
+            f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again."
+        ) from error
     if "betas" not in file or file["betas"].ndim != 4:
         found = f"betas {file['betas'].shape}" if "betas" in file else ", ".join(file) or "nothing"
         file.close()
-        raise InputError(f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again.")
+        raise InputError(
+            f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again."
+        )
     return file
 
 
@@ -105,7 +112,9 @@ def _open_nifti(path):
     try:
         image = nibabel.load(path)
     except DAMAGE as error:
-        raise InputError(f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again.") from error
+        raise InputError(
+            f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again."
+        ) from error
     if image.ndim != 4:
         raise InputError(f"{path} has shape {image.shape}; expected (x, y, z, trials): copy the file again.")
     return image
@@ -120,8 +129,8 @@ class SessionStore:
         Session number to file.
     mask : array of shape (x, y, z), bool
     cache_bytes : int
-        How much to keep, as stored (int16: all of a subject's nsdgeneral is just under the default 1 GiB). One
-        session is always kept.
+        How much to keep, as stored (int16: all of a subject's nsdgeneral is just under the default 1 GiB).
+        One session is always kept.
     """
 
     def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
@@ -132,7 +141,7 @@ class SessionStore:
         self._kept = OrderedDict()
 
     def read(self, session):
-        """Betas of one session as stored, (n_trials, n_voxels); an InputError when a value is NaN or infinite."""
+        """Betas of one session as stored, (n_trials, n_voxels); InputError at a NaN or infinite value."""
         if session in self._kept:
             self._kept.move_to_end(session)
             return self._kept[session]

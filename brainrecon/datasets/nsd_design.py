@@ -1,7 +1,8 @@
 """Which picture NSD showed on which trial.
 
-`nsd_expdesign.mat` counts from 1 throughout; stimulus ids here are the 0-based rows of `nsd_stimuli.hdf5` (the
-manual's "73k id" less one), written ``nsd00042``. Follows the NSD data manual, "Experiments" and "Technical notes".
+`nsd_expdesign.mat` counts from 1 throughout; stimulus ids here are the 0-based rows of `nsd_stimuli.hdf5`
+(the manual's "73k id" less one), written ``nsd00042``. Follows the NSD data manual, "Experiments" and
+"Technical notes".
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Design:
     trials_per_run: np.ndarray | None = None
 
     def pictures(self, subject, trials):
-        """0-based rows of the stimulus file shown to a subject on the given 0-based trials, (n_trials,) int."""
+        """0-based rows of the stimulus file shown on the given 0-based trials, (n_trials,) int."""
         row = int(subject.removeprefix("subj")) - 1
         if row >= len(self.subjectim):
             raise InputError(
@@ -79,8 +80,9 @@ def read_design(path):
     subjectim = np.atleast_2d(content["subjectim"]).astype(np.int64)
     if masterordering.min() < 1 or masterordering.max() > subjectim.shape[1] or subjectim.min() < 1:
         raise InputError(
-            f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()} and subjectim starts "
-            f"at {subjectim.min()}, but both count from 1 and there are {subjectim.shape[1]:,} pictures a subject; "
+            f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()} and "
+            f"subjectim starts at {subjectim.min()}, but both count from 1 and there are "
+            f"{subjectim.shape[1]:,} pictures a subject; "
             "copy the original file again."
         )
     trials_per_run = None
@@ -89,7 +91,8 @@ def read_design(path):
         trials_per_run = (pattern.reshape(*pattern.shape[:2], -1) > 0).sum(axis=-1)
         if trials_per_run.sum() != len(masterordering):
             raise InputError(
-                f"{path}: stimpattern has {trials_per_run.sum():,} trials but masterordering {len(masterordering):,}; "
+                f"{path}: stimpattern has {trials_per_run.sum():,} trials but masterordering "
+                f"{len(masterordering):,}; "
                 "copy the original file again."
             )
     return Design(masterordering, subjectim, content["sharedix"].size, trials_per_run)
@@ -110,14 +113,14 @@ def trial_table(design, subject, trials_in_file, responses):
     Returns
     -------
     trials : pandas.DataFrame
-        ``session`` and ``run`` (1-based; the run is -1 where no file says it), ``row`` (0-based, in the session's
-        file), ``picture`` (0-based row of the stimulus file), ``shared`` (bool).
+        ``session`` and ``run`` (1-based; the run is -1 where no file says it), ``row`` (0-based, in the
+        session's file), ``picture`` (0-based row of the stimulus file), ``shared`` (bool).
 
     Raises
     ------
     InputError
-        A session's file has another number of trials than the design or ``responses.tsv`` gives it, or the latter
-        shows another picture.
+        A session's file has another number of trials than the design or ``responses.tsv`` gives it, or the
+        latter shows another picture.
     """
     planned = planned_trials(design, trials_in_file)
     starts = np.concatenate([[0], np.cumsum(planned)])
@@ -133,7 +136,9 @@ def trial_table(design, subject, trials_in_file, responses):
         table = pd.DataFrame({"session": session, "row": np.arange(count)})
         table["picture"] = design.pictures(subject, numbers)
         table["shared"] = design.is_shared(numbers)
-        table["run"] = -1 if design.trials_per_run is None else runs_of_session(design.trials_per_run[session - 1])
+        table["run"] = (
+            -1 if design.trials_per_run is None else runs_of_session(design.trials_per_run[session - 1])
+        )
         sessions.append(table)
     if responses.is_file():
         behaviour = read_responses(responses)
@@ -157,7 +162,7 @@ def runs_of_session(trials_per_run):
 
 
 def read_responses(path):
-    """The columns SESSION, RUN and 73KID (from 1) of ``responses.tsv``, one row per trial of the sessions released."""
+    """The columns SESSION, RUN and 73KID (from 1) of ``responses.tsv``: a row per trial released."""
     try:
         return pd.read_csv(path, sep="\t", usecols=["SESSION", "RUN", "73KID"])
     except (ValueError, OSError) as error:
@@ -215,7 +220,8 @@ def read_coco_ids(path, pictures):
     missing = np.setdiff1d(pictures, table.index)
     if len(missing):
         raise InputError(
-            f"{path} lists {len(table):,} pictures but not picture {missing[0]} (counted from 0), which was shown; "
+            f"{path} lists {len(table):,} pictures but not picture {missing[0]} (counted from 0), "
+            "which was shown; "
             "take the table and the design from the same release."
         )
     rows = table.loc[pictures]

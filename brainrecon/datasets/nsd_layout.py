@@ -1,7 +1,7 @@
 """Where the Natural Scenes Dataset keeps what, as in its public bucket.
 
-Follows the NSD data manual's pages "Functional data", "ROIs" and "Experiments"; the annotations folder is the one
-that the nsd_access package expects.
+Follows the NSD data manual's pages "Functional data", "ROIs" and "Experiments"; the annotations folder is the
+one that the nsd_access package expects.
 """
 
 import re
@@ -89,7 +89,9 @@ def subjects_on_disk(layout):
 def choose_subject(layout, subject):
     """Name of the subject to load: the one asked for ("subj01", "1" or 1), or the first on disk."""
     if not layout.root.is_dir():
-        raise InputError(f"There is no folder {layout.root}; give the folder that holds nsddata and nsddata_betas.")
+        raise InputError(
+            f"There is no folder {layout.root}; give the folder that holds nsddata and nsddata_betas."
+        )
     present = subjects_on_disk(layout)
     if not present:
         raise InputError(
@@ -186,7 +188,7 @@ def sessions_on_disk(layout, subject, space, version, file_format=None):
     if not files:
         wanted = " or ".join(f"betas_session01{SUFFIXES[name]}" for name in formats)
         raise InputError(
-            f"{layout.betas(subject, space, version)} holds no session; expected {wanted} and so on: list what is "
-            f"needed with: brainrecon data files nsd:{layout.root} --subject {subject}"
+            f"{layout.betas(subject, space, version)} holds no session; expected {wanted} and so on: "
+            f"list what is needed with: brainrecon data files nsd:{layout.root} --subject {subject}"
         )
     return dict(sorted(files.items()))

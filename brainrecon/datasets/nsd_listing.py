@@ -21,8 +21,8 @@ def files(path, subject=None, betas=None, space=None, format=None):
     Returns
     -------
     files : list of (pathlib.Path, str)
-        Each file and what it is. Sessions are those of ``responses.tsv`` where that is present, else those found,
-        else the first alone.
+        Each file and what it is. Sessions are those of ``responses.tsv`` where that is present, else those
+        found, else the first alone.
 
     Raises
     ------
@@ -31,7 +31,9 @@ def files(path, subject=None, betas=None, space=None, format=None):
     """
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
-    space = _chosen("space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir())
+    space = _chosen(
+        "space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir()
+    )
     version = _chosen(
         "betas",
         nsd_layout.version_name(betas),

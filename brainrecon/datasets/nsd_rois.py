@@ -1,7 +1,7 @@
 """NSD's regions of interest by the names people use.
 
-A ROI volume holds -1 outside the cortical ribbon, 0 for cortex without a label, and labels from 1 on; only values
-above 0 select (NSD data manual, "ROIs"; taking ``!= -1`` selects the whole ribbon).
+A ROI volume holds -1 outside the cortical ribbon, 0 for cortex without a label, and labels from 1 on; only
+values above 0 select (NSD data manual, "ROIs"; taking ``!= -1`` selects the whole ribbon).
 """
 
 from dataclasses import dataclass
@@ -78,8 +78,8 @@ def read_rois(layout, subject, space):
     Returns
     -------
     regions : dict of str to Region
-        Atlas after atlas, those of `LABELS` first: the atlas as a whole, its labels, and unions of them. A label
-        that an earlier atlas also has is there as ``atlas:label``. Labels of no voxel are there too.
+        Atlas after atlas, those of `LABELS` first: the atlas as a whole, its labels, and unions of them. A
+        label that an earlier atlas also has is there as ``atlas:label``. Labels of no voxel are there too.
 
     Raises
     ------
@@ -90,7 +90,9 @@ def read_rois(layout, subject, space):
     names = (path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
     atlases = [name for name in names if not name.startswith(("lh.", "rh."))]
     if not atlases:
-        raise InputError(f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there.")
+        raise InputError(
+            f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there."
+        )
     known = list(LABELS)
     atlases.sort(key=lambda name: (known.index(name) if name in LABELS else len(known), name))
     regions = {}
@@ -111,7 +113,7 @@ def read_rois(layout, subject, space):
 
 
 def read_labels(path):
-    """Labels of an atlas from its ``.mgz.ctab`` (rows "value name"), without value 0; empty when there is no file."""
+    """Labels from an atlas' ``.mgz.ctab`` (rows "value name"), without value 0; empty without a file."""
     labels = {}
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -128,8 +130,8 @@ def select(regions, expression):
     ----------
     regions : dict of str to Region
     expression : str
-        An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), or a union of
-        such, joined by "+".
+        An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), or a
+        union of such, joined by "+".
 
     Returns
     -------
@@ -150,7 +152,9 @@ def select(regions, expression):
         masks.append(region.mask)
         if not masks[-1].any():
             filled = ", ".join(other for other, region in regions.items() if region.mask.any())
-            raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
+            raise InputError(
+                f"The roi '{name}' has no voxels in this subject; those that have some are {filled}."
+            )
     return np.any(masks, axis=0)
 
 

@@ -9,8 +9,8 @@ from stages.errors import InputError
 class StimulusImages:
     """Some rows of an HDF5 brick of pictures, read when indexed.
 
-    Behaves as a uint8 array of shape (n_stimuli, height, width, 3) under an int, a slice, or an array of ints or
-    bools. The file is opened for each read and holds nothing in memory between reads.
+    Behaves as a uint8 array of shape (n_stimuli, height, width, 3) under an int, a slice, or an array of ints
+    or bools. The file is opened for each read and holds nothing in memory between reads.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ class StimulusImages:
         with self._open() as file:
             if dataset not in file:
                 raise InputError(
-                    f"{path} has no dataset '{dataset}' but {', '.join(file) or 'nothing'}; copy the original file again."
+                    f"{path} has no dataset '{dataset}' but {', '.join(file) or 'nothing'}; "
+                    "copy the original file again."
                 )
             brick = file[dataset]
             if brick.ndim != 4 or brick.shape[3] != 3 or brick.dtype != np.uint8:
@@ -46,7 +47,8 @@ class StimulusImages:
                 )
             if len(self.rows) and (self.rows.min() < 0 or self.rows.max() >= len(brick)):
                 raise InputError(
-                    f"The design shows picture {self.rows.max()} (counted from 0) but {path} holds {len(brick):,}; "
+                    f"The design shows picture {self.rows.max()} (counted from 0) but {path} holds "
+                    f"{len(brick):,}; "
                     "take the stimulus file and the design from the same release."
                 )
             self._picture_shape = brick.shape[1:]

@@ -26,7 +26,9 @@ def first_presentation_order(trial_stimulus_ids):
     positions : array of int, shape (n_trials,)
         ``stimulus_ids[positions]`` equals ``trial_stimulus_ids``.
     """
-    ids, first, inverse = np.unique(np.asarray(trial_stimulus_ids, dtype=str), return_index=True, return_inverse=True)
+    ids, first, inverse = np.unique(
+        np.asarray(trial_stimulus_ids, dtype=str), return_index=True, return_inverse=True
+    )
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -57,7 +59,9 @@ def average_repeats(betas, stimulus_ids, progress=None):
     """
     n_trials, n_voxels = betas.shape
     if len(stimulus_ids) != n_trials:
-        raise InputError(f"There are {n_trials:,} trials but {len(stimulus_ids):,} stimulus ids; give one id per trial.")
+        raise InputError(
+            f"There are {n_trials:,} trials but {len(stimulus_ids):,} stimulus ids; give one id per trial."
+        )
     ids, positions = first_presentation_order(stimulus_ids)
     patterns = np.zeros((len(ids), n_voxels), dtype=np.float32)
     for start in range(0, n_trials, ROWS_PER_BLOCK):
@@ -72,7 +76,7 @@ def average_repeats(betas, stimulus_ids, progress=None):
 
 
 def check_finite(betas, where):
-    """Raise an InputError that counts the voxels of ``betas`` (n_trials, n_voxels) that are NaN or infinite."""
+    """Raise an InputError that counts the voxels of betas (n_trials, n_voxels) that are not finite."""
     if not np.isfinite(betas).all():
         bad = int((~np.isfinite(betas)).any(axis=0).sum())
         raise InputError(
@@ -125,7 +129,9 @@ class Split:
         per_trial = {"stimulus ids": self.trial_stimulus_ids, "sessions": self.sessions, "runs": self.runs}
         for name, values in per_trial.items():
             if values is not None and len(values) != self.n_trials:
-                raise InputError(f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial.")
+                raise InputError(
+                    f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial."
+                )
         per_stimulus = {"images": images, "captions": captions, "categories": categories}
         for name, values in per_stimulus.items():
             if values is not None and not callable(values) and len(values) != self.n_stimuli:
@@ -232,7 +238,8 @@ class Subject:
         for part, size in sizes.items():
             if size != n_voxels:
                 raise InputError(
-                    f"{self.name}: {part} has {size:,} voxels but split {next(iter(self.splits))} has {n_voxels:,}; "
+                    f"{self.name}: {part} has {size:,} voxels but split {next(iter(self.splits))} has "
+                    f"{n_voxels:,}; "
                     "take all of them from the same subject and roi."
                 )
 
@@ -250,7 +257,7 @@ class Subject:
 
 
 def check_disjoint(splits):
-    """Raise an InputError when ``train`` shares a stimulus with another split (imagery may share with test)."""
+    """Raise an InputError when train shares a stimulus with another split (imagery may share with test)."""
     for first, second in combinations(splits, 2):
         if "train" not in (first, second):
             continue
@@ -265,9 +272,10 @@ def check_disjoint(splits):
 def stimulus_fingerprint(dataset, splits, **facts):
     """Hex digest of what was shown, to key anything computed from the stimuli alone.
 
-    It covers the dataset's kind, every split's name and ids in order, the pictures' shape and the bytes of up to
-    16 pictures per split at even spacing (two simulated cohorts share their ids but not their pictures), and the
-    given facts. It covers neither paths nor voxels: a copy elsewhere, or another roi, has the same fingerprint.
+    It covers the dataset's kind, every split's name and ids in order, the pictures' shape and the bytes of up
+    to 16 pictures per split at even spacing (two simulated cohorts share their ids but not their pictures),
+    and the given facts. It covers neither paths nor voxels: a copy elsewhere, or another roi, has the same
+    fingerprint.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A tiny NSD, written from its description alone: the independent reference for the reader.
 
-Nothing here uses the toolkit, the simulator included. Counting follows the original: from 1 in `.mat`, `.tsv` and
-the rep columns, from 0 in nsdId and in the stimulus file.
+Nothing here uses the toolkit, the simulator included. Counting follows the original: from 1 in `.mat`, `.tsv`
+and the rep columns, from 0 in nsdId and in the stimulus file.
 """
 
 import json
@@ -212,5 +212,7 @@ def digits_file():
     folder = Path(shared) if shared else Path(__file__).resolve().parents[4] / "shared/data"
     path = folder / "digits69/digits69.mat"
     if not path.is_file():
-        pytest.skip(f"the digits are not at {path}; set BRAINRECON_SHARED_DATA to the folder that holds digits69/")
+        pytest.skip(
+            f"the digits are not at {path}; set BRAINRECON_SHARED_DATA to the folder that holds digits69/"
+        )
     return path

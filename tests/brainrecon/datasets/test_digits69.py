@@ -22,7 +22,12 @@ def drawn(tmp_path):
     names = np.array(["six", "nine"] * 8)
     pictures = np.stack([draw_digit(name) for name in names]).transpose(0, 2, 1)[..., None]
     responses = rng.normal(size=(16, 5)).astype(np.float32)
-    content = {"x_train": pictures[:12], "x_test": pictures[12:], "y_train": responses[:12], "y_test": responses[12:]}
+    content = {
+        "x_train": pictures[:12],
+        "x_test": pictures[12:],
+        "y_train": responses[:12],
+        "y_test": responses[12:],
+    }
     path = tmp_path / "digits.mat"
     scipy.io.savemat(path, content)
     return path, content, names
@@ -116,7 +121,7 @@ def test_the_real_digits(digits_file):
     assert subject.train.betas.shape == (80, 3092) and subject.test.betas.shape == (20, 3092)
     content = scipy.io.loadmat(digits_file)
     np.testing.assert_array_equal(subject.train.patterns, content["y_train"])
-    # The file also holds all pictures in another order: first the fifty sixes, then the fifty nines (seen by eye).
+    # The file also holds all pictures in another order: first the fifty sixes, then the nines (seen by eye).
     in_class_order = np.rint(content["x_all"][..., 0].transpose(0, 2, 1) * 255).astype(np.uint8)
     for split in subject.splits.values():
         for picture, names in zip(split.images, split.categories):

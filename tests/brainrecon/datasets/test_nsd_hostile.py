@@ -266,9 +266,13 @@ CASES = {
 @pytest.mark.parametrize("spoil", CASES, ids=lambda spoil: spoil.__name__)
 def test_one_sentence(spoil, nsd, nsd_writer, betas_writer, volume_writer):
     asked = {"source": f"nsd:{nsd.root}"}
-    asked |= spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
+    asked |= (
+        spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
+    )
     with pytest.raises(InputError, match=CASES[spoil]) as caught:
         subject = load(asked.pop("source"), **asked)
-        subject.train.captions, subject.train.patterns, subject.test.patterns
+        for name in ("captions", "patterns"):
+            getattr(subject.train, name)
+        np.asarray(subject.test.patterns)
     message = str(caught.value)
     assert "\n" not in message and (message.endswith(".") or "brainrecon data files nsd:" in message)

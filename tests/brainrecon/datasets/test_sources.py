@@ -10,7 +10,10 @@ def test_a_source_is_a_kind_and_a_path(tmp_path):
     assert parse_source("digits69:~/x.mat")[1].is_absolute()
 
 
-@pytest.mark.parametrize("data, told", [("/data/nsd", "kind:path.*nsd:/data/nsd"), ("nsd:", "kind:path"), ("mri:/x", "'mri' is no kind")])
+@pytest.mark.parametrize(
+    "data, told",
+    [("/data/nsd", "kind:path.*nsd:/data/nsd"), ("nsd:", "kind:path"), ("mri:/x", "'mri' is no kind")],
+)
 def test_other_sources_list_the_kinds(data, told):
     with pytest.raises(InputError, match=told) as caught:
         load(data)

@@ -15,7 +15,8 @@ def pictures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "index", [0, -1, np.int64(2), slice(None), slice(4, 1, -2), [3, 1, 1], np.array([4, 0]), np.array([], dtype=int)]
+    "index",
+    [0, -1, np.int64(2), slice(None), slice(4, 1, -2), [3, 1, 1], np.array([4, 0]), np.array([], dtype=int)],
 )
 def test_indexing_like_an_array(pictures, index):
     lazy, whole = pictures

@@ -49,7 +49,9 @@ def test_average_repeats_reads_a_lazy_array_by_blocks():
             return values
 
     lazy, seen = Lazy(), []
-    patterns = average_repeats(lazy, ["x"] * 600, progress=lambda label, done, total: seen.append((done, total)))
+    patterns = average_repeats(
+        lazy, ["x"] * 600, progress=lambda label, done, total: seen.append((done, total))
+    )
     np.testing.assert_allclose(patterns, [[599, 600]])
     assert lazy.longest < 600
     assert seen[-1] == (600, 600) and len(seen) > 1
@@ -98,7 +100,7 @@ def test_a_nan_is_counted_in_voxels():
     betas[1, 2] = np.nan
     betas[2, 0] = np.inf
     with pytest.raises(InputError, match="2 of 4 voxels hold NaN or infinite betas in trials 1 to 3"):
-        Split(betas, ["a", "b", "c"]).patterns
+        average_repeats(betas, ["a", "b", "c"])
 
 
 def test_train_shares_no_stimulus_with_any_other_split():
@@ -130,7 +132,9 @@ def test_fingerprint_is_of_what_was_shown():
     ids = [f"s{number}" for number in range(40)]
 
     def fingerprint(images=images, ids=ids, n_voxels=3, **facts):
-        return stimulus_fingerprint("test", {"train": Split(np.zeros((40, n_voxels)), ids, images=images)}, **facts)
+        return stimulus_fingerprint(
+            "test", {"train": Split(np.zeros((40, n_voxels)), ids, images=images)}, **facts
+        )
 
     assert fingerprint() == fingerprint(n_voxels=7) == fingerprint(images=images.copy())
     others = [
