@@ -15,6 +15,7 @@ from stages.errors import InputError
 
 SUBJECT = "subj01"
 ROI = "V1-V3"
+CAPTION_CHOICES = ("a handwritten six", "a handwritten nine")
 
 
 def subjects(path):
@@ -92,6 +93,7 @@ def load(path, subject=None, roi=None, fold=None):
         fingerprint=stimulus_fingerprint("digits69", splits),
         notes=notes,
         details={} if fold is None else {"fold": list(fold)},
+        caption_choices=CAPTION_CHOICES,
     )
 
 

@@ -209,6 +209,8 @@ class Subject:
         No human was measured.
     details : dict
         JSON-able facts to record beside a score: betas version, sessions found, ...
+    caption_choices : tuple of str
+        Where there are no captions: sentences of which one describes each picture, for a model to choose from.
 
     Raises
     ------
@@ -227,6 +229,7 @@ class Subject:
     notes: list[str] = field(default_factory=list, repr=False)
     simulated: bool = False
     details: dict = field(default_factory=dict, repr=False)
+    caption_choices: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_disjoint(self.splits)

@@ -44,6 +44,7 @@ def test_the_files_own_split(drawn):
     assert images.shape == (12, 28, 28, 3) and images.dtype == np.uint8
     np.testing.assert_array_equal(images[1], np.repeat(draw_digit("nine")[..., None] * 255, 3, axis=-1))
     assert subject.train.captions is None and subject.noise_ceiling is None and not subject.rois
+    assert subject.caption_choices == ("a handwritten six", "a handwritten nine")
     assert inventory.describe(subject)["splits"]["test"]["repeats"] == {1: 4}
     assert inventory.files("digits69", path)[0]["present"]
 
