@@ -22,7 +22,8 @@ _WHERE = {
 }
 _SETTING = {
     "beach": "a beach", "meadow": "a meadow", "night": "a night sky", "room": "a room", "desert": "a desert",
-    "snow": "a field of snow", "sea": "the sea", "city": "a city", "forest": "a forest", "mountains": "mountains",
+    "snow": "a field of snow", "sea": "the sea", "city": "a city", "forest": "a forest",
+    "mountains": "mountains",
 }  # fmt: skip
 _MOOD = {"sunny": "on a sunny day", "cloudy": "under a cloudy sky", "sunset": "at sunset"}
 _PLACE = {place: f"{'at' if 'top' in place or 'bottom' in place else 'on'} the {place}" for place in PLACES}

@@ -1,0 +1,265 @@
+"""A small convolutional network that judges pictures of the drawn world.
+
+It plays the part that ImageNet and CLIP networks play for photographs: its features say how alike two
+pictures are in what they show, and its heads name what that is. No other network is trained with it or on
+its features, so that it can judge them all.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
+from stages.errors import InputError
+from stages.networks.strict_loading import check_tensors
+from weights.store import CheckpointError
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+HEADS = ("category", "colour", "background", "digit")
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions around which the input passes unchanged."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(width)
+
+    def forward(self, hidden):
+        change = functional.relu(self.first_norm(self.first(hidden)))
+        return functional.relu(hidden + self.second_norm(self.second(change)))
+
+
+class _Halving(nn.Module):
+    """A convolution with stride two."""
+
+    def __init__(self, width_in, width_out, kernel=3):
+        super().__init__()
+        self.convolution = nn.Conv2d(width_in, width_out, kernel, stride=2, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(width_out)
+
+    def forward(self, hidden):
+        return functional.relu(self.norm(self.convolution(hidden)))
+
+
+class EvaluationNetwork(nn.Module):
+    """Features and four classifications of a picture.
+
+    Parameters
+    ----------
+    labels : dict of str to list of str
+        The names that each head can give, for all of ``HEADS``.
+    widths : tuple of int
+        Channels after each halving of the resolution.
+    n_features : int
+        Length of the feature vector.
+    image_size : int
+        Side of the pictures that `forward` takes, a multiple of two to the power of ``len(widths) + 1``.
+
+    Attributes
+    ----------
+    config : dict
+        The parameters above, as they are written to ``config.json``.
+    """
+
+    def __init__(self, labels, widths=(32, 64, 104), n_features=64, image_size=64):
+        super().__init__()
+        if set(labels) != set(HEADS) or any(not names for names in labels.values()):
+            raise InputError(
+                f"The evaluation network got labels for {', '.join(sorted(labels)) or 'nothing'}, but it "
+                f"takes a list of names for each of {', '.join(HEADS)}; pass all four."
+            )
+        self.config = {
+            "labels": {head: [str(name) for name in labels[head]] for head in HEADS},
+            "widths": [int(width) for width in widths],
+            "n_features": int(n_features),
+            "image_size": int(image_size),
+        }
+        layers, width_in = [], 3
+        for level, width in enumerate(widths):
+            layers += [_Halving(width_in, width, kernel=5 if level == 0 else 3), _Residual(width)]
+            width_in = width
+        self.trunk = nn.Sequential(*layers)
+        # Four quadrants, because where something is belongs to what a picture shows.
+        self.features = nn.Linear(4 * width_in, n_features)
+        self.heads = nn.ModuleDict({head: nn.Linear(n_features, len(self.labels[head])) for head in HEADS})
+
+    @property
+    def labels(self):
+        """Names that each head can give: dict of str to list of str."""
+        return self.config["labels"]
+
+    def forward(self, images):
+        """Judge pictures.
+
+        Parameters
+        ----------
+        images : tensor of shape (n, 3, image_size, image_size), float
+            Values in 0..1.
+
+        Returns
+        -------
+        dict of str to tensor
+            ``features`` (n, n_features) and for each head its logits (n, n_names).
+        """
+        hidden = self.trunk(images * 2 - 1)
+        quadrants = functional.adaptive_avg_pool2d(hidden, 2).flatten(1)
+        features = self.features(quadrants)
+        return {"features": features} | {
+            name: head(functional.relu(features)) for name, head in self.heads.items()
+        }
+
+    @torch.no_grad()
+    def embed(self, images, batch_size=256):
+        """Features of pictures of any size.
+
+        Parameters
+        ----------
+        images : array of shape (n, height, width, 3), uint8
+            Resized to the network's size, antialiased.
+        batch_size : int
+            Pictures at a time; the features do not depend on it beyond float rounding.
+
+        Returns
+        -------
+        features : array of shape (n, n_features), float32
+
+        Raises
+        ------
+        InputError
+            `images` has another shape or type.
+        """
+        return self._judge(images, batch_size)["features"].numpy()
+
+    @torch.no_grad()
+    def classify(self, images, batch_size=256):
+        """Most likely name from every head, for pictures of any size.
+
+        Parameters
+        ----------
+        images : array of shape (n, height, width, 3), uint8
+            Resized to the network's size, antialiased.
+        batch_size : int
+            Pictures at a time.
+
+        Returns
+        -------
+        dict of str to list of str
+            For each head a name per picture.
+
+        Raises
+        ------
+        InputError
+            `images` has another shape or type.
+        """
+        logits = self._judge(images, batch_size)
+        return {head: [self.labels[head][k] for k in logits[head].argmax(1).tolist()] for head in HEADS}
+
+    def _judge(self, images, batch_size):
+        images = torch.as_tensor(images)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise InputError(
+                f"Images are {str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}, but "
+                "the evaluation network takes uint8 of shape (n, height, width, 3); convert them first."
+            )
+        device = self.features.weight.device
+        training, size = self.training, self.config["image_size"]
+        self.eval()
+        parts = []
+        for start in range(0, max(len(images), 1), batch_size):
+            batch = images[start : start + batch_size].to(device).permute(0, 3, 1, 2).float() / 255
+            if tuple(batch.shape[2:]) != (size, size):
+                batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
+            parts.append({name: values.float().cpu() for name, values in self(batch).items()})
+        self.train(training)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def save_pretrained(self, folder, dtype=torch.float16):
+        """Write ``config.json`` and ``model.safetensors``, each whole or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            Made where it does not exist.
+        dtype : torch.dtype
+            What the tensors are stored in; counters stay integers.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
+            for name, value in self.state_dict().items()
+        }
+        unfinished = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
+        save_file(state, unfinished)
+        os.replace(unfinished, folder / WEIGHTS_FILE)
+        unfinished = folder / f".{CONFIG_FILE}.{os.getpid()}"
+        config = {"architecture": type(self).__name__, **self.config}
+        unfinished.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, folder / CONFIG_FILE)
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu"):
+        """Load a folder with ``config.json`` and ``model.safetensors``; computed in float32.
+
+        Parameters
+        ----------
+        folder : path
+            Where `save_pretrained` wrote.
+        device : str or torch.device
+            Where the network is put.
+
+        Returns
+        -------
+        EvaluationNetwork
+            In evaluation mode.
+
+        Raises
+        ------
+        CheckpointError
+            A file is absent or damaged, or belongs to another network; the message names what is wrong.
+        """
+        folder = Path(folder)
+        network = cls(**_read_config(cls.__name__, folder / CONFIG_FILE))
+        try:
+            state = load_file(folder / WEIGHTS_FILE)
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again."
+            ) from None
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{folder / WEIGHTS_FILE} is damaged ({error}); fetch or export the checkpoint again."
+            ) from None
+        check_tensors(cls.__name__, folder, state, network.state_dict())
+        # Copying converts the stored half precision to the network's own.
+        network.load_state_dict(state)
+        return network.to(device).eval()
+
+
+def _read_config(architecture, path):
+    """Constructor arguments from ``config.json``."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is absent; fetch or export the checkpoint again.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not readable JSON ({error}); fetch or export the checkpoint again."
+        ) from None
+    expected = {"architecture", "labels", "widths", "n_features", "image_size"}
+    if not isinstance(config, dict) or set(config) != expected or config["architecture"] != architecture:
+        found = config.get("architecture", "no architecture") if isinstance(config, dict) else "no table"
+        raise CheckpointError(
+            f"{path} describes {found} and not an {architecture} with {', '.join(sorted(expected))}; "
+            "give the folder of an evaluation network."
+        )
+    return {key: value for key, value in config.items() if key != "architecture"}
