@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 SMALLEST_LOG_SCALE = -7.0
+LARGEST_LOG_SCALE = 7.0  # of the expectation alone: flat over [-1, 1], and float32 still resolves it
 EDGE = 0.999  # beyond it a colour in [-1, 1] is one of the two extreme levels
 
 
@@ -110,7 +111,7 @@ def mean(parameters):
     """
     mixture = unpack(parameters)
     of_red, of_green, of_blue = mixture.means.unbind(1)
-    red_scale, green_scale, blue_scale = mixture.log_scales.exp().unbind(1)
+    red_scale, green_scale, blue_scale = mixture.log_scales.clamp(max=LARGEST_LOG_SCALE).exp().unbind(1)
     green_on_red, blue_on_red, blue_on_green = mixture.coefficients.unbind(1)
 
     def clipped(means, scale):

@@ -29,14 +29,13 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 
-class Bound(NamedTuple):
-    """The two halves of the bound on the likelihood, in nats per value, and the mixture behind the first.
+class Transmission(NamedTuple):
+    """A picture told through its latents.
 
-    ``distortion`` (n,): minus the log likelihood of the picture under its latents. ``rate`` (n, n_layers): the
-    divergence of each layer's posterior from its prior. ``parameters`` (n, 10 * n_mixtures, size, size).
+    ``rate`` (n, n_layers): what each layer cost, the divergence of its posterior from its prior in nats per
+    value of the picture. ``parameters`` (n, 10 * n_mixtures, size, size): the mixture that arrived.
     """
 
-    distortion: torch.Tensor
     rate: torch.Tensor
     parameters: torch.Tensor
 
@@ -163,35 +162,35 @@ class VDVAE(nn.Module):
         levels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
-    def bound(self, images, generator, n_layers=None):
-        """The training objective: bits of the picture, and bits of its latents, both in nats per value.
+    def transmit(self, images, generator, n_layers=None):
+        """Tell pictures through latents drawn from their posteriors, as training does.
 
         Parameters
         ----------
         images : tensor of shape (n, image_size, image_size, 3), uint8
-        generator : torch.Generator or list of n torch.Generator
-            Of the CPU, for the posterior draws.
+        generator : torch.Generator
+            The CPU's.
         n_layers : tensor of shape (n,), int, optional
-            How many layers each picture may be told through; the others lie at their prior's mean and cost
-            nothing. All by default, which gives the evidence lower bound.
+            How many layers each picture is told through; the others lie at their prior's mean and cost
+            nothing. All by default.
 
         Returns
         -------
-        bound : Bound
+        transmission : Transmission
         """
         activations = self.encoder(self._enter(images))
         everyone = torch.arange(len(images), device=self.decoder.gain.device)
         rates = []
 
         def choose(layer, block, x, prior_mean, prior_log_std):
-            told = everyone if n_layers is None else torch.nonzero(n_layers > layer).squeeze(1)
+            told = everyone if n_layers is None else torch.nonzero(n_layers.to(everyone) > layer).squeeze(1)
             partly = len(told) < len(everyone)
-            activation, before = activations[block.resolution], (x, prior_mean, prior_log_std)
+            activation, prior = activations[block.resolution], (prior_mean, prior_log_std)
             if partly:  # The posterior is worked out only for those whom it concerns.
-                activation, *before = (values.index_select(0, told) for values in (activation, *before))
-            mean, log_std = block.infer(before[0], activation)
+                x, activation, *prior = (values.index_select(0, told) for values in (x, activation, *prior))
+            mean, log_std = block.infer(x, activation)
             z = mean + log_std.exp() * _normal(mean, generator)
-            rate = _divergence(mean, log_std, *before[1:]).sum((1, 2, 3))
+            rate = _divergence(mean, log_std, *prior).sum((1, 2, 3))
             if partly:
                 z = prior_mean.index_copy(0, told, z)
                 rate = rate.new_zeros(len(everyone)).index_copy(0, told, rate)
@@ -199,8 +198,28 @@ class VDVAE(nn.Module):
             return z
 
         parameters = self.decoder(len(images), choose)
-        distortion = logistic_mixture.negative_log_likelihood(parameters, self.colours(images), self.config.bits)
-        return Bound(distortion, torch.stack(rates, dim=1) / images[0].numel(), parameters)
+        return Transmission(torch.stack(rates, dim=1) / images[0].numel(), parameters)
+
+    def bound(self, images, generator):
+        """The published training loss: an upper bound on minus the log likelihood, in nats per value.
+
+        Parameters
+        ----------
+        images : tensor of shape (n, image_size, image_size, 3), uint8
+        generator : torch.Generator
+            The CPU's.
+
+        Returns
+        -------
+        nats : tensor of shape (n,), float32
+            Distortion (the picture under the mixture) plus rate (the latents under their priors).
+        """
+        rate, parameters = self.transmit(images, generator)
+        return self.distortion(parameters, images) + rate.sum(1)
+
+    def distortion(self, parameters, images):
+        """Minus the log likelihood of pictures (n, size, size, 3) under mixtures, (n,) nats per value."""
+        return logistic_mixture.negative_log_likelihood(parameters, self.colours(images), self.config.bits)
 
     def colours(self, images):
         """Pictures as the likelihood sees them: (n, 3, size, size) in [-1, 1], at the configured precision."""

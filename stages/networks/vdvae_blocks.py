@@ -163,12 +163,10 @@ class DecoderBlock(nn.Module):
         x = states.get(self.resolution)
         if x is None:
             x = self.z_proj.weight.new_zeros(1, self.width, self.resolution, self.resolution)
-        if x.shape[0] != n:
-            x = x.expand(n, -1, -1, -1).contiguous(memory_format=torch.channels_last)
         if self.source is not None:
             below = match_channels(states[self.source], self.width)
             x = x.to(below.dtype) + F.interpolate(below, scale_factor=self.resolution // self.source)
-        return x
+        return x if x.shape[0] == n else x.expand(n, -1, -1, -1)
 
     def expect(self, x):
         """Prior mean, prior log standard deviation, and what the prior adds to the stream."""
@@ -251,4 +249,5 @@ class Decoder(nn.Module):
             states[block.resolution] = block.absorb(x.to(features.dtype) + features, z)
         if n_layers is not None:
             return None
-        return self.out_net(states[self.image_size] * self.gain + self.bias)
+        x = states[self.image_size]
+        return self.out_net(x * self.gain.to(x.dtype) + self.bias.to(x.dtype))

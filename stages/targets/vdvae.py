@@ -1,0 +1,138 @@
+"""The layout and colours of a picture: the first layers of a VDVAE's latents.
+
+Ozcelik and VanRullen, 2023, "Natural scene reconstruction from fMRI signals using generative latent
+diffusion" (Brain-Diffuser), predict the first 31 of the imagenet64 model's 75 layers, 91,168 values. Their
+latents are unseeded draws from the posterior; here they are its mean.
+"""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from stages.errors import InputError
+from stages.networks.vdvae import VDVAE
+
+
+class VDVAELatents:
+    """The first layers of a VDVAE's latents as one row of values, and back to a picture.
+
+    Layers stand in the decoder's order, each flattened from (channels, height, width), the last axis fastest.
+
+    Parameters
+    ----------
+    network : stages.networks.vdvae.VDVAE
+        Its ``config.target_layers`` says how many layers.
+    """
+
+    name = "vdvae"
+    takes = "images"
+
+    def __init__(self, network):
+        self.network = network
+        self._shapes = network.latent_shapes[: network.config.target_layers]
+        self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu"):
+        """Load a VDVAE's folder (config.json, model.safetensors); CheckpointError when it does not fit."""
+        return cls(VDVAE.from_pretrained(folder, device))
+
+    @property
+    def n_targets(self):
+        """Values per picture."""
+        return int(self._ends[-1])
+
+    @property
+    def shape(self):
+        """One axis: layers of unequal resolution do not stack."""
+        return (self.n_targets,)
+
+    @property
+    def layer_slices(self):
+        """Where each layer stands in a row, in the decoder's order: a list of slices."""
+        return [slice(int(end) - int(np.prod(shape)), int(end)) for end, shape in zip(self._ends, self._shapes)]
+
+    @property
+    def preprocessing(self):
+        """What happens to a picture, as plain data; part of the feature store's key."""
+        size = self.network.config.image_size
+        return {
+            "resize": [size, size],
+            "interpolation": "bilinear, antialiased, 8 bit",
+            "latents": "posterior mean",
+            "layers": len(self._shapes),
+        }
+
+    def encode(self, items, batch_size=32):
+        """Infer the latents of pictures.
+
+        Parameters
+        ----------
+        items : array of shape (n, height, width, 3), uint8
+            Any size; resized to the network's.
+        batch_size : int
+            Changes the result by float rounding only.
+
+        Returns
+        -------
+        values : array of shape (n, n_targets), float32
+
+        Raises
+        ------
+        InputError
+            For anything but uint8 colour pictures.
+        """
+        values = np.empty((len(items), self.n_targets), dtype=np.float32)
+        for start in range(0, len(items), batch_size):
+            images = self._resize(items[start : start + batch_size])
+            latents = self.network.encode(images, n_layers=len(self._shapes))
+            for where, z in zip(self.layer_slices, latents):
+                values[start : start + len(images), where] = z.flatten(1).cpu().numpy()
+        return values
+
+    def decode(self, values, batch_size=32):
+        """Draw the pictures of latents; the layers beyond the target lie at their prior's mean.
+
+        Parameters
+        ----------
+        values : array of shape (n, n_targets)
+        batch_size : int
+            Changes the result by float rounding only.
+
+        Returns
+        -------
+        images : array of shape (n, image_size, image_size, 3), uint8
+
+        Raises
+        ------
+        InputError
+            For rows of another length.
+        """
+        values = np.asarray(values)
+        if values.ndim != 2 or values.shape[1] != self.n_targets:
+            raise InputError(
+                f"VDVAE latents have shape {values.shape} but this checkpoint decodes (n, {self.n_targets}); pass "
+                "values that this target encoded, or a decoder that was fitted on them."
+            )
+        size = self.network.config.image_size
+        images = np.empty((len(values), size, size, 3), dtype=np.uint8)
+        for start in range(0, len(values), batch_size):
+            rows = torch.from_numpy(np.array(values[start : start + batch_size], dtype=np.float32))
+            latents = [rows[:, where].reshape(-1, *shape) for where, shape in zip(self.layer_slices, self._shapes)]
+            images[start : start + len(rows)] = self.network.decode(latents)
+        return images
+
+    def _resize(self, images):
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise InputError(
+                f"Images are {images.dtype} of shape {images.shape} but the VDVAE takes uint8 of shape "
+                "(n, height, width, 3); convert them first."
+            )
+        size = self.network.config.image_size
+        if images.shape[1:3] == (size, size):
+            return images
+        # Pillow on 8-bit pixels, as the published pipeline resizes.
+        return np.stack(
+            [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+        )

@@ -1,0 +1,112 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.errors import InputError
+from stages.networks.vdvae import VDVAE
+from stages.networks.vdvae_presets import PRESETS, VDVAEConfig
+from stages.targets.vdvae import VDVAELatents
+
+SMALL = VDVAEConfig(
+    image_size=16,
+    encoder_blocks="16d2,8d2,4d4,1",
+    decoder_blocks="1x2,4m1,8m4,16m8",
+    width=8,
+    latent_channels=3,
+    n_mixtures=2,
+    input_mean=120.0,
+    input_std=60.0,
+    target_layers=3,
+)
+
+
+@pytest.fixture(scope="module")
+def target():
+    generator = torch.Generator().manual_seed(3)
+    network = VDVAE(SMALL).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.15 * torch.randn(parameter.shape, generator=generator)
+    return VDVAELatents(network)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
+
+
+def test_imagenet64_has_the_published_layout():
+    """31 layers, 91,168 values: 2 x 16, 4 x 256, 8 x 1024, 16 x 4096, 1 x 16384, in this order."""
+    with torch.device("meta"):
+        target = VDVAELatents(VDVAE("imagenet64"))
+    lengths = [where.stop - where.start for where in target.layer_slices]
+    assert lengths == [16] * 2 + [256] * 4 + [1024] * 8 + [4096] * 16 + [16384]
+    assert target.n_targets == 91_168 and target.shape == (91_168,)
+    assert [where.start for where in target.layer_slices] == [0, *np.cumsum(lengths)[:-1]]
+
+
+def test_all_layers_without_a_number_of_target_layers():
+    with torch.device("meta"):
+        target = VDVAELatents(VDVAE(dataclasses.replace(PRESETS["imagenet64"], target_layers=None)))
+    assert target.n_targets == 1_451_040
+
+
+def test_order_of_values(target, images):
+    """Layers in the decoder's order, each channel by channel, row by row."""
+    assert target.n_targets == 3 + 3 + 3 * 16
+    values = target.encode(images)
+    latents = target.network.encode(images)
+    assert values.dtype == np.float32 and values.shape == (7, 54)
+    expected = [latents[layer][5].numpy().ravel(order="C") for layer in range(3)]
+    np.testing.assert_allclose(values[5], np.concatenate(expected), rtol=1e-4, atol=1e-4)
+    assert values[5, 6 + 1 * 16 + 2 * 4 + 3] == pytest.approx(latents[2][5, 1, 2, 3].item(), abs=1e-4)
+
+
+def test_decode_puts_the_other_layers_at_their_prior_mean(target, images):
+    expected = target.network.decode(target.network.encode(images)[:3])
+    got = target.decode(target.encode(images))
+    assert got.dtype == np.uint8 and np.abs(got.astype(int) - expected).max() <= 1
+
+
+def test_batches_do_not_matter(target, images):
+    whole = target.encode(images, batch_size=7)
+    np.testing.assert_allclose(target.encode(images, batch_size=1), whole, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(target.encode(images, batch_size=3), whole, rtol=1e-4, atol=1e-4)
+    difference = target.decode(whole, batch_size=2).astype(int) - target.decode(whole, batch_size=7)
+    assert np.abs(difference).max() <= 1
+
+
+def test_pictures_of_any_size_are_resized_once(target):
+    large = np.random.default_rng(1).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    small = np.stack([np.asarray(Image.fromarray(each).resize((16, 16), Image.Resampling.BILINEAR)) for each in large])
+    np.testing.assert_array_equal(target.encode(large), target.encode(small))
+
+
+def test_no_pictures_give_no_rows(target):
+    assert target.encode(np.zeros((0, 16, 16, 3), np.uint8)).shape == (0, 54)
+    assert target.decode(np.zeros((0, 54), np.float32)).shape == (0, 16, 16, 3)
+
+
+def test_checkpoint_and_plain_data(target, images, tmp_path):
+    target.network.save_pretrained(tmp_path, dtype=torch.float32)
+    loaded = VDVAELatents.from_pretrained(tmp_path)
+    np.testing.assert_allclose(loaded.encode(images), target.encode(images), rtol=1e-4, atol=1e-4)
+    assert (loaded.name, loaded.takes) == ("vdvae", "images")
+    assert json.loads(json.dumps(loaded.preprocessing)) == target.preprocessing
+    assert target.preprocessing["layers"] == 3
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 53)), np.zeros(54), np.zeros((2, 54, 1))])
+def test_values_of_another_length_are_refused(target, values):
+    with pytest.raises(InputError, match="54"):
+        target.decode(values)
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 16, 16), np.uint8), np.zeros((2, 16, 16, 3)), np.zeros((2, 3, 16, 16), np.uint8)])
+def test_anything_but_colour_pictures_is_refused(target, images):
+    with pytest.raises(InputError, match="uint8"):
+        target.encode(images)
