@@ -16,7 +16,7 @@ from tiny_networks.pool import load_pool
 from tiny_networks.training import fit, record
 
 NAME = "evaluation"
-STEPS = 1500
+STEPS = 1200
 BATCH_SIZE = 128
 NO_DIGIT = "none"
 NAMES = {
