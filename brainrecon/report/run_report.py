@@ -1,0 +1,117 @@
+"""The report of a run folder: what `render` shows, gathered from the run and its dataset."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from brainrecon.evaluation.scores import Scores
+from brainrecon.methods.conditions import CONDITIONS
+from brainrecon.report.html import ReportContent, render
+from brainrecon.runs.folder import write_text
+from brainrecon.runs.scoring import PROTOCOL, drawn_pictures, shown_pictures
+from stages.errors import InputError
+
+CITATIONS = {
+    "brain-diffuser": "Ozcelik, F. & VanRullen, R. (2023). Natural scene reconstruction from fMRI signals using generative "
+    "latent diffusion. Scientific Reports 13, 15666.",
+    "nsd": "Allen, E. J. et al. (2022). A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial "
+    "intelligence. Nature Neuroscience 25, 116-126.",
+    "digits69": "van Gerven, M. A. J., de Lange, F. P. & Heskes, T. (2010). Neural decoding with hierarchical generative "
+    "models. Neural Computation 22, 3127-3142.",
+}
+
+
+def write_report(run, protocol=None):
+    """Write `report.html` into a run folder that has been evaluated.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.folder.Run
+    protocol : str, optional
+        Whose scores to show; the run's only ones, or "embedded-1", where it is not given.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    path = run.folder / "scores" / f"{protocol or PROTOCOL}.json"
+    if not path.exists():
+        raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
+    subject = run.parts[0].subject
+    stimulus_ids, shown = shown_pictures(run)
+    content = ReportContent(
+        title=f"{run.config.method} on {subject.dataset} {subject.name}",
+        subtitle=_subtitle(run, subject, len(stimulus_ids)),
+        stimulus_ids=stimulus_ids,
+        shown=dict(zip(stimulus_ids, shown)),
+        conditions={name: pictures for name in CONDITIONS if (pictures := _by_stimulus(*drawn_pictures(run, name)))},
+        scores=Scores.from_json(path),
+        notes=_notes(run, subject),
+        decoder=_decoder_rows(run),
+        config=run.config.to_dict(),
+        environment=json.loads((run.folder / "environment.json").read_text()),
+        citations=[CITATIONS[name] for name in (run.config.method, subject.dataset) if name in CITATIONS],
+        simulated=subject.simulated,
+        **_captions(run),
+    )
+    write_text(run.folder / "report.html", render(content))
+    return run.folder / "report.html"
+
+
+def _subtitle(run, subject, n_test):
+    folds = f"{len(run.parts)} folds" if len(run.parts) > 1 else f"{subject.train.n_stimuli:,} training stimuli"
+    return f"{subject.n_voxels:,} voxels ({subject.roi}), {folds}, {n_test:,} test stimuli"
+
+
+def _by_stimulus(ids, images):
+    pictures = {}
+    for name, image in zip(ids, images):
+        pictures.setdefault(name, []).append(image)
+    return pictures
+
+
+def _notes(run, subject):
+    notes = list(subject.notes)
+    if not getattr(run.parts[0].config.settings, "text_context", True):
+        notes.append("No captions: the text context was dropped.")
+    if subject.noise_ceiling is not None:
+        notes.append(
+            f"Median noise ceiling of the voxels for the test patterns: {np.median(subject.noise_ceiling):.0f} % of variance."
+        )
+    return notes
+
+
+def _decoder_rows(run):
+    """A row per target, averaged over folds where there are some."""
+    decoders = [part.method.decoder for part in run.parts]
+    return [
+        {
+            "target": name,
+            "columns": columns,
+            "penalty": float(np.median([decoder.alpha_[name] for decoder in decoders])),
+            "held_out_correlation": float(np.mean([decoder.held_out_correlation_[name] for decoder in decoders])),
+            "held_out_error": float(np.mean([min(decoder.error_[name]) for decoder in decoders])),
+        }
+        for name, columns in decoders[0].groups_.items()
+    ]
+
+
+def _captions(run):
+    """Captions that were chosen for stimuli without any, with the pictures they were chosen for."""
+    part = run.parts[0]
+    path = part.folder / "captions.json"
+    if not path.exists():
+        return {}
+    known = json.loads(path.read_text())
+    captions = known["train stimuli"]
+    train = part.subject.train
+    rows = {str(name): row for row, name in enumerate(train.stimulus_ids)}
+    where = "" if part is run else " of the first fold"
+    return {
+        "captions": captions,
+        "captions_heading": "Captions of the training stimuli",
+        "captions_explanation": f"The dataset has none. Those of the training stimuli{where} were {known['source']}.",
+        "caption_pictures": {name: np.asarray(train.images[rows[name]]) for name in captions},
+    }
