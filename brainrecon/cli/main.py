@@ -7,6 +7,7 @@ verb with verbs of its own, a ``typer.Typer`` named ``app``.
 Exit codes: 0 done; 1 something unforeseen; 2 something the user can mend; 130 interrupted.
 """
 
+import errno
 import importlib
 import sys
 import traceback
@@ -33,6 +34,15 @@ VERBS = {
     "run": "Fit, reconstruct, evaluate and report.",
     "weights": "List, verify and find the checkpoints.",
     "doctor": "What is installed here, and whether it works.",
+}
+
+# What the operating system refuses and the user can mend, with the next thing to do.
+_REFUSALS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "choose a folder that you may read and write",
+    errno.EPERM: "choose a folder that you may read and write",
 }
 
 # Usage errors of the option parser; typer exports only this descendant of the common ancestor.
@@ -135,7 +145,7 @@ def run_command(arguments: list[str]) -> int:
     except _ParserError as error:
         return _fail(_usage_sentence(error), 2, debug)
     except Exception as error:  # the outermost frame: everything unforeseen ends here, named
-        remedy = _installation_remedy(error)
+        remedy = _system_refusal(error) or _installation_remedy(error)
         if remedy:
             return _fail(remedy, 2, debug)
         hint = "" if debug else " Run again with --debug for the traceback."
@@ -157,6 +167,14 @@ def _usage_sentence(error) -> str:
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "brainrecon"
     return f"{message}{' See' if message.endswith('?') else '; see'} {where} --help."
+
+
+def _system_refusal(error: Exception) -> str | None:
+    """A full disk or a folder that cannot be written to in words, else None."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return None
+    where = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror}{where}; {_REFUSALS[error.errno]} and run the same command again."
 
 
 def _installation_remedy(error: Exception) -> str | None:

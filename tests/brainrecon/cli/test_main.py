@@ -1,5 +1,6 @@
 """The registry of verbs and what happens when one fails."""
 
+import errno
 import sys
 import types
 
@@ -98,6 +99,25 @@ def test_an_unforeseen_error_names_its_type_and_points_to_debug(capsys, verb):
     code, out, err = run(capsys, "fit")
     assert (code, out) == (1, "")
     assert err == "Unexpected KeyError: 'voxels'. Run again with --debug for the traceback.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "run/images"),
+            "No space left on device: run/images; free some space and run the same command again.\n",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "Permission denied; choose a folder that you may read and write and run the same command again."
+            "\n",
+        ),
+    ],
+)
+def test_what_the_system_refuses_can_be_mended(capsys, verb, error, sentence):
+    verb(raising(error))
+    assert run(capsys, "fit") == (2, "", sentence)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
