@@ -38,10 +38,12 @@ class Metric:
     chance : float or None
         Expected score of predictions that carry no information; None where it depends on the pictures, so
         that only a control (shuffled responses) can tell.
-    relational : bool
-        Whether the score of one stimulus depends on which other stimuli are in the set.
     percent : bool
         Whether people read it as a percentage.
+    from_correlation : callable or None
+        For metrics that compare every prediction with every reference: the same scores from their correlation
+        matrix, `from_correlation(correlation, targets, allowed)`. The matrix of a subset of stimuli is a part
+        of the whole one.
     """
 
     function: Callable
@@ -49,8 +51,13 @@ class Metric:
     higher_is_better: bool
     bounds: tuple[float, float]
     chance: float | None
-    relational: bool = False
     percent: bool = False
+    from_correlation: Callable | None = None
+
+    @property
+    def relational(self):
+        """Whether the score of one stimulus depends on which other stimuli are in the set."""
+        return self.from_correlation is not None
 
 
 def pixel_correlation(reference, predicted):
@@ -172,8 +179,24 @@ def two_way_identification(reference, predicted, targets=None, allowed=None):
     InputError
         With fewer than two references, with shapes that do not match, or with values that are not finite.
     """
-    reference, predicted = _flattened(reference), _flattened(predicted)
-    n_references, n_predictions = len(reference), len(predicted)
+    return identification_rates(correlation_matrix(reference, predicted), targets, allowed)
+
+
+def identification_rates(correlation, targets=None, allowed=None):
+    """Two-way identification from correlations that are already there.
+
+    Parameters
+    ----------
+    correlation : array of shape (n_references, n_predictions)
+        As `correlation_matrix` gives them; NaN where undefined.
+    targets, allowed
+        As for `two_way_identification`.
+
+    Returns
+    -------
+    scores : array of shape (n_predictions,), float64, in 0..1
+    """
+    n_references, n_predictions = correlation.shape
     if targets is None:
         if n_references != n_predictions:
             raise InputError(
@@ -181,7 +204,6 @@ def two_way_identification(reference, predicted, targets=None, allowed=None):
                 "say with targets= which prediction belongs to which."
             )
         targets = np.arange(n_predictions)
-    targets = np.asarray(targets)
     if n_references < 2:
         raise InputError(
             f"Two-way identification compares at least 2 stimuli, not {n_references}. Score more stimuli."
@@ -195,10 +217,9 @@ def two_way_identification(reference, predicted, targets=None, allowed=None):
                 f"The mask of allowed pairs has shape {competes.shape}, expected "
                 f"{(n_references, n_predictions)}: one row per reference, one column per prediction."
             )
-    columns = np.arange(n_predictions)
+    targets, columns = np.asarray(targets), np.arange(n_predictions)
     competes[targets, columns] = False
 
-    correlation = correlation_matrix(reference, predicted)
     own = correlation[targets, columns]
     beaten = correlation < own - TIE  # comparisons with NaN are False: they fail, as published
     n_competitors = competes.sum(axis=0)
@@ -232,6 +253,7 @@ def correlation_matrix(reference, predicted):
     Parameters
     ----------
     reference : array of shape (n_references, n_features)
+        Finite.
     predicted : array of shape (n_predictions, n_features)
         Every row of one is compared with every row of the other.
 
@@ -267,7 +289,13 @@ METRICS = {
     "pixel_correlation": Metric(pixel_correlation, "pixels", True, (-1.0, 1.0), None),
     "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None),
     "two_way_identification": Metric(
-        two_way_identification, "features", True, (0.0, 1.0), 0.5, relational=True, percent=True
+        two_way_identification,
+        "features",
+        True,
+        (0.0, 1.0),
+        0.5,
+        percent=True,
+        from_correlation=identification_rates,
     ),
     "correlation_distance": Metric(correlation_distance, "features", False, (0.0, 2.0), None),
     "label_agreement": Metric(label_agreement, "labels", True, (0.0, 1.0), None, percent=True),

@@ -146,8 +146,8 @@ class Protocol:
             self.low_level = content.get("low_level", self.headline)
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"A protocol lacks or misnames a key ({error}); expected name, resize, networks and metrics as "
-                f"in {DEFAULT}. Compare with that file."
+                f"A protocol lacks or misnames a key ({error}); expected name, resize, networks and metrics "
+                f"as in {DEFAULT}. Compare with that file."
             ) from error
         self._check()
 
@@ -162,6 +162,9 @@ class Protocol:
 
     def __hash__(self):
         return hash(self.sha256)
+
+    def __str__(self):
+        return self.name
 
     def __repr__(self):
         return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.metrics)})"

@@ -103,6 +103,11 @@ class Scores:
         """The protocol's metrics, dict of str to MetricSpec, in the order of the table."""
         return self.protocol.metrics
 
+    @property
+    def protocol_hash(self):
+        """The protocol's digest, 64 hex characters: print it beside every score."""
+        return self.protocol.sha256
+
     def mean(self, condition, metric):
         """The row of `summary` for a condition and metric, or None where there is none."""
         return _find(self.summary, condition, metric)

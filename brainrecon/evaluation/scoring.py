@@ -7,6 +7,7 @@ import numpy as np
 
 from brainrecon.evaluation import intervals
 from brainrecon.evaluation.extractors import Views, load_network
+from brainrecon.evaluation.metrics import correlation_matrix
 from brainrecon.evaluation.protocol import load_protocol
 from brainrecon.evaluation.scores import ConditionScores, Scores, SummaryRow
 from stages.errors import InputError
@@ -138,7 +139,7 @@ class _Scored:
 
     def __init__(self, shown, pictures, targets):
         self._shown, self._pictures, self._targets = shown, pictures, targets
-        self._per_picture = {}
+        self._per_picture, self._correlations = {}, {}
         self.rows, counts = np.unique(targets, return_counts=True)
         self.n_samples = [int(count) for count in counts]
 
@@ -152,11 +153,19 @@ class _Scored:
         if spec.metric.relational:
             if len(rows) < 2:
                 return None
-            shown = self._shown.features(spec.features)[rows]
-            scores = spec.metric.function(shown, self._pictures.features(spec.features)[chosen], targets=own)
+            correlation = self._correlation(spec.features)[np.ix_(rows, chosen)]
+            scores = spec.metric.from_correlation(correlation, targets=own)
         else:
             scores = self._each_picture(spec)[chosen]
         return np.bincount(own, weights=scores, minlength=len(rows)) / np.bincount(own, minlength=len(rows))
+
+    def _correlation(self, features):
+        """Correlations of all shown pictures with all pictures here, computed once: subsets are parts of it."""
+        if features not in self._correlations:
+            self._correlations[features] = correlation_matrix(
+                self._shown.features(features), self._pictures.features(features)
+            )
+        return self._correlations[features]
 
     def _each_picture(self, spec):
         """Scores that do not depend on the other stimuli, (n_pictures,), computed once."""

@@ -1,0 +1,67 @@
+"""How conditions, metrics and numbers read in a report."""
+
+from brainrecon.methods.conditions import CONDITIONS
+
+LABELS = {
+    "reconstruction": "Reconstruction",
+    "stage_one": "Stage one alone",
+    "shuffled_responses": "Shuffled responses",
+    "oracle_embeddings": "Oracle embeddings",
+    "without_stage_one": "Without stage-one picture",
+    "without_image_context": "Without image context",
+    "without_text_context": "Without text context",
+    "nearest_training_picture": "Nearest training picture",
+}
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+
+
+def condition_label(name):
+    """A condition's name as people say it; unknown names without their underscores."""
+    return LABELS.get(name) or name.replace("_", " ").strip().capitalize()
+
+
+def condition_explanation(name):
+    """One line on how the pictures of a condition were made, or an empty string."""
+    text = CONDITIONS.get(name, "")
+    return text[:1].upper() + text[1:]
+
+
+def in_sentence(label):
+    """A label in the middle of a sentence: its first letter small, unless the word is an acronym or a name."""
+    first = label.split(" ", 1)[0]
+    return label[:1].lower() + label[1:] if first[1:].islower() else label
+
+
+def score_text(value, metric, unit=True):
+    """A score: '87.1 %' where people read percentages, '0.312' elsewhere.
+
+    Parameters
+    ----------
+    value : float or None
+    metric : brainrecon.evaluation.metrics.Metric
+    unit : bool
+        Whether to write the percent sign.
+    """
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:.1f}{' %' if unit else ''}" if metric.percent else f"{value:.3f}"
+    return text.replace("-", MINUS)
+
+
+def difference_text(value, metric):
+    """A difference with its sign: '+12.3' (percentage points) or '+0.041'."""
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:+.1f}" if metric.percent else f"{value:+.3f}"
+    return text.replace("-", MINUS)
+
+
+def interval_text(row, metric, signed=False):
+    """The interval of a summary row: '84.2 to 89.9', or 'no interval' for one stimulus."""
+    if row.ci_low is None:
+        return "no interval"
+    if signed:
+        return f"{difference_text(row.ci_low, metric)} to {difference_text(row.ci_high, metric)}"
+    return f"{score_text(row.ci_low, metric, unit=False)} to {score_text(row.ci_high, metric, unit=False)}"
