@@ -1,7 +1,7 @@
 """Handwritten digits: the specimens scikit-learn ships, enlarged smoothly and varied."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -15,7 +15,7 @@ INKS = {
 }  # fmt: skip
 _PAPERS = ((248, 244, 232), (226, 234, 242), (238, 230, 240), (232, 240, 228), (228, 226, 222))
 
-SHARE, FLOOR = 0.65, 16.0
+_SHARE, _FLOOR = 0.65, 16.0
 _GRID, _MARGIN, _ENLARGED = (
     8,
     2,
@@ -38,31 +38,46 @@ class Handwriting:
     """Which of scikit-learn's specimens."""
 
 
-@lru_cache(maxsize=1)
-def _specimens():
-    """Smoothly enlarged specimens (1797, 96, 96) uint8 and their digits (1797,)."""
+@cache
+def _shipped():
+    """scikit-learn's specimens, (1797, 8, 8) float64 in 0..16, and their digits, (1797,)."""
     from sklearn.datasets import load_digits
 
     shipped = load_digits()
+    return shipped.images, shipped.target
+
+
+def _largest_around(values, radius):
+    """Maximum over the square window of each pixel; `values` uint8."""
+    for _ in range(2):
+        values, width = np.pad(values, ((radius, radius), (0, 0))), 1
+        while 2 * width <= 2 * radius + 1:
+            values, width = np.maximum(values[:-width], values[width:]), 2 * width
+        if rest := 2 * radius + 1 - width:
+            values = np.maximum(values[:-rest], values[rest:])
+        values = values.T
+    return values
+
+
+@cache
+def _enlarged(specimen):
+    """One specimen, smoothly enlarged to a grey picture of 96 x 96 with sharp, even strokes."""
     side = (_GRID + 2 * _MARGIN) * _ENLARGED
-    enlarged = np.empty((len(shipped.images), side, side), np.uint8)
-    for row, specimen in enumerate(shipped.images):
-        ringed = np.pad(specimen * (255 / 16), _MARGIN).astype(np.uint8)
-        smooth = Image.fromarray(ringed).resize((side, side), Image.Resampling.BICUBIC)
-        wide = np.asarray(smooth.filter(ImageFilter.GaussianBlur(1.0 * _ENLARGED)), np.float32)
-        smooth = np.asarray(smooth.filter(ImageFilter.GaussianBlur(0.35 * _ENLARGED)), np.float32)
-        # Less of the neighbourhood opens loops that the coarse cells close; more where ink is faint mends
-        # thin strokes.
-        sharp = np.clip(smooth - SHARE * wide, 0, None)
-        strongest = Image.fromarray(sharp.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * _ENLARGED + 1))
-        strongest = np.asarray(strongest.filter(ImageFilter.GaussianBlur(_ENLARGED)), np.float32)
-        enlarged[row] = np.clip(255 * sharp / (FLOOR + strongest), 0, 255)
-    return enlarged, shipped.target
+    ringed = np.pad(_shipped()[0][specimen] * (255 / 16), _MARGIN).astype(np.uint8)
+    smooth = Image.fromarray(ringed).resize((side, side), Image.Resampling.BICUBIC)
+    wide = np.asarray(smooth.filter(ImageFilter.GaussianBlur(1.0 * _ENLARGED)), np.float32)
+    smooth = np.asarray(smooth.filter(ImageFilter.GaussianBlur(0.35 * _ENLARGED)), np.float32)
+    # Less of the neighbourhood opens loops that the coarse cells close; more where ink is faint mends
+    # thin strokes.
+    sharp = np.clip(smooth - _SHARE * wide, 0, None)
+    strongest = Image.fromarray(np.ascontiguousarray(_largest_around(sharp.astype(np.uint8), _ENLARGED)))
+    strongest = np.asarray(strongest.filter(ImageFilter.GaussianBlur(_ENLARGED)), np.float32)
+    return Image.fromarray(np.clip(255 * sharp / (_FLOOR + strongest), 0, 255).astype(np.uint8))
 
 
 def compose_digit(generator) -> Handwriting:
     """Choose a specimen and how it is written."""
-    digits = _specimens()[1]
+    digits = _shipped()[1]
     digit = int(generator.integers(10))
     specimen = int(generator.choice(np.flatnonzero(digits == digit)))
     scanned = generator.random() < 0.7
@@ -86,7 +101,7 @@ def paint_digit(writing: Handwriting, generator, size: int) -> np.ndarray:
     -------
     array of shape (size, size, 3), uint8
     """
-    specimen = Image.fromarray(_specimens()[0][writing.specimen])
+    specimen = _enlarged(writing.specimen)
     turn, slant = generator.uniform(-0.14, 0.14), generator.uniform(-0.3, 0.15)
     tall = generator.uniform(0.64, 0.78)
     wide = tall * generator.uniform(0.8, 1.08)
