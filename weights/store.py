@@ -39,7 +39,9 @@ __all__ = [
 # The card is prose about the checkpoint: a better sentence in it must not make feature stores stale.
 CARD = "card.md"
 
-# Files of several gigabytes are hashed once per process, as long as size and modification time stay the same.
+# Large files are hashed once per process, as long as size and modification time stay the same. Small ones are
+# hashed each time: that is fast, and two writes within one tick of the file system's clock look alike.
+LARGE = 100_000_000
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
@@ -220,13 +222,16 @@ def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
 
 
 def hash_file(file: Path) -> str:
-    """The sha256 of a file as 64 hex digits, remembered while the file's size and modification time stay."""
+    """The sha256 of a file as 64 hex digits."""
     facts = file.stat()
     key = (str(file.resolve()), facts.st_size, facts.st_mtime_ns)
-    if key not in _hashes:
-        with file.open("rb") as stream:
-            _hashes[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _hashes[key]
+    if key in _hashes:
+        return _hashes[key]
+    with file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    if facts.st_size >= LARGE:
+        _hashes[key] = sha256
+    return sha256
 
 
 def _find(name: str, manifest: Path) -> Checkpoint:
