@@ -1,0 +1,27 @@
+"""The notebooks run from top to bottom, and the first one needs no generator."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
+def test_notebook_runs(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_NOTEBOOK_FOLDER", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    if name == "01_embeddings.ipynb":
+        source = "import sys; print('stages.generators' in ' '.join(sys.modules), 'diffusers' in sys.modules)"
+        notebook.cells.append(nbformat.v4.new_code_cell(source))
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    if name == "01_embeddings.ipynb":
+        assert notebook.cells[-1].outputs[0].text.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
+def test_notebook_is_stored_without_outputs(name):
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells)
