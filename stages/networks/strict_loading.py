@@ -1,0 +1,129 @@
+"""Loading of diffusers' models that refuses what does not fit.
+
+diffusers' own ``from_pretrained`` warns about a missing or an unexpected tensor and carries on with whatever
+the constructor left there. A network that was loaded by half still draws pictures; so here it is an error.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from weights.store import CheckpointError
+
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+INDEX_FILE = "diffusion_pytorch_model.safetensors.index.json"
+
+
+def load_strictly(model_class, folder, dtype=torch.float32):
+    """Load a diffusers model from its folder, with every tensor accounted for.
+
+    Parameters
+    ----------
+    model_class : type
+        A subclass of ``diffusers.ModelMixin`` and ``diffusers.ConfigMixin``.
+    folder : path
+        Holds ``config.json`` and ``diffusion_pytorch_model.safetensors``, or the shards named in
+        ``diffusion_pytorch_model.safetensors.index.json``.
+    dtype : torch.dtype
+        What the parameters are computed in, whatever they are stored in.
+
+    Returns
+    -------
+    model : model_class
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or unreadable; the configuration was written by another class; tensors are missing,
+        unexpected or misshapen. The message names them.
+    """
+    folder = Path(folder)
+    model = model_class.from_config(read_config(model_class, folder / "config.json"))
+    state = read_tensors(folder)
+    # diffusers renames the attention parameters of files from before 2023 (the published kl-f8 is one).
+    model._fix_state_dict_keys_on_load(state)
+    check_tensors(model_class.__name__, folder, state, model.state_dict())
+    model.load_state_dict(state)
+    # torch's own `to`: diffusers' warns about modules that it was never told to keep in float32.
+    return torch.nn.Module.to(model, dtype).eval()
+
+
+def read_config(component_class, path):
+    """Read the JSON configuration that diffusers wrote for a component.
+
+    Parameters
+    ----------
+    component_class : type
+        The class that is about to be built from it.
+    path : path
+        ``config.json``, ``scheduler_config.json`` or ``model_index.json``.
+
+    Returns
+    -------
+    config : dict
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent, is no JSON object, or was written by a class that `component_class` does not descend from.
+    """
+    path = Path(path)
+    name = component_class.__name__
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} is absent, so that folder holds no {name}; `brainrecon weights verify` lists what a checkpoint holds."
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); fetch or export the checkpoint again.") from None
+    written_by = config.get("_class_name", name)
+    if written_by not in {base.__name__ for base in component_class.__mro__}:
+        raise CheckpointError(f"{path} describes a {written_by}, but a {name} was expected; give that component's folder.")
+    return config
+
+
+def read_tensors(folder):
+    """Return name -> tensor from the safetensors file, or from all shards of the index."""
+    folder = Path(folder)
+    index = folder / INDEX_FILE
+    if index.is_file():
+        files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    else:
+        files = [folder / WEIGHTS_FILE]
+    state = {}
+    for path in files:
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path} is absent; pickled weights are never read, so convert a .bin or .pth file to safetensors first."
+            )
+        try:
+            state.update(load_file(path))
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is damaged ({error}); fetch or export the checkpoint again.") from None
+    return state
+
+
+def check_tensors(network, folder, stored, expected):
+    """Raise CheckpointError unless both dicts of tensors have the same names and shapes."""
+    problems = []
+    missing = sorted(expected.keys() - stored.keys())
+    unexpected = sorted(stored.keys() - expected.keys())
+    misshapen = [
+        f"{name} {tuple(stored[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & stored.keys())
+        if stored[name].shape != expected[name].shape
+    ]
+    for label, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)):
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            problems.append(f"{label}: {shown}")
+    if problems:
+        raise CheckpointError(
+            f"The tensors in {folder} do not fit {network} as its config.json describes it ({'; '.join(problems)}); "
+            "fetch or export the checkpoint again."
+        )
