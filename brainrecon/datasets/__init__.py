@@ -9,6 +9,7 @@ from stages.errors import InputError
 KINDS = {
     "nsd": "brainrecon.datasets.nsd",
     "digits69": "brainrecon.datasets.digits69",
+    "arrays": "brainrecon.datasets.arrays",
 }
 """Kind of data -> module. Each has load(path, subject, roi, ...), subjects(path) and files(path, subject)."""
 
