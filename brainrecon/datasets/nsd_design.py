@@ -23,7 +23,8 @@ class Design:
     masterordering : array of int, shape (n_trials,)
         For each trial of the whole experiment, a 1-based position among a subject's pictures.
     subjectim : array of int, shape (n_subjects, n_pictures)
-        1-based picture numbers; the first `n_shared` columns are shown to every subject.
+        1-based picture numbers; the first `n_shared` columns are shown to every subject. Rows of subjects that a
+        simulated cohort leaves out may hold zeros.
     n_shared : int
         masterordering <= n_shared marks the shared pictures: the test split.
     trials_per_run : array of int, shape (n_sessions, n_runs), or None
@@ -43,7 +44,13 @@ class Design:
                 f"The design lists {len(self.subjectim)} subjects, so none is {subject}; "
                 "take the design and the betas from the same release."
             )
-        return self.subjectim[row, self.masterordering[trials] - 1] - 1
+        pictures = self.subjectim[row, self.masterordering[trials] - 1]
+        if pictures.min() < 1:
+            raise InputError(
+                f"The design shows {subject} picture {pictures.min()}, but its pictures count from 1; "
+                "take the design and the betas from the same release."
+            )
+        return pictures - 1
 
     def is_shared(self, trials):
         """Whether the given 0-based trials show a shared picture, (n_trials,) bool."""
@@ -78,12 +85,10 @@ def read_design(path):
         raise InputError(f"{path} has no {', '.join(absent)}; copy the original file again.")
     masterordering = content["masterordering"].astype(np.int64).ravel()
     subjectim = np.atleast_2d(content["subjectim"]).astype(np.int64)
-    if masterordering.min() < 1 or masterordering.max() > subjectim.shape[1] or subjectim.min() < 1:
+    if masterordering.min() < 1 or masterordering.max() > subjectim.shape[1]:
         raise InputError(
-            f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()} and "
-            f"subjectim starts at {subjectim.min()}, but both count from 1 and there are "
-            f"{subjectim.shape[1]:,} pictures a subject; "
-            "copy the original file again."
+            f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()}, but it counts "
+            f"from 1 and there are {subjectim.shape[1]:,} pictures a subject; copy the original file again."
         )
     trials_per_run = None
     if "stimpattern" in content:

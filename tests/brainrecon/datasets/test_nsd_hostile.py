@@ -74,6 +74,12 @@ def design_from_zero(nsd, **_):
     spoil_mat(nsd, masterordering=scipy.io.loadmat(nsd.design)["masterordering"] - 1)
 
 
+def design_without_pictures(nsd, **_):
+    pictures = scipy.io.loadmat(nsd.design)["subjectim"]
+    pictures[0] = 0
+    spoil_mat(nsd, subjectim=pictures)
+
+
 def design_of_one_subject(nsd, **_):
     spoil_mat(nsd, subjectim=scipy.io.loadmat(nsd.design)["subjectim"][:1])
     return dict(subject="subj02")
@@ -229,7 +235,8 @@ CASES = {
     no_design: "There is no .*nsd_expdesign.mat",
     damaged_design: "nsd_expdesign.mat cannot be read as a MATLAB file",
     design_without_field: "nsd_expdesign.mat has no sharedix",
-    design_from_zero: "masterordering runs from 0 to 8.*count from 1",
+    design_from_zero: "masterordering runs from 0 to 8, but it counts from 1",
+    design_without_pictures: "The design shows subj01 picture 0, but its pictures count from 1",
     design_of_one_subject: "lists 1 subjects, so none is subj02",
     stimpattern_of_other_length: "stimpattern has 8 trials but masterordering 27",
     truncated_hdf5: r"betas_session02\.hdf5 cannot be read as HDF5 .*truncated.*copy the file again",
