@@ -28,10 +28,13 @@ ATLASES = {
 PICTURE_DEGREES = 8.4
 """Width of a picture in degrees of visual angle, as in NSD."""
 
+VOXEL_MILLIMETRES = 1.8
+"""Side of a voxel."""
+
 NEAREST_ECCENTRICITY, FARTHEST_ECCENTRICITY = 0.2, 5.6
 """Eccentricities of the first and last receptive fields, degrees; 5.9 is a picture's corner."""
 
-FEWEST_VOXELS = 120
+FEWEST_VOXELS = 160
 """Below this some area would have no voxel in one of the hemispheres."""
 
 EARLY_SHARE = 0.48
@@ -108,6 +111,12 @@ class Anatomy:
     @property
     def n_cortex(self) -> int:
         return len(self.ribbon)
+
+    @property
+    def in_brain(self) -> np.ndarray:
+        """Rows of an array over the brain mask's voxels that are cortex: int array of shape (n_cortex,)."""
+        row = np.cumsum(self.brain).reshape(self.shape) - 1
+        return row[tuple(self.ribbon.T)]
 
     def within(self, atlas: str, *names: str) -> np.ndarray:
         """Cortical voxels that carry one of these labels, as a bool array of shape (n_cortex,)."""

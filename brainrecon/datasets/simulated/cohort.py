@@ -1,0 +1,305 @@
+"""Simulate a cohort: draw the pictures, grow the brains, run the sessions, write the files."""
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.datasets.simulated import design, nsd_files
+from brainrecon.datasets.simulated.anatomy import Anatomy, grow_anatomy
+from brainrecon.datasets.simulated.ceiling import RepeatStatistics, noise_ceiling
+from brainrecon.datasets.simulated.cortex import Cortex
+from brainrecon.datasets.simulated.filters import seen_image
+from brainrecon.datasets.simulated.noise import begin_session, trial_noise
+from brainrecon.datasets.simulated.pictures import LABELS
+from brainrecon.datasets.simulated.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
+from stages.errors import InputError
+
+VERSION = 1
+"""Changes whenever the same options give other data."""
+
+BETAS_FORMATS = {"hdf5": ("hdf5",), "nifti": ("nifti",), "both": ("hdf5", "nifti")}
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class SubjectReport:
+    """What was reached for one subject; ceilings are medians over nsdgeneral for three trials, percent of variance."""
+
+    name: str
+    n_voxels: int
+    n_train: int
+    n_test: int
+    noise_ceiling_known: float
+    """From the signal and the noise that went in."""
+    noise_ceiling_estimated: float
+    """From the repeats, as NSD estimates it and as ncsnr.nii.gz holds it."""
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """What `simulate` made or found."""
+
+    directory: Path
+    options: dict
+    subjects: tuple[SubjectReport, ...]
+    created: bool
+    """False where the same cohort was there already."""
+
+    def __str__(self):
+        lines = [f"{'Simulated' if self.created else 'Found the same simulation in'} {self.directory}"]
+        for one in self.subjects:
+            lines.append(
+                f"{one.name}: {one.n_train} training and {one.n_test} test pictures, {design.REPEATS} repeats, "
+                f"{one.n_voxels} voxels; median noise ceiling {one.noise_ceiling_known:.1f} % of variance by "
+                f"construction, {one.noise_ceiling_estimated:.1f} % as estimated from repeats"
+            )
+        return "\n".join(lines)
+
+
+def simulate(
+    directory: str | os.PathLike,
+    *,
+    subjects: int = 1,
+    sessions: int = 10,
+    trials_per_session: int = 390,
+    shared: int = 100,
+    voxels: int = 1500,
+    picture_size: int = 64,
+    seed: int = 0,
+    betas_format: str = "hdf5",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> SimulationReport:
+    """Write a simulated cohort in NSD's own files and folders.
+
+    Every stimulus is shown three times. Subjects share the first `shared` stimuli, the test set; the rest are their own.
+    The same options give the same bytes on one machine, and another subject changes nothing about those before.
+
+    Parameters
+    ----------
+    directory : path
+        Where the tree goes; it appears whole or not at all. A finished simulation with the same options is left as it
+        is.
+    subjects : int
+        Subjects, 1 to 8.
+    sessions, trials_per_session : int
+        Their product, divided by three, is the number of stimuli a subject sees.
+    shared : int
+        Stimuli that all subjects see.
+    voxels : int
+        Voxels of nsdgeneral; there is cortex and brain beyond it.
+    picture_size : int
+        Side of the pictures, pixels.
+    seed : int
+        Seed of everything, 0 or more.
+    betas_format : {"hdf5", "nifti", "both"}
+        Which of the two formats of betas to write.
+    progress : callable (label, done, total), optional
+        Told how far each step has come.
+
+    Returns
+    -------
+    SimulationReport
+
+    Raises
+    ------
+    InputError
+        If the options cannot be met, or the directory holds something else.
+    """
+    options = {
+        "subjects": subjects, "sessions": sessions, "trials_per_session": trials_per_session, "shared": shared,
+        "voxels": voxels, "picture_size": picture_size, "seed": seed, "betas_format": betas_format,
+    }  # fmt: skip
+    _check(options)
+    target = Path(directory).absolute()
+    found = _find(target, options)
+    if found is not None:
+        return found
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"No folder can be made in {target.parent} ({error.strerror}); give a folder that you can write to."
+        ) from error
+    try:
+        reports = _Cohort(partial, options, progress or (lambda label, done, total: None)).write()
+        content = {"version": VERSION, "seed": seed, "options": options, "subjects": [asdict(one) for one in reports]}
+        nsd_files.write_marker(partial, content)
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return SimulationReport(target, options, reports, created=True)
+
+
+def _check(options):
+    """Refuse options that cannot be met."""
+    for name, least, most in (
+        ("subjects", 1, nsd_files.SUBJECTS_OF_TABLE), ("sessions", 1, 99), ("trials_per_session", 2, 10**5),
+        ("shared", 1, 10**6), ("picture_size", 16, 1024), ("seed", 0, 2**32 - 1),
+    ):  # fmt: skip
+        value, flag = options[name], "--" + name.replace("_", "-")
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
+            raise InputError(f"{name} is {value!r} but must be a whole number from {least} to {most}; set {flag} in that range.")
+    if options["betas_format"] not in BETAS_FORMATS:
+        raise InputError(
+            f"betas_format is {options['betas_format']!r} but must be one of {', '.join(BETAS_FORMATS)}; "
+            "choose one with --betas-format."
+        )
+    trials = options["sessions"] * options["trials_per_session"]
+    if trials % design.REPEATS:
+        raise InputError(
+            f"{options['sessions']} sessions of {options['trials_per_session']} trials make {trials} trials, which three "
+            f"repeats of every stimulus cannot fill; try --trials-per-session {3 * round(options['trials_per_session'] / 3 + 0.5)}."
+        )
+    stimuli = trials // design.REPEATS
+    if stimuli <= options["shared"]:
+        raise InputError(
+            f"{trials} trials hold {stimuli} stimuli with three repeats, but {options['shared']} are to be shared and at "
+            f"least one more is needed to train on; give fewer --shared or more --sessions."
+        )
+    grow_anatomy(options["voxels"], np.random.default_rng(0))
+
+
+def _find(target, options):
+    """Report of an earlier simulation with these options, None where the target is free, else an InputError."""
+    marker = target / nsd_files.MARKER
+    if marker.is_file():
+        try:
+            content = json.loads(marker.read_text(encoding="utf-8"))
+            earlier, version = content["options"], content["version"]
+            reports = tuple(SubjectReport(**one) for one in content["subjects"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{marker} is damaged ({error}); remove {target} or give another folder.") from error
+        different = [name for name in options if earlier.get(name) != options[name]]
+        if different:
+            name = different[0]
+            raise InputError(
+                f"{target} holds a simulation with {name} {earlier.get(name)}, not {options[name]}; give another folder "
+                "or the earlier options."
+            )
+        if version != VERSION:
+            raise InputError(
+                f"{target} holds a simulation of version {version}, and this brainrecon makes version {VERSION}; "
+                "remove it or give another folder."
+            )
+        return SimulationReport(target, options, reports, created=False)
+    if target.is_dir() and not any(target.iterdir()):
+        return None
+    if target.exists():
+        raise InputError(f"{target} exists and is no simulated cohort; give a folder that is new or empty.")
+    return None
+
+
+class _Cohort:
+    """One run of the simulator; writes into a folder that nobody else sees yet."""
+
+    def __init__(self, root, options, progress):
+        self.root, self.options, self.progress = root, options, progress
+        self.n_shared = options["shared"]
+        self.n_stimuli = options["sessions"] * options["trials_per_session"] // design.REPEATS
+        self.n_own = self.n_stimuli - self.n_shared
+        self.n_pictures = self.n_shared + options["subjects"] * self.n_own
+
+    def generator(self, purpose, subject=0, session=0):
+        """Random numbers for one purpose, which no other purpose, subject or session can shift."""
+        return np.random.default_rng([self.options["seed"], zlib.crc32(purpose.encode()), subject, session])
+
+    def write(self):
+        """Write everything but the marker and return one report per subject."""
+        options = self.options
+        trials = options["trials_per_session"]
+        self.ordering = design.master_ordering(self.n_stimuli, self.generator("ordering"))
+        shared_numbers, own_numbers = design.picture_numbers(
+            options["subjects"], self.n_shared, self.n_own, lambda subject: self.generator("numbers", subject)
+        )
+        numbers = np.zeros((nsd_files.SUBJECTS_OF_TABLE, self.n_stimuli), int)
+        for row, own in zip(numbers, own_numbers, strict=False):
+            row[:] = np.concatenate([shared_numbers, own]) + 1
+        pattern = design.stimulus_pattern(options["sessions"], trials, self.generator("slots"))
+        counts = design.presentation_counts(self.ordering, trials)
+        nsd_files.write_design(self.root, self.ordering, numbers, shared_numbers + 1, pattern, counts)
+        nsd_files.write_stimulus_table(self.root, self.n_pictures, shared_numbers + 1, self.ordering, numbers)
+
+        shown: list[Shown | None] = [None] * self.n_pictures
+        seed, size = options["seed"], options["picture_size"]
+        self.calibration = calibration_pictures(seed)
+        with nsd_files.create_stimulus_file(self.root, self.n_pictures, size) as file:
+            brick = file["imgBrick"]
+            shared = []
+            for number, picture in zip(shared_numbers, shared_pictures(seed, self.n_shared, size), strict=True):
+                brick[number], shown[number] = picture.image, Shown.of(picture)
+                shared.append(replace(picture, image=seen_image(picture.image)))
+                self.progress("drawing shared pictures", len(shared), self.n_shared)
+            avoided = [shown[number] for number in shared_numbers]
+            reports = []
+            for subject, own in enumerate(own_numbers, start=1):
+                pictures = own_pictures(seed, subject, self.n_own, size, avoided)
+                reports.append(self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown))
+        nsd_files.write_annotations(self.root, shown, LABELS, size)
+        return tuple(reports)
+
+    def simulate_subject(self, subject, numbers, shared, own_numbers, own, brick, shown):
+        """Grow one subject, show the pictures, run the sessions."""
+        anatomy = grow_anatomy(self.options["voxels"], self.generator("anatomy", subject))
+        cortex = Cortex(anatomy, self.generator("cortex", subject), self.calibration)
+        responses = np.empty((self.n_stimuli, anatomy.n_cortex), np.float32)
+        responses[: self.n_shared] = cortex.respond(shared)
+        name = nsd_files.subject_name(subject)
+        for start in range(0, self.n_own, _AT_ONCE):
+            batch = list(islice(own, _AT_ONCE))
+            for number, picture in zip(own_numbers[start:], batch, strict=False):
+                brick[number], shown[number] = picture.image, Shown.of(picture)
+            stop = start + len(batch)
+            responses[self.n_shared + start : self.n_shared + stop] = cortex.respond(batch)
+            self.progress(f"{name}: drawing and seeing pictures", stop, self.n_own)
+
+        nsd_files.write_anatomy(self.root, subject, anatomy, cortex.receptive_fields)
+        behaviour = design.behaviour(
+            subject, self.ordering, numbers, self.options["trials_per_session"], self.generator("behaviour", subject)
+        )
+        nsd_files.write_responses(self.root, subject, behaviour)
+        ncsnr = self.run_sessions(subject, anatomy, cortex, responses)
+        nsd_files.write_noise_ceiling(self.root, subject, ncsnr, anatomy.brain)
+
+        general = anatomy.labels["nsdgeneral"] == 1
+        known = responses.std(0) / cortex.noise_sd
+        return SubjectReport(
+            name=name,
+            n_voxels=int(general.sum()),
+            n_train=self.n_own,
+            n_test=self.n_shared,
+            noise_ceiling_known=round(float(np.median(noise_ceiling(known[general]))), 2),
+            noise_ceiling_estimated=round(float(np.median(noise_ceiling(ncsnr[anatomy.in_brain][general]))), 2),
+        )
+
+    def run_sessions(self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray) -> np.ndarray:
+        """Write the betas of every session; return ncsnr as estimated from them, one value per brain voxel."""
+        n_trials = self.options["trials_per_session"]
+        n_brain = np.count_nonzero(anatomy.brain)
+        noise_sd = np.full(n_brain, np.median(cortex.noise_sd), np.float32)
+        noise_sd[anatomy.in_brain] = cortex.noise_sd
+        statistics = RepeatStatistics(self.n_stimuli, n_brain)
+        for session in range(1, self.options["sessions"] + 1):
+            generator = self.generator("session", subject, session)
+            course = begin_session(anatomy, n_trials, generator)
+            stimuli = self.ordering[(session - 1) * n_trials : session * n_trials] - 1
+            betas = np.empty((n_trials, n_brain), np.int16)
+            for trials, noise in trial_noise(anatomy, course, n_trials, cortex.patterns, generator):
+                percent = (noise + course.offset) * noise_sd
+                evoked = responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
+                percent[:, anatomy.in_brain] += evoked
+                scaled = np.rint(percent * nsd_files.BETA_UNIT)
+                betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+            formats = BETAS_FORMATS[self.options["betas_format"]]
+            nsd_files.write_betas(self.root, subject, session, betas, anatomy.brain, formats)
+            statistics.add_session(betas.astype(np.float32), stimuli)
+            self.progress(f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"])
+        return statistics.ncsnr()
