@@ -23,8 +23,8 @@ class Design:
     masterordering : array of int, shape (n_trials,)
         For each trial of the whole experiment, a 1-based position among a subject's pictures.
     subjectim : array of int, shape (n_subjects, n_pictures)
-        1-based picture numbers; the first `n_shared` columns are shown to every subject. Rows of subjects that a
-        simulated cohort leaves out may hold zeros.
+        1-based picture numbers; the first `n_shared` columns are shown to every subject. Rows of subjects
+        that a simulated cohort leaves out may hold zeros.
     n_shared : int
         masterordering <= n_shared marks the shared pictures: the test split.
     trials_per_run : array of int, shape (n_sessions, n_runs), or None
@@ -87,8 +87,8 @@ def read_design(path):
     subjectim = np.atleast_2d(content["subjectim"]).astype(np.int64)
     if masterordering.min() < 1 or masterordering.max() > subjectim.shape[1]:
         raise InputError(
-            f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()}, but it counts "
-            f"from 1 and there are {subjectim.shape[1]:,} pictures a subject; copy the original file again."
+            f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()}, but "
+            f"it counts from 1 and there are {subjectim.shape[1]:,} pictures a subject; copy the original file again."
         )
     trials_per_run = None
     if "stimpattern" in content:
