@@ -88,7 +88,8 @@ def read_design(path):
     if masterordering.min() < 1 or masterordering.max() > subjectim.shape[1]:
         raise InputError(
             f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()}, but "
-            f"it counts from 1 and there are {subjectim.shape[1]:,} pictures a subject; copy the original file again."
+            f"it counts from 1 and there are {subjectim.shape[1]:,} pictures a subject; "
+            "copy the original file again."
         )
     trials_per_run = None
     if "stimpattern" in content:
