@@ -1,0 +1,156 @@
+"""What a user can mend: one sentence, exit code 2, and what was there before still there."""
+
+import hashlib
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from brainrecon.cli.main import run_command
+
+
+def state(folder):
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refuse(capsys, line):
+    """Run a line that has to be refused, and return its one sentence."""
+    capsys.readouterr()
+    assert run_command([str(part) for part in line]) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    sentences = [text for text in message if not text.startswith(("encoding", "fitting", "average"))]
+    assert len(sentences) == 1, message
+    return sentences[0]
+
+
+@pytest.fixture
+def damaged(cohort, tmp_path):
+    """A copy of the cohort, to be damaged."""
+    return shutil.copytree(cohort, tmp_path / "nsd")
+
+
+def session_file(root):
+    return next(root.rglob("betas_session02.hdf5"))
+
+
+def test_missing_folder(capsys, tmp_path):
+    message = refuse(capsys, ["fit", "brain-diffuser", f"nsd:{tmp_path / 'nowhere'}", "--out", tmp_path / "run"])
+    assert "nowhere" in message
+
+
+def test_absent_subject(capsys, cohort, tmp_path):
+    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--subject", "subj07", "--out", tmp_path / "run"]
+    message = refuse(capsys, line)
+    assert "subj07" in message and "subj01" in message
+
+
+@pytest.mark.parametrize("roi", ["V9", "V1+nothing"])
+def test_unknown_roi_lists_what_there_is(capsys, cohort, tmp_path, roi):
+    message = refuse(capsys, ["data", "info", f"nsd:{cohort}", "--roi", roi])
+    assert "V1" in message
+
+
+def test_roi_without_voxels(capsys, damaged):
+    import nibabel
+
+    for path in damaged.rglob("*floc-faces.nii.gz"):
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj)
+        nibabel.save(nibabel.Nifti1Image(np.where(values > 0, 0, values), image.affine), path)
+    assert "FFA-1" in refuse(capsys, ["data", "info", f"nsd:{damaged}", "--roi", "FFA-1"])
+
+
+def test_betas_of_another_voxel_count(capsys, fitted, features, tmp_path):
+    before = state(fitted)
+    np.save(tmp_path / "betas.npy", np.zeros((3, 7), dtype=np.float32))
+    line = ["predict", fitted, "--betas", tmp_path / "betas.npy", "--out", tmp_path / "out.safetensors"]
+    message = refuse(capsys, line)
+    assert "7 voxels" in message and "300" in message
+    assert not (tmp_path / "out.safetensors").exists() and state(fitted) == before
+
+
+def test_nan_in_the_betas(capsys, damaged, features, tmp_path):
+    with h5py.File(session_file(damaged), "r") as file:
+        betas = file["betas"][()].astype(np.float32)
+    betas[5] = np.nan
+    with h5py.File(session_file(damaged), "w") as file:
+        file["betas"] = betas
+    line = ["fit", "brain-diffuser", f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
+    message = refuse(capsys, line)
+    assert "NaN" in message and "session 2" in message
+    assert not (tmp_path / "run" / "decoder").exists()
+
+
+def test_truncated_hdf5(capsys, damaged, features, tmp_path):
+    path = session_file(damaged)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    line = ["fit", "brain-diffuser", f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
+    assert "betas_session02.hdf5" in refuse(capsys, line)
+
+
+def test_checkpoint_with_a_wrong_hash(capsys, cohort, run_folder, features, tmp_path, monkeypatch):
+    from weights import store
+
+    copied = shutil.copytree(store.MANIFEST.parent, tmp_path / "weights")
+    target = next((copied / "tiny" / "generator").rglob("*.safetensors"))
+    content = bytearray(target.read_bytes())
+    content[-1] ^= 1
+    target.write_bytes(content)
+    # The functions look their manifest up in a default argument.
+    for name in ("path", "fingerprint", "verify"):
+        function = getattr(store, name)
+        defaults = tuple(copied / "manifest.toml" if value == store.MANIFEST else value for value in function.__defaults__)
+        monkeypatch.setattr(function, "__defaults__", defaults)
+    before = state(run_folder)
+    message = refuse(capsys, ["reconstruct", run_folder, "--features", features])
+    assert "tiny-generator" in message
+    drawn = {path: digest for path, digest in state(run_folder).items() if path in before}
+    assert {path: digest for path, digest in before.items() if path.name != "manifest.jsonl"}.items() <= drawn.items()
+
+
+def test_unknown_option(capsys):
+    assert "--bogus" in refuse(capsys, ["run", "--bogus"])
+
+
+def test_unknown_setting(capsys, cohort, tmp_path):
+    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", tmp_path / "run", "--set", "decoder.alhpa=3"]
+    assert "did you mean 'decoder.alpha'" in refuse(capsys, line)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_other_settings_is_kept(capsys, cohort, run_folder, features):
+    before = state(run_folder)
+    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", run_folder, "--features", features, "--seed", "5"]
+    message = refuse(capsys, line)
+    assert "seed = 0" in message and "5" in message
+    assert state(run_folder) == before
+
+
+def test_a_folder_of_other_files_is_kept(capsys, cohort, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("important")
+    refuse(capsys, ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", tmp_path / "mine"])
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        (["reconstruct", "RUN", "--stimuli", "nsd99999"], ["nsd99999", "12 test stimuli"]),
+        (["reconstruct", "RUN", "--shard", "4/4"], ["0/4"]),
+        (["reconstruct", "RUN", "--controls", "telepathy"], ["telepathy", "shuffled_responses"]),
+        (["evaluate", "RUN"], ["brainrecon reconstruct"]),
+        (["report", "RUN"], ["brainrecon evaluate"]),
+        (["reconstruct", "RUN", "--device", "cuda:9"], ["cuda:9", "cpu"]),
+    ],
+)
+def test_requests_that_cannot_be(capsys, fitted, features, line, words):
+    before = state(fitted)
+    message = refuse(capsys, [fitted if part == "RUN" else part for part in line] + ["--features", features])
+    assert all(word in message for word in words)
+    assert state(fitted) == before
+
+
+def test_no_run_folder(capsys, tmp_path):
+    assert "config.toml is missing" in refuse(capsys, ["reconstruct", tmp_path])

@@ -1,0 +1,47 @@
+"""A small simulated cohort, and a run of the whole method on it, shared by the tests that only look."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from brainrecon.cli.main import run_command
+
+# Few steps: what is tested does not depend on how good the pictures are.
+FEW_STEPS = ["--set", "generator.num_inference_steps=4"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory):
+    """Folder of a simulated cohort: one subject, 12 shared pictures, 48 training pictures."""
+    folder = tmp_path_factory.mktemp("cohort") / "nsd"
+    options = "--sessions 3 --trials-per-session 60 --shared 12 --voxels 300"
+    assert run_command(["simulate", str(folder), *options.split()]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def features(tmp_path_factory):
+    """Folder of a feature store that the tests share."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="session")
+def fitted(cohort, features, tmp_path_factory):
+    """Run folder with a fitted decoder and no picture yet."""
+    folder = tmp_path_factory.mktemp("fitted") / "run"
+    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", str(folder), "--features", str(features), *FEW_STEPS]
+    assert run_command(line) == 0
+    return folder
+
+
+@pytest.fixture
+def run_folder(fitted, tmp_path):
+    """A copy of the fitted run, to be changed."""
+    return Path(shutil.copytree(fitted, tmp_path / "run"))
