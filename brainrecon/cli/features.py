@@ -1,5 +1,6 @@
 """``brainrecon features``: encode the stimuli of a dataset into the feature store ahead of a fit."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,9 @@ def features(
     method: Annotated[str, typer.Option(help="The method whose targets and checkpoints are meant.")] = "brain-diffuser",
     subject: options.SubjectName = None,
     assignments: options.Assignments = None,
-    store: Annotated[options.Features, typer.Option("--features", help="Folder of the feature store.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default.")
+    ] = None,
     device: options.Device = "auto",
 ) -> None:
     """Encode stimuli into the store; what is there is left alone, an interrupted encoding goes on."""
