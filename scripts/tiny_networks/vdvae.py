@@ -1,4 +1,4 @@
-"""The embedded VDVAE: a published architecture at small size, whose first layers tell nearly the whole picture.
+"""The embedded VDVAE: the published architecture at small size; its first layers tell most of the picture.
 
 Decoding predicts the first ``target_layers`` layers and leaves the others at their prior's mean. Trained on
 the bound alone, a VDVAE puts into the first layers whatever is cheapest there, which need not be a good
@@ -28,7 +28,7 @@ SQUARED_ERROR_WEIGHT = 40.0
 
 
 def loss(model, images, generator):
-    """Nats per value: the bound for some pictures, squared error and cost of the target layers for the others."""
+    """Nats per value: the bound for some pictures, squared error and target layers' cost for the others."""
     all_layers, target_layers = len(model.latent_shapes), model.config.target_layers
     told = TOLD_THROUGH_ALL_LAYERS
     n_layers = torch.full((len(images),), target_layers)
@@ -63,8 +63,8 @@ def train(workspace, *, steps=None, device=None, threads=None):
         batches,
         workspace=workspace,
         steps=steps or STEPS,
-        learning_rate=1.5e-3,
-        warmup=100,
+        learning_rate=1e-3,
+        warmup=300,
         ema_decay=0.995,
         save_seconds=120,
         device=device,
@@ -75,8 +75,8 @@ def train(workspace, *, steps=None, device=None, threads=None):
 def reached(workspace):
     """Load the averaged network as the training last kept it."""
     with safe_open(Path(workspace) / NAME / STATE_FILE, framework="pt", device="cpu") as file:
-        prefix = "average."
-        state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
+        names = [name for name in file.keys() if name.startswith("average.")]
+        state = {name.removeprefix("average."): file.get_tensor(name) for name in names}
     return VDVAE.from_tensors(TINY64, state, Path(workspace) / NAME)
 
 
@@ -118,7 +118,7 @@ def figures(folder, images=None, n=500, batch_size=50):
         latents = model.encode(batch)
         for name, n_layers in (("psnr_all_layers", None), ("psnr_target_layers", model.config.target_layers)):
             told[name].append(_psnr(batch, model.decode(latents[:n_layers])))
-        with torch.inference_mode():
+        with torch.no_grad():
             bounds.append(model.bound(torch.from_numpy(batch), generator).numpy())
     result = {name: float(np.concatenate(values).mean()) for name, values in told.items()}
     return result | {"bound_nats_per_value": float(np.concatenate(bounds).mean())}
@@ -131,6 +131,8 @@ def _psnr(shown, told):
 
 def _card(training, held_out):
     target = sum(int(np.prod(shape)) for shape in TINY64.latent_shapes[: TINY64.target_layers])
+    learned = f"{training['pictures']:,} pictures ({training['steps']:,} steps of {BATCH_SIZE})"
+    whole = f"PSNR {held_out['psnr_all_layers']:.1f} dB, bound {held_out['bound_nats_per_value']:.2f} nats per value"
     return f"""# tiny-vdvae
 
 A very deep VAE (Child, 2021) for the 64 x 64 pictures of brainrecon's simulated world: the published
@@ -139,13 +141,13 @@ architecture at small size, with the published names of its parameters.
 | | |
 |---|---|
 | made by | `scripts/train_tiny.py --only vdvae`, from nothing |
-| learned from | {training["pictures"]:,} pictures ({training["steps"]:,} steps of {BATCH_SIZE}) of drawn scenes, handwritten digits (scikit-learn's) and binary patterns |
+| learned from | {learned}: drawn scenes, scikit-learn's handwritten digits, patterns |
 | time | {training["seconds"] / 60:.0f} minutes on {training["device"]}, {training["threads"]} thread(s) |
 | parameters | {training["parameters"]:,}, stored as float16, computed in float32 |
 | encoder | `{TINY64.encoder_blocks}` |
 | decoder | `{TINY64.decoder_blocks}`, {len(TINY64.latent_shapes)} layers of latents |
 | target | the first {TINY64.target_layers} layers, {target:,} values |
-| held out, told through all layers | PSNR {held_out["psnr_all_layers"]:.1f} dB, bound {held_out["bound_nats_per_value"]:.2f} nats per value |
+| held out, told through all layers | {whole} |
 | held out, told through the target layers alone | PSNR {held_out["psnr_target_layers"]:.1f} dB |
 | licence | MIT, as the repository |
 

@@ -22,7 +22,7 @@ from stages.errors import InputError
 from stages.networks import logistic_mixture
 from stages.networks.strict_loading import check_tensors
 from stages.networks.vdvae_blocks import Decoder, Encoder, parse_blocks
-from stages.networks.vdvae_presets import PRESETS, VDVAEConfig
+from stages.networks.vdvae_presets import PRESETS, read_config
 from weights.store import CheckpointError
 
 CONFIG_FILE = "config.json"
@@ -76,7 +76,7 @@ class VDVAE(nn.Module):
         """Shape (channels, height, width) of every layer of latents, in the decoder's order."""
         return self.config.latent_shapes
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images, n_layers=None, generator=None):
         """Infer the latents of pictures.
 
@@ -113,7 +113,7 @@ class VDVAE(nn.Module):
         self.decoder(len(images), choose, n_layers=n_layers or len(self.latent_shapes))
         return latents
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, latents, temperature=0.0, generator=None, sample_pixels=False):
         """Draw the pictures of given latents.
 
@@ -140,8 +140,8 @@ class VDVAE(nn.Module):
         """
         if (temperature > 0 or sample_pixels) and generator is None:
             raise InputError(
-                f"Drawing (temperature {temperature}, sample_pixels {sample_pixels}) needs a generator but none was "
-                "given; pass generator=torch.Generator().manual_seed(0)."
+                f"Drawing (temperature {temperature}, sample_pixels {sample_pixels}) needs a generator but none "
+                "was given; pass generator=torch.Generator().manual_seed(0)."
             )
         latents = self._check_latents(latents)
 
@@ -222,7 +222,7 @@ class VDVAE(nn.Module):
         return logistic_mixture.negative_log_likelihood(parameters, self.colours(images), self.config.bits)
 
     def colours(self, images):
-        """Pictures as the likelihood sees them: (n, 3, size, size) in [-1, 1], at the configured precision."""
+        """Pictures as the likelihood sees them: (n, 3, size, size) in [-1, 1], at the network's precision."""
         step = 2 ** (8 - self.config.bits)
         levels = images.to(self.decoder.gain.device).permute(0, 3, 1, 2).float()
         return (levels / step).floor() * step / 127.5 - 1
@@ -239,7 +239,7 @@ class VDVAE(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
+        state = {name: value.cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
         unfinished = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
         save_file(state, unfinished)
         os.replace(unfinished, folder / WEIGHTS_FILE)
@@ -272,9 +272,7 @@ class VDVAE(nn.Module):
         try:
             state = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError:
-            raise CheckpointError(
-                f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again."
-            ) from None
+            raise CheckpointError(f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again.") from None
         except SafetensorError as error:
             raise CheckpointError(
                 f"{folder / WEIGHTS_FILE} is damaged ({error}); fetch or export the checkpoint again."
@@ -315,8 +313,8 @@ class VDVAE(nn.Module):
         size = self.config.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (size, size, 3) or images.dtype != torch.uint8:
             raise InputError(
-                f"Images are {images.dtype} of shape {tuple(images.shape)} but the VDVAE takes torch.uint8 of shape "
-                f"(n, {size}, {size}, 3); resize them first."
+                f"Images are {images.dtype} of shape {tuple(images.shape)} but the VDVAE takes torch.uint8 of "
+                f"shape (n, {size}, {size}, 3); resize them first."
             )
         values = images.to(self.decoder.gain.device).permute(0, 3, 1, 2).float()
         return (values - self.config.input_mean) / self.config.input_std
@@ -338,21 +336,6 @@ class VDVAE(nn.Module):
                     f"{(len(latents[0]), *shape)}; pass what encode returned, layer by layer."
                 )
         return latents
-
-
-def read_config(path):
-    """Read a VDVAE's ``config.json``; CheckpointError when it is absent, unreadable or not a VDVAE's."""
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(entries, dict) or entries.pop("architecture", "VDVAE") != "VDVAE":
-            raise CheckpointError(f"{path} describes another network than a VDVAE; give the folder of a VDVAE.")
-        return VDVAEConfig(**entries)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is absent; fetch or export the checkpoint again.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, InputError) as error:
-        raise CheckpointError(
-            f"{path} does not describe a VDVAE ({error}); fetch or export the checkpoint again."
-        ) from error
 
 
 def _divergence(mean, log_std, prior_mean, prior_log_std):

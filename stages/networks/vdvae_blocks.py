@@ -26,8 +26,8 @@ class BlockSpec(NamedTuple):
 def parse_blocks(text):
     """Read a block string such as ``64x11,64d2`` or ``1x2,4m1,4x3``.
 
-    ``RxN`` is N blocks at resolution R, ``RdK`` one followed by average pooling with kernel K, ``AmB`` one at A
-    that first adds what resolution B holds, enlarged. A bare ``R`` is one block.
+    ``RxN`` is N blocks at resolution R, ``RdK`` one followed by average pooling with kernel K, ``AmB`` one at
+    A that first adds what resolution B holds, enlarged. A bare ``R`` is one block.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def parse_blocks(text):
         match = re.fullmatch(r"([1-9]\d*)(?:([xdm])([1-9]\d*))?", part.strip())
         if match is None:
             raise InputError(
-                f"Block {part.strip()!r} in {text!r} is not one of RxN, RdK, AmB or R (for example 64x11, 64d2, "
-                "4m1); correct the block string."
+                f"Block {part.strip()!r} in {text!r} is not one of RxN, RdK, AmB or R (for example 64x11, "
+                "64d2, 4m1); correct the block string."
             )
         resolution, letter, number = int(match[1]), match[2], int(match[3] or 1)
         if letter == "d":
@@ -61,7 +61,7 @@ def parse_blocks(text):
 
 
 def parse_widths(text):
-    """Read ``64:32,32:48`` as ``{64: 32, 32: 48}``, channels per resolution; an empty string is no exception."""
+    """Read ``64:32,32:48`` as ``{64: 32, 32: 48}``, channels per resolution; an empty string as none."""
     widths = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", part)
@@ -152,7 +152,7 @@ class DecoderBlock(nn.Module):
         self.prior = Bottleneck(width, middle, 2 * latent_channels + width, block.resolution)
         self.z_proj = nn.Conv2d(latent_channels, width, 1)
         self.resnet = Bottleneck(width, middle, width, block.resolution, residual=True)
-        # As published: priors start at the unit Gaussian, and what n blocks add to the stream keeps its variance.
+        # As published: priors start at the unit Gaussian, and n blocks together keep the stream's variance.
         nn.init.zeros_(self.prior.c4.weight)
         nn.init.zeros_(self.z_proj.bias)
         self.z_proj.weight.data /= n_blocks**0.5
@@ -170,7 +170,8 @@ class DecoderBlock(nn.Module):
 
     def expect(self, x):
         """Prior mean, prior log standard deviation, and what the prior adds to the stream."""
-        mean, log_std, features = self.prior(x).split((self.latent_channels, self.latent_channels, self.width), dim=1)
+        lengths = (self.latent_channels, self.latent_channels, self.width)
+        mean, log_std, features = self.prior(x).split(lengths, dim=1)
         return mean.float(), log_std.float(), features
 
     def infer(self, x, activation):
@@ -212,7 +213,8 @@ class Decoder(nn.Module):
         self.dec_blocks = nn.ModuleList()
         for block in blocks:
             width = widths(block.resolution)
-            self.dec_blocks.append(DecoderBlock(block, width, bottleneck(width), latent_channels, len(blocks)))
+            middle = bottleneck(width)
+            self.dec_blocks.append(DecoderBlock(block, width, middle, latent_channels, len(blocks)))
         resolutions = sorted({block.resolution for block in blocks})
         self.bias_xs = nn.ParameterList(
             nn.Parameter(torch.zeros(1, widths(resolution), resolution, resolution))

@@ -1,9 +1,12 @@
 """What a VDVAE is made of: its configuration, and the published ones as plain data."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 from stages.errors import InputError
 from stages.networks.vdvae_blocks import parse_blocks, parse_widths
+from weights.store import CheckpointError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +59,9 @@ class VDVAEConfig:
         self._check_decoder(decoder)
         if self.width_at(self.image_size) != self.width:
             raise InputError(
-                f"Resolution {self.image_size} has width {self.width_at(self.image_size)} in {self.custom_widths!r} "
-                f"but the picture enters and leaves with {self.width}; give that resolution the width {self.width}."
+                f"Resolution {self.image_size} has width {self.width_at(self.image_size)} in "
+                f"{self.custom_widths!r} but the picture enters and leaves with {self.width}; give that "
+                f"resolution the width {self.width}."
             )
         if self.target_layers is not None and not 1 <= self.target_layers <= len(decoder):
             raise InputError(
@@ -70,8 +74,8 @@ class VDVAEConfig:
         for block in blocks:
             if block.resolution != resolution or block.source is not None:
                 raise InputError(
-                    f"Encoder block at {block.resolution} meets pictures of {resolution} in {self.encoder_blocks!r}; "
-                    "start at the image size and pool (RdK) down to each next resolution."
+                    f"Encoder block at {block.resolution} meets pictures of {resolution} in "
+                    f"{self.encoder_blocks!r}; start at the image size and pool (RdK) down to each next one."
                 )
             resolution //= block.pool or 1
             seen.add(resolution)
@@ -86,11 +90,12 @@ class VDVAEConfig:
         seen = set()
         for block in blocks:
             if block.pool is not None:
-                raise InputError(f"{self.decoder_blocks!r} pools, but decoders only grow; write RxN and AmB there.")
+                raise InputError(f"{self.decoder_blocks!r} pools, but decoders only grow; write RxN and AmB.")
             if block.source is not None and (block.source not in seen or block.resolution % block.source):
                 raise InputError(
-                    f"Decoder block {block.resolution}m{block.source} mixes in resolution {block.source} but only "
-                    f"{sorted(seen)} were there before it; mix in one of those that divides {block.resolution}."
+                    f"Decoder block {block.resolution}m{block.source} mixes in resolution {block.source} but "
+                    f"before it there were only {sorted(seen)}; mix in one of those that divides "
+                    f"{block.resolution}."
                 )
             seen.add(block.resolution)
         if max(seen) != self.image_size:
@@ -110,9 +115,37 @@ class VDVAEConfig:
     @property
     def latent_shapes(self):
         """Shape (channels, height, width) of every layer of latents, in the decoder's order."""
-        return [
-            (self.latent_channels, block.resolution, block.resolution) for block in parse_blocks(self.decoder_blocks)
-        ]
+        resolutions = [block.resolution for block in parse_blocks(self.decoder_blocks)]
+        return [(self.latent_channels, resolution, resolution) for resolution in resolutions]
+
+
+def read_config(path):
+    """Read a VDVAE's ``config.json``.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    config : VDVAEConfig
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent, unreadable, or describes something else.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(entries, dict) or entries.pop("architecture", "VDVAE") != "VDVAE":
+            raise CheckpointError(f"{path} describes another network than a VDVAE; give a VDVAE's folder.")
+        return VDVAEConfig(**entries)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is absent; fetch or export the checkpoint again.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, InputError) as error:
+        raise CheckpointError(
+            f"{path} does not describe a VDVAE ({error}); fetch or export the checkpoint again."
+        ) from error
 
 
 IMAGENET64 = VDVAEConfig(

@@ -5,6 +5,8 @@ diffusion" (Brain-Diffuser), predict the first 31 of the imagenet64 model's 75 l
 latents are unseeded draws from the posterior; here they are its mean.
 """
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image
@@ -30,7 +32,7 @@ class VDVAELatents:
     def __init__(self, network):
         self.network = network
         self._shapes = network.latent_shapes[: network.config.target_layers]
-        self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])
+        self._ends = np.cumsum([0, *(math.prod(shape) for shape in self._shapes)]).tolist()
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
@@ -40,7 +42,7 @@ class VDVAELatents:
     @property
     def n_targets(self):
         """Values per picture."""
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     @property
     def shape(self):
@@ -50,7 +52,7 @@ class VDVAELatents:
     @property
     def layer_slices(self):
         """Where each layer stands in a row, in the decoder's order: a list of slices."""
-        return [slice(int(end) - int(np.prod(shape)), int(end)) for end, shape in zip(self._ends, self._shapes)]
+        return [slice(start, stop) for start, stop in zip(self._ends, self._ends[1:])]
 
     @property
     def preprocessing(self):
@@ -111,14 +113,15 @@ class VDVAELatents:
         values = np.asarray(values)
         if values.ndim != 2 or values.shape[1] != self.n_targets:
             raise InputError(
-                f"VDVAE latents have shape {values.shape} but this checkpoint decodes (n, {self.n_targets}); pass "
-                "values that this target encoded, or a decoder that was fitted on them."
+                f"VDVAE latents have shape {values.shape} but this checkpoint decodes (n, {self.n_targets}); "
+                "pass values that this target encoded, or a decoder that was fitted on them."
             )
         size = self.network.config.image_size
         images = np.empty((len(values), size, size, 3), dtype=np.uint8)
         for start in range(0, len(values), batch_size):
             rows = torch.from_numpy(np.array(values[start : start + batch_size], dtype=np.float32))
-            latents = [rows[:, where].reshape(-1, *shape) for where, shape in zip(self.layer_slices, self._shapes)]
+            layers = zip(self.layer_slices, self._shapes)
+            latents = [rows[:, where].reshape(-1, *shape) for where, shape in layers]
             images[start : start + len(rows)] = self.network.decode(latents)
         return images
 
@@ -133,6 +136,5 @@ class VDVAELatents:
         if images.shape[1:3] == (size, size):
             return images
         # Pillow on 8-bit pixels, as the published pipeline resizes.
-        return np.stack(
-            [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)) for image in images]
-        )
+        pictures = (Image.fromarray(image) for image in images)
+        return np.stack([picture.resize((size, size), Image.Resampling.BILINEAR) for picture in pictures])

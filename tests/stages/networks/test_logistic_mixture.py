@@ -53,41 +53,40 @@ def test_likelihood_vs_hand(n_mixtures):
 
 
 @pytest.mark.parametrize("bits", [2, 5, 8])
-def test_likelihood_sums_to_one_over_all_levels(bits):
-    """Over every colour of a grid of levels for red alone; green and blue are summed out one at a time."""
+def test_levels_share_out_the_whole_probability(bits):
+    """Summed over all of blue, the likelihood of a red and a green knows nothing of blue's parameters."""
     parameters = random_parameters(2, size=1, n=1, seed=1)
     n_levels = 2**bits
     grid = torch.linspace(-1, 1, n_levels)
     for fixed_red, fixed_green in [(0, 0), (n_levels - 1, 1)]:
-        # P(red, green, blue) summed over blue must not depend on the blue parameters.
         pictures = torch.stack(
             (grid[fixed_red].expand(n_levels), grid[fixed_green].expand(n_levels), grid), dim=1
         ).reshape(n_levels, 3, 1, 1)
         other = parameters.clone()
         other[:, 2 + 12 : 2 + 16] += 0.7  # blue's means and log scales
-        sums = [
-            torch.exp(-3 * logistic_mixture.negative_log_likelihood(p.expand(n_levels, -1, -1, -1), pictures, bits)).sum()
-            for p in (parameters, other)
-        ]
+        sums = []
+        for each in (parameters, other):
+            repeated = each.expand(n_levels, -1, -1, -1)
+            sums.append(torch.exp(-3 * logistic_mixture.negative_log_likelihood(repeated, pictures, bits)).sum())
         assert sums[0].item() == pytest.approx(sums[1].item(), rel=1e-3)
 
 
 def test_likelihood_is_finite_for_what_is_nearly_impossible():
-    parameters = torch.full((1, 20, 1, 1), -50.0, requires_grad=True)  # smallest scales, means far below black
+    parameters = torch.full((1, 20, 1, 1), -50.0, requires_grad=True)
     nats = logistic_mixture.negative_log_likelihood(parameters, torch.ones(1, 3, 1, 1))
     nats.sum().backward()
     assert torch.isfinite(nats).all() and torch.isfinite(parameters.grad).all() and nats.item() > 1000
 
 
-@pytest.mark.parametrize("spread", [0.3, 1.0])
+@pytest.mark.parametrize("spread", [0.3, 0.7])
 def test_mean_vs_average_of_samples(spread):
     parameters = random_parameters(3, n=1, spread=spread)
-    parameters[:, 3:].unflatten(1, (3, 3, 3))[:, :, 1] -= 2.0  # scales that leave most of the mass inside [-1, 1]
+    parameters[:, 3:].unflatten(1, (3, 3, 3))[:, :, 1] -= 3.0  # log scales: most of the mass in [-1, 1]
     n = 20_000
     uniform = torch.rand(n, 6, 2, 2, generator=torch.Generator().manual_seed(1))
     average = logistic_mixture.sample(parameters.expand(n, -1, -1, -1), uniform).mean(0)
-    # Clipping before the lean makes green and blue approximate; a hundredth is about one grey level.
-    torch.testing.assert_close(logistic_mixture.mean(parameters)[0], average, rtol=0, atol=0.02)
+    # Green and blue are approximate where a colour before them was clipped; a grey level is 0.008.
+    torch.testing.assert_close(logistic_mixture.mean(parameters)[0], average, rtol=0, atol=0.008)
 
 
 def test_mean_of_red_is_exact():

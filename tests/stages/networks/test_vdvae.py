@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
+from torch.distributions import Normal, kl_divergence
 
 from stages.errors import InputError
 from stages.networks.vdvae import VDVAE
-from stages.networks.vdvae_blocks import BlockSpec, match_channels, parse_blocks, parse_widths
-from stages.networks.vdvae_presets import PRESETS, VDVAEConfig
+from stages.networks.vdvae_presets import VDVAEConfig
 from weights.store import CheckpointError
 
 SMALL = VDVAEConfig(
@@ -30,7 +30,7 @@ SMALL = VDVAEConfig(
 
 @pytest.fixture(scope="module")
 def network():
-    """A network whose every parameter matters: the published initialisation leaves priors and biases at zero."""
+    """A network whose every parameter matters: at first, priors and biases are zero."""
     generator = torch.Generator().manual_seed(3)
     model = VDVAE(SMALL).eval()
     with torch.no_grad():
@@ -42,117 +42,6 @@ def network():
 @pytest.fixture(scope="module")
 def images():
     return np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
-
-
-# --- the block strings
-
-
-@pytest.mark.parametrize(
-    "text, blocks",
-    [
-        ("4", [BlockSpec(4)]),
-        ("64x3", [BlockSpec(64)] * 3),
-        ("64x2,64d2,32x1", [BlockSpec(64), BlockSpec(64), BlockSpec(64, pool=2), BlockSpec(32)]),
-        ("1x2, 4m1,4", [BlockSpec(1), BlockSpec(1), BlockSpec(4, source=1), BlockSpec(4)]),
-    ],
-)
-def test_block_strings(text, blocks):
-    assert parse_blocks(text) == blocks
-
-
-@pytest.mark.parametrize("text", ["", "64y2", "64x", "x3", "64x0", "64d2,,32", "-4x1", "64x1.5", "６４x1z"])
-def test_broken_block_strings_are_refused(text):
-    with pytest.raises(InputError, match="RxN"):
-        parse_blocks(text)
-
-
-def test_widths():
-    assert parse_widths("64:32,32:48") == {64: 32, 32: 48}
-    assert parse_widths("") == {}
-    with pytest.raises(InputError, match="64-32"):
-        parse_widths("64-32")
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"encoder_blocks": "8x1,8d2,4d4,1"}, "start at the image size"),
-        ({"encoder_blocks": "16x1,8d2,4d4,1"}, "start at the image size"),
-        ({"encoder_blocks": "16d2,8d8,1"}, "works at resolution 4"),
-        ({"decoder_blocks": "1x2,4m1,8m4"}, "ends at resolution 8"),
-        ({"decoder_blocks": "1x2,8m4,4m1,16m8"}, "8m4"),
-        ({"decoder_blocks": "1x2,4m1,8d2,16m8"}, "only grow"),
-        ({"custom_widths": "16:12"}, "width 12"),
-        ({"target_layers": 7}, "has 6 layers"),
-        ({"target_layers": 0}, "has 6 layers"),
-    ],
-)
-def test_impossible_configurations_are_refused(changes, message):
-    with pytest.raises(InputError, match=message):
-        dataclasses.replace(SMALL, **changes)
-
-
-def test_unknown_preset_is_refused():
-    with pytest.raises(InputError, match="imagenet65.*imagenet64"):
-        VDVAE("imagenet65")
-
-
-# --- the published layout
-
-
-@pytest.mark.parametrize(
-    "preset, layers, millions",
-    [("imagenet64", 75, 125), ("imagenet32", 78, 119), ("cifar10", 45, 39), ("ffhq256", 62, 115)],
-)
-def test_published_presets(preset, layers, millions):
-    """Layer and parameter counts of the paper's table, without holding the parameters."""
-    with torch.device("meta"):
-        model = VDVAE(preset)
-    assert len(model.latent_shapes) == layers
-    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.75)
-
-
-def test_imagenet64_layers_per_resolution():
-    resolutions = [shape[1] for shape in PRESETS["imagenet64"].latent_shapes]
-    assert [resolutions.count(r) for r in (1, 4, 8, 16, 32, 64)] == [2, 4, 8, 16, 32, 13]
-    assert sum(int(np.prod(shape)) for shape in PRESETS["imagenet64"].latent_shapes) == 1_451_040
-
-
-def test_imagenet64_published_names_and_shapes():
-    """Spot checks at both ends of the published imagenet64 state dict."""
-    with torch.device("meta"):
-        shapes = {name: tuple(value.shape) for name, value in VDVAE("imagenet64").state_dict().items()}
-    assert shapes["encoder.in_conv.weight"] == (512, 3, 3, 3)
-    assert shapes["encoder.enc_blocks.0.c2.weight"] == (128, 128, 3, 3)
-    assert shapes["encoder.enc_blocks.64.c3.weight"] == (128, 128, 1, 1)
-    assert shapes["decoder.dec_blocks.0.enc.c1.weight"] == (128, 1024, 1, 1)
-    assert shapes["decoder.dec_blocks.0.enc.c4.weight"] == (32, 128, 1, 1)
-    assert shapes["decoder.dec_blocks.74.prior.c4.weight"] == (544, 128, 1, 1)
-    assert shapes["decoder.dec_blocks.74.z_proj.weight"] == (512, 16, 1, 1)
-    assert [shapes[f"decoder.bias_xs.{k}"] for k in range(6)] == [(1, 512, r, r) for r in (1, 4, 8, 16, 32, 64)]
-    assert shapes["decoder.out_net.out_conv.weight"] == (100, 512, 1, 1)
-    assert shapes["decoder.gain"] == shapes["decoder.bias"] == (1, 512, 1, 1)
-
-
-def test_no_bias_above():
-    with torch.device("meta"):
-        names = VDVAE("ffhq256").state_dict()
-    assert "decoder.bias_xs.5" in names and "decoder.bias_xs.6" not in names  # 1, 4, 8, 16, 32, 64, not 128
-
-
-def test_parameter_names_by_hand():
-    config = dataclasses.replace(
-        SMALL, image_size=4, encoder_blocks="4d4", decoder_blocks="1,4m1", custom_widths="", target_layers=None
-    )
-    convolutions = ["encoder.in_conv", "decoder.out_net.out_conv"]
-    convolutions += [f"encoder.enc_blocks.0.c{k}" for k in (1, 2, 3, 4)]
-    for layer in (0, 1):
-        convolutions.append(f"decoder.dec_blocks.{layer}.z_proj")
-        for part in ("enc", "prior", "resnet"):
-            convolutions += [f"decoder.dec_blocks.{layer}.{part}.c{k}" for k in (1, 2, 3, 4)]
-    expected = {f"{name}.{kind}" for name in convolutions for kind in ("weight", "bias")}
-    expected |= {"decoder.bias_xs.0", "decoder.bias_xs.1", "decoder.gain", "decoder.bias"}
-    assert set(VDVAE(config).state_dict()) == expected
 
 
 @pytest.mark.slow
@@ -188,7 +77,8 @@ def reference_passes(state, images, given=None):
     seen[8] = torch.cat((x, torch.zeros(len(x), 4, 8, 8)), 1)  # 8 channels grow to 12
     x = F.avg_pool2d(block("encoder.enc_blocks.2", seen[8], True), 2)
     seen[4] = torch.cat((x, torch.zeros(len(x), 4, 4, 4)), 1)
-    seen[1] = block("encoder.enc_blocks.4", F.avg_pool2d(block("encoder.enc_blocks.3", seen[4], True), 4), True)
+    x = F.avg_pool2d(block("encoder.enc_blocks.3", seen[4], True), 4)
+    seen[1] = block("encoder.enc_blocks.4", x, True)
 
     n = len(images)
     states = {r: state[f"decoder.bias_xs.{k}"].repeat(n, 1, 1, 1) for k, r in enumerate((1, 4, 8))}
@@ -198,7 +88,8 @@ def reference_passes(state, images, given=None):
         name, x = f"decoder.dec_blocks.{layer}", states[resolution]
         if source:
             below = states[source][:, : x.shape[1]]
-            x = x + below.repeat_interleave(resolution // source, 2).repeat_interleave(resolution // source, 3)
+            factor = resolution // source
+            x = x + below.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
         prior = block(f"{name}.prior", x)
         means.append(block(f"{name}.enc", torch.cat((x, seen[resolution]), 1))[:, :3])
         z = means[-1] if given is None else prior[:, :3] if isinstance(given[layer], str) else given[layer]
@@ -206,15 +97,18 @@ def reference_passes(state, images, given=None):
         x = x + F.conv2d(z, state[f"{name}.z_proj.weight"], state[f"{name}.z_proj.bias"])
         states[resolution] = block(f"{name}.resnet", x, True)
     x = states[16] * state["decoder.gain"] + state["decoder.bias"]
-    return means, F.conv2d(x, state["decoder.out_net.out_conv.weight"], state["decoder.out_net.out_conv.bias"])
+    head = "decoder.out_net.out_conv"
+    return means, F.conv2d(x, state[f"{head}.weight"], state[f"{head}.bias"])
 
 
 def head_parameters(network, latents):
     """What the decoder hands to the mixture when the layers beyond ``latents`` lie at their prior's mean."""
+
+    def choose(layer, block, x, mean, log_std):
+        return latents[layer] if layer < len(latents) else mean
+
     with torch.no_grad():
-        return network.decoder(
-            len(latents[0]), lambda layer, block, x, mean, log_std: latents[layer] if layer < len(latents) else mean
-        )
+        return network.decoder(len(latents[0]), choose)
 
 
 def test_encode_vs_reference(network, images):
@@ -275,10 +169,10 @@ def test_temperature_spreads_what_is_not_given(network, images):
     latents = network.encode(images[:1], n_layers=1)
     rest = network.decode(latents)
     generator = torch.Generator().manual_seed(0)
-    distances = [
-        np.mean([np.abs(network.decode(latents, t, generator).astype(float) - rest).mean() for _ in range(10)])
-        for t in (1e-4, 0.3, 1.0)
-    ]
+    distances = []
+    for temperature in (1e-4, 0.3, 1.0):
+        drawn = [network.decode(latents, temperature, generator).astype(float) for _ in range(10)]
+        distances.append(np.abs(np.stack(drawn) - rest).mean())
     assert distances[0] < 1 < distances[1] < distances[2]
 
 
@@ -302,9 +196,7 @@ def test_rate_vs_torch_distributions(network, images):
         prior_mean, prior_log_std, _ = block.expect(x)
         values = (tensor.permute(0, 3, 1, 2).float() - 120) / 60
         mean, log_std = block.infer(x, network.encoder(values)[1])
-        expected = torch.distributions.kl_divergence(
-            torch.distributions.Normal(mean, log_std.exp()), torch.distributions.Normal(prior_mean, prior_log_std.exp())
-        )
+        expected = kl_divergence(Normal(mean, log_std.exp()), Normal(prior_mean, prior_log_std.exp()))
     assert transmission.rate.shape == (5, 6)
     torch.testing.assert_close(transmission.rate[:, 0], expected.sum((1, 2, 3)) / (16 * 16 * 3))
 
@@ -321,7 +213,8 @@ def test_bound_is_distortion_plus_rate(network, images):
 def test_layers_that_are_not_told_cost_nothing(network, images):
     n_layers = torch.tensor([6, 3, 1, 3, 6])
     with torch.no_grad():
-        rate, parameters = network.transmit(torch.from_numpy(images), torch.Generator().manual_seed(0), n_layers)
+        generator = torch.Generator().manual_seed(0)
+        rate, parameters = network.transmit(torch.from_numpy(images), generator, n_layers)
     assert torch.equal(rate > 0, torch.arange(6) < n_layers.unsqueeze(1))
     assert parameters.shape == (5, 20, 16, 16)
 
@@ -329,9 +222,8 @@ def test_layers_that_are_not_told_cost_nothing(network, images):
 def test_bound_bears_gradients_to_every_parameter(network, images):
     network.zero_grad()
     network.bound(torch.from_numpy(images), torch.Generator().manual_seed(0)).mean().backward()
-    without = [
-        name for name, value in network.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0
-    ]
+    reached = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
+    without = [name for name, _ in network.named_parameters() if name not in reached]
     network.zero_grad()
     assert without == []
 
@@ -350,7 +242,7 @@ def test_float16_round_trip(network, images, tmp_path):
     network.save_pretrained(tmp_path / "vdvae")
     stored = load_file(tmp_path / "vdvae" / "model.safetensors")
     assert {value.dtype for value in stored.values()} == {torch.float16}
-    assert sorted(path.name for path in (tmp_path / "vdvae").iterdir()) == ["config.json", "model.safetensors"]
+    assert {path.name for path in (tmp_path / "vdvae").iterdir()} == {"config.json", "model.safetensors"}
     loaded = VDVAE.from_pretrained(tmp_path / "vdvae")
     assert loaded.config == network.config and not loaded.training
     for name, value in loaded.state_dict().items():
@@ -427,7 +319,7 @@ def test_absent_and_damaged_files_are_named(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape, dtype", [((2, 3, 16, 16), np.uint8), ((2, 8, 8, 3), np.uint8), ((16, 16, 3), np.uint8), ((2, 16, 16, 3), "f4")]
+    "shape, dtype", [((2, 3, 16, 16), "u1"), ((2, 8, 8, 3), "u1"), ((16, 16, 3), "u1"), ((2, 16, 16, 3), "f4")]
 )
 def test_pictures_that_do_not_fit_are_refused(network, shape, dtype):
     with pytest.raises(InputError, match=r"\(n, 16, 16, 3\)"):
@@ -444,9 +336,3 @@ def test_latents_that_do_not_fit_are_refused(network, images):
         network.decode([])
     with pytest.raises(InputError, match="9 layers"):
         network.encode(images, n_layers=9)
-
-
-def test_match_channels():
-    x = torch.arange(6.0).reshape(1, 3, 1, 2)
-    assert torch.equal(match_channels(x, 2), x[:, :2])
-    assert torch.equal(match_channels(x, 5)[:, :3], x) and not match_channels(x, 5)[:, 3:].any()
