@@ -160,7 +160,7 @@ class _Scored:
         return np.bincount(own, weights=scores, minlength=len(rows)) / np.bincount(own, minlength=len(rows))
 
     def _correlation(self, features):
-        """Correlations of all shown pictures with all pictures here, computed once: subsets are parts of it."""
+        """Correlations of all shown pictures with all pictures here: those of a subset are a part of it."""
         if features not in self._correlations:
             self._correlations[features] = correlation_matrix(
                 self._shown.features(features), self._pictures.features(features)

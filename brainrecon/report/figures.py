@@ -46,7 +46,9 @@ def distribution(scores, metric_name):
     Parameters
     ----------
     scores : brainrecon.evaluation.scores.Scores
+        Conditions are drawn from top to bottom in their order.
     metric_name : str
+        One of its metrics.
 
     Returns
     -------
@@ -122,7 +124,7 @@ def _limits(spec, rows, scores, binary):
 
 
 def _spread(values):
-    """Vertical offsets in -1..1 that separate close values: wide where many scores lie, the same every time."""
+    """Vertical offsets in -1..1 that separate close values: wide where many lie, the same every time."""
     order = np.argsort(values, kind="stable")
     counts, edges = np.histogram(values, bins=24)
     width = np.sqrt(counts / max(counts.max(), 1))[
@@ -139,11 +141,5 @@ def _svg(figure, dpi):
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=dpi)
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*pt"',
-        r"\1",
-        re.sub(r'(<svg[^>]*?) height="[^"]*pt"', r"\1", svg, count=1),
-        count=1,
-    )
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)

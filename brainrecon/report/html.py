@@ -1,5 +1,6 @@
-"""The one-file HTML report: pictures, scores, settings, and a first sentence that follows from the numbers."""
+"""The one-file HTML report: pictures, scores, settings, and first sentences that follow from the numbers."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from brainrecon.report.names import (
     score_text,
 )
 from brainrecon.report.pictures import choose_stimuli, data_uri, first_sample, n_samples
-from brainrecon.report.verdict import write_verdict
+from brainrecon.report.verdict import STAGE_ONE, write_verdict
 
 _CAPTIONS_IN_VIEW = 24
 
@@ -34,7 +35,7 @@ class ReportContent:
     shown : mapping of str to uint8 array (height, width, 3)
         The pictures that were seen, by stimulus.
     conditions : mapping of str to (mapping of str to picture, or to a list of pictures)
-        By condition and stimulus; the method itself first. Of several samples the grid shows the first.
+        By condition and stimulus. Of several samples the grid shows the first.
     scores : brainrecon.evaluation.scores.Scores
     notes : sequence of str
         One line each, under the title.
@@ -79,6 +80,7 @@ def render(content):
     Parameters
     ----------
     content : ReportContent
+        Left as it is.
 
     Returns
     -------
@@ -94,15 +96,15 @@ def render(content):
     )
     scores = content.scores
     chosen, how_chosen = choose_stimuli(
-        content.stimulus_ids, content.shown, content.conditions, content.max_rows
+        content.stimulus_ids, content.shown, content.conditions, scores.reference, content.max_rows
     )
+    columns = _column_order(content.conditions, scores.reference)
     return environment.get_template("report.html.jinja").render(
         content=content,
         verdict=write_verdict(scores),
-        columns=[_column(name, scores) for name in content.conditions],
-        grid=[_grid_row(stimulus_id, content) for stimulus_id in chosen],
+        columns=[_column(name, scores) for name in columns],
+        grid=[_grid_row(stimulus_id, columns, content) for stimulus_id in chosen],
         how_chosen=how_chosen,
-        headline=scores.metrics[scores.protocol.headline],
         several_samples=any(
             n_samples(drawn) > 1 for pictures in content.conditions.values() for drawn in pictures.values()
         ),
@@ -130,18 +132,30 @@ def render(content):
     )
 
 
+def _column_order(conditions, reference):
+    """Stage one, then what was made of it, then the controls: as the pictures come about."""
+    first = [name for name in (STAGE_ONE, reference) if name in conditions]
+    return first + [name for name in conditions if name not in first]
+
+
 def _column(name, scores):
     return {
         "label": condition_label(name),
         "explanation": condition_explanation(name),
-        "is_reference": name == scores.reference,
+        "kind": _kind(name, scores),
     }
 
 
-def _grid_row(stimulus_id, content):
+def _kind(name, scores):
+    """How the page sets a condition apart: "reference", "stage-one" or "control"."""
+    return "reference" if name == scores.reference else "stage-one" if name == STAGE_ONE else "control"
+
+
+def _grid_row(stimulus_id, columns, content):
     """The shown picture and the picture of each condition; None where a condition has not drawn it."""
     cells = []
-    for name, drawn in content.conditions.items():
+    for name in columns:
+        drawn = content.conditions[name]
         if stimulus_id not in drawn:
             cells.append(None)
             continue
@@ -152,7 +166,7 @@ def _grid_row(stimulus_id, content):
                 "uri": data_uri(first_sample(drawn[stimulus_id])),
                 "alt": f"{label}, {stimulus_id}",
                 "tooltip": "\n".join([f"{label}, {stimulus_id}", *lines]),
-                "is_reference": name == content.scores.reference,
+                "kind": _kind(name, content.scores),
             }
         )
     caption = (content.captions or {}).get(stimulus_id, "")
@@ -207,18 +221,14 @@ def _difference_cell(row, metric):
 
 
 def _captions(content):
-    """Rows of (stimulus id, picture or None, list of captions)."""
+    """Rows of (stimulus id, picture or None, list of captions); pictures for those in view."""
     pictures = {**content.shown, **(content.caption_pictures or {})}
-    return [
-        (
-            stimulus_id,
-            data_uri(pictures[stimulus_id])
-            if position < _CAPTIONS_IN_VIEW and stimulus_id in pictures
-            else None,
-            [texts] if isinstance(texts, str) else list(texts),
-        )
-        for position, (stimulus_id, texts) in enumerate((content.captions or {}).items())
-    ]
+    rows = []
+    for position, (stimulus_id, texts) in enumerate((content.captions or {}).items()):
+        in_view = position < _CAPTIONS_IN_VIEW and stimulus_id in pictures
+        uri = data_uri(pictures[stimulus_id]) if in_view else None
+        rows.append((stimulus_id, uri, [texts] if isinstance(texts, str) else list(texts)))
+    return rows
 
 
 def _decoder_columns(rows):
@@ -227,37 +237,36 @@ def _decoder_columns(rows):
 
 
 def _heading(key):
-    text = str(key).replace("_", " ")
+    text = re.sub("^n ", "number of ", str(key).replace("_", " "))
     return text[:1].upper() + text[1:]
 
 
 def _as_cell(value):
     """A value of the decoder table: four digits of a number, thousands apart."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "\N{EN DASH}"}[value]
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)
+    return _plain(value) or "\N{EN DASH}"
 
 
 def _flat(nested, prefix=""):
     """A nested mapping as rows of (dotted name, text)."""
     rows = []
     for key, value in nested.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{name}.")
-        elif isinstance(value, list | tuple):
-            rows.append((name, ", ".join(map(str, value))))
+            rows += _flat(value, f"{prefix}{key}.")
         else:
-            rows.append(
-                (
-                    name,
-                    {True: "true", False: "false", None: ""}.get(value, str(value))
-                    if value is None or isinstance(value, bool)
-                    else str(value),
-                )
-            )
+            rows.append((f"{prefix}{key}", _plain(value)))
     return rows
+
+
+def _plain(value):
+    """A setting as text: TOML's words for truth, nothing for None, commas between the parts of a list."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return str(value)

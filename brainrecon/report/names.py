@@ -29,7 +29,7 @@ def condition_explanation(name):
 
 
 def in_sentence(label):
-    """A label in the middle of a sentence: its first letter small, unless the word is an acronym or a name."""
+    """A label in the middle of a sentence: its first letter small, unless it is an acronym or a name."""
     first = label.split(" ", 1)[0]
     return label[:1].lower() + label[1:] if first[1:].islower() else label
 
@@ -40,22 +40,23 @@ def score_text(value, metric, unit=True):
     Parameters
     ----------
     value : float or None
+        None gives a dash.
     metric : brainrecon.evaluation.metrics.Metric
+        Says whether it is a percentage.
     unit : bool
         Whether to write the percent sign.
     """
     if value is None:
         return NOTHING
-    text = f"{100 * value:.1f}{' %' if unit else ''}" if metric.percent else f"{value:.3f}"
-    return text.replace("-", MINUS)
+    text = f"{100 * value:.1f}" if metric.percent else f"{value:.3f}"
+    return _typeset(text) + (" %" if unit and metric.percent else "")
 
 
 def difference_text(value, metric):
     """A difference with its sign: '+12.3' (percentage points) or '+0.041'."""
     if value is None:
         return NOTHING
-    text = f"{100 * value:+.1f}" if metric.percent else f"{value:+.3f}"
-    return text.replace("-", MINUS)
+    return _typeset(f"{100 * value:+.1f}" if metric.percent else f"{value:+.3f}")
 
 
 def interval_text(row, metric, signed=False):
@@ -65,3 +66,10 @@ def interval_text(row, metric, signed=False):
     if signed:
         return f"{difference_text(row.ci_low, metric)} to {difference_text(row.ci_high, metric)}"
     return f"{score_text(row.ci_low, metric, unit=False)} to {score_text(row.ci_high, metric, unit=False)}"
+
+
+def _typeset(number):
+    """A real minus sign, and no sign at all for what rounds to zero."""
+    if not number.strip("+-0."):
+        return number.lstrip("+-")
+    return number.replace("-", MINUS)

@@ -6,24 +6,29 @@ import io
 import numpy as np
 from PIL import Image
 
+from stages.errors import InputError
+
 # Pictures up to this width stay exact; a page of larger ones would weigh tens of megabytes.
 EXACT_WIDTH = 96
 LARGEST_WIDTH = 224
 
 
-def choose_stimuli(stimulus_ids, shown, conditions, n_rows):
+def choose_stimuli(stimulus_ids, shown, conditions, reference, n_rows):
     """Choose the rows of the picture grid without looking at the pictures.
 
     Evenly spaced in the order of the test set, from the first to the last, among the stimuli that every
-    condition has drawn. Where fewer than eight are common to all, among those the first condition has.
+    condition has drawn. Where fewer than eight are common to all, among those the reference condition has.
 
     Parameters
     ----------
     stimulus_ids : sequence of str
         The test set in its order.
     shown : mapping of str to picture
+        By stimulus.
     conditions : mapping of str to (mapping of str to picture)
-        The first one is the method itself.
+        By condition and stimulus.
+    reference : str
+        The method itself.
     n_rows : int
         At most so many.
 
@@ -35,24 +40,18 @@ def choose_stimuli(stimulus_ids, shown, conditions, n_rows):
     """
     known = [one for one in stimulus_ids if one in shown]
     candidates = [one for one in known if all(one in drawn for drawn in conditions.values())]
-    enough = min(8, n_rows, len(known))
-    if len(candidates) < enough and conditions:
-        first = next(iter(conditions.values()))
-        candidates = [one for one in known if one in first]
-    n = len(candidates)
+    among = "test stimuli that every condition here has drawn"
+    if len(candidates) < min(8, n_rows, len(known)):
+        candidates = [one for one in known if one in conditions[reference]]
+        among = "test stimuli that have a reconstruction"
+    n, n_test = len(candidates), len(stimulus_ids)
     rows = np.unique(np.round(np.linspace(0, n - 1, min(n_rows, n))).astype(int)) if n else []
-    chosen = [candidates[row] for row in rows]
-    among = f"the {len(stimulus_ids)} test stimuli"
-    if n < len(stimulus_ids):
-        among = f"the {n} of {among} that were drawn under every condition here"
-        if any(one not in drawn for one in candidates for drawn in conditions.values()):
-            among = f"the {n} of the {len(stimulus_ids)} test stimuli that have a reconstruction"
-    if len(chosen) == n:
-        return chosen, f"All of {among}, in the order of the test set."
-    return (
-        chosen,
-        f"{len(chosen)} of {among}, evenly spaced in the order of the test set. Nobody picked them.",
-    )
+    among = f"{n} {among} (there are {n_test})" if n < n_test else f"{n} test stimuli"
+    if len(rows) == n:
+        how = f"All {among}, in the order of the test set."
+    else:
+        how = f"{len(rows)} of the {among}, evenly spaced in the order of the test set. Nobody picked them."
+    return [candidates[row] for row in rows], how
 
 
 def data_uri(image):
@@ -64,8 +63,19 @@ def data_uri(image):
     Parameters
     ----------
     image : uint8 array of shape (height, width, 3)
+        Left as it is.
+
+    Raises
+    ------
+    InputError
+        If it is not 8-bit RGB.
     """
     image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise InputError(
+            f"A picture of the report is {image.dtype} of shape {image.shape}; expected uint8 of shape "
+            "(height, width, 3). Convert it to 8-bit RGB."
+        )
     picture = Image.fromarray(image)
     text = io.BytesIO()
     if max(picture.size) <= EXACT_WIDTH:

@@ -39,6 +39,7 @@ def write_verdict(scores):
     Parameters
     ----------
     scores : brainrecon.evaluation.scores.Scores
+        Of which the protocol's headline and low-level metrics are read.
 
     Returns
     -------
@@ -66,24 +67,25 @@ def write_verdict(scores):
     low_level = _first_available(scores, scores.protocol.low_level)
     if low_level != headline:
         spec, row = scores.metrics[low_level], scores.mean(scores.reference, low_level)
-        details.append(
-            f"In {in_sentence(spec.label)} they score {_with_interval(row, spec)}{_comparisons(scores, spec)}."
-        )
+        score = f"In {in_sentence(spec.label)} they score {_with_interval(row, spec)}"
+        details.append(f"{score}{_comparisons(scores, spec)}.")
     return Verdict(sentence, details, informative)
 
 
 def _score_phrase(scores, spec, row):
-    chance = spec.metric.chance
-    chance = f", chance {score_text(chance, spec.metric).replace('.0 ', ' ')}" if chance is not None else ""
+    name = condition_label(scores.reference)
     subject = (
-        f"The {in_sentence(condition_label(scores.reference))}s"
+        "The reconstructions"
         if scores.reference == "reconstruction"
-        else (
-            f"The pictures of \N{LEFT DOUBLE QUOTATION MARK}{condition_label(scores.reference)}"
-            "\N{RIGHT DOUBLE QUOTATION MARK}"
-        )
+        else f"The pictures of \u201c{name}\u201d"
     )
-    interval = f"{_percent(scores.confidence)} interval {interval_text(row, spec.metric)}"
+    chance = ""
+    if spec.metric.chance is not None:
+        scale, sign = (100, " %") if spec.metric.percent else (1, "")
+        chance = f", chance {scale * spec.metric.chance:g}{sign}"
+    interval = interval_text(row, spec.metric)
+    if row.ci_low is not None:
+        interval = f"{100 * scores.confidence:g} % interval {interval}"
     mean = score_text(row.mean, spec.metric)
     return f"{subject} of {row.n} stimuli score {mean} in {in_sentence(spec.label)} ({interval}{chance})"
 
@@ -105,8 +107,9 @@ def _comparisons(scores, spec):
 def _comparison(row, spec, name):
     unit = " points" if spec.metric.percent else ""
     if not row.excludes_zero:
+        difference = f"{difference_text(row.mean, spec.metric)}{unit}"
         interval = interval_text(row, spec.metric, signed=True)
-        return f"not distinguishable from {name} (difference {difference_text(row.mean, spec.metric)}{unit}, {interval})"
+        return f"not distinguishable from {name} (difference {difference}, {interval})"
     sign = 1 if row.mean > 0 else -1
     low, high = sorted((sign * row.ci_low, sign * row.ci_high))
     # As percentage points the numbers carry no sign: "above" and "below" do.
@@ -139,7 +142,3 @@ def _about_chance(scores, spec):
 def _first_available(scores, preferred):
     names = [name for name in scores.metrics if scores.mean(scores.reference, name) is not None]
     return preferred if preferred in names else next(iter(names), None)
-
-
-def _percent(confidence):
-    return f"{100 * confidence:g} %"

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from brainrecon.evaluation.intervals import bootstrap_difference, bootstrap_mean
+from brainrecon.evaluation.metrics import two_way_identification
 from stages.errors import InputError
 
 
@@ -104,3 +105,16 @@ def test_hostile_input(values, options, words):
 @pytest.mark.slow
 def test_covers_in_two_thousand_experiments():
     assert 0.93 <= coverage(100, 2000, lambda random, n: random.normal(size=n), 0.0, 10_000) <= 0.97
+
+
+@pytest.mark.slow
+def test_covers_chance_for_shuffled_identification():
+    random = np.random.default_rng(0)
+    # Features that share a strong common part, as features of real pictures do.
+    reference = random.normal(size=(100, 40)) + 2 * random.normal(size=40)
+    covered = 0
+    for permutation in range(400):
+        scores = two_way_identification(reference, reference[random.permutation(100)])
+        estimate = bootstrap_mean(scores, seed=permutation)
+        covered += estimate.ci_low <= 0.5 <= estimate.ci_high
+    assert covered / 400 >= 0.93
