@@ -88,8 +88,7 @@ def load_network(spec):
     """
     if spec.kind not in KINDS:
         raise InputError(
-            f"Network {spec.name} is of kind {spec.kind!r}; the toolkit has {', '.join(KINDS)}. "
-            "Use one of these."
+            f"Network {spec.name} is of kind {spec.kind!r}; the toolkit has {', '.join(KINDS)}. Use one of these."
         )
     module, name = KINDS[spec.kind]
     return getattr(import_module(module), name).from_pretrained(store.path(spec.checkpoint))

@@ -63,9 +63,7 @@ def bootstrap_mean(values, *, confidence=CONFIDENCE, n_resamples=N_RESAMPLES, se
             f"{int((~np.isfinite(values)).sum())} that are not finite. Score at least one stimulus."
         )
     if n_resamples < 2_000:
-        raise InputError(
-            f"{n_resamples} resamples are too few for a percentile interval; ask for at least 2000."
-        )
+        raise InputError(f"{n_resamples} resamples are too few for a percentile interval; ask for at least 2000.")
     n, mean = len(values), float(values.mean())
     if n < 2:
         return Estimate(n, mean, None, None)

@@ -205,9 +205,7 @@ def identification_rates(correlation, targets=None, allowed=None):
             )
         targets = np.arange(n_predictions)
     if n_references < 2:
-        raise InputError(
-            f"Two-way identification compares at least 2 stimuli, not {n_references}. Score more stimuli."
-        )
+        raise InputError(f"Two-way identification compares at least 2 stimuli, not {n_references}. Score more stimuli.")
     if allowed is None:
         competes = np.ones((n_references, n_predictions), dtype=bool)
     else:
@@ -241,9 +239,7 @@ def label_agreement(reference, predicted):
     scores : array of shape (n_pictures,), float64, 0 or 1
     """
     if len(reference) != len(predicted):
-        raise InputError(
-            f"There are {len(predicted)} labels for {len(reference)} references; give one for each."
-        )
+        raise InputError(f"There are {len(predicted)} labels for {len(reference)} references; give one for each.")
     return np.array([float(one == other) for one, other in zip(reference, predicted, strict=True)])
 
 
@@ -333,9 +329,7 @@ def _flattened(values):
     values = np.asarray(values)
     rows = values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
     if rows.shape[1] == 0:
-        raise InputError(
-            f"Features of shape {values.shape} hold no values; expected at least one for each picture."
-        )
+        raise InputError(f"Features of shape {values.shape} hold no values; expected at least one for each picture.")
     if not np.isfinite(rows).all():
         count = int((~np.isfinite(rows)).any(axis=1).sum())
         raise InputError(

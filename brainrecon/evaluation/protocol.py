@@ -136,9 +136,7 @@ class Protocol:
             self.description = content.get("description", "")
             self.resize = Resize(**content["resize"])
             self.networks = {
-                name: NetworkSpec(
-                    name, spec["kind"], spec["checkpoint"], spec["layer"], spec.get("label", name)
-                )
+                name: NetworkSpec(name, spec["kind"], spec["checkpoint"], spec["layer"], spec.get("label", name))
                 for name, spec in content.get("networks", {}).items()
             }
             self.metrics = {spec["name"]: _metric_spec(spec) for spec in content["metrics"]}
@@ -175,8 +173,7 @@ class Protocol:
         names = [spec["name"] for spec in self.content["metrics"]]
         if not names or len(set(names)) < len(names):
             raise InputError(
-                f"Protocol {self.name} names the metrics {names}; expected at least one, each name once. "
-                "Rename them."
+                f"Protocol {self.name} names the metrics {names}; expected at least one, each name once. Rename them."
             )
         for spec in self.metrics.values():
             if spec.measure not in METRICS:
@@ -229,9 +226,7 @@ def load_protocol(name=DEFAULT):
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file."
-        ) from error
+        raise InputError(f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file.") from error
     return Protocol(content)
 
 

@@ -127,9 +127,7 @@ class Scores:
         writer.writerow(["condition", "stimulus_id", "n_samples", *self.metrics])
         for name, scores in self.conditions.items():
             for row, stimulus_id in enumerate(scores.stimulus_ids):
-                values = [
-                    repr(float(scores.values[m][row])) if m in scores.values else "" for m in self.metrics
-                ]
+                values = [repr(float(scores.values[m][row])) if m in scores.values else "" for m in self.metrics]
                 writer.writerow([name, stimulus_id, scores.n_samples[row], *values])
         _write_whole(path, text.getvalue())
 
@@ -157,9 +155,7 @@ class Scores:
                     "n": len(scores.stimulus_ids),
                     "stimulus_ids": list(scores.stimulus_ids),
                     "n_samples": list(scores.n_samples),
-                    "values": {
-                        metric: [float(v) for v in values] for metric, values in scores.values.items()
-                    },
+                    "values": {metric: [float(v) for v in values] for metric, values in scores.values.items()},
                 }
                 for name, scores in self.conditions.items()
             },
@@ -187,10 +183,7 @@ class Scores:
                     name: ConditionScores(
                         tuple(one["stimulus_ids"]),
                         tuple(one["n_samples"]),
-                        {
-                            metric: np.array(values, dtype=np.float64)
-                            for metric, values in one["values"].items()
-                        },
+                        {metric: np.array(values, dtype=np.float64) for metric, values in one["values"].items()},
                     )
                     for name, one in content["conditions"].items()
                 },

@@ -172,9 +172,7 @@ class _Scored:
         if spec.name not in self._per_picture:
             if spec.metric.takes == "labels":
                 reference = [self._label(self._shown, spec, row, row) for row in self._targets]
-                predicted = [
-                    self._label(self._pictures, spec, row, own) for row, own in enumerate(self._targets)
-                ]
+                predicted = [self._label(self._pictures, spec, row, own) for row, own in enumerate(self._targets)]
             elif spec.metric.takes == "pixels":
                 reference, predicted = self._shown.pixels[self._targets], self._pictures.pixels
             else:

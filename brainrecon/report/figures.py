@@ -56,11 +56,7 @@ def distribution(scores, metric_name):
         An `<svg>` element without a header, scaled by the page.
     """
     spec = scores.metrics[metric_name]
-    rows = [
-        (name, one.values[metric_name])
-        for name, one in scores.conditions.items()
-        if metric_name in one.values
-    ]
+    rows = [(name, one.values[metric_name]) for name, one in scores.conditions.items() if metric_name in one.values]
     binary = spec.metric.takes == "labels"
     with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-{metric_name}"}):
         figure = Figure(figsize=(5.6, 0.72 + 0.36 * len(rows)), layout="constrained")
@@ -127,9 +123,7 @@ def _spread(values):
     """Vertical offsets in -1..1 that separate close values: wide where many lie, the same every time."""
     order = np.argsort(values, kind="stable")
     counts, edges = np.histogram(values, bins=24)
-    width = np.sqrt(counts / max(counts.max(), 1))[
-        np.clip(np.searchsorted(edges, values, "right") - 1, 0, 23)
-    ]
+    width = np.sqrt(counts / max(counts.max(), 1))[np.clip(np.searchsorted(edges, values, "right") - 1, 0, 23)]
     sequence = np.empty(len(values))
     # Steps of the golden ratio are evenly spread over every stretch of neighbours.
     sequence[order] = np.modf(np.arange(len(values)) * 0.6180339887)[0]

@@ -59,9 +59,7 @@ def write_verdict(scores):
             "responses to another stimulus."
         )
     elif informative is None:
-        details.append(
-            "Shuffled responses were not scored, so nothing here says what the method draws anyway."
-        )
+        details.append("Shuffled responses were not scored, so nothing here says what the method draws anyway.")
     details += _about_chance(scores, spec)
 
     low_level = _first_available(scores, scores.protocol.low_level)
@@ -74,11 +72,7 @@ def write_verdict(scores):
 
 def _score_phrase(scores, spec, row):
     name = condition_label(scores.reference)
-    subject = (
-        "The reconstructions"
-        if scores.reference == "reconstruction"
-        else f"The pictures of \u201c{name}\u201d"
-    )
+    subject = "The reconstructions" if scores.reference == "reconstruction" else f"The pictures of \u201c{name}\u201d"
     chance = ""
     if spec.metric.chance is not None:
         scale, sign = (100, " %") if spec.metric.percent else (1, "")

@@ -138,9 +138,7 @@ def test_scaled_twins_tie_in_every_position():
 def test_shuffled_predictions_are_at_chance():
     random = np.random.default_rng(5)
     reference = random.normal(size=(60, 30)) + random.normal(size=30)
-    means = [
-        metrics.two_way_identification(reference, reference[random.permutation(60)]).mean() for _ in range(60)
-    ]
+    means = [metrics.two_way_identification(reference, reference[random.permutation(60)]).mean() for _ in range(60)]
     assert abs(np.mean(means) - 0.5) < 4 * np.std(means) / np.sqrt(len(means)) + 0.01
 
 
@@ -148,8 +146,7 @@ def test_identification_grows_with_signal():
     random = np.random.default_rng(6)
     reference, noise = random.normal(size=(2, 80, 50))
     means = [
-        metrics.two_way_identification(reference, signal * reference + noise).mean()
-        for signal in (0, 0.1, 0.3, 1)
+        metrics.two_way_identification(reference, signal * reference + noise).mean() for signal in (0, 0.1, 0.3, 1)
     ]
     assert (np.diff(means) > 0).all() and means[-1] > 0.99
 
@@ -160,21 +157,15 @@ def test_identification_follows_its_stimuli():
     predicted = reference + random.normal(size=(12, 9))
     order = random.permutation(12)
     scores = metrics.two_way_identification(reference, predicted)
-    np.testing.assert_array_equal(
-        metrics.two_way_identification(reference[order], predicted[order]), scores[order]
-    )
-    np.testing.assert_array_equal(
-        metrics.two_way_identification(reference, predicted[order], order), scores[order]
-    )
+    np.testing.assert_array_equal(metrics.two_way_identification(reference[order], predicted[order]), scores[order])
+    np.testing.assert_array_equal(metrics.two_way_identification(reference, predicted[order], order), scores[order])
 
 
 def test_several_samples_of_one_stimulus_each_compete_alone():
     random = np.random.default_rng(8)
     reference = random.normal(size=(7, 9))
     first, second = reference + random.normal(size=(2, 7, 9))
-    both = metrics.two_way_identification(
-        reference, np.concatenate([first, second]), np.tile(np.arange(7), 2)
-    )
+    both = metrics.two_way_identification(reference, np.concatenate([first, second]), np.tile(np.arange(7), 2))
     np.testing.assert_array_equal(both[:7], metrics.two_way_identification(reference, first))
     np.testing.assert_array_equal(both[7:], metrics.two_way_identification(reference, second))
 
@@ -197,9 +188,7 @@ def test_arguments_are_left_alone():
     one, other, allowed = pictures(0), pictures(1), np.ones((6, 6), dtype=bool)
     before = one.copy(), other.copy(), allowed.copy()
     for metric in metrics.METRICS.values():
-        metric.function(
-            one if metric.takes != "labels" else "abcdef", other if metric.takes != "labels" else "abcdeg"
-        )
+        metric.function(one if metric.takes != "labels" else "abcdef", other if metric.takes != "labels" else "abcdeg")
     metrics.two_way_identification(one, other, allowed=allowed)
     for array, copy in zip((one, other, allowed), before, strict=True):
         np.testing.assert_array_equal(array, copy)

@@ -65,9 +65,7 @@ def test_scores_equal_the_metrics_themselves(shown, networks):
         "pixcorr": metrics.pixel_correlation(one, other),
         "ssim": metrics.structural_similarity(one, other),
         "identification_pixels": metrics.two_way_identification(one, other),
-        "identification_evaluation": metrics.two_way_identification(
-            network.embed(shown), network.embed(images)
-        ),
+        "identification_evaluation": metrics.two_way_identification(network.embed(shown), network.embed(images)),
         "identification_clip": metrics.two_way_identification(network.embed(shown), network.embed(images)),
     }
     for name, expect in expected.items():
@@ -89,25 +87,19 @@ def test_category_agreement_asks_for_the_digit_where_a_digit_was_shown(networks)
     other[2, 32:, :, 1] = 150  # the digit head disagrees on the tree, and nobody asks it
     ids = IDS[:4]
     scores = evaluate(shown, {"reconstruction": Condition(ids, other)}, stimulus_ids=ids, networks=networks)
-    np.testing.assert_array_equal(
-        scores.conditions["reconstruction"].values["category_agreement"], [1, 0, 1, 0]
-    )
+    np.testing.assert_array_equal(scores.conditions["reconstruction"].values["category_agreement"], [1, 0, 1, 0])
 
 
 def test_order_of_a_condition_does_not_matter(shown, networks):
     images, order = noisy(shown, 120), np.random.default_rng(2).permutation(N)
-    straight = evaluate(
-        shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks
-    )
+    straight = evaluate(shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks)
     mixed = evaluate(
         shown,
         {"reconstruction": Condition([IDS[k] for k in order], images[order])},
         stimulus_ids=IDS,
         networks=networks,
     )
-    assert (
-        straight.conditions["reconstruction"].stimulus_ids == mixed.conditions["reconstruction"].stimulus_ids
-    )
+    assert straight.conditions["reconstruction"].stimulus_ids == mixed.conditions["reconstruction"].stimulus_ids
     for name, values in straight.conditions["reconstruction"].values.items():
         np.testing.assert_allclose(values, mixed.conditions["reconstruction"].values[name], atol=1e-12)
 
@@ -165,9 +157,7 @@ def test_samples_are_scored_each_and_then_averaged(shown, networks):
     first, second = noisy(shown, 120, seed=1), noisy(shown, 120, seed=2)
     extra = np.concatenate([first, second[:3]])  # three stimuli have a second sample
     scores, one, two = (
-        evaluate(shown, {"reconstruction": condition}, stimulus_ids=IDS, networks=networks).conditions[
-            "reconstruction"
-        ]
+        evaluate(shown, {"reconstruction": condition}, stimulus_ids=IDS, networks=networks).conditions["reconstruction"]
         for condition in (Condition(IDS + IDS[:3], extra), Condition(IDS, first), Condition(IDS, second))
     )
     assert scores.n_samples == (2,) * 3 + (1,) * (N - 3)
@@ -196,9 +186,7 @@ def test_scoring_changes_no_picture_and_looks_once(shown, networks):
 
 
 def test_one_stimulus_has_scores_but_no_interval_and_no_identification(shown, networks):
-    scores = evaluate(
-        shown, {"reconstruction": Condition(IDS[:1], shown[:1])}, stimulus_ids=IDS, networks=networks
-    )
+    scores = evaluate(shown, {"reconstruction": Condition(IDS[:1], shown[:1])}, stimulus_ids=IDS, networks=networks)
     assert scores.mean("reconstruction", "pixcorr").mean == pytest.approx(1)
     assert scores.mean("reconstruction", "pixcorr").ci_low is None
     assert scores.mean("reconstruction", "identification_pixels") is None
@@ -289,9 +277,7 @@ def test_hostile_conditions(shown, networks, conditions, words):
 
 def test_hostile_stimulus_ids(shown, networks):
     with pytest.raises(InputError, match="each once"):
-        evaluate(
-            shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=[IDS[0]] * N, networks=networks
-        )
+        evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=[IDS[0]] * N, networks=networks)
 
 
 def test_a_head_that_the_network_lacks(shown, networks):

@@ -131,9 +131,7 @@ def test_numbers_in_the_table_are_those_of_the_scores(content):
     assert f"▲ {row.mean:+.3f} {row.ci_low:+.3f} to {row.ci_high:+.3f}" in text
 
 
-@pytest.mark.parametrize(
-    "field", ["title", "subtitle", "notes", "citations", "captions_heading", "config", "decoder"]
-)
+@pytest.mark.parametrize("field", ["title", "subtitle", "notes", "citations", "captions_heading", "config", "decoder"])
 def test_hostile_text_is_escaped(content, field):
     hostile = {
         "notes": [HOSTILE],
@@ -157,9 +155,7 @@ def test_hostile_condition_and_stimulus_names_are_escaped(content):
         reference=name,
     )
     pictures = dict(zip(ids, images, strict=True))
-    html = render(
-        ReportContent("t", "s", ids, pictures, {name: pictures}, scores, captions={stimulus: HOSTILE})
-    )
+    html = render(ReportContent("t", "s", ids, pictures, {name: pictures}, scores, captions={stimulus: HOSTILE}))
     assert "<script" not in html
     assert Page(html).tags.count("img") == 4 * 2 + 1
 
@@ -175,9 +171,7 @@ def test_a_small_report_has_only_what_there_is(content):
 
 def test_several_samples_and_missing_pictures(content):
     conditions = {name: dict(drawn) for name, drawn in content.conditions.items()}
-    conditions["reconstruction"] = {
-        one: [image, image] for one, image in conditions["reconstruction"].items()
-    }
+    conditions["reconstruction"] = {one: [image, image] for one, image in conditions["reconstruction"].items()}
     conditions["a_control_of_my_own"] = {IDS[3]: content.shown[IDS[3]]}
     text = Page(render(dataclasses.replace(content, conditions=conditions))).text
     assert "Of several samples the first is shown." in text and "not drawn" in text
@@ -189,9 +183,7 @@ def test_weighs_little(content):
     noise = random.integers(0, 256, (100, 64, 64, 3), dtype=np.uint8)  # the worst a PNG can meet
     pictures = dict(zip(ids, noise, strict=True))
     conditions = {f"condition_{k}": pictures for k in range(7)} | {"reconstruction": pictures}
-    html = render(
-        dataclasses.replace(content, stimulus_ids=ids, shown=pictures, conditions=conditions, captions=None)
-    )
+    html = render(dataclasses.replace(content, stimulus_ids=ids, shown=pictures, conditions=conditions, captions=None))
     assert len(html) < 6e6
 
 
@@ -230,10 +222,7 @@ def test_rows_are_spread_over_the_test_set():
 
     few = dict.fromkeys(IDS[1::2])
     chosen, how = choose_stimuli(IDS, pictures, {"reconstruction": pictures, "x": few}, "reconstruction", 6)
-    assert (
-        set(chosen) <= set(few)
-        and "12 test stimuli that every condition here has drawn (there are 24)" in how
-    )
+    assert set(chosen) <= set(few) and "12 test stimuli that every condition here has drawn (there are 24)" in how
 
     one = dict.fromkeys(IDS[:1])
     chosen, how = choose_stimuli(IDS, pictures, {"x": one, "reconstruction": pictures}, "reconstruction", 40)
@@ -248,9 +237,7 @@ def test_small_pictures_are_exact_and_large_ones_small():
     header, text = data_uri(small).split(",")
     assert header == "data:image/png;base64"
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))), small)
-    header, text = data_uri(np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)).split(
-        ","
-    )
+    header, text = data_uri(np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)).split(",")
     assert header == "data:image/jpeg;base64" and len(text) < 80_000
     with pytest.raises(InputError, match="8-bit RGB"):
         data_uri(small / 255)
