@@ -114,7 +114,7 @@ def figures(folder, images=None, n=500, batch_size=50):
     generator = torch.Generator().manual_seed(0)
     told, bounds = {"psnr_all_layers": [], "psnr_target_layers": []}, []
     for start in range(0, len(images), batch_size):
-        batch = np.asarray(images[start : start + batch_size])
+        batch = np.array(images[start : start + batch_size])
         latents = model.encode(batch)
         for name, n_layers in (("psnr_all_layers", None), ("psnr_target_layers", model.config.target_layers)):
             told[name].append(_psnr(batch, model.decode(latents[:n_layers])))

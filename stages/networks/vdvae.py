@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from stages.errors import InputError
@@ -241,7 +241,7 @@ class VDVAE(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
         unfinished = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
-        save_file(state, unfinished)
+        unfinished.write_bytes(save(state))  # save_file would ignore the user's umask
         os.replace(unfinished, folder / WEIGHTS_FILE)
         unfinished = folder / f".{CONFIG_FILE}.{os.getpid()}"
         config = {"architecture": type(self).__name__, **dataclasses.asdict(self.config)}
@@ -309,7 +309,8 @@ class VDVAE(nn.Module):
         return model.eval()
 
     def _enter(self, images):
-        images = torch.as_tensor(images)
+        if not isinstance(images, torch.Tensor):
+            images = torch.from_numpy(np.array(images))  # copied: a memory map may be read-only
         size = self.config.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (size, size, 3) or images.dtype != torch.uint8:
             raise InputError(
