@@ -5,6 +5,7 @@ training that was stopped and started again ends with the weights of one that wa
 bit, in float32 on one thread).
 """
 
+import contextlib
 import copy
 import json
 import math
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 STATE_FILE = "state.safetensors"
 RECORD_FILE = "record.json"
@@ -117,7 +119,7 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = rate
         generator = torch.Generator().manual_seed(done.step)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
+        with _attention(device), torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
             value, logs = loss(model, batch, generator)
         if not torch.isfinite(value):
             raise FloatingPointError(f"{name}: the loss is {value.item()} at step {done.step:,}.")
@@ -149,6 +151,11 @@ def fit(
 def record(workspace, name):
     """What a training took: a dict with ``steps``, ``pictures``, ``seconds``, ``parameters``, ``device``."""
     return json.loads((Path(workspace) / name / RECORD_FILE).read_text())
+
+
+def _attention(device):
+    """Attention written out on the CPU: the fused one's backward pass takes half of a step at these lengths."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
 
 
 class _Progress:
