@@ -28,10 +28,12 @@ def evaluate(
 def show_scores(scores):
     """Print the summary: a row per condition and metric with its interval."""
     from brainrecon.cli.console import say, table
+    from brainrecon.report.names import score_text
 
-    rows = [
-        (row.condition, row.metric, row.n, f"{row.mean:.3f}", f"{row.ci_low:.3f} to {row.ci_high:.3f}")
-        for row in scores.summary
-    ]
+    rows = []
+    for row in scores.summary:
+        metric = scores.metrics[row.metric].metric
+        low, high = (score_text(value, metric, unit=False) for value in (row.ci_low, row.ci_high))
+        rows.append((row.condition, row.metric, row.n, score_text(row.mean, metric), f"{low} to {high}"))
     table(("condition", "metric", "stimuli", "mean", "95 % interval"), rows)
-    say(f"protocol {scores.protocol} {scores.protocol_hash[:12]}")
+    say(f"protocol {scores.protocol.name} {scores.protocol.sha256[:12]}")
