@@ -1,6 +1,6 @@
 """A simulated cohort in NSD's own files and folders.
 
-`simulate`, `SimulationReport` and `SubjectReport` live in `cohort` and are loaded on first use.
+`simulate` lives in `cohort`, the reports it returns in `report`; both are loaded on first use.
 """
 
 __all__ = ["SimulationReport", "SubjectReport", "simulate"]

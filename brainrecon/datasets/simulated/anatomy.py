@@ -1,10 +1,11 @@
 """A small brain: two hemispheres, a cortical ribbon, and NSD's atlases laid out on it.
 
-Each hemisphere is an ellipsoid whose outer shell is the cortical ribbon. Seen from the occipital pole, the distance from
-the pole leads from the centre of the visual field outwards and then to higher areas; the angle around the pole runs from
-medial over dorsal to lateral and ventral. V1 lies medially, V2 and V3 flank it dorsally and ventrally, hV4 follows
-ventrally, and the ventral, lateral and parietal streams lie in front of them. Areas are cut by rank along these two
-directions, which gives each its planned share of voxels and leaves none empty.
+Each hemisphere is an ellipsoid whose outer shell is the cortical ribbon. Seen from the occipital pole, the
+distance from the pole leads from the centre of the visual field outwards and then to higher areas; the angle
+around the pole runs from medial over dorsal to lateral and ventral. V1 lies medially, V2 and V3 flank it
+dorsally and ventrally, hV4 follows ventrally, and the ventral, lateral and parietal streams lie in front of
+them. Areas are cut by rank along these two directions, which gives each its planned share of voxels and
+leaves none empty.
 """
 
 from dataclasses import dataclass
@@ -43,8 +44,8 @@ EARLY_SHARE = 0.48
 BEYOND_SHARE = 0.4
 """Cortex outside nsdgeneral, relative to its size; half of it carries a stream label."""
 
-# From lateral over ventral, medial and dorsal back to lateral: share of the early voxels, and the polar angle of the
-# receptive fields (degrees above the horizontal meridian) where the area starts and where it ends.
+# From lateral over ventral, medial and dorsal back to lateral: share of the early voxels, and the polar angle
+# of the receptive fields (degrees above the horizontal meridian) where the area starts and where it ends.
 _RETINOTOPIC = (
     ("hV4", 0.18, -80.0, 80.0),
     ("V3v", 0.12, 88.0, 0.0),
@@ -55,8 +56,9 @@ _RETINOTOPIC = (
     ("V3d", 0.12, 0.0, -88.0),
 )
 
-# From medial over ventral and lateral to dorsal: a stream's share of the higher voxels, and its bands in that same
-# direction: share of the stream and the labels along the band from posterior to anterior (None: no functional label).
+# From medial over ventral and lateral to dorsal: a stream's share of the higher voxels, and its bands in that
+# same direction: share of the stream and the labels along the band from posterior to anterior (None: no
+# functional label).
 _STREAMS = (
     ("ventral", 0.45, (
         (0.26, ("PPA",)),
@@ -96,8 +98,8 @@ class Anatomy:
     labels : dict of str to int16 array of shape (n_cortex,)
         For each of `ATLASES` the label of every cortical voxel, 0 where it has none.
     eccentricity, polar_angle : array of shape (n_cortex,), float32
-        Centre of the receptive field, degrees of visual angle, and degrees counter-clockwise from the right horizontal
-        meridian. The right hemisphere sees the left half of the picture.
+        Centre of the receptive field, degrees of visual angle, and degrees counter-clockwise from the right
+        horizontal meridian. The right hemisphere sees the left half of the picture.
     """
 
     shape: tuple[int, int, int]
@@ -130,7 +132,7 @@ class Anatomy:
 
 
 def grow_anatomy(n_voxels: int, generator: np.random.Generator) -> Anatomy:
-    """Lay out a cortex with `n_voxels` in nsdgeneral, the left hemisphere holding one more when the number is odd.
+    """Lay out a cortex with `n_voxels` in nsdgeneral; of an odd number the left hemisphere has one more.
 
     Raises
     ------
@@ -139,7 +141,8 @@ def grow_anatomy(n_voxels: int, generator: np.random.Generator) -> Anatomy:
     """
     if n_voxels < FEWEST_VOXELS:
         raise InputError(
-            f"{n_voxels} voxels cannot fill every visual area of two hemispheres; give at least {FEWEST_VOXELS} (--voxels {FEWEST_VOXELS})."
+            f"{n_voxels} voxels cannot fill every visual area of two hemispheres, which takes "
+            f"{FEWEST_VOXELS}; give --voxels {FEWEST_VOXELS} or more."
         )
     left, right = n_voxels - n_voxels // 2, n_voxels // 2
     radii = np.array([0.5, 1.0, 0.7]) * generator.uniform(0.93, 1.07, 3)
@@ -174,9 +177,9 @@ def grow_anatomy(n_voxels: int, generator: np.random.Generator) -> Anatomy:
 
 
 def _hemisphere(radii):
-    """Brain and ribbon masks of a left hemisphere, and the two angles (radians) that place a voxel on its surface."""
-    size = np.ceil(2 * radii).astype(int) + 3
-    grid = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in size), indexing="ij"), axis=-1) / radii
+    """Masks of brain and ribbon in a left hemisphere, and each voxel's two angles on it, radians."""
+    axes = [np.arange(n) - (n - 1) / 2 for n in np.ceil(2 * radii).astype(int) + 3]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) / radii
     radius = np.linalg.norm(grid, axis=-1)
     x, y, z = np.moveaxis(grid / np.maximum(radius, 1e-9)[..., None], -1, 0)
     from_pole = np.arccos(np.clip(-y, -1, 1))

@@ -26,8 +26,8 @@ def noise_ceiling(ncsnr: np.ndarray, repeats: float = REPEATS) -> np.ndarray:
 class RepeatStatistics:
     """Gathers single trials session by session and estimates ncsnr from the repeats of each stimulus.
 
-    As in NSD, betas are z-scored over each session first. The noise variance is the mean variance over the repeats of
-    a stimulus; what is left of the total variance of one is the signal's.
+    As in NSD, betas are z-scored over each session first. The noise variance is the mean variance over the
+    repeats of a stimulus; what is left of the total variance of one is the signal's.
 
     Parameters
     ----------

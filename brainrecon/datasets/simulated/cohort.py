@@ -1,67 +1,29 @@
 """Simulate a cohort: draw the pictures, grow the brains, run the sessions, write the files."""
 
-import json
 import os
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from brainrecon.datasets.simulated import design, nsd_files
-from brainrecon.datasets.simulated.anatomy import Anatomy, grow_anatomy
+from brainrecon.datasets.simulated.anatomy import FEWEST_VOXELS, Anatomy, grow_anatomy
 from brainrecon.datasets.simulated.ceiling import RepeatStatistics, noise_ceiling
 from brainrecon.datasets.simulated.cortex import Cortex
 from brainrecon.datasets.simulated.filters import seen_image
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
 from brainrecon.datasets.simulated.pictures import LABELS
+from brainrecon.datasets.simulated.report import VERSION, SimulationReport, SubjectReport, find_earlier
 from brainrecon.datasets.simulated.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
 from stages.errors import InputError
-
-VERSION = 1
-"""Changes whenever the same options give other data."""
 
 BETAS_FORMATS = {"hdf5": ("hdf5",), "nifti": ("nifti",), "both": ("hdf5", "nifti")}
 
 _AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class SubjectReport:
-    """What was reached for one subject; ceilings are medians over nsdgeneral for three trials, percent of variance."""
-
-    name: str
-    n_voxels: int
-    n_train: int
-    n_test: int
-    noise_ceiling_known: float
-    """From the signal and the noise that went in."""
-    noise_ceiling_estimated: float
-    """From the repeats, as NSD estimates it and as ncsnr.nii.gz holds it."""
-
-
-@dataclass(frozen=True)
-class SimulationReport:
-    """What `simulate` made or found."""
-
-    directory: Path
-    options: dict
-    subjects: tuple[SubjectReport, ...]
-    created: bool
-    """False where the same cohort was there already."""
-
-    def __str__(self):
-        lines = [f"{'Simulated' if self.created else 'Found the same simulation in'} {self.directory}"]
-        for one in self.subjects:
-            lines.append(
-                f"{one.name}: {one.n_train} training and {one.n_test} test pictures, {design.REPEATS} repeats, "
-                f"{one.n_voxels} voxels; median noise ceiling {one.noise_ceiling_known:.1f} % of variance by "
-                f"construction, {one.noise_ceiling_estimated:.1f} % as estimated from repeats"
-            )
-        return "\n".join(lines)
 
 
 def simulate(
@@ -79,14 +41,15 @@ def simulate(
 ) -> SimulationReport:
     """Write a simulated cohort in NSD's own files and folders.
 
-    Every stimulus is shown three times. Subjects share the first `shared` stimuli, the test set; the rest are their own.
-    The same options give the same bytes on one machine, and another subject changes nothing about those before.
+    Every stimulus is shown three times. Subjects share the first `shared` stimuli, the test set; the rest are
+    their own. The same options give the same bytes on one machine, and another subject changes nothing about
+    those before.
 
     Parameters
     ----------
     directory : path
-        Where the tree goes; it appears whole or not at all. A finished simulation with the same options is left as it
-        is.
+        Where the tree goes; it appears whole or not at all. A finished simulation with the same options is
+        left as it is.
     subjects : int
         Subjects, 1 to 8.
     sessions, trials_per_session : int
@@ -114,12 +77,19 @@ def simulate(
         If the options cannot be met, or the directory holds something else.
     """
     options = {
-        "subjects": subjects, "sessions": sessions, "trials_per_session": trials_per_session, "shared": shared,
-        "voxels": voxels, "picture_size": picture_size, "seed": seed, "betas_format": betas_format,
-    }  # fmt: skip
+        "subjects": subjects,
+        "sessions": sessions,
+        "trials_per_session": trials_per_session,
+        "shared": shared,
+        "voxels": voxels,
+        "picture_size": picture_size,
+        "seed": seed,
+        "betas_format": betas_format,
+    }
     _check(options)
+    options = {name: value if name == "betas_format" else int(value) for name, value in options.items()}
     target = Path(directory).absolute()
-    found = _find(target, options)
+    found = find_earlier(target, options)
     if found is not None:
         return found
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
@@ -127,11 +97,16 @@ def simulate(
         partial.mkdir(parents=True)
     except OSError as error:
         raise InputError(
-            f"No folder can be made in {target.parent} ({error.strerror}); give a folder that you can write to."
+            f"No folder can be made in {target.parent} ({error.strerror}); give one that you can write to."
         ) from error
     try:
         reports = _Cohort(partial, options, progress or (lambda label, done, total: None)).write()
-        content = {"version": VERSION, "seed": seed, "options": options, "subjects": [asdict(one) for one in reports]}
+        content = {
+            "version": VERSION,
+            "seed": options["seed"],
+            "options": options,
+            "subjects": [asdict(one) for one in reports],
+        }
         nsd_files.write_marker(partial, content)
         os.replace(partial, target)
     finally:
@@ -143,11 +118,14 @@ def _check(options):
     """Refuse options that cannot be met."""
     for name, least, most in (
         ("subjects", 1, nsd_files.SUBJECTS_OF_TABLE), ("sessions", 1, 99), ("trials_per_session", 2, 10**5),
-        ("shared", 1, 10**6), ("picture_size", 16, 1024), ("seed", 0, 2**32 - 1),
+        ("shared", 1, 10**6), ("voxels", FEWEST_VOXELS, 10**6), ("picture_size", 16, 1024), ("seed", 0, 2**32 - 1),
     ):  # fmt: skip
         value, flag = options[name], "--" + name.replace("_", "-")
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-            raise InputError(f"{name} is {value!r} but must be a whole number from {least} to {most}; set {flag} in that range.")
+            raise InputError(
+                f"{name} is {value!r} but must be a whole number from {least} to {most}; "
+                f"set {flag} in that range."
+            )
     if options["betas_format"] not in BETAS_FORMATS:
         raise InputError(
             f"betas_format is {options['betas_format']!r} but must be one of {', '.join(BETAS_FORMATS)}; "
@@ -155,47 +133,17 @@ def _check(options):
         )
     trials = options["sessions"] * options["trials_per_session"]
     if trials % design.REPEATS:
+        fitting = 3 * (options["trials_per_session"] // 3 + 1)
         raise InputError(
-            f"{options['sessions']} sessions of {options['trials_per_session']} trials make {trials} trials, which three "
-            f"repeats of every stimulus cannot fill; try --trials-per-session {3 * round(options['trials_per_session'] / 3 + 0.5)}."
+            f"{options['sessions']} sessions of {options['trials_per_session']} trials make {trials} trials, "
+            f"which three repeats of every stimulus cannot fill; try --trials-per-session {fitting}."
         )
     stimuli = trials // design.REPEATS
     if stimuli <= options["shared"]:
         raise InputError(
-            f"{trials} trials hold {stimuli} stimuli with three repeats, but {options['shared']} are to be shared and at "
-            f"least one more is needed to train on; give fewer --shared or more --sessions."
+            f"{trials} trials hold {stimuli} stimuli with three repeats, but {options['shared']} are to be "
+            f"shared and at least one more is needed to train on; give fewer --shared or more --sessions."
         )
-    grow_anatomy(options["voxels"], np.random.default_rng(0))
-
-
-def _find(target, options):
-    """Report of an earlier simulation with these options, None where the target is free, else an InputError."""
-    marker = target / nsd_files.MARKER
-    if marker.is_file():
-        try:
-            content = json.loads(marker.read_text(encoding="utf-8"))
-            earlier, version = content["options"], content["version"]
-            reports = tuple(SubjectReport(**one) for one in content["subjects"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{marker} is damaged ({error}); remove {target} or give another folder.") from error
-        different = [name for name in options if earlier.get(name) != options[name]]
-        if different:
-            name = different[0]
-            raise InputError(
-                f"{target} holds a simulation with {name} {earlier.get(name)}, not {options[name]}; give another folder "
-                "or the earlier options."
-            )
-        if version != VERSION:
-            raise InputError(
-                f"{target} holds a simulation of version {version}, and this brainrecon makes version {VERSION}; "
-                "remove it or give another folder."
-            )
-        return SimulationReport(target, options, reports, created=False)
-    if target.is_dir() and not any(target.iterdir()):
-        return None
-    if target.exists():
-        raise InputError(f"{target} exists and is no simulated cohort; give a folder that is new or empty.")
-    return None
 
 
 class _Cohort:
@@ -234,7 +182,9 @@ class _Cohort:
         with nsd_files.create_stimulus_file(self.root, self.n_pictures, size) as file:
             brick = file["imgBrick"]
             shared = []
-            for number, picture in zip(shared_numbers, shared_pictures(seed, self.n_shared, size), strict=True):
+            for number, picture in zip(
+                shared_numbers, shared_pictures(seed, self.n_shared, size), strict=True
+            ):
                 brick[number], shown[number] = picture.image, Shown.of(picture)
                 shared.append(replace(picture, image=seen_image(picture.image)))
                 self.progress("drawing shared pictures", len(shared), self.n_shared)
@@ -242,7 +192,9 @@ class _Cohort:
             reports = []
             for subject, own in enumerate(own_numbers, start=1):
                 pictures = own_pictures(seed, subject, self.n_own, size, avoided)
-                reports.append(self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown))
+                reports.append(
+                    self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown)
+                )
         nsd_files.write_annotations(self.root, shown, LABELS, size)
         return tuple(reports)
 
@@ -263,7 +215,11 @@ class _Cohort:
 
         nsd_files.write_anatomy(self.root, subject, anatomy, cortex.receptive_fields)
         behaviour = design.behaviour(
-            subject, self.ordering, numbers, self.options["trials_per_session"], self.generator("behaviour", subject)
+            subject,
+            self.ordering,
+            numbers,
+            self.options["trials_per_session"],
+            self.generator("behaviour", subject),
         )
         nsd_files.write_responses(self.root, subject, behaviour)
         ncsnr = self.run_sessions(subject, anatomy, cortex, responses)
@@ -277,11 +233,15 @@ class _Cohort:
             n_train=self.n_own,
             n_test=self.n_shared,
             noise_ceiling_known=round(float(np.median(noise_ceiling(known[general]))), 2),
-            noise_ceiling_estimated=round(float(np.median(noise_ceiling(ncsnr[anatomy.in_brain][general]))), 2),
+            noise_ceiling_estimated=round(
+                float(np.median(noise_ceiling(ncsnr[anatomy.in_brain][general]))), 2
+            ),
         )
 
-    def run_sessions(self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray) -> np.ndarray:
-        """Write the betas of every session; return ncsnr as estimated from them, one value per brain voxel."""
+    def run_sessions(
+        self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray
+    ) -> np.ndarray:
+        """Write every session's betas; return ncsnr as estimated from them, one value per brain voxel."""
         n_trials = self.options["trials_per_session"]
         n_brain = np.count_nonzero(anatomy.brain)
         noise_sd = np.full(n_brain, np.median(cortex.noise_sd), np.float32)
@@ -294,12 +254,16 @@ class _Cohort:
             betas = np.empty((n_trials, n_brain), np.int16)
             for trials, noise in trial_noise(anatomy, course, n_trials, cortex.patterns, generator):
                 percent = (noise + course.offset) * noise_sd
-                evoked = responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
+                evoked = (
+                    responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
+                )
                 percent[:, anatomy.in_brain] += evoked
                 scaled = np.rint(percent * nsd_files.BETA_UNIT)
                 betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
             formats = BETAS_FORMATS[self.options["betas_format"]]
             nsd_files.write_betas(self.root, subject, session, betas, anatomy.brain, formats)
             statistics.add_session(betas.astype(np.float32), stimuli)
-            self.progress(f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"])
+            self.progress(
+                f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"]
+            )
         return statistics.ncsnr()

@@ -1,13 +1,14 @@
 """The forward model: how a simulated visual cortex answers a picture.
 
-V1 to hV4 pool light, colour and oriented contrast within receptive fields that grow with eccentricity and from area to
-area, and compress the sum (compressive spatial summation, Kay et al. 2013, J. Neurophysiol. 110). Higher areas add what
-the picture is of: the thing, the place behind it, its colour, a digit's identity, where it stands. Which of these a voxel
-cares about depends on its area, and its own preferences are drawn at random. No embedding that is later to be predicted
-from these responses takes part.
+V1 to hV4 pool light, colour and oriented contrast within receptive fields that grow with eccentricity and
+from area to area, and compress the sum (compressive spatial summation, Kay et al. 2013, J. Neurophysiol.
+110). Higher areas add what the picture is of: the thing, the place behind it, its colour, a digit's identity,
+where it stands. Which of these a voxel cares about depends on its area, and its own preferences are drawn at
+random. No embedding that is later to be predicted from these responses takes part.
 
-The one liberty: voxels keep a preference for light or dark and for single hues, where real voxels average much of it
-away. With a thousand pictures, instead of NSD's nine thousand, layout and colour would hardly be decodable otherwise.
+The one liberty: voxels keep a preference for light or dark and for single hues, where real voxels average
+much of it away. With a thousand pictures, instead of NSD's nine thousand, layout and colour would hardly be
+decodable otherwise.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,12 @@ _FIELD_SIZES = {"V1": (0.30, 0.06), "V2": (0.38, 0.09), "V3": (0.50, 0.13), "hV4
 _HIGHER_FIELD_SIZE = (1.3, 0.30)
 
 # How much of an early voxel's pooled drive is light, colour and oriented contrast.
-_DRIVES = {"V1": (0.25, 0.20, 0.55), "V2": (0.25, 0.25, 0.50), "V3": (0.30, 0.25, 0.45), "hV4": (0.25, 0.40, 0.35)}
+_DRIVES = {
+    "V1": (0.25, 0.20, 0.55),
+    "V2": (0.25, 0.25, 0.50),
+    "V3": (0.30, 0.25, 0.45),
+    "hV4": (0.25, 0.40, 0.35),
+}
 _HIGHER_DRIVE = (0.30, 0.30, 0.40)
 
 _KINDS_OF_THING = {
@@ -74,7 +80,7 @@ _COMPRESSION = 0.6
 _COLUMN_SIGMA, _COLUMN_SHARE = 1.5, 0.9
 """Reach of shared preferences, voxels, and the share of their variance that neighbours have in common."""
 
-_SINGLE_THING = 0.12
+_SINGLE_THING = 0.10
 """How much a thing differs, for a voxel, from others of its kind; relative to how much kinds differ."""
 
 _CHUNK = 64
@@ -95,8 +101,8 @@ class Cortex:
     Attributes
     ----------
     baseline, signal_sd, noise_sd : arrays of shape (n_cortex,), float32
-        Mean response, standard deviation of the noise-free response over pictures, and of the noise of a single trial,
-        all in percent signal change.
+        Mean response, standard deviation of the noise-free response over pictures, and of the noise of a
+        single trial, all in percent signal change.
     receptive_fields : dict of str to array of shape (n_cortex,), float32
         "eccentricity", "angle" (counter-clockwise from the right) and "size", degrees.
     patterns : array of shape (n_calibration, n_cortex), float32
@@ -149,7 +155,9 @@ class Cortex:
         self._early = np.isin(self.areas, list(_FIELD_SIZES))
         early, higher = self._early, ~self._early
         self._fine_fields = receptive_fields(x[early], y[early], sigma[early], PICTURE_DEGREES, MAP_SIDE)
-        self._coarse_fields = receptive_fields(x[higher], y[higher], sigma[higher], PICTURE_DEGREES, MAP_SIDE // 2)
+        self._coarse_fields = receptive_fields(
+            x[higher], y[higher], sigma[higher], PICTURE_DEGREES, MAP_SIDE // 2
+        )
 
     def _draw_drives(self, generator):
         """Weights of the channels, (n_channels, n_cortex), not negative."""
@@ -172,7 +180,6 @@ class Cortex:
         self._weights = weights.astype(np.float32)
 
     def _draw_tuning(self, generator):
-        n = self.anatomy.n_cortex
         mixture = np.array([_MIXTURES[area] for area in self.areas])
         mixture = mixture * generator.gamma(2.0, 1, mixture.shape)
         self._mixture = np.sqrt(mixture / mixture.sum(1, keepdims=True)).T.astype(np.float32)
@@ -189,13 +196,16 @@ class Cortex:
         """Preferences that neighbouring voxels mostly share, (count, n_cortex), variance one."""
         maps = smooth_maps(self.anatomy, generator, count, _COLUMN_SIGMA)
         shared = maps[:, self.anatomy.in_brain]
-        return np.sqrt(_COLUMN_SHARE) * shared + np.sqrt(1 - _COLUMN_SHARE) * generator.normal(0, 1, shared.shape)
+        own = generator.normal(0, 1, shared.shape)
+        return np.sqrt(_COLUMN_SHARE) * shared + np.sqrt(1 - _COLUMN_SHARE) * own
 
     def _tune_to_things(self, generator):
-        """Preferences for things: partly those of its kind, partly its own; functional areas prefer one kind."""
+        """Draw preferences for kinds of things and, weaker, single ones; functional areas prefer one kind."""
         kinds = (*_KINDS_OF_THING, "other")
         kind_of = {label: kind for kind, labels in _KINDS_OF_THING.items() for label in labels}
-        belongs = np.array([[kind_of.get(label, "other") == kind for kind in kinds] for label in LABELS], float)
+        belongs = np.array(
+            [[kind_of.get(label, "other") == kind for kind in kinds] for label in LABELS], float
+        )
         liking = self._columns(generator, len(kinds))
         for area, kind in _PREFERRED.items():
             liking[kinds.index(kind), self.areas == area] += 2.0
@@ -245,7 +255,8 @@ class Cortex:
 
     def _calibrate(self, pictures):
         shares = np.concatenate(
-            [self._shares(pictures[start : start + _CHUNK]) for start in range(0, len(pictures), _CHUNK)], axis=1
+            [self._shares(pictures[start : start + _CHUNK]) for start in range(0, len(pictures), _CHUNK)],
+            axis=1,
         )
         self._share_mean = shares.mean(1, keepdims=True)
         self._share_sd = np.maximum(shares.std(1, keepdims=True), 1e-6)
@@ -276,7 +287,7 @@ def _areas(anatomy):
 
 
 def _attributes(pictures):
-    """What pictures are of, as one-hot arrays (n_pictures, n_values), in the order of SHARES without the first."""
+    """What pictures are of: one-hot arrays (n_pictures, n_values), in the order of SHARES but the first."""
 
     def one_hot(values, names):
         return np.array([[value == name for name in names] for value in values], np.float32)

@@ -38,8 +38,8 @@ def stimulus_pattern(sessions: int, trials_per_session: int, generator: np.rando
     Returns
     -------
     array of shape (sessions, 12, n_slots), int
-        1 where a picture is shown. 75 slots as in NSD, more when longer runs need them; the first three and last four
-        are blank wherever that leaves room.
+        1 where a picture is shown. 75 slots as in NSD, more when longer runs need them; the first three and
+        last four are blank wherever that leaves room.
     """
     lengths = run_lengths(trials_per_session)
     n_slots = max(75, int(lengths.max()) + 12)
@@ -62,8 +62,8 @@ def presentation_counts(ordering: np.ndarray, trials_per_session: int) -> np.nda
 def picture_numbers(subjects: int, shared: int, own: int, generator_of) -> tuple[np.ndarray, np.ndarray]:
     """Scatter the pictures over the numbers of the stimulus file.
 
-    Shared pictures and the first subject's own fill the first numbers in random order; each further subject's own
-    follow, so that another subject changes nobody's numbers.
+    Shared pictures and the first subject's own fill the first numbers in random order; each further subject's
+    own follow, so that another subject changes nobody's numbers.
 
     Parameters
     ----------
@@ -84,7 +84,9 @@ def picture_numbers(subjects: int, shared: int, own: int, generator_of) -> tuple
     return first[:shared], np.stack([first[shared:], *later])
 
 
-def behaviour(subject: int, ordering: np.ndarray, numbers: np.ndarray, trials_per_session: int, generator) -> pd.DataFrame:
+def behaviour(
+    subject: int, ordering: np.ndarray, numbers: np.ndarray, trials_per_session: int, generator
+) -> pd.DataFrame:
     """Button presses of a subject who mostly remembers, in the columns of NSD's responses.tsv.
 
     Parameters

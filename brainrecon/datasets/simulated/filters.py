@@ -1,7 +1,8 @@
 """What early visual cortex is given: maps of light, colour and oriented contrast.
 
-Light and colour are split into their two signs, as on and off cells do. Oriented contrast is the amplitude of a
-quadrature pair of Gabor filters, which does not depend on phase, as in complex cells (Kay et al. 2008, Nature 452).
+Light and colour are split into their two signs, as on and off cells do. Oriented contrast is the amplitude of
+a quadrature pair of Gabor filters, which does not depend on phase, as in complex cells (Kay et al. 2008,
+Nature 452).
 """
 
 import numpy as np
@@ -29,7 +30,7 @@ _BORDER = 8
 
 
 def _gabor_bank(side):
-    """One-sided transfer functions, (n_filters, side, side): the inverse transform holds both filters of a pair."""
+    """One-sided transfer functions (n_filters, side, side); an inverse transform holds both of a pair."""
     down, across = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
     bank = []
     for wavelength in WAVELENGTHS:
@@ -38,7 +39,9 @@ def _gabor_bank(side):
             # An octave and a half of bandwidth along the axis of modulation, about 40 degrees across it.
             along = across * np.cos(angle) + down * np.sin(angle) - 1 / wavelength
             beside = down * np.cos(angle) - across * np.sin(angle)
-            bank.append(2 * np.exp(-0.5 * ((along * wavelength / 0.4) ** 2 + (beside * wavelength / 0.4) ** 2)))
+            bank.append(
+                2 * np.exp(-0.5 * ((along * wavelength / 0.4) ** 2 + (beside * wavelength / 0.4) ** 2))
+            )
     bank = np.array(bank, np.float32)
     bank[:, 0, 0] = 0
     return bank
@@ -48,7 +51,7 @@ _BANK = _gabor_bank(SIDE + 2 * _BORDER)
 
 
 def seen_image(image: np.ndarray) -> np.ndarray:
-    """Resize one picture to the 64 × 64 × 3 at which it is seen; a picture of that size is returned as it is."""
+    """Resize one picture to the 64 × 64 × 3 at which it is seen."""
     if image.shape[:2] == (SIDE, SIDE):
         return image
     return np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX))
@@ -87,7 +90,9 @@ def coarser(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(*maps.shape[:2], half, 2, half, 2).mean((3, 5)).reshape(*maps.shape[:2], half**2)
 
 
-def receptive_fields(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, degrees: float, side: int) -> np.ndarray:
+def receptive_fields(
+    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, degrees: float, side: int
+) -> np.ndarray:
     """Gaussian population receptive fields over a square map.
 
     Parameters

@@ -8,9 +8,10 @@ import numpy as np
 from brainrecon.datasets.simulated.anatomy import Anatomy
 from brainrecon.datasets.simulated.smooth_maps import smooth_maps
 
-# Shares of the noise variance: each voxel on its own, with its neighbours, with the whole brain, slow over a session,
-# and activity that comes and goes in the very patterns that pictures evoke. The last is what keeps a decoder from
-# averaging all noise away over voxels (information-limiting correlations, Moreno-Bote et al. 2014, Nat. Neurosci. 17).
+# Shares of the noise variance: each voxel on its own, with its neighbours, with the whole brain, slow over a
+# session, and activity that comes and goes in the very patterns that pictures evoke. The last is what keeps a
+# decoder from averaging all noise away over voxels (information-limiting correlations, Moreno-Bote et al.
+# 2014, Nat. Neurosci. 17).
 _OWN, _NEIGHBOURS, _COMMON, _SLOW, _ECHO = 0.27, 0.35, 0.04, 0.04, 0.30
 
 _SIGMA = 1.3
@@ -53,7 +54,9 @@ def begin_session(anatomy: Anatomy, n_trials: int, generator: np.random.Generato
     offset = _OFFSET * smooth_maps(anatomy, generator, 1, _SIGMA)[0]
     courses = np.sqrt(2) * np.cos(np.pi * np.arange(1, 4) * time[:, None])
     weights = smooth_maps(anatomy, generator, 3, _SIGMA) / np.sqrt(3)
-    return Session(gain[:, None].astype(np.float32), voxel_gain, offset, (courses.astype(np.float32), weights))
+    return Session(
+        gain[:, None].astype(np.float32), voxel_gain, offset, (courses.astype(np.float32), weights)
+    )
 
 
 def trial_noise(

@@ -1,8 +1,9 @@
 """Write NSD's own files: names, shapes, axis orders, index bases and units as in the original.
 
-Everything counts from 1 in the `.mat` file, `responses.tsv` and the repetition columns of the stimulus table; the stimulus
-file and its `nsdId` count from 0. Volumes are (x, y, z) in NIfTI and (z, y, x) in HDF5, with trials last and first.
-The same content gives the same bytes: whatever would record the time of writing is told not to.
+Everything counts from 1 in the `.mat` file, `responses.tsv` and the repetition columns of the stimulus table;
+the stimulus file and its `nsdId` count from 0. Volumes are (x, y, z) in NIfTI and (z, y, x) in HDF5, with
+trials last and first. The same content gives the same bytes: whatever would record the time of writing is
+told not to.
 """
 
 import gzip
@@ -69,7 +70,9 @@ def write_design(root: Path, ordering, subject_numbers, shared_numbers, pattern,
     }
     buffer = io.BytesIO()
     # MATLAB keeps numbers as doubles unless told otherwise, and so does the original.
-    savemat(buffer, {name: np.asarray(values, float) for name, values in content.items()}, do_compression=True)
+    savemat(
+        buffer, {name: np.asarray(values, float) for name, values in content.items()}, do_compression=True
+    )
     # The first 116 bytes are free text, into which SciPy writes the date.
     data = _MAT_HEADER.ljust(116) + buffer.getvalue()[116:]
     _make(root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_bytes(data)
@@ -112,7 +115,7 @@ def write_stimulus_table(root: Path, n_pictures: int, shared_numbers, ordering, 
 
 
 def create_stimulus_file(root: Path, n_pictures: int, size: int) -> h5py.File:
-    """Open nsd_stimuli.hdf5 with an empty `imgBrick` (n_pictures, size, size, 3), uint8; use it as a context."""
+    """Open nsd_stimuli.hdf5 with an empty `imgBrick` (n_pictures, size, size, 3), uint8, to be filled."""
     file = h5py.File(_make(root / _STIMULI / "nsd_stimuli.hdf5"), "w")
     shape = (n_pictures, size, size, 3)
     file.create_dataset("imgBrick", shape, np.uint8, chunks=(1, *shape[1:]), track_times=False)
@@ -131,11 +134,14 @@ def write_annotations(root: Path, shown: Sequence[Shown], categories: Sequence[s
     categories : sequence of str
         Names of the COCO categories 1, 2, ….
     size : int
-        Side of a picture. An instance's box is the whole picture: where exactly the thing stands is not recorded.
+        Side of a picture. An instance's box is the whole picture: where exactly the thing stands is not
+        recorded.
     """
     ids = coco_ids(len(shown))
     splits = coco_splits(ids)
-    listed = [{"id": k, "name": name, "supercategory": "simulated"} for k, name in enumerate(categories, start=1)]
+    listed = [
+        {"id": k, "name": name, "supercategory": "simulated"} for k, name in enumerate(categories, start=1)
+    ]
     for split in ("train2017", "val2017"):
         images, captions, instances = [], [], []
         for number in np.flatnonzero(splits == split):
@@ -143,27 +149,35 @@ def write_annotations(root: Path, shown: Sequence[Shown], categories: Sequence[s
             images.append({"id": image, "file_name": f"{image:012d}.jpg", "height": size, "width": size})
             for k, caption in enumerate(shown[number].captions):
                 captions.append({"id": int(number) * 10 + k, "image_id": image, "caption": caption})
+            category = 1 + categories.index(shown[number].category)
             instances.append({
-                "id": int(number), "image_id": image, "category_id": 1 + categories.index(shown[number].category),
+                "id": int(number), "image_id": image, "category_id": category,
                 "bbox": [0, 0, size, size], "area": size * size, "iscrowd": 0, "segmentation": [],
             })  # fmt: skip
         head = {"info": {"description": "simulated by brainrecon"}, "licenses": [], "images": images}
         folder = root / _STIMULI / "annotations"
         _write_json(folder / f"captions_{split}.json", head | {"annotations": captions})
-        _write_json(folder / f"instances_{split}.json", head | {"annotations": instances, "categories": listed})
+        _write_json(
+            folder / f"instances_{split}.json", head | {"annotations": instances, "categories": listed}
+        )
 
 
 def write_volume(path: Path, volume: np.ndarray) -> None:
-    """Write a NIfTI volume (x, y, z) or (x, y, z, t), compressed, with the origin at its centre as NSD's tools do."""
+    """Write a compressed NIfTI volume (x, y, z) or (x, y, z, t) with its origin at the centre, as in NSD."""
     affine = np.diag([VOXEL_MILLIMETRES] * 3 + [1.0])
     affine[:3, 3] = -(np.array(volume.shape[:3]) - 1) / 2 * VOXEL_MILLIMETRES
     image = nibabel.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm", "sec")
-    with _make(path).open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
+    with (
+        _make(path).open("wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file,
+    ):
         file.write(image.to_bytes())
 
 
-def write_anatomy(root: Path, subject: int, anatomy: Anatomy, receptive_fields: dict[str, np.ndarray]) -> None:
+def write_anatomy(
+    root: Path, subject: int, anatomy: Anatomy, receptive_fields: dict[str, np.ndarray]
+) -> None:
     """Write the brain mask, the atlases for both and for single hemispheres, their label names and pRF maps.
 
     Parameters
@@ -203,7 +217,9 @@ def betas_folder(root: Path, subject: int) -> Path:
     return root / "nsddata_betas/ppdata" / subject_name(subject) / SPACE / BETAS_VERSION
 
 
-def write_betas(root: Path, subject: int, session: int, betas: np.ndarray, brain: np.ndarray, formats: Sequence[str]) -> None:
+def write_betas(
+    root: Path, subject: int, session: int, betas: np.ndarray, brain: np.ndarray, formats: Sequence[str]
+) -> None:
     """Write one session's betas and their mean.
 
     Parameters
@@ -229,7 +245,9 @@ def write_betas(root: Path, subject: int, session: int, betas: np.ndarray, brain
         # MATLAB's x, y, z, trial with one voxel's trials per chunk; HDF5 lists the axes the other way round.
         with h5py.File(_make(folder / f"betas_session{session:02d}.hdf5"), "w") as file:
             shape = volumes.T.shape
-            file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[...] = volumes.T
+            file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[
+                ...
+            ] = volumes.T
     mean = np.zeros(brain.shape, np.int16)
     mean[brain] = np.rint(betas.mean(0))
     write_volume(folder / f"meanbeta_session{session:02d}.nii.gz", mean)

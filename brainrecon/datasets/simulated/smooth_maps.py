@@ -31,7 +31,7 @@ def smooth_maps(anatomy: Anatomy, generator: np.random.Generator, count: int, si
     variance = np.ones(())
     for axis, length in enumerate(anatomy.shape, start=1):
         maps = correlate1d(maps, kernel, axis=axis, mode="constant")
-        # Near a face of the volume the kernel meets fewer voxels; the variance is known, so it is divided out.
+        # Near a face of the volume the kernel meets fewer voxels; the variance is known, so it is divided
+        # out.
         variance = np.multiply.outer(variance, correlate1d(np.ones(length), kernel**2, mode="constant"))
     return maps[:, anatomy.brain] / np.sqrt(variance[anatomy.brain]).astype(np.float32)
-

@@ -30,7 +30,12 @@ class Shown:
     @classmethod
     def of(cls, picture: Picture) -> "Shown":
         """Keep what identifies a picture."""
-        return cls(picture.layout, picture.captions, picture.category, hashlib.sha256(picture.image.tobytes()).digest())
+        return cls(
+            picture.layout,
+            picture.captions,
+            picture.category,
+            hashlib.sha256(picture.image.tobytes()).digest(),
+        )
 
 
 def shared_pictures(seed: int, count: int, size: int) -> Iterator[Picture]:
@@ -45,11 +50,13 @@ def shared_pictures(seed: int, count: int, size: int) -> Iterator[Picture]:
         yield picture
 
 
-def own_pictures(seed: int, subject: int, count: int, size: int, shared: Sequence[Shown]) -> Iterator[Picture]:
+def own_pictures(
+    seed: int, subject: int, count: int, size: int, shared: Sequence[Shown]
+) -> Iterator[Picture]:
     """Draw the pictures that only one subject sees, the training set.
 
-    None equals a shared picture or has its layout, and none of their captions is the most detailed caption of a shared
-    picture. Subjects count from 1.
+    None equals a shared picture or has its layout, and none of their captions is the most detailed caption of
+    a shared picture. Subjects count from 1.
     """
     layouts = {one.layout for one in shared}
     captions = {one.captions[-1] for one in shared}
@@ -76,7 +83,8 @@ def calibration_pictures(seed: int) -> list[Picture]:
 def _reserved(picture):
     """Whether a layout is kept for the test set; None for scenes, of which there are enough.
 
-    Digits and checker patterns have few layouts. A quarter of them belongs to the test set, whoever takes part.
+    Digits and checker patterns have few layouts. A quarter of them belongs to the test set, whoever takes
+    part.
     """
     if picture.kind == "scene":
         return None
@@ -84,7 +92,7 @@ def _reserved(picture):
 
 
 def _draw(seed, block, slot, size, fits):
-    """Draw the picture of a slot, again with another index while it does not fit, always of the first draw's kind."""
+    """Draw the picture of a slot: of one kind, with another index for as long as it does not fit."""
     kind = None
     for attempt in range(_ATTEMPTS):
         picture = draw_picture(WORLD + seed, block * _BLOCK_SIZE + attempt * _ATTEMPT_SIZE + slot, kind, size)
