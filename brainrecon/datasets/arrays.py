@@ -23,6 +23,7 @@ from PIL import Image
 
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
 from stages.errors import InputError
+from stages.whole_files import whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
@@ -133,7 +134,7 @@ def write(subject, folder, progress=None):
         "caption_choices": list(subject.caption_choices),
     }
     # Last: where this file stands, the folder is whole.
-    _write_text(folder / "subject.json", json.dumps(facts, indent=1) + "\n")
+    write_text(folder / "subject.json", json.dumps(facts, indent=1) + "\n")
 
 
 def files(path, subject=None):
@@ -173,8 +174,8 @@ def write_template(folder):
     facts = _read_json(folder / "subject.json")
     # The example's own digest would stay when the files are replaced.
     del facts["fingerprint"]
-    _write_text(folder / "subject.json", json.dumps(facts, indent=1) + "\n")
-    _write_text(folder / "README.md", "# A subject as plain arrays\n\n```\n" + __doc__.split("\n\n", 1)[1] + "```\n")
+    write_text(folder / "subject.json", json.dumps(facts, indent=1) + "\n")
+    write_text(folder / "README.md", "# A subject as plain arrays\n\n```\n" + __doc__.split("\n\n", 1)[1] + "```\n")
 
 
 def _read_split(folder, chosen):
@@ -286,14 +287,14 @@ def _write_split(folder, split, name, progress):
     columns = {"stimulus_id": split.trial_stimulus_ids, "session": split.sessions, "run": split.runs}
     columns = {key: values for key, values in columns.items() if values is not None}
     lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values()))]
-    _write_text(folder / "trials.csv", "\n".join(lines) + "\n")
+    write_text(folder / "trials.csv", "\n".join(lines) + "\n")
     _stream(folder / "betas.npy", split.betas, np.float32, ROWS_PER_BLOCK, f"{name} betas", progress)
     if split.images is not None:
         _stream(folder / "images.npy", split.images, np.uint8, IMAGES_PER_BLOCK, f"{name} pictures", progress)
     for label, values in (("captions", split.captions), ("categories", split.categories)):
         if values is not None:
             table = {str(key): list(entry) for key, entry in zip(split.stimulus_ids, values)}
-            _write_text(folder / f"{label}.json", json.dumps(table, indent=1) + "\n")
+            write_text(folder / f"{label}.json", json.dumps(table, indent=1) + "\n")
 
 
 def _stream(path, rows, dtype, block, label, progress):
@@ -308,7 +309,7 @@ def _stream(path, rows, dtype, block, label, progress):
         stop = min(start + block, len(values))
         values[start:stop] = rows[start:stop]
         values.flush()
-        _write_text(state, json.dumps({"rows": stop}))
+        write_text(state, json.dumps({"rows": stop}))
         if progress:
             progress(label, stop, len(values))
     del values
@@ -317,15 +318,8 @@ def _stream(path, rows, dtype, block, label, progress):
 
 
 def _save(path, array):
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, array)
-    os.replace(partial, path)
-
-
-def _write_text(path, text):
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        np.save(partial, array)
 
 
 def _read_array(path, mapped=False):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from brainrecon.evaluation.protocol import Protocol
 from stages.errors import InputError
+from stages.whole_files import write_text
 
 _FORMAT = 1
 
@@ -129,7 +129,7 @@ class Scores:
             for row, stimulus_id in enumerate(scores.stimulus_ids):
                 values = [repr(float(scores.values[m][row])) if m in scores.values else "" for m in self.metrics]
                 writer.writerow([name, stimulus_id, scores.n_samples[row], *values])
-        _write_whole(path, text.getvalue())
+        write_text(path, text.getvalue())
 
     def to_json(self, path):
         """Write everything: protocol and digest, summary, differences, scores per stimulus.
@@ -160,7 +160,7 @@ class Scores:
                 for name, scores in self.conditions.items()
             },
         }
-        _write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def from_json(cls, path):
@@ -213,15 +213,3 @@ class Scores:
 
 def _find(rows, condition, metric):
     return next((row for row in rows if row.condition == condition and row.metric == metric), None)
-
-
-def _write_whole(path, text):
-    """Write text under a temporary name in the same folder, then rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

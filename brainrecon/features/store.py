@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.errors import InputError
+from stages.whole_files import write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64
@@ -112,7 +113,7 @@ class FeatureStore:
         table = FeatureTable(folder, tuple(stimulus_ids), (len(stimulus_ids), target.n_targets))
         if not (folder / "values.npy").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
+            write_text(folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
             _write(target, items, table, progress)
         return table
 
@@ -137,9 +138,7 @@ def _write(target, items, table, progress):
             )
         values[start:stop] = batch
         values.flush()
-        fresh = state.with_suffix(".fresh")
-        fresh.write_text(json.dumps({"rows": stop}))
-        os.replace(fresh, state)
+        write_text(state, json.dumps({"rows": stop}))
         if progress:
             progress(f"encoding {target.name}", stop, n_stimuli)
     del values

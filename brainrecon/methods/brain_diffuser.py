@@ -24,6 +24,7 @@ from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.methods.settings import from_dict, to_dict
 from stages.decoders.ridge import ALPHAS, RidgeDecoder
 from stages.errors import InputError
+from stages.whole_files import write_text
 from weights import store as checkpoint_store
 
 
@@ -265,9 +266,8 @@ class BrainDiffuser:
 
     def save_pretrained(self, folder):
         """Write settings and fitted decoder into `folder`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "method.json").write_text(json.dumps({"method": self.name, "settings": to_dict(self.settings)}, indent=1) + "\n")
+        settings = {"method": self.name, "settings": to_dict(self.settings)}
+        write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
         self.decoder.save_pretrained(folder)
 
     @classmethod

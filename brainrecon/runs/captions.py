@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from brainrecon.runs.folder import write_text
 from stages.errors import InputError
+from stages.whole_files import write_text
 from weights import store as checkpoint_store
 
 

@@ -12,6 +12,7 @@ import tomli_w
 from brainrecon.methods import method_class
 from brainrecon.methods.settings import from_dict, to_dict
 from stages.errors import InputError
+from stages.whole_files import write_text
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,7 @@ class RunConfig:
 
     def write(self, path):
         """Write TOML, whole or not at all."""
-        partial = Path(path).with_suffix(".partial")
-        partial.write_text(tomli_w.dumps(self.to_dict()))
-        os.replace(partial, path)
+        write_text(path, tomli_w.dumps(self.to_dict()))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from safetensors.numpy import save_file
 from brainrecon.methods import method_class
 from brainrecon.runs.captions import captions, has_captions
 from stages.errors import InputError
+from stages.whole_files import whole_file
 
 
 def fit(run, progress=None):
@@ -49,11 +49,9 @@ def encode(run, method, split_name, progress=None):
 
 def write_embeddings(path, embeddings, stimulus_ids):
     """Write named embeddings, float32 (n_stimuli, n_targets), with their stimulus ids, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     arrays = {name: np.ascontiguousarray(values, dtype=np.float32) for name, values in embeddings.items()}
-    save_file(arrays, partial, metadata={"stimulus_ids": json.dumps([str(name) for name in stimulus_ids])})
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        save_file(arrays, partial, metadata={"stimulus_ids": json.dumps([str(name) for name in stimulus_ids])})
 
 
 def read_embeddings(path):

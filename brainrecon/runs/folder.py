@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 import time
@@ -36,6 +35,7 @@ from brainrecon.methods import method_class
 from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.runs.config import RunConfig, differences
 from stages.errors import InputError
+from stages.whole_files import whole_file, write_text
 from weights import store as checkpoint_store
 
 PACKAGES = ("brainrecon", "torch", "diffusers", "transformers", "open_clip_torch", "scikit-learn", "numpy", "scipy", "h5py")
@@ -144,11 +144,9 @@ class Run:
 
     def write_image(self, path, image):
         """Write a picture, uint8 (height, width, 3), whole or not at all, and note it in the manifest."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        Image.fromarray(image).save(partial, format="PNG")
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            Image.fromarray(image).save(partial, format="PNG")
+            digest = hashlib.sha256(partial.read_bytes()).hexdigest()
         line = {"file": path.relative_to(self.folder).as_posix(), "sha256": digest, "time": round(time.time(), 3)}
         with open(self.folder / "manifest.jsonl", "a", encoding="utf-8") as manifest:
             manifest.write(json.dumps(line) + "\n")
@@ -185,13 +183,6 @@ def read_image(path):
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
         raise InputError(f"{path} cannot be read as a picture ({error}); delete it and run the same command again.") from None
-
-
-def write_text(path, text):
-    """Write a text file, whole or not at all."""
-    partial = Path(path).with_name(Path(path).name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def environment(config):

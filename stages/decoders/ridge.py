@@ -10,7 +10,6 @@ that one pattern can be decoded alone.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from stages.errors import InputError
+from stages.whole_files import whole_file, write_text
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
 RESCALINGS = ("held_out", "none", "transductive")
@@ -256,7 +256,6 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Write `config.json` and `model.safetensors` into `folder`."""
         check_is_fitted(self)
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         config = {
             "class": "RidgeDecoder",
@@ -273,9 +272,10 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             "held_out_correlation": self.held_out_correlation_,
             "tensors": {name: list(value.shape) for name, value in tensors.items()},
         }
-        _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
+        with whole_file(folder / "model.safetensors") as partial:
+            save_file(tensors, partial)
         # The configuration comes last: where it stands, the decoder is whole.
-        _replace(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=1) + "\n"))
+        write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder):
@@ -350,9 +350,3 @@ def _mean_correlation(targets, predictions):
 def _slices(groups):
     ends = np.cumsum(list(groups.values()))
     return {name: slice(int(end - n), int(end)) for (name, n), end in zip(groups.items(), ends)}
-
-
-def _replace(path, write):
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)

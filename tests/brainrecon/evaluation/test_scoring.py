@@ -239,7 +239,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, shown, networks, monkeypat
     def refuse(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("brainrecon.evaluation.scores.os.replace", refuse)
+    monkeypatch.setattr("stages.whole_files.os.replace", refuse)
     with pytest.raises(OSError):
         scores.to_json(path)
     assert path.read_text() == "old" and [one.name for one in tmp_path.iterdir()] == ["scores.json"]

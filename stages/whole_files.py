@@ -1,0 +1,35 @@
+"""Files that appear whole or not at all."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path):
+    """Give a temporary path beside `path` to write to; it takes the name `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder is made where it is missing. What was there before stays until the new file is complete.
+
+    Yields
+    ------
+    partial : pathlib.Path
+        In the same folder, with the same suffix, hidden, named after this process.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Write a text file in UTF-8, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
