@@ -18,6 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tiny_networks.muon import Muon
+
 STATE_FILE = "state.safetensors"
 RECORD_FILE = "record.json"
 
@@ -41,8 +43,9 @@ def fit(
     clip_norm=1.0,
     threads=None,
     channels_last=True,
+    muon=False,
 ):
-    """Train a network with AdamW and return the moving average of its weights.
+    """Train a network with AdamW, or Muon beside it, and return the moving average of its weights.
 
     The learning rate climbs linearly over ``warmup`` steps and falls along a half cosine to zero. What was
     reached is kept in ``workspace/<name>/`` and continued from there; a run that already took ``steps``
@@ -84,6 +87,8 @@ def fit(
     channels_last : bool
         Memory layout of convolutions. Faster, except on the CPU between group normalisations, whose backward
         pass is slow in that layout.
+    muon : bool
+        Leave the weights of two or more dimensions to Muon, at the same learning rate, and the others to AdamW.
 
     Returns
     -------
@@ -104,10 +109,10 @@ def fit(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model.to(device=device, memory_format=layout).train()
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    optimiser = _optimiser(model, learning_rate, weight_decay)
+    optimisers = _optimisers(model, learning_rate, weight_decay, muon)
     done = _Progress()
     if (folder / STATE_FILE).exists():
-        done = _load(folder / STATE_FILE, model, average, optimiser)
+        done = _load(folder / STATE_FILE, model, average, optimisers)
         print(f"{name}: continues after step {done.step:,} of {steps:,}", flush=True)
 
     saved = logged = time.monotonic()
@@ -116,20 +121,22 @@ def fit(
         started = time.monotonic()
         batch = _to_device(batches(done.step), device)
         rate = learning_rate * _schedule(done.step, steps, warmup)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         generator = torch.Generator().manual_seed(done.step)
         with _attention(device), torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
             value, logs = loss(model, batch, generator)
         if not torch.isfinite(value):
             raise FloatingPointError(f"{name}: the loss is {value.item()} at step {done.step:,}.")
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         value.backward()
         norm = torch.nn.utils.clip_grad_norm_(
             model.parameters(), math.inf if clip_norm is None else clip_norm
         )
         if torch.isfinite(norm):
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             done.skipped_running = 0
         else:
             done.skip(name)
@@ -143,7 +150,7 @@ def fit(
             print(_line(name, done, steps, rate, norm, value, logs, pace), flush=True)
             logged, logged_step = now, done.step
         if now - saved >= save_seconds or done.step == steps:
-            _save(folder, name, model, average, optimiser, done, steps)
+            _save(folder, name, model, average, optimisers, done, steps)
             saved = time.monotonic()
     return average
 
@@ -176,14 +183,18 @@ class _Progress:
             raise FloatingPointError(f"{name}: twenty gradients running were not finite (step {self.step:,}).")
 
 
-def _optimiser(model, learning_rate, weight_decay):
+def _optimisers(model, learning_rate, weight_decay, muon):
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), fused=True)
+    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+    others = [parameter for parameter in trained if parameter.ndim < 2]
+    adamw = [{"params": others, "weight_decay": 0.0}]
+    if not muon:
+        adamw.insert(0, {"params": matrices, "weight_decay": weight_decay})
+    adamw = [group for group in adamw if group["params"]]
+    optimisers = [torch.optim.AdamW(adamw, lr=learning_rate, betas=(0.9, 0.99), fused=True)] if adamw else []
+    if muon and matrices:
+        optimisers.append(Muon(matrices, lr=learning_rate, weight_decay=weight_decay))
+    return optimisers
 
 
 def _schedule(step, steps, warmup):
@@ -224,13 +235,14 @@ def _line(name, done, steps, rate, norm, value, logs, pace):
     )
 
 
-def _save(folder, name, model, average, optimiser, done, steps):
+def _save(folder, name, model, average, optimisers, done, steps):
     # One file, progress included, so that weights and step number cannot fall apart.
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
     for key, parameter in model.named_parameters():
-        for moment, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"optimiser.{moment}.{key}"] = value
+        for optimiser in optimisers:
+            for moment, value in optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{moment}.{key}"] = value
     # Cloned, because tied weights share memory and safetensors stores no tensor twice.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     temporary = folder / f".{STATE_FILE}.{os.getpid()}"
@@ -255,7 +267,7 @@ def _save(folder, name, model, average, optimiser, done, steps):
     os.replace(temporary, folder / RECORD_FILE)
 
 
-def _load(path, model, average, optimiser):
+def _load(path, model, average, optimisers):
     with safe_open(path, framework="pt", device="cpu") as file:
         progress = _Progress(**json.loads(file.metadata()["progress"]))
         tensors = {key: file.get_tensor(key) for key in file.keys()}
@@ -265,13 +277,16 @@ def _load(path, model, average, optimiser):
 
     model.load_state_dict(part("model."))
     average.load_state_dict(part("average."))
-    moments = part("optimiser.")
-    for name, parameter in model.named_parameters():
-        if f"exp_avg.{name}" in moments:
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for optimiser in optimisers:
+        moments = ("momentum",) if isinstance(optimiser, Muon) else ("step", "exp_avg", "exp_avg_sq")
+        for parameter in (each for group in optimiser.param_groups for each in group["params"]):
+            kept = {moment: tensors.get(f"optimiser.{moment}.{names[parameter]}") for moment in moments}
+            if any(value is None for value in kept.values()):
+                continue
+            # In the memory layout of the weight; the step counter is a float32 scalar beside it.
             optimiser.state[parameter] = {
-                # The step counter of the fused AdamW lives beside the weights, in float32.
-                "step": moments[f"step.{name}"].to(parameter.device),
-                "exp_avg": torch.empty_like(parameter).copy_(moments[f"exp_avg.{name}"]).detach(),
-                "exp_avg_sq": torch.empty_like(parameter).copy_(moments[f"exp_avg_sq.{name}"]).detach(),
+                moment: (torch.empty_like(parameter).detach().copy_(value) if value.ndim else value.to(parameter.device))
+                for moment, value in kept.items()
             }
     return progress

@@ -68,13 +68,14 @@ def stopping_at(last):
     return batches_until
 
 
-def test_a_stopped_and_continued_training_equals_an_undisturbed_one(training, tmp_path):
-    whole = training.fit("whole", new_network(), loss, batches, **options(tmp_path))
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_stopped_and_continued_training_equals_an_undisturbed_one(training, tmp_path, muon):
+    whole = training.fit("whole", new_network(), loss, batches, **options(tmp_path, muon=muon))
     for last in (5, 9):
         with pytest.raises(KeyboardInterrupt):
             # Another seed from the second start on: only the kept state may count.
-            training.fit("parts", new_network(last - 5), loss, stopping_at(last), **options(tmp_path, save_seconds=0))
-    parts = training.fit("parts", new_network(7), loss, batches, **options(tmp_path))
+            training.fit("parts", new_network(last - 5), loss, stopping_at(last), **options(tmp_path, save_seconds=0, muon=muon))
+    parts = training.fit("parts", new_network(7), loss, batches, **options(tmp_path, muon=muon))
     for key, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[key]), key
     assert training.record(tmp_path, "parts")["pictures"] == 12 * 16
@@ -119,3 +120,15 @@ def test_bfloat16_keeps_weights_in_float32(training, tmp_path):
     training.fit("half", model, loss, batches, **options(tmp_path, autocast=True))
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert json.loads((tmp_path / "half" / "record.json").read_text())["steps"] == 12
+
+
+def test_muon_steps_along_the_polar_factor_of_its_momentum(training, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    orthogonalise = importlib.import_module("tiny_networks.muon").orthogonalise
+    for shape in ((6, 20), (20, 6)):
+        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        found = orthogonalise(matrix)
+        values = torch.linalg.svdvals(found)
+        assert 0.6 < values.min() and values.max() < 1.3
+        assert torch.nn.functional.cosine_similarity(found.flatten(), (left @ right).flatten(), dim=0) > 0.97
