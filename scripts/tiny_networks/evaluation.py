@@ -171,7 +171,7 @@ def figures(folder, images=None, labels=None, n=1000):
         images = np.stack([picture.image for picture in drawn])
         labels = {head: [getattr(picture, head) for picture in drawn] for head in HEADS}
     network = EvaluationNetwork.from_pretrained(folder)
-    images, classes = np.asarray(images), targets(labels)
+    images, classes = np.array(images), targets(labels)
     disturbed = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     disturbed = disturb(disturbed, torch.Generator().manual_seed(0)).permute(0, 2, 3, 1)
     reached = {}
