@@ -192,10 +192,16 @@ def environment(config):
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "checkpoints": {name: checkpoint_store.fingerprint(name) for name in sorted(set(vars(checkpoints).values()))}
-        if checkpoints
-        else {},
+        "checkpoints": {name: _fingerprint(name) for name in sorted(set(vars(checkpoints).values()))} if checkpoints else {},
     }
+
+
+def _fingerprint(checkpoint):
+    try:
+        return checkpoint_store.fingerprint(checkpoint)
+    except checkpoint_store.CheckpointError:
+        # Predicting embeddings needs no generator; who needs an absent checkpoint is told when loading it.
+        return "absent"
 
 
 def _version(package):
