@@ -26,9 +26,6 @@ from stages.whole_files import whole_file, write_text
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
 RESCALINGS = ("held_out", "none", "transductive")
 
-# A statistic over fewer columns than this is exact; over more, this many drawn at random choose the penalty.
-SKETCH_COLUMNS = 2048
-
 
 @dataclass(frozen=True)
 class RidgeFactor:
@@ -53,14 +50,17 @@ class RidgeFactor:
         """Diagonal of the smoother, the intercept's 1/n included; shape (n_stimuli,)."""
         return 1 / len(self.left) + (self.left**2) @ self.shrinkage(alpha)
 
-    def fitted(self, targets, alpha):
-        """Predictions for the training stimuli; `targets` centred, shape (n_stimuli, n_targets)."""
-        return self.left @ (self.shrinkage(alpha)[:, None] * (self.left.T @ targets))
+    def held_out(self, targets, projected, alpha):
+        """Exact leave-one-out predictions, the intercept refitted each time.
 
-    def held_out(self, targets, alpha):
-        """Exact leave-one-out predictions, the intercept refitted each time; same shape as `targets` (centred)."""
-        gap = np.maximum(1 - self.leverage(alpha), 1e-10)[:, None]
-        return targets - (targets - self.fitted(targets, alpha)) / gap
+        `targets` (n_stimuli, n_targets) are centred, `projected` is U' times them.
+        """
+        fitted = self.left @ (self.shrinkage(alpha)[:, None] * projected)
+        return targets - (targets - fitted) / np.maximum(1 - self.leverage(alpha), 1e-10)[:, None]
+
+    def dual(self, projected, alpha):
+        """Dual coefficients, the part of (XX' + alpha)^-1 Y that patterns can see; `projected` is U'Y."""
+        return self.left @ (projected / (self.eigenvalues + alpha)[:, None])
 
 
 def factorise(patterns):
@@ -90,29 +90,56 @@ def factorise(patterns):
     return RidgeFactor(np.ascontiguousarray(left), eigenvalues)
 
 
-def leave_one_out_error(factor, targets, alphas):
-    """Mean squared leave-one-out error of each penalty, in units of each target's own leave-one-out variance.
+def target_gram(targets):
+    """Gram matrix of the varying columns of centred targets, each scaled to a leave-one-out variance of one.
+
+    Parameters
+    ----------
+    targets : array of shape (n_stimuli, n_targets), float64
+        Centred.
+
+    Returns
+    -------
+    array of shape (n_stimuli, n_stimuli)
+        Mean over columns of the outer products y y' / v, with v the mean squared error of predicting each stimulus
+        by the mean of the others; zero where no column varies.
+    """
+    n_stimuli = len(targets)
+    variance = (targets**2).mean(axis=0) * (n_stimuli / (n_stimuli - 1)) ** 2
+    varying = variance > 1e-12 * max(variance.max(initial=0), np.finfo(np.float64).tiny)
+    scaled = targets[:, varying] / np.sqrt(variance[varying] * max(varying.sum(), 1))
+    return scaled @ scaled.T
+
+
+def leave_one_out_error(factor, gram, alphas):
+    """Mean squared leave-one-out error of each penalty, averaged over all targets at once.
+
+    The squared residuals of stimulus i, summed over targets, are the i-th diagonal entry of (I - H) G (I - H) with the
+    smoother H and the targets' Gram matrix G: a penalty costs one product of n_stimuli-sized matrices, however many
+    targets there are.
 
     Parameters
     ----------
     factor : RidgeFactor
-    targets : array of shape (n_stimuli, n_targets), float64
-        Centred.
+    gram : array of shape (n_stimuli, n_stimuli)
+        From `target_gram`.
     alphas : sequence of float
 
     Returns
     -------
     array of shape (n_alphas,)
-        1 is what predicting the mean of the other stimuli gives; constant targets do not count.
+        1 is what predicting the mean of the other stimuli gives.
     """
-    n_stimuli = len(targets)
-    variance = (targets**2).mean(axis=0) * (n_stimuli / (n_stimuli - 1)) ** 2
-    varying = variance > 1e-12 * max(variance.max(initial=0), np.finfo(np.float64).tiny)
-    if not varying.any():
+    if not gram.any():
         return np.ones(len(alphas))
-    targets, variance = targets[:, varying], variance[varying]
-    errors = [((targets - factor.held_out(targets, alpha)) ** 2).mean(axis=0) for alpha in alphas]
-    return np.array([(error / variance).mean() for error in errors])
+    projected = factor.left.T @ gram
+    inner = projected @ factor.left
+    errors = []
+    for alpha in alphas:
+        shrunk = factor.left * factor.shrinkage(alpha)
+        squared = np.diag(gram) - 2 * (shrunk * projected.T).sum(axis=1) + ((shrunk @ inner) * shrunk).sum(axis=1)
+        errors.append((squared / np.maximum(1 - factor.leverage(alpha), 1e-10) ** 2).mean())
+    return np.array(errors)
 
 
 class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -128,8 +155,6 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         mean and standard deviation it has in training, measured against exact leave-one-out predictions of the
         training stimuli. "transductive" is the published recipe: against the very patterns that are passed
         to `predict`, all together, so that predicting one item is impossible. "none" leaves predictions as they are.
-    random_state : int
-        Seed of the columns that choose a penalty where a target has more than 2,048.
 
     Attributes
     ----------
@@ -143,10 +168,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Mean over columns of the correlation between targets and leave-one-out predictions.
     """
 
-    def __init__(self, alphas=ALPHAS, rescale="held_out", random_state=0):
+    def __init__(self, alphas=ALPHAS, rescale="held_out"):
         self.alphas = alphas
         self.rescale = rescale
-        self.random_state = random_state
 
     def fit(self, X, y, groups: Mapping[str, int] | None = None):
         """Fit all targets.
@@ -191,22 +215,17 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.predicted_mean_ = np.empty_like(self.target_mean_)
         self.predicted_scale_ = np.empty_like(self.target_scale_)
         dual = np.empty((len(y), y.shape[1]), dtype=X.dtype)
-        generator = np.random.default_rng(self.random_state)
         for name, columns in _slices(groups).items():
             centred = y[:, columns].astype(np.float64) - self.target_mean_[columns]
-            sketch = centred
-            if centred.shape[1] > SKETCH_COLUMNS:
-                sketch = centred[:, generator.choice(centred.shape[1], SKETCH_COLUMNS, replace=False)]
-            errors = leave_one_out_error(factor, sketch, alphas[name])
+            errors = leave_one_out_error(factor, target_gram(centred), alphas[name])
             alpha = alphas[name][int(np.argmin(errors))]
             self.alpha_[name], self.error_[name] = alpha, [float(error) for error in errors]
-            held_out = factor.held_out(centred, alpha)
+            projected = factor.left.T @ centred
+            held_out = factor.held_out(centred, projected, alpha)
             self.held_out_correlation_[name] = _mean_correlation(centred, held_out)
             mean, self.predicted_scale_[columns] = _mean_and_scale(held_out)
             self.predicted_mean_[columns] = mean + self.target_mean_[columns]
-            # (K + alpha)^-1 Y: inside the span of U through the eigenvalues, outside it Y / alpha, which patterns do
-            # not see; only the first part is kept.
-            dual[:, columns] = factor.left @ ((factor.left.T @ centred) / (factor.eigenvalues + alpha)[:, None])
+            dual[:, columns] = factor.dual(projected, alpha)
         if X.shape[1] <= X.shape[0]:
             self.coef_ = (patterns.T @ dual).astype(X.dtype)
         else:
@@ -262,7 +281,6 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             "parameters": {
                 "alphas": {name: self._penalties(name) for name in self.groups_},
                 "rescale": self.rescale,
-                "random_state": self.random_state,
             },
             "n_voxels": int(self.n_features_in_),
             "single_output": self._single_output,

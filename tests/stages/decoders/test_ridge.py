@@ -6,7 +6,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from stages.decoders.ridge import RidgeDecoder, factorise, leave_one_out_error
+from stages.decoders.ridge import RidgeDecoder, factorise, leave_one_out_error, target_gram
 from stages.errors import InputError
 
 SHAPES = {"fewer stimuli than voxels": (40, 90), "more stimuli than voxels": (90, 40)}
@@ -42,7 +42,8 @@ def test_predictions_vs_scikit_learn(shape, alpha):
 def test_held_out_predictions_vs_refitting_without_each_stimulus(shape):
     patterns, targets = simulated(*shape)
     patterns = standardised(patterns, patterns)
-    held_out = factorise(patterns).held_out(targets - targets.mean(axis=0), 30.0) + targets.mean(axis=0)
+    factor, centred = factorise(patterns), targets - targets.mean(axis=0)
+    held_out = factor.held_out(centred, factor.left.T @ centred, 30.0) + targets.mean(axis=0)
     for left_out in range(0, len(patterns), 7):
         rest = np.arange(len(patterns)) != left_out
         refitted = Ridge(30.0).fit(patterns[rest], targets[rest]).predict(patterns[[left_out]])[0]
@@ -70,7 +71,20 @@ def test_error_of_the_mean_is_one_under_a_huge_penalty():
     patterns, targets = simulated(50, 20)
     centred = targets - targets.mean(axis=0)
     factor = factorise(standardised(patterns, patterns))
-    assert leave_one_out_error(factor, centred, [1e12])[0] == pytest.approx(1, rel=1e-6)
+    assert leave_one_out_error(factor, target_gram(centred), [1e12])[0] == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_error_over_all_targets_vs_one_target_at_a_time(shape):
+    patterns, targets = simulated(*shape)
+    factor, centred = factorise(standardised(patterns, patterns)), targets - targets.mean(axis=0)
+    alphas = [0.5, 40.0, 3e3]
+    baseline = ((centred * len(centred) / (len(centred) - 1)) ** 2).mean(axis=0)
+    expected = [
+        (((centred - factor.held_out(centred, factor.left.T @ centred, alpha)) ** 2).mean(axis=0) / baseline).mean()
+        for alpha in alphas
+    ]
+    np.testing.assert_allclose(leave_one_out_error(factor, target_gram(centred), alphas), expected, rtol=1e-9)
 
 
 def test_duplicated_voxels_change_nothing_but_the_penalty():
