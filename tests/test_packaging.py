@@ -17,9 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def call(*command, folder):
     """Run a command that knows nothing of the checkout."""
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
-    }
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return subprocess.run(
         [str(part) for part in command],
         cwd=folder,
@@ -79,9 +77,7 @@ def test_the_installed_command_is_the_wheels(command, environment, tmp_path):
     result = call(command, "--version", folder=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"brainrecon {brainrecon.__version__}\n"
-    where = (
-        "import brainrecon, stages, weights; print(brainrecon.__file__, stages.__file__, weights.__file__)"
-    )
+    where = "import brainrecon, stages, weights; print(brainrecon.__file__, stages.__file__, weights.__file__)"
     result = call(environment / "bin" / "python", "-c", where, folder=tmp_path)
     assert len(result.stdout.split()) == 3
     assert all(Path(file).is_relative_to(environment) for file in result.stdout.split()), result.stdout

@@ -105,9 +105,7 @@ def read_manifest(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
     except FileNotFoundError:
         raise CheckpointError(f"The manifest {manifest} is missing; reinstall brainrecon.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"The manifest {manifest} is no valid TOML ({error}); reinstall brainrecon."
-        ) from None
+        raise CheckpointError(f"The manifest {manifest} is no valid TOML ({error}); reinstall brainrecon.") from None
     checkpoints: dict[str, Checkpoint] = {}
     for position, table in enumerate(tables):
         checkpoint = _checkpoint_from_table(table, position, manifest)

@@ -199,9 +199,7 @@ def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
     root = Path(manifest).resolve().parent
     resolved = Path(folder).resolve()
     if not resolved.is_relative_to(root) or resolved == root:
-        raise CheckpointError(
-            f"Checkpoint {name} cannot be recorded from {folder}; its folder must lie below {root}."
-        )
+        raise CheckpointError(f"Checkpoint {name} cannot be recorded from {folder}; its folder must lie below {root}.")
     paths = sorted(
         found.relative_to(resolved).as_posix()
         for found in resolved.rglob("*")
@@ -213,9 +211,7 @@ def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
         raise CheckpointError(
             f"Checkpoint {name} cannot be recorded from {folder}: the folder holds no file; train it first."
         )
-    files = tuple(
-        CheckpointFile(each, (resolved / each).stat().st_size, hash_file(resolved / each)) for each in paths
-    )
+    files = tuple(CheckpointFile(each, (resolved / each).stat().st_size, hash_file(resolved / each)) for each in paths)
     recorded = replace(checkpoint, folder=resolved.relative_to(root).as_posix(), files=files)
     write_manifest({**checkpoints(manifest), name: recorded}, manifest)
     return recorded

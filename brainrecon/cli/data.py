@@ -26,8 +26,10 @@ def info(data: Source, subject: options.SubjectName = None, roi: options.Roi = N
     if as_json:
         say(json.dumps(facts, indent=1))
         return
-    say(f"{facts['dataset']} {facts['subject']}{' (simulated)' if facts['simulated'] else ''}, roi {facts['roi']}: "
-        f"{facts['n_voxels']:,} voxels")
+    say(
+        f"{facts['dataset']} {facts['subject']}{' (simulated)' if facts['simulated'] else ''}, roi {facts['roi']}: "
+        f"{facts['n_voxels']:,} voxels"
+    )
     rows = [
         (
             name,
@@ -57,7 +59,12 @@ def files(data: Source, subject: options.SubjectName = None) -> None:
 
     found = list_files(*parse_source(data), subject=subject)
     rows = [
-        ("present" if row["present"] else "missing", "" if row["size"] is None else f"{row['size'] / 1e6:,.1f} MB", row["what"], row["path"])
+        (
+            "present" if row["present"] else "missing",
+            "" if row["size"] is None else f"{row['size'] / 1e6:,.1f} MB",
+            row["what"],
+            row["path"],
+        )
         for row in found
     ]
     table(("state", "size", "what", "path"), rows)

@@ -51,7 +51,9 @@ def demo(
     if control_stimuli is None:
         control_stimuli = affordable_stimuli(opened, shared)
         if control_stimuli < shared:
-            say(f"On this machine all controls would take too long: they are drawn for {control_stimuli} of {shared} stimuli.")
+            say(
+                f"On this machine all controls would take too long: they are drawn for {control_stimuli} of {shared} stimuli."
+            )
     finish(opened, CONTROLS, control_stimuli, PROTOCOL)
 
 

@@ -10,12 +10,15 @@ from brainrecon.cli import options
 
 def features(
     data: Annotated[str, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)],
-    targets: Annotated[str | None, typer.Option(help="Targets, separated by commas; all of the method by default.")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Targets, separated by commas; all of the method by default.")
+    ] = None,
     method: Annotated[str, typer.Option(help="The method whose targets and checkpoints are meant.")] = "brain-diffuser",
     subject: options.SubjectName = None,
     assignments: options.Assignments = None,
     store: Annotated[
-        Path | None, typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default.")
+        Path | None,
+        typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default."),
     ] = None,
     device: options.Device = "auto",
 ) -> None:

@@ -87,15 +87,11 @@ def examine_torch(import_module: Callable[[str], ModuleType] = importlib.import_
         operators = import_module("torchvision.ops")
         operators.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     except ModuleNotFoundError as error:
-        return Finding(
-            "torch and torchvision", "bad", f"{pair}: {error}", "python -m pip install torch torchvision"
-        )
+        return Finding("torch and torchvision", "bad", f"{pair}: {error}", "python -m pip install torch torchvision")
     except Exception as error:  # whatever a broken compiled package raises is what there is to report
         detail = f"{pair}: {' '.join(str(error).split()) or type(error).__name__}"
         remedy = (
-            TORCH_LINE
-            if torchvision_remedy(error)
-            else "python -m pip install --force-reinstall torch torchvision"
+            TORCH_LINE if torchvision_remedy(error) else "python -m pip install --force-reinstall torch torchvision"
         )
         return Finding("torch and torchvision", "bad", detail, remedy)
     return Finding("torch and torchvision", "good", pair)
@@ -120,8 +116,7 @@ def examine_requirements() -> Finding:
     troubles = [
         f"{each.name} {_version(each.name)} does not satisfy {each.name}{each.specifier}"
         for each in wanted
-        if _version(each.name) == "(absent)"
-        or not each.specifier.contains(_version(each.name), prereleases=True)
+        if _version(each.name) == "(absent)" or not each.specifier.contains(_version(each.name), prereleases=True)
     ]
     if troubles:
         names = " ".join(f'"{each}"' for each in (trouble.split()[-1] for trouble in troubles))

@@ -87,9 +87,7 @@ def load_verb(verb: str):
     return command
 
 
-app = typer.Typer(
-    cls=VerbRegistry, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
-)
+app = typer.Typer(cls=VerbRegistry, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def _print_version(asked: bool) -> None:

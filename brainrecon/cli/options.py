@@ -39,7 +39,9 @@ Controls = Annotated[
     str | None,
     typer.Option(help="'all', 'none', or names separated by commas, such as shuffled_responses,oracle_embeddings."),
 ]
-ControlStimuli = Annotated[int | None, typer.Option(min=2, help="Draw controls for so many stimuli only, evenly spread.")]
+ControlStimuli = Annotated[
+    int | None, typer.Option(min=2, help="Draw controls for so many stimuli only, evenly spread.")
+]
 Protocol = Annotated[str, typer.Option(help="Named way to score.")]
 
 
@@ -76,7 +78,9 @@ def run_config(
     top = {"method": method, "seed": seed, "samples": samples}
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:
-        raise InputError("A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`.")
+        raise InputError(
+            "A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`."
+        )
     return RunConfig.from_dict(values)
 
 
@@ -91,7 +95,9 @@ def torch_device(name):
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"Device {name!r} is not usable here ({str(error).splitlines()[0]}); pass --device cpu.") from None
+        raise InputError(
+            f"Device {name!r} is not usable here ({str(error).splitlines()[0]}); pass --device cpu."
+        ) from None
     return name
 
 
@@ -120,7 +126,9 @@ def parse_conditions(text, default="none"):
     names = tuple(name.strip() for name in text.split(","))
     unknown = [name for name in names if name not in CONTROLS]
     if unknown:
-        raise InputError(f"There is no control {unknown[0]!r}; expected 'all', 'none', or some of {', '.join(CONTROLS)}.")
+        raise InputError(
+            f"There is no control {unknown[0]!r}; expected 'all', 'none', or some of {', '.join(CONTROLS)}."
+        )
     return names
 
 

@@ -12,7 +12,8 @@ def predict(
     run: options.RunFolder,
     out: Annotated[Path, typer.Option(help="safetensors file to write.", show_default=False)],
     betas: Annotated[
-        Path | None, typer.Option(help=".npy file of patterns, (n_stimuli, n_voxels); the run's test patterns by default.")
+        Path | None,
+        typer.Option(help=".npy file of patterns, (n_stimuli, n_voxels); the run's test patterns by default."),
     ] = None,
     features: options.Features = None,
 ) -> None:

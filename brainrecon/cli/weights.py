@@ -37,8 +37,7 @@ def verify(
         # The first one's own refusal says what is wrong and how to mend it.
         store.path(damaged[0].name)
     counts = {
-        state: sum(status.state == state for status in statuses)
-        for state in ("verified", "unverified", "absent")
+        state: sum(status.state == state for status in statuses) for state in ("verified", "unverified", "absent")
     }
     say(", ".join(f"{count} {state}" for state, count in counts.items() if count))
 

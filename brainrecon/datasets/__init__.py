@@ -41,9 +41,7 @@ def parse_source(data):
             f"{', '.join(KINDS)}, for example nsd:{data if not separator else 'PATH'}."
         )
     if kind not in KINDS:
-        raise InputError(
-            f"'{kind}' is no kind of data; write one of {', '.join(KINDS)} before the colon of '{data}'."
-        )
+        raise InputError(f"'{kind}' is no kind of data; write one of {', '.join(KINDS)} before the colon of '{data}'.")
     return kind, Path(path).expanduser()
 
 

@@ -1,16 +1,16 @@
 """A subject as plain arrays in a folder: one's own measurements, or another dataset converted once.
 
-    FOLDER/
-      subject.json            name, dataset, roi, simulated, notes (every entry optional)
-      noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
-      rois/<name>.npy         (n_voxels,) bool                                  optional
-      train/ and test/, and any further split:
-        betas.npy             (n_trials, n_voxels) float, one row per trial
-        trials.csv            columns stimulus_id and, optionally, session and run; a row per trial
-        images.npy            (n_stimuli, height, width, 3) uint8, in the order of first presentation, or
-        images/<id>.png       a picture per stimulus, all of one size           optional
-        captions.json         stimulus id -> list of captions                   optional
-        categories.json       stimulus id -> list of categories                 optional
+FOLDER/
+  subject.json            name, dataset, roi, simulated, notes (every entry optional)
+  noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
+  rois/<name>.npy         (n_voxels,) bool                                  optional
+  train/ and test/, and any further split:
+    betas.npy             (n_trials, n_voxels) float, one row per trial
+    trials.csv            columns stimulus_id and, optionally, session and run; a row per trial
+    images.npy            (n_stimuli, height, width, 3) uint8, in the order of first presentation, or
+    images/<id>.png       a picture per stimulus, all of one size           optional
+    captions.json         stimulus id -> list of captions                   optional
+    categories.json       stimulus id -> list of categories                 optional
 """
 
 import csv
@@ -111,7 +111,11 @@ def write(subject, folder, progress=None):
     folder = Path(folder)
     if (folder / "subject.json").exists():
         there = _read_json(folder / "subject.json")
-        if (there.get("fingerprint"), there.get("name"), there.get("roi")) == (subject.fingerprint, subject.name, subject.roi):
+        if (there.get("fingerprint"), there.get("name"), there.get("roi")) == (
+            subject.fingerprint,
+            subject.name,
+            subject.roi,
+        ):
             return
         raise InputError(f"{folder} already holds {there.get('name')}, roi {there.get('roi')}; name another folder.")
     if folder.exists() and not folder.is_dir():
@@ -187,9 +191,13 @@ def _read_split(folder, chosen):
         raise InputError(f"{folder / 'trials.csv'} has no column stimulus_id; give one row per trial with that column.")
     betas = _read_array(folder / "betas.npy", mapped=True)
     if betas.ndim != 2 or betas.dtype.kind not in "fiu":
-        raise InputError(f"{folder / 'betas.npy'} is {betas.dtype} {betas.shape}; expected numbers (n_trials, n_voxels).")
+        raise InputError(
+            f"{folder / 'betas.npy'} is {betas.dtype} {betas.shape}; expected numbers (n_trials, n_voxels)."
+        )
     if len(betas) != len(rows):
-        raise InputError(f"{folder / 'betas.npy'} has {len(betas):,} trials but trials.csv {len(rows):,}; give one row per trial.")
+        raise InputError(
+            f"{folder / 'betas.npy'} has {len(betas):,} trials but trials.csv {len(rows):,}; give one row per trial."
+        )
     trial_ids = [row["stimulus_id"] for row in rows]
     split = Split(_Columns(betas, chosen), trial_ids, _numbers(rows, "session", folder), _numbers(rows, "run", folder))
     ids = [str(name) for name in split.stimulus_ids]
@@ -204,7 +212,9 @@ class _Columns:
     def __init__(self, betas, chosen):
         self._betas, self._chosen = betas, slice(None) if chosen is None else chosen
         if chosen is not None and len(chosen) != betas.shape[1]:
-            raise InputError(f"Betas have {betas.shape[1]:,} voxels but the roi {len(chosen):,}; take both from one subject.")
+            raise InputError(
+                f"Betas have {betas.shape[1]:,} voxels but the roi {len(chosen):,}; take both from one subject."
+            )
         self.shape = (len(betas), betas.shape[1] if chosen is None else int(chosen.sum()))
 
     def __len__(self):
@@ -252,14 +262,18 @@ def _images(folder, ids):
     if (folder / "images.npy").exists():
         images = _read_array(folder / "images.npy", mapped=True)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise InputError(f"{folder / 'images.npy'} is {images.dtype} {images.shape}; expected uint8 (n_stimuli, height, width, 3).")
+            raise InputError(
+                f"{folder / 'images.npy'} is {images.dtype} {images.shape}; expected uint8 (n_stimuli, height, width, 3)."
+            )
         return images
     if not (folder / "images").is_dir():
         return None
     found = {file.stem: file for file in sorted((folder / "images").iterdir())}
     absent = [name for name in ids if name not in found]
     if absent:
-        raise InputError(f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}.")
+        raise InputError(
+            f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}."
+        )
     return _PictureFiles([found[name] for name in ids])
 
 
@@ -269,7 +283,9 @@ def _by_stimulus(path, ids):
     table = _read_json(path)
     absent = [name for name in ids if name not in table]
     if absent:
-        raise InputError(f"{path} has nothing for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add them.")
+        raise InputError(
+            f"{path} has nothing for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add them."
+        )
     return [list(table[name]) for name in ids]
 
 
@@ -279,7 +295,9 @@ def _numbers(rows, column, folder):
     try:
         return [int(row[column]) for row in rows]
     except (TypeError, ValueError) as error:
-        raise InputError(f"Column {column} of {folder / 'trials.csv'} holds no whole number ({error}); mend that row.") from None
+        raise InputError(
+            f"Column {column} of {folder / 'trials.csv'} holds no whole number ({error}); mend that row."
+        ) from None
 
 
 def _write_split(folder, split, name, progress):

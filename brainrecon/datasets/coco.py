@@ -62,7 +62,5 @@ def _read(path, keys):
         raise InputError(f"{path} is no JSON file ({error}); fetch COCO's annotations again.") from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
-            raise InputError(
-                f"{path} has no '{key}'; expected an annotation file in COCO's format, fetch it again."
-            )
+            raise InputError(f"{path} has no '{key}'; expected an annotation file in COCO's format, fetch it again.")
     return content

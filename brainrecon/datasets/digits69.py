@@ -53,9 +53,7 @@ def load(path, subject=None, roi=None, fold=None):
     if subject not in (None, SUBJECT):
         raise InputError(f"digits69 holds one subject, {SUBJECT}, not {subject}; leave the subject out.")
     if roi not in (None, ROI):
-        raise InputError(
-            f"digits69 names no regions, so there is no roi '{roi}', only all its voxels; leave it out."
-        )
+        raise InputError(f"digits69 names no regions, so there is no roi '{roi}', only all its voxels; leave it out.")
     pictures, responses, n_train = read_digits(path)
     check_finite(responses, str(path))
     upright, was_turned = turn_upright(pictures)
@@ -118,10 +116,7 @@ def read_digits(path):
     fits = len(found) == len(wanted) and all(len(found[name]) == wanted[name] for name in wanted)
     if not (
         fits
-        and all(
-            found[f"x_{part}"] == (found[f"y_{part}"][0], *found["x_train"][1:3], 1)
-            for part in ("train", "test")
-        )
+        and all(found[f"x_{part}"] == (found[f"y_{part}"][0], *found["x_train"][1:3], 1) for part in ("train", "test"))
         and found["x_train"][1] == found["x_train"][2]
         and found["y_train"][1] == found["y_test"][1]
     ):
@@ -201,9 +196,7 @@ def fold_of(names, n_folds):
 def _checked_fold(k, n, names):
     smallest_class = min(np.unique(names, return_counts=True)[1])
     if not 2 <= n <= smallest_class:
-        raise InputError(
-            f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds."
-        )
+        raise InputError(f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds.")
     if not 0 <= k < n:
         raise InputError(f"There is no fold {k} of {n}; folds count from 0, so choose 0 to {n - 1}.")
     return k

@@ -30,9 +30,7 @@ def describe(subject):
         "roi": subject.roi,
         "n_voxels": subject.n_voxels,
         "rois": {name: int(mask.sum()) for name, mask in subject.rois.items()},
-        "noise_ceiling_median": None
-        if subject.noise_ceiling is None
-        else float(np.median(subject.noise_ceiling)),
+        "noise_ceiling_median": None if subject.noise_ceiling is None else float(np.median(subject.noise_ceiling)),
         "details": subject.details,
         "fingerprint": subject.fingerprint,
         "notes": list(subject.notes),

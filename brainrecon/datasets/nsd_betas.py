@@ -57,9 +57,7 @@ def read_session(path, mask):
     try:
         return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
     except DAMAGE as error:
-        raise InputError(
-            f"{path} is damaged or incomplete ({one_line(error)}); copy the file again."
-        ) from error
+        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
 
 
 def _read_hdf5(path, mask):
@@ -96,15 +94,11 @@ def _open_hdf5(path):
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again."
-        ) from error
+        raise InputError(f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again.") from error
     if "betas" not in file or file["betas"].ndim != 4:
         found = f"betas {file['betas'].shape}" if "betas" in file else ", ".join(file) or "nothing"
         file.close()
-        raise InputError(
-            f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again."
-        )
+        raise InputError(f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again.")
     return file
 
 
@@ -112,9 +106,7 @@ def _open_nifti(path):
     try:
         image = nibabel.load(path)
     except DAMAGE as error:
-        raise InputError(
-            f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again."
-        ) from error
+        raise InputError(f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again.") from error
     if image.ndim != 4:
         raise InputError(f"{path} has shape {image.shape}; expected (x, y, z, trials): copy the file again.")
     return image

@@ -142,9 +142,7 @@ def trial_table(design, subject, trials_in_file, responses):
         table = pd.DataFrame({"session": session, "row": np.arange(count)})
         table["picture"] = design.pictures(subject, numbers)
         table["shared"] = design.is_shared(numbers)
-        table["run"] = (
-            -1 if design.trials_per_run is None else runs_of_session(design.trials_per_run[session - 1])
-        )
+        table["run"] = -1 if design.trials_per_run is None else runs_of_session(design.trials_per_run[session - 1])
         sessions.append(table)
     if responses.is_file():
         behaviour = read_responses(responses)

@@ -89,9 +89,7 @@ def subjects_on_disk(layout):
 def choose_subject(layout, subject):
     """Name of the subject to load: the one asked for ("subj01", "1" or 1), or the first on disk."""
     if not layout.root.is_dir():
-        raise InputError(
-            f"There is no folder {layout.root}; give the folder that holds nsddata and nsddata_betas."
-        )
+        raise InputError(f"There is no folder {layout.root}; give the folder that holds nsddata and nsddata_betas.")
     present = subjects_on_disk(layout)
     if not present:
         raise InputError(

@@ -31,9 +31,7 @@ def files(path, subject=None, betas=None, space=None, format=None):
     """
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
-    space = _chosen(
-        "space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir()
-    )
+    space = _chosen("space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir())
     version = _chosen(
         "betas",
         nsd_layout.version_name(betas),

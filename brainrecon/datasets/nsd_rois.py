@@ -90,9 +90,7 @@ def read_rois(layout, subject, space):
     names = (path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
     atlases = [name for name in names if not name.startswith(("lh.", "rh."))]
     if not atlases:
-        raise InputError(
-            f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there."
-        )
+        raise InputError(f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there.")
     known = list(LABELS)
     atlases.sort(key=lambda name: (known.index(name) if name in LABELS else len(known), name))
     regions = {}
@@ -152,9 +150,7 @@ def select(regions, expression):
         masks.append(region.mask)
         if not masks[-1].any():
             filled = ", ".join(other for other, region in regions.items() if region.mask.any())
-            raise InputError(
-                f"The roi '{name}' has no voxels in this subject; those that have some are {filled}."
-            )
+            raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
     return np.any(masks, axis=0)
 
 

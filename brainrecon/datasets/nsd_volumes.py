@@ -23,6 +23,4 @@ def read_volume(path):
     try:
         return np.asanyarray(nibabel.load(path).dataobj)
     except DAMAGE as error:
-        raise InputError(
-            f"{path} is damaged or incomplete ({one_line(error)}); copy the file again."
-        ) from error
+        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); copy the file again.") from error

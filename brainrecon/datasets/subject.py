@@ -26,9 +26,7 @@ def first_presentation_order(trial_stimulus_ids):
     positions : array of int, shape (n_trials,)
         ``stimulus_ids[positions]`` equals ``trial_stimulus_ids``.
     """
-    ids, first, inverse = np.unique(
-        np.asarray(trial_stimulus_ids, dtype=str), return_index=True, return_inverse=True
-    )
+    ids, first, inverse = np.unique(np.asarray(trial_stimulus_ids, dtype=str), return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
@@ -129,9 +127,7 @@ class Split:
         per_trial = {"stimulus ids": self.trial_stimulus_ids, "sessions": self.sessions, "runs": self.runs}
         for name, values in per_trial.items():
             if values is not None and len(values) != self.n_trials:
-                raise InputError(
-                    f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial."
-                )
+                raise InputError(f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial.")
         per_stimulus = {"images": images, "captions": captions, "categories": categories}
         for name, values in per_stimulus.items():
             if values is not None and not callable(values) and len(values) != self.n_stimuli:

@@ -97,7 +97,9 @@ class Reconstructor:
         """Read what `save_pretrained` wrote, or the `decoder` folder of a run."""
         path = Path(folder) / "method.json"
         if not path.exists():
-            raise InputError(f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run.")
+            raise InputError(
+                f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run."
+            )
         name = json.loads(path.read_text())["method"]
         reconstructor = cls(name, device=device, features=features)
         reconstructor.method = method_class(name).from_pretrained(folder, device=device)

@@ -13,7 +13,11 @@ from stages.errors import InputError
 def to_dict(settings):
     """Nested dictionary of a settings dataclass; entries that are None are left out, TOML has no null."""
     return {
-        field.name: to_dict(value) if dataclasses.is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        field.name: to_dict(value)
+        if dataclasses.is_dataclass(value)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
         for field in dataclasses.fields(settings)
         if (value := getattr(settings, field.name)) is not None
     }
@@ -38,7 +42,9 @@ def from_dict(kind, values, where=""):
             f"There is no setting {name!r}; expected one of {', '.join(hints)}"
             + (f": did you mean {f'{where}.{near[0]}'.lstrip('.')!r}?" if near else ".")
         )
-    return kind(**{name: _converted(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()})
+    return kind(
+        **{name: _converted(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()}
+    )
 
 
 def _converted(hint, value, where):
@@ -57,5 +63,9 @@ def _converted(hint, value, where):
             return {name: _converted(item, entry, f"{where}.{name}") for name, entry in value.items()}
         if isinstance(value, origin) and not (isinstance(value, bool) and origin is not bool):
             return value
-    names = " or ".join("nothing" if option is type(None) else getattr(option, "__name__", str(option)) for option in options)
-    raise InputError(f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set {where}=VALUE.")
+    names = " or ".join(
+        "nothing" if option is type(None) else getattr(option, "__name__", str(option)) for option in options
+    )
+    raise InputError(
+        f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set {where}=VALUE."
+    )

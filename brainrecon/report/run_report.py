@@ -46,9 +46,7 @@ def write_report(run, protocol=None):
         subtitle=_subtitle(run, subject, len(stimulus_ids)),
         stimulus_ids=stimulus_ids,
         shown=dict(zip(stimulus_ids, shown)),
-        conditions={
-            name: pictures for name in CONDITIONS if (pictures := _by_stimulus(*drawn_pictures(run, name)))
-        },
+        conditions={name: pictures for name in CONDITIONS if (pictures := _by_stimulus(*drawn_pictures(run, name)))},
         scores=Scores.from_json(path),
         notes=_notes(run, subject),
         decoder=_decoder_rows(run),
@@ -63,9 +61,7 @@ def write_report(run, protocol=None):
 
 
 def _subtitle(run, subject, n_test):
-    folds = (
-        f"{len(run.parts)} folds" if len(run.parts) > 1 else f"{subject.train.n_stimuli:,} training stimuli"
-    )
+    folds = f"{len(run.parts)} folds" if len(run.parts) > 1 else f"{subject.train.n_stimuli:,} training stimuli"
     return f"{subject.n_voxels:,} voxels ({subject.roi}), {folds}, {n_test:,} test stimuli"
 
 
@@ -95,9 +91,7 @@ def _decoder_rows(run):
             "target": name,
             "columns": columns,
             "penalty": float(np.median([decoder.alpha_[name] for decoder in decoders])),
-            "held_out_correlation": float(
-                np.mean([decoder.held_out_correlation_[name] for decoder in decoders])
-            ),
+            "held_out_correlation": float(np.mean([decoder.held_out_correlation_[name] for decoder in decoders])),
             "held_out_error": float(np.mean([min(decoder.error_[name]) for decoder in decoders])),
         }
         for name, columns in decoders[0].groups_.items()

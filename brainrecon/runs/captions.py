@@ -57,7 +57,9 @@ def _from_file(path, stimulus_ids):
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); mend it and run again.") from None
     if not isinstance(table, dict):
-        raise InputError(f"{path} holds a {type(table).__name__}; expected an object of stimulus id to list of captions.")
+        raise InputError(
+            f"{path} holds a {type(table).__name__}; expected an object of stimulus id to list of captions."
+        )
     absent = [name for name in stimulus_ids if name not in table]
     if absent:
         raise InputError(

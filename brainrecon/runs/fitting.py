@@ -78,5 +78,7 @@ def read_patterns(path):
         )
     bad = int((~np.isfinite(patterns)).any(axis=0).sum())
     if bad:
-        raise InputError(f"{bad:,} of {patterns.shape[1]:,} voxels in {path} are NaN or infinite; mend or mask those voxels.")
+        raise InputError(
+            f"{bad:,} of {patterns.shape[1]:,} voxels in {path} are NaN or infinite; mend or mask those voxels."
+        )
     return patterns.astype(np.float32, copy=False)

@@ -1,17 +1,17 @@
 """The run folder: all state of a run, in files that are whole or absent.
 
-    config.toml            what was asked, every default spelled out
-    environment.json       versions, machine, checkpoint fingerprints
-    captions.json          captions of the training stimuli, where the dataset had none
-    decoder/               the fitted decoder
-    embeddings/test.safetensors   predicted targets of the test stimuli
-    stage_one/stim-<id>.png
-    images/stim-<id>_sample-<k>.png
-    controls/<name>/images/stim-<id>_sample-<k>.png
-    folds/<k>/             a run folder each, where there are folds
-    manifest.jsonl         a line for each file written
-    scores/<protocol>.csv, .json
-    report.html
+config.toml            what was asked, every default spelled out
+environment.json       versions, machine, checkpoint fingerprints
+captions.json          captions of the training stimuli, where the dataset had none
+decoder/               the fitted decoder
+embeddings/test.safetensors   predicted targets of the test stimuli
+stage_one/stim-<id>.png
+images/stim-<id>_sample-<k>.png
+controls/<name>/images/stim-<id>_sample-<k>.png
+folds/<k>/             a run folder each, where there are folds
+manifest.jsonl         a line for each file written
+scores/<protocol>.csv, .json
+report.html
 """
 
 from __future__ import annotations
@@ -38,7 +38,17 @@ from stages.errors import InputError
 from stages.whole_files import whole_file, write_text
 from weights import store as checkpoint_store
 
-PACKAGES = ("brainrecon", "torch", "diffusers", "transformers", "open_clip_torch", "scikit-learn", "numpy", "scipy", "h5py")
+PACKAGES = (
+    "brainrecon",
+    "torch",
+    "diffusers",
+    "transformers",
+    "open_clip_torch",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "h5py",
+)
 
 
 class Run:
@@ -133,7 +143,9 @@ class Run:
     @property
     def is_fitted(self):
         """Whether decoder and embeddings are there."""
-        return (self.folder / "decoder" / "config.json").exists() and (self.folder / "embeddings" / "test.safetensors").exists()
+        return (self.folder / "decoder" / "config.json").exists() and (
+            self.folder / "embeddings" / "test.safetensors"
+        ).exists()
 
     def image_path(self, condition, stimulus_id, sample=0):
         """File of a picture, by condition, stimulus and sample."""
@@ -182,7 +194,9 @@ def read_image(path):
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read as a picture ({error}); delete it and run the same command again.") from None
+        raise InputError(
+            f"{path} cannot be read as a picture ({error}); delete it and run the same command again."
+        ) from None
 
 
 def environment(config):
@@ -192,7 +206,9 @@ def environment(config):
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "checkpoints": {name: _fingerprint(name) for name in sorted(set(vars(checkpoints).values()))} if checkpoints else {},
+        "checkpoints": {name: _fingerprint(name) for name in sorted(set(vars(checkpoints).values()))}
+        if checkpoints
+        else {},
     }
 
 

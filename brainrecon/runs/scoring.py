@@ -40,9 +40,13 @@ def evaluate(run, protocol=None, progress=None):
         if ids:
             conditions[name] = Condition(ids, np.stack(images))
     if METHOD_ITSELF not in conditions:
-        raise InputError(f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first.")
+        raise InputError(
+            f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first."
+        )
     protocol = protocol or PROTOCOL
-    scores = score(shown, conditions, stimulus_ids=stimulus_ids, protocol=protocol, seed=run.config.seed, progress=progress)
+    scores = score(
+        shown, conditions, stimulus_ids=stimulus_ids, protocol=protocol, seed=run.config.seed, progress=progress
+    )
     folder = run.folder / "scores"
     folder.mkdir(exist_ok=True)
     scores.to_csv(folder / f"{protocol}.csv")
@@ -77,4 +81,3 @@ def drawn_pictures(run, condition):
                 if condition == "stage_one":
                     break
     return ids, images
-

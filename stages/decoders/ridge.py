@@ -275,7 +275,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Write `config.json` and `model.safetensors` into `folder`."""
         check_is_fitted(self)
         folder = Path(folder)
-        tensors = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        tensors = {
+            name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
         config = {
             "class": "RidgeDecoder",
             "parameters": {
@@ -303,14 +305,24 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             config = json.loads((folder / "config.json").read_text())
             tensors = load_file(folder / "model.safetensors")
         except FileNotFoundError as error:
-            raise InputError(f"No decoder in {folder}: {Path(error.filename).name} is missing; run `brainrecon fit`.") from None
+            raise InputError(
+                f"No decoder in {folder}: {Path(error.filename).name} is missing; run `brainrecon fit`."
+            ) from None
         except Exception as error:
-            raise InputError(f"The decoder in {folder} cannot be read ({error}); fit it again with `brainrecon fit`.") from None
+            raise InputError(
+                f"The decoder in {folder} cannot be read ({error}); fit it again with `brainrecon fit`."
+            ) from None
         if config.get("class") != "RidgeDecoder":
-            raise InputError(f"{folder} holds a {config.get('class')!r}, expected a 'RidgeDecoder'; name another folder.")
+            raise InputError(
+                f"{folder} holds a {config.get('class')!r}, expected a 'RidgeDecoder'; name another folder."
+            )
         shapes = {name: list(value.shape) for name, value in tensors.items()}
         if shapes != config["tensors"]:
-            wrong = sorted(name for name in shapes.keys() | config["tensors"].keys() if shapes.get(name) != config["tensors"].get(name))
+            wrong = sorted(
+                name
+                for name in shapes.keys() | config["tensors"].keys()
+                if shapes.get(name) != config["tensors"].get(name)
+            )
             raise InputError(
                 f"model.safetensors in {folder} does not fit its config.json at {', '.join(wrong)}; "
                 "fit the decoder again with `brainrecon fit`."

@@ -15,7 +15,10 @@ from brainrecon.cli.main import run_command
 from brainrecon.methods.conditions import CONDITIONS, CONTROLS
 from brainrecon.runs.folder import Run
 
-DIGITS = Path(os.environ.get("BRAINRECON_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "digits69/digits69.mat"
+DIGITS = (
+    Path(os.environ.get("BRAINRECON_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    / "digits69/digits69.mat"
+)
 
 
 def pictures(folder, pattern="images/*.png"):
@@ -85,7 +88,9 @@ def reference(fitted, features, tmp_path_factory):
     return pictures(folder)
 
 
-@pytest.mark.parametrize("how", ["batches of 1", "batches of 8", "reversed", "one stimulus", "two shards", "interrupted"])
+@pytest.mark.parametrize(
+    "how", ["batches of 1", "batches of 8", "reversed", "one stimulus", "two shards", "interrupted"]
+)
 def test_pictures_do_not_depend_on_what_is_asked_together(run_folder, features, reference, how):
     names = [name.split("_")[0].removeprefix("stim-") for name in reference]
     lines = {
@@ -112,7 +117,9 @@ def test_reproducible_means_equal_bytes(fitted, features, tmp_path):
         return digests(folder, "images/*.png") | digests(folder, "stage_one/*.png")
 
     everything = drawn("all", ["--batch-size", "8"])
-    names = sorted(name.removeprefix("stage_one/stim-").removesuffix(".png") for name in everything if "stage_one" in name)
+    names = sorted(
+        name.removeprefix("stage_one/stim-").removesuffix(".png") for name in everything if "stage_one" in name
+    )
     backwards = ",".join(reversed(names))
     assert drawn("again", ["--stimuli", names[2], "--batch-size", "1"], ["--stimuli", backwards]) == everything
 
@@ -141,7 +148,15 @@ def test_prediction_is_the_same_alone_and_in_the_file(fitted, features, cohort, 
     patterns = brainrecon.load(f"nsd:{cohort}", subject="subj01").test.patterns
     np.save(tmp_path / "one.npy", patterns[4:5])
     for name, betas in (("all", []), ("one", ["--betas", str(tmp_path / "one.npy")])):
-        line = ["predict", str(fitted), "--features", str(features), "--out", str(tmp_path / f"{name}.safetensors"), *betas]
+        line = [
+            "predict",
+            str(fitted),
+            "--features",
+            str(features),
+            "--out",
+            str(tmp_path / f"{name}.safetensors"),
+            *betas,
+        ]
         assert run_command(line) == 0
     every, ids = read_embeddings(tmp_path / "all.safetensors")
     one, _ = read_embeddings(tmp_path / "one.safetensors")

@@ -77,9 +77,7 @@ def test_a_package_that_is_too_old_or_absent_is_named_with_the_pip_line(monkeypa
 
 
 def test_the_report_of_a_healthy_machine(capsys, monkeypatch):
-    monkeypatch.setattr(
-        doctor_module, "examine_weights", lambda: [Finding("checkpoints", "good", "all there")]
-    )
+    monkeypatch.setattr(doctor_module, "examine_weights", lambda: [Finding("checkpoints", "good", "all there")])
     code = run_command(["doctor"])
     out = capsys.readouterr().out
     assert code == 0 and out.endswith("Usable.\n")

@@ -110,8 +110,7 @@ def test_an_unforeseen_error_names_its_type_and_points_to_debug(capsys, verb):
         ),
         (
             PermissionError(errno.EACCES, "Permission denied"),
-            "Permission denied; choose a folder that you may read and write and run the same command again."
-            "\n",
+            "Permission denied; choose a folder that you may read and write and run the same command again.\n",
         ),
     ],
 )

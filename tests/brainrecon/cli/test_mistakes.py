@@ -100,7 +100,9 @@ def test_checkpoint_with_a_wrong_hash(capsys, cohort, run_folder, features, tmp_
     # The functions look their manifest up in a default argument.
     for name in ("path", "fingerprint", "verify"):
         function = getattr(store, name)
-        defaults = tuple(copied / "manifest.toml" if value == store.MANIFEST else value for value in function.__defaults__)
+        defaults = tuple(
+            copied / "manifest.toml" if value == store.MANIFEST else value for value in function.__defaults__
+        )
         monkeypatch.setattr(function, "__defaults__", defaults)
     before = state(run_folder)
     message = refuse(capsys, ["reconstruct", run_folder, "--features", features])

@@ -19,9 +19,7 @@ def model(tmp_path, monkeypatch):
     model.write_bytes(b"0123456789")
     entries = [
         Checkpoint("small", "for the tests", "embedded", "tiny", "MIT"),
-        Checkpoint(
-            "large", "elsewhere", "hub:somebody/large", "large", "MIT", files=(store.CheckpointFile("a.bin"),)
-        ),
+        Checkpoint("large", "elsewhere", "hub:somebody/large", "large", "MIT", files=(store.CheckpointFile("a.bin"),)),
     ]
     write_manifest({entry.name: entry for entry in entries}, file)
     store.record("small", model.parent, manifest=file)

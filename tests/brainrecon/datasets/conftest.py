@@ -212,7 +212,5 @@ def digits_file():
     folder = Path(shared) if shared else Path(__file__).resolve().parents[4] / "shared/data"
     path = folder / "digits69/digits69.mat"
     if not path.is_file():
-        pytest.skip(
-            f"the digits are not at {path}; set BRAINRECON_SHARED_DATA to the folder that holds digits69/"
-        )
+        pytest.skip(f"the digits are not at {path}; set BRAINRECON_SHARED_DATA to the folder that holds digits69/")
     return path

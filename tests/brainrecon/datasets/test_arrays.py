@@ -28,7 +28,9 @@ def subject():
 
     mask = np.arange(30) < 12
     splits = {"train": split("a", 100), "test": split("b", 7)}
-    return Subject("subj03", "nsd", "nsd:x", splits, "nsdgeneral", {"V1": mask}, np.linspace(0, 50, 30), "f" * 8, ["note"], True)
+    return Subject(
+        "subj03", "nsd", "nsd:x", splits, "nsdgeneral", {"V1": mask}, np.linspace(0, 50, 30), "f" * 8, ["note"], True
+    )
 
 
 def test_round_trip(tmp_path, subject):

@@ -21,9 +21,7 @@ def test_captions_and_categories_of_real_annotations(photographs):
     by_hand = [entry["caption"] for entry in captions["annotations"] if entry["image_id"] == ids[7]]
     assert read[7] == [" ".join(caption.split()) for caption in by_hand]
     categories = read_categories([photographs / "instances.json"], ids)
-    assert sum(bool(names) for names in categories) > 70 and all(
-        names == sorted(set(names)) for names in categories
-    )
+    assert sum(bool(names) for names in categories) > 70 and all(names == sorted(set(names)) for names in categories)
 
 
 def test_a_picture_without_annotations_has_none(tmp_path):

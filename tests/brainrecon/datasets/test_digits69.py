@@ -139,6 +139,4 @@ def test_names_hold_under_other_thresholds_of_ink(digits_file):
     names = digits69.digit_names(upright)
     np.testing.assert_array_equal(names, digits69.digit_names(np.clip(upright * 1.5, 0, 1)))
     opposite = {"six": "nine", "nine": "six"}
-    np.testing.assert_array_equal(
-        digits69.digit_names(upright[:, ::-1, ::-1]), [opposite[name] for name in names]
-    )
+    np.testing.assert_array_equal(digits69.digit_names(upright[:, ::-1, ::-1]), [opposite[name] for name in names])

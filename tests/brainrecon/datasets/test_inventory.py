@@ -12,12 +12,7 @@ def test_describe_is_plain_and_reads_no_betas(nsd):
     assert json.loads(json.dumps(facts))["n_voxels"] == subject.n_voxels
     assert not subject.train.betas.store._kept
     test = facts["splits"]["test"]
-    assert (
-        test["n_stimuli"] == 4
-        and test["n_trials"] == 12
-        and test["repeats"] == {3: 4}
-        and test["sessions"] == 3
-    )
+    assert test["n_stimuli"] == 4 and test["n_trials"] == 12 and test["repeats"] == {3: 4} and test["sessions"] == 3
     assert test["picture_size"] == [6, 6] and test["captions"] and test["categories"]
     assert facts["rois"]["nsdgeneral"] == subject.n_voxels
     assert 0 < facts["noise_ceiling_median"] < 100

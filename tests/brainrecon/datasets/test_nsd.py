@@ -13,9 +13,7 @@ def every_trial(subject):
     trials = {}
     for name, split in subject.splits.items():
         betas = np.asarray(split.betas)
-        for stimulus, session, row, response in zip(
-            split.trial_stimulus_ids, split.sessions, split.betas.rows, betas
-        ):
+        for stimulus, session, row, response in zip(split.trial_stimulus_ids, split.sessions, split.betas.rows, betas):
             trials[int(session), int(row)] = (str(stimulus), response, name)
     return trials
 
@@ -66,9 +64,7 @@ def test_a_session_in_one_format_only_is_found(nsd_writer):
 
 def test_index_bases_by_hand(nsd_writer):
     """masterordering 1 is a subject's first picture, subjectim 1 is row 0 of the stimulus file."""
-    nsd = nsd_writer(
-        n_subjects=1, n_sessions=1, trials_per_run=(2, 2), n_shared=2, n_pictures=3, responses=False
-    )
+    nsd = nsd_writer(n_subjects=1, n_sessions=1, trials_per_run=(2, 2), n_shared=2, n_pictures=3, responses=False)
     scipy.io.savemat(
         nsd.design,
         {
@@ -118,9 +114,7 @@ def test_runs_come_from_the_responses_and_else_from_the_design(nsd_writer):
 def test_without_stimpattern_sessions_are_of_one_length(nsd_writer):
     nsd = nsd_writer(responses=False)
     content = scipy.io.loadmat(nsd.design)
-    scipy.io.savemat(
-        nsd.design, {name: content[name] for name in ("masterordering", "subjectim", "sharedix")}
-    )
+    scipy.io.savemat(nsd.design, {name: content[name] for name in ("masterordering", "subjectim", "sharedix")})
     nsd.session(1).unlink()
     subject = load(f"nsd:{nsd.root}")
     assert subject.train.runs is None
@@ -154,13 +148,9 @@ def test_what_is_optional_may_be_absent(nsd):
     (nsd.annotations / "instances_val2017.json").unlink()
     (nsd.annotations / "captions_train2017.json").unlink()
     subject = load(source)
-    assert (
-        subject.noise_ceiling is None and subject.train.captions is None and subject.train.categories is None
-    )
+    assert subject.noise_ceiling is None and subject.train.captions is None and subject.train.categories is None
     notes = " ".join(subject.notes)
-    assert (
-        "captions_train2017.json" in notes and "instances_val2017.json" in notes and "ncsnr.nii.gz" in notes
-    )
+    assert "captions_train2017.json" in notes and "instances_val2017.json" in notes and "ncsnr.nii.gz" in notes
     assert "captions_val2017.json" not in notes
     nsd.stimuli.unlink()
     (nsd.design.parent / "nsd_stim_info_merged.csv").unlink()

@@ -31,9 +31,7 @@ def test_chunks_of_several_planes(tmp_path):
 
 @pytest.fixture
 def store(nsd):
-    return SessionStore(
-        {number: nsd.session(number) for number in (1, 2, 3)}, nsd.rois["subj01"]["nsdgeneral"] > 0
-    )
+    return SessionStore({number: nsd.session(number) for number in (1, 2, 3)}, nsd.rois["subj01"]["nsdgeneral"] > 0)
 
 
 def test_betas_index_like_an_array(store):
@@ -50,9 +48,7 @@ def test_betas_index_like_an_array(store):
 
 def test_only_what_fits_is_kept(store, nsd, monkeypatch):
     reads = []
-    monkeypatch.setattr(
-        nsd_betas, "read_session", lambda path, mask: reads.append(path) or read_session(path, mask)
-    )
+    monkeypatch.setattr(nsd_betas, "read_session", lambda path, mask: reads.append(path) or read_session(path, mask))
     for session in (1, 2, 3, 1, 2, 3):
         store.read(session)
     assert len(reads) == 3

@@ -273,9 +273,7 @@ CASES = {
 @pytest.mark.parametrize("spoil", CASES, ids=lambda spoil: spoil.__name__)
 def test_one_sentence(spoil, nsd, nsd_writer, betas_writer, volume_writer):
     asked = {"source": f"nsd:{nsd.root}"}
-    asked |= (
-        spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
-    )
+    asked |= spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
     with pytest.raises(InputError, match=CASES[spoil]) as caught:
         subject = load(asked.pop("source"), **asked)
         for name in ("captions", "patterns"):

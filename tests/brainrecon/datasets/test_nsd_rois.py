@@ -63,16 +63,12 @@ def test_a_label_that_two_atlases_have(nsd, volume_writer):
 
 
 def test_an_unknown_roi_lists_those_present(nsd):
-    with pytest.raises(
-        InputError, match="no roi 'V9'; those present are nsdgeneral, prf-visualrois, V1v, .*FFA-1"
-    ):
+    with pytest.raises(InputError, match="no roi 'V9'; those present are nsdgeneral, prf-visualrois, V1v, .*FFA-1"):
         load(f"nsd:{nsd.root}", roi="V1+V9")
     with pytest.raises(InputError, match="no roi 'floc-faces:V1'"):
         load(f"nsd:{nsd.root}", roi="floc-faces:V1")
 
 
 def test_a_roi_without_voxels_names_those_that_have_some(nsd):
-    with pytest.raises(
-        InputError, match="'FFA-2' has no voxels in this subject; those that have some are nsdgeneral"
-    ):
+    with pytest.raises(InputError, match="'FFA-2' has no voxels in this subject; those that have some are nsdgeneral"):
         load(f"nsd:{nsd.root}", roi="FFA-2")

@@ -49,9 +49,7 @@ def test_average_repeats_reads_a_lazy_array_by_blocks():
             return values
 
     lazy, seen = Lazy(), []
-    patterns = average_repeats(
-        lazy, ["x"] * 600, progress=lambda label, done, total: seen.append((done, total))
-    )
+    patterns = average_repeats(lazy, ["x"] * 600, progress=lambda label, done, total: seen.append((done, total)))
     np.testing.assert_allclose(patterns, [[599, 600]])
     assert lazy.longest < 600
     assert seen[-1] == (600, 600) and len(seen) > 1
@@ -132,9 +130,7 @@ def test_fingerprint_is_of_what_was_shown():
     ids = [f"s{number}" for number in range(40)]
 
     def fingerprint(images=images, ids=ids, n_voxels=3, **facts):
-        return stimulus_fingerprint(
-            "test", {"train": Split(np.zeros((40, n_voxels)), ids, images=images)}, **facts
-        )
+        return stimulus_fingerprint("test", {"train": Split(np.zeros((40, n_voxels)), ids, images=images)}, **facts)
 
     assert fingerprint() == fingerprint(n_voxels=7) == fingerprint(images=images.copy())
     others = [

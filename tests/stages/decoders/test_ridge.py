@@ -124,7 +124,9 @@ def test_transductive_rescaling_is_the_published_formula():
     patterns, targets = simulated(60, 90)
     new = simulated(20, 90, seed=2)[0]
     plain = RidgeDecoder(alphas=50.0, rescale="none").fit(patterns, targets).predict(new)
-    expected = (plain - plain.mean(axis=0)) / plain.std(axis=0, ddof=1) * targets.std(axis=0, ddof=1) + targets.mean(axis=0)
+    expected = (plain - plain.mean(axis=0)) / plain.std(axis=0, ddof=1) * targets.std(axis=0, ddof=1) + targets.mean(
+        axis=0
+    )
     decoder = RidgeDecoder(alphas=50.0, rescale="transductive").fit(patterns, targets)
     np.testing.assert_allclose(decoder.predict(new), expected)
     with pytest.raises(InputError, match="held_out"):
