@@ -20,7 +20,7 @@ from tiny_networks.pool import load_pool
 from tiny_networks.training import STATE_FILE, fit, record
 
 NAME = "vdvae"
-STEPS = 2000
+STEPS = 1600
 BATCH_SIZE = 16
 TOLD_THROUGH_ALL_LAYERS = 4  # of a batch
 # Nats per unit of squared error in [-1, 1]: a Gaussian whose standard deviation is 14 grey levels.
