@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from safetensors import safe_open
 
+from stages.whole_files import write_text
 from tiny_networks.pool import load_pool
 from tiny_networks.training import STATE_FILE, fit, record
 
@@ -109,17 +110,23 @@ def export(workspace, folder):
         Where `train` kept its state.
     folder : path-like
         The generator's folder, usually ``weights/tiny/generator``.
+
+    Returns
+    -------
+    figures : dict of str to float
+        As from `figures`.
     """
     model = reached(workspace)
     pool = load_pool(workspace)
-    images = torch.from_numpy(pool.images[:1000])
+    images = torch.from_numpy(np.array(pool.images[:1000]))
     # Latents of unit spread are what the noise schedule of the diffusion model expects.
     spread = encode(model, images).std().item()
     model.register_to_config(scaling_factor=round(1 / spread, 5))
     target = Path(folder) / "vae"
     model.half().save_pretrained(target)
     scores = figures(target, load_pool(workspace, held_out=True))
-    (target / "card.md").write_text(_card(record(workspace, NAME), scores))
+    write_text(target / "card.md", _card(record(workspace, NAME), scores))
+    return scores
 
 
 @torch.no_grad()
@@ -156,7 +163,7 @@ def figures(folder, pool, n=500):
         Mean over pictures of the peak signal-to-noise ratio in dB, over all and per kind of picture.
     """
     model = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
-    images = torch.from_numpy(pool.images[:n])
+    images = torch.from_numpy(np.array(pool.images[:n]))
     error = (rebuild(model, images).double() - images.double()).square().mean((1, 2, 3))
     psnr = 10 * torch.log10(255**2 / error.clamp(min=1e-3))
     kinds = np.array(pool.labels["kind"][:n])

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch.nn import functional
 
 from brainrecon.datasets.simulated.captions import VOCABULARY
-from stages.targets.clip import CONFIG_FILE, CLIPImageEmbedding
+from stages.targets.clip import CLIPImageEmbedding
+from stages.targets.open_clip_folder import CONFIG_FILE
 from tiny_networks.pool import load_pool
 from tiny_networks.training import STATE_FILE, fit, record
 

@@ -2,10 +2,11 @@
 
 import json
 import multiprocessing
-import os
 from pathlib import Path
 
 import numpy as np
+
+from stages.whole_files import whole_file, write_text
 
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 TRAIN_PICTURES, HELD_OUT_PICTURES = 40_000, 2_000
@@ -70,7 +71,7 @@ def load_pool(workspace, *, held_out=False, pictures=None, processes=2):
     held_out : bool
         The pictures for judging instead of those for training. They come from another seed.
     pictures : int, optional
-        How many; 40,000 and 2,000 unless given. A pool of another size is drawn anew.
+        How many; a pool of another size is drawn anew. Unless given, whatever is there, or 40,000 and 2,000.
     processes : int
         Processes that draw.
 
@@ -78,41 +79,43 @@ def load_pool(workspace, *, held_out=False, pictures=None, processes=2):
     -------
     Pool
     """
-    pictures = pictures or (HELD_OUT_PICTURES if held_out else TRAIN_PICTURES)
     folder = Path(workspace) / "pool" / ("held_out" if held_out else "train")
     seed = HELD_OUT_SEED if held_out else TRAIN_SEED
-    if not (folder / "labels.json").exists() or len(Pool(folder)) != pictures:
-        _draw(folder, seed, pictures, processes)
+    complete = (folder / "labels.json").exists()
+    if not complete or pictures not in (None, len(Pool(folder))):
+        _draw(folder, seed, pictures or (HELD_OUT_PICTURES if held_out else TRAIN_PICTURES), processes)
     return Pool(folder)
 
 
 def _draw(folder, seed, pictures, processes):
     shards = folder / "shards"
     shards.mkdir(parents=True, exist_ok=True)
+    (folder / "labels.json").unlink(missing_ok=True)
     parts = [(start, min(start + _SHARD, pictures)) for start in range(0, pictures, _SHARD)]
     missing = [(shards, seed, *part) for part in parts if not _shard(shards, *part).exists()]
     # Spawned: forking a process that already runs torch's threads can hang.
     with multiprocessing.get_context("spawn").Pool(processes) as workers:
-        for done, _ in enumerate(workers.imap_unordered(_draw_shard, missing), start=1):
-            print(f"pool/{folder.name}: {done * _SHARD:,} of {len(missing) * _SHARD:,} pictures", flush=True)
+        done = pictures - sum(stop - start for *_, start, stop in missing)
+        for drawn in workers.imap_unordered(_draw_shard, missing):
+            done += drawn
+            print(f"pool/{folder.name}: {done:,} of {pictures:,} pictures", flush=True)
 
     captions, labels = [], {label: [] for label in LABELS}
-    temporary = folder / ".images.npy"
-    images = np.lib.format.open_memmap(
-        temporary, mode="w+", dtype=np.uint8, shape=(pictures, PICTURE_SIZE, PICTURE_SIZE, 3)
-    )
-    for start, stop in parts:
-        path = _shard(shards, start, stop)
-        images[start:stop] = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        facts = json.loads(path.read_text())
-        captions += facts["captions"]
-        for label in LABELS:
-            labels[label] += facts["labels"][label]
-    images.flush()
-    os.replace(temporary, folder / "images.npy")
-    _write_json(folder / "captions.json", captions)
+    with whole_file(folder / "images.npy") as partial:
+        images = np.lib.format.open_memmap(
+            partial, mode="w+", dtype=np.uint8, shape=(pictures, PICTURE_SIZE, PICTURE_SIZE, 3)
+        )
+        for start, stop in parts:
+            path = _shard(shards, start, stop)
+            images[start:stop] = np.load(path.with_suffix(".npy"), allow_pickle=False)
+            facts = json.loads(path.read_text())
+            captions += facts["captions"]
+            for label in LABELS:
+                labels[label] += facts["labels"][label]
+        images.flush()
+    write_text(folder / "captions.json", json.dumps(captions))
     # Last, because its presence says that the pool is complete.
-    _write_json(folder / "labels.json", labels)
+    write_text(folder / "labels.json", json.dumps(labels))
     for start, stop in parts:
         _shard(shards, start, stop).with_suffix(".npy").unlink()
         _shard(shards, start, stop).unlink()
@@ -129,22 +132,8 @@ def _draw_shard(task):
 
     drawn = draw_pictures(seed, range(start, stop), size=PICTURE_SIZE)
     path = _shard(shards, start, stop)
-    temporary = path.with_suffix(".part")
-    with open(temporary, "wb") as file:
-        np.save(file, np.stack([picture.image for picture in drawn]))
-    os.replace(temporary, path.with_suffix(".npy"))
+    with whole_file(path.with_suffix(".npy")) as partial:
+        np.save(partial, np.stack([picture.image for picture in drawn]))
     labels = {label: [getattr(picture, label) for picture in drawn] for label in LABELS}
-    _write_json(path, {"captions": [list(picture.captions) for picture in drawn], "labels": labels})
-
-
-def _write_json(path, content):
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
-
-
-if __name__ == "__main__":
-    import sys
-
-    load_pool(sys.argv[1])
-    load_pool(sys.argv[1], held_out=True)
+    write_text(path, json.dumps({"captions": [list(picture.captions) for picture in drawn], "labels": labels}))
+    return stop - start

@@ -9,7 +9,6 @@ import contextlib
 import copy
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from stages.whole_files import whole_file, write_text
 from tiny_networks.muon import Muon
 
 STATE_FILE = "state.safetensors"
@@ -131,9 +131,7 @@ def fit(
             raise FloatingPointError(f"{name}: the loss is {value.item()} at step {done.step:,}.")
         model.zero_grad(set_to_none=True)
         value.backward()
-        norm = torch.nn.utils.clip_grad_norm_(
-            model.parameters(), math.inf if clip_norm is None else clip_norm
-        )
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf if clip_norm is None else clip_norm)
         if torch.isfinite(norm):
             for optimiser in optimisers:
                 optimiser.step()
@@ -245,9 +243,8 @@ def _save(folder, name, model, average, optimisers, done, steps):
                 tensors[f"optimiser.{moment}.{key}"] = value
     # Cloned, because tied weights share memory and safetensors stores no tensor twice.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    temporary = folder / f".{STATE_FILE}.{os.getpid()}"
-    save_file(tensors, temporary, metadata={"progress": json.dumps(vars(done))})
-    os.replace(temporary, folder / STATE_FILE)
+    with whole_file(folder / STATE_FILE) as partial:
+        save_file(tensors, partial, metadata={"progress": json.dumps(vars(done))})
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     device = next(model.parameters()).device
@@ -262,9 +259,7 @@ def _save(folder, name, model, average, optimisers, done, steps):
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
     }
-    temporary = folder / f".{RECORD_FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(temporary, folder / RECORD_FILE)
+    write_text(folder / RECORD_FILE, json.dumps(summary, indent=2) + "\n")
 
 
 def _load(path, model, average, optimisers):
@@ -285,8 +280,9 @@ def _load(path, model, average, optimisers):
             if any(value is None for value in kept.values()):
                 continue
             # In the memory layout of the weight; the step counter is a float32 scalar beside it.
+            like = parameter.detach()
             optimiser.state[parameter] = {
-                moment: (torch.empty_like(parameter).detach().copy_(value) if value.ndim else value.to(parameter.device))
+                moment: torch.empty_like(like).copy_(value) if value.ndim else value.to(like.device)
                 for moment, value in kept.items()
             }
     return progress

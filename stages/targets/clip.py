@@ -2,27 +2,23 @@
 
 Ozcelik and VanRullen, 2023 (Brain-Diffuser), predict every token of CLIP's last layer, projected into the
 space that images and captions share and divided by the norm of the pooled token, as Versatile Diffusion takes
-them. Any open_clip folder of that family serves: a vision transformer with a class token and a causal text
-transformer, in ``open_clip_config.json`` and one safetensors file.
+them. Any open_clip folder of that family serves: a vision transformer with a class token and a text transformer
+pooled at its end token.
+
+Behind the end token the published recipe pads with further end tokens, open_clip with zeros; the tokens there
+differ between the two, those up to the end token do not.
 """
 
 import json
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from stages.errors import InputError
-from weights.store import CheckpointError
-
-CONFIG_FILE = "open_clip_config.json"
-# In the order in which open_clip itself looks for them.
-WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+from stages.targets.open_clip_folder import load_open_clip
 
 
 class OpenCLIPTarget:
@@ -60,24 +56,7 @@ class OpenCLIPTarget:
             A file is missing or damaged, its weights do not fit the configuration exactly, or the model is of
             another family.
         """
-        folder = Path(folder)
-        _check_family(folder)
-        _check_shapes(folder)
-        source = f"local-dir:{folder}"
-        try:
-            # The custom-text class keeps the text tower whole, so that it can return its tokens.
-            model, preprocess = open_clip.create_model_from_pretrained(
-                source, device=device, precision="fp32", force_custom_text=True, weights_only=True
-            )
-            tokenizer = open_clip.get_tokenizer(source)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise CheckpointError(
-                f"open_clip cannot load {folder} ({str(error).splitlines()[0]}); expected {CONFIG_FILE}, "
-                f"{WEIGHT_FILES[0]} and the tokenizer that belong together. Restore the folder."
-            ) from error
-        model.float().eval().requires_grad_(False)
-        model.visual.output_tokens = model.text.output_tokens = True
-        return cls(model, preprocess, tokenizer)
+        return cls(*load_open_clip(folder, device))
 
     @property
     def device(self):
@@ -322,69 +301,3 @@ def _captions(item, position):
             f"{where} are {list(item)!r} but one that is not empty is needed; add one, or drop the text context."
         )
     return kept
-
-
-def _check_family(folder):
-    """Refuse what open_clip could load but whose tokens are not CLIP's, and anything it would download."""
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
-        vision, text = config["vision_cfg"], config["text_cfg"]
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder} has no {CONFIG_FILE}; name the folder of an open_clip model.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / CONFIG_FILE} is no open_clip configuration ({error!r}); restore the file."
-        ) from None
-    foreign = [
-        f"{key} = {section[key]!r}"
-        for section, key, plain in (
-            (vision, "timm_model_name", (None,)),
-            (vision, "attentional_pool", (False,)),
-            (vision, "pool_type", ("tok",)),
-            (text, "hf_model_name", (None,)),
-            (text, "embed_cls", (False,)),
-            (text, "pool_type", ("argmax", "eos")),
-            (text, "proj_type", ("linear",)),
-        )
-        if section.get(key, plain[0]) not in plain
-    ]
-    if isinstance(vision.get("layers"), list):
-        foreign.append("a ResNet")
-    if foreign:
-        raise CheckpointError(
-            f"{folder} is an open_clip model with {', '.join(foreign)}; expected a vision transformer with a class "
-            "token and a text transformer pooled at its end token, such as ViT-L-14. Choose such a checkpoint."
-        )
-
-
-def _check_shapes(folder):
-    """Refuse position embeddings of another length: open_clip would resample them without a word."""
-    path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if path is None:
-        raise CheckpointError(
-            f"{folder} has no {WEIGHT_FILES[0]}; put the model's safetensors file there (no other format is read)."
-        )
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    size, patch = (_pair(vision.get(key, default)) for key, default in (("image_size", 224), ("patch_size", 16)))
-    patches = (size[0] // patch[0]) * (size[1] // patch[1])
-    expected = {
-        "visual.positional_embedding": patches + 1,
-        "positional_embedding": text.get("context_length", 77),
-        "text.positional_embedding": text.get("context_length", 77),
-    }
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {key: file.get_slice(key).get_shape()[0] for key in file.keys() if key in expected}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); restore the file.") from error
-    for key, length in found.items():
-        if length != expected[key]:
-            raise CheckpointError(
-                f"{path} has {length} positions in {key} but {CONFIG_FILE} asks for {expected[key]}; "
-                "restore the two files that belong together."
-            )
-
-
-def _pair(value):
-    return tuple(value) if isinstance(value, (list, tuple)) else (value, value)

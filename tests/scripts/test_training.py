@@ -54,8 +54,14 @@ def loss(model, batch, generator):
 
 def options(workspace, **changes):
     return {
-        "workspace": workspace, "steps": 12, "warmup": 3, "learning_rate": 1e-2, "autocast": False,
-        "device": "cpu", "threads": 1, "log_every": 1000,
+        "workspace": workspace,
+        "steps": 12,
+        "warmup": 3,
+        "learning_rate": 1e-2,
+        "autocast": False,
+        "device": "cpu",
+        "threads": 1,
+        "log_every": 1000,
     } | changes
 
 
@@ -74,7 +80,8 @@ def test_a_stopped_and_continued_training_equals_an_undisturbed_one(training, tm
     for last in (5, 9):
         with pytest.raises(KeyboardInterrupt):
             # Another seed from the second start on: only the kept state may count.
-            training.fit("parts", new_network(last - 5), loss, stopping_at(last), **options(tmp_path, save_seconds=0, muon=muon))
+            often = options(tmp_path, save_seconds=0, muon=muon)
+            training.fit("parts", new_network(last - 5), loss, stopping_at(last), **often)
     parts = training.fit("parts", new_network(7), loss, batches, **options(tmp_path, muon=muon))
     for key, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[key]), key

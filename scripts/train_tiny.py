@@ -1,0 +1,128 @@
+"""Train the embedded networks from nothing, write them to weights/tiny, or measure those that are there.
+
+    python scripts/train_tiny.py                     train what is not yet trained, then export all
+    python scripts/train_tiny.py --only clip         one of them
+    python scripts/train_tiny.py --export            only write what the workspace holds
+    python scripts/train_tiny.py --check             held-out figures of weights/tiny, as a table
+    python scripts/train_tiny.py --quick             the whole way in minutes, to see it run; weights/ stays as it is
+
+A training that was stopped continues where it was. Two hours on two cores, minutes on a GPU.
+"""
+
+import argparse
+import filecmp
+import importlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from weights import store
+
+WEIGHTS = Path(store.__file__).parent / "tiny"
+# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures.
+NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator")
+# The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
+EXPORTED = ("evaluation", "vdvae", "clip", "generator")
+QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40}
+QUICK_PICTURES, QUICK_HELD_OUT, CHECK_PICTURES = 1000, 600, 1000
+
+
+def main(arguments=None):
+    """Run the command; returns the exit code."""
+    options = parse(arguments)
+    names = [name for name in NETWORKS if name in (options.only or NETWORKS)]
+    if options.check:
+        check(names)
+        return 0
+    workspace = options.workspace / "quick" if options.quick else options.workspace
+    if options.quick:
+        load_pool = recipe("pool").load_pool
+        load_pool(workspace, pictures=QUICK_PICTURES)
+        load_pool(workspace, held_out=True, pictures=QUICK_HELD_OUT)
+    steps = (QUICK if options.quick else {}) | dict(options.steps)
+    if not options.export:
+        for name in names:
+            recipe(name).train(workspace, steps=steps.get(name), device=options.device, threads=options.threads)
+    for name in names:
+        if name in EXPORTED:
+            export(name, workspace, workspace / "weights" if options.quick else WEIGHTS)
+    return 0
+
+
+def recipe(name):
+    """Import one of tiny_networks' modules; late, because they bring torch and more."""
+    return importlib.import_module(f"tiny_networks.{name}")
+
+
+def parse(arguments):
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog=f"Networks: {', '.join(NETWORKS)}.")
+    parser.add_argument("--only", action="append", choices=NETWORKS, metavar="NAME", help="this network; repeatable")
+    parser.add_argument("--workspace", type=Path, default=Path("tiny-workspace"), help="default: ./tiny-workspace")
+    parser.add_argument("--steps", action="append", type=_steps, default=[], metavar="NAME=N", help="length of one")
+    parser.add_argument("--threads", type=int, help="threads of torch; its own choice by default")
+    parser.add_argument("--device", help="CUDA when there is one, the CPU otherwise")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--quick", action="store_true", help="few pictures, few steps, written to the workspace")
+    task.add_argument("--export", action="store_true", help="train nothing, write what was reached")
+    task.add_argument("--check", action="store_true", help="print the held-out figures of weights/tiny")
+    return parser.parse_args(arguments)
+
+
+def _steps(text):
+    name, _, number = text.partition("=")
+    if name not in NETWORKS or not number.isdecimal() or int(number) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=N with one of {', '.join(NETWORKS)} and a number")
+    return name, int(number)
+
+
+def export(name, workspace, root):
+    """Write one network below ``root`` and, where that is weights/tiny, its entry of the manifest."""
+    folder = root / name
+    figures = recipe(name).export(workspace, folder)
+    if root == WEIGHTS:
+        store.record(f"tiny-{name}", folder)
+    print_table({name: figures})
+    learned_from = workspace / "generator" / "encoders" / "clip" / "open_clip_model.safetensors"
+    if name in ("clip", "generator") and learned_from.exists():
+        written = root / "clip" / learned_from.name
+        if written.exists() and not filecmp.cmp(learned_from, written, shallow=False):
+            print(
+                f"The generator learned from another CLIP than {written.parent}; remove {workspace / 'generator'} "
+                "and train it anew.",
+                file=sys.stderr,
+            )
+
+
+def check(names):
+    """Print the held-out figures of the networks in weights/tiny."""
+    with tempfile.TemporaryDirectory() as temporary:
+        workspace = Path(temporary)
+        pictures = recipe("pool").load_pool(workspace, held_out=True, pictures=CHECK_PICTURES)
+        # The generator is judged with its own encoders, which stand in the place of freshly trained ones.
+        encoders = workspace / "generator" / "encoders"
+        for part in ("clip", "generator/vae"):
+            if (WEIGHTS / part).is_dir():
+                shutil.copytree(WEIGHTS / part, encoders / Path(part).name)
+        measure = {
+            "evaluation": lambda: recipe("evaluation").figures(
+                WEIGHTS / "evaluation", pictures.images, pictures.labels
+            ),
+            "vdvae": lambda: recipe("vdvae").figures(WEIGHTS / "vdvae", pictures.images[:500]),
+            "autoencoder": lambda: recipe("autoencoder").figures(WEIGHTS / "generator" / "vae", pictures),
+            "clip": lambda: recipe("clip").figures(WEIGHTS / "clip", pictures),
+            "generator": lambda: recipe("generator").figures(workspace, WEIGHTS / "generator"),
+        }
+        print_table({name: measure[name]() for name in names})
+
+
+def print_table(figures):
+    """Print one line per figure: network, figure, value."""
+    for name, values in figures.items():
+        for figure, value in values.items():
+            print(f"{name:12} {figure.replace('_', ' '):40} {value:8.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
