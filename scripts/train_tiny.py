@@ -25,7 +25,7 @@ NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator")
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = ("evaluation", "vdvae", "clip", "generator")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40}
-QUICK_PICTURES, QUICK_HELD_OUT, CHECK_PICTURES = 1000, 600, 1000
+QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
 def main(arguments=None):
@@ -97,24 +97,27 @@ def export(name, workspace, root):
 
 def check(names):
     """Print the held-out figures of the networks in weights/tiny."""
+
+    def folder(name):
+        return store.path(f"tiny-{name}")
+
     with tempfile.TemporaryDirectory() as temporary:
         workspace = Path(temporary)
-        pictures = recipe("pool").load_pool(workspace, held_out=True, pictures=CHECK_PICTURES)
+        pictures = recipe("pool").load_pool(workspace, held_out=True)
         # The generator is judged with its own encoders, which stand in the place of freshly trained ones.
         encoders = workspace / "generator" / "encoders"
         for part in ("clip", "generator/vae"):
             if (WEIGHTS / part).is_dir():
                 shutil.copytree(WEIGHTS / part, encoders / Path(part).name)
         measure = {
-            "evaluation": lambda: recipe("evaluation").figures(
-                WEIGHTS / "evaluation", pictures.images, pictures.labels
-            ),
-            "vdvae": lambda: recipe("vdvae").figures(WEIGHTS / "vdvae", pictures.images[:500]),
-            "autoencoder": lambda: recipe("autoencoder").figures(WEIGHTS / "generator" / "vae", pictures),
-            "clip": lambda: recipe("clip").figures(WEIGHTS / "clip", pictures),
-            "generator": lambda: recipe("generator").figures(workspace, WEIGHTS / "generator"),
+            "evaluation": lambda: recipe("evaluation").figures(folder("evaluation"), pictures.images, pictures.labels),
+            "vdvae": lambda: recipe("vdvae").figures(folder("vdvae"), pictures.images[:500]),
+            "autoencoder": lambda: recipe("autoencoder").figures(folder("generator") / "vae", pictures),
+            "clip": lambda: recipe("clip").figures(folder("clip"), pictures),
+            "generator": lambda: recipe("generator").figures(workspace, folder("generator")),
         }
-        print_table({name: measure[name]() for name in names})
+        for name in names:
+            print_table({name: measure[name]()})
 
 
 def print_table(figures):
