@@ -43,7 +43,7 @@ class RidgeFactor:
     eigenvalues: np.ndarray
 
     def shrinkage(self, alpha):
-        """s / (s + alpha), shape (rank,): what is left of each direction under penalty `alpha`."""
+        """What is left of each direction under penalty `alpha`, s / (s + alpha), shape (rank,)."""
         return self.eigenvalues / (self.eigenvalues + alpha)
 
     def leverage(self, alpha):
