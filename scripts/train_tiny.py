@@ -33,7 +33,11 @@ def main(arguments=None):
     options = parse(arguments)
     names = [name for name in NETWORKS if name in (options.only or NETWORKS)]
     if options.check:
-        check(names)
+        try:
+            check(names)
+        except store.CheckpointError as error:
+            print(error, file=sys.stderr)
+            return 2
         return 0
     workspace = options.workspace / "quick" if options.quick else options.workspace
     if options.quick:
