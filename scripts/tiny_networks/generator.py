@@ -1,0 +1,302 @@
+"""The embedded generator: a dual-context latent diffusion model for 64 x 64 pictures.
+
+It learns v-prediction (Salimans & Ho, 2022) on the autoencoder's latents, under the image tokens and the text
+tokens of a picture, mixed in random proportions. Contexts are sometimes replaced by the unconditional ones, for
+classifier-free guidance. Half of the contexts are made to look like embeddings that were predicted from brain
+activity: pulled towards the mean and disturbed, mostly along the directions in which pictures differ.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers.models.resnet import ResnetBlock2D
+from safetensors import safe_open
+from torch import nn
+
+from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
+from stages.generators.unconditional_contexts import UnconditionalContexts
+from stages.networks.dual_context_unet import DualContextTransformer, DualContextUNet2DConditionModel
+from stages.networks.strict_loading import load_strictly
+from tiny_networks import generator_figures
+from tiny_networks.generator_data import encode_pool, encoders
+from tiny_networks.training import STATE_FILE, fit, record
+
+NAME = "generator"
+STEPS = 2600
+BATCH_SIZE = 96
+GUIDANCE_SCALE = 2.0
+CONFIG = {
+    "sample_size": 8,
+    "in_channels": 12,
+    "out_channels": 12,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (80, 160),
+    "layers_per_block": 1,
+    "norm_num_groups": 16,
+    "cross_attention_dim": 64,
+    # diffusers calls the number of heads so: 5, of width 16 at 8 x 8 and of width 32 at 4 x 4.
+    "attention_head_dim": 5,
+    "use_linear_projection": True,
+    "image_context_tokens": 65,
+    "text_context_tokens": 24,
+}
+SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "steps_offset": 1,
+    "set_alpha_to_one": False,
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+}
+DROP_IMAGE, DROP_TEXT, DROP_BOTH = 0.10, 0.10, 0.07
+DISTURBED_ROWS, LARGEST_DISTURBANCE = 0.5, 0.6
+
+
+class Objective:
+    """The loss, with what it must know of the pool: means and spreads of tokens, the unconditional contexts.
+
+    Parameters
+    ----------
+    encoded : EncodedPool
+    """
+
+    def __init__(self, encoded, statistics_rows=4000):
+        rows = np.arange(min(statistics_rows, len(encoded)))
+        self.unconditional, self.mean, self.spread = [], [], []
+        for tokens, nothing in (
+            (encoded.image_tokens[rows].astype(np.float32), encoded.unconditional_image),
+            (encoded.text_tokens(rows), encoded.unconditional_text),
+        ):
+            self.unconditional.append(torch.from_numpy(nothing.astype(np.float32)))
+            self.mean.append(torch.from_numpy(tokens.mean(axis=0)))
+            self.spread.append(torch.from_numpy(tokens.std(axis=0)))
+        self.scheduler = DDIMScheduler(**SCHEDULE)
+
+    def __call__(self, model, batch, generator):
+        """Mean squared error of the predicted velocity, one random timestep and one random mixture per row."""
+        latents, contexts = batch["latents"].float(), [batch["image"].float(), batch["text"].float()]
+        n, device = len(latents), latents.device
+        contexts = [
+            disturbed(tokens, mean.to(device), spread.to(device), generator)
+            for tokens, mean, spread in zip(contexts, self.mean, self.spread)
+        ]
+        contexts = [
+            torch.where(dropped.to(device)[:, None, None], nothing.to(device), tokens)
+            for dropped, nothing, tokens in zip(dropped_contexts(n, generator), self.unconditional, contexts)
+        ]
+        # Timesteps are spread evenly over the batch, so that its loss varies less.
+        timesteps = ((torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n * 1000).long()
+        noise = torch.randn(latents.shape, generator=generator).to(device)
+        weights, timesteps = mixing_weights(n, generator).to(device), timesteps.to(device)
+        predicted = model(
+            self.scheduler.add_noise(latents, noise, timesteps),
+            timesteps,
+            torch.cat(contexts, dim=1),
+            cross_attention_kwargs={"context_weights": weights},
+            return_dict=False,
+        )[0]
+        error = (predicted.float() - self.scheduler.get_velocity(latents, noise, timesteps)).square().mean((1, 2, 3))
+        noisy = timesteps > 500
+        return error.mean(), {"noisy": error[noisy].mean().item(), "clean": error[~noisy].mean().item()}
+
+
+def disturbed(tokens, mean, spread, generator):
+    """Make some rows look like predicted embeddings, whose spread was restored.
+
+    A disturbed row keeps sqrt(1 − s²) of its deviation from the mean and gains noise of s standard deviations, s
+    uniform up to ``LARGEST_DISTURBANCE``. Four fifths of the noise's variance are random mixtures of other rows'
+    deviations, because decoding errors lie where embeddings vary; the rest is independent per value.
+    """
+    n = len(tokens)
+    strength = LARGEST_DISTURBANCE * torch.rand(n, generator=generator)
+    strength = strength * (torch.rand(n, generator=generator) < DISTURBED_ROWS)
+    strength = strength.to(tokens.device)[:, None, None]
+    mixture = torch.randn(n, n, generator=generator).to(tokens.device) / n**0.5
+    deviations = tokens - mean
+    shared = torch.einsum("rn,ntw->rtw", mixture, deviations)
+    own = torch.randn(tokens.shape, generator=generator).to(tokens.device) * spread
+    noise = 0.8**0.5 * shared + 0.2**0.5 * own
+    return mean + (1 - strength.square()).sqrt() * deviations + strength * noise
+
+
+def dropped_contexts(n, generator):
+    """Draw which rows lose their image context and which their text context: two bool tensors of length n."""
+    draw = torch.rand(n, generator=generator)
+    both = draw < DROP_BOTH
+    image = both | ((draw >= DROP_BOTH) & (draw < DROP_BOTH + DROP_IMAGE))
+    text = both | ((draw >= DROP_BOTH + DROP_IMAGE) & (draw < DROP_BOTH + DROP_IMAGE + DROP_TEXT))
+    return image, text
+
+
+def mixing_weights(n, generator):
+    """Draw weights of image and text, (n, 2): a third as published, a fifth of one context alone, the rest between."""
+    draw, image = torch.rand(n, generator=generator), 0.3 + 0.6 * torch.rand(n, generator=generator)
+    image = torch.where(draw < 1 / 3, 0.6, image)
+    image = torch.where(draw > 0.8, 1.0, image)
+    image = torch.where(draw > 0.9, 0.0, image)
+    return torch.stack([image, 1 - image], dim=1)
+
+
+def network(encoded):
+    """Build the untrained network.
+
+    Every residual branch starts at zero, and the contexts' keys and values start at unit size, however small the
+    tokens are.
+    """
+    torch.manual_seed(0)  # diffusers' constructors take no generator.
+    model = DualContextUNet2DConditionModel(**CONFIG)
+    rows = np.arange(min(1000, len(encoded)))
+    size = [
+        float(np.square(tokens.astype(np.float32)).mean() ** 0.5)
+        for tokens in (encoded.image_tokens[rows], encoded.text_tokens(rows))
+    ]
+    branch_ends = [model.conv_out]
+    for module in model.modules():
+        if isinstance(module, ResnetBlock2D):
+            branch_ends.append(module.conv2)
+        elif isinstance(module, DualContextTransformer):
+            for transformer, tokens_size in zip(module.transformers, size):
+                branch_ends.append(transformer.proj_out)
+                for block in transformer.transformer_blocks:
+                    block.attn2.to_k.weight.data /= tokens_size
+                    block.attn2.to_v.weight.data /= tokens_size
+    for layer in branch_ends:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return model
+
+
+def train(workspace, *, steps=None, device=None, threads=None):
+    """Train in ``workspace/generator``, continuing what is there, and return the averaged network."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    encoded = encode_pool(workspace)
+
+    def batches(step):
+        random = np.random.default_rng([3, step])
+        rows = np.sort(_batch_rows(len(encoded), step))
+        # Mostly the mean over all five captions, which is what is predicted; now and then over some of them.
+        chosen = (random.random((len(rows), 5)) < 0.5) | (random.random((len(rows), 1)) < 0.75)
+        chosen[np.arange(len(rows)), random.integers(0, 5, len(rows))] = True
+        return {
+            "latents": torch.from_numpy(encoded.latents[rows]),
+            "image": torch.from_numpy(encoded.image_tokens[rows]),
+            "text": torch.from_numpy(encoded.text_tokens(rows, chosen.astype(np.float32))),
+        }
+
+    return fit(
+        NAME,
+        network(encoded),
+        Objective(encoded),
+        batches,
+        workspace=workspace,
+        steps=steps or STEPS,
+        learning_rate=1.2e-3,
+        warmup=150,
+        ema_decay=0.998,
+        save_seconds=150,
+        device=device,
+        threads=threads,
+        channels_last=False,
+        muon=True,
+    )
+
+
+def _batch_rows(n, step):
+    """Rows of one batch: a shuffled pass over the pool after the other."""
+    size = min(BATCH_SIZE, n)
+    passed, position = divmod(step, n // size)
+    return np.random.default_rng([4, passed]).permutation(n)[position * size : (position + 1) * size]
+
+
+def reached(workspace):
+    """Load the averaged network as the training last kept it."""
+    with safe_open(Path(workspace) / NAME / STATE_FILE, framework="pt", device="cpu") as file:
+        prefix = "average."
+        state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
+    model = DualContextUNet2DConditionModel(**CONFIG)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def export(workspace, folder, guidance_scale=GUIDANCE_SCALE):
+    """Write the generator's folder in diffusers' layout, in float16, with its card.
+
+    The autoencoder in ``vae/`` is the one that the latents of the training came from; another one that lies there
+    is replaced.
+
+    Parameters
+    ----------
+    workspace : path-like
+        Where `train` keeps its state; it may still be running.
+    folder : path-like
+        Usually ``weights/tiny/generator``.
+
+    Returns
+    -------
+    figures : dict of str to float
+    """
+    folder, source = Path(folder), encoders(workspace)
+    encoded = encode_pool(workspace)
+    pipeline = DualContextImg2ImgPipeline(
+        vae=load_strictly(AutoencoderKL, source / "vae"),
+        unet=reached(workspace).half(),
+        scheduler=DDIMScheduler(**SCHEDULE),
+        unconditional_contexts=UnconditionalContexts.from_contexts(
+            np.array(encoded.unconditional_image, np.float32), np.array(encoded.unconditional_text, np.float32)
+        ).half(),
+        guidance_scale=guidance_scale,
+    )
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    pipeline.unet.save_pretrained(unfinished / "unet")
+    pipeline.scheduler.save_pretrained(unfinished / "scheduler")
+    pipeline.unconditional_contexts.save_pretrained(unfinished / "unconditional_contexts")
+    pipeline.save_config(unfinished)
+    shutil.copytree(source / "vae", unfinished / "vae")
+    held_out = generator_figures.figures(workspace, unfinished)
+    (unfinished / "card.md").write_text(_card(record(workspace, NAME), held_out, guidance_scale), encoding="utf-8")
+    for part in sorted(path for path in unfinished.rglob("*") if path.is_file()):
+        target = folder / part.relative_to(unfinished)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part, target)
+    shutil.rmtree(unfinished)
+    return held_out
+
+
+def figures(workspace, folder, n=96):
+    """Held-out figures of an exported generator; see `generator_figures.figures`."""
+    return generator_figures.figures(workspace, folder, n)
+
+
+def _card(training, held_out, guidance_scale):
+    lines = "\n".join(f"| held out, {name.replace('_', ' ')} | {value:.3f} |" for name, value in held_out.items())
+    return f"""# tiny-generator
+
+A dual-context latent diffusion model for the 64 x 64 pictures of brainrecon's simulated world, in diffusers'
+folder layout: Versatile Diffusion's image UNet with a transformer per context, at small size.
+
+| | |
+|---|---|
+| made by | `scripts/train_tiny.py --only generator`, from nothing |
+| learned from | {training["pictures"]:,} pictures ({training["steps"]:,} of {training["planned_steps"]:,} steps of {BATCH_SIZE}) of drawn scenes, handwritten digits (scikit-learn's) and binary patterns |
+| time | {training["seconds"] / 60:.0f} minutes on {training["device"]}, {training["threads"]} thread(s) |
+| parameters of the UNet | {training["parameters"]:,}, stored as float16, computed in float32 |
+| latents | 8 x 8 x 12, from `vae/`, which has a card of its own |
+| contexts | 65 image tokens and 24 text tokens of width 64, of tiny-clip; unconditional: mid-grey and the empty caption |
+| objective | v-prediction, 1,000 steps, betas scaled-linear 0.00085 to 0.012; average of the weights |
+| default guidance | {guidance_scale:g}, chosen on held-out pictures |
+{lines}
+| licence | MIT, as the repository |
+
+The held-out figures are for true embeddings, weights 0.6 and 0.4, 50 steps: redrawn from a blurred picture at
+strength 0.75, and drawn from noise. Names (category, colour, background) count as right where the evaluation
+network says of the drawn picture what it says of the shown one. It knows nothing of photographs.
+"""

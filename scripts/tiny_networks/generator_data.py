@@ -1,0 +1,154 @@
+"""What the generator learns from: every picture of the pool as latents and tokens, encoded once and kept on disk."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from stages.networks.strict_loading import load_strictly
+from stages.targets.clip import CLIPImageTokens, CLIPTextTokens
+from tiny_networks import autoencoder, clip
+from tiny_networks.pool import load_pool
+
+MID_GREY = 127
+_CHUNK = 1000
+
+
+class EncodedPool:
+    """A pool's latents and tokens, in the order of the pool.
+
+    Attributes
+    ----------
+    latents : array of shape (n_pictures, channels, size, size), float16
+        Posterior means of the autoencoder times its scaling factor.
+    image_tokens : array of shape (n_pictures, image_tokens, width), float16
+    caption_tokens : array of shape (n_captions, text_tokens, width), float16
+        One entry per different caption.
+    captions_of : array of shape (n_pictures, 5), int32
+        Rows of `caption_tokens`.
+    unconditional_image : array of shape (image_tokens, width), float16
+        Encoding of a mid-grey picture.
+    unconditional_text : array of shape (text_tokens, width), float16
+        Encoding of the empty caption.
+    """
+
+    ARRAYS = (
+        "latents",
+        "image_tokens",
+        "caption_tokens",
+        "captions_of",
+        "unconditional_image",
+        "unconditional_text",
+    )
+
+    def __init__(self, folder):
+        for name in self.ARRAYS:
+            setattr(self, name, np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+
+    def __len__(self):
+        return len(self.latents)
+
+    def text_tokens(self, rows, weights=None):
+        """Mean of the caption tokens of some pictures: float32 (len(rows), text_tokens, width).
+
+        `weights`, of shape (len(rows), 5), may leave captions out; all five count alike by default.
+        """
+        tokens = self.caption_tokens[self.captions_of[rows]].astype(np.float32)
+        if weights is None:
+            return tokens.mean(axis=1)
+        return np.einsum("rctw,rc->rtw", tokens, weights / weights.sum(axis=1, keepdims=True))
+
+
+def encoders(workspace):
+    """Folder with the workspace's own autoencoder (``vae/``) and CLIP (``clip/``), as they would be exported.
+
+    They are written once, so that the generator keeps learning from the same encodings.
+    """
+    folder = Path(workspace) / "generator" / "encoders"
+    if not (folder / "vae" / "card.md").exists():
+        autoencoder.export(workspace, folder)
+    if not (folder / "clip" / "card.md").exists():
+        clip.export(workspace, folder / "clip")
+    return folder
+
+
+def encode_pool(workspace, *, held_out=False, pictures=None):
+    """Encode a pool with the workspace's own networks, or open what was encoded.
+
+    Parameters
+    ----------
+    workspace : path-like
+    held_out : bool
+        The pictures for judging instead of those for training.
+    pictures : int, optional
+        Only so many from the start of the pool.
+
+    Returns
+    -------
+    EncodedPool
+    """
+    folder = Path(workspace) / "generator" / ("encoded_held_out" if held_out else "encoded")
+    folder.mkdir(parents=True, exist_ok=True)
+    pool = load_pool(workspace, held_out=held_out)
+    pictures = min(pictures or len(pool), len(pool))
+    if _complete(folder) and len(EncodedPool(folder)) >= pictures:
+        return EncodedPool(folder)
+
+    source = encoders(workspace)
+    images = pool.images[:pictures]
+    image_target = CLIPImageTokens.from_pretrained(source / "clip")
+    text_target = CLIPTextTokens.from_pretrained(source / "clip")
+    vae = load_strictly(AutoencoderKL, source / "vae")
+
+    captions = sorted({caption for five in pool.captions[:pictures] for caption in five})
+    rows = {caption: row for row, caption in enumerate(captions)}
+    _write(folder, "captions_of", np.array([[rows[c] for c in five] for five in pool.captions[:pictures]], np.int32))
+    grey = np.full((1, *images.shape[1:]), MID_GREY, np.uint8)
+    _write(folder, "unconditional_image", _tokens(image_target, grey)[0])
+    _write(folder, "unconditional_text", _empty_caption(text_target))
+    _write(folder, "latents", _in_chunks("latents", images, lambda part: _latents(vae, part)))
+    _write(folder, "image_tokens", _in_chunks("image tokens", images, lambda part: _tokens(image_target, part)))
+    _write(
+        folder,
+        "caption_tokens",
+        _in_chunks("caption tokens", captions, lambda part: _tokens(text_target, [[caption] for caption in part])),
+    )
+    return EncodedPool(folder)
+
+
+def _complete(folder):
+    return all((folder / f"{name}.npy").exists() for name in EncodedPool.ARRAYS)
+
+
+@torch.inference_mode()
+def _latents(vae, images):
+    latents = vae.encode(autoencoder.to_network(torch.from_numpy(images))).latent_dist.mode()
+    return (latents * vae.config.scaling_factor).numpy()
+
+
+def _tokens(target, items):
+    return target.encode(items).reshape(len(items), *target.shape)
+
+
+@torch.inference_mode()
+def _empty_caption(target):
+    # `encode` leaves empty captions out, rightly; here one is what is wanted.
+    pooled, tokens = target._text_tokens([""])
+    return (tokens[0] / pooled[0].norm()).numpy()
+
+
+def _in_chunks(label, items, encode):
+    parts = []
+    for start in range(0, len(items), _CHUNK):
+        parts.append(encode(items[start : start + _CHUNK]).astype(np.float16))
+        print(f"generator: {label} {min(start + _CHUNK, len(items)):,} of {len(items):,}", flush=True)
+    return np.concatenate(parts)
+
+
+def _write(folder, name, array):
+    array = array if array.dtype == np.int32 else array.astype(np.float16)
+    temporary = folder / f".{name}.{os.getpid()}.npy"
+    np.save(temporary, array)
+    os.replace(temporary, folder / f"{name}.npy")
