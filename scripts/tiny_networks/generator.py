@@ -278,6 +278,8 @@ def figures(workspace, folder, n=96):
 
 def _card(training, held_out, guidance_scale):
     lines = "\n".join(f"| held out, {name.replace('_', ' ')} | {value:.3f} |" for name, value in held_out.items())
+    progress = f"{training['steps']:,} of {training['planned_steps']:,} steps of {BATCH_SIZE}"
+    learned = f"{training['pictures']:,} pictures ({progress})"
     return f"""# tiny-generator
 
 A dual-context latent diffusion model for the 64 x 64 pictures of brainrecon's simulated world, in diffusers'
@@ -286,11 +288,11 @@ folder layout: Versatile Diffusion's image UNet with a transformer per context, 
 | | |
 |---|---|
 | made by | `scripts/train_tiny.py --only generator`, from nothing |
-| learned from | {training["pictures"]:,} pictures ({training["steps"]:,} of {training["planned_steps"]:,} steps of {BATCH_SIZE}) of drawn scenes, handwritten digits (scikit-learn's) and binary patterns |
+| learned from | {learned} of drawn scenes, handwritten digits (scikit-learn's) and binary patterns |
 | time | {training["seconds"] / 60:.0f} minutes on {training["device"]}, {training["threads"]} thread(s) |
 | parameters of the UNet | {training["parameters"]:,}, stored as float16, computed in float32 |
 | latents | 8 x 8 x 12, from `vae/`, which has a card of its own |
-| contexts | 65 image tokens and 24 text tokens of width 64, of tiny-clip; unconditional: mid-grey and the empty caption |
+| contexts | 65 image tokens and 24 text tokens of tiny-clip, width 64; unconditional: mid-grey, the empty caption |
 | objective | v-prediction, 1,000 steps, betas scaled-linear 0.00085 to 0.012; average of the weights |
 | default guidance | {guidance_scale:g}, chosen on held-out pictures |
 {lines}

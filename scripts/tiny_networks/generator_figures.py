@@ -47,9 +47,7 @@ def scores(shown, drawn):
     result = {"pixel_correlation": float(np.nanmean(pixel_correlation(shown, drawn)))}
     if (EVALUATION / "config.json").exists():
         judge = EvaluationNetwork.from_pretrained(EVALUATION)
-        result["two_way_identification"] = float(
-            two_way_identification(judge.embed(shown), judge.embed(drawn)).mean()
-        )
+        result["two_way_identification"] = float(two_way_identification(judge.embed(shown), judge.embed(drawn)).mean())
         truth, names = judge.classify(shown), judge.classify(drawn)
         for head in ("category", "colour", "background"):
             result[head] = float(np.mean([a == b for a, b in zip(truth[head], names[head])]))

@@ -73,13 +73,9 @@ class DualContextGenerator:
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
         """Load a checkpoint in diffusers' folder layout; computed in float32, whatever it is stored in."""
-        pipeline = DualContextImg2ImgPipeline.from_pretrained(folder).to(device)
-        pipeline.unet.to(memory_format=torch.channels_last)
-        return cls(pipeline)
+        return cls(DualContextImg2ImgPipeline.from_pretrained(folder).to(device))
 
-    def generate(
-        self, requests, *, seed=0, num_inference_steps=50, guidance_scale=None, batch_size=16, progress=None
-    ):
+    def generate(self, requests, *, seed=0, num_inference_steps=50, guidance_scale=None, batch_size=16, progress=None):
         """Draw the requested pictures.
 
         Requests of all conditions share batches; those that start at different steps do not. A request's picture
@@ -128,7 +124,8 @@ class DualContextGenerator:
         for positions in groups.values():
             for start in range(0, len(positions), batch_size):
                 batch = positions[start : start + batch_size]
-                images = self._draw([requests[position] for position in batch], seed, num_inference_steps, guidance_scale)
+                chosen = [requests[position] for position in batch]
+                images = self._draw(chosen, seed, num_inference_steps, guidance_scale)
                 done += len(batch)
                 if progress is not None:
                     progress("pictures", done, len(requests))
@@ -190,6 +187,5 @@ class DualContextGenerator:
 
 def _stack(contexts, nothing):
     """Stack contexts to (n, n_tokens, width), the unconditional one standing in for those that are None."""
-    return torch.stack(
-        [nothing if context is None else torch.as_tensor(context, dtype=torch.float32).to(nothing) for context in contexts]
-    )
+    given = [nothing if context is None else torch.as_tensor(context).to(nothing) for context in contexts]
+    return torch.stack(given)

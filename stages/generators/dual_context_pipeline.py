@@ -48,9 +48,7 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
                 "The scheduler has clip_sample=True, which clips latents to −1..1; expected False; build it with "
                 "DDIMScheduler.from_config(scheduler.config, clip_sample=False)."
             )
-        self.register_modules(
-            vae=vae, unet=unet, scheduler=scheduler, unconditional_contexts=unconditional_contexts
-        )
+        self.register_modules(vae=vae, unet=unet, scheduler=scheduler, unconditional_contexts=unconditional_contexts)
         self.register_to_config(guidance_scale=guidance_scale)
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.image_processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor, resample="bicubic")

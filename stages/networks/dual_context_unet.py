@@ -242,7 +242,7 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
         ----------
         sample : tensor of shape (n_rows, in_channels, height, width)
         timestep : int, or tensor of shape () or (n_rows,)
-        encoder_hidden_states : tensor of shape (n_rows, image_context_tokens + text_context_tokens, cross_attention_dim)
+        encoder_hidden_states : tensor of shape (n_rows, n_image_tokens + n_text_tokens, cross_attention_dim)
             Image tokens first, then text tokens.
         cross_attention_kwargs : dict
             ``context_weights``: tensor of shape (n_rows, 2), the weights of the image and of the text context.
@@ -267,9 +267,9 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
             )
         weights = (cross_attention_kwargs or {}).get("context_weights")
         if weights is None or tuple(weights.shape) != (rows, 2):
-            given = "no context_weights were given" if weights is None else f"context_weights are {tuple(weights.shape)}"
+            given = "no context_weights" if weights is None else f"context_weights of shape {tuple(weights.shape)}"
             raise InputError(
-                f"{rows} rows came in but {given}; pass "
+                f"{rows} rows came with {given}; pass "
                 f'cross_attention_kwargs={{"context_weights": weights}} with weights of shape ({rows}, 2).'
             )
         return super().forward(
@@ -278,5 +278,5 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
 
     @classmethod
     def from_pretrained(cls, folder, dtype=torch.float32):
-        """Load from a folder of diffusers' layout; CheckpointError when any tensor is missing, left over or misshapen."""
+        """Load a folder in diffusers' layout; CheckpointError when a tensor is missing, left over or misshapen."""
         return load_strictly(cls, folder, dtype)

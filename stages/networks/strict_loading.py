@@ -77,13 +77,15 @@ def read_config(component_class, path):
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path} is absent, so that folder holds no {name}; `brainrecon weights verify` lists what a checkpoint holds."
+            f"{path} is absent, so that folder holds no {name}; `brainrecon weights verify` lists what is missing."
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}); fetch or export the checkpoint again.") from None
     written_by = config.get("_class_name", name)
     if written_by not in {base.__name__ for base in component_class.__mro__}:
-        raise CheckpointError(f"{path} describes a {written_by}, but a {name} was expected; give that component's folder.")
+        raise CheckpointError(
+            f"{path} describes a {written_by}, but a {name} was expected; give that component's folder."
+        )
     return config
 
 
@@ -99,7 +101,7 @@ def read_tensors(folder):
     for path in files:
         if not path.is_file():
             raise CheckpointError(
-                f"{path} is absent; pickled weights are never read, so convert a .bin or .pth file to safetensors first."
+                f"{path} is absent; pickled weights are never read, so convert a .bin or .pth to safetensors first."
             )
         try:
             state.update(load_file(path))

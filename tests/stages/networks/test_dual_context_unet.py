@@ -52,9 +52,7 @@ def run(unet, rows, weights, **options):
     sample, timesteps, contexts = rows
     weights = torch.as_tensor(weights, dtype=torch.float32).expand(len(sample), 2)
     with torch.no_grad():
-        return unet(
-            sample, timesteps, contexts, cross_attention_kwargs={"context_weights": weights}, **options
-        ).sample
+        return unet(sample, timesteps, contexts, cross_attention_kwargs={"context_weights": weights}, **options).sample
 
 
 def one_context(unet, context):
