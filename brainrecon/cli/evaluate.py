@@ -26,14 +26,30 @@ def evaluate(
 
 
 def show_scores(scores):
-    """Print the summary: a row per condition and metric with its interval."""
+    """Print a row per condition: number of stimuli, then each metric's mean and half the width of its 95 % interval."""
     from brainrecon.cli.console import say, table
-    from brainrecon.report.names import score_text
+    from brainrecon.report.names import condition_label, score_text
 
-    rows = []
-    for row in scores.summary:
-        metric = scores.metrics[row.metric].metric
-        low, high = (score_text(value, metric, unit=False) for value in (row.ci_low, row.ci_high))
-        rows.append((row.condition, row.metric, row.n, score_text(row.mean, metric), f"{low} to {high}"))
-    table(("condition", "metric", "stimuli", "mean", "95 % interval"), rows)
-    say(f"protocol {scores.protocol.name} {scores.protocol.sha256[:12]}")
+    def cell(condition, spec):
+        row = scores.mean(condition, spec.name)
+        if row is None:
+            return "-"
+        mean = score_text(row.mean, spec.metric, unit=False)
+        if row.ci_low is None:
+            return mean
+        return f"{mean} ±{score_text((row.ci_high - row.ci_low) / 2, spec.metric, unit=False)}"
+
+    columns = [spec.label + (" (%)" if spec.metric.percent else "") for spec in scores.metrics.values()]
+    rows = [
+        (
+            condition_label(name),
+            len(scores.conditions[name].stimulus_ids),
+            *(cell(name, spec) for spec in scores.metrics.values()),
+        )
+        for name in scores.conditions
+    ]
+    table(("condition", "stimuli", *columns), rows)
+    say(
+        f"± half the 95 % interval (bootstrap over stimuli); protocol {scores.protocol.name} {scores.protocol.sha256[:12]}; "
+        "per stimulus in scores/, paired differences in the report"
+    )

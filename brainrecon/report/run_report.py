@@ -73,7 +73,8 @@ def _by_stimulus(ids, images):
 
 
 def _notes(run, subject):
-    notes = list(subject.notes)
+    # That the responses are simulated is said by the report itself, first of all.
+    notes = [note for note in subject.notes if not note.startswith("simulated")]
     if not getattr(run.parts[0].config.settings, "text_context", True):
         notes.append("No captions: the text context was dropped.")
     if subject.noise_ceiling is not None:
