@@ -22,8 +22,12 @@ def whole_file(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial.touch()
+    # Some writers make the file anew with rights of their own; what the user's umask says holds.
+    mode = partial.stat().st_mode
     try:
         yield partial
+        partial.chmod(mode)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
-from safetensors import safe_open
 
 from stages.whole_files import write_text
 from tiny_networks.pool import load_pool
-from tiny_networks.training import STATE_FILE, fit, record
+from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "autoencoder"
 STEPS = 4000
@@ -93,11 +92,8 @@ def train(workspace, *, steps=None, device=None, threads=None):
 
 def reached(workspace):
     """Load the averaged network as the training last kept it."""
-    with safe_open(Path(workspace) / NAME / STATE_FILE, framework="pt", device="cpu") as file:
-        prefix = "average."
-        state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
     model = AutoencoderKL(**CONFIG)
-    model.load_state_dict(state)
+    model.load_state_dict(averaged_weights(workspace, NAME))
     return model.eval()
 
 

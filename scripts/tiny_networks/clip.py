@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch.nn import functional
@@ -18,8 +17,9 @@ from torch.nn import functional
 from brainrecon.datasets.simulated.captions import VOCABULARY
 from stages.targets.clip import CLIPImageEmbedding
 from stages.targets.open_clip_folder import CONFIG_FILE
+from stages.whole_files import whole_file
 from tiny_networks.pool import load_pool
-from tiny_networks.training import STATE_FILE, fit, record
+from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "clip"
 STEPS = 1600
@@ -126,11 +126,9 @@ def export(workspace, folder):
     """Write the open_clip folder: configuration, weights in float16, tokenizer, card."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with safe_open(Path(workspace) / NAME / STATE_FILE, framework="pt", device="cpu") as file:
-        names = [name for name in file.keys() if name.startswith("average.")]
-        state = {name.removeprefix("average."): file.get_tensor(name).half().contiguous() for name in names}
-    known = build().state_dict().keys()
-    save_file({name: tensor for name, tensor in state.items() if name in known}, folder / "open_clip_model.safetensors")
+    state = {name: value.half().contiguous() for name, value in averaged_weights(workspace, NAME).items()}
+    with whole_file(folder / "open_clip_model.safetensors") as partial:
+        save_file(state, partial)
     preprocess = {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     config = {"model_cfg": MODEL, "preprocess_cfg": preprocess}
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

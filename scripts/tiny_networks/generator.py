@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from diffusers.models.resnet import ResnetBlock2D
-from safetensors import safe_open
 from torch import nn
 
 from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
@@ -23,7 +22,7 @@ from stages.networks.dual_context_unet import DualContextTransformer, DualContex
 from stages.networks.strict_loading import load_strictly
 from tiny_networks import generator_figures
 from tiny_networks.generator_data import encode_pool, encoders
-from tiny_networks.training import STATE_FILE, fit, record
+from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "generator"
 STEPS = 2600
@@ -219,11 +218,8 @@ def _batch_rows(n, step):
 
 def reached(workspace):
     """Load the averaged network as the training last kept it."""
-    with safe_open(Path(workspace) / NAME / STATE_FILE, framework="pt", device="cpu") as file:
-        prefix = "average."
-        state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
     model = DualContextUNet2DConditionModel(**CONFIG)
-    model.load_state_dict(state)
+    model.load_state_dict(averaged_weights(workspace, NAME))
     return model.eval()
 
 

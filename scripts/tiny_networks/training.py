@@ -158,6 +158,13 @@ def record(workspace, name):
     return json.loads((Path(workspace) / name / RECORD_FILE).read_text())
 
 
+def averaged_weights(workspace, name):
+    """State dict of the averaged network, as the training last kept it; the training may still be running."""
+    prefix = "average."
+    with safe_open(Path(workspace) / name / STATE_FILE, framework="pt", device="cpu") as file:
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
+
+
 def _attention(device):
     """Attention written out on the CPU: the fused one's backward pass takes half of a step at these lengths."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()

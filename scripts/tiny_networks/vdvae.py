@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from stages.networks import logistic_mixture
 from stages.networks.vdvae import VDVAE
 from stages.networks.vdvae_presets import TINY64
 from tiny_networks.pool import load_pool
-from tiny_networks.training import STATE_FILE, fit, record
+from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "vdvae"
 STEPS = 1600
@@ -74,10 +73,7 @@ def train(workspace, *, steps=None, device=None, threads=None):
 
 def reached(workspace):
     """Load the averaged network as the training last kept it."""
-    with safe_open(Path(workspace) / NAME / STATE_FILE, framework="pt", device="cpu") as file:
-        names = [name for name in file.keys() if name.startswith("average.")]
-        state = {name.removeprefix("average."): file.get_tensor(name) for name in names}
-    return VDVAE.from_tensors(TINY64, state, Path(workspace) / NAME)
+    return VDVAE.from_tensors(TINY64, averaged_weights(workspace, NAME), Path(workspace) / NAME)
 
 
 def export(workspace, folder):

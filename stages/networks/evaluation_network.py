@@ -6,7 +6,6 @@ its features, so that it can judge them all.
 """
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from stages.errors import InputError
 from stages.networks.strict_loading import check_tensors
+from stages.whole_files import whole_file, write_text
 from weights.store import CheckpointError
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -193,18 +193,14 @@ class EvaluationNetwork(nn.Module):
             What the tensors are stored in; counters stay integers.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         state = {
             name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
             for name, value in self.state_dict().items()
         }
-        unfinished = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
-        save_file(state, unfinished)
-        os.replace(unfinished, folder / WEIGHTS_FILE)
-        unfinished = folder / f".{CONFIG_FILE}.{os.getpid()}"
+        with whole_file(folder / WEIGHTS_FILE) as partial:
+            save_file(state, partial)
         config = {"architecture": type(self).__name__, **self.config}
-        unfinished.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / CONFIG_FILE)
+        write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):

@@ -8,14 +8,13 @@ picture is the expectation of the output mixture.
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stages.errors import InputError
@@ -23,6 +22,7 @@ from stages.networks import logistic_mixture
 from stages.networks.strict_loading import check_tensors
 from stages.networks.vdvae_blocks import Decoder, Encoder, parse_blocks
 from stages.networks.vdvae_presets import PRESETS, read_config
+from stages.whole_files import whole_file, write_text
 from weights.store import CheckpointError
 
 CONFIG_FILE = "config.json"
@@ -238,15 +238,11 @@ class VDVAE(nn.Module):
             What the tensors are stored in.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
-        unfinished = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
-        unfinished.write_bytes(save(state))  # save_file would ignore the user's umask
-        os.replace(unfinished, folder / WEIGHTS_FILE)
-        unfinished = folder / f".{CONFIG_FILE}.{os.getpid()}"
+        with whole_file(folder / WEIGHTS_FILE) as partial:
+            save_file(state, partial)
         config = {"architecture": type(self).__name__, **dataclasses.asdict(self.config)}
-        unfinished.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / CONFIG_FILE)
+        write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
