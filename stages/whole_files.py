@@ -4,6 +4,11 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextmanager
 def whole_file(path):
@@ -31,6 +36,20 @@ def whole_file(path):
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder):
+    """Hold a folder's lock, waiting for another process that holds it; given up when the process ends, however it ends.
+
+    On systems without `fcntl` nothing is held, and two processes may do the same work twice.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path, text):

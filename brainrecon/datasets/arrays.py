@@ -76,7 +76,7 @@ def load(path, subject=None, roi=None):
         if not chosen.any():
             raise InputError(f"Roi {roi} of {path} has no voxels; choose another of {', '.join(rois)}.")
     ceiling = _read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
-    splits = {split: _read_split(path / split, chosen) for split in ("train", *(set(folders) - {"train"}))}
+    splits = {split: _read_split(path / split, chosen) for split in ("train", *sorted(set(folders) - {"train"}))}
     return Subject(
         name=name,
         dataset=facts.get("dataset", "arrays"),

@@ -10,6 +10,7 @@ import numpy as np
 from stages.errors import InputError
 
 ROWS_PER_BLOCK = 256
+BYTES_IN_FINGERPRINT = 256 * 2**20
 PICTURES_IN_FINGERPRINT = 16
 
 
@@ -272,9 +273,9 @@ def check_disjoint(splits):
 def stimulus_fingerprint(dataset, splits, **facts):
     """Hex digest of what was shown, to key anything computed from the stimuli alone.
 
-    It covers the dataset's kind, every split's name and ids in order, the pictures' shape and the bytes of up
-    to 16 pictures per split at even spacing (two simulated cohorts share their ids but not their pictures),
-    and the given facts. It covers neither paths nor voxels: a copy elsewhere, or another roi, has the same
+    It covers the dataset's kind, every split's name and ids in order, the pictures' shape, the bytes of all
+    pictures of a split that holds up to 256 MB of them, of 16 at even spacing where it holds more, and the given
+    facts. It covers neither paths nor voxels: a copy elsewhere, or another roi, has the same
     fingerprint.
 
     Parameters
@@ -288,9 +289,11 @@ def stimulus_fingerprint(dataset, splits, **facts):
     for name, split in splits.items():
         digest.update(repr((name, split.stimulus_ids.tolist())).encode())
         if split.images is not None:
-            count = min(PICTURES_IN_FINGERPRINT, split.n_stimuli)
-            rows = np.linspace(0, split.n_stimuli - 1, count).round().astype(int)
-            pictures = np.ascontiguousarray(split.images[rows])
-            digest.update(repr(pictures.shape).encode())
-            digest.update(pictures.tobytes())
+            shape = tuple(split.images.shape)
+            digest.update(repr(shape).encode())
+            few = np.prod(shape) > BYTES_IN_FINGERPRINT
+            rows = np.linspace(0, len(split.images) - 1, PICTURES_IN_FINGERPRINT) if few else np.arange(len(split.images))
+            for start in range(0, len(rows), ROWS_PER_BLOCK):
+                block = rows[start : start + ROWS_PER_BLOCK].round().astype(int)
+                digest.update(np.ascontiguousarray(split.images[block]).tobytes())
     return digest.hexdigest()

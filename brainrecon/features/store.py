@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.whole_files import alone, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64
@@ -112,9 +112,11 @@ class FeatureStore:
         folder = self.folder / f"{target.name}-{_hash(identity)[:16]}"
         table = FeatureTable(folder, tuple(stimulus_ids), (len(stimulus_ids), target.n_targets))
         if not (folder / "values.npy").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
-            _write(target, items, table, progress)
+            with alone(folder):
+                # Another process may have finished it in the meantime.
+                if not (folder / "values.npy").exists():
+                    write_text(folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
+                    _write(target, items, table, progress)
         return table
 
 

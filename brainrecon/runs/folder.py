@@ -99,9 +99,11 @@ class Run:
                 )
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "environment.json").exists():
-            write_text(folder / "environment.json", json.dumps(environment(config), indent=1) + "\n")
+        now = environment(config)
+        if (folder / "environment.json").exists():
+            _check_checkpoints(folder, now["checkpoints"])
+        else:
+            write_text(folder / "environment.json", json.dumps(now, indent=1) + "\n")
         config.write(folder / "config.toml")
         return cls(folder, features, device)
 
@@ -114,14 +116,12 @@ class Run:
         data = self.config.data
         if not data.folds or data.fold is not None:
             return [self]
+        folders = [self.folder / "folds" / str(fold) for fold in range(data.folds)]
         return [
-            Run.create(
-                self.folder / "folds" / str(fold),
-                replace(self.config, data=replace(data, fold=fold)),
-                self.store.folder,
-                self.device,
-            )
-            for fold in range(data.folds)
+            Run(folder, self.store.folder, self.device)
+            if (folder / "config.toml").exists()
+            else Run.create(folder, replace(self.config, data=replace(data, fold=fold)), self.store.folder, self.device)
+            for fold, folder in enumerate(folders)
         ]
 
     @cached_property
@@ -177,6 +177,7 @@ class Run:
         """Draw the pictures that are missing; options as in `brainrecon.runs.reconstruction.reconstruct`."""
         from brainrecon.runs.reconstruction import reconstruct
 
+        _check_checkpoints(self.folder, environment(self.config)["checkpoints"])
         for part in self.parts:
             reconstruct(part, conditions, **options)
         return self
@@ -210,6 +211,17 @@ def environment(config):
         if checkpoints
         else {},
     }
+
+
+def _check_checkpoints(folder, now):
+    """Refuse to go on under other weights: half of the pictures would come from either."""
+    then = json.loads((folder / "environment.json").read_text())["checkpoints"]
+    changed = [name for name in now if name in then and "absent" not in (now[name], then[name]) and now[name] != then[name]]
+    if changed:
+        raise InputError(
+            f"{folder} was begun with another {changed[0]} ({then[changed[0]][:12]}, now {now[changed[0]][:12]}); "
+            "name another folder with --out."
+        )
 
 
 def _fingerprint(checkpoint):

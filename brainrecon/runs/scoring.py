@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from brainrecon.evaluation.protocol import load_protocol
 from brainrecon.evaluation.scoring import Condition
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
@@ -21,7 +22,7 @@ def evaluate(run, protocol=None, progress=None):
     run : brainrecon.runs.folder.Run
         Where it has folds, their pictures are scored together.
     protocol : str, optional
-        Name of a protocol; "embedded-1" where it is not given.
+        Name of a protocol, or a TOML file of one; "embedded-1" where it is not given.
     progress : callable, optional
 
     Returns
@@ -43,14 +44,13 @@ def evaluate(run, protocol=None, progress=None):
         raise InputError(
             f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first."
         )
-    protocol = protocol or PROTOCOL
+    protocol = load_protocol(protocol or PROTOCOL)
     scores = score(
         shown, conditions, stimulus_ids=stimulus_ids, protocol=protocol, seed=run.config.seed, progress=progress
     )
     folder = run.folder / "scores"
-    folder.mkdir(exist_ok=True)
-    scores.to_csv(folder / f"{protocol}.csv")
-    scores.to_json(folder / f"{protocol}.json")
+    scores.to_csv(folder / f"{protocol.name}.csv")
+    scores.to_json(folder / f"{protocol.name}.json")
     return scores
 
 

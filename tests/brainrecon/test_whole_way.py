@@ -183,3 +183,12 @@ def test_controls_can_be_left_to_a_subset(run_folder, features):
     assert len(pictures(run_folder)) == 12
     assert len(pictures(run_folder, "controls/shuffled_responses/images/*.png")) == 5
     assert set(CONTROLS) > {path.name for path in (run_folder / "controls").iterdir()}
+
+
+def test_a_run_does_not_go_on_under_other_weights(run_folder, features, capsys):
+    environment = json.loads((run_folder / "environment.json").read_text())
+    environment["checkpoints"]["tiny-generator"] = "0" * 64
+    (run_folder / "environment.json").write_text(json.dumps(environment))
+    assert run_command(["reconstruct", str(run_folder), "--features", str(features)]) == 2
+    assert "another tiny-generator" in capsys.readouterr().err
+    assert not pictures(run_folder)

@@ -81,3 +81,17 @@ def test_hostile_input(tmp_path, pictures):
     with pytest.raises(InputError, match="not finite"):
         encode(store, Broken(), pictures)
     assert not list(tmp_path.rglob("values.npy"))
+
+
+def test_two_processes_share_one_table(tmp_path, pictures):
+    import threading
+
+    targets = [MeanColour(), MeanColour()]
+    threads = [threading.Thread(target=encode, args=(FeatureStore(tmp_path), one, pictures)) for one in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.encoded for one in targets) == [0, len(pictures)]
+    table = encode(FeatureStore(tmp_path), MeanColour(), pictures)
+    np.testing.assert_allclose(np.asarray(table), pictures.mean(axis=(1, 2)), rtol=1e-6)
