@@ -15,6 +15,10 @@ from stages.errors import InputError
 __all__ = ["files", "load", "subjects"]
 
 DEFAULT_ROI = "nsdgeneral"
+SIMULATED = (
+    "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas are also told what "
+    "the picture shows (thing, background, colour, digit, place)"
+)
 
 
 def subjects(path):
@@ -77,7 +81,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None):
 
     simulated = layout.marker.is_file()
     ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), mask, splits["test"].repeats)
-    notes = ["simulated: no human was measured, a forward model made the responses"] if simulated else []
+    notes = [SIMULATED] if simulated else []
     notes += [session_note(files, design), *stimuli.notes]
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")

@@ -73,8 +73,7 @@ def _by_stimulus(ids, images):
 
 
 def _notes(run, subject):
-    # That the responses are simulated is said by the report itself, first of all.
-    notes = [note for note in subject.notes if not note.startswith("simulated")]
+    notes = list(subject.notes)
     if not getattr(run.parts[0].config.settings, "text_context", True):
         notes.append("No captions: the text context was dropped.")
     if subject.noise_ceiling is not None:

@@ -85,7 +85,7 @@ def _draw_scene(generator, size):
 def _draw_digit(generator, size):
     writing = compose_digit(generator)
     captions = caption_digit(writing, generator)
-    layout = f"digit/{writing.digit}/{writing.ink}/{writing.paper}/{writing.stroke}"
+    layout = f"digit/{writing.digit}/{writing.ink}/{writing.paper}/{writing.stroke}/{writing.specimen}"
     image = paint_digit(writing, generator, size)
     return Picture(
         image, captions, "digit", "digit", writing.ink, writing.paper, writing.digit, "middle", layout

@@ -22,6 +22,7 @@ _ATTEMPTS = 500
 class Shown:
     """What a picture shows and says, without its pixels."""
 
+    kind: str
     layout: str
     captions: tuple[str, ...]
     category: str
@@ -31,6 +32,7 @@ class Shown:
     def of(cls, picture: Picture) -> "Shown":
         """Keep what identifies a picture."""
         return cls(
+            picture.kind,
             picture.layout,
             picture.captions,
             picture.category,
@@ -56,10 +58,11 @@ def own_pictures(
     """Draw the pictures that only one subject sees, the training set.
 
     None equals a shared picture or has its layout, and none of their captions is the most detailed caption of
-    a shared picture. Subjects count from 1.
+    a shared scene. (Digits and patterns have too few captions for that; they are kept apart by what they show.)
+    Subjects count from 1.
     """
     layouts = {one.layout for one in shared}
-    captions = {one.captions[-1] for one in shared}
+    captions = {max(one.captions, key=len) for one in shared if one.kind == "scene"}
     digests = {one.digest for one in shared}
 
     def fits(drawn):
@@ -81,14 +84,15 @@ def calibration_pictures(seed: int) -> list[Picture]:
 
 
 def _reserved(picture):
-    """Whether a layout is kept for the test set; None for scenes, of which there are enough.
+    """Whether what a picture shows is kept for the test set; None for scenes, of which there are enough.
 
-    Digits and checker patterns have few layouts. A quarter of them belongs to the test set, whoever takes
-    part.
+    Handwritten specimens and layouts of checker patterns are few. A quarter of either belongs to the test set,
+    whoever takes part; every digit is in both sets, in different hands.
     """
     if picture.kind == "scene":
         return None
-    return zlib.crc32(picture.layout.encode()) % 4 == 0
+    few = picture.layout.rsplit("/", 1)[-1] if picture.kind == "digit" else picture.layout
+    return zlib.crc32(few.encode()) % 4 == 0
 
 
 def _draw(seed, block, slot, size, fits):
