@@ -25,7 +25,7 @@ class Verdict:
         What qualifies it.
     informative : bool or None
         Whether the pictures say more about what was shown than those from shuffled responses; None where
-        no such control tells.
+        that cannot be told: no such control was scored, or the interval of the difference holds zero.
     """
 
     sentence: str
@@ -53,13 +53,18 @@ def write_verdict(scores):
     details = []
 
     informative = _better(scores, SHUFFLED, spec)
-    if informative is False:
+    if scores.difference(SHUFFLED, spec.name) is None:
+        details.append("Shuffled responses were not scored, so nothing here says what the method draws anyway.")
+    elif informative is None:
+        details.append(
+            "By this measure it cannot be told whether the pictures say more about what was shown than pictures "
+            "drawn from the responses to another stimulus."
+        )
+    elif not informative:
         details.append(
             "By this measure the pictures tell no more about what was shown than pictures drawn from the "
             "responses to another stimulus."
         )
-    elif informative is None:
-        details.append("Shuffled responses were not scored, so nothing here says what the method draws anyway.")
     details += _about_chance(scores, spec)
 
     low_level = _first_available(scores, scores.protocol.low_level)
@@ -114,11 +119,11 @@ def _comparison(row, spec, name):
 
 
 def _better(scores, name, spec):
-    """Whether the reference is better than a condition by the interval of the paired difference."""
+    """Whether the reference is better than a condition; None where the interval of the difference leaves it open."""
     row = scores.difference(name, spec.name)
-    if row is None:
+    if row is None or not row.excludes_zero:
         return None
-    return row.excludes_zero and (row.mean > 0) == spec.metric.higher_is_better
+    return (row.mean > 0) == spec.metric.higher_is_better
 
 
 def _about_chance(scores, spec):

@@ -49,8 +49,15 @@ def test_says_when_nothing_differs():
         )
     )
     assert "not distinguishable from stage one alone (difference \N{MINUS SIGN}1.2 points" in verdict.sentence
-    assert verdict.informative is False
-    assert "no more about what was shown" in verdict.details[0]
+    assert verdict.informative is None
+    assert "cannot be told whether the pictures say more about what was shown" in verdict.details[0]
+
+
+def test_one_stimulus_under_controls_leaves_it_open():
+    verdict = write_verdict(
+        scores_of({"reconstruction": (0.52, 0.48, 0.56)}, {"shuffled_responses": (0.1, None, None)})
+    )
+    assert verdict.informative is None and "cannot be told" in verdict.details[0]
 
 
 def test_says_when_the_method_is_worse():
@@ -62,6 +69,7 @@ def test_says_when_the_method_is_worse():
     )
     assert "20.0 points below stage one alone (15.0 to 25.0)" in verdict.sentence
     assert verdict.informative is False
+    assert "no more about what was shown" in verdict.details[0]
 
 
 def test_says_when_shuffled_responses_leave_chance():
