@@ -213,6 +213,17 @@ def test_the_project_knows_its_four_embedded_and_the_published_checkpoints():
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
 
 
+def test_configurations_alone_are_no_versatile_diffusion(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    for file in store.checkpoints()["versatile-diffusion"].files:
+        if file.path.endswith(".json"):
+            path = store.folder("versatile-diffusion") / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")
+    with pytest.raises(store.CheckpointError, match="safetensors"):
+        store.path("versatile-diffusion")
+
+
 @pytest.mark.parametrize("name", ["tiny-vdvae", "tiny-clip", "tiny-generator", "tiny-evaluation"])
 def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
     if not store.checkpoints()[name].files:
