@@ -1,8 +1,8 @@
 """Protocols: named ways to score, held as data.
 
 A protocol is a TOML file in `protocols/`. It says to what size pictures are brought and how, which networks
-look at them, and which metrics are computed from what. Its sha256 identifies it: two scores are comparable
-when their protocols' digests are equal.
+look at them, and which metrics are computed from what. Its sha256 identifies it. It does not
+cover the weights of those networks: two scores are comparable when `Scores.identity` is equal, which does.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Scores: one value per condition, stimulus and metric; means, differences and files derived from them."""
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, field
@@ -105,8 +106,17 @@ class Scores:
 
     @property
     def protocol_hash(self):
-        """The protocol's digest, 64 hex characters: print it beside every score."""
+        """The protocol's digest, 64 hex characters: how was scored, not with which weights."""
         return self.protocol.sha256
+
+    @property
+    def identity(self):
+        """Digest of the protocol and of the checkpoints that judged, 64 hex characters.
+
+        Equal digests mean scores that compare. Networks given by hand have no fingerprint and are no part of it.
+        """
+        judged = json.dumps([self.protocol.sha256, sorted(self.checkpoints.items())], separators=(",", ":"))
+        return hashlib.sha256(judged.encode()).hexdigest()
 
     def mean(self, condition, metric):
         """The row of `summary` for a condition and metric, or None where there is none."""

@@ -1,6 +1,7 @@
 """Scoring whole conditions, with networks that stand in for the trained ones."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -229,6 +230,25 @@ def test_csv_and_json_hold_every_value(tmp_path, shown, networks):
     assert float(rows[2]["pixcorr"]) == scores.conditions["reconstruction"].values["pixcorr"][2]
     assert rows[2]["stimulus_id"] == IDS[2] and rows[2]["condition"] == "reconstruction"
     assert rows[-1]["identification_pixels"] == ""
+
+
+def test_identity_follows_the_protocol_and_the_checkpoints_that_judged(tmp_path, shown, networks):
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS, networks=networks)
+    judged = dataclasses.replace(scores, checkpoints={"one": "aa", "two": "bb"})
+    assert len(judged.identity) == 64
+    assert judged.identity == dataclasses.replace(scores, checkpoints={"two": "bb", "one": "aa"}).identity
+    judged.to_json(tmp_path / "scores.json")
+    assert Scores.from_json(tmp_path / "scores.json").identity == judged.identity
+
+    content = json.loads(json.dumps(scores.protocol.content))
+    content["resize"]["size"] = 32
+    others = [
+        scores,
+        dataclasses.replace(scores, checkpoints={"one": "aa", "two": "cc"}),
+        dataclasses.replace(judged, protocol=Protocol(content)),
+    ]
+    assert len({judged.identity, *(one.identity for one in others)}) == 4
+    assert judged.protocol.sha256 == scores.protocol.sha256
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, shown, networks, monkeypatch):

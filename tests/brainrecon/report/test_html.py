@@ -112,6 +112,7 @@ def test_says_everything(content):
         "A control of my own",
         "Two-way identification on CLIP",
         content.scores.protocol.sha256,
+        content.scores.identity,
         "generator.context_weights 0.6, 0.4",
         "torch 2.6",
         "Number of targets",
