@@ -3,6 +3,7 @@
 Pictures come in as 8-bit and are never changed; what is compared is a resized copy.
 """
 
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol as Interface
 
@@ -12,10 +13,28 @@ import torch
 from stages.errors import InputError
 from weights import store
 
-# Networks by the kind a protocol names: a class with `from_pretrained(folder)`.
+
+@dataclass(frozen=True)
+class Kind:
+    """Networks of one class.
+
+    Attributes
+    ----------
+    module, class_name : str
+        A class with `from_pretrained(folder)`.
+    layers : tuple of str
+        Where its features can be read.
+    """
+
+    module: str
+    class_name: str
+    layers: tuple
+
+
+# Networks by the kind a protocol names.
 KINDS = {
-    "evaluation_network": ("stages.networks.evaluation_network", "EvaluationNetwork"),
-    "clip_image_embedding": ("stages.targets.clip", "CLIPImageEmbedding"),
+    "evaluation_network": Kind("stages.networks.evaluation_network", "EvaluationNetwork", ("features",)),
+    "clip_image_embedding": Kind("stages.targets.clip", "CLIPImageEmbedding", ("image_embedding",)),
 }
 
 _PICTURES_PER_BLOCK = 64
@@ -73,7 +92,7 @@ def load_network(spec):
     Parameters
     ----------
     spec : brainrecon.evaluation.protocol.NetworkSpec
-        Its kind and checkpoint.
+        Its kind, checkpoint and layer.
 
     Returns
     -------
@@ -82,7 +101,7 @@ def load_network(spec):
     Raises
     ------
     InputError
-        If the toolkit has no such kind of network.
+        If the toolkit has no such kind of network, or the kind no such layer.
     weights.store.CheckpointError
         If the checkpoint is absent or damaged.
     """
@@ -90,8 +109,13 @@ def load_network(spec):
         raise InputError(
             f"Network {spec.name} is of kind {spec.kind!r}; the toolkit has {', '.join(KINDS)}. Use one of these."
         )
-    module, name = KINDS[spec.kind]
-    return getattr(import_module(module), name).from_pretrained(store.path(spec.checkpoint))
+    kind = KINDS[spec.kind]
+    if spec.layer not in kind.layers:
+        raise InputError(
+            f"Network {spec.name} is read at layer {spec.layer!r}; a network of kind {spec.kind!r} is read at "
+            f"{', '.join(kind.layers)}. Use one of these."
+        )
+    return getattr(import_module(kind.module), kind.class_name).from_pretrained(store.path(spec.checkpoint))
 
 
 class Views:

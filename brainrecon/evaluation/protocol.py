@@ -19,6 +19,11 @@ _FOLDER = Path(__file__).parent / "protocols"
 # Text for the reader. Rewording it changes no score, so it is no part of the digest.
 _PROSE = ("label", "description")
 
+# What the tables of a protocol may hold. A key that nobody reads would promise what no score keeps.
+_KEYS = ("name", "description", "headline", "low_level", "resize", "networks", "metrics")
+_NETWORK_KEYS = ("kind", "checkpoint", "layer", "label")
+_METRIC_KEYS = ("name", "measure", "features", "similarity", "head", "refine", "label", "description")
+
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 DEFAULT = "embedded-1"
@@ -55,7 +60,7 @@ class NetworkSpec:
     checkpoint : str
         A name in the manifest of checkpoints.
     layer : str
-        Where the features are read.
+        Where the features are read: one of the layers of that kind.
     label : str
         How a reader calls it.
     """
@@ -126,12 +131,13 @@ class Protocol:
     Raises
     ------
     InputError
-        If something is missing or names what does not exist.
+        If something is missing, unknown, or names what does not exist.
     """
 
     def __init__(self, content):
         self.content = content
         try:
+            _check_keys(content)
             self.name = content["name"]
             self.description = content.get("description", "")
             self.resize = Resize(**content["resize"])
@@ -142,7 +148,7 @@ class Protocol:
             self.metrics = {spec["name"]: _metric_spec(spec) for spec in content["metrics"]}
             self.headline = content.get("headline", next(iter(self.metrics), None))
             self.low_level = content.get("low_level", self.headline)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"A protocol lacks or misnames a key ({error}); expected name, resize, networks and metrics "
                 f"as in {DEFAULT}. Compare with that file."
@@ -168,6 +174,11 @@ class Protocol:
         return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.metrics)})"
 
     def _check(self):
+        if not isinstance(self.name, str) or not self.name.strip() or set(self.name) & set("/\\"):
+            raise InputError(
+                f"A protocol is named {self.name!r}; expected a text without slashes, for it names the files of "
+                f"scores. Give it a name like {DEFAULT}."
+            )
         if self.resize.interpolation not in _INTERPOLATIONS:
             _refuse(self.name, "interpolation", self.resize.interpolation, _INTERPOLATIONS)
         names = [spec["name"] for spec in self.content["metrics"]]
@@ -228,6 +239,18 @@ def load_protocol(name=DEFAULT):
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file.") from error
     return Protocol(content)
+
+
+def _check_keys(content):
+    tables = [("the protocol", content, _KEYS)]
+    tables += [(f"network {name!r}", spec, _NETWORK_KEYS) for name, spec in content.get("networks", {}).items()]
+    tables += [(f"metric {spec.get('name')!r}", spec, _METRIC_KEYS) for spec in content["metrics"]]
+    for where, table, allowed in tables:
+        if not isinstance(table, dict):
+            raise TypeError(f"{where} is no table")
+        for key in table:
+            if key not in allowed:
+                _refuse(where, "key", key, allowed)
 
 
 def _metric_spec(spec):

@@ -81,6 +81,16 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
         (lambda c: c["metrics"][5].pop("head"), "head"),
         (lambda c: c["metrics"].append(c["metrics"][0]), "each name once"),
         (lambda c: c.update(headline="nothing"), "nothing.*pixcorr"),
+        (lambda c: c.update(colour="grey"), "key in the protocol: 'colour'; expected one of 'name'"),
+        (lambda c: c["networks"]["clip"].update(pool="mean"), "network 'clip': 'pool'; expected one of 'kind'"),
+        (lambda c: c["metrics"][1].update(sigma=2), "metric 'ssim': 'sigma'; expected one of 'name'"),
+        (lambda c: c["networks"].update(clip="tiny-clip"), "network 'clip' is no table"),
+        (lambda c: c.update(networks=["clip"]), "networks"),
+        (lambda c: c.update(metrics=["pixcorr"]), "metrics"),
+        (lambda c: c.update(name=""), "named ''; expected a text without slashes"),
+        (lambda c: c.update(name="../other"), "named '../other'"),
+        (lambda c: c.update(name="a\\b"), "without slashes"),
+        (lambda c: c.update(name=3), "named 3"),
     ],
 )
 def test_broken_protocols_say_what_is_wrong(content, change, words):

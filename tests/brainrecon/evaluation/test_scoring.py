@@ -326,6 +326,16 @@ def test_networks_that_are_not_given_come_from_their_checkpoints(shown, monkeypa
     }
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [({"layer": "logits"}, "'logits'.*image_embedding"), ({"kind": "magic"}, "'magic'.*evaluation_network")],
+)
+def test_a_layer_or_kind_that_the_toolkit_lacks(change, words):
+    spec = dataclasses.replace(load_protocol().networks["clip"], **change)
+    with pytest.raises(InputError, match=words):
+        extractors.load_network(spec)
+
+
 class _Module:
     class EvaluationNetwork(MeanColours):
         @classmethod
