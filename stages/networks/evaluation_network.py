@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.errors import InputError
-from stages.networks.strict_loading import check_tensors
+from stages.networks.strict_loading import check_tensors, read_json_object, refusing_values
 from stages.whole_files import whole_file, write_text
 from weights.store import CheckpointError
 
@@ -224,7 +224,9 @@ class EvaluationNetwork(nn.Module):
             A file is absent or damaged, or belongs to another network; the message names what is wrong.
         """
         folder = Path(folder)
-        network = cls(**_read_config(cls.__name__, folder / CONFIG_FILE))
+        config = _read_config(cls.__name__, folder / CONFIG_FILE)
+        with refusing_values(cls.__name__, folder / CONFIG_FILE):
+            network = cls(**config)
         try:
             state = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError:
@@ -243,17 +245,10 @@ class EvaluationNetwork(nn.Module):
 
 def _read_config(architecture, path):
     """Constructor arguments from ``config.json``."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is absent; fetch or export the checkpoint again.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is not readable JSON ({error}); fetch or export the checkpoint again."
-        ) from None
+    config = read_json_object(path, architecture)
     expected = {"architecture", "labels", "widths", "n_features", "image_size"}
-    if not isinstance(config, dict) or set(config) != expected or config["architecture"] != architecture:
-        found = config.get("architecture", "no architecture") if isinstance(config, dict) else "no table"
+    if set(config) != expected or config["architecture"] != architecture:
+        found = config.get("architecture", "no architecture")
         raise CheckpointError(
             f"{path} describes {found} and not an {architecture} with {', '.join(sorted(expected))}; "
             "give the folder of an evaluation network."

@@ -5,6 +5,7 @@ the constructor left there. A network that was loaded by half still draws pictur
 """
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,11 +39,13 @@ def load_strictly(model_class, folder, dtype=torch.float32):
     Raises
     ------
     CheckpointError
-        A file is absent or unreadable; the configuration was written by another class; tensors are missing,
-        unexpected or misshapen. The message names them.
+        A file is absent or unreadable; the configuration was written by another class or holds a value that this
+        one cannot be built with; tensors are missing, unexpected or misshapen. The message names them.
     """
     folder = Path(folder)
-    model = model_class.from_config(read_config(model_class, folder / "config.json"))
+    config = read_config(model_class, folder / "config.json")
+    with refusing_values(model_class.__name__, folder / "config.json"):
+        model = model_class.from_config(config)
     state = read_tensors(folder)
     # diffusers renames the attention parameters of files from before 2023 (the published kl-f8 is one).
     model._fix_state_dict_keys_on_load(state)
@@ -71,16 +74,8 @@ def read_config(component_class, path):
     CheckpointError
         The file is absent, is no JSON object, or was written by a class that `component_class` does not descend from.
     """
-    path = Path(path)
     name = component_class.__name__
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is absent, so that folder holds no {name}; `brainrecon weights verify` lists what is missing."
-        ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); fetch or export the checkpoint again.") from None
+    config = read_json_object(path, name)
     written_by = config.get("_class_name", name)
     if written_by not in {base.__name__ for base in component_class.__mro__}:
         raise CheckpointError(
@@ -89,14 +84,58 @@ def read_config(component_class, path):
     return config
 
 
+def read_json_object(path, network):
+    """Read a JSON file that describes a network.
+
+    Parameters
+    ----------
+    path : path
+    network : str
+        What the file is part of, for the error.
+
+    Returns
+    -------
+    entries : dict
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or is no JSON object.
+    """
+    path = Path(path)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} is absent, so that folder holds no {network}; `brainrecon weights verify` lists what is missing."
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); fetch or export the checkpoint again.") from None
+    if not isinstance(entries, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(entries).__name__}, but a JSON object was expected; "
+            "fetch or export the checkpoint again."
+        )
+    return entries
+
+
+@contextmanager
+def refusing_values(network, path):
+    """Turn what a constructor raises over the values of a configuration into a CheckpointError that names its file."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+        told = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{path} does not describe a {network} ({told}); fetch or export the checkpoint again."
+        ) from error
+
+
 def read_tensors(folder):
     """Return name -> tensor from the safetensors file, or from all shards of the index."""
     folder = Path(folder)
     index = folder / INDEX_FILE
-    if index.is_file():
-        files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    else:
-        files = [folder / WEIGHTS_FILE]
+    files = _shards(index) if index.is_file() else [folder / WEIGHTS_FILE]
     state = {}
     for path in files:
         if not path.is_file():
@@ -108,6 +147,16 @@ def read_tensors(folder):
         except SafetensorError as error:
             raise CheckpointError(f"{path} is damaged ({error}); fetch or export the checkpoint again.") from None
     return state
+
+
+def _shards(index):
+    """Return the sorted files that an index names."""
+    shards = read_json_object(index, "sharded network").get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+        raise CheckpointError(
+            f"{index} has no weight_map from names of tensors to files; fetch or export the checkpoint again."
+        )
+    return [index.parent / name for name in sorted(set(shards.values()))]
 
 
 def check_tensors(network, folder, stored, expected):

@@ -1,10 +1,9 @@
 """What a VDVAE is made of: its configuration, and the published ones as plain data."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 from stages.errors import InputError
+from stages.networks.strict_loading import read_json_object, refusing_values
 from stages.networks.vdvae_blocks import parse_blocks, parse_widths
 from weights.store import CheckpointError
 
@@ -133,19 +132,21 @@ def read_config(path):
     Raises
     ------
     CheckpointError
-        The file is absent, unreadable, or describes something else.
+        The file is absent, is no JSON object, describes something else or holds a value of a wrong type.
     """
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(entries, dict) or entries.pop("architecture", "VDVAE") != "VDVAE":
-            raise CheckpointError(f"{path} describes another network than a VDVAE; give a VDVAE's folder.")
+    entries = read_json_object(path, "VDVAE")
+    if entries.pop("architecture", "VDVAE") != "VDVAE":
+        raise CheckpointError(f"{path} describes another network than a VDVAE; give a VDVAE's folder.")
+    with refusing_values("VDVAE", path):
+        _check_types(entries)
         return VDVAEConfig(**entries)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is absent; fetch or export the checkpoint again.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, InputError) as error:
-        raise CheckpointError(
-            f"{path} does not describe a VDVAE ({error}); fetch or export the checkpoint again."
-        ) from error
+
+
+def _check_types(entries):
+    for field in dataclasses.fields(VDVAEConfig):
+        wanted = (int, float) if field.type is float else field.type
+        if field.name in entries and not isinstance(entries[field.name], wanted):
+            raise TypeError(f"{field.name} is {entries[field.name]!r}")
 
 
 IMAGENET64 = VDVAEConfig(

@@ -173,5 +173,13 @@ def test_the_configuration_of_another_network_is_refused(folder, change):
 
 def test_a_configuration_that_is_no_table_is_refused(folder):
     (folder / "config.json").write_text("[1, 2]")
-    with pytest.raises(CheckpointError, match="no table"):
+    with pytest.raises(CheckpointError, match="holds a list"):
+        EvaluationNetwork.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("change", [{"widths": 3}, {"n_features": "many"}, {"labels": ["red"]}, {"labels": 2}])
+def test_values_of_a_wrong_type_are_refused(folder, change):
+    config = json.loads((folder / "config.json").read_text()) | change
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="config.json does not describe a EvaluationNetwork"):
         EvaluationNetwork.from_pretrained(folder)

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from stages.networks.strict_loading import WEIGHTS_FILE, check_tensors, load_strictly
+from stages.networks.strict_loading import INDEX_FILE, WEIGHTS_FILE, check_tensors, load_strictly
 from weights.store import CheckpointError
 
 
@@ -59,8 +59,34 @@ def test_attention_names_of_old_files_are_understood(folder):
             lambda folder: (folder / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"})),
             "describes a UNet2DModel, but a AutoencoderKL was expected",
         ),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "holds a list, but a JSON object was expected"),
+        (
+            lambda folder: (folder / "config.json").write_text(json.dumps({"block_out_channels": 3})),
+            "config.json does not describe a AutoencoderKL",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text(json.dumps({"latent_channels": "two"})),
+            "config.json does not describe a AutoencoderKL",
+        ),
+        (lambda folder: (folder / INDEX_FILE).write_text("{"), "index.json is not JSON"),
+        (lambda folder: (folder / INDEX_FILE).write_text("[]"), "index.json holds a list"),
+        (lambda folder: (folder / INDEX_FILE).write_text("{}"), "has no weight_map"),
+        (lambda folder: (folder / INDEX_FILE).write_text('{"weight_map": {"a": 1}}'), "has no weight_map"),
     ],
-    ids=["no config", "broken config", "no weights", "broken weights", "another class"],
+    ids=[
+        "no config",
+        "broken config",
+        "no weights",
+        "broken weights",
+        "another class",
+        "config no object",
+        "widths no list",
+        "channels no number",
+        "broken index",
+        "index no object",
+        "index without files",
+        "index of numbers",
+    ],
 )
 def test_broken_folders(folder, spoil, said):
     spoil(folder)
