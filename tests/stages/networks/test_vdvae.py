@@ -291,7 +291,10 @@ def test_tensors_that_do_not_fit_are_refused(network, tmp_path, damage, message)
         ("{", "is not JSON"),
         ("[]", "holds a list"),
         (json.dumps({"architecture": "VDVAE", **dataclasses.asdict(SMALL), "width": "wide"}), "width is 'wide'"),
-        (json.dumps({"architecture": "VDVAE", **dataclasses.asdict(SMALL), "encoder_blocks": 3}), "encoder_blocks is 3"),
+        (
+            json.dumps({"architecture": "VDVAE", **dataclasses.asdict(SMALL), "encoder_blocks": 3}),
+            "encoder_blocks is 3",
+        ),
         (json.dumps({"architecture": "VDVAE", "image_size": 16}), "does not describe"),
         (json.dumps({"architecture": "EvaluationNetwork"}), "another network"),
         (json.dumps({"architecture": "VDVAE", **dataclasses.asdict(SMALL), "depth": 3}), "depth"),
