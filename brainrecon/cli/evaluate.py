@@ -50,6 +50,7 @@ def show_scores(scores):
     ]
     table(("condition", "stimuli", *columns), rows)
     say(
-        f"± half the 95 % interval (bootstrap over stimuli); protocol {scores.protocol.name} {scores.protocol.sha256[:12]}; "
+        f"± half the 95 % interval (bootstrap over stimuli); protocol {scores.protocol.name} {scores.protocol.sha256[:12]}, "
+        f"with its judges {scores.identity[:12]}; "
         "per stimulus in scores/, paired differences in the report"
     )
