@@ -1,26 +1,6 @@
-"""Noise ceilings: from known signal and noise, and from repeats as the NSD data manual has it."""
+"""Signal-to-noise ratio from the repeats of stimuli, as the NSD data manual has it."""
 
 import numpy as np
-
-from brainrecon.datasets.simulated.design import REPEATS
-
-
-def noise_ceiling(ncsnr: np.ndarray, repeats: float = REPEATS) -> np.ndarray:
-    """Explainable variance of averages over repeats.
-
-    Parameters
-    ----------
-    ncsnr : array
-        Standard deviation of the signal over that of a single trial's noise.
-    repeats : float
-        Trials averaged.
-
-    Returns
-    -------
-    array, percent of variance, 0 to 100
-    """
-    power = np.square(ncsnr)
-    return 100 * power / (power + 1 / repeats)
 
 
 class RepeatStatistics:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.noise_ceiling import noise_ceiling
 from brainrecon.datasets.simulated import design, nsd_files
 from brainrecon.datasets.simulated.anatomy import FEWEST_VOXELS, Anatomy, grow_anatomy
-from brainrecon.datasets.simulated.ceiling import RepeatStatistics, noise_ceiling
+from brainrecon.datasets.simulated.ceiling import RepeatStatistics
 from brainrecon.datasets.simulated.cortex import Cortex
 from brainrecon.datasets.simulated.filters import seen_image
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
@@ -227,14 +228,15 @@ class _Cohort:
 
         general = anatomy.labels["nsdgeneral"] == 1
         known = responses.std(0) / cortex.noise_sd
+        repeats = [design.REPEATS]
         return SubjectReport(
             name=name,
             n_voxels=int(general.sum()),
             n_train=self.n_own,
             n_test=self.n_shared,
-            noise_ceiling_known=round(float(np.median(noise_ceiling(known[general]))), 2),
+            noise_ceiling_known=round(float(np.median(noise_ceiling(known[general], repeats))), 2),
             noise_ceiling_estimated=round(
-                float(np.median(noise_ceiling(ncsnr[anatomy.in_brain][general]))), 2
+                float(np.median(noise_ceiling(ncsnr[anatomy.in_brain][general], repeats))), 2
             ),
         )
 

@@ -2,9 +2,9 @@
 
 V1 to hV4 pool light, colour and oriented contrast within receptive fields that grow with eccentricity and
 from area to area, and compress the sum (compressive spatial summation, Kay et al. 2013, J. Neurophysiol.
-110). Higher areas add what the picture is of: the thing, the place behind it, its colour, a digit's identity,
-where it stands. Which of these a voxel cares about depends on its area, and its own preferences are drawn at
-random. No embedding that is later to be predicted from these responses takes part.
+110). Higher areas are tuned to what the pictures show (thing, background, colour, digit, place): they are told
+these labels and do not work them out from pixels. Which of them a voxel cares about depends on its area, and
+its own preferences are drawn at random. No embedding that is later to be predicted from these responses takes part.
 
 The one liberty: voxels keep a preference for light or dark and for single hues, where real voxels average
 much of it away. With a thousand pictures, instead of NSD's nine thousand, layout and colour would hardly be

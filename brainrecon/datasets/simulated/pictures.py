@@ -60,7 +60,10 @@ class Picture:
     place: str
     """One of `PLACES`: where the main thing is."""
     layout: str
-    """What the picture shows, in one line; pictures with equal layouts may carry equal captions."""
+    """What the picture shows, in one line; pictures with equal layouts may carry equal captions.
+
+    A digit's ends with the number of its handwriting specimen, which no caption tells.
+    """
 
 
 def _draw_scene(generator, size):

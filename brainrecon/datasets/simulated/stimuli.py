@@ -62,7 +62,7 @@ def own_pictures(
     Subjects count from 1.
     """
     layouts = {one.layout for one in shared}
-    captions = {max(one.captions, key=len) for one in shared if one.kind == "scene"}
+    captions = {caption for one in shared if one.kind == "scene" for caption in _most_detailed(one.captions)}
     digests = {one.digest for one in shared}
 
     def fits(drawn):
@@ -93,6 +93,11 @@ def _reserved(picture):
         return None
     few = picture.layout.rsplit("/", 1)[-1] if picture.kind == "digit" else picture.layout
     return zlib.crc32(few.encode()) % 4 == 0
+
+
+def _most_detailed(captions):
+    """Captions that say the most of a scene: the one meant to, and the longest where that is another."""
+    return {captions[-1], max(captions, key=len)}
 
 
 def _draw(seed, block, slot, size, fits):

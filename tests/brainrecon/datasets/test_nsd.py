@@ -164,6 +164,7 @@ def test_simulated_cohorts_say_so(nsd):
     (nsd.root / "simulated.json").write_text(json.dumps({"seed": 0}))
     subject = load(f"nsd:{nsd.root}")
     assert subject.simulated and subject.notes[0].startswith("simulated")
+    assert "(thing, background, colour, digit, place)" in subject.notes[0]
 
 
 def test_fingerprint_is_the_same_for_every_roi_and_place(nsd_writer):

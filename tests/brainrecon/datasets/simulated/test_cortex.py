@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from brainrecon.datasets.noise_ceiling import noise_ceiling
 from brainrecon.datasets.simulated.anatomy import grow_anatomy
-from brainrecon.datasets.simulated.ceiling import RepeatStatistics, noise_ceiling
+from brainrecon.datasets.simulated.ceiling import RepeatStatistics
 from brainrecon.datasets.simulated.cortex import TARGET_CEILING, Cortex
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
 from brainrecon.datasets.simulated.pictures import draw_pictures
@@ -40,7 +41,7 @@ def test_calibration_fixes_baseline_and_scale(cortex, pictures):
 
 def test_gain_and_noise_are_unequal_and_the_median_ceiling_is_the_target(cortex):
     general = cortex.anatomy.labels["nsdgeneral"] == 1
-    ceilings = noise_ceiling(cortex.signal_sd / cortex.noise_sd)[general]
+    ceilings = noise_ceiling(cortex.signal_sd / cortex.noise_sd, [3])[general]
     assert np.median(ceilings) == pytest.approx(TARGET_CEILING, abs=1)
     assert np.percentile(ceilings, 10) < 25 and np.percentile(ceilings, 90) > 45
     assert cortex.noise_sd.std() / cortex.noise_sd.mean() > 0.15
@@ -144,4 +145,4 @@ def test_noise_ceiling_is_the_correlation_that_averages_can_reach():
     generator = np.random.default_rng(0)
     signal = generator.normal(0, 0.7, 20000)
     average = signal + generator.normal(0, 1, (3, 20000)).mean(0)
-    assert noise_ceiling(np.array(0.7)) == pytest.approx(100 * correlation(signal, average) ** 2, abs=1.5)
+    assert noise_ceiling(0.7, [3]) == pytest.approx(100 * correlation(signal, average) ** 2, abs=1.5)

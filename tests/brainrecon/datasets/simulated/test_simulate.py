@@ -70,7 +70,7 @@ def test_another_seed_gives_another_cohort(tiny, tmp_path):
 def test_the_marker_says_what_was_asked_and_reached(tiny):
     content = json.loads((tiny.directory / "simulated.json").read_text())
     assert content["options"] == TINY | {"subjects": 1, "seed": 0, "betas_format": "hdf5"}
-    assert content["version"] == 1 and content["seed"] == 0
+    assert content["version"] == 2 and content["seed"] == 0
     assert content["subjects"][0]["noise_ceiling_known"] == tiny.subjects[0].noise_ceiling_known
     assert "% of variance by construction" in str(tiny) and "8 training and 4 test pictures" in str(tiny)
 
@@ -136,7 +136,7 @@ def test_a_damaged_marker_or_another_version_is_named(tmp_path):
         simulate(tmp_path, **TINY)
     options = TINY | {"subjects": 1, "seed": 0, "betas_format": "hdf5"}
     marker.write_text(json.dumps({"options": options, "version": 0, "subjects": []}))
-    with pytest.raises(InputError, match="of version 0, not 1"):
+    with pytest.raises(InputError, match="of version 0, not 2"):
         simulate(tmp_path, **TINY)
 
 
@@ -176,6 +176,12 @@ def test_the_package_is_light_until_it_is_used():
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
     with pytest.raises(AttributeError, match="no attribute 'imagine'"):
         simulated.imagine  # noqa: B018
+
+
+def test_the_default_parameters_give_the_noise_ceiling_they_are_meant_to(tmp_path):
+    """One session of the ten suffices: the brain is the same, and 130 pictures tell the spread of its signal."""
+    report = simulate(tmp_path / "nsd", sessions=1)
+    assert 30 < report.subjects[0].noise_ceiling_known < 40 and report.subjects[0].n_voxels == 1500
 
 
 @pytest.mark.slow
