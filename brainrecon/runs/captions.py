@@ -21,7 +21,7 @@ def captions(run, split_name):
         return _from_file(data.captions, split.stimulus_ids)
     if split.captions is not None:
         return None
-    choices = caption_choices(run)
+    choices = data.caption_choices
     if not choices:
         return None
     path = run.folder / "captions.json"
@@ -37,16 +37,6 @@ def captions(run, split_name):
         known[key] = {str(name): [caption] for name, caption in zip(split.stimulus_ids, chosen)}
         write_text(path, json.dumps(known, indent=1) + "\n")
     return [known[key][str(name)] for name in split.stimulus_ids]
-
-
-def caption_choices(run):
-    """Captions the CLIP model may choose from: the configuration's, or those the dataset suggests."""
-    return run.config.data.caption_choices or run.subject.caption_choices
-
-
-def has_captions(run):
-    """Whether the training stimuli can be given captions at all."""
-    return bool(run.config.data.captions or run.subject.train.captions is not None or caption_choices(run))
 
 
 def _from_file(path, stimulus_ids):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from brainrecon.methods import method_class
-from brainrecon.runs.captions import captions, has_captions
+from brainrecon.runs.captions import captions
 from stages.errors import InputError
 from stages.whole_files import whole_file
 
@@ -21,11 +20,6 @@ def fit(run, progress=None):
         return
     train, test = run.subject.train, run.subject.test
     method = method_class(run.config.method)(run.config.settings, device=run.device)
-    if method.settings.text_context and not has_captions(run):
-        # Said once in the log and kept in the decoder's own settings and the run's configuration.
-        run.config = replace(run.config, settings=replace(run.config.settings, text_context=False))
-        run.config.write(run.folder / "config.toml")
-        method = method_class(run.config.method)(run.config.settings, device=run.device)
     features = encode(run, method, "train", progress)
     if progress:
         progress("fitting the decoder", 0, 1)

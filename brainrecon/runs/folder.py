@@ -82,12 +82,14 @@ class Run:
     def create(cls, folder, config, features=None, device="cpu"):
         """Make a run folder, or open the one that is there if it was asked for the same.
 
+        What the configuration leaves open is settled first, and nothing is written before the data have been opened.
+
         Raises
         ------
         InputError
-            The folder belongs to a run with other settings, or holds other files.
+            The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
-        folder = Path(folder)
+        folder, config = Path(folder), resolved(config)
         if (folder / "config.toml").exists():
             there = RunConfig.read(folder / "config.toml")
             # More samples are more of the same run.
@@ -127,11 +129,7 @@ class Run:
     @cached_property
     def subject(self):
         """The subject, loaded as the configuration says."""
-        data = self.config.data
-        options = dict(data.options)
-        if data.fold is not None:
-            options["fold"] = (data.fold, data.folds)
-        return load(data.source, subject=data.subject, roi=data.roi, **options)
+        return load_subject(self.config.data, self.config.data.fold)
 
     @cached_property
     def method(self):
@@ -189,6 +187,28 @@ class Run:
         return evaluate(self, protocol, progress)
 
 
+def load_subject(data, fold=None):
+    """Subject of a `brainrecon.runs.config.DataSettings`, in one of its folds where there are some."""
+    options = dict(data.options) | ({"fold": (fold, data.folds)} if fold is not None else {})
+    return load(data.source, subject=data.subject, roi=data.roi, **options)
+
+
+def resolved(config):
+    """The configuration with what depends on the data filled in: subject, roi, where captions come from.
+
+    Without any captions a method that has a text context does without it.
+    """
+    data = config.data
+    subject = load_subject(data, (data.fold or 0) if data.folds else None)
+    own = subject.train.has_captions or data.captions
+    choices = None if own else (data.caption_choices or subject.caption_choices or None)
+    data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)
+    settings = config.settings
+    if getattr(settings, "text_context", False) and not (own or choices):
+        settings = replace(settings, text_context=False)
+    return replace(config, data=data, settings=settings)
+
+
 def read_image(path):
     """Picture in a PNG file, uint8 (height, width, 3)."""
     try:
@@ -216,7 +236,9 @@ def environment(config):
 def _check_checkpoints(folder, now):
     """Refuse to go on under other weights: half of the pictures would come from either."""
     then = json.loads((folder / "environment.json").read_text())["checkpoints"]
-    changed = [name for name in now if name in then and "absent" not in (now[name], then[name]) and now[name] != then[name]]
+    changed = [
+        name for name in now if name in then and "absent" not in (now[name], then[name]) and now[name] != then[name]
+    ]
     if changed:
         raise InputError(
             f"{folder} was begun with another {changed[0]} ({then[changed[0]][:12]}, now {now[changed[0]][:12]}); "

@@ -58,7 +58,7 @@ def reconstruct(
         raise InputError(f"There is no condition {unknown[0]!r}; expected some of {', '.join(CONDITIONS)}.")
     work = _Work(run)
     every = work.stimulus_ids
-    chosen = list(every) if stimuli is None else [str(name) for name in stimuli]
+    chosen = list(every) if stimuli is None else list(dict.fromkeys(map(str, stimuli)))
     absent = [name for name in chosen if name not in work.row]
     if absent:
         raise InputError(

@@ -192,3 +192,34 @@ def test_a_run_does_not_go_on_under_other_weights(run_folder, features, capsys):
     assert run_command(["reconstruct", str(run_folder), "--features", str(features)]) == 2
     assert "another tiny-generator" in capsys.readouterr().err
     assert not pictures(run_folder)
+
+
+def without_captions(cohort, folder):
+    """The cohort without its annotations: a dataset that has no captions."""
+    shutil.copytree(cohort, folder)
+    shutil.rmtree(next(folder.rglob("annotations")))
+    return folder
+
+
+def test_without_captions_the_text_context_is_dropped_and_a_second_time_too(cohort, features, tmp_path, capsys):
+    silent = without_captions(cohort, tmp_path / "nsd")
+    line = ["run", "brain-diffuser", f"nsd:{silent}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    for _ in range(2):
+        assert run_command([*line, "--set", "generator.num_inference_steps=2"]) == 0
+        assert "the text context is dropped" in capsys.readouterr().out
+    assert Run(tmp_path / "run").config.settings.text_context is False
+
+
+def test_captions_from_a_file_bring_it_back(cohort, features, tmp_path):
+    silent = without_captions(cohort, tmp_path / "nsd")
+    names = brainrecon.load(f"nsd:{cohort}").train.stimulus_ids
+    (tmp_path / "captions.json").write_text(json.dumps({name: ["a red ball"] for name in names}))
+    line = ["fit", "brain-diffuser", f"nsd:{silent}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    assert run_command([*line, "--captions", str(tmp_path / "captions.json")]) == 0
+    assert "clip_text" in Run(tmp_path / "run").method.decoder.groups_
+
+
+def test_the_configuration_is_complete(fitted):
+    written = (fitted / "config.toml").read_text()
+    for line in ('subject = "subj01"', 'roi = "nsdgeneral"', "text_context = true", "strength = 0.75"):
+        assert line in written

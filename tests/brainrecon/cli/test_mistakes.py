@@ -46,6 +46,13 @@ def test_absent_subject(capsys, cohort, tmp_path):
     line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--subject", "subj07", "--out", tmp_path / "run"]
     message = refuse(capsys, line)
     assert "subj07" in message and "subj01" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_folds_of_a_dataset_without_folds(capsys, cohort, tmp_path):
+    line = ["run", "brain-diffuser", f"nsd:{cohort}", "--folds", "3", "--out", tmp_path / "run"]
+    assert "fold" in refuse(capsys, line)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("roi", ["V9", "V1+nothing"])
