@@ -25,7 +25,7 @@ from tiny_networks.generator_data import encode_pool, encoders
 from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "generator"
-STEPS = 2600
+STEPS = 3000
 BATCH_SIZE = 96
 GUIDANCE_SCALE = 2.0
 CONFIG = {
