@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 try:
     import fcntl
@@ -22,11 +23,11 @@ def whole_file(path):
     Yields
     ------
     partial : pathlib.Path
-        In the same folder, with the same suffix, hidden, named after this process.
+        In the same folder, with the same suffix, hidden, under a name that nobody else has.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{uuid4().hex[:12]}.partial{path.suffix}")
     partial.touch()
     # Some writers make the file anew with rights of their own; what the user's umask says holds.
     mode = partial.stat().st_mode

@@ -65,7 +65,8 @@ def run_config(
     values = copy.deepcopy(read_toml(config)) if config else {}
     for assignment in assignments or ():
         assign(values, assignment)
-    values.setdefault("data", {})
+    if not isinstance(values.setdefault("data", {}), dict):
+        raise InputError(f"data is {values['data']!r}; expected a table: write data.source = 'KIND:PATH'.")
     options = {
         "source": data,
         "subject": subject,
@@ -134,4 +135,11 @@ def parse_conditions(text, default="none"):
 
 def parse_names(text):
     """List of names from a comma-separated option, or None."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError(
+            "An option that takes names got none; write them separated by commas, or leave the option out."
+        )
+    return names

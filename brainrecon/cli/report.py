@@ -3,10 +3,12 @@
 from brainrecon.cli import options
 
 
-def report(run: options.RunFolder, features: options.Features = None) -> None:
+def report(
+    run: options.RunFolder, protocol: options.Protocol = "embedded-1", features: options.Features = None
+) -> None:
     """Write the one-file HTML report of a run that has been evaluated."""
     from brainrecon.cli.console import say
     from brainrecon.report.run_report import write_report
     from brainrecon.runs.folder import Run
 
-    say(f"Report: {write_report(Run(run, features))}")
+    say(f"Report: {write_report(Run(run, features), protocol)}")

@@ -68,4 +68,4 @@ def finish(opened, conditions, control_stimuli, protocol, batch_size=16, reprodu
         )
         scores = opened.evaluate(protocol, progress)
     show_scores(scores)
-    say(f"Report: {write_report(opened)}")
+    say(f"Report: {write_report(opened, scores.protocol.name)}")

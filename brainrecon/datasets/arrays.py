@@ -286,7 +286,7 @@ def _by_stimulus(path, ids):
         raise InputError(
             f"{path} has nothing for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add them."
         )
-    return [list(table[name]) for name in ids]
+    return [[table[name]] if isinstance(table[name], str) else list(table[name]) for name in ids]
 
 
 def _numbers(rows, column, folder):

@@ -13,6 +13,7 @@ noise is seeded per stimulus and sample instead of once before the loop.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.methods.settings import from_dict, to_dict
-from stages.decoders.ridge import ALPHAS, RidgeDecoder
+from stages.decoders.ridge import ALPHAS, RESCALINGS, RidgeDecoder
 from stages.errors import InputError
 from stages.whole_files import write_text
 from weights import store as checkpoint_store
@@ -44,6 +45,10 @@ class DecoderSettings:
     alpha: tuple[float, ...] | float | dict[str, float] = ALPHAS
     rescale: str = "held_out"
 
+    def __post_init__(self):
+        if self.rescale not in RESCALINGS:
+            raise InputError(f"decoder.rescale is {self.rescale!r}; expected one of {', '.join(RESCALINGS)}.")
+
 
 @dataclass(frozen=True)
 class GeneratorSettings:
@@ -57,6 +62,17 @@ class GeneratorSettings:
     guidance_scale: float | None = None
     image_weight: float = 0.6
     text_weight: float = 0.4
+
+    def __post_init__(self):
+        numbers = (self.strength, self.guidance_scale or 0.0, self.image_weight, self.text_weight)
+        if not all(math.isfinite(number) for number in numbers):
+            raise InputError(
+                f"The generator's settings hold a number that is not finite: {numbers}; set it with --set."
+            )
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"generator.strength is {self.strength}; expected 0 (keep the picture) to 1 (ignore it).")
+        if self.num_inference_steps < 1:
+            raise InputError(f"generator.num_inference_steps is {self.num_inference_steps}; expected 1 or more.")
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,16 @@ class RunConfig:
     seed: int = 0
     samples: int = 1
 
+    def __post_init__(self):
+        if self.samples < 1:
+            raise InputError(f"samples is {self.samples}; expected 1 or more: pass --samples 1.")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; expected 0 or more: pass --seed 0.")
+        if self.data.folds < 0 or self.data.folds == 1:
+            raise InputError(
+                f"folds is {self.data.folds}; expected 0 for the dataset's own split, or 2 or more: pass --folds 10."
+            )
+
     @classmethod
     def from_dict(cls, values):
         """Build from a nested dictionary; names other than method, data, seed, samples are the method's settings."""
@@ -69,8 +79,6 @@ class RunConfig:
         if colon:
             data = replace(data, source=f"{kind}:{os.path.abspath(os.path.expanduser(path))}")
         numbers = from_dict(_Numbers, {name: own[name] for name in ("seed", "samples") if name in own})
-        if numbers.samples < 1:
-            raise InputError(f"samples is {numbers.samples}; expected 1 or more: pass --samples 1.")
         settings = from_dict(method_class(own["method"]).settings_class, values)
         return cls(own["method"], data, settings, numbers.seed, numbers.samples)
 

@@ -63,9 +63,9 @@ def read_patterns(path):
     """Patterns in a .npy file, float32 (n_stimuli, n_voxels), all finite."""
     try:
         patterns = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a .npy array ({error}); save patterns with numpy.save.") from None
-    if patterns.ndim != 2 or patterns.dtype.kind not in "fiu":
+    if patterns.ndim != 2 or not len(patterns) or patterns.dtype.kind not in "fiu":
         raise InputError(
             f"{path} holds an array of shape {patterns.shape} and type {patterns.dtype}; "
             "expected numbers of shape (n_stimuli, n_voxels)."

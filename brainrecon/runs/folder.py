@@ -89,7 +89,8 @@ class Run:
         InputError
             The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
-        folder, config = Path(folder), resolved(config)
+        folder = Path(folder)
+        config, subject = resolved(config)
         if (folder / "config.toml").exists():
             there = RunConfig.read(folder / "config.toml")
             # More samples are more of the same run.
@@ -101,13 +102,17 @@ class Run:
                 )
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
-        now = environment(config)
+        now = environment(config) | {"data": subject.fingerprint}
         if (folder / "environment.json").exists():
             _check_checkpoints(folder, now["checkpoints"])
-        else:
-            write_text(folder / "environment.json", json.dumps(now, indent=1) + "\n")
+            _check_data(folder, subject)
         config.write(folder / "config.toml")
-        return cls(folder, features, device)
+        if not (folder / "environment.json").exists():
+            write_text(folder / "environment.json", json.dumps(now, indent=1) + "\n")
+        run = cls(folder, features, device)
+        if not config.data.folds or config.data.fold is not None:
+            run.subject = subject
+        return run
 
     def __repr__(self):
         return f"Run({str(self.folder)!r}: {self.config.method}, {self.config.data.source})"
@@ -119,21 +124,31 @@ class Run:
         if not data.folds or data.fold is not None:
             return [self]
         folders = [self.folder / "folds" / str(fold) for fold in range(data.folds)]
-        return [
+        runs = [
             Run(folder, self.store.folder, self.device)
             if (folder / "config.toml").exists()
             else Run.create(folder, replace(self.config, data=replace(data, fold=fold)), self.store.folder, self.device)
             for fold, folder in enumerate(folders)
         ]
+        for run in runs:
+            run.config = replace(run.config, samples=self.config.samples)
+        return runs
 
     @cached_property
     def subject(self):
         """The subject, loaded as the configuration says."""
-        return load_subject(self.config.data, self.config.data.fold)
+        subject = load_subject(self.config.data, self.config.data.fold)
+        if (self.folder / "environment.json").exists():
+            _check_data(self.folder, subject)
+        return subject
 
     @cached_property
     def method(self):
         """The fitted method."""
+        if self.config.data.folds and self.config.data.fold is None:
+            raise InputError(
+                f"{self.folder} has a decoder for each fold; name one, for example {self.folder / 'folds' / '0'}."
+            )
         if not self.is_fitted:
             raise InputError(f"{self.folder} is not fitted yet; run `brainrecon fit` or `brainrecon run` first.")
         return method_class(self.config.method).from_pretrained(self.folder / "decoder", device=self.device)
@@ -176,8 +191,16 @@ class Run:
         from brainrecon.runs.reconstruction import reconstruct
 
         _check_checkpoints(self.folder, environment(self.config)["checkpoints"])
+        stimuli = options.pop("stimuli", None)
+        if stimuli is not None and len(self.parts) > 1:
+            found = {str(name) for part in self.parts for name in part.subject.test.stimulus_ids}
+            if absent := [name for name in stimuli if name not in found]:
+                raise InputError(f"Stimulus {absent[0]!r} is in no fold; see `brainrecon data info`.")
         for part in self.parts:
-            reconstruct(part, conditions, **options)
+            own = stimuli
+            if stimuli is not None and len(self.parts) > 1:
+                own = [name for name in stimuli if name in set(map(str, part.subject.test.stimulus_ids))]
+            reconstruct(part, conditions, stimuli=own, **options)
         return self
 
     def evaluate(self, protocol=None, progress=None):
@@ -194,9 +217,9 @@ def load_subject(data, fold=None):
 
 
 def resolved(config):
-    """The configuration with what depends on the data filled in: subject, roi, where captions come from.
+    """Fill in what depends on the data: subject, roi, where captions come from.
 
-    Without any captions a method that has a text context does without it.
+    Without any captions a method that has a text context does without it. Returns the configuration and the subject.
     """
     data = config.data
     subject = load_subject(data, (data.fold or 0) if data.folds else None)
@@ -206,7 +229,7 @@ def resolved(config):
     settings = config.settings
     if getattr(settings, "text_context", False) and not (own or choices):
         settings = replace(settings, text_context=False)
-    return replace(config, data=data, settings=settings)
+    return replace(config, data=data, settings=settings), subject
 
 
 def read_image(path):
@@ -243,6 +266,16 @@ def _check_checkpoints(folder, now):
         raise InputError(
             f"{folder} was begun with another {changed[0]} ({then[changed[0]][:12]}, now {now[changed[0]][:12]}); "
             "name another folder with --out."
+        )
+
+
+def _check_data(folder, subject):
+    """Refuse to go on with other stimuli than the run began with."""
+    then = json.loads((folder / "environment.json").read_text()).get("data", subject.fingerprint)
+    if then != subject.fingerprint:
+        raise InputError(
+            f"{folder} was begun on other stimuli ({then[:12]}) than are at {subject.source} now "
+            f"({subject.fingerprint[:12]}); name another folder with --out."
         )
 
 

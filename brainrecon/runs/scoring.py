@@ -73,11 +73,9 @@ def drawn_pictures(run, condition):
     ids, images = [], []
     for part in run.parts:
         for name in part.subject.test.stimulus_ids:
-            sample = 0
-            while (path := part.image_path(condition, name, sample)).exists():
-                ids.append(str(name))
-                images.append(read_image(path))
-                sample += 1
-                if condition == "stage_one":
-                    break
+            for sample in range(run.config.samples if condition == METHOD_ITSELF else 1):
+                path = part.image_path(condition, name, sample)
+                if path.exists():
+                    ids.append(str(name))
+                    images.append(read_image(path))
     return ids, images

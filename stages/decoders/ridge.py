@@ -207,6 +207,8 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         alphas = {name: self._penalties(name) for name in groups}
 
+        for name in ("coef_", "training_patterns_", "dual_coef_"):
+            vars(self).pop(name, None)  # an earlier fit may have had the other shape
         self.voxel_mean_, self.voxel_scale_ = _mean_and_scale(X)
         patterns = (X - self.voxel_mean_) / self.voxel_scale_
         factor = factorise(patterns)
@@ -222,6 +224,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.alpha_[name], self.error_[name] = alpha, [float(error) for error in errors]
             projected = factor.left.T @ centred
             held_out = factor.held_out(centred, projected, alpha)
+            # About the mean of the stimuli it was predicted from: that mean lacks the stimulus itself, and would
+            # otherwise anticorrelate with it.
+            held_out = held_out + centred / (len(centred) - 1)
             self.held_out_correlation_[name] = _mean_correlation(centred, held_out)
             mean, self.predicted_scale_[columns] = _mean_and_scale(held_out)
             self.predicted_mean_[columns] = mean + self.target_mean_[columns]
@@ -276,7 +281,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         folder = Path(folder)
         tensors = {
-            name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)
+            name: np.ascontiguousarray(value)
+            for name, value in vars(self).items()
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f"
         }
         config = {
             "class": "RidgeDecoder",

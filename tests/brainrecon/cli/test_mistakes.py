@@ -166,3 +166,41 @@ def test_requests_that_cannot_be(capsys, fitted, features, line, words):
 
 def test_no_run_folder(capsys, tmp_path):
     assert "config.toml is missing" in refuse(capsys, ["reconstruct", tmp_path])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--set", "generator.strength=1.5"],
+        ["--set", "generator.num_inference_steps=0"],
+        ["--set", "generator.guidance_scale=nan"],
+        ["--set", "decoder.rescale=sometimes"],
+        ["--seed", "-1"],
+        ["--samples", "0"],
+        ["--set", "data=3"],
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_done(capsys, cohort, tmp_path, options):
+    refuse(capsys, ["run", "brain-diffuser", f"nsd:{cohort}", "--out", tmp_path / "run", *options])
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_samples_leave_the_run_as_it_was(capsys, run_folder, features):
+    before = state(run_folder)
+    assert "expected 1 or more" in refuse(capsys, ["reconstruct", run_folder, "--samples", "0", "--features", features])
+    assert state(run_folder) == before
+
+
+def test_other_data_at_the_same_place(capsys, damaged, features, tmp_path):
+    line = ["fit", "brain-diffuser", f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
+    assert run_command([str(part) for part in line]) == 0
+    brick = next(damaged.rglob("nsd_stimuli.hdf5"))
+    with h5py.File(brick, "r+") as file:
+        file["imgBrick"][...] = 255 - file["imgBrick"][...]
+    before = state(tmp_path / "run")
+    for verb in (line, ["reconstruct", tmp_path / "run", "--controls", "all"], ["evaluate", tmp_path / "run"]):
+        capsys.readouterr()
+        assert run_command([str(part) for part in verb]) == 2
+    assert "other stimuli" in refuse(capsys, line)
+    kept = state(tmp_path / "run")
+    assert before.items() <= kept.items()
