@@ -43,6 +43,9 @@ _REFUSALS = {
     errno.EROFS: "choose a folder that can be written to",
     errno.EACCES: "choose a folder that you may read and write",
     errno.EPERM: "choose a folder that you may read and write",
+    errno.ENOTDIR: "name a folder where there is a file",
+    errno.EISDIR: "name a file where there is a folder",
+    errno.EEXIST: "name another folder",
 }
 
 # Usage errors of the option parser; typer exports only this descendant of the common ancestor.

@@ -14,6 +14,7 @@ FOLDER/
 """
 
 import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -120,6 +121,13 @@ def write(subject, folder, progress=None):
         raise InputError(f"{folder} already holds {there.get('name')}, roi {there.get('roi')}; name another folder.")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder.")
+    begun, identity = folder / "subject.partial.json", [subject.fingerprint, subject.name, subject.roi]
+    if begun.exists():
+        if _read_json(begun) != identity:
+            raise InputError(f"{folder} holds an unfinished writing of {_read_json(begun)[1]}; name another folder.")
+    elif folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds other files; name a new or empty folder.")
+    write_text(begun, json.dumps(identity) + "\n")
     (folder / "rois").mkdir(parents=True, exist_ok=True)
     for name, mask in subject.rois.items():
         _save(folder / "rois" / f"{name}.npy", mask)
@@ -139,6 +147,7 @@ def write(subject, folder, progress=None):
     }
     # Last: where this file stands, the folder is whole.
     write_text(folder / "subject.json", json.dumps(facts, indent=1) + "\n")
+    begun.unlink()
 
 
 def files(path, subject=None):
@@ -304,8 +313,9 @@ def _write_split(folder, split, name, progress):
     folder.mkdir(exist_ok=True)
     columns = {"stimulus_id": split.trial_stimulus_ids, "session": split.sessions, "run": split.runs}
     columns = {key: values for key, values in columns.items() if values is not None}
-    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values()))]
-    write_text(folder / "trials.csv", "\n".join(lines) + "\n")
+    lines = io.StringIO(newline="")
+    csv.writer(lines, lineterminator="\n").writerows([columns, *zip(*columns.values())])
+    write_text(folder / "trials.csv", lines.getvalue())
     _stream(folder / "betas.npy", split.betas, np.float32, ROWS_PER_BLOCK, f"{name} betas", progress)
     if split.images is not None:
         _stream(folder / "images.npy", split.images, np.uint8, IMAGES_PER_BLOCK, f"{name} pictures", progress)

@@ -130,3 +130,22 @@ def test_a_folder_in_use_is_kept(tmp_path, subject):
         write(subject, tmp_path / "mine")
     with pytest.raises(InputError, match="not empty"):
         write_template(tmp_path / "mine")
+
+
+def test_another_subject_does_not_finish_what_one_began(tmp_path, subject):
+    def stop(label, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(subject, tmp_path / "out", progress=stop)
+    subject.name = "subj04"
+    with pytest.raises(InputError, match="unfinished writing of subj03"):
+        write(subject, tmp_path / "out")
+
+
+def test_the_users_own_files_are_kept(tmp_path, subject):
+    (tmp_path / "mine" / "train").mkdir(parents=True)
+    (tmp_path / "mine" / "train" / "trials.csv").write_text("mine")
+    with pytest.raises(InputError, match="other files"):
+        write(subject, tmp_path / "mine")
+    assert (tmp_path / "mine" / "train" / "trials.csv").read_text() == "mine"
