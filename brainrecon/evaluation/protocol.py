@@ -22,8 +22,9 @@ _PROSE = ("label", "description")
 # What the tables of a protocol may hold. A key that nobody reads would promise what no score keeps.
 _KEYS = ("name", "description", "headline", "low_level", "resize", "networks", "metrics")
 _NETWORK_KEYS = ("kind", "checkpoint", "layer", "label")
-_METRIC_KEYS = ("name", "measure", "features", "similarity", "head", "refine", "label", "description")
+_METRIC_KEYS = ("name", "measure", "features", "similarity", "within", "head", "refine", "label", "description")
 
+_COMPETITORS = ("all", "category")
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 DEFAULT = "embedded-1"
@@ -86,6 +87,9 @@ class MetricSpec:
         "pixels" or the name of a network.
     label, description : str
         For the reader.
+    within : {"all", "category"}
+        For identification: whether every other stimulus competes, or only those that share a category with the
+        stimulus, as the dataset says.
     head : str or None
         For agreement of labels: which of the network's classifications is compared.
     refine : dict
@@ -98,6 +102,7 @@ class MetricSpec:
     features: str
     label: str
     description: str
+    within: str
     head: str | None
     refine: dict
 
@@ -257,12 +262,16 @@ def _metric_spec(spec):
     similarity = spec.get("similarity", "pearson")
     if similarity != "pearson":
         _refuse(spec["name"], "similarity", similarity, ["pearson"])
+    within = spec.get("within", _COMPETITORS[0])
+    if within not in _COMPETITORS:
+        _refuse(spec["name"], "within", within, _COMPETITORS)
     return MetricSpec(
         name=spec["name"],
         measure=spec["measure"],
         features=spec.get("features", "pixels"),
         label=spec.get("label", spec["name"]),
         description=spec.get("description", ""),
+        within=within,
         head=spec.get("head"),
         refine=dict(spec.get("refine", {})),
     )

@@ -37,6 +37,7 @@ def evaluate(
     conditions,
     *,
     stimulus_ids,
+    categories=None,
     protocol="embedded-1",
     reference="reconstruction",
     seed=0,
@@ -58,6 +59,9 @@ def evaluate(
         By name ("reconstruction", "stage_one", "shuffled_responses", ...); pictures may have any size.
     stimulus_ids : sequence of str, length n_stimuli
         The stimulus of each shown picture, each once.
+    categories : sequence of sequence of str, length n_stimuli, optional
+        The categories of each shown picture. Metrics that compare within a category are left out without them,
+        and where a stimulus shares its categories with no other.
     protocol : str or Protocol
         How to score.
     reference : str
@@ -84,13 +88,14 @@ def evaluate(
     shown, stimulus_ids = np.asarray(shown), [str(one) for one in stimulus_ids]
     _check(shown, stimulus_ids, conditions, reference)
     networks, checkpoints = _assemble(protocol, networks or {})
+    kin = None if categories is None else _share_a_category(categories)
     positions = {one: row for row, one in enumerate(stimulus_ids)}
 
     shown_views = Views(shown, protocol, networks)
     scored = {}
     for done, (name, condition) in enumerate(conditions.items()):
         targets = np.array([positions[str(one)] for one in condition.stimulus_ids])
-        scored[name] = _Scored(shown_views, Views(condition.images, protocol, networks), targets)
+        scored[name] = _Scored(shown_views, Views(condition.images, protocol, networks), targets, kin)
         if progress is not None:
             progress("scoring", done + 1, len(conditions))
 
@@ -135,10 +140,12 @@ class _Scored:
     shown, pictures : Views
     targets : integer array of shape (n_pictures,)
         The row of `shown` that each picture is for.
+    kin : boolean array of shape (n_shown, n_shown), or None
+        Which shown pictures share a category.
     """
 
-    def __init__(self, shown, pictures, targets):
-        self._shown, self._pictures, self._targets = shown, pictures, targets
+    def __init__(self, shown, pictures, targets, kin=None):
+        self._shown, self._pictures, self._targets, self._kin = shown, pictures, targets, kin
         self._per_picture, self._correlations = {}, {}
         self.rows, counts = np.unique(targets, return_counts=True)
         self.n_samples = [int(count) for count in counts]
@@ -146,15 +153,18 @@ class _Scored:
     def per_stimulus(self, spec, rows):
         """Scores of the stimuli `rows` (sorted rows of the shown pictures), averaged over samples, or None.
 
-        None where the metric compares stimuli with one another and there is only one.
+        None where the metric compares stimuli with one another and one has nobody to be compared with.
         """
         chosen = np.flatnonzero(np.isin(self._targets, rows))
         own = np.searchsorted(rows, self._targets[chosen])
         if spec.metric.relational:
-            if len(rows) < 2:
+            if len(rows) < 2 or (spec.within == "category" and self._kin is None):
                 return None
             correlation = self._correlation(spec.features)[np.ix_(rows, chosen)]
-            scores = spec.metric.from_correlation(correlation, targets=own)
+            allowed = self._kin[np.ix_(rows, self._targets[chosen])] if spec.within == "category" else None
+            scores = spec.metric.from_correlation(correlation, targets=own, allowed=allowed)
+            if np.isnan(scores).any():
+                return None
         else:
             scores = self._each_picture(spec)[chosen]
         return np.bincount(own, weights=scores, minlength=len(rows)) / np.bincount(own, minlength=len(rows))
@@ -188,6 +198,13 @@ class _Scored:
         if wanted in spec.refine:
             return label, views.labels(spec.features, spec.refine[wanted])[row]
         return label, None
+
+
+def _share_a_category(categories):
+    """Which pairs of stimuli share at least one category: bool (n_stimuli, n_stimuli)."""
+    names = sorted({name for own in categories for name in own})
+    member = np.array([[name in own for name in names] for own in categories], dtype=int)
+    return member @ member.T > 0
 
 
 def _assemble(protocol, given):

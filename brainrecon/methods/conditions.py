@@ -10,7 +10,9 @@ CONDITIONS = {
     "without_image_context": "decoded stage-one picture and text embedding only",
     "without_text_context": "decoded stage-one picture and image embedding only",
     "nearest_training_picture": "the training picture whose image embedding correlates best with the decoded one",
+    "ridge_to_pixels": "ridge from the same patterns straight to 64 x 64 pixels: no network and no prior at all",
 }
 METHOD_ITSELF = "reconstruction"
-DIFFUSED = tuple(name for name in CONDITIONS if name not in ("stage_one", "nearest_training_picture"))
+_UNDIFFUSED = ("stage_one", "nearest_training_picture", "ridge_to_pixels")
+DIFFUSED = tuple(name for name in CONDITIONS if name not in _UNDIFFUSED)
 CONTROLS = tuple(name for name in CONDITIONS if name not in (METHOD_ITSELF, "stage_one"))

@@ -11,6 +11,7 @@ LABELS = {
     "without_image_context": "Without image context",
     "without_text_context": "Without text context",
     "nearest_training_picture": "Nearest training picture",
+    "ridge_to_pixels": "Ridge straight to pixels",
 }
 
 MINUS = "\N{MINUS SIGN}"

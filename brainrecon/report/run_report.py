@@ -40,7 +40,7 @@ def write_report(run, protocol=None):
     if not path.exists():
         raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
     subject = run.parts[0].subject
-    stimulus_ids, shown = shown_pictures(run)
+    stimulus_ids, shown, _ = shown_pictures(run)
     content = ReportContent(
         title=f"{run.config.method} on {subject.dataset} {subject.name}",
         subtitle=_subtitle(run, subject, len(stimulus_ids)),

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from brainrecon.methods.conditions import CONDITIONS, DIFFUSED, METHOD_ITSELF
 from brainrecon.runs.fitting import encode, read_embeddings
 from brainrecon.runs.folder import read_image
+from stages.decoders.ridge import RidgeDecoder
 from stages.errors import InputError
 
 # Requests held in memory at a time, in batches; a multiple of the batch, so that all but the last are full.
 BATCHES_AT_ONCE = 16
+# Side of the pictures of the control that predicts pixels.
+PIXELS = 64
 
 
 def reconstruct(
@@ -74,6 +78,8 @@ def reconstruct(
             progress("stage one", done + 1, len(chosen))
     if "nearest_training_picture" in conditions:
         work.nearest([name for name in chosen if name in controlled])
+    if "ridge_to_pixels" in conditions:
+        work.ridge_to_pixels([name for name in chosen if name in controlled])
 
     missing = [
         (condition, name, sample)
@@ -117,6 +123,14 @@ def shuffled_partners(n_stimuli, seed):
     partners = np.empty(n_stimuli, dtype=int)
     partners[order] = np.roll(order, -1)
     return partners
+
+
+def small_pictures(images):
+    """Shrink or enlarge uint8 pictures to float32 (n, `PIXELS`, `PIXELS`, 3) in 0 to 1, a few at a time."""
+    size = (PIXELS, PIXELS)
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR), np.float32) / 255 for image in images]
+    )
 
 
 def nearest_rows(predictions, table, block=4096):
@@ -218,6 +232,18 @@ class _Work:
         for name, row in zip(names, nearest_rows(predictions, table)):
             picture = self.run.subject.train.images[int(row)]
             self.run.write_image(self.run.image_path("nearest_training_picture", name), picture)
+
+    def ridge_to_pixels(self, names):
+        """Write the picture that ridge regression makes of each stimulus' pattern, its pixels as targets."""
+        names = [name for name in names if not self.run.image_path("ridge_to_pixels", name).exists()]
+        if not names:
+            return
+        train, test = self.run.subject.train, self.run.subject.test
+        decoder = RidgeDecoder(rescale="none").fit(train.patterns, small_pictures(train.images).reshape(len(train.images), -1))
+        predictions = decoder.predict(test.patterns[[self.row[name] for name in names]])
+        pictures = np.rint(np.clip(predictions, 0, 1) * 255).astype(np.uint8).reshape(-1, PIXELS, PIXELS, 3)
+        for name, picture in zip(names, pictures):
+            self.run.write_image(self.run.image_path("ridge_to_pixels", name), picture)
 
 
 def _rows(embeddings, row):

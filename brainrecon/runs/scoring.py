@@ -34,7 +34,7 @@ def evaluate(run, protocol=None, progress=None):
     InputError
         No picture of the method itself is there, or the dataset has no stimuli to compare with.
     """
-    stimulus_ids, shown = shown_pictures(run)
+    stimulus_ids, shown, categories = shown_pictures(run)
     conditions = {}
     for name in CONDITIONS:
         ids, images = drawn_pictures(run, name)
@@ -46,7 +46,13 @@ def evaluate(run, protocol=None, progress=None):
         )
     protocol = load_protocol(protocol or PROTOCOL)
     scores = score(
-        shown, conditions, stimulus_ids=stimulus_ids, protocol=protocol, seed=run.config.seed, progress=progress
+        shown,
+        conditions,
+        stimulus_ids=stimulus_ids,
+        categories=categories,
+        protocol=protocol,
+        seed=run.config.seed,
+        progress=progress,
     )
     folder = run.folder / "scores"
     scores.to_csv(folder / f"{protocol.name}.csv")
@@ -55,8 +61,8 @@ def evaluate(run, protocol=None, progress=None):
 
 
 def shown_pictures(run):
-    """The shown pictures of all test stimuli of all parts: (list of ids, uint8 (n, height, width, 3))."""
-    ids, images = [], []
+    """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None)."""
+    ids, images, categories = [], [], []
     for part in run.parts:
         test = part.subject.test
         if test.images is None:
@@ -65,7 +71,8 @@ def shown_pictures(run):
             )
         ids += [str(name) for name in test.stimulus_ids]
         images.append(np.asarray(test.images[:]))
-    return ids, np.concatenate(images)
+        categories += test.categories or []
+    return ids, np.concatenate(images), categories if len(categories) == len(ids) else None
 
 
 def drawn_pictures(run, condition):

@@ -79,7 +79,7 @@ def train(workspace, *, steps=None, device=None, threads=None):
         batches,
         workspace=workspace,
         steps=steps or STEPS,
-        learning_rate=2e-3,
+        learning_rate=5e-3,
         warmup=100,
         ema_decay=0.998,
         save_seconds=120,

@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
-from diffusers.models.resnet import ResnetBlock2D
-from torch import nn
 
 from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.unconditional_contexts import UnconditionalContexts
-from stages.networks.dual_context_unet import DualContextTransformer, DualContextUNet2DConditionModel
+from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 from stages.networks.strict_loading import load_strictly
 from tiny_networks import generator_figures
 from tiny_networks.generator_data import encode_pool, encoders
+from tiny_networks.generator_start import initialised
 from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "generator"
-STEPS = 3000
+STEPS = 5000
+COMPILED_FROM = 1000  # steps; compiling takes minutes
 BATCH_SIZE = 96
 GUIDANCE_SCALE = 2.0
 CONFIG = {
@@ -44,6 +44,7 @@ CONFIG = {
     "use_linear_projection": True,
     "image_context_tokens": 65,
     "text_context_tokens": 24,
+    "position_embedding": True,
 }
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -144,35 +145,6 @@ def mixing_weights(n, generator):
     return torch.stack([image, 1 - image], dim=1)
 
 
-def network(encoded):
-    """Build the untrained network.
-
-    Every residual branch starts at zero, and the contexts' keys and values start at unit size, however small the
-    tokens are.
-    """
-    torch.manual_seed(0)  # diffusers' constructors take no generator.
-    model = DualContextUNet2DConditionModel(**CONFIG)
-    rows = np.arange(min(1000, len(encoded)))
-    size = [
-        float(np.square(tokens.astype(np.float32)).mean() ** 0.5)
-        for tokens in (encoded.image_tokens[rows], encoded.text_tokens(rows))
-    ]
-    branch_ends = [model.conv_out]
-    for module in model.modules():
-        if isinstance(module, ResnetBlock2D):
-            branch_ends.append(module.conv2)
-        elif isinstance(module, DualContextTransformer):
-            for transformer, tokens_size in zip(module.transformers, size):
-                branch_ends.append(transformer.proj_out)
-                for block in transformer.transformer_blocks:
-                    block.attn2.to_k.weight.data /= tokens_size
-                    block.attn2.to_v.weight.data /= tokens_size
-    for layer in branch_ends:
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    return model
-
-
 def train(workspace, *, steps=None, device=None, threads=None):
     """Train in ``workspace/generator``, continuing what is there, and return the averaged network."""
     if threads is not None:
@@ -193,19 +165,20 @@ def train(workspace, *, steps=None, device=None, threads=None):
 
     return fit(
         NAME,
-        network(encoded),
+        initialised(CONFIG, encoded),
         Objective(encoded),
         batches,
         workspace=workspace,
         steps=steps or STEPS,
-        learning_rate=1.2e-3,
-        warmup=150,
+        learning_rate=1.5e-2,
+        warmup=100,
         ema_decay=0.998,
         save_seconds=150,
         device=device,
         threads=threads,
         channels_last=False,
         muon=True,
+        compiled=COMPILED_FROM <= (steps or STEPS),
     )
 
 

@@ -24,6 +24,8 @@ class EncodedPool:
     latents : array of shape (n_pictures, channels, size, size), float16
         Posterior means of the autoencoder times its scaling factor.
     image_tokens : array of shape (n_pictures, image_tokens, width), float16
+        Of the pictures under another light than that of the latents, for training; of the pictures themselves,
+        where they are held out.
     caption_tokens : array of shape (n_captions, text_tokens, width), float16
         One entry per different caption.
     captions_of : array of shape (n_pictures, 5), int32
@@ -109,7 +111,9 @@ def encode_pool(workspace, *, held_out=False, pictures=None):
     _write(folder, "unconditional_image", _tokens(image_target, grey)[0])
     _write(folder, "unconditional_text", _empty_caption(text_target))
     _write(folder, "latents", _in_chunks("latents", images, lambda part: _latents(vae, part)))
-    _write(folder, "image_tokens", _in_chunks("image tokens", images, lambda part: _tokens(image_target, part)))
+    # The generator learns to take no light and shade from the tokens: it belongs to layout, which is stage one's.
+    seen = images if held_out else pool.relit[:pictures]
+    _write(folder, "image_tokens", _in_chunks("image tokens", seen, lambda part: _tokens(image_target, part)))
     _write(
         folder,
         "caption_tokens",

@@ -12,6 +12,7 @@ TRAIN_SEED, HELD_OUT_SEED = 1, 2
 TRAIN_PICTURES, HELD_OUT_PICTURES = 40_000, 2_000
 PICTURE_SIZE = 64
 LABELS = ("kind", "category", "colour", "background", "digit", "place", "layout")
+LIGHTS = ("images", "relit")
 _SHARD = 1000
 
 
@@ -20,7 +21,8 @@ class Pool:
 
     Attributes
     ----------
-    images : memory map of shape (n_pictures, 64, 64, 3), uint8
+    images, relit : memory map of shape (n_pictures, 64, 64, 3), uint8
+        The pictures, and the same ones under another light and shade.
     captions : list of list of str
         Five captions per picture.
     labels : dict of str to list
@@ -29,7 +31,9 @@ class Pool:
 
     def __init__(self, folder):
         folder = Path(folder)
-        self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        self.images, self.relit = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in LIGHTS
+        )
         self.captions = json.loads((folder / "captions.json").read_text())
         self.labels = json.loads((folder / "labels.json").read_text())
 
@@ -101,18 +105,20 @@ def _draw(folder, seed, pictures, processes):
             print(f"pool/{folder.name}: {done:,} of {pictures:,} pictures", flush=True)
 
     captions, labels = [], {label: [] for label in LABELS}
-    with whole_file(folder / "images.npy") as partial:
-        images = np.lib.format.open_memmap(
-            partial, mode="w+", dtype=np.uint8, shape=(pictures, PICTURE_SIZE, PICTURE_SIZE, 3)
-        )
-        for start, stop in parts:
-            path = _shard(shards, start, stop)
-            images[start:stop] = np.load(path.with_suffix(".npy"), allow_pickle=False)
-            facts = json.loads(path.read_text())
-            captions += facts["captions"]
-            for label in LABELS:
-                labels[label] += facts["labels"][label]
-        images.flush()
+    for light, name in enumerate(LIGHTS):
+        with whole_file(folder / f"{name}.npy") as partial:
+            images = np.lib.format.open_memmap(
+                partial, mode="w+", dtype=np.uint8, shape=(pictures, PICTURE_SIZE, PICTURE_SIZE, 3)
+            )
+            for start, stop in parts:
+                drawn = np.load(_shard(shards, start, stop).with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+                images[start:stop] = drawn[light]
+            images.flush()
+    for start, stop in parts:
+        facts = json.loads(_shard(shards, start, stop).read_text())
+        captions += facts["captions"]
+        for label in LABELS:
+            labels[label] += facts["labels"][label]
     write_text(folder / "captions.json", json.dumps(captions))
     # Last, because its presence says that the pool is complete.
     write_text(folder / "labels.json", json.dumps(labels))
@@ -130,10 +136,11 @@ def _draw_shard(task):
     shards, seed, start, stop = task
     from brainrecon.datasets.simulated.pictures import draw_pictures
 
-    drawn = draw_pictures(seed, range(start, stop), size=PICTURE_SIZE)
+    lights = [draw_pictures(seed, range(start, stop), size=PICTURE_SIZE, light=light) for light in range(len(LIGHTS))]
+    drawn = lights[0]
     path = _shard(shards, start, stop)
     with whole_file(path.with_suffix(".npy")) as partial:
-        np.save(partial, np.stack([picture.image for picture in drawn]))
+        np.save(partial, np.stack([[picture.image for picture in pictures] for pictures in lights]))
     labels = {label: [getattr(picture, label) for picture in drawn] for label in LABELS}
     write_text(path, json.dumps({"captions": [list(picture.captions) for picture in drawn], "labels": labels}))
     return stop - start

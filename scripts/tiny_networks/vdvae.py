@@ -62,12 +62,13 @@ def train(workspace, *, steps=None, device=None, threads=None):
         batches,
         workspace=workspace,
         steps=steps or STEPS,
-        learning_rate=1e-3,
-        warmup=300,
+        learning_rate=5e-3,
+        warmup=200,
         ema_decay=0.995,
         save_seconds=120,
         device=device,
         threads=threads,
+        muon=True,
     )
 
 

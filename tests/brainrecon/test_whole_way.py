@@ -74,6 +74,25 @@ def test_the_oracle_beats_shuffled_responses(complete):
         assert scores.mean("oracle_embeddings", metric).mean > scores.mean("shuffled_responses", metric).mean + 0.2
 
 
+def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
+    from sklearn.linear_model import Ridge
+
+    from brainrecon.runs.reconstruction import small_pictures
+    from stages.decoders.ridge import ALPHAS
+
+    subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")
+    mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float)
+    train, test = ((split.patterns - mean) / scale for split in (subject.train, subject.test))
+    pixels = small_pictures(subject.train.images).reshape(len(train), -1)
+    drawn = pictures(complete, "controls/ridge_to_pixels/images/*.png")
+    drawn = np.stack([drawn[f"stim-{name}_sample-0.png"] for name in subject.test.stimulus_ids]).reshape(len(test), -1)
+    furthest = [
+        np.abs(255 * np.clip(Ridge(alpha=alpha).fit(train, pixels).predict(test), 0, 1) - drawn).max()
+        for alpha in ALPHAS
+    ]
+    assert min(furthest) < 1
+
+
 def test_a_second_time_nothing_is_redone(complete, features):
     before = {path: path.stat().st_mtime_ns for path in complete.rglob("*.png")}
     assert run_command(["reconstruct", str(complete), "--features", str(features), "--controls", "all"]) == 0

@@ -19,7 +19,7 @@ N = 6
 @pytest.fixture
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPTS)
-    names = ("generator", "generator_data", "generator_figures", "autoencoder")
+    names = ("generator", "generator_data", "generator_figures", "generator_start", "autoencoder")
     return {name: importlib.import_module(f"tiny_networks.{name}") for name in names}
 
 
@@ -112,9 +112,38 @@ def test_mixing_weights(recipe):
         assert (weights[:, 0] == image).float().mean().item() == pytest.approx(share, abs=0.02)
 
 
-def test_loss_vs_velocity_by_hand(recipe, encoded):
+def test_aligned_heads_look_at_the_token_of_their_place(modules, recipe):
+    """Tokens that tell their place: the first heads' queries and keys, multiplied by hand, find it."""
+    random = np.random.default_rng(2)
+    codes, content = random.standard_normal((65, 64)), 0.3 * random.standard_normal((200, 65, 64))
+
+    class Encoded:
+        image_tokens = (0.1 * (codes + content)).astype(np.float16)
+
+        def text_tokens(self, rows):
+            return 0.1 * np.ones((len(rows), 24, 64), np.float32)
+
+        def __len__(self):
+            return 200
+
+    start = modules["generator_start"]
+    model = start.initialised(recipe.CONFIG, Encoded())
+    for block in (model.down_blocks[0], model.up_blocks[-1]):
+        attention = block.attentions[0].transformers[0].transformer_blocks[0].attn2
+        width = attention.to_q.weight.shape[0] // attention.heads
+        places = torch.nn.functional.layer_norm(model.conv_in.position.flatten(1).T, (80,))
+        tokens = torch.from_numpy(Encoded.image_tokens.astype(np.float32))
+        for head in range(start.ALIGNED_HEADS):
+            part = slice(head * width, (head + 1) * width)
+            query, key = places @ attention.to_q.weight[part].T, tokens @ attention.to_k.weight[part].T
+            found = (query @ key.transpose(1, 2) / width**0.5).softmax(-1)
+            own = found[:, :, 1:].diagonal(dim1=1, dim2=2).mean()
+            assert own > 0.8
+
+
+def test_loss_vs_velocity_by_hand(modules, recipe, encoded):
     """An untrained network predicts nothing, so its loss is the mean square of the velocity."""
-    model, objective = recipe.network(encoded), recipe.Objective(encoded)
+    model, objective = modules["generator_start"].initialised(recipe.CONFIG, encoded), recipe.Objective(encoded)
     batch = {
         "latents": torch.from_numpy(np.array(encoded.latents)),
         "image": torch.from_numpy(np.array(encoded.image_tokens)),

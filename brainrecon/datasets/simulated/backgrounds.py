@@ -291,7 +291,7 @@ SCENE_BACKGROUNDS = {
 }
 
 
-def _field(generator, across, down, size):
+def smooth_field(generator, across, down, size):
     """Smooth random field, float32 (size, size), values about -1..1, the same at every size."""
     coarse = generator.uniform(-1, 1, (down, across)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
@@ -335,8 +335,8 @@ def paint_background(name, mood, horizon, generator, size):
     layer = pen.layer()
     picture = picture * (1 - layer[..., 3:]) + layer[..., :3]
 
-    grain = place.strength * _field(generator, *place.grain, size) * (0.3 + 0.7 * edge)
-    tone = 0.07 * _field(generator, 4, 4, size)
+    grain = place.strength * smooth_field(generator, *place.grain, size) * (0.3 + 0.7 * edge)
+    tone = 0.07 * smooth_field(generator, 4, 4, size)
     picture *= (1 + grain + tone)[..., None]
     if place.outdoors and mood == "sunset":
         picture *= np.float32([1.04, 0.9, 0.8])

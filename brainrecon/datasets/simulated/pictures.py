@@ -66,7 +66,7 @@ class Picture:
     """
 
 
-def _draw_scene(generator, size):
+def _draw_scene(generator, light, size):
     scene = compose_scene(generator)
     captions = caption_scene(scene, generator)
     main, second = scene.main, scene.second
@@ -79,13 +79,13 @@ def _draw_scene(generator, size):
         scene.mood if scene.outdoors else "",
     ]
     layout += [second.name, second.colour, second.place] if second is not None else []
-    image = paint_scene(scene, generator, size)
+    image = paint_scene(scene, generator, light, size)
     return Picture(
         image, captions, "scene", main.name, main.colour, scene.background, -1, main.place, "/".join(layout)
     )
 
 
-def _draw_digit(generator, size):
+def _draw_digit(generator, light, size):
     writing = compose_digit(generator)
     captions = caption_digit(writing, generator)
     layout = f"digit/{writing.digit}/{writing.ink}/{writing.paper}/{writing.stroke}/{writing.specimen}"
@@ -95,7 +95,7 @@ def _draw_digit(generator, size):
     )
 
 
-def _draw_pattern(generator, size):
+def _draw_pattern(generator, light, size):
     pattern = compose_pattern(generator)
     captions = caption_pattern(pattern, generator)
     layout = f"pattern/{pattern.figure}/{pattern.contrast}/{pattern.tone}/{pattern.cells}"
@@ -106,7 +106,7 @@ def _draw_pattern(generator, size):
 _DRAWERS = {"scene": _draw_scene, "digit": _draw_digit, "pattern": _draw_pattern}
 
 
-def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64) -> Picture:
+def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64, light: int = 0) -> Picture:
     """Draw one picture.
 
     Parameters
@@ -119,6 +119,9 @@ def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64)
         Without it the index decides: seven in ten are scenes, the rest digits and patterns in equal parts.
     size : int
         Side in pixels, at least 8. The content does not depend on it.
+    light : int
+        Under which light and shade a scene is seen, 0 or more; everything else stays. Digits and patterns have
+        no light.
 
     Returns
     -------
@@ -127,11 +130,11 @@ def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64)
     Raises
     ------
     InputError
-        When `seed` or `index` is negative, `size` is below 8 or `kind` is not one of `KINDS`.
+        When `seed`, `index` or `light` is negative, `size` is below 8 or `kind` is not one of `KINDS`.
     """
-    if seed < 0 or index < 0:
+    if min(seed, index, light) < 0:
         raise InputError(
-            f"Seed {seed} and index {index} were asked for, but neither can be negative; pass 0 or more."
+            f"Seed {seed}, index {index} and light {light} were asked for, but none can be negative; pass 0 or more."
         )
     if size < 8:
         raise InputError(
@@ -141,7 +144,8 @@ def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64)
         kind = KINDS[np.random.default_rng([seed, index]).choice(len(KINDS), p=_SHARES)]
     if kind not in KINDS:
         raise InputError(f"There is no kind of picture called {kind!r}; pass one of {', '.join(KINDS)}.")
-    return _DRAWERS[kind](np.random.default_rng([seed, index, KINDS.index(kind) + 1]), size)
+    key = [seed, index, KINDS.index(kind) + 1]
+    return _DRAWERS[kind](np.random.default_rng(key), np.random.default_rng([*key, light + 1]), size)
 
 
 def draw_pictures(
@@ -149,13 +153,14 @@ def draw_pictures(
     indices: Sequence[int],
     kind: str | None = None,
     size: int = 64,
+    light: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Picture]:
     """Draw several pictures; each is what `draw_picture` draws, in the order of `indices`.
 
     Parameters
     ----------
-    seed, kind, size
+    seed, kind, size, light
         As for `draw_picture`.
     indices : sequence of int
         Which pictures.
@@ -168,7 +173,7 @@ def draw_pictures(
     """
     pictures = []
     for index in indices:
-        pictures.append(draw_picture(seed, int(index), kind, size))
+        pictures.append(draw_picture(seed, int(index), kind, size, light))
         if progress is not None:
             progress("drawing pictures", len(pictures), len(indices))
     return pictures

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from brainrecon.datasets.simulated.backgrounds import MOODS, SCENE_BACKGROUNDS, paint_background
+from brainrecon.datasets.simulated.backgrounds import MOODS, SCENE_BACKGROUNDS, paint_background, smooth_field
 from brainrecon.datasets.simulated.pen import Pen
 from brainrecon.datasets.simulated.shapes import FLOATING, SHAPES
 
@@ -19,6 +19,8 @@ PLACES = (
     "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right",
 )  # fmt: skip
 SIZES = ("small", "large")
+
+_SHADE = (0.3, 0.75)  # how deep the shade is, least and most
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,20 @@ def _put(picture, thing, light, size):
     picture += layer[..., :3] * shade[..., None]
 
 
-def paint_scene(scene: Scene, generator, size: int) -> np.ndarray:
+def _light_and_shade(generator, size):
+    """Broad light and shade, as clouds, trees and lamps cast them: factors, float32 (size, size), mean about one.
+
+    No caption tells it and nothing in the scene does, so that the layout of a picture is more than its meaning.
+    """
+    coordinates = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    direction = generator.uniform(0, 2 * np.pi)
+    slope = np.cos(direction) * coordinates[None, :] + np.sin(direction) * coordinates[:, None]
+    patches = smooth_field(generator, 3, 3, size)
+    depth = generator.uniform(*_SHADE)
+    return np.exp(depth * (1.6 * slope + 0.9 * patches) - 0.4 * depth**2)
+
+
+def paint_scene(scene: Scene, generator, light, size: int) -> np.ndarray:
     """Paint a composed scene.
 
     Parameters
@@ -152,6 +167,8 @@ def paint_scene(scene: Scene, generator, size: int) -> np.ndarray:
         What it shows.
     generator : numpy.random.Generator
         Source of the background's details.
+    light : numpy.random.Generator
+        Source of the broad light and shade over the picture.
     size : int
         Side in pixels; the content is the same at every size.
 
@@ -168,4 +185,7 @@ def paint_scene(scene: Scene, generator, size: int) -> np.ndarray:
     coordinates = (np.arange(size, dtype=np.float32) + 0.5) / size
     side = coordinates if scene.light == "right" else 1 - coordinates
     picture *= (0.92 + 0.14 * side)[None, :, None]
+    shade = _light_and_shade(light, size)
+    # What lies in shade is a little bluer, as under an open sky.
+    picture *= shade[..., None] ** np.float32([1.06, 1.0, 0.9])
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)

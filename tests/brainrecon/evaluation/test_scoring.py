@@ -17,6 +17,7 @@ from stages.errors import InputError
 
 N = 14
 IDS = [f"stim{row:03d}" for row in range(N)]
+WITHIN = "identification_pixels_within_category"
 
 
 class MeanColours:
@@ -73,8 +74,36 @@ def test_scores_equal_the_metrics_themselves(shown, networks):
         np.testing.assert_allclose(values[name], expect, atol=1e-9)
         row = scores.mean("reconstruction", name)
         assert (row.n, row.mean, row.ci_low, row.ci_high) == bootstrap_mean(values[name])
-    assert list(values) == list(load_protocol().metrics)
+    assert list(values) == [name for name in load_protocol().metrics if name != WITHIN]
     assert scores.differences == []
+
+
+def test_identification_within_a_category_vs_pairs_counted(shown, networks):
+    images = np.random.default_rng(3).permutation(noisy(shown, 200))
+    categories = [["six"] if row % 3 else ["nine", "round"] for row in range(N)]
+    scores = evaluate(
+        shown,
+        {"reconstruction": Condition(IDS, images)},
+        stimulus_ids=IDS,
+        categories=categories,
+        networks=networks,
+    )
+    correlation = np.corrcoef(shown.reshape(N, -1), images.reshape(N, -1))[:N, N:]
+    expected = [
+        np.mean([correlation[i, j] < correlation[j, j] for i in range(N) if i != j and categories[i] == categories[j]])
+        for j in range(N)
+    ]
+    values = scores.conditions["reconstruction"].values
+    np.testing.assert_allclose(values[WITHIN], expected)
+    assert 0 < np.mean(expected) < 1 and not np.allclose(expected, values["identification_pixels"])
+
+
+@pytest.mark.parametrize("categories", [None, [[str(row)] for row in range(N)]])
+def test_without_others_of_the_category_nothing_is_said_of_them(shown, networks, categories):
+    condition = {"reconstruction": Condition(IDS, noisy(shown, 50))}
+    scores = evaluate(shown, condition, stimulus_ids=IDS, categories=categories, networks=networks)
+    assert WITHIN not in scores.conditions["reconstruction"].values
+    assert WITHIN not in [row.metric for row in scores.summary]
 
 
 def test_category_agreement_asks_for_the_digit_where_a_digit_was_shown(networks):
@@ -121,7 +150,7 @@ def test_a_smaller_condition_is_compared_on_what_both_have(shown, networks):
         stimulus_ids=ids,
         networks=networks,
     )
-    for name in scores.metrics:
+    for name in alone.conditions["stage_one"].values:
         assert scores.mean("stage_one", name) == alone.mean("stage_one", name)
         assert scores.difference("stage_one", name) == alone.difference("stage_one", name)
         assert scores.mean("reconstruction", name).n == N
@@ -302,7 +331,7 @@ def test_hostile_stimulus_ids(shown, networks):
 
 def test_a_head_that_the_network_lacks(shown, networks):
     content = json.loads(json.dumps(load_protocol().content))
-    content["metrics"][5]["head"] = "smell"
+    content["metrics"][-1]["head"] = "smell"
     with pytest.raises(InputError, match="smell.*category, digit"):
         evaluate(
             shown,

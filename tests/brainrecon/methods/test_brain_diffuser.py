@@ -101,5 +101,5 @@ def test_settings_round_trip_and_strictness():
 
 
 def test_lists_of_conditions_agree():
-    assert set(DIFFUSED) | {"stage_one", "nearest_training_picture"} == set(CONDITIONS)
+    assert set(DIFFUSED) | {"stage_one", "nearest_training_picture", "ridge_to_pixels"} == set(CONDITIONS)
     assert set(CONTROLS) == set(CONDITIONS) - {METHOD_ITSELF, "stage_one"}

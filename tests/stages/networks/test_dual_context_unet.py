@@ -68,6 +68,33 @@ def one_context(unet, context):
     return plain
 
 
+def test_code_of_the_place_vs_first_convolution_by_hand(unet, rows):
+    """A code that is the same everywhere is a bias; another one is not."""
+    positioned = DualContextUNet2DConditionModel(
+        **SHARED, image_context_tokens=IMAGE_TOKENS, text_context_tokens=TEXT_TOKENS, position_embedding=True
+    ).eval()
+    assert set(positioned.state_dict()) - set(unet.state_dict()) == {"conv_in.position"}
+    positioned.load_state_dict(unet.state_dict() | {"conv_in.position": torch.zeros(16, 8, 8)})
+    torch.testing.assert_close(run(positioned, rows, (0.6, 0.4)), run(unet, rows, (0.6, 0.4)))
+    biased, change = copy.deepcopy(unet), torch.linspace(-1, 1, 16)
+    with torch.no_grad():
+        biased.conv_in.bias += change
+        positioned.conv_in.position += change[:, None, None]
+    torch.testing.assert_close(run(positioned, rows, (0.6, 0.4)), run(biased, rows, (0.6, 0.4)))
+    with torch.no_grad():
+        positioned.conv_in.position[:, 0, 0] += 3
+    assert not torch.allclose(run(positioned, rows, (0.6, 0.4)), run(biased, rows, (0.6, 0.4)), atol=1e-3)
+
+
+def test_code_of_the_place_fits_one_size_of_map(rows):
+    positioned = DualContextUNet2DConditionModel(
+        **SHARED, image_context_tokens=IMAGE_TOKENS, text_context_tokens=TEXT_TOKENS, position_embedding=True
+    ).eval()
+    sample, timesteps, contexts = rows
+    with pytest.raises(InputError, match="16 x 16.*8 x 8"):
+        run(positioned, (torch.randn(4, 4, 16, 16), timesteps, contexts), (0.6, 0.4))
+
+
 @pytest.mark.parametrize(
     "weights, context, tokens",
     [((1, 0), 0, slice(0, IMAGE_TOKENS)), ((0, 1), 1, slice(IMAGE_TOKENS, None))],

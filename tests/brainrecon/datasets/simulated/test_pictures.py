@@ -80,6 +80,28 @@ def test_the_same_content_at_every_size(kind, index):
     assert np.corrcoef(halved.ravel(), small.image.ravel())[0, 1] > 0.97
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_light_changes_the_look_of_scenes_and_nothing_else(kind):
+    pairs = [[draw_picture(9, index, kind, light=light) for light in (0, 1)] for index in range(30)]
+    for one, other in pairs:
+        assert dataclasses.replace(one, image=None) == dataclasses.replace(other, image=None)
+        assert np.array_equal(one.image, other.image) == (kind != "scene")
+    if kind == "scene":
+        shared = [np.corrcoef(one.image.ravel(), other.image.ravel())[0, 1] for one, other in pairs]
+        assert 0.45 < np.mean(shared) < 0.85  # Layout is neither all light nor all content.
+
+
+def test_light_and_shade_vary_slowly():
+    """The ratio of two lights, at two sizes: the same smooth field."""
+    small, large = (
+        [draw_picture(9, 2, "scene", size, light=light).image.astype(float) + 1 for light in (0, 1)]
+        for size in (32, 64)
+    )
+    ratios = [np.log(one / other).mean(axis=2) for one, other in (small, large)]
+    halved = ratios[1].reshape(32, 2, 32, 2).mean(axis=(1, 3))
+    assert np.corrcoef(halved.ravel(), ratios[0].ravel())[0, 1] > 0.9
+
+
 def test_images_fill_the_range_of_their_type(drawn):
     for picture in drawn:
         assert picture.image.dtype == np.uint8
@@ -195,6 +217,7 @@ def test_progress_counts_to_the_end():
     [
         ({"seed": -1, "index": 0}, "Seed -1"),
         ({"seed": 0, "index": -2}, "index -2"),
+        ({"seed": 0, "index": 0, "light": -3}, "light -3"),
         ({"seed": 0, "index": 0, "size": 4}, "4 pixels"),
         ({"seed": 0, "index": 0, "kind": "photograph"}, "'photograph'; pass one of scene, digit, pattern"),
     ],
