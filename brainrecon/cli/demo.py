@@ -18,6 +18,7 @@ def demo(
     trials_per_session: Annotated[int, typer.Option(min=1, help="Trials per session.")] = 390,
     shared: Annotated[int, typer.Option(min=2, help="Test pictures.")] = 100,
     voxels: Annotated[int, typer.Option(min=1, help="Voxels in nsdgeneral.")] = 1500,
+    kinds: Annotated[str, typer.Option(help="Kinds of pictures: scene, digit, pattern.")] = "scene",
     seed: Annotated[int, typer.Option(help="Seed of the cohort and of all noise.")] = 0,
     control_stimuli: options.ControlStimuli = None,
     device: options.Device = "auto",
@@ -41,6 +42,7 @@ def demo(
             shared=shared,
             voxels=voxels,
             seed=seed,
+            kinds=[kind.strip() for kind in kinds.split(",")],
             progress=progress,
         )
     say(str(simulated))

@@ -15,6 +15,7 @@ def simulate(
     voxels: Annotated[int, typer.Option(min=1, help="Voxels in nsdgeneral.")] = 1500,
     picture_size: Annotated[int, typer.Option(min=16, help="Height and width of the pictures.")] = 64,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    kinds: Annotated[str, typer.Option(help="Kinds of pictures: scene, digit, pattern.")] = "scene,digit,pattern",
     betas_format: Annotated[str, typer.Option(help="hdf5, nifti or both.")] = "hdf5",
 ) -> None:
     """Write a simulated cohort in NSD's own files and folders, and say which noise ceiling it reached."""
@@ -32,6 +33,7 @@ def simulate(
             voxels=voxels,
             picture_size=picture_size,
             seed=seed,
+            kinds=[kind.strip() for kind in kinds.split(",")],
             betas_format=betas_format,
             progress=progress,
         )

@@ -3,38 +3,57 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from brainrecon.evaluation.metrics import pixel_correlation, two_way_identification
 from stages.generators.dual_context import DualContextGenerator, GenerationRequest
 from stages.networks.evaluation_network import EvaluationNetwork
+from stages.targets.vdvae import VDVAELatents
 from tiny_networks.generator_data import encode_pool
 from tiny_networks.pool import load_pool
 
-EVALUATION = Path(__file__).parents[2] / "weights" / "tiny" / "evaluation"
-# A blur of this many pixels stands in for a stage-one picture: layout and colour, no detail.
-BLUR = 4
+TINY = Path(__file__).parents[2] / "weights" / "tiny"
 
 
-def blurred(images):
-    """Blur uint8 pictures (n, height, width, 3) as a stand-in for stage one."""
-    return np.stack([np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR))) for image in images])
+def first_scenes(pool, n):
+    """Rows of the first `n` drawn scenes of a pool."""
+    return np.array([row for row, kind in enumerate(pool.labels["kind"]) if kind == "scene"][:n])
 
 
-def draw(generator, encoded, images, *, weights=(0.6, 0.4), from_noise=False, guidance_scale=None, steps=50):
-    """Draw pictures under the true embeddings of the first `len(images)` held-out pictures.
+def stage_one(images):
+    """What the embedded VDVAE keeps of uint8 pictures (n, height, width, 3) in its target layers."""
+    target = VDVAELatents.from_pretrained(TINY / "vdvae")
+    return target.decode(target.encode(images))
+
+
+def draw(generator, encoded, rows, starts=None, *, weights=(0.6, 0.4), guidance_scale=None, steps=50):
+    """Draw pictures under the true embeddings of some pictures.
+
+    Parameters
+    ----------
+    generator : DualContextGenerator
+    encoded : EncodedPool
+    rows : array of int
+    starts : uint8 array of shape (len(rows), height, width, 3), optional
+        Pictures to redraw at strength 0.75; from noise where there are none.
 
     Returns
     -------
-    drawn : uint8 array shaped as `images`
+    drawn : uint8 array of shape (len(rows), image_size, image_size, 3)
     """
-    text = encoded.text_tokens(np.arange(len(images)))
-    starts = [None] * len(images) if from_noise else blurred(images)
+    text = encoded.text_tokens(rows)
     requests = [
-        GenerationRequest(f"held-out-{k}", 0, encoded.image_tokens[k].astype(np.float32), text[k], weights, starts[k])
-        for k in range(len(images))
+        GenerationRequest(
+            f"held-out-{row}",
+            0,
+            encoded.image_tokens[row].astype(np.float32),
+            text[k],
+            weights,
+            None if starts is None else starts[k],
+        )
+        for k, row in enumerate(rows)
     ]
-    drawn = np.empty_like(images)
+    drawn = np.empty((len(rows), generator.image_size, generator.image_size, 3), np.uint8)
     for k, image in generator.generate(
         requests, num_inference_steps=steps, guidance_scale=guidance_scale, batch_size=32
     ):
@@ -43,19 +62,20 @@ def draw(generator, encoded, images, *, weights=(0.6, 0.4), from_noise=False, gu
 
 
 def scores(shown, drawn):
-    """Mean pixel correlation and, where the evaluation network is, identification and share of right names."""
-    result = {"pixel_correlation": float(np.nanmean(pixel_correlation(shown, drawn)))}
-    if (EVALUATION / "config.json").exists():
-        judge = EvaluationNetwork.from_pretrained(EVALUATION)
-        result["two_way_identification"] = float(two_way_identification(judge.embed(shown), judge.embed(drawn)).mean())
-        truth, names = judge.classify(shown), judge.classify(drawn)
-        for head in ("category", "colour", "background"):
-            result[head] = float(np.mean([a == b for a, b in zip(truth[head], names[head])]))
-    return result
+    """Mean pixel correlation, and what the evaluation network says: identification and share of right names."""
+    judge = EvaluationNetwork.from_pretrained(TINY / "evaluation")
+    truth, names = judge.classify(shown), judge.classify(drawn)
+    return {
+        "pixel_correlation": float(np.mean(pixel_correlation(shown, drawn))),
+        "two_way_identification": float(two_way_identification(judge.embed(shown), judge.embed(drawn)).mean()),
+    } | {
+        head: float(np.mean([a == b for a, b in zip(truth[head], names[head])]))
+        for head in ("category", "colour", "background")
+    }
 
 
-def figures(workspace, folder, n=96):
-    """Judge an exported generator on held-out pictures, redrawn from a blur and drawn from noise.
+def figures(workspace, folder, n=100):
+    """Judge an exported generator on held-out drawn scenes under true embeddings.
 
     Parameters
     ----------
@@ -63,35 +83,43 @@ def figures(workspace, folder, n=96):
     folder : path-like
         The generator, in diffusers' layout.
     n : int
-        Held-out pictures.
+        Held-out scenes.
 
     Returns
     -------
     dict of str to float
-        ``from_blur_…`` and ``from_noise_…`` scores. Names count as right where the evaluation network says of the
-        drawn picture what it says of the shown one.
+        ``oracle_…``: redrawn from the true stage-one picture; ``from_noise_…``; and, for comparison, what that
+        stage-one picture itself scores, ``stage_one_…``. Names count as right where the evaluation network says of
+        the drawn picture what it says of the shown one.
     """
-    images = np.array(load_pool(workspace, held_out=True).images[:n])
-    encoded = encode_pool(workspace, held_out=True, pictures=max(n, 512))
-    generator = DualContextGenerator.from_pretrained(folder)
-    result = {}
-    for label, from_noise in (("from_blur", False), ("from_noise", True)):
-        for name, value in scores(images, draw(generator, encoded, images, from_noise=from_noise)).items():
-            result[f"{label}_{name}"] = value
-    return result
+    pool = load_pool(workspace, held_out=True)
+    rows = first_scenes(pool, n)
+    images = np.array(pool.images[rows])
+    encoded = encode_pool(workspace, held_out=True, pictures=max(2 * n, 512))
+    generator, starts = DualContextGenerator.from_pretrained(folder), stage_one(images)
+    drawn = {
+        "oracle": draw(generator, encoded, rows, starts),
+        "from_noise": draw(generator, encoded, rows),
+        "stage_one": starts,
+    }
+    return {
+        f"{label}_{name}": value for label, pictures in drawn.items() for name, value in scores(images, pictures).items()
+    }
 
 
 def sheet(workspace, folder, path, n=24, guidance_scale=None, weights=(0.6, 0.4)):
-    """Write a picture: a row of shown pictures, their blurs, redrawn from the blur, drawn from noise."""
-    images = np.array(load_pool(workspace, held_out=True).images[:n])
-    encoded = encode_pool(workspace, held_out=True, pictures=max(n, 512))
-    generator = DualContextGenerator.from_pretrained(folder)
+    """Write a picture: a row of shown scenes, their true stage-one pictures, redrawn from these, drawn from noise."""
+    pool = load_pool(workspace, held_out=True)
+    rows = first_scenes(pool, n)
+    images = np.array(pool.images[rows])
+    encoded = encode_pool(workspace, held_out=True, pictures=max(2 * n, 512))
+    generator, starts = DualContextGenerator.from_pretrained(folder), stage_one(images)
     options = {"guidance_scale": guidance_scale, "weights": weights}
-    rows = [
+    shown = [
         images,
-        blurred(images),
-        draw(generator, encoded, images, **options),
-        draw(generator, encoded, images, from_noise=True, **options),
+        starts,
+        draw(generator, encoded, rows, starts, **options),
+        draw(generator, encoded, rows, **options),
     ]
-    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in shown])
     Image.fromarray(grid).save(path)

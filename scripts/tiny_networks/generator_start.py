@@ -3,8 +3,8 @@
 The image context has a token for every place of the latent map, and linear regression from a place's own token
 tells most of what is there. A network that must first find out which token belongs to which place spends most of a
 short training on that. So two attention heads of every image transformer on the large map start out looking at the
-token of their own place: the first convolution adds a code of the place, queries read that code, and keys are the
-regression of the code on the tokens.
+token of their own place: map and tokens carry a code of the place, queries read that code, and keys are its
+regression on the tokens.
 """
 
 import numpy as np
@@ -74,6 +74,10 @@ def _align(model, image_tokens):
     directions = torch.linalg.qr(torch.randn(channels, n_code))[0]
     centred = code - code.mean(dim=(1, 2), keepdim=True)
     model.conv_in.position.copy_(torch.einsum("cp,phw->chw", directions, centred) * 0.6 * (channels / 2) ** 0.5)
+    # And the tokens carry it at their own size, whatever CLIP tells of their place.
+    places = torch.linalg.qr(torch.randn(image_tokens.shape[-1], n_code))[0] @ centred.flatten(1)
+    model.token_position[1 : image_tokens.shape[1]] = places.T * (image_tokens.std() / places.std())
+    image_tokens = image_tokens + model.token_position[: image_tokens.shape[1]]
     keys = _regression(image_tokens, centred)
     for block in (model.down_blocks[0], model.up_blocks[-1]):
         for resnet in block.resnets:

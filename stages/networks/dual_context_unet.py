@@ -139,8 +139,9 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
         Length of each context. They are concatenated along the token axis, image first; the published network
         sees 257 image tokens and 77 text tokens.
     position_embedding : bool
-        Whether a learned code of the place, ``conv_in.position``, is added after the first convolution. The
-        published network has none; on maps of 8 x 8 it helps to find the image token of the same place.
+        Whether learned codes of the place are added: ``conv_in.position`` after the first convolution, and
+        ``token_position`` to the tokens of both contexts. The published network has neither; they let a small one
+        find the image token of a place.
     dual_cross_attention : bool
         Accepted so that configurations of diffusers' own dual network load; this network always has two contexts.
     """
@@ -263,6 +264,7 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
         self.context_tokens = (image_context_tokens, text_context_tokens)
         if position_embedding:
             self.conv_in = PositionedConv2d(self.conv_in, sample_size)
+            self.token_position = nn.Parameter(torch.zeros(sum(self.context_tokens), cross_attention_dim))
         for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
             if getattr(block, "has_cross_attention", False):
                 block.attentions = nn.ModuleList(
@@ -306,6 +308,8 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
                 f"{rows} rows came with {given}; pass "
                 f'cross_attention_kwargs={{"context_weights": weights}} with weights of shape ({rows}, 2).'
             )
+        if self.config.position_embedding:
+            encoder_hidden_states = encoder_hidden_states + self.token_position
         return super().forward(
             sample, timestep, encoder_hidden_states, cross_attention_kwargs=cross_attention_kwargs, **options
         )

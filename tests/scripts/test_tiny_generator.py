@@ -32,6 +32,7 @@ class FewPictures:
     def __init__(self):
         self.images = np.random.default_rng(0).integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)
         self.captions = [["a red ball"] * 5] * N
+        self.labels = {"kind": ["scene"] * N}
 
     def __len__(self):
         return N
@@ -97,6 +98,25 @@ def test_disturbance_keeps_mean_and_spread(recipe):
     torch.testing.assert_close(changed[touched].std(0), spread, atol=0.2, rtol=0)
 
 
+def test_smearing_vs_gaussian_filter(recipe, monkeypatch):
+    """Constant maps stay, the class token stays, and a single bright patch spreads as SciPy spreads it."""
+    from scipy.ndimage import gaussian_filter
+
+    tokens = torch.zeros(40, 65, 2)
+    tokens[:, 0, 0], tokens[:, 1:, 1] = 5.0, 1.0
+    tokens[:, 1 + 3 * 8 + 4, 0] = 1.0
+    monkeypatch.setattr(recipe, "SMEARED_ROWS", 1.0)
+    changed = recipe.smeared(tokens, torch.zeros(65, 2), torch.Generator().manual_seed(0))
+    sigmas = recipe.LARGEST_SMEAR * torch.rand(40, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(changed[:, 0], tokens[:, 0])
+    torch.testing.assert_close(changed[:, 1:, 1], tokens[:, 1:, 1])
+    spot = np.zeros((8, 8))
+    spot[3, 4] = 1
+    for row in np.flatnonzero((0.4 < sigmas) & (sigmas < 0.8)):  # SciPy's border differs; far from it none is felt.
+        expected = gaussian_filter(spot, float(sigmas[row]), mode="constant")
+        np.testing.assert_allclose(changed[row, 1:, 0].reshape(8, 8), expected, atol=5e-3)
+
+
 def test_shares_of_dropped_contexts(recipe):
     image, text = recipe.dropped_contexts(20_000, torch.Generator().manual_seed(0))
     share = {"both": image & text, "image": image & ~text, "text": text & ~image}
@@ -113,12 +133,11 @@ def test_mixing_weights(recipe):
 
 
 def test_aligned_heads_look_at_the_token_of_their_place(modules, recipe):
-    """Tokens that tell their place: the first heads' queries and keys, multiplied by hand, find it."""
-    random = np.random.default_rng(2)
-    codes, content = random.standard_normal((65, 64)), 0.3 * random.standard_normal((200, 65, 64))
+    """Queries and keys of the first heads, multiplied by hand, find it, though the tokens tell nothing of it."""
+    content = np.random.default_rng(2).standard_normal((200, 65, 64))
 
     class Encoded:
-        image_tokens = (0.1 * (codes + content)).astype(np.float16)
+        image_tokens = (0.1 * content).astype(np.float16)
 
         def text_tokens(self, rows):
             return 0.1 * np.ones((len(rows), 24, 64), np.float32)
@@ -132,13 +151,13 @@ def test_aligned_heads_look_at_the_token_of_their_place(modules, recipe):
         attention = block.attentions[0].transformers[0].transformer_blocks[0].attn2
         width = attention.to_q.weight.shape[0] // attention.heads
         places = torch.nn.functional.layer_norm(model.conv_in.position.flatten(1).T, (80,))
-        tokens = torch.from_numpy(Encoded.image_tokens.astype(np.float32))
+        tokens = torch.from_numpy(Encoded.image_tokens.astype(np.float32)) + model.token_position[:65]
         for head in range(start.ALIGNED_HEADS):
             part = slice(head * width, (head + 1) * width)
             query, key = places @ attention.to_q.weight[part].T, tokens @ attention.to_k.weight[part].T
             found = (query @ key.transpose(1, 2) / width**0.5).softmax(-1)
             own = found[:, :, 1:].diagonal(dim1=1, dim2=2).mean()
-            assert own > 0.8
+            assert own > 0.5
 
 
 def test_loss_vs_velocity_by_hand(modules, recipe, encoded):
@@ -173,5 +192,5 @@ def test_recipe_runs_whole(modules, recipe, workspace, tmp_path, monkeypatch):
     assert generator.image_size == 64
     assert (generator.image_context_shape, generator.text_context_shape) == ((65, 64), (24, 64))
     assert generator.pipeline.config.guidance_scale == recipe.GUIDANCE_SCALE
-    assert "from_noise_pixel_correlation" in figures
+    assert {"oracle_category", "from_noise_pixel_correlation", "stage_one_two_way_identification"} <= set(figures)
     assert "2 of 2 steps" in (folder / "card.md").read_text()

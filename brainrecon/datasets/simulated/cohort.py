@@ -3,7 +3,7 @@
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from brainrecon.datasets.simulated.ceiling import RepeatStatistics
 from brainrecon.datasets.simulated.cortex import Cortex
 from brainrecon.datasets.simulated.filters import seen_image
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
-from brainrecon.datasets.simulated.pictures import LABELS
+from brainrecon.datasets.simulated.pictures import KINDS, LABELS
 from brainrecon.datasets.simulated.report import VERSION, SimulationReport, SubjectReport, find_earlier
 from brainrecon.datasets.simulated.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
 from stages.errors import InputError
@@ -37,6 +37,7 @@ def simulate(
     voxels: int = 1500,
     picture_size: int = 64,
     seed: int = 0,
+    kinds: Sequence[str] = KINDS,
     betas_format: str = "hdf5",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SimulationReport:
@@ -63,6 +64,8 @@ def simulate(
         Side of the pictures, pixels.
     seed : int
         Seed of everything, 0 or more.
+    kinds : sequence of str
+        Kinds of pictures that are shown, some of "scene", "digit" and "pattern".
     betas_format : {"hdf5", "nifti", "both"}
         Which of the two formats of betas to write.
     progress : callable (label, done, total), optional
@@ -85,10 +88,12 @@ def simulate(
         "voxels": voxels,
         "picture_size": picture_size,
         "seed": seed,
+        "kinds": [kind for kind in KINDS if kind in kinds],
         "betas_format": betas_format,
     }
-    _check(options)
-    options = {name: value if name == "betas_format" else int(value) for name, value in options.items()}
+    _check(options, kinds)
+    texts = ("kinds", "betas_format")
+    options = {name: value if name in texts else int(value) for name, value in options.items()}
     target = Path(directory).absolute()
     found = find_earlier(target, options)
     if found is not None:
@@ -115,8 +120,12 @@ def simulate(
     return SimulationReport(target, options, reports, created=True)
 
 
-def _check(options):
+def _check(options, kinds):
     """Refuse options that cannot be met."""
+    if isinstance(kinds, str) or not options["kinds"] or set(kinds) - set(KINDS):
+        raise InputError(
+            f"kinds is {kinds!r} but must be some of {', '.join(KINDS)}; name them with --kinds, separated by commas."
+        )
     for name, least, most in (
         ("subjects", 1, nsd_files.SUBJECTS_OF_TABLE), ("sessions", 1, 99), ("trials_per_session", 2, 10**5),
         ("shared", 1, 10**6), ("voxels", FEWEST_VOXELS, 10**6), ("picture_size", 16, 1024), ("seed", 0, 2**32 - 1),
@@ -178,13 +187,13 @@ class _Cohort:
         nsd_files.write_stimulus_table(self.root, self.n_pictures, shared_numbers + 1, self.ordering, numbers)
 
         shown: list[Shown | None] = [None] * self.n_pictures
-        seed, size = options["seed"], options["picture_size"]
+        seed, size, kinds = options["seed"], options["picture_size"], options["kinds"]
         self.calibration = calibration_pictures(seed)
         with nsd_files.create_stimulus_file(self.root, self.n_pictures, size) as file:
             brick = file["imgBrick"]
             shared = []
             for number, picture in zip(
-                shared_numbers, shared_pictures(seed, self.n_shared, size), strict=True
+                shared_numbers, shared_pictures(seed, self.n_shared, size, kinds), strict=True
             ):
                 brick[number], shown[number] = picture.image, Shown.of(picture)
                 shared.append(replace(picture, image=seen_image(picture.image)))
@@ -192,7 +201,7 @@ class _Cohort:
             avoided = [shown[number] for number in shared_numbers]
             reports = []
             for subject, own in enumerate(own_numbers, start=1):
-                pictures = own_pictures(seed, subject, self.n_own, size, avoided)
+                pictures = own_pictures(seed, subject, self.n_own, size, avoided, kinds)
                 reports.append(
                     self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown)
                 )

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from brainrecon.datasets.simulated.pictures import Picture, draw_picture, draw_pictures
+from brainrecon.datasets.simulated.pictures import KINDS, Picture, draw_picture, draw_pictures
 
 WORLD = 1000
 """Added to a cohort's seed: the worlds below train the embedded networks."""
@@ -40,12 +40,12 @@ class Shown:
         )
 
 
-def shared_pictures(seed: int, count: int, size: int) -> Iterator[Picture]:
+def shared_pictures(seed: int, count: int, size: int, kinds: Sequence[str] = KINDS) -> Iterator[Picture]:
     """Draw the pictures that every subject sees, the test set, all different from each other."""
     digests: set[bytes] = set()
     for slot in range(count):
         picture = _draw(
-            seed, _SHARED_BLOCK, slot, size,
+            seed, _SHARED_BLOCK, slot, size, kinds,
             lambda drawn: _reserved(drawn) is not False and Shown.of(drawn).digest not in digests,
         )  # fmt: skip
         digests.add(Shown.of(picture).digest)
@@ -53,16 +53,15 @@ def shared_pictures(seed: int, count: int, size: int) -> Iterator[Picture]:
 
 
 def own_pictures(
-    seed: int, subject: int, count: int, size: int, shared: Sequence[Shown]
+    seed: int, subject: int, count: int, size: int, shared: Sequence[Shown], kinds: Sequence[str] = KINDS
 ) -> Iterator[Picture]:
     """Draw the pictures that only one subject sees, the training set.
 
-    None equals a shared picture or has its layout, and none of their captions is the most detailed caption of
-    a shared scene. (Digits and patterns have too few captions for that; they are kept apart by what they show.)
+    None equals a shared picture or has its layout, and none of their captions is a caption of a shared scene. (Digits and patterns have too few captions for that; they are kept apart by what they show.)
     Subjects count from 1.
     """
     layouts = {one.layout for one in shared}
-    captions = {caption for one in shared if one.kind == "scene" for caption in _most_detailed(one.captions)}
+    captions = {caption for one in shared if one.kind == "scene" for caption in one.captions}
     digests = {one.digest for one in shared}
 
     def fits(drawn):
@@ -74,7 +73,7 @@ def own_pictures(
         )
 
     for slot in range(count):
-        yield _draw(seed, subject, slot, size, fits)
+        yield _draw(seed, subject, slot, size, kinds, fits)
 
 
 def calibration_pictures(seed: int) -> list[Picture]:
@@ -95,16 +94,13 @@ def _reserved(picture):
     return zlib.crc32(few.encode()) % 4 == 0
 
 
-def _most_detailed(captions):
-    """Captions that say the most of a scene: the one meant to, and the longest where that is another."""
-    return {captions[-1], max(captions, key=len)}
-
-
-def _draw(seed, block, slot, size, fits):
-    """Draw the picture of a slot: of one kind, with another index for as long as it does not fit."""
+def _draw(seed, block, slot, size, kinds, fits):
+    """Draw the picture of a slot: of one of the kinds, with another index for as long as it does not fit."""
     kind = None
     for attempt in range(_ATTEMPTS):
         picture = draw_picture(WORLD + seed, block * _BLOCK_SIZE + attempt * _ATTEMPT_SIZE + slot, kind, size)
+        if picture.kind not in kinds:
+            continue
         if fits(picture):
             return picture
         kind = picture.kind

@@ -73,15 +73,22 @@ def test_code_of_the_place_vs_first_convolution_by_hand(unet, rows):
     positioned = DualContextUNet2DConditionModel(
         **SHARED, image_context_tokens=IMAGE_TOKENS, text_context_tokens=TEXT_TOKENS, position_embedding=True
     ).eval()
-    assert set(positioned.state_dict()) - set(unet.state_dict()) == {"conv_in.position"}
-    positioned.load_state_dict(unet.state_dict() | {"conv_in.position": torch.zeros(16, 8, 8)})
+    codes = {"conv_in.position": torch.zeros(16, 8, 8), "token_position": torch.zeros(IMAGE_TOKENS + TEXT_TOKENS, WIDTH)}
+    assert set(positioned.state_dict()) - set(unet.state_dict()) == set(codes)
+    positioned.load_state_dict(unet.state_dict() | codes)
     torch.testing.assert_close(run(positioned, rows, (0.6, 0.4)), run(unet, rows, (0.6, 0.4)))
     biased, change = copy.deepcopy(unet), torch.linspace(-1, 1, 16)
     with torch.no_grad():
         biased.conv_in.bias += change
         positioned.conv_in.position += change[:, None, None]
     torch.testing.assert_close(run(positioned, rows, (0.6, 0.4)), run(biased, rows, (0.6, 0.4)))
+    sample, timesteps, contexts = rows
     with torch.no_grad():
+        positioned.token_position += torch.linspace(-1, 1, WIDTH)
+    shifted = (sample, timesteps, contexts + torch.linspace(-1, 1, WIDTH))
+    torch.testing.assert_close(run(positioned, rows, (0.6, 0.4)), run(biased, shifted, (0.6, 0.4)))
+    with torch.no_grad():
+        positioned.token_position.zero_()
         positioned.conv_in.position[:, 0, 0] += 3
     assert not torch.allclose(run(positioned, rows, (0.6, 0.4)), run(biased, rows, (0.6, 0.4)), atol=1e-3)
 

@@ -69,8 +69,8 @@ def test_another_seed_gives_another_cohort(tiny, tmp_path):
 
 def test_the_marker_says_what_was_asked_and_reached(tiny):
     content = json.loads((tiny.directory / "simulated.json").read_text())
-    assert content["options"] == TINY | {"subjects": 1, "seed": 0, "betas_format": "hdf5"}
-    assert content["version"] == 2 and content["seed"] == 0
+    assert content["options"] == TINY | {"subjects": 1, "seed": 0, "kinds": ["scene", "digit", "pattern"], "betas_format": "hdf5"}
+    assert content["version"] == 3 and content["seed"] == 0
     assert content["subjects"][0]["noise_ceiling_known"] == tiny.subjects[0].noise_ceiling_known
     assert "% of variance by construction" in str(tiny) and "8 training and 4 test pictures" in str(tiny)
 
@@ -104,6 +104,9 @@ def test_only_the_asked_format_is_written(tiny, tmp_path):
         ({"seed": -1}, "seed is -1 "),
         ({"shared": 0}, "shared is 0 "),
         ({"picture_size": 4}, "picture_size is 4 .*--picture-size"),
+        ({"kinds": "scene"}, "kinds is 'scene' .*scene, digit, pattern"),
+        ({"kinds": ["scene", "photograph"]}, "kinds .*photograph"),
+        ({"kinds": []}, "kinds"),
         ({"betas_format": "mgh"}, "betas_format is 'mgh' .*hdf5, nifti, both"),
     ],
 )
@@ -134,7 +137,7 @@ def test_a_damaged_marker_or_another_version_is_named(tmp_path):
     marker.write_text("{")
     with pytest.raises(InputError, match="simulated.json is damaged"):
         simulate(tmp_path, **TINY)
-    options = TINY | {"subjects": 1, "seed": 0, "betas_format": "hdf5"}
+    options = TINY | {"subjects": 1, "seed": 0, "kinds": ["scene", "digit", "pattern"], "betas_format": "hdf5"}
     marker.write_text(json.dumps({"options": options, "version": 0, "subjects": []}))
     with pytest.raises(InputError, match="of version 0, not 2"):
         simulate(tmp_path, **TINY)
