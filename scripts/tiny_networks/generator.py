@@ -24,7 +24,7 @@ from tiny_networks.generator_start import initialised
 from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "generator"
-STEPS = 4500
+STEPS = 5500
 COMPILED_FROM = 1000  # steps; compiling takes minutes
 BATCH_SIZE = 96
 GUIDANCE_SCALE = 2.0
