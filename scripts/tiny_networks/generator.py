@@ -2,8 +2,8 @@
 
 It learns v-prediction (Salimans & Ho, 2022) on the autoencoder's latents, under the image tokens and the text
 tokens of a picture, mixed in random proportions. Contexts are sometimes replaced by the unconditional ones, for
-classifier-free guidance. Half of the contexts are made to look like embeddings that were predicted from brain
-activity: pulled towards the mean and disturbed, mostly along the directions in which pictures differ.
+classifier-free guidance. Most contexts are made to look like embeddings that were predicted from brain activity
+(`decoding_errors`).
 """
 
 import os
@@ -19,6 +19,7 @@ from stages.generators.unconditional_contexts import UnconditionalContexts
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 from stages.networks.strict_loading import load_strictly
 from tiny_networks import generator_figures
+from tiny_networks.decoding_errors import DecodingErrors
 from tiny_networks.generator_data import encode_pool, encoders
 from tiny_networks.generator_start import initialised
 from tiny_networks.training import averaged_weights, fit, record
@@ -57,39 +58,32 @@ SCHEDULE = {
     "prediction_type": "v_prediction",
 }
 DROP_IMAGE, DROP_TEXT, DROP_BOTH = 0.20, 0.10, 0.07
-DISTURBED_ROWS, LARGEST_DISTURBANCE = 0.6, 0.9
-SMEARED_ROWS, LARGEST_SMEAR = 0.6, 3.0
 
 
 class Objective:
-    """The loss, with what it must know of the pool: means and spreads of tokens, the unconditional contexts.
+    """The loss, with what it must know of the pool: errors of decoded tokens, the unconditional contexts.
 
     Parameters
     ----------
     encoded : EncodedPool
     """
 
-    def __init__(self, encoded, statistics_rows=4000):
+    def __init__(self, encoded, statistics_rows=6000):
         rows = np.arange(min(statistics_rows, len(encoded)))
-        self.unconditional, self.mean, self.spread = [], [], []
+        self.unconditional, self.errors = [], []
         for tokens, nothing in (
             (encoded.image_tokens[rows].astype(np.float32), encoded.unconditional_image),
             (encoded.text_tokens(rows), encoded.unconditional_text),
         ):
             self.unconditional.append(torch.from_numpy(nothing.astype(np.float32)))
-            self.mean.append(torch.from_numpy(tokens.mean(axis=0)))
-            self.spread.append(torch.from_numpy(tokens.std(axis=0)))
+            self.errors.append(DecodingErrors(torch.from_numpy(tokens)))
         self.scheduler = DDIMScheduler(**SCHEDULE)
 
     def __call__(self, model, batch, generator):
         """Mean squared error of the predicted velocity, one random timestep and one random mixture per row."""
         latents, contexts = batch["latents"].float(), [batch["image"].float(), batch["text"].float()]
         n, device = len(latents), latents.device
-        contexts[0] = smeared(contexts[0], self.mean[0].to(device), generator)
-        contexts = [
-            disturbed(tokens, mean.to(device), spread.to(device), generator)
-            for tokens, mean, spread in zip(contexts, self.mean, self.spread)
-        ]
+        contexts = [errors(tokens, generator) for errors, tokens in zip(self.errors, contexts)]
         contexts = [
             torch.where(dropped.to(device)[:, None, None], nothing.to(device), tokens)
             for dropped, nothing, tokens in zip(dropped_contexts(n, generator), self.unconditional, contexts)
@@ -108,42 +102,6 @@ class Objective:
         error = (predicted.float() - self.scheduler.get_velocity(latents, noise, timesteps)).square().mean((1, 2, 3))
         noisy = timesteps > 500
         return error.mean(), {"noisy": error[noisy].mean().item(), "clean": error[~noisy].mean().item()}
-
-
-def smeared(tokens, mean, generator):
-    """Blur the places of some rows' image tokens, as embeddings predicted from brain activity are blurred.
-
-    Each patch token's deviation from the mean becomes a Gaussian mean over its neighbours', of a standard deviation
-    of up to ``LARGEST_SMEAR`` patches. What a thing is has then to come from its meaning, and where it is from the
-    noisy latents. The class token stays.
-    """
-    n, side = len(tokens), round((tokens.shape[1] - 1) ** 0.5)
-    sigma = LARGEST_SMEAR * torch.rand(n, generator=generator) * (torch.rand(n, generator=generator) < SMEARED_ROWS)
-    places = torch.arange(side, dtype=torch.float32)
-    distance = (places[:, None] - places[None]).square()
-    share = torch.softmax(-distance / (2 * sigma.clamp(min=0.1).square())[:, None, None], dim=2).to(tokens.device)
-    deviations = (tokens - mean)[:, 1:].unflatten(1, (side, side))
-    deviations = torch.einsum("rij,rkl,rjlw->rikw", share, share, deviations).flatten(1, 2)
-    return torch.cat([tokens[:, :1], mean[1:] + deviations], dim=1)
-
-
-def disturbed(tokens, mean, spread, generator):
-    """Make some rows look like predicted embeddings, whose spread was restored.
-
-    A disturbed row keeps sqrt(1 − s²) of its deviation from the mean and gains noise of s standard deviations, s
-    uniform up to ``LARGEST_DISTURBANCE``. Four fifths of the noise's variance are random mixtures of other rows'
-    deviations, because decoding errors lie where embeddings vary; the rest is independent per value.
-    """
-    n = len(tokens)
-    strength = LARGEST_DISTURBANCE * torch.rand(n, generator=generator)
-    strength = strength * (torch.rand(n, generator=generator) < DISTURBED_ROWS)
-    strength = strength.to(tokens.device)[:, None, None]
-    mixture = torch.randn(n, n, generator=generator).to(tokens.device) / n**0.5
-    deviations = tokens - mean
-    shared = torch.einsum("rn,ntw->rtw", mixture, deviations)
-    own = torch.randn(tokens.shape, generator=generator).to(tokens.device) * spread
-    noise = 0.8**0.5 * shared + 0.2**0.5 * own
-    return mean + (1 - strength.square()).sqrt() * deviations + strength * noise
 
 
 def dropped_contexts(n, generator):

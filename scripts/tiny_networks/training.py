@@ -131,7 +131,7 @@ def fit(
         rate = learning_rate * _schedule(done.step, steps, warmup)
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = min(rate, LARGEST_ADAMW_RATE) if group["adamw"] else rate
+                group["lr"] = min(rate, group["largest_rate"])
         generator = torch.Generator().manual_seed(done.step)
         with _attention(device), torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
             value, logs = loss(called, batch, generator)
@@ -200,13 +200,16 @@ def _optimisers(model, learning_rate, weight_decay, muon):
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim >= 2]
     others = [parameter for parameter in trained if parameter.ndim < 2]
-    adamw = [{"params": others, "weight_decay": 0.0, "adamw": True}]
+    largest = LARGEST_ADAMW_RATE if muon else math.inf
+    groups = [{"params": others, "weight_decay": 0.0, "largest_rate": largest}]
     if not muon:
-        adamw.insert(0, {"params": matrices, "weight_decay": weight_decay, "adamw": True})
-    adamw = [group for group in adamw if group["params"]]
-    optimisers = [torch.optim.AdamW(adamw, lr=min(learning_rate, LARGEST_ADAMW_RATE), betas=(0.9, 0.99), fused=True)] if adamw else []
+        groups.insert(0, {"params": matrices, "weight_decay": weight_decay, "largest_rate": largest})
+    groups = [group for group in groups if group["params"]]
+    # The rate is set before every step.
+    optimisers = [torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), fused=True)] if groups else []
     if muon and matrices:
-        optimisers.append(Muon([{"params": matrices, "adamw": False}], lr=learning_rate, weight_decay=weight_decay))
+        groups = [{"params": matrices, "largest_rate": math.inf}]
+        optimisers.append(Muon(groups, lr=learning_rate, weight_decay=weight_decay))
     return optimisers
 
 

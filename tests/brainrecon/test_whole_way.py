@@ -81,7 +81,7 @@ def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
     from stages.decoders.ridge import ALPHAS
 
     subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")
-    mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float)
+    mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float, ddof=1)
     train, test = ((split.patterns - mean) / scale for split in (subject.train, subject.test))
     pixels = small_pictures(subject.train.images).reshape(len(train), -1)
     drawn = pictures(complete, "controls/ridge_to_pixels/images/*.png")

@@ -139,7 +139,7 @@ def test_a_damaged_marker_or_another_version_is_named(tmp_path):
         simulate(tmp_path, **TINY)
     options = TINY | {"subjects": 1, "seed": 0, "kinds": ["scene", "digit", "pattern"], "betas_format": "hdf5"}
     marker.write_text(json.dumps({"options": options, "version": 0, "subjects": []}))
-    with pytest.raises(InputError, match="of version 0, not 2"):
+    with pytest.raises(InputError, match="of version 0, not 3"):
         simulate(tmp_path, **TINY)
 
 
