@@ -20,8 +20,8 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
 from stages.errors import InputError
 from stages.whole_files import whole_file, write_text
@@ -239,34 +239,6 @@ class _Columns:
         return np.asarray(self[:], dtype=dtype)
 
 
-class _PictureFiles:
-    """A folder of pictures as a lazy array (n_stimuli, height, width, 3) uint8."""
-
-    dtype, ndim = np.dtype(np.uint8), 4
-
-    def __init__(self, paths):
-        self._paths = np.array(paths, dtype=object)
-        self.shape = (len(paths), *self[0].shape)
-
-    def __len__(self):
-        return len(self._paths)
-
-    def __getitem__(self, index):
-        chosen = self._paths[index]
-        return self._read(chosen) if isinstance(chosen, Path) else np.stack([self._read(path) for path in chosen])
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
-
-    @staticmethod
-    def _read(path):
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read as a picture ({error}); save it again as PNG.") from None
-
-
 def _images(folder, ids):
     if (folder / "images.npy").exists():
         images = _read_array(folder / "images.npy", mapped=True)
@@ -283,7 +255,7 @@ def _images(folder, ids):
         raise InputError(
             f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}."
         )
-    return _PictureFiles([found[name] for name in ids])
+    return PictureFiles([found[name] for name in ids])
 
 
 def _by_stimulus(path, ids):

@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+from PIL import Image, ImageOps
 
 from stages.errors import InputError
 
@@ -83,3 +84,58 @@ class StimulusImages:
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self[:], dtype=dtype)
+
+
+class PictureFiles:
+    """Picture files as a lazy uint8 array of shape (n_stimuli, height, width, 3), read when indexed.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path, length n_stimuli
+        Anything Pillow reads; converted to RGB.
+    size : int, optional
+        Cut the middle square out of each picture and resize it to `size` x `size` (bicubic). Without it pictures stay
+        as they are, and all must be as large as the first.
+
+    Raises
+    ------
+    InputError
+        A picture cannot be read, or is of another size than the first.
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, paths, size=None):
+        self._paths = np.array(paths, dtype=object)
+        self._size = size
+        self._shape = (size, size, 3) if size else None
+        self.shape = (len(paths), *self._read(self._paths[0]).shape)
+        self._shape = self.shape[1:]
+
+    def __len__(self):
+        return len(self._paths)
+
+    def __getitem__(self, index):
+        chosen = self._paths[index]
+        if not isinstance(chosen, np.ndarray):
+            return self._read(chosen)
+        return np.stack([self._read(path) for path in chosen]) if len(chosen) else np.empty((0, *self._shape), np.uint8)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+    def _read(self, path):
+        try:
+            with Image.open(path) as picture:
+                picture = picture.convert("RGB")
+        except OSError as error:
+            raise InputError(f"{path} cannot be read as a picture ({error}); save it again as PNG.") from None
+        if self._size:
+            picture = ImageOps.fit(picture, (self._size, self._size), Image.Resampling.BICUBIC)
+        values = np.asarray(picture)
+        if self._shape and values.shape != self._shape:
+            raise InputError(
+                f"{path} is {values.shape[1]} x {values.shape[0]} pixels but the first picture {self._shape[1]} x "
+                f"{self._shape[0]}; save all pictures in one size."
+            )
+        return values

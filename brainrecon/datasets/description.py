@@ -1,0 +1,25 @@
+"""What a dataset is, for those who have yet to get it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Description:
+    """A dataset in five sentences or fewer.
+
+    Attributes
+    ----------
+    measured : str
+        Who saw what, and how it was recorded.
+    available : str
+        Where it is to be had, and on what terms.
+    citation : str
+        Reference with its DOI.
+    licence : str
+        As the source states it; "not stated" where it does not.
+    """
+
+    measured: str
+    available: str
+    citation: str
+    licence: str
