@@ -4,7 +4,8 @@ A ROI volume holds -1 outside the cortical ribbon, 0 for cortex without a label,
 values above 0 select (NSD data manual, "ROIs"; taking ``!= -1`` selects the whole ribbon).
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,17 @@ class Region:
         """The region's voxels, (x, y, z) bool."""
         return np.isin(self.volume, self.values) if self.values else self.volume > 0
 
+    def in_hemisphere(self, side):
+        """The same labels in the volume of one hemisphere, "lh" or "rh", which lies beside that of both."""
+        path = self.path.with_name(f"{side}.{self.path.name}")
+        volume = _read_labelled(path)
+        if volume.shape != self.volume.shape:
+            raise InputError(
+                f"{path} has shape {volume.shape} but {self.path} {self.volume.shape}; "
+                "take both from the same subject and space."
+            )
+        return replace(self, path=path, volume=volume)
+
 
 def read_rois(layout, subject, space):
     """All regions of a subject, by name.
@@ -96,7 +108,7 @@ def read_rois(layout, subject, space):
     regions = {}
     for atlas in atlases:
         path = layout.roi(subject, space, atlas)
-        volume = np.rint(read_volume(path)).astype(np.int16)
+        volume = _read_labelled(path)
         labels = read_labels(layout.labels(subject, atlas)) or dict(LABELS.get(atlas, {}))
         for value in np.unique(volume[volume > 0]).tolist():
             labels.setdefault(value, f"{atlas}:{value}")
@@ -108,6 +120,10 @@ def read_rois(layout, subject, space):
         for label, values in own.items():
             regions[f"{atlas}:{label}" if label in regions else label] = Region(atlas, path, volume, values)
     return regions
+
+
+def _read_labelled(path):
+    return np.rint(read_volume(path)).astype(np.int16)
 
 
 def read_labels(path):
@@ -128,8 +144,9 @@ def select(regions, expression):
     ----------
     regions : dict of str to Region
     expression : str
-        An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), or a
-        union of such, joined by "+".
+        An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), one hemisphere of
+        any of these ("lh.FFA-1"), or several joined by "+" (union) and "-" (difference), taken from left to right:
+        "nsdgeneral-V1", "lh.V1 + lh.V2". Names that hold such signs themselves, "FFA-1" and "ecc4+", are recognised.
 
     Returns
     -------
@@ -138,25 +155,44 @@ def select(regions, expression):
     Raises
     ------
     InputError
-        A name that is not there, or a region without a voxel.
+        A name that is not there, a region without a voxel, or a difference that leaves none.
     """
-    # Some labels end in "+" themselves ("ecc4+"), so a name that is there is taken whole.
-    names = [expression] if expression in regions else [name.strip() for name in expression.split("+")]
-    masks = []
-    for name in names:
+    mask = None
+    for sign, name in _terms(expression, regions):
         region = _find(regions, name)
-        if region is None:
-            raise InputError(f"There is no roi '{name}'; those present are {', '.join(regions)}.")
-        masks.append(region.mask)
-        if not masks[-1].any():
+        voxels = region.mask
+        if not voxels.any():
             filled = ", ".join(other for other, region in regions.items() if region.mask.any())
             raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
-    return np.any(masks, axis=0)
+        if mask is None:
+            mask = voxels
+        else:
+            mask = mask | voxels if sign == "+" else mask & ~voxels
+    if not mask.any():
+        raise InputError(f"The roi '{expression}' leaves no voxel; take less away.")
+    return mask
+
+
+def _terms(expression, regions):
+    """Signs and names of an expression: [("+", "nsdgeneral"), ("-", "lh.V1")]."""
+    names = {*regions, *(f"{region.atlas}:{name}" for name, region in regions.items())}
+    # The longest first, and each followed by a sign or the end: "FFA-1" is one name, "V1-V2" two.
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    term = re.compile(rf"\s*((?:[lr]h\.)?(?:{longest_first}))\s*(?=[+-]|$)")
+    terms, sign, position = [], "+", 0
+    while True:
+        found = term.match(expression, position)
+        if not found:
+            unknown = re.split(r"\s*\+|\s+-", expression[position:].strip())[0] or expression
+            raise InputError(f"There is no roi '{unknown}'; those present are {', '.join(regions)}.")
+        terms.append((sign, found[1]))
+        if found.end() == len(expression):
+            return terms
+        sign, position = expression[found.end()], found.end() + 1
 
 
 def _find(regions, name):
-    if name in regions:
-        return regions[name]
-    atlas, _, label = name.partition(":")
-    region = regions.get(label)
-    return region if region is not None and region.atlas == atlas else None
+    """The region of a name that `_terms` recognised."""
+    side, name = (name[:2], name[3:]) if re.match(r"[lr]h\.", name) else (None, name)
+    region = regions[name] if name in regions else regions[name.partition(":")[2]]
+    return region.in_hemisphere(side) if side else region

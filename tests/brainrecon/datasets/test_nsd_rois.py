@@ -40,6 +40,34 @@ def test_a_union_over_atlases_counts_a_voxel_once(nsd):
     assert "OFA" not in subject.rois and "FFA-1" in subject.rois
 
 
+def test_differences_are_taken_from_left_to_right(nsd):
+    rois, source = nsd.rois["subj01"], f"nsd:{nsd.root}"
+    general, visual = rois["nsdgeneral"] == 1, rois["prf-visualrois"]
+    first, second = np.isin(visual, [1, 2]), np.isin(visual, [3, 4])
+    assert load(source, roi="nsdgeneral-V1").n_voxels == (general & ~first).sum()
+    assert load(source, roi="nsdgeneral - V1 + V2").n_voxels == ((general & ~first) | second).sum()
+    assert load(source, roi="nsdgeneral+V2-V1").n_voxels == ((general | second) & ~first).sum()
+    assert load(source, roi="FFA-1+V1").n_voxels == ((rois["floc-faces"] == 2) | first).sum()
+    assert load(source, roi="FFA-1-V1").n_voxels == ((rois["floc-faces"] == 2) & ~first).sum()
+    with pytest.raises(InputError, match="'V1-prf-visualrois' leaves no voxel"):
+        load(source, roi="V1-prf-visualrois")
+
+
+def test_hemispheres(nsd, volume_writer):
+    source, visual = f"nsd:{nsd.root}", nsd.rois["subj01"]["prf-visualrois"]
+    left = np.where(np.arange(nsd.shape[0])[:, None, None] < 4, visual, -1)
+    volume_writer(nsd.roi_file("lh.prf-visualrois"), left.astype(np.int16))
+    assert load(source, roi="lh.V1").n_voxels == np.isin(left, [1, 2]).sum()
+    assert load(source, roi="lh.prf-visualrois:V2 + hV4").n_voxels == (np.isin(left, [3, 4]) | (visual == 7)).sum()
+    assert load(source, roi="V1-lh.V1").n_voxels == (np.isin(visual, [1, 2]) & ~np.isin(left, [1, 2])).sum()
+    assert not any(name.startswith("lh.") for name in load(source).rois)
+    with pytest.raises(InputError, match="rh.prf-visualrois.nii.gz; copy it"):
+        load(source, roi="rh.V1")
+    volume_writer(nsd.roi_file("rh.prf-visualrois"), left[:-1].astype(np.int16))
+    with pytest.raises(InputError, match="rh.prf-visualrois.nii.gz has shape .* take both from the same subject"):
+        load(source, roi="rh.V1")
+
+
 def test_labels_come_from_the_table_and_else_are_built_in(nsd):
     path = nsd.root / "nsddata/freesurfer/subj01/label/floc-faces.mgz.ctab"
     path.write_text("0 Unknown\n2 my-face-area\n")
