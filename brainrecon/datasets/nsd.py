@@ -26,7 +26,7 @@ def subjects(path):
     return nsd_layout.subjects_on_disk(nsd_layout.Layout(path))
 
 
-def load(path, subject=None, roi=None, betas=None, space=None, format=None):
+def load(path, subject=None, roi=None, betas=None, space=None, format=None, zscore=False):
     """Load one NSD subject.
 
     Parameters
@@ -44,12 +44,15 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None):
         ``func1pt8mm`` or ``func1mm``; by default the first of these on disk.
     format : str, optional
         ``hdf5`` or ``nifti``; by default HDF5 where a session has it.
+    zscore : bool
+        Z-score each voxel within each session, by mean and standard deviation over the session's training trials, so
+        that nothing of the test pictures enters.
 
     Returns
     -------
     subject : brainrecon.datasets.subject.Subject
-        Voxels in C order of the (x, y, z) volume, whatever the format. Betas are percent signal change, read
-        session by session when asked for. ``noise_ceiling`` is that of the test patterns.
+        Voxels in C order of the (x, y, z) volume, whatever the format. Betas are percent signal change, or
+        z-scores, read session by session when asked for. ``noise_ceiling`` is that of the test patterns.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None):
 
     trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
     stimuli = Stimuli(layout, trials["picture"])
-    store = nsd_betas.SessionStore(files, mask)
+    store = nsd_betas.SessionStore(files, mask, training_rows(trials, layout, subject) if zscore else None)
     splits = {}
     for name, wanted in {"train": ~trials["shared"], "test": trials["shared"]}.items():
         if not wanted.any():
@@ -100,10 +103,24 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None):
         details={
             "betas": nsd_layout.BETAS_VERSIONS[version],
             "space": space,
+            "units": "z-scores within sessions" if zscore else "percent signal change",
             "sessions": list(files),
             "n_trials": len(trials),
         },
     )
+
+
+def training_rows(trials, layout, subject):
+    """0-based rows of each session's file that show no shared picture; an InputError where there are fewer than two."""
+    rows = {}
+    for session, table in trials.groupby("session"):
+        rows[session] = table.loc[~table["shared"], "row"].to_numpy()
+        if len(rows[session]) < 2:
+            raise InputError(
+                f"Session {session} of {subject} below {layout.root} has {len(rows[session])} training trials; z-scoring "
+                "within sessions needs 2 or more: leave zscore out."
+            )
+    return rows
 
 
 def make_split(store, trials, stimuli):

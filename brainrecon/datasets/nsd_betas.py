@@ -5,6 +5,7 @@ change times 300. Only the chosen voxels are kept, in C order of the (x, y, z) v
 formats.
 """
 
+import os
 from collections import OrderedDict
 
 import h5py
@@ -18,6 +19,7 @@ from stages.errors import InputError
 SCALE = 300
 BLOCK_BYTES = 64 * 2**20
 CACHE_BYTES = 2**30
+MOST_BY_RUNS = 0.25  # share of the volume up to which voxels are looked up one run after the other
 
 
 def session_shape(path):
@@ -61,21 +63,42 @@ def read_session(path, mask):
 
 
 def _read_hdf5(path, mask):
-    x, y, z = np.nonzero(mask)
     with _open_hdf5(path) as file:
         betas = file["betas"]
-        stored = np.empty((len(betas), len(x)), dtype=betas.dtype.newbyteorder("="))
-        low_x, high_x, low_y, high_y = x.min(), x.max() + 1, y.min(), y.max() + 1
-        plane_bytes = len(betas) * (high_y - low_y) * (high_x - low_x) * betas.dtype.itemsize
-        # Whole chunks at a time, so that none is decompressed twice.
-        chunk = betas.chunks[1] if betas.chunks else 1
-        planes = max(1, BLOCK_BYTES // plane_bytes // chunk) * chunk
-        for start in range(z.min() // chunk * chunk, z.max() + 1, planes):
-            inside = np.flatnonzero((z >= start) & (z < start + planes))
-            if len(inside):
-                slab = betas[:, start : start + planes, low_y:high_y, low_x:high_x]
-                stored[:, inside] = slab[:, z[inside] - start, y[inside] - low_y, x[inside] - low_x]
+        stored = np.empty((len(betas), int(mask.sum())), dtype=betas.dtype.newbyteorder("="))
+        # The original keeps each voxel's trials in a chunk of their own.
+        few = betas.chunks == (len(betas), 1, 1, 1) and mask.mean() < MOST_BY_RUNS
+        read = _read_runs if few else _read_slabs
+        read(file, np.nonzero(mask), stored)
     return stored
+
+
+def _read_runs(file, places, stored):
+    """Read runs of neighbours along x: chunks of no other voxel are touched."""
+    if hasattr(os, "posix_fadvise"):
+        # Reading ahead would fetch mostly other voxels.
+        os.posix_fadvise(file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
+    x, y, z = places
+    order = np.lexsort(places)
+    apart = np.diff(np.stack([x, y, z])[:, order], axis=1) != np.array([[1], [0], [0]])
+    for columns in np.split(order, np.flatnonzero(apart.any(axis=0)) + 1):
+        first, last = columns[0], columns[-1]
+        stored[:, columns] = file["betas"][:, z[first], y[first], x[first] : x[last] + 1]
+
+
+def _read_slabs(file, places, stored):
+    """Read the box around the voxels, some planes at a time."""
+    betas, (x, y, z) = file["betas"], places
+    low_x, high_x, low_y, high_y = x.min(), x.max() + 1, y.min(), y.max() + 1
+    plane_bytes = len(betas) * (high_y - low_y) * (high_x - low_x) * betas.dtype.itemsize
+    # Whole chunks at a time, so that none is decompressed twice.
+    chunk = betas.chunks[1] if betas.chunks else 1
+    planes = max(1, BLOCK_BYTES // plane_bytes // chunk) * chunk
+    for start in range(z.min() // chunk * chunk, z.max() + 1, planes):
+        inside = np.flatnonzero((z >= start) & (z < start + planes))
+        if len(inside):
+            slab = betas[:, start : start + planes, low_y:high_y, low_x:high_x]
+            stored[:, inside] = slab[:, z[inside] - start, y[inside] - low_y, x[inside] - low_x]
 
 
 def _read_nifti(path, mask):
@@ -120,17 +143,41 @@ class SessionStore:
     files : dict of int to pathlib.Path
         Session number to file.
     mask : array of shape (x, y, z), bool
+    reference_rows : dict of int to array of int, optional
+        Session number to 0-based rows of its file: betas are then z-scored session by session, each voxel by the mean
+        and standard deviation (ddof 1) of these rows. Without it they are percent signal change.
     cache_bytes : int
         How much to keep, as stored (int16: all of a subject's nsdgeneral is just under the default 1 GiB).
         One session is always kept.
     """
 
-    def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
+    def __init__(self, files, mask, reference_rows=None, cache_bytes=CACHE_BYTES):
         self.files = files
         self.mask = mask
+        self.reference_rows = reference_rows
         self.cache_bytes = cache_bytes
         self.n_voxels = int(mask.sum())
         self._kept = OrderedDict()
+        self._centres = {}
+
+    def rows(self, session, rows):
+        """Betas of some rows of a session, float32: percent signal change, or z-scores where those are asked for."""
+        values = self.read(session)[rows].astype(np.float32)
+        if self.reference_rows is None:
+            return values / np.float32(SCALE)
+        mean, spread = self._centre(session)
+        return (values - mean) / spread
+
+    def _centre(self, session):
+        """Mean and standard deviation of each voxel over the session's reference rows, both as stored."""
+        if session not in self._centres:
+            reference = self.read(session)[self.reference_rows[session]].astype(np.float32)
+            mean = reference.mean(axis=0, dtype=np.float64)
+            spread = reference.std(axis=0, ddof=1, dtype=np.float64)
+            # A voxel without variance, such as one outside the brain mask, becomes zero.
+            spread = np.where(spread > 0, spread, np.inf)
+            self._centres[session] = mean.astype(np.float32), spread.astype(np.float32)
+        return self._centres[session]
 
     def read(self, session):
         """Betas of one session as stored, (n_trials, n_voxels); InputError at a NaN or infinite value."""
@@ -150,7 +197,7 @@ class SessionStore:
 
 
 class SessionBetas:
-    """Single-trial betas of some trials, (n_trials, n_voxels) float32, percent signal change.
+    """Single-trial betas of some trials, (n_trials, n_voxels) float32, in the units of their store.
 
     Indexed by rows (int, slice, array of ints or bools), optionally followed by columns, and converted by
     ``numpy.asarray``. Rows are read in any order but cheapest when those of a session follow each other.
@@ -182,16 +229,12 @@ class SessionBetas:
         index, columns = index if isinstance(index, tuple) else (index, slice(None))
         sessions, rows = self.sessions[index], self.rows[index]
         if np.ndim(rows) == 0:
-            return self._scaled(self.store.read(int(sessions))[rows])[columns]
+            return self.store.rows(int(sessions), rows)[columns]
         values = np.empty((len(rows), self.store.n_voxels), dtype=np.float32)
         for session in np.unique(sessions):
             wanted = sessions == session
-            values[wanted] = self._scaled(self.store.read(int(session))[rows[wanted]])
+            values[wanted] = self.store.rows(int(session), rows[wanted])
         return values[:, columns]
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self[:], dtype=dtype)
-
-    @staticmethod
-    def _scaled(stored):
-        return stored.astype(np.float32) / np.float32(SCALE)
