@@ -7,6 +7,7 @@ import typer
 
 from brainrecon.cli import options
 from brainrecon.cli.console import say, table
+from stages.errors import InputError
 
 app = typer.Typer(help="What a dataset holds, what is missing and where to get it; convert once.", add_completion=False)
 
@@ -15,49 +16,50 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def info(data: Source, subject: options.SubjectName = None, roi: options.Roi = None, as_json: AsJson = False) -> None:
-    """Say what is there: splits, trials, stimuli, voxels, regions, noise ceiling."""
+def info(
+    data: Source,
+    subject: options.SubjectName = None,
+    roi: options.Roi = None,
+    loader: options.LoaderOptions = None,
+    duplicates: Annotated[
+        bool | None,
+        typer.Option(
+            "--duplicates/--no-duplicates",
+            help="Look for test pictures that training has as good as shown; where there are few, unless told otherwise.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is there: subjects, sessions, splits, regions, noise ceiling, and what is unusual."""
     import json
 
+    from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
-    from brainrecon.datasets.inventory import describe
+    from brainrecon.datasets.inventory import describe, summary
 
-    facts = describe(load(data, subject=subject, roi=roi))
+    loaded = load(data, subject=subject, roi=roi, **options.loader_options(loader))
+    with show_progress() as progress:
+        facts = describe(loaded, duplicates, progress)
     if as_json:
         say(json.dumps(facts, indent=1))
         return
-    say(
-        f"{facts['dataset']} {facts['subject']}{' (simulated)' if facts['simulated'] else ''}, roi {facts['roi']}: "
-        f"{facts['n_voxels']:,} voxels"
-    )
-    rows = [
-        (
-            name,
-            f"{split['n_trials']:,}",
-            f"{split['n_stimuli']:,}",
-            ", ".join(f"{stimuli:,} x {count}" for count, stimuli in split["repeats"].items()),
-            split["sessions"] or "-",
-            "x".join(map(str, split["picture_size"])) if split["picture_size"] else "none",
-            "yes" if split["captions"] else "no",
-        )
-        for name, split in facts["splits"].items()
-    ]
-    table(("split", "trials", "stimuli", "repeats", "sessions", "pictures", "captions"), rows)
-    if facts["rois"]:
-        table(("roi", "voxels"), [(name, f"{count:,}") for name, count in facts["rois"].items()])
-    if facts["noise_ceiling_median"] is not None:
-        say(f"median noise ceiling of the test patterns: {facts['noise_ceiling_median']:.1f} % of variance")
-    for note in facts["notes"]:
-        say(f"note: {note}")
+    for line in summary(facts):
+        say(line)
 
 
 @app.command()
-def files(data: Source, subject: options.SubjectName = None) -> None:
-    """List the exact files a dataset consists of, their sizes, and which are missing."""
+def files(
+    data: Annotated[str, typer.Argument(help="KIND or KIND:PATH, for example nsd:/data/nsd.", show_default=False)],
+    subject: options.SubjectName = None,
+    betas: Annotated[str | None, typer.Option(help="NSD's version: b1, b2 or b3.")] = None,
+    loader: options.LoaderOptions = None,
+) -> None:
+    """List the exact files a dataset consists of, their sizes, which are missing, and where they are to be had."""
     from brainrecon.datasets import parse_source
     from brainrecon.datasets.inventory import files as list_files
 
-    found = list_files(*parse_source(data), subject=subject)
+    chosen = options.loader_options(loader) | ({"betas": betas} if betas else {})
+    found = list_files(*parse_source(data if ":" in data else f"{data}:."), subject=subject, **chosen)
     rows = [
         (
             "present" if row["present"] else "missing",
@@ -72,11 +74,36 @@ def files(data: Source, subject: options.SubjectName = None) -> None:
 
 
 @app.command()
+def download(
+    data: Source,
+    subject: options.SubjectName = None,
+    loader: options.LoaderOptions = None,
+    agree: Annotated[bool, typer.Option("--agree", help="You have agreed to the terms that are printed.")] = False,
+) -> None:
+    """Fetch what is missing of a public dataset; an interrupted download goes on where it stopped."""
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.datasets import parse_source
+    from brainrecon.datasets.inventory import download as download_files
+    from brainrecon.datasets.inventory import terms
+
+    kind, path = parse_source(data)
+    say(terms(kind))
+    if not agree:
+        raise InputError(f"Nothing was fetched; once you have agreed to these terms, run again with --agree ({data}).")
+    with show_progress() as progress:
+        absent = download_files(kind, path, subject, progress, **options.loader_options(loader))
+    for file in absent:
+        say(f"not to be had there: {file}")
+    say(f"See what is there with: brainrecon data info {data}")
+
+
+@app.command()
 def prepare(
     data: Source,
     out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
     subject: options.SubjectName = None,
     roi: options.Roi = None,
+    loader: options.LoaderOptions = None,
 ) -> None:
     """Convert a subject once into plain arrays, trials by voxels, which arrays:FOLDER reads quickly."""
     from brainrecon.cli.progress import show_progress
@@ -84,7 +111,7 @@ def prepare(
     from brainrecon.datasets.arrays import write
 
     with show_progress() as progress:
-        write(load(data, subject=subject, roi=roi), out, progress=progress)
+        write(load(data, subject=subject, roi=roi, **options.loader_options(loader)), out, progress=progress)
     say(f"Use it as arrays:{out}")
 
 

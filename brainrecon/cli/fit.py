@@ -14,6 +14,7 @@ def fit(
     seed: options.Seed = None,
     samples: options.Samples = None,
     folds: options.Folds = None,
+    split: options.Split = None,
     captions: options.Captions = None,
     caption_choices: options.CaptionChoices = None,
     features: options.Features = None,
@@ -34,6 +35,7 @@ def fit(
         seed=seed,
         samples=samples,
         folds=folds,
+        split=split,
         captions=captions,
         caption_choices=caption_choices,
     )

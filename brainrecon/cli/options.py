@@ -23,6 +23,13 @@ Assignments = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
 Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
 Folds = Annotated[int | None, typer.Option(help="Test every stimulus once, in so many folds.")]
+Split = Annotated[
+    str | None, typer.Option(help="Stimuli to test instead of the dataset's own: category:NAME or clusters:N.")
+]
+LoaderOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the data's loader, e.g. betas=b2 or zscore=true."),
+]
 Captions = Annotated[Path | None, typer.Option(help="JSON file: stimulus id to list of captions.")]
 CaptionChoices = Annotated[
     str | None, typer.Option(help="Without captions: let CLIP choose among these, separated by '|'.")
@@ -56,6 +63,7 @@ def run_config(
     seed=None,
     samples=None,
     folds=None,
+    split=None,
     captions=None,
     caption_choices=None,
 ):
@@ -72,6 +80,7 @@ def run_config(
         "subject": subject,
         "roi": roi,
         "folds": folds,
+        "split": split,
         "captions": str(captions.resolve()) if captions else None,
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
     }
@@ -83,6 +92,16 @@ def run_config(
             "A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`."
         )
     return RunConfig.from_dict(values)
+
+
+def loader_options(assignments):
+    """Dictionary of `--option NAME=VALUE`, values in TOML's notation or bare words."""
+    from brainrecon.runs.config import assign
+
+    values = {}
+    for assignment in assignments or ():
+        assign(values, assignment)
+    return values
 
 
 def torch_device(name):

@@ -14,6 +14,7 @@ def run(
     seed: options.Seed = None,
     samples: options.Samples = None,
     folds: options.Folds = None,
+    split: options.Split = None,
     captions: options.Captions = None,
     caption_choices: options.CaptionChoices = None,
     controls: options.Controls = None,
@@ -37,6 +38,7 @@ def run(
         seed=seed,
         samples=samples,
         folds=folds,
+        split=split,
         captions=captions,
         caption_choices=caption_choices,
     )

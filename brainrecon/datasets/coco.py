@@ -1,9 +1,16 @@
 """Captions and object categories of COCO pictures, from COCO's own annotation files."""
 
 import json
+import shutil
+import zipfile
 from collections import defaultdict
 
+from brainrecon.datasets.download import Remote, fetch
 from stages.errors import InputError
+from stages.whole_files import whole_file
+
+ANNOTATIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
+"""Captions and instances of COCO's 2017 pictures, CC BY 4.0."""
 
 
 def read_captions(paths, coco_ids):
@@ -64,3 +71,29 @@ def _read(path, keys):
         if not isinstance(content, dict) or key not in content:
             raise InputError(f"{path} has no '{key}'; expected an annotation file in COCO's format, fetch it again.")
     return content
+
+
+def fetch_annotations(paths, progress=None):
+    """Download COCO's annotations and unpack those files of them that are missing.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        All in one folder, named as COCO names them; the archive lies there until it is unpacked.
+    progress : callable, optional
+        Called as ``progress(label, bytes_done, bytes_of_file)``.
+    """
+    missing = [path for path in paths if not path.exists()]
+    if not missing:
+        return
+    archive = missing[0].parent / ANNOTATIONS.rpartition("/")[2]
+    fetch(Remote(ANNOTATIONS, archive), progress)
+    try:
+        with zipfile.ZipFile(archive) as content:
+            for path in missing:
+                with content.open(f"annotations/{path.name}") as member, whole_file(path) as partial:
+                    with open(partial, "wb") as file:
+                        shutil.copyfileobj(member, file)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{archive} is not COCO's archive of annotations ({error}); remove it and try again.") from error
+    archive.unlink()

@@ -10,9 +10,16 @@ University Nijmegen.
 import numpy as np
 import scipy.io
 
+from brainrecon.datasets.description import Description
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from stages.errors import InputError
 
+DESCRIPTION = Description(
+    measured="1 person saw 100 handwritten sixes and nines in 3 T fMRI; responses of V1 to V3, one per picture",
+    available="misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository; acknowledge the Donders Institute, Nijmegen",
+    citation="van Gerven, de Lange & Heskes 2010, Neural Computation 22:3127-3142, doi 10.1162/NECO_a_00047",
+    licence="not stated by the authors (the repository of the copy is under MIT)",
+)
 SUBJECT = "subj01"
 ROI = "V1-V3"
 CAPTION_CHOICES = ("a handwritten six", "a handwritten nine")

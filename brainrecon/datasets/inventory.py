@@ -1,30 +1,48 @@
 """What a dataset holds, and which files it needs, as plain values to print."""
 
+from dataclasses import asdict
 from importlib import import_module
+from inspect import signature
+from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets import KINDS
+from brainrecon.datasets import KINDS, parse_source
+from brainrecon.datasets.near_duplicates import near_duplicates
+from stages.errors import InputError
+
+FEW_PICTURE_BYTES = 2**28
+"""Up to so many bytes of pictures are looked through for near-duplicates without being asked."""
 
 
-def describe(subject):
+def describe(subject, duplicates=None, progress=None):
     """What was loaded.
 
     Parameters
     ----------
     subject : brainrecon.datasets.subject.Subject
+    duplicates : bool, optional
+        Whether to look for near-duplicate pictures across the split; by default where there are up to 256 MB of them.
+    progress : callable, optional
+        Called as ``progress(label, done, total)``.
 
     Returns
     -------
     facts : dict
         JSON-able. ``splits`` gives for each split n_trials, n_stimuli, sessions, ``repeats`` (trials of a
         stimulus -> number of stimuli), the pictures' size, and whether there are captions and categories;
-        ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None. No betas are read.
+        ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None; ``near_duplicates`` the number
+        of test pictures that a training picture resembles, and the closest pair of ids, or None where nobody looked.
+        No betas are read.
     """
+    kind, path = parse_source(subject.source)
+    module = import_module(KINDS[kind])
     return {
         "dataset": subject.dataset,
         "subject": subject.name,
         "source": subject.source,
+        "about": asdict(module.DESCRIPTION),
+        "subjects": module.subjects(path),
         "simulated": subject.simulated,
         "splits": {name: _describe_split(split) for name, split in subject.splits.items()},
         "roi": subject.roi,
@@ -33,8 +51,61 @@ def describe(subject):
         "noise_ceiling_median": None if subject.noise_ceiling is None else float(np.median(subject.noise_ceiling)),
         "details": subject.details,
         "fingerprint": subject.fingerprint,
+        "near_duplicates": _near_duplicates(subject, duplicates, progress),
         "notes": list(subject.notes),
     }
+
+
+def _near_duplicates(subject, wanted, progress):
+    train, test = subject.train, subject.test
+    if train.images is None or test.images is None:
+        return None
+    if wanted is None:
+        wanted = sum(np.prod(split.images.shape) for split in (train, test)) <= FEW_PICTURE_BYTES
+    if not wanted:
+        return None
+    pairs = near_duplicates(train.images, test.images, progress=progress)
+    closest = [str(test.stimulus_ids[pairs[0][0]]), str(train.stimulus_ids[pairs[0][1]])] if pairs else None
+    return {"n_test_stimuli": len(pairs), "closest": closest}
+
+
+def summary(facts):
+    """About ten lines of what `describe` found, and one more for each thing that is unusual."""
+    details, about = facts["details"], facts["about"]
+    yield f"{facts['dataset']}: {'SIMULATED, no human was measured' if facts['simulated'] else about['measured']}"
+    if not facts["simulated"]:
+        yield f"cite: {about['citation']}; licence: {about['licence']}"
+    yield f"subjects: {', '.join(facts['subjects'])}; this is {facts['subject']}"
+    measured = ", ".join(str(details[name]) for name in ("betas", "space", "units") if name in details)
+    yield f"voxels: {facts['n_voxels']:,} of {facts['roi']}" + (f"; {measured}" if measured else "")
+    if facts["rois"]:
+        yield "regions: " + ", ".join(f"{name} {count:,}" for name, count in facts["rois"].items())
+    for name, split in facts["splits"].items():
+        yield f"{name}: {_split_line(split)}"
+    if facts["noise_ceiling_median"] is not None:
+        yield f"noise ceiling: median {facts['noise_ceiling_median']:.1f} % of the variance of the test patterns"
+    near = facts["near_duplicates"]
+    if near is None:
+        yield "near-duplicates between train and test: not looked for (--duplicates does)"
+    elif near["n_test_stimuli"]:
+        test, train = near["closest"]
+        yield (
+            f"near-duplicates: {near['n_test_stimuli']:,} test pictures have one in training, closest {test} and {train}"
+        )
+    else:
+        yield "near-duplicates between train and test: none"
+    for note in facts["notes"]:
+        yield f"note: {note}"
+
+
+def _split_line(split):
+    repeats = ", ".join(f"{stimuli:,} x {count}" for count, stimuli in split["repeats"].items())
+    size = "no pictures" if split["picture_size"] is None else "{1} x {0} pixels".format(*split["picture_size"])
+    words = [f"{split['n_trials']:,} trials", f"{split['n_stimuli']:,} stimuli ({repeats})"]
+    if split["sessions"]:
+        words.append(f"{split['sessions']} sessions")
+    words += [size, "captions" if split["captions"] else "no captions"]
+    return ", ".join([*words, "categories" if split["categories"] else "no categories"])
 
 
 def _describe_split(split):
@@ -67,8 +138,11 @@ def files(kind, path, subject=None, **options):
     files : list of dict
         ``path`` (str), ``what`` (a phrase), ``present`` (bool), ``size`` (bytes, None where absent).
     """
-    rows = []
-    for file, what in import_module(KINDS[kind]).files(path, subject, **options):
+    module, rows = import_module(KINDS[kind]), []
+    known = [name for name in signature(module.files).parameters if name not in ("path", "subject")]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"'{unknown[0]}' does not matter for the files of {kind} data; leave it out.")
+    for file, what in module.files(path, subject, **options):
         present = file.is_file()
         rows.append(
             {
@@ -79,3 +153,18 @@ def files(kind, path, subject=None, **options):
             }
         )
     return rows
+
+
+def terms(kind):
+    """On what terms a dataset is to be had; an InputError where it has no download."""
+    module = import_module(KINDS[kind])
+    if not hasattr(module, "download"):
+        raise InputError(f"{kind} data cannot be fetched from here; they are to be had so: {module.DESCRIPTION.available}.")
+    return f"{module.TERMS}."
+
+
+def download(kind, path, subject=None, progress=None, **options):
+    """Fetch what is missing of a dataset; the paths of optional files that are not to be had."""
+    if path.exists() and not Path(path).is_dir():
+        raise InputError(f"{path} is a file; name the folder that is to hold the data.")
+    return import_module(KINDS[kind]).download(path, subject, progress=progress, **options)

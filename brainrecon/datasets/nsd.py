@@ -5,15 +5,22 @@ volumes are what the files say. The test split holds the pictures shown to every
 """
 
 from brainrecon.datasets import nsd_betas, nsd_design, nsd_layout, nsd_rois
+from brainrecon.datasets.description import Description
 from brainrecon.datasets.noise_ceiling import noise_ceiling
-from brainrecon.datasets.nsd_listing import files
+from brainrecon.datasets.nsd_listing import TERMS, download, files
 from brainrecon.datasets.nsd_stimuli import Stimuli
 from brainrecon.datasets.nsd_volumes import read_volume
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from stages.errors import InputError
 
-__all__ = ["files", "load", "subjects"]
+__all__ = ["DESCRIPTION", "TERMS", "download", "files", "load", "subjects"]
 
+DESCRIPTION = Description(
+    measured="8 people saw 9,209 to 10,000 photographs each, most of them three times, over 30 to 40 sessions of 7 T fMRI",
+    available="naturalscenesdataset.org, bucket natural-scenes-dataset, after its access form; not to be passed on",
+    citation="Allen et al. 2022, Nature Neuroscience 25:116-126, doi 10.1038/s41593-021-00962-x",
+    licence="NSD Terms and Conditions; the photographs are COCO's, under their own licences",
+)
 DEFAULT_ROI = "nsdgeneral"
 SIMULATED = (
     "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas are also told what "

@@ -1,8 +1,14 @@
 """The files that make up one NSD subject, whether or not they are there."""
 
-from brainrecon.datasets import nsd_design, nsd_layout, nsd_rois
+from brainrecon.datasets import coco, nsd_design, nsd_layout, nsd_rois
+from brainrecon.datasets.download import Remote, fetch
 from stages.errors import InputError
 
+BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com/"
+TERMS = (
+    "NSD may be used by those who agreed to its Terms and Conditions and filled in its access form, both on "
+    "naturalscenesdataset.org"
+)
 WHERE = "from the bucket natural-scenes-dataset, after its terms form"
 COCO_WHERE = "from annotations_trainval2017.zip of cocodataset.org"
 
@@ -73,3 +79,47 @@ def _chosen(option, asked, allowed, is_there):
     if asked is not None and asked not in allowed:
         raise InputError(f"'{asked}' is no {option} of NSD; allowed values are {', '.join(allowed)}.")
     return asked or next((name for name in allowed if is_there(name)), allowed[0])
+
+
+def download(path, subject=None, betas=None, space=None, format=None, progress=None):
+    """Fetch the files of one subject that are missing, NSD's from its bucket and COCO's annotations from COCO.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    subject, betas, space, format : str, optional
+        As for `files`.
+    progress : callable, optional
+        Called as ``progress(label, bytes_done, bytes_of_file)``.
+
+    Returns
+    -------
+    absent : list of pathlib.Path
+        Optional files that the bucket does not have.
+
+    Raises
+    ------
+    InputError
+        A file that is needed cannot be fetched.
+    """
+    layout = nsd_layout.Layout(path)
+    subject = nsd_layout.subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
+    # First, because it says which sessions there are.
+    _fetch(layout, layout.responses(subject), progress)
+    annotations, absent = [], []
+    for file, what in files(path, subject, betas, space, format):
+        if COCO_WHERE in what:
+            annotations.append(file)
+            continue
+        try:
+            _fetch(layout, file, progress)
+        except InputError:
+            if "(optional)" not in what:
+                raise
+            absent.append(file)
+    coco.fetch_annotations(annotations, progress)
+    return absent
+
+
+def _fetch(layout, file, progress):
+    fetch(Remote(BUCKET + file.relative_to(layout.root).as_posix(), file), progress)

@@ -29,6 +29,9 @@ class DataSettings:
         0 for the dataset's own split; otherwise every stimulus is tested once, in so many folds.
     fold : int, optional
         Which fold (from 0) this folder holds.
+    split : str, optional
+        Which stimuli to test instead of the dataset's own: ``category:NAME`` or ``clusters:N``, see
+        `brainrecon.runs.splitting`.
     captions : str, optional
         A JSON file of stimulus id to list of captions, in place of the dataset's own.
     caption_choices : tuple of str, optional
@@ -42,6 +45,7 @@ class DataSettings:
     roi: str | None = None
     folds: int = 0
     fold: int | None = None
+    split: str | None = None
     captions: str | None = None
     caption_choices: tuple[str, ...] | None = None
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
@@ -66,6 +70,8 @@ class RunConfig:
             raise InputError(
                 f"folds is {self.data.folds}; expected 0 for the dataset's own split, or 2 or more: pass --folds 10."
             )
+        if self.data.folds and self.data.split:
+            raise InputError(f"Both folds ({self.data.folds}) and split ({self.data.split!r}) are given; leave one out.")
 
     @classmethod
     def from_dict(cls, values):

@@ -34,6 +34,7 @@ from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
 from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.runs.config import RunConfig, differences
+from brainrecon.runs.splitting import split_subject
 from stages.errors import InputError
 from stages.whole_files import whole_file, write_text
 from weights import store as checkpoint_store
@@ -90,7 +91,7 @@ class Run:
             The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
         folder = Path(folder)
-        config, subject = resolved(config)
+        config, subject = resolved(config, FeatureStore(features), device)
         if (folder / "config.toml").exists():
             there = RunConfig.read(folder / "config.toml")
             # More samples are more of the same run.
@@ -137,7 +138,7 @@ class Run:
     @cached_property
     def subject(self):
         """The subject, loaded as the configuration says."""
-        subject = load_subject(self.config.data, self.config.data.fold)
+        subject = load_subject(self.config, self.store, self.device)
         if (self.folder / "environment.json").exists():
             _check_data(self.folder, subject)
         return subject
@@ -210,19 +211,26 @@ class Run:
         return evaluate(self, protocol, progress)
 
 
-def load_subject(data, fold=None):
-    """Subject of a `brainrecon.runs.config.DataSettings`, in one of its folds where there are some."""
-    options = dict(data.options) | ({"fold": (fold, data.folds)} if fold is not None else {})
-    return load(data.source, subject=data.subject, roi=data.roi, **options)
+def load_subject(config, store=None, device="cpu"):
+    """Subject of a `brainrecon.runs.config.RunConfig`, in its fold and split anew where it says so."""
+    data = config.data
+    options = dict(data.options) | ({"fold": (data.fold or 0, data.folds)} if data.folds else {})
+    subject = load(data.source, subject=data.subject, roi=data.roi, **options)
+    if data.split is None:
+        return subject
+    def encode(split_name):
+        method = method_class(config.method)(config.settings, device=device)
+        return method.encode(subject, split_name, targets=["clip_image"], store=store)["clip_image"]
+
+    return split_subject(subject, data.split, encode)
 
 
-def resolved(config):
+def resolved(config, store=None, device="cpu"):
     """Fill in what depends on the data: subject, roi, where captions come from.
 
     Without any captions a method that has a text context does without it. Returns the configuration and the subject.
     """
-    data = config.data
-    subject = load_subject(data, (data.fold or 0) if data.folds else None)
+    data, subject = config.data, load_subject(config, store, device)
     own = subject.train.has_captions or data.captions
     choices = None if own else (data.caption_choices or subject.caption_choices or None)
     data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)

@@ -19,6 +19,16 @@ def test_describe_is_plain_and_reads_no_betas(nsd):
     assert "3 of 3 sessions found" in facts["notes"]
 
 
+def test_the_summary_is_short(nsd):
+    nsd.session(2).unlink()
+    lines = list(inventory.summary(inventory.describe(load(f"nsd:{nsd.root}"))))
+    assert len(lines) <= 10
+    text = "\n".join(lines)
+    assert "subjects: subj01, subj02; this is subj01" in text and "2 of 3 sessions found; missing: 2" in text
+    assert "8 trials, 4 stimuli (1 x 1, 2 x 2, 1 x 3), 2 sessions, 6 x 6 pixels, captions, categories" in text
+    assert "Allen et al. 2022" in text and "near-duplicates between train and test: " in text
+
+
 def test_files_are_listed_there_or_not(nsd):
     nsd.session(2).unlink()
     (nsd.annotations / "captions_val2017.json").unlink()

@@ -1,0 +1,78 @@
+"""Which stimuli a run tests: the dataset's own, a category left out, or clusters of look-alikes left out.
+
+Training and test pictures of large sets resemble each other (NSD's come from the same 80 COCO categories), so that a
+method may retrieve instead of reconstruct; scores on held-out categories and clusters tell.
+"""
+
+import numpy as np
+
+from brainrecon.datasets.resplit import resplit
+from stages.errors import InputError
+
+TESTED_SHARE = 0.1
+
+
+def split_subject(subject, split, encode):
+    """Apply a rule to a subject.
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+    split : str
+        ``category:NAME`` (or ``category:NAME,NAME``) tests every stimulus that has one of these categories.
+        ``clusters:N`` cuts all stimuli into N clusters by their CLIP image embeddings (k-means) and tests whole
+        clusters, about a tenth of the stimuli.
+    encode : callable
+        ``encode(split_name) -> array (n_stimuli, n_values)``: CLIP image embeddings of a split; called for clusters
+        only.
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+
+    Raises
+    ------
+    InputError
+        No such rule, or one that the data cannot follow.
+    """
+    rule, colon, value = split.partition(":")
+    if rule == "category" and value:
+        wanted = [name.strip() for name in value.split(",")]
+        return resplit(subject, _with_category(subject, wanted), f"category {', '.join(wanted)}")
+    if rule == "clusters" and value.isdigit() and int(value) >= 2:
+        ids, how = _in_clusters(subject, int(value), encode)
+        return resplit(subject, ids, how)
+    raise InputError(f"There is no split {split!r}; write category:NAME or clusters:N with N from 2, or leave it out.")
+
+
+def _with_category(subject, wanted):
+    if not (subject.train.has_categories and subject.test.has_categories):
+        raise InputError(f"{subject.source} has no categories to split by; split by clusters:20, or leave split out.")
+    parts = (subject.train, subject.test)
+    names = [set(own) for part in parts for own in part.categories]
+    if absent := [name for name in wanted if not any(name in own for own in names)]:
+        known = sorted(set().union(*names))
+        more = f" and {len(known) - 20} more" if len(known) > 20 else ""
+        raise InputError(f"No stimulus has the category {absent[0]!r}; there are {', '.join(known[:20])}{more}.")
+    ids = [name for part in parts for name in part.stimulus_ids]
+    return [name for name, own in zip(ids, names) if own & set(wanted)]
+
+
+def _in_clusters(subject, n_clusters, encode):
+    from sklearn.cluster import KMeans
+
+    ids = np.concatenate([subject.train.stimulus_ids, subject.test.stimulus_ids])
+    if n_clusters > len(ids):
+        raise InputError(f"{len(ids):,} stimuli cannot make {n_clusters:,} clusters; ask for fewer.")
+    embeddings = np.concatenate([np.asarray(encode(name), dtype=np.float32) for name in ("train", "test")])
+    embeddings /= np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    cluster = KMeans(n_clusters, n_init=4, random_state=0).fit_predict(embeddings)
+    tested, count = [], 0
+    # The order is drawn, so that neither large nor small clusters are preferred.
+    for name in np.random.default_rng(0).permutation(np.unique(cluster)):
+        if count and count + (cluster == name).sum() > TESTED_SHARE * len(ids):
+            continue
+        tested.append(name)
+        count += (cluster == name).sum()
+    chosen = np.isin(cluster, tested)
+    return ids[chosen], f"{len(tested)} of {n_clusters} clusters of CLIP image embeddings"

@@ -1,0 +1,144 @@
+"""Downloads against a server on this machine that resumes, breaks off, refuses and lies."""
+
+import hashlib
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from brainrecon.datasets import download
+from brainrecon.datasets.download import Remote, fetch
+from stages.errors import InputError
+
+CONTENT = np.random.default_rng(0).bytes(3_000_000)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    behaviour, asked = {}, []
+
+    def do_GET(self):
+        self.asked.append(self.headers.get("Range"))
+        if self.path == "/refused":
+            self.send_error(403)
+            return
+        start, span = 0, self.headers.get("Range")
+        if span and self.path != "/no-ranges":
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(CONTENT):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.end_headers()
+                return
+            self.send_response(206)
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        stop = len(CONTENT) if self.path != "/breaks" else start + 1_200_000
+        self.wfile.write(CONTENT[start:stop])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    Handler.asked.clear()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_file_arrives_whole_and_once(server, tmp_path):
+    seen = []
+    remote = Remote(f"{server}/file", tmp_path / "sub" / "a b é.bin", hashlib.md5(CONTENT).hexdigest())
+    assert fetch(remote, lambda *step: seen.append(step))
+    assert remote.path.read_bytes() == CONTENT
+    assert seen[-1] == ("a b é.bin", len(CONTENT), len(CONTENT)) and len(seen) >= 3
+    assert not fetch(remote) and len(Handler.asked) == 1
+    assert list(remote.path.parent.iterdir()) == [remote.path]
+
+
+def test_what_broke_off_is_resumed(server, tmp_path):
+    remote = Remote(f"{server}/breaks", tmp_path / "file")
+    with pytest.raises(InputError, match="run the same command again to go on"):
+        fetch(remote)
+    assert not remote.path.exists()
+    partial = tmp_path / "file.partial"
+    there = partial.stat().st_size
+    assert 0 < there < len(CONTENT) and partial.read_bytes() == CONTENT[:there]
+    assert fetch(Remote(f"{server}/file", remote.path))
+    assert Handler.asked == [None, f"bytes={there}-"]
+    assert remote.path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("there", [1000, len(CONTENT)])
+@pytest.mark.parametrize("path", ["file", "no-ranges"])
+def test_partial_files_of_any_length(server, tmp_path, there, path):
+    (tmp_path / "file.partial").write_bytes(CONTENT[:there])
+    assert fetch(Remote(f"{server}/{path}", tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_another_content_is_removed(server, tmp_path):
+    with pytest.raises(InputError, match="MD5 sum .* but its source says 0123"):
+        fetch(Remote(f"{server}/file", tmp_path / "file", "0123"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_partial_file_longer_than_the_source(server, tmp_path):
+    (tmp_path / "file.partial").write_bytes(CONTENT + b"more")
+    with pytest.raises(InputError, match="3,000,004 bytes, more than the 3,000,000"):
+        fetch(Remote(f"{server}/file", tmp_path / "file"))
+    assert fetch(Remote(f"{server}/file", tmp_path / "file"))
+
+
+def test_refusals_are_one_sentence(server, tmp_path):
+    with pytest.raises(InputError, match="/refused could not be fetched .*Forbidden") as caught:
+        fetch(Remote(f"{server}/refused", tmp_path / "file"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="could not be fetched"):
+        fetch(Remote("http://127.0.0.1:9/file", tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figshare_lists(monkeypatch, tmp_path):
+    import io
+
+    listing = b'[{"name": "../Subject1.h5", "download_url": "https://x/1", "computed_md5": "ab", "size": 3}]'
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(listing))
+    assert download.figshare_files(7387130, tmp_path) == [Remote("https://x/1", tmp_path / "Subject1.h5", "ab")]
+    monkeypatch.setattr(download.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>"))
+    with pytest.raises(InputError, match="figshare's list of article 7387130"):
+        download.figshare_files(7387130, tmp_path)
+
+
+def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):
+    """Two servers' worth of files: NSD's as they were written elsewhere, and COCO's in their archive."""
+    import functools
+    import zipfile
+
+    from brainrecon.datasets import coco, load, nsd_listing
+
+    names = [f"{content}_{split}.json" for content in ("captions", "instances") for split in ("train2017", "val2017")]
+    with zipfile.ZipFile(nsd.root / "coco.zip", "w") as archive:
+        for name in names:
+            archive.write(nsd.annotations / name, f"annotations/{name}")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=nsd.root)
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    files = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=files.serve_forever, daemon=True).start()
+    monkeypatch.setattr(nsd_listing, "BUCKET", f"http://127.0.0.1:{files.server_port}/")
+    monkeypatch.setattr(coco, "ANNOTATIONS", f"http://127.0.0.1:{files.server_port}/coco.zip")
+    absent = nsd_listing.download(tmp_path / "copy é", "subj02")
+    files.shutdown()
+    files.server_close()
+    assert nsd.roi_file("streams", "subj02").name in {path.name for path in absent}
+    there, copy = (load(f"nsd:{root}", subject="subj02") for root in (nsd.root, tmp_path / "copy é"))
+    assert there.fingerprint == copy.fingerprint and there.train.captions == copy.train.captions
+    np.testing.assert_array_equal(there.test.betas, copy.test.betas)
+    assert not list((tmp_path / "copy é").rglob("*.partial")) and not list((tmp_path / "copy é").rglob("*.zip"))

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from brainrecon.datasets.subject import Split, Subject
+from brainrecon.runs.splitting import split_subject
+from stages.errors import InputError
+
+KINDS = ("dog", "cat", "car", "tree")
+
+
+@pytest.fixture
+def subject():
+    """40 training and 12 test stimuli, each of one kind in turn and some also wet."""
+    random, splits, start = np.random.default_rng(0), {}, 0
+    for name, n in (("train", 40), ("test", 12)):
+        splits[name] = Split(
+            betas=random.random((n, 5), dtype=np.float32),
+            trial_stimulus_ids=[f"s{number:03d}" for number in range(start, start + n)],
+            categories=[[KINDS[k % 4], *(["wet"] if k % 5 == 0 else [])] for k in range(n)],
+        )
+        start += n
+    return Subject("subj01", "arrays", "arrays:/x", splits, "all")
+
+
+def kind_of(subject):
+    return {name: own[0] for split in subject.splits.values() for name, own in zip(split.stimulus_ids, split.categories)}
+
+
+def no_encoding(split_name):
+    raise AssertionError("nothing had to be encoded")
+
+
+@pytest.mark.parametrize("wanted", ["dog", "dog,car", "wet", "cat, wet"])
+def test_a_category_is_wholly_held_out(subject, wanted):
+    anew = split_subject(subject, f"category:{wanted}", no_encoding)
+    names = {name.strip() for name in wanted.split(",")}
+    assert all(names & set(own) for own in anew.test.categories)
+    assert not any(names & set(own) for own in anew.train.categories)
+    assert anew.train.n_stimuli + anew.test.n_stimuli == 52
+
+
+def test_clusters_are_wholly_held_out(subject):
+    """Embeddings fall into eight clear groups; no group is on both sides, and scale does not matter."""
+    random, centres = np.random.default_rng(1), np.random.default_rng(2).normal(size=(8, 30))
+    group = {name: int(random.integers(8)) for split in subject.splits.values() for name in split.stimulus_ids}
+
+    def encode(split_name):
+        ids = subject.splits[split_name].stimulus_ids
+        values = np.stack([centres[group[name]] + 0.01 * random.normal(size=30) for name in ids])
+        return values * random.uniform(0.1, 10, (len(ids), 1))
+
+    anew = split_subject(subject, "clusters:8", encode)
+    tested, trained = ({group[name] for name in split.stimulus_ids} for split in (anew.test, anew.train))
+    assert tested and not tested & trained
+    assert "of 8 clusters of CLIP image embeddings" in anew.details["split"]
+
+
+@pytest.mark.parametrize(
+    "split, told",
+    [
+        ("category:whale", "No stimulus has the category 'whale'; there are car, cat, dog, tree, wet"),
+        ("category:", "no split 'category:'; write category:NAME or clusters:N"),
+        ("clusters:1", "no split 'clusters:1'"),
+        ("clusters:many", "no split"),
+        ("clusters:500", "52 stimuli cannot make 500 clusters"),
+        ("random", "no split 'random'"),
+        ("category:dog,cat,car,tree", "holds out 52 of 52 stimuli"),
+    ],
+)
+def test_rules_that_cannot_be_followed(subject, split, told):
+    with pytest.raises(InputError, match=told):
+        split_subject(subject, split, no_encoding)
+
+
+def test_categories_are_needed(subject):
+    for split in subject.splits.values():
+        split._categories = None
+    with pytest.raises(InputError, match="has no categories to split by; split by clusters:20"):
+        split_subject(subject, "category:dog", no_encoding)
