@@ -16,6 +16,9 @@ def simulate(
     picture_size: Annotated[int, typer.Option(min=16, help="Height and width of the pictures.")] = 64,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     kinds: Annotated[str, typer.Option(help="Kinds of pictures: scene, digit, pattern.")] = "scene,digit,pattern",
+    photographs: Annotated[
+        Path | None, typer.Option(help="Show these instead: a folder with images/ and COCO's captions.json.")
+    ] = None,
     betas_format: Annotated[str, typer.Option(help="hdf5, nifti or both.")] = "hdf5",
 ) -> None:
     """Write a simulated cohort in NSD's own files and folders, and say which noise ceiling it reached."""
@@ -34,6 +37,7 @@ def simulate(
             picture_size=picture_size,
             seed=seed,
             kinds=[kind.strip() for kind in kinds.split(",")],
+            photographs=photographs,
             betas_format=betas_format,
             progress=progress,
         )

@@ -8,6 +8,8 @@ from stages.errors import InputError
 
 KINDS = {
     "nsd": "brainrecon.datasets.nsd",
+    "miyawaki": "brainrecon.datasets.miyawaki",
+    "packed": "brainrecon.datasets.packed",
     "digits69": "brainrecon.datasets.digits69",
     "arrays": "brainrecon.datasets.arrays",
 }

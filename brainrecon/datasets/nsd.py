@@ -4,6 +4,8 @@ Nothing about the original's size is typed in: subjects, sessions, trials per se
 volumes are what the files say. The test split holds the pictures shown to every subject.
 """
 
+import json
+
 from brainrecon.datasets import nsd_betas, nsd_design, nsd_layout, nsd_rois
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.noise_ceiling import noise_ceiling
@@ -22,10 +24,9 @@ DESCRIPTION = Description(
     licence="NSD Terms and Conditions; the photographs are COCO's, under their own licences",
 )
 DEFAULT_ROI = "nsdgeneral"
-SIMULATED = (
-    "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas are also told what "
-    "the picture shows (thing, background, colour, digit, place)"
-)
+SIMULATED = "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas "
+TOLD = "are also told what the picture shows (thing, background, colour, digit, place)"
+UNTOLD = "know no labels of photographs and carry only what early vision passes on"
 
 
 def subjects(path):
@@ -91,7 +92,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None, zsco
 
     simulated = layout.marker.is_file()
     ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), mask, splits["test"].repeats)
-    notes = [SIMULATED] if simulated else []
+    notes = [simulation_note(layout.marker)] if simulated else []
     notes += [session_note(files, design), *stimuli.notes]
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
@@ -115,6 +116,15 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None, zsco
             "n_trials": len(trials),
         },
     )
+
+
+def simulation_note(marker):
+    """What a reader must know of a simulated cohort, given its marker file."""
+    try:
+        photographs = "photographs" in json.loads(marker.read_text(encoding="utf-8")).get("options", {})
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{marker} is damaged ({error!r}); simulate the cohort again.") from None
+    return SIMULATED + (UNTOLD if photographs else TOLD)
 
 
 def training_rows(trials, layout, subject):

@@ -17,6 +17,7 @@ from brainrecon.datasets.simulated.ceiling import RepeatStatistics
 from brainrecon.datasets.simulated.cortex import Cortex
 from brainrecon.datasets.simulated.filters import seen_image
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
+from brainrecon.datasets.simulated.photographs import Photographs
 from brainrecon.datasets.simulated.pictures import KINDS, LABELS
 from brainrecon.datasets.simulated.report import VERSION, SimulationReport, SubjectReport, find_earlier
 from brainrecon.datasets.simulated.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
@@ -38,6 +39,7 @@ def simulate(
     picture_size: int = 64,
     seed: int = 0,
     kinds: Sequence[str] = KINDS,
+    photographs: str | os.PathLike | None = None,
     betas_format: str = "hdf5",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SimulationReport:
@@ -66,6 +68,8 @@ def simulate(
         Seed of everything, 0 or more.
     kinds : sequence of str
         Kinds of pictures that are shown, some of "scene", "digit" and "pattern".
+    photographs : path, optional
+        A folder of photographs with captions to show instead, see `brainrecon.datasets.simulated.photographs`.
     betas_format : {"hdf5", "nifti", "both"}
         Which of the two formats of betas to write.
     progress : callable (label, done, total), optional
@@ -94,6 +98,10 @@ def simulate(
     _check(options, kinds)
     texts = ("kinds", "betas_format")
     options = {name: value if name in texts else int(value) for name, value in options.items()}
+    own = None if photographs is None else Photographs(photographs, options["picture_size"], options["seed"])
+    if own is not None:
+        options["photographs"] = own.digest
+        _check_count(own, options)
     target = Path(directory).absolute()
     found = find_earlier(target, options)
     if found is not None:
@@ -106,7 +114,7 @@ def simulate(
             f"No folder can be made in {target.parent} ({error.strerror}); give one that you can write to."
         ) from error
     try:
-        reports = _Cohort(partial, options, progress or (lambda label, done, total: None)).write()
+        reports = _Cohort(partial, options, own, progress or (lambda label, done, total: None)).write()
         content = {
             "version": VERSION,
             "seed": options["seed"],
@@ -156,11 +164,22 @@ def _check(options, kinds):
         )
 
 
+def _check_count(photographs, options):
+    """Refuse a cohort that would see more photographs than there are."""
+    seen = options["sessions"] * options["trials_per_session"] // design.REPEATS
+    needed = options["shared"] + options["subjects"] * (seen - options["shared"])
+    if needed > len(photographs):
+        raise InputError(
+            f"{options['subjects']} subjects who see {seen:,} pictures each, {options['shared']:,} of them shared, need "
+            f"{needed:,} photographs but there are {len(photographs):,}; give fewer --sessions or --trials-per-session."
+        )
+
+
 class _Cohort:
     """One run of the simulator; writes into a folder that nobody else sees yet."""
 
-    def __init__(self, root, options, progress):
-        self.root, self.options, self.progress = root, options, progress
+    def __init__(self, root, options, photographs, progress):
+        self.root, self.options, self.photographs, self.progress = root, options, photographs, progress
         self.n_shared = options["shared"]
         self.n_stimuli = options["sessions"] * options["trials_per_session"] // design.REPEATS
         self.n_own = self.n_stimuli - self.n_shared
@@ -192,20 +211,26 @@ class _Cohort:
         with nsd_files.create_stimulus_file(self.root, self.n_pictures, size) as file:
             brick = file["imgBrick"]
             shared = []
-            for number, picture in zip(
-                shared_numbers, shared_pictures(seed, self.n_shared, size, kinds), strict=True
-            ):
+            if self.photographs is None:
+                pictures = shared_pictures(seed, self.n_shared, size, kinds)
+            else:
+                pictures = self.photographs.pictures(0, self.n_shared)
+            for number, picture in zip(shared_numbers, pictures, strict=True):
                 brick[number], shown[number] = picture.image, Shown.of(picture)
                 shared.append(replace(picture, image=seen_image(picture.image)))
                 self.progress("drawing shared pictures", len(shared), self.n_shared)
             avoided = [shown[number] for number in shared_numbers]
             reports = []
             for subject, own in enumerate(own_numbers, start=1):
-                pictures = own_pictures(seed, subject, self.n_own, size, avoided, kinds)
+                if self.photographs is None:
+                    pictures = own_pictures(seed, subject, self.n_own, size, avoided, kinds)
+                else:
+                    start = self.n_shared + (subject - 1) * self.n_own
+                    pictures = self.photographs.pictures(start, start + self.n_own)
                 reports.append(
                     self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown)
                 )
-        nsd_files.write_annotations(self.root, shown, LABELS, size)
+        nsd_files.write_annotations(self.root, shown, LABELS if self.photographs is None else self.photographs.categories, size)
         return tuple(reports)
 
     def simulate_subject(self, subject, numbers, shared, own_numbers, own, brick, shown):

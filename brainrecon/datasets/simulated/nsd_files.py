@@ -149,11 +149,11 @@ def write_annotations(root: Path, shown: Sequence[Shown], categories: Sequence[s
             images.append({"id": image, "file_name": f"{image:012d}.jpg", "height": size, "width": size})
             for k, caption in enumerate(shown[number].captions):
                 captions.append({"id": int(number) * 10 + k, "image_id": image, "caption": caption})
-            category = 1 + categories.index(shown[number].category)
-            instances.append({
-                "id": int(number), "image_id": image, "category_id": category,
-                "bbox": [0, 0, size, size], "area": size * size, "iscrowd": 0, "segmentation": [],
-            })  # fmt: skip
+            for name in shown[number].categories:
+                instances.append({
+                    "id": len(instances), "image_id": image, "category_id": 1 + categories.index(name),
+                    "bbox": [0, 0, size, size], "area": size * size, "iscrowd": 0, "segmentation": [],
+                })  # fmt: skip
         head = {"info": {"description": "simulated by brainrecon"}, "licenses": [], "images": images}
         folder = root / _STIMULI / "annotations"
         _write_json(folder / f"captions_{split}.json", head | {"annotations": captions})

@@ -64,6 +64,8 @@ class Picture:
 
     A digit's ends with the number of its handwriting specimen, which no caption tells.
     """
+    categories: tuple[str, ...] | None = None
+    """All that is in a photograph, the largest first; of a drawn picture, `category` says it."""
 
 
 def _draw_scene(generator, light, size):

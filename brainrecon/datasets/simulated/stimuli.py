@@ -25,7 +25,7 @@ class Shown:
     kind: str
     layout: str
     captions: tuple[str, ...]
-    category: str
+    categories: tuple[str, ...]
     digest: bytes
 
     @classmethod
@@ -35,7 +35,7 @@ class Shown:
             picture.kind,
             picture.layout,
             picture.captions,
-            picture.category,
+            (picture.category,) if picture.categories is None else picture.categories,
             hashlib.sha256(picture.image.tobytes()).digest(),
         )
 
