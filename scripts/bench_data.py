@@ -128,6 +128,7 @@ def read_bytes_alone(places, hdf5):
 
 
 def main():
+    """Measure all ways, or, where this process was started for one of them, that one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--repeats", type=int, default=3)

@@ -54,3 +54,5 @@ def show_scores(scores):
         f"with its judges {scores.identity[:12]}; "
         "per stimulus in scores/, paired differences in the report"
     )
+    if scores.vintage:
+        say(f"data: {scores.vintage}")

@@ -8,6 +8,8 @@ from stages.errors import InputError
 
 KINDS = {
     "nsd": "brainrecon.datasets.nsd",
+    "god": "brainrecon.datasets.god",
+    "dir": "brainrecon.datasets.deep_image_reconstruction",
     "miyawaki": "brainrecon.datasets.miyawaki",
     "packed": "brainrecon.datasets.packed",
     "digits69": "brainrecon.datasets.digits69",

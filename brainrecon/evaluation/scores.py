@@ -87,6 +87,9 @@ class Scores:
         Of the bootstrap.
     checkpoints : dict of str to str
         Fingerprint of each checkpoint that judged the pictures; empty for networks given by hand.
+    data : dict
+        What was tested, in plain values: dataset, subject, roi, stimuli, and what else tells one vintage of the data
+        from another, such as the version of the betas and the sessions found.
     """
 
     protocol: Protocol
@@ -98,6 +101,7 @@ class Scores:
     n_resamples: int
     seed: int
     checkpoints: dict = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
 
     @property
     def metrics(self):
@@ -117,6 +121,12 @@ class Scores:
         """
         judged = json.dumps([self.protocol.sha256, sorted(self.checkpoints.items())], separators=(",", ":"))
         return hashlib.sha256(judged.encode()).hexdigest()
+
+    @property
+    def vintage(self):
+        """`data` in one line; empty where it is not known."""
+        shown = {name: _ranges(value) if isinstance(value, list) else value for name, value in self.data.items()}
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
     def mean(self, condition, metric):
         """The row of `summary` for a condition and metric, or None where there is none."""
@@ -154,6 +164,7 @@ class Scores:
                 "content": self.protocol.content,
             },
             "checkpoints": self.checkpoints,
+            "data": self.data,
             "reference": self.reference,
             "confidence": self.confidence,
             "n_resamples": self.n_resamples,
@@ -203,6 +214,7 @@ class Scores:
                 n_resamples=content["n_resamples"],
                 seed=content["seed"],
                 checkpoints=content["checkpoints"],
+                data=content.get("data", {}),
             )
         except FileNotFoundError as error:
             raise InputError(
@@ -223,3 +235,16 @@ class Scores:
 
 def _find(rows, condition, metric):
     return next((row for row in rows if row.condition == condition and row.metric == metric), None)
+
+
+def _ranges(numbers):
+    """Whole numbers in short: "1-37, 40"; anything else as a list of texts."""
+    if not all(isinstance(number, int) for number in numbers):
+        return " ".join(map(str, numbers))
+    parts = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return " and ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from brainrecon.evaluation.protocol import load_protocol
@@ -54,10 +56,20 @@ def evaluate(run, protocol=None, progress=None):
         seed=run.config.seed,
         progress=progress,
     )
+    scores = replace(scores, data=tested_data(run))
     folder = run.folder / "scores"
     scores.to_csv(folder / f"{protocol.name}.csv")
     scores.to_json(folder / f"{protocol.name}.json")
     return scores
+
+
+def tested_data(run):
+    """What tells the data of a run from another vintage of them, in plain values."""
+    subject = run.parts[0].subject
+    stimuli = sum(part.subject.test.n_stimuli for part in run.parts)
+    # Which fold it was is no property of the whole.
+    details = {name: value for name, value in subject.details.items() if name != "fold"}
+    return {"dataset": subject.dataset, "subject": subject.name, "roi": subject.roi, "test_stimuli": stimuli} | details
 
 
 def shown_pictures(run):

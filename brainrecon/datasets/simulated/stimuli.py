@@ -57,7 +57,8 @@ def own_pictures(
 ) -> Iterator[Picture]:
     """Draw the pictures that only one subject sees, the training set.
 
-    None equals a shared picture or has its layout, and none of their captions is a caption of a shared scene. (Digits and patterns have too few captions for that; they are kept apart by what they show.)
+    None equals a shared picture or has its layout, and none of their captions is a caption of a shared scene. (Digits
+    and patterns have too few captions for that; they are kept apart by what they show.)
     Subjects count from 1.
     """
     layouts = {one.layout for one in shared}

@@ -29,10 +29,11 @@ def test_copies_are_found_and_strangers_are_not():
 
 def test_correlation_vs_numpy():
     train, test = smooth_pictures(5, 2), smooth_pictures(4, 3)
-    grey = [
-        [np.asarray(Image.fromarray(picture).convert("L").resize((16, 16), Image.Resampling.BOX), float).ravel() for picture in part]
+    small = [
+        [Image.fromarray(picture).convert("L").resize((16, 16), Image.Resampling.BOX) for picture in part]
         for part in (train, test)
     ]
+    grey = [[np.asarray(picture, float).ravel() for picture in part] for part in small]
     expected = np.corrcoef(grey[1], grey[0])[:4, 4:]
     for row, column, value in near_duplicates(train, test, threshold=-1):
         assert column == expected[row].argmax()
