@@ -67,6 +67,8 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None, zsco
     InputError
         Files are absent, damaged or at odds with each other.
     """
+    if not isinstance(zscore, bool):
+        raise InputError(f"zscore is {zscore!r}; expected true or false.")
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.choose_subject(layout, subject)
     space = nsd_layout.choose_space(layout, subject, space)

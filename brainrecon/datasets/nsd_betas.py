@@ -122,6 +122,10 @@ def _open_hdf5(path):
         found = f"betas {file['betas'].shape}" if "betas" in file else ", ".join(file) or "nothing"
         file.close()
         raise InputError(f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again.")
+    if file["betas"].dtype.kind not in "iuf":
+        found = file["betas"].dtype
+        file.close()
+        raise InputError(f"{path} holds betas of {found}; expected numbers: copy the file again.")
     return file
 
 

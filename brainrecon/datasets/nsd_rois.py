@@ -123,14 +123,21 @@ def read_rois(layout, subject, space):
 
 
 def _read_labelled(path):
-    return np.rint(read_volume(path)).astype(np.int16)
+    volume = read_volume(path)
+    if volume.ndim != 3:
+        raise InputError(f"{path} has shape {volume.shape}; expected (x, y, z): copy the file again.")
+    return np.rint(volume).astype(np.int16)
 
 
 def read_labels(path):
     """Labels from an atlas' ``.mgz.ctab`` (rows "value name"), without value 0; empty without a file."""
     labels = {}
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is no text ({error}); copy the file again or remove it.") from None
+        for line in text.splitlines():
             fields = line.split()
             if len(fields) >= 2 and fields[0].isdigit() and int(fields[0]) > 0:
                 labels[int(fields[0])] = fields[1]

@@ -1,10 +1,13 @@
 """Whatever is wrong with the files is one sentence that names the file and says what to do."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
 import scipy.io
 
+from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from stages.errors import InputError
 
@@ -222,7 +225,118 @@ def a_picture_in_both_splits(nsd, **_):
     nsd.responses().unlink()
 
 
+def unknown_roi(nsd, **_):
+    return dict(roi="V9")
+
+
+def roi_without_voxels(nsd, **_):
+    return dict(roi="FFA-2")
+
+
+def roi_that_takes_all_away(nsd, **_):
+    return dict(roi="V1-prf-visualrois")
+
+
+def hemisphere_without_a_file(nsd, **_):
+    return dict(roi="lh.V1")
+
+
+def hemisphere_on_another_grid(nsd, volume_writer, **_):
+    volume_writer(nsd.roi_file("lh.prf-visualrois"), np.ones((7, 5, 5), np.int16))
+    return dict(roi="lh.V1")
+
+
+def roi_in_four_dimensions(nsd, volume_writer, **_):
+    volume_writer(nsd.roi_file("nsdgeneral"), np.ones((*nsd.shape, 2), np.int16))
+
+
+def labels_that_are_no_text(nsd, **_):
+    (nsd.root / "nsddata/freesurfer/subj01/label/floc-faces.mgz.ctab").write_bytes(bytes(range(256)))
+
+
+def design_in_matlab_7_3(nsd, **_):
+    with h5py.File(nsd.design, "w", userblock_size=512) as file:
+        file["masterordering"] = np.ones((27, 1))
+    with open(nsd.design, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+def design_beyond_the_pictures(nsd, **_):
+    spoil_mat(nsd, masterordering=scipy.io.loadmat(nsd.design)["masterordering"] + 3)
+
+
+def design_without_shared_pictures(nsd, **_):
+    spoil_mat(nsd, sharedix=np.zeros((1, 0)))
+
+
+def design_that_is_a_folder(nsd, **_):
+    nsd.design.unlink()
+    nsd.design.mkdir()
+
+
+def betas_in_three_dimensions(nsd, **_):
+    with h5py.File(nsd.session(2), "w") as file:
+        file["betas"] = np.zeros((9, 4, 5), np.int16)
+
+
+def betas_of_text(nsd, **_):
+    with h5py.File(nsd.session(2), "w") as file:
+        file["betas"] = np.full((9, *nsd.shape[::-1]), b"x")
+
+
+def no_pictures_in_the_file(nsd, **_):
+    with h5py.File(nsd.stimuli, "w") as file:
+        file["imgBrick"] = nsd.images[:0]
+
+
+def grey_pictures(nsd, **_):
+    with h5py.File(nsd.stimuli, "w") as file:
+        file["imgBrick"] = nsd.images[..., 0]
+
+
+def damaged_categories(nsd, **_):
+    cut(nsd.annotations / "instances_train2017.json")
+
+
+def responses_with_words(nsd, **_):
+    text = nsd.responses().read_text().replace("\t1\t", "\tone\t")
+    nsd.responses().write_text(text)
+
+
+def z_scores_of_a_word(nsd, **_):
+    return dict(zscore="maybe")
+
+
+def z_scores_without_training_trials(nsd_writer, **_):
+    nsd = nsd_writer("tests", trials_per_run=(1, 1), n_sessions=5, n_pictures=6, n_shared=4)
+    return dict(source=f"nsd:{nsd.root}", zscore=True)
+
+
+def damaged_marker(nsd, **_):
+    (nsd.root / "simulated.json").write_text("{")
+
+
 CASES = {
+    unknown_roi: "no roi 'V9'; those present are nsdgeneral",
+    roi_without_voxels: "'FFA-2' has no voxels in this subject",
+    roi_that_takes_all_away: "'V1-prf-visualrois' leaves no voxel; take less away",
+    hemisphere_without_a_file: r"There is no .*lh\.prf-visualrois\.nii\.gz; copy it",
+    hemisphere_on_another_grid: r"lh\.prf-visualrois\.nii\.gz has shape \(7, 5, 5\) but",
+    roi_in_four_dimensions: r"nsdgeneral\.nii\.gz has shape \(7, 5, 4, 2\); expected \(x, y, z\)",
+    labels_that_are_no_text: r"floc-faces\.mgz\.ctab is no text",
+    design_in_matlab_7_3: "nsd_expdesign.mat cannot be read as a MATLAB file .*7.3",
+    design_beyond_the_pictures: "masterordering runs from 4 to 12, but it counts from 1 and there are 9",
+    design_without_shared_pictures: "sessions found of subj01 hold no test trial",
+    design_that_is_a_folder: "There is no .*nsd_expdesign.mat",
+    betas_in_three_dimensions: r"betas_session02\.hdf5 holds betas \(9, 4, 5\); expected",
+    betas_of_text: r"betas_session02\.hdf5 holds betas of \|S1; expected numbers",
+    no_pictures_in_the_file: r"nsd_stimuli\.hdf5 holds 0",
+    grey_pictures: r"'imgBrick' in .*nsd_stimuli\.hdf5 is uint8",
+    damaged_categories: r"instances_train2017\.json is no JSON file",
+    responses_with_words: r"responses\.tsv holds 'one'|responses\.tsv",
+    z_scores_of_a_word: "zscore is 'maybe'; expected true or false",
+    z_scores_without_training_trials: "training trials; z-scoring within sessions needs 2 or more",
+    damaged_marker: "simulated.json is damaged",
     no_folder: "There is no folder .*absent",
     empty_folder: "empty holds no subject.* brainrecon data files",
     no_subject: "holds no subj09 but subj01, subj02; pass one",
@@ -276,8 +390,28 @@ def test_one_sentence(spoil, nsd, nsd_writer, betas_writer, volume_writer):
     asked |= spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
     with pytest.raises(InputError, match=CASES[spoil]) as caught:
         subject = load(asked.pop("source"), **asked)
-        for name in ("captions", "patterns"):
+        for name in ("captions", "categories", "patterns"):
             getattr(subject.train, name)
         np.asarray(subject.test.patterns)
     message = str(caught.value)
     assert "\n" not in message and (message.endswith(".") or "brainrecon data files nsd:" in message)
+
+
+@pytest.mark.parametrize("spoil", CASES, ids=lambda spoil: spoil.__name__)
+def test_the_command_line_refuses_and_writes_nothing(spoil, capsys, tmp_path, nsd, nsd_writer, betas_writer, volume_writer):
+    asked = {"source": f"nsd:{nsd.root}"}
+    asked |= spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
+    line = ["data", "prepare", asked.pop("source"), "--out", str(tmp_path / "prepared")]
+    for name in ("subject", "roi"):
+        line += [f"--{name}", asked.pop(name)] if name in asked else []
+    for name, value in asked.items():
+        line += ["--option", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    before = sorted(nsd.root.rglob("*"))
+    assert run_command(line) == 2
+    told = [text for text in capsys.readouterr().err.splitlines() if not re.search(r": \d+/\d+ \(\d+ %\)", text)]
+    assert len(told) == 1 and re.search(CASES[spoil], told[0])
+    assert not (tmp_path / "prepared").exists() and sorted(nsd.root.rglob("*")) == before
+
+
+def test_there_are_enough_cases():
+    assert len(CASES) >= 60
