@@ -20,7 +20,7 @@ DESCRIPTION = Description(
         "single-trial betas such as GLMsingle estimates."
     ),
     available="From you: `brainrecon data template FOLDER` writes an example to fill, and explains each of the forms.",
-    citation="Yours; for betas of GLMsingle also Prince et al. 2022, eLife 11:e77599, doi:10.7554/eLife.77599.",
+    citation="Yours; for betas of GLMsingle also Prince et al. 2022, eLife 11:e77599, doi:10.7554/eLife.77599",
     licence="yours to state",
 )
 

@@ -1,0 +1,240 @@
+"""The named arrays of one file: NumPy's .npz, HDF5 of any writer, MATLAB's .mat of either kind."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import h5py
+import numpy as np
+import scipy.io
+from scipy.io.matlab import MatReadError
+
+from brainrecon.datasets.nsd_volumes import one_line
+from stages.errors import InputError
+
+SUFFIXES = (".npz", ".h5", ".hdf5", ".mat")
+DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError)
+DAMAGE += (MatReadError, zlib.error, zipfile.BadZipFile)
+"""What numpy, h5py and scipy raise when a file is truncated or no such file at all."""
+MOST_SKIPPED = 2  # rows read for each row wanted, up to which neighbours are read in one go
+
+
+class NamedArrays(Mapping):
+    """Name -> array of one file, read when a name is looked up.
+
+    Groups of HDF5, structs of MATLAB and names with a slash are flattened: ``rois/V1`` becomes ``rois_V1``. Text is
+    an array of str, whatever its kind in the file. Numbers in HDF5 stay on disk, see `Hdf5Rows`. Nothing is
+    unpickled.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file with one of `SUFFIXES`.
+
+    Raises
+    ------
+    InputError
+        The file is absent, damaged, or of another kind; on look-up, what a name holds is no array of text or numbers.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        if not path.is_file():
+            raise InputError(f"There is no file {path}; `brainrecon data template FOLDER` explains what it holds.")
+        with _damage_told(path):
+            if path.suffix.lower() == ".npz":
+                readers = _npz_readers(path)
+            elif h5py.is_hdf5(path):
+                readers = _hdf5_readers(path)
+            elif path.suffix.lower() == ".mat":
+                readers = _matlab_readers(path)
+            else:
+                raise InputError(f"{path} is no HDF5 file, or a truncated one; copy or save it again.")
+        self._readers = {name.replace("/", "_"): reader for name, reader in readers.items()}
+
+    def __getitem__(self, name):
+        reader = self._readers[name]
+        with _damage_told(self.path):
+            return reader()
+
+    def __contains__(self, name):
+        return name in self._readers
+
+    def __iter__(self):
+        return iter(self._readers)
+
+    def __len__(self):
+        return len(self._readers)
+
+
+class Hdf5Rows:
+    """Numbers of one HDF5 dataset as an array that is read by rows; the file is open only while it is read.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    name : str
+    reverse : bool
+        Whether the axes lie in the file in reverse, as MATLAB writes them: its last axis is then the rows'.
+
+    Attributes
+    ----------
+    shape, dtype, ndim
+        As an array in memory would have them, in the machine's byte order.
+    """
+
+    def __init__(self, path, name, reverse=False):
+        self.path, self.name, self.reverse = path, name, reverse
+        with h5py.File(path, "r") as file:
+            shape, self.dtype = file[name].shape, file[name].dtype.newbyteorder("=")
+        self.shape = shape[::-1] if reverse else shape
+        self.ndim = len(shape)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        wanted = np.arange(len(self))[index]
+        # h5py takes increasing rows without repeats, and reads neighbours fastest.
+        rows, inverse = np.unique(wanted, return_inverse=True)
+        if len(rows) == 0:
+            return np.empty((0, *self.shape[1:]), dtype=self.dtype)
+        dense = rows[-1] + 1 - rows[0] <= MOST_SKIPPED * len(rows)
+        selected = slice(rows[0], rows[-1] + 1) if dense else rows
+        with _damage_told(self.path), h5py.File(self.path, "r") as file:
+            dataset = file[self.name]
+            values = dataset[..., selected].T if self.reverse else dataset[selected]
+        values = values[rows - rows[0]] if dense else values
+        return values[inverse.reshape(np.shape(wanted))].astype(self.dtype, copy=False)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+
+@contextmanager
+def _damage_told(path):
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            f"{path} is damaged, incomplete or of another kind ({one_line(error)}); copy or save it again."
+        ) from error
+
+
+def _no_pickle(path, name, kind):
+    return InputError(
+        f"'{name}' in {path} is {kind}, which is neither numbers nor text; save it as a plain array, for example "
+        "numpy.asarray(values, dtype=str) for text or dtype=numpy.float32 for betas."
+    )
+
+
+def _npz_readers(path):
+    def read(name):
+        with np.load(path, allow_pickle=False) as archive:
+            try:
+                values = archive[name]
+            except ValueError as error:
+                if "pickle" not in str(error):
+                    raise
+                raise _no_pickle(path, name, "an array of Python objects") from None
+        return _plain(path, name, values)
+
+    with zipfile.ZipFile(path) as archive:
+        names = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+    return {name: partial(read, name) for name in names}
+
+
+def _plain(path, name, values):
+    """Numbers as they are, text as str."""
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8")
+    if values.dtype.kind not in "biufU":
+        raise _no_pickle(path, name, f"an array of {values.dtype}")
+    return values
+
+
+def _hdf5_readers(path):
+    with h5py.File(path, "r") as file:
+        names = []
+        # MATLAB marks what it saves; all of its arrays have their axes in reverse.
+        marked = ["#refs#" in file]
+
+        def visit(name, entry):
+            if isinstance(entry, h5py.Dataset) and entry.shape is not None and name[0] != "#":
+                names.append(name)
+                marked.append("MATLAB_class" in entry.attrs)
+
+        file.visititems(visit)
+    return {name: partial(_read_hdf5, path, name, any(marked)) for name in names}
+
+
+def _read_hdf5(path, name, matlab):
+    with h5py.File(path, "r") as file:
+        dataset = file[name]
+        kind = dataset.attrs.get("MATLAB_class", b"")
+        if matlab and kind == b"char":
+            return _characters(dataset)
+        if matlab and kind == b"cell":
+            return _texts(path, name, [_cell(file[entry]) for entry in dataset[()].T.flat], dataset.shape[::-1])
+        if h5py.check_string_dtype(dataset.dtype):
+            values = np.asarray(dataset.asstr()[()], dtype=str)
+            return values.T if matlab else values
+        if dataset.dtype.kind not in "biuf":
+            raise _no_pickle(path, name, f"an array of {dataset.dtype}")
+        if dataset.ndim == 0:
+            return np.asarray(dataset[()])
+    return Hdf5Rows(path, name, reverse=matlab)
+
+
+def _characters(dataset):
+    """A MATLAB char array, one row per text, as str."""
+    codes = dataset[()].T.astype(np.uint16)
+    return np.array(["".join(map(chr, row)).rstrip() for row in np.atleast_2d(codes)])
+
+
+def _cell(entry):
+    if entry.attrs.get("MATLAB_empty", 0):
+        return ""
+    return _characters(entry)[0] if entry.attrs.get("MATLAB_class") == b"char" else entry[()]
+
+
+def _matlab_readers(path):
+    def read(name):
+        return _matlab_value(path, name, content[name])
+
+    content = {}
+    for name, value in scipy.io.loadmat(path).items():
+        if name.startswith("__"):
+            continue
+        names = getattr(getattr(value, "dtype", None), "names", None)
+        if names and value.size == 1:
+            content |= {f"{name}_{part}": value[part].flat[0] for part in names}
+        else:
+            content[name] = value
+    return {name: partial(read, name) for name in content}
+
+
+def _matlab_value(path, name, value):
+    if not isinstance(value, np.ndarray):
+        raise _no_pickle(path, name, f"a {type(value).__name__}")
+    if value.dtype == object:
+        return _texts(path, name, value.flat, value.shape)
+    if value.dtype.kind == "U":
+        return np.char.rstrip(value)
+    return _plain(path, name, value)
+
+
+def _texts(path, name, cells, shape):
+    """Cells of a MATLAB cell array as str: each a text or one number."""
+    texts = []
+    for cell in cells:
+        values = np.asarray(cell)
+        if values.size > 1 or values.dtype.kind not in "biufU":
+            raise _no_pickle(path, name, "a cell array of arrays")
+        text = values.flat[0] if values.size else ""
+        texts.append(str(int(text)) if isinstance(text, np.floating) and text.is_integer() else str(text))
+    return np.array(texts, dtype=str).reshape(shape)
