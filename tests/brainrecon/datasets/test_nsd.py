@@ -39,6 +39,42 @@ def test_every_trial_is_what_was_written(nsd_writer, file_format, name, sessions
     assert any("missing" in note for note in subject.notes) == (len(sessions) < 3)
 
 
+@pytest.mark.parametrize("vintage", ["early", "whole"])
+@pytest.mark.parametrize("seed", range(6))
+def test_any_cohort_comes_back(nsd_writer, seed, vintage):
+    """Sizes, formats and gaps by lot; the early vintage lacks the last sessions on disk and in the behaviour alike."""
+    lot = np.random.default_rng(seed)
+    sizes = {
+        "shape": tuple(lot.integers(3, 9, 3).tolist()),
+        "trials_per_run": tuple(lot.integers(4, 8, lot.integers(2, 4)).tolist()),
+        "n_sessions": int(lot.integers(5, 8)),
+        "n_shared": int(lot.integers(2, 6)),
+    }
+    formats = [["hdf5"], ["nifti"], ["hdf5", "nifti"]][lot.integers(3)]
+    nsd = nsd_writer(seed=seed, formats=formats, n_pictures=sizes["n_shared"] + int(lot.integers(3, 9)), **sizes)
+    last = nsd.n_sessions - (2 if vintage == "early" else 0)
+    present = [session for session in range(1, last + 1) if session <= 2 or lot.random() < 0.7]
+    for session in set(range(1, nsd.n_sessions + 1)) - set(present):
+        for suffix in (".hdf5", ".nii.gz"):
+            nsd.session(session, suffix=suffix).unlink(missing_ok=True)
+    lines = nsd.responses().read_text().splitlines()
+    nsd.responses().write_text("\n".join([lines[0], *(line for line in lines[1:] if int(line.split("\t")[1]) <= last)]) + "\n")
+
+    subject = load(f"nsd:{nsd.root}", subject="subj01", roi="prf-visualrois")
+    trials = every_trial(subject)
+    assert set(trials) == {(session, row) for session in present for row in range(nsd.trials_per_session)}
+    mask = nsd.rois["subj01"]["prf-visualrois"] > 0
+    for (session, row), (stimulus, response, split) in trials.items():
+        picture = nsd.shown["subj01"][session][row]
+        assert (stimulus, split) == (f"nsd{picture:05d}", "test" if picture in nsd.shared else "train")
+        np.testing.assert_allclose(response, nsd.stored["subj01"][session][mask][:, row] / 300, rtol=1e-6)
+    for split in subject.splits.values():
+        pictures = [int(name.removeprefix("nsd")) for name in split.stimulus_ids]
+        np.testing.assert_array_equal(np.asarray(split.images), nsd.images[pictures])
+    assert subject.details["sessions"] == present
+    assert f"{len(present)} of {nsd.n_sessions} sessions found" in "".join(subject.notes)
+
+
 def test_hdf5_and_nifti_give_equal_betas(nsd_writer):
     nsd = nsd_writer(formats=("hdf5", "nifti"))
     by_format = [load(f"nsd:{nsd.root}", format=name) for name in ("hdf5", "nifti")]
