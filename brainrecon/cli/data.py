@@ -15,6 +15,16 @@ Source = Annotated[str, typer.Argument(help="KIND:PATH, for example nsd:/data/ns
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _loader_options(assignments):
+    """Dictionary of `--option NAME=VALUE`, without what has a place of its own on the line."""
+    chosen = options.loader_options(assignments)
+    for name in ("data", "path", "kind", "subject", "roi"):
+        if name in chosen:
+            own = f"--{name}" if name in ("subject", "roi") else "KIND:PATH"
+            raise InputError(f"--option {name}={chosen[name]} is no option of the data's loader; write {own} instead.")
+    return chosen
+
+
 @app.command()
 def info(
     data: Source,
@@ -37,7 +47,7 @@ def info(
     from brainrecon.datasets import load
     from brainrecon.datasets.inventory import describe, summary
 
-    loaded = load(data, subject=subject, roi=roi, **options.loader_options(loader))
+    loaded = load(data, subject=subject, roi=roi, **_loader_options(loader))
     with show_progress() as progress:
         facts = describe(loaded, duplicates, progress)
     if as_json:
@@ -58,7 +68,7 @@ def files(
     from brainrecon.datasets import parse_source
     from brainrecon.datasets.inventory import files as list_files
 
-    chosen = options.loader_options(loader) | ({"betas": betas} if betas else {})
+    chosen = _loader_options(loader) | ({"betas": betas} if betas else {})
     found = list_files(*parse_source(data if ":" in data else f"{data}:."), subject=subject, **chosen)
     rows = [
         (
@@ -91,7 +101,7 @@ def download(
     if not agree:
         raise InputError(f"Nothing was fetched; once you have agreed to these terms, run again with --agree ({data}).")
     with show_progress() as progress:
-        absent = download_files(kind, path, subject, progress, **options.loader_options(loader))
+        absent = download_files(kind, path, subject, progress, **_loader_options(loader))
     for file in absent:
         say(f"not to be had there: {file}")
     say(f"See what is there with: brainrecon data info {data}")
@@ -111,7 +121,7 @@ def prepare(
     from brainrecon.datasets.arrays import write
 
     with show_progress() as progress:
-        write(load(data, subject=subject, roi=roi, **options.loader_options(loader)), out, progress=progress)
+        write(load(data, subject=subject, roi=roi, **_loader_options(loader)), out, progress=progress)
     say(f"Use it as arrays:{out}")
 
 

@@ -76,6 +76,10 @@ def load(data, subject=None, roi=None, **options):
     module = import_module(KINDS[kind])
     known = [name for name in signature(module.load).parameters if name not in ("path", "subject", "roi")]
     for name in options:
+        if name == "fold" and name not in known:
+            raise InputError(
+                f"{kind} data cannot be tested in folds; leave folds out, or test other stimuli with --split clusters:20."
+            )
         if name not in known:
             raise InputError(f"'{name}' is no option of {kind} data; it takes {', '.join(known) or 'none'}.")
     return module.load(path, subject=subject, roi=roi, **options)

@@ -41,7 +41,8 @@ def load(path, subject=None, roi=None):
     subject : str, optional
         By default the only one, or the first.
     roi : str, optional
-        Name of one of the masks that are there; by default all voxels.
+        Name of one of the masks that are there, or several joined by "+" (union) and "-" (difference): "V1+V2",
+        "all-V1"; by default all voxels.
 
     Returns
     -------

@@ -25,6 +25,7 @@ from brainrecon.datasets.arrays_parts import (
     check_ids,
     check_voxels,
     choose_voxels,
+    pictures_on_both_sides,
     rois_inside,
     train_first,
 )
@@ -63,9 +64,10 @@ def load(path, subject=None, roi=None):
         rois=rois_inside(rois, chosen),
         noise_ceiling=None if ceiling is None else ceiling[inside],
         fingerprint=valid_fingerprint(facts, content) or content,
-        notes=list(facts.get("notes", ())),
+        # What was converted may have had the same note.
+        notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits)])),
         simulated=bool(facts.get("simulated", False)),
-        details=dict(facts.get("details", {})),
+        details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
         caption_choices=tuple(facts.get("caption_choices", ())),
     )
 

@@ -1,10 +1,12 @@
 """What the forms of one's own arrays share: ids that can name a file, the choice of voxels, rows read when asked for."""
 
 import re
+from hashlib import sha256
 
 import numpy as np
 
-from brainrecon.datasets.subject import Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.roi_expressions import join
+from brainrecon.datasets.subject import BYTES_IN_FINGERPRINT, Subject, check_finite, stimulus_fingerprint
 from stages.errors import InputError
 
 LONGEST_ID = 200
@@ -55,6 +57,7 @@ def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
         For messages.
     rois : dict of str to bool array of shape (n_voxels,)
     roi : str or None
+        A name, or several joined by "+" and "-", see `brainrecon.datasets.roi_expressions.join`.
     n_voxels : int
         As many as the betas have.
     whole : str
@@ -69,11 +72,17 @@ def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
         check_voxels(mask, n_voxels, f"roi {name}", path)
     if roi in (None, whole):
         return None
-    if roi not in rois:
-        raise InputError(f"{path} has no roi {roi!r}; it has {', '.join(rois) or 'none, so leave roi out'}.")
-    if not rois[roi].any():
-        raise InputError(f"Roi {roi} of {path} has no voxels; choose another of {', '.join(rois)}.")
-    return rois[roi]
+
+    def mask_of(name):
+        mask = np.ones(n_voxels, dtype=bool) if name not in rois else rois[name]
+        if not mask.any():
+            raise InputError(f"Roi {name} of {path} has no voxels; choose another of {', '.join(rois)}.")
+        return mask
+
+    def absent(name):
+        return InputError(f"{path} has no roi {name!r}; it has {', '.join(rois) or 'none, so leave roi out'}.")
+
+    return join(roi, {*rois, whole}, mask_of, absent)
 
 
 def check_voxels(values, n_voxels, what, path):
@@ -123,8 +132,30 @@ def own_subject(path, name, splits, roi, rois, chosen, ceiling=None, notes=()):
         rois=rois_inside(rois, chosen),
         noise_ceiling=ceiling if ceiling is None or chosen is None else ceiling[chosen],
         fingerprint=stimulus_fingerprint("arrays", splits),
-        notes=list(notes),
+        notes=[*notes, *pictures_on_both_sides(splits)],
+        details={"n_trials": sum(split.n_trials for split in splits.values())},
     )
+
+
+def pictures_on_both_sides(splits):
+    """A note where test pictures are training pictures under another id; of up to 256 MB of pictures in all."""
+    sides = [splits[name] for name in ("train", "test")]
+    if any(side.images is None for side in sides):
+        return []
+    if sum(np.prod(side.images.shape, dtype=float) for side in sides) > BYTES_IN_FINGERPRINT:
+        return []
+    trained, tested = (
+        [sha256(np.ascontiguousarray(side.images[row])).digest() for row in range(side.n_stimuli)] for side in sides
+    )
+    first = {digest: row for row, digest in reversed(list(enumerate(trained)))}
+    both = [row for row, digest in enumerate(tested) if digest in first]
+    if not both:
+        return []
+    shown, known = sides[1].stimulus_ids[both[0]], sides[0].stimulus_ids[first[tested[both[0]]]]
+    return [
+        f"{len(both):,} of {len(tested):,} test pictures are also trained on under another id, such as {shown}, which is "
+        f"{known}: scores on them tell nothing of other pictures"
+    ]
 
 
 class Responses:

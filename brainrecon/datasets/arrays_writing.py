@@ -33,8 +33,8 @@ def write(subject, folder, progress=None):
     Raises
     ------
     InputError
-        The folder holds something else, or the subject cannot be read. What was finished until then stays, to be gone
-        on with once the data are mended; where nothing was, nothing is left.
+        The folder holds something else, such as other betas of the same subject, or the subject cannot be read. What
+        was finished until then stays, to be gone on with once the data are mended; where nothing was, nothing is left.
 
     Notes
     -----
@@ -43,16 +43,20 @@ def write(subject, folder, progress=None):
     folder = Path(folder)
     for name, split in subject.splits.items():
         check_ids(map(str, split.stimulus_ids), f"split {name}")
-    identity = [subject.fingerprint, subject.name, subject.roi]
+    # Units, version and sessions of the betas are among the details.
+    identity = json.loads(json.dumps([subject.fingerprint, subject.name, subject.roi, subject.details]))
     if (folder / "subject.json").exists():
-        _check_written(folder, identity)
+        _check_written(subject, folder, identity)
         return
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder.")
     begun = folder / "subject.partial.json"
     if begun.exists():
         if read_json(begun) != identity:
-            raise InputError(f"{folder} holds an unfinished writing of {read_json(begun)[1]}; name another folder.")
+            raise InputError(
+                f"{folder} holds an unfinished writing of {read_json(begun)[1]} from other data or with other options; "
+                "name another folder."
+            )
     elif folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} holds other files; name a new or empty folder.")
     existed = folder.exists()
@@ -161,13 +165,28 @@ As `arrays:FOLDER`, with `--subject sub-01` where there are several.
 """.format(*layouts)
 
 
-def _check_written(folder, identity):
+def _check_written(subject, folder, identity):
     """Raise an InputError unless the folder holds this very subject, with the stimuli as they were written."""
     there = read_facts(folder)
-    if [there.get("fingerprint", ""), there.get("name"), there.get("roi")] != identity:
-        raise InputError(f"{folder} already holds {there.get('name')}, roi {there.get('roi')}; name another folder.")
-    if "content" in there and not valid_fingerprint(there, stimulus_fingerprint("arrays", read_splits(folder))):
+    if [there.get("fingerprint", ""), *(there.get(name) for name in ("name", "roi", "details"))] != identity:
+        raise InputError(
+            f"{folder} already holds {there.get('name')}, roi {there.get('roi')}, from other data or with other options; "
+            "name another folder."
+        )
+    splits = read_splits(folder)
+    if splits.keys() != subject.splits.keys():
+        raise InputError(f"{folder} has the splits {', '.join(splits)}, other ones than would be written; name another folder.")
+    if "content" in there and not valid_fingerprint(there, stimulus_fingerprint("arrays", splits)):
         raise InputError(f"The pictures or ids in {folder} were changed since they were written; name another folder.")
+    for name, split in splits.items():
+        _check_same(folder / name / "betas.npy", split.betas, subject.splits[name].betas, split.n_trials)
+
+
+def _check_same(path, written, rows, n_written):
+    """Raise an InputError unless the first and the last row that were written are those that would be written now."""
+    same = written.shape == rows.shape and all(np.array_equal(written[row], rows[row]) for row in (0, n_written - 1))
+    if not same:
+        raise InputError(f"{path} holds other values than would be written now; name another folder.")
 
 
 def _write_words(folder, split):
@@ -192,6 +211,8 @@ def _stream(path, rows, dtype, block, label, progress):
     done = read_json(state)["rows"] if partial.exists() and state.exists() else 0
     mode = {"mode": "r+"} if done else {"mode": "w+", "dtype": dtype, "shape": tuple(rows.shape)}
     values = np.lib.format.open_memmap(partial, **mode)
+    if done:
+        _check_same(partial, values, rows, done)
     for start in range(done, len(values), block):
         stop = min(start + block, len(values))
         values[start:stop] = rows[start:stop]

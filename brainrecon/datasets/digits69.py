@@ -69,7 +69,8 @@ def load(path, subject=None, roi=None, fold=None):
     if fold is None:
         test = np.arange(len(images)) >= n_train
     else:
-        test = fold_of(names, fold[1]) == _checked_fold(*fold, names)
+        part, n_parts = _checked_fold(fold, names)
+        test = fold_of(names, n_parts) == part
     ids = np.array([f"digit{number:03d}" for number in range(1, len(images) + 1)])
     splits = {
         name: Split(
@@ -97,7 +98,7 @@ def load(path, subject=None, roi=None, fold=None):
         roi=ROI,
         fingerprint=stimulus_fingerprint("digits69", splits),
         notes=notes,
-        details={} if fold is None else {"fold": list(fold)},
+        details={"n_trials": len(images)} | ({} if fold is None else {"fold": list(fold)}),
         caption_choices=CAPTION_CHOICES,
     )
 
@@ -200,13 +201,17 @@ def fold_of(names, n_folds):
     return part
 
 
-def _checked_fold(k, n, names):
+def _checked_fold(fold, names):
+    """The part to test and the number of parts, once they can be made."""
+    if not (isinstance(fold, (tuple, list)) and len(fold) == 2 and all(type(number) is int for number in fold)):
+        raise InputError(f"fold is {fold!r}; expected two whole numbers, the part to test and how many parts: [0, 10].")
+    k, n = fold
     smallest_class = min(np.unique(names, return_counts=True)[1])
     if not 2 <= n <= smallest_class:
         raise InputError(f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds.")
     if not 0 <= k < n:
         raise InputError(f"There is no fold {k} of {n}; folds count from 0, so choose 0 to {n - 1}.")
-    return k
+    return k, n
 
 
 def files(path, subject=None):

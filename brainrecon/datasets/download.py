@@ -34,6 +34,10 @@ class Remote:
     md5: str | None = None
 
 
+class AbsentError(InputError):
+    """The source answers, and says that it has no such file."""
+
+
 def fetch(remote, progress=None):
     """Download one file unless it is there.
 
@@ -53,6 +57,8 @@ def fetch(remote, progress=None):
     InputError
         The source refuses, the connection breaks, or the content is not what the source said it would be. What came
         so far stays in a file that ends in ``.partial``, and the next call goes on behind it.
+    AbsentError
+        The source has no such file.
     """
     if remote.path.exists():
         return False
@@ -62,7 +68,9 @@ def fetch(remote, progress=None):
         size = _transfer(remote, partial, progress)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise InputError(
+        # A bucket whose list is not public answers 403 for what it does not hold.
+        kind = AbsentError if getattr(error, "code", None) in (403, 404) else InputError
+        raise kind(
             f"{remote.url} could not be fetched ({reason}); run the same command again to go on where it stopped."
         ) from error
     there = partial.stat().st_size

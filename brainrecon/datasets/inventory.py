@@ -139,9 +139,7 @@ def files(kind, path, subject=None, **options):
         ``path`` (str), ``what`` (a phrase), ``present`` (bool), ``size`` (bytes, None where absent).
     """
     module, rows = import_module(KINDS[kind]), []
-    known = [name for name in signature(module.files).parameters if name not in ("path", "subject")]
-    if unknown := [name for name in options if name not in known]:
-        raise InputError(f"'{unknown[0]}' does not matter for the files of {kind} data; leave it out.")
+    _check_options(kind, module.files, options)
     for file, what in module.files(path, subject, **options):
         present = file.is_file()
         rows.append(
@@ -155,11 +153,18 @@ def files(kind, path, subject=None, **options):
     return rows
 
 
+def _check_options(kind, function, options):
+    known = [name for name in signature(function).parameters if name not in ("path", "subject", "progress")]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"'{unknown[0]}' does not matter for the files of {kind} data; leave it out.")
+
+
 def terms(kind):
     """On what terms a dataset is to be had; an InputError where it has no download."""
     module = import_module(KINDS[kind])
     if not hasattr(module, "download"):
-        raise InputError(f"{kind} data cannot be fetched from here; they are to be had so: {module.DESCRIPTION.available}.")
+        where = module.DESCRIPTION.available.rstrip(".")
+        raise InputError(f"{kind} data cannot be fetched from here; they are to be had so: {where}.")
     return f"{module.TERMS}."
 
 
@@ -167,4 +172,6 @@ def download(kind, path, subject=None, progress=None, **options):
     """Fetch what is missing of a dataset; the paths of optional files that are not to be had."""
     if path.exists() and not Path(path).is_dir():
         raise InputError(f"{path} is a file; name the folder that is to hold the data.")
-    return import_module(KINDS[kind]).download(path, subject, progress=progress, **options)
+    module = import_module(KINDS[kind])
+    _check_options(kind, module.download, options)
+    return module.download(path, subject, progress=progress, **options)

@@ -1,6 +1,7 @@
 """The Kamitani laboratory's stimuli: names from numbers, pictures from a folder that the user names, downloads."""
 
 import re
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from stages.errors import InputError
 
 REQUEST_FORM = "https://forms.gle/ujvA34948Xg49jdn9"
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".gif")
+LARGEST = 2**12
+"""Side of the largest square that pictures are resized to: a block of them must fit into memory."""
 CODE_SCALE = 10**6
 FIRST_SYNSET = 1740
 """Offset of WordNet's first noun; a smaller code is a number of the file's own."""
@@ -90,8 +93,10 @@ def pictures_of(splits, path, images=None, size=None):
     InputError
         The folder lacks pictures, or they differ in size and no size is given.
     """
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-        raise InputError(f"image_size is {size!r}; expected a number of pixels, such as 224.")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST):
+        raise InputError(f"image_size is {size!r}; expected a number of pixels up to {LARGEST:,}, such as 224.")
+    if images is not None and not isinstance(images, str | PathLike):
+        raise InputError(f"images is {images!r}; expected the path of a folder.")
     folder = Path(images).expanduser() if images else path / "images"
     if not folder.is_dir():
         if images:

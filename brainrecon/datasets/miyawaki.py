@@ -61,7 +61,7 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
         Only ``subj01`` is there.
     roi : str, optional
         A region that the files name ("LHV1d"), both hemispheres of it ("V1d"), its two halves together ("V1"),
-        or several, joined by "+" ("V1+V2"); by default "all" voxels.
+        or several, joined by "+" and "-" ("V1+V2", "all-V1"); by default "all" voxels.
     detrend : bool, optional
         nilearn's folder only: take a straight line out of each voxel in each run; by default True.
     shift : int, optional

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from brainrecon.datasets.roi_expressions import join
 from stages.errors import InputError
 
 SIDE = 10
@@ -129,7 +130,7 @@ def add_unions(regions):
 
 
 def select(regions, expression, path):
-    """The voxels of one region or several, joined by "+"; "all" and None select every voxel.
+    """The voxels of one region or several, joined by "+" and "-"; "all" and None select every voxel.
 
     Parameters
     ----------
@@ -145,16 +146,19 @@ def select(regions, expression, path):
     Raises
     ------
     InputError
-        A name that is not there, or a region without a voxel.
+        A name that is not there, a region without a voxel, or a difference that leaves none.
     """
     if expression in (None, WHOLE):
         return None
-    masks = []
-    for name in (part.strip() for part in expression.split("+")):
-        filled = ", ".join(other for other, mask in regions.items() if mask.any())
-        if name not in regions:
-            raise InputError(f"{path} has no roi '{name}'; it has {filled or 'none, so leave roi out'}.")
-        if not regions[name].any():
+    filled = ", ".join(name for name, mask in regions.items() if mask.any())
+
+    def mask_of(name):
+        mask = regions[name] if name in regions else np.ones(len(next(iter(regions.values()))), dtype=bool)
+        if not mask.any():
             raise InputError(f"The roi '{name}' of {path} has no voxels; those that have some are {filled or 'none'}.")
-        masks.append(regions[name])
-    return np.any(masks, axis=0)
+        return mask
+
+    def absent(name):
+        return InputError(f"{path} has no roi '{name}'; it has {filled or 'none, so leave roi out'}.")
+
+    return join(expression, {*regions, *([WHOLE] if regions else ())}, mask_of, absent)

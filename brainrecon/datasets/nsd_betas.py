@@ -5,6 +5,7 @@ change times 300. Only the chosen voxels are kept, in C order of the (x, y, z) v
 formats.
 """
 
+import copy
 import os
 from collections import OrderedDict
 
@@ -164,6 +165,12 @@ class SessionStore:
         self._kept = OrderedDict()
         self._centres = {}
 
+    def referring_to(self, reference_rows):
+        """The same store, z-scored by other rows; what was read is shared."""
+        other = copy.copy(self)
+        other.reference_rows, other._centres = reference_rows, {}
+        return other
+
     def rows(self, session, rows):
         """Betas of some rows of a session, float32: percent signal change, or z-scores where those are asked for."""
         values = self.read(session)[rows].astype(np.float32)
@@ -242,3 +249,38 @@ class SessionBetas:
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self[:], dtype=dtype)
+
+
+def zscored_by(parts, trained):
+    """The same betas, z-scored within sessions by other trials.
+
+    Parameters
+    ----------
+    parts : list of SessionBetas
+        Of one `SessionStore` that z-scores.
+    trained : list of array of int
+        Which trials of each part the statistics are taken over.
+
+    Returns
+    -------
+    parts : list of SessionBetas
+
+    Raises
+    ------
+    InputError
+        A session has fewer than two of these trials.
+    """
+    sessions, rows = (
+        np.concatenate([getattr(part, name)[chosen] for part, chosen in zip(parts, trained)])
+        for name in ("sessions", "rows")
+    )
+    reference = {}
+    for session in np.unique(np.concatenate([part.sessions for part in parts])).tolist():
+        reference[session] = np.sort(rows[sessions == session])
+        if len(reference[session]) < 2:
+            raise InputError(
+                f"Session {session} ({parts[0].store.files[session]}) has {len(reference[session])} training trials after "
+                "the split; z-scoring within sessions needs 2 or more: leave zscore out, or hold out less."
+            )
+    store = parts[0].store.referring_to(reference)
+    return [SessionBetas(store, part.sessions, part.rows) for part in parts]

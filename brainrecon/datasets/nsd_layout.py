@@ -146,7 +146,7 @@ def choose_version(layout, subject, space, version):
 
 def version_name(version):
     """``b3`` for "b3" or "betas_fithrf_GLMdenoise_RR"; any other text as it is."""
-    return {folder: short for short, folder in BETAS_VERSIONS.items()}.get(version, version)
+    return next((short for short, folder in BETAS_VERSIONS.items() if version == folder), version)
 
 
 def session_files(layout, subject, space, version, file_format):
@@ -177,7 +177,7 @@ def sessions_on_disk(layout, subject, space, version, file_format=None):
     InputError
         An unknown format, or no session file.
     """
-    if file_format is not None and file_format not in SUFFIXES:
+    if file_format is not None and file_format not in list(SUFFIXES):
         raise InputError(f"'{file_format}' is no format of betas; allowed values are {', '.join(SUFFIXES)}.")
     formats = [file_format] if file_format else list(SUFFIXES)
     files = {}

@@ -1,7 +1,7 @@
 """The files that make up one NSD subject, whether or not they are there."""
 
 from brainrecon.datasets import coco, nsd_design, nsd_layout, nsd_rois
-from brainrecon.datasets.download import Remote, fetch
+from brainrecon.datasets.download import AbsentError, Remote, fetch
 from stages.errors import InputError
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com/"
@@ -60,6 +60,8 @@ def files(path, subject=None, betas=None, space=None, format=None):
     for atlas in nsd_rois.LABELS:
         needed = "" if atlas == "nsdgeneral" else " (optional)"
         listed.append((layout.roi(subject, space, atlas), f"regions{needed}, {WHERE}"))
+        for side in ("lh", "rh"):
+            listed.append((layout.roi(subject, space, f"{side}.{atlas}"), f"regions of one hemisphere (optional), {WHERE}"))
         listed.append((layout.labels(subject, atlas), f"names of regions (optional), {WHERE}"))
     listed.append((layout.ncsnr(subject, space, version), f"noise ceiling (optional), {WHERE}"))
     sessions = set(nsd_layout.session_files(layout, subject, space, version, file_format))
@@ -100,12 +102,15 @@ def download(path, subject=None, betas=None, space=None, format=None, progress=N
     Raises
     ------
     InputError
-        A file that is needed cannot be fetched.
+        A file that is needed cannot be fetched, or the connection broke.
     """
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
-    # First, because it says which sessions there are.
-    _fetch(layout, layout.responses(subject), progress)
+    try:
+        # First, because it says which sessions there are.
+        _fetch(layout, layout.responses(subject), progress)
+    except AbsentError:
+        pass
     annotations, absent = [], []
     for file, what in files(path, subject, betas, space, format):
         if COCO_WHERE in what:
@@ -113,7 +118,7 @@ def download(path, subject=None, betas=None, space=None, format=None, progress=N
             continue
         try:
             _fetch(layout, file, progress)
-        except InputError:
+        except AbsentError:
             if "(optional)" not in what:
                 raise
             absent.append(file)

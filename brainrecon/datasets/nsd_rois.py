@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets.nsd_volumes import read_volume
+from brainrecon.datasets.roi_expressions import join
 from stages.errors import InputError
 
 LABELS = {
@@ -164,42 +165,24 @@ def select(regions, expression):
     InputError
         A name that is not there, a region without a voxel, or a difference that leaves none.
     """
-    mask = None
-    for sign, name in _terms(expression, regions):
-        region = _find(regions, name)
-        voxels = region.mask
+    names = {*regions, *(f"{region.atlas}:{name}" for name, region in regions.items())}
+    names |= {f"{side}.{name}" for side in ("lh", "rh") for name in names}
+
+    def mask_of(name):
+        voxels = _find(regions, name).mask
         if not voxels.any():
             filled = ", ".join(other for other, region in regions.items() if region.mask.any())
             raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
-        if mask is None:
-            mask = voxels
-        else:
-            mask = mask | voxels if sign == "+" else mask & ~voxels
-    if not mask.any():
-        raise InputError(f"The roi '{expression}' leaves no voxel; take less away.")
-    return mask
+        return voxels
 
+    def absent(name):
+        return InputError(f"There is no roi '{name}'; those present are {', '.join(regions)}.")
 
-def _terms(expression, regions):
-    """Signs and names of an expression: [("+", "nsdgeneral"), ("-", "lh.V1")]."""
-    names = {*regions, *(f"{region.atlas}:{name}" for name, region in regions.items())}
-    # The longest first, and each followed by a sign or the end: "FFA-1" is one name, "V1-V2" two.
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    term = re.compile(rf"\s*((?:[lr]h\.)?(?:{longest_first}))\s*(?=[+-]|$)")
-    terms, sign, position = [], "+", 0
-    while True:
-        found = term.match(expression, position)
-        if not found:
-            unknown = re.split(r"\s*\+|\s+-", expression[position:].strip())[0] or expression
-            raise InputError(f"There is no roi '{unknown}'; those present are {', '.join(regions)}.")
-        terms.append((sign, found[1]))
-        if found.end() == len(expression):
-            return terms
-        sign, position = expression[found.end()], found.end() + 1
+    return join(expression, names, mask_of, absent)
 
 
 def _find(regions, name):
-    """The region of a name that `_terms` recognised."""
+    """The region of a name that `select` recognised."""
     side, name = (name[:2], name[3:]) if re.match(r"[lr]h\.", name) else (None, name)
     region = regions[name] if name in regions else regions[name.partition(":")[2]]
     return region.in_hemisphere(side) if side else region

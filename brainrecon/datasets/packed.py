@@ -45,7 +45,8 @@ def load(path, subject=None, roi=None, design=None):
     subject : str, optional
         ``subj01``; by default the first there.
     roi : str, optional
-        MinD-Vis: a region of the file, or ``all``; by default ``VC``. The other layouts know only ``nsdgeneral``.
+        MinD-Vis: a region of the file, ``all``, or several joined by "+" and "-"; by default ``VC``. The other layouts
+        know only ``nsdgeneral``.
     design : path, optional
         MindEye2: NSD's ``nsd_expdesign.mat``; by default the one next to the betas or below their folder.
 

@@ -31,6 +31,7 @@ import numpy as np
 
 from brainrecon.datasets.nsd_volumes import one_line
 from brainrecon.datasets.packed_files import BLOCK_BYTES, Pictures, as_uint8, find_subjects, pickled
+from brainrecon.datasets.roi_expressions import join
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from stages.errors import InputError
 
@@ -51,9 +52,12 @@ def load(file, subject, roi, source):
     """Load one subject; parameters as `brainrecon.datasets.packed.load` has found them."""
     content, rois = read_subject(file)
     roi = roi or (DEFAULT_ROI if DEFAULT_ROI in rois else ALL)
-    if roi != ALL and roi not in rois:
-        raise InputError(f"{file} has no roi '{roi}' with voxels; it has {', '.join((*rois, ALL))}: choose one.")
-    chosen = rois.get(roi, np.ones(content["arr_0"].shape[1], dtype=bool))
+    masks = {ALL: np.ones(content["arr_0"].shape[1], dtype=bool)} | rois
+
+    def absent(name):
+        return InputError(f"{file} has no roi '{name}' with voxels; it has {', '.join((*rois, ALL))}: choose one.")
+
+    chosen = join(roi, masks, masks.get, absent)
     notes = [
         "a copy of GOD in the .npz files that MinD-Vis passes on; the scale of the responses is that of the copy",
         "no captions in this layout",

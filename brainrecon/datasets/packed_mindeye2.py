@@ -10,6 +10,7 @@ says the same in its webdataset (behav columns 0 and 5), which is not needed her
 ``betas_fithrf``, roi nsdgeneral, 1.8 mm, according to that notebook.
 """
 
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,8 @@ def load(file, subject, roi, source, design=None):
 def find_design(folder, design=None):
     """Path of ``nsd_expdesign.mat``: as given, or in the folder or below it."""
     if design is not None:
+        if not isinstance(design, str | PathLike):
+            raise InputError(f"design is {design!r}; expected the path of {DESIGN}.")
         return Path(design).expanduser()
     usual = (folder / DESIGN, folder / "nsddata/experiments/nsd" / DESIGN)
     # The whole tree is searched only where the file is in neither of its usual places.

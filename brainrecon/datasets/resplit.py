@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from brainrecon.datasets.nsd_betas import SessionBetas, zscored_by
 from brainrecon.datasets.subject import Split, stimulus_fingerprint
 from stages.errors import InputError
 
@@ -27,7 +28,8 @@ def resplit(subject, test_ids, how):
     subject : brainrecon.datasets.subject.Subject
         With a train and a test split, each with the stimuli in the order of the dataset, train's before test's.
         Further splits are left out, as they may show what is now trained on. There is no noise ceiling: it would be
-        that of the dataset's own test stimuli.
+        that of the dataset's own test stimuli. Betas that are z-scored when read are z-scored by the trials that are
+        now trained on; of betas that are stored as z-scores a note says that test trials may be in their statistics.
 
     Raises
     ------
@@ -42,14 +44,17 @@ def resplit(subject, test_ids, how):
             f"The split holds out {held_out.sum():,} of {len(ids):,} stimuli ({how}); "
             "choose one that leaves some for both train and test."
         )
+    betas, stored_zscores = _standardized(sources, ids[~held_out], subject.details)
     splits = {
-        "train": _pooled(sources, set(ids[~held_out])),
-        "test": _pooled(sources, set(ids[held_out])),
+        "train": _pooled(sources, betas, set(ids[~held_out])),
+        "test": _pooled(sources, betas, set(ids[held_out])),
     }
     dropped = [name for name in subject.splits if name not in POOLED]
     note = f"split anew: {how}, {held_out.sum():,} of {len(ids):,} stimuli, are tested"
     if dropped:
         note += f"; {', '.join(dropped)} left out"
+    if stored_zscores:
+        note += "; responses were z-scored before, by trials of which some may be tested now"
     return replace(
         subject,
         splits=splits,
@@ -60,7 +65,15 @@ def resplit(subject, test_ids, how):
     )
 
 
-def _pooled(sources, wanted):
+def _standardized(sources, trained, details):
+    """The betas of each source, by statistics of training trials alone, and whether that could not be had."""
+    betas = [source.betas for source in sources]
+    if all(isinstance(part, SessionBetas) and getattr(part.store, "reference_rows", None) for part in betas):
+        return zscored_by(betas, [np.flatnonzero(np.isin(source.trial_stimulus_ids, trained)) for source in sources]), False
+    return betas, "z-score" in " ".join(map(str, details.values()))
+
+
+def _pooled(sources, betas, wanted):
     trials = [np.flatnonzero(np.isin(source.trial_stimulus_ids, list(wanted))) for source in sources]
     stimuli = [np.flatnonzero(np.isin(source.stimulus_ids, list(wanted))) for source in sources]
 
@@ -77,7 +90,7 @@ def _pooled(sources, wanted):
 
     has_images = all(source.images is not None for source in sources)
     return Split(
-        betas=Stacked([source.betas for source in sources], trials),
+        betas=Stacked(betas, trials),
         trial_stimulus_ids=per_trial("trial_stimulus_ids"),
         sessions=per_trial("sessions"),
         runs=per_trial("runs"),

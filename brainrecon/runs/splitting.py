@@ -21,7 +21,7 @@ def split_subject(subject, split, encode):
     split : str
         ``category:NAME`` (or ``category:NAME,NAME``) tests every stimulus that has one of these categories.
         ``clusters:N`` cuts all stimuli into N clusters by their CLIP image embeddings (k-means) and tests whole
-        clusters, about a tenth of the stimuli.
+        clusters, about a tenth of the stimuli but one cluster at least: half of them with two clusters.
     encode : callable
         ``encode(split_name) -> array (n_stimuli, n_values)``: CLIP image embeddings of a split; called for clusters
         only.
@@ -62,6 +62,11 @@ def _in_clusters(subject, n_clusters, encode):
     from sklearn.cluster import KMeans
 
     ids = np.concatenate([subject.train.stimulus_ids, subject.test.stimulus_ids])
+    if subject.train.images is None or subject.test.images is None:
+        raise InputError(
+            f"{subject.source} has no pictures to make clusters of; put them where `brainrecon data files` says, or leave "
+            "split out."
+        )
     if n_clusters > len(ids):
         raise InputError(f"{len(ids):,} stimuli cannot make {n_clusters:,} clusters; ask for fewer.")
     embeddings = np.concatenate([np.asarray(encode(name), dtype=np.float32) for name in ("train", "test")])

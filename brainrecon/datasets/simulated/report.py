@@ -8,7 +8,7 @@ from brainrecon.datasets.simulated.design import REPEATS
 from brainrecon.datasets.simulated.nsd_files import MARKER
 from stages.errors import InputError
 
-VERSION = 3
+VERSION = 4
 """Changes whenever the same options give other data."""
 
 

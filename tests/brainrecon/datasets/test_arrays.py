@@ -1,6 +1,7 @@
 """Plain arrays: a round trip, a template that loads, resuming, hostile input."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -305,3 +306,49 @@ def test_any_path_spreadsheets_and_read_only_folders(tmp_path):
         np.testing.assert_array_equal(load(f"arrays:{folder}").test.patterns, expected)
     finally:
         folder.chmod(0o755)
+
+
+def restandardized(subject, units):
+    """The same subject in other units, which its details tell or do not."""
+    splits = {
+        name: Split(split.betas * 2 + 1, split.trial_stimulus_ids, split.sessions, None, split.images, split.captions)
+        for name, split in subject.splits.items()
+    }
+    return replace(subject, splits=splits, details=units)
+
+
+@pytest.mark.parametrize("units", [{"units": "z-scores within sessions"}, {}])
+def test_other_betas_of_the_same_subject_are_never_taken_for_written(tmp_path, subject, units):
+    def stop(label, done, total):
+        raise KeyboardInterrupt
+
+    write(subject, tmp_path / "whole")
+    with pytest.raises(InputError, match="name another folder"):
+        write(restandardized(subject, units), tmp_path / "whole")
+    write(subject, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        write(subject, tmp_path / "begun", progress=stop)
+    with pytest.raises(InputError, match="name another folder"):
+        write(restandardized(subject, units), tmp_path / "begun")
+    write(subject, tmp_path / "begun")
+    np.testing.assert_array_equal(load(f"arrays:{tmp_path / 'begun'}").train.patterns, subject.train.patterns)
+
+
+def test_regions_are_joined(tmp_path, subject):
+    subject.rois["FFA-1"] = np.arange(30) % 4 == 0
+    write(subject, tmp_path / "out")
+    source = f"arrays:{tmp_path / 'out'}"
+    first, second = subject.rois["V1"], subject.rois["FFA-1"]
+    for roi, expected in {
+        "V1+FFA-1": first | second,
+        "nsdgeneral - V1": ~first,
+        "FFA-1-V1": second & ~first,
+        "nsdgeneral-V1+FFA-1": ~first | second,
+    }.items():
+        one = load(source, roi=roi)
+        np.testing.assert_array_equal(one.test.patterns, subject.test.patterns[:, expected])
+        np.testing.assert_array_equal(one.noise_ceiling, subject.noise_ceiling[expected])
+        assert one.roi == roi and one.fingerprint == subject.fingerprint
+    for roi, told in {"V1+V9": "has no roi 'V9'", "V1-V1": "leaves no voxel", "V1+": "has no roi", "": "no roi"}.items():
+        with pytest.raises(InputError, match=told):
+            load(source, roi=roi)

@@ -6,6 +6,7 @@ import pytest
 import scipy.io
 
 from brainrecon.datasets import load, named_arrays, subjects
+from brainrecon.datasets.arrays import write as write_folder
 from brainrecon.datasets.inventory import describe, files
 from stages.errors import InputError
 
@@ -366,3 +367,24 @@ def test_unknown_and_empty_rois_list_those_that_are_there(tmp_path):
     with pytest.raises(InputError, match="Roi none .* has no voxels"):
         load(f"arrays:{tmp_path / 'mine.npz'}", roi="none")
     assert load(f"arrays:{tmp_path / 'mine.npz'}", roi="all").n_voxels == arrays["betas"].shape[1]
+
+
+@pytest.mark.parametrize("both", [0, 1, 4])
+def test_pictures_on_both_sides_under_other_ids_are_told(tmp_path, both):
+    random = np.random.default_rng(both)
+    images = random.integers(0, 256, (20, 6, 5, 3), dtype=np.uint8)
+    images[15 : 15 + both] = images[3 : 3 + both]
+    np.savez(
+        tmp_path / "mine.npz",
+        betas=random.normal(size=(20, 7)).astype(np.float32),
+        stimulus_ids=[f"s{row}" for row in range(20)],
+        split=["train"] * 15 + ["test"] * 5,
+        images=images,
+    )
+    subject = load(f"arrays:{tmp_path / 'mine.npz'}")
+    write_folder(subject, tmp_path / "folder")
+    for one in (subject, load(f"arrays:{tmp_path / 'folder'}")):
+        told = [note for note in one.notes if "under another id" in note]
+        assert len(told) == bool(both)
+        assert not told or told[0].startswith(f"{both} of 5 test pictures") and "such as s15, which is s3:" in told[0]
+        assert one.details == {"n_trials": 20}

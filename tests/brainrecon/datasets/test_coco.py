@@ -1,8 +1,10 @@
 import json
+import tracemalloc
 
 import pytest
 
 from brainrecon.datasets.coco import read_captions, read_categories
+from stages.errors import InputError
 
 
 @pytest.fixture
@@ -28,3 +30,36 @@ def test_a_picture_without_annotations_has_none(tmp_path):
     path = tmp_path / "captions.json"
     path.write_text(json.dumps({"annotations": [{"image_id": 5, "caption": " a  cat\n"}]}))
     assert read_captions([path], [4, 5, 5]) == [[], ["a cat"], ["a cat"]]
+
+
+def test_outlines_are_not_kept(tmp_path):
+    """Reading takes little more than the text itself: the lists of outlines would be several times that."""
+    outline = [round(0.37 * k, 2) for k in range(60)]
+    annotations = [
+        {"image_id": k, "category_id": 1 + k % 2, "segmentation": [outline], "bbox": outline[:4]} for k in range(5000)
+    ]
+    path = tmp_path / "instances.json"
+    categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    path.write_text(json.dumps({"annotations": annotations, "categories": categories}))
+    del annotations
+    tracemalloc.start()
+    assert read_categories([path], [4, 3, 9999]) == [["dog"], ["cat"], []]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"annotations": [{}], "categories": []},
+        {"annotations": 3, "categories": []},
+        {"annotations": [{"image_id": 5, "caption": 7, "category_id": 1}], "categories": []},
+    ],
+)
+def test_another_format_is_told(tmp_path, content):
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(content))
+    for read in (read_captions, read_categories):
+        with pytest.raises(InputError, match="annotations of another format than COCO's"):
+            read([path], [5])

@@ -140,3 +140,9 @@ def test_names_hold_under_other_thresholds_of_ink(digits_file):
     np.testing.assert_array_equal(names, digits69.digit_names(np.clip(upright * 1.5, 0, 1)))
     opposite = {"six": "nine", "nine": "six"}
     np.testing.assert_array_equal(digits69.digit_names(upright[:, ::-1, ::-1]), [opposite[name] for name in names])
+
+
+@pytest.mark.parametrize("fold", [3, [1, 2, 3], [0.5, 5], ["0", "5"], [True, 5]])
+def test_folds_are_two_whole_numbers(digits_file, fold):
+    with pytest.raises(InputError, match="expected two whole numbers"):
+        load(f"digits69:{digits_file}", fold=fold)

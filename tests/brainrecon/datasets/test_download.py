@@ -142,3 +142,17 @@ def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):
     assert there.fingerprint == copy.fingerprint and there.train.captions == copy.train.captions
     np.testing.assert_array_equal(there.test.betas, copy.test.betas)
     assert not list((tmp_path / "copy é").rglob("*.partial")) and not list((tmp_path / "copy é").rglob("*.zip"))
+
+
+def test_a_broken_connection_is_not_taken_for_an_absent_file(server, tmp_path, monkeypatch):
+    from brainrecon.datasets import nsd_listing
+
+    def files(path, *_):
+        return [(path / "breaks", "noise ceiling (optional)")]
+
+    monkeypatch.setattr(nsd_listing, "BUCKET", f"{server}/")
+    monkeypatch.setattr(nsd_listing, "files", files)
+    with pytest.raises(InputError, match="broke off"):
+        nsd_listing.download(tmp_path, "subj01")
+    monkeypatch.setattr(nsd_listing, "files", lambda path, *_: [(path / "refused", "noise ceiling (optional)")])
+    assert nsd_listing.download(tmp_path, "subj01") == [tmp_path / "refused"]

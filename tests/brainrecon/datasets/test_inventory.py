@@ -49,3 +49,14 @@ def test_files_of_an_empty_folder(tmp_path):
     assert str(expected) in {row["path"] for row in rows}
     with pytest.raises(InputError, match="'b9' is no betas of NSD; allowed values are b3, b2, b1"):
         inventory.files("nsd", tmp_path, "subj05", betas="b9")
+
+
+def test_volumes_of_one_hemisphere_are_listed(nsd):
+    paths = {row["path"] for row in inventory.files("nsd", nsd.root, "subj01")}
+    assert {str(nsd.roi_file(f"{side}.floc-faces")) for side in ("lh", "rh")} <= paths
+
+
+def test_options_that_do_not_matter_are_refused(nsd):
+    for ask in (inventory.files, inventory.download):
+        with pytest.raises(InputError, match="'zscore' does not matter for the files of nsd data"):
+            ask("nsd", nsd.root, "subj01", zscore=True)

@@ -547,3 +547,19 @@ def test_dir_tells_what_is_wrong_in_one_sentence(tmp_path, case):
     with pytest.raises(InputError, match=told) as caught:
         deep_image_reconstruction.load(written.root, **asked)
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"images": 3}, "images is 3; expected the path of a folder"),
+        ({"images": ["a"]}, "expected the path of a folder"),
+        ({"image_size": 100_000}, "expected a number of pixels up to 4,096"),
+        ({"image_size": 0}, "expected a number of pixels"),
+        ({"image_size": True}, "expected a number of pixels"),
+    ],
+)
+def test_options_of_another_type(small, options, told):
+    small.draw_pictures()
+    with pytest.raises(InputError, match=told):
+        god.load(small.root, **options)

@@ -150,6 +150,8 @@ def test_regions_and_their_unions(nilearn):
     np.testing.assert_array_equal(part.train.betas, subject.train.betas[:, chosen])
     np.testing.assert_array_equal(part.rois["V1"], one[chosen])
     assert part.roi == "V1 + V3A" and part.fingerprint == subject.fingerprint
+    rest = miyawaki.load(nilearn.root, roi="all-V1")
+    np.testing.assert_array_equal(rest.train.betas, subject.train.betas[:, ~one])
 
 
 def test_what_is_said_of_the_subject(nilearn):

@@ -250,6 +250,13 @@ def test_where_the_design_of_mindeye2_is_sought(tmp_path):
     check_round_trip(packed.load(written.extra["betas"], design=elsewhere), written)
 
 
+@pytest.mark.parametrize("design", [3, ["a"]])
+def test_a_design_is_a_path(tmp_path, design):
+    write_mindeye2(tmp_path)
+    with pytest.raises(InputError, match="expected the path of nsd_expdesign.mat"):
+        packed.load(tmp_path, design=design)
+
+
 def test_mindeye2_without_renorm_and_stimpattern(tmp_path):
     written = write_mindeye2(tmp_path, name="betas_all_subj{:02d}_fp32.hdf5", stimpattern=False)
     subject = packed.load(tmp_path)
@@ -339,6 +346,9 @@ def test_mind_vis(tmp_path, seed, save, singles):
     np.testing.assert_allclose(subject.test.betas[:], written.responses["test"][:, :6], rtol=1e-6)
     assert {name: mask.sum() for name, mask in subject.rois.items()} == {"V1": 3, "FFA": 1, "VC": 6}
     assert packed.load(tmp_path, roi="FFA").n_voxels == 1
+    mask = subject.rois["V1"] | subject.rois["FFA"]
+    for roi, chosen in {"V1+FFA": mask, "VC - V1": ~subject.rois["V1"]}.items():
+        np.testing.assert_array_equal(packed.load(tmp_path, roi=roi).test.betas[:], subject.test.betas[:][:, chosen])
     row = written.extra["train"][0]
     assert subject.train.trial_stimulus_ids[0] == f"n{1443537 + row:08d}_{row}"
     place = subject.train.stimulus_ids.tolist().index("n01443538_1")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets import load
+from brainrecon.datasets.arrays import write
 from brainrecon.datasets.resplit import Stacked, resplit
 from stages.errors import InputError
 
@@ -66,3 +67,32 @@ def test_stacked_rows_index_like_an_array():
     np.testing.assert_array_equal(np.asarray(stacked), whole)
     with pytest.raises(InputError, match="of one size"):
         Stacked([random.random((2, 3)), random.random((2, 4))], rows)
+
+
+def test_z_scores_are_taken_anew_over_what_is_trained_on(nsd, subject):
+    """The formula written out: no trial of a stimulus that is now tested enters the mean and the deviation."""
+    scored = load(f"nsd:{nsd.root}", zscore=True)
+    held_out = [*subject.train.stimulus_ids[:2], subject.test.stimulus_ids[0]]
+    anew, plain = (resplit(each, held_out, "by lot") for each in (scored, subject))
+    for name in ("train", "test"):
+        found, before = np.asarray(anew.splits[name].betas), np.asarray(plain.splits[name].betas, dtype=float)
+        for session in np.unique(plain.splits[name].sessions):
+            trained = np.asarray(plain.train.betas, dtype=float)[plain.train.sessions == session]
+            rows = plain.splits[name].sessions == session
+            expected = (before[rows] - trained.mean(axis=0)) / trained.std(axis=0, ddof=1)
+            np.testing.assert_allclose(found[rows], expected, atol=1e-4)
+    assert "z-scored before" not in anew.notes[-1]
+    # The subject that was split keeps its own.
+    again = load(f"nsd:{nsd.root}", zscore=True)
+    np.testing.assert_array_equal(np.asarray(scored.train.betas), np.asarray(again.train.betas))
+    everything = [*subject.train.stimulus_ids, *subject.test.stimulus_ids]
+    with pytest.raises(InputError, match="training trials after the split; z-scoring .* leave zscore out"):
+        resplit(scored, everything[1:], "all but one")
+
+
+def test_stored_z_scores_are_told(nsd, tmp_path):
+    write(load(f"nsd:{nsd.root}", zscore=True), tmp_path / "out")
+    stored = load(f"arrays:{tmp_path / 'out'}")
+    assert "z-scored before, by trials of which some may be tested now" in resplit(
+        stored, stored.train.stimulus_ids[:2], "two"
+    ).notes[-1]

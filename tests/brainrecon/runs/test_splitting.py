@@ -16,6 +16,7 @@ def subject():
         splits[name] = Split(
             betas=random.random((n, 5), dtype=np.float32),
             trial_stimulus_ids=[f"s{number:03d}" for number in range(start, start + n)],
+            images=random.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8),
             categories=[[KINDS[k % 4], *(["wet"] if k % 5 == 0 else [])] for k in range(n)],
         )
         start += n
@@ -77,3 +78,9 @@ def test_categories_are_needed(subject):
         split._categories = None
     with pytest.raises(InputError, match="has no categories to split by; split by clusters:20"):
         split_subject(subject, "category:dog", no_encoding)
+
+
+def test_pictures_are_needed(subject):
+    subject.test.images = None
+    with pytest.raises(InputError, match="has no pictures to make clusters of"):
+        split_subject(subject, "clusters:8", no_encoding)

@@ -12,6 +12,7 @@ import pytest
 import brainrecon.datasets.simulated as simulated
 from brainrecon.datasets.simulated import cohort as cohort_module
 from brainrecon.datasets.simulated.cohort import simulate
+from brainrecon.datasets.simulated.report import VERSION
 from stages.errors import InputError
 
 TINY = {"sessions": 1, "trials_per_session": 36, "shared": 4, "voxels": 160, "picture_size": 32}
@@ -139,7 +140,7 @@ def test_a_damaged_marker_or_another_version_is_named(tmp_path):
         simulate(tmp_path, **TINY)
     options = TINY | {"subjects": 1, "seed": 0, "kinds": ["scene", "digit", "pattern"], "betas_format": "hdf5"}
     marker.write_text(json.dumps({"options": options, "version": 0, "subjects": []}))
-    with pytest.raises(InputError, match="of version 0, not 3"):
+    with pytest.raises(InputError, match=f"of version 0, not {VERSION}"):
         simulate(tmp_path, **TINY)
 
 
