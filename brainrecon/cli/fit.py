@@ -15,6 +15,7 @@ def fit(
     samples: options.Samples = None,
     folds: options.Folds = None,
     split: options.Split = None,
+    loader: options.LoaderOptions = None,
     captions: options.Captions = None,
     caption_choices: options.CaptionChoices = None,
     features: options.Features = None,
@@ -36,6 +37,7 @@ def fit(
         samples=samples,
         folds=folds,
         split=split,
+        loader=loader,
         captions=captions,
         caption_choices=caption_choices,
     )

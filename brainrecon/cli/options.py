@@ -64,6 +64,7 @@ def run_config(
     samples=None,
     folds=None,
     split=None,
+    loader=None,
     captions=None,
     caption_choices=None,
 ):
@@ -85,6 +86,8 @@ def run_config(
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
     }
     values["data"] |= {name: value for name, value in options.items() if value is not None}
+    if loader:
+        values["data"]["options"] = values["data"].get("options", {}) | loader_options(loader)
     top = {"method": method, "seed": seed, "samples": samples}
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:
@@ -100,7 +103,7 @@ def loader_options(assignments):
 
     values = {}
     for assignment in assignments or ():
-        assign(values, assignment)
+        assign(values, assignment, "--option")
     return values
 
 

@@ -15,6 +15,7 @@ def run(
     samples: options.Samples = None,
     folds: options.Folds = None,
     split: options.Split = None,
+    loader: options.LoaderOptions = None,
     captions: options.Captions = None,
     caption_choices: options.CaptionChoices = None,
     controls: options.Controls = None,
@@ -39,6 +40,7 @@ def run(
         samples=samples,
         folds=folds,
         split=split,
+        loader=loader,
         captions=captions,
         caption_choices=caption_choices,
     )

@@ -159,9 +159,13 @@ class BrainDiffuser:
             target = self.targets[name]
             items = split.images if target.takes == "images" else captions or split.captions
             if items is None:
+                remedies = {
+                    "images": "put them where `brainrecon data files` says.",
+                    "captions": "pass --captions FILE, or drop the text context with --set text_context=false.",
+                }
                 raise InputError(
-                    f"Target {name} needs {target.takes} and this split has none; "
-                    "pass --captions FILE, or drop the text context with --set text_context=false."
+                    f"Target {name} needs {target.takes} and {subject.source} has none for {split_name}; "
+                    f"{remedies[target.takes]}"
                 )
             tables[name] = store.encode(
                 target,

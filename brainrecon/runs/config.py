@@ -119,11 +119,12 @@ def read_toml(path):
         raise InputError(f"{path} is not TOML ({error}); mend that line and run again.") from None
 
 
-def assign(values, assignment):
+def assign(values, assignment, option="--set"):
     """Set one dotted name in a nested dictionary from `name=value`, the value in TOML's notation or a bare word."""
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
-        raise InputError(f"--set got {assignment!r}; expected NAME=VALUE, for example --set generator.strength=0.5.")
+        example = {"--set": "generator.strength=0.5", "--option": "betas=b2"}[option]
+        raise InputError(f"{option} got {assignment!r}; expected NAME=VALUE, for example {option} {example}.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -132,7 +133,7 @@ def assign(values, assignment):
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
-            raise InputError(f"--set {name}: {table!r} is a value, not a table; set {table}=VALUE itself.")
+            raise InputError(f"{option} {name}: {table!r} is a value, not a table; set {table}=VALUE itself.")
     values[last] = value
 
 

@@ -103,7 +103,11 @@ class Run:
                 )
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
-        now = environment(config) | {"data": subject.fingerprint}
+        if subject.train.images is None:
+            raise InputError(
+                f"{config.data.source} has no pictures to learn from; put them where `brainrecon data files` says."
+            )
+        now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
         if (folder / "environment.json").exists():
             _check_checkpoints(folder, now["checkpoints"])
             _check_data(folder, subject)
@@ -278,8 +282,16 @@ def _check_checkpoints(folder, now):
 
 
 def _check_data(folder, subject):
-    """Refuse to go on with other stimuli than the run began with."""
-    then = json.loads((folder / "environment.json").read_text()).get("data", subject.fingerprint)
+    """Refuse to go on with other stimuli, or another vintage of the responses, than the run began with."""
+    recorded = json.loads((folder / "environment.json").read_text())
+    then, details = recorded.get("data", subject.fingerprint), recorded.get("details", {})
+    for name, before in details.items():
+        now = json.loads(json.dumps(subject.details.get(name)))
+        if before != now:
+            raise InputError(
+                f"{folder} was begun on responses with {name} = {before!r} but at {subject.source} it is {now!r}; "
+                "name another folder with --out."
+            )
     if then != subject.fingerprint:
         raise InputError(
             f"{folder} was begun on other stimuli ({then[:12]}) than are at {subject.source} now "

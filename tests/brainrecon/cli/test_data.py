@@ -1,9 +1,13 @@
 """What is typed after ``brainrecon data`` and cannot be done: exit code 2, one sentence."""
 
+import json
+import shutil
+
 import pytest
 
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.arrays import write_template
+from brainrecon.runs.folder import Run
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,49 @@ def test_values_of_another_type(tmp_path, capsys, option, verb):
 def test_an_option_that_no_download_takes(tmp_path, capsys):
     assert run_command(["data", "download", f"nsd:{tmp_path}", "--agree", "--option", "zscore=true"]) == 2
     assert "'zscore' does not matter" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_run_takes_options_of_the_loader_and_holds_to_them(cohort, features, tmp_path, capsys):
+    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    assert run_command([*line, "--option", "zscore=true"]) == 0
+    run = Run(tmp_path / "run", features)
+    assert run.config.data.options == {"zscore": True}
+    assert run.subject.details["units"] == "z-scores within sessions"
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["details"]["units"] == run.subject.details["units"]
+    assert run_command(line) == 2
+    assert "data.options" in capsys.readouterr().err
+
+
+def test_a_run_notices_another_vintage(cohort, features, tmp_path, capsys):
+    data, run = shutil.copytree(cohort, tmp_path / "nsd"), tmp_path / "run"
+    line = ["fit", "brain-diffuser", f"nsd:{data}", "--out", str(run), "--features", str(features)]
+    assert run_command(line) == 0
+    environment = json.loads((run / "environment.json").read_text())
+    environment["details"]["sessions"] = [1, 2]
+    (run / "environment.json").write_text(json.dumps(environment))
+    before = (run / "embeddings" / "test.safetensors").read_bytes()
+    capsys.readouterr()
+    assert run_command(line) == 2
+    assert "was begun on responses with sessions = [1, 2] but" in capsys.readouterr().err
+    assert (run / "embeddings" / "test.safetensors").read_bytes() == before
+
+
+def test_nothing_is_written_for_data_without_pictures(tmp_path, capsys):
+    write_template(tmp_path / "mine")
+    for split in ("train", "test"):
+        (tmp_path / "mine" / split / "images.npy").unlink()
+    assert run_command(["run", "brain-diffuser", f"arrays:{tmp_path / 'mine'}", "--out", str(tmp_path / "run")]) == 2
+    assert "has no pictures to learn from" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_splits_by_category_and_cluster_from_the_command_line(cohort, features, tmp_path):
+    for rule in ("category:digit", "clusters:6"):
+        out = tmp_path / rule.replace(":", "-")
+        line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", str(out), "--features", str(features)]
+        assert run_command([*line, "--split", rule]) == 0
+        run = Run(out, features)
+        assert run.config.data.split == rule and run.subject.details["split"]
+        if rule == "category:digit":
+            assert all(own == ["digit"] for own in run.subject.test.categories)
+            assert not any("digit" in own for own in run.subject.train.categories)
