@@ -23,6 +23,7 @@ from brainrecon.datasets.kamitani_stimuli import (
     picture_row,
     stimulus_codes,
 )
+from brainrecon.datasets.subject import subject_name
 from stages.errors import InputError
 
 TERMS = "The responses are open to all at figshare; cite the paper; their pictures come by request form only, " + REQUEST_FORM
@@ -178,6 +179,7 @@ def _choose(path, subject, release):
     stem = RELEASES[release or "original"]["train"]
     if not names:
         raise InputError(f"{path} holds no sub-01_{stem}.h5 or other subject; copy them from figshare 7033577.")
+    subject = None if subject is None else subject_name(subject)
     if subject is not None and subject not in names:
         raise InputError(f"{path} holds no {subject} but {', '.join(names)}; pass one of these.")
     name = subject or names[0]

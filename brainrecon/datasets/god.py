@@ -24,6 +24,7 @@ from brainrecon.datasets.kamitani_stimuli import (
     picture_row,
     stimulus_codes,
 )
+from brainrecon.datasets.subject import subject_name
 from stages.errors import InputError
 
 TERMS = "The responses are open to all at figshare; cite the paper; their pictures come by request form only, " + REQUEST_FORM
@@ -134,6 +135,7 @@ def _choose(path, subject):
     there = _files(path)
     if not there:
         raise InputError(f"{path} holds no Subject1.h5 or other subject; copy them from figshare 7387130.")
+    subject = None if subject is None else subject_name(subject)
     if subject is not None and subject not in there:
         raise InputError(f"{path} holds no {subject} but {', '.join(there)}; pass one of these.")
     name = subject or next(iter(there))

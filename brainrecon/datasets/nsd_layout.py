@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainrecon.datasets.subject import subject_name
 from stages.errors import InputError
 
 BETAS_VERSIONS = {
@@ -105,12 +106,6 @@ def choose_subject(layout, subject):
             f"or add {layout.betas_root / name}."
         )
     return name
-
-
-def subject_name(subject):
-    """``subj01`` for "subj01", "sub-01", "1" or 1; any other text as it is."""
-    number = re.fullmatch(r"(?:subj|sub|sub-)?0*(\d+)", str(subject).strip())
-    return f"subj{int(number[1]):02d}" if number else str(subject)
 
 
 def choose_space(layout, subject, space):

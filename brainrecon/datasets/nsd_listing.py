@@ -2,6 +2,7 @@
 
 from brainrecon.datasets import coco, nsd_design, nsd_layout, nsd_rois
 from brainrecon.datasets.download import AbsentError, Remote, fetch
+from brainrecon.datasets.subject import subject_name
 from stages.errors import InputError
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com/"
@@ -36,7 +37,7 @@ def files(path, subject=None, betas=None, space=None, format=None):
         An option is no name of NSD's.
     """
     layout = nsd_layout.Layout(path)
-    subject = nsd_layout.subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
+    subject = subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
     space = _chosen("space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir())
     version = _chosen(
         "betas",
@@ -105,7 +106,7 @@ def download(path, subject=None, betas=None, space=None, format=None, progress=N
         A file that is needed cannot be fetched, or the connection broke.
     """
     layout = nsd_layout.Layout(path)
-    subject = nsd_layout.subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
+    subject = subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
     try:
         # First, because it says which sessions there are.
         _fetch(layout, layout.responses(subject), progress)

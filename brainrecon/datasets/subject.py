@@ -1,5 +1,6 @@
 """What every dataset returns: a subject, its splits, and the laws they keep."""
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -12,6 +13,12 @@ from stages.errors import InputError
 ROWS_PER_BLOCK = 256
 BYTES_IN_FINGERPRINT = 256 * 2**20
 PICTURES_IN_FINGERPRINT = 16
+
+
+def subject_name(subject):
+    """``subj01`` for "subj01", "sub-01", "Subject1", "1" or 1; any other text as it is."""
+    number = re.fullmatch(r"(?:subject|subj|sub-|sub)?0*(\d+)", str(subject).strip(), re.IGNORECASE)
+    return f"subj{int(number[1]):02d}" if number else str(subject)
 
 
 def first_presentation_order(trial_stimulus_ids):

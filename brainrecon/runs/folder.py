@@ -108,9 +108,10 @@ class Run:
                 f"{config.data.source} has no pictures to learn from; put them where `brainrecon data files` says."
             )
         now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
+        now["responses"] = _response_digest(subject)
         if (folder / "environment.json").exists():
             _check_checkpoints(folder, now["checkpoints"])
-            _check_data(folder, subject)
+            _check_data(folder, subject, now["responses"])
         config.write(folder / "config.toml")
         if not (folder / "environment.json").exists():
             write_text(folder / "environment.json", json.dumps(now, indent=1) + "\n")
@@ -281,7 +282,13 @@ def _check_checkpoints(folder, now):
         )
 
 
-def _check_data(folder, subject):
+def _response_digest(subject):
+    """Hex digest of the first training trial and the last test trial: enough to tell other responses."""
+    few = (subject.train.betas[0], subject.test.betas[-1])
+    return hashlib.sha256(b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)).hexdigest()
+
+
+def _check_data(folder, subject, responses=None):
     """Refuse to go on with other stimuli, or another vintage of the responses, than the run began with."""
     recorded = json.loads((folder / "environment.json").read_text())
     then, details = recorded.get("data", subject.fingerprint), recorded.get("details", {})
@@ -292,6 +299,11 @@ def _check_data(folder, subject):
                 f"{folder} was begun on responses with {name} = {before!r} but at {subject.source} it is {now!r}; "
                 "name another folder with --out."
             )
+    if responses != recorded.get("responses", responses) and responses is not None:
+        raise InputError(
+            f"{folder} was begun on other responses ({recorded['responses'][:12]}) than are at {subject.source} now "
+            f"({responses[:12]}); name another folder with --out."
+        )
     if then != subject.fingerprint:
         raise InputError(
             f"{folder} was begun on other stimuli ({then[:12]}) than are at {subject.source} now "

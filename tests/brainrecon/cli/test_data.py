@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from brainrecon.cli.main import run_command
@@ -84,3 +85,19 @@ def test_splits_by_category_and_cluster_from_the_command_line(cohort, features, 
         if rule == "category:digit":
             assert all(own == ["digit"] for own in run.subject.test.categories)
             assert not any("digit" in own for own in run.subject.train.categories)
+
+
+def test_a_run_notices_responses_that_were_replaced(tmp_path, features, capsys):
+    random, path = np.random.default_rng(0), tmp_path / "mine.npz"
+    content = {
+        "stimulus_ids": [f"s{k}" for k in range(12)],
+        "split": ["train"] * 9 + ["test"] * 3,
+        "images": random.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8),
+    }
+    np.savez(path, betas=random.normal(size=(12, 20)).astype(np.float32), **content)
+    line = ["fit", "brain-diffuser", f"arrays:{path}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    assert run_command(line) == 0 == run_command(line)
+    np.savez(path, betas=random.normal(size=(12, 20)).astype(np.float32), **content)
+    capsys.readouterr()
+    assert run_command(line) == 2
+    assert "was begun on other responses" in capsys.readouterr().err

@@ -111,6 +111,11 @@ def small(tmp_path):
     return God(tmp_path / "god")
 
 
+@pytest.mark.parametrize("name", ["subj02", "sub-02", "Subject2", "2", 2])
+def test_subjects_by_any_of_their_names(small, tmp_path, name):
+    assert god.load(tmp_path / "god", name).name == "subj02"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_god_is_what_was_written(tmp_path, seed):
     written = God(tmp_path, seed)
