@@ -80,7 +80,7 @@ _COMPRESSION = 0.6
 _COLUMN_SIGMA, _COLUMN_SHARE = 1.5, 0.9
 """Reach of shared preferences, voxels, and the share of their variance that neighbours have in common."""
 
-_SINGLE_THING = 0.80
+_SINGLE_THING = 0.30
 """How much a thing differs, for a voxel, from others of its kind; relative to how much kinds differ."""
 
 _CHUNK = 64

@@ -8,7 +8,7 @@ from brainrecon.datasets.simulated.design import REPEATS
 from brainrecon.datasets.simulated.nsd_files import MARKER
 from stages.errors import InputError
 
-VERSION = 4
+VERSION = 5
 """Changes whenever the same options give other data."""
 
 

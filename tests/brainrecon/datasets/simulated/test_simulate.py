@@ -236,6 +236,7 @@ def test_the_default_subject_can_be_decoded_but_not_too_well(tmp_path):
         return r, np.mean(chosen[scene] == labels[test][scene])
 
     r, accuracy = scores(patterns[train])
-    assert 0.6 < r < 0.8 and 4 / 24 < accuracy < 12 / 24
+    # Higher areas are told the thing: a linear readout finds it more often than not, and must stay far from always.
+    assert 0.6 < r < 0.8 and 4 / 24 < accuracy < 16 / 24
     r, accuracy = scores(patterns[train][np.random.default_rng(0).permutation(1200)])
     assert r < 0.2 and accuracy < 3 / 24
