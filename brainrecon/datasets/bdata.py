@@ -62,9 +62,8 @@ class BData:
             self._names = next((names for names in LAYOUTS if all(name in file for name in names)), None)
             if self._names is None:
                 raise InputError(
-                    f"{self.path} holds {', '.join(map(str, file)) or 'nothing'}; "
-                    f"expected /dataset and /metadata of a BData file: "
-                    "copy the file again."
+                    f"{self.path} holds {', '.join(map(str, file)) or 'nothing'}; expected /dataset and /metadata of "
+                    "a BData file: copy the file again."
                 )
             dataset, value = self._matrices(file)
             # MATLAB stores columns first, so that HDF5 sees every matrix turned.
