@@ -20,6 +20,7 @@ def fit(
     caption_choices: options.CaptionChoices = None,
     features: options.Features = None,
     device: options.Device = "auto",
+    memory: options.Memory = None,
 ) -> None:
     """Fit a method's decoder to one subject, in a run folder."""
     from brainrecon.cli.console import say
@@ -41,11 +42,33 @@ def fit(
         captions=captions,
         caption_choices=caption_choices,
     )
-    run = Run.create(out, wanted, features, options.torch_device(device))
+    run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
+    for line in describe_cost(run):
+        say(line)
     with show_progress() as progress:
         run.fit(progress)
     for line in describe_fit(run):
         say(line)
+
+
+def describe_cost(run):
+    """What an exact search for every column's penalty will cost, before it begins; no lines for any other fit."""
+    part, settings = run.parts[0], run.config.settings.decoder
+    if settings.penalty != "target" or part.is_fitted:
+        return []
+    from brainrecon.methods import method_class
+    from stages.decoders.ridge_solver import penalties
+
+    train = part.subject.train
+    n_trials = train.n_stimuli if settings.trials == "averaged" else train.n_trials
+    targets = method_class(run.config.method)(run.config.settings).targets
+    n_targets = sum(target.n_targets for target in targets.values())
+    columns = sum(target.n_targets * len(penalties(settings.alpha, name)) for name, target in targets.items())
+    operations = 2 * n_trials**2 * columns
+    return [
+        f"A penalty for each of {n_targets:,} columns by exact leave-one-out: {operations:.1e} operations "
+        f"({operations / 1e11 / 60:.1f} min at 100 billion a second); decoder.penalty=group looks at a sketch only."
+    ]
 
 
 def describe_fit(run):
@@ -56,7 +79,28 @@ def describe_fit(run):
         lines.append("No captions: the text context is dropped (text_context = false in config.toml).")
     decoder = part.method.decoder
     where = "" if part is run else " (first fold)"
-    return lines + [
+    lines += [
         f"{name}{where}: penalty {decoder.alpha_[name]:g}, held-out correlation {decoder.held_out_correlation_[name]:.3f}"
         for name in decoder.groups_
     ]
+    if part.method.decoding.voxels is not None:
+        voxels = part.method.decoding.voxels
+        lines.append(f"{voxels.sum():,} of {len(voxels):,} voxels{where}, chosen on the training stimuli.")
+    return [*lines, _what_is_kept(part)]
+
+
+def _what_is_kept(part):
+    """What serves patterns to come, how large it is, and how large the other ways would be; only where it matters."""
+    kept = {
+        "weights": "a weight for every voxel and column",
+        "targets": "training patterns, their factor and the targets",
+        "factor": "training patterns and their factor; targets are read from the feature store",
+    }
+    sizes = part.method.decoder.sizes_
+    own = part.method.decoder.kept_
+    others = ", ".join(f"{name} {_size(sizes[name])}" for name in kept if name != own)
+    return f"The decoder keeps {kept[own]}: {_size(sizes[own])} ({others}: --set decoder.keep=...)."
+
+
+def _size(n_bytes):
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

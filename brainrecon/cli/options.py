@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,9 @@ Features = Annotated[
     Path | None, typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="What fitting the decoder may take, e.g. 4GB; as much as it likes by default.")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures denoised together.")]
 Stimuli = Annotated[str | None, typer.Option(help="Test stimuli to draw, separated by commas; all by default.")]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
@@ -122,6 +126,16 @@ def torch_device(name):
             f"Device {name!r} is not usable here ({str(error).splitlines()[0]}); pass --device cpu."
         ) from None
     return name
+
+
+def parse_memory(text):
+    """Bytes of a size such as "4GB" or "500 MB", or None."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(MB|GB)\s*", text, re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise InputError(f"--memory got {text!r}; expected a number with MB or GB, for example --memory 4GB.")
+    return float(found[1]) * {"MB": 1e6, "GB": 1e9}[found[2].upper()]
 
 
 def parse_shard(text):

@@ -16,20 +16,22 @@ def predict(
         typer.Option(help=".npy file of patterns, (n_stimuli, n_voxels); the run's test patterns by default."),
     ] = None,
     features: options.Features = None,
+    device: options.Device = "auto",
 ) -> None:
-    """Predict embeddings from brain activity: one array per target, a row per stimulus."""
+    """Predict embeddings from brain activity: one array per target, a row per stimulus; interrupted, it goes on."""
     from brainrecon.cli.console import say
-    from brainrecon.runs.fitting import read_patterns, write_embeddings
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.runs.fitting import predict as predict_into
+    from brainrecon.runs.fitting import read_patterns
     from brainrecon.runs.folder import Run
 
-    opened = Run(run, features)
+    opened = Run(run, features, options.torch_device(device))
     if betas is None:
         test = opened.subject.test
         patterns, names = test.patterns, test.stimulus_ids
     else:
         patterns = read_patterns(betas)
         names = [f"row{row:05d}" for row in range(len(patterns))]
-    embeddings = opened.method.predict(patterns)
-    write_embeddings(out, embeddings, names)
-    shapes = ", ".join(f"{name} {values.shape}" for name, values in embeddings.items())
-    say(f"{out}: {shapes}")
+    with show_progress() as progress:
+        shapes = predict_into(opened.method, patterns, names, out, progress)
+    say(f"{out}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")

@@ -25,6 +25,7 @@ def run(
     reproducible: options.Reproducible = False,
     features: options.Features = None,
     device: options.Device = "auto",
+    memory: options.Memory = None,
 ) -> None:
     """Fit, reconstruct, evaluate and report. Shuffled responses are drawn as a control unless told otherwise."""
     from brainrecon.runs.folder import Run
@@ -45,7 +46,7 @@ def run(
         caption_choices=caption_choices,
     )
     conditions = options.parse_conditions(controls, default="shuffled_responses")
-    opened = Run.create(out, wanted, features, options.torch_device(device))
+    opened = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
     finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
 
 
@@ -53,11 +54,13 @@ def finish(opened, conditions, control_stimuli, protocol, batch_size=16, reprodu
     """Do everything of a run that is not done yet and print scores and where the report is."""
     from brainrecon.cli.console import say
     from brainrecon.cli.evaluate import show_scores
-    from brainrecon.cli.fit import describe_fit
+    from brainrecon.cli.fit import describe_cost, describe_fit
     from brainrecon.cli.progress import show_progress
     from brainrecon.methods.conditions import METHOD_ITSELF
     from brainrecon.report.run_report import write_report
 
+    for line in describe_cost(opened):
+        say(line)
     with show_progress() as progress:
         opened.fit(progress)
     for line in describe_fit(opened):

@@ -112,6 +112,8 @@ class Split:
         Distinct ids in the order of first presentation: the order of every other per-stimulus array.
     patterns : array of shape (n_stimuli, n_voxels), float32
         Betas averaged over repeats, computed on first use and kept.
+    positions : array of int, shape (n_trials,)
+        Row of each trial's stimulus among `stimulus_ids`.
     repeats : array of int, shape (n_stimuli,)
         How many trials each stimulus has.
 
@@ -131,7 +133,7 @@ class Split:
         self.images = images
         self._captions = captions
         self._categories = categories
-        self.stimulus_ids, self._positions = first_presentation_order(self.trial_stimulus_ids)
+        self.stimulus_ids, self.positions = first_presentation_order(self.trial_stimulus_ids)
         per_trial = {"stimulus ids": self.trial_stimulus_ids, "sessions": self.sessions, "runs": self.runs}
         for name, values in per_trial.items():
             if values is not None and len(values) != self.n_trials:
@@ -178,7 +180,7 @@ class Split:
 
     @property
     def repeats(self):
-        return np.bincount(self._positions, minlength=self.n_stimuli)
+        return np.bincount(self.positions, minlength=self.n_stimuli)
 
     @cached_property
     def patterns(self):

@@ -22,8 +22,8 @@ import numpy as np
 
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS
-from brainrecon.methods.settings import from_dict, to_dict
-from stages.decoders.ridge import ALPHAS, RESCALINGS, RidgeDecoder
+from brainrecon.methods.decoding import DecoderSettings, Decoding
+from brainrecon.methods.settings import from_dict, read_saved, to_dict
 from stages.errors import InputError
 from stages.whole_files import write_text
 from weights import store as checkpoint_store
@@ -36,18 +36,6 @@ class Checkpoints:
     vdvae: str = "tiny-vdvae"
     clip: str = "tiny-clip"
     generator: str = "tiny-generator"
-
-
-@dataclass(frozen=True)
-class DecoderSettings:
-    """Stage one: penalties to choose from (one value fixes it, a table gives each target its own), and rescaling."""
-
-    alpha: tuple[float, ...] | float | dict[str, float] = ALPHAS
-    rescale: str = "held_out"
-
-    def __post_init__(self):
-        if self.rescale not in RESCALINGS:
-            raise InputError(f"decoder.rescale is {self.rescale!r}; expected one of {', '.join(RESCALINGS)}.")
 
 
 @dataclass(frozen=True)
@@ -93,23 +81,29 @@ class BrainDiffuser:
     settings : BrainDiffuserSettings or dict, optional
         A nested dictionary may name only what differs from the defaults.
     device : str
-        Torch device of targets and generator.
+        Torch device of targets, decoder and generator.
+    memory : float, optional
+        Bytes that fitting the decoder may take.
 
     Attributes
     ----------
-    decoder : stages.decoders.ridge.RidgeDecoder
-        Fitted by `fit`.
+    decoding : brainrecon.methods.decoding.Decoding
+        Stage one, fitted by `fit`.
     """
 
     name = "brain-diffuser"
     settings_class = BrainDiffuserSettings
 
-    def __init__(self, settings=None, device="cpu"):
+    def __init__(self, settings=None, device="cpu", memory=None):
         if not isinstance(settings, BrainDiffuserSettings):
             settings = from_dict(BrainDiffuserSettings, settings or {})
         self.settings, self.device = settings, device
-        alpha = settings.decoder.alpha
-        self.decoder = RidgeDecoder(alphas=alpha, rescale=settings.decoder.rescale)
+        self.decoding = Decoding(settings.decoder, device, memory)
+
+    @property
+    def decoder(self):
+        """The decoder of stage one."""
+        return self.decoding.decoder
 
     # Stage one: stimuli to targets, patterns to embeddings, latents to a first picture
 
@@ -173,30 +167,31 @@ class BrainDiffuser:
                 split.stimulus_ids,
                 dataset=f"{subject.fingerprint}/{split_name}",
                 checkpoint=checkpoint_store.fingerprint(self.target_checkpoints[name]),
+                dtype=self.settings.decoder.features,
                 progress=progress,
             )
         return tables
 
-    def fit(self, patterns, features):
-        """Fit the decoder.
+    def fit(self, subject, features, progress=None):
+        """Fit the decoder to a subject's training split.
 
         Parameters
         ----------
-        patterns : array of shape (n_stimuli, n_voxels), float32
-        features : dict of str to array of shape (n_stimuli, n_targets)
-            What `encode` returned, rows in the order of `patterns`.
+        subject : brainrecon.datasets.subject.Subject
+        features : dict of str to array-like of shape (n_stimuli, n_targets)
+            What `encode` returned, rows in the order of ``subject.train.stimulus_ids``.
 
         Returns
         -------
         self
         """
-        values = np.concatenate([np.asarray(features[name]) for name in self.target_checkpoints], axis=1)
-        self.decoder.fit(patterns, values, groups={name: features[name].shape[1] for name in self.target_checkpoints})
+        self.features = {name: features[name] for name in self.target_checkpoints}
+        self.decoding.fit(subject, self.features, progress)
         return self
 
     def predict(self, patterns):
         """Embeddings of patterns: dict of target name to array of shape (n_stimuli, n_targets), float32."""
-        return self.decoder.split(self.decoder.predict(patterns))
+        return self.decoding.predict(patterns)
 
     def stage_one(self, embeddings):
         """Decode VDVAE latents into first pictures, uint8 (n_stimuli, height, width, 3).
@@ -289,14 +284,25 @@ class BrainDiffuser:
 
     def save_pretrained(self, folder):
         """Write settings and fitted decoder into `folder`."""
-        settings = {"method": self.name, "settings": to_dict(self.settings)}
-        write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
+        self.save_description(folder)
         self.decoder.save_pretrained(folder)
 
+    def save_description(self, folder):
+        """Write all but the decoder's own files: settings, chosen voxels, and which tables a decoder without targets reads."""
+        settings = {"method": self.name, "settings": to_dict(self.settings)}
+        if self.decoder.kept_ == "factor":
+            settings["features"] = {name: table.folder.name for name, table in self.features.items()}
+        write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
+        self.decoding.save_voxels(folder)
+
     @classmethod
-    def from_pretrained(cls, folder, device="cpu"):
-        """Read what `save_pretrained` wrote."""
-        decoder = RidgeDecoder.from_pretrained(folder)
-        method = cls(json.loads((Path(folder) / "method.json").read_text())["settings"], device=device)
-        method.decoder = decoder
+    def from_pretrained(cls, folder, device="cpu", store=None):
+        """Read what `save_pretrained` wrote; `store` is the feature store it was fitted from."""
+        known = read_saved(folder)
+        method = cls(known["settings"], device=device)
+        method.decoding = Decoding.from_pretrained(folder, method.settings.decoder, device)
+        if names := known.get("features"):
+            store = store or FeatureStore()
+            # Looked up when they are needed: predictions of the test stimuli are on disk already.
+            method.decoder.attach(lambda: {name: store.table(table) for name, table in names.items()})
         return method

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
 from brainrecon.methods.conditions import METHOD_ITSELF
+from brainrecon.methods.settings import read_saved
 from stages.errors import InputError
 
 
@@ -26,6 +24,8 @@ class Reconstructor:
         Torch device of targets and generator.
     features : path, optional
         Folder of the feature store; the user's cache where it is not given.
+    memory : float, optional
+        Bytes that fitting may take.
 
     Attributes
     ----------
@@ -40,8 +40,8 @@ class Reconstructor:
     >>> pictures = reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids)
     """
 
-    def __init__(self, method="brain-diffuser", settings=None, device="cpu", features=None):
-        self.method = method_class(method)(settings, device=device)
+    def __init__(self, method="brain-diffuser", settings=None, device="cpu", features=None, memory=None):
+        self.method = method_class(method)(settings, device=device, memory=memory)
         self.store = FeatureStore(features)
 
     def encode(self, subject, split_name="train", captions=None, progress=None):
@@ -50,7 +50,7 @@ class Reconstructor:
 
     def fit(self, subject, captions=None, progress=None):
         """Fit the decoder on a subject's training split; `captions` in place of the dataset's own."""
-        self.method.fit(subject.train.patterns, self.encode(subject, "train", captions, progress))
+        self.method.fit(subject, self.encode(subject, "train", captions, progress), progress)
         return self
 
     def predict(self, patterns):
@@ -95,12 +95,7 @@ class Reconstructor:
     @classmethod
     def from_pretrained(cls, folder, device="cpu", features=None):
         """Read what `save_pretrained` wrote, or the `decoder` folder of a run."""
-        path = Path(folder) / "method.json"
-        if not path.exists():
-            raise InputError(
-                f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run."
-            )
-        name = json.loads(path.read_text())["method"]
+        name = read_saved(folder)["method"]
         reconstructor = cls(name, device=device, features=features)
-        reconstructor.method = method_class(name).from_pretrained(folder, device=device)
+        reconstructor.method = method_class(name).from_pretrained(folder, device=device, store=reconstructor.store)
         return reconstructor

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
+from pathlib import Path
 
 from stages.errors import InputError
 
@@ -45,6 +47,21 @@ def from_dict(kind, values, where=""):
     return kind(
         **{name: _converted(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()}
     )
+
+
+def read_saved(folder):
+    """What a method wrote into `folder` as method.json: its name and settings, and more that is its own affair."""
+    path = Path(folder) / "method.json"
+    if not path.exists():
+        raise InputError(
+            f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run."
+        )
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        known["method"], known["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); fit again with `brainrecon fit`.") from None
+    return known
 
 
 def _converted(hint, value, where):

@@ -92,10 +92,16 @@ def _decoder_rows(run):
             "columns": columns,
             "penalty": float(np.median([decoder.alpha_[name] for decoder in decoders])),
             "held_out_correlation": float(np.mean([decoder.held_out_correlation_[name] for decoder in decoders])),
-            "held_out_error": float(np.mean([min(decoder.error_[name]) for decoder in decoders])),
+            "held_out_error": float(np.mean([_least(decoder.error_[name]) for decoder in decoders])),
         }
         for name, columns in decoders[0].groups_.items()
     ]
+
+
+def _least(errors):
+    """The least of the errors that are known; NaN where the penalty was given and none was needed."""
+    known = [error for error in errors if not np.isnan(error)]
+    return min(known, default=float("nan"))
 
 
 def _captions(run):

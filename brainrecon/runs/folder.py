@@ -62,14 +62,16 @@ class Run:
     features : path, optional
         Folder of the feature store; `brainrecon.features.store.default_folder()` where it is not given.
     device : str
-        Torch device for targets and generator.
+        Torch device for targets, decoder and generator.
+    memory : float, optional
+        Bytes that fitting the decoder may take.
 
     Attributes
     ----------
     config : RunConfig
     """
 
-    def __init__(self, folder, features=None, device="cpu"):
+    def __init__(self, folder, features=None, device="cpu", memory=None):
         self.folder = Path(folder)
         if not (self.folder / "config.toml").exists():
             raise InputError(
@@ -77,10 +79,10 @@ class Run:
                 f"`brainrecon run METHOD KIND:PATH --out {self.folder}`."
             )
         self.config = RunConfig.read(self.folder / "config.toml")
-        self.store, self.device = FeatureStore(features), device
+        self.store, self.device, self.memory = FeatureStore(features), device, memory
 
     @classmethod
-    def create(cls, folder, config, features=None, device="cpu"):
+    def create(cls, folder, config, features=None, device="cpu", memory=None):
         """Make a run folder, or open the one that is there if it was asked for the same.
 
         What the configuration leaves open is settled first, and nothing is written before the data have been opened.
@@ -115,7 +117,7 @@ class Run:
         config.write(folder / "config.toml")
         if not (folder / "environment.json").exists():
             write_text(folder / "environment.json", json.dumps(now, indent=1) + "\n")
-        run = cls(folder, features, device)
+        run = cls(folder, features, device, memory)
         if not config.data.folds or config.data.fold is not None:
             run.subject = subject
         return run
@@ -131,9 +133,11 @@ class Run:
             return [self]
         folders = [self.folder / "folds" / str(fold) for fold in range(data.folds)]
         runs = [
-            Run(folder, self.store.folder, self.device)
+            Run(folder, self.store.folder, self.device, self.memory)
             if (folder / "config.toml").exists()
-            else Run.create(folder, replace(self.config, data=replace(data, fold=fold)), self.store.folder, self.device)
+            else Run.create(
+                folder, replace(self.config, data=replace(data, fold=fold)), self.store.folder, self.device, self.memory
+            )
             for fold, folder in enumerate(folders)
         ]
         for run in runs:
@@ -157,7 +161,9 @@ class Run:
             )
         if not self.is_fitted:
             raise InputError(f"{self.folder} is not fitted yet; run `brainrecon fit` or `brainrecon run` first.")
-        return method_class(self.config.method).from_pretrained(self.folder / "decoder", device=self.device)
+        return method_class(self.config.method).from_pretrained(
+            self.folder / "decoder", device=self.device, store=self.store
+        )
 
     @property
     def is_fitted(self):

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from brainrecon.features.table import FeatureTable
 from brainrecon.methods.conditions import CONDITIONS, DIFFUSED, METHOD_ITSELF
 from brainrecon.runs.fitting import encode, read_embeddings
 from brainrecon.runs.folder import read_image
@@ -139,7 +140,7 @@ def nearest_rows(predictions, table, block=4096):
     Parameters
     ----------
     predictions : array of shape (n_stimuli, n_targets)
-    table : brainrecon.features.store.FeatureTable
+    table : brainrecon.features.table.FeatureTable
         Training values; read by blocks of columns.
     block : int
 
@@ -192,9 +193,8 @@ class _Work:
 
     @cached_property
     def oracle(self):
-        """The true features of the test stimuli, rows in the order of `stimulus_ids`."""
-        tables = encode(self.run, self.run.method, "test")
-        return {name: table.values for name, table in tables.items()}
+        """The true features of the test stimuli, dict of FeatureTable, rows in the order of `stimulus_ids`."""
+        return encode(self.run, self.run.method, "test")
 
     def stage_one(self, name):
         """The stage-one picture of a stimulus, drawn if it is not there."""
@@ -247,7 +247,11 @@ class _Work:
 
 
 def _rows(embeddings, row):
-    return {name: np.array(values[row : row + 1]) for name, values in embeddings.items()}
+    """One stimulus of each target, arrays of shape (1, n_targets), from arrays or feature tables."""
+    return {
+        name: values.rows(row, row + 1) if isinstance(values, FeatureTable) else np.array(values[row : row + 1])
+        for name, values in embeddings.items()
+    }
 
 
 @contextlib.contextmanager

@@ -1,145 +1,34 @@
-"""Ridge regression from voxels to targets: one factorisation for every target and every penalty.
+"""Ridge regression from voxels to targets, as a scikit-learn estimator.
 
 Stage one of Brain-Diffuser (Ozcelik & VanRullen 2023) is a ridge regression for each target. Its published scripts
 type the penalties in, factorise the same voxels once per token, and rescale the predictions with statistics of
-the test set. Here the voxels are factorised once, the penalty of each target is chosen by exact leave-one-out
-error on the training stimuli, and predictions are rescaled with statistics of held-out training predictions, so
-that one pattern can be decoded alone.
+the test set. Here the voxels are factorised once (`stages.decoders.ridge_solver`), the penalty of each target is chosen
+by exact leave-one-out error on the training stimuli, and predictions are rescaled with statistics of held-out training
+predictions, so that one pattern can be decoded alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import scipy.linalg
-from safetensors.numpy import load_file, save_file
+import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from stages.decoders import ridge_files
+from stages.decoders.factorisation import Cholesky, Eigendecomposition, TrainingPatterns
+from stages.decoders.leave_one_out import Trials
+from stages.decoders.ridge_solver import RidgeSolver, rescaled
+from stages.decoders.target_blocks import plan, read_ahead, width_for
 from stages.errors import InputError
-from stages.whole_files import whole_file, write_text
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
-RESCALINGS = ("held_out", "none", "transductive")
-
-
-@dataclass(frozen=True)
-class RidgeFactor:
-    """Thin eigendecomposition of centred patterns, X = U diag(sqrt(s)) V'.
-
-    Attributes
-    ----------
-    left : array of shape (n_stimuli, rank), float64
-        U, orthonormal columns, each orthogonal to the constant vector.
-    eigenvalues : array of shape (rank,), float64
-        s, of the Gram matrix XX'.
-    """
-
-    left: np.ndarray
-    eigenvalues: np.ndarray
-
-    def shrinkage(self, alpha):
-        """What is left of each direction under penalty `alpha`, s / (s + alpha), shape (rank,)."""
-        return self.eigenvalues / (self.eigenvalues + alpha)
-
-    def leverage(self, alpha):
-        """Diagonal of the smoother, the intercept's 1/n included; shape (n_stimuli,)."""
-        return 1 / len(self.left) + (self.left**2) @ self.shrinkage(alpha)
-
-    def held_out(self, targets, projected, alpha):
-        """Exact leave-one-out predictions, the intercept refitted each time.
-
-        `targets` (n_stimuli, n_targets) are centred, `projected` is U' times them.
-        """
-        fitted = self.left @ (self.shrinkage(alpha)[:, None] * projected)
-        return targets - (targets - fitted) / np.maximum(1 - self.leverage(alpha), 1e-10)[:, None]
-
-    def dual(self, projected, alpha):
-        """Dual coefficients, the part of (XX' + alpha)^-1 Y that patterns can see; `projected` is U'Y."""
-        return self.left @ (projected / (self.eigenvalues + alpha)[:, None])
-
-
-def factorise(patterns):
-    """Factorise centred patterns through the smaller of the two Gram matrices.
-
-    Parameters
-    ----------
-    patterns : array of shape (n_stimuli, n_voxels)
-        Columns have mean zero.
-
-    Returns
-    -------
-    RidgeFactor
-        In float64, whatever came in: a float32 Gram matrix loses the small eigenvalues of duplicated voxels.
-    """
-    patterns = np.asarray(patterns, dtype=np.float64)
-    n_stimuli, n_voxels = patterns.shape
-    if n_stimuli <= n_voxels:
-        eigenvalues, left = scipy.linalg.eigh(patterns @ patterns.T)
-    else:
-        eigenvalues, right = scipy.linalg.eigh(patterns.T @ patterns)
-        left = patterns @ right
-    keep = eigenvalues > max(n_stimuli, n_voxels) * np.finfo(np.float64).eps * max(eigenvalues[-1], 0)
-    eigenvalues, left = eigenvalues[keep], left[:, keep]
-    if n_stimuli > n_voxels:
-        left = left / np.sqrt(eigenvalues)
-    return RidgeFactor(np.ascontiguousarray(left), eigenvalues)
-
-
-def target_gram(targets):
-    """Gram matrix of the varying columns of centred targets, each scaled to a leave-one-out variance of one.
-
-    Parameters
-    ----------
-    targets : array of shape (n_stimuli, n_targets), float64
-        Centred.
-
-    Returns
-    -------
-    array of shape (n_stimuli, n_stimuli)
-        Mean over columns of the outer products y y' / v, with v the mean squared error of predicting each stimulus
-        by the mean of the others; zero where no column varies.
-    """
-    n_stimuli = len(targets)
-    variance = (targets**2).mean(axis=0) * (n_stimuli / (n_stimuli - 1)) ** 2
-    varying = variance > 1e-12 * max(variance.max(initial=0), np.finfo(np.float64).tiny)
-    scaled = targets[:, varying] / np.sqrt(variance[varying] * max(varying.sum(), 1))
-    return scaled @ scaled.T
-
-
-def leave_one_out_error(factor, gram, alphas):
-    """Mean squared leave-one-out error of each penalty, averaged over all targets at once.
-
-    The squared residuals of stimulus i, summed over targets, are the i-th diagonal entry of (I - H) G (I - H) with the
-    smoother H and the targets' Gram matrix G: a penalty costs one product of n_stimuli-sized matrices, however many
-    targets there are.
-
-    Parameters
-    ----------
-    factor : RidgeFactor
-    gram : array of shape (n_stimuli, n_stimuli)
-        From `target_gram`.
-    alphas : sequence of float
-
-    Returns
-    -------
-    array of shape (n_alphas,)
-        1 is what predicting the mean of the other stimuli gives.
-    """
-    if not gram.any():
-        return np.ones(len(alphas))
-    projected = factor.left.T @ gram
-    inner = projected @ factor.left
-    errors = []
-    for alpha in alphas:
-        shrunk = factor.left * factor.shrinkage(alpha)
-        squared = np.diag(gram) - 2 * (shrunk * projected.T).sum(axis=1) + ((shrunk @ inner) * shrunk).sum(axis=1)
-        errors.append((squared / np.maximum(1 - factor.leverage(alpha), 1e-10) ** 2).mean())
-    return np.array(errors)
+PENALTIES = ("group", "target")
+HELD_OUT = ("tenth", "all", "none")
+KEPT = ("auto", "weights", "targets", "factor")
+# What `keep="auto"` is willing to write where targets can be read again from where they came.
+MODEST_BYTES = 2e9
 
 
 class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -152,51 +41,94 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         target its own.
     rescale : {"held_out", "none", "transductive"}
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
-        mean and standard deviation it has in training, measured against exact leave-one-out predictions of the
-        training stimuli. "transductive" is the published recipe: against the very patterns that are passed
-        to `predict`, all together, so that predicting one item is impossible. "none" leaves predictions as they are.
+        mean and standard deviation it has in training, measured against leave-one-out predictions of training stimuli.
+        "transductive" is the published recipe: against the very patterns that are passed to `predict`, all together, so
+        that predicting one item is impossible. "none" leaves predictions as they are.
+    penalty : {"group", "target"}
+        One penalty for all columns of a target, or one for each column; see `RidgeSolver`.
+    sketch : int
+        Columns of a target on which its penalty is chosen.
+    held_out : {"tenth", "all", "none"}
+        Training stimuli whose held-out predictions give the statistics and `held_out_correlation_`: a random tenth
+        (500 at least, as far as there are), all, or none.
+    keep : {"auto", "weights", "targets", "factor"}
+        What serves patterns to come: a weight for every voxel and column; or training patterns, the factor of their
+        Gram matrix and the training targets; or patterns and factor alone, with the targets read again from where they came
+        (`attach`). "auto" takes the smaller of the first two, and the third where both pass 2 GB and targets can
+        be read again. `sizes_` tells.
+    seed : int
+        Of the sketch and of the tenth.
+    memory : float, optional
+        Bytes that `fit` may take; the width of its blocks follows.
+    device : str
+        Torch device.
 
     Attributes
     ----------
     groups_ : dict of str to int
         Name and number of columns of each target, in column order.
+    kept_ : {"weights", "targets", "factor"}
+        What is kept.
+    sizes_ : dict of str to int
+        Bytes that each way to keep the decoder takes; after `fit`.
     alpha_ : dict of str to float
-        The penalty chosen for each target.
+        The penalty chosen for each target; the median over its columns where each has its own (`column_alpha_`).
     error_ : dict of str to list of float
-        Leave-one-out error of each penalty; 1 is the error of the training mean.
+        Leave-one-out error of each penalty; 1 is the error of the training mean. NaN where it was not needed: there was
+        nothing to choose from, each column chose by itself, or, with more than 2,048 trials, a bound showed that the
+        penalty is worse.
     held_out_correlation_ : dict of str to float
-        Mean over columns of the correlation between targets and leave-one-out predictions.
+        Mean over columns of the correlation between targets and held-out predictions.
     """
 
-    def __init__(self, alphas=ALPHAS, rescale="held_out"):
+    def __init__(
+        self,
+        alphas=ALPHAS,
+        rescale="held_out",
+        penalty="group",
+        sketch=2048,
+        held_out="tenth",
+        keep="auto",
+        seed=0,
+        memory=None,
+        device="cpu",
+    ):
         self.alphas = alphas
         self.rescale = rescale
+        self.penalty = penalty
+        self.sketch = sketch
+        self.held_out = held_out
+        self.keep = keep
+        self.seed = seed
+        self.memory = memory
+        self.device = device
 
-    def fit(self, X, y, groups: Mapping[str, int] | None = None):
+    # Fitting arrays in memory
+
+    def fit(self, X, y, groups: Mapping[str, int] | None = None, stimuli=None):
         """Fit all targets.
 
         Parameters
         ----------
-        X : array of shape (n_stimuli, n_voxels)
-            Patterns of the training stimuli.
+        X : array of shape (n_trials, n_voxels)
+            Patterns of the training stimuli, or single trials.
         y : array of shape (n_stimuli, n_targets)
             Targets side by side.
         groups : mapping of str to int, optional
             Name and number of columns of each target, in column order; they sum to n_targets. Each gets its own
             penalty. One target called "target" where it is not given.
+        stimuli : array of int, shape (n_trials,), optional
+            Row of `y` for each trial; trial i shows stimulus i where it is not given.
 
         Returns
         -------
         self
         """
-        if self.rescale not in RESCALINGS:
-            raise InputError(
-                f"rescale is {self.rescale!r}; expected one of {', '.join(map(repr, RESCALINGS))}: "
-                "pass rescale='held_out' for statistics of held-out training predictions."
-            )
-        X, y = validate_data(
-            self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), ensure_min_samples=3
-        )
+        kinds = dict(dtype=(np.float64, np.float32), ensure_min_samples=3)
+        if stimuli is None:
+            X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **kinds)
+        else:
+            X, y = validate_data(self, X, **kinds), check_array(y, ensure_2d=False, **kinds)
         self._single_output = y.ndim == 1
         y = y.reshape(len(y), -1).astype(np.result_type(y.dtype, np.float32), copy=False)
         groups = {"target": y.shape[1]} if groups is None else {name: int(n) for name, n in groups.items()}
@@ -205,37 +137,172 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"Groups hold {sum(groups.values()):,} columns but the targets have {y.shape[1]:,}; "
                 "pass groups={name: number of columns} in column order."
             )
-        alphas = {name: self._penalties(name) for name in groups}
+        targets = {block.name: y[:, block.place] for block in plan(groups, max(groups.values()))}
+        return self.fit_targets(X, targets, stimuli)
 
-        for name in ("coef_", "training_patterns_", "dual_coef_"):
-            vars(self).pop(name, None)  # an earlier fit may have had the other shape
-        self.voxel_mean_, self.voxel_scale_ = _mean_and_scale(X)
-        patterns = (X - self.voxel_mean_) / self.voxel_scale_
-        factor = factorise(patterns)
-        self.target_mean_, self.target_scale_ = _mean_and_scale(y)
-        self.groups_, self.alpha_, self.error_, self.held_out_correlation_ = groups, {}, {}, {}
-        self.predicted_mean_ = np.empty_like(self.target_mean_)
-        self.predicted_scale_ = np.empty_like(self.target_scale_)
-        dual = np.empty((len(y), y.shape[1]), dtype=X.dtype)
-        for name, columns in _slices(groups).items():
-            centred = y[:, columns].astype(np.float64) - self.target_mean_[columns]
-            errors = leave_one_out_error(factor, target_gram(centred), alphas[name])
-            alpha = alphas[name][int(np.argmin(errors))]
-            self.alpha_[name], self.error_[name] = alpha, [float(error) for error in errors]
-            projected = factor.left.T @ centred
-            held_out = factor.held_out(centred, projected, alpha)
-            # About the mean of the stimuli it was predicted from: that mean lacks the stimulus itself, and would
-            # otherwise anticorrelate with it.
-            held_out = held_out + centred / (len(centred) - 1)
-            self.held_out_correlation_[name] = _mean_correlation(centred, held_out)
-            mean, self.predicted_scale_[columns] = _mean_and_scale(held_out)
-            self.predicted_mean_[columns] = mean + self.target_mean_[columns]
-            dual[:, columns] = factor.dual(projected, alpha)
-        if X.shape[1] <= X.shape[0]:
-            self.coef_ = (patterns.T @ dual).astype(X.dtype)
+    def fit_targets(self, X, targets, stimuli=None, progress=None):
+        """Fit targets that are separate, and may be on disk.
+
+        Parameters
+        ----------
+        X : array of shape (n_trials, n_voxels), float32 or float64, finite
+        targets : mapping of str to array-like of shape (n_stimuli, n_columns)
+            In memory, or anything with ``shape`` and a method ``columns(start, stop)``.
+        stimuli : array of int, shape (n_trials,), optional
+        progress : callable, optional
+            Called with (label, done, total).
+
+        Returns
+        -------
+        self
+        """
+        self.start(X, targets, stimuli)
+        self.tensors_ = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.layout().items()}
+        self.choose(targets, progress)
+        for _ in self.solve(targets, progress=progress):
+            pass
+        return self.attach(targets if self.kept_ == "factor" else None).finish()
+
+    # The same in steps, for targets on disk and fits that can be interrupted
+
+    def start(self, X, targets, stimuli=None, kept=None):
+        """Check the parameters and factorise the patterns.
+
+        Parameters
+        ----------
+        X : array of shape (n_trials, n_voxels), float32 or float64, finite
+        targets : mapping of str to array-like of shape (n_stimuli, n_columns)
+            In memory, or anything with ``shape`` and a method ``columns(start, stop)``; only shapes are looked at.
+        stimuli : array of int, shape (n_trials,), optional
+        kept : dict of str to array, optional
+            Tensors that an interrupted fit of the same patterns left behind, whole as far as the factor.
+        """
+        for name, choices in (("keep", KEPT), ("penalty", PENALTIES), ("held_out", HELD_OUT)):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
+        shown = len(X)
+        if stimuli is not None:
+            stimuli = np.asarray(stimuli)
+            distinct = np.unique(stimuli)
+            shown = len(distinct)
+            if stimuli.shape != (len(X),) or not np.array_equal(distinct, np.arange(shown)):
+                raise InputError(
+                    f"stimuli has shape {stimuli.shape} and {shown:,} different values for {len(X):,} trials; "
+                    "give each trial the row of its stimulus, counted from 0 without gaps."
+                )
+        for name, target in targets.items():
+            if target.shape[0] != shown:
+                raise InputError(
+                    f"Target {name!r} has {target.shape[0]:,} stimuli but the patterns are of {shown:,}; "
+                    "encode the stimuli of the same split, or pass stimuli= for single trials."
+                )
+        self.n_features_in_ = X.shape[1]
+        self._single_output = getattr(self, "_single_output", False)
+        self.groups_ = {name: int(target.shape[1]) for name, target in targets.items()}
+        self._solver = RidgeSolver(
+            patterns=X,
+            groups=self.groups_,
+            n_stimuli=shown,
+            alphas=self.alphas,
+            stimuli=stimuli,
+            penalty=self.penalty,
+            sketch=self.sketch,
+            rescale=self.rescale,
+            held_out=self.held_out,
+            seed=self.seed,
+            memory=self.memory,
+            device=self.device,
+        )
+        self._solver.width()  # says so now where memory is too small
+        self.sizes_ = self._sizes()
+        self.kept_ = self._choice_of_kept(targets)
+        if kept is not None and "factor_vectors_" in kept:
+            self._solver.factorise(*self._restored(kept, X))
         else:
-            self.training_patterns_, self.dual_coef_ = patterns.astype(X.dtype), dual
+            self._solver.factorise()
+        self._n_stimuli = shown
+        self.alpha_, self.error_, self.held_out_correlation_ = {}, {}, {}
         return self
+
+    def _sizes(self):
+        """Bytes on disk of each way to keep the decoder."""
+        n_trials, n_voxels = self._solver.patterns.shape
+        n_targets, itemsize = sum(self.groups_.values()), self._solver.patterns.dtype.itemsize
+        side = min(n_trials, n_voxels)
+        n_factors = 1 if self._solver.chooses else len({a for grid in self._solver.grids.values() for a in grid})
+        factor = n_trials * n_voxels * itemsize + 8 * side**2 * n_factors
+        return {
+            "weights": n_voxels * n_targets * itemsize,
+            "targets": factor + self._solver.n_stimuli * n_targets * itemsize,
+            "factor": factor,
+        }
+
+    def width(self, n_new=0):
+        """Columns of a block under the memory budget, `n_new` patterns predicted on the way."""
+        return self._solver.width(n_new)
+
+    def layout(self):
+        """Tensors of the fitted decoder: dict of name to (shape, dtype); known once the patterns are factorised."""
+        solver, dtype = self._solver, self._solver.patterns.dtype
+        n_targets, double = sum(self.groups_.values()), np.dtype(np.float64)
+        columns = ("target_mean_", "target_scale_", "predicted_mean_", "predicted_scale_", "column_correlation_")
+        found = {name: ((solver.patterns.shape[1],), double) for name in ("voxel_mean_", "voxel_scale_")}
+        found |= {name: ((n_targets,), double) for name in (*columns, "column_alpha_")}
+        if self.kept_ == "weights":
+            return found | {"coef_": ((solver.patterns.shape[1], n_targets), dtype)}
+        found["training_patterns_"] = (solver.patterns.shape, dtype)
+        found["trial_stimuli_"] = ((solver.trials.n_trials,), np.dtype(np.int64))
+        found |= {name: (tuple(part.shape), double) for name, part in factor_tensors(solver.factor).items()}
+        if self.kept_ == "targets":
+            found["targets_"] = ((solver.n_stimuli, n_targets), dtype)
+        return found
+
+    def choose(self, targets, progress=None):
+        """Write what is known of the patterns into `tensors_`, and choose the penalties."""
+        solver, known = self._solver, {}
+        known["voxel_mean_"], known["voxel_scale_"] = solver.training.mean, solver.training.scale
+        if self.kept_ != "weights":
+            known["training_patterns_"], known["trial_stimuli_"] = solver.patterns, solver.trials.stimuli
+            known |= {name: part.cpu().numpy() for name, part in factor_tensors(solver.factor).items()}
+        for name, values in known.items():
+            self.tensors_[name][...] = values
+        if self.kept_ != "weights":
+            # From here on as it stands there: a fit that goes on has it from the same place.
+            solver.factor = self._factor(self.tensors_)
+        solver.choose(targets, progress)
+        self.alpha_, self.error_ = dict(solver.chosen), dict(solver.errors)
+
+    def solve(self, targets, new_patterns=None, *, width=None, start=0, progress=None):
+        """Read the targets once, fill `tensors_`, and yield every `SolvedBlock` on the way."""
+        solver = self._solver
+        solver.chosen = dict(self.alpha_)
+        wanted = dict(weights=self.kept_ == "weights", width=width, start=start, progress=progress)
+        for solved in solver.solve(targets, new_patterns, **wanted):
+            place, tensors = solved.block.place, self.tensors_
+            tensors["target_mean_"][place], tensors["target_scale_"][place] = solved.mean, solved.scale
+            tensors["predicted_mean_"][place] = solved.predicted_mean
+            tensors["predicted_scale_"][place] = solved.predicted_scale
+            tensors["column_correlation_"][place] = solved.correlation
+            tensors["column_alpha_"][place] = solved.alpha
+            if "coef_" in tensors:
+                tensors["coef_"][:, place] = solved.weights
+            if "targets_" in tensors:
+                tensors["targets_"][:, place] = solved.centred
+            yield solved
+
+    def finish(self):
+        """Sum up what the blocks have found, and let go of what only fitting needs."""
+        for block in plan(self.groups_, max(self.groups_.values())):
+            alpha = np.asarray(self.tensors_["column_alpha_"][block.place])
+            self.alpha_[block.name] = float(np.median(alpha))
+            self.error_.setdefault(block.name, [float("nan")])
+        for name, correlation in self.split(np.asarray(self.tensors_["column_correlation_"])[None]).items():
+            known = correlation[~np.isnan(correlation)]
+            self.held_out_correlation_[name] = float(known.mean()) if len(known) else float("nan")
+        vars(self).pop("_solver", None)
+        return self
+
+    # Patterns to come
 
     def predict(self, X):
         """Predict all targets.
@@ -250,107 +317,147 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         array of shape (n_stimuli, n_targets)
             Targets side by side, in the order of `groups_`.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "tensors_")
         X = self._check_voxels(X)
-        patterns = (X - self.voxel_mean_) / self.voxel_scale_
-        if hasattr(self, "coef_"):
-            predictions = patterns @ self.coef_
-        else:
-            predictions = (patterns @ self.training_patterns_.T) @ self.dual_coef_
-        predictions = predictions + self.target_mean_
-        if self.rescale == "held_out":
-            predictions = _rescaled(
-                predictions, self.predicted_mean_, self.predicted_scale_, self.target_mean_, self.target_scale_
-            )
-        elif self.rescale == "transductive":
-            if len(predictions) < 2:
-                raise InputError(
-                    "Transductive rescaling got 1 pattern; it needs the whole test set at once: pass all patterns "
-                    "together, or fit with rescale='held_out'."
-                )
-            predictions = _rescaled(predictions, *_mean_and_scale(predictions), self.target_mean_, self.target_scale_)
-        predictions = predictions.astype(X.dtype, copy=False)
+        predictions = np.empty((len(X), sum(self.groups_.values())), dtype=X.dtype)
+        for block, values in self.predict_blocks(X):
+            predictions[:, block.place] = values
         return predictions[:, 0] if self._single_output else predictions
+
+    def predict_blocks(self, X, start=0):
+        """Yield (TargetBlock, predictions) in column order from block `start` on; see `predict`.
+
+        A block is a whole target where weights or targets are kept, and some thousand columns where they are read again.
+        """
+        tensors = self.tensors_
+        if self.rescale == "transductive" and len(X) == 1:
+            raise InputError(
+                "Transductive rescaling got 1 pattern; it needs the whole test set at once: pass all patterns "
+                "together, or fit with rescale='held_out'."
+            )
+        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+        if self.kept_ == "weights":
+            training = TrainingPatterns(X, self.device, tensors["voxel_mean_"], tensors["voxel_scale_"])
+            patterns, centred = training.standardised(X).to(dtype), tensors["coef_"]
+            rows = {float(alpha): patterns for alpha in np.unique(tensors["column_alpha_"])}
+        else:
+            rows, centred = self._rows(X, dtype), tensors.get("targets_")
+        if centred is None:
+            planned = self._blocks_to_read(len(X))[start:]
+            values = read_ahead(self._attached(), planned, dtype, self.device)
+        else:
+            planned = plan(self.groups_, max(self.groups_.values()))[start:]
+            values = ((block, torch.from_numpy(centred[:, block.place]).to(self.device, dtype)) for block in planned)
+        for block, columns in values:
+            if centred is None:
+                columns.sub_(torch.from_numpy(tensors["target_mean_"][block.place]).to(columns))
+            alphas = tensors["column_alpha_"][block.place]
+            product = torch.empty(len(X), columns.shape[1], dtype=dtype, device=columns.device)
+            for alpha in np.unique(alphas):
+                own = np.flatnonzero(alphas == alpha)
+                if len(own) == len(alphas):
+                    torch.mm(rows[alpha], columns, out=product)
+                else:
+                    product[:, own] = rows[alpha] @ columns[:, own]
+            yield block, self._rescaled(product.cpu().numpy(), block.place).astype(X.dtype, copy=False)
+
+    def attach(self, targets):
+        """Say where the training targets are, for a decoder that keeps none.
+
+        Parameters
+        ----------
+        targets : mapping of str to array-like of shape (n_stimuli, n_columns), or a callable that returns one
+            As they were when it was fitted.
+        """
+        self._targets = targets
+        return self
 
     def split(self, targets):
         """Cut an array of shape (n_stimuli, n_targets) into a dict of name to (n_stimuli, n_columns)."""
-        return {name: targets[:, columns] for name, columns in _slices(self.groups_).items()}
+        return {block.name: targets[:, block.place] for block in plan(self.groups_, max(self.groups_.values()))}
+
+    def describe(self):
+        """What the fitted decoder is besides its tensors, JSON-able."""
+        return ridge_files.configuration(self)
 
     def save_pretrained(self, folder):
         """Write `config.json` and `model.safetensors` into `folder`."""
-        check_is_fitted(self)
-        folder = Path(folder)
-        tensors = {
-            name: np.ascontiguousarray(value)
-            for name, value in vars(self).items()
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f"
-        }
-        config = {
-            "class": "RidgeDecoder",
-            "parameters": {
-                "alphas": {name: self._penalties(name) for name in self.groups_},
-                "rescale": self.rescale,
-            },
-            "n_voxels": int(self.n_features_in_),
-            "single_output": self._single_output,
-            "groups": self.groups_,
-            "alpha": self.alpha_,
-            "error": self.error_,
-            "held_out_correlation": self.held_out_correlation_,
-            "tensors": {name: list(value.shape) for name, value in tensors.items()},
-        }
-        with whole_file(folder / "model.safetensors") as partial:
-            save_file(tensors, partial)
-        # The configuration comes last: where it stands, the decoder is whole.
-        write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+        check_is_fitted(self, "tensors_")
+        ridge_files.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder):
-        """Read what `save_pretrained` wrote; an InputError where files are missing or do not belong together."""
-        folder = Path(folder)
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            tensors = load_file(folder / "model.safetensors")
-        except FileNotFoundError as error:
-            raise InputError(
-                f"No decoder in {folder}: {Path(error.filename).name} is missing; run `brainrecon fit`."
-            ) from None
-        except Exception as error:
-            raise InputError(
-                f"The decoder in {folder} cannot be read ({error}); fit it again with `brainrecon fit`."
-            ) from None
-        if config.get("class") != "RidgeDecoder":
-            raise InputError(
-                f"{folder} holds a {config.get('class')!r}, expected a 'RidgeDecoder'; name another folder."
-            )
-        shapes = {name: list(value.shape) for name, value in tensors.items()}
-        if shapes != config["tensors"]:
-            wrong = sorted(
-                name
-                for name in shapes.keys() | config["tensors"].keys()
-                if shapes.get(name) != config["tensors"].get(name)
-            )
-            raise InputError(
-                f"model.safetensors in {folder} does not fit its config.json at {', '.join(wrong)}; "
-                "fit the decoder again with `brainrecon fit`."
-            )
-        decoder = cls(**config["parameters"])
-        decoder.groups_, decoder.alpha_, decoder.error_ = config["groups"], config["alpha"], config["error"]
-        decoder.held_out_correlation_ = config["held_out_correlation"]
-        decoder.n_features_in_, decoder._single_output = config["n_voxels"], config["single_output"]
-        vars(decoder).update(tensors)
-        return decoder
+        """Open what `save_pretrained` wrote, the tensors memory-mapped.
 
-    def _penalties(self, name):
-        alphas = self.alphas[name] if isinstance(self.alphas, Mapping) and name in self.alphas else self.alphas
-        if isinstance(alphas, Mapping):
-            raise InputError(f"alphas names {', '.join(alphas)} but not target {name!r}; give that one a penalty too.")
-        alphas = [float(alpha) for alpha in np.atleast_1d(alphas)]
-        if not alphas or not min(alphas) > 0:
+        An InputError where files are missing or do not belong together.
+        """
+        return ridge_files.load(cls, folder)
+
+    def __sklearn_is_fitted__(self):
+        return "tensors_" in vars(self) and "_solver" not in vars(self)
+
+    def _choice_of_kept(self, targets):
+        sizes, again = self.sizes_, all(hasattr(target, "columns") for target in targets.values())
+        if self.keep != "auto":
+            if self.keep == "factor" and not again:
+                raise InputError(
+                    "keep is 'factor' but the targets are arrays in memory, which cannot be read again; "
+                    "pass keep='targets', or tables of the feature store."
+                )
+            return self.keep
+        smaller = min(("weights", "targets"), key=sizes.get)
+        return "factor" if again and sizes[smaller] > MODEST_BYTES else smaller
+
+    def _restored(self, kept, X):
+        training = TrainingPatterns(X, self.device, np.array(kept["voxel_mean_"]), np.array(kept["voxel_scale_"]))
+        return training, self._factor(kept)
+
+    def _factor(self, tensors):
+        vectors = torch.from_numpy(tensors["factor_vectors_"]).to(self.device)
+        values = torch.from_numpy(tensors["factor_values_"]).to(self.device)
+        if vectors.ndim == 2:
+            return Eigendecomposition(values, vectors)
+        return Cholesky({float(alpha): factor for alpha, factor in zip(values, vectors)})
+
+    def _rows(self, X, dtype):
+        """The smoother of new patterns for each penalty in use, dict of float to tensor (n_stimuli, n_training)."""
+        tensors = self.tensors_
+        training = TrainingPatterns(
+            tensors["training_patterns_"], self.device, tensors["voxel_mean_"], tensors["voxel_scale_"]
+        )
+        factor, cross = self._factor(tensors), training.cross(X)
+        trials = Trials(self._n_stimuli, tensors["trial_stimuli_"])
+        return {
+            alpha: trials.summed(training.smoother(factor, cross, alpha), dim=1).to(dtype)
+            for alpha in map(float, np.unique(tensors["column_alpha_"]))
+        }
+
+    def _blocks_to_read(self, n_new):
+        n_stimuli, itemsize = self._n_stimuli, np.dtype(self.tensors_["training_patterns_"].dtype).itemsize
+        left = np.inf if self.memory is None else self.memory - 4e8
+        return plan(self.groups_, width_for(max(left, 0), n_stimuli, n_new, itemsize))
+
+    def _attached(self):
+        targets = getattr(self, "_targets", None)
+        targets = targets() if callable(targets) else targets
+        if targets is None:
             raise InputError(
-                f"The penalties of target {name!r} are {alphas}; expected positive numbers, for example [1e3, 1e4, 1e5]."
+                "This decoder reads its training targets from the feature store and was not told where that is; "
+                "pass features=FOLDER, or fit with keep='targets' or keep='weights'."
             )
-        return alphas
+        for name, n_columns in self.groups_.items():
+            shape = targets[name].shape if name in targets else None
+            if shape != (self._n_stimuli, n_columns):
+                raise InputError(
+                    f"Target {name!r} in the feature store has shape {shape} but the decoder was fitted on "
+                    f"{(self._n_stimuli, n_columns)}; fit again, or name the store it was fitted from."
+                )
+        return targets
+
+    def _rescaled(self, centred, place):
+        mean, scale = self.tensors_["target_mean_"][place], self.tensors_["target_scale_"][place]
+        predicted = self.tensors_["predicted_mean_"][place], self.tensors_["predicted_scale_"][place]
+        return rescaled(centred, self.rescale, mean, scale, *predicted)
 
     def _check_voxels(self, X):
         shape = getattr(X, "shape", ())
@@ -364,26 +471,10 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
 
 
-def _mean_and_scale(values):
-    """Mean and standard deviation (ddof 1) of each column in float64 precision; a scale of 1 where nothing varies."""
-    mean = values.mean(axis=0, dtype=np.float64)
-    scale = values.std(axis=0, ddof=1, dtype=np.float64)
-    constant = scale <= 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
-    dtype = values.dtype
-    return mean.astype(dtype), np.where(constant, 1, scale).astype(dtype)
-
-
-def _rescaled(predictions, from_mean, from_scale, to_mean, to_scale):
-    return (predictions - from_mean) / from_scale * to_scale + to_mean
-
-
-def _mean_correlation(targets, predictions):
-    predictions = predictions - predictions.mean(axis=0)
-    norm = np.sqrt((targets**2).sum(axis=0) * (predictions**2).sum(axis=0))
-    valid = norm > 0
-    return float(((targets * predictions).sum(axis=0)[valid] / norm[valid]).mean()) if valid.any() else 0.0
-
-
-def _slices(groups):
-    ends = np.cumsum(list(groups.values()))
-    return {name: slice(int(end - n), int(end)) for (name, n), end in zip(groups.items(), ends)}
+def factor_tensors(factor):
+    """The factor as two named tensors: vectors with their eigenvalues, or a factor for each penalty."""
+    if isinstance(factor, Eigendecomposition):
+        return {"factor_vectors_": factor.vectors, "factor_values_": factor.values}
+    alphas = sorted(factor.factors)
+    stacked = torch.stack([factor.factors[alpha] for alpha in alphas])
+    return {"factor_vectors_": stacked, "factor_values_": torch.tensor(alphas, dtype=torch.float64)}

@@ -1,10 +1,19 @@
-"""The feature store: written once, resumed, keyed by everything the values depend on."""
+"""The feature store: written once, resumed, keyed by everything the values depend on, read by columns."""
+
+import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from brainrecon.features import table as table_module
 from brainrecon.features.store import BATCH_SIZE, FeatureStore
+from brainrecon.features.table import FeatureTable
 from stages.errors import InputError
+
+RUN = FeatureTable.COLUMN_RUN
 
 
 class MeanColour:
@@ -23,22 +32,92 @@ class MeanColour:
         return np.asarray(items, dtype=np.float32).mean(axis=(1, 2))
 
 
+class Rows(MeanColour):
+    """A target whose values are the items themselves, which stand for images."""
+
+    def __init__(self, n_targets, **keywords):
+        super().__init__(**keywords)
+        self.name, self.shape, self.n_targets = f"rows_{n_targets}", (n_targets,), n_targets
+
+    def encode(self, items):
+        self.encoded += len(items)
+        return np.asarray(items)
+
+
 @pytest.fixture
 def pictures():
     return np.random.default_rng(0).integers(0, 256, size=(150, 4, 4, 3), dtype=np.uint8)
 
 
-def encode(store, target, pictures, checkpoint="abc", dataset="d"):
-    ids = [f"s{row}" for row in range(len(pictures))]
-    return store.encode(target, pictures, ids, dataset=dataset, checkpoint=checkpoint)
+def encode(store, target, items, checkpoint="abc", dataset="d", **keywords):
+    ids = [f"s{row}" for row in range(len(items))]
+    return store.encode(target, items, ids, dataset=dataset, checkpoint=checkpoint, **keywords)
 
 
-def test_values_by_rows_and_columns(tmp_path, pictures):
-    table = encode(FeatureStore(tmp_path), MeanColour(), pictures)
-    expected = pictures.mean(axis=(1, 2)).astype(np.float32)
-    np.testing.assert_allclose(np.asarray(table), expected, rtol=1e-6)
-    np.testing.assert_array_equal(table.columns(1, 3), np.asarray(table)[:, 1:3])
-    assert isinstance(table.values, np.memmap) and not table.values.flags.writeable
+def normal(n_stimuli, n_targets):
+    return np.random.default_rng(n_targets).normal(size=(n_stimuli, n_targets)).astype(np.float32)
+
+
+# What is written is what is read
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "n_stimuli, n_targets", [(1, 1), (150, 3), (65, 31), (64, 32), (70, 33), (9, 1000), (150, 2048)]
+)
+def test_round_trip_vs_what_the_target_encodes(tmp_path, monkeypatch, dtype, n_stimuli, n_targets):
+    # Some runs at a time are rearranged, as in a table that does not fit into memory.
+    monkeypatch.setattr(table_module, "_BYTES_AT_ONCE", 20_000)
+    values = normal(n_stimuli, n_targets)
+    table = encode(FeatureStore(tmp_path), Rows(n_targets), values, dtype=dtype)
+    expected = values.astype(dtype).astype(np.float32)
+    whole = np.asarray(table)
+    assert table.shape == expected.shape and table.dtype == dtype and whole.dtype == np.float32
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(np.array(table, dtype=np.float64), expected.astype(np.float64))
+    assert table.stimulus_ids == tuple(f"s{row}" for row in range(n_stimuli))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("n_targets", [5, 32, 70])
+def test_every_range_of_columns_and_rows_vs_slices(tmp_path, monkeypatch, dtype, n_targets):
+    monkeypatch.setattr(table_module, "_RUNS_AT_ONCE", 2)
+    values = normal(7, n_targets).astype(dtype).astype(np.float32)
+    table = encode(FeatureStore(tmp_path), Rows(n_targets), values, dtype=dtype)
+    for start in range(n_targets + 1):
+        for stop in range(start, n_targets + 1):
+            columns = table.columns(start, stop)
+            assert columns.dtype == np.float32 and columns.flags.c_contiguous and columns.flags.writeable
+            np.testing.assert_array_equal(columns, values[:, start:stop])
+    for start in range(8):
+        for stop in range(start, 8):
+            np.testing.assert_array_equal(table.rows(start, stop), values[start:stop])
+
+
+def test_the_file_is_runs_of_columns_and_zeros(tmp_path):
+    values = normal(70, 2 * RUN + 5)
+    table = encode(FeatureStore(tmp_path), Rows(2 * RUN + 5), values, dtype="float16")
+    stored = np.load(table.folder / "values.npy", allow_pickle=False)
+    assert stored.shape == (3, 70, RUN) and stored.dtype == np.float16 and stored.nbytes == table.nbytes
+    np.testing.assert_array_equal(stored[1], values[:, RUN : 2 * RUN].astype(np.float16))
+    np.testing.assert_array_equal(stored[2, :, :5], values[:, 2 * RUN :].astype(np.float16))
+    assert not stored[2, :, 5:].any()
+
+
+def test_float16_is_half_the_file_and_close(tmp_path):
+    values = normal(100, 64)
+    full, half = (encode(FeatureStore(tmp_path), Rows(64), values, dtype=dtype) for dtype in ("float32", "float16"))
+    assert full.folder != half.folder and half.nbytes * 2 == full.nbytes
+    np.testing.assert_array_equal(np.asarray(full), values)
+    np.testing.assert_allclose(np.asarray(half), values, rtol=2**-11, atol=2**-25)
+
+
+def test_torch_stays_unloaded():
+    code = "import sys, brainrecon.features.store; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Written once, resumed
 
 
 def test_second_time_nothing_is_encoded(tmp_path, pictures):
@@ -48,39 +127,53 @@ def test_second_time_nothing_is_encoded(tmp_path, pictures):
     assert again.encoded == 0
 
 
-def test_an_interrupted_encoding_goes_on(tmp_path, pictures):
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("batches", [0, 1, 2])
+@pytest.mark.parametrize("torn", [False, True])
+def test_an_interrupted_encoding_goes_on(tmp_path, pictures, dtype, batches, torn):
     with pytest.raises(KeyboardInterrupt):
-        encode(FeatureStore(tmp_path), MeanColour(fail_after=BATCH_SIZE), pictures)
+        encode(FeatureStore(tmp_path), MeanColour(fail_after=batches * BATCH_SIZE), pictures, dtype=dtype)
+    assert not list(tmp_path.rglob("values.npy"))
+    if torn:  # in the middle of a batch
+        with open(next(tmp_path.rglob("rows.partial")), "ab") as file:
+            file.write(b"\x7f" * 77)
+    rest = MeanColour()
+    table = encode(FeatureStore(tmp_path), rest, pictures, dtype=dtype)
+    assert rest.encoded == len(pictures) - batches * BATCH_SIZE
+    undisturbed = encode(FeatureStore(tmp_path / "other"), MeanColour(), pictures, dtype=dtype)
+    np.testing.assert_array_equal(np.asarray(table), np.asarray(undisturbed))
+    assert sorted(path.name for path in table.folder.iterdir()) == [
+        ".lock",
+        "config.json",
+        "stimuli.json",
+        "values.npy",
+    ]
+
+
+def test_what_was_interrupted_while_it_was_arranged_is_not_encoded_again(tmp_path, pictures):
+    def interrupt(label, done, total):
+        if label.startswith("arranging"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(FeatureStore(tmp_path), MeanColour(), pictures, progress=interrupt)
     assert not list(tmp_path.rglob("values.npy"))
     rest = MeanColour()
     table = encode(FeatureStore(tmp_path), rest, pictures)
-    assert rest.encoded == len(pictures) - BATCH_SIZE
-    undisturbed = encode(FeatureStore(tmp_path / "other"), MeanColour(), pictures)
-    np.testing.assert_array_equal(np.asarray(table), np.asarray(undisturbed))
+    assert rest.encoded == 0
+    np.testing.assert_allclose(np.asarray(table), pictures.mean(axis=(1, 2)), rtol=1e-6)
     assert not list(tmp_path.rglob("*partial*"))
 
 
-@pytest.mark.parametrize("change", [{"checkpoint": "xyz"}, {"dataset": "e"}, {"target": MeanColour({"size": 16})}])
-def test_what_values_depend_on_names_another_table(tmp_path, pictures, change):
-    store = FeatureStore(tmp_path)
-    table = encode(store, MeanColour(), pictures)
-    changed = change.pop("target", MeanColour())
-    assert encode(store, changed, pictures, **change).folder != table.folder
-    assert changed.encoded == len(pictures)
-
-
-def test_hostile_input(tmp_path, pictures):
-    store = FeatureStore(tmp_path)
-    with pytest.raises(InputError, match="150 images for 2 stimuli"):
-        store.encode(MeanColour(), pictures, ["a", "b"], dataset="d", checkpoint="c")
-
-    class Broken(MeanColour):
-        def encode(self, items):
-            return np.full((len(items), 3), np.nan, dtype=np.float32)
-
-    with pytest.raises(InputError, match="not finite"):
-        encode(store, Broken(), pictures)
-    assert not list(tmp_path.rglob("values.npy"))
+@pytest.mark.parametrize("spoil", [lambda rows, state: rows.write_bytes(b""), lambda rows, state: state.write_text("")])
+def test_unusable_traces_of_an_interruption_start_anew(tmp_path, pictures, spoil):
+    with pytest.raises(KeyboardInterrupt):
+        encode(FeatureStore(tmp_path), MeanColour(fail_after=BATCH_SIZE), pictures)
+    spoil(next(tmp_path.rglob("rows.partial")), next(tmp_path.rglob("rows.partial.json")))
+    anew = MeanColour()
+    table = encode(FeatureStore(tmp_path), anew, pictures)
+    assert anew.encoded == len(pictures)
+    np.testing.assert_allclose(np.asarray(table), pictures.mean(axis=(1, 2)), rtol=1e-6)
 
 
 def test_two_processes_share_one_table(tmp_path, pictures):
@@ -95,3 +188,166 @@ def test_two_processes_share_one_table(tmp_path, pictures):
     assert sorted(one.encoded for one in targets) == [0, len(pictures)]
     table = encode(FeatureStore(tmp_path), MeanColour(), pictures)
     np.testing.assert_allclose(np.asarray(table), pictures.mean(axis=(1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"checkpoint": "xyz"}, {"dataset": "e"}, {"dtype": "float16"}, {"target": MeanColour({"size": 16})}],
+)
+def test_what_values_depend_on_names_another_table(tmp_path, pictures, change):
+    store = FeatureStore(tmp_path)
+    table = encode(store, MeanColour(), pictures)
+    changed = change.get("target", MeanColour())
+    others = {name: value for name, value in change.items() if name != "target"}
+    assert encode(store, changed, pictures, **others).folder != table.folder
+    assert changed.encoded == len(pictures)
+
+
+def test_the_layout_is_part_of_the_identity(tmp_path, pictures, monkeypatch):
+    before = encode(FeatureStore(tmp_path), MeanColour(), pictures)
+    monkeypatch.setattr("brainrecon.features.store.LAYOUT", "another")
+    assert encode(FeatureStore(tmp_path), MeanColour(), pictures).folder != before.folder
+    with pytest.raises(InputError, match="of another version"):
+        FeatureStore(tmp_path).table(before.folder.name)
+
+
+# Opened again
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_table_is_opened_again_by_name(tmp_path, dtype):
+    store = FeatureStore(tmp_path / "here")
+    values = normal(70, 40)
+    table = store.encode(Rows(40), values, [f"ß{i}" for i in range(70)], dataset="d", checkpoint="c", dtype=dtype)
+    assert store.table(table.folder.name) == table
+    assert store.table(table.folder.name, list(table.stimulus_ids)) == table
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = FeatureStore(tmp_path / "there").table(table.folder.name)
+    np.testing.assert_array_equal(np.asarray(moved), values.astype(dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "name", ["rows_40-0123", "", ".", "..", "a/b", "../elsewhere", "a\0b", "x" * 5000], ids=range(8)
+)
+def test_there_is_no_such_table(tmp_path, name):
+    (tmp_path / "store" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(InputError, match="brainrecon features"):
+        FeatureStore(tmp_path / "store").table(name)
+
+
+def test_an_unfinished_table_is_not_opened(tmp_path, pictures):
+    with pytest.raises(KeyboardInterrupt):
+        encode(FeatureStore(tmp_path), MeanColour(fail_after=BATCH_SIZE), pictures)
+    with pytest.raises(InputError, match="is not finished; run `brainrecon features`"):
+        FeatureStore(tmp_path).table(next(tmp_path.iterdir()).name)
+
+
+def test_other_stimuli_are_refused(tmp_path, pictures):
+    table = encode(FeatureStore(tmp_path), MeanColour(), pictures)
+    for others in ([], ["x"], table.stimulus_ids[::-1], table.stimulus_ids[:-1]):
+        with pytest.raises(InputError, match="holds 150 stimuli, the first 's0' but"):
+            FeatureStore(tmp_path).table(table.folder.name, others)
+
+
+@pytest.mark.parametrize("file", ["config.json", "stimuli.json"])
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", "7", "null", '{"layout": 1}', "\udcff", "[" * 50])
+def test_spoilt_descriptions_are_refused(tmp_path, pictures, file, content):
+    table = encode(FeatureStore(tmp_path), MeanColour(), pictures)
+    (table.folder / file).unlink()
+    if content is not None:
+        (table.folder / file).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match="missing, changed, or of another version; delete"):
+        FeatureStore(tmp_path).table(table.folder.name)
+
+
+def test_a_changed_description_is_refused(tmp_path, pictures):
+    table = encode(FeatureStore(tmp_path), MeanColour(), pictures)
+    identity = json.loads((table.folder / "config.json").read_text())
+    for name, value in {"n_targets": 2, "dtype": "float16", "checkpoint": "x", "target": "../x"}.items():
+        (table.folder / "config.json").write_text(json.dumps(identity | {name: value}))
+        with pytest.raises(InputError, match="changed"):
+            FeatureStore(tmp_path).table(table.folder.name)
+
+
+# Hostile input
+
+
+def test_hostile_input(tmp_path, pictures):
+    store = FeatureStore(tmp_path)
+    with pytest.raises(InputError, match="150 images for 2 stimuli"):
+        store.encode(MeanColour(), pictures, ["a", "b"], dataset="d", checkpoint="c")
+    with pytest.raises(InputError, match="0 stimuli"):
+        encode(store, MeanColour(), pictures[:0])
+    with pytest.raises(InputError, match="'int8'; expected one of 'float32', 'float16'"):
+        encode(store, MeanColour(), pictures, dtype="int8")
+
+    class Broken(MeanColour):
+        def encode(self, items):
+            return np.full((len(items), 3), np.nan, dtype=np.float32)
+
+    with pytest.raises(InputError, match="not finite"):
+        encode(store, Broken(), pictures)
+    assert not list(tmp_path.rglob("values.npy"))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_float16_cannot_hold(tmp_path, sign):
+    values = normal(70, 4)
+    values[66, 2] = sign * 65504
+    np.testing.assert_array_equal(
+        encode(FeatureStore(tmp_path / "a"), Rows(4), values, dtype="float16").columns(2, 3)[66], sign * 65504
+    )
+    values[66, 2] = sign * 65520
+    message = (
+        "Target rows_4 reaches 65,520 for stimuli 64 to 69 but float16 ends at 65,504; encode with dtype='float32'"
+    )
+    with pytest.raises(InputError, match=message):
+        encode(FeatureStore(tmp_path / "b"), Rows(4), values, dtype="float16")
+    assert not list((tmp_path / "b").rglob("values.npy"))
+    np.testing.assert_array_equal(np.asarray(encode(FeatureStore(tmp_path / "b"), Rows(4), values)), values)
+
+
+@pytest.mark.parametrize("start, stop", [(-1, 2), (0, 151), (2, 1), (151, 151), (-3, -1)])
+def test_columns_and_rows_that_are_not_there(tmp_path, start, stop):
+    table = encode(FeatureStore(tmp_path), Rows(150), normal(150, 150))
+    for read, what in ((table.columns, "Columns"), (table.rows, "Rows")):
+        with pytest.raises(InputError, match=f"{what} {start} to {stop} were asked .* which has 150; ask .* 0 to 150"):
+            read(start, stop)
+
+
+def spoilt_files(whole):
+    """Contents that `values.npy` must not have."""
+    yield "empty", b""
+    yield "half a header", whole[:40]
+    yield "header alone", whole[:128]
+    yield "one byte short", whole[:-1]
+    yield "one byte long", whole + b"\0"
+    yield "not an array", b"PK\x03\x04" + whole[4:]
+    yield "another shape", whole.replace(b"(3, 70, 32)", b"(3, 32, 70)")
+    yield "another order", whole.replace(b"'fortran_order': False", b"'fortran_order': True ")
+    yield "another dtype", whole.replace(b"'<f4'", b"'<i4'")
+    yield "objects", whole.replace(b"'<f4'", b"'|O' ")
+    yield "a header that is no header", whole[:10] + b"(" * 118 + whole[128:]
+
+
+def test_damaged_files_are_refused(tmp_path):
+    store = FeatureStore(tmp_path)
+    values = normal(70, 96)
+    table = encode(store, Rows(96), values)
+    whole = table.path.read_bytes()
+    asked = "; delete the folder .* and run `brainrecon features`"
+    for name, content in spoilt_files(whole):
+        print(name)
+        assert content != whole
+        table.path.write_bytes(content)
+        for use in (lambda: encode(store, Rows(96), values), lambda: store.table(table.folder.name)):
+            with pytest.raises(InputError, match=asked):
+                use()
+        for use in (lambda: table.columns(0, 3), lambda: table.rows(0, 3), lambda: np.asarray(table)):
+            with pytest.raises(InputError, match=asked):
+                use()
+    table.path.unlink()
+    with pytest.raises(InputError, match="No such file"):
+        table.columns(0, 3)
+    np.testing.assert_array_equal(np.asarray(encode(store, Rows(96), values)), values)

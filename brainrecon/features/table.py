@@ -1,0 +1,190 @@
+"""A feature table on disk: runs of neighbouring columns, so that a block of columns is one stretch of the file.
+
+`values.npy` is a plain array file of shape (n_runs, n_stimuli, 32): the first 32 columns for all stimuli, then the next
+32; zeros fill up the last run. Stage one goes through a table by columns, many times what memory holds; in a file that
+is written row by row it would have to seek once for each stimulus of each block.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from stages.errors import InputError
+
+# Runs read at a time: long enough for numpy's loops, short enough to meet them in the processor's cache.
+_RUNS_AT_ONCE = 32
+# Bytes rearranged at a time; three times as many are in memory.
+_BYTES_AT_ONCE = 1 << 28
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """One target's values for the stimuli of a split, on disk.
+
+    `numpy.asarray(table)` reads the whole table, float32 (n_stimuli, n_targets).
+
+    Attributes
+    ----------
+    folder : Path
+    stimulus_ids : tuple of str
+        Order of the rows.
+    shape : tuple of int
+        (n_stimuli, n_targets).
+    dtype : numpy.dtype
+        Of the file, float32 or float16; values are read as float32 from either.
+    COLUMN_RUN : int
+        Columns that lie together in the file. Blocks that start and end at its multiples read nothing in vain.
+    """
+
+    COLUMN_RUN: ClassVar[int] = 32
+
+    folder: Path
+    stimulus_ids: tuple[str, ...]
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    @property
+    def path(self):
+        """The file of values, there once it is whole."""
+        return self.folder / "values.npy"
+
+    @property
+    def file_shape(self):
+        """(n_runs, n_stimuli, columns of a run) of the file; fewer columns than a run has are a run of their own."""
+        n_stimuli, n_targets = self.shape
+        width = min(self.COLUMN_RUN, n_targets)
+        return -(-n_targets // width), n_stimuli, width
+
+    @property
+    def nbytes(self):
+        """Bytes of the values on disk, the last run's zeros included."""
+        n_runs, n_stimuli, width = self.file_shape
+        return n_runs * n_stimuli * width * self.dtype.itemsize
+
+    def columns(self, start, stop, out=None):
+        """Read columns `start` to `stop` for all stimuli, from one stretch of the file.
+
+        Parameters
+        ----------
+        start, stop : int
+        out : array of shape (n_stimuli, stop - start), float32, C-contiguous, optional
+            Where to put them: memory that is used again costs less than memory that is new.
+
+        Returns
+        -------
+        array of shape (n_stimuli, stop - start), float32, C-contiguous
+
+        Raises
+        ------
+        InputError
+            Columns that the table does not have; a file that is missing, damaged or another table's.
+        """
+        self._check("Columns", start, stop, self.shape[1])
+        _, n_stimuli, width = self.file_shape
+        first, last = start // width, -(-stop // width)
+        whole = (last - first) * width
+        values = out if out is not None and whole == stop - start else np.empty((n_stimuli, whole), dtype=np.float32)
+        runs = values.reshape(n_stimuli, last - first, width)
+        buffer = np.empty((min(_RUNS_AT_ONCE, last - first), n_stimuli, width), dtype=self.dtype)
+        with self.opened() as file:
+            # Read, not mapped: a map fetches a cold file page fault by page fault.
+            file.seek(first * n_stimuli * width * self.dtype.itemsize, os.SEEK_CUR)
+            for run in range(0, last - first, _RUNS_AT_ONCE):
+                part = buffer[: last - first - run]
+                if file.readinto(part) != part.nbytes:
+                    raise self._damaged("it ended while it was read")
+                runs[:, run : run + len(part)] = part.transpose(1, 0, 2)
+        if values is out:
+            return out
+        offset = start - first * width
+        wanted = values[:, offset : offset + stop - start]
+        if out is None:
+            return np.ascontiguousarray(wanted)
+        out[...] = wanted
+        return out
+
+    def rows(self, start, stop):
+        """Values of stimuli `start` to `stop`, float32 (stop - start, n_targets); raises what `columns` raises.
+
+        A row is scattered over the whole file: for some rows of a table of test stimuli.
+        """
+        self._check("Rows", start, stop, self.shape[0])
+        with self.opened() as file:
+            runs = np.memmap(file, self.dtype, mode="r", offset=file.tell(), shape=self.file_shape)
+            rows = runs[:, start:stop].transpose(1, 0, 2).astype(np.float32, order="C")
+        return rows.reshape(stop - start, rows.shape[1] * rows.shape[2])[:, : self.shape[1]]
+
+    def __array__(self, dtype=None, copy=None):
+        return self.columns(0, self.shape[1]).astype(dtype or np.float32, copy=False)
+
+    @contextmanager
+    def opened(self):
+        """Give the file of values, at its first value; an InputError where it is not this table's, whole."""
+        try:
+            file = open(self.path, "rb")
+        except OSError as error:
+            raise self._damaged(error.strerror) from None
+        with file:
+            try:
+                np.lib.format.read_magic(file)
+                shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            except Exception as error:
+                raise self._damaged(str(error).splitlines()[0]) from None
+            if (shape, by_columns, dtype) != (self.file_shape, False, self.dtype):
+                raise self._damaged(f"it holds {dtype} {shape}, expected {self.dtype} {self.file_shape}")
+            size, expected = os.fstat(file.fileno()).st_size, file.tell() + self.nbytes
+            if size != expected:
+                raise self._damaged(f"it has {size:,} bytes, expected {expected:,}")
+            yield file
+
+    def _check(self, what, start, stop, available):
+        if not 0 <= start <= stop <= available:
+            raise InputError(
+                f"{what} {start:,} to {stop:,} were asked of the feature table {self.folder.name}, which has {available:,}; "
+                f"ask for a range within 0 to {available:,}."
+            )
+
+    def _damaged(self, reason):
+        return InputError(
+            f"{self.path} cannot be used ({reason}); delete the folder {self.folder} and run `brainrecon features` or "
+            "`brainrecon fit` again."
+        )
+
+
+def arrange(rows, table):
+    """Write a table's file; it takes its name when it is whole.
+
+    Parameters
+    ----------
+    rows : array of shape (n_stimuli, n_targets)
+        In the table's dtype; may be a map of a file that does not fit into memory.
+    table : FeatureTable
+
+    Yields
+    ------
+    n_runs : int
+        How many runs are written.
+    """
+    n_runs, n_stimuli, width = table.file_shape
+    at_once = max(_BYTES_AT_ONCE // (n_stimuli * width * table.dtype.itemsize), 1)
+    header = {"descr": np.lib.format.dtype_to_descr(table.dtype), "fortran_order": False, "shape": table.file_shape}
+    partial = table.folder / "values.partial.npy"
+    # Written, not mapped: a full disk is an error then, and not the end of the process.
+    with open(partial, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, n_runs, at_once):
+            last = min(first + at_once, n_runs)
+            own = rows[:, first * width : last * width]
+            block = np.zeros((n_stimuli, (last - first) * width), dtype=table.dtype)
+            block[:, : own.shape[1]] = own
+            file.write(np.ascontiguousarray(block.reshape(n_stimuli, last - first, width).transpose(1, 0, 2)))
+            yield last
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, table.path)
