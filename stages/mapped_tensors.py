@@ -108,7 +108,8 @@ def map_tensors(path):
     Returns
     -------
     tensors : dict of str to numpy.memmap
-        Read-only, in the order of the header; nothing is read before it is used.
+        In the order of the header; nothing is read before it is used. What is written to one stays in this process
+        and never reaches the file (torch takes no array that must not be written to).
     metadata : dict of str to str
 
     Raises

@@ -86,18 +86,25 @@ def describe_fit(run):
     if part.method.decoding.voxels is not None:
         voxels = part.method.decoding.voxels
         lines.append(f"{voxels.sum():,} of {len(voxels):,} voxels{where}, chosen on the training stimuli.")
-    return [*lines, _what_is_kept(part)]
+    if hasattr(decoder, "sizes_"):
+        lines.append(_what_is_kept(decoder))
+    else:
+        lines += [f"{name}{where}: " + _bands(penalty) for name, penalty in decoder.band_penalty_.items()]
+    return lines
 
 
-def _what_is_kept(part):
+def _bands(penalty):
+    return ", ".join(f"{band} {value:g}" for band, value in penalty.items())
+
+
+def _what_is_kept(decoder):
     """What serves patterns to come, how large it is, and how large the other ways would be; only where it matters."""
     kept = {
         "weights": "a weight for every voxel and column",
         "targets": "training patterns, their factor and the targets",
         "factor": "training patterns and their factor; targets are read from the feature store",
     }
-    sizes = part.method.decoder.sizes_
-    own = part.method.decoder.kept_
+    sizes, own = decoder.sizes_, decoder.kept_
     others = ", ".join(f"{name} {_size(sizes[name])}" for name in kept if name != own)
     return f"The decoder keeps {kept[own]}: {_size(sizes[own])} ({others}: --set decoder.keep=...)."
 

@@ -47,11 +47,20 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
         TimeRemainingColumn,
     )
     from rich.progress import Progress as Bars
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """Items per second."""
+
+        def render(self, task):
+            return Text(rate(task.speed) if task.speed else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -99,8 +108,8 @@ class PlainLines:
         far_enough = done - work.said_done >= SHARE_BETWEEN_LINES * total
         if far_enough and now - work.said >= SECONDS_BETWEEN_LINES:
             work.said, work.said_done = now, done
-            left = (now - work.began) * (total - done) / (done - work.found_done)
-            self._say(label, done, total, f"{duration(left)} left")
+            per_second = (done - work.found_done) / (now - work.began)
+            self._say(label, done, total, f"{rate(per_second)}, {duration((total - done) / per_second)} left")
 
     def _say(self, label: str, done: int, total: int, when: str) -> None:
         percent = round(100 * done / total) if total else 100
@@ -115,6 +124,12 @@ class _Work:
     said_done: int
     done: int = 0
     finished: bool = False
+
+
+def rate(per_second: float) -> str:
+    """Items per second in few digits: ``"0.25/s"``, ``"12/s"``, ``"5,800/s"``."""
+    rounded = float(f"{per_second:.2g}")
+    return f"{rounded:,.0f}/s" if rounded >= 10 else f"{rounded:g}/s"
 
 
 def duration(seconds: float) -> str:

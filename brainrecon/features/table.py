@@ -109,6 +109,22 @@ class FeatureTable:
         out[...] = wanted
         return out
 
+    def runs(self, start, stop):
+        """Columns `start` to `stop`, multiples of `COLUMN_RUN`, as they lie in the file.
+
+        Returns
+        -------
+        array of shape (n_runs, n_stimuli, COLUMN_RUN), of the file's dtype
+        """
+        self._check("Columns", start, stop, self.shape[1])
+        _, n_stimuli, width = self.file_shape
+        values = np.empty(((stop - start) // width, n_stimuli, width), dtype=self.dtype)
+        with self.opened() as file:
+            file.seek(start * n_stimuli * self.dtype.itemsize, os.SEEK_CUR)
+            if file.readinto(values) != values.nbytes:
+                raise self._damaged("it ended while it was read")
+        return values
+
     def rows(self, start, stop):
         """Values of stimuli `start` to `stop`, float32 (stop - start, n_targets); raises what `columns` raises.
 

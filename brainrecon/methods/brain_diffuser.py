@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.methods.decoding import DecoderSettings, Decoding

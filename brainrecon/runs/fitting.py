@@ -142,7 +142,8 @@ def predict(method, patterns, names, path, progress=None):
     path : path
     progress : callable, optional
     """
-    decoder, patterns = method.decoder, method.decoding.patterns(patterns)
+    decoder = method.decoder
+    patterns = decoder.checked(method.decoding.patterns(patterns))
     written = PartialTensors(path, _digest(json.dumps([decoder.describe(), list(map(str, names))], sort_keys=True), patterns))
     if written.state:
         predictions, done = written.reopen(), written.state["blocks"]

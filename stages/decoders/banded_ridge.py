@@ -6,39 +6,36 @@ penalty a_b:
 
     minimise over w   ||Y - sum_b X_b w_b||^2 + sum_b a_b ||w_b||^2
 
-The penalties are found by random search over weightings of the bands, scored in cross-validation, with the solvers of
-himalaya (Dupre la Tour, Eickenberg, Nunez-Elizalde & Gallant 2022, NeuroImage 264:119728). Once they are known the
-problem is ridge with a penalty of 1 on voxels scaled by 1 / sqrt(a_b). That is solved here, exactly and in float64, so
-that a fitted decoder predicts without himalaya.
+The penalties are found by `stages.decoders.band_search`. Once they are known the problem is ridge with a penalty of 1 on
+voxels scaled by 1 / sqrt(a_b). That is solved as any other ridge, exactly, so that a fitted decoder predicts without
+himalaya.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import contextmanager
-from itertools import cycle, islice
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
-import scipy.linalg
-from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from stages.decoders.band_search import band_of_each_voxel, band_penalties
+from stages.decoders.factorisation import TrainingPatterns
+from stages.decoders.leave_one_out import Trials
+from stages.decoders.ridge import ALPHAS
+from stages.decoders.ridge_files import CONFIG, MODEL
+from stages.decoders.ridge_solver import RidgeSolver, rescaled
+from stages.decoders.target_blocks import plan
 from stages.errors import InputError
+from stages.mapped_tensors import create_tensors, map_tensors
 from stages.whole_files import whole_file, write_text
 
-ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
 RESCALINGS = ("held_out", "none")
-REST = "rest"
-"""Name of the band of the voxels that no other band holds."""
-
-SKETCH_COLUMNS = 512
-CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet distributions, in turn: few bands matter, or any mixture does
-LEAST_WEIGHT = 1e-6  # of a band, where equal weights are 1: weights of 0 make himalaya's primal solver divide 0 by 0
-COLUMNS_PER_BLOCK = 2048
+# Kept of each column: as `SolvedBlock` calls it, in the order in which `rescaled` takes it.
+STATISTICS = ("mean", "scale", "predicted_mean", "predicted_scale")
 
 
 class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -59,7 +56,7 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Folds of the cross-validation that scores them. Trials of a stimulus share a fold.
     rescale : {"held_out", "none"}
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
-        mean and standard deviation it has in training, measured against exact predictions of the training trials
+        mean and standard deviation it has in training, measured against exact predictions of the training stimuli
         from trials of other stimuli. "none" leaves predictions as they are.
     seed : int
         Of the weightings, the folds and the sketches, 0 or more. The same seed and data give the same decoder.
@@ -74,7 +71,7 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     band_penalty_ : dict of str to dict of str to float
         For each target the penalty of each band, in units of ridge on standardised voxels.
     held_out_correlation_ : dict of str to float
-        Mean over columns of the correlation, over trials, between targets and predictions from trials of other stimuli.
+        Mean over columns of the correlation, over stimuli, between targets and predictions from trials of other stimuli.
 
     Notes
     -----
@@ -82,10 +79,6 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     target's columns share one set of penalties, those with the least squared error averaged over its columns, each
     column scaled to unit variance. A target of more than 512 columns is scored through 512 random combinations of
     them (random signs), whose squared error has the same expectation.
-
-    Where there are more trials than voxels the search is himalaya's group ridge on the voxels, otherwise its multiple
-    kernel ridge on a linear kernel per band; that takes 2 n_bands n_trials^2 numbers in the precision of X. Either
-    factorises the training trials of every fold once per weighting, on the processor.
     """
 
     def __init__(self, bands=None, alphas=ALPHAS, n_iter=60, folds=5, rescale="held_out", seed=0):
@@ -125,41 +118,45 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         alphas = self._check_parameters()
         X, y, stimuli = self._check_data(X, y, stimuli)
         groups = _checked_groups(groups, y.shape[1])
-        self.band_names_, self.band_of_voxel_ = _band_of_each_voxel(self.bands, X.shape[1])
+        names, band_of_voxel = band_of_each_voxel(self.bands, X.shape[1])
+        training = TrainingPatterns(X)
+        options = dict(alphas=alphas, n_iter=self.n_iter, folds=self.folds, seed=self.seed)
+        found = band_penalties(training, band_of_voxel, y, groups, Trials(len(y), stimuli), **options)
 
-        ones = np.ones(len(X))
-        counts = np.bincount(stimuli, minlength=len(y)).astype(np.float64)
-        self.voxel_mean_, self.voxel_scale_ = _mean_and_scale(X, ones)
-        self.target_mean_, self.target_scale_ = _mean_and_scale(y, counts)
-        patterns = (X.astype(np.float64) - self.voxel_mean_) / self.voxel_scale_
-        penalties = self._search(patterns, y, groups, stimuli, alphas, precision=X.dtype)
-
-        for name in ("coef_", "training_patterns_", "dual_coef_"):
-            vars(self).pop(name, None)  # an earlier fit may have had the other shape
-        primal = X.shape[1] <= X.shape[0]
-        coefficients = np.empty((X.shape[1] if primal else X.shape[0], y.shape[1]), dtype=X.dtype)
-        self.predicted_mean_ = np.empty_like(self.target_mean_)
-        self.predicted_scale_ = np.empty_like(self.target_scale_)
-        self.groups_, self.band_penalty_, self.held_out_correlation_ = groups, {}, {}
-        for (name, columns), penalty in zip(_slices(groups).items(), penalties):
-            self.band_penalty_[name] = {band: float(value) for band, value in zip(self.band_names_, penalty)}
-            weights = 1 / penalty[self.band_of_voxel_]
-            ridge = UnitPenaltyRidge(patterns * np.sqrt(weights), stimuli)
-            correlations = []
-            for block in _blocks(columns):
-                centred = (y[:, block] - self.target_mean_[block].astype(np.float64))[stimuli]
-                dual = ridge.dual(centred)
-                held_out = ridge.held_out(centred, dual)
-                correlations.append(column_correlations(centred, held_out))
-                mean, self.predicted_scale_[block] = _mean_and_scale(held_out, ones)
-                self.predicted_mean_[block] = mean + self.target_mean_[block]
-                coefficients[:, block] = weights[:, None] * (patterns.T @ dual) if primal else dual
-            self.held_out_correlation_[name] = _mean_of_finite(np.concatenate(correlations))
-        if primal:
-            self.coef_ = coefficients
-        else:
-            self.training_patterns_, self.dual_coef_ = patterns.astype(X.dtype), coefficients
+        self.groups_, self.band_names_, self.held_out_correlation_ = groups, names, {}
+        self.band_penalty_ = {name: dict(zip(names, map(float, row))) for name, row in zip(groups, found)}
+        self.tensors_ = {"band_of_voxel_": band_of_voxel, "voxel_mean_": training.mean, "voxel_scale_": training.scale}
+        self.tensors_ |= {name: np.empty(y.shape[1]) for name in STATISTICS}
+        self.tensors_["coef_"] = np.empty((min(X.shape), y.shape[1]), dtype=X.dtype)
+        if training.dual:
+            self.tensors_["training_patterns_"] = X.copy()
+        for target in self._targets():
+            self._solve(target, X, y[:, target.place], stimuli)
         return self
+
+    def _solve(self, target, X, values, stimuli):
+        """Fill in what is kept of one target."""
+        groups, training = {target.name: values.shape[1]}, self._scaled(X, target.name)
+        solver = RidgeSolver(X, groups, len(values), alphas=1.0, stimuli=stimuli, held_out="all").factorise(training)
+        correlations = []
+        for solved in solver.solve({target.name: values}, weights="trials" if training.dual else True):
+            place = slice(target.place.start + solved.block.place.start, target.place.start + solved.block.place.stop)
+            for name in STATISTICS:
+                self.tensors_[name][place] = getattr(solved, name)
+            self.tensors_["coef_"][:, place] = solved.weights
+            correlations.append(solved.correlation)
+        correlation = np.concatenate(correlations)
+        known = correlation[~np.isnan(correlation)]
+        self.held_out_correlation_[target.name] = float(known.mean()) if len(known) else 0.0
+
+    def _scaled(self, patterns, name):
+        """Patterns whose voxels are scaled so that the penalty of one target is 1."""
+        penalty = np.array([self.band_penalty_[name][band] for band in self.band_names_])[self.band_of_voxel_]
+        scale = self.tensors_["voxel_scale_"] * np.sqrt(penalty)
+        return TrainingPatterns(patterns, mean=self.tensors_["voxel_mean_"], scale=scale)
+
+    def _targets(self):
+        return plan(self.groups_, max(self.groups_.values()))
 
     def predict(self, X):
         """Predict all targets.
@@ -175,89 +172,103 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Targets side by side, in the order of `groups_`.
         """
         check_is_fitted(self)
-        X = self._check_voxels(X)
-        patterns = (X - self.voxel_mean_) / self.voxel_scale_
-        if hasattr(self, "coef_"):
-            predictions = patterns @ self.coef_
-        else:
-            predictions = np.empty((len(X), len(self.target_mean_)), dtype=X.dtype)
-            for name, columns in _slices(self.groups_).items():
-                penalty = np.array([self.band_penalty_[name][band] for band in self.band_names_])
-                weights = (1 / penalty).astype(X.dtype)[self.band_of_voxel_]
-                kernel = (patterns * weights) @ self.training_patterns_.T
-                predictions[:, columns] = kernel @ self.dual_coef_[:, columns]
-        predictions = predictions + self.target_mean_
-        if self.rescale == "held_out":
-            ratio = self.target_scale_ / self.predicted_scale_
-            predictions = (predictions - self.predicted_mean_) * ratio + self.target_mean_
-        predictions = predictions.astype(X.dtype, copy=False)
+        X = self.checked(X)
+        predictions = np.empty((len(X), sum(self.groups_.values())), dtype=X.dtype)
+        for block, values in self.predict_blocks(X):
+            predictions[:, block.place] = values
         return predictions[:, 0] if self._single_output else predictions
+
+    def predict_blocks(self, X, start=0):
+        """Yield (TargetBlock, predictions) for each target from number `start` on; X as `checked` returns it."""
+        tensors = self.tensors_
+        for target in self._targets()[start:]:
+            if self.kept_ == "weights":
+                rows = self._scaled(X, target.name).standardised(X)
+            else:
+                rows = self._scaled(tensors["training_patterns_"], target.name).cross(X)
+            centred = rows.numpy().astype(X.dtype) @ tensors["coef_"][:, target.place]
+            statistics = (tensors[name][target.place] for name in STATISTICS)
+            yield target, rescaled(centred, self.rescale, *statistics).astype(X.dtype, copy=False)
+
+    @property
+    def band_of_voxel_(self):
+        return self.tensors_["band_of_voxel_"]
+
+    @property
+    def kept_(self):
+        """What serves patterns to come: weights of voxels, or training patterns with weights of trials."""
+        return "targets" if "training_patterns_" in self.tensors_ else "weights"
+
+    @property
+    def alpha_(self):
+        """The penalty of a voxel of each target, the geometric mean over voxels: dict of str to float."""
+        return {
+            name: float(np.exp(np.mean(np.log([penalty[self.band_names_[band]] for band in self.band_of_voxel_]))))
+            for name, penalty in self.band_penalty_.items()
+        }
+
+    @property
+    def error_(self):
+        """Nothing comparable to `RidgeDecoder.error_` is known: NaN for each target."""
+        return {name: [float("nan")] for name in self.groups_}
 
     def split(self, predictions):
         """Cut an array of shape (n_stimuli, n_targets) into a dict of name to (n_stimuli, n_columns)."""
-        return {name: predictions[:, columns] for name, columns in _slices(self.groups_).items()}
+        return {target.name: predictions[:, target.place] for target in self._targets()}
 
-    def save_pretrained(self, folder):
-        """Write `config.json` and `model.safetensors` into `folder`."""
-        check_is_fitted(self)
-        folder = Path(folder)
-        tensors = {
-            name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)
-        }
-        tensors = {name: value for name, value in tensors.items() if name.endswith("_") and value.dtype.kind in "fi"}
-        config = {
-            "class": "BandedRidgeDecoder",
-            "parameters": {
-                "alphas": self._check_parameters(),
-                "n_iter": int(self.n_iter),
-                "folds": int(self.folds),
-                "rescale": self.rescale,
-                "seed": int(self.seed),
-            },
+    def describe(self):
+        """What the fitted decoder is besides its tensors, JSON-able."""
+        whole = {name: int(getattr(self, name)) for name in ("n_iter", "folds", "seed")}
+        return {
+            "class": type(self).__name__,
+            "parameters": {"alphas": self._check_parameters(), "rescale": self.rescale} | whole,
+            "kept": self.kept_,
             "bands": None if self.bands is None else self.band_names_,
             "n_voxels": int(self.n_features_in_),
             "single_output": self._single_output,
             "groups": self.groups_,
             "band_penalty": self.band_penalty_,
             "held_out_correlation": self.held_out_correlation_,
-            "tensors": {name: list(value.shape) for name, value in tensors.items()},
+            "tensors": {name: list(values.shape) for name, values in sorted(self.tensors_.items())},
         }
-        with whole_file(folder / "model.safetensors") as partial:
-            save_file(tensors, partial)
+
+    def save_pretrained(self, folder):
+        """Write `config.json` and `model.safetensors` into `folder`."""
+        check_is_fitted(self)
+        with whole_file(Path(folder) / MODEL) as partial:
+            layout = {name: (values.shape, values.dtype) for name, values in self.tensors_.items()}
+            for name, mapped in create_tensors(partial, layout).items():
+                mapped[...] = self.tensors_[name]
+                mapped.flush()
         # The configuration comes last: where it stands, the decoder is whole.
-        write_text(folder / "config.json", json.dumps(config, indent=1) + "\n")
+        write_text(Path(folder) / CONFIG, json.dumps(self.describe(), indent=1) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder):
-        """Read what `save_pretrained` wrote; an InputError where files are missing or do not belong together."""
+        """Open what `save_pretrained` wrote, the tensors memory-mapped.
+
+        An InputError where files are missing or do not belong together.
+        """
         folder = Path(folder)
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            tensors = load_file(folder / "model.safetensors")
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            tensors, _ = map_tensors(folder / MODEL)
         except FileNotFoundError as error:
-            raise InputError(
-                f"No decoder in {folder}: {Path(error.filename).name} is missing; "
-                "fit one and write it with save_pretrained."
-            ) from None
+            missing = Path(error.filename).name
+            raise InputError(f"No decoder in {folder}: {missing} is missing; run `brainrecon fit`.") from None
         except Exception as error:
-            raise InputError(
-                f"The decoder in {folder} cannot be read ({error}); fit it again and write it with save_pretrained."
-            ) from None
-        if config.get("class") != "BandedRidgeDecoder":
-            raise InputError(
-                f"{folder} holds a {config.get('class')!r}, expected a 'BandedRidgeDecoder'; name another folder."
-            )
-        shapes = {name: list(value.shape) for name, value in tensors.items()}
-        if shapes != config["tensors"]:
-            names = sorted(shapes.keys() | config["tensors"].keys())
-            wrong = [name for name in names if shapes.get(name) != config["tensors"].get(name)]
-            raise InputError(
-                f"model.safetensors in {folder} does not fit its config.json at {', '.join(wrong)}; "
-                "fit the decoder again and write it with save_pretrained."
-            )
+            raise InputError(f"The decoder in {folder} cannot be read ({error}); run `brainrecon fit` again.") from None
+        found = config.get("class") if isinstance(config, dict) else config
+        if found != cls.__name__:
+            raise InputError(f"{folder} holds a {found!r}, expected a {cls.__name__!r}; name another folder.")
+        if "kept" not in config:
+            raise InputError(f"The decoder in {folder} is of another version; run `brainrecon fit` again.")
+        shapes, expected = {name: list(values.shape) for name, values in tensors.items()}, config["tensors"]
+        if wrong := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
+            wrong = ", ".join(wrong)
+            raise InputError(f"{MODEL} in {folder} does not fit its {CONFIG} at {wrong}; run `brainrecon fit` again.")
         decoder = cls(**config["parameters"])
-        vars(decoder).update(tensors)
-        decoder.band_names_ = config["bands"] or ["all"]
+        decoder.tensors_, decoder.band_names_ = tensors, config["bands"] or ["all"]
         if config["bands"] is not None:
             decoder.bands = {name: decoder.band_of_voxel_ == band for band, name in enumerate(decoder.band_names_)}
         decoder.groups_, decoder.band_penalty_ = config["groups"], config["band_penalty"]
@@ -265,53 +276,8 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         decoder.n_features_in_, decoder._single_output = config["n_voxels"], config["single_output"]
         return decoder
 
-    # The search
-
-    def _search(self, patterns, y, groups, stimuli, alphas, precision):
-        """Penalty of each band for each target, float64 (n_groups, n_bands)."""
-        kernel_ridge, group_ridge = _solvers()
-        generator = np.random.default_rng(self.seed)
-        n_bands = len(self.band_names_)
-        candidates = _weightings(n_bands, self.n_iter, generator)
-        folds = _folds(stimuli, self.folds, generator)
-        sketches = [self._sketch(y, columns, generator) for columns in _slices(groups).values()]
-        targets = np.concatenate(sketches, axis=1)[stimuli].astype(precision)
-        share = scipy.linalg.block_diag(*(np.full((size, size), 1 / size) for size in (s.shape[1] for s in sketches)))
-        options = {
-            "n_iter": candidates,
-            "alphas": np.array(alphas),
-            "score_func": _shared_loss(share.astype(precision)),
-            "cv": folds,
-            "n_alphas_batch": 1,
-            "progress_bar": False,
-        }
-        in_bands = [patterns[:, self.band_of_voxel_ == band] for band in range(n_bands)]
-        with _numpy_backend():
-            if len(patterns) > patterns.shape[1]:
-                spaces = [band.astype(precision) for band in in_bands]
-                log_weights = group_ridge(spaces, targets, warn=False, **options)[0]
-            else:
-                kernels = np.empty((n_bands, len(patterns), len(patterns)), dtype=precision)
-                for kernel, band in zip(kernels, in_bands):
-                    kernel[:] = band @ band.T
-                log_weights = kernel_ridge(kernels, targets, **options)[0]
-        # himalaya gives log(weight / alpha) in the precision of the patterns; the pair that it chose has more digits.
-        tried = np.log(candidates[:, None] / np.array(alphas)[:, None]).reshape(-1, n_bands)
-        starts = np.cumsum([0, *(sketch.shape[1] for sketch in sketches[:-1])])
-        nearest = [np.argmin(((tried - log_weights[:, start]) ** 2).sum(axis=1)) for start in starts]
-        return np.exp(-tried[nearest])
-
-    def _sketch(self, y, columns, generator):
-        """Standardised columns, float64 (n_stimuli, n_columns), or SKETCH_COLUMNS random combinations of them."""
-        n_columns = columns.stop - columns.start
-        sketch = np.zeros((len(y), SKETCH_COLUMNS))
-        for block in _blocks(columns):
-            values = (y[:, block] - self.target_mean_[block].astype(np.float64)) / self.target_scale_[block]
-            if n_columns <= SKETCH_COLUMNS:
-                return values
-            signs = 2.0 * generator.integers(2, size=(values.shape[1], SKETCH_COLUMNS)) - 1
-            sketch += values @ signs
-        return sketch / np.sqrt(n_columns)
+    def __sklearn_is_fitted__(self):
+        return "tensors_" in vars(self)
 
     # What is refused
 
@@ -340,7 +306,7 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return alphas
 
     def _check_data(self, X, y, stimuli):
-        """X and y (n_stimuli, n_targets) as floating point, and the row of y of each trial."""
+        """X and y (n_stimuli, n_targets) as floating point, y without rows of no trial, and the row of each trial."""
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None; pass targets.")
         X = validate_data(self, X, dtype=(np.float64, np.float32), ensure_all_finite=False, ensure_min_samples=2)
@@ -349,15 +315,16 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y = y.reshape(len(y), -1)
         _check_finite(X, "X", "voxels")
         _check_finite(y, "y", "targets")
-        stimuli = _checked_stimuli(stimuli, len(X), len(y))
-        if (n_stimuli := len(np.unique(stimuli))) < self.folds:
+        shown, stimuli = np.unique(_checked_stimuli(stimuli, len(X), len(y)), return_inverse=True)
+        if len(shown) < self.folds:
             raise InputError(
-                f"There are {n_stimuli:,} stimuli for {self.folds} folds; "
-                f"pass folds={max(n_stimuli, 2)}, or trials of more stimuli."
+                f"There are {len(shown):,} stimuli for {self.folds} folds; "
+                f"pass folds={max(len(shown), 2)}, or trials of more stimuli."
             )
-        return X, y, stimuli
+        return X, y if len(shown) == len(y) else y[shown], stimuli
 
-    def _check_voxels(self, X):
+    def checked(self, X):
+        """Patterns as an array of floats, finite, with the voxels that the decoder was fitted on; or an InputError."""
         shape = getattr(X, "shape", ())
         if len(shape) == 2 and shape[1] != self.n_features_in_ and not hasattr(self, "feature_names_in_"):
             # scikit-learn's own wording comes first: its conformance tests look for it.
@@ -369,188 +336,6 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32), ensure_all_finite=False)
         _check_finite(X, "X", "voxels")
         return X
-
-
-class UnitPenaltyRidge:
-    """Ridge with a penalty of 1 and an intercept on centred, scaled patterns Z, through the smaller Gram matrix.
-
-    All there is to know lies in A = (ZZ' + I)^-1: its product with centred targets gives the dual coefficients, which
-    are also the residuals, and its diagonal blocks turn residuals into those of a fit without a stimulus.
-
-    Parameters
-    ----------
-    scaled : array of shape (n_trials, n_voxels), float64
-        Columns have mean zero.
-    stimuli : int array of shape (n_trials,)
-        Trials of equal number are of one stimulus.
-    """
-
-    def __init__(self, scaled, stimuli):
-        n_trials, n_voxels = scaled.shape
-        if n_trials <= n_voxels:
-            gram = scaled @ scaled.T
-            gram.flat[:: n_trials + 1] += 1
-            factor = scipy.linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-            self._inverse, self._root = scipy.linalg.cho_solve(factor, np.eye(n_trials), overwrite_b=True), None
-        else:
-            # A = I - R'R with R = L^-1 Z' and LL' = Z'Z + I, so that nothing is n_trials x n_trials.
-            gram = scaled.T @ scaled
-            gram.flat[:: n_voxels + 1] += 1
-            lower = scipy.linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
-            self._inverse, self._root = None, scipy.linalg.solve_triangular(lower, scaled.T, lower=True)
-        self._blocks = [(rows, self._block(rows)) for rows in trials_by_count(stimuli)]
-
-    def dual(self, targets):
-        """Dual coefficients of centred targets, (n_trials, n_columns); Z' times them are the weights of Z."""
-        if self._root is None:
-            return self._inverse @ targets
-        return targets - self._root.T @ (self._root @ targets)
-
-    def held_out(self, targets, dual):
-        """Predictions of every trial from the trials of all other stimuli, the intercept refitted each time.
-
-        `targets` (n_trials, n_columns) are centred, `dual` is what `dual` made of them. Predictions are given about
-        the mean of the trials they were made from: that mean lacks the stimulus itself, and would otherwise
-        anticorrelate with it.
-        """
-        n_trials = len(targets)
-        held_out = np.empty_like(targets)
-        for rows, block in self._blocks:
-            count = rows.shape[1]
-            held_out[rows] = targets[rows] * (1 + count / (n_trials - count)) - np.linalg.solve(block, dual[rows])
-        return held_out
-
-    def _block(self, rows):
-        """I - H over each row of `rows` (n, count), where the smoother H includes the intercept; (n, count, count)."""
-        count = rows.shape[1]
-        if self._root is None:
-            block = self._inverse[rows[:, :, None], rows[:, None, :]]
-        else:
-            columns = self._root[:, rows]
-            block = np.eye(count) - np.einsum("vnc,vnd->ncd", columns, columns)
-        n_trials = (self._inverse if self._root is None else self._root).shape[1]
-        # A trial that only its own stimulus can predict leaves nothing but rounding.
-        return block - 1 / n_trials + 1e-10 * np.eye(count)
-
-
-def trials_by_count(stimuli):
-    """Group trials by stimulus, and stimuli by how many trials they have.
-
-    Parameters
-    ----------
-    stimuli : int array of shape (n_trials,)
-
-    Returns
-    -------
-    list of int array of shape (n_stimuli_of_this_count, count)
-        Trial numbers; a row holds all trials of one stimulus.
-    """
-    order = np.argsort(stimuli, kind="stable")
-    _, starts, counts = np.unique(stimuli[order], return_index=True, return_counts=True)
-    return [order[starts[counts == count][:, None] + np.arange(count)] for count in np.unique(counts)]
-
-
-def column_correlations(targets, predictions):
-    """Correlation of each column over rows, float64 (n_columns,); NaN where either is constant."""
-    targets, predictions = targets - targets.mean(axis=0), predictions - predictions.mean(axis=0)
-    norm = np.sqrt((targets**2).sum(axis=0) * (predictions**2).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(norm > 0, (targets * predictions).sum(axis=0) / norm, np.nan)
-
-
-def _solvers():
-    """The random searches of himalaya, over kernels and over voxels."""
-    try:
-        from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
-        from himalaya.ridge import solve_group_ridge_random_search
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "himalaya":
-            raise
-        raise InputError(
-            "Banded ridge searches its penalties with himalaya, which is not installed here; "
-            "install it with `pip install 'brainrecon[banded]'`."
-        ) from None
-    return solve_multiple_kernel_ridge_random_search, solve_group_ridge_random_search
-
-
-@contextmanager
-def _numpy_backend():
-    """Set himalaya's backend, which is one for the whole process, to NumPy and then back to what it was."""
-    from himalaya.backend import get_backend, set_backend
-
-    before = get_backend()
-    set_backend("numpy")
-    try:
-        yield
-    finally:
-        set_backend(before)
-
-
-def _shared_loss(share):
-    """Make the score himalaya maximises: minus the squared error, averaged over the columns of each target.
-
-    himalaya chooses for every column alone or for all together. Columns that are given the mean of their target all
-    choose the same, and one search serves all targets. `share` (n_columns, n_columns) takes these means.
-    """
-
-    def loss(truth, predictions):
-        return -((predictions - truth) ** 2).mean(axis=-2) @ share
-
-    return loss
-
-
-def _weightings(n_bands, n_iter, generator):
-    """Weights of bands to try, mean 1, float64 (n_iter, n_bands); equal weights first."""
-    if n_bands == 1:
-        return np.ones((1, 1))
-    drawn = [generator.dirichlet([c] * n_bands) for c in islice(cycle(CONCENTRATIONS), n_iter - 1)]
-    weights = np.maximum(np.reshape(drawn, (-1, n_bands)) * n_bands, LEAST_WEIGHT)
-    return np.concatenate([np.ones((1, n_bands)), weights / weights.mean(axis=1, keepdims=True)])
-
-
-def _folds(stimuli, n_folds, generator):
-    """List of (training trials, held-out trials); stimuli are dealt at random, their trials stay together."""
-    distinct, stimulus_of_trial = np.unique(stimuli, return_inverse=True)
-    fold_of_stimulus = generator.permutation(np.arange(len(distinct)) % n_folds)
-    fold = fold_of_stimulus[stimulus_of_trial]
-    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n_folds)]
-
-
-def _band_of_each_voxel(bands, n_voxels):
-    """Names of the bands, and the position among them of each voxel's, int32 (n_voxels,)."""
-    if bands is None:
-        return ["all"], np.zeros(n_voxels, dtype=np.int32)
-    if not isinstance(bands, Mapping) or not bands:
-        raise InputError(
-            f"bands is {'empty' if isinstance(bands, Mapping) else f'a {type(bands).__name__}'}; "
-            "expected names and masks: pass bands={'V1': mask, 'V2': mask}."
-        )
-    names = [str(name) for name in bands]
-    band_of_voxel = np.full(n_voxels, -1, dtype=np.int32)
-    for band, (name, mask) in enumerate(zip(names, map(np.asarray, bands.values()))):
-        if mask.dtype != bool or mask.shape != (n_voxels,):
-            raise InputError(
-                f"Band {name!r} is an array of {mask.dtype} and shape {mask.shape}; expected a bool for each of the "
-                f"{n_voxels:,} voxels: pass masks over the voxels of X."
-            )
-        if not mask.any():
-            raise InputError(f"Band {name!r} holds none of the {n_voxels:,} voxels; leave it out of bands.")
-        if (shared := mask & (band_of_voxel >= 0)).any():
-            other = names[band_of_voxel[shared][0]]
-            raise InputError(
-                f"Bands {other!r} and {name!r} share {int((mask & (band_of_voxel == names.index(other))).sum()):,} voxels; "
-                f"a voxel may be in one band only: take them out of one, for example {name!r}: mask & ~other."
-            )
-        band_of_voxel[mask] = band
-    if (band_of_voxel < 0).any():
-        if REST in names:
-            raise InputError(
-                f"Band {REST!r} is given but {int((band_of_voxel < 0).sum()):,} of {n_voxels:,} voxels are in no band, and "
-                f"would form a band of that name; add them to it, or call it something else."
-            )
-        names.append(REST)
-        band_of_voxel[band_of_voxel < 0] = len(names) - 1
-    return names, band_of_voxel
 
 
 def _checked_groups(groups, n_targets):
@@ -592,33 +377,3 @@ def _check_finite(values, name, columns):
             f"{name} holds NaN or infinity (inf) in {int(bad.sum()):,} of {values.shape[1]:,} {columns}, the first being "
             f"number {int(np.argmax(bad))}; leave these out, or estimate them again."
         )
-
-
-def _mean_and_scale(values, counts):
-    """Mean and standard deviation (ddof 1) of each column; a scale of 1 where nothing varies.
-
-    Row i counts `counts[i]` times. Computed in float64, given in the precision of `values`.
-    """
-    n, dtype = counts.sum(), values.dtype
-    mean, scale = np.empty((2, values.shape[1]), dtype=np.float64)
-    for block in _blocks(slice(0, values.shape[1])):
-        part = values[:, block].astype(np.float64)
-        mean[block] = counts @ part / n
-        scale[block] = np.sqrt(counts @ (part - mean[block]) ** 2 / (n - 1))
-    constant = scale <= 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
-    return mean.astype(dtype), np.where(constant, 1, scale).astype(dtype)
-
-
-def _mean_of_finite(values):
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else 0.0
-
-
-def _blocks(columns):
-    for start in range(columns.start, columns.stop, COLUMNS_PER_BLOCK):
-        yield slice(start, min(start + COLUMNS_PER_BLOCK, columns.stop))
-
-
-def _slices(groups):
-    ends = np.cumsum(list(groups.values()))
-    return {name: slice(int(end - n), int(end)) for (name, n), end in zip(groups.items(), ends)}

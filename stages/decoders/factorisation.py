@@ -65,7 +65,8 @@ class TrainingPatterns:
     device : str
         Torch device of the Gram matrix and of all products.
     mean, scale : array of shape (n_voxels,), float64, optional
-        As an earlier fit found them; taken from the patterns where they are not given.
+        As an earlier fit found them; a scale times the root of a voxel's penalty leaves a penalty of 1 for all. Taken from
+        the patterns where they are not given.
     """
 
     def __init__(self, patterns, device="cpu", mean=None, scale=None):
@@ -114,10 +115,14 @@ class TrainingPatterns:
             gram = torch.zeros(self.n_trials, self.n_trials, dtype=torch.float64, device=self.device)
             parts = []
             for voxels in blocks(self.n_voxels, VOXELS_PER_BLOCK):
-                # Mean and scale on the way: they need the same pass over the patterns.
-                block = self._double(self.patterns[:, voxels])
-                parts.append(centre(block))
-                _add_product_with_itself(gram, block.div_(torch.from_numpy(parts[-1][1]).to(self.device)))
+                if self._known:
+                    block = self.standardised(self.patterns, voxels=voxels)
+                else:
+                    # Mean and scale on the way: they need the same pass over the patterns.
+                    block = self._double(self.patterns[:, voxels])
+                    parts.append(centre(block))
+                    block.div_(torch.from_numpy(parts[-1][1]).to(self.device))
+                _add_product_with_itself(gram, block)
             self._known = self._known or tuple(np.concatenate(part) for part in zip(*parts))
         else:
             gram = torch.zeros(self.n_voxels, self.n_voxels, dtype=torch.float64, device=self.device)
@@ -165,6 +170,10 @@ class TrainingPatterns:
             return self.smoother(factor, torch.eye(self.n_voxels, dtype=torch.float64, device=self.device), alpha)
         return self.smoother(factor, self.standardised(self.patterns).T, alpha)
 
+    def trial_smoother(self, factor, alpha):
+        """The same for the weights of trials, (n_trials, n_trials); in the dual only."""
+        return factor.solve(torch.eye(self.n_trials, dtype=torch.float64, device=self.device), alpha)
+
     def left(self, factor, dtype):
         """Left singular vectors of the standardised patterns, shape (n_trials, rank).
 
@@ -197,6 +206,15 @@ class Eigendecomposition:
         first = int(torch.searchsorted(values, len(gram) * np.finfo(np.float64).eps * values[-1].clamp(min=0), right=True))
         return cls(values[first:], vectors[:, first:])
 
+    @property
+    def shapes(self):
+        """Shapes of the two arrays that `move_to` fills."""
+        return tuple(self.vectors.shape), tuple(self.values.shape)
+
+    def move_to(self, vectors, values):
+        """Write eigenvectors and eigenvalues into float64 arrays."""
+        vectors[...], values[...] = self.vectors.cpu().numpy(), self.values.cpu().numpy()
+
     def solve(self, rows, alpha):
         """`rows` (n_rows, n) times the inverse of the Gram matrix plus `alpha`, float64."""
         return ((rows @ self.vectors) / (self.values + alpha)) @ self.vectors.T
@@ -219,8 +237,19 @@ class Cholesky:
         for alpha in sorted(set(alphas)):
             shifted = gram.clone()
             shifted.diagonal().add_(alpha)
-            factors[alpha] = torch.linalg.cholesky(shifted)
+            factors[alpha] = torch.linalg.cholesky(shifted, out=shifted)
         return cls(factors)
+
+    @property
+    def shapes(self):
+        """Shapes of the two arrays that `move_to` fills."""
+        n = len(next(iter(self.factors.values())))
+        return (len(self.factors), n, n), (len(self.factors),)
+
+    def move_to(self, vectors, values):
+        """Write factors and penalties into float64 arrays, letting go of each factor: they are large."""
+        for position, alpha in enumerate(sorted(self.factors)):
+            values[position], vectors[position] = alpha, self.factors.pop(alpha).cpu().numpy()
 
     def solve(self, rows, alpha):
         """`rows` (n_rows, n) times the inverse of the Gram matrix plus `alpha`, float64."""

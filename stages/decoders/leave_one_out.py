@@ -167,10 +167,10 @@ class LeaveOneOut:
         rest = None if self._full_rank else by_trial - self.left @ projected
 
         prune = prune and trials.once and not per_column
-        bounds = self._bounds(projected, rest) / scaled.numel() if prune else np.zeros(n_alphas)
+        bounds, estimates = self._bounds(projected, rest) / scaled.numel() if prune else np.zeros((2, n_alphas))
         errors = np.full((n_alphas, targets.shape[1]) if per_column else n_alphas, np.nan)
         best = np.inf
-        for i in np.argsort(bounds, kind="stable"):
+        for i in np.argsort(estimates, kind="stable"):
             # A little room: the bound is exact only up to rounding.
             if bounds[i] > best * (1 + 1e-5):
                 continue
@@ -188,13 +188,15 @@ class LeaveOneOut:
         return errors
 
     def _bounds(self, projected, rest):
-        """What the sum of squared left-out residuals is at least, for each penalty."""
+        """What the sum of squared left-out residuals is at least, and about, for each penalty: shape (2, n_alphas).
+
+        About: as though every residual were enlarged by the average factor, which is generalised cross-validation.
+        """
         energy = projected.double().square().sum(dim=1)
         rest_energy = 0.0 if rest is None else float(rest.double().square().sum())
         kept = [(alpha / (self._eigenvalues + alpha)).square() for alpha in self.alphas]
-        return np.array(
-            [(float(k @ energy) + rest_energy) * float(w.min()) ** 2 for k, w in zip(kept, self._weights)]
-        )
+        sums = np.array([float(factor @ energy) + rest_energy for factor in kept])
+        return np.array([sums * [float(of(w)) ** 2 for w in self._weights] for of in (torch.min, torch.mean)])
 
 
 def _residual_weights(left, damped, trials, full_rank):

@@ -252,7 +252,8 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return found | {"coef_": ((solver.patterns.shape[1], n_targets), dtype)}
         found["training_patterns_"] = (solver.patterns.shape, dtype)
         found["trial_stimuli_"] = ((solver.trials.n_trials,), np.dtype(np.int64))
-        found |= {name: (tuple(part.shape), double) for name, part in factor_tensors(solver.factor).items()}
+        vectors, values = solver.factor.shapes
+        found |= {"factor_vectors_": (vectors, double), "factor_values_": (values, double)}
         if self.kept_ == "targets":
             found["targets_"] = ((solver.n_stimuli, n_targets), dtype)
         return found
@@ -263,10 +264,10 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         known["voxel_mean_"], known["voxel_scale_"] = solver.training.mean, solver.training.scale
         if self.kept_ != "weights":
             known["training_patterns_"], known["trial_stimuli_"] = solver.patterns, solver.trials.stimuli
-            known |= {name: part.cpu().numpy() for name, part in factor_tensors(solver.factor).items()}
         for name, values in known.items():
             self.tensors_[name][...] = values
         if self.kept_ != "weights":
+            solver.factor.move_to(self.tensors_["factor_vectors_"], self.tensors_["factor_values_"])
             # From here on as it stands there: a fit that goes on has it from the same place.
             solver.factor = self._factor(self.tensors_)
         solver.choose(targets, progress)
@@ -318,14 +319,14 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Targets side by side, in the order of `groups_`.
         """
         check_is_fitted(self, "tensors_")
-        X = self._check_voxels(X)
+        X = self.checked(X)
         predictions = np.empty((len(X), sum(self.groups_.values())), dtype=X.dtype)
         for block, values in self.predict_blocks(X):
             predictions[:, block.place] = values
         return predictions[:, 0] if self._single_output else predictions
 
     def predict_blocks(self, X, start=0):
-        """Yield (TargetBlock, predictions) in column order from block `start` on; see `predict`.
+        """Yield (TargetBlock, predictions) in column order from block `start` on; X as `checked` returns it.
 
         A block is a whole target where weights or targets are kept, and some thousand columns where they are read again.
         """
@@ -459,7 +460,8 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         predicted = self.tensors_["predicted_mean_"][place], self.tensors_["predicted_scale_"][place]
         return rescaled(centred, self.rescale, mean, scale, *predicted)
 
-    def _check_voxels(self, X):
+    def checked(self, X):
+        """Patterns as an array of floats, finite, with the voxels that the decoder was fitted on; or an InputError."""
         shape = getattr(X, "shape", ())
         if len(shape) == 2 and shape[1] != self.n_features_in_ and not hasattr(self, "feature_names_in_"):
             # scikit-learn's own wording comes first: its conformance tests look for it.
@@ -469,12 +471,3 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "load the same subject and roi, or fit a decoder on these."
             )
         return validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
-
-
-def factor_tensors(factor):
-    """The factor as two named tensors: vectors with their eigenvalues, or a factor for each penalty."""
-    if isinstance(factor, Eigendecomposition):
-        return {"factor_vectors_": factor.vectors, "factor_values_": factor.values}
-    alphas = sorted(factor.factors)
-    stacked = torch.stack([factor.factors[alpha] for alpha in alphas])
-    return {"factor_vectors_": stacked, "factor_values_": torch.tensor(alphas, dtype=torch.float64)}

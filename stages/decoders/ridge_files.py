@@ -13,6 +13,9 @@ from stages.mapped_tensors import create_tensors, map_tensors
 from stages.whole_files import whole_file, write_text
 
 MODEL, CONFIG = "model.safetensors", "config.json"
+ENTRIES = frozenset(
+    "parameters kept n_voxels n_stimuli single_output groups alpha error held_out_correlation sizes tensors".split()
+)
 
 
 def save(decoder, folder):
@@ -64,6 +67,11 @@ def load(kind, folder):
     found = config.get("class") if isinstance(config, dict) else config
     if found != kind.__name__:
         raise InputError(f"{folder} holds a {found!r}, expected a {kind.__name__!r}; name another folder.")
+    if absent := sorted(ENTRIES - config.keys()):
+        raise InputError(
+            f"{folder / CONFIG} says nothing of {', '.join(absent)}, as that of another version; "
+            "delete the folder and fit again with `brainrecon fit`."
+        )
     shapes = {name: list(values.shape) for name, values in tensors.items()}
     if shapes != config["tensors"]:
         wrong = sorted(n for n in shapes.keys() | config["tensors"].keys() if shapes.get(n) != config["tensors"].get(n))

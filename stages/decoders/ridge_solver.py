@@ -74,8 +74,8 @@ class SolvedBlock:
     centred : array of shape (n_stimuli, n_columns)
         The targets without their mean; holds until the next block is asked for.
     predictions : array of shape (n_new, n_columns)
-    weights : array of shape (n_voxels, n_columns), or None
-        From standardised voxels to centred targets.
+    weights : array of shape (n_voxels, n_columns) or (n_trials, n_columns), or None
+        From standardised voxels, or from their products with those of the training trials, to centred targets.
     """
 
     block: TargetBlock
@@ -214,8 +214,9 @@ class RidgeSolver:
             In memory, or sliced by columns, or with a method ``columns(start, stop)``.
         new_patterns : array of shape (n_new, n_voxels), optional
             Predicted on the way.
-        weights : bool
-            Work out the weights of every voxel as well: 2 n_voxels n_stimuli operations for each column.
+        weights : bool or "trials"
+            Work out the weights of every voxel as well: 2 n_voxels n_stimuli operations for each column. "trials", where
+            these are no more than voxels, gives the weights of ``training.cross`` instead.
         width : int, optional
             Columns of a block, where an earlier run fixed it.
         start : int
@@ -271,7 +272,10 @@ class RidgeSolver:
         return width_for(left, self.n_stimuli, n_rows, itemsize)
 
     def bytes_needed(self, n_new=0):
-        """Bytes that a fit takes besides its blocks: the larger of factorising and predicting."""
+        """Bytes that a fit takes besides its blocks: the larger of factorising and predicting.
+
+        Pages of mapped files come on top; the system takes them back when it needs them.
+        """
         n, itemsize = self.trials.n_trials, self.patterns.dtype.itemsize
         side = min(self.patterns.shape)
         rows = n_new + len(self.held_out_stimuli)
@@ -280,7 +284,8 @@ class RidgeSolver:
         factorising = 8 * side**2 * (4.2 if self.chooses else 1 + n_smoothers)
         predicting = 8 * side**2 * (1.5 if self.chooses else n_smoothers)
         predicting += rows * n * (8 * 2 + itemsize * n_smoothers)
-        return self.patterns.nbytes + max(factorising, predicting) + 4e8
+        # The libraries themselves, and blocks of voxels in float64.
+        return self.patterns.nbytes + max(factorising, predicting) + 6e8
 
     @property
     def _counts(self):
@@ -331,7 +336,7 @@ class _Smoothers:
         parts += [solver.patterns[solver._held_out.rows]] if solver._held_out else []
         self._cross = solver.training.cross(np.concatenate(parts)) if parts else None
         self._n_new = 0 if new_patterns is None else len(new_patterns)
-        self.n_weights = solver.training.n_voxels if weights else 0
+        self.n_weights = {False: 0, True: solver.training.n_voxels, "trials": solver.training.n_trials}[weights]
         self.n_rows = self._n_new + len(solver.held_out_stimuli) + self.n_weights
 
     def of(self, alpha):
@@ -343,7 +348,8 @@ class _Smoothers:
             if solver._held_out is not None:
                 parts.append(solver._held_out.smoother(solver.factor, self._cross[self._n_new :], alpha))
             if self._weights:
-                parts.append(solver.trials.summed(training.voxel_smoother(solver.factor, alpha), dim=1))
+                smoother = training.trial_smoother if self._weights == "trials" else training.voxel_smoother
+                parts.append(solver.trials.summed(smoother(solver.factor, alpha), dim=1))
             self._kept[alpha] = torch.cat([part.to(solver.dtype) for part in parts])
         return self._kept[alpha]
 

@@ -87,13 +87,18 @@ def read_ahead(targets, planned, dtype, device="cpu"):
         block = planned[position]
         width = block.columns.stop - block.columns.start
         room = empty[position % 2, : n_stimuli * width].view(n_stimuli, width)
+        if hasattr(targets[block.name], "runs") and not block.columns.start % COLUMN_RUN and not width % COLUMN_RUN:
+            # As they lie in the file; arranged by the caller's threads, which this one would only take time from.
+            return room, torch.from_numpy(targets[block.name].runs(block.columns.start, block.columns.stop))
         read_columns(targets[block.name], block.columns, out=room.numpy())
-        return room
+        return room, None
 
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(read, 0) if planned else None
         for position, block in enumerate(planned):
-            values = pending.result()
+            values, runs = pending.result()
+            if runs is not None:
+                values.view(n_stimuli, -1, COLUMN_RUN).copy_(runs.transpose(0, 1))
             if position + 1 < len(planned):
                 pending = reader.submit(read, position + 1)
             yield block, values.to(device)

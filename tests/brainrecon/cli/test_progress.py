@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from brainrecon.cli.progress import PlainLines, duration, show_progress
+from brainrecon.cli.progress import PlainLines, duration, rate, show_progress
 
 
 class Clock:
@@ -45,8 +45,14 @@ def test_slow_work_speaks_each_tenth_with_the_time_left(lines, clock):
     progress, said = lines
     advance(progress, clock, "fit", 100, 1.0)
     assert len(said()) == 10
-    assert said()[0] == "fit: 10/100 (10 %), 1 min 30 s left"
+    assert said()[0] == "fit: 10/100 (10 %), 1/s, 1 min 30 s left"
     assert said()[-1] == "fit: 100/100 (100 %), done in 1 min 40 s"
+
+
+def test_rates_have_few_digits():
+    assert [rate(value) for value in (0.0031, 0.25, 1.0, 12.3, 5823.0, 1.2e6)] == [
+        "0.0031/s", "0.25/s", "1/s", "12/s", "5,800/s", "1,200,000/s"
+    ]
 
 
 def test_lines_are_seconds_apart_even_when_tenths_pass_quickly(lines, clock):
@@ -58,7 +64,7 @@ def test_lines_are_seconds_apart_even_when_tenths_pass_quickly(lines, clock):
 def test_resumed_work_estimates_from_what_it_did_itself(lines, clock):
     progress, said = lines
     advance(progress, clock, "fit", 100, 1.0, start=50)
-    assert said()[0] == "fit: 60/100 (60 %), 40 s left"
+    assert said()[0] == "fit: 60/100 (60 %), 1/s, 40 s left"
 
 
 def test_a_finished_work_is_not_announced_twice_and_can_start_again(lines, clock):

@@ -89,6 +89,13 @@ def test_every_range_of_columns_and_rows_vs_slices(tmp_path, monkeypatch, dtype,
             columns = table.columns(start, stop)
             assert columns.dtype == np.float32 and columns.flags.c_contiguous and columns.flags.writeable
             np.testing.assert_array_equal(columns, values[:, start:stop])
+            out = np.full((7, stop - start), np.nan, dtype=np.float32)
+            assert table.columns(start, stop, out=out) is out
+            np.testing.assert_array_equal(out, columns)
+            if n_targets >= RUN and not start % RUN and not stop % RUN:
+                runs = table.runs(start, stop)
+                assert runs.dtype == dtype and runs.shape == ((stop - start) // RUN, 7, RUN)
+                np.testing.assert_array_equal(np.hstack([np.empty((7, 0)), *runs]), columns)
     for start in range(8):
         for stop in range(start, 8):
             np.testing.assert_array_equal(table.rows(start, stop), values[start:stop])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from brainrecon.methods.conditions import CONDITIONS, CONTROLS, DIFFUSED, METHOD_ITSELF
@@ -82,7 +83,10 @@ def test_fit_then_save_then_load(method, embeddings, tmp_path):
     generator = np.random.default_rng(1)
     patterns = generator.normal(size=(30, 12)).astype(np.float32)
     features = {name: generator.normal(size=(30, t.n_targets)).astype(np.float32) for name, t in method.targets.items()}
-    method.fit(patterns, features).save_pretrained(tmp_path)
+    names = [f"s{row}" for row in range(30)]
+    splits = {"train": Split(patterns, names), "test": Split(patterns[:3], ["a", "b", "c"])}
+    subject = Subject("subj01", "arrays", "arrays:x", splits, roi="all")
+    method.fit(subject, features).save_pretrained(tmp_path)
     loaded = BrainDiffuser.from_pretrained(tmp_path)
     assert loaded.settings == method.settings
     for name, values in method.predict(patterns[:3]).items():

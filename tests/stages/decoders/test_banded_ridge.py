@@ -9,8 +9,9 @@ from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from stages.decoders import banded_ridge
-from stages.decoders.banded_ridge import BandedRidgeDecoder, UnitPenaltyRidge, trials_by_count
+from stages.decoders import band_search
+from stages.decoders.banded_ridge import BandedRidgeDecoder
+from stages.decoders.leave_one_out import Trials
 from stages.decoders.ridge import RidgeDecoder
 from stages.errors import InputError
 
@@ -46,6 +47,10 @@ def thirds(n_voxels):
 
 def standardised(patterns, train):
     return (patterns - train.mean(axis=0)) / train.std(axis=0, ddof=1)
+
+
+def correlations_of_columns(first, second):
+    return [np.corrcoef(*columns)[0, 1] for columns in zip(first.T, second.T)]
 
 
 def predicted_by_scikit_learn(decoder, name, patterns, targets, new):
@@ -110,8 +115,8 @@ def test_chosen_penalties_vs_trying_each(himalaya, shape, dtype):
     decoder.fit(patterns.astype(dtype), values.astype(dtype), groups={"a": 5, "b": 2}, stimuli=stimuli)
 
     generator = np.random.default_rng(4)
-    weightings = banded_ridge._weightings(3, 6, generator)
-    folds = banded_ridge._folds(stimuli, 3, generator)
+    weightings = band_search.weightings(3, 6, generator)
+    folds = band_search.folds_of(stimuli, 3, generator)
     scaled_targets = standardised(values[stimuli], values[stimuli])
     voxels = standardised(patterns, patterns)
     for name, columns in {"a": slice(0, 5), "b": slice(5, 7)}.items():
@@ -142,7 +147,7 @@ def test_a_band_of_noise_is_silenced(himalaya, n_stimuli):
 
     ordinary = RidgeDecoder().fit(patterns, targets)
     new, truth, _ = planted(2000, seed=1)
-    correlations = [np.mean(banded_ridge.column_correlations(truth, each.predict(new))) for each in (decoder, ordinary)]
+    correlations = [np.mean(correlations_of_columns(truth, each.predict(new))) for each in (decoder, ordinary)]
     assert correlations[0] > correlations[1] + 0.05
     assert decoder.held_out_correlation_["target"] > ordinary.held_out_correlation_["target"] + 0.05
     assert decoder.held_out_correlation_["target"] == pytest.approx(correlations[0], abs=0.05)
@@ -163,10 +168,22 @@ def test_the_sketch_of_many_columns_chooses_as_all_of_them(himalaya, monkeypatch
     patterns, latent, bands = planted(120)
     targets = latent @ np.random.default_rng(3).normal(size=(5, 300))
     whole = BandedRidgeDecoder(bands, n_iter=10).fit(patterns, targets)
-    monkeypatch.setattr(banded_ridge, "SKETCH_COLUMNS", 100)
+    monkeypatch.setattr(band_search, "SKETCH_COLUMNS", 100)
     sketched = BandedRidgeDecoder(bands, n_iter=10).fit(patterns, targets)
     assert sketched.band_penalty_ == whole.band_penalty_
     assert BandedRidgeDecoder(bands, n_iter=10).fit(patterns, targets).band_penalty_ == sketched.band_penalty_
+
+
+def test_a_sketch_sums_over_blocks_and_has_the_variance_of_its_columns(monkeypatch):
+    monkeypatch.setattr(band_search, "SKETCH_COLUMNS", 100)
+    monkeypatch.setattr(band_search, "COLUMNS_PER_BLOCK", 128)
+    values = np.random.default_rng(0).normal(3, 5, size=(60, 400))
+    groups, trials = {"few": 100, "many": 300}, Trials(60)
+    few, many = band_search._sketches(values, groups, trials, np.random.default_rng(1))
+    np.testing.assert_allclose(few, standardised(values[:, :100], values[:, :100]))
+    assert many.shape == (60, 100)
+    expected = (standardised(values[:, 100:], values[:, 100:]) ** 2).mean()
+    assert (many**2).mean() == pytest.approx(expected, rel=0.1)
 
 
 def test_the_same_seed_gives_the_same_decoder(himalaya):
@@ -177,7 +194,7 @@ def test_the_same_seed_gives_the_same_decoder(himalaya):
 
 
 def test_weightings_start_equal_and_have_mean_one():
-    weights = banded_ridge._weightings(4, 50, np.random.default_rng(0))
+    weights = band_search.weightings(4, 50, np.random.default_rng(0))
     np.testing.assert_array_equal(weights[0], 1)
     np.testing.assert_allclose(weights.mean(axis=1), 1)
     assert weights.shape == (50, 4) and weights.min() > 1e-7
@@ -195,8 +212,8 @@ def test_the_backend_of_himalaya_is_left_as_it_was(himalaya, monkeypatch, fails)
             raise MemoryError
         return solvers[0](*args, **options)
 
-    solvers = banded_ridge._solvers()
-    monkeypatch.setattr(banded_ridge, "_solvers", lambda: (search, search))
+    solvers = band_search.solvers()
+    monkeypatch.setattr(band_search, "solvers", lambda: (search, search))
     before = set_backend("torch")
     try:
         decoder = BandedRidgeDecoder()
@@ -215,7 +232,7 @@ def test_the_backend_of_himalaya_is_left_as_it_was(himalaya, monkeypatch, fails)
 
 def test_trials_of_one_stimulus_share_a_fold():
     stimuli = np.random.default_rng(0).integers(3, 40, size=120)
-    folds = banded_ridge._folds(stimuli, 5, np.random.default_rng(1))
+    folds = band_search.folds_of(stimuli, 5, np.random.default_rng(1))
     for train, test in folds:
         assert not set(stimuli[train]) & set(stimuli[test])
         assert len(train) + len(test) == 120
@@ -236,27 +253,29 @@ def test_recognising_a_stimulus_earns_nothing(himalaya):
 
 
 @both_shapes
-def test_held_out_predictions_vs_refitting_without_each_stimulus(shape):
-    patterns, _ = simulated(*shape)
+@pytest.mark.parametrize("rescale", ["held_out", "none"])
+def test_held_out_predictions_vs_refitting_without_each_stimulus(himalaya, shape, rescale):
+    """Their correlation with the targets, and what rescaling makes of their mean and spread."""
+    patterns, values = simulated(*shape, noise=60)
     stimuli = np.random.default_rng(2).integers(25, size=shape[0])
-    scaled = standardised(patterns, patterns) / 6
-    targets = np.random.default_rng(3).normal(size=(shape[0], 4))[stimuli]
-    centred = targets - targets.mean(axis=0)
-    ridge = UnitPenaltyRidge(scaled, stimuli)
-    dual = ridge.dual(centred)
-    reference = Ridge(1.0).fit(scaled, centred)
-    np.testing.assert_allclose(scaled.T @ dual, reference.coef_.T, rtol=1e-7, atol=1e-9)
-    held_out = ridge.held_out(centred, dual)
-    for stimulus in np.unique(stimuli):
-        own = stimuli == stimulus
-        refitted = Ridge(1.0).fit(scaled[~own], centred[~own])
-        expected = refitted.predict(scaled[own]) - centred[~own].mean(axis=0)
-        np.testing.assert_allclose(held_out[own], expected, rtol=1e-6, atol=1e-9)
-
-
-def test_trials_by_count():
-    rows = trials_by_count(np.array([7, 2, 7, 5, 2, 2]))
-    assert [each.tolist() for each in rows] == [[[3]], [[0, 2]], [[1, 4, 5]]]
+    bands = thirds(shape[1])
+    decoder = BandedRidgeDecoder(bands, n_iter=6, rescale=rescale).fit(patterns, values[:25], stimuli=stimuli)
+    penalty = np.array(list(decoder.band_penalty_["target"].values()))[decoder.band_of_voxel_]
+    assert len(set(penalty)) == 3
+    scaled, shown, targets = standardised(patterns, patterns) / np.sqrt(penalty), np.unique(stimuli), values[stimuli]
+    mean = targets.mean(axis=0)
+    held_out = []
+    for own in (stimuli == stimulus for stimulus in shown):
+        refitted = Ridge(1.0).fit(scaled[~own], targets[~own])
+        held_out.append((refitted.predict(scaled[own]) - targets[~own].mean(axis=0)).mean(axis=0))
+    held_out = np.array(held_out)
+    expected = np.mean(correlations_of_columns(values[shown], held_out))
+    assert decoder.held_out_correlation_["target"] == pytest.approx(expected, rel=1e-6)
+    plain = Ridge(1.0).fit(scaled, targets).predict(scaled)
+    if rescale == "held_out":
+        ratio = targets.std(axis=0, ddof=1) / held_out.std(axis=0, ddof=1)
+        plain = (plain - mean - held_out.mean(axis=0)) * ratio + mean
+    np.testing.assert_allclose(decoder.predict(patterns), plain, rtol=1e-6, atol=1e-6)
 
 
 def test_rows_of_targets_without_trials_change_nothing(himalaya):
@@ -301,7 +320,7 @@ def test_held_out_rescaling_restores_the_training_spread(himalaya):
     )
     assert (plain.std(axis=0) < 0.95 * targets[train].std(axis=0)).all()
     np.testing.assert_allclose(rescaled.std(axis=0), targets[train].std(axis=0), rtol=0.15)
-    np.testing.assert_allclose(banded_ridge.column_correlations(plain, rescaled), 1)
+    np.testing.assert_allclose(correlations_of_columns(plain, rescaled), 1)
 
 
 def test_constant_voxels_and_constant_targets_stay_finite(himalaya):
@@ -363,6 +382,10 @@ def test_files_that_do_not_belong_together_are_refused(himalaya, tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     save_file(tensors | {"coef_": tensors["coef_"][:-1].copy()}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="coef_"):
+        BandedRidgeDecoder.from_pretrained(tmp_path)
+    without = {name: value for name, value in config.items() if name != "kept"}
+    (tmp_path / "config.json").write_text(json.dumps(without))
+    with pytest.raises(InputError, match="another version"):
         BandedRidgeDecoder.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"class": "RidgeDecoder"}))
     with pytest.raises(InputError, match="'RidgeDecoder', expected a 'BandedRidgeDecoder'"):

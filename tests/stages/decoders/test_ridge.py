@@ -1,5 +1,7 @@
 """The ridge estimator against scikit-learn, and the laws of a decoder."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -123,7 +125,8 @@ def test_constant_voxels_and_constant_targets_stay_finite():
 @pytest.mark.parametrize("alphas", [(1.0, 1e3), {"a": 50.0, "b": 7.0}], ids=["chosen", "fixed"])
 def test_save_and_load_keep_every_prediction(tmp_path, shape, keep, alphas):
     patterns, targets = simulated(*shape)
-    decoder = RidgeDecoder(alphas=alphas, keep=keep).fit(patterns.astype(np.float32), targets.astype(np.float32), groups={"a": 4, "b": 3})
+    patterns, targets = patterns.astype(np.float32), targets.astype(np.float32)
+    decoder = RidgeDecoder(alphas=alphas, keep=keep).fit(patterns, targets, groups={"a": 4, "b": 3})
     decoder.save_pretrained(tmp_path)
     loaded = RidgeDecoder.from_pretrained(tmp_path)
     new = simulated(6, shape[1], seed=6)[0].astype(np.float32)
@@ -138,6 +141,13 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     save_file(tensors | {"voxel_mean_": tensors["voxel_mean_"][:-1].copy()}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="voxel_mean_"):
         RidgeDecoder.from_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    without = {name: value for name, value in config.items() if name != "kept"}
+    for spoilt, message in ((config | {"class": "Other"}, "'Other'"), ([], "'RidgeDecoder'"), (without, "nothing of kept")):
+        (tmp_path / "config.json").write_text(json.dumps(spoilt))
+        with pytest.raises(InputError, match=message):
+            RidgeDecoder.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes(b"short")
     with pytest.raises(InputError, match="cannot be read"):
         RidgeDecoder.from_pretrained(tmp_path)
