@@ -42,12 +42,12 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
+        ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
     from rich.progress import Progress as Bars
-    from rich.progress import ProgressColumn
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
