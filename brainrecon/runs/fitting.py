@@ -94,7 +94,7 @@ def fit_decoder(
     if state:
         tensors = model.reopen()
         decoder.start(responses, targets, stimuli, kept=tensors)
-        decoder.tensors_, decoder.alpha_, decoder.error_ = tensors, state["alpha"], state["error"]
+        decoder.tensors_, decoder.alpha_ = tensors, state["alpha"]
         decoder.error_ = {name: [np.nan if e is None else e for e in errors] for name, errors in state["error"].items()}
     else:
         decoder.start(responses, targets, stimuli)

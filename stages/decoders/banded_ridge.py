@@ -13,29 +13,26 @@ himalaya.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from stages.decoders import ridge_files
 from stages.decoders.band_search import band_of_each_voxel, band_penalties
 from stages.decoders.factorisation import TrainingPatterns
 from stages.decoders.leave_one_out import Trials
 from stages.decoders.ridge import ALPHAS
-from stages.decoders.ridge_files import CONFIG, MODEL
 from stages.decoders.ridge_solver import RidgeSolver, rescaled
 from stages.decoders.target_blocks import plan
 from stages.errors import InputError
-from stages.mapped_tensors import create_tensors, map_tensors
-from stages.whole_files import whole_file, write_text
 
 RESCALINGS = ("held_out", "none")
 # Kept of each column: as `SolvedBlock` calls it, in the order in which `rescaled` takes it.
 STATISTICS = ("mean", "scale", "predicted_mean", "predicted_scale")
+ENTRIES = frozenset("parameters kept bands n_voxels single_output groups band_penalty held_out_correlation".split())
 
 
 class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -235,13 +232,7 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def save_pretrained(self, folder):
         """Write `config.json` and `model.safetensors` into `folder`."""
         check_is_fitted(self)
-        with whole_file(Path(folder) / MODEL) as partial:
-            layout = {name: (values.shape, values.dtype) for name, values in self.tensors_.items()}
-            for name, mapped in create_tensors(partial, layout).items():
-                mapped[...] = self.tensors_[name]
-                mapped.flush()
-        # The configuration comes last: where it stands, the decoder is whole.
-        write_text(Path(folder) / CONFIG, json.dumps(self.describe(), indent=1) + "\n")
+        ridge_files.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder):
@@ -249,24 +240,7 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
         An InputError where files are missing or do not belong together.
         """
-        folder = Path(folder)
-        try:
-            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            tensors, _ = map_tensors(folder / MODEL)
-        except FileNotFoundError as error:
-            missing = Path(error.filename).name
-            raise InputError(f"No decoder in {folder}: {missing} is missing; run `brainrecon fit`.") from None
-        except Exception as error:
-            raise InputError(f"The decoder in {folder} cannot be read ({error}); run `brainrecon fit` again.") from None
-        found = config.get("class") if isinstance(config, dict) else config
-        if found != cls.__name__:
-            raise InputError(f"{folder} holds a {found!r}, expected a {cls.__name__!r}; name another folder.")
-        if "kept" not in config:
-            raise InputError(f"The decoder in {folder} is of another version; run `brainrecon fit` again.")
-        shapes, expected = {name: list(values.shape) for name, values in tensors.items()}, config["tensors"]
-        if wrong := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
-            wrong = ", ".join(wrong)
-            raise InputError(f"{MODEL} in {folder} does not fit its {CONFIG} at {wrong}; run `brainrecon fit` again.")
+        config, tensors = ridge_files.read(cls, folder, ENTRIES)
         decoder = cls(**config["parameters"])
         decoder.tensors_, decoder.band_names_ = tensors, config["bands"] or ["all"]
         if config["bands"] is not None:

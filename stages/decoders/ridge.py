@@ -129,7 +129,7 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **kinds)
         else:
             X, y = validate_data(self, X, **kinds), check_array(y, ensure_2d=False, **kinds)
-        self._single_output = y.ndim == 1
+        single_output = y.ndim == 1
         y = y.reshape(len(y), -1).astype(np.result_type(y.dtype, np.float32), copy=False)
         groups = {"target": y.shape[1]} if groups is None else {name: int(n) for name, n in groups.items()}
         if sum(groups.values()) != y.shape[1]:
@@ -138,7 +138,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "pass groups={name: number of columns} in column order."
             )
         targets = {block.name: y[:, block.place] for block in plan(groups, max(groups.values()))}
-        return self.fit_targets(X, targets, stimuli)
+        self.fit_targets(X, targets, stimuli)
+        self._single_output = single_output
+        return self
 
     def fit_targets(self, X, targets, stimuli=None, progress=None):
         """Fit targets that are separate, and may be on disk.
@@ -197,7 +199,7 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     "encode the stimuli of the same split, or pass stimuli= for single trials."
                 )
         self.n_features_in_ = X.shape[1]
-        self._single_output = getattr(self, "_single_output", False)
+        self._single_output = False
         self.groups_ = {name: int(target.shape[1]) for name, target in targets.items()}
         self._solver = RidgeSolver(
             patterns=X,

@@ -1,4 +1,4 @@
-"""A fitted ridge decoder on disk: config.json and model.safetensors, written whole and opened memory-mapped."""
+"""Fitted ridge decoders, banded or not, on disk: config.json and model.safetensors, written whole and opened memory-mapped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.whole_files import whole_file, write_text
 
 MODEL, CONFIG = "model.safetensors", "config.json"
 ENTRIES = frozenset(
-    "parameters kept n_voxels n_stimuli single_output groups alpha error held_out_correlation sizes tensors".split()
+    "parameters kept n_voxels n_stimuli single_output groups alpha error held_out_correlation sizes".split()
 )
 
 
@@ -31,11 +31,11 @@ def save(decoder, folder):
 
 def write_config(decoder, folder):
     """Write what is not a tensor. The configuration comes last: where it stands, the decoder is whole."""
-    write_text(Path(folder) / CONFIG, json.dumps(configuration(decoder), indent=1, allow_nan=False) + "\n")
+    write_text(Path(folder) / CONFIG, json.dumps(decoder.describe(), indent=1, allow_nan=False) + "\n")
 
 
 def configuration(decoder):
-    """What a fitted decoder is besides its tensors, JSON-able; where it ran is left out."""
+    """What a fitted RidgeDecoder is besides its tensors, JSON-able; where it ran is left out."""
     return {
         "class": type(decoder).__name__,
         "parameters": plain(decoder.get_params(deep=False) | {"memory": None, "device": "cpu"}),
@@ -52,8 +52,26 @@ def configuration(decoder):
     }
 
 
-def load(kind, folder):
-    """Open a decoder of class `kind`; an InputError where files are missing or do not belong together."""
+def read(kind, folder, entries):
+    """Open the files of a decoder of class `kind`.
+
+    Parameters
+    ----------
+    kind : class
+    folder : path
+    entries : set of str
+        What its configuration has to say something of.
+
+    Returns
+    -------
+    config : dict
+    tensors : dict of str to numpy.memmap
+
+    Raises
+    ------
+    InputError
+        Files that are missing, or do not belong together, or are another version's.
+    """
     folder = Path(folder)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -67,7 +85,7 @@ def load(kind, folder):
     found = config.get("class") if isinstance(config, dict) else config
     if found != kind.__name__:
         raise InputError(f"{folder} holds a {found!r}, expected a {kind.__name__!r}; name another folder.")
-    if absent := sorted(ENTRIES - config.keys()):
+    if absent := sorted({"tensors", *entries} - config.keys()):
         raise InputError(
             f"{folder / CONFIG} says nothing of {', '.join(absent)}, as that of another version; "
             "delete the folder and fit again with `brainrecon fit`."
@@ -79,6 +97,12 @@ def load(kind, folder):
             f"{MODEL} in {folder} does not fit its {CONFIG} at {', '.join(wrong)}; "
             "fit the decoder again with `brainrecon fit`."
         )
+    return config, tensors
+
+
+def load(kind, folder):
+    """Open a RidgeDecoder; raises what `read` raises."""
+    config, tensors = read(kind, folder, ENTRIES)
     decoder = kind(**config["parameters"])
     decoder.tensors_, decoder.kept_ = tensors, config["kept"]
     decoder.groups_, decoder.alpha_, decoder.sizes_ = config["groups"], config["alpha"], config["sizes"]

@@ -65,6 +65,13 @@ def test_fitting_again_forgets_the_first_fit():
     np.testing.assert_array_equal(decoder.predict(patterns), fresh.predict(patterns))
 
 
+def test_one_target_then_several():
+    patterns, targets = simulated(40, 30)
+    decoder = RidgeDecoder().fit(patterns, targets[:, 0])
+    assert decoder.predict(patterns).shape == (40,)
+    assert decoder.fit_targets(patterns, {"a": targets}).predict(patterns).shape == (40, 7)
+
+
 def test_duplicated_voxels_change_nothing_but_the_penalty():
     patterns, targets = simulated(40, 60)
     single = RidgeDecoder(alphas=10.0, rescale="none").fit(patterns, targets)
