@@ -7,7 +7,7 @@ def evaluate(
     run: options.RunFolder,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
-    protocol: options.Protocol = "embedded-1",
+    protocol: options.Protocol = "brainrecon-1",
     batch_size: options.BatchSize = 16,
     features: options.Features = None,
     device: options.Device = "auto",

@@ -20,7 +20,7 @@ def run(
     caption_choices: options.CaptionChoices = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
-    protocol: options.Protocol = "embedded-1",
+    protocol: options.Protocol = "brainrecon-1",
     batch_size: options.BatchSize = 16,
     reproducible: options.Reproducible = False,
     features: options.Features = None,

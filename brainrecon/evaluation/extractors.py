@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Protocol as Interface
 
 import numpy as np
-import torch
 
+from brainrecon.evaluation.preparation import resize_pictures
 from stages.errors import InputError
 from weights import store
 
@@ -37,8 +37,6 @@ KINDS = {
     "clip_image_embedding": Kind("stages.targets.clip", "CLIPImageEmbedding", ("image_embedding",)),
 }
 
-_PICTURES_PER_BLOCK = 64
-
 
 class Network(Interface):
     """What scoring asks of a network; anything with these two methods will do."""
@@ -48,42 +46,6 @@ class Network(Interface):
 
     def classify(self, images):
         """Labels of pictures uint8 (n, height, width, 3): dict of str to list of str, length n. Optional."""
-
-
-def resize_pictures(images, resize):
-    """Pictures at a protocol's size.
-
-    Parameters
-    ----------
-    images : uint8 array of shape (n, height, width, 3)
-        Left as they are.
-    resize : brainrecon.evaluation.protocol.Resize
-        Size, interpolation, antialiasing.
-
-    Returns
-    -------
-    pictures : float32 array of shape (n, size, size, 3), in 0..1
-        The given values divided by 255 where the size is already right.
-
-    Raises
-    ------
-    InputError
-        If the pictures are not 8-bit RGB.
-    """
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
-        raise InputError(
-            f"Pictures are {images.dtype} of shape {images.shape}; expected uint8 of shape "
-            "(n, height, width, 3). Convert them to 8-bit RGB."
-        )
-    pictures = np.empty((len(images), resize.size, resize.size, 3), dtype=np.float32)
-    for start in range(0, len(images), _PICTURES_PER_BLOCK):
-        block = slice(start, start + _PICTURES_PER_BLOCK)
-        values = images[block].astype(np.float32) / 255
-        if values.shape[1:3] != (resize.size, resize.size):
-            values = _interpolate(values, resize)
-        pictures[block] = values
-    return pictures
 
 
 def load_network(spec):
@@ -155,17 +117,3 @@ class Views:
 
     def _as_bytes(self):
         return np.rint(self.pixels * 255).astype(np.uint8)
-
-
-def _interpolate(values, resize):
-    """Float32 (n, height, width, 3) in 0..1 to (n, size, size, 3), as torchvision resizes tensors."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values)).permute(0, 3, 1, 2)
-    smooth = resize.interpolation != "nearest"
-    resized = torch.nn.functional.interpolate(
-        tensor,
-        size=(resize.size, resize.size),
-        mode=resize.interpolation,
-        align_corners=False if smooth else None,
-        antialias=resize.antialias and smooth,
-    )
-    return resized.clamp(0, 1).permute(0, 2, 3, 1).numpy()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.evaluation.embeddings import EmbeddingScores
 from brainrecon.evaluation.protocol import Protocol
 from stages.errors import InputError
 from stages.whole_files import write_text
@@ -90,6 +91,12 @@ class Scores:
     data : dict
         What was tested, in plain values: dataset, subject, roi, stimuli, and what else tells one vintage of the data
         from another, such as the version of the betas and the sessions found.
+    embeddings : EmbeddingScores or None
+        Scores of the predicted embeddings themselves, with their permutation null.
+    ceilings : dict of str to SummaryRow
+        By metric: what a perfect reconstruction would score, given the noise of the responses (condition "ceiling").
+    notes : tuple of str
+        What a reader has to know before comparing, for example that the test set is not the protocol's.
     """
 
     protocol: Protocol
@@ -102,6 +109,9 @@ class Scores:
     seed: int
     checkpoints: dict = field(default_factory=dict)
     data: dict = field(default_factory=dict)
+    embeddings: EmbeddingScores | None = None
+    ceilings: dict = field(default_factory=dict)
+    notes: tuple = ()
 
     @property
     def metrics(self):

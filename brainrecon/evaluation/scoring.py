@@ -38,7 +38,7 @@ def evaluate(
     *,
     stimulus_ids,
     categories=None,
-    protocol="embedded-1",
+    protocol="brainrecon-1",
     reference="reconstruction",
     seed=0,
     n_resamples=intervals.N_RESAMPLES,

@@ -30,7 +30,7 @@ def write_report(run, protocol=None):
     ----------
     run : brainrecon.runs.folder.Run
     protocol : str, optional
-        Whose scores to show; those of "embedded-1" where it is not given.
+        Whose scores to show; those of "brainrecon-1" where it is not given.
 
     Returns
     -------

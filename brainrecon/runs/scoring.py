@@ -13,7 +13,7 @@ from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.folder import read_image
 from stages.errors import InputError
 
-PROTOCOL = "embedded-1"
+PROTOCOL = "brainrecon-1"
 
 
 def evaluate(run, protocol=None, progress=None):
@@ -24,7 +24,7 @@ def evaluate(run, protocol=None, progress=None):
     run : brainrecon.runs.folder.Run
         Where it has folds, their pictures are scored together.
     protocol : str, optional
-        Name of a protocol, or a TOML file of one; "embedded-1" where it is not given.
+        Name of a protocol, or a TOML file of one; "brainrecon-1" where it is not given.
     progress : callable, optional
 
     Returns

@@ -59,9 +59,9 @@ def test_everything_is_there(complete):
 
 
 def test_scores_hold_every_condition_and_stimulus(complete):
-    scores = json.loads((complete / "scores" / "embedded-1.json").read_text())
+    scores = json.loads((complete / "scores" / "brainrecon-1.json").read_text())
     assert set(scores["conditions"]) == set(CONDITIONS)
-    rows = (complete / "scores" / "embedded-1.csv").read_text().splitlines()
+    rows = (complete / "scores" / "brainrecon-1.csv").read_text().splitlines()
     assert len(rows) == 1 + len(CONDITIONS) * 12
     assert len(scores["protocol"]["sha256"]) == 64
 
@@ -69,7 +69,7 @@ def test_scores_hold_every_condition_and_stimulus(complete):
 def test_the_oracle_beats_shuffled_responses(complete):
     from brainrecon.evaluation.scores import Scores
 
-    scores = Scores.from_json(complete / "scores" / "embedded-1.json")
+    scores = Scores.from_json(complete / "scores" / "brainrecon-1.json")
     for metric in ("pixcorr", "identification_pixels"):
         assert scores.mean("oracle_embeddings", metric).mean > scores.mean("shuffled_responses", metric).mean + 0.2
 
@@ -189,7 +189,7 @@ def test_real_digits_in_two_folds(tmp_path, features, capsys):
     line = ["run", "brain-diffuser", f"digits69:{DIGITS}", "--out", str(tmp_path / "run"), "--features", str(features)]
     assert run_command([*line, "--folds", "2", "--set", "generator.num_inference_steps=2"]) == 0
     assert len(list((tmp_path / "run").glob("folds/*/images/*.png"))) == 100
-    rows = (tmp_path / "run" / "scores" / "embedded-1.csv").read_text()
+    rows = (tmp_path / "run" / "scores" / "brainrecon-1.csv").read_text()
     assert rows.count("\nreconstruction,") == 100
     captions = json.loads((tmp_path / "run" / "folds" / "0" / "captions.json").read_text())["train stimuli"]
     assert set(sum(captions.values(), [])) <= {"a handwritten six", "a handwritten nine"}

@@ -10,12 +10,12 @@ from stages.errors import InputError
 
 @pytest.fixture
 def content():
-    return copy.deepcopy(load_protocol("embedded-1").content)
+    return copy.deepcopy(load_protocol("brainrecon-1").content)
 
 
 def test_embedded_protocol_says_what_it_does():
-    protocol = load_protocol("embedded-1")
-    assert available() == ["embedded-1"]
+    protocol = load_protocol("brainrecon-1")
+    assert available() == ["brainrecon-1"]
     assert (protocol.resize.size, protocol.resize.interpolation, protocol.resize.antialias) == (
         64,
         "bilinear",
@@ -65,7 +65,7 @@ def test_reads_a_file_of_the_user(tmp_path):
 
 @pytest.mark.parametrize("name", ["brainrecon-99", "../protocol", "", "/nowhere/else.toml"])
 def test_unknown_names_are_refused_with_the_known_ones(name):
-    with pytest.raises(InputError, match="embedded-1"):
+    with pytest.raises(InputError, match="brainrecon-1"):
         load_protocol(name)
 
 

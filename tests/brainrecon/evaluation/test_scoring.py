@@ -241,20 +241,20 @@ def test_csv_and_json_hold_every_value(tmp_path, shown, networks):
         stimulus_ids=IDS,
         networks=networks,
     )
-    scores.to_json(tmp_path / "scores" / "embedded-1.json")
-    scores.to_csv(tmp_path / "scores" / "embedded-1.csv")
+    scores.to_json(tmp_path / "scores" / "brainrecon-1.json")
+    scores.to_csv(tmp_path / "scores" / "brainrecon-1.csv")
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [
-        "embedded-1.csv",
-        "embedded-1.json",
+        "brainrecon-1.csv",
+        "brainrecon-1.json",
     ]
 
-    again = Scores.from_json(tmp_path / "scores" / "embedded-1.json")
+    again = Scores.from_json(tmp_path / "scores" / "brainrecon-1.json")
     assert again == scores and again.protocol.sha256 == scores.protocol.sha256
-    content = json.loads((tmp_path / "scores" / "embedded-1.json").read_text())
-    assert content["protocol"]["name"] == "embedded-1" and len(content["protocol"]["sha256"]) == 64
+    content = json.loads((tmp_path / "scores" / "brainrecon-1.json").read_text())
+    assert content["protocol"]["name"] == "brainrecon-1" and len(content["protocol"]["sha256"]) == 64
     assert content["conditions"]["stage_one"]["n"] == 5
 
-    rows = list(csv.DictReader((tmp_path / "scores" / "embedded-1.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "scores" / "brainrecon-1.csv").open()))
     assert len(rows) == N + 5 + 1
     assert float(rows[2]["pixcorr"]) == scores.conditions["reconstruction"].values["pixcorr"][2]
     assert rows[2]["stimulus_id"] == IDS[2] and rows[2]["condition"] == "reconstruction"

@@ -14,7 +14,7 @@ HEADLINE = "identification_evaluation"
 def scores_of(means, differences, metric=HEADLINE):
     """Scores with the given (mean, low, high) per condition and no values behind them."""
     return Scores(
-        protocol=load_protocol("embedded-1"),
+        protocol=load_protocol("brainrecon-1"),
         reference="reconstruction",
         conditions={name: ConditionScores(("a",), (1,), {metric: np.zeros(1)}) for name in means},
         summary=[SummaryRow(name, metric, 100, *row) for name, row in means.items()],
