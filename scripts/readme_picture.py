@@ -13,7 +13,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from brainrecon.report.names import condition_label
-from brainrecon.runs.folder import Run, read_image
+from brainrecon.runs.folder import Run
+from brainrecon.runs.pictures import read_image
 from brainrecon.runs.reconstruction import spread
 
 ROWS = ("reconstruction", "stage_one", "oracle_embeddings", "shuffled_responses")

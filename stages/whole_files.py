@@ -40,17 +40,32 @@ def whole_file(path):
 
 
 @contextmanager
-def alone(folder):
-    """Hold a folder's lock, waiting for another process that holds it; given up when the process ends, however it ends.
+def alone(folder, wait=True):
+    """Hold a folder's lock; given up when the process ends, however it ends.
 
     On systems without `fcntl` nothing is held, and two processes may do the same work twice.
+
+    Parameters
+    ----------
+    folder : path-like
+    wait : bool
+        Whether to wait for another process that holds it.
+
+    Yields
+    ------
+    held : bool
+        False where another process holds it and `wait` is false.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+        yield True
 
 
 def write_text(path, text):

@@ -30,7 +30,6 @@ def demo(
     from brainrecon.datasets.simulated import simulate
     from brainrecon.methods.conditions import CONTROLS
     from brainrecon.runs.folder import Run
-    from brainrecon.runs.scoring import PROTOCOL
 
     device = options.torch_device(device)
     cohort = out / "nsd"
@@ -58,7 +57,7 @@ def demo(
             say(
                 f"On this machine all controls would take too long: they are drawn for {control_stimuli} of {shared} stimuli."
             )
-    finish(opened, CONTROLS, control_stimuli, PROTOCOL)
+    finish(opened, CONTROLS, control_stimuli)
 
 
 def affordable_stimuli(opened, shared):

@@ -1,27 +1,79 @@
-"""``brainrecon evaluate``: score what has been drawn, drawing the controls that are asked for."""
+"""``brainrecon evaluate``: score what a run has drawn, drawing the controls that are asked for; or a folder of pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from brainrecon.cli import options
+from stages.errors import InputError
 
 
 def evaluate(
-    run: options.RunFolder,
+    run: Annotated[Path | None, typer.Argument(help="A run folder.", show_default=False)] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Instead of a run: a folder of pictures, each named by its stimulus id.", show_default=False),
+    ] = None,
+    truth: Annotated[
+        str | None, typer.Option(metavar="DATA", help="With --images: the data they were reconstructed from, KIND:PATH.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --images: where scores go; BENCHMARK/METHOD/SUBJECT/ROI puts them into that table."),
+    ] = None,
+    subject: options.SubjectName = None,
+    roi: options.Roi = None,
+    loader: options.LoaderOptions = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
-    protocol: options.Protocol = "brainrecon-1",
+    protocol: options.Protocol = None,
     batch_size: options.BatchSize = 16,
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:
     """Score reconstructions and controls against the shown pictures, per stimulus, with 95 % intervals."""
+    if (run is None) == (images is None):
+        raise InputError(
+            "Evaluate takes a run folder, or a folder of pictures with --images; type `brainrecon evaluate RUN`, or "
+            "`brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
+        )
+    if images is None:
+        if truth or out or subject or roi or loader:
+            raise InputError("--truth, --out, --subject, --roi and --option go with --images; leave them out for a run.")
+        _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
+        return
+    if truth is None or out is None:
+        raise InputError(
+            "Pictures need the data they are of, and a place for scores: add --truth KIND:PATH and --out DIR to "
+            f"--images {images}."
+        )
+    if controls or control_stimuli:
+        raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
+    _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, options.torch_device(device))
+
+
+def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.folder import Run
 
     conditions = options.parse_conditions(controls)
-    opened = Run(run, features, options.torch_device(device))
+    opened = Run(run, features, device)
     with show_progress() as progress:
         if conditions:
             opened.reconstruct(conditions, control_stimuli=control_stimuli, batch_size=batch_size, progress=progress)
         scores = opened.evaluate(protocol, progress)
+    show_scores(scores)
+
+
+def _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, device):
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.datasets import load
+    from brainrecon.runs.scoring import evaluate_pictures
+
+    data = load(truth, subject=subject, roi=roi, **options.loader_options(loader))
+    with show_progress() as progress:
+        scores = evaluate_pictures(images, data, out, protocol, device=device, progress=progress)
     show_scores(scores)
 
 
@@ -49,10 +101,36 @@ def show_scores(scores):
         for name in scores.conditions
     ]
     table(("condition", "stimuli", *columns), rows)
+    if scores.embeddings is not None:
+        say()
+        _show_embeddings(scores)
     say(
         f"± half the 95 % interval (bootstrap over stimuli); protocol {scores.protocol.name} {scores.protocol.sha256[:12]}, "
         f"with its judges {scores.identity[:12]}; "
         "per stimulus in scores/, paired differences in the report"
     )
+    for line in scores.notes:
+        say(line)
     if scores.vintage:
         say(f"data: {scores.vintage}")
+
+
+def _show_embeddings(scores):
+    """Scores of predicted embeddings beside their permutation null, and how many directions the predictions use."""
+    from brainrecon.cli.console import table
+
+    rows = [
+        (
+            scores.protocol.embeddings[row.metric].label,
+            row.n,
+            f"{100 * row.mean:.1f}",
+            f"{100 * row.null_low:.1f} to {100 * row.null_high:.1f}",
+        )
+        for row in scores.embeddings.rows
+    ]
+    if not rows:
+        return
+    (n_permutations,) = {row.n_permutations for row in scores.embeddings.rows}
+    table(("embeddings", "stimuli", "score (%)", f"95 % of {n_permutations:,} permutations"), rows)
+    ranks = [(row.target, row.n, f"{row.predicted:.1f}", f"{row.true:.1f}") for row in scores.embeddings.ranks]
+    table(("effective rank", "stimuli", "predictions", "true values"), ranks)

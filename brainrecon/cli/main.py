@@ -29,9 +29,10 @@ VERBS = {
     "fit": "Fit a method's decoder to one subject.",
     "predict": "Predict embeddings from brain activity.",
     "reconstruct": "Reconstruct the pictures.",
-    "evaluate": "Score reconstructions and controls.",
+    "evaluate": "Score reconstructions and controls, or pictures from elsewhere.",
     "report": "Write the one-file HTML report of a run.",
     "run": "Fit, reconstruct, evaluate and report.",
+    "benchmark": "Compare methods over subjects and regions, with controls, in one table.",
     "weights": "List, verify and find the checkpoints.",
     "doctor": "What is installed here, and whether it works.",
 }

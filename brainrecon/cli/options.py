@@ -48,12 +48,14 @@ Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of
 Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
 Controls = Annotated[
     str | None,
-    typer.Option(help="'all', 'none', or names separated by commas, such as shuffled_responses,oracle_embeddings."),
+    typer.Option(help="'all', 'essential', 'none', or names separated by commas, e.g. shuffled_responses,mean_response."),
 ]
 ControlStimuli = Annotated[
     int | None, typer.Option(min=2, help="Draw controls for so many stimuli only, evenly spread.")
 ]
-Protocol = Annotated[str, typer.Option(help="Named way to score.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="Named way to score, or a TOML file of one; the toolkit's own by default.", show_default=False)
+]
 
 
 def run_config(
@@ -153,18 +155,17 @@ def parse_shard(text):
 
 def parse_conditions(text, default="none"):
     """Names of controls from an option's value."""
-    from brainrecon.methods.conditions import CONTROLS
+    from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS
 
     text = text if text is not None else default
-    if text == "none":
-        return ()
-    if text == "all":
-        return CONTROLS
+    groups = {"none": (), "essential": ESSENTIAL_CONTROLS, "all": CONTROLS}
+    if text in groups:
+        return groups[text]
     names = tuple(name.strip() for name in text.split(","))
     unknown = [name for name in names if name not in CONTROLS]
     if unknown:
         raise InputError(
-            f"There is no control {unknown[0]!r}; expected 'all', 'none', or some of {', '.join(CONTROLS)}."
+            f"There is no control {unknown[0]!r}; expected 'all', 'essential', 'none', or some of {', '.join(CONTROLS)}."
         )
     return names
 

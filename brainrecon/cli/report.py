@@ -4,7 +4,7 @@ from brainrecon.cli import options
 
 
 def report(
-    run: options.RunFolder, protocol: options.Protocol = "brainrecon-1", features: options.Features = None
+    run: options.RunFolder, protocol: options.Protocol = None, features: options.Features = None
 ) -> None:
     """Write the one-file HTML report of a run that has been evaluated."""
     from brainrecon.cli.console import say

@@ -20,7 +20,7 @@ def run(
     caption_choices: options.CaptionChoices = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
-    protocol: options.Protocol = "brainrecon-1",
+    protocol: options.Protocol = None,
     batch_size: options.BatchSize = 16,
     reproducible: options.Reproducible = False,
     features: options.Features = None,
@@ -50,7 +50,7 @@ def run(
     finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
 
 
-def finish(opened, conditions, control_stimuli, protocol, batch_size=16, reproducible=False):
+def finish(opened, conditions, control_stimuli, protocol=None, batch_size=16, reproducible=False):
     """Do everything of a run that is not done yet and print scores and where the report is."""
     from brainrecon.cli.console import say
     from brainrecon.cli.evaluate import show_scores

@@ -11,10 +11,11 @@ import numpy as np
 
 from brainrecon.evaluation.embeddings import EmbeddingScores
 from brainrecon.evaluation.protocol import Protocol
+from brainrecon.evaluation.scores_table import scores_html
 from stages.errors import InputError
 from stages.whole_files import write_text
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class ConditionScores:
     n_samples : tuple of int, length n_stimuli
         How many pictures were scored and averaged for each stimulus.
     values : dict of str to float64 array of shape (n_stimuli,)
-        By metric. A metric that this condition cannot have (identification among one stimulus) is absent.
+        By metric. A metric that this condition cannot have (identification among one stimulus) is absent; NaN where one
+        stimulus cannot (identification within a category that no other stimulus has).
     """
 
     stimulus_ids: tuple
@@ -62,8 +64,15 @@ class ConditionScores:
             isinstance(other, ConditionScores)
             and (self.stimulus_ids, self.n_samples) == (other.stimulus_ids, other.n_samples)
             and self.values.keys() == other.values.keys()
-            and all(np.array_equal(self.values[name], other.values[name]) for name in self.values)
+            and all(np.array_equal(self.values[name], other.values[name], equal_nan=True) for name in self.values)
         )
+
+    def scored(self, metric):
+        """(stimulus ids, values) of the stimuli that have a value of a metric: tuple of str, float64 array; or None."""
+        if metric not in self.values:
+            return None
+        rows = np.flatnonzero(np.isfinite(self.values[metric]))
+        return tuple(self.stimulus_ids[row] for row in rows), self.values[metric][rows]
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,8 @@ class Scores:
         Scores of the predicted embeddings themselves, with their permutation null.
     ceilings : dict of str to SummaryRow
         By metric: what a perfect reconstruction would score, given the noise of the responses (condition "ceiling").
+    regions : dict of str to list of SummaryRow
+        By region: metrics of brain correlation over its voxels alone, a row per metric and condition.
     notes : tuple of str
         What a reader has to know before comparing, for example that the test set is not the protocol's.
     """
@@ -111,6 +122,7 @@ class Scores:
     data: dict = field(default_factory=dict)
     embeddings: EmbeddingScores | None = None
     ceilings: dict = field(default_factory=dict)
+    regions: dict = field(default_factory=dict)
     notes: tuple = ()
 
     @property
@@ -138,6 +150,9 @@ class Scores:
         shown = {name: _ranges(value) if isinstance(value, list) else value for name, value in self.data.items()}
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
+    def _repr_html_(self):
+        return scores_html(self)
+
     def mean(self, condition, metric):
         """The row of `summary` for a condition and metric, or None where there is none."""
         return _find(self.summary, condition, metric)
@@ -157,7 +172,7 @@ class Scores:
         writer.writerow(["condition", "stimulus_id", "n_samples", *self.metrics])
         for name, scores in self.conditions.items():
             for row, stimulus_id in enumerate(scores.stimulus_ids):
-                values = [repr(float(scores.values[m][row])) if m in scores.values else "" for m in self.metrics]
+                values = [_cell(scores.values[m][row]) if m in scores.values else "" for m in self.metrics]
                 writer.writerow([name, stimulus_id, scores.n_samples[row], *values])
         write_text(path, text.getvalue())
 
@@ -181,12 +196,19 @@ class Scores:
             "seed": self.seed,
             "summary": [asdict(row) for row in self.summary],
             "differences": [asdict(row) for row in self.differences],
+            "ceilings": {name: asdict(row) for name, row in self.ceilings.items()},
+            "regions": {name: [asdict(row) for row in rows] for name, rows in self.regions.items()},
+            "embeddings": self.embeddings.to_dict() if self.embeddings else None,
+            "notes": list(self.notes),
             "conditions": {
                 name: {
                     "n": len(scores.stimulus_ids),
                     "stimulus_ids": list(scores.stimulus_ids),
                     "n_samples": list(scores.n_samples),
-                    "values": {metric: [float(v) for v in values] for metric, values in scores.values.items()},
+                    "values": {
+                        metric: [float(v) if np.isfinite(v) else None for v in values]
+                        for metric, values in scores.values.items()
+                    },
                 }
                 for name, scores in self.conditions.items()
             },
@@ -225,6 +247,12 @@ class Scores:
                 seed=content["seed"],
                 checkpoints=content["checkpoints"],
                 data=content.get("data", {}),
+                embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
+                ceilings={name: SummaryRow(**row) for name, row in content.get("ceilings", {}).items()},
+                regions={
+                    name: [SummaryRow(**row) for row in rows] for name, rows in content.get("regions", {}).items()
+                },
+                notes=tuple(content.get("notes", ())),
             )
         except FileNotFoundError as error:
             raise InputError(
@@ -241,6 +269,11 @@ class Scores:
                 f"{protocol.sha256[:12]}; expected the two to agree. Run evaluate again."
             )
         return scores
+
+
+def _cell(value):
+    """A value with all its digits; an empty cell for NaN."""
+    return repr(float(value)) if np.isfinite(value) else ""
 
 
 def _find(rows, condition, metric):

@@ -1,19 +1,21 @@
 """Scoring: shown pictures and the pictures of each condition in, scores with intervals out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from brainrecon.evaluation import intervals
-from brainrecon.evaluation.extractors import Views, load_network
-from brainrecon.evaluation.metrics import correlation_matrix
+from brainrecon.evaluation.comparison import Comparison
+from brainrecon.evaluation.embeddings import score_embeddings
+from brainrecon.evaluation.networks import load_network
 from brainrecon.evaluation.protocol import load_protocol
 from brainrecon.evaluation.scores import ConditionScores, Scores, SummaryRow
+from brainrecon.evaluation.views import Pictures
 from stages.errors import InputError
 from weights import store
 
-__all__ = ["Condition", "Scores", "evaluate"]
+__all__ = ["Brain", "Condition", "Scores", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,36 @@ class Condition:
         The stimulus each picture is for, in any order. A stimulus that occurs several times has several
         samples: each is scored, and the scores are averaged (never the pictures).
     images : uint8 array of shape (n_pictures, height, width, 3)
+        Or anything with `len` that gives such an array for an array of rows.
+    captions : sequence of str, length n_pictures, optional
+        What was read from the same responses in words, for protocols that score captions.
     """
 
     stimulus_ids: Sequence[str]
     images: np.ndarray
+    captions: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Brain:
+    """What brain correlation needs: the measured patterns, and a model that predicts patterns from pictures.
+
+    Attributes
+    ----------
+    patterns : float32 array of shape (n_stimuli, n_voxels)
+        Measured test patterns of the shown pictures in their order, standardised as the model's predictions are.
+    models : mapping of str to object with ``predict(features) -> (n, n_voxels)``
+        By name of the network whose features it reads; fitted on training stimuli.
+    ceiling : float64 array of shape (n_stimuli,), optional
+        The highest correlation that a perfect prediction can expect with each pattern, NaN where repeats do not tell.
+    regions : mapping of str to bool array of shape (n_voxels,)
+        Voxels over which it is computed once more.
+    """
+
+    patterns: np.ndarray
+    models: dict
+    ceiling: np.ndarray | None = None
+    regions: dict = field(default_factory=dict)
 
 
 def evaluate(
@@ -38,11 +66,16 @@ def evaluate(
     *,
     stimulus_ids,
     categories=None,
+    captions=None,
     protocol="brainrecon-1",
     reference="reconstruction",
+    embeddings=None,
+    brain=None,
+    data=None,
     seed=0,
     n_resamples=intervals.N_RESAMPLES,
     networks=None,
+    device="cpu",
     progress=None,
 ):
     """Score every condition against the shown pictures.
@@ -54,24 +87,36 @@ def evaluate(
     Parameters
     ----------
     shown : uint8 array of shape (n_stimuli, height, width, 3)
-        The pictures that were seen.
+        The pictures that were seen; or anything with `len` that gives such an array for an array of rows.
     conditions : mapping of str to Condition
         By name ("reconstruction", "stage_one", "shuffled_responses", ...); pictures may have any size.
     stimulus_ids : sequence of str, length n_stimuli
         The stimulus of each shown picture, each once.
     categories : sequence of sequence of str, length n_stimuli, optional
-        The categories of each shown picture. Metrics that compare within a category are left out without them,
-        and where a stimulus shares its categories with no other.
+        The categories of each shown picture. Metrics that compare within a category are left out without them; a
+        stimulus that shares its categories with no other has no score there.
+    captions : sequence of sequence of str, length n_stimuli, optional
+        The captions of each shown picture, for protocols that score captions.
     protocol : str or Protocol
         How to score.
     reference : str
         The condition that others are subtracted from.
+    embeddings : pair of mappings, optional
+        (true, predicted) values of each target, arrays or feature tables of shape (n_stimuli, n_targets), rows in the
+        order of `stimulus_ids`.
+    brain : Brain, optional
+        Metrics of brain correlation are left out without it.
+    data : dict, optional
+        What was tested, in plain values; goes into the scores as it is. `data["dataset"]` is compared with the
+        protocol's test set.
     seed, n_resamples : int
         Of the bootstrap over stimuli.
     networks : mapping of str to Network, optional
         The protocol's networks by name; those not given are loaded from their checkpoints.
+    device : str
+        Torch device of the networks that are loaded.
     progress : callable, optional
-        `progress(label, done, total)` after each condition.
+        `progress(label, done, total)`.
 
     Returns
     -------
@@ -85,39 +130,40 @@ def evaluate(
         If a network's checkpoint is absent or damaged.
     """
     protocol = load_protocol(protocol)
-    shown, stimulus_ids = np.asarray(shown), [str(one) for one in stimulus_ids]
-    _check(shown, stimulus_ids, conditions, reference)
-    networks, checkpoints = _assemble(protocol, networks or {})
-    kin = None if categories is None else _share_a_category(categories)
+    stimulus_ids = [str(one) for one in stimulus_ids]
+    _check(shown, stimulus_ids, conditions, reference, {"categories": categories, "captions": captions})
+    networks, checkpoints = _assemble(protocol, networks or {}, brain, device)
     positions = {one: row for row, one in enumerate(stimulus_ids)}
-
-    shown_views = Views(shown, protocol, networks)
-    scored = {}
-    for done, (name, condition) in enumerate(conditions.items()):
-        targets = np.array([positions[str(one)] for one in condition.stimulus_ids])
-        scored[name] = _Scored(shown_views, Views(condition.images, protocol, networks), targets, kin)
-        if progress is not None:
-            progress("scoring", done + 1, len(conditions))
+    kin = None if categories is None else share_a_category(categories)
+    compared = {
+        name: Comparison(
+            Pictures(condition.images, protocol),
+            np.array([positions[str(one)] for one in condition.stimulus_ids]),
+            kin,
+            condition.captions,
+        )
+        for name, condition in conditions.items()
+    }
+    evoked = _look(protocol, networks, Pictures(shown, protocol), compared, brain, captions, progress)
 
     options = {"n_resamples": n_resamples, "seed": seed}
     results, summary, differences = {}, [], []
-    for name, condition in scored.items():
+    for name, condition in compared.items():
         values = {}
         for spec in protocol.metrics.values():
             found = condition.per_stimulus(spec, condition.rows)
             if found is not None:
                 values[spec.name] = found
-                summary.append(SummaryRow(name, spec.name, *intervals.bootstrap_mean(found, **options)))
+                summary.append(SummaryRow(name, spec.name, *condition.estimate(spec, condition.rows, options)))
         ids = tuple(stimulus_ids[row] for row in condition.rows)
         results[name] = ConditionScores(ids, tuple(condition.n_samples), values)
-    for name, condition in scored.items():
-        common = np.intersect1d(condition.rows, scored[reference].rows)
+    for name, condition in compared.items():
+        common = np.intersect1d(condition.rows, compared[reference].rows)
         if name == reference or not len(common):
             continue
         for spec in protocol.metrics.values():
-            own, other = scored[reference].per_stimulus(spec, common), condition.per_stimulus(spec, common)
-            if own is not None and other is not None:
-                estimate = intervals.bootstrap_difference(own, other, **options)
+            estimate = compared[reference].difference(condition, spec, common, options)
+            if estimate is not None:
                 differences.append(SummaryRow(name, spec.name, *estimate))
     return Scores(
         protocol=protocol,
@@ -129,104 +175,127 @@ def evaluate(
         n_resamples=n_resamples,
         seed=seed,
         checkpoints=checkpoints,
+        data=dict(data or {}),
+        embeddings=score_embeddings(protocol.embeddings, *embeddings, stimulus_ids, **options) if embeddings else None,
+        regions=_regions(protocol, brain, compared, options),
+        ceilings=_ceilings(protocol, brain, compared[reference].rows, options),
+        notes=(*_about_the_test_set(protocol, len(compared[reference].rows), data or {}), *_about_encoding(evoked)),
     )
 
 
-class _Scored:
-    """One condition's pictures beside the shown ones.
-
-    Parameters
-    ----------
-    shown, pictures : Views
-    targets : integer array of shape (n_pictures,)
-        The row of `shown` that each picture is for.
-    kin : boolean array of shape (n_shown, n_shown), or None
-        Which shown pictures share a category.
-    """
-
-    def __init__(self, shown, pictures, targets, kin=None):
-        self._shown, self._pictures, self._targets, self._kin = shown, pictures, targets, kin
-        self._per_picture, self._correlations = {}, {}
-        self.rows, counts = np.unique(targets, return_counts=True)
-        self.n_samples = [int(count) for count in counts]
-
-    def per_stimulus(self, spec, rows):
-        """Scores of the stimuli `rows` (sorted rows of the shown pictures), averaged over samples, or None.
-
-        None where the metric compares stimuli with one another and one has nobody to be compared with.
-        """
-        chosen = np.flatnonzero(np.isin(self._targets, rows))
-        own = np.searchsorted(rows, self._targets[chosen])
-        if spec.metric.relational:
-            if len(rows) < 2 or (spec.within == "category" and self._kin is None):
-                return None
-            correlation = self._correlation(spec.features)[np.ix_(rows, chosen)]
-            allowed = self._kin[np.ix_(rows, self._targets[chosen])] if spec.within == "category" else None
-            scores = spec.metric.from_correlation(correlation, targets=own, allowed=allowed)
-            if np.isnan(scores).any():
-                return None
-        else:
-            scores = self._each_picture(spec)[chosen]
-        return np.bincount(own, weights=scores, minlength=len(rows)) / np.bincount(own, minlength=len(rows))
-
-    def _correlation(self, features):
-        """Correlations of all shown pictures with all pictures here: those of a subset are a part of it."""
-        if features not in self._correlations:
-            self._correlations[features] = correlation_matrix(
-                self._shown.features(features), self._pictures.features(features)
-            )
-        return self._correlations[features]
-
-    def _each_picture(self, spec):
-        """Scores that do not depend on the other stimuli, (n_pictures,), computed once."""
-        if spec.name not in self._per_picture:
-            if spec.metric.takes == "labels":
-                reference = [self._label(self._shown, spec, row, row) for row in self._targets]
-                predicted = [self._label(self._pictures, spec, row, own) for row, own in enumerate(self._targets)]
-            elif spec.metric.takes == "pixels":
-                reference, predicted = self._shown.pixels[self._targets], self._pictures.pixels
-            else:
-                reference = self._shown.features(spec.features)[self._targets]
-                predicted = self._pictures.features(spec.features)
-            self._per_picture[spec.name] = spec.metric.function(reference, predicted)
-        return self._per_picture[spec.name]
-
-    def _label(self, views, spec, row, target):
-        """The label of one picture, refined where the picture that was shown asks for it."""
-        wanted = self._shown.labels(spec.features, spec.head)[target]
-        label = views.labels(spec.features, spec.head)[row]
-        if wanted in spec.refine:
-            return label, views.labels(spec.features, spec.refine[wanted])[row]
-        return label, None
-
-
-def _share_a_category(categories):
+def share_a_category(categories):
     """Which pairs of stimuli share at least one category: bool (n_stimuli, n_stimuli)."""
     names = sorted({name for own in categories for name in own})
     member = np.array([[name in own for name in names] for own in categories], dtype=int)
     return member @ member.T > 0
 
 
-def _assemble(protocol, given):
+def _look(protocol, networks, shown, compared, brain, captions, progress):
+    """Let every comparison see what it is to compare, network by network: the features of one at a time are in memory.
+
+    Returns what the shown pictures themselves score in brain correlation, dict of label to float.
+    """
+    evoked = {}
+    used = {spec.features for spec in protocol.metrics.values() if spec.metric.takes != "captions"}
+    sources = [name for name in ("pixels", *protocol.networks) if name in used and name in ("pixels", *networks)]
+    done, total = 0, len(sources) * (len(compared) + 1)
+    for source in sources:
+        metrics = [
+            spec
+            for spec in protocol.metrics.values()
+            if spec.features == source and (spec.metric.takes != "brain" or (brain and source in brain.models))
+        ]
+        network = (protocol.networks[source], networks[source]) if source != "pixels" else None
+        truth = None
+        for comparison in (None, *compared.values()):
+            if comparison is None:
+                truth = Comparison.truth(shown, metrics, network)
+                for spec in (one for one in metrics if one.metric.takes == "brain"):
+                    predicted = brain.models[source].predict(truth["features"])
+                    evoked[spec.label] = float(spec.metric.function(brain.patterns, predicted).mean())
+            else:
+                comparison.look(metrics, shown, truth, network, brain)
+            done += 1
+            if progress is not None:
+                progress("scoring", done, total)
+    for comparison in compared.values():
+        comparison.read([spec for spec in protocol.metrics.values() if spec.metric.takes == "captions"], captions)
+    return evoked
+
+
+def _assemble(protocol, given, brain, device):
     """The networks that the protocol's metrics use, and the fingerprints of those that were loaded."""
-    used = {spec.features for spec in protocol.metrics.values()} - {"pixels"}
+    used = {
+        spec.features
+        for spec in protocol.metrics.values()
+        if spec.metric.takes != "captions" and (spec.metric.takes != "brain" or brain is not None)
+    } - {"pixels"}
     networks, checkpoints = {}, {}
     for name in sorted(used):
         spec = protocol.networks[name]
         if name in given:
             networks[name] = given[name]
         else:
-            networks[name] = load_network(spec)
+            networks[name] = load_network(spec, device)
             checkpoints[spec.checkpoint] = store.fingerprint(spec.checkpoint)
     return networks, checkpoints
 
 
-def _check(shown, stimulus_ids, conditions, reference):
+def _of_brains(protocol, brain):
+    """The protocol's metrics of brain correlation that can be computed."""
+    models = brain.models if brain else ()
+    return [spec for spec in protocol.metrics.values() if spec.metric.takes == "brain" and spec.features in models]
+
+
+def _regions(protocol, brain, compared, options):
+    return {
+        region: [
+            SummaryRow(name, spec.name, *comparison.by_region(spec, region, options))
+            for spec in _of_brains(protocol, brain)
+            for name, comparison in compared.items()
+        ]
+        for region in (brain.regions if brain else ())
+    }
+
+
+def _ceilings(protocol, brain, rows, options):
+    if brain is None or brain.ceiling is None or not np.isfinite(brain.ceiling[rows]).any():
+        return {}
+    ceiling = brain.ceiling[rows]
+    estimate = intervals.bootstrap_mean(ceiling[np.isfinite(ceiling)], **options)
+    return {spec.name: SummaryRow("ceiling", spec.name, *estimate) for spec in _of_brains(protocol, brain)}
+
+
+def _about_the_test_set(protocol, n_stimuli, data):
+    """What tells these scores from published ones of the protocol, tuple of sentences."""
+    wanted = protocol.test_set
+    if wanted is None:
+        return ()
+    dataset = data.get("dataset", wanted.dataset)
+    if (n_stimuli, dataset) == (wanted.n_stimuli, wanted.dataset) and not data.get("simulated"):
+        return ()
+    what = f"{'simulated ' if data.get('simulated') else ''}{dataset}"
+    return (
+        f"{protocol.name} was published on {wanted.n_stimuli:,} stimuli of {wanted.dataset}; these are {n_stimuli:,} of "
+        f"{what}: no published score compares.",
+    )
+
+
+def _about_encoding(evoked):
+    """What the encoding model makes of the shown pictures: it limits brain correlation beside the noise."""
+    what = "of the shown pictures themselves, through the same encoding model"
+    return tuple(f"{label} {what}: {mean:.3f}." for label, mean in evoked.items())
+
+
+def _check(shown, stimulus_ids, conditions, reference, per_stimulus):
     if len(stimulus_ids) != len(shown) or len(set(stimulus_ids)) != len(stimulus_ids):
         raise InputError(
             f"There are {len(shown)} shown pictures and {len(set(stimulus_ids))} different stimulus ids "
             f"({len(stimulus_ids)} given); expected one id for each picture, each once. Check the test set."
         )
+    for name, values in per_stimulus.items():
+        if values is not None and len(values) != len(shown):
+            raise InputError(f"There are {len(shown)} shown pictures but {len(values)} {name}; give one list for each.")
     if reference not in conditions:
         raise InputError(
             f"The reference condition {reference!r} is not among "

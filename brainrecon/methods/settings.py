@@ -75,7 +75,7 @@ def _converted(hint, value, where):
         if origin is tuple and isinstance(value, (list, tuple)):
             item = typing.get_args(option)[0]
             return tuple(_converted(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
-        if origin is dict and isinstance(value, dict):
+        if origin is dict and isinstance(value, dict) and typing.get_args(option):
             item = typing.get_args(option)[1]
             return {name: _converted(item, entry, f"{where}.{name}") for name, entry in value.items()}
         if isinstance(value, origin) and not (isinstance(value, bool) and origin is not bool):

@@ -1,24 +1,21 @@
 """The one-file HTML report: pictures, scores, settings, and first sentences that follow from the numbers."""
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from brainrecon.evaluation.scores import Scores
-from brainrecon.report.figures import distribution
-from brainrecon.report.names import (
-    condition_explanation,
-    condition_label,
-    difference_text,
-    interval_text,
-    score_text,
-)
-from brainrecon.report.pictures import choose_stimuli, data_uri, first_sample, n_samples
-from brainrecon.report.verdict import STAGE_ONE, write_verdict
+from brainrecon.report import tables
+from brainrecon.report.figures import against, distribution
+from brainrecon.report.names import chance_level, condition_explanation, condition_label, in_sentence, score_text
+from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
+from brainrecon.report.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
+from stages.errors import InputError
 
 _CAPTIONS_IN_VIEW = 24
 
@@ -45,14 +42,21 @@ class ReportContent:
         Pictures to put beside captions of stimuli that are not in `shown` (training stimuli).
     decoder : sequence of mappings
         A row per target: whatever the decoder has to say (penalty, held-out correlation, ...).
+    rois : sequence of mappings
+        A row per region: `roi`, its name; plain values such as `n_voxels`; and by the name of a metric (or of a score of
+        embeddings) a `SummaryRow`, or None.
+    rois_explanation : str
+        What was done to get them, above their table.
+    links : sequence of (str, str)
+        Label and path of files of the run, relative to the folder that the report lies in.
     config, environment : mappings
         Nested; shown as dotted names.
     citations : sequence of str
         How to cite the method and the data.
     simulated : bool
         Whether the responses were simulated; said beside the title.
-    max_rows : int
-        How many stimuli the grid shows at most.
+    n_each, n_unselected : int
+        Rows of the grid: of the best, of the median and of the worst; and of those shown whatever their score.
     """
 
     title: str
@@ -67,11 +71,15 @@ class ReportContent:
     captions_explanation: str = ""
     caption_pictures: Mapping | None = None
     decoder: Sequence[Mapping] = ()
+    rois: Sequence[Mapping] = ()
+    rois_explanation: str = ""
+    links: Sequence[tuple[str, str]] = ()
     config: Mapping = field(default_factory=dict)
     environment: Mapping = field(default_factory=dict)
     citations: Sequence[str] = ()
     simulated: bool = False
-    max_rows: int = 18
+    n_each: int = 5
+    n_unselected: int = 6
 
 
 def render(content):
@@ -86,6 +94,12 @@ def render(content):
     -------
     html : str
         One page that needs no other file, no script and no network. All text in it is escaped.
+
+    Raises
+    ------
+    InputError
+        If a link leads anywhere but to a path relative to the report, or a region has a score that is not in the
+        protocol.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -95,41 +109,111 @@ def render(content):
         lstrip_blocks=True,
     )
     scores = content.scores
-    chosen, how_chosen = choose_stimuli(
-        content.stimulus_ids, content.shown, content.conditions, scores.reference, content.max_rows
-    )
+    headline, low_level = leading_metrics(scores)
+    blocks, how_chosen = _choose(content)
     columns = _column_order(content.conditions, scores.reference)
+    region_columns, regions = tables.region_table(content.rois, scores)
     return environment.get_template("report.html.jinja").render(
         content=content,
         verdict=write_verdict(scores),
         columns=[_column(name, scores) for name in columns],
-        grid=[_grid_row(stimulus_id, columns, content) for stimulus_id in chosen],
-        how_chosen=how_chosen,
-        several_samples=any(
-            n_samples(drawn) > 1 for pictures in content.conditions.values() for drawn in pictures.values()
-        ),
-        metrics=list(scores.metrics.values()),
-        means=[_score_row(name, scores, scores.mean, _mean_cell) for name in scores.conditions],
-        differences=[
-            _score_row(name, scores, scores.difference, _difference_cell)
-            for name in scores.conditions
-            if name != scores.reference
+        blocks=[
+            (block.heading, [_grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
+            for block in blocks
         ],
+        how_chosen=how_chosen,
+        headline=scores.metrics.get(headline),
+        low_level=scores.metrics.get(low_level),
+        prepared=_preparations(scores.protocol),
+        several_samples=any(max(one.n_samples) > 1 for one in scores.conditions.values()),
+        metrics=list(scores.metrics.values()),
+        scored_metrics=tables.scored_metrics(scores),
+        means=tables.mean_rows(scores),
+        ceiling=tables.ceiling_row(scores),
+        differences=tables.difference_rows(scores),
         reference=condition_label(scores.reference),
         figures=[
-            (spec, Markup(distribution(scores, spec.name)))  # noqa: S704, matplotlib escapes its text
+            (spec, _figure(distribution(scores, spec.name)))
             for spec in scores.metrics.values()
             if any(spec.name in one.values for one in scores.conditions.values())
         ],
+        comparisons=_comparisons(scores),
+        embeddings=tables.embedding_rows(scores),
+        ranks=tables.rank_rows(scores),
+        region_columns=region_columns,
+        regions=regions,
         captions=_captions(content),
         n_captions_in_view=_CAPTIONS_IN_VIEW,
-        decoder_columns=_decoder_columns(content.decoder),
-        as_cell=_as_cell,
-        heading=_heading,
+        decoder_columns=tables.table_columns(content.decoder),
+        as_cell=tables.as_cell,
+        heading=tables.heading,
         config=_flat(content.config),
         environment=_flat(content.environment),
+        links=[(label, _relative(path)) for label, path in content.links],
         score_text=score_text,
+        chance_level=chance_level,
     )
+
+
+def _choose(content):
+    """Blocks of the grid, and how they were chosen."""
+    scores = content.scores
+    headline, low_level = leading_metrics(scores)
+    rule = ""
+    if headline is not None:
+        name = condition_label(scores.reference)
+        whose = "the reconstruction's" if scores.reference == "reconstruction" else f"the \u201c{name}\u201d pictures'"
+        ties = "" if low_level == headline else f"by {in_sentence(scores.metrics[low_level].label)} and then "
+        rule = f"{whose} {in_sentence(scores.metrics[headline].label)}, ties decided {ties}by the order of the test set"
+    return choose_blocks(
+        content.stimulus_ids,
+        content.shown,
+        content.conditions,
+        scores.reference,
+        rank_stimuli(scores, content.stimulus_ids, headline, low_level),
+        rule,
+        content.n_each,
+        content.n_unselected,
+    )
+
+
+def _comparisons(scores):
+    """(metric, figure of the reference against stage one and shuffled responses), for the leading metrics."""
+    figures = []
+    for name in dict.fromkeys(leading_metrics(scores)):
+        svg = None if name is None else against(scores, name, (STAGE_ONE, SHUFFLED))
+        if svg is not None:
+            figures.append((scores.metrics[name], _figure(svg)))
+    return figures
+
+
+def _figure(svg):
+    return Markup(svg)  # noqa: S704, matplotlib escapes its text
+
+
+def _preparations(protocol):
+    """(label, resize, crop) of the networks that are given pictures of another size than the protocol's."""
+    networks = [(spec.label, spec.preparation.resize, spec.preparation.crop) for spec in protocol.networks.values()]
+    return [one for one in networks if any(one[1:])]
+
+
+def _relative(path):
+    """A path beside the report as an address.
+
+    Raises
+    ------
+    InputError
+        If it is absolute, empty, or could be read as an address elsewhere.
+    """
+    path = str(path)
+    first = path.split("/", 1)[0]
+    # A browser reads a backslash as a slash and drops tabs and line ends before it looks for a scheme.
+    if not first or ":" in first or "\\" in path or not path.isprintable():
+        raise InputError(
+            f"A link of the report leads to {path!r}; expected a path relative to the report, with slashes and without a "
+            "scheme. Give it as it is seen from the folder of the report."
+        )
+    return quote(path)
 
 
 def _column_order(conditions, reference):
@@ -153,20 +237,24 @@ def _kind(name, scores):
 
 def _grid_row(stimulus_id, columns, content):
     """The shown picture and the picture of each condition; None where a condition has not drawn it."""
-    cells = []
+    scores, cells = content.scores, []
+    headline, low_level = leading_metrics(scores)
     for name in columns:
         drawn = content.conditions[name]
         if stimulus_id not in drawn:
             cells.append(None)
             continue
-        label = condition_label(name)
-        lines = _stimulus_scores(content.scores, name, stimulus_id)
+        label, texts = condition_label(name), _score_texts(scores, name, stimulus_id)
+        lines = [f"{scores.metrics[metric].label}: {text}" for metric, text in texts.items()]
+        ranked_by_both = name == scores.reference and low_level != headline
         cells.append(
             {
                 "uri": data_uri(first_sample(drawn[stimulus_id])),
                 "alt": f"{label}, {stimulus_id}",
                 "tooltip": "\n".join([f"{label}, {stimulus_id}", *lines]),
-                "kind": _kind(name, content.scores),
+                "kind": _kind(name, scores),
+                "score": texts.get(headline, ""),
+                "low_level": texts.get(low_level, "") if ranked_by_both else "",
             }
         )
     caption = (content.captions or {}).get(stimulus_id, "")
@@ -178,45 +266,16 @@ def _grid_row(stimulus_id, columns, content):
     }
 
 
-def _stimulus_scores(scores, condition, stimulus_id):
-    """One line per metric for one picture."""
+def _score_texts(scores, condition, stimulus_id):
+    """The scores of one picture as text, by metric."""
     found = scores.conditions.get(condition)
     if found is None or stimulus_id not in found.stimulus_ids:
-        return []
+        return {}
     row = found.stimulus_ids.index(stimulus_id)
-    return [
-        f"{spec.label}: {score_text(float(found.values[name][row]), spec.metric)}"
+    return {
+        name: score_text(float(found.values[name][row]), spec.metric)
         for name, spec in scores.metrics.items()
-        if name in found.values
-    ]
-
-
-def _score_row(name, scores, lookup, cell):
-    found = [lookup(name, metric) for metric in scores.metrics]
-    counts = [row.n for row in found if row is not None]
-    return {
-        "label": condition_label(name),
-        "explanation": condition_explanation(name),
-        "n": max(counts, default=0),
-        "is_reference": name == scores.reference,
-        "cells": [
-            None if row is None else cell(row, spec.metric)
-            for row, spec in zip(found, scores.metrics.values(), strict=True)
-        ],
-    }
-
-
-def _mean_cell(row, metric):
-    return {"value": score_text(row.mean, metric, unit=False), "interval": interval_text(row, metric)}
-
-
-def _difference_cell(row, metric):
-    """A difference, and whether the reference is better, worse, or not told apart by the interval."""
-    better = (row.mean > 0) == metric.higher_is_better
-    return {
-        "value": difference_text(row.mean, metric),
-        "interval": interval_text(row, metric, signed=True),
-        "verdict": ("better" if better else "worse") if row.excludes_zero else "open",
+        if name in found.values and not math.isnan(found.values[name][row])
     }
 
 
@@ -231,25 +290,6 @@ def _captions(content):
     return rows
 
 
-def _decoder_columns(rows):
-    """Every key that occurs, in the order of first occurrence."""
-    return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _heading(key):
-    text = re.sub("^n ", "number of ", str(key).replace("_", " "))
-    return text[:1].upper() + text[1:]
-
-
-def _as_cell(value):
-    """A value of the decoder table: four digits of a number, thousands apart."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return _plain(value) or "\N{EN DASH}"
-
-
 def _flat(nested, prefix=""):
     """A nested mapping as rows of (dotted name, text)."""
     rows = []
@@ -257,16 +297,5 @@ def _flat(nested, prefix=""):
         if isinstance(value, Mapping):
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", _plain(value)))
+            rows.append((f"{prefix}{key}", tables.plain(value)))
     return rows
-
-
-def _plain(value):
-    """A setting as text: TOML's words for truth, nothing for None, commas between the parts of a list."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    return str(value)

@@ -6,6 +6,7 @@ LABELS = {
     "reconstruction": "Reconstruction",
     "stage_one": "Stage one alone",
     "shuffled_responses": "Shuffled responses",
+    "mean_response": "Mean response",
     "oracle_embeddings": "Oracle embeddings",
     "without_stage_one": "Without stage-one picture",
     "without_image_context": "Without image context",
@@ -33,6 +34,11 @@ def in_sentence(label):
     """A label in the middle of a sentence: its first letter small, unless it is an acronym or a name."""
     first = label.split(" ", 1)[0]
     return label[:1].lower() + label[1:] if first[1:].islower() else label
+
+
+def chance_level(spec):
+    """The score of a metric, as a protocol uses it, that predictions without information expect; None where unknown."""
+    return spec.metric.chance_level(**spec.options)
 
 
 def score_text(value, metric, unit=True):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -12,12 +13,30 @@ from stages.errors import InputError
 EXACT_WIDTH = 96
 LARGEST_WIDTH = 224
 
+# Fewer stimuli than this that all conditions have drawn are no view of the method: then gaps are shown instead.
+_ENOUGH_IN_COMMON = 8
 
-def choose_stimuli(stimulus_ids, shown, conditions, reference, n_rows):
-    """Choose the rows of the picture grid without looking at the pictures.
 
-    Evenly spaced in the order of the test set, from the first to the last, among the stimuli that every
-    condition has drawn. Where fewer than eight are common to all, among those the reference condition has.
+@dataclass(frozen=True)
+class Block:
+    """Some rows of the picture grid under one heading.
+
+    Attributes
+    ----------
+    heading : str
+    stimulus_ids : list of str
+        In the order they are shown.
+    """
+
+    heading: str
+    stimulus_ids: list
+
+
+def choose_blocks(stimulus_ids, shown, conditions, reference, ranking, rule, n_each=5, n_unselected=6):
+    """Choose the rows of the picture grid: best, median and worst by a score, and a few whatever their score.
+
+    Candidates are the stimuli that every condition has drawn; where fewer than eight are common to all, those
+    that the reference condition has. Few candidates are all shown, from best to worst, none of them twice.
 
     Parameters
     ----------
@@ -29,8 +48,84 @@ def choose_stimuli(stimulus_ids, shown, conditions, reference, n_rows):
         By condition and stimulus.
     reference : str
         The method itself.
+    ranking : sequence of str
+        Stimuli from best to worst, as `rank_stimuli` gives them; empty where nothing was scored.
+    rule : str
+        By what they are ranked, for the reader.
+    n_each : int
+        How many of the best, of the median and of the worst.
+    n_unselected : int
+        How many of those that are shown whatever their score.
+
+    Returns
+    -------
+    blocks : list of Block
+    how : str
+        How they were chosen, for the reader.
+    """
+    candidates, among = _candidates(stimulus_ids, shown, conditions, reference)
+    known = set(candidates)
+    ranked = [one for one in ranking if one in known]
+    n, unscored = len(ranked), len(candidates) - len(ranked)
+    aside = f" {unscored} without a score cannot be ranked." if ranked and unscored else ""
+    if 0 < n < 3 * n_each + 3 and not unscored:
+        return [Block("From best to worst", ranked)], f"All {among}, from best to worst by {rule}."
+    if n < 3 * n_each:
+        rows, how = choose_stimuli(stimulus_ids, shown, conditions, reference, 3 * n_each + 3)
+        return [Block("", rows)], how
+    middle = (n - n_each) // 2
+    evenly, how_evenly = choose_stimuli(stimulus_ids, shown, conditions, reference, n_unselected)
+    blocks = [
+        Block(f"Best {n_each}", ranked[:n_each]),
+        Block(f"Median {n_each}", ranked[middle : middle + n_each]),
+        Block(f"Worst {n_each}", ranked[n - n_each :]),
+        Block(f"Unselected {len(evenly)}", evenly),
+    ]
+    how = (
+        f"Best, median and worst of the {among} by {rule}.{aside} Unselected: {how_evenly[:1].lower()}{how_evenly[1:]}"
+    )
+    return blocks, how
+
+
+def rank_stimuli(scores, stimulus_ids, headline, low_level):
+    """Order the reference condition's stimuli from best to worst.
+
+    Parameters
+    ----------
+    scores : brainrecon.evaluation.scores.Scores
+    stimulus_ids : sequence of str
+        The test set in its order, which decides where both metrics tie.
+    headline, low_level : str or None
+        Metrics; the second decides where the first ties.
+
+    Returns
+    -------
+    ranking : list of str
+        Empty where the reference condition has no value of the headline metric.
+    """
+    one = scores.conditions.get(scores.reference)
+    if one is None or headline not in one.values:
+        return []
+    keys = []
+    for name in (low_level, headline):
+        if name in one.values:
+            sign = -1 if scores.metrics[name].metric.higher_is_better else 1
+            # Stimuli without a value come last.
+            keys.append(np.nan_to_num(sign * one.values[name], nan=np.inf))
+    place = {name: row for row, name in enumerate(stimulus_ids)}
+    keys.insert(0, [place.get(name, len(place)) for name in one.stimulus_ids])
+    return [one.stimulus_ids[row] for row in np.lexsort(keys)]
+
+
+def choose_stimuli(stimulus_ids, shown, conditions, reference, n_rows):
+    """Choose stimuli without looking at pictures or scores: evenly spaced in the order of the test set.
+
+    Parameters
+    ----------
+    stimulus_ids, shown, conditions, reference
+        As for `choose_blocks`, with the same candidates.
     n_rows : int
-        At most so many.
+        At most so many, from the first candidate to the last.
 
     Returns
     -------
@@ -38,20 +133,26 @@ def choose_stimuli(stimulus_ids, shown, conditions, reference, n_rows):
     how : str
         One sentence for the reader.
     """
-    known = [one for one in stimulus_ids if one in shown]
-    candidates = [one for one in known if all(one in drawn for drawn in conditions.values())]
-    among = "test stimuli that every condition here has drawn"
-    if len(candidates) < min(8, n_rows, len(known)):
-        candidates = [one for one in known if one in conditions[reference]]
-        among = "test stimuli that have a reconstruction"
-    n, n_test = len(candidates), len(stimulus_ids)
+    candidates, among = _candidates(stimulus_ids, shown, conditions, reference)
+    n = len(candidates)
     rows = np.unique(np.round(np.linspace(0, n - 1, min(n_rows, n))).astype(int)) if n else []
-    among = f"{n} {among} (there are {n_test})" if n < n_test else f"{n} test stimuli"
     if len(rows) == n:
         how = f"All {among}, in the order of the test set."
     else:
         how = f"{len(rows)} of the {among}, evenly spaced in the order of the test set. Nobody picked them."
     return [candidates[row] for row in rows], how
+
+
+def _candidates(stimulus_ids, shown, conditions, reference):
+    """Stimuli that may be shown, in the order of the test set, and what to call them: '24 test stimuli'."""
+    known = [one for one in stimulus_ids if one in shown]
+    candidates = [one for one in known if all(one in drawn for drawn in conditions.values())]
+    among = "test stimuli that every condition here has drawn"
+    if len(candidates) < min(_ENOUGH_IN_COMMON, len(known)):
+        candidates = [one for one in known if one in conditions[reference]]
+        among = "test stimuli that have a reconstruction"
+    n, n_test = len(candidates), len(stimulus_ids)
+    return candidates, f"{n:,} {among} (there are {n_test:,})" if n < n_test else f"{n:,} test stimuli"
 
 
 def data_uri(image):
@@ -91,8 +192,3 @@ def data_uri(image):
 def first_sample(drawn):
     """One picture where there may be a list of samples: the first."""
     return drawn[0] if isinstance(drawn, list | tuple) else drawn
-
-
-def n_samples(drawn):
-    """How many samples there are of one stimulus."""
-    return len(drawn) if isinstance(drawn, list | tuple) else 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
+from brainrecon.evaluation.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores import Scores
 from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.report.html import ReportContent, render
-from brainrecon.runs.scoring import PROTOCOL, drawn_pictures, shown_pictures
+from brainrecon.runs.pictures import drawn_pictures
+from brainrecon.runs.scoring import shown_pictures
 from stages.errors import InputError
 from stages.whole_files import write_text
 
@@ -30,13 +33,13 @@ def write_report(run, protocol=None):
     ----------
     run : brainrecon.runs.folder.Run
     protocol : str, optional
-        Whose scores to show; those of "brainrecon-1" where it is not given.
+        Whose scores to show; those of the toolkit's own where it is not given.
 
     Returns
     -------
     pathlib.Path
     """
-    path = run.folder / "scores" / f"{protocol or PROTOCOL}.json"
+    path = run.folder / "scores" / f"{load_protocol(protocol or DEFAULT).name}.json"
     if not path.exists():
         raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
     subject = run.parts[0].subject
@@ -46,14 +49,17 @@ def write_report(run, protocol=None):
         subtitle=_subtitle(run, subject, len(stimulus_ids)),
         stimulus_ids=stimulus_ids,
         shown=dict(zip(stimulus_ids, shown)),
-        conditions={name: pictures for name in CONDITIONS if (pictures := _by_stimulus(*drawn_pictures(run, name)))},
-        scores=Scores.from_json(path),
+        conditions={name: drawn for name in CONDITIONS if len(drawn := _Drawn(*drawn_pictures(run, name)))},
+        scores=(scores := Scores.from_json(path)),
         notes=_notes(run, subject),
         decoder=_decoder_rows(run),
         config=run.config.to_dict(),
         environment=json.loads((run.folder / "environment.json").read_text()),
         citations=[CITATIONS[name] for name in (run.config.method, subject.dataset) if name in CITATIONS],
         simulated=subject.simulated,
+        rois=_regions(scores),
+        rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
+        links=_links(run.folder),
         **_captions(run),
     )
     write_text(run.folder / "report.html", render(content))
@@ -65,11 +71,22 @@ def _subtitle(run, subject, n_test):
     return f"{subject.n_voxels:,} voxels ({subject.roi}), {folds}, {n_test:,} test stimuli"
 
 
-def _by_stimulus(ids, images):
-    pictures = {}
-    for name, image in zip(ids, images):
-        pictures.setdefault(name, []).append(image)
-    return pictures
+class _Drawn(Mapping):
+    """Pictures of one condition by stimulus, lists of samples, read when they are looked at: the page shows a few of many."""
+
+    def __init__(self, ids, files):
+        self._files, self._rows = files, {}
+        for row, name in enumerate(ids):
+            self._rows.setdefault(name, []).append(row)
+
+    def __getitem__(self, name):
+        return list(self._files[self._rows[name]])
+
+    def __iter__(self):
+        return iter(self._rows)
+
+    def __len__(self):
+        return len(self._rows)
 
 
 def _notes(run, subject):
@@ -96,6 +113,23 @@ def _decoder_rows(run):
         }
         for name, columns in decoders[0].groups_.items()
     ]
+
+
+def _regions(scores):
+    """A row per region: its metrics under the method itself."""
+    return [
+        {"roi": region} | {row.metric: row for row in rows if row.condition == scores.reference}
+        for region, rows in scores.regions.items()
+    ]
+
+
+def _links(folder):
+    """Files beside the report, (label, relative path), those that are there."""
+    listed = [("Configuration", "config.toml"), ("Versions and machine", "environment.json")]
+    listed += [("Pictures drawn", "manifest.jsonl")]
+    listed += [(f"Scores, {path.name}", f"scores/{path.name}") for path in sorted((folder / "scores").glob("*"))]
+    listed += [("The same on held-out look-alikes", "heldout/report.html")]
+    return [(label, path) for label, path in listed if (folder / path).exists()]
 
 
 def _least(errors):

@@ -161,12 +161,15 @@ def predict(method, patterns, names, path, progress=None):
     return {name: values.shape for name, values in predictions.items()}
 
 
-def encode(run, method, split_name, progress=None):
-    """Target values of one split's stimuli, dict of target name to FeatureTable."""
+def encode(run, method, split_name, progress=None, targets=None):
+    """Target values of one split's stimuli, dict of target name to FeatureTable; all targets, or those named."""
+    named = method.targets if targets is None else targets
+    takes_captions = any(method.targets[name].takes == "captions" for name in named)
     return method.encode(
         run.subject,
         split_name,
-        captions=captions(run, split_name) if method.settings.text_context else None,
+        captions=captions(run, split_name) if takes_captions else None,
+        targets=targets,
         store=run.store,
         progress=progress,
     )

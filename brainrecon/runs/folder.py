@@ -251,17 +251,6 @@ def resolved(config, store=None, device="cpu"):
     return replace(config, data=data, settings=settings), subject
 
 
-def read_image(path):
-    """Picture in a PNG file, uint8 (height, width, 3)."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read as a picture ({error}); delete it and run the same command again."
-        ) from None
-
-
 def environment(config):
     """Versions, machine and checkpoint fingerprints, JSON-able."""
     checkpoints = getattr(config.settings, "checkpoints", None)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from brainrecon.features.table import FeatureTable
 from brainrecon.methods.conditions import CONDITIONS, DIFFUSED, METHOD_ITSELF
-from brainrecon.runs.fitting import encode, read_embeddings
-from brainrecon.runs.folder import read_image
+from brainrecon.runs.fitting import encode, predict, read_embeddings
+from brainrecon.runs.pictures import read_image
 from stages.decoders.ridge import RidgeDecoder
 from stages.errors import InputError
 
@@ -196,13 +196,23 @@ class _Work:
         """The true features of the test stimuli, dict of FeatureTable, rows in the order of `stimulus_ids`."""
         return encode(self.run, self.run.method, "test")
 
+    @cached_property
+    def mean_response(self):
+        """Embeddings of the average training response, arrays of shape (1, n_targets)."""
+        path = self.run.folder / "embeddings" / "mean_response.safetensors"
+        if not path.exists():
+            mean = self.run.subject.train.patterns.mean(axis=0, dtype=np.float64).astype(np.float32)
+            predict(self.run.method, mean[None], ["mean_response"], path)
+        return read_embeddings(path)[0]
+
     def stage_one(self, name):
         """The stage-one picture of a stimulus, drawn if it is not there."""
         return self._decoded(self.run.image_path("stage_one", name), self.embeddings, self.row[name])
 
-    def _oracle_stage_one(self, name):
-        folder = self.run.image_path("oracle_embeddings", name).parents[1] / "stage_one"
-        return self._decoded(folder / f"stim-{name}.png", self.oracle, self.row[name])
+    def _own_stage_one(self, condition, name, embeddings, row):
+        """The stage-one picture of a condition that has other latents than the method itself."""
+        folder = self.run.image_path(condition, name).parents[1] / "stage_one"
+        return self._decoded(folder / f"stim-{name}.png", embeddings, row)
 
     def _decoded(self, path, embeddings, row):
         if not path.exists():
@@ -213,7 +223,11 @@ class _Work:
         """What to ask of the generator for one picture."""
         row, embeddings = self.row[name], self.embeddings
         if condition == "oracle_embeddings":
-            embeddings, stage_one = self.oracle, self._oracle_stage_one(name)
+            embeddings = self.oracle
+            stage_one = self._own_stage_one(condition, name, embeddings, row)
+        elif condition == "mean_response":
+            row, embeddings = 0, self.mean_response
+            stage_one = self._own_stage_one(condition, "mean_response", embeddings, row)
         elif condition == "shuffled_responses":
             row = self.partner[row]
             stage_one = self.stage_one(self.stimulus_ids[row])

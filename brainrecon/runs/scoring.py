@@ -1,19 +1,24 @@
-"""Scores of a run: gather what has been drawn, condition by condition, over all folds."""
+"""Scores: gather what has been drawn, condition by condition, over all folds; and score pictures from elsewhere."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from brainrecon.evaluation.protocol import load_protocol
+from brainrecon.evaluation.protocol import DEFAULT, load_protocol
+from brainrecon.evaluation.scores import Scores
 from brainrecon.evaluation.scoring import Condition
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
-from brainrecon.runs.folder import read_image
+from brainrecon.runs.encoding import brain
+from brainrecon.runs.fitting import encode, read_embeddings
+from brainrecon.runs.pictures import drawn_pictures, pictures_in
 from stages.errors import InputError
-
-PROTOCOL = "brainrecon-1"
+from stages.whole_files import write_text
+from weights import store
 
 
 def evaluate(run, protocol=None, progress=None):
@@ -22,9 +27,10 @@ def evaluate(run, protocol=None, progress=None):
     Parameters
     ----------
     run : brainrecon.runs.folder.Run
-        Where it has folds, their pictures are scored together.
+        Where it has folds, their pictures are scored together; brain correlation, which needs one training set, is
+        left out there.
     protocol : str, optional
-        Name of a protocol, or a TOML file of one; "brainrecon-1" where it is not given.
+        Name of a protocol, or a TOML file of one; the toolkit's own where it is not given.
     progress : callable, optional
 
     Returns
@@ -36,40 +42,104 @@ def evaluate(run, protocol=None, progress=None):
     InputError
         No picture of the method itself is there, or the dataset has no stimuli to compare with.
     """
+    protocol = load_protocol(protocol or DEFAULT)
     stimulus_ids, shown, categories = shown_pictures(run)
-    conditions = {}
-    for name in CONDITIONS:
-        ids, images = drawn_pictures(run, name)
-        if ids:
-            conditions[name] = Condition(ids, np.stack(images))
+    conditions = {name: Condition(*drawn) for name in CONDITIONS if (drawn := drawn_pictures(run, name))[0]}
     if METHOD_ITSELF not in conditions:
         raise InputError(
             f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first."
         )
-    protocol = load_protocol(protocol or PROTOCOL)
     scores = score(
         shown,
         conditions,
         stimulus_ids=stimulus_ids,
         categories=categories,
         protocol=protocol,
+        embeddings=_embeddings(run, protocol),
+        brain=brain(run.subject, protocol, run.folder / "encoding", run.device, progress) if run.parts == [run] else None,
+        data=tested_data(run.parts),
         seed=run.config.seed,
+        device=run.device,
         progress=progress,
     )
-    scores = replace(scores, data=tested_data(run))
-    folder = run.folder / "scores"
-    scores.to_csv(folder / f"{protocol.name}.csv")
-    scores.to_json(folder / f"{protocol.name}.json")
+    write_scores(scores, run.folder)
     return scores
 
 
-def tested_data(run):
+def evaluate_pictures(images, subject, folder, protocol=None, *, name=None, seed=0, device="cpu", progress=None):
+    """Score a folder of pictures from elsewhere, named by stimulus, and write `scores/` and `external.json` into `folder`.
+
+    Parameters
+    ----------
+    images : path
+        Folder of pictures, see `brainrecon.runs.pictures.pictures_in`.
+    subject : brainrecon.datasets.subject.Subject
+        The data the pictures were reconstructed from.
+    folder : path
+        Where scores go; `<benchmark>/<method>/<subject>/<roi>` puts them into that benchmark's table.
+    protocol : str, optional
+    name : str, optional
+        How to call the method; by default the folder's name.
+    seed : int
+        Of the bootstrap.
+    device : str
+    progress : callable, optional
+
+    Returns
+    -------
+    brainrecon.evaluation.scores.Scores
+    """
+    protocol, folder, test = load_protocol(protocol or DEFAULT), Path(folder), subject.test
+    if (folder / "config.toml").exists():
+        raise InputError(f"{folder} is a run of the toolkit; name another folder with --out for pictures from elsewhere.")
+    if test.images is None:
+        raise InputError(f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says.")
+    ids, pictures = pictures_in(images, test.stimulus_ids)
+    drawn = set(ids)
+    rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
+    scores = score(
+        _Rows(test.images, rows),
+        {METHOD_ITSELF: Condition(ids, pictures)},
+        stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
+        categories=[test.categories[row] for row in rows] if test.categories else None,
+        protocol=protocol,
+        brain=_of_rows(brain(subject, protocol, folder / "encoding", device, progress), rows),
+        data=_data(subject, len(rows)),
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    described = {"name": name or Path(images).resolve().name, "images": len(pictures), "stimuli": len(rows)}
+    write_text(folder / "external.json", json.dumps(described, indent=1) + "\n")
+    write_scores(scores, folder)
+    return scores
+
+
+def write_scores(scores, folder):
+    """Write `scores/<protocol>.csv` and then `.json`: where the latter is, both are whole."""
+    scores.to_csv(Path(folder) / "scores" / f"{scores.protocol.name}.csv")
+    scores.to_json(Path(folder) / "scores" / f"{scores.protocol.name}.json")
+
+
+def is_scored(run, protocol):
+    """Whether the scores on disk are of this protocol, of the judges that are here, and of all pictures that are there."""
+    protocol = load_protocol(protocol)
+    path = run.folder / "scores" / f"{protocol.name}.json"
+    if not path.exists():
+        return False
+    scores = Scores.from_json(path)
+    judged = all(store.fingerprint(name) == digest for name, digest in scores.checkpoints.items())
+    if not judged or scores.protocol.sha256 != protocol.sha256:
+        return False
+    return all(
+        len(drawn_pictures(run, name)[0]) == (sum(scores.conditions[name].n_samples) if name in scores.conditions else 0)
+        for name in CONDITIONS
+    )
+
+
+def tested_data(parts):
     """What tells the data of a run from another vintage of them, in plain values."""
-    subject = run.parts[0].subject
-    stimuli = sum(part.subject.test.n_stimuli for part in run.parts)
-    # Which fold it was is no property of the whole.
-    details = {name: value for name, value in subject.details.items() if name != "fold"}
-    return {"dataset": subject.dataset, "subject": subject.name, "roi": subject.roi, "test_stimuli": stimuli} | details
+    return _data(parts[0].subject, sum(part.subject.test.n_stimuli for part in parts))
 
 
 def shown_pictures(run):
@@ -87,14 +157,53 @@ def shown_pictures(run):
     return ids, np.concatenate(images), categories if len(categories) == len(ids) else None
 
 
-def drawn_pictures(run, condition):
-    """What has been drawn under one condition: (list of stimulus ids, list of uint8 pictures), samples in a row."""
-    ids, images = [], []
+def _embeddings(run, protocol):
+    """(true, predicted) values of the targets that the protocol scores, rows in the order of the shown pictures."""
+    wanted = {spec.target for spec in protocol.embeddings.values()}
+    true, predicted = {}, {}
     for part in run.parts:
-        for name in part.subject.test.stimulus_ids:
-            for sample in range(run.config.samples if condition == METHOD_ITSELF else 1):
-                path = part.image_path(condition, name, sample)
-                if path.exists():
-                    ids.append(str(name))
-                    images.append(read_image(path))
-    return ids, images
+        path = part.folder / "embeddings" / "test.safetensors"
+        method = part.method
+        names = [name for name in method.targets if name in wanted]
+        if not names:
+            return None
+        found, ids = read_embeddings(path)
+        if ids != [str(name) for name in part.subject.test.stimulus_ids]:
+            raise InputError(f"{path} is of other stimuli than the run's test set; delete its folder and fit again.")
+        for name, table in encode(part, method, "test", targets=names).items():
+            true.setdefault(name, []).append(table)
+            predicted.setdefault(name, []).append(found[name])
+    return tuple({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+
+
+def _one_table(tables):
+    """The tables of all parts, one below the other."""
+    return tables[0] if len(tables) == 1 else np.concatenate([np.asarray(table) for table in tables])
+
+
+def _data(subject, n_stimuli):
+    # Which fold it was is no property of the whole.
+    details = {name: value for name, value in subject.details.items() if name != "fold"}
+    plain = {"dataset": subject.dataset, "subject": subject.name, "roi": subject.roi, "test_stimuli": n_stimuli}
+    return plain | ({"simulated": True} if subject.simulated else {}) | details
+
+
+class _Rows:
+    """Some pictures of a split, indexed like an array."""
+
+    def __init__(self, images, rows):
+        self._images, self._rows = images, rows
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows):
+        return self._images[self._rows[rows]]
+
+
+def _of_rows(whole, rows):
+    """The measured patterns of some stimuli, with the models as they are."""
+    if whole is None:
+        return None
+    ceiling = None if whole.ceiling is None else whole.ceiling[rows]
+    return replace(whole, patterns=whole.patterns[rows], ceiling=ceiling)

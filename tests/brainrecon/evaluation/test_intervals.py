@@ -4,30 +4,38 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from brainrecon.evaluation.intervals import bootstrap_difference, bootstrap_mean
-from brainrecon.evaluation.metrics import two_way_identification
+from brainrecon.evaluation.intervals import (
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_over_subjects,
+    difference_over_subjects,
+)
 from stages.errors import InputError
 
+# How to draw n scores, and their true mean. Binary is the agreement of labels; success rates near the ceiling look like
+# the skewed one.
+SHAPES = {
+    "normal": (lambda random, n: random.normal(0.3, 2.0, n), 0.3),
+    "uniform": (lambda random, n: random.random(n), 0.5),
+    "skewed": (lambda random, n: random.beta(6, 1, n), 6 / 7),
+    "binary": (lambda random, n: (random.random(n) < 0.3).astype(float), 0.3),
+    "exponential": (lambda random, n: random.exponential(size=n), 1.0),
+}
 
-def coverage(n, experiments, draw, true_mean, n_resamples=2000):
+
+def coverage(shape, n, experiments, interval=bootstrap_mean, n_resamples=2000):
     random = np.random.default_rng(n)
+    draw, true_mean = SHAPES[shape]
     covered = 0
     for experiment in range(experiments):
-        estimate = bootstrap_mean(draw(random, n), n_resamples=n_resamples, seed=experiment)
+        estimate = interval(draw(random, n), n_resamples=n_resamples, seed=experiment)
         covered += estimate.ci_low <= true_mean <= estimate.ci_high
     return covered / experiments
 
 
-@pytest.mark.parametrize("n", [20, 100])
-def test_covers_a_normal_mean(n):
-    covered = coverage(n, 1000, lambda random, n: random.normal(0.3, 2.0, n), 0.3)
-    assert 0.93 <= covered <= 0.97
-
-
-def test_covers_a_bounded_skewed_mean():
-    # Success rates near the ceiling look like this.
-    covered = coverage(100, 1000, lambda random, n: random.beta(6, 1, n), 6 / 7)
-    assert 0.93 <= covered <= 0.97
+@pytest.mark.parametrize("shape, n", [("normal", 20), ("normal", 100), ("skewed", 100), ("binary", 50)])
+def test_covers_the_mean(shape, n):
+    assert 0.93 <= coverage(shape, n, 1000) <= 0.97
 
 
 def test_agrees_with_student_on_normal_values():
@@ -82,7 +90,7 @@ def test_one_value_has_no_interval():
 def test_memory_blocks_change_nothing_but_memory(monkeypatch):
     values = np.random.default_rng(0).normal(size=30)
     whole = bootstrap_mean(values)
-    monkeypatch.setattr("brainrecon.evaluation.intervals._DRAWS_PER_BLOCK", 1000)
+    monkeypatch.setattr("brainrecon.evaluation.resampling._DRAWS_PER_BLOCK", 1000)
     np.testing.assert_allclose(bootstrap_mean(values)[1:], whole[1:], atol=0.02)
 
 
@@ -102,19 +110,90 @@ def test_hostile_input(values, options, words):
         bootstrap_difference([1.0, 2.0], [1.0])
 
 
-@pytest.mark.slow
-def test_covers_in_two_thousand_experiments():
-    assert 0.93 <= coverage(100, 2000, lambda random, n: random.normal(size=n), 0.0, 10_000) <= 0.97
+@pytest.mark.parametrize("confidence", [0, 1, 95, np.nan])
+def test_refuses_a_confidence_that_is_no_fraction(confidence):
+    with pytest.raises(InputError, match="between 0 and 1"):
+        bootstrap_mean([0.1, 0.2], confidence=confidence)
 
 
-@pytest.mark.slow
-def test_covers_chance_for_shuffled_identification():
+def test_less_confidence_is_a_narrower_interval_inside():
+    values = np.random.default_rng(0).normal(size=30)
+    narrow, wide = bootstrap_mean(values, confidence=0.8), bootstrap_mean(values)
+    assert wide.ci_low < narrow.ci_low < narrow.ci_high < wide.ci_high
+
+
+def test_subjects_count_once_each_whatever_their_stimuli():
     random = np.random.default_rng(0)
-    # Features that share a strong common part, as features of real pictures do.
-    reference = random.normal(size=(100, 40)) + 2 * random.normal(size=40)
-    covered = 0
-    for permutation in range(400):
-        scores = two_way_identification(reference, reference[random.permutation(100)])
-        estimate = bootstrap_mean(scores, seed=permutation)
-        covered += estimate.ci_low <= 0.5 <= estimate.ci_high
-    assert covered / 400 >= 0.93
+    per_subject = [random.normal(k, 1, size) for k, size in enumerate((10, 1000, 30, 5, 70, 20))]
+    means = [scores.mean() for scores in per_subject]
+    estimate = bootstrap_over_subjects(per_subject, seed=3)
+    assert estimate == bootstrap_over_subjects(means, seed=3) == bootstrap_mean(means, seed=3)
+    assert estimate.n == 6 and estimate.mean == pytest.approx(np.mean(means), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_few_subjects_have_the_range_of_their_means(n):
+    means = np.random.default_rng(n).normal(size=n)
+    estimate = bootstrap_over_subjects(list(means))
+    np.testing.assert_allclose([estimate.ci_low, estimate.ci_high], [means.min(), means.max()], atol=1e-12)
+
+
+@pytest.mark.parametrize("n, low, high", [(2, 0.45, 0.55), (4, 0.84, 0.90), (8, 0.92, 0.96)])
+def test_covers_over_subjects_as_often_as_it_says(n, low, high):
+    assert (
+        low
+        <= coverage("normal", n, 1000, lambda values, **options: bootstrap_over_subjects(list(values), **options))
+        <= high
+    )
+
+
+def test_one_subject_falls_back_to_its_stimuli():
+    random = np.random.default_rng(0)
+    own, other = random.normal(size=(2, 40))
+    assert bootstrap_over_subjects([own], seed=5) == bootstrap_mean(own, seed=5)
+    assert difference_over_subjects([(own, other)], seed=5) == bootstrap_difference(own, other, seed=5)
+    assert bootstrap_over_subjects([0.7]) == (1, 0.7, None, None)
+    assert difference_over_subjects([(0.75, 0.5)]) == (1, 0.25, None, None)
+
+
+def test_difference_over_subjects_is_paired_within_each():
+    random = np.random.default_rng(0)
+    pairs = []
+    for offset, size in zip(random.normal(0, 10, 8), range(20, 100, 10)):  # subjects differ more than methods do
+        other = offset + 5 * random.normal(size=size)
+        pairs.append((other + random.normal(0.5, 0.1, size), other))
+    estimate = difference_over_subjects(pairs)
+    assert 0.45 < estimate.ci_low < estimate.ci_high < 0.55 and estimate.n == 8
+    means = difference_over_subjects([(own.mean(), other.mean()) for own, other in pairs])
+    np.testing.assert_allclose(means, estimate, atol=1e-12)
+    opposite = difference_over_subjects([(other, own) for own, other in pairs])
+    np.testing.assert_allclose(opposite.mean, -estimate.mean)
+
+
+@pytest.mark.parametrize(
+    "per_subject, words",
+    [
+        ([], "at least one"),
+        ([[0.1], []], "Subject 2"),
+        ([[0.1, 0.2], [0.1, np.inf]], "Subject 2 .* 1 that are not finite"),
+        ([np.zeros((3, 2))], "Subject 1 .* shape"),
+    ],
+)
+def test_hostile_subjects(per_subject, words):
+    with pytest.raises(InputError, match=words):
+        bootstrap_over_subjects(per_subject)
+    with pytest.raises(InputError, match="same stimuli"):
+        difference_over_subjects([([1.0, 2.0], [1.0])])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 50, 100])
+@pytest.mark.parametrize("shape", ["normal", "uniform", "skewed", "binary"])
+def test_covers_in_two_thousand_experiments(shape, n):
+    assert 0.93 <= coverage(shape, n, 2000) <= 0.97
+
+
+@pytest.mark.slow
+def test_falls_short_where_the_documentation_says_so():
+    assert 0.90 <= coverage("exponential", 20, 2000) < 0.93
+    assert 0.93 <= coverage("exponential", 100, 2000) <= 0.97

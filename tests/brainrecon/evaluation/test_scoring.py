@@ -7,17 +7,19 @@ import json
 import numpy as np
 import pytest
 
-from brainrecon.evaluation import extractors, metrics
-from brainrecon.evaluation.extractors import resize_pictures
+from brainrecon.evaluation import networks as judges
+from brainrecon.evaluation.identification import two_way_identification
 from brainrecon.evaluation.intervals import bootstrap_mean
-from brainrecon.evaluation.protocol import Protocol, Resize, load_protocol
+from brainrecon.evaluation.pair_intervals import bootstrap_pairs
+from brainrecon.evaluation.pixel_metrics import pixel_correlation, structural_similarity
+from brainrecon.evaluation.protocol import Protocol, load_protocol
 from brainrecon.evaluation.scores import Scores
-from brainrecon.evaluation.scoring import Condition, evaluate
+from brainrecon.evaluation.scoring import Brain, Condition, evaluate
 from stages.errors import InputError
 
 N = 14
 IDS = [f"stim{row:03d}" for row in range(N)]
-WITHIN = "identification_pixels_within_category"
+WITHIN = ("identification_pixels_within_category", "identification_evaluation_within_category")
 
 
 class MeanColours:
@@ -64,17 +66,20 @@ def test_scores_equal_the_metrics_themselves(shown, networks):
     one, other = shown / np.float32(255), images / np.float32(255)
     network = MeanColours()
     expected = {
-        "pixcorr": metrics.pixel_correlation(one, other),
-        "ssim": metrics.structural_similarity(one, other),
-        "identification_pixels": metrics.two_way_identification(one, other),
-        "identification_evaluation": metrics.two_way_identification(network.embed(shown), network.embed(images)),
-        "identification_clip": metrics.two_way_identification(network.embed(shown), network.embed(images)),
+        "pixcorr": pixel_correlation(one, other),
+        "ssim": structural_similarity(one, other),
+        "identification_pixels": two_way_identification(one, other),
+        "identification_evaluation": two_way_identification(network.embed(shown), network.embed(images)),
+        "identification_clip": two_way_identification(network.embed(shown), network.embed(images)),
     }
     for name, expect in expected.items():
         np.testing.assert_allclose(values[name], expect, atol=1e-9)
         row = scores.mean("reconstruction", name)
-        assert (row.n, row.mean, row.ci_low, row.ci_high) == bootstrap_mean(values[name])
-    assert list(values) == [name for name in load_protocol().metrics if name != WITHIN]
+        assert row.mean == pytest.approx(expect.mean())
+        if "identification" not in name:
+            assert (row.n, row.mean, row.ci_low, row.ci_high) == bootstrap_mean(values[name])
+    without = (*WITHIN, "brain_correlation")
+    assert list(values) == [name for name in load_protocol().metrics if name not in without]
     assert scores.differences == []
 
 
@@ -94,16 +99,34 @@ def test_identification_within_a_category_vs_pairs_counted(shown, networks):
         for j in range(N)
     ]
     values = scores.conditions["reconstruction"].values
-    np.testing.assert_allclose(values[WITHIN], expected)
+    np.testing.assert_allclose(values[WITHIN[0]], expected)
     assert 0 < np.mean(expected) < 1 and not np.allclose(expected, values["identification_pixels"])
+
+
+def test_a_stimulus_alone_in_its_category_has_no_score_there_and_the_others_have(tmp_path, shown, networks):
+    images = noisy(shown, 200)
+    categories = [["alone"], *([["six"]] * (N - 1))]
+    conditions = {"reconstruction": Condition(IDS, images), "stage_one": Condition(IDS, noisy(shown, 250, seed=2))}
+    scores = evaluate(shown, conditions, stimulus_ids=IDS, categories=categories, networks=networks)
+    rest = {name: Condition(IDS[1:], one.images[1:]) for name, one in conditions.items()}
+    without = evaluate(shown[1:], rest, stimulus_ids=IDS[1:], categories=categories[1:], networks=networks)
+    found, expected = (one.conditions["reconstruction"].values[WITHIN[0]] for one in (scores, without))
+    assert np.isnan(found[0])
+    np.testing.assert_allclose(found[1:], expected)
+    assert scores.mean("reconstruction", WITHIN[0]) == without.mean("reconstruction", WITHIN[0])
+    assert scores.difference("stage_one", WITHIN[0]) == without.difference("stage_one", WITHIN[0])
+    scores.to_json(tmp_path / "scores.json")
+    scores.to_csv(tmp_path / "scores.csv")
+    assert Scores.from_json(tmp_path / "scores.json").conditions == scores.conditions
+    assert next(csv.DictReader((tmp_path / "scores.csv").open()))[WITHIN[0]] == ""
 
 
 @pytest.mark.parametrize("categories", [None, [[str(row)] for row in range(N)]])
 def test_without_others_of_the_category_nothing_is_said_of_them(shown, networks, categories):
     condition = {"reconstruction": Condition(IDS, noisy(shown, 50))}
     scores = evaluate(shown, condition, stimulus_ids=IDS, categories=categories, networks=networks)
-    assert WITHIN not in scores.conditions["reconstruction"].values
-    assert WITHIN not in [row.metric for row in scores.summary]
+    assert not set(WITHIN) & set(scores.conditions["reconstruction"].values)
+    assert not set(WITHIN) & {row.metric for row in scores.summary}
 
 
 def test_category_agreement_asks_for_the_digit_where_a_digit_was_shown(networks):
@@ -212,7 +235,7 @@ def test_scoring_changes_no_picture_and_looks_once(shown, networks):
     np.testing.assert_array_equal(shown, before[0])
     np.testing.assert_array_equal(images, before[1])
     assert networks["clip"].calls == 3  # the shown pictures and two conditions
-    assert [step[1:] for step in steps] == [(1, 2), (2, 2)]
+    assert [step[1:] for step in steps] == [(done, 9) for done in range(1, 10)]  # and pixels and two networks
 
 
 def test_one_stimulus_has_scores_but_no_interval_and_no_identification(shown, networks):
@@ -331,7 +354,7 @@ def test_hostile_stimulus_ids(shown, networks):
 
 def test_a_head_that_the_network_lacks(shown, networks):
     content = json.loads(json.dumps(load_protocol().content))
-    content["metrics"][-1]["head"] = "smell"
+    next(one for one in content["metrics"] if "head" in one)["head"] = "smell"
     with pytest.raises(InputError, match="smell.*category, digit"):
         evaluate(
             shown,
@@ -344,9 +367,9 @@ def test_a_head_that_the_network_lacks(shown, networks):
 
 def test_networks_that_are_not_given_come_from_their_checkpoints(shown, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(extractors.store, "path", lambda name: asked.append(name) or tmp_path)
-    monkeypatch.setattr(extractors.store, "fingerprint", lambda name: f"print of {name}")
-    monkeypatch.setattr(extractors, "import_module", lambda name: _Module)
+    monkeypatch.setattr(judges.store, "path", lambda name: asked.append(name) or tmp_path)
+    monkeypatch.setattr(judges.store, "fingerprint", lambda name: f"print of {name}")
+    monkeypatch.setattr(judges, "import_module", lambda name: _Module)
     scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS)
     assert sorted(asked) == ["tiny-clip", "tiny-evaluation"]
     assert scores.checkpoints == {
@@ -362,32 +385,144 @@ def test_networks_that_are_not_given_come_from_their_checkpoints(shown, monkeypa
 def test_a_layer_or_kind_that_the_toolkit_lacks(change, words):
     spec = dataclasses.replace(load_protocol().networks["clip"], **change)
     with pytest.raises(InputError, match=words):
-        extractors.load_network(spec)
+        judges.load_network(spec)
 
 
 class _Module:
     class EvaluationNetwork(MeanColours):
         @classmethod
-        def from_pretrained(cls, folder):
+        def from_pretrained(cls, folder, device="cpu"):
             return cls()
 
     CLIPImageEmbedding = EvaluationNetwork
 
 
-def test_resizing_leaves_the_right_size_alone_and_keeps_uniform_pictures_uniform(shown):
-    resize = Resize(64, "bilinear", True)
-    np.testing.assert_array_equal(resize_pictures(shown, resize), shown / np.float32(255))
-    for size, interpolation in [(10, "bilinear"), (90, "bicubic"), (33, "nearest")]:
-        uniform = np.full((3, size, 2 * size, 3), 77, dtype=np.uint8)
-        pictures = resize_pictures(uniform, Resize(64, interpolation, True))
-        assert pictures.shape == (3, 64, 64, 3) and pictures.dtype == np.float32
-        np.testing.assert_allclose(pictures, 77 / 255, atol=1e-6)
+class Grey:
+    """An encoding model of one voxel per grey value on a 4 x 4 grid."""
+
+    def predict(self, features):
+        return np.asarray(features, dtype=np.float32).reshape(len(features), 16, 3).mean(axis=2)
 
 
-def test_resizing_equals_pillow_when_antialiased():
+def test_brain_correlation_vs_corrcoef_whole_and_by_region(shown, networks):
+    images, measured = noisy(shown, 200), Grey().predict(MeanColours().embed(noisy(shown, 90, seed=5)))
+    region = np.arange(16) % 3 == 0
+    ceiling = np.linspace(0.4, 0.9, N)
+    ceiling[2] = np.nan
+    brain = Brain(measured, {"evaluation": Grey()}, ceiling, {"V1": region})
+    order = np.random.default_rng(2).permutation(N)
+    condition = Condition([IDS[k] for k in order], images[order])
+    scores = evaluate(shown, {"reconstruction": condition}, stimulus_ids=IDS, networks=networks, brain=brain)
+    predicted = Grey().predict(MeanColours().embed(images))
+    expected = [np.corrcoef(measured[k], predicted[k])[0, 1] for k in range(N)]
+    np.testing.assert_allclose(scores.conditions["reconstruction"].values["brain_correlation"], expected, atol=1e-6)
+    (row,) = scores.regions["V1"]
+    expected = np.mean([np.corrcoef(measured[k, region], predicted[k, region])[0, 1] for k in range(N)])
+    assert (row.condition, row.metric, row.n) == ("reconstruction", "brain_correlation", N)
+    assert row.mean == pytest.approx(expected, abs=1e-6)
+    assert scores.ceilings["brain_correlation"].mean == pytest.approx(np.nanmean(ceiling))
+    assert scores.ceilings["brain_correlation"].n == N - 1
+    evoked = Grey().predict(MeanColours().embed(shown))
+    expected = np.mean([np.corrcoef(measured[k], evoked[k])[0, 1] for k in range(N)])
+    (note,) = scores.notes
+    assert note == f"Brain correlation of the shown pictures themselves, through the same encoding model: {expected:.3f}."
+
+
+def test_embeddings_are_scored_beside_the_pictures(shown, networks):
+    random = np.random.default_rng(0)
+    true = random.normal(size=(N, 30))
+    both = {"clip_image": true}, {"clip_image": true + random.normal(size=(N, 30))}
+    condition = {"reconstruction": Condition(IDS, shown)}
+    scores = evaluate(shown, condition, stimulus_ids=IDS, networks=networks, embeddings=both)
+    rows = {row.metric: row for row in scores.embeddings.rows}
+    assert set(rows) == {"two_way_clip_image", "image_retrieval", "brain_retrieval"}
+    correlation = np.corrcoef(*both[0].values(), *both[1].values())[:N, N:]
+    expected = np.mean([np.mean(np.delete(correlation[:, k], k) < correlation[k, k]) for k in range(N)])
+    assert rows["two_way_clip_image"].mean == pytest.approx(expected)
+    assert rows["two_way_clip_image"].n_permutations >= 20
+
+
+def test_every_part_of_the_scores_survives_the_file(tmp_path, shown, networks):
+    true = np.random.default_rng(0).normal(size=(N, 30))
+    brain = Brain(Grey().predict(MeanColours().embed(shown)), {"evaluation": Grey()}, np.ones(N), {"V1": np.ones(16, bool)})
+    scores = evaluate(
+        shown,
+        {"reconstruction": Condition(IDS, noisy(shown, 120))},
+        stimulus_ids=IDS,
+        networks=networks,
+        embeddings=({"vdvae": true}, {"vdvae": true}),
+        brain=brain,
+        data={"dataset": "nsd", "sessions": [1, 2]},
+    )
+    scores.to_json(tmp_path / "scores.json")
+    again = Scores.from_json(tmp_path / "scores.json")
+    for part in ("conditions", "summary", "differences", "regions", "ceilings", "notes", "data"):
+        assert getattr(again, part) == getattr(scores, part), part
+    assert again.embeddings.rows == scores.embeddings.rows and again.embeddings.ranks == scores.embeddings.ranks
+
+
+def test_pictures_in_files_score_like_pictures_in_memory(tmp_path, shown, networks):
     from PIL import Image
 
-    images = np.random.default_rng(0).integers(0, 256, (2, 200, 150, 3), dtype=np.uint8)
-    ours = resize_pictures(images, Resize(64, "bilinear", True))
-    pillow = [np.asarray(Image.fromarray(one).resize((64, 64), Image.Resampling.BILINEAR)) for one in images]
-    assert np.abs(ours * 255 - np.stack(pillow)).max() <= 1
+    from brainrecon.runs.pictures import PictureFiles
+
+    images = noisy(shown, 120)
+    paths = [tmp_path / f"{name}.png" for name in IDS]
+    for path, image in zip(paths, images):
+        Image.fromarray(image).save(path)
+    in_memory, in_files = (
+        evaluate(shown, {"reconstruction": Condition(IDS, drawn)}, stimulus_ids=IDS, networks=networks)
+        for drawn in (images, PictureFiles(paths))
+    )
+    assert in_memory.conditions == in_files.conditions
+
+
+def test_pixels_too_many_to_keep_give_the_same_scores(shown, networks, monkeypatch):
+    from brainrecon.evaluation import views
+
+    condition = {"reconstruction": Condition(IDS + IDS[:3], noisy(np.concatenate([shown, shown[:3]]), 120))}
+    kept = evaluate(shown, condition, stimulus_ids=IDS, networks=networks)
+    monkeypatch.setattr(views, "_KEPT_BYTES", 0)
+    assert evaluate(shown, condition, stimulus_ids=IDS, networks=networks).conditions == kept.conditions
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"dataset": "nsd"}, "982 stimuli of nsd; these are 14 of nsd"),
+        ({"dataset": "nsd", "simulated": True}, "14 of simulated nsd"),
+        ({"dataset": "god"}, "14 of god"),
+    ],
+)
+def test_another_test_set_than_the_protocols_is_noted(shown, networks, data, words):
+    content = json.loads(json.dumps(load_protocol().content)) | {"test_set": {"dataset": "nsd", "n_stimuli": 982}}
+    condition = {"reconstruction": Condition(IDS, shown)}
+    options = {"stimulus_ids": IDS, "networks": networks, "data": data}
+    (note,) = evaluate(shown, condition, protocol=Protocol(content), **options).notes
+    assert words in note and "no published score compares" in note
+    content["test_set"]["n_stimuli"] = N
+    same = evaluate(shown, condition, protocol=Protocol(content), **options).notes
+    assert bool(same) == (data != {"dataset": "nsd"})
+
+
+def test_the_interval_of_identification_resamples_both_roles(shown, networks):
+    images = np.random.default_rng(3).permutation(noisy(shown, 200))
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks)
+    correlation = np.corrcoef(shown.reshape(N, -1), images.reshape(N, -1))[:N, N:]
+    success = correlation < correlation.diagonal()
+    row = scores.mean("reconstruction", "identification_pixels")
+    expected = bootstrap_pairs(success.astype(float), ~np.eye(N, dtype=bool))
+    assert (row.ci_low, row.ci_high) == (expected.ci_low, expected.ci_high)
+    values = scores.conditions["reconstruction"].values["identification_pixels"]
+    assert (row.ci_low, row.ci_high) != bootstrap_mean(values)[2:]
+
+
+def test_captions_are_scored_where_both_sides_have_them(shown, networks):
+    content = json.loads(json.dumps(load_protocol().content))
+    content["metrics"].append({"name": "bleu", "measure": "bleu_1"})
+    said = [f"a red ball number {k}" for k in range(N)]
+    options = {"stimulus_ids": IDS, "networks": networks, "protocol": Protocol(content)}
+    condition = {"reconstruction": Condition(IDS, shown, captions=said)}
+    assert "bleu" not in evaluate(shown, condition, **options).conditions["reconstruction"].values
+    scores = evaluate(shown, condition, captions=[[one, "else"] for one in said], **options)
+    assert scores.mean("reconstruction", "bleu").mean == pytest.approx(1)

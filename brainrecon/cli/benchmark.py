@@ -1,0 +1,107 @@
+"""``brainrecon benchmark``: methods, subjects and regions in one table; a plan that any number of processes work through."""
+
+from typing import Annotated
+
+import typer
+
+from brainrecon.cli import options
+
+
+def benchmark(
+    out: options.Out,
+    data: options.Data = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Names, or TOML files of settings, separated by commas; a file's method is called like the file."),
+    ] = None,
+    subjects: Annotated[str | None, typer.Option(help="Separated by commas; all that are there by default.")] = None,
+    rois: Annotated[str | None, typer.Option(help="Separated by commas; the data's own choice by default.")] = None,
+    protocols: Annotated[str | None, typer.Option(help="Named ways to score, separated by commas.")] = None,
+    controls: options.Controls = None,
+    control_stimuli: options.ControlStimuli = None,
+    heldout: Annotated[
+        str | None,
+        typer.Option(metavar="SPLIT", help="Split that holds out look-alikes: clusters:N, category:NAME, or none; clusters:20."),
+    ] = None,
+    seed: options.Seed = None,
+    samples: options.Samples = None,
+    loader: options.LoaderOptions = None,
+    batch_size: options.BatchSize = 16,
+    reproducible: options.Reproducible = False,
+    features: options.Features = None,
+    device: options.Device = "auto",
+    memory: options.Memory = None,
+) -> None:
+    """Run every method on every subject and region, score it beside its controls, and write the leaderboard.
+
+    What is finished is left alone: stop it at any time and type the same line again, or `--out` alone; start it several
+    times at once, and the processes share the work. More methods, subjects, regions or protocols are added to the plan.
+    """
+    from brainrecon.cli.console import say
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.report.leaderboard_pages import write_leaderboard
+    from brainrecon.report.run_report import write_report
+    from brainrecon.runs.benchmark import work_through
+
+    plan = _plan(
+        out,
+        data,
+        options.parse_names(methods),
+        subjects=options.parse_names(subjects),
+        rois=options.parse_names(rois),
+        protocols=options.parse_names(protocols),
+        controls=options.parse_conditions(controls, "essential") if controls is not None else None,
+        control_stimuli=control_stimuli,
+        heldout=heldout if heldout != "none" else "",
+        seed=seed,
+        samples=samples,
+        options=options.loader_options(loader) or None,
+    )
+
+    def finished(runs, computed):
+        for run in runs:
+            if computed or not (run.folder / "report.html").exists():
+                write_report(run, plan.protocols[0])
+        # Whoever looks in the meantime sees what is finished.
+        write_leaderboard(out)
+
+    with show_progress() as progress:
+        computed = work_through(
+            out,
+            plan,
+            features=features,
+            device=options.torch_device(device),
+            memory=options.parse_memory(memory),
+            batch_size=batch_size,
+            reproducible=reproducible,
+            finished=finished,
+            progress=progress,
+        )
+    page = write_leaderboard(out)
+    say(page.with_suffix(".md").read_text(encoding="utf-8").rstrip())
+    say()
+    say(f"{computed} of {len(plan.cells())} cells were computed by this process. Leaderboard: {page}")
+
+
+def _plan(out, data, methods, **rest):
+    """The plan on disk, with what is asked for added; written when it has changed."""
+    from brainrecon.runs.benchmark import PLAN, Plan, make_plan
+    from stages.errors import InputError
+
+    there = Plan.read(out) if (out / PLAN).exists() else None
+    if there is None and (data is None or methods is None):
+        raise InputError(
+            f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."
+        )
+    asked = any(value is not None for value in (data, methods, *rest.values()))
+    if there is None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} exists and is no benchmark; name a new or empty folder with --out.")
+        plan = make_plan(data, methods, **rest)
+    elif asked:
+        plan = there.extended(data, methods, **rest)
+    else:
+        plan = there
+    if plan != there:
+        plan.write(out)
+    return plan

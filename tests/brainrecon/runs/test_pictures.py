@@ -1,0 +1,70 @@
+"""Pictures in files: read when looked at, and matched to stimuli by their names."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainrecon.runs.pictures import PictureFiles, pictures_in, read_image
+from stages.errors import InputError
+
+IDS = ["nsd-00012", "b", "c_sample-1"]
+
+
+def save(folder, *names, size=(8, 6), value=0):
+    paths = []
+    for step, name in enumerate(names):
+        picture = np.full((size[1], size[0], 3), value + step, dtype=np.uint8)
+        Image.fromarray(picture).save(folder / name)
+        paths.append(folder / name)
+    return paths
+
+
+def test_files_are_indexed_like_an_array(tmp_path):
+    files = PictureFiles(save(tmp_path, "0.png", "1.png", "2.png"))
+    array = np.stack([np.full((6, 8, 3), step, dtype=np.uint8) for step in range(3)])
+    assert len(files) == 3
+    for rows in (1, slice(1, 3), np.array([2, 0, 2]), slice(None)):
+        np.testing.assert_array_equal(files[rows], array[rows])
+    assert [picture[0, 0, 0] for picture in files] == [0, 1, 2]
+
+
+def test_names_with_and_without_additions_find_their_stimulus(tmp_path):
+    save(tmp_path, "b.png", "stim-nsd-00012_sample-1.png", "nsd-00012_sample-0.png", "c_sample-1.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    ids, pictures = pictures_in(tmp_path, IDS)
+    assert ids == ["nsd-00012", "nsd-00012", "b", "c_sample-1"]
+    assert [path.name for path in pictures.paths][:2] == ["nsd-00012_sample-0.png", "stim-nsd-00012_sample-1.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ((), "holds no picture"),
+        (("b.png", "zebra.png"), "1 pictures .* no test stimulus.*zebra.png.*nsd-00012.png"),
+        (("b.png", "stim-b.png"), "both sample 0 of stimulus b"),
+    ],
+)
+def test_what_cannot_be_matched_is_refused(tmp_path, names, words):
+    save(tmp_path, *names)
+    with pytest.raises(InputError, match=words):
+        pictures_in(tmp_path, IDS)
+
+
+def test_pictures_of_two_sizes_are_refused(tmp_path):
+    paths = save(tmp_path, "a.png") + save(tmp_path, "b.png", size=(8, 8))
+    with pytest.raises(InputError, match="8 x 8 pixels but .* 8 x 6"):
+        PictureFiles(paths)[:]
+
+
+def test_what_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="cannot be read as a picture"):
+        read_image(tmp_path / "b.png")
+    Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "c.tif")
+    with pytest.raises(InputError, match="mode F"):
+        read_image(tmp_path / "c.tif")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no folder"):
+        pictures_in(tmp_path / "absent", IDS)
