@@ -69,7 +69,7 @@ def bench_identification(n, n_features, repeats):
     random = np.random.default_rng(0)
     reference = random.standard_normal((n, n_features), dtype=np.float32)
     predicted = random.standard_normal((n, n_features), dtype=np.float32)
-    predicted *= 10
+    predicted *= 500
     predicted += reference
     inputs = (reference.nbytes + predicted.nbytes) / 1e9
     score = timed(lambda: two_way_identification(reference, predicted))[1].mean()

@@ -12,7 +12,6 @@ drawn independently of the rest is a stimulus, or a subject, and nothing below t
 
 import numpy as np
 
-from brainrecon.evaluation.pair_intervals import bootstrap_pair_difference, bootstrap_pairs
 from brainrecon.evaluation.resampling import (
     CONFIDENCE,
     N_RESAMPLES,
@@ -30,8 +29,6 @@ __all__ = [
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_over_subjects",
-    "bootstrap_pair_difference",
-    "bootstrap_pairs",
     "difference_over_subjects",
 ]
 
@@ -48,7 +45,7 @@ def bootstrap_mean(values, *, confidence=CONFIDENCE, n_resamples=N_RESAMPLES, se
 
     The scores of different stimuli have to be independent. The success rates of two-way identification are not:
     each stimulus also competes with all others, and where stimuli differ in how distinct they are, resampled rates
-    cover too little: `bootstrap_pairs` takes the comparisons themselves.
+    cover too little or too much. `bootstrap_pairs` takes the comparisons themselves.
 
     Percentiles follow a skewed distribution only to first order. Nominal 95 % covers 93 to 97 % of the time for
     normal, uniform and mildly skewed scores from 20 stimuli on; 92 % for exponential scores at n = 20.

@@ -163,7 +163,7 @@ class _Windows:
         self._values = np.empty((height, width, 3))
         self._maps = np.zeros((4, *full))
         self._filtered = np.empty((4, n_rows, _LINES, full[1]))
-        self._windows = np.empty((4, n_columns, rows, _LINES))
+        self._windows, self._means = np.empty((4, n_columns, rows, _LINES)), np.empty((n_columns, rows, _LINES))
         picture, line, item = self._maps.strides
         self._down = as_strided(
             self._maps, (4, n_rows, _LINES + _WINDOW - 1, full[1]), (picture, line * _LINES, line, item)
@@ -199,7 +199,7 @@ class _Windows:
     def _mean_of_map(self):
         """Mean of (2 ab + C1)(2 cov + C2) / ((a² + b² + C1)(var a + var b + C2)) with a and b the windows' means."""
         one, other, squares, product = self._windows
-        means = one * other
+        means = np.multiply(one, other, out=self._means)
         means *= 2
         product -= means
         product += _C2

@@ -85,7 +85,7 @@ class NetworkSpec:
     name : str
         How the protocol's metrics call it.
     kind : str
-        A key of `brainrecon.evaluation.extractors.KINDS`.
+        A key of `brainrecon.evaluation.networks.KINDS`.
     checkpoint : str
         A name in the manifest of checkpoints.
     layer : str
@@ -236,7 +236,9 @@ class Protocol:
             self.embeddings = {spec["name"]: _embedding_spec(spec) for spec in content.get("embeddings", [])}
             self.headline = content.get("headline", next(iter(self.metrics), None))
             self.low_level = content.get("low_level", self.headline)
-        except (KeyError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
                 f"A protocol lacks or misnames a key ({error}); expected name, networks and metrics "
                 f"as in {DEFAULT}. Compare with that file."

@@ -204,3 +204,83 @@ def test_other_data_at_the_same_place(capsys, damaged, features, tmp_path):
     assert "other stimuli" in refuse(capsys, line)
     kept = state(tmp_path / "run")
     assert before.items() <= kept.items()
+
+
+@pytest.fixture
+def theirs(cohort, tmp_path):
+    """A folder of pictures from elsewhere, named by stimulus."""
+    from PIL import Image
+
+    import brainrecon
+
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for name in brainrecon.load(f"nsd:{cohort}", subject="subj01").test.stimulus_ids:
+        Image.fromarray(np.full((32, 32, 3), 90, dtype=np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ([], "--truth KIND:PATH"),
+        (["--truth", "COHORT"], "--out DIR"),
+        (["--truth", "COHORT", "--out", "OUT", "--controls", "all"], "leave --controls"),
+        (["--truth", "COHORT", "--out", "OUT", "--protocol", "guess"], "brainrecon-1.*mindeye-2023"),
+        (["--truth", "COHORT", "--out", "OUT", "--protocol", "mindeye-2023"], "alexnet-imagenet1k-v1.*weights"),
+        (["--truth", "COHORT", "--out", "RUN"], "is a run"),
+    ],
+)
+def test_pictures_from_elsewhere_asked_for_in_the_wrong_way(capsys, cohort, run_folder, theirs, tmp_path, more, words):
+    places = {"COHORT": f"nsd:{cohort}", "OUT": tmp_path / "out", "RUN": run_folder}
+    before = state(run_folder)
+    message = refuse(capsys, ["evaluate", "--images", theirs, *(places.get(part, part) for part in more)])
+    assert re.search(words, message), message
+    assert not (tmp_path / "out" / "scores").exists() and state(run_folder) == before
+
+
+@pytest.mark.parametrize(("damage", "words"), [("stranger", "zebra.png"), ("size", "8 x 8"), ("broken", "cannot be read")])
+def test_pictures_from_elsewhere_that_do_not_fit(capsys, cohort, theirs, tmp_path, damage, words):
+    from PIL import Image
+
+    path = sorted(theirs.iterdir())[3]
+    if damage == "stranger":
+        path.rename(theirs / "zebra.png")
+    elif damage == "size":
+        Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(path)
+    else:
+        path.write_bytes(path.read_bytes()[:20])
+    line = ["evaluate", "--images", theirs, "--truth", f"nsd:{cohort}", "--out", tmp_path / "out"]
+    assert words in refuse(capsys, line)
+    assert not (tmp_path / "out" / "scores").exists()
+
+
+@pytest.mark.parametrize("line", [["evaluate"], ["evaluate", "RUN", "--images", "DIR"], ["evaluate", "RUN", "--out", "DIR"]])
+def test_a_run_or_pictures_but_not_both(capsys, run_folder, tmp_path, line):
+    places = {"RUN": run_folder, "DIR": tmp_path}
+    assert "--images" in refuse(capsys, [places.get(part, part) for part in line])
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ([], "no plan yet"),
+        (["DATA", "--methods", "magic"], "magic.*brain-diffuser"),
+        (["DATA", "--methods", "absent.toml"], "absent.toml"),
+        (["DATA", "--methods", "brain-diffuser", "--subjects", "subj07"], "subj07.*subj01"),
+        (["DATA", "--methods", "brain-diffuser", "--rois", "V9"], "V9"),
+        (["DATA", "--methods", "brain-diffuser", "--protocols", "guess"], "guess.*brainrecon-1"),
+        (["DATA", "--methods", "brain-diffuser", "--controls", "magic"], "magic.*shuffled_responses"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_planned_writes_nothing(capsys, cohort, tmp_path, more, words):
+    line = ["benchmark", *(f"nsd:{cohort}" if part == "DATA" else part for part in more), "--out", tmp_path / "bench"]
+    assert re.search(words, refuse(capsys, line))
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_benchmark_into_a_folder_of_other_files(capsys, cohort, tmp_path):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    line = ["benchmark", f"nsd:{cohort}", "--methods", "brain-diffuser", "--out", tmp_path]
+    assert "is no benchmark" in refuse(capsys, line)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
