@@ -239,11 +239,17 @@ class _Side:
 
     def centred(self, columns):
         """The next columns in float64, until those after them are asked for."""
-        scale = None if (self._scale == 1).all() else self._scale
-        block = _centred(self._rows, self._centre, scale, columns, self._memory)
-        self._squares += _products(block, block)
-        self.totals += block.sum(axis=1)
-        return block
+        part = self._rows[:, columns]
+        copy = self._memory[: part.size].reshape(part.shape)
+
+        def centre(rows):
+            # A few rows at a time, so that all of this happens in a core's own cache.
+            block = _centred(part[rows], self._centre[rows], self._scale[rows], slice(None), copy[rows].reshape(-1))
+            self._squares[rows] += _products(block, block)
+            self.totals[rows] += block.sum(axis=1)
+
+        in_blocks(centre, *part.shape)
+        return copy
 
     def norms(self):
         """Norms of the centred rows, NaN where the row is undefined."""
@@ -276,7 +282,7 @@ def _centred(rows, centre, scale, columns, memory):
     np.copyto(copy, part)
     if centre is not None:
         copy -= centre[:, None]
-    if scale is not None:
+    if scale is not None and (scale != 1).any():
         copy *= scale[:, None]
     return copy
 

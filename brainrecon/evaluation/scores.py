@@ -102,8 +102,9 @@ class Scores:
         from another, such as the version of the betas and the sessions found.
     embeddings : EmbeddingScores or None
         Scores of the predicted embeddings themselves, with their permutation null.
-    ceilings : dict of str to SummaryRow
-        By metric: what a perfect reconstruction would score, given the noise of the responses (condition "ceiling").
+    ceilings : dict of str to (dict of str to SummaryRow)
+        By kind and metric: "shown_pictures", what the shown pictures themselves score through the encoding model;
+        "noise_ceiling", what a perfect prediction would score, given the noise of the responses.
     regions : dict of str to list of SummaryRow
         By region: metrics of brain correlation over its voxels alone, a row per metric and condition.
     notes : tuple of str
@@ -196,7 +197,7 @@ class Scores:
             "seed": self.seed,
             "summary": [asdict(row) for row in self.summary],
             "differences": [asdict(row) for row in self.differences],
-            "ceilings": {name: asdict(row) for name, row in self.ceilings.items()},
+            "ceilings": {kind: {name: asdict(row) for name, row in rows.items()} for kind, rows in self.ceilings.items()},
             "regions": {name: [asdict(row) for row in rows] for name, rows in self.regions.items()},
             "embeddings": self.embeddings.to_dict() if self.embeddings else None,
             "notes": list(self.notes),
@@ -248,7 +249,10 @@ class Scores:
                 checkpoints=content["checkpoints"],
                 data=content.get("data", {}),
                 embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
-                ceilings={name: SummaryRow(**row) for name, row in content.get("ceilings", {}).items()},
+                ceilings={
+                    kind: {name: SummaryRow(**row) for name, row in rows.items()}
+                    for kind, rows in content.get("ceilings", {}).items()
+                },
                 regions={
                     name: [SummaryRow(**row) for row in rows] for name, rows in content.get("regions", {}).items()
                 },

@@ -17,7 +17,7 @@ def scores_html(scores):
     -------
     html : str
         A fragment that needs no style sheet and no script and takes the page's own colours: a row per condition, the
-        reference in bold; noise ceilings below where there are some; then protocol, digest and notes. Text is escaped.
+        reference in bold; what limits them below, where it is known; then protocol, digest and notes. Text is escaped.
     """
     metrics = [spec for spec in scores.metrics.values() if any(row.metric == spec.name for row in scores.summary)]
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(_heading(spec))}</th>' for spec in metrics)
@@ -30,8 +30,8 @@ def scores_html(scores):
         )
         for name in scores.conditions
     ]
-    if scores.ceilings:
-        body.append(_row("noise ceiling", [scores.ceilings.get(spec.name) for spec in metrics], metrics, False))
+    for kind, rows in scores.ceilings.items():
+        body.append(_row(kind.replace("_", " "), [rows.get(spec.name) for spec in metrics], metrics, False))
     lower = [spec.label for spec in metrics if not spec.metric.higher_is_better]
     lines = [
         f"Mean ± half of the {100 * scores.confidence:g} % interval over stimuli"

@@ -178,8 +178,8 @@ def evaluate(
         data=dict(data or {}),
         embeddings=score_embeddings(protocol.embeddings, *embeddings, stimulus_ids, **options) if embeddings else None,
         regions=_regions(protocol, brain, compared, options),
-        ceilings=_ceilings(protocol, brain, compared[reference].rows, options),
-        notes=(*_about_the_test_set(protocol, len(compared[reference].rows), data or {}), *_about_encoding(evoked)),
+        ceilings=_ceilings(protocol, brain, evoked, compared[reference].rows, options),
+        notes=_about_the_test_set(protocol, len(compared[reference].rows), data or {}),
     )
 
 
@@ -193,7 +193,7 @@ def share_a_category(categories):
 def _look(protocol, networks, shown, compared, brain, captions, progress):
     """Let every comparison see what it is to compare, network by network: the features of one at a time are in memory.
 
-    Returns what the shown pictures themselves score in brain correlation, dict of label to float.
+    Returns what the shown pictures themselves score in brain correlation, dict of metric to array (n_shown,).
     """
     evoked = {}
     used = {spec.features for spec in protocol.metrics.values() if spec.metric.takes != "captions"}
@@ -212,7 +212,7 @@ def _look(protocol, networks, shown, compared, brain, captions, progress):
                 truth = Comparison.truth(shown, metrics, network)
                 for spec in (one for one in metrics if one.metric.takes == "brain"):
                     predicted = brain.models[source].predict(truth["features"])
-                    evoked[spec.label] = float(spec.metric.function(brain.patterns, predicted).mean())
+                    evoked[spec.name] = spec.metric.function(brain.patterns, predicted)
             else:
                 comparison.look(metrics, shown, truth, network, brain)
             done += 1
@@ -258,12 +258,16 @@ def _regions(protocol, brain, compared, options):
     }
 
 
-def _ceilings(protocol, brain, rows, options):
-    if brain is None or brain.ceiling is None or not np.isfinite(brain.ceiling[rows]).any():
-        return {}
-    ceiling = brain.ceiling[rows]
-    estimate = intervals.bootstrap_mean(ceiling[np.isfinite(ceiling)], **options)
-    return {spec.name: SummaryRow("ceiling", spec.name, *estimate) for spec in _of_brains(protocol, brain)}
+def _ceilings(protocol, brain, evoked, rows, options):
+    """What limits brain correlation: the encoding model, seen from the shown pictures, and the noise, seen from repeats."""
+    found = {"shown_pictures": {}, "noise_ceiling": {}}
+    for spec in _of_brains(protocol, brain):
+        limits = {"shown_pictures": evoked[spec.name], "noise_ceiling": brain.ceiling}
+        for kind, values in limits.items():
+            values = np.empty(0) if values is None else values[rows][np.isfinite(values[rows])]
+            if len(values):
+                found[kind][spec.name] = SummaryRow(kind, spec.name, *intervals.bootstrap_mean(values, **options))
+    return {kind: limits for kind, limits in found.items() if limits}
 
 
 def _about_the_test_set(protocol, n_stimuli, data):
@@ -279,12 +283,6 @@ def _about_the_test_set(protocol, n_stimuli, data):
         f"{protocol.name} was published on {wanted.n_stimuli:,} stimuli of {wanted.dataset}; these are {n_stimuli:,} of "
         f"{what}: no published score compares.",
     )
-
-
-def _about_encoding(evoked):
-    """What the encoding model makes of the shown pictures: it limits brain correlation beside the noise."""
-    what = "of the shown pictures themselves, through the same encoding model"
-    return tuple(f"{label} {what}: {mean:.3f}." for label, mean in evoked.items())
 
 
 def _check(shown, stimulus_ids, conditions, reference, per_stimulus):

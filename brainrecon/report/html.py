@@ -129,7 +129,7 @@ def render(content):
         metrics=list(scores.metrics.values()),
         scored_metrics=tables.scored_metrics(scores),
         means=tables.mean_rows(scores),
-        ceiling=tables.ceiling_row(scores),
+        ceilings=tables.ceiling_rows(scores),
         differences=tables.difference_rows(scores),
         reference=condition_label(scores.reference),
         figures=[

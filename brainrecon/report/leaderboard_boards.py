@@ -70,8 +70,8 @@ class Entry:
         The method itself on the held-out split, by metric; empty where it was not scored there.
     behind : dict of str to AcrossSubjects
         The block's best method minus this one, by metric; empty for the best one itself.
-    ceilings : dict of str to float
-        By metric, mean over subjects of what a perfect reconstruction would score.
+    ceilings : dict of str to (dict of str to float)
+        By kind and metric, mean over subjects of what limits the score, as `Scores.ceilings` has it.
     embeddings : list of dict
         A row per score of predicted embeddings: target, metric, mean (AcrossSubjects), null_mean, null_low, null_high,
         rank, true_rank (None where not known).
@@ -271,11 +271,11 @@ def _entry(method, cells, own_means, behind, key, headline, held_out):
     }
     heldout = [cell for cell in cells if cell.heldout is not None and _group(cell.heldout) == key]
     there = _filled(metrics, lambda metric: mean_over_subjects([cell.heldout for cell in heldout], None, metric))
-    ceilings = {
-        metric: float(np.mean([one.ceilings[metric].mean for one in scores if metric in one.ceilings]))
-        for metric in metrics
-        if any(metric in one.ceilings for one in scores)
-    }
+    ceilings = {}
+    for kind in dict.fromkeys(kind for one in scores for kind in one.ceilings):
+        rows = [one.ceilings[kind] for one in scores if kind in one.ceilings]
+        found = {metric: [row[metric].mean for row in rows if metric in row] for metric in metrics}
+        ceilings[kind] = {metric: float(np.mean(means)) for metric, means in found.items() if means}
     mean = own_means[headline.name]
     text = sentence(
         method,

@@ -59,7 +59,8 @@ def as_csv(leaderboard):
     """Every mean in long form: a row per board, region, method, subject (or "all"), split, condition and metric.
 
     `n` counts stimuli in the rows of a subject and subjects in those of "all". Conditions besides those that were drawn:
-    "predicted_embeddings", "predicted_embeddings_shuffled" (its null, with the central 95 % of permutations) and "ceiling".
+    "predicted_embeddings", "predicted_embeddings_shuffled" (its null, with the central 95 % of permutations), and
+    the kinds of ceilings, "shown_pictures" and "noise_ceiling".
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -85,8 +86,8 @@ def _long_rows(entry, board):
                 continue
             for row in scores.summary:
                 yield (cell.subject, split, row.condition, row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
-            for metric, row in scores.ceilings.items():
-                yield (cell.subject, split, "ceiling", metric), (row.n, row.mean, row.ci_low, row.ci_high)
+            for row in (row for rows in scores.ceilings.values() for row in rows.values()):
+                yield (cell.subject, split, row.condition, row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
             for row in scores.embeddings.rows if scores.embeddings else ():
                 null = (row.n, row.null_mean, row.null_low, row.null_high)
                 yield (cell.subject, split, "predicted_embeddings", row.metric), (row.n, row.mean, row.ci_low, row.ci_high)

@@ -6,7 +6,9 @@ from urllib.parse import quote
 from brainrecon.evaluation.published import COMPUTED, READ
 from brainrecon.report.leaderboard_comparison import fewer, is_better, metric_phrase, range_text
 from brainrecon.report.names import (
+    CEILINGS,
     NOTHING,
+    ceiling_explanation,
     condition_explanation,
     condition_label,
     difference_text,
@@ -106,7 +108,7 @@ def _block(block, board):
 def _scores(block, board):
     rows = []
     for entry in block.entries:
-        cells = [TableCell(str(len(entry.cells))), TableCell(range_text(entry.n_stimuli))]
+        cells = []
         for name, spec in board.metrics.items():
             mean = entry.means[entry.reference].get(name)
             if mean is None:
@@ -115,12 +117,15 @@ def _scores(block, board):
             kind = "best" if block.outstanding.get(name) == entry.method else ""
             cells.append(TableCell(score_text(mean.mean, spec.metric, unit=False), interval_text(mean, spec.metric), kind))
         links = _links(entry.cells[0]) if len(entry.cells) == 1 else ()
-        rows.append(TableRow(entry.method, tuple(cells), _origin(entry), links, "method"))
+        n_subjects, stimuli = len(entry.cells), range_text(entry.n_stimuli)
+        small = f"{n_subjects} subject{'s' if n_subjects > 1 else ''}, {stimuli} stimuli{' each' if n_subjects > 1 else ''}"
+        origin = _origin(entry)
+        rows.append(TableRow(entry.method, tuple(cells), f"{small}; {origin}" if origin else small, links, "method"))
     return Table(
         "Scores",
         f"{_about_intervals(block, board)} Best first in {metric_phrase(board.metrics[board.headline])}. "
         f"{_direction(board)} Bold: best, and the interval of the paired difference to the runner-up excludes zero.",
-        (("Method", "", ""), ("Subjects", "", ""), ("Stimuli", "", "per subject"), *_metric_columns(board, "%")),
+        (("Method", "", ""), *_metric_columns(board, "%")),
         tuple(rows),
     )
 
@@ -181,17 +186,18 @@ def _controls(block, board):
         if entry.heldout:
             cells = [_mean_cell(entry.heldout.get(name), spec, interval_text) for name, spec in board.metrics.items()]
             rows.append(TableRow("On the held-out split", tuple(cells)))
-        if entry.ceilings:
-            cells = [
-                TableCell(score_text(entry.ceilings.get(name), spec.metric, unit=False)) for name, spec in board.metrics.items()
-            ]
-            rows.append(TableRow("Ceiling", tuple(cells), explanation="A perfect reconstruction under this noise."))
+        for kind, found in entry.ceilings.items():
+            cells = [TableCell(score_text(found.get(name), spec.metric, unit=False)) for name, spec in board.metrics.items()]
+            rows.append(TableRow(condition_label(kind), tuple(cells), explanation=ceiling_explanation(kind)))
     return Table(
         "Controls",
         "Each method, and under it what it has to be read against: the mean of the control and, below, the method minus "
         "the control, paired by stimulus. ▲ the method is better, ▼ it is worse, ○ not told apart. The held-out split has "
-        "stimuli of its own, so no pairs; its interval stands below. The ceiling is what a perfect reconstruction would "
-        "score under the noise of the responses.",
+        "stimuli of its own, so no pairs; its interval stands below."
+        + "".join(
+            f" {condition_label(kind)}: {CEILINGS.get(kind, '')}."
+            for kind in dict.fromkeys(kind for entry in block.entries for kind in entry.ceilings)
+        ),
         (("Method and control", "", ""), *_metric_columns(board, "%")),
         tuple(rows),
         kind="methods",

@@ -15,6 +15,12 @@ LABELS = {
     "ridge_to_pixels": "Ridge straight to pixels",
 }
 
+CEILINGS = {
+    "shown_pictures": "what the shown pictures themselves score through the encoding model; a reconstruction can pass it, for "
+    "it carries the noise of the very responses it was decoded from",
+    "noise_ceiling": "what a perfect prediction of the pattern would score, given the noise of the responses",
+}
+
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 
@@ -27,6 +33,12 @@ def condition_label(name):
 def condition_explanation(name):
     """One line on how the pictures of a condition were made, or an empty string."""
     text = CONDITIONS.get(name, "")
+    return text[:1].upper() + text[1:]
+
+
+def ceiling_explanation(kind):
+    """One line on what a kind of ceiling is, or an empty string."""
+    text = CEILINGS.get(kind, "")
     return text[:1].upper() + text[1:]
 
 

@@ -4,6 +4,7 @@ import re
 
 from brainrecon.report.names import (
     NOTHING,
+    ceiling_explanation,
     condition_explanation,
     condition_label,
     difference_text,
@@ -15,7 +16,7 @@ from stages.errors import InputError
 
 def scored_metrics(scores):
     """The metrics that some condition has, or that have a ceiling: list of MetricSpec in the protocol's order."""
-    found = {row.metric for row in scores.summary} | set(scores.ceilings)
+    found = {row.metric for row in scores.summary} | {metric for rows in scores.ceilings.values() for metric in rows}
     return [spec for name, spec in scores.metrics.items() if name in found]
 
 
@@ -31,16 +32,17 @@ def mean_rows(scores):
     ]
 
 
-def ceiling_row(scores):
-    """The noise ceilings as one more row of means, or None where there are none."""
-    if not scores.ceilings:
-        return None
-    return {
-        "label": "Noise ceiling",
-        "explanation": "What a perfect reconstruction would score, given the noise of the responses",
-        "is_reference": False,
-        **_cells(scores, scores.ceilings.get, _mean_cell),
-    }
+def ceiling_rows(scores):
+    """What limits the scores as more rows of means, list of dict."""
+    return [
+        {
+            "label": condition_label(kind),
+            "explanation": ceiling_explanation(kind),
+            "is_reference": False,
+            **_cells(scores, rows.get, _mean_cell),
+        }
+        for kind, rows in scores.ceilings.items()
+    ]
 
 
 def difference_rows(scores):

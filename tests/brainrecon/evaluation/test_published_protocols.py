@@ -336,3 +336,23 @@ def test_features_are_those_of_the_published_code_at_full_size(published_network
         assert np.abs(expected[0] - expected[1]).max() > 1e-3 * largest  # the features see the picture
         assert ours.shape == expected.shape
         assert np.abs(ours - expected).max() <= 1e-5 * largest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["brain-diffuser-2023", "mindeye-2023", "takagi-2023"])
+def test_a_whole_evaluation_under_a_published_protocol(published_networks, name):
+    from brainrecon.evaluation import Condition, evaluate
+
+    shown, drawn = scenes(4, 425, 5), scenes(4, 512, 5)  # the same scenes at another size, with other noise
+    ids = [f"nsd{row:05d}" for row in range(4)]
+    conditions = {"reconstruction": Condition(ids, drawn), "stage_one": Condition(ids[::-1], shown[::-1])}
+    scores = evaluate(shown, conditions, stimulus_ids=ids, protocol=name, data={"dataset": "nsd"})
+    own = scores.conditions["stage_one"].values
+    assert set(own) == set(load_protocol(name).metrics)
+    for metric, values in own.items():
+        spec = scores.metrics[metric]
+        best = spec.metric.bounds[1] if spec.metric.higher_is_better else spec.metric.bounds[0]
+        np.testing.assert_allclose(values, best, atol=1e-6, err_msg=metric)
+        assert np.isfinite(scores.conditions["reconstruction"].values[metric]).all()
+    assert "these are 4 of nsd" in scores.notes[0]
+    assert set(scores.checkpoints) == {spec.checkpoint for spec in scores.protocol.networks.values()}

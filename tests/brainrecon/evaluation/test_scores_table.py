@@ -66,7 +66,8 @@ def test_means_with_half_their_intervals(scores):
 
 def test_ceilings_and_notes_are_there(scores):
     ceiling = SummaryRow("ceiling", "pixcorr", 100, 0.9, 0.88, 0.92)
-    page = Cells(scores_html(dataclasses.replace(scores, ceilings={"pixcorr": ceiling}, notes=("Not the test set.",))))
+    limits = {"noise_ceiling": {"pixcorr": ceiling}}
+    page = Cells(scores_html(dataclasses.replace(scores, ceilings=limits, notes=("Not the test set.",))))
     assert page.rows[-1] == ["noise ceiling", "100", "0.900 ± 0.020", "\N{EN DASH}"]
     assert "Not the test set." in page.words
 

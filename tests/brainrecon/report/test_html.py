@@ -337,7 +337,7 @@ def test_embeddings_beside_their_null(content):
 
 def test_ceilings_close_the_table(content):
     ceiling = SummaryRow("ceiling", "pixcorr", 48, 0.913, 0.9, 0.92)
-    scores = dataclasses.replace(content.scores, ceilings={"pixcorr": ceiling})
+    scores = dataclasses.replace(content.scores, ceilings={"noise_ceiling": {"pixcorr": ceiling}})
     assert "Noise ceiling 48 0.913 0.900 to 0.920 – –" in Page(render(dataclasses.replace(content, scores=scores))).text
 
 

@@ -318,7 +318,7 @@ def test_everything_from_outside_is_escaped(tmp_path):
     text = as_markdown(leaderboard)
     assert "<script" not in text and "*b*" not in text.replace("\\*", "")
     widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| ")}
-    assert len(widths) == 2  # tables with and without the columns of counts: no name has added one
+    assert len(widths) == 1  # no name has added a column
 
 
 def test_links_lead_to_reports_beside_the_page(tmp_path):
@@ -387,9 +387,9 @@ def test_embeddings_stand_beside_their_null_and_effective_rank(tmp_path):
 
 
 def test_ceilings_are_shown_where_there_are_some(tmp_path):
-    ceiling = {HEADLINE: SummaryRow("ceiling", HEADLINE, 10, 0.987, 0.9, 0.99)}
+    ceiling = {"noise_ceiling": {HEADLINE: SummaryRow("noise_ceiling", HEADLINE, 10, 0.987, 0.9, 0.99)}}
     put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}, ceilings=ceiling))
-    assert "| Ceiling | 98.7 |" in as_markdown(collect(tmp_path))
+    assert "| Noise ceiling | 98.7 |" in as_markdown(collect(tmp_path))
 
 
 def test_csv_holds_every_mean_of_subjects_and_over_them(tmp_path):
