@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import brainrecon
+from brainrecon.evaluation.identification import two_way_identification
 from brainrecon.evaluation.intervals import bootstrap_difference
-from brainrecon.evaluation.metrics import two_way_identification
 from stages.decoders.banded_ridge import BandedRidgeDecoder
 from stages.decoders.ridge import RidgeDecoder
 from stages.errors import InputError

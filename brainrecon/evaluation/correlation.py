@@ -5,7 +5,6 @@ float64 copies exist only in blocks.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import local
 
 import numpy as np
 import torch
@@ -17,7 +16,9 @@ SIMILARITIES = ("pearson", "cosine")
 _COLUMNS_PER_BLOCK = 4096
 _VALUES_PER_PRODUCT = 2**23
 _VALUES_PER_BLOCK = 2**16  # two such blocks in float64 stay in a core's own cache
-_PIECE = 2**13
+_VALUES_PER_PASS = 2**15
+_PIECE = 2**13  # too short for a BLAS to split over threads
+_ONES = np.ones(_VALUES_PER_PASS)
 
 
 def correlation_matrix(reference, predicted, similarity="pearson"):
@@ -86,19 +87,16 @@ def row_correlation(reference, predicted):
     reference, predicted = paired(reference, predicted)
     reference, predicted = as_rows(reference), as_rows(predicted)
     correlation, finite = np.empty(len(reference)), np.ones((2, len(reference)), dtype=bool)
-    own = local()  # each thread's memory, used again: asking for it anew costs more than the arithmetic
-
-    def correlate(rows):
-        if not hasattr(own, "memory"):
-            own.memory = np.empty((2, _VALUES_PER_BLOCK))
-        found = _from_raw_sums(reference[rows], predicted[rows], own.memory)
-        lost = np.flatnonzero(np.isnan(found))
-        if len(lost):
-            lines = lost + rows.start
-            found[lost], finite[:, lines] = _from_centred_sums(reference[lines], predicted[lines], own.memory)
-        correlation[rows] = found
-
-    in_blocks(correlate, *reference.shape)
+    # One row after the other in the same memory, in a core's own cache, and on one thread: the arithmetic is so short that
+    # threads would wait for the interpreter longer than they work.
+    memory = np.empty((2, min(_VALUES_PER_PASS, reference.shape[1])))
+    with np.errstate(all="ignore"):
+        for row in range(len(reference)):
+            pair = reference[row : row + 1], predicted[row : row + 1]
+            found = _from_raw_sums(*pair, memory)
+            if np.isnan(found[0]):
+                found, finite[:, row : row + 1] = _from_centred_sums(*pair, memory)
+            correlation[row] = found[0]
     for side in finite:
         _refuse_unless(side)
     return np.clip(correlation, -1.0, 1.0)
@@ -208,16 +206,15 @@ def _from_centred_sums(reference, predicted, memory):
 
 
 def _sums(sides, memory):
-    """Sums over columns of both sides' squares and of their product, (3, n), and of both sides themselves, (2, n)."""
-    n_rows, n_features = sides[0][0].shape
-    products, totals = np.zeros((3, n_rows)), np.zeros((2, n_rows))
-    for start in range(0, n_features, _VALUES_PER_BLOCK):
-        block = slice(start, start + _VALUES_PER_BLOCK)
-        one, other = (_centred(*side, block, buffer) for side, buffer in zip(sides, memory, strict=True))
-        for total, (left, right) in zip(products, ((one, one), (other, other), (one, other)), strict=True):
-            total += _products(left, right)
-        totals += one.sum(axis=1), other.sum(axis=1)
-    return products, totals
+    """Sums over columns of both sides' squares and of their product, (3, 1), and of both sides themselves, (2, 1); of one row."""
+    own = others = together = total = other_total = 0.0
+    for start in range(0, sides[0][0].shape[1], _VALUES_PER_PASS):
+        block = slice(start, start + _VALUES_PER_PASS)
+        one, other = (_centred(*side, block, buffer)[0] for side, buffer in zip(sides, memory))
+        ones = _ONES[: len(one)]  # a product with ones is a sum, in a third of the time
+        own, others, together = own + one.dot(one), others + other.dot(other), together + one.dot(other)
+        total, other_total = total + one.dot(ones), other_total + other.dot(ones)
+    return np.array([[own], [others], [together]]), np.array([[total], [other_total]])
 
 
 class _Side:
