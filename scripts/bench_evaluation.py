@@ -149,8 +149,9 @@ def bench_pixels(n, size, repeats):
             f"as fast, differing by at most {largest:.1e}",
             flush=True,
         )
-    own, other = (seconds[a] + seconds[b] for a, b in (("PixCorr", "SSIM"), ("scikit-image, pearson, float64", "scikit-image, float64")))
-    print(f"  both    {own:6.2f} s; {"scikit-image, float64":30s}{other:6.2f} s: {other / own:4.1f} times as fast")
+    loop = ("scikit-image, pearson, float64", "scikit-image, float64")
+    own, other = (sum(seconds[name] for name in names) for names in (("PixCorr", "SSIM"), loop))
+    print(f"  both    {own:6.2f} s; {'scikit-image, float64':30s}{other:6.2f} s: {other / own:4.1f} times as fast")
 
 
 def bench_protocol(n, repeats):
