@@ -11,6 +11,7 @@ drawn independently of the rest is a stimulus, or a subject, and nothing below t
 """
 
 import numpy as np
+from scipy import stats
 
 from brainrecon.evaluation.resampling import (
     CONFIDENCE,
@@ -26,11 +27,15 @@ __all__ = [
     "CONFIDENCE",
     "Estimate",
     "N_RESAMPLES",
+    "SUBJECTS_TO_RESAMPLE",
     "bootstrap_difference",
     "bootstrap_mean",
-    "bootstrap_over_subjects",
     "difference_over_subjects",
+    "mean_over_subjects",
 ]
+
+# From so many subjects on the bootstrap over their means covers about what it is asked for.
+SUBJECTS_TO_RESAMPLE = 8
 
 
 def bootstrap_mean(values, *, confidence=CONFIDENCE, n_resamples=N_RESAMPLES, seed=0):
@@ -106,22 +111,24 @@ def bootstrap_difference(values, others, **options):
     return bootstrap_mean(_paired_differences(values, others), **options)
 
 
-def bootstrap_over_subjects(per_subject, **options):
+def mean_over_subjects(per_subject, *, bounds=(-np.inf, np.inf), **options):
     """Mean of the subjects' means, with an interval over subjects.
 
-    Subjects are the unit: each counts once, whatever its number of stimuli, and subjects are what is resampled.
-    The interval is about further subjects who see these stimuli. Where all subjects saw the same test pictures,
-    what those pictures have in common to all is in every subject's mean and not in the interval.
+    Subjects are the unit: each counts once, whatever its number of stimuli. The interval is about further subjects who
+    see these stimuli. Where all subjects saw the same test pictures, what those pictures have in common to all is in
+    every subject's mean and not in the interval.
 
-    With few subjects no bootstrap gives 95 %. The widened percentiles of two, three or four subjects run to the
-    lowest and the highest mean, and for means that scatter symmetrically that range holds their centre 50, 75 and
-    88 % of the time (1 - 2^(1 - n)). Eight subjects reach about 94 %. Below that, show the subjects' own means and
-    intervals beside it; `scipy.stats.t.interval` holds 95 %, much wider, if the means are normally distributed.
+    With few subjects no bootstrap gives 95 %: resamples of two, three or four means lie between the lowest and the
+    highest, and that range holds the centre of symmetric means 50, 75 and 88 % of the time (1 - 2^(1 - n)). So the
+    interval is Student's t below `SUBJECTS_TO_RESAMPLE`, which holds 95 % where means are normally distributed and is as
+    wide as two or three subjects deserve, and the bootstrap from there on, which then reaches about 94 %.
 
     Parameters
     ----------
     per_subject : sequence of arrays of shape (n_stimuli,), or of float
         One entry per subject: its scores by stimulus (numbers of stimuli may differ), or just their mean.
+    bounds : (float, float)
+        Lowest and highest possible score, where the interval ends.
     **options
         As for `bootstrap_mean`.
 
@@ -141,7 +148,13 @@ def bootstrap_over_subjects(per_subject, **options):
         raise InputError("A mean over subjects needs scores of at least one, there are none. Score one subject first.")
     if len(subjects) == 1:
         return bootstrap_mean(subjects[0], **options)
-    return bootstrap_mean([scores.mean() for scores in subjects], **options)
+    means = np.array([scores.mean() for scores in subjects])
+    estimate = bootstrap_mean(means, **options)
+    if len(means) >= SUBJECTS_TO_RESAMPLE:
+        return estimate
+    reach = stats.t.ppf((1 + options.get("confidence", CONFIDENCE)) / 2, len(means) - 1) * stats.sem(means)
+    low, high = np.clip([estimate.mean - reach, estimate.mean + reach], *bounds)
+    return estimate._replace(ci_low=float(low), ci_high=float(high))
 
 
 def difference_over_subjects(per_subject, **options):
@@ -149,7 +162,7 @@ def difference_over_subjects(per_subject, **options):
 
     Differences are taken within a subject, stimulus by stimulus, then averaged over its stimuli, then over
     subjects; what distinguishes subjects from one another and hits both methods alike is gone. Everything that
-    `bootstrap_over_subjects` says about few subjects holds.
+    `mean_over_subjects` says about few subjects holds.
 
     Parameters
     ----------
@@ -162,14 +175,14 @@ def difference_over_subjects(per_subject, **options):
     Returns
     -------
     estimate : Estimate
-        As from `bootstrap_over_subjects`; with a single subject as from `bootstrap_difference`.
+        As from `mean_over_subjects`; with a single subject as from `bootstrap_difference`.
 
     Raises
     ------
     InputError
         If there is no subject, or the two sides of one hold different numbers of stimuli.
     """
-    return bootstrap_over_subjects([_paired_differences(own, other) for own, other in per_subject], **options)
+    return mean_over_subjects([_paired_differences(own, other) for own, other in per_subject], **options)
 
 
 def _paired_differences(values, others):

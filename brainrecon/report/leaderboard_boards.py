@@ -338,7 +338,7 @@ def _embedding_mean(found):
     (_, row), counts = found[0], [row.n for _, row in found]
     if len(found) == 1:
         return AcrossSubjects(1, (row.n, row.n), row.mean, row.ci_low, row.ci_high)
-    estimate = intervals.bootstrap_over_subjects([one.values[row.metric] for one, row in found])
+    estimate = intervals.mean_over_subjects([one.values[row.metric] for one, row in found], bounds=(0.0, 1.0))
     return AcrossSubjects(len(found), (min(counts), max(counts)), estimate.mean, estimate.ci_low, estimate.ci_high)
 
 

@@ -20,6 +20,8 @@ class AcrossSubjects:
         Mean over subjects of the means over stimuli; None where `reason` says why.
     ci_low, ci_high : float or None
     reason : str
+    every_subject : bool
+        Of differences: whether each subject's own interval, over its stimuli, lies on one and the same side of zero.
     """
 
     n_subjects: int
@@ -28,11 +30,16 @@ class AcrossSubjects:
     ci_low: float | None = None
     ci_high: float | None = None
     reason: str = ""
+    every_subject: bool = False
 
     @property
     def excludes_zero(self):
-        """Whether the interval lies on one side of zero."""
-        return self.ci_low is not None and (self.ci_low > 0 or self.ci_high < 0)
+        """Whether the interval lies on one side of zero, or that of every subject does.
+
+        Two to four subjects, as most datasets of the field have, are too few for an interval over subjects to say much;
+        each of them is a replication of its own.
+        """
+        return self.every_subject or (self.ci_low is not None and (self.ci_low > 0 or self.ci_high < 0))
 
 
 def mean_over_subjects(scores, condition, metric):
@@ -55,14 +62,15 @@ def mean_over_subjects(scores, condition, metric):
     if len(rows) < 2:
         return _of_one(rows[0]) if rows else None
     found = [_values(one, condition, metric)[1] for one in scores if _values(one, condition, metric) is not None]
-    return _pooled(intervals.bootstrap_over_subjects(found), [len(values) for values in found])
+    bounds = scores[0].metrics[metric].metric.bounds
+    return _pooled(intervals.mean_over_subjects(found, bounds=bounds), [len(values) for values in found])
 
 
 def control_difference(scores, condition, metric):
     """Mean over subjects of (method minus one of its own conditions), paired by stimulus.
 
-    Where a condition was drawn for some stimuli only, identification had to be computed anew among these; the
-    difference of each subject is then the one that its scores hold.
+    Each subject's difference is the one that its scores hold, so that identification was computed anew where a condition
+    was drawn for some stimuli only.
 
     Parameters
     ----------
@@ -75,13 +83,11 @@ def control_difference(scores, condition, metric):
     difference : AcrossSubjects or None
         None where no subject has the condition.
     """
-    held = [(one, row) for one in scores if (row := one.difference(condition, metric)) is not None]
+    held = [row for one in scores if (row := one.difference(condition, metric)) is not None]
     if len(held) < 2:
-        return _of_one(held[0][1]) if held else None
-    pairs = [_paired(_values(one, None, metric), _values(one, condition, metric), one.metrics[metric]) for one, _ in held]
-    if any(isinstance(pair, str) for pair in pairs):
-        return _pooled(intervals.bootstrap_over_subjects([row.mean for _, row in held]), [row.n for _, row in held])
-    return _pooled(intervals.difference_over_subjects(pairs), [len(own) for own, _ in pairs])
+        return _of_one(held[0]) if held else None
+    estimate = intervals.mean_over_subjects([row.mean for row in held])
+    return _pooled(estimate, [row.n for row in held], _agree(held))
 
 
 def method_difference(ours, theirs, metric):
@@ -97,8 +103,8 @@ def method_difference(ours, theirs, metric):
     -------
     difference : AcrossSubjects
         Without a mean where a subject's stimuli differ in a metric that compares stimuli with one another: there the
-        competitors would differ too. With one subject the interval is over stimuli, each with its rate: for
-        identification a little narrow, because the comparisons behind a rate are not kept with the scores.
+        competitors would differ too. A subject's own interval is over stimuli, each with its rate: for identification a
+        little narrow, because the comparisons behind a rate are not kept with the scores.
     """
     common = [subject for subject in ours if subject in theirs]
     if not common:
@@ -112,11 +118,10 @@ def method_difference(ours, theirs, metric):
         if isinstance(pair, str):
             return AcrossSubjects(0, (0, 0), None, reason=pair)
         pairs.append(pair)
+    own = [intervals.bootstrap_difference(*pair) for pair in pairs]
     if len(pairs) == 1:
-        estimate = intervals.bootstrap_difference(*pairs[0])
-    else:
-        estimate = intervals.difference_over_subjects(pairs)
-    return _pooled(estimate, [len(own) for own, _ in pairs])
+        return _pooled(own[0], [own[0].n])
+    return _pooled(intervals.difference_over_subjects(pairs), [one.n for one in own], _agree(own))
 
 
 def is_better(difference, metric):
@@ -242,5 +247,12 @@ def _of_one(row):
     return AcrossSubjects(1, (row.n, row.n), row.mean, row.ci_low, row.ci_high)
 
 
-def _pooled(estimate, counts):
-    return AcrossSubjects(len(counts), (min(counts), max(counts)), estimate.mean, estimate.ci_low, estimate.ci_high)
+def _pooled(estimate, counts, every_subject=False):
+    n_stimuli = min(counts), max(counts)
+    return AcrossSubjects(len(counts), n_stimuli, *estimate[1:], every_subject=every_subject)
+
+
+def _agree(differences):
+    """Whether every one of several differences has an interval on one and the same side of zero."""
+    known = all(one.ci_low is not None for one in differences)
+    return known and (all(one.ci_low > 0 for one in differences) or all(one.ci_high < 0 for one in differences))

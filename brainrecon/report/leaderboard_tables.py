@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from brainrecon.evaluation.intervals import SUBJECTS_TO_RESAMPLE
 from brainrecon.evaluation.published import COMPUTED, READ
 from brainrecon.report.leaderboard_comparison import fewer, is_better, metric_phrase, range_text
 from brainrecon.report.names import (
@@ -21,9 +22,8 @@ _VERDICTS = {True: "better", False: "worse", None: "open"}
 _FROM_MEMORY = "†"
 _ORIGIN_MARKS = {"other code": "‡", "not established": "§"}
 _MISSING_IN_VIEW = 8
+_TOLD_APART = "the interval of the paired difference excludes zero, over subjects or within every one of them"
 _ONE_SUBJECT = " With one subject the interval is over stimuli; for identification it is a little narrow."
-# From so many on an interval over subjects covers about what it is asked for.
-_ENOUGH_SUBJECTS = 8
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _scores(block, board):
     return Table(
         "Scores",
         f"{_about_intervals(block, board)} Best first in {metric_phrase(board.metrics[board.headline])}. "
-        f"{_direction(board)} Bold: best, and the interval of the paired difference to the runner-up excludes zero.",
+        f"{_direction(board)} Bold: best, and told apart from the runner-up: {_TOLD_APART}.",
         (("Method", "", ""), *_metric_columns(board, "%")),
         tuple(rows),
     )
@@ -137,18 +137,8 @@ def _about_intervals(block, board):
     if counts == [1]:
         return f"Means over stimuli with their {over_stimuli}."
     text = f"Means over subjects with intervals over subjects{f' (with one subject: {over_stimuli})' if 1 in counts else ''}."
-    few = [n for n in counts if 1 < n < _ENOUGH_SUBJECTS]
-    # The widened percentiles of so few end at the outermost means, see brainrecon.evaluation.intervals.
-    outermost = [n for n in few if 1 - 2.0 ** (1 - n) < board.confidence]
-    if outermost:
-        numbers = " or ".join(map(str, outermost))
-        holds = " or ".join(f"{100 - 100 * 2.0 ** (1 - n):.0f}" for n in outermost)
-        text += (
-            f" With {numbers} subjects an interval runs from the lowest to the highest and holds the mean over further "
-            f"subjects about {holds} % of the time, not {asked}."
-        )
-    elif few:
-        text += f" With {' or '.join(map(str, few))} subjects they hold the mean over further ones less often than {asked}."
+    if few := [n for n in counts if 1 < n < SUBJECTS_TO_RESAMPLE]:
+        text += f" With {' or '.join(map(str, few))} subjects they are Student's t, wide as so few deserve."
     return text
 
 
@@ -192,7 +182,8 @@ def _controls(block, board):
     return Table(
         "Controls",
         "Each method, and under it what it has to be read against: the mean of the control and, below, the method minus "
-        "the control, paired by stimulus. ▲ the method is better, ▼ it is worse, ○ not told apart. The held-out split has "
+        "the control, paired by stimulus. ▲ the method is better, ▼ it is worse, ○ not told apart: "
+        f"{_TOLD_APART}. The held-out split has "
         "stimuli of its own, so no pairs; its interval stands below."
         + "".join(
             f" {condition_label(kind)}: {CEILINGS.get(kind, '')}."
@@ -225,8 +216,8 @@ def _behind(block, board):
     return Table(
         f"{best} minus each of the others",
         f"Paired by stimulus within a subject, then over the subjects that both have. ▲ {best} is better, ▼ it is worse, "
-        "○ not told apart. Where two methods have different stimuli, nothing that compares stimuli with one another is "
-        f"subtracted.{_ONE_SUBJECT if one_subject else ''}",
+        f"○ not told apart: {_TOLD_APART}. Where two methods have different stimuli, nothing that compares stimuli with one "
+        f"another is subtracted.{_ONE_SUBJECT if one_subject else ''}",
         (("Compared with", "", ""), *_metric_columns(board, "points")),
         tuple(rows),
         kind="differences",

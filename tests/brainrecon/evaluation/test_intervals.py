@@ -7,8 +7,8 @@ from scipy import stats
 from brainrecon.evaluation.intervals import (
     bootstrap_difference,
     bootstrap_mean,
-    bootstrap_over_subjects,
     difference_over_subjects,
+    mean_over_subjects,
 )
 from stages.errors import InputError
 
@@ -126,23 +126,31 @@ def test_subjects_count_once_each_whatever_their_stimuli():
     random = np.random.default_rng(0)
     per_subject = [random.normal(k, 1, size) for k, size in enumerate((10, 1000, 30, 5, 70, 20))]
     means = [scores.mean() for scores in per_subject]
-    estimate = bootstrap_over_subjects(per_subject, seed=3)
-    assert estimate == bootstrap_over_subjects(means, seed=3) == bootstrap_mean(means, seed=3)
+    estimate = mean_over_subjects(per_subject, seed=3)
+    assert estimate == mean_over_subjects(means, seed=3)
     assert estimate.n == 6 and estimate.mean == pytest.approx(np.mean(means), abs=1e-12)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4])
-def test_few_subjects_have_the_range_of_their_means(n):
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+def test_few_subjects_have_students_t(n):
     means = np.random.default_rng(n).normal(size=n)
-    estimate = bootstrap_over_subjects(list(means))
-    np.testing.assert_allclose([estimate.ci_low, estimate.ci_high], [means.min(), means.max()], atol=1e-12)
+    estimate = mean_over_subjects(list(means))
+    expected = stats.t.interval(0.95, n - 1, means.mean(), means.std(ddof=1) / np.sqrt(n))
+    np.testing.assert_allclose([estimate.ci_low, estimate.ci_high], expected, atol=1e-12)
+    low, high = mean_over_subjects(list(means), bounds=(means.min(), means.max()))[2:]
+    assert (low, high) == (max(expected[0], means.min()), min(expected[1], means.max()))
 
 
-@pytest.mark.parametrize("n, low, high", [(2, 0.45, 0.55), (4, 0.84, 0.90), (8, 0.92, 0.96)])
+def test_many_subjects_are_resampled():
+    means = np.random.default_rng(0).normal(size=8)
+    assert mean_over_subjects(list(means), seed=3) == bootstrap_mean(means, seed=3)
+
+
+@pytest.mark.parametrize("n, low, high", [(2, 0.93, 0.97), (4, 0.93, 0.97), (8, 0.92, 0.96)])
 def test_covers_over_subjects_as_often_as_it_says(n, low, high):
     assert (
         low
-        <= coverage("normal", n, 1000, lambda values, **options: bootstrap_over_subjects(list(values), **options))
+        <= coverage("normal", n, 1000, lambda values, **options: mean_over_subjects(list(values), **options))
         <= high
     )
 
@@ -150,9 +158,9 @@ def test_covers_over_subjects_as_often_as_it_says(n, low, high):
 def test_one_subject_falls_back_to_its_stimuli():
     random = np.random.default_rng(0)
     own, other = random.normal(size=(2, 40))
-    assert bootstrap_over_subjects([own], seed=5) == bootstrap_mean(own, seed=5)
+    assert mean_over_subjects([own], seed=5) == bootstrap_mean(own, seed=5)
     assert difference_over_subjects([(own, other)], seed=5) == bootstrap_difference(own, other, seed=5)
-    assert bootstrap_over_subjects([0.7]) == (1, 0.7, None, None)
+    assert mean_over_subjects([0.7]) == (1, 0.7, None, None)
     assert difference_over_subjects([(0.75, 0.5)]) == (1, 0.25, None, None)
 
 
@@ -181,7 +189,7 @@ def test_difference_over_subjects_is_paired_within_each():
 )
 def test_hostile_subjects(per_subject, words):
     with pytest.raises(InputError, match=words):
-        bootstrap_over_subjects(per_subject)
+        mean_over_subjects(per_subject)
     with pytest.raises(InputError, match="same stimuli"):
         difference_over_subjects([([1.0, 2.0], [1.0])])
 

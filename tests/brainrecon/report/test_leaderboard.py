@@ -91,7 +91,7 @@ def test_mean_is_over_subjects_and_not_over_stimuli(tmp_path):
     mean = entry.means["reconstruction"][HEADLINE]
     assert mean.mean == pytest.approx((0.9 + spread(0.6)[:4].mean()) / 2)
     assert (mean.n_subjects, mean.n_stimuli) == (2, (4, 10))
-    expected = intervals.bootstrap_over_subjects([spread(0.9), spread(0.6)[:4]])
+    expected = intervals.mean_over_subjects([spread(0.9), spread(0.6)[:4]], bounds=(0, 1))
     assert (mean.ci_low, mean.ci_high) == expected[2:]
 
 
@@ -348,11 +348,25 @@ def test_simulated_responses_are_said_so_in_every_form(tmp_path):
     assert "imulated" not in as_html(collect(tmp_path)) + str(collect(tmp_path))
 
 
+@pytest.mark.parametrize("second, told_apart", [(0.7, True), (0.5, False), (0.3, False)])
+def test_two_subjects_tell_methods_apart_where_each_of_them_does(tmp_path, second, told_apart):
+    # Far apart in one subject and less so in the other: the interval over two subjects alone would say nothing.
+    for subject, level in (("subj01", 0.9), ("subj02", second)):
+        put(tmp_path, "a", subject, scores_of({"reconstruction": spread(level), "shuffled_responses": spread(0.5)}))
+        put(tmp_path, "b", subject, scores_of({"reconstruction": spread(0.5)}))
+    (one, other) = only(collect(tmp_path)).entries
+    row = one.differences["shuffled_responses"][HEADLINE]
+    assert row.ci_low < 0 < row.ci_high and row.every_subject == row.excludes_zero == told_apart
+    assert ("above shuffled responses" in one.sentence) == told_apart
+    assert only(collect(tmp_path)).outstanding == ({HEADLINE: "a"} if told_apart else {})
+    assert other.method == "b"
+
+
 def test_few_subjects_are_not_called_95_percent(tmp_path):
     for subject in ("subj01", "subj02", "subj05", "subj07"):
         put(tmp_path, "a", subject, scores_of({"reconstruction": 0.9}))
     text = as_markdown(collect(tmp_path))
-    assert "With 4 subjects an interval runs from the lowest to the highest" in text and "about 88 % of the time" in text
+    assert "With 4 subjects they are Student's t" in text
     assert text.count("subj0") == 4
 
 
@@ -382,7 +396,7 @@ def test_embeddings_stand_beside_their_null_and_effective_rank(tmp_path):
     leaderboard = collect(tmp_path)
     (row,) = only(leaderboard).entries[0].embeddings
     assert row["mean"].mean == pytest.approx(0.7) and (row["null_mean"], row["rank"], row["true_rank"]) == (0.5, 3.0, 9.0)
-    assert "| 70.0 (60.0 to 80.0) | 50.0 (40.0 to 60.0) | 3.0 (of 9.0) |" in as_markdown(leaderboard)
+    assert "| 70.0 (0.0 to 100.0) | 50.0 (40.0 to 60.0) | 3.0 (of 9.0) |" in as_markdown(leaderboard)
     assert only(leaderboard).entries[1].embeddings == []
 
 
