@@ -13,7 +13,7 @@ from brainrecon.evaluation.effective_rank import effective_rank
 from brainrecon.evaluation.identification import TIE, n_way_rates, success_matrix
 from brainrecon.evaluation.intervals import N_RESAMPLES, bootstrap_mean
 from brainrecon.evaluation.pair_intervals import bootstrap_pairs
-from brainrecon.evaluation.protocol import EMBEDDING_MEASURES
+from brainrecon.evaluation.specs import EMBEDDING_MEASURES
 from stages.errors import InputError
 
 N_PERMUTATIONS = 1000

@@ -5,6 +5,7 @@ over stimuli: means, intervals and differences are for `brainrecon.evaluation.in
 for each one which direction is better, its bounds and its chance level.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -78,6 +79,12 @@ class Metric:
     def pairwise(self):
         """Whether the score of one stimulus is its mean over comparisons with each other one: a mean over pairs."""
         return self.from_correlation is identification_rates
+
+    @property
+    def options(self):
+        """Names of the options that the function takes, list of str."""
+        known = {"n_way", "top_k", "threshold"}
+        return [name for name in inspect.signature(self.function).parameters if name in known] if self.function else []
 
     def chance_level(self, **options):
         """`chance` with the options that the function is given, float or None."""

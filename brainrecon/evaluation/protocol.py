@@ -8,11 +8,19 @@ does not cover the weights of those networks: two scores are comparable when `Sc
 import hashlib
 import json
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainrecon.evaluation.metrics import METRICS, Metric
-from brainrecon.evaluation.preparation import Preparation, Resize
+from brainrecon.evaluation.specs import (
+    EMBEDDING_KEYS,
+    METRIC_KEYS,
+    NETWORK_KEYS,
+    TestSet,
+    embedding_spec,
+    metric_spec,
+    network_spec,
+    refuse,
+    resize_of,
+)
 from stages.errors import InputError
 
 _FOLDER = Path(__file__).parent / "protocols"
@@ -20,7 +28,6 @@ _FOLDER = Path(__file__).parent / "protocols"
 # Text for the reader. Rewording it changes no score, so it is no part of the digest.
 _PROSE = ("label", "description", "source")
 
-# What the tables of a protocol may hold. A key that nobody reads would promise what no score keeps.
 _KEYS = (
     "name",
     "description",
@@ -33,161 +40,7 @@ _KEYS = (
     "metrics",
     "embeddings",
 )
-_NETWORK_KEYS = ("kind", "checkpoint", "layer", "label", "resize", "crop", "mean", "std")
-_METRIC_KEYS = (
-    "name",
-    "measure",
-    "features",
-    "similarity",
-    "within",
-    "n_way",
-    "top_k",
-    "threshold",
-    "head",
-    "refine",
-    "resize",
-    "label",
-    "description",
-)
-_EMBEDDING_KEYS = ("name", "measure", "target", "similarity", "n_way", "top_k", "label", "description")
-
-_COMPETITORS = ("all", "category")
-_SIMILARITIES = ("pearson", "cosine")
-EMBEDDING_MEASURES = ("image_retrieval", "brain_retrieval")
-
 DEFAULT = "brainrecon-1"
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """The stimuli that published scores of a protocol were computed on.
-
-    Attributes
-    ----------
-    dataset : str
-        Kind of the data, for example "nsd".
-    n_stimuli : int
-        How many; scores on another number carry a note and stand beside no published value.
-    description : str
-    """
-
-    dataset: str
-    n_stimuli: int
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """A network that looks at pictures.
-
-    Attributes
-    ----------
-    name : str
-        How the protocol's metrics call it.
-    kind : str
-        A key of `brainrecon.evaluation.networks.KINDS`.
-    checkpoint : str
-        A name in the manifest of checkpoints.
-    layer : str
-        Where the features are read: one of the layers of that kind.
-    label : str
-        How a reader calls it.
-    preparation : Preparation
-        What is done to pictures after the protocol's own resize and before the network.
-    """
-
-    name: str
-    kind: str
-    checkpoint: str
-    layer: str
-    label: str
-    preparation: Preparation
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """One column of the table.
-
-    Attributes
-    ----------
-    name : str
-        Key in every file of scores.
-    measure : str
-        A key of `brainrecon.evaluation.metrics.METRICS`.
-    features : str
-        "pixels" or the name of a network.
-    label, description : str
-        For the reader.
-    similarity : {"pearson", "cosine"}
-        For identification.
-    within : {"all", "category"}
-        For identification: whether every other stimulus competes, or only those that share a category with the
-        stimulus, as the dataset says.
-    n_way, top_k : int or None
-        For n-way identification: how many candidates, and among how many best the own one has to be.
-    threshold : float or None
-        For binary patterns: grey values above it are on.
-    head : str or None
-        For agreement of labels: which of the network's classifications is compared.
-    refine : dict
-        For agreement of labels: where `head` names the key for the shown picture, the classification that the
-        value names has to agree as well.
-    resize : Resize or None
-        For metrics on pixels: to what size pictures are brought after the protocol's own resize.
-    """
-
-    name: str
-    measure: str
-    features: str
-    label: str
-    description: str
-    similarity: str = "pearson"
-    within: str = "all"
-    n_way: int | None = None
-    top_k: int | None = None
-    threshold: float | None = None
-    head: str | None = None
-    refine: dict = field(default_factory=dict)
-    resize: Resize | None = None
-
-    @property
-    def metric(self) -> Metric:
-        """Direction, bounds, chance level and function."""
-        return METRICS[self.measure]
-
-    @property
-    def options(self):
-        """What the metric's function takes beside the two arrays, dict."""
-        given = {"n_way": self.n_way, "top_k": self.top_k, "threshold": self.threshold}
-        return {name: value for name, value in given.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class EmbeddingSpec:
-    """A score of predicted embeddings themselves, before any picture is drawn.
-
-    Attributes
-    ----------
-    name : str
-        Key in every file of scores.
-    measure : {"image_retrieval", "brain_retrieval"}
-        From a prediction to the shown picture's own value among others, or from the value to its prediction.
-    target : str
-        Name of the target, for example "clip_image"; left out for methods that predict no such target.
-    similarity : {"pearson", "cosine"}
-    n_way, top_k : int
-        Own one among the `top_k` best of `n_way` candidates (2 and 1: two-way identification).
-    label, description : str
-    """
-
-    name: str
-    measure: str
-    target: str
-    similarity: str = "pearson"
-    n_way: int = 2
-    top_k: int = 1
-    label: str = ""
-    description: str = ""
 
 
 class Protocol:
@@ -230,10 +83,10 @@ class Protocol:
             self.description = content.get("description", "")
             self.source = content.get("source", "")
             self.test_set = TestSet(**content["test_set"]) if "test_set" in content else None
-            self.resize = _resize(content)
-            self.networks = {name: _network_spec(name, spec) for name, spec in content.get("networks", {}).items()}
-            self.metrics = {spec["name"]: _metric_spec(spec) for spec in content["metrics"]}
-            self.embeddings = {spec["name"]: _embedding_spec(spec) for spec in content.get("embeddings", [])}
+            self.resize = resize_of(content)
+            self.networks = {name: network_spec(name, spec) for name, spec in content.get("networks", {}).items()}
+            self.metrics = {spec["name"]: metric_spec(spec) for spec in content["metrics"]}
+            self.embeddings = {spec["name"]: embedding_spec(spec) for spec in content.get("embeddings", [])}
             self.headline = content.get("headline", next(iter(self.metrics), None))
             self.low_level = content.get("low_level", self.headline)
         except InputError:
@@ -275,13 +128,11 @@ class Protocol:
                 f"Protocol {self.name} names the metrics {names}; expected at least one, each name once. Rename them."
             )
         for spec in self.metrics.values():
-            if spec.measure not in METRICS:
-                _refuse(self.name, "measure", spec.measure, METRICS)
-            sources = self.networks if spec.metric.takes == "labels" else ("pixels", *self.networks)
+            sources = self.networks if spec.metric.takes in ("labels", "brain", "pair") else ("pixels", *self.networks)
             if spec.features not in sources:
-                _refuse(self.name, "features", spec.features, sources)
+                refuse(self.name, "features", spec.features, sources)
             if spec.metric.takes == "pixels" and spec.features != "pixels":
-                _refuse(self.name, "features", spec.features, ["pixels"])
+                refuse(self.name, "features", spec.features, ["pixels"])
             if spec.features == "pixels" and self.resize is None and spec.resize is None and spec.metric.takes != "captions":
                 raise InputError(
                     f"Metric {spec.name} of protocol {self.name} compares pixels but neither has a resize; expected one, "
@@ -292,9 +143,15 @@ class Protocol:
                     f"Metric {spec.name} of protocol {self.name} compares labels but names no head; "
                     "expected head, for example head = 'category'. Add it."
                 )
+        sizes = {spec.resize for spec in self.metrics.values() if (spec.metric.takes, spec.features) == ("features", "pixels")}
+        if len(sizes) > 1:
+            raise InputError(
+                f"Protocol {self.name} identifies by pixels at {len(sizes)} sizes; expected one resize for all such metrics. "
+                "Score the other size under a protocol of its own."
+            )
         for role in (self.headline, self.low_level):
             if role not in self.metrics:
-                _refuse(self.name, "headline or low_level", role, self.metrics)
+                refuse(self.name, "headline or low_level", role, self.metrics)
 
 
 def available():
@@ -336,45 +193,15 @@ def load_protocol(name=DEFAULT):
 
 def _check_keys(content):
     tables = [("the protocol", content, _KEYS)]
-    tables += [(f"network {name!r}", spec, _NETWORK_KEYS) for name, spec in content.get("networks", {}).items()]
-    tables += [(f"metric {spec.get('name')!r}", spec, _METRIC_KEYS) for spec in content["metrics"]]
-    tables += [(f"embedding {spec.get('name')!r}", spec, _EMBEDDING_KEYS) for spec in content.get("embeddings", [])]
+    tables += [(f"network {name!r}", spec, NETWORK_KEYS) for name, spec in content.get("networks", {}).items()]
+    tables += [(f"metric {spec.get('name')!r}", spec, METRIC_KEYS) for spec in content["metrics"]]
+    tables += [(f"embedding {spec.get('name')!r}", spec, EMBEDDING_KEYS) for spec in content.get("embeddings", [])]
     for where, table, allowed in tables:
         if not isinstance(table, dict):
             raise TypeError(f"{where} is no table")
         for key in table:
             if key not in allowed:
-                _refuse(where, "key", key, allowed)
-
-
-def _resize(table):
-    return Resize(**table["resize"]) if "resize" in table else None
-
-
-def _network_spec(name, spec):
-    mean, std = (tuple(map(float, spec[key])) if key in spec else None for key in ("mean", "std"))
-    preparation = Preparation(_resize(spec), spec.get("crop"), mean, std)
-    return NetworkSpec(name, spec["kind"], spec["checkpoint"], spec["layer"], spec.get("label", name), preparation)
-
-
-def _metric_spec(spec):
-    _one_of(spec, "similarity", _SIMILARITIES)
-    _one_of(spec, "within", _COMPETITORS)
-    given = {key: spec[key] for key in _METRIC_KEYS if key in spec and key != "resize"}
-    defaults = {"features": "pixels", "label": spec["name"], "description": ""}
-    return MetricSpec(**(defaults | given), resize=_resize(spec))
-
-
-def _embedding_spec(spec):
-    _one_of(spec, "similarity", _SIMILARITIES)
-    if spec["measure"] not in EMBEDDING_MEASURES:
-        _refuse(spec["name"], "measure", spec["measure"], EMBEDDING_MEASURES)
-    return EmbeddingSpec(**({"label": spec["name"]} | spec))
-
-
-def _one_of(spec, key, allowed):
-    if spec.get(key, allowed[0]) not in allowed:
-        _refuse(spec["name"], key, spec[key], allowed)
+                refuse(where, "key", key, allowed)
 
 
 def _without_prose(value):
@@ -383,8 +210,3 @@ def _without_prose(value):
     if isinstance(value, list):
         return [_without_prose(inner) for inner in value]
     return value
-
-
-def _refuse(where, key, given, allowed):
-    options = ", ".join(repr(option) for option in allowed)
-    raise InputError(f"Invalid {key} in {where}: {given!r}; expected one of {options}. Change it there.")

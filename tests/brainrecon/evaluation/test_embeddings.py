@@ -12,7 +12,7 @@ from brainrecon.evaluation.embeddings import EmbeddingScores, score_embeddings
 from brainrecon.evaluation.identification import n_way_rates, success_matrix
 from brainrecon.evaluation.intervals import bootstrap_mean
 from brainrecon.evaluation.pair_intervals import bootstrap_pairs
-from brainrecon.evaluation.protocol import EmbeddingSpec
+from brainrecon.evaluation.specs import EmbeddingSpec
 from brainrecon.features.table import FeatureTable, arrange
 from stages.errors import InputError
 
