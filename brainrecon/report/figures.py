@@ -174,7 +174,7 @@ def against(scores, metric_name, others):
     n_points = sum(len(own) for own, _ in pairs.values())
     limits = _limits(spec, everything)
     with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-against-{metric_name}"}):
-        figure = Figure(figsize=(2.9 * len(pairs) + 0.5, 3.3), layout="constrained")
+        figure = Figure(figsize=(2.9 * len(pairs) + 0.5, 3.3), layout="compressed")
         for axes, (name, (own, other)) in zip(
             figure.subplots(1, len(pairs), squeeze=False, sharey=True)[0], pairs.items(), strict=True
         ):

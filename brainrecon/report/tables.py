@@ -189,7 +189,8 @@ def _embedding_row(row, spec):
         "null": null,
         "null_range": f"{null_low} to {null_high}",
         "n_permutations": f"{row.n_permutations:,}",
-        "chance": f"{100 * spec.top_k / spec.n_way:.3g}" if spec else NOTHING,
+        # Among fewer stimuli than candidates all of them are taken.
+        "chance": f"{100 * spec.top_k / min(spec.n_way, row.n):.3g}" if spec else NOTHING,
         "verdict": "better" if row.mean > row.null_high else "worse" if row.mean < row.null_low else "open",
     }
 
