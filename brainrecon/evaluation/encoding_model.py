@@ -150,37 +150,6 @@ class EncodingModel:
             standardised[:, voxels] = (patterns[:, voxels] - self.mean_[voxels]) * factor
         return standardised
 
-    def voxels(self, above=None):
-        """Which voxels to score.
-
-        Parameters
-        ----------
-        above : float, optional
-            Only those whose held-out correlation in training is above this. By default all, also those that the model
-            cannot predict; these lower every correlation across voxels. Test responses play no part in the choice.
-
-        Returns
-        -------
-        mask : array of shape (n_voxels,), bool
-
-        Raises
-        ------
-        InputError
-            If no voxel is left, or nothing was held out.
-        """
-        self._check_fitted()
-        if above is None:
-            return np.ones(len(self.mean_), dtype=bool)
-        known = self.voxel_correlation_[~np.isnan(self.voxel_correlation_)]
-        mask = self.voxel_correlation_ > above
-        if not mask.any():
-            best = f"the best reaches {known.max():.3f}" if len(known) else "no voxel has one"
-            raise InputError(
-                f"No voxel's held-out correlation is above {above}: {best}; "
-                "lower the bound, or fit with held_out='tenth' on more pictures."
-            )
-        return mask
-
     @property
     def n_features(self):
         return self._ridge.n_features_in_

@@ -93,16 +93,6 @@ def test_held_out_correlation_tells_how_good_it_is_on_other_pictures(data, model
     assert np.nanmean(model.voxel_correlation_[80:]) < 0.05
 
 
-def test_all_voxels_are_scored_unless_a_bound_is_given(data, model):
-    assert model.voxels().all() and model.voxels().shape == (120,)
-    mask = model.voxels(above=0.3)
-    assert mask[:80].mean() > 0.9 and not mask[80:].any()
-    with pytest.raises(InputError, match="above 0.999: the best reaches 0."):
-        model.voxels(above=0.999)
-    with pytest.raises(InputError, match="no voxel has one"):
-        EncodingModel(held_out="none").fit(*data[:2]).voxels(above=0.1)
-
-
 def test_voxels_that_did_not_vary_in_training_are_zero_everywhere(data):
     patterns = data[1].copy()
     patterns[:, 3] = 41.7
@@ -110,7 +100,6 @@ def test_voxels_that_did_not_vary_in_training_are_zero_everywhere(data):
     assert model.std_[3] == 0 and (model.std_[[2, 4]] > 0).all()
     assert (model.standardise(data[3])[:, 3] == 0).all() and (model.predict(data[2])[:, 3] == 0).all()
     assert np.isnan(model.voxel_correlation_[3]) and np.isfinite(model.held_out_correlation_)
-    assert not model.voxels(above=-1)[3]
 
 
 def test_blocks_of_voxels_change_nothing(data, model, monkeypatch):
