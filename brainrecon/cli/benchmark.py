@@ -62,8 +62,9 @@ def benchmark(
         for run in runs:
             if computed or not (run.folder / "report.html").exists():
                 write_report(run, plan.protocols[0])
-        # Whoever looks in the meantime sees what is finished.
-        write_leaderboard(out)
+        if computed:
+            # Whoever looks in the meantime sees what is finished.
+            write_leaderboard(out)
 
     with show_progress() as progress:
         computed = work_through(
@@ -95,7 +96,8 @@ def _plan(out, data, methods, **rest):
         )
     asked = any(value is not None for value in (data, methods, *rest.values()))
     if there is None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        # Hidden files are another process's plan on its way.
+        if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
             raise InputError(f"{out} exists and is no benchmark; name a new or empty folder with --out.")
         plan = make_plan(data, methods, **rest)
     elif asked:
