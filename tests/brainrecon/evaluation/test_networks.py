@@ -9,7 +9,8 @@ import pytest
 from brainrecon.evaluation import networks
 from brainrecon.evaluation.networks import KINDS, check_network, load_network
 from brainrecon.evaluation.preparation import Preparation, Resize
-from brainrecon.evaluation.protocol import NetworkSpec, available, load_protocol
+from brainrecon.evaluation.protocol import available, load_protocol
+from brainrecon.evaluation.specs import NetworkSpec
 from stages.errors import InputError
 from weights.store import CheckpointError
 
