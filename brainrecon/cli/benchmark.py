@@ -40,7 +40,7 @@ def benchmark(
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.report.leaderboard_pages import write_leaderboard
-    from brainrecon.report.run_report import write_report
+    from brainrecon.report.run_report import is_reported, write_report
     from brainrecon.runs.benchmark import work_through
 
     plan = _plan(
@@ -59,8 +59,9 @@ def benchmark(
     )
 
     def finished(runs, computed):
-        for run in runs:
-            if computed or not (run.folder / "report.html").exists():
+        # The held-out one first: the other's report leads to it.
+        for run in reversed(runs):
+            if computed or not is_reported(run, plan.protocols[0]):
                 write_report(run, plan.protocols[0])
         if computed:
             # Whoever looks in the meantime sees what is finished.
@@ -88,6 +89,7 @@ def _plan(out, data, methods, **rest):
     """The plan on disk, with what is asked for added; written when it has changed."""
     from brainrecon.runs.benchmark import PLAN, Plan, make_plan
     from stages.errors import InputError
+    from stages.whole_files import alone
 
     there = Plan.read(out) if (out / PLAN).exists() else None
     if there is None and (data is None or methods is None):
@@ -104,6 +106,12 @@ def _plan(out, data, methods, **rest):
         plan = there.extended(data, methods, **rest)
     else:
         plan = there
-    if plan != there:
+    if plan == there:
+        return plan
+    with alone(out / ".plan"):
+        # Another process may have written a plan while this one was made.
+        now = Plan.read(out) if (out / PLAN).exists() else None
+        if now != there and now is not None:
+            plan = now.extended(data, methods, **rest)
         plan.write(out)
     return plan

@@ -50,7 +50,7 @@ def evaluate(
         )
     if controls or control_stimuli:
         raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
-    _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, options.torch_device(device))
+    _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, features, options.torch_device(device))
 
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
@@ -66,14 +66,14 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
     show_scores(scores)
 
 
-def _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, device):
+def _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
     from brainrecon.runs.scoring import evaluate_pictures
 
     data = load(truth, subject=subject, roi=roi, **options.loader_options(loader))
     with show_progress() as progress:
-        scores = evaluate_pictures(images, data, out, protocol, device=device, progress=progress)
+        scores = evaluate_pictures(images, data, out, protocol, features=features, device=device, progress=progress)
     show_scores(scores)
 
 

@@ -29,7 +29,7 @@ class Comparison:
 
     def __init__(self, pictures, targets, kin=None, captions=None):
         self._pictures, self._targets, self._kin, self._captions = pictures, targets, kin, captions
-        self._per_picture, self._correlations = {}, {}
+        self._per_picture, self._correlations, self._references = {}, {}, None
         self.rows, counts = np.unique(targets, return_counts=True)
         self.n_samples = [int(count) for count in counts]
 
@@ -76,14 +76,12 @@ class Comparison:
                 self._per_picture[spec.name] = self._distances(shown, network)
             elif takes == "labels":
                 self._per_picture[spec.name] = self._agreement(spec, truth, labels)
+        self._pictures.forget()
 
-    def read(self, metrics, captions):
-        """Compute what metrics of captions find; nothing where there are none on either side."""
-        if self._captions is None or captions is None:
-            return
-        references = [captions[row] for row in self._targets]
-        for spec in metrics:
-            self._per_picture[spec.name] = spec.metric.function(references, self._captions)
+    def read(self, captions):
+        """Take the captions of the shown pictures, or None."""
+        if self._captions is not None and captions is not None:
+            self._references = [captions[row] for row in self._targets]
 
     def per_stimulus(self, spec, rows):
         """Scores of the stimuli `rows` (sorted rows of the shown pictures), averaged over samples, or None.
@@ -100,6 +98,13 @@ class Comparison:
             scores = spec.metric.from_correlation(correlation, targets=own, allowed=allowed, **spec.options)
             if np.isnan(scores).all():
                 return None
+        elif spec.metric.takes == "captions":
+            if self._references is None:
+                return None
+            # Anew for any choice of stimuli: how much a word weighs in CIDEr depends on the others' captions.
+            scores = spec.metric.function(
+                [self._references[row] for row in chosen], [self._captions[row] for row in chosen], **spec.options
+            )
         elif spec.name not in self._per_picture:
             return None
         else:

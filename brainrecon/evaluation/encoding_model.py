@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.decoders.ridge import RidgeDecoder
+from stages.decoders.ridge_files import plain
 from stages.errors import InputError
 from stages.mapped_tensors import create_tensors, map_tensors
 from stages.whole_files import whole_file, write_text
@@ -150,6 +151,11 @@ class EncodingModel:
             standardised[:, voxels] = (patterns[:, voxels] - self.mean_[voxels]) * factor
         return standardised
 
+    def describe(self):
+        """What changes a fit, JSON-able: the settings of its ridge regression but for device and memory."""
+        settings = self._ridge.get_params(deep=False)
+        return {name: plain(value) for name, value in settings.items() if name not in ("device", "memory")}
+
     @property
     def n_features(self):
         return self._ridge.n_features_in_
@@ -183,7 +189,7 @@ class EncodingModel:
         write_text(folder / _CONFIG, json.dumps(config, indent=1) + "\n")
 
     @classmethod
-    def from_pretrained(cls, folder):
+    def from_pretrained(cls, folder, device="cpu"):
         """Open what `save_pretrained` wrote.
 
         Raises
@@ -205,7 +211,7 @@ class EncodingModel:
         if found != cls.__name__:
             raise InputError(f"{folder} holds a {found!r}, expected an encoding model; name another folder.")
         model = cls()
-        model._ridge = RidgeDecoder.from_pretrained(folder / _RIDGE)
+        model._ridge = RidgeDecoder.from_pretrained(folder / _RIDGE).set_params(device=device)
         n_features, n_voxels = config.get("n_features"), config.get("n_voxels")
         shapes = {name: values.shape for name, values in statistics.items()}
         found = (model.n_features, model._ridge.groups_, shapes)

@@ -10,6 +10,7 @@ import json
 import tomllib
 from pathlib import Path
 
+from brainrecon.evaluation.networks import check_network
 from brainrecon.evaluation.specs import (
     EMBEDDING_KEYS,
     METRIC_KEYS,
@@ -117,7 +118,7 @@ class Protocol:
         return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.metrics)})"
 
     def _check(self):
-        if not isinstance(self.name, str) or not self.name.strip() or set(self.name) & set("/\\"):
+        if not isinstance(self.name, str) or not self.name.strip() or self.name[0] == "." or set(self.name) & set("/\\"):
             raise InputError(
                 f"A protocol is named {self.name!r}; expected a text without slashes, for it names the files of "
                 f"scores. Give it a name like {DEFAULT}."
@@ -149,6 +150,8 @@ class Protocol:
                 f"Protocol {self.name} identifies by pixels at {len(sizes)} sizes; expected one resize for all such metrics. "
                 "Score the other size under a protocol of its own."
             )
+        for spec in self.networks.values():
+            check_network(spec)
         for role in (self.headline, self.low_level):
             if role not in self.metrics:
                 refuse(self.name, "headline or low_level", role, self.metrics)
@@ -188,7 +191,13 @@ def load_protocol(name=DEFAULT):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file.") from error
-    return Protocol(content)
+    protocol = Protocol(content)
+    if path.parent != _FOLDER and protocol.name in available() and protocol != load_protocol(protocol.name):
+        raise InputError(
+            f"{path} is called {protocol.name}, as a protocol that comes with the toolkit, and differs from it; scores under "
+            "both would be taken for one another. Give it another name."
+        )
+    return protocol
 
 
 def _check_keys(content):

@@ -262,7 +262,9 @@ class Scores:
             raise InputError(
                 f"There are no scores at {path}; expected a scores .json file. Run evaluate first."
             ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path} is not a file of scores ({type(error).__name__}: {error}); expected what evaluate "
                 "writes. Run evaluate again."

@@ -219,7 +219,7 @@ def _look(protocol, networks, shown, compared, brain, captions, progress):
             if progress is not None:
                 progress("scoring", done, total)
     for comparison in compared.values():
-        comparison.read([spec for spec in protocol.metrics.values() if spec.metric.takes == "captions"], captions)
+        comparison.read(captions)
     return evoked
 
 

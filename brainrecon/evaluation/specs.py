@@ -186,6 +186,25 @@ def metric_spec(spec):
             f"Metric {spec['name']} gives {key} but {spec['measure']} takes {', '.join(taken) or 'none'} of "
             f"{', '.join(sorted(_OPTIONS))}; leave {key} out there."
         )
+    metric = METRICS[spec["measure"]]
+    read = {
+        "similarity": metric.relational,
+        "within": metric.relational,
+        "head": metric.takes == "labels",
+        "refine": metric.takes == "labels",
+        "resize": spec.get("features", "pixels") == "pixels",
+    }
+    # Where Pearson correlation is what the measure means, it may be said.
+    said = {"similarity"} if spec.get("similarity") == "pearson" else set()
+    for key in sorted(key for key, is_read in read.items() if key in spec and not is_read and key not in said):
+        raise InputError(f"Metric {spec['name']} gives {key}, which {spec['measure']} does not read; leave {key} out there.")
+    for key in ("n_way", "top_k"):
+        if not isinstance(spec.get(key, 2), int):
+            refuse(spec["name"], key, spec[key], ["a whole number"])
+    if metric.relational:
+        metric.chance_level(**{key: spec[key] for key in taken if key in spec})
+    if not isinstance(spec.get("threshold", 0.5), (int, float)):
+        refuse(spec["name"], "threshold", spec["threshold"], ["a number"])
     _one_of(spec, "similarity", _SIMILARITIES)
     _one_of(spec, "within", _COMPETITORS)
     given = {key: spec[key] for key in METRIC_KEYS if key in spec and key != "resize"}

@@ -40,10 +40,21 @@ class Pictures:
             self._kept[resize] = self._pixels(resize, np.arange(len(self)))
         return self._kept[resize][rows]
 
+    def forget(self):
+        """Let go of the pixels that were kept."""
+        self._kept.clear()
+
     def features(self, spec, network):
         """What a network makes of the pictures: float32 (n, n_features)."""
-        blocks = [network.embed(prepared) for prepared in self.prepared(spec)]
-        return np.concatenate([np.asarray(block, dtype=np.float32).reshape(len(block), -1) for block in blocks])
+        features, start = None, 0
+        for prepared in self.prepared(spec):
+            block = np.asarray(network.embed(prepared), dtype=np.float32)
+            block = block.reshape(len(block), -1)
+            if features is None:
+                features = np.empty((len(self), block.shape[1]), dtype=np.float32)
+            features[start : start + len(block)] = block
+            start += len(block)
+        return features
 
     def labels(self, spec, network, heads):
         """A network's classifications: dict of head to list of str, length n."""

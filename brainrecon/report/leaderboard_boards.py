@@ -236,9 +236,10 @@ def _block(roi, methods, key, headline, held_out):
     means = {name: {m: mean_over_subjects(list(own.values()), None, m) for m in specs} for name, own in scores.items()}
 
     def ranked(metric):
-        """Methods by their mean, best first; those without one are left out."""
-        sign = -1 if specs[metric].metric.higher_is_better else 1
-        return sorted((n for n in means if means[n][metric]), key=lambda n: (sign * means[n][metric].mean, n))
+        """Methods by their mean, best first; those with fewer subjects after those with all, those without one left out."""
+        sign, most = -1 if specs[metric].metric.higher_is_better else 1, max(map(len, scores.values()))
+        there = [name for name in means if means[name][metric]]
+        return sorted(there, key=lambda n: (means[n][metric].n_subjects < most, sign * means[n][metric].mean, n))
 
     order = ranked(headline)
     best = order[0] if order else None

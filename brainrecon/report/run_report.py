@@ -71,6 +71,13 @@ def _subtitle(run, subject, n_test):
     return f"{subject.n_voxels:,} voxels ({subject.roi}), {folds}, {n_test:,} test stimuli"
 
 
+def is_reported(run, protocol=None):
+    """Whether the report on disk was written after the scores it shows."""
+    report = run.folder / "report.html"
+    scores = run.folder / "scores" / f"{load_protocol(protocol or DEFAULT).name}.json"
+    return report.exists() and scores.exists() and report.stat().st_mtime_ns >= scores.stat().st_mtime_ns
+
+
 class _Drawn(Mapping):
     """Pictures of one condition by stimulus, lists of samples, read when they are looked at: the page shows a few of many."""
 

@@ -27,6 +27,7 @@ from brainrecon.methods.settings import from_dict, to_dict
 from brainrecon.runs.config import RunConfig, differences, read_toml
 from brainrecon.runs.folder import Run
 from brainrecon.runs.scoring import is_scored
+from brainrecon.runs.splitting import check_rule
 from stages.errors import InputError
 from stages.whole_files import alone, write_text
 
@@ -83,8 +84,13 @@ class Plan:
                 raise InputError(f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only.")
         if unknown := [name for name in self.controls if name not in CONTROLS]:
             raise InputError(f"There is no control {unknown[0]!r}; expected some of {', '.join(CONTROLS)}.")
-        for name in self.protocols:
-            load_protocol(name)
+        names = [load_protocol(name).name for name in self.protocols]
+        if len(set(names)) < len(names):
+            raise InputError(
+                f"Two protocols are called {max(names, key=names.count)}; their scores would overwrite each other: rename one."
+            )
+        if self.heldout:
+            check_rule(self.heldout)
         places = [_folder_name(roi) for roi in self.rois]
         if len(set(places)) < len(places):
             raise InputError(f"Two of the regions {', '.join(self.rois)} would share a folder; leave one of them out.")
@@ -188,7 +194,9 @@ def make_plan(data, methods, subjects=None, **rest):
         given["protocols"] = tuple(paths)
     source = RunConfig.from_dict({"method": next(iter(METHODS)), "data": {"source": data}}).data.source
     plan = Plan(source, chosen, named, **given)
-    for roi in plan.rois:
+    for cell in plan.cells()[: len(plan.methods)]:
+        plan.config(*cell)
+    for roi in plan.rois or (None,):
         load(plan.data, subject=plan.subjects[0], roi=roi, **plan.options)
     return plan
 
@@ -229,17 +237,7 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
                 if not held:
                     held_by_others.append(cell)
                     continue
-                runs = [Run.create(place, plan.config(*cell), features, device, memory)]
-                if plan.heldout:
-                    config = plan.config(*cell, split=plan.heldout)
-                    runs.append(Run.create(place / HELD_OUT, config, features, device, memory))
-                before = [_state(run) for run in runs]
-                for run, controls in zip(runs, (plan.controls, HELD_OUT_CONTROLS)):
-                    _finish(run, plan, controls, progress, **drawing)
-                did = [_state(run) for run in runs] != before
-                computed += did
-                if finished is not None:
-                    finished(runs, did)
+                computed += _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing)
             done += 1
             if progress:
                 progress("cells", done, total)
@@ -252,6 +250,21 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
 def cell_folder(folder, method, subject, roi):
     """Run folder of one cell."""
     return Path(folder) / method / subject / _folder_name(roi or "default")
+
+
+def _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing):
+    """Do what is missing in one cell; whether anything was."""
+    runs = [Run.create(place, plan.config(*cell), features, device, memory)]
+    if plan.heldout:
+        config = plan.config(*cell, split=plan.heldout)
+        runs.append(Run.create(place / HELD_OUT, config, features, device, memory))
+    before = [_state(run) for run in runs]
+    for run, controls in zip(runs, (plan.controls, HELD_OUT_CONTROLS)):
+        _finish(run, plan, controls, progress, **drawing)
+    computed = [_state(run) for run in runs] != before
+    if finished is not None:
+        finished(runs, computed)
+    return computed
 
 
 def _finish(run, plan, controls, progress, **drawing):

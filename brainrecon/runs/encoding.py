@@ -1,4 +1,4 @@
-"""The encoding models behind brain correlation: fitted on a subject's training stimuli, kept beside the scores."""
+"""The encoding models behind brain correlation: fitted on a subject's training stimuli, kept beside the features."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from brainrecon.evaluation.encoding_model import EncodingModel
 from brainrecon.evaluation.networks import load_network
 from brainrecon.evaluation.pattern_ceiling import pattern_ceiling
 from brainrecon.evaluation.scoring import Brain
-from brainrecon.evaluation.views import Pictures
-from stages.whole_files import alone, write_text
+from brainrecon.evaluation.views import Pictures, blocks_of
+from stages.whole_files import alone
 from weights import store
 
 # A correlation over fewer voxels says nothing.
 VOXELS_OF_A_REGION = 30
 
 
-def brain(subject, protocol, folder, device="cpu", progress=None):
+def brain(subject, protocol, folder, device="cpu", memory=None, progress=None):
     """What brain correlation needs for one subject, or None where the protocol does not score it.
 
     Parameters
@@ -26,8 +28,11 @@ def brain(subject, protocol, folder, device="cpu", progress=None):
     subject : brainrecon.datasets.subject.Subject
     protocol : brainrecon.evaluation.protocol.Protocol
     folder : path
-        Where fitted models are kept; read from there where they are of the same protocol, network and data.
+        A folder of the user's, such as the feature store's, in whose `encoding` fitted models are kept: all methods of a
+        subject and region share them.
     device : str
+    memory : float, optional
+        Bytes that fitting may take.
     progress : callable, optional
 
     Returns
@@ -39,7 +44,7 @@ def brain(subject, protocol, folder, device="cpu", progress=None):
         return None
     models = {}
     for done, name in enumerate(sorted(wanted)):
-        models[name] = _model(subject, protocol, protocol.networks[name], Path(folder), device)
+        models[name] = _model(subject, protocol, protocol.networks[name], Path(folder) / "encoding", device, memory)
         if progress:
             progress("encoding model", done + 1, len(wanted))
     model = next(iter(models.values()))
@@ -49,19 +54,17 @@ def brain(subject, protocol, folder, device="cpu", progress=None):
     return Brain(model.standardise(test.patterns), models, ceiling, regions)
 
 
-def _model(subject, protocol, spec, folder, device):
-    identity = [protocol.sha256, spec.name, store.fingerprint(spec.checkpoint), subject.fingerprint]
+def _model(subject, protocol, spec, folder, device, memory):
+    model, patterns = EncodingModel(device=device, memory=memory), subject.train.patterns
+    identity = [protocol.sha256, spec.name, store.fingerprint(spec.checkpoint), model.describe(), subject.fingerprint]
     identity += [subject.name, subject.roi, [str(name) for name in subject.train.stimulus_ids]]
-    patterns = subject.train.patterns
-    digest = hashlib.sha256(json.dumps(identity).encode() + patterns.tobytes()).hexdigest()
-    own = folder / f"{protocol.name}-{spec.name}"
+    digest = hashlib.sha256(json.dumps(identity).encode())
+    for block in blocks_of(np.arange(len(patterns)), 1024):
+        digest.update(np.ascontiguousarray(patterns[block]))
+    own = folder / digest.hexdigest()[:20]
     with alone(own):
-        note = own / "identity.json"
-        if note.exists() and json.loads(note.read_text())["sha256"] == digest:
-            return EncodingModel.from_pretrained(own)
-        note.unlink(missing_ok=True)
+        if (own / "config.json").exists():
+            return EncodingModel.from_pretrained(own, device)
         features = Pictures(subject.train.images, protocol).features(spec, load_network(spec, device))
-        model = EncodingModel(device=device).fit(features, patterns)
-        model.save_pretrained(own)
-        write_text(note, json.dumps({"sha256": digest}) + "\n")
+        model.fit(features, patterns).save_pretrained(own)
     return model

@@ -233,7 +233,11 @@ def load_subject(config, store=None, device="cpu"):
         method = method_class(config.method)(config.settings, device=device)
         return method.encode(subject, split_name, targets=["clip_image"], store=store)["clip_image"]
 
-    return split_subject(subject, data.split, encode)
+    clip = method_class(config.method)(config.settings).target_checkpoints["clip_image"]
+    parts = [subject.fingerprint, data.split, _fingerprint(clip), [subject.splits[name].n_stimuli for name in ("train", "test")]]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    remembered = (store or FeatureStore()).folder / "splits" / f"{digest}.json"
+    return split_subject(subject, data.split, encode, remembered)
 
 
 def resolved(config, store=None, device="cpu"):

@@ -14,7 +14,7 @@ from stages.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # stim-<id>_sample-<k>, as a run writes them; both additions may be absent.
-_NAME = re.compile(r"(?:stim-)?(?P<stimulus>.+?)(?:_sample-(?P<sample>\d+))?")
+_NAME = re.compile(r"(?s)(?:stim-)?(?P<stimulus>.+?)(?:_sample-(?P<sample>\d+))?")
 
 
 class PictureFiles:

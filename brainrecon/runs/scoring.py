@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from brainrecon.evaluation.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores import Scores
 from brainrecon.evaluation.scoring import Condition
 from brainrecon.evaluation.scoring import evaluate as score
+from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.fitting import encode, read_embeddings
@@ -56,7 +58,7 @@ def evaluate(run, protocol=None, progress=None):
         categories=categories,
         protocol=protocol,
         embeddings=_embeddings(run, protocol),
-        brain=brain(run.subject, protocol, run.folder / "encoding", run.device, progress) if run.parts == [run] else None,
+        brain=brain(run.subject, protocol, run.store.folder, run.device, run.memory, progress) if run.parts == [run] else None,
         data=tested_data(run.parts),
         seed=run.config.seed,
         device=run.device,
@@ -66,7 +68,7 @@ def evaluate(run, protocol=None, progress=None):
     return scores
 
 
-def evaluate_pictures(images, subject, folder, protocol=None, *, name=None, seed=0, device="cpu", progress=None):
+def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, seed=0, device="cpu", progress=None):
     """Score a folder of pictures from elsewhere, named by stimulus, and write `scores/` and `external.json` into `folder`.
 
     Parameters
@@ -78,8 +80,8 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, name=None, seed
     folder : path
         Where scores go; `<benchmark>/<method>/<subject>/<roi>` puts them into that benchmark's table.
     protocol : str, optional
-    name : str, optional
-        How to call the method; by default the folder's name.
+    features : path, optional
+        Folder of the feature store, where encoding models are kept too.
     seed : int
         Of the bootstrap.
     device : str
@@ -103,13 +105,13 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, name=None, seed
         stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
         categories=[test.categories[row] for row in rows] if test.categories else None,
         protocol=protocol,
-        brain=_of_rows(brain(subject, protocol, folder / "encoding", device, progress), rows),
+        brain=_of_rows(brain(subject, protocol, FeatureStore(features).folder, device, progress=progress), rows),
         data=_data(subject, len(rows)),
         seed=seed,
         device=device,
         progress=progress,
     )
-    described = {"name": name or Path(images).resolve().name, "images": len(pictures), "stimuli": len(rows)}
+    described = {"name": Path(images).resolve().name, "images": len(pictures), "stimuli": len(rows)}
     write_text(folder / "external.json", json.dumps(described, indent=1) + "\n")
     write_scores(scores, folder)
     return scores
@@ -127,14 +129,27 @@ def is_scored(run, protocol):
     path = run.folder / "scores" / f"{protocol.name}.json"
     if not path.exists():
         return False
-    scores = Scores.from_json(path)
-    judged = all(store.fingerprint(name) == digest for name, digest in scores.checkpoints.items())
-    if not judged or scores.protocol.sha256 != protocol.sha256:
+    try:
+        scores = Scores.from_json(path)
+    except InputError:
         return False
-    return all(
-        len(drawn_pictures(run, name)[0]) == (sum(scores.conditions[name].n_samples) if name in scores.conditions else 0)
-        for name in CONDITIONS
-    )
+    if scores.protocol.sha256 != protocol.sha256 or any(_is_other(name, digest) for name, digest in scores.checkpoints.items()):
+        return False
+    return all(_is_of_what_is_drawn(scores.conditions.get(name), drawn_pictures(run, name)[0]) for name in CONDITIONS)
+
+
+def _is_other(checkpoint, digest):
+    """Whether a judge is here and is not the one that judged."""
+    try:
+        return store.fingerprint(checkpoint) != digest
+    except store.CheckpointError:
+        return False
+
+
+def _is_of_what_is_drawn(scored, ids):
+    if scored is None:
+        return not ids
+    return Counter(ids) == dict(zip(scored.stimulus_ids, scored.n_samples))
 
 
 def tested_data(parts):
@@ -154,7 +169,8 @@ def shown_pictures(run):
         ids += [str(name) for name in test.stimulus_ids]
         images.append(np.asarray(test.images[:]))
         categories += test.categories or []
-    return ids, np.concatenate(images), categories if len(categories) == len(ids) else None
+    shown = images[0] if len(images) == 1 else np.concatenate(images)
+    return ids, shown, categories if len(categories) == len(ids) else None
 
 
 def _embeddings(run, protocol):

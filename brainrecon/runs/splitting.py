@@ -4,15 +4,18 @@ Training and test pictures of large sets resemble each other (NSD's come from th
 method may retrieve instead of reconstruct; scores on held-out categories and clusters tell.
 """
 
+import json
+
 import numpy as np
 
 from brainrecon.datasets.resplit import resplit
 from stages.errors import InputError
+from stages.whole_files import write_text
 
 TESTED_SHARE = 0.1
 
 
-def split_subject(subject, split, encode):
+def split_subject(subject, split, encode, remembered=None):
     """Apply a rule to a subject.
 
     Parameters
@@ -25,6 +28,9 @@ def split_subject(subject, split, encode):
     encode : callable
         ``encode(split_name) -> array (n_stimuli, n_values)``: CLIP image embeddings of a split; called for clusters
         only.
+    remembered : path, optional
+        Where the stimuli of clusters are written, and read from the next time: the caller's name for this rule on these
+        stimuli under this encoding.
 
     Returns
     -------
@@ -35,13 +41,24 @@ def split_subject(subject, split, encode):
     InputError
         No such rule, or one that the data cannot follow.
     """
-    rule, colon, value = split.partition(":")
-    if rule == "category" and value:
+    rule, value = check_rule(split)
+    if rule == "category":
         wanted = [name.strip() for name in value.split(",")]
         return resplit(subject, _with_category(subject, wanted), f"category {', '.join(wanted)}")
-    if rule == "clusters" and value.isdigit() and int(value) >= 2:
-        ids, how = _in_clusters(subject, int(value), encode)
-        return resplit(subject, ids, how)
+    if remembered is not None and remembered.exists():
+        known = json.loads(remembered.read_text(encoding="utf-8"))
+        return resplit(subject, known["stimulus_ids"], known["how"])
+    ids, how = _in_clusters(subject, int(value), encode)
+    if remembered is not None:
+        write_text(remembered, json.dumps({"how": how, "stimulus_ids": [str(name) for name in ids]}, indent=1) + "\n")
+    return resplit(subject, ids, how)
+
+
+def check_rule(split):
+    """The rule of a split and its value; an InputError where there is no such rule."""
+    rule, _, value = split.partition(":")
+    if (rule == "category" and value) or (rule == "clusters" and value.isdigit() and int(value) >= 2):
+        return rule, value
     raise InputError(f"There is no split {split!r}; write category:NAME or clusters:N with N from 2, or leave it out.")
 
 
@@ -69,9 +86,18 @@ def _in_clusters(subject, n_clusters, encode):
         )
     if n_clusters > len(ids):
         raise InputError(f"{len(ids):,} stimuli cannot make {n_clusters:,} clusters; ask for fewer.")
-    embeddings = np.concatenate([np.asarray(encode(name), dtype=np.float32) for name in ("train", "test")])
-    embeddings /= np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    cluster = KMeans(n_clusters, n_init=4, random_state=0).fit_predict(embeddings)
+    embeddings, start = None, 0
+    for name in ("train", "test"):
+        # One array for both, filled as it comes: at the size of NSD it is 7 GB.
+        values = np.asarray(encode(name), dtype=np.float32)
+        if embeddings is None:
+            embeddings = np.empty((len(ids), values.shape[1]), dtype=np.float32)
+        embeddings[start : start + len(values)] = values
+        start += len(values)
+        del values
+    for row in embeddings:
+        row /= max(np.linalg.norm(row), 1e-12)
+    cluster = KMeans(n_clusters, n_init=4, random_state=0, copy_x=False).fit_predict(embeddings)
     tested, count = [], 0
     # The order is drawn, so that neither large nor small clusters are preferred.
     for name in np.random.default_rng(0).permutation(np.unique(cluster)):

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import tomli_w
 
 from brainrecon.evaluation.protocol import Protocol, available, load_protocol
 from stages.errors import InputError
@@ -65,6 +66,16 @@ def test_reads_a_file_of_the_user(tmp_path):
     assert protocol.name == "mine" and protocol.headline == protocol.low_level == "pixcorr"
 
 
+def test_an_own_protocol_does_not_take_the_name_of_another(content, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps(content))
+    assert load_protocol(path) == load_protocol(content["name"])
+    content["resize"]["size"] = 32
+    path.write_text(tomli_w.dumps(content))
+    with pytest.raises(InputError, match="Give it another name"):
+        load_protocol(path)
+
+
 @pytest.mark.parametrize("name", ["brainrecon-99", "../protocol", "", "/nowhere/else.toml"])
 def test_unknown_names_are_refused_with_the_known_ones(name):
     with pytest.raises(InputError, match="brainrecon-1"):
@@ -102,6 +113,15 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
         (lambda c: c["embeddings"][0].update(name="pixcorr"), "each name once"),
         (lambda c: c.update(test_set={"dataset": "nsd"}), "n_stimuli"),
         (lambda c: c["networks"]["clip"].update(mean=["a"]), "mean|could not convert"),
+        (lambda c: c["networks"]["clip"].update(kind="magic"), "magic.*evaluation_network"),
+        (lambda c: c["metrics"][0].update(within="category"), "within, which pixel_correlation does not read"),
+        (lambda c: c["metrics"][0].update(similarity="cosine"), "similarity, which pixel_correlation does not read"),
+        (lambda c: c["metrics"][0].update(head="category"), "head, which"),
+        (lambda c: c["metrics"][4].update(resize=c["resize"]), "resize, which"),
+        (lambda c: c["metrics"][2].update(measure="n_way_identification", n_way=2, top_k=5), "fewer best ones"),
+        (lambda c: c["metrics"][2].update(measure="n_way_identification", n_way="abc"), "n_way.*whole number"),
+        (lambda c: c["metrics"][1].update(measure="binary_f1", threshold="x"), "threshold.*'x'"),
+        (lambda c: c.update(name=".hidden"), "named '.hidden'"),
     ],
 )
 def test_broken_protocols_say_what_is_wrong(content, change, words):

@@ -516,6 +516,20 @@ def test_the_interval_of_identification_resamples_both_roles(shown, networks):
     assert (row.ci_low, row.ci_high) != bootstrap_mean(values)[2:]
 
 
+def test_how_words_weigh_is_counted_over_the_stimuli_that_both_conditions_have(shown, networks):
+    content = json.loads(json.dumps(load_protocol().content))
+    content["metrics"].append({"name": "cider", "measure": "cider"})
+    said = [f"a ball number {k} on a {'red' if k % 2 else 'blue'} table" for k in range(N)]
+    conditions = {
+        "reconstruction": Condition(IDS, shown, captions=said),
+        "stage_one": Condition(IDS[:5], shown[:5], captions=said[:5]),
+    }
+    options = {"stimulus_ids": IDS, "networks": networks, "protocol": Protocol(content), "captions": [[one + " outside"] for one in said]}
+    scores = evaluate(shown, conditions, **options)
+    assert scores.difference("stage_one", "cider").mean == pytest.approx(0, abs=1e-9)
+    assert scores.mean("reconstruction", "cider").mean != pytest.approx(scores.mean("stage_one", "cider").mean, abs=1e-3)
+
+
 def test_captions_are_scored_where_both_sides_have_them(shown, networks):
     content = json.loads(json.dumps(load_protocol().content))
     content["metrics"].append({"name": "bleu", "measure": "bleu_1"})

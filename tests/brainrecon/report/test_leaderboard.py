@@ -191,7 +191,7 @@ def test_sentence_says_what_remains_above_the_controls(tmp_path):
     assert only(collect(tmp_path)).entries[0].sentence == (
         "a: 95.0 % (95.0 to 95.0) in two-way identification on the evaluation network; above shuffled responses (+45.0) and "
         f"the mean response (+44.0), not told apart from stage one alone (+1.0, {low} to {high}), below the nearest training "
-        f"picture ({MINUS}2.0); 12.0 points lower on held-out clusters (83.0 %, 83.0 to 83.0)."
+        f"picture ({MINUS}2.0); 83.0 %, 83.0 to 83.0 on held-out clusters, where candidates resemble one another more."
     )
 
 
@@ -346,6 +346,14 @@ def test_simulated_responses_are_said_so_in_every_form(tmp_path):
         assert "SIMULATED RESPONSES" in text and "simulated nsd" in text
     put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}))
     assert "imulated" not in as_html(collect(tmp_path)) + str(collect(tmp_path))
+
+
+def test_a_method_on_fewer_subjects_stands_after_those_on_all(tmp_path):
+    for subject in ("subj01", "subj02"):
+        put(tmp_path, "whole", subject, scores_of({"reconstruction": 0.6}))
+    put(tmp_path, "part", "subj01", scores_of({"reconstruction": 0.8}))
+    board = only(collect(tmp_path))
+    assert [entry.method for entry in board.entries] == ["whole", "part"]
 
 
 @pytest.mark.parametrize("second, told_apart", [(0.7, True), (0.5, False), (0.3, False)])

@@ -151,6 +151,47 @@ def test_a_plan_that_does_not_agree_is_refused_and_nothing_changes(complete, lin
     assert (complete / "benchmark.toml").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(["--heldout", "foo"], "no split 'foo'"), (["--seed", "-1"], "seed is -1"), (["--samples", "0"], "samples is 0")],
+)
+def test_a_plan_that_cannot_be_followed_is_not_written(line, tmp_path, capsys, more, words):
+    assert run_command([*line, "--out", str(tmp_path / "bench"), *more]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "bench").exists()
+
+
+def test_protocols_of_one_name_are_refused(subjects, variants, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        content = f'name = "mine"\ndescription = "{folder}"\n[resize]\nsize = 16\ninterpolation = "bilinear"\nantialias = true\n'
+        (tmp_path / folder / "mine.toml").write_text(content + '[[metrics]]\nname = "pixcorr"\nmeasure = "pixel_correlation"\n')
+    files = [str(tmp_path / folder / "mine.toml") for folder in ("a", "b")]
+    with pytest.raises(InputError, match="Two protocols are called mine"):
+        make_plan(f"nsd:{subjects}", [str(variants / "both.toml")], protocols=files)
+
+
+def test_the_report_leads_to_the_held_out_one(complete):
+    cell = cell_folder(complete, "both", "subj01", None)
+    assert 'href="heldout/report.html"' in (cell / "report.html").read_text()
+
+
+def test_scores_that_cannot_be_read_or_miss_a_picture_are_computed_anew(complete, line, tmp_path, capsys):
+    import shutil
+
+    folder = shutil.copytree(complete, tmp_path / "bench")
+    shutil.rmtree(folder / "their-method", ignore_errors=True)
+    first, second = (cell_folder(folder, "both", subject, None) for subject in ("subj01", "subj02"))
+    (first / "scores" / "brainrecon-1.json").write_text('{"format": 1}')
+    next((second / "controls" / "mean_response" / "images").glob("*.png")).unlink()
+    assert run_command([*line, "--out", str(folder)]) == 0
+    assert "2 of 4 cells were computed" in capsys.readouterr().out
+    for cell in (first, second):
+        scores = Scores.from_json(cell / "scores" / "brainrecon-1.json")
+        assert len(scores.conditions["mean_response"].stimulus_ids) == 8
+        assert (cell / "report.html").stat().st_mtime_ns >= (cell / "scores" / "brainrecon-1.json").stat().st_mtime_ns
+
+
 def test_a_plan_survives_its_file_and_grows(subjects, variants, tmp_path):
     plan = make_plan(f"nsd:{subjects}", [str(variants / "both.toml")], subjects=["subj02"], seed=4)
     plan.write(tmp_path)

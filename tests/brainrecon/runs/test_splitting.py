@@ -40,6 +40,15 @@ def test_a_category_is_wholly_held_out(subject, wanted):
     assert anew.train.n_stimuli + anew.test.n_stimuli == 52
 
 
+def test_clusters_are_found_once_and_remembered(subject, tmp_path):
+    random = np.random.default_rng(0)
+    values = {name: random.normal(size=(split.n_stimuli, 9)) for name, split in subject.splits.items()}
+    path = tmp_path / "splits" / "one.json"
+    first = split_subject(subject, "clusters:4", values.__getitem__, path)
+    again = split_subject(subject, "clusters:4", no_encoding, path)
+    assert list(first.test.stimulus_ids) == list(again.test.stimulus_ids) and first.notes == again.notes
+
+
 def test_clusters_are_wholly_held_out(subject):
     """Embeddings fall into eight clear groups; no group is on both sides, and scale does not matter."""
     random, centres = np.random.default_rng(1), np.random.default_rng(2).normal(size=(8, 30))
