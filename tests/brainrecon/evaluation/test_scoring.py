@@ -524,7 +524,8 @@ def test_how_words_weigh_is_counted_over_the_stimuli_that_both_conditions_have(s
         "reconstruction": Condition(IDS, shown, captions=said),
         "stage_one": Condition(IDS[:5], shown[:5], captions=said[:5]),
     }
-    options = {"stimulus_ids": IDS, "networks": networks, "protocol": Protocol(content), "captions": [[one + " outside"] for one in said]}
+    options = {"stimulus_ids": IDS, "networks": networks, "protocol": Protocol(content)}
+    options["captions"] = [[one + " outside"] for one in said]
     scores = evaluate(shown, conditions, **options)
     assert scores.difference("stage_one", "cider").mean == pytest.approx(0, abs=1e-9)
     assert scores.mean("reconstruction", "cider").mean != pytest.approx(scores.mean("stage_one", "cider").mean, abs=1e-3)
