@@ -216,7 +216,8 @@ def _heldout_phrase(heldout, metric):
     value = f"({score_text(there.mean, metric)}{interval})"
     if metric.relational:
         # A drop would mix two things: training without look-alikes, and candidates that are look-alikes.
-        return f"{score_text(there.mean, metric)}{interval} on {what}, where candidates resemble one another more"
+        inside = f" ({interval.removeprefix(', ')})" if interval else ""
+        return f"{score_text(there.mean, metric)}{inside} on {what}, where candidates resemble one another more"
     amount = score_text(abs(drop), metric, unit=False)
     if not amount.strip("0."):
         return f"the same on {what} {value}"

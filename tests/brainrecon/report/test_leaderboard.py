@@ -191,7 +191,7 @@ def test_sentence_says_what_remains_above_the_controls(tmp_path):
     assert only(collect(tmp_path)).entries[0].sentence == (
         "a: 95.0 % (95.0 to 95.0) in two-way identification on the evaluation network; above shuffled responses (+45.0) and "
         f"the mean response (+44.0), not told apart from stage one alone (+1.0, {low} to {high}), below the nearest training "
-        f"picture ({MINUS}2.0); 83.0 %, 83.0 to 83.0 on held-out clusters, where candidates resemble one another more."
+        f"picture ({MINUS}2.0); 83.0 % (83.0 to 83.0) on held-out clusters, where candidates resemble one another more."
     )
 
 
