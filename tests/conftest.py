@@ -33,3 +33,33 @@ def no_network(monkeypatch):
         return connect(self, address, *rest)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def save_archive():
+    """Writer of tensors as OpenAI's files hold them: a TorchScript archive, in half precision."""
+    import warnings
+
+    import torch
+
+    class Holder(torch.nn.Module):
+        """Nothing but tensors."""
+
+        def forward(self, images):
+            return images
+
+    def save(state, path):
+        root = Holder()
+        for name, tensor in state.items():
+            *parents, leaf = name.split(".")
+            module = root
+            for parent in parents:
+                if not hasattr(module, parent):
+                    module.add_module(parent, Holder())
+                module = getattr(module, parent)
+            module.register_buffer(leaf, tensor.half())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.script(root), path)
+
+    return save

@@ -59,7 +59,7 @@ class Comparison:
         labels = _labels(self._pictures, metrics, network)
         for spec in metrics:
             takes = spec.metric.takes
-            if spec.metric.relational:
+            if spec.metric.correlates:
                 key = (spec.features, spec.similarity)
                 if key not in self._correlations:
                     self._correlations[key] = correlation_matrix(truth["features"], features, similarity=spec.similarity)
@@ -91,8 +91,10 @@ class Comparison:
         """
         chosen = np.flatnonzero(np.isin(self._targets, rows))
         own = np.searchsorted(rows, self._targets[chosen])
-        if spec.metric.relational:
-            if len(rows) < 2 or (spec.within == "category" and self._kin is None):
+        if spec.metric.relational and len(rows) < 2:
+            return None
+        if spec.metric.correlates:
+            if spec.within == "category" and self._kin is None:
                 return None
             correlation, allowed = self._among(spec, rows, chosen)
             scores = spec.metric.from_correlation(correlation, targets=own, allowed=allowed, **spec.options)

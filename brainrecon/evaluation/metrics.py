@@ -59,6 +59,8 @@ class Metric:
         part of the whole one.
     chance_from : callable or None
         For metrics whose options set the chance level: `chance_from(**options) -> float`.
+    weighs_by_set : bool
+        Whether the function weighs what it compares by how common it is among the given references.
     """
 
     function: Callable | None
@@ -69,10 +71,16 @@ class Metric:
     percent: bool = False
     from_correlation: Callable | None = None
     chance_from: Callable | None = None
+    weighs_by_set: bool = False
 
     @property
     def relational(self):
-        """Whether the score of one stimulus depends on which other stimuli are in the set."""
+        """Whether the score of one stimulus depends on which other stimuli are in the set, so that one alone has none."""
+        return self.correlates or self.weighs_by_set
+
+    @property
+    def correlates(self):
+        """Whether it is computed from the correlations of all references with all predictions."""
         return self.from_correlation is not None
 
     @property
@@ -108,14 +116,14 @@ def label_agreement(reference, predicted):
     return np.array([float(one == other) for one, other in zip(reference, predicted, strict=True)])
 
 
-def _of_captions(name, highest=1.0, **options):
+def _of_captions(name, highest=1.0, weighs_by_set=False, **options):
     """A measure of `brainrecon.evaluation.caption_metrics`, which is imported when it is first used."""
 
     def measure(references, candidates):
         module = import_module("brainrecon.evaluation.caption_metrics")
         return getattr(module, name)(references, candidates, **options)
 
-    return Metric(measure, "captions", True, (0.0, highest), None)
+    return Metric(measure, "captions", True, (0.0, highest), None, weighs_by_set=weighs_by_set)
 
 
 METRICS = {
@@ -151,7 +159,7 @@ METRICS = {
     "bleu_1": _of_captions("bleu", n=1),
     "bleu_4": _of_captions("bleu", n=4),
     "rouge_l": _of_captions("rouge_l"),
-    "cider": _of_captions("cider", highest=10.0),
+    "cider": _of_captions("cider", highest=10.0, weighs_by_set=True),
     "meteor": _of_captions("meteor"),
     "spice": _of_captions("spice"),
 }

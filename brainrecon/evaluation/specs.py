@@ -188,8 +188,8 @@ def metric_spec(spec):
         )
     metric = METRICS[spec["measure"]]
     read = {
-        "similarity": metric.relational,
-        "within": metric.relational,
+        "similarity": metric.correlates,
+        "within": metric.correlates,
         "head": metric.takes == "labels",
         "refine": metric.takes == "labels",
         "resize": spec.get("features", "pixels") == "pixels",
@@ -201,7 +201,7 @@ def metric_spec(spec):
     for key in ("n_way", "top_k"):
         if not isinstance(spec.get(key, 2), int):
             refuse(spec["name"], key, spec[key], ["a whole number"])
-    if metric.relational:
+    if metric.correlates:
         metric.chance_level(**{key: spec[key] for key in taken if key in spec})
     if not isinstance(spec.get("threshold", 0.5), (int, float)):
         refuse(spec["name"], "threshold", spec["threshold"], ["a number"])

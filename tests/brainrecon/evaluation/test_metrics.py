@@ -67,11 +67,12 @@ def test_every_metric_says_what_it_takes(name):
 
 
 def test_which_metrics_compare_stimuli_with_one_another():
-    assert [name for name, metric in METRICS.items() if metric.relational] == [
+    assert [name for name, metric in METRICS.items() if metric.correlates] == [
         "two_way_identification",
         "n_way_identification",
     ]
     assert [name for name, metric in METRICS.items() if metric.pairwise] == ["two_way_identification"]
+    assert [name for name, metric in METRICS.items() if metric.relational and not metric.correlates] == ["cider"]
 
 
 def test_chance_follows_the_options():
@@ -86,7 +87,7 @@ def test_chance_follows_the_options():
         n_way.chance_level(n_way=2, top_k=2)
 
 
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.relational])
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.correlates])
 def test_scores_from_correlations_are_those_of_the_function(name):
     reference, predicted = np.random.default_rng(1).normal(size=(2, 9, 20)) + np.random.default_rng(2).normal(
         size=(9, 20)

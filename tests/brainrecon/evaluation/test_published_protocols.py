@@ -5,7 +5,6 @@ The published chains are written out by hand here, with Pillow, torchvision and 
 
 import functools
 import shutil
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,31 +238,8 @@ def alive(network):
     return network.eval()
 
 
-class Holder(torch.nn.Module):
-    """Nothing but tensors."""
-
-    def forward(self, images):
-        return images
-
-
-def save_archive(state, path):
-    """Write tensors as OpenAI's file holds them: a TorchScript archive, in half precision."""
-    root = Holder()
-    for name, tensor in state.items():
-        *parents, leaf = name.split(".")
-        module = root
-        for parent in parents:
-            if not hasattr(module, parent):
-                module.add_module(parent, Holder())
-            module = getattr(module, parent)
-        module.register_buffer(leaf, tensor.half())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.script(root), path)
-
-
 @pytest.fixture(scope="module")
-def published_networks(tmp_path_factory):
+def published_networks(tmp_path_factory, save_archive):
     """Full-size networks with random weights, by checkpoint; their files, as published, lie in the user's store."""
     folder, known = tmp_path_factory.mktemp("store"), store.checkpoints()
     torch.manual_seed(0)

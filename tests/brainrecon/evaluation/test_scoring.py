@@ -523,11 +523,13 @@ def test_how_words_weigh_is_counted_over_the_stimuli_that_both_conditions_have(s
     conditions = {
         "reconstruction": Condition(IDS, shown, captions=said),
         "stage_one": Condition(IDS[:5], shown[:5], captions=said[:5]),
+        "alone": Condition(IDS[:1], shown[:1], captions=said[:1]),
     }
     options = {"stimulus_ids": IDS, "networks": networks, "protocol": Protocol(content)}
     options["captions"] = [[one + " outside"] for one in said]
     scores = evaluate(shown, conditions, **options)
     assert scores.difference("stage_one", "cider").mean == pytest.approx(0, abs=1e-9)
+    assert "cider" not in scores.conditions["alone"].values and scores.difference("alone", "cider") is None
     assert scores.mean("reconstruction", "cider").mean != pytest.approx(scores.mean("stage_one", "cider").mean, abs=1e-3)
 
 

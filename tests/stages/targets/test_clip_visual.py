@@ -1,7 +1,6 @@
 """The image tower of CLIP on prepared pictures, from OpenAI's file and from open_clip's folder."""
 
 import json
-import warnings
 
 import numpy as np
 import open_clip
@@ -21,29 +20,6 @@ CONFIG = {
     "vision_cfg": {"image_size": 42, "layers": 3, "width": 128, "patch_size": 14},
     "text_cfg": {"context_length": 8, "vocab_size": 50, "width": 64, "heads": 1, "layers": 1},
 }
-
-
-class Holder(torch.nn.Module):
-    """Nothing but tensors."""
-
-    def forward(self, images):
-        return images
-
-
-def save_archive(state, path):
-    """Write tensors as OpenAI's files hold them: a TorchScript archive, in half precision."""
-    root = Holder()
-    for name, tensor in state.items():
-        *parents, leaf = name.split(".")
-        module = root
-        for parent in parents:
-            if not hasattr(module, parent):
-                module.add_module(parent, Holder())
-            module = getattr(module, parent)
-        module.register_buffer(leaf, tensor.half())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.script(root), path)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +42,7 @@ def embedded(model, batch):
         return model.encode_image(torch.from_numpy(batch)).numpy()
 
 
-def test_openais_file_gives_the_final_embedding(model, batch, tmp_path):
+def test_openais_file_gives_the_final_embedding(model, batch, tmp_path, save_archive):
     save_archive(model.state_dict(), tmp_path / "ViT.pt")
     ours = CLIPVisual.from_pretrained(tmp_path).embed(batch)
     expected = embedded(model, batch)
@@ -88,7 +64,7 @@ def test_an_open_clip_folder_gives_the_same(model, batch, tmp_path):
     np.testing.assert_allclose(ours, embedded(model, batch), atol=1e-5)
 
 
-def test_openais_file_comes_first_because_its_hash_is_known(model, batch, tmp_path):
+def test_openais_file_comes_first_because_its_hash_is_known(model, batch, tmp_path, save_archive):
     save_archive(model.state_dict(), tmp_path / "ViT.pt")
     (tmp_path / "open_clip_config.json").write_text("{}")
     np.testing.assert_allclose(CLIPVisual.from_pretrained(tmp_path).embed(batch), embedded(model, batch), atol=1e-5)
@@ -106,7 +82,7 @@ def test_it_is_the_embedding_of_the_toolkits_own_clip_once_prepared_alike():
     np.testing.assert_allclose(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), expected, atol=1e-5)
 
 
-def test_embeddings_do_not_depend_on_the_batch_beyond_rounding(model, batch, tmp_path):
+def test_embeddings_do_not_depend_on_the_batch_beyond_rounding(model, batch, tmp_path, save_archive):
     save_archive(model.state_dict(), tmp_path / "ViT.pt")
     network = CLIPVisual.from_pretrained(tmp_path)
     alone = np.concatenate([network.embed(batch[row : row + 1]) for row in range(len(batch))])
@@ -115,7 +91,7 @@ def test_embeddings_do_not_depend_on_the_batch_beyond_rounding(model, batch, tmp
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 56, 56), (1, 3, 42, 28), (1, 42, 42, 3), (3, 42, 42)])
-def test_pictures_of_another_size_or_layout_are_refused(model, tmp_path, shape):
+def test_pictures_of_another_size_or_layout_are_refused(model, tmp_path, shape, save_archive):
     save_archive(model.state_dict(), tmp_path / "ViT.pt")
     with pytest.raises(InputError, match="Pictures are"):
         CLIPVisual.from_pretrained(tmp_path).embed(np.zeros(shape, np.float32))
@@ -130,7 +106,7 @@ def test_pictures_of_another_size_or_layout_are_refused(model, tmp_path, shape):
         (lambda state: state.update({"visual.proj": torch.zeros(64, 48)}), r"proj \(64, 48\) instead of \(128, 48\)"),
     ],
 )
-def test_a_file_of_something_else_is_refused(model, tmp_path, change, words):
+def test_a_file_of_something_else_is_refused(model, tmp_path, change, words, save_archive):
     state = dict(model.state_dict())
     change(state)
     save_archive(state, tmp_path / "ViT.pt")
