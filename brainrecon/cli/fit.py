@@ -53,8 +53,8 @@ def fit(
 
 def describe_cost(run):
     """What an exact search for every column's penalty will cost, before it begins; no lines for any other fit."""
-    part, settings = run.parts[0], run.config.settings.decoder
-    if settings.penalty != "target" or part.is_fitted:
+    part, settings = run.parts[0], getattr(run.config.settings, "decoder", None)
+    if getattr(settings, "penalty", None) != "target" or part.is_fitted:
         return []
     from brainrecon.methods import method_class
     from stages.decoders.ridge_solver import penalties
@@ -75,10 +75,12 @@ def describe_fit(run):
     """Lines that say what was fitted: notes of the dataset, then penalty and held-out correlation of each target."""
     part = run.parts[0]
     lines = list(part.subject.notes)
+    where = "" if part is run else " (first fold)"
+    if not part.method.predicts_embeddings:
+        return lines + [_row_in_words(row, where) for row in part.method.summary()]
     if not part.method.settings.text_context:
         lines.append("No captions: the text context is dropped (text_context = false in config.toml).")
     decoder = part.method.decoder
-    where = "" if part is run else " (first fold)"
     lines += [
         f"{name}{where}: penalty {decoder.alpha_[name]:g}, held-out correlation {decoder.held_out_correlation_[name]:.3f}"
         for name in decoder.groups_
@@ -91,6 +93,13 @@ def describe_fit(run):
     else:
         lines += [f"{name}{where}: " + _bands(penalty) for name, penalty in decoder.band_penalty_.items()]
     return lines
+
+
+def _row_in_words(row, where):
+    """A row of what was learnt as text: its name, then each number with what it is."""
+    (_, name), *numbers = row.items()
+    texts = [f"{number:,}" if isinstance(number, int) else f"{number:.3f}" for _, number in numbers]
+    return f"{name}{where}: " + ", ".join(f"{label.replace('_', ' ')} {text}" for (label, _), text in zip(numbers, texts))
 
 
 def _bands(penalty):

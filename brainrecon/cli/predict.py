@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from brainrecon.cli import options
+from stages.errors import InputError
 
 
 def predict(
@@ -26,6 +27,8 @@ def predict(
     from brainrecon.runs.folder import Run
 
     opened = Run(run, features, options.torch_device(device))
+    if not opened.method.predicts_embeddings:
+        raise InputError(f"{opened.method.name} predicts no embeddings, only pictures; type `brainrecon reconstruct {run}`.")
     if betas is None:
         test = opened.subject.test
         patterns, names = test.patterns, test.stimulus_ids

@@ -65,6 +65,8 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=16, re
         opened.fit(progress)
     for line in describe_fit(opened):
         say(line)
+    if left_out := [name for name in conditions if name not in opened.parts[0].method.conditions]:
+        say(f"{opened.config.method} cannot be drawn under {', '.join(left_out)}: left out.")
     with show_progress() as progress:
         opened.reconstruct(
             (METHOD_ITSELF, *conditions),

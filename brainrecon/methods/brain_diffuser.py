@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from brainrecon.features.store import FeatureStore
-from brainrecon.methods.conditions import CONDITIONS
+from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.methods.decoding import DecoderSettings, Decoding
 from brainrecon.methods.settings import from_dict, read_saved, to_dict
 from stages.errors import InputError
@@ -91,6 +91,9 @@ class BrainDiffuser:
 
     name = "brain-diffuser"
     settings_class = BrainDiffuserSettings
+    explanation = "the full method: decoded stage-one picture, redrawn under decoded image and text embeddings"
+    predicts_embeddings = True
+    always_drawn = ("stage_one",)
 
     def __init__(self, settings=None, device="cpu", memory=None):
         if not isinstance(settings, BrainDiffuserSettings):
@@ -276,7 +279,26 @@ class BrainDiffuser:
     def conditions(self):
         """Names of the conditions that apply to this method under its settings."""
         without = () if self.settings.text_context else ("without_image_context", "without_text_context")
-        return tuple(name for name in CONDITIONS if name not in without)
+        return tuple(name for name in CONDITIONS if name not in ("binarised", *without))
+
+    def plan(self, stimulus_ids, patterns, samples):
+        """Requests of the method itself for patterns (n_stimuli, n_voxels), the samples of a stimulus in a row."""
+        embeddings = self.predict(patterns)
+        return self.requests(METHOD_ITSELF, stimulus_ids, embeddings, self.stage_one(embeddings), samples)
+
+    def summary(self):
+        """What was learnt, for people: a row per target."""
+        decoder = self.decoder
+        return [
+            {
+                "target": name,
+                "columns": columns,
+                "penalty": decoder.alpha_[name],
+                "held_out_correlation": decoder.held_out_correlation_[name],
+                "held_out_error": min((error for error in decoder.error_[name] if not math.isnan(error)), default=math.nan),
+            }
+            for name, columns in decoder.groups_.items()
+        ]
 
     # Files
 

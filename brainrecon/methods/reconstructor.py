@@ -6,7 +6,6 @@ import numpy as np
 
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
-from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.methods.settings import read_saved
 from stages.errors import InputError
 
@@ -80,9 +79,7 @@ class Reconstructor:
                 f"There are {len(patterns):,} patterns and {len(set(names)):,} different stimulus ids; "
                 "pass one id per pattern, each once."
             )
-        embeddings = self.predict(patterns)
-        stage_one = self.method.stage_one(embeddings)
-        requests = self.method.requests(METHOD_ITSELF, names, embeddings, stage_one, range(samples))
+        requests = self.method.plan(names, patterns, range(samples))
         pictures = [None] * len(requests)
         for position, picture in self.method.generate(requests, seed=seed, batch_size=batch_size, progress=progress):
             pictures[position] = picture

@@ -25,6 +25,7 @@ INK, FAINT = "#23272e", "#d9dce1"
 REFERENCE_MARKER = "o"
 MARKERS = {
     "stage_one": "s",
+    "binarised": "*",
     "shuffled_responses": "X",
     "mean_response": "v",
     "oracle_embeddings": "D",

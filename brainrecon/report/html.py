@@ -34,6 +34,8 @@ class ReportContent:
     conditions : mapping of str to (mapping of str to picture, or to a list of pictures)
         By condition and stimulus. Of several samples the grid shows the first.
     scores : brainrecon.evaluation.scores.Scores
+    explanation : str
+        How the method makes its pictures, in a line.
     notes : sequence of str
         One line each, under the title.
     captions : mapping of str to (str or sequence of str), optional
@@ -65,6 +67,7 @@ class ReportContent:
     shown: Mapping
     conditions: Mapping
     scores: Scores
+    explanation: str = ""
     notes: Sequence[str] = ()
     captions: Mapping | None = None
     captions_heading: str = "Captions"
@@ -116,7 +119,7 @@ def render(content):
     return environment.get_template("report.html.jinja").render(
         content=content,
         verdict=write_verdict(scores),
-        columns=[_column(name, scores) for name in columns],
+        columns=[_column(name, scores, content.explanation) for name in columns],
         blocks=[
             (block.heading, [_grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
             for block in blocks
@@ -222,10 +225,11 @@ def _column_order(conditions, reference):
     return first + [name for name in conditions if name not in first]
 
 
-def _column(name, scores):
+def _column(name, scores, explanation):
+    own = name == scores.reference and explanation
     return {
         "label": condition_label(name),
-        "explanation": condition_explanation(name),
+        "explanation": f"{explanation[:1].upper()}{explanation[1:]}" if own else condition_explanation(name),
         "kind": _kind(name, scores),
     }
 

@@ -5,6 +5,7 @@ from brainrecon.methods.conditions import CONDITIONS
 LABELS = {
     "reconstruction": "Reconstruction",
     "stage_one": "Stage one alone",
+    "binarised": "Binarised",
     "shuffled_responses": "Shuffled responses",
     "mean_response": "Mean response",
     "oracle_embeddings": "Oracle embeddings",

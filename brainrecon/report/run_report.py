@@ -9,6 +9,7 @@ import numpy as np
 
 from brainrecon.evaluation.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores import Scores
+from brainrecon.methods import method_class
 from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.report.html import ReportContent, render
 from brainrecon.runs.pictures import drawn_pictures
@@ -19,6 +20,8 @@ from stages.whole_files import write_text
 CITATIONS = {
     "brain-diffuser": "Ozcelik, F. & VanRullen, R. (2023). Natural scene reconstruction from fMRI signals using generative "
     "latent diffusion. Scientific Reports 13, 15666.",
+    "miyawaki2008": "Miyawaki, Y. et al. (2008). Visual image reconstruction from human brain activity using a combination "
+    "of multiscale local image decoders. Neuron 60, 915-929.",
     "nsd": "Allen, E. J. et al. (2022). A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial "
     "intelligence. Nature Neuroscience 25, 116-126.",
     "digits69": "van Gerven, M. A. J., de Lange, F. P. & Heskes, T. (2010). Neural decoding with hierarchical generative "
@@ -49,6 +52,7 @@ def write_report(run, protocol=None):
         subtitle=_subtitle(run, subject, len(stimulus_ids)),
         stimulus_ids=stimulus_ids,
         shown=dict(zip(stimulus_ids, shown)),
+        explanation=method_class(run.config.method).explanation,
         conditions={name: drawn for name in CONDITIONS if len(drawn := _Drawn(*drawn_pictures(run, name)))},
         scores=(scores := Scores.from_json(path)),
         notes=_notes(run, subject),
@@ -108,18 +112,16 @@ def _notes(run, subject):
 
 
 def _decoder_rows(run):
-    """A row per target, averaged over folds where there are some."""
-    decoders = [part.method.decoder for part in run.parts]
-    return [
-        {
-            "target": name,
-            "columns": columns,
-            "penalty": float(np.median([decoder.alpha_[name] for decoder in decoders])),
-            "held_out_correlation": float(np.mean([decoder.held_out_correlation_[name] for decoder in decoders])),
-            "held_out_error": float(np.mean([_least(decoder.error_[name]) for decoder in decoders])),
-        }
-        for name, columns in decoders[0].groups_.items()
-    ]
+    """What was learnt, a row per target or part, averaged over folds where there are some; of penalties the median."""
+    summaries = [part.method.summary() for part in run.parts]
+    rows = []
+    for alike in zip(*summaries):
+        (label, name), *numbers = alike[0].items()
+        average = {key: np.median if key == "penalty" else np.mean for key, _ in numbers}
+        rows.append({label: name} | {key: float(average[key]([row[key] for row in alike])) for key, _ in numbers})
+        if "columns" in rows[-1]:
+            rows[-1]["columns"] = alike[0]["columns"]
+    return rows
 
 
 def _regions(scores):
@@ -137,12 +139,6 @@ def _links(folder):
     listed += [(f"Scores, {path.name}", f"scores/{path.name}") for path in sorted((folder / "scores").glob("*"))]
     listed += [("The same on held-out look-alikes", "heldout/report.html")]
     return [(label, path) for label, path in listed if (folder / path).exists()]
-
-
-def _least(errors):
-    """The least of the errors that are known; NaN where the penalty was given and none was needed."""
-    known = [error for error in errors if not np.isnan(error)]
-    return min(known, default=float("nan"))
 
 
 def _captions(run):

@@ -32,6 +32,8 @@ class DataSettings:
     split : str, optional
         Which stimuli to test instead of the dataset's own: ``category:NAME`` or ``clusters:N``, see
         `brainrecon.runs.splitting`.
+    split_checkpoint : str, optional
+        CLIP checkpoint by whose embeddings clusters are made; the method's own where it is not given.
     captions : str, optional
         A JSON file of stimulus id to list of captions, in place of the dataset's own.
     caption_choices : tuple of str, optional
@@ -46,6 +48,7 @@ class DataSettings:
     folds: int = 0
     fold: int | None = None
     split: str | None = None
+    split_checkpoint: str | None = None
     captions: str | None = None
     caption_choices: tuple[str, ...] | None = None
     options: dict[str, str | int | float | bool] = field(default_factory=dict)

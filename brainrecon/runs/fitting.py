@@ -21,11 +21,15 @@ SECONDS_BETWEEN_NOTES = 30.0
 
 
 def fit(run, progress=None):
-    """Fit the decoder of one run (no folds) and predict its test embeddings; what is there is left alone."""
+    """Fit the method of one run (no folds) and predict its test embeddings, if any; what is there is left alone."""
     if run.is_fitted:
         return
     train, test = run.subject.train, run.subject.test
     method = method_class(run.config.method)(run.config.settings, device=run.device, memory=run.memory)
+    if not method.targets:
+        method.fit(run.subject, progress=progress)
+        method.save_pretrained(run.folder / "decoder")
+        return
     method.features = encode(run, method, "train", progress)
     embeddings = run.folder / "embeddings" / "test.safetensors"
     if not hasattr(method.decoder, "solve"):

@@ -4,8 +4,8 @@ config.toml            what was asked, every default spelled out
 environment.json       versions, machine, checkpoint fingerprints
 captions.json          captions of the training stimuli, where the dataset had none
 decoder/               the fitted decoder
-embeddings/test.safetensors   predicted targets of the test stimuli
-stage_one/stim-<id>.png
+embeddings/test.safetensors   predicted targets of the test stimuli, where the method has targets
+stage_one/stim-<id>.png       where the method has two stages
 images/stim-<id>_sample-<k>.png
 controls/<name>/images/stim-<id>_sample-<k>.png
 folds/<k>/             a run folder each, where there are folds
@@ -34,7 +34,7 @@ from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
 from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.runs.config import RunConfig, differences
-from brainrecon.runs.splitting import split_subject
+from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
 from stages.errors import InputError
 from stages.whole_files import whole_file, write_text
 from weights import store as checkpoint_store
@@ -161,16 +161,19 @@ class Run:
             )
         if not self.is_fitted:
             raise InputError(f"{self.folder} is not fitted yet; run `brainrecon fit` or `brainrecon run` first.")
-        return method_class(self.config.method).from_pretrained(
+        method = method_class(self.config.method).from_pretrained(
             self.folder / "decoder", device=self.device, store=self.store
         )
+        if hasattr(method, "training_images"):
+            method.training_images = self.subject.train.images
+        return method
 
     @property
     def is_fitted(self):
-        """Whether decoder and embeddings are there."""
-        return (self.folder / "decoder" / "config.json").exists() and (
-            self.folder / "embeddings" / "test.safetensors"
-        ).exists()
+        """Whether the fitted method is there, and the embeddings of one that predicts some."""
+        is_there = (self.folder / "decoder" / "config.json").exists()
+        predicts = method_class(self.config.method).predicts_embeddings
+        return is_there and (not predicts or (self.folder / "embeddings" / "test.safetensors").exists())
 
     def image_path(self, condition, stimulus_id, sample=0):
         """File of a picture, by condition, stimulus and sample."""
@@ -229,19 +232,24 @@ def load_subject(config, store=None, device="cpu"):
     subject = load(data.source, subject=data.subject, roi=data.roi, **options)
     if data.split is None:
         return subject
-    def encode(split_name):
-        method = method_class(config.method)(config.settings, device=device)
-        return method.encode(subject, split_name, targets=["clip_image"], store=store)["clip_image"]
+    store, clip = store or FeatureStore(), data.split_checkpoint or split_checkpoint(config)
 
-    clip = method_class(config.method)(config.settings).target_checkpoints["clip_image"]
+    def encode(split_name):
+        return clip_image_tokens(subject, split_name, clip, store, device)
+
     parts = [subject.fingerprint, data.split, _fingerprint(clip), [subject.splits[name].n_stimuli for name in ("train", "test")]]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    remembered = (store or FeatureStore()).folder / "splits" / f"{digest}.json"
-    return split_subject(subject, data.split, encode, remembered)
+    return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
+
+
+def split_checkpoint(config):
+    """CLIP checkpoint by which clusters of look-alikes are made: the method's own, or the embedded one where it has none."""
+    checkpoints = getattr(config.settings, "checkpoints", None)
+    return getattr(checkpoints, "clip", DEFAULT_CLIP)
 
 
 def resolved(config, store=None, device="cpu"):
-    """Fill in what depends on the data: subject, roi, where captions come from.
+    """Fill in what depends on the data: subject, roi, by what clusters are made, where captions come from.
 
     Without any captions a method that has a text context does without it. Returns the configuration and the subject.
     """
@@ -249,6 +257,8 @@ def resolved(config, store=None, device="cpu"):
     own = subject.train.has_captions or data.captions
     choices = None if own else (data.caption_choices or subject.caption_choices or None)
     data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)
+    if data.split and data.split_checkpoint is None:
+        data = replace(data, split_checkpoint=split_checkpoint(config))
     settings = config.settings
     if getattr(settings, "text_context", False) and not (own or choices):
         settings = replace(settings, text_context=False)

@@ -11,8 +11,11 @@ import numpy as np
 from brainrecon.datasets.resplit import resplit
 from stages.errors import InputError
 from stages.whole_files import write_text
+from weights import store as checkpoint_store
 
 TESTED_SHARE = 0.1
+# What makes clusters for a method that has no CLIP of its own.
+DEFAULT_CLIP = "tiny-clip"
 
 
 def split_subject(subject, split, encode, remembered=None):
@@ -52,6 +55,30 @@ def split_subject(subject, split, encode, remembered=None):
     if remembered is not None:
         write_text(remembered, json.dumps({"how": how, "stimulus_ids": [str(name) for name in ids]}, indent=1) + "\n")
     return resplit(subject, ids, how)
+
+
+def clip_image_tokens(subject, split_name, checkpoint, store, device="cpu"):
+    """CLIP image tokens of a split's stimuli, from the feature store or freshly encoded: a FeatureTable (n_stimuli, n_values).
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+    split_name : str
+    checkpoint : str
+        Name in `weights/manifest.toml`.
+    store : brainrecon.features.store.FeatureStore
+    device : str
+    """
+    from stages.targets.clip import CLIPImageTokens
+
+    split = subject.splits[split_name]
+    return store.encode(
+        CLIPImageTokens.from_pretrained(checkpoint_store.path(checkpoint), device=device),
+        split.images,
+        split.stimulus_ids,
+        dataset=f"{subject.fingerprint}/{split_name}",
+        checkpoint=checkpoint_store.fingerprint(checkpoint),
+    )
 
 
 def check_rule(split):

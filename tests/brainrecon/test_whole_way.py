@@ -12,9 +12,11 @@ from PIL import Image
 
 import brainrecon
 from brainrecon.cli.main import run_command
-from brainrecon.methods.conditions import CONDITIONS, CONTROLS
+from brainrecon.methods.brain_diffuser import BrainDiffuser
+from brainrecon.methods.conditions import CONTROLS
 from brainrecon.runs.folder import Run
 
+CONDITIONS = BrainDiffuser().conditions
 DIGITS = (
     Path(os.environ.get("BRAINRECON_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
     / "digits69/digits69.mat"
@@ -77,13 +79,13 @@ def test_the_oracle_beats_shuffled_responses(complete):
 def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
     from sklearn.linear_model import Ridge
 
-    from brainrecon.runs.reconstruction import small_pictures
+    from brainrecon.methods.nulls import small_pictures
     from stages.decoders.ridge import ALPHAS
 
     subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")
     mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float, ddof=1)
     train, test = ((split.patterns - mean) / scale for split in (subject.train, subject.test))
-    pixels = small_pictures(subject.train.images).reshape(len(train), -1)
+    pixels = small_pictures(subject.train.images, 64).reshape(len(train), -1)
     drawn = pictures(complete, "controls/ridge_to_pixels/images/*.png")
     drawn = np.stack([drawn[f"stim-{name}_sample-0.png"] for name in subject.test.stimulus_ids]).reshape(len(test), -1)
     furthest = [

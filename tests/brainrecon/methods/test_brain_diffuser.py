@@ -6,7 +6,7 @@ import pytest
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.brain_diffuser import BrainDiffuser
-from brainrecon.methods.conditions import CONDITIONS, CONTROLS, DIFFUSED, METHOD_ITSELF
+from brainrecon.methods.conditions import CONDITIONS, CONTROLS, DIFFUSED, DRAWN_TOGETHER, METHOD_ITSELF
 from brainrecon.methods.settings import from_dict, to_dict
 from stages.errors import InputError
 
@@ -105,5 +105,9 @@ def test_settings_round_trip_and_strictness():
 
 
 def test_lists_of_conditions_agree():
-    assert set(DIFFUSED) | {"stage_one", "nearest_training_picture", "ridge_to_pixels"} == set(CONDITIONS)
-    assert set(CONTROLS) == set(CONDITIONS) - {METHOD_ITSELF, "stage_one"}
+    parts = {"stage_one", "binarised"}
+    assert set(DIFFUSED) | set(DRAWN_TOGETHER) | parts == set(CONDITIONS)
+    assert set(CONTROLS) == set(CONDITIONS) - {METHOD_ITSELF} - parts
+    for name in METHODS:
+        method = method_class(name)()
+        assert {METHOD_ITSELF, *method.always_drawn} <= set(method.conditions) <= set(CONDITIONS)

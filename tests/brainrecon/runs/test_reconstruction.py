@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from brainrecon.features.store import FeatureStore
-from brainrecon.runs.reconstruction import nearest_rows, shuffled_partners, spread
+from brainrecon.runs.drawing import nearest_rows, shuffled_partners
+from brainrecon.runs.reconstruction import spread
 from stages.errors import InputError
 
 

@@ -1,0 +1,161 @@
+"""Methods that go from patterns to pictures in one step, with no embeddings between that others could ask for."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.methods.conditions import METHOD_ITSELF
+from brainrecon.methods.settings import from_dict, read_saved, to_dict
+from stages.errors import InputError
+from stages.whole_files import write_text
+
+
+@dataclass(frozen=True, eq=False)
+class PatternRequest:
+    """One picture to draw.
+
+    Attributes
+    ----------
+    condition : str
+        As in `brainrecon.methods.conditions`.
+    stimulus_id : str
+        With the seed and the sample it determines whatever is drawn by lot.
+    sample : int
+    pattern : array of shape (n_voxels,), float32
+        The response to draw from: under a control not the stimulus' own.
+    """
+
+    condition: str
+    stimulus_id: str
+    sample: int
+    pattern: np.ndarray
+
+
+class DirectMethod(ABC):
+    """What all such methods have in common; each adds what it learns and how it draws.
+
+    Parameters
+    ----------
+    settings : settings_class or dict, optional
+    device : str
+    memory : float, optional
+        Bytes that fitting may take.
+
+    Attributes
+    ----------
+    predicts_embeddings : bool
+        False: nothing is predicted that could be compared with true features, so `targets` is empty.
+    conditions : tuple of str
+        What can be drawn: the method itself, and controls that need nothing but patterns.
+    always_drawn : tuple of str
+        Conditions that are drawn beside the method without being asked for.
+    explanation : str
+        How its pictures are made, in a line.
+    training_images : array-like of shape (n_stimuli, height, width, 3), uint8, or None
+        The pictures of the split it was fitted on, for a method that shows them; a run hands them over when it opens
+        the fitted method.
+    """
+
+    name: str
+    settings_class: type
+    explanation: str
+    predicts_embeddings = False
+    targets: dict = {}
+    conditions: tuple[str, ...] = (METHOD_ITSELF, "shuffled_responses", "mean_response", "ridge_to_pixels")
+    always_drawn: tuple[str, ...] = ()
+    training_images = None
+
+    def __init__(self, settings=None, device="cpu", memory=None):
+        if not isinstance(settings, self.settings_class):
+            settings = from_dict(self.settings_class, settings or {})
+        self.settings, self.device, self.memory = settings, device, memory
+
+    def encode(self, subject, split_name="train", **options):
+        """Nothing: there are no targets."""
+        return {}
+
+    def fit(self, subject, features=None, progress=None):
+        """Learn from a subject's training split.
+
+        Parameters
+        ----------
+        subject : brainrecon.datasets.subject.Subject
+        features : None or empty
+            There are no targets; taken so that all methods are fitted alike.
+        progress : callable, optional
+            Called with (label, done, total).
+
+        Returns
+        -------
+        self
+        """
+        if subject.train.images is None:
+            raise InputError(f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says.")
+        self.training_images = subject.train.images
+        self.learn(subject, progress)
+        return self
+
+    @abstractmethod
+    def learn(self, subject, progress=None):
+        """Learn from ``subject.train``."""
+
+    @abstractmethod
+    def draw(self, requests, seed):
+        """Pictures of requests, uint8 (n, height, width, 3), in their order."""
+
+    def summary(self):
+        """What was learnt, for people: a list of dicts, a row each, the first value its name and the others numbers."""
+        return []
+
+    def predict(self, patterns):
+        """Refuse: there are no embeddings."""
+        raise InputError(f"{self.name} predicts no embeddings, only pictures; reconstruct with it instead.")
+
+    def requests(self, condition, stimulus_ids, patterns, samples=(0,)):
+        """What to draw for patterns (n_stimuli, n_voxels): a list of PatternRequest, the samples of a stimulus in a row."""
+        return [
+            PatternRequest(condition, str(stimulus_id), sample, pattern)
+            for stimulus_id, pattern in zip(stimulus_ids, patterns, strict=True)
+            for sample in samples
+        ]
+
+    def plan(self, stimulus_ids, patterns, samples):
+        """Requests of the method itself for patterns (n_stimuli, n_voxels)."""
+        return self.requests(METHOD_ITSELF, stimulus_ids, patterns, samples)
+
+    def generate(self, requests, *, seed=0, batch_size=16, progress=None):
+        """Yield (position in requests, picture) as batches finish."""
+        for start in range(0, len(requests), batch_size):
+            batch = requests[start : start + batch_size]
+            yield from enumerate(self.draw(batch, seed), start=start)
+            if progress:
+                progress("reconstructing", start + len(batch), len(requests))
+
+    # Files
+
+    @abstractmethod
+    def save_fitted(self, folder):
+        """Write what was learnt into `folder`, `config.json` last."""
+
+    @abstractmethod
+    def read_fitted(self, folder):
+        """Read what `save_fitted` wrote."""
+
+    def save_pretrained(self, folder):
+        """Write settings and what was learnt into `folder`; where `config.json` stands, it is whole."""
+        settings = {"method": self.name, "settings": to_dict(self.settings)}
+        write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
+        write_text(Path(folder) / "summary.json", json.dumps(self.summary(), indent=1) + "\n")
+        self.save_fitted(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu", store=None):
+        """Read what `save_pretrained` wrote."""
+        method = cls(read_saved(folder)["settings"], device=device)
+        method.read_fitted(folder)
+        return method

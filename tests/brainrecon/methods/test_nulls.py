@@ -1,0 +1,198 @@
+"""Nulls draw what they say, and nothing of the response gets into those that are not to know it."""
+
+import numpy as np
+import pytest
+
+from brainrecon.cli.main import run_command
+from brainrecon.datasets.subject import Split, Subject
+from brainrecon.methods import METHODS, method_class
+from brainrecon.methods.nulls import MeanImage, NearestTrainingPicture, Noise, RidgeToPixels
+from brainrecon.methods.reconstructor import Reconstructor
+from brainrecon.runs.benchmark import cell_folder
+from brainrecon.runs.folder import Run
+from brainrecon.runs.pictures import read_image
+from stages.errors import InputError
+
+NULLS = (MeanImage, NearestTrainingPicture, RidgeToPixels, Noise)
+N_TRAIN, N_TEST, N_VOXELS, SIDE = 300, 12, 40, 8
+
+
+@pytest.fixture(scope="module")
+def subject():
+    """Smooth pictures, and voxels of very different scale that answer to them."""
+    random = np.random.default_rng(0)
+    images = np.kron(random.integers(0, 256, (N_TRAIN + N_TEST, 4, 4, 3)), np.ones((1, 2, 2, 1))).astype(np.uint8)
+    weights = random.normal(size=(images[0].size, N_VOXELS)) * random.uniform(0.01, 10, N_VOXELS)
+    responses = images.reshape(len(images), -1) @ weights / 255
+    responses += 0.5 * responses.std(axis=0) * random.normal(size=responses.shape) + 3
+    names = np.array([f"s{row:03d}" for row in range(len(images))])
+    splits = {
+        name: Split(responses[rows].astype(np.float32), names[rows], images=images[rows])
+        for name, rows in {"train": slice(0, N_TRAIN), "test": slice(N_TRAIN, None)}.items()
+    }
+    return Subject("subj01", "arrays", "arrays:x", splits, roi="all")
+
+
+def drawn(method, subject, seed=0, batch_size=16, patterns=None, samples=(0,)):
+    test = subject.test
+    requests = method.plan(test.stimulus_ids, test.patterns if patterns is None else patterns, samples)
+    return np.stack([picture for _, picture in method.generate(requests, seed=seed, batch_size=batch_size)])
+
+
+@pytest.mark.parametrize("null", NULLS)
+def test_a_null_is_a_method_by_name_that_survives_its_files(null, subject, tmp_path):
+    assert method_class(null.name) is null and null.name in METHODS
+    method = null().fit(subject)
+    before = drawn(method, subject)
+    assert before.dtype == np.uint8 and before.shape[0] == N_TEST and before.shape[-1] == 3
+    method.save_pretrained(tmp_path)
+    again = null.from_pretrained(tmp_path)
+    again.training_images = subject.train.images
+    np.testing.assert_array_equal(drawn(again, subject), before)
+    np.testing.assert_array_equal(drawn(again, subject, batch_size=1), before)
+
+
+@pytest.mark.parametrize("null", NULLS)
+def test_a_null_predicts_no_embeddings(null, subject):
+    with pytest.raises(InputError, match="predicts no embeddings"):
+        Reconstructor(null.name).fit(subject).predict(subject.test.patterns)
+
+
+def test_the_mean_image_is_the_mean_whatever_the_response(subject):
+    expected = np.rint(subject.train.images.astype(float).mean(axis=0))
+    pictures = drawn(MeanImage().fit(subject), subject)
+    assert np.abs(pictures - expected).max() <= 1  # halves may round either way
+    assert len(np.unique(pictures.reshape(N_TEST, -1), axis=0)) == 1
+
+
+def test_noise_has_the_mean_and_deviation_of_the_training_pictures(subject):
+    method = Noise().fit(subject)
+    requests = method.plan([f"t{row}" for row in range(3000)], np.zeros((3000, N_VOXELS), np.float32), (0,))
+    pictures = np.stack([picture for _, picture in method.generate(requests)]).astype(float)
+    images = subject.train.images.astype(float)
+    # What is cut off at black and white pulls both towards the middle.
+    expected = np.clip(images.mean(0) + images.std(0) * np.random.default_rng(1).normal(size=(3000, *images.shape[1:])), 0, 255)
+    assert np.abs(pictures.mean(axis=0) - expected.mean(axis=0)).max() < 10
+    assert np.abs(pictures.std(axis=0) - expected.std(axis=0)).max() < 6
+    one, other = pictures[:, 0, 0, 0], pictures[:, 0, 1, 0]
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
+
+
+def test_noise_depends_on_seed_stimulus_and_sample_alone(subject):
+    method = Noise().fit(subject)
+    pictures = drawn(method, subject)
+    np.testing.assert_array_equal(drawn(method, subject, patterns=subject.test.patterns[::-1]), pictures)
+    assert (drawn(method, subject, seed=1) != pictures).mean() > 0.9
+    two = drawn(method, subject, samples=(0, 1)).reshape(N_TEST, 2, *pictures.shape[1:])
+    np.testing.assert_array_equal(two[:, 0], pictures)
+    assert (two[:, 1] != pictures).mean() > 0.9
+
+
+def test_the_nearest_picture_vs_correlations_written_out(subject):
+    train, test = subject.train.patterns.astype(float), subject.test.patterns.astype(float)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    nearest = [
+        np.argmax([np.corrcoef((one - mean) / deviation, (row - mean) / deviation)[0, 1] for row in train]) for one in test
+    ]
+    assert len(set(nearest)) > 3
+    np.testing.assert_array_equal(drawn(NearestTrainingPicture().fit(subject), subject), subject.train.images[nearest])
+
+
+def test_a_voxel_that_never_changes_names_nobody(subject):
+    method = NearestTrainingPicture().fit(subject)
+    dead = {
+        name: Split(
+            np.hstack([split.betas, np.full((split.n_trials, 1), 5.0, np.float32)]), split.stimulus_ids, images=split.images
+        )
+        for name, split in subject.splits.items()
+    }
+    loud = Subject("subj01", "arrays", "arrays:x", dead, roi="all")
+    other = NearestTrainingPicture().fit(loud)
+    patterns = np.hstack([subject.test.patterns, np.full((N_TEST, 1), 900.0, np.float32)])
+    np.testing.assert_array_equal(other.nearest(patterns), method.nearest(subject.test.patterns))
+
+
+def test_the_nearest_picture_asks_for_pictures_and_for_its_voxels(subject, tmp_path):
+    NearestTrainingPicture().fit(subject).save_pretrained(tmp_path)
+    method = NearestTrainingPicture.from_pretrained(tmp_path)
+    with pytest.raises(InputError, match="has none"):
+        drawn(method, subject)
+    method.training_images = subject.train.images
+    with pytest.raises(InputError, match="39 voxels but the method learnt from 40"):
+        drawn(method, subject, patterns=subject.test.patterns[:, 1:])
+
+
+def test_ridge_to_pixels_vs_scikit_learn(subject):
+    from sklearn.linear_model import Ridge
+
+    method = RidgeToPixels({"size": SIDE, "alpha": 50.0}).fit(subject)
+    train, test = subject.train.patterns.astype(float), subject.test.patterns.astype(float)
+    mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1)
+    model = Ridge(alpha=50.0).fit((train - mean) / deviation, subject.train.images.reshape(N_TRAIN, -1) / 255)
+    expected = 255 * np.clip(model.predict((test - mean) / deviation), 0, 1)
+    assert np.abs(drawn(method, subject).reshape(N_TEST, -1) - expected).max() < 0.6
+
+
+def test_damaged_files_are_named(subject, tmp_path):
+    MeanImage().fit(subject).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(InputError, match="model.safetensors cannot be read"):
+        MeanImage.from_pretrained(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bench(cohort, features, tmp_path_factory):
+    """A benchmark of all nulls and the two-stage method, with clusters held out."""
+    folder = tmp_path_factory.mktemp("nulls")
+    (folder / "two-stage.toml").write_text('method = "brain-diffuser"\n[generator]\nnum_inference_steps = 2\n')
+    names = ",".join([*(null.name for null in NULLS), str(folder / "two-stage.toml")])
+    line = ["benchmark", f"nsd:{cohort}", "--methods", names, "--heldout", "clusters:4", "--features", str(features)]
+    assert run_command([*line, "--out", str(folder / "bench")]) == 0
+    return folder / "bench"
+
+
+def test_nulls_stand_in_one_leaderboard_with_the_two_stage_method(bench):
+    table = (bench / "leaderboard.md").read_text()
+    for name in (*(null.name for null in NULLS), "two-stage"):
+        assert f"| {name} " in table
+    assert "Not finished" not in table
+
+
+def test_all_methods_are_tested_on_the_same_held_out_clusters(bench, features):
+    tested = set()
+    for name in (*(null.name for null in NULLS), "two-stage"):
+        cell = cell_folder(bench, name, "subj01", None)
+        tested.add(tuple(Run(cell / "heldout", features).subject.test.stimulus_ids))
+    assert len(tested) == 1
+
+
+def test_a_run_of_a_null_shows_training_pictures_when_opened_again(bench, features):
+    cell = cell_folder(bench, "nearest-training-picture", "subj01", None)
+    run = Run(cell, features)
+    name = run.subject.test.stimulus_ids[0]
+    row = run.method.nearest(run.subject.test.patterns[:1])[0]
+    np.testing.assert_array_equal(read_image(run.image_path("reconstruction", name)), run.subject.train.images[row])
+
+
+def test_the_control_is_the_method(bench, cohort, features, tmp_path):
+    cell = cell_folder(bench, "ridge-to-pixels", "subj01", None)
+    line = ["run", "mean-image", f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    assert run_command([*line, "--controls", "ridge_to_pixels"]) == 0
+    run, own = Run(tmp_path / "run", features), Run(cell, features)
+    for name in run.subject.test.stimulus_ids:
+        control = read_image(run.image_path("ridge_to_pixels", name))
+        np.testing.assert_array_equal(control, read_image(own.image_path("reconstruction", name)))
+
+
+def test_predict_on_a_run_without_embeddings_says_so(bench, features, tmp_path, capsys):
+    cell = cell_folder(bench, "mean-image", "subj01", None)
+    assert run_command(["predict", str(cell), "--out", str(tmp_path / "x.safetensors"), "--features", str(features)]) == 2
+    assert "predicts no embeddings" in capsys.readouterr().err
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_conditions_that_a_method_cannot_be_drawn_under_are_named(cohort, features, tmp_path, capsys):
+    line = ["run", "noise", f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    assert run_command([*line, "--controls", "oracle_embeddings,mean_response"]) == 0
+    assert "noise cannot be drawn under oracle_embeddings: left out." in capsys.readouterr().out
+    assert not (tmp_path / "run" / "controls" / "oracle_embeddings").exists()
