@@ -1,44 +1,86 @@
-"""``brainrecon simulate``: a cohort in NSD's own files and folders."""
+"""``brainrecon simulate``: a subject, or a cohort, in the own files of the study that it stands for."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stages.errors import InputError
+
+STUDIES = {
+    "nsd": (
+        "subjects", "sessions", "trials_per_session", "shared", "voxels", "picture_size", "seed", "kinds", "photographs",
+        "betas_format",
+    ),
+    "miyawaki": ("voxels", "random_patterns", "figures", "repeats", "noise", "seed"),
+}  # fmt: skip
+"""Study -> the options that it takes."""
+
 
 def simulate(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    subjects: Annotated[int, typer.Option(min=1, help="Number of subjects.")] = 1,
-    sessions: Annotated[int, typer.Option(min=1, help="Sessions per subject.")] = 10,
-    trials_per_session: Annotated[int, typer.Option(min=1, help="Trials per session.")] = 390,
-    shared: Annotated[int, typer.Option(min=2, help="Pictures that every subject sees; the test set.")] = 100,
-    voxels: Annotated[int, typer.Option(min=1, help="Voxels in nsdgeneral.")] = 1500,
-    picture_size: Annotated[int, typer.Option(min=16, help="Height and width of the pictures.")] = 64,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    kinds: Annotated[str, typer.Option(help="Kinds of pictures: scene, digit, pattern.")] = "scene,digit,pattern",
-    photographs: Annotated[
-        Path | None, typer.Option(help="Show these instead: a folder with images/ and COCO's captions.json.")
+    study: Annotated[
+        str,
+        typer.Option(help="nsd: photographs and the like; miyawaki: patterns of 10 x 10 checkers (Miyawaki et al. 2008)."),
+    ] = "nsd",
+    voxels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Voxels in nsdgeneral (nsd), in V1 and V2 (miyawaki).",
+            show_default="1500, miyawaki: 1000",
+        ),
     ] = None,
-    betas_format: Annotated[str, typer.Option(help="hdf5, nifti or both.")] = "hdf5",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    subjects: Annotated[int, typer.Option(min=1, help="nsd: number of subjects.")] = 1,
+    sessions: Annotated[int, typer.Option(min=1, help="nsd: sessions per subject.")] = 10,
+    trials_per_session: Annotated[int, typer.Option(min=1, help="nsd: trials per session.")] = 390,
+    shared: Annotated[int, typer.Option(min=2, help="nsd: pictures that every subject sees; the test set.")] = 100,
+    picture_size: Annotated[int, typer.Option(min=16, help="nsd: height and width of the pictures.")] = 64,
+    kinds: Annotated[str, typer.Option(help="nsd: kinds of pictures: scene, digit, pattern.")] = "scene,digit,pattern",
+    photographs: Annotated[
+        Path | None, typer.Option(help="nsd: show these instead: a folder with images/ and COCO's captions.json.")
+    ] = None,
+    betas_format: Annotated[str, typer.Option(help="nsd: hdf5, nifti or both.")] = "hdf5",
+    random_patterns: Annotated[int, typer.Option(min=2, help="miyawaki: random patterns to train on.")] = 440,
+    figures: Annotated[int, typer.Option(min=2, help="miyawaki: shapes and letters to test on.")] = 40,
+    repeats: Annotated[int, typer.Option(min=2, help="miyawaki: how often each figure is shown.")] = 3,
+    noise: Annotated[
+        float, typer.Option(min=0, help="miyawaki: noise, relative to what makes decoding as hard as published.")
+    ] = 1.0,
 ) -> None:
-    """Write a simulated cohort in NSD's own files and folders, and say which noise ceiling it reached."""
+    """Write simulated subjects in the own files of a study, and say which noise ceiling they reached."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.datasets.simulated import simulate as write_cohort
+
+    options = _chosen(context, study)
+    if study == "nsd":
+        from brainrecon.datasets.simulated import simulate as write_study
+
+        options["kinds"] = [kind.strip() for kind in kinds.split(",")]
+    else:
+        from brainrecon.datasets.simulated import simulate_miyawaki as write_study
 
     with show_progress() as progress:
-        cohort = write_cohort(
-            directory,
-            subjects=subjects,
-            sessions=sessions,
-            trials_per_session=trials_per_session,
-            shared=shared,
-            voxels=voxels,
-            picture_size=picture_size,
-            seed=seed,
-            kinds=[kind.strip() for kind in kinds.split(",")],
-            photographs=photographs,
-            betas_format=betas_format,
-            progress=progress,
-        )
-    say(str(cohort))
+        report = write_study(directory, **options, progress=progress)
+    say(str(report))
+
+
+def _chosen(context, study):
+    """The study's own options, but for those left to its default; an InputError where another study's is given."""
+    if study not in STUDIES:
+        raise InputError(f"The study is {study!r} but must be one of {', '.join(STUDIES)}; choose one with --study.")
+    known = STUDIES[study]
+    others = {name for options in STUDIES.values() for name in options} - set(known)
+    for name in context.params:
+        if name in others and context.get_parameter_source(name).name == "COMMANDLINE":
+            raise InputError(
+                f"{_flag(name)} does nothing for the study {study}, which takes {', '.join(map(_flag, known))}; "
+                "leave it out."
+            )
+    return {name: context.params[name] for name in known if context.params[name] is not None}
+
+
+def _flag(name):
+    return "--" + name.replace("_", "-")

@@ -61,7 +61,9 @@ def load(data, subject=None, roi=None, **options):
     roi : str, optional
         Which voxels; by default the dataset's own choice (NSD: ``nsdgeneral``).
     **options
-        What the dataset's own ``load`` takes besides, for example ``betas="b2"`` for NSD.
+        What the dataset's own ``load`` takes besides, for example ``betas="b2"`` for NSD. Every kind takes
+        ``fold=(k, n)``: all stimuli of train and test are dealt to n parts, of which part k, counted from 0, is tested,
+        see `brainrecon.datasets.folds`.
 
     Returns
     -------
@@ -75,14 +77,17 @@ def load(data, subject=None, roi=None, **options):
     kind, path = parse_source(data)
     module = import_module(KINDS[kind])
     known = [name for name in signature(module.load).parameters if name not in ("path", "subject", "roi")]
+    # digits69 deals its stimuli itself; what any other kind loads is dealt afterwards.
+    fold = None if "fold" in known else options.pop("fold", None)
     for name in options:
-        if name == "fold" and name not in known:
-            raise InputError(
-                f"{kind} data cannot be tested in folds; leave folds out, or test other stimuli with --split clusters:20."
-            )
         if name not in known:
-            raise InputError(f"'{name}' is no option of {kind} data; it takes {', '.join(known) or 'none'}.")
-    return module.load(path, subject=subject, roi=roi, **options)
+            raise InputError(f"'{name}' is no option of {kind} data; it takes {', '.join(dict.fromkeys([*known, 'fold']))}.")
+    if fold is None:
+        return module.load(path, subject=subject, roi=roi, **options)
+    from brainrecon.datasets.folds import checked_fold, in_fold
+
+    checked_fold(fold)
+    return in_fold(module.load(path, subject=subject, roi=roi, **options), fold)
 
 
 def subjects(data):

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.io
 
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.folds import checked_fold
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from stages.errors import InputError
 
@@ -43,7 +44,8 @@ def load(path, subject=None, roi=None, fold=None):
         The file names no regions: only its own choice of voxels, ``V1-V3``, can be asked for.
     fold : tuple of (int, int), optional
         ``(k, n)``: test on part k (0 to n - 1) of n parts of all 100 digits, train on the rest. Each part
-        holds as many sixes as nines, to one. By default the file's own 80 and 20.
+        holds as many sixes as nines, to one; with n = 100 it holds a single digit. By default the file's own
+        80 and 20.
 
     Returns
     -------
@@ -203,14 +205,13 @@ def fold_of(names, n_folds):
 
 def _checked_fold(fold, names):
     """The part to test and the number of parts, once they can be made."""
-    if not (isinstance(fold, (tuple, list)) and len(fold) == 2 and all(type(number) is int for number in fold)):
-        raise InputError(f"fold is {fold!r}; expected two whole numbers, the part to test and how many parts: [0, 10].")
-    k, n = fold
+    k, n = checked_fold(fold)
     smallest_class = min(np.unique(names, return_counts=True)[1])
-    if not 2 <= n <= smallest_class:
-        raise InputError(f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds.")
-    if not 0 <= k < n:
-        raise InputError(f"There is no fold {k} of {n}; folds count from 0, so choose 0 to {n - 1}.")
+    if n > smallest_class and n != len(names):
+        raise InputError(
+            f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds, or {len(names)} to leave "
+            "out one at a time."
+        )
     return k, n
 
 

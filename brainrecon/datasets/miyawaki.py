@@ -37,6 +37,10 @@ DESCRIPTION = Description(
 )
 
 SUBJECT = "subj01"
+SIMULATED = (
+    "simulated: a forward model of local contrast in V1 to V3 made the responses; use it to see that a method works, "
+    "not how well it works"
+)
 OPTIONS = {
     miyawaki_nilearn: ("detrend", "shift"),
     miyawaki_bdata: (),
@@ -104,6 +108,7 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
             raise InputError(f"{path} has {len(values):,} trials with a pattern but none to {name} on; {reader.BOTH}.")
     splits = {name: _split(recording, values, own) for name, own in trials.items()}
     regions = {name: mask if chosen is None else mask[chosen] for name, mask in recording.regions.items()}
+    simulated = reader is miyawaki_bdata and miyawaki_bdata.is_simulated(place)
     return Subject(
         name=SUBJECT,
         dataset="miyawaki",
@@ -112,7 +117,12 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
         roi=roi or WHOLE,
         rois={name: mask for name, mask in regions.items() if mask.any()},
         fingerprint=stimulus_fingerprint("miyawaki", splits),
-        notes=["no captions and no noise ceiling in this dataset", *recording.notes],
+        notes=[
+            *([SIMULATED] if simulated else []),
+            "no captions and no noise ceiling in this dataset",
+            *recording.notes,
+        ],
+        simulated=simulated,
         details=recording.details,
     )
 

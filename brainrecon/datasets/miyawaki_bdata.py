@@ -5,6 +5,7 @@ below 0 rest), ``VoxelData`` the responses, ``Run`` the run. The cookbook writes
 files; a folder that holds both is read as one. The laboratory's own `.mat` (v7.3) holds the same rows.
 """
 
+import h5py
 import numpy as np
 
 from brainrecon.datasets.miyawaki_recording import Recording, add_unions, read_patterns
@@ -13,6 +14,9 @@ from stages.errors import InputError
 
 KINDS = {1: "random", 2: "geometric", 3: "thin alphabet", 4: "long alphabet", 5: "alphabet"}
 """StimulusType -> kind of figure."""
+
+MARKER = "simulated.json"
+"""The file by which a simulated study says what it is."""
 
 BOTH = "give a file with both, or a folder that holds the file of random rows and that of test rows"
 """What to do where a split has no trial."""
@@ -70,6 +74,15 @@ def is_bdata(path):
     except InputError:
         return False
     return True
+
+
+def is_simulated(path):
+    """Whether a forward model made the responses: a file says so, or the marker of a simulation beside it does."""
+    for file in _paths(path):
+        with h5py.File(file, "r") as content:
+            if "simulated" in content.attrs or (file.parent / MARKER).is_file():
+                return True
+    return False
 
 
 def files(path):

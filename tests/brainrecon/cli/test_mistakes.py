@@ -49,9 +49,9 @@ def test_absent_subject(capsys, cohort, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_folds_of_a_dataset_without_folds(capsys, cohort, tmp_path):
-    line = ["run", "brain-diffuser", f"nsd:{cohort}", "--folds", "3", "--out", tmp_path / "run"]
-    assert "fold" in refuse(capsys, line)
+def test_more_folds_than_stimuli(capsys, cohort, tmp_path):
+    line = ["run", "brain-diffuser", f"nsd:{cohort}", "--folds", "9999", "--out", tmp_path / "run"]
+    assert "9,999 folds of" in refuse(capsys, line)
     assert not (tmp_path / "run").exists()
 
 

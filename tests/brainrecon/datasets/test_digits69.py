@@ -60,7 +60,7 @@ def test_upright_pictures_are_left_as_they_are(drawn):
 
 def test_folds_cover_all_digits_once_and_balanced(drawn):
     path, _, names = drawn
-    for n in (2, 3, 8):
+    for n in (2, 3, 8, 16):
         tests = []
         for k in range(n):
             subject = load(f"digits69:{path}", fold=(k, n))
@@ -100,7 +100,8 @@ def test_other_content_is_one_sentence(drawn, changes, told):
         (dict(subject="subj02"), "holds one subject, subj01, not subj02"),
         (dict(roi="V1"), "names no regions, so there is no roi 'V1'"),
         (dict(fold=(8, 8)), "no fold 8 of 8"),
-        (dict(fold=(0, 9)), "9 folds of 16 digits cannot be made; choose 2 to 8"),
+        (dict(fold=(0, 9)), "9 folds of 16 digits cannot be made; choose 2 to 8 folds, or 16"),
+        (dict(fold=(0, 17)), "17 folds of 16 digits cannot be made"),
         (dict(betas="b3"), "'betas' is no option of digits69 data; it takes fold"),
     ],
 )

@@ -18,8 +18,3 @@ def test_other_sources_list_the_kinds(data, told):
     with pytest.raises(InputError, match=told) as caught:
         load(data)
     assert all(kind in str(caught.value) for kind in KINDS)
-
-
-def test_folds_are_for_data_that_can_be_cut(tmp_path):
-    with pytest.raises(InputError, match="nsd data cannot be tested in folds; leave folds out"):
-        load(f"nsd:{tmp_path}", fold=(0, 5))
