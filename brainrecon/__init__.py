@@ -6,6 +6,7 @@ load            read a dataset's subject: ``load("nsd:/data/nsd", subject="subj0
 simulate        write a simulated cohort in NSD's own files
 Subject         one person's responses, stimuli and regions
 Decoder         voxels to targets
+MultiscaleDecoder   voxels to pictures of a few cells, by local elements
 Reconstructor   a published system, assembled: fit, predict, reconstruct
 evaluate        score pictures against what was shown
 Run             a run folder: plan, resume, read
@@ -24,12 +25,13 @@ _PUBLIC = {
     "simulate": ("brainrecon.datasets.simulated", "simulate"),
     "Subject": ("brainrecon.datasets.subject", "Subject"),
     "Decoder": ("stages.decoders.ridge", "RidgeDecoder"),
+    "MultiscaleDecoder": ("stages.miyawaki", "MultiscaleDecoder"),
     "Reconstructor": ("brainrecon.methods.reconstructor", "Reconstructor"),
     "evaluate": ("brainrecon.evaluation.scoring", "evaluate"),
     "Run": ("brainrecon.runs.folder", "Run"),
 }
 
-__all__ = ["Decoder", "Reconstructor", "Run", "Subject", "__version__", "evaluate", "load", "simulate"]
+__all__ = ["Decoder", "MultiscaleDecoder", "Reconstructor", "Run", "Subject", "__version__", "evaluate", "load", "simulate"]
 
 if TYPE_CHECKING:
     from brainrecon.datasets import load
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from brainrecon.methods.reconstructor import Reconstructor
     from brainrecon.runs.folder import Run
     from stages.decoders.ridge import RidgeDecoder as Decoder
+    from stages.miyawaki import MultiscaleDecoder
 
 
 def _refuse_shadowed_packages() -> None:

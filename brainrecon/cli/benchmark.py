@@ -14,6 +14,9 @@ def benchmark(
         str | None,
         typer.Option(help="Names, or TOML files of settings, separated by commas; a file's method is called like the file."),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A published comparison whose rows are the methods: miyawaki-study.", show_default=False)
+    ] = None,
     subjects: Annotated[str | None, typer.Option(help="Separated by commas; all that are there by default.")] = None,
     rois: Annotated[str | None, typer.Option(help="Separated by commas; the data's own choice by default.")] = None,
     protocols: Annotated[str | None, typer.Option(help="Named ways to score, separated by commas.")] = None,
@@ -47,6 +50,7 @@ def benchmark(
         out,
         data,
         options.parse_names(methods),
+        preset,
         subjects=options.parse_names(subjects),
         rois=options.parse_names(rois),
         protocols=options.parse_names(protocols),
@@ -85,13 +89,16 @@ def benchmark(
     say(f"{computed} of {len(plan.cells())} cells were computed by this process. Leaderboard: {page}")
 
 
-def _plan(out, data, methods, **rest):
+def _plan(out, data, methods, preset, **rest):
     """The plan on disk, with what is asked for added; written when it has changed."""
-    from brainrecon.runs.benchmark import PLAN, Plan, make_plan
+    from brainrecon.runs.benchmark import PLAN, Plan, make_plan, preset_rest, read_methods
     from stages.errors import InputError
     from stages.whole_files import alone
 
     there = Plan.read(out) if (out / PLAN).exists() else None
+    if preset is not None:
+        rows, rest = preset_rest(preset, rest)
+        methods = rows | (read_methods(methods) if methods else {})
     if there is None and (data is None or methods is None):
         raise InputError(
             f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."

@@ -23,7 +23,7 @@ from weights.manifest import CheckpointError
 
 VERBS = {
     "demo": "Everything on the embedded default: simulate, run, report.",
-    "simulate": "Write a simulated cohort in NSD's own files and folders.",
+    "simulate": "Write simulated subjects in the own files of NSD, or of Miyawaki et al. 2008.",
     "data": "What a dataset holds, what is missing and where to get it; convert once.",
     "features": "Encode the stimuli of a dataset into the feature store.",
     "fit": "Fit a method's decoder to one subject.",

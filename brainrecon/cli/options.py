@@ -23,7 +23,10 @@ Assignments = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
 Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
-Folds = Annotated[int | None, typer.Option(help="Test every stimulus once, in so many folds.")]
+Folds = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Test every stimulus once, in so many folds; 'stimuli' leaves out one stimulus at a time."),
+]
 Split = Annotated[
     str | None, typer.Option(help="Stimuli to test instead of the dataset's own: category:NAME or clusters:N.")
 ]
@@ -86,7 +89,7 @@ def run_config(
         "source": data,
         "subject": subject,
         "roi": roi,
-        "folds": folds,
+        "folds": int(folds) if folds is not None and re.fullmatch(r"-?\d+", str(folds)) else folds,
         "split": split,
         "captions": str(captions.resolve()) if captions else None,
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,

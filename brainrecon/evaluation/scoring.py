@@ -88,8 +88,9 @@ def evaluate(
     ----------
     shown : uint8 array of shape (n_stimuli, height, width, 3)
         The pictures that were seen; or anything with `len` that gives such an array for an array of rows.
-    conditions : mapping of str to Condition
-        By name ("reconstruction", "stage_one", "shuffled_responses", ...); pictures may have any size.
+    conditions : mapping of str to (Condition, or uint8 array of shape (n_stimuli, height, width, 3))
+        By name ("reconstruction", "stage_one", "shuffled_responses", ...); pictures may have any size. An array has a picture
+        for each of `stimulus_ids`, in their order.
     stimulus_ids : sequence of str, length n_stimuli
         The stimulus of each shown picture, each once.
     categories : sequence of sequence of str, length n_stimuli, optional
@@ -131,6 +132,9 @@ def evaluate(
     """
     protocol = load_protocol(protocol)
     stimulus_ids = [str(one) for one in stimulus_ids]
+    conditions = {
+        name: Condition(stimulus_ids, drawn) if isinstance(drawn, np.ndarray) else drawn for name, drawn in conditions.items()
+    }
     _check(shown, stimulus_ids, conditions, reference, {"categories": categories, "captions": captions})
     networks, checkpoints = _assemble(protocol, networks or {}, brain, device)
     positions = {one: row for row, one in enumerate(stimulus_ids)}

@@ -7,6 +7,7 @@ from stages.errors import InputError
 # name on the command line -> module and class; imported when asked for
 METHODS = {
     "brain-diffuser": ("brainrecon.methods.brain_diffuser", "BrainDiffuser"),
+    "miyawaki2008": ("brainrecon.methods.miyawaki2008", "Miyawaki2008"),
     "mean-image": ("brainrecon.methods.nulls", "MeanImage"),
     "nearest-training-picture": ("brainrecon.methods.nulls", "NearestTrainingPicture"),
     "ridge-to-pixels": ("brainrecon.methods.nulls", "RidgeToPixels"),

@@ -54,6 +54,8 @@ class DirectMethod(ABC):
         What can be drawn: the method itself, and controls that need nothing but patterns.
     always_drawn : tuple of str
         Conditions that are drawn beside the method without being asked for.
+    single_trials : bool
+        Whether the samples of a stimulus are drawn from its trials, one from each, and not all from their average.
     explanation : str
         How its pictures are made, in a line.
     training_images : array-like of shape (n_stimuli, height, width, 3), uint8, or None
@@ -68,6 +70,7 @@ class DirectMethod(ABC):
     targets: dict = {}
     conditions: tuple[str, ...] = (METHOD_ITSELF, "shuffled_responses", "mean_response", "ridge_to_pixels")
     always_drawn: tuple[str, ...] = ()
+    single_trials = False
     training_images = None
 
     def __init__(self, settings=None, device="cpu", memory=None):

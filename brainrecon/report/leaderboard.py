@@ -8,6 +8,7 @@ from pathlib import Path
 
 from brainrecon.evaluation.scores import Scores
 from brainrecon.report.leaderboard_boards import Cell, boards_of
+from brainrecon.runs.preset import Preset, load_preset
 from stages.errors import InputError
 
 PLAN, HELD_OUT = "benchmark.toml", "heldout"
@@ -25,11 +26,14 @@ class Leaderboard:
         What the benchmark's plan says; empty where there is none.
     missing : list of str
         Cells of the plan that have no scores yet.
+    preset : brainrecon.runs.preset.Preset or None
+        The published comparison that the plan runs again.
     """
 
     boards: list
     plan: dict
     missing: list
+    preset: Preset | None = None
 
     def __str__(self):
         from brainrecon.report.leaderboard_pages import as_markdown
@@ -71,7 +75,8 @@ def collect(folder):
     cells.sort(key=lambda cell: (_place(cell, regions), cell.roi))
     rule = str(plan.get("heldout", plan.get("split", "")))
     held_out = "held-out clusters" if rule.startswith("clusters") else "the held-out split"
-    return Leaderboard(boards_of(cells, held_out), plan, _missing(plan, cells))
+    preset = load_preset(plan["preset"]) if plan.get("preset") else None
+    return Leaderboard(boards_of(cells, held_out), plan, _missing(plan, cells), preset)
 
 
 def _read_plan(path):
@@ -89,21 +94,26 @@ def _read_cell(folder, path):
         return None
     place = path.parents[1]
     scores, beside = Scores.from_json(path), place / HELD_OUT / "scores" / path.name
-    external = None
-    if (place / "external.json").exists():
-        try:
-            external = json.loads((place / "external.json").read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{place / 'external.json'} is not JSON ({error}); score these pictures again.") from error
     return Cell(
         method,
         subject,
         roi,
         scores,
         Scores.from_json(beside) if beside.exists() else None,
-        external,
+        _read_json(place / "external.json", "score these pictures again"),
         {name: "/".join((method, subject, roi, name)) for name in _LINKS if (place / name).exists()},
+        _read_json(place / "decoder" / "summary.json", "delete the decoder folder and fit again") or (),
     )
+
+
+def _read_json(path, remedy):
+    """What a JSON file holds; None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}); {remedy}.") from error
 
 
 def _place(cell, regions):

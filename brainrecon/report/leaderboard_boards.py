@@ -41,6 +41,8 @@ class Cell:
         What is said of pictures that were made elsewhere.
     links : dict of str to str
         Files beside the scores, relative to the benchmark.
+    learnt : sequence of dict
+        What the method says it learnt, a row each: a name first, then numbers.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Cell:
     heldout: Scores | None = None
     external: dict | None = None
     links: dict = field(default_factory=dict)
+    learnt: tuple = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from brainrecon.evaluation import intervals
 from brainrecon.report.names import difference_text, in_sentence, interval_text, score_text
-from brainrecon.report.verdict import CONTROLS
+from brainrecon.report.verdict import CONTROLS, STAGE_ONE
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ def sentence(method, spec, mean, differences, n_subjects, n_stimuli, heldout):
     for name, phrase in CONTROLS.items():
         row = differences.get(name)
         if row is None:
-            groups["absent"].append(phrase)
+            # A method that has two stages is never without its first.
+            groups["absent"] += [phrase] if name != STAGE_ONE else []
             continue
         amount = difference_text(row.mean, metric)
         better = is_better(row, metric)

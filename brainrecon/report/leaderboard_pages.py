@@ -109,7 +109,7 @@ def as_markdown(leaderboard):
     for text in notes_of(leaderboard):
         lines += [_escaped(text), ""]
     for board in leaderboard.boards:
-        view = board_view(board)
+        view = board_view(board, leaderboard.preset)
         lines += [f"## {_escaped(view['title'])}", ""]
         if board.simulated:
             lines += ["**SIMULATED RESPONSES.** No brain was measured for these scores.", ""]
@@ -170,5 +170,5 @@ def as_html(leaderboard, alone=False):
     return environment.get_template("leaderboard.html.jinja").render(
         alone=alone,
         notes=notes_of(leaderboard),
-        boards=[board_view(board) for board in leaderboard.boards],
+        boards=[board_view(board, leaderboard.preset) for board in leaderboard.boards],
     )

@@ -1,11 +1,12 @@
 """The tables of a benchmark as text: what a cell, a row and the lines around them say, for any kind of page."""
 
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from brainrecon.evaluation.intervals import SUBJECTS_TO_RESAMPLE
 from brainrecon.evaluation.published import COMPUTED, READ
 from brainrecon.report.leaderboard_comparison import fewer, is_better, metric_phrase, range_text
+from brainrecon.report.leaderboard_study import study_tables
+from brainrecon.report.leaderboard_text import MARKS, VERDICTS, Table, TableCell, TableRow
 from brainrecon.report.names import (
     CEILINGS,
     NOTHING,
@@ -17,46 +18,11 @@ from brainrecon.report.names import (
     score_text,
 )
 
-_MARKS = {True: "▲", False: "▼", None: "○"}
-_VERDICTS = {True: "better", False: "worse", None: "open"}
 _FROM_MEMORY = "†"
 _ORIGIN_MARKS = {"other code": "‡", "not established": "§"}
 _MISSING_IN_VIEW = 8
 _TOLD_APART = "the interval of the paired difference excludes zero, over subjects or within every one of them"
 _ONE_SUBJECT = " With one subject the interval is over stimuli; for identification it is a little narrow."
-
-
-@dataclass(frozen=True)
-class TableCell:
-    """A number, what stands under it, and how it reads: "", "best", "better", "worse" or "open"."""
-
-    value: str
-    under: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row: its heading with small print and links, and its cells; `kind` is "method" or ""."""
-
-    label: str
-    cells: tuple
-    small: str = ""
-    links: tuple = ()
-    kind: str = ""
-    explanation: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: heading, text above, columns (label, unit, description), rows, lines below; `kind` is for the page's style."""
-
-    heading: str
-    text: str
-    columns: tuple
-    rows: tuple
-    below: tuple = ()
-    kind: str = "plain"
 
 
 def notes_of(leaderboard):
@@ -74,8 +40,8 @@ def notes_of(leaderboard):
     return notes
 
 
-def board_view(board):
-    """Everything the pages say of a board, as text."""
+def board_view(board, preset=None):
+    """Everything the pages say of a board, as text; with a preset, beside what its study published."""
     data = board.dataset or "data of unknown origin"
     if board.simulated and not data.startswith("simulated"):
         data = f"simulated {data}"
@@ -87,13 +53,14 @@ def board_view(board):
         "notes": board.notes,
         "provenance": f"Protocol {board.protocol.name}, sha256 {board.protocol.sha256[:16]}; with its judges "
         f"{board.identity[:16]}{f' ({judges})' if judges else ''}. Test stimuli per subject: {range_text(counts)}.",
-        "blocks": [_block(block, board) for block in board.blocks],
+        "blocks": [_block(block, board, preset) for block in board.blocks],
         "tables": [_published(board)] if board.published else [],
     }
 
 
-def _block(block, board):
+def _block(block, board, preset):
     tables = [_scores(block, board)]
+    tables += study_tables(block, board, preset) if preset else []
     tables += [_subjects(block, board)] if any(len(entry.cells) > 1 for entry in block.entries) else []
     tables += [_controls(block, board)]
     tables += [_behind(block, board)] if len(block.entries) > 1 else []
@@ -207,8 +174,8 @@ def _behind(block, board):
                 cells.append(TableCell(NOTHING, "" if difference is None else difference.reason))
                 continue
             better = is_better(difference, spec.metric)
-            value = f"{_MARKS[better]} {difference_text(difference.mean, spec.metric)}"
-            cells.append(TableCell(value, interval_text(difference, spec.metric, signed=True), _VERDICTS[better]))
+            value = f"{MARKS[better]} {difference_text(difference.mean, spec.metric)}"
+            cells.append(TableCell(value, interval_text(difference, spec.metric, signed=True), VERDICTS[better]))
         some = next((row for row in entry.behind.values() if row.mean is not None), None)
         most = max(len(entry.cells), len(block.entries[0].cells))
         small = "" if some is None or some.n_subjects == most else f"{some.n_subjects} of {most} subjects"
@@ -301,9 +268,9 @@ def _control_cell(mean, difference, spec):
     if mean is None or difference is None or difference.mean is None:
         return _mean_cell(mean, spec, _bare)
     better = is_better(difference, spec.metric)
-    mark = "" if difference.ci_low is None else f"{_MARKS[better]} "
+    mark = "" if difference.ci_low is None else f"{MARKS[better]} "
     under = f"{mark}{difference_text(difference.mean, spec.metric)}"
-    return TableCell(score_text(mean.mean, spec.metric, unit=False), under, _VERDICTS[better])
+    return TableCell(score_text(mean.mean, spec.metric, unit=False), under, VERDICTS[better])
 
 
 def _bare(mean, metric):

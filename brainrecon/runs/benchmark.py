@@ -25,9 +25,10 @@ from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS, METHOD_ITSELF
 from brainrecon.methods.settings import from_dict, to_dict
 from brainrecon.runs.config import RunConfig, differences, read_toml
-from brainrecon.runs.folder import Run
+from brainrecon.runs.folder import Run, split_checkpoint
+from brainrecon.runs.preset import load_preset
 from brainrecon.runs.scoring import is_scored
-from brainrecon.runs.splitting import check_rule
+from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
 from stages.errors import InputError
 from stages.whole_files import alone, write_text
 
@@ -61,6 +62,8 @@ class Plan:
     seed, samples : int
     options : dict
         Further options of the dataset's loader.
+    preset : str
+        The published comparison whose rows the methods are, "" for none.
     """
 
     data: str
@@ -74,6 +77,7 @@ class Plan:
     seed: int = 0
     samples: int = 1
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    preset: str = ""
 
     def __post_init__(self):
         for what, names in (("methods", self.methods), ("subjects", self.subjects), ("protocols", self.protocols)):
@@ -103,8 +107,14 @@ class Plan:
         """RunConfig of one cell."""
         values = {name: value for name, value in self.methods[method].items()}
         data = {"source": self.data, "subject": subject, "options": self.options}
-        data |= ({"roi": roi} if roi else {}) | ({"split": split} if split else {})
+        data |= ({"roi": roi} if roi else {}) | ({"split": split, "split_checkpoint": self._split_checkpoint()} if split else {})
         return RunConfig.from_dict(values | {"data": data, "seed": self.seed, "samples": self.samples})
+
+    def _split_checkpoint(self):
+        """What makes clusters, the same for all methods, so that all of them are tested on the same stimuli."""
+        configs = (RunConfig.from_dict(values | {"data": {"source": self.data}}) for values in self.methods.values())
+        own = [config for config in configs if hasattr(config.settings, "checkpoints")]
+        return split_checkpoint(own[0]) if own else DEFAULT_CLIP
 
     @classmethod
     def read(cls, folder):
@@ -131,7 +141,7 @@ class Plan:
         own = {f.name: getattr(self, f.name) for f in fields(self)}
         settings = own | {name: value for name, value in asked.items() if value is not None}
         del settings["data"], settings["methods"]
-        chosen = read_methods(methods) if methods else self.methods
+        chosen = self.methods if not methods else methods if isinstance(methods, dict) else read_methods(methods)
         other = make_plan(data or self.data, chosen, **settings)
         wanted = {f.name: getattr(other, f.name) for f in fields(other)}
         if bool(self.rois) != bool(other.rois):
@@ -166,6 +176,20 @@ def read_methods(texts):
         from_dict(method_class(values["method"]).settings_class, {k: v for k, v in values.items() if k != "method"})
         chosen[label] = values
     return chosen
+
+
+def preset_rest(name, rest):
+    """Methods of a preset, and what a plan has besides: as asked for, and as the preset has it where nothing was asked.
+
+    Parameters
+    ----------
+    name : str
+    rest : dict
+        As `make_plan` takes it; None for what is not asked.
+    """
+    preset = load_preset(name)
+    asked = {key: value for key, value in rest.items() if value is not None}
+    return preset.methods, preset.plan | asked | {"preset": name}
 
 
 def make_plan(data, methods, subjects=None, **rest):

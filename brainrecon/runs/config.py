@@ -14,6 +14,8 @@ from brainrecon.methods.settings import from_dict, to_dict
 from stages.errors import InputError
 from stages.whole_files import write_text
 
+LEAVE_ONE_OUT = "stimuli"
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -25,8 +27,9 @@ class DataSettings:
         `kind:path`; the path is made absolute, so that a run can be continued from any folder.
     subject, roi : str, optional
         As `brainrecon.load` takes them.
-    folds : int
-        0 for the dataset's own split; otherwise every stimulus is tested once, in so many folds.
+    folds : int or "stimuli"
+        0 for the dataset's own split; otherwise every stimulus is tested once, in so many folds. "stimuli" is as many folds
+        as there are stimuli: each is left out once. A run settles it to their number.
     fold : int, optional
         Which fold (from 0) this folder holds.
     split : str, optional
@@ -45,7 +48,7 @@ class DataSettings:
     source: str
     subject: str | None = None
     roi: str | None = None
-    folds: int = 0
+    folds: int | str = 0
     fold: int | None = None
     split: str | None = None
     split_checkpoint: str | None = None
@@ -69,9 +72,11 @@ class RunConfig:
             raise InputError(f"samples is {self.samples}; expected 1 or more: pass --samples 1.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more: pass --seed 0.")
-        if self.data.folds < 0 or self.data.folds == 1:
+        folds = self.data.folds
+        if folds != LEAVE_ONE_OUT and (isinstance(folds, str) or folds < 0 or folds == 1):
             raise InputError(
-                f"folds is {self.data.folds}; expected 0 for the dataset's own split, or 2 or more: pass --folds 10."
+                f"folds is {folds!r}; expected 0 for the dataset's own split, 2 or more, or {LEAVE_ONE_OUT} to leave out one "
+                "stimulus at a time: pass --folds 10."
             )
         if self.data.folds and self.data.split:
             raise InputError(f"Both folds ({self.data.folds}) and split ({self.data.split!r}) are given; leave one out.")

@@ -43,15 +43,27 @@ class DirectWork:
         """The average training response, (n_voxels,)."""
         return self.run.subject.train.patterns.mean(axis=0, dtype=np.float64).astype(np.float32)
 
+    def n_samples(self, name):
+        """How many samples of a stimulus there are to draw."""
+        wanted = self.run.config.samples
+        return min(wanted, int(self.run.subject.test.repeats[self.row[name]])) if self.run.method.single_trials else wanted
+
     def request(self, condition, name, sample):
         """What to ask of the method for one picture."""
-        patterns, row = self.run.subject.test.patterns, self.row[name]
+        row = self.row[name]
         if condition == "mean_response":
             pattern = self.mean_pattern
         else:
-            pattern = patterns[self.partner[row] if condition == "shuffled_responses" else row]
+            pattern = self._response(self.partner[row] if condition == "shuffled_responses" else row, sample)
         (request,) = self.run.method.requests(condition, [name], pattern[None], (sample,))
         return request
+
+    def _response(self, row, sample):
+        """The response to the stimulus in a row of the test split: its average, or that of one of its trials."""
+        test = self.run.subject.test
+        if not self.run.method.single_trials:
+            return test.patterns[row]
+        return np.asarray(test.betas[int(np.flatnonzero(test.positions == row)[sample])], dtype=np.float32)
 
     def draw_together(self, condition, names):
         """Write the pictures of a condition that are made at once, for those of `names` that have none yet."""
@@ -70,6 +82,9 @@ class DirectWork:
 @dataclass
 class TwoStageWork(DirectWork):
     """Pictures by way of embeddings and a first picture."""
+
+    def n_samples(self, name):
+        return self.run.config.samples
 
     @cached_property
     def _embeddings_and_ids(self):

@@ -33,7 +33,7 @@ from brainrecon.datasets import load
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
 from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.runs.config import RunConfig, differences
+from brainrecon.runs.config import LEAVE_ONE_OUT, RunConfig, differences
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
 from stages.errors import InputError
 from stages.whole_files import whole_file, write_text
@@ -253,6 +253,9 @@ def resolved(config, store=None, device="cpu"):
 
     Without any captions a method that has a text context does without it. Returns the configuration and the subject.
     """
+    if config.data.folds == LEAVE_ONE_OUT:
+        whole = load_subject(replace(config, data=replace(config.data, folds=0)), store, device)
+        config = replace(config, data=replace(config.data, folds=whole.train.n_stimuli + whole.test.n_stimuli))
     data, subject = config.data, load_subject(config, store, device)
     own = subject.train.has_captions or data.captions
     choices = None if own else (data.caption_choices or subject.caption_choices or None)

@@ -21,6 +21,13 @@ def test_notebook_runs(name, tmp_path, monkeypatch):
         assert notebook.cells[-1].outputs[0].text.split() == ["False", "False"]
 
 
+def test_from_arrays_to_a_picture_in_25_lines():
+    cells = [cell.source for cell in nbformat.read(NOTEBOOKS / "02_miyawaki.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    until = next(place for place, source in enumerate(cells) if "imshow" in source)
+    lines = [line for source in cells[: until + 1] for line in source.splitlines() if line.strip()]
+    assert any(".fit(" in line for line in lines) and len(lines) <= 25
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")))
 def test_notebook_is_stored_without_outputs(name):
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)

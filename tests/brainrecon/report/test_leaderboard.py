@@ -199,7 +199,7 @@ def test_sentence_says_which_controls_are_missing(tmp_path):
     put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.5, "shuffled_responses": spread(0.5)[::-1].copy()}))
     text = only(collect(tmp_path)).entries[0].sentence
     assert "above none of its controls, not told apart from shuffled responses (0.0" in text
-    assert "the mean response, the nearest training picture and stage one alone were not scored" in text
+    assert "the mean response and the nearest training picture were not scored" in text
     assert text.endswith("no held-out split was scored.")
 
 

@@ -1,0 +1,74 @@
+"""Presets of benchmarks: the rows of a published comparison as methods, with what was published beside them.
+
+A preset is data, a TOML file in `presets`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from brainrecon.methods.settings import from_dict
+from brainrecon.runs.config import read_toml
+from stages.errors import InputError
+
+_FOLDER = Path(__file__).with_name("presets")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Pairs of rows, the better one first as the study has it, and what is claimed of them."""
+
+    claim: str
+    pairs: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published comparison.
+
+    Attributes
+    ----------
+    name, description : str
+    source : str
+        Who published the values, on what data, and how they are known.
+    methods : dict of str to dict
+        Settings of each row, nested, with ``method`` its name here; in the order of the table.
+    plan : dict
+        What else the benchmark's plan has, as `brainrecon.runs.benchmark.Plan` takes it: rois, protocols, controls, heldout.
+    published : dict of str to (dict of str to float)
+        By row and metric of the preset's protocol, percentages as fractions; rows without a published value are absent.
+    published_weights : dict of str to (dict of str to float)
+        By row and name of what it learnt.
+    comparisons : tuple of Comparison
+    """
+
+    name: str
+    description: str
+    source: str
+    methods: dict[str, dict]
+    plan: dict = field(default_factory=dict)
+    published: dict[str, dict] = field(default_factory=dict)
+    published_weights: dict[str, dict] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+
+    def __post_init__(self):
+        named = [name for table in (self.published, self.published_weights) for name in table]
+        named += [name for one in self.comparisons for pair in one.pairs for name in pair]
+        if strangers := [name for name in named if name not in self.methods]:
+            raise InputError(
+                f"Preset {self.name} says something of {strangers[0]!r} but has the rows {', '.join(self.methods)}; "
+                "mend the name there."
+            )
+
+
+def available():
+    """Names of the presets, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_preset(name):
+    """A preset by its name; an InputError that lists them where there is none."""
+    if name not in available():
+        raise InputError(f"There is no preset {name!r}; expected one of {', '.join(available())}.")
+    return from_dict(Preset, read_toml(_FOLDER / f"{name}.toml"))

@@ -1,0 +1,193 @@
+"""Local image decoders as a method: what they learn from, what they draw, and the study that they reproduce."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import brainrecon
+from brainrecon.cli.main import run_command
+from brainrecon.datasets.simulated import simulate_miyawaki
+from brainrecon.datasets.subject import Split, Subject
+from brainrecon.methods.miyawaki2008 import Miyawaki2008, contrast_grids
+from brainrecon.methods.reconstructor import Reconstructor
+from brainrecon.runs.benchmark import cell_folder
+from brainrecon.runs.folder import Run
+from brainrecon.runs.pictures import read_image
+from stages.errors import InputError
+
+FAST = {"decoder": {"model": "omp", "n_voxels": 200, "weights": "equal"}}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Folder of a small simulated recording."""
+    folder = tmp_path_factory.mktemp("recording") / "miyawaki"
+    simulate_miyawaki(folder, voxels=300, random_patterns=220, figures=12, repeats=2, noise=0.5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def subject(recording):
+    return brainrecon.load(f"miyawaki:{recording}", roi="V1+V2")
+
+
+@pytest.fixture(scope="module")
+def fitted(subject):
+    return Miyawaki2008(FAST).fit(subject)
+
+
+def pictures_of(method, subject, samples=(0,), condition="reconstruction"):
+    requests = method.requests(condition, subject.test.stimulus_ids, subject.test.patterns, samples)
+    return np.stack([picture for _, picture in method.generate(requests)])
+
+
+def test_figures_are_reconstructed_from_random_patterns(fitted, subject):
+    pictures = pictures_of(fitted, subject)
+    assert pictures.shape == (12, 10, 10, 3) and (pictures[..., 0] == pictures[..., 2]).all()
+    shown = subject.test.images[..., 0] > 127
+    own = np.array([[np.corrcoef(a.ravel(), b.ravel())[0, 1] for b in shown] for a in pictures[..., 0]])
+    assert np.diag(own).mean() > 0.5 > 0.2 > own[~np.eye(12, dtype=bool)].mean()
+    assert ((pictures[..., 0] > 127) == shown).mean() > max(shown.mean(), 1 - shown.mean()) + 0.05
+
+
+def test_pictures_vs_the_estimator(fitted, subject):
+    from stages.miyawaki import MultiscaleDecoder
+
+    decoder = MultiscaleDecoder(model="omp", n_voxels=200, weights="equal")
+    decoder.fit(subject.train.patterns, subject.train.images[..., 0] / 255)
+    expected = np.clip(decoder.predict(subject.test.patterns), 0, 1) * 255
+    assert np.abs(pictures_of(fitted, subject)[..., 0] - expected).max() <= 0.51
+
+
+def test_binarised_is_the_reconstruction_above_one_half(fitted, subject):
+    grey, binary = pictures_of(fitted, subject), pictures_of(fitted, subject, condition="binarised")
+    clear = np.abs(grey.astype(float) - 127.5) > 1
+    assert set(np.unique(binary)) == {0, 255}
+    np.testing.assert_array_equal((binary > 127)[clear], (grey > 127)[clear])
+
+
+def test_files_keep_everything(fitted, subject, tmp_path):
+    fitted.save_pretrained(tmp_path)
+    again = Miyawaki2008.from_pretrained(tmp_path)
+    again.training_images = subject.train.images
+    np.testing.assert_array_equal(pictures_of(again, subject), pictures_of(fitted, subject))
+    assert again.summary() == fitted.summary()
+    assert [row["size"] for row in fitted.summary()] == ["1 x 1", "1 x 2", "2 x 1", "2 x 2"]
+    assert [row["elements"] for row in fitted.summary()] == [100, 90, 90, 81]
+
+
+def test_pictures_become_grids_of_mean_greys():
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3)).astype(np.uint8)
+    grey = np.stack([np.asarray(Image.fromarray(image).convert("L"), dtype=float) for image in images])
+    expected = grey.reshape(3, 10, 4, 10, 6).mean(axis=(2, 4)) / 255
+    assert np.abs(contrast_grids(images, 10) - expected).max() < 1e-6
+    with pytest.raises(InputError, match="no 50 x 50 cells"):
+        contrast_grids(images, 50)
+
+
+def test_cells_are_whole_pixels_and_pictures_no_smaller_than_those_shown(subject):
+    enlarged = {
+        name: Split(split.betas, split.trial_stimulus_ids, images=np.kron(split.images, np.ones((1, 7, 7, 1), np.uint8)))
+        for name, split in subject.splits.items()
+    }
+    large = Subject("subj01", "arrays", "arrays:x", enlarged, roi="all")
+    pictures = pictures_of(Miyawaki2008(FAST).fit(large), large)
+    assert pictures.shape == (12, 70, 70, 3)
+    np.testing.assert_array_equal(pictures, np.kron(pictures[:, ::7, ::7], np.ones((1, 7, 7, 1), np.uint8)))
+
+
+def test_a_picture_on_both_sides_is_refused(subject):
+    train, test = subject.train, subject.test
+    images = np.array(test.images)
+    images[3] = train.images[17]
+    splits = {"train": train, "test": Split(test.betas, test.trial_stimulus_ids, images=images)}
+    leaking = Subject("subj01", "arrays", "arrays:x", splits, roi="all")
+    with pytest.raises(InputError, match="1 of 12 pictures of test are trained on"):
+        Miyawaki2008(FAST).fit(leaking)
+
+
+def test_single_trials_train_when_asked(cohort):
+    nsd = brainrecon.load(f"nsd:{cohort}", subject="subj01")
+    method = Miyawaki2008({"grid": 4, "trials": "single", **FAST}).fit(nsd)
+    from stages.miyawaki import MultiscaleDecoder
+
+    contrasts = contrast_grids(nsd.train.images, 4)[nsd.train.positions]
+    assert len(contrasts) == nsd.train.n_trials > nsd.train.n_stimuli
+    expected = MultiscaleDecoder(model="omp", n_voxels=200, weights="equal").fit(nsd.train.betas[:], contrasts)
+    np.testing.assert_allclose(method.contrasts(nsd.test.patterns), expected.predict(nsd.test.patterns), atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"grid": 0}, {"trials": "some"}, {"test_trials": "mean"}, {"decoder": {"scale": "two"}}])
+def test_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(InputError, match="--set"):
+        Miyawaki2008(settings)
+
+
+def test_in_a_notebook(subject):
+    reconstructor = Reconstructor("miyawaki2008", FAST).fit(subject)
+    pictures = reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids, samples=1)
+    assert pictures.shape == (12, 1, 10, 10, 3)
+
+
+OPTIONS = ["--set", "decoder.model=omp", "--set", "decoder.weights=equal", "--roi", "V1+V2"]
+
+
+def test_samples_are_single_trials(recording, features, tmp_path):
+    line = ["run", "miyawaki2008", f"miyawaki:{recording}", *OPTIONS, "--features", str(features)]
+    assert run_command([*line, "--set", "test_trials=single", "--samples", "5", "--out", str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run", features)
+    test = run.subject.test
+    assert len(list((run.folder / "images").iterdir())) == test.n_trials == 24
+    for name in test.stimulus_ids[:3]:
+        trials = test.betas[np.flatnonzero(test.trial_stimulus_ids == name)]
+        expected = np.clip(run.method.contrasts(trials), 0, 1) * 255
+        found = np.stack([read_image(run.image_path("reconstruction", name, sample))[..., 0] for sample in (0, 1)])
+        assert np.abs(found - expected).max() <= 0.51
+    again = [*line, "--set", "test_trials=single", "--samples", "5", "--out", str(tmp_path / "run")]
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.png")}
+    assert run_command(again) == 0
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.png")} == before
+
+
+def test_one_stimulus_is_left_out_at_a_time(tmp_path, features):
+    folder = tmp_path / "few"
+    simulate_miyawaki(folder, voxels=60, random_patterns=16, figures=4, repeats=2)
+    line = ["run", "miyawaki2008", f"miyawaki:{folder}", *OPTIONS, "--folds", "stimuli", "--features", str(features)]
+    assert run_command([*line, "--controls", "none", "--protocol", "miyawaki-2008", "--out", str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run", features)
+    assert run.config.data.folds == 20 == len(run.parts)
+    tested = [part.subject.test.stimulus_ids for part in run.parts]
+    assert all(len(ids) == 1 for ids in tested) and len(np.unique(np.concatenate(tested))) == 20
+    for part, ids in zip(run.parts, tested):
+        assert part.subject.train.n_stimuli == 19 and ids[0] not in part.subject.train.stimulus_ids
+    assert (run.folder / "report.html").exists()
+
+
+def test_folds_are_a_number_or_stimuli(recording, tmp_path, capsys):
+    line = ["run", "miyawaki2008", f"miyawaki:{recording}", "--folds", "all", "--out", str(tmp_path / "run")]
+    assert run_command(line) == 2
+    assert "folds is 'all'; expected" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_study_holds_on_a_simulated_recording(tmp_path):
+    """The claims of the preset on the full simulated recording, each by the interval of its paired difference."""
+    folder = tmp_path / "miyawaki"
+    simulate_miyawaki(folder)
+    line = ["benchmark", f"miyawaki:{folder}", "--preset", "miyawaki-study", "--out", str(tmp_path / "bench")]
+    assert run_command(line) == 0
+    text = (tmp_path / "bench" / "leaderboard.md").read_text().split("What miyawaki-study claims")[1].split("\n**")[0]
+    rows = {line.split(" (")[0].strip("| "): line for line in text.splitlines() if " minus " in line}
+    for better, worse in (
+        ("OMP scale 2", "OMP 1x1 alone"),
+        ("OMP scale 3", "OMP 1x1 alone"),
+        ("OMP scale 5", "OMP 1x1 alone"),
+        ("OMP scale 2", "linear regression"),
+        ("OMP scale 2", "linear regression 500 voxels"),
+        ("ridge 500 voxels", "linear regression 500 voxels"),
+        ("OMP scale 2 equal weights", "linear regression equal weights"),
+        ("ridge equal weights", "linear regression equal weights"),
+    ):
+        assert "▲" in rows[f"{better} minus {worse}"], rows
+    assert "▼" not in rows["OMP scale 2 minus OMP scale 2 equal weights"]
+    assert cell_folder(tmp_path / "bench", "OMP scale 2", "subj01", "V1+V2").exists()
