@@ -3,29 +3,39 @@
 The manifest is a TOML file with one ``[[checkpoint]]`` table per checkpoint::
 
     [[checkpoint]]
-    name = "tiny-clip"
+    name = "vdvae-imagenet64"
     role = "..."                       # one line: what it is for
-    origin = "embedded"                # or "hub:owner/repository", "openclip:model/tag", "https://..."
-    revision = "..."                   # commit or tag at the origin, absent where it has none or is not known
-    folder = "tiny/clip"               # under the manifest's own folder; for others under the user's store
+    origin = "https://..."             # the grammar is in weights/origins.py; the hub's carry a revision
+    folder = "vdvae-imagenet64"        # under the user's store; for embedded ones under the manifest's own folder
     licence = "MIT"
-    needed_by = ["brain-diffuser"]
-    files = [{path = "...", size = 123, sha256 = "..."}]
+    needed_by = ["brain-diffuser"]     # methods, verbs, or families of generators
+    note = "..."                       # what is not established about the entry; absent where nothing is
+    files = [{path = "...", size = 123, sha256 = "...", sha256_begins = "...", becomes = "..."}]
 
-``size`` and ``sha256`` are absent for published files whose hash is not known; nothing is guessed.
+    [checkpoint.writes."config.json"]  # JSON files that are written beside converted weights
+    preset = "imagenet64"
+
+``size`` and ``sha256`` are absent for published files whose hash is not known; nothing is guessed. ``sha256_begins``
+holds the first digits where the publisher made them part of the file's name, as torch.hub does. ``becomes`` names what
+a pickle is converted to where the rule of `CheckpointFile.converted` does not fit.
 """
 
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import tomli_w
 
+from weights.origins import EMBEDDED, parse_origin
+
 MANIFEST = Path(__file__).with_name("manifest.toml")
 HEADER = "# Written by weights.manifest.write_manifest; the fields are described in weights/manifest.py.\n\n"
-EMBEDDED = "embedded"
+
+# Formats that are pickles, or hold one: what they are, loading by itself may run. The longest ending first.
+PICKLES = (".pth.tar", ".pth", ".th", ".pt", ".bin", ".ckpt")
 
 
 class CheckpointError(ValueError):
@@ -47,11 +57,32 @@ class CheckpointFile:
         Bytes; None when the origin's size is not known.
     sha256 : str or None
         64 lower-case hex digits; None when the origin's hash is not known.
+    sha256_begins : str or None
+        Its first digits, where only these are known.
+    becomes : str or None
+        What the file is converted to, relative to the checkpoint's folder, where the rule of `converted` does not fit.
     """
 
     path: str
     size: int | None = None
     sha256: str | None = None
+    sha256_begins: str | None = None
+    becomes: str | None = None
+
+    @property
+    def converted(self) -> str | None:
+        """The safetensors file that a pickle is converted to; None for what is no pickle.
+
+        The same name with another ending, except that ``pytorch_model.bin`` becomes ``model.safetensors`` (also after
+        a prefix), which is where transformers and open_clip look.
+        """
+        for ending in PICKLES:
+            if self.path.endswith(ending):
+                stem = self.path.removesuffix(ending)
+                if stem.endswith("pytorch_model") and not stem.endswith("diffusion_pytorch_model"):
+                    stem = stem.removesuffix("pytorch_model") + "model"
+                return self.becomes or stem + ".safetensors"
+        return None
 
 
 @dataclass(frozen=True)
@@ -65,7 +96,8 @@ class Checkpoint:
     licence: str
     needed_by: tuple[str, ...] = ()
     files: tuple[CheckpointFile, ...] = ()
-    revision: str | None = None
+    note: str | None = None
+    writes: Mapping[str, Mapping] = field(default_factory=dict, hash=False)
 
     @property
     def embedded(self) -> bool:
@@ -96,7 +128,7 @@ def read_manifest(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
     ------
     CheckpointError
         When the file is missing or is no TOML, an entry lacks a field or has an unknown one, a name appears
-        twice, or a path leaves its folder.
+        twice, an origin is of no known kind, or a path leaves its folder.
     """
     manifest = Path(manifest)
     try:
@@ -148,7 +180,12 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
         raise CheckpointError(
             f"{where} has the wrong fields ({reason}); see the description in weights/manifest.py."
         ) from None
-    for path in (checkpoint.folder, *(file.path for file in files)):
+    try:
+        parse_origin(checkpoint.origin)
+    except ValueError as error:
+        raise CheckpointError(f"{where} has a wrong origin: {error}.") from None
+    inside = (checkpoint.folder, *(file.path for file in files), *checkpoint.writes)
+    for path in (*inside, *(file.becomes for file in files if file.becomes is not None)):
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
             raise CheckpointError(f"{where} names the path {path!r}; a path stays inside its folder.")
@@ -157,16 +194,23 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
             raise CheckpointError(
                 f"{where} gives {file.path} the sha256 {file.sha256!r}; expected 64 lower-case hex digits."
             )
+        if file.sha256_begins is not None and not re.fullmatch("[0-9a-f]{8,64}", file.sha256_begins):
+            raise CheckpointError(
+                f"{where} gives {file.path} the first digits {file.sha256_begins!r} of a sha256; expected 8 or more "
+                "lower-case hex digits."
+            )
     return checkpoint
 
 
 def _table_from_checkpoint(checkpoint: Checkpoint) -> dict:
     table = {"name": checkpoint.name, "role": checkpoint.role, "origin": checkpoint.origin}
-    if checkpoint.revision is not None:
-        table["revision"] = checkpoint.revision
     table |= {"folder": checkpoint.folder, "licence": checkpoint.licence}
     table["needed_by"] = list(checkpoint.needed_by)
+    if checkpoint.note is not None:
+        table["note"] = checkpoint.note
     table["files"] = [
         {key: value for key, value in vars(file).items() if value is not None} for file in checkpoint.files
     ]
+    if checkpoint.writes:
+        table["writes"] = dict(checkpoint.writes)
     return table

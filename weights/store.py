@@ -1,17 +1,17 @@
 """Find the checkpoints and prove that they are whole.
 
-Embedded checkpoints lie beside the manifest. Others lie in the user's store: the folder that the
-environment variable ``BRAINRECON_WEIGHTS`` names, or else ``brainrecon/weights`` in the platform's cache
-folder. Nothing here reaches for the network.
+Embedded checkpoints lie beside the manifest. Others lie in the user's stores: the folders that the environment
+variable ``BRAINRECON_WEIGHTS`` names, or else ``brainrecon/weights`` in the platform's cache folder
+(`weights.locations`). Nothing here reaches for the network or writes into a store.
 """
 
 import hashlib
-import os
-import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from weights.examination import Status, examine, hash_file, unconverted
+from weights.locations import user_store, user_stores
 from weights.manifest import (
     MANIFEST,
     Checkpoint,
@@ -20,6 +20,7 @@ from weights.manifest import (
     read_manifest,
     write_manifest,
 )
+from weights.records import read_record
 
 __all__ = [
     "MANIFEST",
@@ -30,57 +31,21 @@ __all__ = [
     "checkpoints",
     "fingerprint",
     "folder",
+    "hash_file",
     "path",
     "record",
     "user_store",
+    "user_stores",
     "verify",
 ]
 
 # The card is prose about the checkpoint: a better sentence in it must not make feature stores stale.
 CARD = "card.md"
 
-# Large files are hashed once per process, as long as size and modification time stay the same. Small ones are
-# hashed each time: that is fast, and two writes within one tick of the file system's clock look alike.
-LARGE = 100_000_000
-_hashes: dict[tuple[str, int, int], str] = {}
-
-
-@dataclass(frozen=True)
-class Status:
-    """What `verify` found for one checkpoint.
-
-    Attributes
-    ----------
-    name : str
-        The checkpoint.
-    state : {"verified", "unverified", "absent", "damaged"}
-        "unverified": every file is there, but the manifest knows no hash for at least one of them.
-    detail : str
-        One line: what is missing or wrong, and for verified ones how much was read.
-    """
-
-    name: str
-    state: str
-    detail: str
-
 
 def checkpoints(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
     """Every checkpoint the manifest knows, present or not, by name."""
     return read_manifest(manifest)
-
-
-def user_store() -> Path:
-    """The folder for checkpoints that do not travel with the package; it need not exist."""
-    chosen = os.environ.get("BRAINRECON_WEIGHTS")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "brainrecon" / "weights"
 
 
 def folder(name: str, manifest: Path = MANIFEST) -> Path:
@@ -102,8 +67,8 @@ def path(name: str, check: bool = True, manifest: Path = MANIFEST) -> Path:
     name : str
         The checkpoint's name in the manifest.
     check : bool
-        Compare size and sha256 of every listed file with the manifest (the default); otherwise only look that
-        the files are there.
+        Compare size and sha256 of every file with the manifest, and with the record of its pull (the default);
+        otherwise only look that the files are there.
     manifest : Path
         The TOML file to go by.
 
@@ -127,7 +92,8 @@ def path(name: str, check: bool = True, manifest: Path = MANIFEST) -> Path:
 def fingerprint(name: str, manifest: Path = MANIFEST) -> str:
     """Hex digest that names a checkpoint's content: over the paths and sha256 of its listed files.
 
-    A file whose hash the manifest does not know is read and hashed, so that the digest describes content.
+    A file whose hash the manifest does not know is read and hashed, so that the digest describes content. It is the
+    same whether or not a listed file has been converted, and after it has been removed.
 
     Raises
     ------
@@ -137,9 +103,12 @@ def fingerprint(name: str, manifest: Path = MANIFEST) -> str:
     checkpoint = _find(name, manifest)
     if not all(file.sha256 for file in checkpoint.files) or not checkpoint.files:
         path(name, check=False, manifest=manifest)
+    location = _location(checkpoint, manifest)
+    record = read_record(location)
     digest = hashlib.sha256()
     for file in sorted(checkpoint.files, key=lambda file: file.path):
-        sha256 = file.sha256 or hash_file(_location(checkpoint, manifest) / file.path)
+        there = (location / file.path).is_file()
+        sha256 = file.sha256 or (hash_file(location / file.path) if there else record.files[file.path].sha256)
         digest.update(f"{file.path}\0{sha256}\n".encode())
     return digest.hexdigest()
 
@@ -217,19 +186,6 @@ def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
     return recorded
 
 
-def hash_file(file: Path) -> str:
-    """The sha256 of a file as 64 hex digits."""
-    facts = file.stat()
-    key = (str(file.resolve()), facts.st_size, facts.st_mtime_ns)
-    if key in _hashes:
-        return _hashes[key]
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    if facts.st_size >= LARGE:
-        _hashes[key] = sha256
-    return sha256
-
-
 def _find(name: str, manifest: Path) -> Checkpoint:
     known = checkpoints(manifest)
     if name not in known:
@@ -238,49 +194,18 @@ def _find(name: str, manifest: Path) -> Checkpoint:
 
 
 def _location(checkpoint: Checkpoint, manifest: Path) -> Path:
-    root = Path(manifest).parent if checkpoint.embedded else user_store()
-    return root / checkpoint.folder
-
-
-def _missing(checkpoint: Checkpoint, location: Path) -> list[str]:
-    return [file.path for file in checkpoint.files if not (location / file.path).is_file()]
+    """Folder of a checkpoint: the first that holds all of it and what it becomes, all of it, any of it, or could."""
+    if checkpoint.embedded:
+        return Path(manifest).parent / checkpoint.folder
+    places = [store / checkpoint.folder for store in user_stores()]
+    whole = [place for place in places if examine(checkpoint, place, check=False).state == "unverified"]
+    ready = [place for place in whole if not unconverted(checkpoint, place)]
+    there = [place for place in places if place.is_dir()]
+    return next(iter((*ready, *whole, *there)), user_store() / checkpoint.folder)
 
 
 def _status(checkpoint: Checkpoint, manifest: Path, check: bool = True) -> Status:
-    location = _location(checkpoint, manifest)
-    missing = _missing(checkpoint, location)
-    if not checkpoint.files:
-        return Status(checkpoint.name, "absent", "the manifest lists no file for it")
-    if not location.is_dir():
-        return Status(checkpoint.name, "absent", f"there is no folder {location}")
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        state = "absent" if len(missing) == len(checkpoint.files) else "damaged"
-        return Status(checkpoint.name, state, f"{location} does not hold {missing[0]}{more}")
-    if not check:
-        return Status(checkpoint.name, "unverified", "present, not compared with the manifest")
-    for file in checkpoint.files:
-        trouble = _trouble(file, location)
-        if trouble:
-            return Status(checkpoint.name, "damaged", trouble)
-    unknown = [file.path for file in checkpoint.files if file.sha256 is None]
-    if unknown:
-        return Status(checkpoint.name, "unverified", f"present; no hash is known for {', '.join(unknown)}")
-    size = sum((location / file.path).stat().st_size for file in checkpoint.files)
-    return Status(checkpoint.name, "verified", f"{len(checkpoint.files)} files, {size:,} bytes")
-
-
-def _trouble(file: CheckpointFile, location: Path) -> str | None:
-    """What is wrong with a present file, in words, or None."""
-    found = location / file.path
-    size = found.stat().st_size
-    if file.size is not None and size != file.size:
-        return f"{file.path} has {size:,} bytes where the manifest says {file.size:,}"
-    if file.sha256 is not None:
-        sha256 = hash_file(found)
-        if sha256 != file.sha256:
-            return f"{file.path} has sha256 {sha256} where the manifest says {file.sha256}"
-    return None
+    return examine(checkpoint, _location(checkpoint, manifest), check)
 
 
 def _refusal(checkpoint: Checkpoint, manifest: Path, status: Status) -> CheckpointError:
@@ -292,7 +217,7 @@ def _refusal(checkpoint: Checkpoint, manifest: Path, status: Status) -> Checkpoi
         remedy = f"restore {location} from the repository, or reinstall brainrecon"
     else:
         remedy = (
-            f"fetch it from {checkpoint.origin} into {location}, "
+            f"fetch it with `brainrecon weights pull {checkpoint.name}` (from {checkpoint.origin}), "
             f"or set BRAINRECON_WEIGHTS to the folder that holds {checkpoint.folder}"
         )
     return CheckpointError(f"Checkpoint {checkpoint.name} is {status.state}: {status.detail}; {remedy}.")

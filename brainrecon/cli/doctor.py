@@ -96,13 +96,17 @@ def examine_weights() -> list[Finding]:
         embedded = known[status.name].embedded
         if status.state == "damaged" or (status.state == "absent" and embedded):
             remedy = (
-                "Restore the folder from the repository, or reinstall brainrecon." if embedded else "Fetch it again."
+                "Restore the folder from the repository, or reinstall brainrecon."
+                if embedded
+                else f"brainrecon weights pull {status.name}"
             )
             findings.append(Finding(f"checkpoint {status.name}", "bad", f"{status.state}: {status.detail}", remedy))
     good = [status.name for status in statuses if status.state in ("verified", "unverified")]
     absent = [status.name for status in statuses if status.state == "absent" and not known[status.name].embedded]
     detail = f"present: {', '.join(good) or 'none'}; absent: {', '.join(absent) or 'none'}"
-    return [*findings, Finding("checkpoints", "good", f"{detail}; user's store {store.user_store()}")]
+    stores = ", ".join(map(str, store.user_stores()))
+    remedy = "For what a method needs: brainrecon weights pull --for METHOD" if absent else ""
+    return [*findings, Finding("checkpoints", "good", f"{detail}; user's store {stores}", remedy)]
 
 
 def examine_packages_home() -> Finding:

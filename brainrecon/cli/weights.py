@@ -1,32 +1,109 @@
-"""``brainrecon weights``: what checkpoints there are, whether they are whole, where they lie."""
+"""``brainrecon weights``: what checkpoints there are, fetching them, whether they are whole, where they lie."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from brainrecon.cli.console import say, table
+from brainrecon.cli.console import note, say, table
 from weights import store
+from weights.manifest import CheckpointError
 
-app = typer.Typer(help="List, verify and find the checkpoints.", add_completion=False)
+app = typer.Typer(help="List, fetch, verify and find the checkpoints.", add_completion=False)
+
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--for", metavar="METHOD", help="What a method or verb needs, for example brain-diffuser or evaluate."
+    ),
+]
 
 
 @app.command("list")
-def list_checkpoints() -> None:
-    """List every known checkpoint: whether it is there, its size, what it is for, where it comes from."""
-    present = {status.name: status.state for status in store.verify(check=False)}
-    rows = []
-    for checkpoint in store.checkpoints().values():
-        state = {"unverified": "present", "damaged": "incomplete"}.get(present[checkpoint.name], "absent")
-        size = "?" if checkpoint.size is None else f"{checkpoint.size / 1e6:.1f} MB"
-        rows.append((checkpoint.name, state, size, checkpoint.licence, checkpoint.origin, checkpoint.role))
-    table(("name", "state", "size", "licence", "origin", "role"), rows)
+def list_checkpoints(
+    method: Method = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """List every known checkpoint: whether it is there, its size, who needs it, licence, where it comes from, its role."""
+    chosen = [entry for entry in store.checkpoints().values() if method is None or method in entry.needed_by]
+    if not chosen:
+        needed = dict.fromkeys(each for entry in store.checkpoints().values() for each in entry.needed_by)
+        raise CheckpointError(f"No checkpoint is needed by {method!r}; known are {', '.join(needed) or 'none'}.")
+    rows = [
+        _facts(entry, status) for entry, status in zip(chosen, store.verify([entry.name for entry in chosen], False))
+    ]
+    if as_json:
+        import json
+
+        say(json.dumps(rows, indent=1))
+        return
+    heads = ("name", "state", "size", "needed_by", "licence", "origin", "role")
+    shown = [row | {"size": _size(row["size"]), "needed_by": ", ".join(row["needed_by"]) or "-"} for row in rows]
+    table([head.replace("_", " ") for head in heads], [[row[head] for head in heads] for row in shown])
+
+
+def _facts(entry, status):
+    state = {"unverified": "present", "damaged": "incomplete"}.get(status.state, "absent")
+    folder = store.folder(entry.name)
+    size = entry.size
+    if size is None and state == "present":
+        size = sum(found.stat().st_size for found in folder.rglob("*") if found.is_file())
+    return {
+        "name": entry.name,
+        "role": entry.role,
+        "state": state,
+        "size": size,
+        "origin": entry.origin,
+        "licence": entry.licence,
+        "needed_by": list(entry.needed_by),
+        "folder": str(folder),
+        "files": [file.path for file in entry.files],
+        "note": entry.note,
+    }
+
+
+def _size(size):
+    if size is None:
+        return "?"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Checkpoints that `brainrecon weights list` shows.", show_default=False)
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Take files copied by hand; the network is not asked.")
+    ] = None,
+    method: Method = None,
+    remove_original: Annotated[
+        bool,
+        typer.Option(
+            "--remove-original",
+            help="Remove pickles once they are converted to safetensors, which is what is used; else they are kept.",
+        ),
+    ] = False,
+) -> None:
+    """Fetch checkpoints, prove them, and convert pickles to safetensors once.
+
+    An interrupted pull goes on where it stopped. A checkpoint's folder appears whole or not at all, in the first
+    folder of BRAINRECON_WEIGHTS that can be written to.
+    """
+    from brainrecon.cli.progress import show_progress
+    from weights.pull import choose
+    from weights.pull import pull as pull_checkpoint
+
+    for name in choose(names or (), method, manifest=store.MANIFEST):
+        with show_progress() as progress:
+            pulled = pull_checkpoint(name, source, remove_original, progress, note, manifest=store.MANIFEST)
+        say(f"{name}: {pulled.action}, {_size(pulled.size)} in {pulled.folder}")
 
 
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Checkpoints; all of them by default.")] = None,
 ) -> None:
-    """Compare the files of every present checkpoint with the manifest, and list what is absent.
+    """Compare the files of every present checkpoint with the manifest and with their pull, and list what is absent.
 
     Succeeds when nothing present is damaged.
     """

@@ -1,15 +1,13 @@
 """Reading weight files as their authors published them: a dict of tensors in a `.pth`, or in safetensors.
 
-A `.pth` is a pickle. It is read with ``weights_only``, which builds tensors and plain containers and runs nothing else.
+A `.pth` is a pickle; `weights.conversion` reads it without running what it says.
 """
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from weights.conversion import read_tensors
 from weights.store import CheckpointError
 
 # In the order of preference.
@@ -66,21 +64,7 @@ def read_weights(path):
     CheckpointError
         The file cannot be read without running what it says, or holds anything but named tensors.
     """
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, ValueError, EOFError, LookupError) as error:
-        told = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path} cannot be read ({told}); fetch it again, it is no file of tensors.") from None
-    named = isinstance(stored, dict) and all(isinstance(value, torch.Tensor) for value in stored.values())
-    if not named:
-        inside = ", ".join(map(str, list(stored)[:3])) if isinstance(stored, dict) else type(stored).__name__
-        raise CheckpointError(
-            f"{path} holds {inside}, but named tensors were expected; give the file of weights as it was published."
-        )
-    return stored
+    return read_tensors(path)
 
 
 def put_weights(network, tensors, name, where, spare=()):

@@ -119,7 +119,7 @@ class VDVAEConfig:
 
 
 def read_config(path):
-    """Read a VDVAE's ``config.json``.
+    """Read a VDVAE's ``config.json``: all fields of a configuration, or ``{"preset": NAME}``.
 
     Parameters
     ----------
@@ -132,11 +132,20 @@ def read_config(path):
     Raises
     ------
     CheckpointError
-        The file is absent, is no JSON object, describes something else or holds a value of a wrong type.
+        The file is absent, is no JSON object, describes something else, holds a value of a wrong type or names no
+        preset.
     """
     entries = read_json_object(path, "VDVAE")
     if entries.pop("architecture", "VDVAE") != "VDVAE":
         raise CheckpointError(f"{path} describes another network than a VDVAE; give a VDVAE's folder.")
+    if "preset" in entries:
+        name = entries.pop("preset")
+        if entries or not isinstance(name, str) or name not in PRESETS:
+            raise CheckpointError(
+                f"{path} has the preset {name!r}" + (f" and beside it {', '.join(entries)}" if entries else "")
+                + f"; expected one of {', '.join(PRESETS)} and nothing else."
+            )
+        return PRESETS[name]
     with refusing_values("VDVAE", path):
         _check_types(entries)
         return VDVAEConfig(**entries)

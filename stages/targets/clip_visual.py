@@ -13,6 +13,7 @@ from stages.errors import InputError
 from stages.networks.judging_networks import check_prepared
 from stages.networks.published_weights import put_weights
 from stages.targets.open_clip_folder import CONFIG_FILE, load_open_clip
+from weights.conversion import read_tensors
 from weights.store import CheckpointError
 
 _PICTURES_AT_A_TIME = 16
@@ -101,11 +102,7 @@ class CLIPVisual:
 
 def _visual_of_archive(path):
     """The image tower in OpenAI's file, which is a TorchScript archive of the whole model in half precision."""
-    try:
-        tensors = torch.jit.load(path, map_location="cpu").state_dict()
-    except (RuntimeError, OSError, ValueError) as error:
-        told = next(iter(str(error).splitlines()), type(error).__name__)
-        raise CheckpointError(f"{path} cannot be read ({told}); fetch OpenAI's file again.") from None
+    tensors = read_tensors(path)
     tensors = {name.removeprefix("visual."): value for name, value in tensors.items() if name.startswith("visual.")}
     try:
         width, _, patch, _ = tensors["conv1.weight"].shape

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from weights import store
+from weights import examination, store
 from weights.manifest import read_manifest
 
 MANIFEST = """
@@ -22,8 +22,7 @@ files = []
 [[checkpoint]]
 name = "published"
 role = "elsewhere"
-origin = "hub:somebody/something"
-revision = "v1"
+origin = "hub:somebody/something@v1"
 folder = "published"
 licence = "MIT"
 needed_by = []
@@ -130,7 +129,7 @@ def test_a_missing_file_is_damage_and_a_missing_folder_is_absence(manifest):
 
 
 def test_a_published_checkpoint_lies_in_the_users_store_and_is_unverified_without_a_hash(manifest, tmp_path):
-    with pytest.raises(store.CheckpointError, match="fetch it from hub:somebody/something"):
+    with pytest.raises(store.CheckpointError, match="weights pull published` .from hub:somebody/something@v1"):
         store.path("published", manifest=manifest)
     file = tmp_path / "user" / "published" / "model.bin"
     file.parent.mkdir(parents=True)
@@ -163,7 +162,7 @@ def test_the_fingerprint_of_a_file_without_known_hash_is_taken_from_the_file(man
 
 
 def test_only_large_files_are_remembered_and_only_while_they_stay_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "LARGE", 100)
+    monkeypatch.setattr(examination, "LARGE", 100)
     for size, remembered in ((99, False), (100, True)):
         file = tmp_path / f"{size}"
         file.write_bytes(b"a" * size)
@@ -186,6 +185,10 @@ def test_only_large_files_are_remembered_and_only_while_they_stay_the_same(tmp_p
         (MANIFEST.replace("tiny/small", "../small"), "stays inside its folder"),
         (MANIFEST.replace("model.bin", "/etc/model.bin"), "stays inside its folder"),
         (MANIFEST.replace('"model.bin"', '"model.bin", sha256 = "abc"'), "expected 64 lower-case hex digits"),
+        (MANIFEST.replace('"model.bin"', '"model.bin", sha256_begins = "abc"'), "expected 8 or more"),
+        (MANIFEST.replace('"model.bin"', '"model.bin", becomes = "../x"'), "stays inside its folder"),
+        (MANIFEST + '[checkpoint.writes."../x"]\n', "stays inside its folder"),
+        (MANIFEST.replace("something@v1", "something"), "wrong origin: .* is no origin; expected embedded, hub:"),
     ],
 )
 def test_a_broken_manifest_is_refused_in_one_sentence(tmp_path, text, complaint):
@@ -216,11 +219,11 @@ def test_the_project_knows_its_four_embedded_and_the_published_checkpoints():
 def test_configurations_alone_are_no_versatile_diffusion(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
     for file in store.checkpoints()["versatile-diffusion"].files:
-        if file.path.endswith(".json"):
+        if not file.path.endswith(".bin"):
             path = store.folder("versatile-diffusion") / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("{}")
-    with pytest.raises(store.CheckpointError, match="safetensors"):
+    with pytest.raises(store.CheckpointError, match="does not hold .*.bin and 4 more"):
         store.path("versatile-diffusion")
 
 

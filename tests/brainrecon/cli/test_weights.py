@@ -1,6 +1,7 @@
 """``brainrecon weights`` on a manifest of the test's own."""
 
 import functools
+import json
 
 import pytest
 
@@ -19,14 +20,22 @@ def model(tmp_path, monkeypatch):
     model.write_bytes(b"0123456789")
     entries = [
         Checkpoint("small", "for the tests", "embedded", "tiny", "MIT"),
-        Checkpoint("large", "elsewhere", "hub:somebody/large", "large", "MIT", files=(store.CheckpointFile("a.bin"),)),
+        Checkpoint(
+            "large",
+            "elsewhere",
+            "hub:somebody/large@main",
+            "large",
+            "MIT",
+            ("magic",),
+            (store.CheckpointFile("a.bin"),),
+        ),
     ]
     write_manifest({entry.name: entry for entry in entries}, file)
     store.record("small", model.parent, manifest=file)
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "user"))
     read = store.checkpoints
     monkeypatch.setattr(store, "checkpoints", lambda manifest=file: read(manifest))
-    for function in ("verify", "path"):
+    for function in ("verify", "path", "folder"):
         monkeypatch.setattr(store, function, functools.partial(getattr(store, function), manifest=file))
     return model
 
@@ -42,7 +51,7 @@ def test_list_shows_what_is_present_and_what_is_not(capsys, model):
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()]
     assert rows[1][:2] == ["small", "present"] and rows[2][:2] == ["large", "absent"]
-    assert "hub:somebody/large" in rows[2]
+    assert "hub:somebody/large@main" in rows[2]
 
 
 def test_verify_succeeds_and_lists_what_is_absent(capsys, model):
@@ -71,3 +80,63 @@ def test_path_prints_the_folder_or_refuses(capsys, model):
 def test_the_default_manifest_is_the_packages_own():
     assert store.MANIFEST == manifest_module.MANIFEST
     assert store.MANIFEST.name == "manifest.toml" and store.MANIFEST.is_file()
+
+
+def test_list_as_json_and_for_one_method(capsys, model):
+    code, out, _ = run(capsys, "list", "--json")
+    facts = {each["name"]: each for each in json.loads(out)}
+    assert code == 0 and facts["small"]["state"] == "present" and facts["small"]["size"] == 10
+    assert facts["large"] | {"folder": None} == {
+        "name": "large",
+        "role": "elsewhere",
+        "state": "absent",
+        "size": None,
+        "origin": "hub:somebody/large@main",
+        "licence": "MIT",
+        "needed_by": ["magic"],
+        "folder": None,
+        "files": ["a.bin"],
+        "note": None,
+    }
+    assert [each["name"] for each in json.loads(run(capsys, "list", "--for", "magic", "--json")[1])] == ["large"]
+    code, out, err = run(capsys, "list", "--for", "nothing")
+    assert (code, out) == (2, "") and "needed by 'nothing'; known are magic" in err
+
+
+def test_the_packages_own_list_is_aligned(capsys):
+    code, out, _ = run(capsys, "list", "--for", "brain-diffuser")
+    lines = out.splitlines()
+    column = lines[0].index("origin")
+    assert code == 0 and len(lines) == 7
+    assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
+
+
+def test_pull_copies_converts_and_says_where(capsys, model, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(store, "MANIFEST", tmp_path / "weights" / "manifest.toml")
+    hand = tmp_path / "hand"
+    hand.mkdir()
+    torch.save({"weight": torch.ones(2)}, hand / "a.bin")
+    code, out, err = run(capsys, "pull", "--for", "magic", "--from", str(hand), "--remove-original")
+    folder = tmp_path / "user" / "large"
+    assert code == 0 and out.startswith("large: copied, 0.0 MB in ") and out.strip().endswith(str(folder))
+    assert sorted(path.name for path in folder.iterdir()) == [".pulled.json", "a.safetensors"]
+    assert run(capsys, "verify", "large")[1].endswith("1 verified\n")
+
+
+def test_pull_refuses_in_one_sentence(capsys, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MANIFEST", tmp_path / "weights" / "manifest.toml")
+    for arguments, words in (
+        (("large", "--from", str(tmp_path / "nowhere")), "There is no folder"),
+        (("small",), "travels with the package"),
+        (("huge",), "known are small, large"),
+        ((), "Name the checkpoints to pull"),
+    ):
+        code, out, err = run(capsys, "pull", *arguments)
+        assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+def test_pull_says_what_it_does_with_pickles(capsys):
+    code, out, _ = run(capsys, "pull", "--help")
+    assert code == 0 and "--remove-original" in out and "--from" in out and "--for" in out

@@ -1,0 +1,136 @@
+"""Published files of weights: read without running what they say, and converted once to safetensors.
+
+A `.pth`, `.th`, `.pt` or `.bin` holds a pickle, and loading a pickle runs what it says. Plain dicts of tensors are read
+with torch's ``weights_only``, TorchScript archives by `weights.torchscript`; both build tensors and run nothing else.
+"""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from uuid import uuid4
+
+from weights.manifest import CheckpointError
+from weights.torchscript import is_torchscript, read_torchscript
+
+# Data-parallel training leaves this before every name.
+_PARALLEL = "module."
+# What OpenAI's archives keep beside the weights: facts about the model, and a mask that follows from its length.
+_NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+
+
+def read_tensors(path, in_place=False):
+    """Read a file of weights onto the CPU.
+
+    Parameters
+    ----------
+    path : path
+        Safetensors, a pickled dict of tensors, or a TorchScript archive.
+    in_place : bool
+        Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
+
+    Returns
+    -------
+    tensors : dict of str to tensor
+        As stored.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be read without running what it says, or holds anything but named tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    failures = (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if is_torchscript(path):
+            return read_torchscript(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and zipfile.is_zipfile(path))
+    except (*failures, RuntimeError, OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
+        told = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path} cannot be read ({told}); fetch it again, it is no file of tensors.") from None
+    named = isinstance(stored, dict) and all(isinstance(value, torch.Tensor) for value in stored.values())
+    if not named:
+        inside = ", ".join(map(str, list(stored)[:3])) if isinstance(stored, dict) else type(stored).__name__
+        raise CheckpointError(
+            f"{path} holds {inside}, but named tensors were expected; give the file of weights as it was published."
+        )
+    return stored
+
+
+def convert(source, destination):
+    """Convert a published file of weights to safetensors.
+
+    Names lose the ``module.`` of data-parallel training where every one has it; values and dtypes stay. The new file
+    is compared with the old one, tensor by tensor, before it takes its name.
+
+    Parameters
+    ----------
+    source : path
+        A pickled dict of tensors or a TorchScript archive.
+    destination : path
+        A `.safetensors` file; appears whole or not at all, in a folder that exists.
+
+    Raises
+    ------
+    CheckpointError
+        As for `read_tensors`; nothing is written then.
+    OSError
+        The new file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    source, destination = Path(source), Path(destination)
+    tensors = read_tensors(source, in_place=True)
+    if is_torchscript(source):
+        tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _NO_WEIGHTS}
+    if tensors and all(name.startswith(_PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
+    partial = destination.with_name(f".{destination.name}.{uuid4().hex[:12]}.partial")
+    partial.touch()
+    # save_file makes the file anew with rights of its own; what the user's umask says holds.
+    mode = partial.stat().st_mode
+    try:
+        save_file(_apart(tensors), partial, metadata={"format": "pt"})
+        partial.chmod(mode)
+        _compare(tensors, partial, source)
+        os.replace(partial, destination)
+    except SafetensorError as error:
+        raise OSError(f"{destination} cannot be written ({error})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _apart(tensors):
+    """The tensors with memory of their own, as safetensors wants them; tied weights are written twice."""
+    seen, apart = set(), {}
+    for name, value in tensors.items():
+        place = value.untyped_storage().data_ptr()
+        apart[name] = value.clone().contiguous() if place in seen else value.contiguous()
+        seen.add(place)
+    return apart
+
+
+def _compare(tensors, written, source):
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(written, framework="pt") as file:
+        names = set(file.keys())
+        for name, value in tensors.items():
+            found = file.get_tensor(name) if name in names else None
+            # Bytes rather than values: a NaN is equal to itself here.
+            if found is None or found.dtype != value.dtype or not torch.equal(_bytes(found), _bytes(value)):
+                raise OSError(f"tensor {name} of {source} came out otherwise than it went in; the disk may be failing")
+
+
+def _bytes(tensor):
+    import torch
+
+    return tensor.contiguous().reshape(-1).view(torch.uint8)

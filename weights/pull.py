@@ -1,0 +1,249 @@
+"""Bringing a published checkpoint into the user's store: fetched or copied, proved, converted, and there all at once.
+
+What comes goes into a hidden folder beside the checkpoint's own, ``.NAME.partial``, which stays when a pull is
+interrupted and where the next one goes on. When every file is there and is what the manifest or the origin says,
+pickles are converted, the record is written, and the folder takes its name.
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from weights import download
+from weights.conversion import convert
+from weights.copies import copy_file
+from weights.download import Progress
+from weights.examination import examine, hash_file, unconverted
+from weights.gathering import gather
+from weights.locations import user_store, user_stores, writable
+from weights.manifest import MANIFEST, Checkpoint, CheckpointError, read_manifest
+from weights.records import RECORD, Content, read_record, write_record
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What `pull` did.
+
+    Attributes
+    ----------
+    name : str
+    folder : Path
+    action : {"present", "pulled", "copied", "converted"}
+        "present": everything was there; "converted": the files were, and were only converted and written down.
+    size : int
+        Bytes in the folder.
+    """
+
+    name: str
+    folder: Path
+    action: str
+    size: int
+
+
+def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path = MANIFEST) -> list[str]:
+    """Names to pull: those given, and those that a method needs and that do not travel with the package.
+
+    Parameters
+    ----------
+    names : iterable of str
+    method : str, optional
+        Something that entries of the manifest name in ``needed_by``.
+    manifest : Path
+
+    Returns
+    -------
+    names : list of str
+        In the order given, then of the manifest; each once.
+
+    Raises
+    ------
+    CheckpointError
+        When a name or the method is unknown, or nothing was chosen.
+    """
+    known = read_manifest(manifest)
+    chosen = [_find(name, known).name for name in names]
+    if method is not None:
+        needed = [entry for entry in known.values() if method in entry.needed_by]
+        if not needed:
+            methods = dict.fromkeys(each for entry in known.values() for each in entry.needed_by)
+            raise CheckpointError(f"No checkpoint is needed by {method!r}; known are {', '.join(methods) or 'none'}.")
+        chosen += [entry.name for entry in needed if not entry.embedded]
+        if not chosen:
+            raise CheckpointError(f"All that {method} needs travels with the package; there is nothing to pull.")
+    if not chosen:
+        raise CheckpointError(
+            "Name the checkpoints to pull, or a method with --for; `brainrecon weights list` has them."
+        )
+    return list(dict.fromkeys(chosen))
+
+
+def pull(
+    name: str,
+    source: Path | None = None,
+    remove_original: bool = False,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+    manifest: Path = MANIFEST,
+) -> Pulled:
+    """Bring a checkpoint into the user's store.
+
+    Parameters
+    ----------
+    name : str
+        The checkpoint's name in the manifest.
+    source : Path, optional
+        A folder with files copied by hand, in the checkpoint's layout or all in one folder; the network is not asked.
+    remove_original : bool
+        Remove a pickle once it is converted; the record keeps its hash.
+    progress : callable, optional
+        Called as ``progress(label, bytes_done, bytes_of_file)``.
+    note : callable, optional
+        Called with a sentence when another process is waited for.
+    manifest : Path
+        The TOML file to go by.
+
+    Returns
+    -------
+    pulled : Pulled
+
+    Raises
+    ------
+    CheckpointError
+        The name is unknown or embedded; no store can be written to; a file cannot be had, is not what the manifest or
+        the origin says, or would run something when it is loaded; the disk is full. The checkpoint's folder is as it
+        was; what came so far stays in the partial folder.
+    """
+    checkpoint = _find(name, read_manifest(manifest))
+    if checkpoint.embedded:
+        raise CheckpointError(f"Checkpoint {name} travels with the package; there is nothing to pull.")
+    if not checkpoint.files:
+        raise CheckpointError(f"The manifest lists no file for {name}; there is nothing to pull.")
+    for store in user_stores():
+        if _complete(checkpoint, store / checkpoint.folder):
+            return _pulled(checkpoint, store / checkpoint.folder, "present")
+    store = user_store()
+    if not writable(store):
+        raise CheckpointError(
+            f"{store} cannot be written to; set BRAINRECON_WEIGHTS to a folder of your own before others."
+        )
+    destination = store / checkpoint.folder
+    with _disk(destination), _alone(destination, note):
+        # Another process may have pulled it in the meantime.
+        if _complete(checkpoint, destination):
+            return _pulled(checkpoint, destination, "present")
+        partial = destination.with_name(f".{destination.name}.partial")
+        partial.mkdir(exist_ok=True)
+        action = gather(checkpoint, destination, partial, source, progress)
+        _convert(checkpoint, partial, remove_original)
+        _publish(checkpoint, partial, destination)
+        return _pulled(checkpoint, destination, action)
+
+
+def _convert(checkpoint, partial, remove_original):
+    """Make what is read in place of pickles, and the JSON files beside it."""
+    record = read_record(partial)
+    for file in checkpoint.files:
+        original = partial / file.path
+        if file.converted is None or not original.is_file():
+            continue
+        made = partial / file.converted
+        if file.converted not in record.made or not made.is_file():
+            made.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                convert(original, made)
+            except CheckpointError:
+                # It would be refused for ever; the next pull asks for it anew.
+                original.unlink()
+                record.files.pop(file.path, None)
+                write_record(record, partial)
+                raise
+            record.made[file.converted] = Content(made.stat().st_size, hash_file(made), source=file.path)
+            write_record(record, partial)
+        if remove_original:
+            original.unlink()
+    for path, content in checkpoint.writes.items():
+        written = partial / path
+        written.parent.mkdir(parents=True, exist_ok=True)
+        written.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="")
+        record.made[path] = Content(written.stat().st_size, hash_file(written))
+    write_record(record, partial)
+
+
+def _publish(checkpoint, partial, destination):
+    """Give the partial folder the checkpoint's name; of what lay there, files of the user's own are kept."""
+    record = read_record(partial)
+    wanted = {RECORD, *record.files, *record.made}
+    for found in list(partial.rglob("*")):
+        if found.is_file() and found.relative_to(partial).as_posix() not in wanted:
+            found.unlink()
+    if not destination.exists():
+        os.rename(partial, destination)
+        return
+    known = {RECORD, *(file.path for file in checkpoint.files), *record.made}
+    for found in list(destination.rglob("*")):
+        path = found.relative_to(destination).as_posix()
+        if found.is_file() and path not in known and not (partial / path).exists():
+            copy_file(found, partial / path, partial)
+    replaced = destination.with_name(f".{destination.name}.{uuid4().hex[:12]}.replaced")
+    os.rename(destination, replaced)
+    os.rename(partial, destination)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _complete(checkpoint, location):
+    """Whether a folder needs nothing more: verified, converted, and written down where the manifest lacks a hash."""
+    return examine(checkpoint, location).state == "verified" and not unconverted(checkpoint, location)
+
+
+def _pulled(checkpoint, folder, action):
+    size = sum(found.stat().st_size for found in folder.rglob("*") if found.is_file())
+    return Pulled(checkpoint.name, folder, action, size)
+
+
+def _find(name, known: dict[str, Checkpoint]) -> Checkpoint:
+    if name not in known:
+        raise CheckpointError(f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}.")
+    return known[name]
+
+
+@contextmanager
+def _alone(destination, note):
+    """Hold the lock of a checkpoint; given up when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(destination.with_name(f".{destination.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if note is not None:
+            note(f"Another process is pulling {destination.name}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _disk(destination):
+    """Turn what the disk refuses into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in download.FULL:
+            raise download.full_disk(destination, error) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise CheckpointError(
+                f"{error.filename or destination} cannot be written ({error.strerror}); set BRAINRECON_WEIGHTS to a folder "
+                "of your own before others."
+            ) from error
+        raise CheckpointError(
+            f"Checkpoint {destination.name} could not be put into {destination.parent} ({error}); mend that and pull again."
+        ) from error
