@@ -145,7 +145,7 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X, Y, groups=None):
+    def fit(self, X, Y, groups=None, progress=None):
         """Fit the decoders of all elements, and the weights that put them together.
 
         Parameters
@@ -156,6 +156,9 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Pictures, binary or grey, in any unit.
         groups : array of shape (n_samples,), optional
             Samples with equal labels, such as that of a run, are held out together. For learned weights only.
+        progress : callable, optional
+            Called with (label, done, total): how many times all local decoders have been fitted, once for each part that is
+            held out and once on everything.
 
         Returns
         -------
@@ -167,7 +170,7 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Parameters that are not among their choices, elements larger than the pictures, another number of pixels
             than `grid` has, or too few samples to hold out.
         """
-        self._check_parameters()
+        self.check_parameters()
         shape = np.asarray(Y).shape
         if len(shape) == 3:
             Y = np.asarray(Y).reshape(shape[0], -1)
@@ -176,8 +179,16 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._picture_shape = tuple(shape[1:]) if len(shape) == 3 else Y.shape[1:]
         self.elements_ = ImageElements(self.sizes, self._grid(pictures.shape[1]))
         contrasts = self.elements_.contrasts(pictures)
-        self._learn_weights(X, contrasts, pictures, groups)
+        n_fits = 1 if self.weights == "equal" else self.n_folds + 1
+
+        def fitted(done):
+            if progress is not None:
+                progress("local decoders", done, n_fits)
+
+        fitted(0)
+        self._learn_weights(X, contrasts, pictures, groups, fitted)
         self._keep(self._fitted(X, contrasts))
+        fitted(n_fits)
         return self
 
     def predict_elements(self, X):
@@ -279,7 +290,10 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     # Fitting
 
-    def _check_parameters(self):
+    def check_parameters(self, grid=None):
+        """Raise an InputError for a parameter that is not among its choices, or elements that do not fit into a grid."""
+        if grid is not None:
+            ImageElements(self.sizes, grid)
         for name, choices in (("model", MODELS), ("selection", SELECTIONS), ("weights", WEIGHTS)):
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
@@ -315,15 +329,16 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         names = ("model", "selection", "n_voxels", "n_nonzero", "alphas", "n_levels", "n_jobs")
         return fit_local_models(X, contrasts, **{name: getattr(self, name) for name in names})
 
-    def _learn_weights(self, X, contrasts, pictures, groups):
+    def _learn_weights(self, X, contrasts, pictures, groups, fitted):
         elements = self.elements_
         n_sizes = len(elements.sizes)
         if self.weights == "equal":
             self.size_weights_ = np.full(n_sizes, 1 / n_sizes)
         else:
             held_out = np.empty_like(contrasts)
-            for train, test in held_out_folds(pictures, groups, self.n_folds):
+            for done, (train, test) in enumerate(held_out_folds(pictures, groups, self.n_folds), start=1):
                 held_out[test] = self._fitted(X[train], contrasts[train]).predict(X[test])
+                fitted(done)
             if self.weights == "nnls":
                 self.element_weights_ = element_weights(held_out, pictures, elements.indicators)
                 counts = np.bincount(elements.size_index)
@@ -340,37 +355,3 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
 def _flat(pictures):
     pictures = np.asarray(pictures)
     return pictures.reshape(len(pictures), -1) if pictures.ndim == 3 else pictures
-
-
-def check_disjoint(train_patterns, test_patterns):
-    """Make sure that no picture is on both sides of a split.
-
-    Parameters
-    ----------
-    train_patterns, test_patterns : array of shape (n_samples, n_rows, n_columns) or (n_samples, n_pixels)
-        Pictures shown in training and in the test. They are equal where all of their pixels are.
-
-    Raises
-    ------
-    InputError
-        A test picture that is among the training pictures, or pictures of another size.
-    """
-    train, test = (np.asarray(pictures, dtype=np.float64) for pictures in (train_patterns, test_patterns))
-    if train.ndim not in (2, 3) or train.shape[1:] != test.shape[1:]:
-        raise InputError(
-            f"Training pictures have shape {train.shape} and test pictures {test.shape}; pass arrays "
-            "(n_samples, n_rows, n_columns) of pictures of one size."
-        )
-    together = np.concatenate([train.reshape(len(train), -1), test.reshape(len(test), -1)])
-    picture = np.unique(together, axis=0, return_inverse=True)[1].reshape(-1)
-    seen, shown = picture[: len(train)], picture[len(train) :]
-    if (rows := np.flatnonzero(np.isin(shown, seen))).size:
-        known = np.flatnonzero(np.isin(seen, shown))
-        raise InputError(
-            f"{len(rows):,} of {len(shown):,} test pictures (rows {_listed(rows)}) are also shown in training "
-            f"(rows {_listed(known)}); leave them out of one of the two."
-        )
-
-
-def _listed(rows):
-    return ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10:,} more" if len(rows) > 10 else "")

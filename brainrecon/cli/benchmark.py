@@ -91,14 +91,13 @@ def benchmark(
 
 def _plan(out, data, methods, preset, **rest):
     """The plan on disk, with what is asked for added; written when it has changed."""
-    from brainrecon.runs.benchmark import PLAN, Plan, make_plan, preset_rest, read_methods
+    from brainrecon.runs.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
     from stages.errors import InputError
     from stages.whole_files import alone
 
     there = Plan.read(out) if (out / PLAN).exists() else None
     if preset is not None:
-        rows, rest = preset_rest(preset, rest)
-        methods = rows | (read_methods(methods) if methods else {})
+        methods, rest = with_preset(preset, data, read_methods(methods) if methods else None, rest, is_new=there is None)
     if there is None and (data is None or methods is None):
         raise InputError(
             f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."

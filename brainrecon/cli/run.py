@@ -65,8 +65,11 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=16, re
         opened.fit(progress)
     for line in describe_fit(opened):
         say(line)
-    if left_out := [name for name in conditions if name not in opened.parts[0].method.conditions]:
-        say(f"{opened.config.method} cannot be drawn under {', '.join(left_out)}: left out.")
+    part = opened.parts[0]
+    if getattr(part.method, "single_trials", False) and (most := int(part.subject.test.repeats.max())) < opened.config.samples:
+        say(f"A stimulus has {most} trials at most, so that {most} samples are drawn and not {opened.config.samples}.")
+    for name, reason in opened.not_drawn(conditions).items():
+        say(f"{name} is left out: {reason}.")
     with show_progress() as progress:
         opened.reconstruct(
             (METHOD_ITSELF, *conditions),

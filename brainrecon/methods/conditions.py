@@ -16,6 +16,8 @@ CONDITIONS = {
 }
 METHOD_ITSELF = "reconstruction"
 _PARTS = ("stage_one", "binarised")
+# What is drawn of every sample; of the others one picture per stimulus is.
+SAMPLED = (METHOD_ITSELF, "binarised")
 # Pictures of these are made for many stimuli at once, from what the training split holds.
 DRAWN_TOGETHER = ("nearest_training_picture", "ridge_to_pixels")
 DIFFUSED = tuple(name for name in CONDITIONS if name not in (*_PARTS, *DRAWN_TOGETHER))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.folds import check_pictures_disjoint
 from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.methods.settings import from_dict, read_saved, to_dict
 from stages.errors import InputError
@@ -58,6 +59,12 @@ class DirectMethod(ABC):
         Whether the samples of a stimulus are drawn from its trials, one from each, and not all from their average.
     explanation : str
         How its pictures are made, in a line.
+    needs_disjoint_pictures : bool
+        Whether a picture that is both trained and tested on is refused; reading all of them takes a while.
+    picture_shape : (int, int)
+        Height and width of the training pictures.
+    n_voxels : int
+        Of the training patterns.
     training_images : array-like of shape (n_stimuli, height, width, 3), uint8, or None
         The pictures of the split it was fitted on, for a method that shows them; a run hands them over when it opens
         the fitted method.
@@ -71,6 +78,7 @@ class DirectMethod(ABC):
     conditions: tuple[str, ...] = (METHOD_ITSELF, "shuffled_responses", "mean_response", "ridge_to_pixels")
     always_drawn: tuple[str, ...] = ()
     single_trials = False
+    needs_disjoint_pictures = True
     training_images = None
 
     def __init__(self, settings=None, device="cpu", memory=None):
@@ -96,10 +104,19 @@ class DirectMethod(ABC):
         Returns
         -------
         self
+
+        Raises
+        ------
+        InputError
+            There are no pictures; or one of them stands in another split under another id, and the method would be tested on
+            what it has seen.
         """
-        if subject.train.images is None:
+        images = subject.train.images
+        if images is None:
             raise InputError(f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says.")
-        self.training_images = subject.train.images
+        if self.needs_disjoint_pictures:
+            check_pictures_disjoint(subject)
+        self.training_images, self.picture_shape, self.n_voxels = images, images.shape[1:3], subject.n_voxels
         self.learn(subject, progress)
         return self
 
@@ -128,7 +145,29 @@ class DirectMethod(ABC):
         ]
 
     def plan(self, stimulus_ids, patterns, samples):
-        """Requests of the method itself for patterns (n_stimuli, n_voxels)."""
+        """Requests of the method itself for patterns (n_stimuli, n_voxels).
+
+        Raises
+        ------
+        InputError
+            Another number of voxels than in training, values that are not finite, or several samples of single trials.
+        """
+        patterns = np.asarray(patterns)
+        if patterns.ndim != 2 or patterns.shape[1] != self.n_voxels:
+            raise InputError(
+                f"Patterns have shape {patterns.shape} but the method learnt from {self.n_voxels:,} voxels; load the same "
+                "subject and roi."
+            )
+        if not np.isfinite(patterns).all():
+            raise InputError(
+                f"{(~np.isfinite(patterns)).any(axis=1).sum():,} of {len(patterns):,} patterns hold NaN or infinite values; "
+                "leave them out, or mend these voxels."
+            )
+        if self.single_trials and len(samples) > 1:
+            raise InputError(
+                f"Samples of single trials are one per trial, but {len(samples)} of one pattern were asked for; pass every "
+                "trial as a pattern of its own, with samples=1."
+            )
         return self.requests(METHOD_ITSELF, stimulus_ids, patterns, samples)
 
     def generate(self, requests, *, seed=0, batch_size=16, progress=None):
@@ -152,6 +191,7 @@ class DirectMethod(ABC):
     def save_pretrained(self, folder):
         """Write settings and what was learnt into `folder`; where `config.json` stands, it is whole."""
         settings = {"method": self.name, "settings": to_dict(self.settings)}
+        settings |= {"picture_shape": list(self.picture_shape), "n_voxels": self.n_voxels}
         write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
         write_text(Path(folder) / "summary.json", json.dumps(self.summary(), indent=1) + "\n")
         self.save_fitted(folder)
@@ -159,6 +199,8 @@ class DirectMethod(ABC):
     @classmethod
     def from_pretrained(cls, folder, device="cpu", store=None):
         """Read what `save_pretrained` wrote."""
-        method = cls(read_saved(folder)["settings"], device=device)
+        known = read_saved(folder)
+        method = cls(known["settings"], device=device)
+        method.picture_shape, method.n_voxels = tuple(known["picture_shape"]), known["n_voxels"]
         method.read_fitted(folder)
         return method

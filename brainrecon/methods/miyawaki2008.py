@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from brainrecon.datasets.folds import check_pictures_disjoint
 from brainrecon.methods.direct import DirectMethod
 from brainrecon.methods.nulls import to_uint8
 from stages.errors import InputError
@@ -75,6 +74,19 @@ class Miyawaki2008Settings:
         for name in ("trials", "test_trials"):
             if (value := getattr(self, name)) not in ("averaged", "single"):
                 raise InputError(f"{name} is {value!r}; expected averaged or single: pass --set {name}=single.")
+        self.estimator().check_parameters((self.grid, self.grid))
+
+    def estimator(self):
+        """The decoder, not yet fitted."""
+        own = self.decoder
+        return MultiscaleDecoder(
+            sizes=own.scale if own.sizes is None else [tuple(size) for size in own.sizes],
+            model=own.model,
+            selection=own.selection,
+            n_voxels=own.n_voxels,
+            n_nonzero=own.n_nonzero,
+            weights=own.weights,
+        )
 
 
 class Miyawaki2008(DirectMethod):
@@ -93,40 +105,19 @@ class Miyawaki2008(DirectMethod):
 
     def __init__(self, settings=None, device="cpu", memory=None):
         super().__init__(settings, device, memory)
-        own = self.settings.decoder
-        self.decoder = MultiscaleDecoder(
-            sizes=own.scale if own.sizes is None else [tuple(size) for size in own.sizes],
-            model=own.model,
-            selection=own.selection,
-            n_voxels=own.n_voxels,
-            n_nonzero=own.n_nonzero,
-            weights=own.weights,
-        )
+        self.decoder = self.settings.estimator()
 
     @property
     def single_trials(self):
         return self.settings.test_trials == "single"
 
     def learn(self, subject, progress=None):
-        """Learn from ``subject.train``.
-
-        Raises
-        ------
-        InputError
-            A training picture stands in another split under another name: the decoders would be tested on what they
-            have seen.
-        """
-        check_pictures_disjoint(subject)
         train, grid = subject.train, self.settings.grid
         contrasts = contrast_grids(train.images, grid, progress)
         averaged = self.settings.trials == "averaged"
         responses = train.patterns if averaged else np.asarray(train.betas[:], dtype=np.float32)
         stimuli = np.arange(train.n_stimuli) if averaged else train.positions
-        if progress:
-            progress("local decoders", 0, 1)
-        self.decoder.fit(responses, contrasts[stimuli], groups=stimuli)
-        if progress:
-            progress("local decoders", 1, 1)
+        self.decoder.fit(responses, contrasts[stimuli], groups=stimuli, progress=progress)
 
     def contrasts(self, patterns):
         """Decoded contrast of every cell, float (n_stimuli, grid, grid): 0 to 1 is the range of pictures, which it may leave."""
@@ -142,8 +133,7 @@ class Miyawaki2008(DirectMethod):
     @property
     def _cell(self):
         """Pixels along a side of a cell: as many as make the picture no smaller than those that were shown."""
-        height, width = self.training_images.shape[1:3]
-        return math.ceil(max(height, width) / self.settings.grid)
+        return math.ceil(max(self.picture_shape) / self.settings.grid)
 
     def summary(self):
         """A row per size of elements: how many there are, and the weight of their contrasts in the picture."""

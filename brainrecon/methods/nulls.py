@@ -66,6 +66,7 @@ class MeanImage(_Null):
 
     name = "mean-image"
     explanation = "the average of all training pictures, whatever the response"
+    needs_disjoint_pictures = False
 
     def learn(self, subject, progress=None):
         self.fitted = {"mean": _moments(subject.train.images, progress)[0].astype(np.float32)}
@@ -79,6 +80,7 @@ class Noise(_Null):
 
     name = "noise"
     explanation = "independent noise with the training pictures' mean and standard deviation at each pixel"
+    needs_disjoint_pictures = False
 
     def learn(self, subject, progress=None):
         mean, deviation = _moments(subject.train.images, progress)
@@ -98,6 +100,8 @@ class NearestTrainingPicture(_Null):
     """
 
     name = "nearest-training-picture"
+    # The mean response is no pattern: less the training mean nothing is left of it.
+    conditions = tuple(name for name in DirectMethod.conditions if name != "mean_response")
     explanation = "the training picture whose response pattern correlates best with the measured one"
 
     def learn(self, subject, progress=None):
@@ -122,12 +126,6 @@ class NearestTrainingPicture(_Null):
         return np.stack([np.asarray(self.training_images[int(row)]) for row in rows])
 
     def _standardised(self, patterns):
-        n_voxels = len(self.fitted["mean"])
-        if patterns.shape[1] != n_voxels:
-            raise InputError(
-                f"Patterns have {patterns.shape[1]:,} voxels but the method learnt from {n_voxels:,}; "
-                "load the same subject and roi."
-            )
         return (patterns - self.fitted["mean"]) / self.fitted["standard_deviation"]
 
 

@@ -81,8 +81,13 @@ def _converted(hint, value, where):
         if isinstance(value, origin) and not (isinstance(value, bool) and origin is not bool):
             return value
     names = " or ".join(
-        "nothing" if option is type(None) else getattr(option, "__name__", str(option)) for option in options
+        "nothing" if option is type(None) else "list" if _kind(option) is tuple else _kind(option).__name__ for option in options
     )
     raise InputError(
-        f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set {where}=VALUE."
+        f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set "
+        f"{where.partition('[')[0]}=VALUE."
     )
+
+
+def _kind(option):
+    return typing.get_origin(option) or option

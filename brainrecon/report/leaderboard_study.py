@@ -4,7 +4,7 @@ import numpy as np
 
 from brainrecon.report.leaderboard_comparison import is_better, method_difference
 from brainrecon.report.leaderboard_text import MARKS, VERDICTS, Table, TableCell, TableRow
-from brainrecon.report.names import NOTHING, difference_text, interval_text, score_text
+from brainrecon.report.names import MINUS, NOTHING, difference_text, interval_text, score_text
 
 _SIMULATED = " Responses here are simulated: directions may be compared with the study's, numbers may not."
 
@@ -21,7 +21,7 @@ def study_tables(block, board, preset):
     Returns
     -------
     tables : list of Table
-        None where the board's protocol is not the one that the study's values belong to.
+        Empty where the board's protocol is not the one that the study's values belong to.
     """
     if board.protocol.name not in preset.plan.get("protocols", ()):
         return []
@@ -98,10 +98,10 @@ def _weights(entries, preset):
         names = [next(iter(row.values())) for row in learnt[0]]
         own = np.mean([[row["weight"] for row in rows_of] for rows_of in learnt], axis=0)
         published = preset.published_weights.get(method, {})
-        cells = [
-            TableCell(f"{value:.2f}", f"{name}; published {published[name]:.2f}" if name in published else name)
-            for name, value in zip(names, own)
-        ]
+        cells = []
+        for name, value in zip(names, own):
+            beside = f"{name}; published {published[name]:.2f}" if name in published else name
+            cells.append(TableCell(f"{value:.2f}".replace("-", MINUS), beside))
         width = max(width, len(cells))
         rows.append((method, cells))
     return Table(

@@ -132,7 +132,7 @@ def _controls(block, board):
         cells = [_mean_cell(own.get(name), spec, _bare) for name, spec in board.metrics.items()]
         rows.append(TableRow(entry.method, tuple(cells), _origin(entry), kind="method"))
         for condition, means in entry.means.items():
-            if condition == entry.reference:
+            if condition in (entry.reference, "binarised"):  # the method's own pictures once more: no control
                 continue
             against = entry.differences.get(condition, {})
             cells = [_control_cell(means.get(name), against.get(name), spec) for name, spec in board.metrics.items()]

@@ -25,7 +25,7 @@ from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS, METHOD_ITSELF
 from brainrecon.methods.settings import from_dict, to_dict
 from brainrecon.runs.config import RunConfig, differences, read_toml
-from brainrecon.runs.folder import Run, split_checkpoint
+from brainrecon.runs.folder import Run, check_checkpoint_names, split_checkpoint
 from brainrecon.runs.preset import load_preset
 from brainrecon.runs.scoring import is_scored
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
@@ -64,6 +64,9 @@ class Plan:
         Further options of the dataset's loader.
     preset : str
         The published comparison whose rows the methods are, "" for none.
+    split_checkpoint : str
+        What makes clusters of the held-out split, the same for all methods, so that all of them are tested on the same
+        stimuli. "": the first method's own, or the embedded one; it is settled when the plan is made.
     """
 
     data: str
@@ -78,6 +81,7 @@ class Plan:
     samples: int = 1
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
     preset: str = ""
+    split_checkpoint: str = ""
 
     def __post_init__(self):
         for what, names in (("methods", self.methods), ("subjects", self.subjects), ("protocols", self.protocols)):
@@ -95,9 +99,15 @@ class Plan:
             )
         if self.heldout:
             check_rule(self.heldout)
+            if not self.split_checkpoint:
+                object.__setattr__(self, "split_checkpoint", self._clip())
         places = [_folder_name(roi) for roi in self.rois]
         if len(set(places)) < len(places):
             raise InputError(f"Two of the regions {', '.join(self.rois)} would share a folder; leave one of them out.")
+
+    def _clip(self):
+        configs = (RunConfig.from_dict(values | {"data": {"source": self.data}}) for values in self.methods.values())
+        return next((split_checkpoint(one) for one in configs if hasattr(one.settings, "checkpoints")), DEFAULT_CLIP)
 
     def cells(self):
         """(method, subject, roi or None) of every cell; methods change fastest, so that a table fills evenly."""
@@ -107,14 +117,8 @@ class Plan:
         """RunConfig of one cell."""
         values = {name: value for name, value in self.methods[method].items()}
         data = {"source": self.data, "subject": subject, "options": self.options}
-        data |= ({"roi": roi} if roi else {}) | ({"split": split, "split_checkpoint": self._split_checkpoint()} if split else {})
+        data |= ({"roi": roi} if roi else {}) | ({"split": split, "split_checkpoint": self.split_checkpoint} if split else {})
         return RunConfig.from_dict(values | {"data": data, "seed": self.seed, "samples": self.samples})
-
-    def _split_checkpoint(self):
-        """What makes clusters, the same for all methods, so that all of them are tested on the same stimuli."""
-        configs = (RunConfig.from_dict(values | {"data": {"source": self.data}}) for values in self.methods.values())
-        own = [config for config in configs if hasattr(config.settings, "checkpoints")]
-        return split_checkpoint(own[0]) if own else DEFAULT_CLIP
 
     @classmethod
     def read(cls, folder):
@@ -173,23 +177,43 @@ def read_methods(texts):
             raise InputError(f"{path} sets {own[0]}, which a benchmark has in common for all methods; leave it out there.")
         if label in chosen:
             raise InputError(f"Two methods are called {label}; rename one of the files.")
-        from_dict(method_class(values["method"]).settings_class, {k: v for k, v in values.items() if k != "method"})
+        own = {key: value for key, value in values.items() if key != "method"}
+        check_checkpoint_names(from_dict(method_class(values["method"]).settings_class, own))
         chosen[label] = values
     return chosen
 
 
-def preset_rest(name, rest):
-    """Methods of a preset, and what a plan has besides: as asked for, and as the preset has it where nothing was asked.
+def with_preset(name, data, methods, rest, is_new):
+    """What is asked for, completed by a preset.
 
     Parameters
     ----------
     name : str
+    data : str or None
+        ``kind:path``.
+    methods : dict of str to dict, or None
+        Asked for beside the preset's rows.
     rest : dict
         As `make_plan` takes it; None for what is not asked.
+    is_new : bool
+        Whether the plan is made now. One that is there keeps what it has.
+
+    Returns
+    -------
+    methods, rest
+
+    Raises
+    ------
+    InputError
+        Data of a kind that the comparison is not of, or a method that is called like a row.
     """
     preset = load_preset(name)
+    if data is not None and (kind := data.partition(":")[0]) not in preset.kinds:
+        raise InputError(f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these.")
+    if taken := [label for label in methods or () if label in preset.methods]:
+        raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
     asked = {key: value for key, value in rest.items() if value is not None}
-    return preset.methods, preset.plan | asked | {"preset": name}
+    return preset.methods | (methods or {}), (preset.plan if is_new else {}) | asked | {"preset": name}
 
 
 def make_plan(data, methods, subjects=None, **rest):
@@ -208,6 +232,8 @@ def make_plan(data, methods, subjects=None, **rest):
     """
     chosen = methods if isinstance(methods, dict) else read_methods(methods)
     here = subjects_of(data)
+    if not here:
+        load(data)  # says what is missing
     named = tuple(subjects or here)
     if absent := [name for name in named if name not in here]:
         raise InputError(f"There is no subject {absent[0]!r} at {data}; there are {', '.join(here) or 'none'}.")

@@ -74,8 +74,9 @@ class DirectWork:
 
     def together(self, condition, names):
         """Pictures of one of `brainrecon.methods.conditions.DRAWN_TOGETHER`, in the order of `names`."""
-        method = RidgeToPixels().fit(self.run.subject)
-        patterns = self.run.subject.test.patterns[[self.row[name] for name in names]]
+        method = RidgeToPixels(device=self.run.device, memory=self.run.memory).fit(self.run.subject)
+        # The same response that the method itself is drawn from: of single trials the first.
+        patterns = np.stack([self._response(self.row[name], 0) for name in names])
         return method.draw(method.requests(condition, names, patterns), self.run.config.seed)
 
 
@@ -85,6 +86,9 @@ class TwoStageWork(DirectWork):
 
     def n_samples(self, name):
         return self.run.config.samples
+
+    def _response(self, row, sample):
+        return self.run.subject.test.patterns[row]
 
     @cached_property
     def _embeddings_and_ids(self):

@@ -32,7 +32,7 @@ from PIL import Image
 from brainrecon.datasets import load
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
-from brainrecon.methods.conditions import METHOD_ITSELF
+from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.config import LEAVE_ONE_OUT, RunConfig, differences
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
 from stages.errors import InputError
@@ -93,9 +93,12 @@ class Run:
             The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
         folder = Path(folder)
+        check_checkpoint_names(config.settings)
         config, subject = resolved(config, FeatureStore(features), device)
         if (folder / "config.toml").exists():
             there = RunConfig.read(folder / "config.toml")
+            if there.data.split and there.data.split_checkpoint is None:
+                there = replace(there, data=replace(there.data, split_checkpoint=split_checkpoint(there)))
             # More samples are more of the same run.
             if found := differences(replace(there, samples=config.samples).to_dict(), config.to_dict()):
                 name, before, after = found[0]
@@ -206,6 +209,7 @@ class Run:
         from brainrecon.runs.reconstruction import reconstruct
 
         _check_checkpoints(self.folder, environment(self.config)["checkpoints"])
+        conditions = [name for name in conditions if name not in self.not_drawn(conditions)]
         stimuli = options.pop("stimuli", None)
         if stimuli is not None and len(self.parts) > 1:
             found = {str(name) for part in self.parts for name in part.subject.test.stimulus_ids}
@@ -217,6 +221,17 @@ class Run:
                 own = [name for name in stimuli if name in set(map(str, part.subject.test.stimulus_ids))]
             reconstruct(part, conditions, stimuli=own, **options)
         return self
+
+    def not_drawn(self, conditions):
+        """Those of some conditions that this run cannot have, and why: dict of name to reason."""
+        drawable = [name for name in conditions if name in CONDITIONS]
+        reasons = {name: "the method has nothing for it" for name in drawable if name not in self.parts[0].method.conditions}
+        # Another stimulus of the fold is one that its decoder was not trained on; there has to be one.
+        if "shuffled_responses" in conditions and len(self.parts) > 1:
+            fewest = min(part.subject.test.n_stimuli for part in self.parts)
+            if fewest < 2:
+                reasons["shuffled_responses"] = "a fold tests one stimulus, and has no other's response to give"
+        return reasons
 
     def evaluate(self, protocol=None, progress=None):
         """Score every condition whose pictures are there and write `scores/<protocol>.csv` and `.json`."""
@@ -240,6 +255,13 @@ def load_subject(config, store=None, device="cpu"):
     parts = [subject.fingerprint, data.split, _fingerprint(clip), [subject.splits[name].n_stimuli for name in ("train", "test")]]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
+
+
+def check_checkpoint_names(settings):
+    """Raise a CheckpointError for a checkpoint that the manifest does not know, before anything is written."""
+    if hasattr(settings, "checkpoints"):
+        for name in vars(settings.checkpoints).values():
+            checkpoint_store.folder(name)
 
 
 def split_checkpoint(config):

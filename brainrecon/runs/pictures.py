@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from brainrecon.methods.conditions import METHOD_ITSELF
+from brainrecon.methods.conditions import SAMPLED
 from stages.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -70,7 +70,7 @@ def drawn_pictures(run, condition):
     ids, paths = [], []
     for part in run.parts:
         for name in part.subject.test.stimulus_ids:
-            for sample in range(run.config.samples if condition == METHOD_ITSELF else 1):
+            for sample in range(run.config.samples if condition in SAMPLED else 1):
                 path = part.image_path(condition, name, sample)
                 if path.exists():
                     ids.append(str(name))

@@ -32,6 +32,8 @@ class Preset:
     name, description : str
     source : str
         Who published the values, on what data, and how they are known.
+    kinds : tuple of str
+        Kinds of data that the comparison is of; "arrays" may be a copy of them.
     methods : dict of str to dict
         Settings of each row, nested, with ``method`` its name here; in the order of the table.
     plan : dict
@@ -46,6 +48,7 @@ class Preset:
     name: str
     description: str
     source: str
+    kinds: tuple[str, ...]
     methods: dict[str, dict]
     plan: dict = field(default_factory=dict)
     published: dict[str, dict] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 
-from brainrecon.methods.conditions import CONDITIONS, DRAWN_TOGETHER, METHOD_ITSELF
+from brainrecon.methods.conditions import CONDITIONS, DRAWN_TOGETHER, METHOD_ITSELF, SAMPLED
 from brainrecon.runs.drawing import work_of
 from stages.errors import InputError
 
@@ -83,7 +83,7 @@ def reconstruct(
         if condition in method.conditions and condition not in ("stage_one", *DRAWN_TOGETHER)
         for name in chosen
         if condition in (METHOD_ITSELF, *method.always_drawn) or name in controlled
-        for sample in range(work.n_samples(name) if condition == METHOD_ITSELF else 1)
+        for sample in range(work.n_samples(name) if condition in SAMPLED else 1)
         if not run.image_path(condition, name, sample).exists()
     ]
     # A picture that starts from noise takes more steps and cannot share a batch with one that starts half-way.

@@ -6,9 +6,12 @@ voxels that are standardised already.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import sparse
 
+DENSE_SHARE = 0.1  # of entries that are not zero, from which a dense product is faster
 SELECTIONS = ("anova", "correlation", "none")
 DIGITS = 10  # of contrasts, relative to the largest: the mean of equal cells may differ in its last digits
 SCORE_BYTES = 256 * 2**20
@@ -59,9 +62,12 @@ def anova_f(patterns, codes):
     starts = np.cumsum(summed) - summed
     rows = np.arange(summed.sum())
     by_element = sparse.csr_array((np.ones(len(rows)), rows, np.append(starts, len(rows))))
-    design = np.zeros((summed.sum(), len(codes)))
     sample, element = np.nonzero(codes < summed)
-    design[starts[element] + codes[sample, element], sample] = 1
+    # A sample is in one level of each element: of grey pictures, almost all of it is zeros.
+    places = (starts[element] + codes[sample, element], sample)
+    design = sparse.csr_array((np.ones(len(sample)), places), shape=(summed.sum(), len(codes)))
+    if design.nnz > DENSE_SHARE * math.prod(design.shape):
+        design = design.toarray()
     samples_of_last = (codes == summed).sum(axis=0)[:, None]
     samples_of_others = design.sum(axis=1)[:, None]
     degrees = ((len(codes) - n_levels) / summed)[:, None]
@@ -152,7 +158,8 @@ def select_voxels(patterns, contrasts, codes, n_voxels, selection="anova"):
     n_levels = codes.max(axis=0) + 1
     few = (n_levels <= len(codes) / 4) if selection == "anova" else np.zeros(codes.shape[1], dtype=bool)
     selected = np.empty((codes.shape[1], n_voxels), dtype=np.int64)
-    width = max(1, SCORE_BYTES // (8 * patterns.shape[1]))
+    # Scores of an element, and for "anova" the sums over the samples of each of its levels.
+    width = max(1, SCORE_BYTES // (8 * (patterns.shape[1] + VOXELS_AT_ONCE * int(n_levels[few].max(initial=0)))))
     for elements, score, values in ((few, anova_f, codes), (~few, correlation_f, contrasts)):
         elements = np.flatnonzero(elements)
         for start in range(0, len(elements), width):

@@ -17,6 +17,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import lapack
 
+from stages.errors import InputError
+
 PRUNED = 1e6  # a prior standard deviation of 0.001 per standard deviation of the voxel
 LEAST_PRECISION = 1e-3  # classes that a voxel tells apart without fail would have weights without bound
 INTERCEPT_PRECISION = 1e-4
@@ -130,7 +132,10 @@ class _Multinomial:
         hessian[np.diag_indices_from(hessian)] += precision
         factor, failed = lapack.dpotrf(hessian, lower=1, overwrite_a=1)
         if failed:
-            raise np.linalg.LinAlgError("The precisions of a sparse logistic regression left its range.")
+            raise InputError(
+                f"A sparse logistic regression of {len(design):,} samples on {len(row):,} weights came to no end; give it fewer "
+                "voxels with n_voxels, or choose another model."
+            )
         direction = lapack.dpotrs(factor, gradient, lower=1)[0]
         inverse, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
         variance = np.einsum("ij,ij->j", inverse, inverse)

@@ -22,7 +22,8 @@ def test_notebook_runs(name, tmp_path, monkeypatch):
 
 
 def test_from_arrays_to_a_picture_in_25_lines():
-    cells = [cell.source for cell in nbformat.read(NOTEBOOKS / "02_miyawaki.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    notebook = nbformat.read(NOTEBOOKS / "02_miyawaki.ipynb", as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     until = next(place for place, source in enumerate(cells) if "imshow" in source)
     lines = [line for source in cells[: until + 1] for line in source.splitlines() if line.strip()]
     assert any(".fit(" in line for line in lines) and len(lines) <= 25

@@ -9,6 +9,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.datasets.simulated import simulate_miyawaki
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods.miyawaki2008 import Miyawaki2008, contrast_grids
+from brainrecon.methods.nulls import RidgeToPixels
 from brainrecon.methods.reconstructor import Reconstructor
 from brainrecon.runs.benchmark import cell_folder
 from brainrecon.runs.folder import Run
@@ -69,7 +70,6 @@ def test_binarised_is_the_reconstruction_above_one_half(fitted, subject):
 def test_files_keep_everything(fitted, subject, tmp_path):
     fitted.save_pretrained(tmp_path)
     again = Miyawaki2008.from_pretrained(tmp_path)
-    again.training_images = subject.train.images
     np.testing.assert_array_equal(pictures_of(again, subject), pictures_of(fitted, subject))
     assert again.summary() == fitted.summary()
     assert [row["size"] for row in fitted.summary()] == ["1 x 1", "1 x 2", "2 x 1", "2 x 2"]
@@ -117,9 +117,22 @@ def test_single_trials_train_when_asked(cohort):
     np.testing.assert_allclose(method.contrasts(nsd.test.patterns), expected.predict(nsd.test.patterns), atol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{"grid": 0}, {"trials": "some"}, {"test_trials": "mean"}, {"decoder": {"scale": "two"}}])
-def test_settings_that_mean_nothing_are_refused(settings):
-    with pytest.raises(InputError, match="--set"):
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"grid": 0}, "grid is 0"),
+        ({"trials": "some"}, "trials is 'some'"),
+        ({"test_trials": "mean"}, "test_trials is 'mean'"),
+        ({"decoder": {"scale": "two"}}, "decoder.scale.*expected int"),
+        ({"decoder": {"sizes": [1, 2]}}, "decoder.sizes.*expected list: set it with --set decoder.sizes=VALUE"),
+        ({"decoder": {"model": "magic"}}, "model is 'magic'"),
+        ({"decoder": {"scale": 50}}, "50 cells do not fit"),
+        ({"decoder": {"n_voxels": 0}}, "n_voxels is 0"),
+        ({"decoder": {"sizes": []}}, "sizes is"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused_before_anything_is_written(settings, said):
+    with pytest.raises(InputError, match=said):
         Miyawaki2008(settings)
 
 
@@ -127,6 +140,9 @@ def test_in_a_notebook(subject):
     reconstructor = Reconstructor("miyawaki2008", FAST).fit(subject)
     pictures = reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids, samples=1)
     assert pictures.shape == (12, 1, 10, 10, 3)
+    single = Reconstructor("miyawaki2008", FAST | {"test_trials": "single"}).fit(subject)
+    with pytest.raises(InputError, match="one per trial, but 3 of one pattern"):
+        single.reconstruct(subject.test.patterns, subject.test.stimulus_ids, samples=3)
 
 
 OPTIONS = ["--set", "decoder.model=omp", "--set", "decoder.weights=equal", "--roi", "V1+V2"]
@@ -143,17 +159,21 @@ def test_samples_are_single_trials(recording, features, tmp_path):
         expected = np.clip(run.method.contrasts(trials), 0, 1) * 255
         found = np.stack([read_image(run.image_path("reconstruction", name, sample))[..., 0] for sample in (0, 1)])
         assert np.abs(found - expected).max() <= 0.51
+        binary = np.stack([read_image(run.image_path("binarised", name, sample))[..., 0] for sample in (0, 1)])
+        clear = np.abs(expected - 127.5) > 1
+        np.testing.assert_array_equal((binary > 127)[clear], (expected > 127.5)[clear])
     again = [*line, "--set", "test_trials=single", "--samples", "5", "--out", str(tmp_path / "run")]
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.png")}
     assert run_command(again) == 0
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.png")} == before
 
 
-def test_one_stimulus_is_left_out_at_a_time(tmp_path, features):
+def test_one_stimulus_is_left_out_at_a_time(tmp_path, features, capsys):
     folder = tmp_path / "few"
     simulate_miyawaki(folder, voxels=60, random_patterns=16, figures=4, repeats=2)
     line = ["run", "miyawaki2008", f"miyawaki:{folder}", *OPTIONS, "--folds", "stimuli", "--features", str(features)]
-    assert run_command([*line, "--controls", "none", "--protocol", "miyawaki-2008", "--out", str(tmp_path / "run")]) == 0
+    assert run_command([*line, "--protocol", "miyawaki-2008", "--out", str(tmp_path / "run")]) == 0
+    assert "shuffled_responses is left out: a fold tests one stimulus" in capsys.readouterr().out
     run = Run(tmp_path / "run", features)
     assert run.config.data.folds == 20 == len(run.parts)
     tested = [part.subject.test.stimulus_ids for part in run.parts]
@@ -191,3 +211,29 @@ def test_the_study_holds_on_a_simulated_recording(tmp_path):
         assert "▲" in rows[f"{better} minus {worse}"], rows
     assert "▼" not in rows["OMP scale 2 minus OMP scale 2 equal weights"]
     assert cell_folder(tmp_path / "bench", "OMP scale 2", "subj01", "V1+V2").exists()
+
+
+def test_the_control_of_single_trials_is_given_a_single_trial_too(recording, features, tmp_path):
+    line = ["run", "miyawaki2008", f"miyawaki:{recording}", *OPTIONS, "--features", str(features)]
+    single = ["--set", "test_trials=single", "--controls", "ridge_to_pixels"]
+    assert run_command([*line, *single, "--out", str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run", features)
+    test, name = run.subject.test, run.subject.test.stimulus_ids[4]
+    ridge = RidgeToPixels().fit(run.subject)
+    first = test.betas[np.flatnonzero(test.trial_stimulus_ids == name)[:1]]
+    (expected,) = ridge.draw(ridge.plan([name], first, (0,)), 0)
+    assert np.abs(read_image(run.image_path("ridge_to_pixels", name)).astype(int) - expected).max() <= 1
+
+
+def test_a_wrong_setting_leaves_no_run_and_no_plan_behind(recording, tmp_path, capsys):
+    out = tmp_path / "run"
+    line = ["run", "miyawaki2008", f"miyawaki:{recording}", "--out", str(out)]
+    assert run_command([*line, "--set", "decoder.model=magic"]) == 2
+    (tmp_path / "bad.toml").write_text('method = "miyawaki2008"\ndecoder = { model = "magic" }\n')
+    bench = ["benchmark", f"miyawaki:{recording}", "--methods", f"noise,{tmp_path / 'bad.toml'}"]
+    bench += ["--out", str(tmp_path / "bench")]
+    assert run_command(bench) == 2
+    (tmp_path / "bad.toml").write_text('method = "brain-diffuser"\ncheckpoints = { clip = "magic" }\n')
+    assert run_command(bench) == 2
+    assert "no checkpoint 'magic'" in capsys.readouterr().err
+    assert not out.exists() and not (tmp_path / "bench" / "benchmark.toml").exists()

@@ -117,9 +117,27 @@ def test_the_nearest_picture_asks_for_pictures_and_for_its_voxels(subject, tmp_p
     method = NearestTrainingPicture.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="has none"):
         drawn(method, subject)
-    method.training_images = subject.train.images
-    with pytest.raises(InputError, match="39 voxels but the method learnt from 40"):
-        drawn(method, subject, patterns=subject.test.patterns[:, 1:])
+
+
+@pytest.mark.parametrize("null", NULLS)
+def test_patterns_that_do_not_fit_are_refused(null, subject, tmp_path):
+    null().fit(subject).save_pretrained(tmp_path)
+    method = null.from_pretrained(tmp_path)
+    patterns = subject.test.patterns
+    with pytest.raises(InputError, match=r"\(12, 39\) but the method learnt from 40 voxels"):
+        drawn(method, subject, patterns=patterns[:, 1:])
+    with pytest.raises(InputError, match="1 of 12 patterns hold NaN"):
+        drawn(method, subject, patterns=np.where(np.arange(N_TEST)[:, None] == 3, np.nan, patterns))
+
+
+@pytest.mark.parametrize("null", [NearestTrainingPicture, RidgeToPixels])
+def test_a_null_that_could_repeat_a_test_picture_refuses_to(null, subject):
+    train, test = subject.train, subject.test
+    images = np.array(test.images)
+    images[5] = train.images[9]
+    splits = {"train": train, "test": Split(test.betas, test.trial_stimulus_ids, images=images)}
+    with pytest.raises(InputError, match="1 of 12 pictures of test are trained on"):
+        null().fit(Subject("subj01", "arrays", "arrays:x", splits, roi="all"))
 
 
 def test_ridge_to_pixels_vs_scikit_learn(subject):
@@ -194,5 +212,5 @@ def test_predict_on_a_run_without_embeddings_says_so(bench, features, tmp_path, 
 def test_conditions_that_a_method_cannot_be_drawn_under_are_named(cohort, features, tmp_path, capsys):
     line = ["run", "noise", f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
     assert run_command([*line, "--controls", "oracle_embeddings,mean_response"]) == 0
-    assert "noise cannot be drawn under oracle_embeddings: left out." in capsys.readouterr().out
+    assert "oracle_embeddings is left out: the method has nothing for it." in capsys.readouterr().out
     assert not (tmp_path / "run" / "controls" / "oracle_embeddings").exists()

@@ -244,3 +244,15 @@ def test_two_processes_share_the_cells(complete, line, tmp_path):
     assert len(drawn) == len(set(drawn)) == len(list(folder.rglob("*.png")))
     only_own = [row for row in (complete / "leaderboard.csv").read_text().splitlines() if "their-method" not in row]
     assert (folder / "leaderboard.csv").read_text().splitlines() == only_own
+
+
+def test_what_makes_clusters_is_settled_with_the_plan(subjects, tmp_path):
+    (tmp_path / "other.toml").write_text('method = "brain-diffuser"\ncheckpoints = { clip = "clip-vit-l-14-quickgelu" }\n')
+    plan = make_plan(f"nsd:{subjects}", ["noise"])
+    assert plan.split_checkpoint == "tiny-clip"
+    more = plan.extended(methods=[str(tmp_path / "other.toml")])
+    cells = [more.config(method, "subj01", None, split=more.heldout).data.split_checkpoint for method in more.methods]
+    assert cells == ["tiny-clip", "tiny-clip"]
+    plan.write(tmp_path)
+    assert Plan.read(tmp_path) == plan
+    assert make_plan(f"nsd:{subjects}", [str(tmp_path / "other.toml")]).split_checkpoint == "clip-vit-l-14-quickgelu"

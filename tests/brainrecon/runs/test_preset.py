@@ -5,7 +5,7 @@ import pytest
 from brainrecon.evaluation.protocol import load_protocol
 from brainrecon.methods import method_class
 from brainrecon.methods.settings import from_dict
-from brainrecon.runs.benchmark import Plan
+from brainrecon.runs.benchmark import Plan, with_preset
 from brainrecon.runs.preset import Comparison, Preset, available, load_preset
 from stages.errors import InputError
 
@@ -67,4 +67,24 @@ def test_an_unknown_preset_is_refused_with_those_that_are_there():
 )
 def test_what_is_said_of_a_row_that_is_not_there_is_refused(wrong):
     with pytest.raises(InputError, match="says something of 'b' but has the rows a"):
-        Preset("x", "", "", {"a": {"method": "noise"}}, **wrong)
+        Preset("x", "", "", ("nsd",), {"a": {"method": "noise"}}, **wrong)
+
+
+NEW = dict(data="miyawaki:x", methods=None, rest={"rois": None, "samples": None}, is_new=True)
+
+
+def test_a_preset_completes_a_new_plan_and_leaves_one_that_is_there_alone():
+    methods, rest = with_preset("miyawaki-study", **NEW)
+    assert list(methods) == list(load_preset("miyawaki-study").methods)
+    assert rest["rois"] == ["V1+V2"] and rest["samples"] == 3 and rest["preset"] == "miyawaki-study"
+    _, rest = with_preset("miyawaki-study", **NEW | {"rest": {"rois": ["V1"], "samples": None}})
+    assert rest["rois"] == ["V1"] and rest["samples"] == 3
+    _, rest = with_preset("miyawaki-study", **NEW | {"is_new": False})
+    assert rest == {"preset": "miyawaki-study"}
+
+
+def test_a_preset_keeps_its_rows_and_its_data():
+    with pytest.raises(InputError, match="has a row 'ridge' of its own"):
+        with_preset("miyawaki-study", **NEW | {"methods": {"ridge": {"method": "noise"}}})
+    with pytest.raises(InputError, match="is of miyawaki or arrays data, not nsd"):
+        with_preset("miyawaki-study", **NEW | {"data": "nsd:x"})
