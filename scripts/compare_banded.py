@@ -170,7 +170,7 @@ def load(data, subject, roi, features):
     subject = brainrecon.load(data, subject=subject, roi=roi)
     bands = areas_of(subject)
     captioned = all(split.has_captions for split in (subject.train, subject.test))
-    reconstructor = brainrecon.Reconstructor(settings={"text_context": captioned}, features=features)
+    reconstructor = brainrecon.Reconstructor(settings={"text_context": captioned}, weights="tiny", features=features)
     targets = [
         {name: np.asarray(values) for name, values in reconstructor.encode(subject, split).items()}
         for split in ("train", "test")

@@ -17,6 +17,7 @@ def benchmark(
     preset: Annotated[
         str | None, typer.Option(help="A published comparison whose rows are the methods: miyawaki-study.", show_default=False)
     ] = None,
+    weights: options.Weights = None,
     subjects: Annotated[str | None, typer.Option(help="Separated by commas; all that are there by default.")] = None,
     rois: Annotated[str | None, typer.Option(help="Separated by commas; the data's own choice by default.")] = None,
     protocols: Annotated[str | None, typer.Option(help="Named ways to score, separated by commas.")] = None,
@@ -29,7 +30,7 @@ def benchmark(
     seed: options.Seed = None,
     samples: options.Samples = None,
     loader: options.LoaderOptions = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = None,
     reproducible: options.Reproducible = False,
     features: options.Features = None,
     device: options.Device = "auto",
@@ -51,6 +52,7 @@ def benchmark(
         data,
         options.parse_names(methods),
         preset,
+        weights,
         subjects=options.parse_names(subjects),
         rois=options.parse_names(rois),
         protocols=options.parse_names(protocols),
@@ -89,15 +91,19 @@ def benchmark(
     say(f"{computed} of {len(plan.cells())} cells were computed by this process. Leaderboard: {page}")
 
 
-def _plan(out, data, methods, preset, **rest):
+def _plan(out, data, methods, preset, weights, **rest):
     """The plan on disk, with what is asked for added; written when it has changed."""
     from brainrecon.runs.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
     from stages.errors import InputError
     from stages.whole_files import alone
 
     there = Plan.read(out) if (out / PLAN).exists() else None
+    if methods is not None:
+        methods = read_methods(methods, weights)
+    elif weights is not None:
+        raise InputError("--weights says which checkpoints methods are to have; name them with --methods.")
     if preset is not None:
-        methods, rest = with_preset(preset, data, read_methods(methods) if methods else None, rest, is_new=there is None)
+        methods, rest = with_preset(preset, data, methods, rest, is_new=there is None)
     if there is None and (data is None or methods is None):
         raise InputError(
             f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."

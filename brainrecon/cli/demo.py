@@ -45,7 +45,7 @@ def demo(
             progress=progress,
         )
     say(str(simulated))
-    config = options.run_config("brain-diffuser", f"nsd:{cohort}", subject="subj01", seed=seed)
+    config = options.run_config("brain-diffuser", f"nsd:{cohort}", subject="subj01", seed=seed, weights="tiny")
     opened = Run.create(out / "run", config, out / "features", device)
     with show_progress() as progress:
         opened.fit(progress)

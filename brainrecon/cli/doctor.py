@@ -18,8 +18,9 @@ DISK_WANTED = 2e9
 def doctor() -> None:
     """Say what is installed here and whether it works.
 
-    Looks at Python, torch and torchvision, the other packages, devices, threads, memory, disk, the
-    checkpoints and where the packages come from. Exit code 0 when the toolkit is usable, 2 when it is not.
+    Looks at Python, torch and torchvision, the other packages, devices, threads, memory, which published
+    generators fit into it, disk, the checkpoints and where the packages come from. Exit code 0 when the
+    toolkit is usable, 2 when it is not.
     """
     findings = examine()
     for finding in findings:
@@ -38,7 +39,7 @@ def examine() -> list[Finding]:
     torch_finding = examine_torch()
     findings = [examine_python(), torch_finding, examine_requirements()]
     if torch_finding.state == "good":
-        findings += [examine_devices(), examine_threads()]
+        findings += [examine_devices(), examine_threads(), *examine_generators()]
     return [*findings, examine_memory(), examine_disk(), *examine_weights(), examine_packages_home()]
 
 
@@ -53,6 +54,45 @@ def examine_devices() -> Finding:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return Finding("devices", "good", "; ".join([*devices, "cpu"]))
+
+
+def examine_generators() -> list[Finding]:
+    """Reckon for each published generator whether it fits on the device with the most free memory, and how."""
+    from stages.generators.memory import SET_ASIDE, batch_size_for, memory_need
+    from stages.generators.published_sizes import PUBLISHED_SIZES
+
+    device, free = roomiest_device()
+    on_host = device == "cpu"
+    # What Acceleration chooses by itself first.
+    dtypes = ("float32", "bfloat16") if on_host else ("float16",)
+    findings = []
+    for name, size in PUBLISHED_SIZES.items():
+        for dtype in dtypes:
+            settings = {"dtype": dtype, "set_aside": 0 if on_host else SET_ASIDE}
+            batch = batch_size_for(size, free, **settings)
+            if batch:
+                break
+        need = memory_need(size, batch_size=max(batch, 1), **settings).total
+        fits = "fits, at most" if batch else "does not fit,"
+        pictures = "1 picture" if batch <= 1 else f"{batch} pictures"
+        detail = (
+            f"{name} at {size.image_size} px in {dtype} {fits} {pictures} at a time: "
+            f"{need / 1e9:.1f} of {free / 1e9:.1f} GB on {device}"
+        )
+        findings.append(Finding("generator", "good" if batch and dtype == dtypes[0] else "note", detail))
+    return findings
+
+
+def roomiest_device() -> tuple[str, int]:
+    """The CUDA device with the most free memory, or the CPU where there is none, and the bytes that are free."""
+    import psutil
+    import torch
+
+    free = {f"cuda:{index}": torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())}
+    if not free:
+        return "cpu", psutil.virtual_memory().available
+    device = max(free, key=free.get)
+    return device, free[device]
 
 
 def examine_threads() -> Finding:

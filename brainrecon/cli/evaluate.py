@@ -28,7 +28,7 @@ def evaluate(
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
     protocol: options.Protocol = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = None,
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:

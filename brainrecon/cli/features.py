@@ -14,6 +14,7 @@ def features(
         str | None, typer.Option(help="Targets, separated by commas; all of the method by default.")
     ] = None,
     method: Annotated[str, typer.Option(help="The method whose targets and checkpoints are meant.")] = "brain-diffuser",
+    weights: options.Weights = None,
     subject: options.SubjectName = None,
     assignments: options.Assignments = None,
     store: Annotated[
@@ -29,7 +30,7 @@ def features(
     from brainrecon.features.store import FeatureStore
     from brainrecon.methods import method_class
 
-    config = options.run_config(method, data, None, assignments, subject=subject)
+    config = options.run_config(method, data, None, assignments, subject=subject, weights=weights)
     assembled = method_class(method)(config.settings, device=options.torch_device(device))
     loaded = load(config.data.source, subject=subject)
     names = options.parse_names(targets)

@@ -11,6 +11,7 @@ def fit(
     roi: options.Roi = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
+    weights: options.Weights = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
     folds: options.Folds = None,
@@ -41,6 +42,7 @@ def fit(
         loader=loader,
         captions=captions,
         caption_choices=caption_choices,
+        weights=weights,
     )
     run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
     for line in describe_cost(run):
@@ -78,7 +80,7 @@ def describe_fit(run):
     where = "" if part is run else " (first fold)"
     if not part.method.predicts_embeddings:
         return lines + [_row_in_words(row, where) for row in part.method.summary()]
-    if not part.method.settings.text_context:
+    if not getattr(part.method.settings, "text_context", True):
         lines.append("No captions: the text context is dropped (text_context = false in config.toml).")
     decoder = part.method.decoder
     lines += [

@@ -21,6 +21,10 @@ Config = Annotated[Path | None, typer.Option(help="TOML file of settings; option
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set one setting, e.g. generator.strength=0.5.")
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="FAMILY", help="published, or tiny: the embedded networks wherever a checkpoint has a small twin."),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
 Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
 Folds = Annotated[
@@ -45,7 +49,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="What fitting the decoder may take, e.g. 4GB; as much as it likes by default.")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Pictures denoised together.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Pictures drawn together; as many as fit, up to 16, by default.", show_default=False)
+]
 Stimuli = Annotated[str | None, typer.Option(help="Test stimuli to draw, separated by commas; all by default.")]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
 Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
@@ -76,8 +82,11 @@ def run_config(
     loader=None,
     captions=None,
     caption_choices=None,
+    weights=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
+    from brainrecon.methods import method_class
+    from brainrecon.methods.settings import with_weights
     from brainrecon.runs.config import RunConfig, assign, read_toml
 
     values = copy.deepcopy(read_toml(config)) if config else {}
@@ -103,7 +112,7 @@ def run_config(
         raise InputError(
             "A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`."
         )
-    return RunConfig.from_dict(values)
+    return RunConfig.from_dict(with_weights(values, method_class(values["method"]), weights))
 
 
 def loader_options(assignments):

@@ -11,7 +11,7 @@ def reconstruct(
     stimuli: options.Stimuli = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = None,
     shard: options.Shard = None,
     reproducible: options.Reproducible = False,
     features: options.Features = None,

@@ -11,6 +11,7 @@ def run(
     roi: options.Roi = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
+    weights: options.Weights = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
     folds: options.Folds = None,
@@ -21,7 +22,7 @@ def run(
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
     protocol: options.Protocol = None,
-    batch_size: options.BatchSize = 16,
+    batch_size: options.BatchSize = None,
     reproducible: options.Reproducible = False,
     features: options.Features = None,
     device: options.Device = "auto",
@@ -44,13 +45,14 @@ def run(
         loader=loader,
         captions=captions,
         caption_choices=caption_choices,
+        weights=weights,
     )
     conditions = options.parse_conditions(controls, default="shuffled_responses")
     opened = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
     finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
 
 
-def finish(opened, conditions, control_stimuli, protocol=None, batch_size=16, reproducible=False):
+def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, reproducible=False):
     """Do everything of a run that is not done yet and print scores and where the report is."""
     from brainrecon.cli.console import say
     from brainrecon.cli.evaluate import show_scores

@@ -7,6 +7,10 @@ from stages.errors import InputError
 # name on the command line -> module and class; imported when asked for
 METHODS = {
     "brain-diffuser": ("brainrecon.methods.brain_diffuser", "BrainDiffuser"),
+    "brain-diffuser-sd": ("brainrecon.methods.maintained_generators", "StableDiffusion"),
+    "brain-diffuser-sdxl": ("brainrecon.methods.maintained_generators", "StableDiffusionXL"),
+    "brain-diffuser-unclip": ("brainrecon.methods.maintained_generators", "StableUnCLIP"),
+    "brain-diffuser-kandinsky": ("brainrecon.methods.maintained_generators", "Kandinsky"),
     "miyawaki2008": ("brainrecon.methods.miyawaki2008", "Miyawaki2008"),
     "mean-image": ("brainrecon.methods.nulls", "MeanImage"),
     "nearest-training-picture": ("brainrecon.methods.nulls", "NearestTrainingPicture"),

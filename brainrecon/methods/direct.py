@@ -178,6 +178,10 @@ class DirectMethod(ABC):
             if progress:
                 progress("reconstructing", start + len(batch), len(requests))
 
+    def batch_size(self):
+        """Pictures to draw at a time."""
+        return 16
+
     # Files
 
     @abstractmethod

@@ -6,7 +6,7 @@ import numpy as np
 
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
-from brainrecon.methods.settings import read_saved
+from brainrecon.methods.settings import read_saved, with_weights
 from stages.errors import InputError
 
 
@@ -19,6 +19,8 @@ class Reconstructor:
         Name of a method, such as "brain-diffuser".
     settings : dict, optional
         What differs from the method's defaults, nested as in a run's configuration.
+    weights : {"published", "tiny"}, optional
+        "tiny" takes the embedded networks wherever a checkpoint has a small twin.
     device : str
         Torch device of targets and generator.
     features : path, optional
@@ -34,13 +36,14 @@ class Reconstructor:
     Examples
     --------
     >>> subject = brainrecon.load("nsd:/data/nsd", subject="subj01")
-    >>> reconstructor = brainrecon.Reconstructor("brain-diffuser").fit(subject)
+    >>> reconstructor = brainrecon.Reconstructor("brain-diffuser", weights="tiny").fit(subject)
     >>> embeddings = reconstructor.predict(subject.test.patterns)
     >>> pictures = reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids)
     """
 
-    def __init__(self, method="brain-diffuser", settings=None, device="cpu", features=None, memory=None):
-        self.method = method_class(method)(settings, device=device, memory=memory)
+    def __init__(self, method="brain-diffuser", settings=None, weights=None, device="cpu", features=None, memory=None):
+        kind = method_class(method)
+        self.method = kind(with_weights(settings or {}, kind, weights), device=device, memory=memory)
         self.store = FeatureStore(features)
 
     def encode(self, subject, split_name="train", captions=None, progress=None):

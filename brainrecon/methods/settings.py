@@ -44,9 +44,51 @@ def from_dict(kind, values, where=""):
             f"There is no setting {name!r}; expected one of {', '.join(hints)}"
             + (f": did you mean {f'{where}.{near[0]}'.lstrip('.')!r}?" if near else ".")
         )
-    return kind(
-        **{name: _converted(hints[name], value, f"{where}.{name}".lstrip(".")) for name, value in values.items()}
-    )
+    defaults = {field.name: field.default_factory for field in dataclasses.fields(kind)}
+    given = {}
+    for name, value in values.items():
+        own = defaults[name]
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict) and own is not dataclasses.MISSING:
+            # What is not said stays as this kind has it, which need not be the part's own default.
+            value = _merged(to_dict(own()), value)
+        given[name] = _converted(hints[name], value, f"{where}.{name}".lstrip("."))
+    return kind(**given)
+
+
+def _merged(base, over):
+    """Nested dictionary with the entries of both; where both have a table, of both tables."""
+    both = base | over
+    return both | {
+        name: _merged(base[name], over[name])
+        for name in base.keys() & over.keys()
+        if isinstance(base[name], dict) and isinstance(over[name], dict)
+    }
+
+
+def with_weights(values, kind, weights):
+    """Settings of a method with the checkpoints of a family.
+
+    Parameters
+    ----------
+    values : dict
+        Nested settings; what they say of checkpoints themselves stays.
+    kind : class
+        The method.
+    weights : {"published", "tiny"} or None
+        "tiny" takes the embedded twin of every checkpoint that has one; otherwise they are as the method has them.
+
+    Returns
+    -------
+    dict
+        A new one where anything differs.
+    """
+    if weights not in (None, "published", "tiny"):
+        raise InputError(f"There are no weights {weights!r}; expected published or tiny.")
+    twins = getattr(kind, "tiny", {}) if weights == "tiny" else {}
+    own = values.get("checkpoints", {})
+    if not twins or not isinstance(own, dict):
+        return values
+    return values | {"checkpoints": twins | own}
 
 
 def read_saved(folder):

@@ -23,7 +23,7 @@ from brainrecon.datasets import subjects as subjects_of
 from brainrecon.evaluation.protocol import DEFAULT, load_protocol
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS, METHOD_ITSELF
-from brainrecon.methods.settings import from_dict, to_dict
+from brainrecon.methods.settings import from_dict, to_dict, with_weights
 from brainrecon.runs.config import RunConfig, differences, read_toml
 from brainrecon.runs.folder import Run, check_checkpoint_names, split_checkpoint
 from brainrecon.runs.preset import load_preset
@@ -165,8 +165,16 @@ class Plan:
         return Plan(**own | {"methods": self.methods | chosen})
 
 
-def read_methods(texts):
-    """Settings of each method by its name in the table, from names of methods and TOML files with settings of one."""
+def read_methods(texts, weights=None):
+    """Settings of each method by its name in the table.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Names of methods, and TOML files with the settings of one.
+    weights : {"published", "tiny"}, optional
+        As for `brainrecon.methods.settings.with_weights`.
+    """
     chosen = {}
     for text in texts:
         path = Path(text)
@@ -177,8 +185,10 @@ def read_methods(texts):
             raise InputError(f"{path} sets {own[0]}, which a benchmark has in common for all methods; leave it out there.")
         if label in chosen:
             raise InputError(f"Two methods are called {label}; rename one of the files.")
+        kind = method_class(values["method"])
+        values = with_weights(values, kind, weights)
         own = {key: value for key, value in values.items() if key != "method"}
-        check_checkpoint_names(from_dict(method_class(values["method"]).settings_class, own))
+        check_checkpoint_names(from_dict(kind.settings_class, own))
         chosen[label] = values
     return chosen
 

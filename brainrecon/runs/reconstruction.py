@@ -20,7 +20,7 @@ def reconstruct(
     *,
     stimuli=None,
     control_stimuli=None,
-    batch_size=16,
+    batch_size=None,
     shard=(0, 1),
     reproducible=False,
     progress=None,
@@ -37,8 +37,8 @@ def reconstruct(
         Test stimuli to draw; all of them where it is not given.
     control_stimuli : int, optional
         Draw controls for so many stimuli only, spread evenly over the test set.
-    batch_size : int
-        Pictures drawn together. It changes a picture by one grey level at most.
+    batch_size : int, optional
+        Pictures drawn together, by default as many as the method says. It changes a picture by one grey level at most.
     shard : tuple of int
         (i, n): every n-th stimulus from the i-th on.
     reproducible : bool
@@ -88,7 +88,9 @@ def reconstruct(
     ]
     # A picture that starts from noise takes more steps and cannot share a batch with one that starts half-way.
     missing.sort(key=lambda entry: entry[0] == "without_stage_one")
-    batch_size = 1 if reproducible else batch_size
+    if not missing:
+        return
+    batch_size = 1 if reproducible else batch_size or method.batch_size()
     at_once = BATCHES_AT_ONCE * batch_size
     with _deterministic() if reproducible else contextlib.nullcontext():
         for start in range(0, len(missing), at_once):

@@ -21,6 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from stages.errors import InputError
+from stages.generators.schedulers import last_timesteps
 from stages.generators.unconditional_contexts import UnconditionalContexts
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 from stages.networks.strict_loading import load_strictly, read_config
@@ -190,7 +191,7 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
     def _start(self, image, n, strength, num_inference_steps, generator):
         """Return the latents that are denoised first, (n, channels, size, size), and the timesteps to do."""
         steps = self.denoising_steps(strength, num_inference_steps)
-        self.scheduler.set_timesteps(num_inference_steps, device=self.unet.device)
+        everything = last_timesteps(self.scheduler, num_inference_steps, num_inference_steps)
         size = self.unet.config.sample_size
         noise = randn_tensor(
             (n, self.unet.config.in_channels, size, size),
@@ -199,11 +200,11 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
             dtype=self.unet.dtype,
         )
         if image is None or strength == 1:
-            return noise * self.scheduler.init_noise_sigma, self.scheduler.timesteps
-        timesteps = self.scheduler.timesteps[num_inference_steps - steps :]
+            return noise * self.scheduler.init_noise_sigma, everything
         latents = self._encode(image, n)
         if steps == 0:
-            return latents, timesteps
+            return latents, ()
+        timesteps = last_timesteps(self.scheduler, num_inference_steps, steps)
         return self.scheduler.add_noise(latents, noise, timesteps[:1].repeat(n)), timesteps
 
     def _encode(self, image, n):

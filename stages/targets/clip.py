@@ -5,145 +5,112 @@ space that images and captions share and divided by the norm of the pooled token
 them. Any open_clip folder of that family serves: a vision transformer with a class token and a text transformer
 pooled at its end token.
 
-Behind the end token the published recipe pads with further end tokens, open_clip with zeros; the tokens there
-differ between the two, those up to the end token do not.
+Other recipes predict other things of the same models: the pooled embedding (what IP-Adapter, Stable unCLIP and
+Kandinsky take), or the patch tokens before they are projected (MindEye2).
 """
-
-import json
-from dataclasses import fields
 
 import numpy as np
 import torch
-from open_clip.transform import PreprocessCfg
-from PIL import Image
 
 from stages.errors import InputError
-from stages.targets.open_clip_folder import load_open_clip
+from stages.targets.captions import kept_captions, mean_over_captions
+from stages.targets.open_clip_target import OpenCLIPImageTarget, OpenCLIPTarget
 
 
-class OpenCLIPTarget:
-    """An open_clip model with its preprocessing and tokenizer: what the targets below share.
-
-    Parameters
-    ----------
-    model : open_clip.CustomTextCLIP
-        In evaluation mode; both towers return their tokens too (``output_tokens``).
-    preprocess : callable
-        Pillow image to float32 tensor (3, height, width), by the folder's own configuration.
-    tokenizer : callable
-        List of str to int64 tensor (n, context_length).
-    """
-
-    def __init__(self, model, preprocess, tokenizer):
-        self.model = model
-        self._preprocess = preprocess
-        self._tokenizer = tokenizer
-
-    @classmethod
-    def from_pretrained(cls, folder, device="cpu"):
-        """Load an open_clip model's folder in float32.
-
-        Parameters
-        ----------
-        folder : path-like
-            Holds ``open_clip_config.json``, ``open_clip_model.safetensors`` and, where the configuration names
-            a tokenizer, its files. Nothing is looked for elsewhere.
-        device : str or torch.device
-
-        Raises
-        ------
-        CheckpointError
-            A file is missing or damaged, its weights do not fit the configuration exactly, or the model is of
-            another family.
-        """
-        return cls(*load_open_clip(folder, device))
-
-    @property
-    def device(self):
-        """Where the model computes."""
-        return self.model.logit_scale.device
-
-    @property
-    def embed_dim(self):
-        """Length of the space that images and captions share."""
-        return self.model.visual.output_dim
-
-    def _image_tokens(self, images):
-        """Pooled (n, d) and all (n, tokens, d) projected image tokens of uint8 pictures."""
-        batch = torch.stack([self._preprocess(Image.fromarray(image)) for image in images])
-        pooled, patches = self.model.visual(batch.to(self.device))
-        if self.model.visual.final_ln_after_pool:
-            patches = self.model.visual.ln_post(patches)
-        return pooled, torch.cat([pooled[:, None], patches @ self.model.visual.proj], dim=1)
-
-    def _text_tokens(self, captions):
-        """Pooled (n, d) and all (n, tokens, d) projected text tokens of a list of str."""
-        pooled, tokens = self.model.text(self._tokenizer(captions).to(self.device))
-        projection = self.model.text.text_projection
-        projected = projection(tokens) if isinstance(projection, torch.nn.Module) else tokens @ projection
-        return pooled, projected
-
-    def _image_preprocessing(self):
-        known = {field.name for field in fields(PreprocessCfg)}
-        used = {key: value for key, value in self.model.visual.preprocess_cfg.items() if key in known}
-        # Through JSON, so that tuples compare equal to what a store reads back.
-        return json.loads(json.dumps(used))
-
-
-class CLIPImageTokens(OpenCLIPTarget):
+class CLIPImageTokens(OpenCLIPImageTarget):
     """Projected class token and patch tokens of a picture, divided by the norm of the class token.
 
     With tokens :math:`x_i` after the last layer norm and projection :math:`P`, the target is
     :math:`x_i P / ||x_0 P||`, i = 0 .. n_patches: ``shape`` is (1 + n_patches, embed_dim).
     """
 
-    name = "clip_image"
-    takes = "images"
-
     @property
     def shape(self):
         """Tokens and values per token."""
-        rows, columns = self.model.visual.grid_size
-        return (1 + rows * columns, self.embed_dim)
-
-    @property
-    def n_targets(self):
-        """Values per picture."""
-        return int(np.prod(self.shape))
+        return (1 + self.n_patches, self.embed_dim)
 
     @property
     def preprocessing(self):
         """What happens to a picture, as plain data; part of the feature store's key."""
         return self._image_preprocessing() | {"tokens": "projected, divided by the norm of the class token"}
 
-    @torch.no_grad()
-    def encode(self, items, batch_size=64):
-        """Compute the tokens of pictures.
+    def _encode(self, images):
+        pooled, tokens = self._image_tokens(images)
+        return tokens / pooled.norm(dim=-1)[:, None, None]
 
-        Parameters
-        ----------
-        items : array of shape (n, height, width, 3), uint8
-            Any size; resized once, by the model's own preprocessing.
-        batch_size : int
-            Changes the result by float rounding only.
 
-        Returns
-        -------
-        values : array of shape (n, n_targets), float32
-            Class token first, then patches row by row; the last axis of ``shape`` is the fastest.
+class CLIPPatchTokens(OpenCLIPImageTarget):
+    """Patch tokens of a picture from the last block, not projected, without the class token.
 
-        Raises
-        ------
-        InputError
-            For anything but uint8 colour pictures.
-        """
-        values = np.empty((len(items), self.n_targets), dtype=np.float32)
-        for start in range(0, len(items), batch_size):
-            images = _checked(items[start : start + batch_size])
-            pooled, tokens = self._image_tokens(images)
-            scaled = tokens / pooled.norm(dim=-1)[:, None, None]
-            values[start : start + len(images)] = scaled.flatten(1).cpu().numpy()
-        return values
+    ``shape`` is (n_patches, width of the image tower); 256 x 1664 of ViT-bigG-14 is what MindEye2 (Scotti and others,
+    2024) predicts: open_clip's output tokens. open_clip has changed what it means by them: older versions returned
+    them before the last layer norm, those that know ``final_ln_after_pool`` return them after it. MindEye2 names no
+    version, so which of the two its published weights were trained on is not established.
+
+    Parameters
+    ----------
+    model, preprocess, tokenizer
+        As for `OpenCLIPTarget`.
+    layer_norm : bool
+        Whether the last layer norm is applied to each token, as open_clip does now.
+    """
+
+    def __init__(self, model, preprocess, tokenizer, layer_norm=True):
+        super().__init__(model, preprocess, tokenizer)
+        self.layer_norm = layer_norm
+
+    @property
+    def shape(self):
+        """Tokens and values per token."""
+        return (self.n_patches, self.model.visual.conv1.out_channels)
+
+    @property
+    def preprocessing(self):
+        """What happens to a picture, as plain data; part of the feature store's key."""
+        norm = "after the last layer norm" if self.layer_norm else "before the last layer norm"
+        return self._image_preprocessing() | {"tokens": f"patches from the last block, {norm}, not projected"}
+
+    def _encode(self, images):
+        visual = self.model.visual
+        found = visual.forward_intermediates(
+            self._prepared(images), indices=1, intermediates_only=True, output_fmt="NLC"
+        )
+        (tokens,) = found["image_intermediates"]
+        return visual.ln_post(tokens) if self.layer_norm else tokens
+
+
+class CLIPImageVector(OpenCLIPImageTarget):
+    """The pooled, projected embedding of a picture as a target: what generators under one vector take.
+
+    With the class token :math:`x_0` after the last layer norm and projection :math:`P`, the target is :math:`x_0 P`:
+    ``shape`` is (embed_dim,), 1024 for ViT-H-14 and 1280 for ViT-bigG-14.
+
+    Parameters
+    ----------
+    model, preprocess, tokenizer
+        As for `OpenCLIPTarget`.
+    normalise : bool
+        Whether the embedding is brought to unit length. Generators were trained on embeddings that are not.
+    """
+
+    def __init__(self, model, preprocess, tokenizer, normalise=False):
+        super().__init__(model, preprocess, tokenizer)
+        self.normalise = normalise
+
+    @property
+    def shape(self):
+        """Values of the embedding."""
+        return (self.embed_dim,)
+
+    @property
+    def preprocessing(self):
+        """What happens to a picture, as plain data; part of the feature store's key."""
+        length = "of unit length" if self.normalise else "of its own length"
+        return self._image_preprocessing() | {"vector": f"pooled, projected, {length}"}
+
+    def _encode(self, images):
+        pooled, _ = self.model.visual(self._prepared(images))
+        return torch.nn.functional.normalize(pooled, dim=-1) if self.normalise else pooled
 
 
 class CLIPTextTokens(OpenCLIPTarget):
@@ -152,10 +119,24 @@ class CLIPTextTokens(OpenCLIPTarget):
     With tokens :math:`x_i` after the last layer norm, projection :math:`P` and the end token at :math:`e`, a
     caption is :math:`x_i P / ||x_e P||`: ``shape`` is (context_length, embed_dim). Positions after the end
     token are kept, as they are in the published recipe.
+
+    Parameters
+    ----------
+    model, preprocess, tokenizer
+        As for `OpenCLIPTarget`.
+    padding : {"zero", "end"}
+        What stands after the end token. open_clip's tokenizer writes zeros; Versatile Diffusion was trained, and
+        Brain-Diffuser's targets were made, with further end tokens. Tokens up to the end token are the same.
     """
 
     name = "clip_text"
     takes = "captions"
+
+    def __init__(self, model, preprocess, tokenizer, padding="zero"):
+        super().__init__(model, preprocess, tokenizer)
+        if padding not in ("zero", "end"):
+            raise InputError(f"padding is {padding!r}; expected 'zero' (open_clip's) or 'end' (Versatile Diffusion's).")
+        self.padding = padding
 
     @property
     def shape(self):
@@ -163,18 +144,14 @@ class CLIPTextTokens(OpenCLIPTarget):
         return (self.model.text.context_length, self.embed_dim)
 
     @property
-    def n_targets(self):
-        """Values per stimulus."""
-        return int(np.prod(self.shape))
-
-    @property
     def preprocessing(self):
         """What happens to captions, as plain data; part of the feature store's key."""
-        return {
+        used = {
             "context_length": self.model.text.context_length,
             "tokens": "projected, divided by the norm of the pooled token",
             "captions": "mean over those that are not empty",
         }
+        return used if self.padding == "zero" else used | {"padding": "end tokens"}
 
     @torch.no_grad()
     def encode(self, items, batch_size=64):
@@ -196,17 +173,22 @@ class CLIPTextTokens(OpenCLIPTarget):
         InputError
             A stimulus has no caption, or a string in place of a list of strings.
         """
-        items = [_captions(item, position) for position, item in enumerate(items)]
-        owners = np.repeat(np.arange(len(items)), [len(item) for item in items])
-        captions = [caption for item in items for caption in item]
-        values = np.zeros((len(items), self.n_targets), dtype=np.float32)
-        for start in range(0, len(captions), batch_size):
-            part = captions[start : start + batch_size]
-            pooled, tokens = self._text_tokens(part)
-            scaled = (tokens / pooled.norm(dim=-1)[:, None, None]).flatten(1).cpu().numpy()
-            np.add.at(values, owners[start : start + len(part)], scaled)
-        counts = np.array([len(item) for item in items], dtype=np.float32)
-        return values / counts[:, None]
+        return mean_over_captions(items, self._encode, self.n_targets, batch_size)
+
+    def _encode(self, captions):
+        pooled, tokens = self._text_tokens(captions)
+        return (tokens / pooled.norm(dim=-1)[:, None, None]).flatten(1).cpu().numpy()
+
+    def _text_numbers(self, captions):
+        numbers = self._tokenizer(captions)
+        if self.padding == "zero":
+            return numbers
+        text = self.model.text
+        # As open_clip itself finds the token that it pools: the named one, or the largest number; the first of them.
+        ends = numbers == text.eos_id if text.pool_type == "eos" else numbers == numbers.amax(1, keepdim=True)
+        end = ends.int().argmax(1, keepdim=True)
+        after = torch.arange(numbers.shape[1]) > end
+        return torch.where(after, numbers.gather(1, end), numbers)
 
 
 class CLIPImageEmbedding(OpenCLIPTarget):
@@ -232,7 +214,7 @@ class CLIPImageEmbedding(OpenCLIPTarget):
         InputError
             For anything but uint8 colour pictures.
         """
-        return _embed_images(self, images, batch_size)
+        return self.embed_images(images, batch_size)
 
 
 @torch.no_grad()
@@ -261,43 +243,11 @@ def choose_captions(model, images, candidates, batch_size=64):
     InputError
         There is no candidate, or pictures are not uint8 colour pictures.
     """
-    candidates = _captions(candidates, None)
-    embeddings = _embed_images(model, images, batch_size)
+    candidates = kept_captions(candidates, "The candidates")
+    embeddings = model.embed_images(images, batch_size)
     texts = []
     for start in range(0, len(candidates), batch_size):
         pooled, _ = model._text_tokens(candidates[start : start + batch_size])
         texts.append(torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy())
     closest = (embeddings @ np.concatenate(texts).T).argmax(axis=1)
     return [candidates[index] for index in closest]
-
-
-def _embed_images(model, images, batch_size):
-    embeddings = np.empty((len(images), model.embed_dim), dtype=np.float32)
-    for start in range(0, len(images), batch_size):
-        part = _checked(images[start : start + batch_size])
-        pooled, _ = model._image_tokens(part)
-        embeddings[start : start + len(part)] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
-    return embeddings
-
-
-def _checked(images):
-    images = np.asarray(images)
-    # Floats are refused: whether to divide them by 255 could only be guessed.
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise InputError(
-            f"Images are {images.dtype} of shape {images.shape} but CLIP takes uint8 of shape "
-            "(n, height, width, 3); convert them first."
-        )
-    return images
-
-
-def _captions(item, position):
-    where = "The candidates" if position is None else f"The captions of stimulus number {position}"
-    if isinstance(item, str):
-        raise InputError(f"{where} are one string, {item!r}; expected a list of strings. Pass [{item!r}].")
-    kept = [caption for caption in item if caption and caption.strip()]
-    if not kept:
-        raise InputError(
-            f"{where} are {list(item)!r} but one that is not empty is needed; add one, or drop the text context."
-        )
-    return kept

@@ -1,12 +1,16 @@
 """Read the folder of an open_clip model strictly, and never anything but that folder."""
 
+import difflib
 import json
 from pathlib import Path
 
 import open_clip
 from safetensors import SafetensorError, safe_open
 
+from stages.errors import InputError
+from stages.whole_files import write_text
 from weights.store import CheckpointError
+from weights.torchscript import is_torchscript
 
 CONFIG_FILE = "open_clip_config.json"
 # In the order in which open_clip itself looks for them.
@@ -15,6 +19,11 @@ WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetens
 
 def load_open_clip(folder, device="cpu"):
     """Load an open_clip model of the CLIP family in float32.
+
+    The configuration alone decides what is built, the activation too: ``quick_gelu`` true is OpenAI's, false or
+    absent the ordinary one. Weights fit both, so nothing else could notice that a model of OpenAI's computes with
+    the wrong one (open_clip's configuration ViT-L-14 leaves it out, ViT-L-14-quickgelu sets it). A folder that says
+    itself that it holds OpenAI's weights, and whose configuration does not set it, is therefore refused.
 
     Parameters
     ----------
@@ -35,11 +44,12 @@ def load_open_clip(folder, device="cpu"):
     Raises
     ------
     CheckpointError
-        A file is missing or damaged, its weights do not fit the configuration exactly, or the model is of another
-        family.
+        A file is missing or damaged, its weights do not fit the configuration exactly, the model is of another
+        family, or it is one of OpenAI's without OpenAI's activation.
     """
     folder = Path(folder)
     config = _family_config(folder)
+    _check_activation(folder, config)
     _check_positions(folder, config)
     source = f"local-dir:{folder}"
     try:
@@ -56,6 +66,38 @@ def load_open_clip(folder, device="cpu"):
     model.float().eval().requires_grad_(False)
     model.visual.output_tokens = model.text.output_tokens = True
     return model, preprocess, tokenizer
+
+
+def write_config(folder, architecture):
+    """Write the configuration of one of open_clip's own models beside weights that came without one.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds the weights, `WEIGHT_FILES`.
+    architecture : str
+        open_clip's name: ``ViT-L-14-quickgelu`` for OpenAI's weights, ``ViT-H-14`` or ``ViT-bigG-14`` for LAION's.
+        Pictures are prepared as those models were trained; names of other families are refused by `load_open_clip`.
+
+    Raises
+    ------
+    InputError
+        open_clip knows no such name, or the folder has a configuration already.
+    """
+    path = Path(folder) / CONFIG_FILE
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        near = ", ".join(difflib.get_close_matches(architecture, open_clip.list_models())) or "ViT-L-14-quickgelu"
+        raise InputError(f"open_clip has no model {architecture!r}; close names are {near}. Choose one of its own.")
+    if path.exists():
+        raise InputError(f"{path} exists, and it decides what is built; remove it to write one for {architecture}.")
+    preprocessing = {
+        "mean": list(open_clip.OPENAI_DATASET_MEAN),
+        "std": list(open_clip.OPENAI_DATASET_STD),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    write_text(path, json.dumps({"model_cfg": config, "preprocess_cfg": preprocessing}, indent=1) + "\n")
 
 
 def _family_config(folder):
@@ -90,6 +132,20 @@ def _family_config(folder):
             "token and a text transformer pooled at its end token, such as ViT-L-14. Choose such a checkpoint."
         )
     return config
+
+
+def _check_activation(folder, config):
+    """Refuse a folder that says that it holds OpenAI's weights but asks for another activation than OpenAI's."""
+    if config.get("quick_gelu", False):
+        return
+    entries = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    said = [f"pretrained = {entries['pretrained']!r}"] if entries.get("pretrained") == "openai" else []
+    said += [path.name for path in sorted(folder.glob("*.pt")) if is_torchscript(path)]
+    if said:
+        raise CheckpointError(
+            f"{folder} holds OpenAI's weights by its own account ({', '.join(said)}) but {CONFIG_FILE} does not set "
+            "quick_gelu, so that another activation would be computed; set model_cfg.quick_gelu to true there."
+        )
 
 
 def _check_positions(folder, config):

@@ -2,9 +2,11 @@
 
 Ozcelik and VanRullen, 2023, "Natural scene reconstruction from fMRI signals using generative latent
 diffusion" (Brain-Diffuser), predict the first 31 of the imagenet64 model's 75 layers, 91,168 values. Their
-latents are unseeded draws from the posterior; here they are its mean.
+latents are unseeded draws from the posterior, and so are the layers that they do not predict and the pixels; here
+all are means unless draws, which are seeded, are asked for.
 """
 
+import hashlib
 import math
 
 import numpy as np
@@ -24,20 +26,24 @@ class VDVAELatents:
     ----------
     network : stages.networks.vdvae.VDVAE
         Its ``config.target_layers`` says how many layers.
+    sample_seed : int, optional
+        Encode draws from the posterior, as the published recipe does, in place of its mean. A picture's draw
+        depends on the seed and on its pixels at the network's size, not on the batch or the order.
     """
 
     name = "vdvae"
     takes = "images"
 
-    def __init__(self, network):
+    def __init__(self, network, sample_seed=None):
         self.network = network
+        self.sample_seed = sample_seed
         self._shapes = network.latent_shapes[: network.config.target_layers]
         self._ends = np.cumsum([0, *(math.prod(shape) for shape in self._shapes)]).tolist()
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu"):
+    def from_pretrained(cls, folder, device="cpu", sample_seed=None):
         """Load a VDVAE's folder (config.json, model.safetensors); CheckpointError when it does not fit."""
-        return cls(VDVAE.from_pretrained(folder, device))
+        return cls(VDVAE.from_pretrained(folder, device), sample_seed)
 
     @property
     def n_targets(self):
@@ -61,7 +67,7 @@ class VDVAELatents:
         return {
             "resize": [size, size],
             "interpolation": "bilinear, antialiased, 8 bit",
-            "latents": "posterior mean",
+            "latents": "posterior mean" if self.sample_seed is None else f"posterior draw, seed {self.sample_seed}",
             "layers": len(self._shapes),
         }
 
@@ -87,12 +93,12 @@ class VDVAELatents:
         values = np.empty((len(items), self.n_targets), dtype=np.float32)
         for start in range(0, len(items), batch_size):
             images = self._resize(items[start : start + batch_size])
-            latents = self.network.encode(images, n_layers=len(self._shapes))
+            latents = self.network.encode(images, n_layers=len(self._shapes), generator=self._generators(images))
             for where, z in zip(self.layer_slices, latents):
                 values[start : start + len(images), where] = z.flatten(1).cpu().numpy()
         return values
 
-    def decode(self, values, batch_size=32):
+    def decode(self, values, batch_size=32, temperature=0.0, generators=None, sample_pixels=False):
         """Draw the pictures of latents; the layers beyond the target lie at their prior's mean.
 
         Parameters
@@ -100,6 +106,14 @@ class VDVAELatents:
         values : array of shape (n, n_targets)
         batch_size : int
             Changes the result by float rounding only.
+        temperature : float
+            Spread of the layers beyond the target around their prior's mean, in units of the prior's standard
+            deviation; the published recipe's is 1.
+        generators : list of n torch.Generator, optional
+            Of the CPU, one per picture, so that its draw does not depend on the batch; needed by a temperature above
+            zero and by `sample_pixels`.
+        sample_pixels : bool
+            Draw each pixel from its mixture, as the published recipe does, instead of taking the expectation.
 
         Returns
         -------
@@ -108,7 +122,7 @@ class VDVAELatents:
         Raises
         ------
         InputError
-            For rows of another length.
+            For rows of another length, draws without generators, or not as many generators as rows.
         """
         values = np.asarray(values)
         if values.ndim != 2 or values.shape[1] != self.n_targets:
@@ -116,14 +130,24 @@ class VDVAELatents:
                 f"VDVAE latents have shape {values.shape} but this checkpoint decodes (n, {self.n_targets}); "
                 "pass values that this target encoded, or a decoder that was fitted on them."
             )
+        if generators is not None and len(generators) != len(values):
+            raise InputError(f"{len(generators)} generators came with {len(values)} rows; pass one per row.")
         size = self.network.config.image_size
         images = np.empty((len(values), size, size, 3), dtype=np.uint8)
         for start in range(0, len(values), batch_size):
             rows = torch.from_numpy(np.array(values[start : start + batch_size], dtype=np.float32))
             layers = zip(self.layer_slices, self._shapes)
             latents = [rows[:, where].reshape(-1, *shape) for where, shape in layers]
-            images[start : start + len(rows)] = self.network.decode(latents)
+            images[start : start + len(rows)] = self.network.decode(
+                latents, temperature, generators and generators[start : start + len(rows)], sample_pixels
+            )
         return images
+
+    def _generators(self, images):
+        if self.sample_seed is None:
+            return None
+        seeds = (hashlib.sha256(f"{self.sample_seed}/".encode() + image.tobytes()).digest() for image in images)
+        return [torch.Generator().manual_seed(int.from_bytes(seed[:8], "big")) for seed in seeds]
 
     def _resize(self, images):
         images = np.asarray(images)

@@ -8,6 +8,8 @@ import torch
 
 from brainrecon.cli.main import run_command
 
+TINY = ("--weights", "tiny")
+
 # Few steps: what is tested does not depend on how good the pictures are.
 FEW_STEPS = ["--set", "generator.num_inference_steps=4"]
 
@@ -36,7 +38,7 @@ def features(tmp_path_factory):
 def fitted(cohort, features, tmp_path_factory):
     """Run folder with a fitted decoder and no picture yet."""
     folder = tmp_path_factory.mktemp("fitted") / "run"
-    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", str(folder), "--features", str(features), *FEW_STEPS]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(folder), "--features", str(features), *FEW_STEPS]
     assert run_command(line) == 0
     return folder
 

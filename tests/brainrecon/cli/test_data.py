@@ -10,6 +10,8 @@ from brainrecon.cli.main import run_command
 from brainrecon.datasets.arrays import write_template
 from brainrecon.runs.folder import Run
 
+TINY = ("--weights", "tiny")
+
 
 @pytest.mark.parametrize(
     "option, told",
@@ -42,7 +44,7 @@ def test_an_option_that_no_download_takes(tmp_path, capsys):
 
 
 def test_a_run_takes_options_of_the_loader_and_holds_to_them(cohort, features, tmp_path, capsys):
-    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
     assert run_command([*line, "--option", "zscore=true"]) == 0
     run = Run(tmp_path / "run", features)
     assert run.config.data.options == {"zscore": True}
@@ -54,7 +56,7 @@ def test_a_run_takes_options_of_the_loader_and_holds_to_them(cohort, features, t
 
 def test_a_run_notices_another_vintage(cohort, features, tmp_path, capsys):
     data, run = shutil.copytree(cohort, tmp_path / "nsd"), tmp_path / "run"
-    line = ["fit", "brain-diffuser", f"nsd:{data}", "--out", str(run), "--features", str(features)]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{data}", "--out", str(run), "--features", str(features)]
     assert run_command(line) == 0
     environment = json.loads((run / "environment.json").read_text())
     environment["details"]["sessions"] = [1, 2]
@@ -70,7 +72,7 @@ def test_nothing_is_written_for_data_without_pictures(tmp_path, capsys):
     write_template(tmp_path / "mine")
     for split in ("train", "test"):
         (tmp_path / "mine" / split / "images.npy").unlink()
-    assert run_command(["run", "brain-diffuser", f"arrays:{tmp_path / 'mine'}", "--out", str(tmp_path / "run")]) == 2
+    assert run_command(["run", "brain-diffuser", *TINY, f"arrays:{tmp_path / 'mine'}", "--out", str(tmp_path / "run")]) == 2
     assert "has no pictures to learn from" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -78,7 +80,7 @@ def test_nothing_is_written_for_data_without_pictures(tmp_path, capsys):
 def test_splits_by_category_and_cluster_from_the_command_line(cohort, features, tmp_path):
     for rule in ("category:digit", "clusters:6"):
         out = tmp_path / rule.replace(":", "-")
-        line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", str(out), "--features", str(features)]
+        line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(out), "--features", str(features)]
         assert run_command([*line, "--split", rule]) == 0
         run = Run(out, features)
         assert run.config.data.split == rule and run.subject.details["split"]
@@ -95,7 +97,7 @@ def test_a_run_notices_responses_that_were_replaced(tmp_path, features, capsys):
         "images": random.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8),
     }
     np.savez(path, betas=random.normal(size=(12, 20)).astype(np.float32), **content)
-    line = ["fit", "brain-diffuser", f"arrays:{path}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = ["fit", "brain-diffuser", *TINY, f"arrays:{path}", "--out", str(tmp_path / "run"), "--features", str(features)]
     assert run_command(line) == 0 == run_command(line)
     np.savez(path, betas=random.normal(size=(12, 20)).astype(np.float32), **content)
     capsys.readouterr()

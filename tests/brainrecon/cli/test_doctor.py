@@ -1,6 +1,8 @@
 """The doctor on healthy and on injected broken installations."""
 
 import importlib
+import subprocess
+import sys
 import types
 
 import pytest
@@ -88,6 +90,7 @@ def test_the_report_of_a_healthy_machine(capsys, monkeypatch):
         "devices",
         "threads",
         "memory",
+        "generator",
         "disk",
         "name",
     ):
@@ -102,6 +105,43 @@ def test_the_report_of_a_broken_machine(capsys, monkeypatch):
     assert code == 2
     assert "operator torchvision::nms does not exist" in out and installation.TORCH_LINE in out
     assert "Not usable: mend torch and torchvision" in out
+
+
+@pytest.mark.parametrize(
+    "device, gigabytes, words",
+    [
+        ("cuda:1", 80, "in float16 fits, at most 16 pictures at a time"),
+        ("cuda:0", 12, "in float16 fits, at most 16 pictures at a time"),
+        ("cuda:0", 4.0, "in float16 does not fit, 1 picture at a time"),
+        ("cpu", 64, "in float32 fits, at most 16 pictures at a time"),
+        ("cpu", 4.5, "in bfloat16 fits, at most 14 pictures at a time"),
+        ("cpu", 2.0, "in bfloat16 does not fit, 1 picture at a time"),
+    ],
+)
+def test_generators_are_reckoned_for_the_device_at_hand(monkeypatch, device, gigabytes, words):
+    monkeypatch.setattr(doctor_module, "roomiest_device", lambda: (device, int(gigabytes * 1e9)))
+    findings = doctor_module.examine_generators()
+    (found,) = [finding for finding in findings if finding.detail.startswith("versatile-diffusion at 512 px")]
+    assert words in found.detail and found.detail.endswith(f"of {gigabytes:.1f} GB on {device}")
+    assert found.state == ("good" if gigabytes >= 12 else "note")
+    assert len(findings) == 6 and {finding.subject for finding in findings} == {"generator"}
+
+
+def test_the_roomiest_device_is_the_one_with_most_free(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: ([5, 9, 7][index], 10))
+    assert doctor_module.roomiest_device() == ("cuda:1", 9)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert doctor_module.roomiest_device()[0] == "cpu"
+
+
+def test_settings_and_arithmetic_import_neither_torch_nor_diffusers():
+    modules = "stages.generators.acceleration, stages.generators.published_sizes"
+    code = f"import sys, {modules}; print({{'torch', 'diffusers'}} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
 
 
 def test_an_embedded_checkpoint_that_is_not_whole_makes_it_unusable(monkeypatch):

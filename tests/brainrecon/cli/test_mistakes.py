@@ -10,6 +10,8 @@ import pytest
 
 from brainrecon.cli.main import run_command
 
+TINY = ("--weights", "tiny")
+
 FEW_STEPS = ["--set", "generator.num_inference_steps=4"]
 
 
@@ -38,19 +40,19 @@ def session_file(root):
 
 
 def test_missing_folder(capsys, tmp_path):
-    message = refuse(capsys, ["fit", "brain-diffuser", f"nsd:{tmp_path / 'nowhere'}", "--out", tmp_path / "run"])
+    message = refuse(capsys, ["fit", "brain-diffuser", *TINY, f"nsd:{tmp_path / 'nowhere'}", "--out", tmp_path / "run"])
     assert "nowhere" in message
 
 
 def test_absent_subject(capsys, cohort, tmp_path):
-    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--subject", "subj07", "--out", tmp_path / "run"]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--subject", "subj07", "--out", tmp_path / "run"]
     message = refuse(capsys, line)
     assert "subj07" in message and "subj01" in message
     assert not (tmp_path / "run").exists()
 
 
 def test_more_folds_than_stimuli(capsys, cohort, tmp_path):
-    line = ["run", "brain-diffuser", f"nsd:{cohort}", "--folds", "9999", "--out", tmp_path / "run"]
+    line = ["run", "brain-diffuser", *TINY, f"nsd:{cohort}", "--folds", "9999", "--out", tmp_path / "run"]
     assert "9,999 folds of" in refuse(capsys, line)
     assert not (tmp_path / "run").exists()
 
@@ -86,7 +88,7 @@ def test_nan_in_the_betas(capsys, damaged, features, tmp_path):
     betas[5] = np.nan
     with h5py.File(session_file(damaged), "w") as file:
         file["betas"] = betas
-    line = ["fit", "brain-diffuser", f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
     message = refuse(capsys, line)
     assert "NaN" in message and "session 2" in message
     assert not (tmp_path / "run" / "decoder").exists()
@@ -95,7 +97,7 @@ def test_nan_in_the_betas(capsys, damaged, features, tmp_path):
 def test_truncated_hdf5(capsys, damaged, features, tmp_path):
     path = session_file(damaged)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    line = ["fit", "brain-diffuser", f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
     assert "betas_session02.hdf5" in refuse(capsys, line)
 
 
@@ -126,14 +128,14 @@ def test_unknown_option(capsys):
 
 
 def test_unknown_setting(capsys, cohort, tmp_path):
-    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", tmp_path / "run", "--set", "decoder.alhpa=3"]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", tmp_path / "run", "--set", "decoder.alhpa=3"]
     assert "did you mean 'decoder.alpha'" in refuse(capsys, line)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_with_other_settings_is_kept(capsys, cohort, run_folder, features):
     before = state(run_folder)
-    line = ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", run_folder, "--features", features]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", run_folder, "--features", features]
     message = refuse(capsys, [*line, *FEW_STEPS, "--seed", "5"])
     assert "seed = 0" in message and "5" in message
     assert state(run_folder) == before
@@ -142,7 +144,7 @@ def test_a_run_with_other_settings_is_kept(capsys, cohort, run_folder, features)
 def test_a_folder_of_other_files_is_kept(capsys, cohort, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("important")
-    refuse(capsys, ["fit", "brain-diffuser", f"nsd:{cohort}", "--out", tmp_path / "mine"])
+    refuse(capsys, ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", tmp_path / "mine"])
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
@@ -181,7 +183,7 @@ def test_no_run_folder(capsys, tmp_path):
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_done(capsys, cohort, tmp_path, options):
-    refuse(capsys, ["run", "brain-diffuser", f"nsd:{cohort}", "--out", tmp_path / "run", *options])
+    refuse(capsys, ["run", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", tmp_path / "run", *options])
     assert not (tmp_path / "run").exists()
 
 
@@ -192,7 +194,7 @@ def test_no_samples_leave_the_run_as_it_was(capsys, run_folder, features):
 
 
 def test_other_data_at_the_same_place(capsys, damaged, features, tmp_path):
-    line = ["fit", "brain-diffuser", f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
+    line = ["fit", "brain-diffuser", *TINY, f"nsd:{damaged}", "--out", tmp_path / "run", "--features", features]
     assert run_command([str(part) for part in line]) == 0
     brick = next(damaged.rglob("nsd_stimuli.hdf5"))
     with h5py.File(brick, "r+") as file:
@@ -267,10 +269,10 @@ def test_a_run_or_pictures_but_not_both(capsys, run_folder, tmp_path, line):
         ([], "no plan yet"),
         (["DATA", "--methods", "magic"], "magic.*brain-diffuser"),
         (["DATA", "--methods", "absent.toml"], "absent.toml"),
-        (["DATA", "--methods", "brain-diffuser", "--subjects", "subj07"], "subj07.*subj01"),
-        (["DATA", "--methods", "brain-diffuser", "--rois", "V9"], "V9"),
-        (["DATA", "--methods", "brain-diffuser", "--protocols", "guess"], "guess.*brainrecon-1"),
-        (["DATA", "--methods", "brain-diffuser", "--controls", "magic"], "magic.*shuffled_responses"),
+        (["DATA", "--methods", "brain-diffuser", *TINY, "--subjects", "subj07"], "subj07.*subj01"),
+        (["DATA", "--methods", "brain-diffuser", *TINY, "--rois", "V9"], "V9"),
+        (["DATA", "--methods", "brain-diffuser", *TINY, "--protocols", "guess"], "guess.*brainrecon-1"),
+        (["DATA", "--methods", "brain-diffuser", *TINY, "--controls", "magic"], "magic.*shuffled_responses"),
     ],
 )
 def test_a_benchmark_that_cannot_be_planned_writes_nothing(capsys, cohort, tmp_path, more, words):
@@ -281,6 +283,6 @@ def test_a_benchmark_that_cannot_be_planned_writes_nothing(capsys, cohort, tmp_p
 
 def test_a_benchmark_into_a_folder_of_other_files(capsys, cohort, tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
-    line = ["benchmark", f"nsd:{cohort}", "--methods", "brain-diffuser", "--out", tmp_path]
+    line = ["benchmark", f"nsd:{cohort}", "--methods", "brain-diffuser", *TINY, "--out", tmp_path]
     assert "is no benchmark" in refuse(capsys, line)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

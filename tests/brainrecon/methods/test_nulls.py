@@ -13,6 +13,8 @@ from brainrecon.runs.folder import Run
 from brainrecon.runs.pictures import read_image
 from stages.errors import InputError
 
+TINY = ("--weights", "tiny")
+
 NULLS = (MeanImage, NearestTrainingPicture, RidgeToPixels, Noise)
 N_TRAIN, N_TEST, N_VOXELS, SIDE = 300, 12, 40, 8
 
@@ -164,7 +166,7 @@ def bench(cohort, features, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nulls")
     (folder / "two-stage.toml").write_text('method = "brain-diffuser"\n[generator]\nnum_inference_steps = 2\n')
     names = ",".join([*(null.name for null in NULLS), str(folder / "two-stage.toml")])
-    line = ["benchmark", f"nsd:{cohort}", "--methods", names, "--heldout", "clusters:4", "--features", str(features)]
+    line = ["benchmark", f"nsd:{cohort}", "--methods", names, *TINY, "--heldout", "clusters:4", "--features", str(features)]
     assert run_command([*line, "--out", str(folder / "bench")]) == 0
     return folder / "bench"
 

@@ -16,6 +16,8 @@ from brainrecon.runs.benchmark import Plan, cell_folder, make_plan, read_methods
 from stages.errors import InputError
 from stages.whole_files import alone
 
+TINY = ("--weights", "tiny")
+
 
 @pytest.fixture(scope="module")
 def subjects(tmp_path_factory):
@@ -41,7 +43,7 @@ def line(subjects, variants, features):
     """The command without where it writes to. Reproducible, so that tables are equal byte for byte."""
     methods = f"{variants / 'both.toml'},{variants / 'no-text.toml'}"
     return [
-        *("benchmark", f"nsd:{subjects}", "--methods", methods),
+        *("benchmark", f"nsd:{subjects}", "--methods", methods, *TINY),
         *("--heldout", "clusters:4", "--reproducible", "--features", str(features)),
     ]
 

@@ -15,7 +15,7 @@ def test_round_trip_spells_out_every_default(tmp_path):
     written = read_toml(tmp_path / "config.toml")
     assert written["decoder"]["alpha"] == 5e4
     assert written["generator"]["strength"] == 0.75 and written["generator"]["image_weight"] == 0.6
-    assert written["checkpoints"]["vdvae"] == "tiny-vdvae"
+    assert written["checkpoints"]["vdvae"] == "vdvae-imagenet64"
 
 
 def test_relative_paths_become_absolute(monkeypatch, tmp_path):

@@ -44,15 +44,6 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
 
 
-@pytest.mark.slow
-def test_imagenet64_runs_whole():
-    model = VDVAE("imagenet64").eval()
-    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    latents = model.encode(picture, n_layers=31)
-    assert sum(z[0].numel() for z in latents) == 91_168
-    assert model.decode(latents).shape == (1, 64, 64, 3)
-
-
 # --- the passes, against an independent reading of the paper
 
 
@@ -341,3 +332,86 @@ def test_latents_that_do_not_fit_are_refused(network, images):
         network.decode([])
     with pytest.raises(InputError, match="9 layers"):
         network.encode(images, n_layers=9)
+
+
+# --- the published network, whole
+
+ENCODER = "64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5"
+DECODER = "1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12"
+
+
+def published_passes(state, images, n_given):
+    """The imagenet64 network by plain functions over its state dict, from its block strings as they are printed.
+
+    Returns the posterior means of the first `n_given` layers, and the head's parameters when the others lie at their
+    prior's mean.
+    """
+
+    def block(name, x, residual=True):
+        y = x
+        for k in (1, 2, 3, 4):
+            weight = state[f"{name}.c{k}.weight"]
+            y = F.conv2d(F.gelu(y), weight, state[f"{name}.c{k}.bias"], padding=weight.shape[-1] // 2)
+        return x + y if residual else y
+
+    x = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 115.92961967) / 69.37404
+    x = F.conv2d(x, state["encoder.in_conv.weight"], state["encoder.in_conv.bias"], padding=1)
+    seen, number = {}, 0
+    for part in ENCODER.split(","):
+        pool = int(part.split("d")[1]) if "d" in part else None
+        for _ in range(1 if pool else int(part.split("x")[1])):
+            x = block(f"encoder.enc_blocks.{number}", x)
+            x = F.avg_pool2d(x, pool) if pool else x  # within the block: what it had before is seen by nobody
+            seen[x.shape[-1]] = x
+            number += 1
+    assert number == 65
+
+    bases = (state[f"decoder.bias_xs.{k}"].expand(len(images), -1, -1, -1) for k in range(6))
+    states = {base.shape[-1]: base for base in bases}
+    means, layer = [], 0
+    for part in DECODER.split(","):
+        resolution = int(part.replace("m", "x").split("x")[0])
+        source = int(part.split("m")[1]) if "m" in part else None
+        for _ in range(1 if source else int(part.split("x")[1])):
+            name, x = f"decoder.dec_blocks.{layer}", states[resolution]
+            if source:
+                x = x + F.interpolate(states[source], scale_factor=resolution // source)
+            prior = block(f"{name}.prior", x, residual=False)
+            if layer < n_given:
+                means.append(block(f"{name}.enc", torch.cat((x, seen[resolution]), 1), residual=False)[:, :16])
+            z = means[layer] if layer < n_given else prior[:, :16]
+            x = x + prior[:, 32:] + F.conv2d(z, state[f"{name}.z_proj.weight"], state[f"{name}.z_proj.bias"])
+            states[resolution] = block(f"{name}.resnet", x)
+            layer += 1
+    assert layer == 75
+    x = states[64] * state["decoder.gain"] + state["decoder.bias"]
+    head = "decoder.out_net.out_conv"
+    return means, F.conv2d(x, state[f"{head}.weight"], state[f"{head}.bias"])
+
+
+@pytest.mark.slow
+def test_imagenet64_vs_the_published_formula_at_full_size():
+    """From a state dict as training in parallel leaves it: 75 layers, 125 M parameters, 91,168 values of 31 layers."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, value in VDVAE("imagenet64").state_dict().items():
+        # What starts at zero would hide whatever reads it.
+        noise = 0.02 * torch.randn(value.shape, generator=generator)
+        state[f"module.{name}"] = value + noise if not value.any() else value
+    assert sum(value.numel() for value in state.values()) / 1e6 == pytest.approx(125, abs=0.75)
+    model = VDVAE.from_tensors("imagenet64", state)
+    assert len(model.latent_shapes) == 75
+
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    with torch.no_grad():
+        means, parameters = published_passes(state, picture, 31)
+    latents = model.encode(picture, n_layers=31)
+    assert [z[0].numel() for z in latents] == [16] * 2 + [256] * 4 + [1024] * 8 + [4096] * 16 + [16384]
+    assert sum(z[0].numel() for z in latents) == 91_168
+    for z, mean in zip(latents, means, strict=True):
+        assert (z - mean).abs().max() <= 1e-4 * mean.abs().max()
+    assert (head_parameters(model, latents) - parameters).abs().max() <= 1e-4 * parameters.abs().max()
+    assert model.decode(latents).shape == (1, 64, 64, 3)
+    # All of it came into play: other latents give another picture.
+    assert (parameters - head_parameters(model, [z + 1 for z in latents])).abs().max() > 1e-2 * parameters.abs().max()

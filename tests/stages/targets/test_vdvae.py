@@ -80,6 +80,52 @@ def test_batches_do_not_matter(target, images):
     assert np.abs(difference).max() <= 1
 
 
+def test_draws_depend_on_the_seed_and_the_picture_alone(target, images):
+    seeded = VDVAELatents(target.network, sample_seed=4)
+    values = seeded.encode(images)
+    np.testing.assert_allclose(seeded.encode(images[::-1], batch_size=2)[::-1], values, rtol=1e-4, atol=1e-4)
+    assert np.abs(values - target.encode(images)).max() > 0.1
+    assert np.abs(values - VDVAELatents(target.network, sample_seed=5).encode(images)).max() > 0.1
+    assert seeded.preprocessing != target.preprocessing
+    assert VDVAELatents(target.network, 5).preprocessing != seeded.preprocessing
+
+
+def test_draws_are_of_the_posterior(target, images):
+    """Mean and spread of the first layer over many seeds, which no draw above it can move."""
+    first = target.layer_slices[0]
+    draws = np.stack([VDVAELatents(target.network, seed).encode(images[:1])[0, first] for seed in range(300)])
+    x = target.network.decoder.dec_blocks[0].enter({bias.shape[2]: bias for bias in target.network.decoder.bias_xs}, 1)
+    with torch.no_grad():
+        activation = target.network.encoder(target.network._enter(images[:1]))[1]
+        mean, log_std = (part.flatten().numpy() for part in target.network.decoder.dec_blocks[0].infer(x, activation))
+    np.testing.assert_allclose(draws.mean(0), mean, atol=4 * np.exp(log_std).max() / 300**0.5)
+    np.testing.assert_allclose(draws.std(0), np.exp(log_std), rtol=0.15)
+
+
+def test_decoding_with_a_temperature_is_seeded_and_independent_of_the_batch(target, images):
+    values = target.encode(images)
+
+    def drawn(seed, rows=slice(None), **options):
+        generators = [torch.Generator().manual_seed(seed + row) for row in range(7)[rows]]
+        return target.decode(values[rows], generators=generators, **options).astype(int)
+
+    for options in ({"temperature": 1.0}, {"sample_pixels": True}, {"temperature": 0.7, "sample_pixels": True}):
+        whole = drawn(10, **options)
+        assert np.abs(whole - target.decode(values)).max() > 3
+        assert np.mean(np.abs(drawn(10, batch_size=2, **options) - whole) <= 1) > 0.99
+        assert np.mean(np.abs(drawn(10, slice(2, 5), **options) - whole[2:5]) <= 1) > 0.99
+        assert np.abs(drawn(50, **options) - whole).max() > 3
+    np.testing.assert_array_equal(drawn(10, temperature=0.0), target.decode(values))
+
+
+def test_draws_without_a_generator_per_picture_are_refused(target, images):
+    values = target.encode(images)
+    with pytest.raises(InputError, match="generator"):
+        target.decode(values, temperature=1.0)
+    with pytest.raises(InputError, match="1 generators came with 7 rows"):
+        target.decode(values, temperature=1.0, generators=[torch.Generator()])
+
+
 def test_pictures_of_any_size_are_resized_once(target):
     large = np.random.default_rng(1).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
     bilinear = Image.Resampling.BILINEAR

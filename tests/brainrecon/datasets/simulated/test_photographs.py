@@ -13,6 +13,8 @@ from brainrecon.datasets.simulated import simulate
 from brainrecon.runs.folder import Run
 from stages.errors import InputError
 
+TINY = ("--weights", "tiny")
+
 COCO80 = Path(__file__).parents[4].parent / "shared" / "data" / "coco80"
 SMALL = {"sessions": 2, "trials_per_session": 15, "shared": 3, "voxels": 200}
 
@@ -90,7 +92,7 @@ def test_80_photographs_through_the_whole_pipeline(tmp_path):
     cohort, run = tmp_path / "nsd", tmp_path / "run"
     options = "--sessions 4 --trials-per-session 60 --shared 16 --voxels 300"
     assert run_command(["simulate", str(cohort), "--photographs", str(COCO80), *options.split()]) == 0
-    line = ["run", "brain-diffuser", f"nsd:{cohort}", "--out", str(run), "--features", str(tmp_path / "features")]
+    line = ["run", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(run), "--features", str(tmp_path / "features")]
     assert run_command([*line, "--set", "generator.num_inference_steps=4"]) == 0
     written = json.loads((COCO80 / "captions.json").read_text())["annotations"]
     subject = Run(run).subject
