@@ -33,7 +33,7 @@ VERBS = {
     "report": "Write the one-file HTML report of a run.",
     "run": "Fit, reconstruct, evaluate and report.",
     "benchmark": "Compare methods over subjects and regions, with controls, in one table.",
-    "weights": "List, verify and find the checkpoints.",
+    "weights": "List, fetch, verify and find the checkpoints.",
     "doctor": "What is installed here, and whether it works.",
 }
 
