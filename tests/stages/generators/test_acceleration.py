@@ -71,9 +71,15 @@ def test_bfloat16_draws_nearly_the_same(pipeline, plain, make_request):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_unet_draws_the_same(pipeline, plain, make_request):
-    Acceleration(compile=True).apply(pipeline)
-    assert np.abs(drawn(pipeline, make_request) - plain).max() <= 1
+def test_a_compiled_unet_computes_the_same(tmp_path, monkeypatch):
+    # Away from the user's cache, where a run that was cut short may have left half a library.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    pipeline = stable_diffusion()
+    sample, context = torch.randn(2, 4, 8, 8), torch.randn(2, 3, 16)
+    with torch.no_grad():
+        expected = pipeline.unet(sample, 5, context).sample
+        Acceleration(compile=True).apply(pipeline)
+        torch.testing.assert_close(pipeline.unet(sample, 5, context).sample, expected, rtol=1e-4, atol=1e-4)
 
 
 # --- what the settings do
