@@ -46,7 +46,7 @@ class StableDiffusion(TwoStageMethod):
     settings_class = StableDiffusionSettings
     target_classes = {"vdvae": _LATENTS, "clip_image": _IMAGE, "clip_text": _TEXT}
     generator_class = ("stages.generators.ip_adapter", "StableDiffusionIPAdapterGenerator")
-    tiny = {"vdvae": "tiny-vdvae"}
+    tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}
 
     def context_weights(self, condition):
         settings = self.settings.generator
@@ -134,7 +134,7 @@ class Kandinsky(TwoStageMethod):
     explanation = "the full method: decoded stage-one picture, redrawn under the decoded image embedding"
     target_classes = {"vdvae": _LATENTS, "clip_image": _IMAGE}
     generator_class = ("stages.generators.kandinsky", "KandinskyGenerator")
-    tiny = {"vdvae": "tiny-vdvae"}
+    tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}
 
     def context_weights(self, condition):
         return self.settings.generator.image_weight, 0.0

@@ -66,16 +66,17 @@ def _merged(base, over):
 
 
 def with_weights(values, kind, weights):
-    """Settings of a method with the checkpoints of a family.
+    """Settings of a method with the checkpoints of a family, and with what else these ask for.
 
     Parameters
     ----------
     values : dict
-        Nested settings; what they say of checkpoints themselves stays.
+        Nested settings; what they say themselves stays.
     kind : class
         The method.
     weights : {"published", "tiny"} or None
-        "tiny" takes the embedded twin of every checkpoint that has one; otherwise they are as the method has them.
+        "tiny" takes the embedded twin of every checkpoint that has one (the method's `tiny`); otherwise they are as the
+        method has them.
 
     Returns
     -------
@@ -84,11 +85,7 @@ def with_weights(values, kind, weights):
     """
     if weights not in (None, "published", "tiny"):
         raise InputError(f"There are no weights {weights!r}; expected published or tiny.")
-    twins = getattr(kind, "tiny", {}) if weights == "tiny" else {}
-    own = values.get("checkpoints", {})
-    if not twins or not isinstance(own, dict):
-        return values
-    return values | {"checkpoints": twins | own}
+    return _merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
 
 
 def read_saved(folder):

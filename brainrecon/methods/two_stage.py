@@ -41,8 +41,8 @@ class TwoStageMethod:
         it is read from.
     generator_class : (str, str)
         Module and class of the generator.
-    tiny : dict of str to str
-        Of the settings' checkpoints those that have an embedded twin, and its name.
+    tiny : dict
+        Settings for the embedded networks: the checkpoints that have an embedded twin, and what goes with them.
     """
 
     name: str
@@ -52,7 +52,7 @@ class TwoStageMethod:
     always_drawn = ("stage_one",)
     target_classes: dict[str, tuple[str, str, str]]
     generator_class: tuple[str, str]
-    tiny: dict[str, str]
+    tiny: dict
 
     def __init__(self, settings=None, device="cpu", memory=None):
         if not isinstance(settings, self.settings_class):
@@ -79,15 +79,20 @@ class TwoStageMethod:
         for name, checkpoint in self.target_checkpoints.items():
             module, kind, _ = self.target_classes[name]
             target = getattr(import_module(module), kind)
-            targets[name] = target.from_pretrained(self.checkpoint_folder(checkpoint), device=self.device)
+            folder = self.checkpoint_folder(checkpoint)
+            targets[name] = target.from_pretrained(folder, device=self.device, **self.target_options(name))
         return targets
+
+    def target_options(self, name):
+        """What a target is told beside its checkpoint, by the name of its argument."""
+        return {}
 
     def checkpoint_folder(self, checkpoint):
         """Folder of a checkpoint; where it is absent, the error names the embedded networks too."""
         try:
             return checkpoint_store.path(checkpoint)
         except checkpoint_store.CheckpointError as error:
-            twin = any(getattr(self.settings.checkpoints, role) == checkpoint for role in self.tiny)
+            twin = any(getattr(self.settings.checkpoints, role) == checkpoint for role in self.tiny["checkpoints"])
             more = " Or take the small embedded networks, which know no photographs, with --weights tiny." if twin else ""
             raise checkpoint_store.CheckpointError(f"{error}{more}") from None
 

@@ -143,6 +143,8 @@ def test_tiny_weights_stand_in_where_there_are_some():
         assert checkpoints.generator == ("tiny-generator" if name == "brain-diffuser" else kind().settings.checkpoints.generator)
     own = with_weights({"checkpoints": {"vdvae": "vdvae-cifar10"}}, BrainDiffuser, "tiny")
     assert own["checkpoints"] == {"vdvae": "vdvae-cifar10", "clip": "tiny-clip", "generator": "tiny-generator"}
+    assert own["text_padding"] == "zero" and BrainDiffuser().settings.text_padding == "end"
+    assert with_weights({"text_padding": "end"}, BrainDiffuser, "tiny")["text_padding"] == "end"
     assert with_weights({}, BrainDiffuser, "published") == {}
     with pytest.raises(InputError, match="no weights 'small'"):
         with_weights({}, BrainDiffuser, "small")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from random_checkpoints import save_generator
 from safetensors.torch import load_file, save_file
 
 from stages.generators.empty_text import encode_empty_text, encode_empty_text_xl
@@ -13,12 +14,12 @@ from weights.store import CheckpointError
 
 
 @pytest.fixture
-def folder(save_generator, tmp_path):
+def folder(tmp_path):
     return save_generator("sdxl", tmp_path / "generator")
 
 
 @torch.no_grad()
-def test_one_encoder_vs_diffusers_pipeline(save_generator, tmp_path):
+def test_one_encoder_vs_diffusers_pipeline(tmp_path):
     from transformers import CLIPTextModel, CLIPTokenizer
 
     folder = save_generator("sd", tmp_path / "generator")

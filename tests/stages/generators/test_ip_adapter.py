@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from random_checkpoints import save_generator
 from safetensors.torch import load_file, save_file
 
 from stages.generators.ip_adapter import StableDiffusionIPAdapterGenerator, StableDiffusionXLIPAdapterGenerator
@@ -24,7 +25,7 @@ def kind(request):
 
 
 @pytest.fixture
-def folder(save_generator, tmp_path, kind):
+def folder(tmp_path, kind):
     return save_generator(kind, tmp_path / "generator")
 
 
@@ -130,7 +131,7 @@ def test_no_encoder_is_kept_and_none_is_needed_a_second_time(request_for, kind, 
     assert np.array_equal(drawn(generator, request), drawn(again, request))
 
 
-def test_zeros_guide_the_xl_only_where_its_folder_says_so(request_for, save_generator, tmp_path, adapter):
+def test_zeros_guide_the_xl_only_where_its_folder_says_so(request_for, tmp_path, adapter):
     folder = save_generator("sdxl", tmp_path / "generator")
     zeros = StableDiffusionXLIPAdapterGenerator.from_pretrained(folder, adapter)
     (folder / "model_index.json").write_text(json.dumps({"force_zeros_for_empty_prompt": False}))
@@ -160,7 +161,7 @@ def test_a_weights_only_bin_is_read_too(adapter_state, tmp_path, folder, kind):
 
 
 @pytest.fixture
-def unet(save_generator, tmp_path):
+def unet(tmp_path):
     return UNet2DConditionModel.from_pretrained(save_generator("sd", tmp_path / "generator") / "unet")
 
 
@@ -226,7 +227,7 @@ def test_files_that_are_no_adapter_are_refused(unet, adapter, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("other", ["unclip", "kandinsky"])
-def test_folders_of_another_model_are_refused(save_generator, tmp_path, adapter, kind, other):
+def test_folders_of_another_model_are_refused(tmp_path, adapter, kind, other):
     folder = save_generator(other, tmp_path / "other")
     with pytest.raises(CheckpointError, match="that of Stable Diffusion"):
         CLASSES[kind].from_pretrained(folder, adapter)

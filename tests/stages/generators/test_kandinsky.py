@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import KandinskyV22Pipeline
 from PIL import Image
+from random_checkpoints import save_generator, save_prior
 
 from stages.errors import InputError
 from stages.generators.kandinsky import KandinskyGenerator
@@ -35,17 +36,7 @@ def conditions(generator, request):
 
 @pytest.fixture(scope="module")
 def prior(tmp_path_factory):
-    """A prior's folder with a tiny vision model."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    folder = tmp_path_factory.mktemp("prior")
-    torch.manual_seed(0)
-    config = CLIPVisionConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4,
-        projection_dim=12,
-    )  # fmt: skip
-    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
-    return folder
+    return save_prior(tmp_path_factory.mktemp("prior"))
 
 
 # UniPC is left out: diffusers' pipeline hands a random generator to its step, which takes none.
@@ -74,7 +65,7 @@ def test_from_noise_vs_diffusers_pipeline(load_generator, request_for, scheduler
     assert np.abs(drawn(generator, request) - theirs * 255).max() <= 1
 
 
-def test_the_zero_image_is_embedded_once_and_stored(save_generator, request_for, prior, tmp_path):
+def test_the_zero_image_is_embedded_once_and_stored(request_for, prior, tmp_path):
     from transformers import CLIPVisionModelWithProjection
 
     folder = save_generator("kandinsky", tmp_path / "decoder")
@@ -109,7 +100,7 @@ def test_the_folders_own_noisy_scheduler_is_refused_only_where_it_is_asked_for(l
         load_generator("kandinsky", scheduler=None)
 
 
-def test_other_folders_are_refused(save_generator, tmp_path, prior):
+def test_other_folders_are_refused(tmp_path, prior):
     folder = save_generator("sd", tmp_path / "sd")
     with pytest.raises(CheckpointError, match="that of Kandinsky 2.2 decoder has 'image'"):
         KandinskyGenerator.from_pretrained(folder)

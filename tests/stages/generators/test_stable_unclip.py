@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableUnCLIPImg2ImgPipeline
+from random_checkpoints import save_generator
 
 from stages.errors import InputError
 from stages.generators.noise import item_generator
@@ -106,7 +107,7 @@ def test_shapes_are_told_and_no_encoder_is_kept(generator):
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "image_normalizer", "image_noising_scheduler", "scheduler"])
-def test_a_part_that_is_absent_is_named(save_generator, tmp_path, part):
+def test_a_part_that_is_absent_is_named(tmp_path, part):
     from stages.generators.stable_unclip import StableUnCLIPGenerator
 
     folder = save_generator("unclip", tmp_path / "generator")
@@ -116,7 +117,7 @@ def test_a_part_that_is_absent_is_named(save_generator, tmp_path, part):
         StableUnCLIPGenerator.from_pretrained(folder)
 
 
-def test_folders_of_another_model_are_refused(save_generator, tmp_path):
+def test_folders_of_another_model_are_refused(tmp_path):
     from stages.generators.stable_unclip import StableUnCLIPGenerator
 
     folder = save_generator("unclip", tmp_path / "generator")

@@ -9,23 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.transformers.dual_transformer_2d import DualTransformer2DModel
 from diffusers.pipelines.deprecated.versatile_diffusion import (
     VersatileDiffusionDualGuidedPipeline,
-    VersatileDiffusionPipeline,
     VersatileDiffusionTextToImagePipeline,
 )
 from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
+from random_checkpoints import END, SIZE, START, TEXT_TOKENS, save_versatile_diffusion, versatile_diffusion_parts
+from random_checkpoints import VERSATILE_WIDTH as WIDTH
 from safetensors.torch import load_file, save_file
-from transformers import (
-    CLIPImageProcessor,
-    CLIPTextConfig,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-)
 
 from stages.generators import versatile_diffusion
 from stages.generators.dual_context import DualContextGenerator, GenerationRequest
@@ -40,83 +33,19 @@ from stages.generators.versatile_diffusion import (
 from weights.store import CheckpointError
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
-IMAGE_TOKENS, TEXT_TOKENS, WIDTH, SIZE = 5, 7, 16, 16
-START, END = "<|startoftext|>", "<|endoftext|>"
-MEAN, STD = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
-SHARED = dict(
-    sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=WIDTH
-)
-
-
-def tiny_parts(folder):
-    """Random parts of the published classes; the tokenizer's files lie in `folder` as they are published."""
-    torch.manual_seed(0)
-    letters = [*"abc", *(letter + "</w>" for letter in "abc"), START, END]
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(letters)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END, "model_max_length": 7})
-    )
-    return dict(
-        tokenizer=CLIPTokenizer.from_pretrained(folder),
-        # Floats in 0..1 are what diffusers' pipeline gives it, and no release may divide them by 255 here.
-        image_feature_extractor=CLIPImageProcessor(
-            size={"shortest_edge": 8}, crop_size=8, image_mean=MEAN, image_std=STD, do_rescale=False
-        ),
-        # As published, the configuration has a number of the end token that is not the tokenizer's.
-        text_encoder=CLIPTextModelWithProjection(
-            CLIPTextConfig(
-                **dict(vocab_size=len(letters), hidden_size=12, intermediate_size=20, num_attention_heads=2),
-                **dict(num_hidden_layers=2, max_position_embeddings=TEXT_TOKENS, projection_dim=WIDTH),
-                **dict(bos_token_id=0, eos_token_id=2, pad_token_id=1),
-            )
-        ),
-        image_encoder=CLIPVisionModelWithProjection(
-            CLIPVisionConfig(
-                **dict(hidden_size=12, intermediate_size=20, num_attention_heads=2, num_hidden_layers=2),
-                **dict(image_size=8, patch_size=4, projection_dim=WIDTH),
-            )
-        ),
-        image_unet=UNet2DConditionModel(
-            **SHARED,
-            attention_head_dim=2,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        ),
-        text_unet=UNetFlatConditionModel(
-            **SHARED,
-            attention_head_dim=2,
-            in_channels=(WIDTH, 1, 1),
-            out_channels=(WIDTH, 1, 1),
-            down_block_types=("CrossAttnDownBlockFlat", "DownBlockFlat"),
-            up_block_types=("UpBlockFlat", "CrossAttnUpBlockFlat"),
-        ),
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=SIZE,
-        ),
-        scheduler=PNDMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
-        ),
-    )
+IMAGE_TOKENS = 5
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    return tiny_parts(tmp_path_factory.mktemp("parts") / "tokenizer")
+    return versatile_diffusion_parts(tmp_path_factory.mktemp("parts") / "tokenizer")
 
 
 @pytest.fixture(scope="module")
 def published(parts, tmp_path_factory):
     """The folder as diffusers writes it, without unconditional contexts."""
     folder = tmp_path_factory.mktemp("published")
-    VersatileDiffusionPipeline(**parts).save_pretrained(folder)
-    return folder
+    return save_versatile_diffusion(folder, parts)
 
 
 @pytest.fixture

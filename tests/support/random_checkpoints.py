@@ -1,0 +1,259 @@
+"""Tiny random checkpoints in the layouts that the networks are published in.
+
+The parts are diffusers', transformers' and open_clip's own classes, so that what loads these folders is held against the
+libraries that write the published ones.
+"""
+
+import json
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
+from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+from safetensors.torch import save_file
+
+# Side of the pictures; values of a pooled CLIP embedding; tokens of a text.
+SIZE, EMBED_DIM, TEXT_TOKENS = 16, 12, 7
+VERSATILE_WIDTH = 16
+START, END = "<|startoftext|>", "<|endoftext|>"
+MEAN, STD = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+
+
+def save_tokenizer(folder):
+    folder.mkdir()
+    vocabulary = {"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2, "b</w>": 3}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TEXT_TOKENS, "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def save_text_encoder(folder, width, projected=False):
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=4,
+        hidden_size=width,
+        intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=TEXT_TOKENS,
+        projection_dim=width,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).save_pretrained(folder)
+
+
+def save_unet(folder, **changes):
+    torch.manual_seed(1)
+    UNet2DConditionModel(
+        **{
+            "sample_size": 8,
+            "in_channels": 4,
+            "out_channels": 4,
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "norm_num_groups": 8,
+            "cross_attention_dim": 16,
+            "attention_head_dim": 2,
+        }
+        | changes
+    ).save_pretrained(folder)
+
+
+def save_vae(folder, **changes):
+    torch.manual_seed(2)
+    AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=SIZE,
+        scaling_factor=0.7,
+        **changes,
+    ).save_pretrained(folder)
+
+
+def save_generator(kind, folder):
+    """Write a tiny generator of one of four kinds, "sd", "sdxl", "unclip" or "kandinsky", in diffusers' layout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    index = {}
+    PNDMScheduler(**BETAS, skip_prk_steps=True).save_pretrained(folder / "scheduler")
+    if kind != "kandinsky":
+        save_vae(folder / "vae", force_upcast=kind == "sdxl")
+        save_tokenizer(folder / "tokenizer")
+        save_text_encoder(folder / "text_encoder", 6 if kind == "sdxl" else 16)
+    if kind == "sd":
+        save_unet(folder / "unet")
+    elif kind == "sdxl":
+        save_tokenizer(folder / "tokenizer_2")
+        save_text_encoder(folder / "text_encoder_2", 10, projected=True)
+        save_unet(
+            folder / "unet",
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=6 * 4 + 10,
+        )
+        index = {"force_zeros_for_empty_prompt": True}
+    elif kind == "unclip":
+        save_unet(
+            folder / "unet", class_embed_type="projection", projection_class_embeddings_input_dim=2 * EMBED_DIM
+        )
+        normalizer = StableUnCLIPImageNormalizer(EMBED_DIM)
+        normalizer.mean.data.normal_()
+        normalizer.std.data.uniform_(0.5, 2)
+        normalizer.save_pretrained(folder / "image_normalizer")
+        DDPMScheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "image_noising_scheduler")
+    else:
+        save_unet(
+            folder / "unet",
+            out_channels=8,
+            addition_embed_type="image",
+            encoder_hid_dim_type="image_proj",
+            encoder_hid_dim=EMBED_DIM,
+        )
+        VQModel(
+            block_out_channels=(32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+            norm_type="spatial",
+            latent_channels=4,
+            vq_embed_dim=4,
+            num_vq_embeddings=12,
+        ).save_pretrained(folder / "movq")
+        DDPMScheduler(
+            beta_schedule="linear", beta_start=0.00085, beta_end=0.012, variance_type="learned_range",
+            clip_sample=False,
+        ).save_pretrained(folder / "scheduler")  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def adapter_state():
+    """An IP-Adapter for the tiny UNets, name -> tensor."""
+    random = torch.Generator().manual_seed(3)
+    shapes = {"proj.weight": (4 * 16, EMBED_DIM), "proj.bias": (4 * 16,), "norm.weight": (16,), "norm.bias": (16,)}
+    shapes = {f"image_proj.{name}": shape for name, shape in shapes.items()}
+    # Down, up, middle: the layers in the UNet's order; of each pair the second is cross-attention.
+    for number, width in ((1, 16), (3, 16), (5, 16), (7, 32)):
+        shapes |= {f"ip_adapter.{number}.to_{matrix}_ip.weight": (width, 16) for matrix in "kv"}
+    return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+
+
+def versatile_diffusion_parts(folder):
+    """Parts of the classes it was published with; the tokenizer's files are written into `folder`."""
+    from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
+
+    torch.manual_seed(0)
+    letters = [*"abc", *(letter + "</w>" for letter in "abc"), START, END]
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(letters)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END, "model_max_length": 7})
+    )
+    shared = dict(
+        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=VERSATILE_WIDTH
+    )
+    return dict(
+        tokenizer=CLIPTokenizer.from_pretrained(folder),
+        # Floats in 0..1 are what diffusers' pipeline gives it, and no release may divide them by 255 here.
+        image_feature_extractor=CLIPImageProcessor(
+            size={"shortest_edge": 8}, crop_size=8, image_mean=MEAN, image_std=STD, do_rescale=False
+        ),
+        # As published, the configuration has a number of the end token that is not the tokenizer's.
+        text_encoder=CLIPTextModelWithProjection(
+            CLIPTextConfig(
+                **dict(vocab_size=len(letters), hidden_size=12, intermediate_size=20, num_attention_heads=2),
+                **dict(num_hidden_layers=2, max_position_embeddings=TEXT_TOKENS, projection_dim=VERSATILE_WIDTH),
+                **dict(bos_token_id=0, eos_token_id=2, pad_token_id=1),
+            )
+        ),
+        image_encoder=CLIPVisionModelWithProjection(
+            CLIPVisionConfig(
+                **dict(hidden_size=12, intermediate_size=20, num_attention_heads=2, num_hidden_layers=2),
+                **dict(image_size=8, patch_size=4, projection_dim=VERSATILE_WIDTH),
+            )
+        ),
+        image_unet=UNet2DConditionModel(
+            **shared,
+            attention_head_dim=2,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        ),
+        text_unet=UNetFlatConditionModel(
+            **shared,
+            attention_head_dim=2,
+            in_channels=(VERSATILE_WIDTH, 1, 1),
+            out_channels=(VERSATILE_WIDTH, 1, 1),
+            down_block_types=("CrossAttnDownBlockFlat", "DownBlockFlat"),
+            up_block_types=("UpBlockFlat", "CrossAttnUpBlockFlat"),
+        ),
+        vae=AutoencoderKL(
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+            latent_channels=4,
+            sample_size=SIZE,
+        ),
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        ),
+    )
+
+
+def save_versatile_diffusion(folder, parts=None):
+    """Write the folder as diffusers' own deprecated pipeline writes it."""
+    from diffusers.pipelines.deprecated.versatile_diffusion import VersatileDiffusionPipeline
+
+    parts = parts or versatile_diffusion_parts(folder.with_name(f"{folder.name}-tokenizer"))
+    VersatileDiffusionPipeline(**parts).save_pretrained(folder)
+    return folder
+
+
+def save_prior(folder):
+    """Write as much of Kandinsky's prior as guidance needs: its vision model."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4,
+        projection_dim=EMBED_DIM,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
+    return folder
+
+
+def save_open_clip(folder, embed_dim=EMBED_DIM):
+    """Write a model of two patches by two, with the tokenizer that open_clip has built in."""
+    import open_clip
+
+    torch.manual_seed(0)
+    vision = {"image_size": 8, "patch_size": 4, "layers": 1, "width": 16, "head_width": 8}
+    text = {"context_length": TEXT_TOKENS, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
+    model = open_clip.CLIP(embed_dim, open_clip.CLIPVisionCfg(**vision), open_clip.CLIPTextCfg(**text))
+    folder.mkdir(parents=True)
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    config = {"embed_dim": embed_dim, "vision_cfg": vision, "text_cfg": text}
+    config = {"model_cfg": config, "preprocess_cfg": {"mean": MEAN, "std": STD}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
