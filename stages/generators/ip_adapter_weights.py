@@ -92,7 +92,8 @@ def _file(path):
             )
         return path
     for suffix in SUFFIXES:
-        files = sorted(path.glob(f"*{suffix}"))
+        # A network of its own, such as the image encoder that lies in the published folder, has its configuration beside it.
+        files = sorted(file for file in path.rglob(f"*{suffix}") if not (file.parent / "config.json").exists())
         if len(files) == 1:
             return files[0]
         if files:

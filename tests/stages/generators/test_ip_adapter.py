@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
-from random_checkpoints import save_generator
+from random_checkpoints import EMBED_DIM, save_generator
 from safetensors.torch import load_file, save_file
 
 from stages.generators.ip_adapter import StableDiffusionIPAdapterGenerator, StableDiffusionXLIPAdapterGenerator
@@ -208,7 +208,9 @@ def test_files_that_are_no_adapter_are_refused(unet, adapter, tmp_path, capsys):
     ):
         with pytest.raises(CheckpointError, match=said):
             load_ip_adapter(unet, path)
-    (tmp_path / "two.safetensors").write_bytes(adapter.read_bytes())
+    assert load_ip_adapter(unet, tmp_path) == EMBED_DIM  # the networks below it have their configurations beside them
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "two.safetensors").write_bytes(adapter.read_bytes())
     with pytest.raises(CheckpointError, match="holds 2 files .*ip-adapter.safetensors, two.safetensors"):
         load_ip_adapter(unet, tmp_path)
     adapter.write_bytes(adapter.read_bytes()[:-9])
