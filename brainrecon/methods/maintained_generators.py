@@ -85,13 +85,11 @@ class UnCLIPCheckpoints:
 
 
 @dataclass(frozen=True)
-class UnCLIPSettings:
-    """All settings of the method; both weights are shares of the embeddings."""
+class UnCLIPSettings(StableDiffusionSettings):
+    """As those of Stable Diffusion 1.5, but that both weights are shares of the embeddings."""
 
     checkpoints: UnCLIPCheckpoints = field(default_factory=UnCLIPCheckpoints)
-    decoder: DecoderSettings = field(default_factory=DecoderSettings)
     generator: GeneratorSettings = field(default_factory=lambda: GeneratorSettings(image_weight=1.0, text_weight=1.0))
-    text_context: bool = True
 
 
 class StableUnCLIP(StableDiffusion):

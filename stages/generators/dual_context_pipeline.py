@@ -21,6 +21,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from stages.errors import InputError
+from stages.generators.requests import denoising_steps
 from stages.generators.schedulers import last_timesteps
 from stages.generators.unconditional_contexts import UnconditionalContexts
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
@@ -41,6 +42,11 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
     guidance_scale : float
         What `__call__` uses when it is not told; published: 7.5.
     """
+
+    # Where they are offloaded, networks compute in this order; the contexts are read, not called, so nothing would
+    # bring them back.
+    model_cpu_offload_seq = "unet->vae"
+    _exclude_from_cpu_offload = ["unconditional_contexts"]
 
     def __init__(self, vae, unet, scheduler, unconditional_contexts, guidance_scale: float = 7.5):
         super().__init__()
@@ -93,12 +99,6 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
             guidance_scale=index.get("guidance_scale", 7.5),
         )
 
-    def denoising_steps(self, strength, num_inference_steps):
-        """Return how many of the steps a strength leaves to do: 37 for 0.75 of 50, all of them for 1."""
-        if not 0 <= strength <= 1:
-            raise InputError(f"strength is {strength}; expected a number from 0 (keep the picture) to 1 (ignore it).")
-        return min(int(num_inference_steps * strength), num_inference_steps)
-
     @torch.inference_mode()
     def __call__(
         self,
@@ -140,7 +140,7 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
         ImagePipelineOutput, or a tuple of one element with ``return_dict=False``
         """
         n, contexts = self._contexts(image_context, text_context)
-        weights = torch.as_tensor(context_weights, dtype=self.unet.dtype, device=self.unet.device).expand(n, 2)
+        weights = torch.as_tensor(context_weights, dtype=self.unet.dtype, device=self._execution_device).expand(n, 2)
         guidance_scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
         guided = guidance_scale != 1
 
@@ -181,22 +181,22 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
         ):
             if context is None:
                 context = nothing.expand(n, -1, -1)
-            filled.append(torch.as_tensor(context).to(device=self.unet.device, dtype=self.unet.dtype))
+            filled.append(torch.as_tensor(context).to(device=self._execution_device, dtype=self.unet.dtype))
         return n, torch.cat(filled, dim=1)
 
     def _unconditional(self, n):
         tokens = torch.cat([self.unconditional_contexts.image, self.unconditional_contexts.text])
-        return tokens.to(device=self.unet.device, dtype=self.unet.dtype).expand(n, -1, -1)
+        return tokens.to(device=self._execution_device, dtype=self.unet.dtype).expand(n, -1, -1)
 
     def _start(self, image, n, strength, num_inference_steps, generator):
         """Return the latents that are denoised first, (n, channels, size, size), and the timesteps to do."""
-        steps = self.denoising_steps(strength, num_inference_steps)
+        steps = denoising_steps(strength, num_inference_steps)
         everything = last_timesteps(self.scheduler, num_inference_steps, num_inference_steps)
         size = self.unet.config.sample_size
         noise = randn_tensor(
             (n, self.unet.config.in_channels, size, size),
             generator=generator,
-            device=self.unet.device,
+            device=self._execution_device,
             dtype=self.unet.dtype,
         )
         if image is None or strength == 1:
@@ -218,7 +218,7 @@ class DualContextImg2ImgPipeline(DiffusionPipeline):
                 )
             image = [Image.fromarray(picture) for picture in image]
         pixels = self.image_processor.preprocess(image, height=self.image_size, width=self.image_size)
-        latents = self.vae.encode(pixels.to(device=self.vae.device, dtype=self.vae.dtype)).latent_dist.mode()
+        latents = self.vae.encode(pixels.to(device=self._execution_device, dtype=self.vae.dtype)).latent_dist.mode()
         return (latents * self.vae.config.scaling_factor).to(self.unet.dtype)
 
     def _decode(self, latents, output_type):

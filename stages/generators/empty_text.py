@@ -1,16 +1,22 @@
 """The empty text in a diffusion model's own text space, from the text encoders of its folder.
 
-As diffusers' pipelines compute it: for Stable Diffusion the last hidden state, after the final layer norm and
-unprojected; for Stable Diffusion XL the last hidden state but one of both encoders, side by side, and the second
-encoder's projected pooled state.
+For Stable Diffusion the tokens of its one encoder; for Stable Diffusion XL those of both encoders, side by side, and the
+second encoder's pooled state (see `stages.networks.diffusion_text_encoder`).
 """
 
 from pathlib import Path
 
 import torch
 
-from stages.networks.transformers_loading import load_transformers_strictly, refusing_folder
+from stages.generators.unconditional_embedding import stored_embedding
+from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
+from stages.networks.transformers_loading import load_transformers_strictly
 from weights.store import CheckpointError
+
+
+def stored_empty_text(folder, width):
+    """Return the empty text of a Stable Diffusion folder, (tokens, `width`), encoded once; see `stored_embedding`."""
+    return stored_embedding(folder, "empty text", (None, width), lambda: encode_empty_text(folder))
 
 
 def encode_empty_text(folder):
@@ -28,11 +34,12 @@ def encode_empty_text(folder):
     Raises
     ------
     CheckpointError
-        A part is absent or damaged, or tensors are missing, unexpected or misshapen.
+        A part is absent or damaged, tensors are missing, unexpected or misshapen, or the tokenizer is another encoder's.
     """
     from transformers import CLIPTextModel
 
-    return _encode(folder, "", CLIPTextModel).last_hidden_state[0]
+    tokens, _ = _encode(folder, "", CLIPTextModel)
+    return tokens
 
 
 def encode_empty_text_xl(folder):
@@ -55,21 +62,19 @@ def encode_empty_text_xl(folder):
     """
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    first = _encode(folder, "", CLIPTextModel, xl=True).hidden_states[-2][0]
-    second = _encode(folder, "_2", CLIPTextModelWithProjection, xl=True)
-    tokens = second.hidden_states[-2][0]
+    first, _ = _encode(folder, "", CLIPTextModel, penultimate=True)
+    tokens, pooled = _encode(folder, "_2", CLIPTextModelWithProjection, penultimate=True)
     if len(first) != len(tokens):
         raise CheckpointError(
             f"The tokenizers in {folder} give {len(first)} and {len(tokens)} tokens, but both encoders' must be as "
             "many; fetch the checkpoint again."
         )
-    return torch.cat([torch.cat([first, tokens], dim=-1).flatten(), second.text_embeds[0]])
+    return torch.cat([torch.cat([first, tokens], dim=-1).flatten(), pooled])
 
 
 @torch.no_grad()
-def _encode(folder, suffix, model_class, xl=False):
-    from transformers import CLIPTokenizer
-
+def _encode(folder, suffix, model_class, penultimate=False):
+    """Tokens (n_tokens, width) and pooled state, or None, of the encoder whose folders end in `suffix`."""
     tokenizer_folder, encoder_folder = (Path(folder) / (part + suffix) for part in ("tokenizer", "text_encoder"))
     for part, names in ((tokenizer_folder, ("vocab.json", "tokenizer.json")), (encoder_folder, ("config.json",))):
         if not any((part / name).is_file() for name in names):
@@ -77,11 +82,7 @@ def _encode(folder, suffix, model_class, xl=False):
                 f"{part} holds no {' or '.join(names)}, which encodes the empty text for guidance; fetch that part "
                 "too; it is read once, for unconditional_contexts/."
             )
-    with refusing_folder(tokenizer_folder, "CLIPTokenizer"):
-        tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
     encoder = load_transformers_strictly(model_class, encoder_folder)
-    written = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
-    # As the pipelines do: padding is attended to unless the encoder's configuration says otherwise.
-    masked = getattr(encoder.config, "use_attention_mask", False) and not xl
-    mask = written.attention_mask if masked else None
-    return encoder(written.input_ids, attention_mask=mask, output_hidden_states=True)
+    tokenizer = load_tokenizer(tokenizer_folder, encoder.config)
+    tokens, pooled = encode_texts(encoder, tokenizer, [""], penultimate)
+    return tokens[0], None if pooled is None else pooled[0]

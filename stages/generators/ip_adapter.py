@@ -9,22 +9,22 @@ share.
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
 
-from stages.generators.empty_text import encode_empty_text, encode_empty_text_xl
+from stages.generators.empty_text import encode_empty_text_xl, stored_empty_text
 from stages.generators.ip_adapter_weights import load_ip_adapter
 from stages.generators.latent_diffusion import (
     LatentDiffusionGenerator,
-    check_unet,
     computing_dtype,
     load_autoencoder,
-    mix,
+    load_unet,
+    mixed_texts,
     placed,
     stack_contexts,
 )
 from stages.generators.schedulers import read_scheduler
 from stages.generators.unconditional_embedding import stored_embedding
-from stages.networks.strict_loading import load_strictly, read_json_object
+from stages.networks.strict_loading import read_json_object
 from weights.store import CheckpointError
 
 
@@ -60,8 +60,7 @@ class _IPAdapterGenerator(LatentDiffusionGenerator):
         nothing = torch.zeros(self.image_context_shape, device=self._device)
         images = stack_contexts([request.image_context for request in batch], nothing)
         empty = self._empty_text.to(self._device)
-        texts = stack_contexts([request.text_context for request in batch], empty)
-        texts = mix(texts, empty, [request.context_weights[1] for request in batch])
+        texts = mixed_texts(batch, empty)
         if guided:
             images = torch.cat([torch.zeros_like(images), images])
             texts = torch.cat([self._negative_text(empty).expand_as(texts), texts])
@@ -83,7 +82,8 @@ class StableDiffusionIPAdapterGenerator(_IPAdapterGenerator):
 
     See Also
     --------
-    stages.generators.latent_diffusion.LatentDiffusionGenerator : the attributes, and what strength means.
+    stages.generators.latent_diffusion.LatentDiffusionGenerator : what strength means.
+    stages.generators.picture_generator.PictureGenerator : the attributes.
     """
 
     @classmethod
@@ -113,11 +113,10 @@ class StableDiffusionIPAdapterGenerator(_IPAdapterGenerator):
             The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
         """
         dtype = computing_dtype(dtype, acceleration, device)
-        unet = load_strictly(UNet2DConditionModel, Path(folder) / "unet", dtype)
-        check_unet(unet, folder, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=4)
-        empty_text = stored_embedding(
-            folder, "empty text", (None, unet.config.cross_attention_dim), lambda: encode_empty_text(folder)
+        unet = load_unet(
+            folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=4
         )
+        empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
         embed_dim = load_ip_adapter(unet, ip_adapter)
         pipeline = StableDiffusionImg2ImgPipeline(
             vae=load_autoencoder(folder, dtype),
@@ -154,7 +153,8 @@ class StableDiffusionXLIPAdapterGenerator(_IPAdapterGenerator):
 
     See Also
     --------
-    stages.generators.latent_diffusion.LatentDiffusionGenerator : the attributes, and what strength means.
+    stages.generators.latent_diffusion.LatentDiffusionGenerator : what strength means.
+    stages.generators.picture_generator.PictureGenerator : the attributes.
     """
 
     default_guidance_scale = 5.0
@@ -191,9 +191,8 @@ class StableDiffusionXLIPAdapterGenerator(_IPAdapterGenerator):
                 "expected; give that folder."
             )
         dtype = computing_dtype(dtype, acceleration, device)
-        unet = load_strictly(UNet2DConditionModel, Path(folder) / "unet", dtype)
-        check_unet(
-            unet, folder, "Stable Diffusion XL", addition_embed_type="text_time", class_embed_type=None, in_channels=4
+        unet = load_unet(
+            folder, dtype, "Stable Diffusion XL", addition_embed_type="text_time", class_embed_type=None, in_channels=4
         )
         empty_text = stored_embedding(folder, "empty text", (None,), lambda: encode_empty_text_xl(folder))
         tokens, rest = divmod(len(empty_text) - _pooled_width(unet), unet.config.cross_attention_dim)

@@ -7,12 +7,12 @@ values), not normalised, and no text; its autoencoder is a MoVQ, of which the qu
 from pathlib import Path
 
 import torch
-from diffusers import KandinskyV22Img2ImgPipeline, UNet2DConditionModel, VQModel
+from diffusers import KandinskyV22Img2ImgPipeline, VQModel
 
 from stages.generators.latent_diffusion import (
     LatentDiffusionGenerator,
-    check_unet,
     computing_dtype,
+    load_unet,
     mix,
     placed,
     stack_contexts,
@@ -45,7 +45,8 @@ class KandinskyGenerator(LatentDiffusionGenerator):
 
     See Also
     --------
-    stages.generators.latent_diffusion.LatentDiffusionGenerator : the attributes, and what strength means.
+    stages.generators.latent_diffusion.LatentDiffusionGenerator : what strength means.
+    stages.generators.picture_generator.PictureGenerator : the attributes.
     """
 
     takes_weights = (
@@ -92,9 +93,8 @@ class KandinskyGenerator(LatentDiffusionGenerator):
         """
         folder = Path(folder)
         dtype = computing_dtype(dtype, acceleration, device)
-        unet = load_strictly(UNet2DConditionModel, folder / "unet", dtype)
-        check_unet(
-            unet, folder, "Kandinsky 2.2 decoder", addition_embed_type="image", encoder_hid_dim_type="image_proj"
+        unet = load_unet(
+            folder, dtype, "Kandinsky 2.2 decoder", addition_embed_type="image", encoder_hid_dim_type="image_proj"
         )
         compute = None if prior_folder is None else lambda: encode_zero_image(prior_folder)
         negative = stored_embedding(folder, "zero image", (unet.config.encoder_hid_dim,), compute)

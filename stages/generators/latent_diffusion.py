@@ -9,19 +9,20 @@ generator in Kandinsky's case.
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 
 from stages.errors import InputError
 from stages.generators.noise import item_generator
-from stages.generators.requests import check_options, check_requests, denoising_steps, draw_in_batches, resized
+from stages.generators.picture_generator import PictureGenerator
+from stages.generators.requests import denoising_steps, resized
 from stages.generators.schedulers import last_timesteps
 from stages.networks.strict_loading import load_strictly
 from weights.store import CheckpointError
 
 
-class LatentDiffusionGenerator:
+class LatentDiffusionGenerator(PictureGenerator):
     """Draw pictures from predicted embeddings by latent diffusion.
 
     Strength means what it means to `DualContextGenerator`: the first picture is encoded (to the mode of the
@@ -38,31 +39,19 @@ class LatentDiffusionGenerator:
     image_context_shape, text_context_shape : tuple of int, or None
         Of the embeddings; None where none is taken.
 
-    Attributes
-    ----------
-    image_size : int
-        Height and width of what is drawn.
-    image_context_shape, text_context_shape : tuple of int, or None
-    takes_weights : str
-        What a request's `context_weights` do.
-    default_steps : int
-        Steps from noise to a picture, where `generate` is not told.
-    default_guidance_scale : float
-        Likewise.
+    See Also
+    --------
+    stages.generators.picture_generator.PictureGenerator : the attributes.
     """
 
-    takes_weights: str
-    default_steps = 50
     default_guidance_scale = 7.5
 
     def __init__(self, pipeline, image_context_shape, text_context_shape):
         self.pipeline = pipeline
-        pipeline.set_progress_bar_config(disable=True)
-        self.image_context_shape = image_context_shape
-        self.text_context_shape = text_context_shape
-        self._processor = VaeImageProcessor()
         downscaled = 2 ** (len(self._autoencoder.config.block_out_channels) - 1)
-        self.image_size = pipeline.unet.config.sample_size * downscaled
+        image_size = pipeline.unet.config.sample_size * downscaled
+        super().__init__(pipeline, image_size, image_context_shape, text_context_shape)
+        self._processor = VaeImageProcessor()
 
     @property
     def _autoencoder(self):
@@ -73,64 +62,12 @@ class LatentDiffusionGenerator:
         """Where the networks compute, even while they lie elsewhere."""
         return self.pipeline._execution_device
 
-    def generate(
-        self, requests, *, seed=0, num_inference_steps=None, guidance_scale=None, batch_size=16, progress=None
-    ):
-        """Draw the requested pictures.
-
-        A request's picture is the same, to one grey level in float32, whatever else is asked for: its noise is its
-        own (see `item_generator`), and only the rounding of matrix products depends on the batch.
-
-        Parameters
-        ----------
-        requests : sequence of GenerationRequest
-            Those that start at different steps do not share a batch.
-        seed : int
-        num_inference_steps : int, optional
-            Steps from noise to a picture, of which a request does its strength's share; by default `default_steps`.
-        guidance_scale : float, optional
-            By default `default_guidance_scale`; 1 switches guidance off and halves the work.
-        batch_size : int
-            Pictures per batch; the network sees twice as many rows under guidance.
-        progress : callable, optional
-            Called as ``progress("pictures", done, total)``.
-
-        Yields
-        ------
-        position : int
-            Into `requests`; not in order.
-        image : uint8 array of shape (image_size, image_size, 3)
-
-        Raises
-        ------
-        InputError
-            A request does not fit this generator; raised before anything is drawn.
-        """
-        requests = list(requests)
-        num_inference_steps = self.default_steps if num_inference_steps is None else num_inference_steps
-        guidance_scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
-        check_requests(requests, self.image_context_shape, self.text_context_shape)
-        check_options(batch_size, num_inference_steps, guidance_scale)
-        return draw_in_batches(
-            requests,
-            lambda batch: self._draw(batch, seed, num_inference_steps, guidance_scale),
-            num_inference_steps=num_inference_steps,
-            batch_size=batch_size,
-            progress=progress,
-            together=self._together,
-        )
-
-    def _together(self, request):
-        """Return what all requests of a batch must agree in, besides where they start."""
-        return None
-
     def _conditions(self, batch, generators, guided):
         """Return the UNet's keyword arguments: one row per request, under guidance after as many unconditional."""
         raise NotImplementedError
 
     @torch.inference_mode()
     def _draw(self, batch, seed, num_inference_steps, guidance_scale):
-        """Draw requests that start at the same step; return uint8 (n, image_size, image_size, 3)."""
         unet, scheduler = self.pipeline.unet, self.pipeline.scheduler
         generators = [item_generator(seed, request.stimulus_id, request.sample) for request in batch]
         guided = guidance_scale != 1
@@ -219,25 +156,36 @@ def load_autoencoder(folder, dtype):
     return vae
 
 
-def check_unet(unet, folder, network, **expected):
-    """Raise CheckpointError unless a UNet's configuration has the given values.
+def load_unet(folder, dtype, network, **expected):
+    """Load ``unet/`` strictly, and refuse that of another network.
 
     Parameters
     ----------
-    unet : diffusers.UNet2DConditionModel
     folder : path
-        The generator's, for the error.
+        The generator's.
+    dtype : torch.dtype
     network : str
-        What it was expected to be, for the error.
+        What is expected, for the error.
     **expected
         Names and values of its configuration.
+
+    Returns
+    -------
+    unet : diffusers.UNet2DConditionModel
+
+    Raises
+    ------
+    CheckpointError
+        As `load_strictly`; or the configuration has another value than expected.
     """
+    unet = load_strictly(UNet2DConditionModel, Path(folder) / "unet", dtype)
     for name, value in expected.items():
         if unet.config[name] != value:
             raise CheckpointError(
                 f"The UNet in {folder} has {name} {unet.config[name]!r}, but that of {network} has {value!r}; give the "
                 f"folder of a {network}."
             )
+    return unet
 
 
 def stack_contexts(contexts, nothing):
@@ -250,3 +198,9 @@ def mix(contexts, nothing, weights):
     weights = torch.tensor(weights, dtype=nothing.dtype, device=nothing.device).view(-1, *[1] * nothing.ndim)
     # lerp is exact at both ends: it computes from the nearer one.
     return torch.lerp(nothing.expand_as(contexts), contexts, weights.expand_as(contexts))
+
+
+def mixed_texts(batch, empty):
+    """Return the text embeddings of requests, each by its weight against the empty text's, on the device of that one."""
+    texts = stack_contexts([request.text_context for request in batch], empty)
+    return mix(texts, empty, [request.context_weights[1] for request in batch])

@@ -9,22 +9,22 @@ read a class label.
 from pathlib import Path
 
 import torch
-from diffusers import DDPMScheduler, StableUnCLIPImg2ImgPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, StableUnCLIPImg2ImgPipeline
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 
 from stages.errors import InputError
-from stages.generators.empty_text import encode_empty_text
+from stages.generators.empty_text import stored_empty_text
 from stages.generators.latent_diffusion import (
     LatentDiffusionGenerator,
-    check_unet,
     computing_dtype,
     load_autoencoder,
+    load_unet,
     mix,
+    mixed_texts,
     placed,
     stack_contexts,
 )
 from stages.generators.schedulers import read_scheduler
-from stages.generators.unconditional_embedding import stored_embedding
 from stages.networks.strict_loading import load_strictly, read_config, refusing_values
 
 
@@ -45,7 +45,8 @@ class StableUnCLIPGenerator(LatentDiffusionGenerator):
 
     See Also
     --------
-    stages.generators.latent_diffusion.LatentDiffusionGenerator : the attributes, and what strength means.
+    stages.generators.latent_diffusion.LatentDiffusionGenerator : what strength means.
+    stages.generators.picture_generator.PictureGenerator : the attributes.
     """
 
     takes_weights = (
@@ -95,20 +96,17 @@ class StableUnCLIPGenerator(LatentDiffusionGenerator):
         """
         folder = Path(folder)
         dtype = computing_dtype(dtype, acceleration, device)
-        unet = load_strictly(UNet2DConditionModel, folder / "unet", dtype)
         # Mean and standard deviation stay in float32: they are few, and dividing by them is not what takes time.
         normalizer = load_strictly(StableUnCLIPImageNormalizer, folder / "image_normalizer")
-        check_unet(
-            unet,
+        unet = load_unet(
             folder,
+            dtype,
             "Stable unCLIP",
             class_embed_type="projection",
             projection_class_embeddings_input_dim=2 * normalizer.config.embedding_dim,
             in_channels=4,
         )
-        empty_text = stored_embedding(
-            folder, "empty text", (None, unet.config.cross_attention_dim), lambda: encode_empty_text(folder)
-        )
+        empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
         noising = folder / "image_noising_scheduler" / "scheduler_config.json"
         with refusing_values("DDPMScheduler", noising):
             image_noising_scheduler = DDPMScheduler.from_config(read_config(DDPMScheduler, noising))
@@ -132,8 +130,7 @@ class StableUnCLIPGenerator(LatentDiffusionGenerator):
         labels = pipeline.noise_image_embeddings(images, self.noise_level, generator=generators)
         labels = mix(labels, torch.zeros_like(labels[0]), [request.context_weights[0] for request in batch])
         empty = self._empty_text.to(self._device)
-        texts = stack_contexts([request.text_context for request in batch], empty)
-        texts = mix(texts, empty, [request.context_weights[1] for request in batch])
+        texts = mixed_texts(batch, empty)
         if guided:
             labels = torch.cat([torch.zeros_like(labels), labels])
             texts = torch.cat([empty.expand_as(texts), texts])

@@ -7,6 +7,7 @@ from uuid import uuid4
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from safetensors import SafetensorError
 from torch import nn
 
 from stages.networks.strict_loading import load_strictly
@@ -73,18 +74,28 @@ def stored_embedding(folder, kind, shape, compute):
     _check(folder, kind, embedding, kind, shape)
     held = UnconditionalEmbedding(shape=list(embedding.shape), kind=kind)
     held.embedding.data.copy_(embedding)
-    _keep(held, stored)
+    keep_where_possible(held, stored)
     return embedding
 
 
-def _keep(held, stored):
-    """Write a folder that appears whole, or not where it may not be written or another process was faster."""
+def keep_where_possible(held, stored):
+    """Write a part of a checkpoint into a folder of its own, whole or not at all.
+
+    Parameters
+    ----------
+    held : diffusers.ModelMixin
+    stored : path
+        Stays absent, or what another process makes of it, where the part cannot be written.
+    """
     partial = stored.with_name(f".{stored.name}.{uuid4().hex[:12]}.partial")
     try:
         partial.mkdir()
         held.save_pretrained(partial)
         partial.rename(stored)
-    except OSError:
+    except (OSError, SafetensorError):
+        # Read-only, full, or another process was faster: all the same to this one.
+        pass
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 

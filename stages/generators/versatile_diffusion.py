@@ -7,25 +7,22 @@ imported. The two UNets are joined as they are read, and the sampler is the one 
 2023): DDIM over the published betas, 50 steps at timesteps 1, 21, … 981, guidance 7.5.
 """
 
-import shutil
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from diffusers import DDIMScheduler
-from safetensors import SafetensorError
 
 from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.latent_diffusion import load_autoencoder
 from stages.generators.unconditional_contexts import UnconditionalContexts
-from stages.networks.strict_loading import load_strictly, read_json_object, refusing_values
-from stages.networks.transformers_loading import load_transformers_strictly
+from stages.generators.unconditional_embedding import FOLDER, keep_where_possible
+from stages.networks.strict_loading import load_strictly, read_json_object
+from stages.networks.transformers_loading import load_clip_tokenizer, load_transformers_strictly
 from stages.networks.versatile_diffusion_unet import load_versatile_diffusion_unet
 from weights.store import CheckpointError
 
 PIPELINES = ("VersatileDiffusionPipeline", "VersatileDiffusionDualGuidedPipeline")
 GUIDANCE_SCALE = 7.5
-UNCONDITIONAL = "unconditional_contexts"
 # What is taken from the published scheduler, whatever its class; the rest is the sampler's.
 BETAS = ("beta_start", "beta_end", "beta_schedule")
 
@@ -75,7 +72,7 @@ def load_versatile_diffusion(folder, dtype=torch.float32):
     if contexts.config.width != unet.config.cross_attention_dim:
         raise CheckpointError(
             f"The unconditional contexts of {folder} have tokens of {contexts.config.width} values, but its UNet reads "
-            f"{unet.config.cross_attention_dim}; remove {UNCONDITIONAL}/ to have them computed again."
+            f"{unet.config.cross_attention_dim}; remove {FOLDER}/ to have them computed again."
         )
     return DualContextImg2ImgPipeline(
         vae=load_autoencoder(folder, dtype),
@@ -145,15 +142,15 @@ def load_unconditional_contexts(folder):
         They are damaged or not finite, or one of the encoders is.
     """
     folder = Path(folder)
-    stored = folder / UNCONDITIONAL
+    stored = folder / FOLDER
     if stored.is_dir():
         contexts = load_strictly(UnconditionalContexts, stored)
     else:
         contexts = encode_unconditional_contexts(folder)
-        _keep(contexts, stored)
+        keep_where_possible(contexts, stored)
     if not all(parameter.isfinite().all() for parameter in contexts.parameters()):
         raise CheckpointError(
-            f"The unconditional contexts of {folder} are not finite; remove {UNCONDITIONAL}/ from it, and fetch the "
+            f"The unconditional contexts of {folder} are not finite; remove {FOLDER}/ from it, and fetch the "
             "encoders again if that does not help."
         )
     return contexts
@@ -232,15 +229,8 @@ def _encode_nothing(folder):
 
 def _start_and_end(folder, vocabulary):
     """Numbers of the two tokens that the empty caption consists of."""
-    from transformers import CLIPTokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        for name in ("vocab.json", "merges.txt"):
-            if not (folder / name).is_file():
-                raise CheckpointError(f"{folder / name} is absent; fetch the checkpoint again.")
-    with refusing_values("CLIPTokenizer", folder):
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        ids, known = list(tokenizer("").input_ids), len(tokenizer)
+    tokenizer = load_clip_tokenizer(folder)
+    ids, known = list(tokenizer("").input_ids), len(tokenizer)
     if known != vocabulary or ids != [tokenizer.bos_token_id, tokenizer.eos_token_id]:
         raise CheckpointError(
             f"{folder} knows {known} tokens and makes {ids} of the empty caption; expected the text encoder's "
@@ -252,20 +242,7 @@ def _start_and_end(folder, vocabulary):
 def _load_encoder(model_class, folder):
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{folder / 'config.json'} is absent, and there is no {UNCONDITIONAL}/ beside it to do without the encoder; "
+            f"{folder / 'config.json'} is absent, and there is no {FOLDER}/ beside it to do without the encoder; "
             "fetch the checkpoint again."
         )
     return load_transformers_strictly(model_class, folder)
-
-
-def _keep(contexts, stored):
-    """Write the contexts into the folder, whole or not at all; a folder that cannot be written to stays as it is."""
-    partial = stored.with_name(f".{stored.name}.{uuid4().hex[:12]}.partial")
-    try:
-        contexts.save_pretrained(partial)
-        partial.rename(stored)
-    except (OSError, SafetensorError):
-        # Read-only, full, or another run was faster: all the same to this one.
-        pass
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

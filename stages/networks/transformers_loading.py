@@ -4,7 +4,11 @@ transformers' own ``from_pretrained`` reports a missing or an unexpected tensor 
 """
 
 from contextlib import contextmanager
+from pathlib import Path
 
+import torch
+
+from stages.networks.strict_loading import check_tensors
 from weights.store import CheckpointError
 
 
@@ -26,28 +30,51 @@ def load_transformers_strictly(model_class, folder):
     Raises
     ------
     CheckpointError
-        A file is absent or damaged, or tensors are missing, unexpected or misshapen.
+        A file is absent or damaged, or tensors are missing, unexpected or misshapen; the message names them.
     """
     with refusing_folder(folder, model_class.__name__):
+        # Misshapen tensors are not ignored but reported, so that they can be named below.
         model, found = model_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
-    problems = []
-    for label, key in (
-        ("missing", "missing_keys"),
-        ("unexpected", "unexpected_keys"),
-        ("misshapen", "mismatched_keys"),
-    ):
-        # Files from before 2023 keep the numbers 0, 1, 2 and so on among their tensors.
-        names = sorted(str(name) for name in found[key] if not str(name).endswith("position_ids"))
-        if names:
-            problems.append(f"{label}: {', '.join(names[:3])}" + (" and more" if len(names) > 3 else ""))
-    if problems:
-        raise CheckpointError(
-            f"The tensors in {folder} do not fit {model_class.__name__} as its config.json describes it "
-            f"({'; '.join(problems)}); fetch the checkpoint again."
-        )
+    # Files from before 2023 keep the numbers 0, 1, 2 and so on among their tensors.
+    stored = {name: None for name in found["unexpected_keys"] if not name.endswith("position_ids")}
+    expected = dict.fromkeys(found["missing_keys"])
+    for name, *shapes in found["mismatched_keys"]:
+        stored[name], expected[name] = (torch.empty(shape, device="meta") for shape in shapes)
+    check_tensors(model_class.__name__, folder, stored, expected)
     return model.float().eval()
+
+
+def load_clip_tokenizer(folder):
+    """Load CLIP's tokenizer from its folder.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``. Nothing is looked for elsewhere.
+
+    Returns
+    -------
+    tokenizer : transformers.CLIPTokenizer
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged.
+    """
+    from transformers import CLIPTokenizer
+
+    folder = Path(folder)
+    absent = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
+    # transformers would make do with an empty vocabulary.
+    if absent and not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"{folder} has neither tokenizer.json nor vocab.json and merges.txt ({absent[0]} is absent); fetch or "
+            "export the checkpoint again."
+        )
+    with refusing_folder(folder, "CLIPTokenizer"):
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 @contextmanager

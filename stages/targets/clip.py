@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from stages.errors import InputError
-from stages.targets.captions import kept_captions, mean_over_captions
+from stages.targets.caption_target import CaptionTarget
+from stages.targets.captions import kept_captions
 from stages.targets.open_clip_target import OpenCLIPImageTarget, OpenCLIPTarget
 
 
@@ -113,7 +114,7 @@ class CLIPImageVector(OpenCLIPImageTarget):
         return torch.nn.functional.normalize(pooled, dim=-1) if self.normalise else pooled
 
 
-class CLIPTextTokens(OpenCLIPTarget):
+class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
     """Projected tokens of captions, divided by the norm of the pooled token, averaged over captions.
 
     With tokens :math:`x_i` after the last layer norm, projection :math:`P` and the end token at :math:`e`, a
@@ -130,7 +131,6 @@ class CLIPTextTokens(OpenCLIPTarget):
     """
 
     name = "clip_text"
-    takes = "captions"
 
     def __init__(self, model, preprocess, tokenizer, padding="zero"):
         super().__init__(model, preprocess, tokenizer)
@@ -153,31 +153,9 @@ class CLIPTextTokens(OpenCLIPTarget):
         }
         return used if self.padding == "zero" else used | {"padding": "end tokens"}
 
-    @torch.no_grad()
-    def encode(self, items, batch_size=64):
-        """Compute the mean tokens of each stimulus' captions.
-
-        Parameters
-        ----------
-        items : sequence of length n of sequences of str
-            Captions per stimulus; blank ones do not count. Longer ones than the context are cut.
-        batch_size : int
-            Captions per batch; changes the result by float rounding only.
-
-        Returns
-        -------
-        values : array of shape (n, n_targets), float32
-
-        Raises
-        ------
-        InputError
-            A stimulus has no caption, or a string in place of a list of strings.
-        """
-        return mean_over_captions(items, self._encode, self.n_targets, batch_size)
-
     def _encode(self, captions):
         pooled, tokens = self._text_tokens(captions)
-        return (tokens / pooled.norm(dim=-1)[:, None, None]).flatten(1).cpu().numpy()
+        return tokens / pooled.norm(dim=-1)[:, None, None]
 
     def _text_numbers(self, captions):
         numbers = self._tokenizer(captions)

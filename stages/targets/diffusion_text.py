@@ -13,19 +13,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from stages.errors import InputError
+from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
 from stages.networks.strict_loading import read_json_object
-from stages.networks.transformers_loading import load_transformers_strictly, refusing_folder
-from stages.targets.captions import mean_over_captions
+from stages.networks.transformers_loading import load_transformers_strictly
+from stages.targets.caption_target import CaptionTarget
 from weights.store import CheckpointError
 
 WEIGHTS_FILE = "model.safetensors"
 
 
-class DiffusionTextTokens:
+class DiffusionTextTokens(CaptionTarget):
     """What the text encoders of a diffusion model make of captions, averaged over the captions of a stimulus.
+
+    A row holds the tokens, the last axis of `token_shape` fastest, then the pooled embedding where there is one.
 
     Parameters
     ----------
@@ -37,7 +40,6 @@ class DiffusionTextTokens:
     """
 
     name = "diffusion_text"
-    takes = "captions"
 
     def __init__(self, encoders, tokenizers, penultimate=False):
         self.encoders = encoders
@@ -71,7 +73,7 @@ class DiffusionTextTokens:
             )
         encoders = [_load_encoder(folder / f"text_encoder{ending}").to(device) for ending in endings]
         tokenizers = [
-            _load_tokenizer(folder / f"tokenizer{ending}", encoder.config) for ending, encoder in zip(endings, encoders)
+            load_tokenizer(folder / f"tokenizer{ending}", encoder.config) for ending, encoder in zip(endings, encoders)
         ]
         penultimate = "_2" in endings
         if penultimate and not isinstance(encoders[-1], CLIPTextModelWithProjection):
@@ -139,47 +141,14 @@ class DiffusionTextTokens:
         tokens = values[:, :end].reshape(-1, *self.token_shape)
         return tokens, values[:, end:] if self.pooled_width else None
 
-    @torch.no_grad()
-    def encode(self, items, batch_size=64):
-        """Compute the mean tokens of each stimulus' captions.
-
-        Parameters
-        ----------
-        items : sequence of length n of sequences of str
-            Captions per stimulus; blank ones do not count. Longer ones than the context are cut.
-        batch_size : int
-            Captions per batch; changes the result by float rounding only.
-
-        Returns
-        -------
-        values : array of shape (n, n_targets), float32
-            Tokens, the last axis of `token_shape` fastest, then the pooled embedding where there is one.
-
-        Raises
-        ------
-        InputError
-            A stimulus has no caption, or a string in place of a list of strings.
-        """
-        return mean_over_captions(items, self._encode, self.n_targets, batch_size)
-
     def _encode(self, captions):
-        tokens, pooled = [], None
-        for encoder, tokenizer in zip(self.encoders, self.tokenizers):
-            written = tokenizer(
-                captions, padding="max_length", max_length=tokenizer.model_max_length, truncation=True,
-                return_tensors="pt",
-            ).to(encoder.device)  # fmt: skip
-            # As the pipelines do: padding is attended to unless the encoder's configuration says otherwise.
-            masked = not self.penultimate and getattr(encoder.config, "use_attention_mask", False)
-            found = encoder(
-                written.input_ids,
-                attention_mask=written.attention_mask if masked else None,
-                output_hidden_states=self.penultimate,
-            )
-            tokens.append(found.hidden_states[-2] if self.penultimate else found.last_hidden_state)
-            pooled = found.text_embeds if self.penultimate and encoder is self.encoders[-1] else None
-        values = torch.cat(tokens, dim=-1).flatten(1)
-        return (values if pooled is None else torch.cat([values, pooled], dim=1)).cpu().numpy()
+        found = [
+            encode_texts(encoder, tokenizer, captions, self.penultimate)
+            for encoder, tokenizer in zip(self.encoders, self.tokenizers)
+        ]
+        values = torch.cat([tokens for tokens, _ in found], dim=-1).flatten(1)
+        _, pooled = found[-1]
+        return torch.cat([values, pooled], dim=1) if self.penultimate else values
 
 
 def _load_encoder(folder):
@@ -204,22 +173,3 @@ def _load_encoder(folder):
         ) from None
     model_class = CLIPTextModelWithProjection if projected else CLIPTextModel
     return load_transformers_strictly(model_class, folder).requires_grad_(False)
-
-
-def _load_tokenizer(folder, config):
-    whole = (folder / "tokenizer.json").is_file() or all(
-        (folder / name).is_file() for name in ("vocab.json", "merges.txt")
-    )
-    if not whole:
-        raise CheckpointError(
-            f"{folder} has neither tokenizer.json nor vocab.json and merges.txt; fetch or export the checkpoint again."
-        )
-    with refusing_folder(folder, "tokenizer"):
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    length, largest = tokenizer.model_max_length, max(tokenizer.get_vocab().values())
-    if length != config.max_position_embeddings or largest >= config.vocab_size:
-        raise CheckpointError(
-            f"The tokenizer in {folder} writes {length:,} numbers up to {largest:,}, but its text encoder reads "
-            f"{config.max_position_embeddings} below {config.vocab_size:,}; restore the two that belong together."
-        )
-    return tokenizer

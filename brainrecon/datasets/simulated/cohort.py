@@ -1,12 +1,10 @@
 """Simulate a cohort: draw the pictures, grow the brains, run the sessions, write the files."""
 
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +15,11 @@ from brainrecon.datasets.simulated.ceiling import RepeatStatistics
 from brainrecon.datasets.simulated.cortex import Cortex
 from brainrecon.datasets.simulated.filters import seen_image
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
+from brainrecon.datasets.simulated.options import checked_number
 from brainrecon.datasets.simulated.photographs import Photographs
 from brainrecon.datasets.simulated.pictures import KINDS, LABELS
-from brainrecon.datasets.simulated.report import VERSION, SimulationReport, SubjectReport, find_earlier
+from brainrecon.datasets.simulated.report import SimulationReport, SubjectReport
+from brainrecon.datasets.simulated.simulation_folder import simulate_once
 from brainrecon.datasets.simulated.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
 from stages.errors import InputError
 
@@ -84,69 +84,45 @@ def simulate(
     InputError
         If the options cannot be met, or the directory holds something else.
     """
-    options = {
-        "subjects": subjects,
-        "sessions": sessions,
-        "trials_per_session": trials_per_session,
-        "shared": shared,
-        "voxels": voxels,
-        "picture_size": picture_size,
-        "seed": seed,
-        "kinds": [kind for kind in KINDS if kind in kinds],
-        "betas_format": betas_format,
-    }
-    _check(options, kinds)
-    texts = ("kinds", "betas_format")
-    options = {name: value if name in texts else int(value) for name, value in options.items()}
+    options = _checked(
+        kinds,
+        subjects=subjects,
+        sessions=sessions,
+        trials_per_session=trials_per_session,
+        shared=shared,
+        voxels=voxels,
+        picture_size=picture_size,
+        seed=seed,
+        betas_format=betas_format,
+    )
     own = None if photographs is None else Photographs(photographs, options["picture_size"], options["seed"])
     if own is not None:
         options["photographs"] = own.digest
         _check_count(own, options)
-    target = Path(directory).absolute()
-    found = find_earlier(target, options)
-    if found is not None:
-        return found
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"No folder can be made in {target.parent} ({error.strerror}); give one that you can write to."
-        ) from error
-    try:
-        reports = _Cohort(partial, options, own, progress or (lambda label, done, total: None)).write()
-        content = {
-            "version": VERSION,
-            "seed": options["seed"],
-            "options": options,
-            "subjects": [asdict(one) for one in reports],
-        }
-        nsd_files.write_marker(partial, content)
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return SimulationReport(target, options, reports, created=True)
+    progress = progress or (lambda label, done, total: None)
+    return simulate_once(directory, options, lambda folder: _Cohort(folder, options, own, progress).write())
 
 
-def _check(options, kinds):
-    """Refuse options that cannot be met."""
-    if isinstance(kinds, str) or not options["kinds"] or set(kinds) - set(KINDS):
+def _checked(kinds, betas_format, **numbers):
+    """The options as plain data, once they can be met."""
+    shown = [kind for kind in KINDS if kind in kinds]
+    if isinstance(kinds, str) or not shown or set(kinds) - set(KINDS):
         raise InputError(
             f"kinds is {kinds!r} but must be some of {', '.join(KINDS)}; name them with --kinds, separated by commas."
         )
-    for name, least, most in (
-        ("subjects", 1, nsd_files.SUBJECTS_OF_TABLE), ("sessions", 1, 99), ("trials_per_session", 2, 10**5),
-        ("shared", 1, 10**6), ("voxels", FEWEST_VOXELS, 10**6), ("picture_size", 16, 1024), ("seed", 0, 2**32 - 1),
-    ):  # fmt: skip
-        value, flag = options[name], "--" + name.replace("_", "-")
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-            raise InputError(
-                f"{name} is {value!r} but must be a whole number from {least} to {most}; "
-                f"set {flag} in that range."
-            )
-    if options["betas_format"] not in BETAS_FORMATS:
+    ranges = {
+        "subjects": (1, nsd_files.SUBJECTS_OF_TABLE),
+        "sessions": (1, 99),
+        "trials_per_session": (2, 10**5),
+        "shared": (1, 10**6),
+        "voxels": (FEWEST_VOXELS, 10**6),
+        "picture_size": (16, 1024),
+        "seed": (0, 2**32 - 1),
+    }
+    options = {name: checked_number(name, numbers[name], *limits) for name, limits in ranges.items()}
+    if betas_format not in BETAS_FORMATS:
         raise InputError(
-            f"betas_format is {options['betas_format']!r} but must be one of {', '.join(BETAS_FORMATS)}; "
+            f"betas_format is {betas_format!r} but must be one of {', '.join(BETAS_FORMATS)}; "
             "choose one with --betas-format."
         )
     trials = options["sessions"] * options["trials_per_session"]
@@ -162,6 +138,7 @@ def _check(options, kinds):
             f"{trials} trials hold {stimuli} stimuli with three repeats, but {options['shared']} are to be "
             f"shared and at least one more is needed to train on; give fewer --shared or more --sessions."
         )
+    return options | {"kinds": shown, "betas_format": betas_format}
 
 
 def _check_count(photographs, options):

@@ -1,13 +1,9 @@
 """Simulate the subject of Miyawaki et al. (Neuron 2008): one session of random patterns, one of figures, as BData."""
 
-import json
 import os
-import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,9 +21,9 @@ from brainrecon.datasets.simulated.local_contrast import (
     grow_early_cortex,
 )
 from brainrecon.datasets.simulated.noise import begin_session, trial_noise
-from brainrecon.datasets.simulated.nsd_files import MARKER
-from brainrecon.datasets.simulated.report import VERSION, SimulationReport, SubjectReport, find_earlier
-from stages.errors import InputError
+from brainrecon.datasets.simulated.options import checked_number
+from brainrecon.datasets.simulated.report import SimulationReport, SubjectReport
+from brainrecon.datasets.simulated.simulation_folder import simulate_once
 
 MODEL_VERSION = 1
 """Changes whenever the same options give other data."""
@@ -110,60 +106,15 @@ def simulate_miyawaki(
     options = {
         "study": "miyawaki",
         "model": MODEL_VERSION,
-        **_checked(
-            voxels=voxels, random_patterns=random_patterns, figures=figures, repeats=repeats, noise=noise, seed=seed
-        ),
+        "voxels": checked_number("voxels", voxels, FEWEST_VOXELS, MOST_VOXELS),
+        "random_patterns": checked_number("random_patterns", random_patterns, 2, 100_000),
+        "figures": checked_number("figures", figures, 2, MOST_FIGURES),
+        "repeats": checked_number("repeats", repeats, 2, 1000),
+        "noise": checked_number("noise", noise, 0, 100, whole=False),
+        "seed": checked_number("seed", seed, 0, 2**32 - 1),
     }
-    target = Path(directory).absolute()
-    found = find_earlier(target, options)
-    if found is not None:
-        return MiyawakiReport(found.directory, found.options, found.subjects, created=False)
-    with _whole_folder(target) as partial:
-        report = _Study(options, progress or (lambda label, done, total: None)).write(partial)
-        content = {"version": VERSION, "seed": seed, "options": options, "subjects": [asdict(report)]}
-        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-        (partial / MARKER).write_text(text, encoding="utf-8")
-    return MiyawakiReport(target, options, (report,), created=True)
-
-
-def _checked(**options):
-    """The options as plain numbers, once they are in range."""
-    ranges = {
-        "voxels": (FEWEST_VOXELS, MOST_VOXELS),
-        "random_patterns": (2, 100_000),
-        "figures": (2, MOST_FIGURES),
-        "repeats": (2, 1000),
-        "noise": (0, 100),
-        "seed": (0, 2**32 - 1),
-    }
-    plain = {}
-    for name, (least, most) in ranges.items():
-        value, number = options[name], float if name == "noise" else int
-        fits = isinstance(value, int | np.integer) or (name == "noise" and isinstance(value, float | np.floating))
-        if isinstance(value, bool) or not fits or not least <= value <= most:
-            raise InputError(
-                f"{name} is {value!r} but must be a {'' if name == 'noise' else 'whole '}number from {least:,} to "
-                f"{most:,}; set --{name.replace('_', '-')} in that range."
-            )
-        plain[name] = number(value)
-    return plain
-
-
-@contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target to write into, which takes the target's place when nothing went wrong."""
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"No folder can be made in {target.parent} ({error.strerror}); give one that you can write to."
-        ) from error
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    progress = progress or (lambda label, done, total: None)
+    return simulate_once(directory, options, lambda folder: (_Study(options, progress).write(folder),), MiyawakiReport)
 
 
 class _Study:

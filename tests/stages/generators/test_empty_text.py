@@ -1,15 +1,17 @@
 """The empty text, held against the prompt encoders of diffusers' pipelines, and how it is stored."""
 
+import json
 import shutil
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from random_checkpoints import save_generator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from stages.generators.empty_text import encode_empty_text, encode_empty_text_xl
-from stages.generators.unconditional_embedding import stored_embedding
+from stages.generators.unconditional_embedding import UnconditionalEmbedding, stored_embedding
 from weights.store import CheckpointError
 
 
@@ -68,6 +70,9 @@ def test_encoders_that_do_not_fit_are_refused_by_name(folder):
     save_file(state | {"strange": torch.zeros(2)}, path, metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match="unexpected: strange"):
         encode_empty_text(folder)
+    save_file(state | {name: torch.zeros(5)}, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"misshapen: .*final_layer_norm.bias \(5,\) instead of \(6,\)"):
+        encode_empty_text(folder)
     save_file(state | {"text_model.embeddings.position_ids": torch.arange(7)[None]}, path, metadata={"format": "pt"})
     assert encode_empty_text(folder).shape == (7, 6)
     path.write_bytes(b"damaged")
@@ -80,6 +85,13 @@ def test_a_part_that_is_absent_is_named(folder, part):
     shutil.rmtree(folder / part)
     with pytest.raises(CheckpointError, match=f"{part} holds no"):
         encode_empty_text_xl(folder)
+
+
+def test_a_tokenizer_of_another_encoder_is_refused(folder):
+    path = folder / "tokenizer" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 9}))
+    with pytest.raises(CheckpointError, match="writes 9 numbers .* reads 7"):
+        encode_empty_text(folder)
 
 
 def test_an_embedding_is_computed_once(tmp_path):
@@ -106,6 +118,17 @@ def test_a_folder_that_cannot_be_written_to_keeps_nothing(tmp_path, monkeypatch)
         raise PermissionError(13, "read-only", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
+    assert stored_embedding(tmp_path, "empty text", (2,), lambda: torch.ones(2)).tolist() == [1, 1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), SafetensorError("no space left")])
+def test_what_cannot_be_written_whole_is_not_kept(tmp_path, monkeypatch, error):
+    def fail(self, folder):
+        (folder / "half").write_text("half")
+        raise error
+
+    monkeypatch.setattr(UnconditionalEmbedding, "save_pretrained", fail)
     assert stored_embedding(tmp_path, "empty text", (2,), lambda: torch.ones(2)).tolist() == [1, 1]
     assert not list(tmp_path.iterdir())
 

@@ -1,14 +1,17 @@
 """Kandinsky 2.2's decoder, held against diffusers' pipelines, one picture at a time."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from diffusers import KandinskyV22Pipeline
 from PIL import Image
 from random_checkpoints import save_generator, save_prior
+from safetensors.torch import load_file, save_file
 
 from stages.errors import InputError
-from stages.generators.kandinsky import KandinskyGenerator
+from stages.generators.kandinsky import KandinskyGenerator, encode_zero_image
 from stages.generators.noise import item_generator
 from weights.store import CheckpointError
 
@@ -108,3 +111,13 @@ def test_other_folders_are_refused(tmp_path, prior):
         KandinskyGenerator.from_pretrained(
             save_generator("kandinsky", tmp_path / "decoder"), prior_folder=tmp_path / "absent"
         )
+
+
+def test_a_misshapen_tensor_of_the_vision_model_is_named(tmp_path):
+    folder = save_prior(tmp_path / "prior")
+    path = folder / "image_encoder" / "model.safetensors"
+    state = load_file(path)
+    shape = tuple(state["visual_projection.weight"].shape)
+    save_file(state | {"visual_projection.weight": torch.zeros(3)}, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=f"misshapen: visual_projection.weight {re.escape(f'(3,) instead of {shape}')}"):
+        encode_zero_image(folder)

@@ -238,7 +238,6 @@ def test_sampler_is_ddim_over_the_published_betas(pipeline, parts):
     np.testing.assert_allclose(scheduler.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
     assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
     assert pipeline.config.guidance_scale == 7.5
-    assert pipeline.denoising_steps(0.75, 50) == 37
 
 
 def test_schedulers_without_betas_are_refused(folder):
@@ -472,9 +471,9 @@ def test_tensors_that_do_not_fit_are_refused_by_name(folder, flow, name, trouble
         ("image_unet/config.json", {"block_out_channels": [16, 30]}, "does not describe|block_out_channels"),
         ("image_encoder/config.json", {"num_hidden_layers": 3}, "image_encoder.*missing: vision_model"),
         ("image_encoder/config.json", {"num_hidden_layers": 1}, "image_encoder.*unexpected: vision_model"),
-        ("image_encoder/config.json", {"projection_dim": 8}, "image_encoder"),
+        ("image_encoder/config.json", {"projection_dim": 8}, "image_encoder.*misshapen: visual_projection.weight"),
         ("image_feature_extractor/preprocessor_config.json", {"image_std": [1]}, "image_mean and image_std"),
-        ("text_encoder/config.json", {"vocab_size": 9}, "text_encoder"),
+        ("text_encoder/config.json", {"vocab_size": 9}, "text_encoder.*misshapen: .*token_embedding.weight"),
     ],
 )
 def test_configurations_that_do_not_fit_are_refused(folder, file, changes, said):

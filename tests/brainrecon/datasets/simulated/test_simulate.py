@@ -12,7 +12,7 @@ import pytest
 import brainrecon.datasets.simulated as simulated
 from brainrecon.datasets.simulated import cohort as cohort_module
 from brainrecon.datasets.simulated.cohort import simulate
-from brainrecon.datasets.simulated.report import VERSION
+from brainrecon.datasets.simulated.simulation_folder import VERSION
 from stages.errors import InputError
 
 TINY = {"sessions": 1, "trials_per_session": 36, "shared": 4, "voxels": 160, "picture_size": 32}

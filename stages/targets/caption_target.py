@@ -1,0 +1,42 @@
+"""A target of captions: the mean of what the captions of a stimulus are encoded to."""
+
+import torch
+
+from stages.targets.captions import mean_over_captions
+
+
+class CaptionTarget:
+    """What the targets for captions share.
+
+    Each says in ``n_targets`` how many values a row has, and in ``_encode`` what a batch of captions, a list of str,
+    becomes: a tensor (n_captions, ...) of as many values per row.
+    """
+
+    takes = "captions"
+
+    @torch.no_grad()
+    def encode(self, items, batch_size=64):
+        """Compute the mean of each stimulus' captions.
+
+        Parameters
+        ----------
+        items : sequence of length n of sequences of str
+            Captions per stimulus; blank ones do not count. Longer ones than the context are cut.
+        batch_size : int
+            Captions per batch; changes the result by float rounding only.
+
+        Returns
+        -------
+        values : array of shape (n, n_targets), float32
+            The last axis of ``shape`` is the fastest.
+
+        Raises
+        ------
+        InputError
+            A stimulus has no caption, or a string in place of a list of strings.
+        """
+
+        def encode(captions):
+            return self._encode(captions).flatten(1).cpu().numpy()
+
+        return mean_over_captions(items, encode, self.n_targets, batch_size)
