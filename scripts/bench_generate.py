@@ -1,11 +1,12 @@
 """Time the generators with random weights: batched, against diffusers' pipelines one picture at a time.
 
-    python scripts/bench_generate.py [--device cuda] [--sizes full] [--generators sd,sdxl,unclip,kandinsky]
+    python scripts/bench_generate.py [--device cuda] [--sizes full] [--generators versatile,sd,sdxl,unclip,kandinsky]
         [--batch-size 16] [--dtype float16] [--threads 1] [--steps 50] [--pictures 16] [--scheduler dpm++]
 
 Weights decide nothing about speed or memory, so none are read. Every picture starts from a first picture at strength
 0.75 under the model's own guidance. The plain loop calls diffusers' pipeline in float32, once per picture and with
-embeddings at hand; Stable unCLIP's takes no first picture, and is asked for as many steps as the share has. With one
+embeddings at hand; Stable unCLIP's takes no first picture, and is asked for as many steps as the share has. diffusers has
+none for Versatile Diffusion from a first picture and embeddings: there the toolkit's own is called in the same way. With one
 thread of a CPU the time is that of the processor, so that other work on the machine disturbs it less.
 """
 
@@ -35,6 +36,8 @@ from diffusers.utils import logging
 from PIL import Image
 from safetensors.torch import save_file
 
+from stages.generators.dual_context import DualContextGenerator
+from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.ip_adapter import StableDiffusionIPAdapterGenerator, StableDiffusionXLIPAdapterGenerator
 from stages.generators.ip_adapter_weights import ip_adapter_tensors, load_ip_adapter
 from stages.generators.kandinsky import KandinskyGenerator
@@ -42,9 +45,11 @@ from stages.generators.noise import item_generator
 from stages.generators.requests import GenerationRequest, denoising_steps
 from stages.generators.schedulers import SOLVERS, make_scheduler
 from stages.generators.stable_unclip import StableUnCLIPGenerator
+from stages.generators.unconditional_contexts import UnconditionalContexts
+from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 
 STRENGTH = 0.75
-GENERATORS = ("sd", "sdxl", "unclip", "kandinsky")
+GENERATORS = ("versatile", "sd", "sdxl", "unclip", "kandinsky")
 # Divisors of the published widths and of the latents' side, and the most layers per block.
 SIZES = {"tiny": (10, 8, 1), "reduced": (4, 4, 1), "full": (1, 1, 3)}
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
@@ -75,6 +80,11 @@ def blocks(*kinds):
 
 
 PUBLISHED = {
+    "versatile": Published(
+        (320, 640, 1280, 1280), 64, 2, 768, 768,
+        blocks(*[ATTENDING] * 3, PLAIN)
+        | {"attention_head_dim": 8, "image_context_tokens": 257, "text_context_tokens": 77},
+    ),
     "sd": Published(
         (320, 640, 1280, 1280), 64, 2, 1024, 768, blocks(*[ATTENDING] * 3, PLAIN) | {"attention_head_dim": 8}
     ),
@@ -109,8 +119,9 @@ def random_generator(kind, size, device, scheduler):
     heads = published.unet["attention_head_dim"]
     if size != "full":
         heads = max(8, heads // narrower) if kind == "kandinsky" else 8
+    network = DualContextUNet2DConditionModel if kind == "versatile" else UNet2DConditionModel
     with torch.device(device):
-        unet = UNet2DConditionModel(
+        unet = network(
             **{"in_channels": 4, "out_channels": 4, "sample_size": published.latent_side // smaller}
             | {"block_out_channels": [width // narrower // 32 * 32 or 32 for width in published.widths]}
             | {"layers_per_block": min(published.layers, most_layers), "cross_attention_dim": published.text_width}
@@ -120,6 +131,10 @@ def random_generator(kind, size, device, scheduler):
         autoencoder = _autoencoder(kind, narrower, min(2, most_layers)).eval()
         text = torch.randn(77, published.text_width)
     solver = make_scheduler(DDIMScheduler(**BETAS, steps_offset=1).config, scheduler)
+    if kind == "versatile":
+        contexts = torch.randn(257, published.text_width, device=device), text
+        pipeline = DualContextImg2ImgPipeline(autoencoder, unet, solver, UnconditionalContexts.from_contexts(*contexts))
+        return DualContextGenerator(pipeline)
     if kind == "kandinsky":
         return KandinskyGenerator(KandinskyV22Img2ImgPipeline(unet=unet, scheduler=solver, movq=autoencoder))
     parts = {"unet": unet, "vae": autoencoder, "scheduler": solver, "text_encoder": None, "tokenizer": None}
@@ -199,6 +214,11 @@ def draw_plainly(kind, generator, requests, steps):
         told = {"guidance_scale": generator.default_guidance_scale, "output_type": "np", "num_inference_steps": steps}
         told["generator"] = item_generator(0, request.stimulus_id, request.sample)
         first = Image.fromarray(request.init_image)
+        if kind == "versatile":
+            text = torch.as_tensor(request.text_context, device=device)[None]
+            told |= {"strength": STRENGTH, "guidance_scale": None, "generator": [told["generator"]]}
+            pipeline([first], image, text, request.context_weights, **told)
+            continue
         if kind == "kandinsky":
             side = generator.image_size
             told |= {"image": first, "strength": STRENGTH, "height": side, "width": side}
@@ -263,7 +283,7 @@ def bench(kind, size, device, options):
     if kind == "unclip":
         generator.pipeline.image_encoder = None
     torch.nn.Module.to(generator.pipeline.unet, options.dtype)
-    autoencoder = generator._autoencoder
+    autoencoder = generator.pipeline.movq if kind == "kandinsky" else generator.pipeline.vae
     if options.dtype != torch.float16 or not autoencoder.config.force_upcast:
         torch.nn.Module.to(autoencoder, options.dtype)
 

@@ -6,17 +6,17 @@ import torch
 
 
 def test_a_line_per_generator(capsys):
-    options = ["--device", "cpu", "--sizes", "tiny", "--generators", "unclip,sd", "--steps", "4"]
+    options = ["--device", "cpu", "--sizes", "tiny", "--generators", "unclip,sd,versatile", "--steps", "4"]
     bench_generate.main([*options, "--batch-size", "2", "--plain-pictures", "1"])
-    *_, heading, first, second = capsys.readouterr().out.splitlines()
+    *_, heading, first, second, third = capsys.readouterr().out.splitlines()
     assert heading.split()[:2] == ["size", "side"]
-    for line, kind, side in ((first, "unclip", 96), (second, "sd", 64)):
+    for line, kind, side in ((first, "unclip", 96), (second, "sd", 64), (third, "versatile", 64)):
         columns = line.split()
         assert columns[:3] == [kind, "tiny", str(side)] and columns[4] == "4"
         assert all(float(value) > 0 for value in columns[5:])
 
 
-@pytest.mark.parametrize("kind", ["unclip", "kandinsky"])
+@pytest.mark.parametrize("kind", ["versatile", "unclip", "kandinsky"])
 def test_both_sides_evaluate_the_network_equally_often(kind):
     generator = bench_generate.random_generator(kind, "tiny", torch.device("cpu"), "ddim")
     requests = bench_generate.random_requests(generator, 2)
