@@ -20,11 +20,12 @@ from pathlib import Path
 from weights import store
 
 WEIGHTS = Path(store.__file__).parent / "tiny"
-# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures.
-NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator")
+# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
+# its instance features from the CLIP of weights/tiny.
+NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan")
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
-EXPORTED = ("evaluation", "vdvae", "clip", "generator")
-QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40}
+EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan")
+QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -119,6 +120,7 @@ def check(names):
             "autoencoder": lambda: recipe("autoencoder").figures(folder("generator") / "vae", pictures),
             "clip": lambda: recipe("clip").figures(folder("clip"), pictures),
             "generator": lambda: recipe("generator").figures(workspace, folder("generator")),
+            "icgan": lambda: recipe("icgan").figures(folder("icgan"), pictures),
         }
         for name in names:
             print_table({name: measure[name]()})

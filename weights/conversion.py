@@ -2,14 +2,22 @@
 
 A `.pth`, `.th`, `.pt` or `.bin` holds a pickle, and loading a pickle runs what it says. Plain dicts of tensors are read
 with torch's ``weights_only``, TorchScript archives by `weights.torchscript`; both build tensors and run nothing else.
+A `.caffemodel` is read by `weights.caffemodel`.
 """
 
+import gzip
+import lzma
 import os
 import pickle
+import shutil
+import tarfile
 import zipfile
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from weights.caffemodel import read_caffemodel
 from weights.manifest import CheckpointError
 from weights.torchscript import is_torchscript, read_torchscript
 
@@ -25,7 +33,7 @@ def read_tensors(path, in_place=False):
     Parameters
     ----------
     path : path
-        Safetensors, a pickled dict of tensors, or a TorchScript archive.
+        Safetensors, a pickled dict of tensors, a TorchScript archive, or a `.caffemodel`.
     in_place : bool
         Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
 
@@ -48,6 +56,8 @@ def read_tensors(path, in_place=False):
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".caffemodel":
+            return read_caffemodel(path)
         if is_torchscript(path):
             return read_torchscript(path)
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and zipfile.is_zipfile(path))
@@ -63,7 +73,7 @@ def read_tensors(path, in_place=False):
     return stored
 
 
-def convert(source, destination):
+def convert(source, destination, member=None):
     """Convert a published file of weights to safetensors.
 
     Names lose the ``module.`` of data-parallel training where every one has it; values and dtypes stay. The new file
@@ -75,6 +85,8 @@ def convert(source, destination):
         A pickled dict of tensors or a TorchScript archive.
     destination : path
         A `.safetensors` file; appears whole or not at all, in a folder that exists.
+    member : str, optional
+        Where `source` is a tar archive, compressed or not: the path within it of what is to be converted.
 
     Raises
     ------
@@ -87,6 +99,10 @@ def convert(source, destination):
     from safetensors.torch import save_file
 
     source, destination = Path(source), Path(destination)
+    if member is not None:
+        with _taken_out(source, member, destination) as pickled:
+            convert(pickled, destination)
+        return
     tensors = read_tensors(source, in_place=True)
     if is_torchscript(source):
         tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _NO_WEIGHTS}
@@ -105,6 +121,26 @@ def convert(source, destination):
         raise OSError(f"{destination} cannot be written ({error})") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _taken_out(archive, member, destination):
+    """One file of a tar archive, for a while, beside `destination`; its path in the archive decides about nothing."""
+    taken = destination.with_name(f".{destination.name}.{uuid4().hex[:12]}.partial{Path(member).suffix}")
+    try:
+        try:
+            with tarfile.open(archive) as opened:
+                found = opened.extractfile(opened.getmember(member))
+                if found is None:
+                    raise KeyError(f"{member} is no file")
+                with taken.open("wb") as copy:
+                    shutil.copyfileobj(found, copy)
+        except (tarfile.TarError, KeyError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            told = error.args[0] if error.args else type(error).__name__
+            raise CheckpointError(f"{archive} gives no {member} ({told}); fetch it again.") from None
+        yield taken
+    finally:
+        taken.unlink(missing_ok=True)
 
 
 def _apart(tensors):

@@ -10,14 +10,15 @@ The manifest is a TOML file with one ``[[checkpoint]]`` table per checkpoint::
     licence = "MIT"
     needed_by = ["brain-diffuser"]     # methods, verbs, or families of generators
     note = "..."                       # what is not established about the entry; absent where nothing is
-    files = [{path = "...", size = 123, sha256 = "...", sha256_begins = "...", becomes = "..."}]
+    files = [{path = "...", size = 123, sha256 = "...", sha256_begins = "...", becomes = "...", member = "..."}]
 
     [checkpoint.writes."config.json"]  # JSON files that are written beside converted weights
     preset = "imagenet64"
 
 ``size`` and ``sha256`` are absent for published files whose hash is not known; nothing is guessed. ``sha256_begins``
 holds the first digits where the publisher made them part of the file's name, as torch.hub does. ``becomes`` names what
-a pickle is converted to where the rule of `CheckpointFile.converted` does not fit.
+a pickle is converted to where the rule of `CheckpointFile.converted` does not fit. ``member`` is the pickle's path within a
+file that is a tar archive; nothing else of the archive is read.
 """
 
 import os
@@ -61,6 +62,8 @@ class CheckpointFile:
         Its first digits, where only these are known.
     becomes : str or None
         What the file is converted to, relative to the checkpoint's folder, where the rule of `converted` does not fit.
+    member : str or None
+        For a tar archive: the pickle within it that is converted.
     """
 
     path: str
@@ -68,6 +71,7 @@ class CheckpointFile:
     sha256: str | None = None
     sha256_begins: str | None = None
     becomes: str | None = None
+    member: str | None = None
 
     @property
     def converted(self) -> str | None:
@@ -76,9 +80,10 @@ class CheckpointFile:
         The same name with another ending, except that ``pytorch_model.bin`` becomes ``model.safetensors`` (also after
         a prefix), which is where transformers and open_clip look.
         """
+        path = self.path if self.member is None else PurePosixPath(self.member).name
         for ending in PICKLES:
-            if self.path.endswith(ending):
-                stem = self.path.removesuffix(ending)
+            if path.endswith(ending):
+                stem = path.removesuffix(ending)
                 if stem.endswith("pytorch_model") and not stem.endswith("diffusion_pytorch_model"):
                     stem = stem.removesuffix("pytorch_model") + "model"
                 return self.becomes or stem + ".safetensors"

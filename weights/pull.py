@@ -156,7 +156,7 @@ def _convert(checkpoint, partial, remove_original):
         if file.converted not in record.made or not made.is_file():
             made.parent.mkdir(parents=True, exist_ok=True)
             try:
-                convert(original, made)
+                convert(original, made, file.member)
             except CheckpointError:
                 # It would be refused for ever; the next pull asks for it anew.
                 original.unlink()

@@ -15,7 +15,8 @@ def benchmark(
         typer.Option(help="Names, or TOML files of settings, separated by commas; a file's method is called like the file."),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="A published comparison whose rows are the methods: miyawaki-study.", show_default=False)
+        str | None,
+        typer.Option(help="A published comparison with methods of its own: miyawaki-study, gan-ablation.", show_default=False),
     ] = None,
     weights: options.Weights = None,
     subjects: Annotated[str | None, typer.Option(help="Separated by commas; all that are there by default.")] = None,
@@ -100,10 +101,12 @@ def _plan(out, data, methods, preset, weights, **rest):
     there = Plan.read(out) if (out / PLAN).exists() else None
     if methods is not None:
         methods = read_methods(methods, weights)
-    elif weights is not None:
-        raise InputError("--weights says which checkpoints methods are to have; name them with --methods.")
+    elif weights is not None and preset is None:
+        raise InputError("--weights says which checkpoints methods are to have; name them with --methods or --preset.")
     if preset is not None:
-        methods, rest = with_preset(preset, data, methods, rest, is_new=there is None)
+        # On with the data that the plan has: rows may have voxels of their own there.
+        source = data or (None if there is None else there.data)
+        methods, rest = with_preset(preset, source, methods, rest, there is None, weights)
     if there is None and (data is None or methods is None):
         raise InputError(
             f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."

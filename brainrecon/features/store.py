@@ -52,6 +52,7 @@ class FeatureStore:
         Parameters
         ----------
         target : a target of `stages.targets`
+            Where it has a method ``prepare(items, folder, progress)``, that is called first, with the store's folder.
         items : sequence of length n_stimuli
             What the target takes: images (n_stimuli, height, width, 3) uint8, lazily read, or a list of captions for
             each stimulus.
@@ -106,6 +107,9 @@ class FeatureStore:
                 if not table.path.exists():
                     write_text(table.folder / "stimuli.json", json.dumps(stimulus_ids) + "\n")
                     write_text(table.folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
+                    if hasattr(target, "prepare"):
+                        # What takes long has files of its own here, that several targets may share.
+                        target.prepare(items, self.folder, progress)
                     _write(target, items, table, progress)
         # A damaged file is noticed here, and not in the middle of a fit.
         with table.opened():

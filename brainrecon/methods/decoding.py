@@ -37,7 +37,9 @@ class DecoderSettings:
         Regions of the subject that are a band each; voxels of none form one more.
     alpha : tuple of float, float, or dict of str to either
         Penalties to choose from; one value fixes it, a table gives each target its own.
-    rescale, penalty, sketch, held_out, keep
+    rescale : str, or dict of str to str
+        As `stages.decoders.ridge.RidgeDecoder` takes it; a table gives each target its own way.
+    penalty, sketch, held_out, keep
         As `stages.decoders.ridge.RidgeDecoder` takes them.
     trials : {"averaged", "single"}
         Train on patterns, each the average of a stimulus's trials, or on every trial by itself.
@@ -55,7 +57,7 @@ class DecoderSettings:
     kind: str = "ridge"
     bands: tuple[str, ...] = ()
     alpha: tuple[float, ...] | float | dict[str, float] = ALPHAS
-    rescale: str = "held_out"
+    rescale: str | dict[str, str] = "held_out"
     penalty: str = "group"
     sketch: int = 2048
     held_out: str = "tenth"
@@ -69,7 +71,6 @@ class DecoderSettings:
     def __post_init__(self):
         allowed = {
             "kind": KINDS,
-            "rescale": RESCALINGS,
             "penalty": PENALTIES,
             "held_out": HELD_OUT,
             "keep": KEPT,
@@ -80,12 +81,22 @@ class DecoderSettings:
         for name, choices in allowed.items():
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"decoder.{name} is {value!r}; expected one of {', '.join(choices)}.")
-        if self.rescale == "held_out" and self.held_out == "none":
+        ways = self.rescale if isinstance(self.rescale, dict) else {"": self.rescale}
+        for name, way in ways.items():
+            if way not in RESCALINGS:
+                where = f"decoder.rescale.{name}".rstrip(".")
+                raise InputError(f"{where} is {way!r}; expected one of {', '.join(RESCALINGS)}.")
+        if "held_out" in ways.values() and self.held_out == "none":
             raise InputError("decoder.held_out is 'none' but decoder.rescale is 'held_out'; set one of the two anew.")
         if (self.kind == "banded_ridge") != bool(self.bands):
             raise InputError(
                 f"decoder.kind is {self.kind!r} with bands {list(self.bands)}; name regions for banded ridge, "
                 'for example --set decoder.kind=banded_ridge --set \'decoder.bands=["V1", "V2"]\', and for ridge none.'
+            )
+        if self.bands and isinstance(self.rescale, dict):
+            raise InputError(
+                "decoder.rescale gives each target its own way, which banded ridge does not have; set decoder.rescale=held_out "
+                "or none for all."
             )
         limits = (self.top_voxels is not None) + (self.least_noise_ceiling is not None)
         if self.voxels == "all" and limits:

@@ -29,12 +29,15 @@ class PatternRequest:
     sample : int
     pattern : array of shape (n_voxels,), float32
         The response to draw from: under a control not the stimulus' own.
+    repeats : int, optional
+        Trials that it is the average of, where that is known.
     """
 
     condition: str
     stimulus_id: str
     sample: int
     pattern: np.ndarray
+    repeats: int | None = None
 
 
 class DirectMethod(ABC):
@@ -61,6 +64,8 @@ class DirectMethod(ABC):
         How its pictures are made, in a line.
     needs_disjoint_pictures : bool
         Whether a picture that is both trained and tested on is refused; reading all of them takes a while.
+    notes : tuple of str
+        What a reader of its scores has to know, a sentence each.
     picture_shape : (int, int)
         Height and width of the training pictures.
     n_voxels : int
@@ -79,6 +84,7 @@ class DirectMethod(ABC):
     always_drawn: tuple[str, ...] = ()
     single_trials = False
     needs_disjoint_pictures = True
+    notes: tuple[str, ...] = ()
     training_images = None
 
     def __init__(self, settings=None, device="cpu", memory=None):
@@ -90,7 +96,7 @@ class DirectMethod(ABC):
         """Nothing: there are no targets."""
         return {}
 
-    def fit(self, subject, features=None, progress=None):
+    def fit(self, subject, features=None, progress=None, folder=None):
         """Learn from a subject's training split.
 
         Parameters
@@ -100,6 +106,8 @@ class DirectMethod(ABC):
             There are no targets; taken so that all methods are fitted alike.
         progress : callable, optional
             Called with (label, done, total).
+        folder : path, optional
+            Where a method that learns for hours leaves what it needs to go on after an interruption.
 
         Returns
         -------
@@ -117,16 +125,20 @@ class DirectMethod(ABC):
         if self.needs_disjoint_pictures:
             check_pictures_disjoint(subject)
         self.training_images, self.picture_shape, self.n_voxels = images, images.shape[1:3], subject.n_voxels
-        self.learn(subject, progress)
+        self.learn(subject, progress, folder)
         return self
 
     @abstractmethod
-    def learn(self, subject, progress=None):
+    def learn(self, subject, progress=None, folder=None):
         """Learn from ``subject.train``."""
 
     @abstractmethod
     def draw(self, requests, seed):
         """Pictures of requests, uint8 (n, height, width, 3), in their order."""
+
+    def curves(self):
+        """The course of training, for people: dict of label to (steps, values); empty where there was none."""
+        return {}
 
     def summary(self):
         """What was learnt, for people: a list of dicts, a row each, the first value its name and the others numbers."""
@@ -136,10 +148,10 @@ class DirectMethod(ABC):
         """Refuse: there are no embeddings."""
         raise InputError(f"{self.name} predicts no embeddings, only pictures; reconstruct with it instead.")
 
-    def requests(self, condition, stimulus_ids, patterns, samples=(0,)):
+    def requests(self, condition, stimulus_ids, patterns, samples=(0,), repeats=None):
         """What to draw for patterns (n_stimuli, n_voxels): a list of PatternRequest, the samples of a stimulus in a row."""
         return [
-            PatternRequest(condition, str(stimulus_id), sample, pattern)
+            PatternRequest(condition, str(stimulus_id), sample, pattern, repeats)
             for stimulus_id, pattern in zip(stimulus_ids, patterns, strict=True)
             for sample in samples
         ]

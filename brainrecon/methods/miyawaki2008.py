@@ -111,7 +111,7 @@ class Miyawaki2008(DirectMethod):
     def single_trials(self):
         return self.settings.test_trials == "single"
 
-    def learn(self, subject, progress=None):
+    def learn(self, subject, progress=None, folder=None):
         train, grid = subject.train, self.settings.grid
         contrasts = contrast_grids(train.images, grid, progress)
         averaged = self.settings.trials == "averaged"

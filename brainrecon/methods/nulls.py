@@ -68,7 +68,7 @@ class MeanImage(_Null):
     explanation = "the average of all training pictures, whatever the response"
     needs_disjoint_pictures = False
 
-    def learn(self, subject, progress=None):
+    def learn(self, subject, progress=None, folder=None):
         self.fitted = {"mean": _moments(subject.train.images, progress)[0].astype(np.float32)}
 
     def draw(self, requests, seed):
@@ -82,7 +82,7 @@ class Noise(_Null):
     explanation = "independent noise with the training pictures' mean and standard deviation at each pixel"
     needs_disjoint_pictures = False
 
-    def learn(self, subject, progress=None):
+    def learn(self, subject, progress=None, folder=None):
         mean, deviation = _moments(subject.train.images, progress)
         self.fitted = {"mean": mean.astype(np.float32), "standard_deviation": deviation.astype(np.float32)}
 
@@ -104,7 +104,7 @@ class NearestTrainingPicture(_Null):
     conditions = tuple(name for name in DirectMethod.conditions if name != "mean_response")
     explanation = "the training picture whose response pattern correlates best with the measured one"
 
-    def learn(self, subject, progress=None):
+    def learn(self, subject, progress=None, folder=None):
         patterns = subject.train.patterns
         mean, deviation = patterns.mean(axis=0, dtype=np.float64), patterns.std(axis=0, dtype=np.float64)
         # A voxel that never changes tells nothing.
@@ -137,7 +137,7 @@ class RidgeToPixels(DirectMethod):
     explanation = "ridge regression from patterns straight to pixels: no network and no prior"
     conditions = tuple(name for name in DirectMethod.conditions if name != "ridge_to_pixels")
 
-    def learn(self, subject, progress=None):
+    def learn(self, subject, progress=None, folder=None):
         pixels = small_pictures(subject.train.images, self.settings.size, progress)
         self.decoder = RidgeDecoder(alphas=self.settings.alpha, rescale="none", memory=self.memory, device=self.device)
         self.decoder.fit_targets(subject.train.patterns, {"pixels": pixels.reshape(len(pixels), -1)})
@@ -165,15 +165,19 @@ class RidgeToPixels(DirectMethod):
 
 
 def small_pictures(images, size, progress=None):
-    """Shrink or enlarge uint8 pictures to float32 (n, size, size, 3) in 0 to 1, a few at a time."""
-    pixels = np.empty((len(images), size, size, 3), dtype=np.float32)
+    """Shrink or enlarge uint8 pictures to float32 (n, size, size, 3) in 0 to 1."""
+    return resized_pictures(images, size, progress).astype(np.float32) / 255
+
+
+def resized_pictures(images, size, progress=None):
+    """Shrink or enlarge uint8 pictures to uint8 (n, size, size, 3), bilinear and antialiased, a few at a time."""
+    pictures = np.empty((len(images), size, size, 3), dtype=np.uint8)
     for start in range(0, len(images), _BLOCK):
         for row, image in enumerate(np.asarray(images[start : start + _BLOCK]), start=start):
-            resized = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-            pixels[row] = np.asarray(resized, dtype=np.float32) / 255
+            pictures[row] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
         if progress:
             progress("reading pictures", min(start + _BLOCK, len(images)), len(images))
-    return pixels
+    return pictures
 
 
 def to_uint8(pictures):

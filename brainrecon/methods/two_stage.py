@@ -1,176 +1,44 @@
-"""Two-stage methods: ridge to embeddings and to the latents of a first picture, then a generator that redraws it.
-
-What a method of this kind is made of, it says itself: the targets it predicts, its checkpoints, its generator and their settings.
-"""
+"""Two-stage methods: ridge to embeddings and to the latents of a first picture, then a generator that redraws it."""
 
 from __future__ import annotations
 
-import json
-import math
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 
-from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
-from brainrecon.methods.decoding import Decoding
-from brainrecon.methods.settings import from_dict, read_saved, to_dict
+from brainrecon.methods.embedding import EmbeddingMethod
 from stages.errors import InputError
-from stages.whole_files import write_text
-from weights import store as checkpoint_store
 
 
-class TwoStageMethod:
+class TwoStageMethod(EmbeddingMethod):
     """What all two-stage methods have in common.
-
-    Parameters
-    ----------
-    settings : settings_class or dict, optional
-        A nested dictionary may name only what differs from the defaults.
-    device : str
-        Torch device of targets, decoder and generator.
-    memory : float, optional
-        Bytes that fitting the decoder may take.
 
     Attributes
     ----------
-    decoding : brainrecon.methods.decoding.Decoding
-        Stage one, fitted by `fit`.
-    target_classes : dict of str to (str, str, str)
-        By name, in the decoder's column order: module and class of each target, and which of the settings' checkpoints
-        it is read from.
     generator_class : (str, str)
         Module and class of the generator.
-    tiny : dict
-        Settings for the embedded networks: the checkpoints that have an embedded twin, and what goes with them.
     """
 
-    name: str
-    settings_class: type
     explanation = "the full method: decoded stage-one picture, redrawn under decoded image and text embeddings"
-    predicts_embeddings = True
     always_drawn = ("stage_one",)
-    target_classes: dict[str, tuple[str, str, str]]
+    image_target = "clip_image"
     generator_class: tuple[str, str]
-    tiny: dict
-
-    def __init__(self, settings=None, device="cpu", memory=None):
-        if not isinstance(settings, self.settings_class):
-            settings = from_dict(self.settings_class, settings or {})
-        self.settings, self.device = settings, device
-        self.decoding = Decoding(settings.decoder, device, memory)
-
-    @property
-    def decoder(self):
-        """The decoder of stage one."""
-        return self.decoding.decoder
 
     @property
     def has_text_context(self):
         """Whether text is decoded and the generator is told of it."""
         return getattr(self.settings, "text_context", False)
 
-    # Stage one: stimuli to targets, patterns to embeddings, latents to a first picture
-
-    @cached_property
-    def targets(self):
-        """The targets by name, in the decoder's column order."""
-        targets = {}
-        for name, checkpoint in self.target_checkpoints.items():
-            module, kind, _ = self.target_classes[name]
-            target = getattr(import_module(module), kind)
-            folder = self.checkpoint_folder(checkpoint)
-            targets[name] = target.from_pretrained(folder, device=self.device, **self.target_options(name))
-        return targets
-
-    def target_options(self, name):
-        """What a target is told beside its checkpoint, by the name of its argument."""
-        return {}
-
-    def checkpoint_folder(self, checkpoint):
-        """Folder of a checkpoint; where it is absent, the error names the embedded networks too."""
-        try:
-            return checkpoint_store.path(checkpoint)
-        except checkpoint_store.CheckpointError as error:
-            twin = any(getattr(self.settings.checkpoints, role) == checkpoint for role in self.tiny["checkpoints"])
-            more = " Or take the small embedded networks, which know no photographs, with --weights tiny." if twin else ""
-            raise checkpoint_store.CheckpointError(f"{error}{more}") from None
-
     @property
     def target_checkpoints(self):
-        """Name of the checkpoint behind each target."""
-        return {
-            name: getattr(self.settings.checkpoints, role)
-            for name, (_, _, role) in self.target_classes.items()
-            if name != "clip_text" or self.has_text_context
-        }
+        known = super().target_checkpoints
+        return {name: known[name] for name in known if name != "clip_text" or self.has_text_context}
 
-    def encode(self, subject, split_name="train", *, captions=None, targets=None, store=None, progress=None):
-        """Target values of a split's stimuli, from the feature store or freshly encoded.
-
-        Parameters
-        ----------
-        subject : brainrecon.datasets.subject.Subject
-        split_name : str
-        captions : list of list of str, optional
-            In place of the split's own.
-        targets : sequence of str, optional
-            Names of the targets to encode; all of the method's where it is not given.
-        store : brainrecon.features.store.FeatureStore, optional
-
-        Returns
-        -------
-        dict of str to FeatureTable
-        """
-        store = store or FeatureStore()
-        split = subject.splits[split_name]
-        names = list(self.targets) if targets is None else list(targets)
-        if unknown := [name for name in names if name not in self.targets]:
-            raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(self.targets)}.")
-        tables = {}
-        for name in names:
-            target = self.targets[name]
-            items = split.images if target.takes == "images" else captions or split.captions
-            if items is None:
-                remedies = {
-                    "images": "put them where `brainrecon data files` says.",
-                    "captions": "pass --captions FILE, or drop the text context with --set text_context=false.",
-                }
-                raise InputError(
-                    f"Target {name} needs {target.takes} and {subject.source} has none for {split_name}; "
-                    f"{remedies[target.takes]}"
-                )
-            tables[name] = store.encode(
-                target,
-                items,
-                split.stimulus_ids,
-                dataset=f"{subject.fingerprint}/{split_name}",
-                checkpoint=checkpoint_store.fingerprint(self.target_checkpoints[name]),
-                dtype=self.settings.decoder.features,
-                progress=progress,
-            )
-        return tables
-
-    def fit(self, subject, features, progress=None):
-        """Fit the decoder to a subject's training split.
-
-        Parameters
-        ----------
-        subject : brainrecon.datasets.subject.Subject
-        features : dict of str to array-like of shape (n_stimuli, n_targets)
-            What `encode` returned, rows in the order of ``subject.train.stimulus_ids``.
-
-        Returns
-        -------
-        self
-        """
-        self.features = {name: features[name] for name in self.target_checkpoints}
-        self.decoding.fit(subject, self.features, progress)
-        return self
-
-    def predict(self, patterns):
-        """Embeddings of patterns: dict of target name to array of shape (n_stimuli, n_targets), float32."""
-        return self.decoding.predict(patterns)
+    @property
+    def conditions(self):
+        """Names of the conditions that apply to this method under its settings."""
+        without = () if self.has_text_context else ("without_image_context", "without_text_context")
+        return tuple(name for name in CONDITIONS if name not in ("binarised", *without))
 
     def stage_one(self, embeddings):
         """Decode VDVAE latents into first pictures, uint8 (n_stimuli, height, width, 3).
@@ -286,54 +154,7 @@ class TwoStageMethod:
             progress=progress,
         )
 
-    @property
-    def conditions(self):
-        """Names of the conditions that apply to this method under its settings."""
-        without = () if self.has_text_context else ("without_image_context", "without_text_context")
-        return tuple(name for name in CONDITIONS if name not in ("binarised", *without))
-
     def plan(self, stimulus_ids, patterns, samples):
         """Requests of the method itself for patterns (n_stimuli, n_voxels), the samples of a stimulus in a row."""
         embeddings = self.predict(patterns)
         return self.requests(METHOD_ITSELF, stimulus_ids, embeddings, self.stage_one(embeddings), samples)
-
-    def summary(self):
-        """What was learnt, for people: a row per target."""
-        decoder = self.decoder
-        return [
-            {
-                "target": name,
-                "columns": columns,
-                "penalty": decoder.alpha_[name],
-                "held_out_correlation": decoder.held_out_correlation_[name],
-                "held_out_error": min((error for error in decoder.error_[name] if not math.isnan(error)), default=math.nan),
-            }
-            for name, columns in decoder.groups_.items()
-        ]
-
-    # Files
-
-    def save_pretrained(self, folder):
-        """Write settings and fitted decoder into `folder`."""
-        self.save_description(folder)
-        self.decoder.save_pretrained(folder)
-
-    def save_description(self, folder):
-        """Write all but the decoder's own files: settings, chosen voxels, and which tables a decoder without targets reads."""
-        settings = {"method": self.name, "settings": to_dict(self.settings)}
-        if self.decoder.kept_ == "factor":
-            settings["features"] = {name: table.folder.name for name, table in self.features.items()}
-        write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
-        self.decoding.save_voxels(folder)
-
-    @classmethod
-    def from_pretrained(cls, folder, device="cpu", store=None):
-        """Read what `save_pretrained` wrote; `store` is the feature store it was fitted from."""
-        known = read_saved(folder)
-        method = cls(known["settings"], device=device)
-        method.decoding = Decoding.from_pretrained(folder, method.settings.decoder, device)
-        if names := known.get("features"):
-            store = store or FeatureStore()
-            # Looked up when they are needed: predictions of the test stimuli are on disk already.
-            method.decoder.attach(lambda: {name: store.table(table) for name, table in names.items()})
-        return method

@@ -147,6 +147,41 @@ def distribution(scores, metric_name):
         return _svg(figure, dpi=200)
 
 
+def course(curves):
+    """The course of a training: a panel per curve, over steps.
+
+    Parameters
+    ----------
+    curves : mapping of str to (steps, values)
+        By label; a value may be None where there is none.
+
+    Returns
+    -------
+    svg : str
+        An `<svg>` element without a header.
+    """
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    with rc_context({**_STYLE, "svg.hashsalt": "brainrecon-course"}):
+        figure = Figure(figsize=(3.1 * columns, 2.1 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        for axes, (label, (steps, values)) in zip(panels, curves.items()):
+            axes.plot(steps, [np.nan if value is None else value for value in values], color=REFERENCE_COLOUR, linewidth=1.4)
+            axes.set_title(label[:1].upper() + label[1:], fontsize=9, color=INK)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.grid(color="#eceef1", linewidth=0.8)
+            axes.set_axisbelow(True)
+            axes.tick_params(length=0)
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        for axes in panels[max(0, len(curves) - columns) : len(curves)]:
+            axes.set_xlabel("Step")
+        return _svg(figure, dpi=200)
+
+
 def against(scores, metric_name, others):
     """The reference condition against others: a panel per other condition, a dot per stimulus, the line of equality.
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from brainrecon.evaluation.scores import Scores
 from brainrecon.report import tables
-from brainrecon.report.figures import against, distribution
+from brainrecon.report.figures import against, course, distribution
 from brainrecon.report.names import chance_level, condition_explanation, condition_label, in_sentence, score_text
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
 from brainrecon.report.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
@@ -44,6 +44,8 @@ class ReportContent:
         Pictures to put beside captions of stimuli that are not in `shown` (training stimuli).
     decoder : sequence of mappings
         A row per target: whatever the decoder has to say (penalty, held-out correlation, ...).
+    curves : mapping of str to (steps, values)
+        The course of training, by label; empty where there was none.
     rois : sequence of mappings
         A row per region: `roi`, its name; plain values such as `n_voxels`; and by the name of a metric (or of a score of
         embeddings) a `SummaryRow`, or None.
@@ -74,6 +76,7 @@ class ReportContent:
     captions_explanation: str = ""
     caption_pictures: Mapping | None = None
     decoder: Sequence[Mapping] = ()
+    curves: Mapping = field(default_factory=dict)
     rois: Sequence[Mapping] = ()
     rois_explanation: str = ""
     links: Sequence[tuple[str, str]] = ()
@@ -148,6 +151,7 @@ def render(content):
         captions=_captions(content),
         n_captions_in_view=_CAPTIONS_IN_VIEW,
         decoder_columns=tables.table_columns(content.decoder),
+        course=_figure(course(content.curves)) if content.curves else None,
         as_cell=tables.as_cell,
         heading=tables.heading,
         config=_flat(content.config),

@@ -26,7 +26,12 @@ def study_tables(block, board, preset):
     if board.protocol.name not in preset.plan.get("protocols", ()):
         return []
     entries = {entry.method: entry for entry in block.entries}
-    tables = [_rows(entries, board, preset), _claims(entries, board, preset), _weights(entries, preset)]
+    tables = [
+        _rows(entries, board, preset),
+        _claims(entries, board, preset),
+        _training(entries, board, preset),
+        _weights(entries, preset),
+    ]
     return [table for table in tables if table is not None and table.rows]
 
 
@@ -85,6 +90,32 @@ def _claims(entries, board, preset):
         (("Difference", "", ""), *((spec.label, u, "") for spec, u in zip(specs, unit))),
         tuple(rows),
         kind="differences",
+    )
+
+
+def _training(entries, board, preset):
+    """How alike pictures of training stimuli are, mean over subjects, beside what the study printed."""
+    rows, names = [], dict.fromkeys(metric for values in preset.published_training.values() for metric in values)
+    specs = [board.metrics[name] for name in names if name in board.metrics]
+    for method in preset.methods:
+        learnt = [cell.learnt for cell in entries[method].cells if cell.learnt] if method in entries else []
+        parts = dict.fromkeys(row["pictures"] for rows_of in learnt for row in rows_of if "pictures" in row)
+        for part in parts:
+            alike = [row for rows_of in learnt for row in rows_of if row.get("pictures") == part]
+            published = preset.published_training.get(method, {}) if part == "training" else {}
+            cells = []
+            for spec in specs:
+                cells.append(TableCell(score_text(published.get(spec.name), spec.metric, unit=False)))
+                own = [row[spec.name] for row in alike if spec.name in row]
+                cells.append(TableCell(score_text(float(np.mean(own)) if own else None, spec.metric, unit=False)))
+            rows.append(TableRow(f"{method}, {part} pictures", tuple(cells)))
+    columns = [(f"{spec.label}, {where}", "", "") for spec in specs for where in ("published", "here")]
+    return Table(
+        "Pictures that were there in training",
+        "Drawn from averaged training patterns and compared at their own size. Validation pictures were kept away from the "
+        "weights, and told training when to stop.",
+        (("Row", "", ""), *columns),
+        tuple(rows),
     )
 
 

@@ -22,6 +22,8 @@ CITATIONS = {
     "latent diffusion. Scientific Reports 13, 15666.",
     "miyawaki2008": "Miyawaki, Y. et al. (2008). Visual image reconstruction from human brain activity using a combination "
     "of multiscale local image decoders. Neuron 60, 915-929.",
+    "shen2019-gan": "Shen, G., Dwivedi, K., Majima, K., Horikawa, T. & Kamitani, Y. (2019). End-to-end deep image "
+    "reconstruction from human brain activity. Frontiers in Computational Neuroscience 13, 21.",
     "nsd": "Allen, E. J. et al. (2022). A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial "
     "intelligence. Nature Neuroscience 25, 116-126.",
     "digits69": "van Gerven, M. A. J., de Lange, F. P. & Heskes, T. (2010). Neural decoding with hierarchical generative "
@@ -57,6 +59,7 @@ def write_report(run, protocol=None):
         scores=(scores := Scores.from_json(path)),
         notes=_notes(run, subject),
         decoder=_decoder_rows(run),
+        curves=getattr(run.parts[0].method, "curves", dict)(),
         config=run.config.to_dict(),
         environment=json.loads((run.folder / "environment.json").read_text()),
         citations=[CITATIONS[name] for name in (run.config.method, subject.dataset) if name in CITATIONS],
@@ -101,7 +104,7 @@ class _Drawn(Mapping):
 
 
 def _notes(run, subject):
-    notes = list(subject.notes)
+    notes = [*subject.notes, *getattr(run.parts[0].method, "notes", ())]
     if not getattr(run.parts[0].config.settings, "text_context", True):
         notes.append("No captions: the text context was dropped.")
     if subject.noise_ceiling is not None:

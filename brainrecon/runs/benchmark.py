@@ -48,7 +48,8 @@ class Plan:
     data : str
         ``kind:path``.
     methods : dict of str to dict
-        Settings of each method, nested, with ``method`` its published name; by the name it has in the table.
+        Settings of each method, nested, with ``method`` its published name; by the name it has in the table. One that has a
+        ``roi`` of its own is given those voxels in place of the plan's.
     subjects : tuple of str
     rois : tuple of str
         Empty: the dataset's own choice of voxels.
@@ -104,9 +105,14 @@ class Plan:
         places = [_folder_name(roi) for roi in self.rois]
         if len(set(places)) < len(places):
             raise InputError(f"Two of the regions {', '.join(self.rois)} would share a folder; leave one of them out.")
+        if self.rois and (own := [name for name, values in self.methods.items() if "roi" in values]):
+            raise InputError(
+                f"Method {own[0]} has voxels of its own, {self.methods[own[0]]['roi']}, but the benchmark has the regions "
+                f"{', '.join(self.rois)}; leave --rois out."
+            )
 
     def _clip(self):
-        configs = (RunConfig.from_dict(values | {"data": {"source": self.data}}) for values in self.methods.values())
+        configs = (self._config(values, {"source": self.data}) for values in self.methods.values())
         return next((split_checkpoint(one) for one in configs if hasattr(one.settings, "checkpoints")), DEFAULT_CLIP)
 
     def cells(self):
@@ -115,10 +121,15 @@ class Plan:
 
     def config(self, method, subject, roi, split=None):
         """RunConfig of one cell."""
-        values = {name: value for name, value in self.methods[method].items()}
         data = {"source": self.data, "subject": subject, "options": self.options}
         data |= ({"roi": roi} if roi else {}) | ({"split": split, "split_checkpoint": self.split_checkpoint} if split else {})
-        return RunConfig.from_dict(values | {"data": data, "seed": self.seed, "samples": self.samples})
+        return self._config(self.methods[method], data)
+
+    def _config(self, values, data):
+        """RunConfig of a method on data; voxels of the method's own come first."""
+        own = {name: value for name, value in values.items() if name != "roi"}
+        data = data | ({"roi": values["roi"]} if "roi" in values else {})
+        return RunConfig.from_dict(own | {"data": data, "seed": self.seed, "samples": self.samples})
 
     @classmethod
     def read(cls, folder):
@@ -187,13 +198,13 @@ def read_methods(texts, weights=None):
             raise InputError(f"Two methods are called {label}; rename one of the files.")
         kind = method_class(values["method"])
         values = with_weights(values, kind, weights)
-        own = {key: value for key, value in values.items() if key != "method"}
+        own = {key: value for key, value in values.items() if key not in ("method", "roi")}
         check_checkpoint_names(from_dict(kind.settings_class, own))
         chosen[label] = values
     return chosen
 
 
-def with_preset(name, data, methods, rest, is_new):
+def with_preset(name, data, methods, rest, is_new, weights=None):
     """What is asked for, completed by a preset.
 
     Parameters
@@ -207,6 +218,8 @@ def with_preset(name, data, methods, rest, is_new):
         As `make_plan` takes it; None for what is not asked.
     is_new : bool
         Whether the plan is made now. One that is there keeps what it has.
+    weights : {"published", "tiny"}, optional
+        As for `brainrecon.methods.settings.with_weights`; of the preset's rows.
 
     Returns
     -------
@@ -218,12 +231,14 @@ def with_preset(name, data, methods, rest, is_new):
         Data of a kind that the comparison is not of, or a method that is called like a row.
     """
     preset = load_preset(name)
-    if data is not None and (kind := data.partition(":")[0]) not in preset.kinds:
+    kind = (data or "").partition(":")[0]
+    if data is not None and kind not in preset.kinds:
         raise InputError(f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these.")
     if taken := [label for label in methods or () if label in preset.methods]:
         raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
     asked = {key: value for key, value in rest.items() if value is not None}
-    return preset.methods | (methods or {}), (preset.plan if is_new else {}) | asked | {"preset": name}
+    rows = {label: with_weights(values, method_class(values["method"]), weights) for label, values in preset.rows(kind).items()}
+    return rows | (methods or {}), (preset.plan if is_new else {}) | asked | {"preset": name}
 
 
 def make_plan(data, methods, subjects=None, **rest):
@@ -256,7 +271,8 @@ def make_plan(data, methods, subjects=None, **rest):
     plan = Plan(source, chosen, named, **given)
     for cell in plan.cells()[: len(plan.methods)]:
         plan.config(*cell)
-    for roi in plan.rois or (None,):
+    own = {values["roi"]: None for values in plan.methods.values() if "roi" in values}
+    for roi in (*(plan.rois or (None,)), *own):
         load(plan.data, subject=plan.subjects[0], roi=roi, **plan.options)
     return plan
 

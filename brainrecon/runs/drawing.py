@@ -9,6 +9,7 @@ import numpy as np
 
 from brainrecon.features.table import FeatureTable
 from brainrecon.methods.nulls import RidgeToPixels
+from brainrecon.methods.two_stage import TwoStageMethod
 from brainrecon.runs.fitting import encode, predict, read_embeddings
 from brainrecon.runs.pictures import read_image
 from stages.errors import InputError
@@ -16,7 +17,9 @@ from stages.errors import InputError
 
 def work_of(run):
     """What draws the pictures of a run: by way of embeddings where its method predicts some, straight from patterns else."""
-    return TwoStageWork(run) if run.method.targets else DirectWork(run)
+    if not run.method.targets:
+        return DirectWork(run)
+    return TwoStageWork(run) if isinstance(run.method, TwoStageMethod) else EmbeddingWork(run)
 
 
 @dataclass
@@ -50,12 +53,10 @@ class DirectWork:
 
     def request(self, condition, name, sample):
         """What to ask of the method for one picture."""
-        row = self.row[name]
-        if condition == "mean_response":
-            pattern = self.mean_pattern
-        else:
-            pattern = self._response(self.partner[row] if condition == "shuffled_responses" else row, sample)
-        (request,) = self.run.method.requests(condition, [name], pattern[None], (sample,))
+        row = self.partner[self.row[name]] if condition == "shuffled_responses" else self.row[name]
+        pattern = self.mean_pattern if condition == "mean_response" else self._response(row, sample)
+        repeats = 1 if self.run.method.single_trials else int(self.run.subject.test.repeats[row])
+        (request,) = self.run.method.requests(condition, [name], pattern[None], (sample,), repeats)
         return request
 
     def _response(self, row, sample):
@@ -81,8 +82,8 @@ class DirectWork:
 
 
 @dataclass
-class TwoStageWork(DirectWork):
-    """Pictures by way of embeddings and a first picture."""
+class EmbeddingWork(DirectWork):
+    """Pictures by way of embeddings."""
 
     def n_samples(self, name):
         return self.run.config.samples
@@ -115,6 +116,34 @@ class TwoStageWork(DirectWork):
             predict(self.run.method, self.mean_pattern[None], ["mean_response"], path)
         return read_embeddings(path)[0]
 
+    def source(self, condition, name):
+        """Whose embeddings a picture is drawn from: their row, and all of them by target."""
+        row = self.row[name]
+        if condition == "oracle_embeddings":
+            return row, self.oracle
+        if condition == "mean_response":
+            return 0, self.mean_response
+        return (self.partner[row] if condition == "shuffled_responses" else row), self.embeddings
+
+    def request(self, condition, name, sample):
+        """What to ask of the generator for one picture."""
+        row, embeddings = self.source(condition, name)
+        (request,) = self.run.method.requests(condition, [name], _rows(embeddings, row), (sample,))
+        return request
+
+    def together(self, condition, names):
+        if condition != "nearest_training_picture":
+            return super().together(condition, names)
+        target = self.run.method.image_target
+        table = encode(self.run, self.run.method, "train", targets=[target])[target]
+        predictions = self.embeddings[target][[self.row[name] for name in names]]
+        return (np.asarray(self.run.subject.train.images[int(row)]) for row in nearest_rows(predictions, table))
+
+
+@dataclass
+class TwoStageWork(EmbeddingWork):
+    """Pictures by way of embeddings and a first picture."""
+
     def stage_one(self, name):
         """The stage-one picture of a stimulus, drawn if it is not there."""
         return self._decoded(self.run.image_path("stage_one", name), self.embeddings, self.row[name])
@@ -130,28 +159,15 @@ class TwoStageWork(DirectWork):
         return read_image(path)
 
     def request(self, condition, name, sample):
-        """What to ask of the generator for one picture."""
-        row, embeddings = self.row[name], self.embeddings
+        row, embeddings = self.source(condition, name)
         if condition == "oracle_embeddings":
-            embeddings = self.oracle
             stage_one = self._own_stage_one(condition, name, embeddings, row)
         elif condition == "mean_response":
-            row, embeddings = 0, self.mean_response
             stage_one = self._own_stage_one(condition, "mean_response", embeddings, row)
-        elif condition == "shuffled_responses":
-            row = self.partner[row]
-            stage_one = self.stage_one(self.stimulus_ids[row])
         else:
-            stage_one = self.stage_one(name)
+            stage_one = self.stage_one(self.stimulus_ids[row])
         (request,) = self.run.method.requests(condition, [name], _rows(embeddings, row), stage_one[None], (sample,))
         return request
-
-    def together(self, condition, names):
-        if condition != "nearest_training_picture":
-            return super().together(condition, names)
-        table = encode(self.run, self.run.method, "train")["clip_image"]
-        predictions = self.embeddings["clip_image"][[self.row[name] for name in names]]
-        return (np.asarray(self.run.subject.train.images[int(row)]) for row in nearest_rows(predictions, table))
 
 
 def shuffled_partners(n_stimuli, seed):

@@ -27,7 +27,7 @@ def fit(run, progress=None):
     train, test = run.subject.train, run.subject.test
     method = method_class(run.config.method)(run.config.settings, device=run.device, memory=run.memory)
     if not method.targets:
-        method.fit(run.subject, progress=progress)
+        method.fit(run.subject, progress=progress, folder=run.folder / "decoder")
         method.save_pretrained(run.folder / "decoder")
         return
     method.features = encode(run, method, "train", progress)

@@ -42,6 +42,10 @@ class Preset:
         By row and metric of the preset's protocol, percentages as fractions; rows without a published value are absent.
     published_weights : dict of str to (dict of str to float)
         By row and name of what it learnt.
+    published_training : dict of str to (dict of str to float)
+        By row and metric, on the pictures that it was trained on.
+    regions : dict of str to (dict of str to str)
+        By kind of data and row the voxels that this row is given; the other rows have those of the plan.
     comparisons : tuple of Comparison
     """
 
@@ -53,16 +57,24 @@ class Preset:
     plan: dict = field(default_factory=dict)
     published: dict[str, dict] = field(default_factory=dict)
     published_weights: dict[str, dict] = field(default_factory=dict)
+    published_training: dict[str, dict] = field(default_factory=dict)
+    regions: dict[str, dict] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
 
     def __post_init__(self):
-        named = [name for table in (self.published, self.published_weights) for name in table]
+        tables = (self.published, self.published_weights, self.published_training, *self.regions.values())
+        named = [name for table in tables for name in table]
         named += [name for one in self.comparisons for pair in one.pairs for name in pair]
         if strangers := [name for name in named if name not in self.methods]:
             raise InputError(
                 f"Preset {self.name} says something of {strangers[0]!r} but has the rows {', '.join(self.methods)}; "
                 "mend the name there."
             )
+
+    def rows(self, kind):
+        """Settings of each row for a kind of data, with its own ``roi`` where it has one there."""
+        own = self.regions.get(kind, {})
+        return {name: values | ({"roi": own[name]} if name in own else {}) for name, values in self.methods.items()}
 
 
 def available():

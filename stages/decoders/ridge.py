@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from stages.decoders import ridge_files
 from stages.decoders.factorisation import Cholesky, Eigendecomposition, TrainingPatterns
 from stages.decoders.leave_one_out import Trials
-from stages.decoders.ridge_solver import RidgeSolver, rescaled
+from stages.decoders.ridge_solver import RidgeSolver, check_new, rescaled, rescaling
 from stages.decoders.target_blocks import plan, read_ahead, width_for
 from stages.errors import InputError
 
@@ -39,11 +39,11 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     alphas : float, sequence of float, or dict of str to either
         Penalties to choose from, in units of standardised voxels. One value fixes the penalty; a dict gives each
         target its own.
-    rescale : {"held_out", "none", "transductive"}
+    rescale : {"held_out", "none", "transductive"}, or dict of str to one of them
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
         mean and standard deviation it has in training, measured against leave-one-out predictions of training stimuli.
         "transductive" is the published recipe: against the very patterns that are passed to `predict`, all together, so
-        that predicting one item is impossible. "none" leaves predictions as they are.
+        that predicting one item is impossible. "none" leaves predictions as they are. A dict gives each target its own way.
     penalty : {"group", "target"}
         One penalty for all columns of a target, or one for each column; see `RidgeSolver`.
     sketch : int
@@ -333,11 +333,7 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         A block is a whole target where weights or targets are kept, and some thousand columns where they are read again.
         """
         tensors = self.tensors_
-        if self.rescale == "transductive" and len(X) == 1:
-            raise InputError(
-                "Transductive rescaling got 1 pattern; it needs the whole test set at once: pass all patterns "
-                "together, or fit with rescale='held_out'."
-            )
+        check_new(self.rescale, self.groups_, len(X))
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
         if self.kept_ == "weights":
             training = TrainingPatterns(X, self.device, tensors["voxel_mean_"], tensors["voxel_scale_"])
@@ -362,7 +358,7 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     torch.mm(rows[alpha], columns, out=product)
                 else:
                     product[:, own] = rows[alpha] @ columns[:, own]
-            yield block, self._rescaled(product.cpu().numpy(), block.place).astype(X.dtype, copy=False)
+            yield block, self._rescaled(product.cpu().numpy(), block).astype(X.dtype, copy=False)
 
     def attach(self, targets):
         """Say where the training targets are, for a decoder that keeps none.
@@ -457,10 +453,11 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 )
         return targets
 
-    def _rescaled(self, centred, place):
+    def _rescaled(self, centred, block):
+        place = block.place
         mean, scale = self.tensors_["target_mean_"][place], self.tensors_["target_scale_"][place]
         predicted = self.tensors_["predicted_mean_"][place], self.tensors_["predicted_scale_"][place]
-        return rescaled(centred, self.rescale, mean, scale, *predicted)
+        return rescaled(centred, rescaling(self.rescale, block.name), mean, scale, *predicted)
 
     def checked(self, X):
         """Patterns as an array of floats, finite, with the voxels that the decoder was fitted on; or an InputError."""

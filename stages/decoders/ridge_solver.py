@@ -111,7 +111,7 @@ class RidgeSolver:
         every column, which costs 2 n_trials^2 operations per column and penalty.
     sketch : int
         Columns of a target on which its penalty is chosen.
-    rescale : {"none", "held_out", "transductive"}
+    rescale : {"none", "held_out", "transductive"}, or mapping of str to one of them
         See `stages.decoders.ridge.RidgeDecoder`.
     held_out : {"none", "tenth", "all"}
         Training stimuli whose held-out predictions are looked at: a random tenth (500 at least, as far as there are),
@@ -130,7 +130,7 @@ class RidgeSolver:
     stimuli: np.ndarray | None = None
     penalty: str = "group"
     sketch: int = 2048
-    rescale: str = "none"
+    rescale: str | Mapping[str, str] = "none"
     held_out: str = "none"
     seed: int = 0
     memory: float | None = None
@@ -143,12 +143,8 @@ class RidgeSolver:
         self._searches = {}
         self.dtype = torch.from_numpy(np.empty(0, dtype=self.patterns.dtype)).dtype
         self.grids = {name: penalties(self.alphas, name) for name in self.groups}
-        if self.rescale not in RESCALINGS:
-            raise InputError(
-                f"rescale is {self.rescale!r}; expected one of {', '.join(map(repr, RESCALINGS))}: "
-                "pass rescale='held_out' for statistics of held-out training predictions."
-            )
-        if self.rescale == "held_out" and self.held_out == "none":
+        ways = {rescaling(self.rescale, name) for name in self.groups}
+        if "held_out" in ways and self.held_out == "none":
             raise InputError("rescale is 'held_out' but held_out is 'none'; pass held_out='tenth', or rescale='none'.")
 
     @property
@@ -230,11 +226,7 @@ class RidgeSolver:
             In column order; the last digits of a block may depend on its width, and on nothing else.
         """
         n_new = 0 if new_patterns is None else len(new_patterns)
-        if self.rescale == "transductive" and n_new == 1:
-            raise InputError(
-                "Transductive rescaling got 1 pattern; it needs the whole test set at once: pass all patterns "
-                "together, or fit with rescale='held_out'."
-            )
+        check_new(self.rescale, self.groups, n_new)
         smoother = _Smoothers(self, new_patterns, weights)
         planned = plan(self.groups, width or self.width(n_new))
         n_columns = sum(self.groups.values())
@@ -321,7 +313,7 @@ class RidgeSolver:
             alpha=alpha,
             errors=errors,
             centred=values.cpu().numpy(),
-            predictions=rescaled(predictions, self.rescale, mean, scale, predicted_mean, predicted_scale),
+            predictions=rescaled(predictions, rescaling(self.rescale, block.name), mean, scale, predicted_mean, predicted_scale),
             weights=weights.cpu().numpy() if len(weights) else None,
         )
 
@@ -365,6 +357,30 @@ def penalties(alphas, name):
             f"The penalties of target {name!r} are {own}; expected positive numbers, for example [1e3, 1e4, 1e5]."
         )
     return own
+
+
+def rescaling(rescale, name):
+    """How the predictions of one target are rescaled; a mapping gives each target its own way."""
+    how = rescale
+    if isinstance(rescale, Mapping):
+        if name not in rescale:
+            raise InputError(f"rescale names {', '.join(rescale)} but not target {name!r}; give that one a way too.")
+        how = rescale[name]
+    if how not in RESCALINGS:
+        raise InputError(
+            f"rescale is {how!r}; expected one of {', '.join(map(repr, RESCALINGS))}: "
+            "pass rescale='held_out' for statistics of held-out training predictions."
+        )
+    return how
+
+
+def check_new(rescale, names, n_new):
+    """Refuse a single pattern where any of the targets is rescaled against the patterns themselves."""
+    if n_new == 1 and any(rescaling(rescale, name) == "transductive" for name in names):
+        raise InputError(
+            "Transductive rescaling got 1 pattern; it needs the whole test set at once: pass all patterns "
+            "together, or fit with rescale='held_out'."
+        )
 
 
 def rescaled(centred, how, mean, scale, predicted_mean, predicted_scale):

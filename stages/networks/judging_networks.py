@@ -135,13 +135,22 @@ class JudgingNetwork:
             `batch` has another shape or type, or pictures are too small for the network.
         """
         batch = check_prepared(batch, type(self).__name__, self.smallest)
-        device = next(self._network.parameters()).device
+        device = self.device
         parts = []
         # At least once, so that no pictures give no rows of the right length.
         for start in range(0, max(len(batch), 1), _PICTURES_AT_A_TIME):
             part = batch[start : start + _PICTURES_AT_A_TIME].to(device)
-            parts.append(self._extractor(part)[self.layer].flatten(1).cpu().numpy())
+            parts.append(self.features(part).cpu().numpy())
         return np.concatenate(parts)
+
+    def features(self, batch):
+        """Features (n, n_features) of prepared pictures as a tensor, through which gradients pass; nothing is checked."""
+        return self._extractor(batch)[self.layer].flatten(1)
+
+    @property
+    def device(self):
+        """Where the network computes."""
+        return next(self._network.parameters()).device
 
     @classmethod
     def _check_layer(cls, layer):

@@ -204,13 +204,14 @@ def test_a_missing_manifest_is_refused(tmp_path):
         read_manifest(tmp_path / "manifest.toml")
 
 
-def test_the_project_knows_its_four_embedded_and_the_published_checkpoints():
+def test_the_project_knows_its_embedded_and_the_published_checkpoints():
     known = store.checkpoints()
     embedded = {name: entry.folder for name, entry in known.items() if entry.embedded}
     assert embedded == {
         "tiny-vdvae": "tiny/vdvae",
         "tiny-clip": "tiny/clip",
         "tiny-generator": "tiny/generator",
+        "tiny-icgan": "tiny/icgan",
         "tiny-evaluation": "tiny/evaluation",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
@@ -227,7 +228,7 @@ def test_configurations_alone_are_no_versatile_diffusion(tmp_path, monkeypatch):
         store.path("versatile-diffusion")
 
 
-@pytest.mark.parametrize("name", ["tiny-vdvae", "tiny-clip", "tiny-generator", "tiny-evaluation"])
+@pytest.mark.parametrize("name", ["tiny-vdvae", "tiny-clip", "tiny-generator", "tiny-icgan", "tiny-evaluation"])
 def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
     if not store.checkpoints()[name].files:
         pytest.skip(f"{name} is not trained yet")
@@ -237,4 +238,4 @@ def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
 
 def test_the_embedded_checkpoints_stay_small():
     sizes = [entry.size or 0 for entry in store.checkpoints().values() if entry.embedded]
-    assert sum(sizes) <= 24e6
+    assert sum(sizes) <= 27e6

@@ -80,6 +80,28 @@ def test_duplicated_voxels_change_nothing_but_the_penalty():
     np.testing.assert_allclose(double.predict(np.hstack([new, new])), single.predict(new), rtol=1e-9)
 
 
+@pytest.mark.parametrize("keep", ["weights", "targets"])
+def test_each_target_may_be_rescaled_its_own_way(keep):
+    generator = np.random.default_rng(12)
+    patterns, new = generator.normal(size=(40, 15)), generator.normal(size=(9, 15))
+    targets = {name: generator.normal(size=(40, 6)) for name in "abc"}
+    ways = {"a": "none", "b": "held_out", "c": "transductive"}
+
+    def predicted(rescale):
+        decoder = RidgeDecoder(alphas=20.0, rescale=rescale, keep=keep).fit_targets(patterns, targets)
+        return decoder.split(decoder.predict(new))
+
+    found = predicted(ways)
+    for name, way in ways.items():
+        np.testing.assert_array_equal(found[name], predicted(way)[name])
+    with pytest.raises(InputError, match="not target 'c'; give that one a way"):
+        predicted({"a": "none", "b": "none"})
+    with pytest.raises(InputError, match="needs the whole test set"):
+        RidgeDecoder(alphas=20.0, rescale=ways).fit_targets(patterns, targets).predict(new[:1])
+    with pytest.raises(InputError, match="rescale is 'often'"):
+        predicted(ways | {"b": "often"})
+
+
 @pytest.mark.parametrize("rescale", ["held_out", "none"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_one_pattern_alone_equals_the_same_in_a_batch(rescale, dtype):

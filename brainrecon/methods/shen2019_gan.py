@@ -1,0 +1,329 @@
+"""End-to-end deep image reconstruction (Shen et al. 2019): a generator that is trained to draw pictures from responses.
+
+Three losses train it: between pictures, between features of a frozen comparator, and a discriminator's verdict. As published,
+single trials are learned from, and a test pattern is the average of n trials times the square root of n, which gives the noise
+in it a single trial's size. `brainrecon benchmark --preset gan-ablation` runs a later study of the losses, of regions and of
+comparators. The published network draws 227 x 227 pixels; with ``--weights tiny`` everything is small enough for a laptop,
+and the comparator has random weights, for no published one is embedded.
+
+Departures: dead voxels are left at 0, and a stimulus's noise is its own where noise takes the responses' place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
+
+from brainrecon.methods.direct import DirectMethod
+from brainrecon.methods.nulls import resized_pictures, to_uint8
+from stages.errors import InputError
+from stages.generators.gan_settings import LossWeights, TrainingSettings
+from stages.whole_files import whole_file, write_text
+from weights import store as checkpoint_store
+
+# Grey levels of red, green and blue that published pictures are given without.
+_MEANS = (123.0, 117.0, 104.0)
+_SCORED_STIMULI = 500
+_PATTERNS_AT_A_TIME = 64
+
+
+# Names in `weights/manifest.toml`.
+COMPARATORS = {
+    "caffenet": "caffenet",
+    "alexnet": "alexnet-imagenet1k-v1",
+    "vgg19": "vgg19-imagenet1k-v1",
+    "evaluation": "tiny-evaluation",
+}
+
+
+@dataclass(frozen=True)
+class Shen2019Settings:
+    """Settings of the method.
+
+    Attributes
+    ----------
+    comparator : {"caffenet", "alexnet", "vgg19", "evaluation"}
+        The network of the feature loss, read at its last maps; see `stages.networks.comparators`.
+    comparator_weights : {"published", "random"}
+        Random weights compare edges and colours at every place, and know nothing of what pictures show.
+    picture : int
+        Side of the drawn pictures in pixels, 63 to 256.
+    margin : int
+        Pixels by which training pictures are larger; each time a square of `picture` is cut from them at random.
+    channels : int
+        Width of the networks: the full layers have 16 times as many values.
+    trials : {"single", "averaged"}
+        What is learned from.
+    averages : {"scaled", "plain"}
+        Whether the average of n trials is multiplied by the square root of n, as published.
+    patterns : {"fmri", "noise"}
+        "noise" gives normal noise in place of every response, in training and after: what is drawn then is no
+        reconstruction, and anything that is one has to beat it.
+    contrast : {"stretch", "none"}
+        Whether each drawn picture is stretched from its 0.02nd to its 99.98th percentile to the whole range, as published.
+    losses : LossWeights
+    training : TrainingSettings
+    """
+
+    comparator: str = "caffenet"
+    comparator_weights: str = "published"
+    picture: int = 227
+    margin: int = 21
+    channels: int = 256
+    trials: str = "single"
+    averages: str = "scaled"
+    patterns: str = "fmri"
+    contrast: str = "stretch"
+    losses: LossWeights = field(default_factory=LossWeights)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self):
+        choices = {
+            "comparator": tuple(COMPARATORS),
+            "comparator_weights": ("published", "random"),
+            "trials": ("single", "averaged"),
+            "averages": ("scaled", "plain"),
+            "patterns": ("fmri", "noise"),
+            "contrast": ("stretch", "none"),
+        }
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name} is {value!r}; expected one of {', '.join(known)}: pass --set {name}={known[0]}.")
+        if not 63 <= self.picture <= 256:
+            raise InputError(f"picture is {self.picture} pixels; expected 63 to 256: pass --set picture=64.")
+        if not 0 <= self.margin <= self.picture:
+            raise InputError(f"margin is {self.margin} pixels; expected 0 to the picture's {self.picture}.")
+        if self.channels < 8 or self.channels % 8:
+            raise InputError(f"channels is {self.channels}; expected a multiple of 8: pass --set channels=64.")
+
+
+class Shen2019GAN(DirectMethod):
+    """The end-to-end network of one subject.
+
+    Attributes
+    ----------
+    generator : stages.generators.gan.GANGenerator
+    history : list of dict
+        The course of training, a line every so many steps; see `stages.generators.gan_training`.
+    """
+
+    name = "shen2019-gan"
+    settings_class = Shen2019Settings
+    explanation = "a picture drawn from the response by one network that was trained end to end against a discriminator"
+    tiny = {
+        "comparator": "alexnet",
+        "comparator_weights": "random",
+        "picture": 64,
+        "margin": 0,
+        "channels": 32,
+        "contrast": "none",
+        "averages": "plain",
+        "losses": {"image": 100.0, "feature": 1.0, "adversarial": 1.0, "brightness": 255.0},
+        "training": {
+            "iterations": 1500,
+            "batch_size": 32,
+            "learning_rate": 5e-4,
+            "milestones": [750, 1050, 1200, 1350],
+            "validation": 0.1,
+            "validate_every": 50,
+        },
+    }
+
+    @property
+    def notes(self):
+        settings = self.settings
+        if not settings.losses.feature:
+            return ()
+        if settings.comparator == "evaluation":
+            return ("It was trained through the embedded evaluation network: scores on that network say nothing here.",)
+        return ("The comparator of its feature loss has random weights.",) if settings.comparator_weights == "random" else ()
+
+    def learn(self, subject, progress=None, folder=None):
+        from stages.generators.gan import GANGenerator
+        from stages.generators.gan_training import Samples, train_generator
+        from stages.networks.comparators import load_comparator
+
+        settings, train = self.settings, subject.train
+        # First, for a checkpoint may be absent.
+        comparator = None
+        if settings.losses.feature:
+            is_random = settings.comparator_weights == "random" and settings.comparator != "evaluation"
+            place = None if is_random else checkpoint_store.path(COMPARATORS[settings.comparator])
+            comparator = load_comparator(settings.comparator, place, settings.training.seed)
+        single = settings.trials == "single"
+        responses = np.asarray(train.betas[:], dtype=np.float32) if single else train.patterns
+        stimuli = train.positions if single else np.arange(train.n_stimuli)
+        self.mean = responses.mean(axis=0, dtype=np.float64).astype(np.float32)
+        deviation = responses.std(axis=0, dtype=np.float64).astype(np.float32)
+        self.scale = np.where(deviation > 1e-7 * np.abs(self.mean) + 1e-12, deviation, np.inf).astype(np.float32)
+        self.test_repeats = int(np.median(subject.test.repeats))
+        pictures = resized_pictures(train.images, settings.picture + settings.margin, progress)
+        responses = self._standardised(responses, [f"training sample {row}" for row in range(len(responses))])
+        averages = self._averages(train.patterns, train.repeats, [f"training stimulus {name}" for name in train.stimulus_ids])
+        held_out = _held_out(train.n_stimuli, settings.training.validation, settings.training.seed)
+        kept = ~np.isin(stimuli, held_out) if len(held_out) else slice(None)
+        losses = settings.losses
+        self.generator = GANGenerator(
+            responses.shape[1],
+            settings.picture,
+            settings.channels,
+            brightness=losses.brightness,
+            offset=(0.0, 0.0, 0.0) if losses.brightness == 255 else _MEANS,
+            seed=settings.training.seed,
+        )
+        self.history = train_generator(
+            self.generator,
+            comparator,
+            Samples(responses[kept], pictures, stimuli[kept]),
+            Samples(averages[held_out], pictures, held_out) if len(held_out) else None,
+            losses,
+            settings.training,
+            folder=folder,
+            identity=_digest(responses, pictures, repr(settings)),
+            device=self.device,
+            progress=progress,
+        )
+        self.generator = self.generator.cpu().eval().requires_grad_(False)
+        chosen = {"training": np.setdiff1d(np.arange(train.n_stimuli), held_out), "validation": held_out}
+        self._summary = [
+            self._scored(name, averages[rows[:_SCORED_STIMULI]], pictures[rows[:_SCORED_STIMULI]])
+            for name, rows in chosen.items()
+            if len(rows)
+        ]
+
+    def draw(self, requests, seed):
+        names = [f"{seed}/{one.stimulus_id}/{one.sample}" for one in requests]
+        repeats = np.array([one.repeats or self.test_repeats for one in requests])
+        return self._pictures(self._averages(np.stack([one.pattern for one in requests]), repeats, names))
+
+    def summary(self):
+        """How alike pictures of the training stimuli are, and of those that validation kept away from training."""
+        return self._summary
+
+    def curves(self):
+        """The course of training: dict of label to (steps, values), for people."""
+        steps = [line["step"] for line in self.history]
+        labels = {
+            "image": "image loss",
+            "feature": "feature loss",
+            "adversarial": "adversarial loss of the generator",
+            "shown": "discriminator, shown pictures",
+            "drawn": "discriminator, drawn pictures",
+            "validation": "validation: correlation with the shown pictures",
+        }
+        found = {label: [line[name] for line in self.history] for name, label in labels.items()}
+        return {label: (steps, values) for label, values in found.items() if any(value is not None for value in values)}
+
+    # Patterns and pictures
+
+    def _standardised(self, responses, names):
+        """What the network reads for responses (n, n_voxels); under "noise" each name's own noise."""
+        if self.settings.patterns == "noise":
+            return np.stack([_noise(f"{self.settings.training.seed}/{name}", responses.shape[1]) for name in names])
+        return (responses - self.mean) / self.scale
+
+    def _averages(self, patterns, repeats, names):
+        """The same for averages over `repeats` trials (n,), brought to the noise of what was learned from."""
+        standardised, settings = self._standardised(patterns, names), self.settings
+        if settings.patterns == "noise" or settings.trials == "averaged" or settings.averages == "plain":
+            return standardised
+        return standardised * np.sqrt(np.asarray(repeats, dtype=np.float32))[:, None]
+
+    def _pictures(self, standardised):
+        """Drawn pictures, uint8 (n, picture, picture, 3)."""
+        import torch
+
+        pictures = []
+        self.generator.to(self.device)
+        with torch.inference_mode():
+            for start in range(0, len(standardised), _PATTERNS_AT_A_TIME):
+                batch = torch.from_numpy(standardised[start : start + _PATTERNS_AT_A_TIME]).to(self.device)
+                pictures.append(self.generator.greys(self.generator(batch)).permute(0, 2, 3, 1).cpu().numpy())
+        greys = np.concatenate(pictures)
+        return to_uint8(stretched(greys) if self.settings.contrast == "stretch" else greys)
+
+    def _scored(self, name, averages, pictures):
+        """A row of the summary, of pictures (n, side, side, 3) with their margins."""
+        cut, side = self.settings.margin // 2, self.settings.picture
+        shown = pictures[:, cut : cut + side, cut : cut + side] / 255
+        drawn = self._pictures(averages) / 255
+        correlations = [np.corrcoef(one.ravel(), other.ravel())[0, 1] if one.std() else 0.0 for one, other in zip(drawn, shown)]
+        similarities = [
+            structural_similarity(
+                rgb2gray(one), rgb2gray(other),
+                gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0,
+            )
+            for one, other in zip(drawn, shown)
+        ]  # fmt: skip
+        return {
+            "pictures": name,
+            "stimuli": len(pictures),
+            "pixcorr": float(np.mean(correlations)),
+            "ssim": float(np.mean(similarities)),
+        }
+
+    # Files
+
+    def save_fitted(self, folder):
+        from stages.generators.gan_checkpoint import remove_checkpoint
+
+        folder = Path(folder)
+        with whole_file(folder / "patterns.safetensors") as partial:
+            save_file({"mean": self.mean, "scale": self.scale}, partial)
+        course = {"history": self.history, "test_repeats": self.test_repeats}
+        write_text(folder / "training.json", json.dumps(course, indent=1) + "\n")
+        self.generator.save_pretrained(folder)
+        remove_checkpoint(folder)
+
+    def read_fitted(self, folder):
+        from stages.generators.gan import GANGenerator
+
+        folder = Path(folder)
+        try:
+            known = load_file(folder / "patterns.safetensors")
+            self.mean, self.scale = known["mean"], known["scale"]
+            course = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+            self.history, self.test_repeats = course["history"], course["test_repeats"]
+            self._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        except Exception as error:
+            raise InputError(f"{folder} cannot be read ({error}); delete it and fit again with `brainrecon fit`.") from None
+        self.generator = GANGenerator.from_pretrained(folder)
+
+
+def stretched(greys, share=0.04):
+    """Pictures (n, height, width, 3) from the percentiles at either end, `share` percent in all, to 0 to 255, each by itself."""
+    flat = greys.reshape(len(greys), -1)
+    low, high = (np.percentile(flat, q, axis=1)[:, None, None, None] for q in (share / 2, 100 - share / 2))
+    return 255 * np.clip((greys - low) / np.maximum(high - low, 1e-6), 0, 1)
+
+
+def _held_out(n_stimuli, share, seed):
+    """Rows of the stimuli that validation keeps, sorted."""
+    n_kept = round(share * n_stimuli)
+    if share and not 1 <= n_kept < n_stimuli:
+        raise InputError(
+            f"training.validation {share} of {n_stimuli:,} training stimuli is {n_kept:,}; expected some of both: pass --set "
+            "training.validation=0, or load more stimuli."
+        )
+    return np.sort(np.random.default_rng([seed, 3]).permutation(n_stimuli)[:n_kept])
+
+
+def _noise(name, n_voxels):
+    """Normal noise that depends on a name alone, float32 (n_voxels,)."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal(n_voxels, dtype=np.float32)
+
+
+def _digest(*parts):
+    """Hash of arrays and texts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part).data)
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""IC-GAN from responses to pictures: its parts, its settings, and whole runs on the embedded networks."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+import brainrecon
+from brainrecon.cli.main import run_command
+from brainrecon.evaluation import specs
+from brainrecon.methods import METHODS, method_class
+from brainrecon.methods.conditions import METHOD_ITSELF
+from brainrecon.methods.embedding import EmbeddingMethod
+from brainrecon.methods.icgan2022 import ICGAN2022, PUBLISHED_DECODER
+from brainrecon.methods.settings import from_dict, to_dict, with_weights
+from brainrecon.methods.two_stage import TwoStageMethod
+from brainrecon.runs.drawing import EmbeddingWork, work_of
+from brainrecon.runs.folder import Run
+from stages.errors import InputError
+from weights import store
+from weights.store import CheckpointError
+
+FEW = {"inversion": {"noise_steps": 2, "dense_steps": 2}}
+FEW_STEPS = [f"--set=inversion.{name}={value}" for name, value in FEW["inversion"].items()]
+
+
+def tiny(**settings):
+    return ICGAN2022(with_weights(FEW | settings, ICGAN2022, "tiny"))
+
+
+@pytest.fixture(scope="module")
+def run_folder(cohort, features, tmp_path_factory):
+    """A complete run: fitted, drawn under every condition, scored, reported."""
+    folder = tmp_path_factory.mktemp("icgan") / "run"
+    line = ["run", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", "--out", str(folder), "--features", str(features)]
+    assert run_command([*line, *FEW_STEPS, "--controls", "all"]) == 0
+    return folder
+
+
+def pictures(run, condition, names):
+    return np.stack([np.asarray(Image.open(run.image_path(condition, name))) for name in names]).astype(int)
+
+
+# Settings
+
+
+def test_it_is_a_method_by_way_of_embeddings_and_not_of_two_stages():
+    assert METHODS["icgan2022"] == ("brainrecon.methods.icgan2022", "ICGAN2022")
+    assert issubclass(ICGAN2022, EmbeddingMethod) and not issubclass(ICGAN2022, TwoStageMethod)
+    assert "stage_one" not in ICGAN2022.conditions and "nearest_training_picture" in ICGAN2022.conditions
+
+
+def test_settings_survive_their_file():
+    kind = ICGAN2022.settings_class
+    assert from_dict(kind, to_dict(kind())) == kind()
+    published = from_dict(kind, {"decoder": PUBLISHED_DECODER})
+    assert from_dict(kind, to_dict(published)) == published
+    assert published.decoder.alpha == {"instance": 500, "noise": 1, "dense": 100}
+    assert published.decoder.rescale == {"instance": "transductive", "noise": "none", "dense": "none"}
+
+
+def test_every_checkpoint_is_in_the_manifest_and_says_so():
+    known = store.checkpoints()
+    named = set(vars(ICGAN2022().settings.checkpoints).values())
+    assert {name for name, entry in known.items() if "icgan2022" in entry.needed_by and not entry.embedded} == named
+    twins = set(ICGAN2022.tiny["checkpoints"].values())
+    assert {name for name, entry in known.items() if "icgan2022" in entry.needed_by and entry.embedded} == twins
+
+
+def test_absent_weights_name_the_embedded_ones(monkeypatch, tmp_path):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    with pytest.raises(CheckpointError, match="icgan-biggan-imagenet256.*--weights tiny"):
+        ICGAN2022().generator
+
+
+@pytest.mark.parametrize(
+    "settings, match",
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"inversion": {"noise_steps": -1}}, "inversion.noise_steps"),
+        ({"decoder": {"rescale": {"instance": "maybe"}}}, "decoder.rescale.instance is 'maybe'"),
+        ({"decoder": {"rescale": {"instance": "held_out"}, "held_out": "none"}}, "set one of the two anew"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, match):
+    with pytest.raises(InputError, match=match):
+        ICGAN2022(settings)
+
+
+def test_both_latents_share_one_inversion_and_one_network():
+    method = tiny()
+    assert list(method.targets) == ["instance", "noise", "dense"]
+    noise, dense = method.targets["noise"], method.targets["dense"]
+    assert noise.inversion is dense.inversion and noise.inversion.network is method.generator.network
+    assert noise.inversion.instance is method.targets["instance"]
+    assert noise.inversion.settings.noise_steps == 2
+    shapes = {name: target.n_targets for name, target in method.targets.items()}
+    assert shapes == method.generator.shapes
+
+
+def test_latents_belong_to_both_networks(monkeypatch):
+    method = tiny()
+    whole = method.target_fingerprint("noise")
+    monkeypatch.setattr("weights.store.fingerprint", lambda name: f"<{name}>")
+    assert method.target_fingerprint("dense") == "<tiny-clip>+<tiny-icgan>" != whole
+    assert method.target_fingerprint("instance") == "<tiny-clip>"
+
+
+# A run
+
+
+def test_every_stimulus_is_drawn_under_every_condition(run_folder):
+    run = Run(run_folder)
+    assert type(work_of(run)) is EmbeddingWork
+    names = list(run.subject.test.stimulus_ids)
+    drawn = {condition: pictures(run, condition, names) for condition in ICGAN2022.conditions}
+    for condition, images in drawn.items():
+        assert images.shape == (12, 64, 64, 3) and images.std() > 0, condition
+    # The average response gives everybody the same picture; the others have their own.
+    assert (drawn["mean_response"] == drawn["mean_response"][:1]).all()
+    assert len(np.unique(drawn[METHOD_ITSELF].reshape(12, -1), axis=0)) == 12
+    assert (run_folder / "report.html").exists()
+
+
+def test_a_run_draws_what_its_embeddings_say(run_folder):
+    run = Run(run_folder)
+    embeddings = load_file(run_folder / "embeddings" / "test.safetensors")
+    assert {name: values.shape for name, values in embeddings.items()} == {
+        "instance": (12, 64),
+        "noise": (12, 80),
+        "dense": (12, 3072),
+    }
+    work, names = work_of(run), list(run.subject.test.stimulus_ids)
+    drawn = run.method.generator.draw(embeddings["instance"], embeddings["noise"], embeddings["dense"]).astype(int)
+    assert np.abs(drawn - pictures(run, METHOD_ITSELF, names)).max() <= 1
+    swapped = pictures(run, "shuffled_responses", names)
+    assert np.abs(drawn[work.partner] - swapped).max() <= 1
+    true = run.method.encode(run.subject, "test", store=run.store)
+    ceiling = run.method.generator.draw(*(np.asarray(true[name]) for name in ("instance", "noise", "dense")))
+    assert np.abs(ceiling.astype(int) - pictures(run, "oracle_embeddings", names)).max() <= 1
+
+
+def test_the_nearest_training_picture_is_nearest_by_instance_features(run_folder):
+    run = Run(run_folder)
+    train = np.asarray(run.method.encode(run.subject, "train", targets=["instance"], store=run.store)["instance"], float)
+    decoded = load_file(run_folder / "embeddings" / "test.safetensors")["instance"].astype(float)
+    scaled = [(values - train.mean(axis=0)) / train.std(axis=0) for values in (decoded, train)]
+    nearest = np.corrcoef(*scaled)[:12, 12:].argmax(axis=1)
+    shown = pictures(run, "nearest_training_picture", run.subject.test.stimulus_ids)
+    np.testing.assert_array_equal(shown, np.stack([run.subject.train.images[int(row)] for row in nearest]))
+
+
+def test_instance_features_can_be_scored_as_embeddings(run_folder, tmp_path):
+    shipped = (Path(specs.__file__).parent / "protocols" / "brainrecon-1.toml").read_text(encoding="utf-8")
+    protocol = tmp_path / "instances.toml"
+    protocol.write_text(shipped.replace('target = "clip_image"', 'target = "instance"').replace("brainrecon-1", "instances"))
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    assert run_command(["evaluate", str(folder), "--protocol", str(protocol)]) == 0
+    scored = json.loads((folder / "scores" / "instances.json").read_text())["embeddings"]
+    run = Run(folder)
+    truth = np.asarray(run.method.encode(run.subject, "test", targets=["instance"], store=run.store)["instance"])
+    decoded = load_file(folder / "embeddings" / "test.safetensors")["instance"]
+    correlations = np.corrcoef(decoded, truth)[:12, 12:]
+    own = np.diag(correlations)[:, None]
+    np.testing.assert_allclose(scored["values"]["two_way_clip_image"], (correlations < own).sum(axis=1) / 11)
+
+
+def test_fitting_again_optimises_nothing_and_a_decoder_serves_new_patterns(run_folder, cohort, features, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("a picture was optimised again")
+
+    monkeypatch.setattr("stages.targets.inversion.Inversion.optimise", refuse)
+    line = ["fit", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", "--out", str(tmp_path / "again")]
+    assert run_command([*line, "--features", str(features), *FEW_STEPS]) == 0
+    first, again = (load_file(folder / "embeddings" / "test.safetensors") for folder in (run_folder, tmp_path / "again"))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    run = Run(run_folder)
+    reconstructor = brainrecon.Reconstructor.from_pretrained(run_folder / "decoder", features=features)
+    names = list(run.subject.test.stimulus_ids[:2])
+    found = reconstructor.reconstruct(run.subject.test.patterns[:2], names, samples=2)
+    np.testing.assert_array_equal(found[:, 0], found[:, 1])
+    assert np.abs(found[:, 0].astype(int) - pictures(run, METHOD_ITSELF, names)).max() <= 1
+
+
+def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path):
+    settings = {"decoder.alpha": "{instance=500.0,noise=1.0,dense=100.0}"}
+    settings |= {f"decoder.rescale.{name}": way for name, way in PUBLISHED_DECODER["rescale"].items()}
+    chosen = [f"--set={name}={value}" for name, value in settings.items()]
+    line = ["run", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", "--features", str(features), *FEW_STEPS]
+    assert run_command([*line, *chosen, "--out", str(tmp_path / "published")]) == 0
+    decoder = Run(tmp_path / "published").method.decoder
+    assert decoder.alpha_ == {"instance": 500, "noise": 1, "dense": 100}
+    embeddings = load_file(tmp_path / "published" / "embeddings" / "test.safetensors")
+    run = Run(tmp_path / "published")
+    known = run.method.encode(run.subject, "train", store=run.store)
+    truth, dense = np.asarray(known["instance"]), np.asarray(known["dense"])
+    # Rescaled against the test set itself, as published; the latents are as ridge leaves them.
+    assert embeddings["dense"].std(axis=0).mean() < 0.9 * dense.std(axis=0).mean()
+    np.testing.assert_allclose(embeddings["instance"].mean(axis=0), truth.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(embeddings["instance"].std(axis=0, ddof=1), truth.std(axis=0, ddof=1), rtol=1e-3)
+    assert run_command([*line, "--set=dense=false", "--out", str(tmp_path / "noise")]) == 0
+    without = Run(tmp_path / "noise")
+    assert list(without.method.targets) == ["instance", "noise"]
+    names = without.subject.test.stimulus_ids
+    assert np.abs(pictures(without, METHOD_ITSELF, names) - pictures(run, METHOD_ITSELF, names)).mean() > 1
+
+
+def test_every_method_by_way_of_embeddings_says_how_pictures_are_compared():
+    kinds = [kind for kind in map(method_class, METHODS) if issubclass(kind, EmbeddingMethod)]
+    assert ICGAN2022 in kinds and len(kinds) > 1
+    for kind in kinds:
+        assert kind.image_target in kind.target_classes

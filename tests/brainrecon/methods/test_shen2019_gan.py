@@ -1,0 +1,296 @@
+"""The end-to-end GAN as a method: what it reads, how it draws, that a run goes on, and the study of its parts."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+import brainrecon
+from brainrecon.cli.main import run_command
+from brainrecon.datasets.simulated.bdata_files import write_bdata
+from brainrecon.methods.reconstructor import Reconstructor
+from brainrecon.methods.settings import from_dict, to_dict
+from brainrecon.methods.shen2019_gan import Shen2019GAN, Shen2019Settings, stretched
+from brainrecon.runs.benchmark import cell_folder, make_plan, with_preset
+from brainrecon.runs.folder import Run
+from brainrecon.runs.preset import load_preset
+from stages.errors import InputError
+from stages.generators.gan_checkpoint import FILE
+from weights import store
+
+QUICK = {"channels": 8, "averages": "scaled", "training": {"iterations": 8, "validate_every": 4, "batch_size": 8}}
+
+
+@pytest.fixture(scope="module")
+def subject(cohort):
+    return brainrecon.load(f"nsd:{cohort}", subject="subj01")
+
+
+@pytest.fixture(scope="module")
+def fitted(subject):
+    return Reconstructor("shen2019-gan", QUICK, weights="tiny").fit(subject)
+
+
+def method_of(changes, subject):
+    return Reconstructor("shen2019-gan", QUICK | changes, weights="tiny").fit(subject).method
+
+
+def test_single_trials_are_learned_from_and_averages_drawn(fitted, subject):
+    method, train, test = fitted.method, subject.train, subject.test
+    trials = np.asarray(train.betas[:], dtype=np.float32)
+    np.testing.assert_allclose(method.mean, trials.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(method.scale, trials.std(axis=0), rtol=1e-4)
+    expected = (test.patterns[:2] - trials.mean(axis=0)) / trials.std(axis=0) * np.sqrt(3)
+    np.testing.assert_allclose(method._averages(test.patterns[:2], [3, 3], ["a", "b"]), expected, atol=1e-4)
+    from torch import from_numpy, no_grad
+
+    with no_grad():
+        drawn = method.generator.greys(method.generator(from_numpy(expected.astype(np.float32)))).permute(0, 2, 3, 1).numpy()
+    pictures = fitted.reconstruct(test.patterns[:2], test.stimulus_ids[:2])[:, 0]
+    assert pictures.shape == (2, 64, 64, 3)
+    assert np.abs(pictures - np.clip(drawn, 0, 255)).max() <= 0.6
+
+
+def test_a_run_scales_each_average_by_its_own_trials(fitted, subject):
+    method = fitted.method
+    pattern = subject.test.patterns[:1]
+    one, four, unknown = (method.requests("reconstruction", ["a"], pattern, (0,), repeats) for repeats in (1, 4, None))
+    doubled = method.requests("reconstruction", ["a"], 2 * pattern - method.mean, (0,), 1)
+    np.testing.assert_array_equal(method.draw(four, 0), method.draw(doubled, 0))
+    assert np.abs(method.draw(one, 0).astype(int) - method.draw(four, 0)).max() > 1
+    assert method.test_repeats == 3
+    np.testing.assert_array_equal(method.draw(unknown, 0), method.draw(method.requests("r", ["a"], pattern, (0,), 3), 0))
+
+
+@pytest.mark.parametrize("plain", [{"trials": "averaged"}, {"averages": "plain"}])
+def test_averages_need_not_be_scaled(subject, plain):
+    method = method_of(plain, subject)
+    patterns = subject.test.patterns
+    np.testing.assert_allclose(method._averages(patterns, [3], ["a"]), (patterns - method.mean) / method.scale, rtol=1e-5)
+
+
+def test_averages_can_be_learned_from_instead(subject):
+    method = method_of({"trials": "averaged"}, subject)
+    patterns = subject.train.patterns
+    np.testing.assert_allclose(method.mean, patterns.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(method.scale, patterns.std(axis=0), rtol=1e-4)
+
+
+def test_noise_in_place_of_responses_is_the_stimulus_own(subject):
+    method = method_of({"patterns": "noise"}, subject)
+
+    def drawn(names, patterns, seed=0):
+        return method.draw(method.requests("reconstruction", names, patterns, (0,), 3), seed).astype(int)
+
+    patterns = subject.test.patterns[:3]
+    usual = drawn("abc", patterns)
+    # Whatever the responses are, and whoever is drawn with it.
+    assert np.abs(usual - drawn("abc", 0 * patterns)).max() <= 1 and np.abs(usual[1] - drawn("b", patterns[:1])).max() <= 1
+    assert np.abs(usual - drawn("abc", patterns, seed=1)).max() > 1 and np.abs(usual[0] - usual[1]).max() > 1
+
+
+def test_contrast_is_stretched_between_percentiles():
+    greys = np.random.default_rng(0).normal(100, 10, (2, 50, 50, 3))
+    found = stretched(greys)
+    for one, own in zip(found, greys):
+        low, high = np.percentile(own, 0.02), np.percentile(own, 99.98)
+        np.testing.assert_allclose(one, 255 * (np.clip(own, low, high) - low) / (high - low))
+        assert one.min() == 0 and one.max() == 255
+    assert np.isfinite(stretched(np.full((1, 4, 4, 3), 7.0))).all()
+
+
+def test_the_summary_tells_how_training_pictures_came_out(fitted, subject):
+    method = fitted.method
+    rows = {row["pictures"]: row for row in method.summary()}
+    assert rows["training"]["stimuli"] == 43 and rows["validation"]["stimuli"] == 5
+    ids = subject.train.stimulus_ids
+    drawn = fitted.reconstruct(subject.train.patterns, ids)[:, 0] / 255
+    shown = np.asarray(subject.train.images[:]) / 255
+    grey = np.array([0.2125, 0.7154, 0.0721])
+    as_published = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    scores = [
+        (np.corrcoef(one.ravel(), other.ravel())[0, 1], structural_similarity(one @ grey, other @ grey, **as_published))
+        for one, other in zip(drawn, shown)
+    ]
+    both = (43 * rows["training"]["pixcorr"] + 5 * rows["validation"]["pixcorr"]) / 48
+    assert both == pytest.approx(np.mean([one for one, _ in scores]), abs=2e-3)
+    both = (43 * rows["training"]["ssim"] + 5 * rows["validation"]["ssim"]) / 48
+    assert both == pytest.approx(np.mean([one for _, one in scores]), abs=2e-3)
+
+
+def test_files_keep_everything(fitted, subject, tmp_path):
+    fitted.save_pretrained(tmp_path)
+    again = Reconstructor.from_pretrained(tmp_path)
+    patterns, ids = subject.test.patterns, subject.test.stimulus_ids
+    np.testing.assert_array_equal(again.reconstruct(patterns, ids), fitted.reconstruct(patterns, ids))
+    assert again.method.summary() == fitted.method.summary() and again.method.curves() == fitted.method.curves()
+    (tmp_path / "patterns.safetensors").unlink()
+    with pytest.raises(InputError, match="cannot be read .* fit again"):
+        Reconstructor.from_pretrained(tmp_path)
+
+
+def test_an_absent_comparator_is_told_before_anything_is_trained(subject, tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    with pytest.raises(store.CheckpointError, match="weights pull caffenet"):
+        Shen2019GAN(QUICK | {"picture": 64}).fit(subject)
+    without = QUICK | {"picture": 64, "losses": {"feature": 0.0}, "margin": 0}
+    assert Shen2019GAN(without).fit(subject).summary()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"comparator": "resnet"}, "comparator is 'resnet'; expected one of caffenet"),
+        ({"picture": 32}, "picture is 32 pixels"),
+        ({"channels": 12}, "channels is 12"),
+        ({"patterns": "eeg"}, "patterns is 'eeg'"),
+        ({"margin": -1}, "margin is -1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, said):
+    with pytest.raises(InputError, match=said):
+        Shen2019GAN(settings)
+
+
+def test_settings_survive_their_file():
+    assert from_dict(Shen2019Settings, to_dict(Shen2019Settings())) == Shen2019Settings()
+
+
+def test_too_few_stimuli_for_validation_are_told(subject):
+    with pytest.raises(InputError, match="training.validation 0.01 of 48 training stimuli is 0"):
+        method_of({"training": QUICK["training"] | {"validation": 0.01}}, subject)
+
+
+LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "training.batch_size=8"]
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
+    few = ["--set", "training.iterations=600", "--set", "training.validate_every=10", "--set", "training.validation=0.0"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(undisturbed), *few]) == 0
+    program = (
+        "import sys, torch\ntorch.set_num_threads(1)\nfrom stages.generators import gan_training\n"
+        "train = gan_training.train_generator\n"
+        "def often(*args, **options):\n    return train(*args, seconds_between_checkpoints=0.2, **options)\n"
+        "gan_training.train_generator = often\n"
+        "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
+    )
+    line = [sys.executable, "-c", program, "fit", *LINE, f"nsd:{cohort}", "--out", str(killed), *few]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "decoder" / FILE).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (killed / "decoder" / FILE).exists() and not (killed / "decoder" / "config.json").exists()
+    assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(killed), *few]) == 0
+    for name in ("model.safetensors", "training.json", "summary.json"):
+        assert (killed / "decoder" / name).read_bytes() == (undisturbed / "decoder" / name).read_bytes(), name
+    assert not (killed / "decoder" / FILE).exists()
+
+
+def test_a_run_has_pictures_scores_and_curves(cohort, tmp_path):
+    folder = tmp_path / "run"
+    few = ["--set", "training.iterations=6", "--set", "training.validate_every=2"]
+    assert run_command(["run", *LINE, f"nsd:{cohort}", "--out", str(folder), "--controls", "all", *few]) == 0
+    run = Run(folder)
+    for condition in ("reconstruction", "shuffled_responses", "mean_response", "ridge_to_pixels"):
+        pictures = [np.asarray(Image.open(run.image_path(condition, name))) for name in run.subject.test.stimulus_ids]
+        assert len(pictures) == 12 and pictures[0].shape == (64, 64, 3)
+    page = (folder / "report.html").read_text()
+    assert "<h2>Training</h2>" in page and "Validation: correlation" in page and "has random weights" in page
+    assert "Frontiers in Computational Neuroscience" in page
+    course = json.loads((folder / "decoder" / "training.json").read_text())
+    assert [line["step"] for line in course["history"]] == [2, 4, 6]
+
+
+# The study
+
+
+def test_the_preset_has_the_published_rows(cohort):
+    preset = load_preset("gan-ablation")
+    published = {name: (values["pixcorr"], values["ssim"]) for name, values in preset.published.items()}
+    assert published == {
+        "noise in place of fMRI": (0.09, 0.18),
+        "original weights": (0.26, 0.25),
+        "best weights": (0.27, 0.30),
+        "V1 + V2": (0.27, 0.24),
+        "HVC": (0.10, 0.20),
+        "FFA": (0.11, 0.20),
+        "PPA": (0.10, 0.20),
+        "without feature loss": (0.193, 0.215),
+        "without adversarial loss": (0.202, 0.208),
+        "without image loss": (-0.04, 0.04),
+    }
+    assert preset.published_training == {"best weights": {"pixcorr": 0.96, "ssim": 0.75}}
+    for kind, values in (("dir", {"HVC": "HVC", "FFA": "FFA"}), ("nsd", {"FFA": "FFA-1+FFA-2"})):
+        rows = preset.rows(kind)
+        assert {name: rows[name]["roi"] for name in values} == values and "roi" not in rows["best weights"]
+    losses = {name: values.get("losses") for name, values in preset.methods.items()}
+    assert losses["original weights"] == {"image": 2e-6, "feature": 0.01, "adversarial": 100.0, "brightness": 1.0}
+    for part in ("image", "feature", "adversarial"):
+        assert losses[f"without {part} loss"] == losses["best weights"] | {part: 0.0}
+
+
+def test_rows_of_regions_are_given_their_voxels(cohort, subject):
+    methods, rest = with_preset("gan-ablation", f"nsd:{cohort}", None, {}, True, "tiny")
+    plan = make_plan(f"nsd:{cohort}", methods, **rest)
+    config = plan.config("FFA", "subj01", None)
+    assert config.data.roi == "FFA-1+FFA-2" and config.settings.picture == 64
+    assert config.settings.losses.image == 100 and config.settings.comparator_weights == "random"
+    assert plan.config("best weights", "subj01", None).data.roi is None
+    assert plan.config("original weights", "subj01", None).settings.comparator == "caffenet"
+    with pytest.raises(InputError, match="Method V1 \\+ V2 has voxels of its own, V1\\+V2, .* leave --rois out"):
+        make_plan(f"nsd:{cohort}", methods, **rest | {"rois": ("V1",)})
+    with pytest.raises(InputError, match="gan-ablation is of dir or nsd or arrays data, not god"):
+        with_preset("gan-ablation", "god:somewhere", None, {}, True)
+
+
+@pytest.fixture
+def recording(subject, tmp_path):
+    """Deep image reconstruction's layout, with the cohort's responses and pictures."""
+    folder = tmp_path / "dir"
+    (folder / "images").mkdir(parents=True)
+    n_voxels = subject.n_voxels
+    area = np.arange(n_voxels) % 7
+    regions = {"V1": area == 0, "V2": area == 1, "LVC": area < 4, "HVC": area >= 4, "FFA": area == 5, "PPA": area == 6}
+    regions |= {"VC": np.ones(n_voxels, dtype=bool)}
+    first = 1
+    for split, part in (("Training", subject.train), ("Test", subject.test)):
+        codes = {}
+        for row, name in enumerate(part.stimulus_ids):
+            codes[name] = float(f"1518878.{first + row:06d}")
+            Image.fromarray(np.asarray(part.images[row])).save(folder / "images" / f"n01518878_{first + row}.png")
+        first += part.n_stimuli
+        betas = np.asarray(part.betas[:], dtype=float)
+        shown = np.array([[codes[name]] for name in part.stimulus_ids[part.positions]])
+        columns = {"VoxelData": betas, "Run": np.ones((len(betas), 1)), "stimulus_id": shown}
+        on_voxels = {f"ROI_{name}": mask for name, mask in regions.items()}
+        path = folder / f"sub-01_perceptionNaturalImage{split}_original_VC.h5"
+        write_bdata(path, columns, on_voxels, {}, "simulated for a test")
+    return folder
+
+
+def test_the_study_runs_on_the_papers_own_layout(recording, tmp_path, monkeypatch):
+    quick = {"channels": 8, "training": {"iterations": 4, "validate_every": 2, "batch_size": 4, "validation": 0.1}}
+    monkeypatch.setattr(Shen2019GAN, "tiny", Shen2019GAN.tiny | quick)
+    out = tmp_path / "out"
+    line = ["benchmark", f"dir:{recording}", "--preset", "gan-ablation", "--weights", "tiny", "--out", str(out)]
+    assert run_command(line) == 0
+    rows = load_preset("gan-ablation").methods
+    assert len(rows) == 14
+    voxels = {name: Run(cell_folder(out, name, "subj01", None)).subject.n_voxels for name in rows}
+    assert voxels["best weights"] == 300 and voxels["V1 + V2"] == 86 and voxels["HVC"] < voxels["LVC"] < 300
+    table = (out / "leaderboard.md").read_text()
+    assert "The rows of gan-ablation" in table and "Pictures that were there in training" in table
+    (line,) = [line for line in table.splitlines() if line.startswith("| without image loss |") and "0.04" in line][:1]
+    assert "−0.04" in line
+    (line,) = [line for line in table.splitlines() if line.startswith("| best weights, training pictures")]
+    assert "0.96" in line and "0.75" in line
+    assert run_command(["benchmark", "--out", str(out)]) == 0
