@@ -106,7 +106,7 @@ def _plan(out, data, methods, preset, weights, **rest):
     if preset is not None:
         # On with the data that the plan has: rows may have voxels of their own there.
         source = data or (None if there is None else there.data)
-        methods, rest = with_preset(preset, source, methods, rest, there is None, weights)
+        methods, rest = with_preset(preset, source, methods, rest, there, weights)
     if there is None and (data is None or methods is None):
         raise InputError(
             f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."

@@ -64,6 +64,8 @@ class DirectMethod(ABC):
         How its pictures are made, in a line.
     needs_disjoint_pictures : bool
         Whether a picture that is both trained and tested on is refused; reading all of them takes a while.
+    fitted_through : tuple of str
+        Names of checkpoints whose networks took part in a loss: where they also judge, scores say so.
     notes : tuple of str
         What a reader of its scores has to know, a sentence each.
     picture_shape : (int, int)
@@ -85,6 +87,7 @@ class DirectMethod(ABC):
     single_trials = False
     needs_disjoint_pictures = True
     notes: tuple[str, ...] = ()
+    fitted_through: tuple[str, ...] = ()
     training_images = None
 
     def __init__(self, settings=None, device="cpu", memory=None):
@@ -156,8 +159,8 @@ class DirectMethod(ABC):
             for sample in samples
         ]
 
-    def plan(self, stimulus_ids, patterns, samples):
-        """Requests of the method itself for patterns (n_stimuli, n_voxels).
+    def plan(self, stimulus_ids, patterns, samples, repeats=None):
+        """Requests of the method itself for patterns (n_stimuli, n_voxels), each the average of so many trials.
 
         Raises
         ------
@@ -180,7 +183,7 @@ class DirectMethod(ABC):
                 f"Samples of single trials are one per trial, but {len(samples)} of one pattern were asked for; pass every "
                 "trial as a pattern of its own, with samples=1."
             )
-        return self.requests(METHOD_ITSELF, stimulus_ids, patterns, samples)
+        return self.requests(METHOD_ITSELF, stimulus_ids, patterns, samples, repeats)
 
     def generate(self, requests, *, seed=0, batch_size=16, progress=None):
         """Yield (position in requests, picture) as batches finish."""

@@ -42,6 +42,8 @@ class EmbeddingMethod(ABC):
         it is read from.
     image_target : str
         Name of the target by which pictures are compared: the training picture nearest to what was decoded.
+    fitted_through : tuple of str
+        Names of checkpoints whose networks took part in a loss: where they also judge, scores say so.
     conditions : tuple of str
         Names of the conditions that apply to this method under its settings.
     always_drawn : tuple of str
@@ -55,6 +57,7 @@ class EmbeddingMethod(ABC):
     explanation: str
     predicts_embeddings = True
     always_drawn: tuple[str, ...] = ()
+    fitted_through: tuple[str, ...] = ()
     conditions: tuple[str, ...]
     target_classes: dict[str, tuple[str, str, str]]
     image_target: str
@@ -64,6 +67,12 @@ class EmbeddingMethod(ABC):
         if not isinstance(settings, self.settings_class):
             settings = from_dict(self.settings_class, settings or {})
         self.settings, self.device = settings, device
+        for name in ("alpha", "rescale"):
+            value = getattr(settings.decoder, name)
+            if isinstance(value, dict) and (unknown := sorted(value.keys() - self.target_classes.keys())):
+                raise InputError(
+                    f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join(self.target_classes)}."
+                )
         self.decoding = Decoding(settings.decoder, device, memory)
 
     @property
@@ -182,8 +191,11 @@ class EmbeddingMethod(ABC):
         """The generator, once it is sure that it takes what the decoder predicts."""
 
     @abstractmethod
-    def plan(self, stimulus_ids, patterns, samples):
-        """Requests of the method itself for patterns (n_stimuli, n_voxels), the samples of a stimulus in a row."""
+    def plan(self, stimulus_ids, patterns, samples, repeats=None):
+        """Requests of the method itself for patterns (n_stimuli, n_voxels), the samples of a stimulus in a row.
+
+        How many trials a pattern is the average of makes no difference here.
+        """
 
     @abstractmethod
     def generate(self, requests, *, seed=0, batch_size=16, progress=None):

@@ -93,6 +93,11 @@ class ICGAN2022(EmbeddingMethod):
     }
 
     @property
+    def fitted_through(self):
+        # Latents of the training pictures were searched for under its features.
+        return (self.settings.checkpoints.instance,)
+
+    @property
     def target_checkpoints(self):
         known = super().target_checkpoints
         return {name: known[name] for name in known if name != "dense" or self.settings.dense}
@@ -151,7 +156,7 @@ class ICGAN2022(EmbeddingMethod):
             for sample in samples
         ]
 
-    def plan(self, stimulus_ids, patterns, samples):
+    def plan(self, stimulus_ids, patterns, samples, repeats=None):
         return self.requests(METHOD_ITSELF, stimulus_ids, self.predict(patterns), samples)
 
     def generate(self, requests, *, seed=0, batch_size=16, progress=None):

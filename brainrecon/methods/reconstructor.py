@@ -59,7 +59,7 @@ class Reconstructor:
         """Embeddings of patterns (n_stimuli, n_voxels): dict of target name to float32 (n_stimuli, n_targets)."""
         return self.method.predict(patterns)
 
-    def reconstruct(self, patterns, stimulus_ids, *, samples=1, seed=0, batch_size=16, progress=None):
+    def reconstruct(self, patterns, stimulus_ids, *, samples=1, seed=0, batch_size=16, repeats=None, progress=None):
         """Pictures from patterns.
 
         Parameters
@@ -71,6 +71,9 @@ class Reconstructor:
         seed : int
         batch_size : int
             Changes a picture by one grey level at most.
+        repeats : int, optional
+            Trials that each pattern is the average of, for methods that learn from single trials (`shen2019-gan`): 1 for
+            single trials. By default as many as the test stimuli had in the data that the method was fitted on.
 
         Returns
         -------
@@ -82,7 +85,7 @@ class Reconstructor:
                 f"There are {len(patterns):,} patterns and {len(set(names)):,} different stimulus ids; "
                 "pass one id per pattern, each once."
             )
-        requests = self.method.plan(names, patterns, range(samples))
+        requests = self.method.plan(names, patterns, range(samples), repeats)
         pictures = [None] * len(requests)
         for position, picture in self.method.generate(requests, seed=seed, batch_size=batch_size, progress=progress):
             pictures[position] = picture

@@ -103,6 +103,12 @@ class Shen2019Settings:
         if self.channels < 8 or self.channels % 8:
             raise InputError(f"channels is {self.channels}; expected a multiple of 8: pass --set channels=64.")
 
+    @property
+    def further_checkpoints(self):
+        """The comparator's, where it reads one."""
+        is_random = self.comparator_weights == "random" and self.comparator != "evaluation"
+        return (COMPARATORS[self.comparator],) if self.losses.feature and not is_random else ()
+
 
 class Shen2019GAN(DirectMethod):
     """The end-to-end network of one subject.
@@ -137,13 +143,14 @@ class Shen2019GAN(DirectMethod):
     }
 
     @property
+    def fitted_through(self):
+        return self.settings.further_checkpoints
+
+    @property
     def notes(self):
         settings = self.settings
-        if not settings.losses.feature:
-            return ()
-        if settings.comparator == "evaluation":
-            return ("It was trained through the embedded evaluation network: scores on that network say nothing here.",)
-        return ("The comparator of its feature loss has random weights.",) if settings.comparator_weights == "random" else ()
+        is_random = settings.losses.feature and not settings.further_checkpoints
+        return ("The comparator of its feature loss has random weights.",) if is_random else ()
 
     def learn(self, subject, progress=None, folder=None):
         from stages.generators.gan import GANGenerator
@@ -154,8 +161,8 @@ class Shen2019GAN(DirectMethod):
         # First, for a checkpoint may be absent.
         comparator = None
         if settings.losses.feature:
-            is_random = settings.comparator_weights == "random" and settings.comparator != "evaluation"
-            place = None if is_random else checkpoint_store.path(COMPARATORS[settings.comparator])
+            read = settings.further_checkpoints
+            place = checkpoint_store.path(read[0]) if read else None
             comparator = load_comparator(settings.comparator, place, settings.training.seed)
         single = settings.trials == "single"
         responses = np.asarray(train.betas[:], dtype=np.float32) if single else train.patterns
@@ -186,7 +193,9 @@ class Shen2019GAN(DirectMethod):
             losses,
             settings.training,
             folder=folder,
-            identity=_digest(responses, pictures, repr(settings)),
+            identity=_digest(
+                responses, pictures, repr(settings), *map(checkpoint_store.fingerprint, settings.further_checkpoints)
+            ),
             device=self.device,
             progress=progress,
         )

@@ -154,7 +154,7 @@ class TwoStageMethod(EmbeddingMethod):
             progress=progress,
         )
 
-    def plan(self, stimulus_ids, patterns, samples):
+    def plan(self, stimulus_ids, patterns, samples, repeats=None):
         """Requests of the method itself for patterns (n_stimuli, n_voxels), the samples of a stimulus in a row."""
         embeddings = self.predict(patterns)
         return self.requests(METHOD_ITSELF, stimulus_ids, embeddings, self.stage_one(embeddings), samples)

@@ -73,7 +73,8 @@ def _block(block, board, preset):
 
 
 def _scores(block, board):
-    rows = []
+    rows, regions = [], {entry.method: _regions(entry) for entry in block.entries}
+    differ = len(set(regions.values())) > 1
     for entry in block.entries:
         cells = []
         for name, spec in board.metrics.items():
@@ -86,15 +87,22 @@ def _scores(block, board):
         links = _links(entry.cells[0]) if len(entry.cells) == 1 else ()
         n_subjects, stimuli = len(entry.cells), range_text(entry.n_stimuli)
         small = f"{n_subjects} subject{'s' if n_subjects > 1 else ''}, {stimuli} stimuli{' each' if n_subjects > 1 else ''}"
+        small += f", {regions[entry.method]}" if differ and regions[entry.method] else ""
         origin = _origin(entry)
         rows.append(TableRow(entry.method, tuple(cells), f"{small}; {origin}" if origin else small, links, "method"))
     return Table(
         "Scores",
         f"{_about_intervals(block, board)} Best first in {metric_phrase(board.metrics[board.headline])}. "
-        f"{_direction(board)} Bold: best, and told apart from the runner-up: {_TOLD_APART}.",
+        f"{_direction(board)} Bold: best, and told apart from the runner-up: {_TOLD_APART}."
+        + (" Methods have different voxels here: nothing that is measured on the brain compares." if differ else ""),
         (("Method", "", ""), *_metric_columns(board, "%")),
         tuple(rows),
     )
+
+
+def _regions(entry):
+    """The voxels that a method was given, as text; empty where it is not known."""
+    return ", ".join(dict.fromkeys(str(cell.scores.data["roi"]) for cell in entry.cells if cell.scores.data.get("roi")))
 
 
 def _about_intervals(block, board):

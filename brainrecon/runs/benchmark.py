@@ -113,7 +113,8 @@ class Plan:
 
     def _clip(self):
         configs = (self._config(values, {"source": self.data}) for values in self.methods.values())
-        return next((split_checkpoint(one) for one in configs if hasattr(one.settings, "checkpoints")), DEFAULT_CLIP)
+        # The first method's that has a CLIP of its own: the embedded one knows no photographs.
+        return next((clip for one in configs if (clip := split_checkpoint(one)) != DEFAULT_CLIP), DEFAULT_CLIP)
 
     def cells(self):
         """(method, subject, roi or None) of every cell; methods change fastest, so that a table fills evenly."""
@@ -204,7 +205,7 @@ def read_methods(texts, weights=None):
     return chosen
 
 
-def with_preset(name, data, methods, rest, is_new, weights=None):
+def with_preset(name, data, methods, rest, there=None, weights=None):
     """What is asked for, completed by a preset.
 
     Parameters
@@ -216,8 +217,8 @@ def with_preset(name, data, methods, rest, is_new, weights=None):
         Asked for beside the preset's rows.
     rest : dict
         As `make_plan` takes it; None for what is not asked.
-    is_new : bool
-        Whether the plan is made now. One that is there keeps what it has.
+    there : Plan, optional
+        The plan as it is; it keeps what it has.
     weights : {"published", "tiny"}, optional
         As for `brainrecon.methods.settings.with_weights`; of the preset's rows.
 
@@ -238,7 +239,10 @@ def with_preset(name, data, methods, rest, is_new, weights=None):
         raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
     asked = {key: value for key, value in rest.items() if value is not None}
     rows = {label: with_weights(values, method_class(values["method"]), weights) for label, values in preset.rows(kind).items()}
-    return rows | (methods or {}), (preset.plan if is_new else {}) | asked | {"preset": name}
+    if there is not None and there.preset == name and weights is None:
+        # As they were planned, which may have been with other weights.
+        rows = {label: there.methods.get(label, values) for label, values in rows.items()}
+    return rows | (methods or {}), (preset.plan if there is None else {}) | asked | {"preset": name}
 
 
 def make_plan(data, methods, subjects=None, **rest):

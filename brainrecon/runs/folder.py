@@ -231,6 +231,8 @@ class Run:
             fewest = min(part.subject.test.n_stimuli for part in self.parts)
             if fewest < 2:
                 reasons["shuffled_responses"] = "a fold tests one stimulus, and has no other's response to give"
+        if "mean_response" in conditions and _is_transductive(self.config.settings):
+            reasons["mean_response"] = "its one prediction has no spread that transductive rescaling could use"
         return reasons
 
     def evaluate(self, protocol=None, progress=None):
@@ -257,11 +259,22 @@ def load_subject(config, store=None, device="cpu"):
     return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
 
 
+def _is_transductive(settings):
+    """Whether predictions of any target are rescaled by the statistics of those that are predicted together."""
+    ways = getattr(getattr(settings, "decoder", None), "rescale", None)
+    return "transductive" in (ways.values() if isinstance(ways, dict) else (ways,))
+
+
+def checkpoint_names(settings):
+    """Names of the checkpoints that a method with these settings reads, sorted."""
+    named = vars(settings.checkpoints).values() if hasattr(settings, "checkpoints") else ()
+    return sorted({*named, *getattr(settings, "further_checkpoints", ())})
+
+
 def check_checkpoint_names(settings):
     """Raise a CheckpointError for a checkpoint that the manifest does not know, before anything is written."""
-    if hasattr(settings, "checkpoints"):
-        for name in vars(settings.checkpoints).values():
-            checkpoint_store.folder(name)
+    for name in checkpoint_names(settings):
+        checkpoint_store.folder(name)
 
 
 def split_checkpoint(config):
@@ -292,14 +305,11 @@ def resolved(config, store=None, device="cpu"):
 
 def environment(config):
     """Versions, machine and checkpoint fingerprints, JSON-able."""
-    checkpoints = getattr(config.settings, "checkpoints", None)
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "checkpoints": {name: _fingerprint(name) for name in sorted(set(vars(checkpoints).values()))}
-        if checkpoints
-        else {},
+        "checkpoints": {name: _fingerprint(name) for name in checkpoint_names(config.settings)},
     }
 
 

@@ -45,7 +45,8 @@ class Preset:
     published_training : dict of str to (dict of str to float)
         By row and metric, on the pictures that it was trained on.
     regions : dict of str to (dict of str to str)
-        By kind of data and row the voxels that this row is given; the other rows have those of the plan.
+        By kind of data and row the voxels that this row is given, by default those of the row's name; rows that are in none
+        of them have the voxels of the plan.
     comparisons : tuple of Comparison
     """
 
@@ -72,8 +73,11 @@ class Preset:
             )
 
     def rows(self, kind):
-        """Settings of each row for a kind of data, with its own ``roi`` where it has one there."""
-        own = self.regions.get(kind, {})
+        """Settings of each row for a kind of data, with a ``roi`` of its own where it has one in any.
+
+        Where data of this kind call it otherwise, or do not have it, loading them says so.
+        """
+        own = {name: name for regions in self.regions.values() for name in regions} | self.regions.get(kind, {})
         return {name: values | ({"roi": own[name]} if name in own else {}) for name, values in self.methods.items()}
 
 

@@ -64,8 +64,20 @@ def evaluate(run, protocol=None, progress=None):
         device=run.device,
         progress=progress,
     )
+    scores = replace(scores, notes=(*scores.notes, *_about_judges(run, protocol)))
     write_scores(scores, run.folder)
     return scores
+
+
+def _about_judges(run, protocol):
+    """Sentences about networks of a protocol that the method was itself fitted through."""
+    own = set(getattr(run.parts[0].method, "fitted_through", ()))
+    return [
+        f"{run.config.method} was fitted through {spec.checkpoint}, which also judges here: its scores on "
+        f"{spec.label or name} say little."
+        for name, spec in protocol.networks.items()
+        if spec.checkpoint in own
+    ]
 
 
 def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, seed=0, device="cpu", progress=None):

@@ -61,8 +61,8 @@ class TrainingSettings:
         Steps between validations, and between lines of the history.
     patience : int
         Validations without a better one after which training stops.
-    precision : {"no", "bf16", "fp16"}
-        Mixed precision, as Accelerate names it.
+    precision : {"no", "bf16"}
+        Mixed precision, as Accelerate names it. (Half precision would need a scale of the losses for each player.)
     seed : int
         Of initial weights, of the order of samples, and of everything else that is random.
     """
@@ -92,5 +92,7 @@ class TrainingSettings:
                 f"training.learning_rate is {self.learning_rate} and training.discriminator_decay {self.discriminator_decay}; "
                 "expected a positive rate and a decay of 0 or more."
             )
-        if self.precision not in ("no", "bf16", "fp16"):
-            raise InputError(f"training.precision is {self.precision!r}; expected no, bf16 or fp16.")
+        if self.precision not in ("no", "bf16"):
+            raise InputError(f"training.precision is {self.precision!r}; expected no or bf16.")
+        if self.seed < 0:
+            raise InputError(f"training.seed is {self.seed}; expected 0 or more.")

@@ -8,6 +8,7 @@ it had not been.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import patch_environment
 from torch.nn.functional import cross_entropy
 
+from stages.errors import InputError
 from stages.generators.gan import GANDiscriminator
 from stages.generators.gan_checkpoint import read_checkpoint, write_checkpoint
 
@@ -100,6 +103,11 @@ def train_generator(
     -------
     history : list of dict
         A line every `settings.validate_every` steps, with the entries of `COLUMNS`.
+
+    Raises
+    ------
+    InputError
+        A loss is no longer finite, or the batch cannot be shared by the processes.
     """
     training = _Training(generator, comparator, samples, validation, losses, settings, folder, identity, device)
     return training.run(progress, seconds_between_checkpoints)
@@ -113,9 +121,7 @@ class _Training:
         self.losses, self.settings, self.seed = losses, settings, settings.seed
         self.folder = None if folder is None else Path(folder)
         self.identity = repr([identity, asdict(losses), asdict(settings), generator.config])
-        # What an earlier training in this process asked for would hold for this one too.
-        AcceleratorState._reset_state()
-        self.accelerator = Accelerator(cpu=str(device) == "cpu", mixed_precision=settings.precision)
+        self.accelerator = _accelerator(device, settings)
         self.device = self.accelerator.device
         self.comparator = comparator.to(self.device) if losses.feature else None
         self.plain = generator
@@ -142,13 +148,12 @@ class _Training:
                 self.step += 1
                 if self.step % self.settings.validate_every == 0 or self.step == total:
                     self._note(losses)
-                if self.folder is not None and time.monotonic() - saved >= seconds_between_checkpoints:
+                if time.monotonic() - saved >= seconds_between_checkpoints:
                     self._checkpoint()
                     saved = time.monotonic()
                 if progress:
                     progress("training", self.step, total)
-        if self.folder is not None:
-            self._checkpoint()
+        self._checkpoint()
         if self.best_weights is not None:
             self.plain.load_state_dict(self.best_weights)
         self.accelerator.wait_for_everyone()
@@ -178,7 +183,9 @@ class _Training:
             self.judge.requires_grad_(False)
             parts["adversarial"] = _verdict(self.judge(drawn), SHOWN)
             self.judge.requires_grad_(True)
-            self.balance.update(verdicts["shown"].item(), verdicts["drawn"].item(), parts["adversarial"].item())
+            # Of all processes together: they have to agree about who waits.
+            of_all = torch.stack([verdicts["shown"], verdicts["drawn"], parts["adversarial"].detach()])
+            self.balance.update(*self.accelerator.reduce(of_all, "mean").tolist())
         if learning.generator:
             self.accelerator.backward(sum(getattr(self.losses, name) * loss for name, loss in parts.items()))
             self.optimiser.step()
@@ -237,7 +244,13 @@ class _Training:
     @torch.no_grad()
     def _note(self, losses):
         """Add a line to the history, and keep the weights where validation has never been better."""
-        line = dict.fromkeys(COLUMNS) | {"step": self.step} | {name: loss.item() for name, loss in losses.items()}
+        of_all = {name: self.accelerator.reduce(loss, "mean").item() for name, loss in losses.items()}
+        if lost := [name for name, value in of_all.items() if not np.isfinite(value)]:
+            raise InputError(
+                f"The {lost[0]} loss is {of_all[lost[0]]} at step {self.step:,} and was finite before: training has diverged; "
+                "lower training.learning_rate or the losses' weights, and fit again."
+            )
+        line = dict.fromkeys(COLUMNS) | {"step": self.step} | of_all
         if self.validation is not None:
             line["validation"] = self._correlation()
             if line["validation"] > self.best:
@@ -258,7 +271,9 @@ class _Training:
             shown, drawn = (one.flatten(1) - one.flatten(1).mean(1, keepdim=True) for one in (shown, drawn))
             products = (shown * drawn).sum(1) / (shown.norm(dim=1) * drawn.norm(dim=1)).clamp_min(1e-12)
             found.append(products.cpu().numpy())
-        return float(np.concatenate(found).mean())
+        mean = torch.tensor(np.concatenate(found).mean(), device=self.device, dtype=torch.float32)
+        # The same number everywhere, for it tells when to stop.
+        return self.accelerator.reduce(mean, "mean").item()
 
     def _is_waiting_too_long(self):
         if self.validation is None or not self.history:
@@ -273,7 +288,8 @@ class _Training:
         return found if self.judge is None else found | {"discriminator": (self.judge, self.judge_optimiser)}
 
     def _checkpoint(self):
-        if self.accelerator.is_main_process:
+        """Write where training is: the first process does, by its own clock, and nobody waits for it here."""
+        if self.folder is not None and self.accelerator.is_main_process:
             state = {
                 "identity": self.identity,
                 "step": self.step,
@@ -282,7 +298,6 @@ class _Training:
                 "history": self.history,
             }
             write_checkpoint(self.folder, self._optimisers(), self.best_weights, state)
-        self.accelerator.wait_for_everyone()
 
     def _reopen(self):
         """Go on from the folder's checkpoint, where there is one of this training."""
@@ -295,6 +310,19 @@ class _Training:
             self.best = -np.inf if state["best"] is None else state["best"]
             self.balance = Balance(*state["balance"])
         self.accelerator.wait_for_everyone()
+
+
+def _accelerator(device, settings):
+    """Accelerate on a device; several processes that it started take those that it gives them."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if settings.batch_size % processes:
+        raise InputError(
+            f"training.batch_size is {settings.batch_size} but there are {processes} processes; expected a multiple of them."
+        )
+    # What an earlier training in this process asked for would hold for this one too.
+    AcceleratorState._reset_state(reset_partial_state=processes == 1)
+    with patch_environment(**({"ACCELERATE_TORCH_DEVICE": str(device)} if processes == 1 else {})):
+        return Accelerator(cpu=str(device) == "cpu", mixed_precision=settings.precision)
 
 
 def _euclidean(one, other):

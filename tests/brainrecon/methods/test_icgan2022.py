@@ -18,6 +18,7 @@ from brainrecon.methods.embedding import EmbeddingMethod
 from brainrecon.methods.icgan2022 import ICGAN2022, PUBLISHED_DECODER
 from brainrecon.methods.settings import from_dict, to_dict, with_weights
 from brainrecon.methods.two_stage import TwoStageMethod
+from brainrecon.runs.benchmark import Plan
 from brainrecon.runs.drawing import EmbeddingWork, work_of
 from brainrecon.runs.folder import Run
 from stages.errors import InputError
@@ -198,6 +199,8 @@ def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path)
     run = Run(tmp_path / "published")
     known = run.method.encode(run.subject, "train", store=run.store)
     truth, dense = np.asarray(known["instance"]), np.asarray(known["dense"])
+    # One prediction has no spread of its own, so that this control is left out and not failed on.
+    assert list(run.not_drawn(["mean_response", "shuffled_responses"])) == ["mean_response"]
     # Rescaled against the test set itself, as published; the latents are as ridge leaves them.
     assert embeddings["dense"].std(axis=0).mean() < 0.9 * dense.std(axis=0).mean()
     np.testing.assert_allclose(embeddings["instance"].mean(axis=0), truth.mean(axis=0), atol=1e-5)
@@ -214,3 +217,16 @@ def test_every_method_by_way_of_embeddings_says_how_pictures_are_compared():
     assert ICGAN2022 in kinds and len(kinds) > 1
     for kind in kinds:
         assert kind.image_target in kind.target_classes
+
+
+def test_names_of_targets_that_do_not_exist_are_refused():
+    with pytest.raises(InputError, match="decoder.rescale names the target 'dens'; expected some of instance, noise, dense"):
+        ICGAN2022({"decoder": {"rescale": {"dens": "held_out"}}})
+    with pytest.raises(InputError, match="decoder.alpha names the target 'densee'"):
+        ICGAN2022({"decoder": {"alpha": {"densee": 1.0}}})
+
+
+def test_the_clip_of_a_plans_clusters_does_not_depend_on_the_order_of_methods():
+    methods = {"icgan2022": {"method": "icgan2022"}, "brain-diffuser": {"method": "brain-diffuser"}}
+    for order in (methods, dict(reversed(methods.items()))):
+        assert Plan("nsd:somewhere", order, ("subj01",)).split_checkpoint == "clip-vit-l-14-quickgelu"

@@ -66,6 +66,8 @@ def test_a_run_scales_each_average_by_its_own_trials(fitted, subject):
     assert np.abs(method.draw(one, 0).astype(int) - method.draw(four, 0)).max() > 1
     assert method.test_repeats == 3
     np.testing.assert_array_equal(method.draw(unknown, 0), method.draw(method.requests("r", ["a"], pattern, (0,), 3), 0))
+    np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"], repeats=4)[0], method.draw(four, 0))
+    np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"])[0], method.draw(unknown, 0))
 
 
 @pytest.mark.parametrize("plain", [{"trials": "averaged"}, {"averages": "plain"}])
@@ -205,7 +207,7 @@ def test_a_run_has_pictures_scores_and_curves(cohort, tmp_path):
         assert len(pictures) == 12 and pictures[0].shape == (64, 64, 3)
     page = (folder / "report.html").read_text()
     assert "<h2>Training</h2>" in page and "Validation: correlation" in page and "has random weights" in page
-    assert "Frontiers in Computational Neuroscience" in page
+    assert "Frontiers in Computational Neuroscience" in page and "also judges here" not in page
     course = json.loads((folder / "decoder" / "training.json").read_text())
     assert [line["step"] for line in course["history"]] == [2, 4, 6]
 
@@ -239,7 +241,7 @@ def test_the_preset_has_the_published_rows(cohort):
 
 
 def test_rows_of_regions_are_given_their_voxels(cohort, subject):
-    methods, rest = with_preset("gan-ablation", f"nsd:{cohort}", None, {}, True, "tiny")
+    methods, rest = with_preset("gan-ablation", f"nsd:{cohort}", None, {}, None, "tiny")
     plan = make_plan(f"nsd:{cohort}", methods, **rest)
     config = plan.config("FFA", "subj01", None)
     assert config.data.roi == "FFA-1+FFA-2" and config.settings.picture == 64
@@ -248,8 +250,12 @@ def test_rows_of_regions_are_given_their_voxels(cohort, subject):
     assert plan.config("original weights", "subj01", None).settings.comparator == "caffenet"
     with pytest.raises(InputError, match="Method V1 \\+ V2 has voxels of its own, V1\\+V2, .* leave --rois out"):
         make_plan(f"nsd:{cohort}", methods, **rest | {"rois": ("V1",)})
+    arrays, _ = with_preset("gan-ablation", "arrays:somewhere", None, {}, None, "tiny")
+    assert arrays["V1 + V2"]["roi"] == "V1 + V2" and arrays["FFA"]["roi"] == "FFA" and "roi" not in arrays["noise"]
+    # Asked again without the weights, the rows are those of the plan.
+    assert with_preset("gan-ablation", plan.data, None, {}, plan)[0] == plan.methods
     with pytest.raises(InputError, match="gan-ablation is of dir or nsd or arrays data, not god"):
-        with_preset("gan-ablation", "god:somewhere", None, {}, True)
+        with_preset("gan-ablation", "god:somewhere", None, {})
 
 
 @pytest.fixture
@@ -294,3 +300,24 @@ def test_the_study_runs_on_the_papers_own_layout(recording, tmp_path, monkeypatc
     (line,) = [line for line in table.splitlines() if line.startswith("| best weights, training pictures")]
     assert "0.96" in line and "0.75" in line
     assert run_command(["benchmark", "--out", str(out)]) == 0
+
+
+def test_a_comparator_that_judges_too_is_told_and_recorded(cohort, tmp_path):
+    folder = tmp_path / "run"
+    few = ["--set", "training.iterations=2", "--set", "training.validate_every=2", "--set", "comparator=evaluation"]
+    assert run_command(["run", *LINE, f"nsd:{cohort}", "--out", str(folder), "--controls", "none", *few]) == 0
+    assert "fitted through tiny-evaluation, which also judges here" in (folder / "report.html").read_text()
+    scores = json.loads((folder / "scores" / "brainrecon-1.json").read_text())
+    assert any("tiny-evaluation" in note for note in scores["notes"])
+    recorded = json.loads((folder / "environment.json").read_text())["checkpoints"]
+    assert recorded == {"tiny-evaluation": store.fingerprint("tiny-evaluation")}
+
+
+def test_rows_with_voxels_of_their_own_are_told_in_the_table(recording, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    (tmp_path / "early.toml").write_text('method = "mean-image"\nroi = "V1"\n')
+    methods = f"mean-image,{tmp_path / 'early.toml'}"
+    line = ["benchmark", f"dir:{recording}", "--methods", methods, "--heldout", "none", "--controls", "none", "--out", str(out)]
+    assert run_command(line) == 0
+    table = (out / "leaderboard.md").read_text()
+    assert "12 stimuli, VC" in table and "12 stimuli, V1" in table and "different voxels here" in table

@@ -1,5 +1,7 @@
 """Presets: every row is a method that exists, and nothing is said of a row that is not there."""
 
+import json
+
 import pytest
 
 from brainrecon.evaluation.protocol import load_protocol
@@ -36,7 +38,9 @@ def test_every_row_of_a_preset_is_a_method_with_valid_settings(name):
     for row, settings in preset.methods.items():
         own = {key: value for key, value in settings.items() if key != "method"}
         kind = method_class(settings["method"])
-        assert kind(from_dict(kind.settings_class, own)).settings != kind().settings or own == {}, row
+        assert kind(from_dict(kind.settings_class, own)).settings, row
+    rows = {json.dumps(values, sort_keys=True) for values in preset.rows(preset.kinds[0]).values()}
+    assert len(rows) == len(preset.methods), "two rows are the same"
     for protocol in preset.plan["protocols"]:
         for values in preset.published.values():
             assert set(values) <= set(load_protocol(protocol).metrics)
@@ -70,7 +74,7 @@ def test_what_is_said_of_a_row_that_is_not_there_is_refused(wrong):
         Preset("x", "", "", ("nsd",), {"a": {"method": "noise"}}, **wrong)
 
 
-NEW = dict(data="miyawaki:x", methods=None, rest={"rois": None, "samples": None}, is_new=True)
+NEW = dict(data="miyawaki:x", methods=None, rest={"rois": None, "samples": None})
 
 
 def test_a_preset_completes_a_new_plan_and_leaves_one_that_is_there_alone():
@@ -79,7 +83,8 @@ def test_a_preset_completes_a_new_plan_and_leaves_one_that_is_there_alone():
     assert rest["rois"] == ["V1+V2"] and rest["samples"] == 3 and rest["preset"] == "miyawaki-study"
     _, rest = with_preset("miyawaki-study", **NEW | {"rest": {"rois": ["V1"], "samples": None}})
     assert rest["rois"] == ["V1"] and rest["samples"] == 3
-    _, rest = with_preset("miyawaki-study", **NEW | {"is_new": False})
+    there = Plan("miyawaki:x", methods, ("subj01",), preset="miyawaki-study", heldout="")
+    _, rest = with_preset("miyawaki-study", **NEW, there=there)
     assert rest == {"preset": "miyawaki-study"}
 
 

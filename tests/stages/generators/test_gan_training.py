@@ -221,6 +221,7 @@ def test_a_pattern_is_learned():
         (TrainingSettings, {"validation": 0.9}, "validation is 0.9"),
         (TrainingSettings, {"learning_rate": 0.0}, "learning_rate is 0.0"),
         (TrainingSettings, {"precision": "fp8"}, "precision is 'fp8'"),
+        (TrainingSettings, {"seed": -1}, "seed is -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(kind, options, said):
@@ -250,23 +251,53 @@ random = np.random.default_rng(0)
 pictures = random.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
 given = Samples(random.standard_normal((10, 12), dtype=np.float32), pictures, np.arange(10) % 5)
 generator = GANGenerator(12, 64, 8, seed=1)
-settings = TrainingSettings(iterations=3, batch_size=4, learning_rate=1e-3, dropout=0.0, validate_every=3)
-train_generator(generator, load_comparator("alexnet"), given, None, LossWeights(100, 100, 10000, 255.0), settings)
+steps = int(sys.argv[2])
+settings = TrainingSettings(
+    iterations=steps, batch_size=4, learning_rate=1e-3, dropout=0.0, validate_every=max(steps // 10, 1), validation=0.1
+)
+train_generator(
+    generator, load_comparator("alexnet"), given, given, LossWeights(100, 100, 10000, 255.0), settings,
+    folder=sys.argv[1] + "-folder", seconds_between_checkpoints=0.05,
+)
 from accelerate import PartialState
+assert PartialState().num_processes == int(sys.argv[3]), PartialState()
 if PartialState().is_main_process:
     np.save(sys.argv[1], torch.cat([value.flatten() for value in generator.state_dict().values()]).numpy())
 """
 
 
+def in_processes(tmp_path, n, steps):
+    """Weights after a training by n processes."""
+    script, path = tmp_path / "script.py", tmp_path / f"{n}-{steps}.npy"
+    script.write_text(SCRIPT)
+    launch = [] if n == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n)]
+    subprocess.run([sys.executable, *launch, str(script), str(path), str(steps), str(n)], check=True, timeout=400)
+    return np.load(path)
+
+
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    subprocess.run([sys.executable, str(script), str(tmp_path / "one.npy")], check=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--mixed_precision", "no"]
-    subprocess.run([*launch, str(script), str(tmp_path / "two.npy")], check=True)
-    one, two = np.load(tmp_path / "one.npy"), np.load(tmp_path / "two.npy")
+    one, two = in_processes(tmp_path, 1, 3), in_processes(tmp_path, 2, 3)
     assert np.abs(one - two).max() < 1e-4 < 1e-3 < np.abs(one).max()
+
+
+@pytest.mark.slow
+def test_two_processes_agree_about_who_waits_and_when_to_stop(tmp_path):
+    # Long enough for the balance to change, and checkpoints as often as can be: nobody waits for somebody else for ever.
+    assert np.isfinite(in_processes(tmp_path, 2, 400)).all()
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(InputError, match="batch_size is 4 but there are 3 processes"):
+        trained()
+
+
+def test_training_that_diverges_is_told(tmp_path):
+    given = samples()
+    wild = Samples(given.responses * 1e30, given.pictures, given.stimuli)
+    with pytest.raises(InputError, match="loss is (inf|nan) at step 2 .* lower training.learning_rate"):
+        trained(given=wild, folder=tmp_path)
 
 
 @pytest.mark.slow
