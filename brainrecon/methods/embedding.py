@@ -44,6 +44,8 @@ class EmbeddingMethod(ABC):
         Name of the target by which pictures are compared: the training picture nearest to what was decoded.
     fitted_through : tuple of str
         Names of checkpoints whose networks took part in a loss: where they also judge, scores say so.
+    notes : tuple of str
+        What a reader of its scores has to know, a sentence each.
     conditions : tuple of str
         Names of the conditions that apply to this method under its settings.
     always_drawn : tuple of str
@@ -58,6 +60,7 @@ class EmbeddingMethod(ABC):
     predicts_embeddings = True
     always_drawn: tuple[str, ...] = ()
     fitted_through: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     conditions: tuple[str, ...]
     target_classes: dict[str, tuple[str, str, str]]
     image_target: str
@@ -204,6 +207,10 @@ class EmbeddingMethod(ABC):
     @abstractmethod
     def batch_size(self):
         """Pictures to draw at a time."""
+
+    def curves(self):
+        """The course of training: none, for the decoder is solved."""
+        return {}
 
     def summary(self):
         """What was learnt, for people: a row per target."""

@@ -59,7 +59,7 @@ def write_report(run, protocol=None):
         scores=(scores := Scores.from_json(path)),
         notes=_notes(run, subject),
         decoder=_decoder_rows(run),
-        curves=getattr(run.parts[0].method, "curves", dict)(),
+        curves=run.parts[0].method.curves(),
         config=run.config.to_dict(),
         environment=json.loads((run.folder / "environment.json").read_text()),
         citations=[CITATIONS[name] for name in (run.config.method, subject.dataset) if name in CITATIONS],
@@ -104,7 +104,7 @@ class _Drawn(Mapping):
 
 
 def _notes(run, subject):
-    notes = [*subject.notes, *getattr(run.parts[0].method, "notes", ())]
+    notes = [*subject.notes, *run.parts[0].method.notes]
     if not getattr(run.parts[0].config.settings, "text_context", True):
         notes.append("No captions: the text context was dropped.")
     if subject.noise_ceiling is not None:

@@ -71,7 +71,7 @@ def evaluate(run, protocol=None, progress=None):
 
 def _about_judges(run, protocol):
     """Sentences about networks of a protocol that the method was itself fitted through."""
-    own = set(getattr(run.parts[0].method, "fitted_through", ()))
+    own = set(run.parts[0].method.fitted_through)
     return [
         f"{run.config.method} was fitted through {spec.checkpoint}, which also judges here: its scores on "
         f"{spec.label or name} say little."
