@@ -139,6 +139,7 @@ class Shen2019GAN(DirectMethod):
             "milestones": [750, 1050, 1200, 1350],
             "validation": 0.1,
             "validate_every": 50,
+            "patience": 20,
         },
     }
 
@@ -225,7 +226,7 @@ class Shen2019GAN(DirectMethod):
             "adversarial": "adversarial loss of the generator",
             "shown": "discriminator, shown pictures",
             "drawn": "discriminator, drawn pictures",
-            "validation": "validation: correlation with the shown pictures",
+            "validation": "validation: pixel correlation",
         }
         found = {label: [line[name] for line in self.history] for name, label in labels.items()}
         return {label: (steps, values) for label, values in found.items() if any(value is not None for value in values)}

@@ -121,8 +121,14 @@ def table_columns(rows):
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
+# As the metrics' own labels have them.
+_NAMES = {"pixcorr": "PixCorr", "ssim": "SSIM"}
+
+
 def heading(key):
     """A key as the heading of a column: 'Number of targets' for n_targets."""
+    if key in _NAMES:
+        return _NAMES[key]
     text = re.sub("^n ", "number of ", str(key).replace("_", " "))
     return text[:1].upper() + text[1:]
 

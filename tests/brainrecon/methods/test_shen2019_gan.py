@@ -206,7 +206,7 @@ def test_a_run_has_pictures_scores_and_curves(cohort, tmp_path):
         pictures = [np.asarray(Image.open(run.image_path(condition, name))) for name in run.subject.test.stimulus_ids]
         assert len(pictures) == 12 and pictures[0].shape == (64, 64, 3)
     page = (folder / "report.html").read_text()
-    assert "<h2>Training</h2>" in page and "Validation: correlation" in page and "has random weights" in page
+    assert "<h2>Training</h2>" in page and "Validation: pixel correlation" in page and "has random weights" in page
     assert "Frontiers in Computational Neuroscience" in page and "also judges here" not in page
     course = json.loads((folder / "decoder" / "training.json").read_text())
     assert [line["step"] for line in course["history"]] == [2, 4, 6]
