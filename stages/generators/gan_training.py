@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from stages.errors import InputError
 from stages.generators.gan import GANDiscriminator
+from stages.generators.gan_balance import Balance
 from stages.generators.gan_checkpoint import read_checkpoint, write_checkpoint
 
 COLUMNS = ("step", "image", "feature", "adversarial", "shown", "drawn", "validation")
@@ -47,28 +48,6 @@ class Samples:
     responses: np.ndarray
     pictures: np.ndarray
     stimuli: np.ndarray
-
-
-class Balance:
-    """Which of the two players learns: the better one waits, so that neither runs away.
-
-    The ratio is that of the discriminator's losses, on shown and on drawn pictures together, to the generator's adversarial
-    one. Below 0.1 the discriminator stops; once it is above 0.5 again both learn. Above 10 the generator stops, until the
-    discriminator does.
-    """
-
-    def __init__(self, discriminator=True, generator=True):
-        self.discriminator, self.generator = discriminator, generator
-
-    def update(self, shown, drawn, adversarial):
-        """Take the losses of a step."""
-        ratio = (shown + drawn) / max(adversarial, 1e-12)
-        if ratio < 0.1 and self.discriminator:
-            self.discriminator, self.generator = False, True
-        if ratio > 0.5 and not self.discriminator:
-            self.discriminator, self.generator = True, True
-        if ratio > 10 and self.generator:
-            self.discriminator, self.generator = True, False
 
 
 def train_generator(

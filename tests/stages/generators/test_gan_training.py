@@ -11,9 +11,10 @@ import torch
 from stages.errors import InputError
 from stages.generators import gan_training
 from stages.generators.gan import GANDiscriminator, GANGenerator
+from stages.generators.gan_balance import Balance
 from stages.generators.gan_checkpoint import FILE
 from stages.generators.gan_settings import LossWeights, TrainingSettings
-from stages.generators.gan_training import Balance, Samples, train_generator
+from stages.generators.gan_training import Samples, train_generator
 from stages.networks.comparators import load_comparator
 
 STUDY = LossWeights(image=100, feature=100, adversarial=10_000, brightness=255)
