@@ -50,16 +50,16 @@ def from_dict(kind, values, where=""):
         own = defaults[name]
         if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict) and own is not dataclasses.MISSING:
             # What is not said stays as this kind has it, which need not be the part's own default.
-            value = _merged(to_dict(own()), value)
+            value = merged(to_dict(own()), value)
         given[name] = _converted(hints[name], value, f"{where}.{name}".lstrip("."))
     return kind(**given)
 
 
-def _merged(base, over):
+def merged(base, over):
     """Nested dictionary with the entries of both; where both have a table, of both tables."""
     both = base | over
     return both | {
-        name: _merged(base[name], over[name])
+        name: merged(base[name], over[name])
         for name in base.keys() & over.keys()
         if isinstance(base[name], dict) and isinstance(over[name], dict)
     }
@@ -85,7 +85,7 @@ def with_weights(values, kind, weights):
     """
     if weights not in (None, "published", "tiny"):
         raise InputError(f"There are no weights {weights!r}; expected published or tiny.")
-    return _merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
+    return merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
 
 
 def read_saved(folder):

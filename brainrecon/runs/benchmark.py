@@ -238,7 +238,7 @@ def with_preset(name, data, methods, rest, there=None, weights=None):
     if taken := [label for label in methods or () if label in preset.methods]:
         raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
     asked = {key: value for key, value in rest.items() if value is not None}
-    rows = {label: with_weights(values, method_class(values["method"]), weights) for label, values in preset.rows(kind).items()}
+    rows = preset.rows(kind, weights)
     if there is not None and there.preset == name and weights is None:
         # As they were planned, which may have been with other weights.
         rows = {label: there.methods.get(label, values) for label, values in rows.items()}

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainrecon.methods.settings import from_dict
+from brainrecon.methods import method_class
+from brainrecon.methods.settings import from_dict, merged, with_weights
 from brainrecon.runs.config import read_toml
 from stages.errors import InputError
 
@@ -44,6 +45,9 @@ class Preset:
         By row and name of what it learnt.
     published_training : dict of str to (dict of str to float)
         By row and metric, on the pictures that it was trained on.
+    tiny : dict of str to dict
+        By method settings for the embedded networks, where the method's own do not suit the comparison; a row's settings
+        come first.
     regions : dict of str to (dict of str to str)
         By kind of data and row the voxels that this row is given, by default those of the row's name; rows that are in none
         of them have the voxels of the plan.
@@ -59,6 +63,7 @@ class Preset:
     published: dict[str, dict] = field(default_factory=dict)
     published_weights: dict[str, dict] = field(default_factory=dict)
     published_training: dict[str, dict] = field(default_factory=dict)
+    tiny: dict[str, dict] = field(default_factory=dict)
     regions: dict[str, dict] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
 
@@ -72,13 +77,18 @@ class Preset:
                 "mend the name there."
             )
 
-    def rows(self, kind):
-        """Settings of each row for a kind of data, with a ``roi`` of its own where it has one in any.
+    def rows(self, kind, weights=None):
+        """Settings of each row for a kind of data and of checkpoints, with a ``roi`` of its own where it has one in any kind.
 
         Where data of this kind call it otherwise, or do not have it, loading them says so.
         """
         own = {name: name for regions in self.regions.values() for name in regions} | self.regions.get(kind, {})
-        return {name: values | ({"roi": own[name]} if name in own else {}) for name, values in self.methods.items()}
+        rows = {}
+        for name, values in self.methods.items():
+            small = self.tiny.get(values["method"], {}) if weights == "tiny" else {}
+            values = with_weights(merged(small, values), method_class(values["method"]), weights)
+            rows[name] = values | ({"roi": own[name]} if name in own else {})
+        return rows
 
 
 def available():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from brainrecon.datasets.simulated.bdata_files import write_bdata
 from brainrecon.methods.reconstructor import Reconstructor
 from brainrecon.methods.settings import from_dict, to_dict
 from brainrecon.methods.shen2019_gan import Shen2019GAN, Shen2019Settings, stretched
+from brainrecon.runs import benchmark
 from brainrecon.runs.benchmark import cell_folder, make_plan, with_preset
 from brainrecon.runs.folder import Run
 from brainrecon.runs.preset import load_preset
@@ -246,6 +248,8 @@ def test_rows_of_regions_are_given_their_voxels(cohort, subject):
     config = plan.config("FFA", "subj01", None)
     assert config.data.roi == "FFA-1+FFA-2" and config.settings.picture == 64
     assert config.settings.losses.image == 100 and config.settings.comparator_weights == "random"
+    assert config.settings.training.learning_rate == 5e-4 and Shen2019GAN.tiny["training"]["learning_rate"] == 8e-4
+    assert load_preset("gan-ablation").rows("dir")["FFA"].get("training") is None
     assert plan.config("best weights", "subj01", None).data.roi is None
     assert plan.config("original weights", "subj01", None).settings.comparator == "caffenet"
     with pytest.raises(InputError, match="Method V1 \\+ V2 has voxels of its own, V1\\+V2, .* leave --rois out"):
@@ -285,7 +289,8 @@ def recording(subject, tmp_path):
 
 def test_the_study_runs_on_the_papers_own_layout(recording, tmp_path, monkeypatch):
     quick = {"channels": 8, "training": {"iterations": 4, "validate_every": 2, "batch_size": 4, "validation": 0.1}}
-    monkeypatch.setattr(Shen2019GAN, "tiny", Shen2019GAN.tiny | quick)
+    small = {"shen2019-gan": quick}
+    monkeypatch.setattr(benchmark, "load_preset", lambda name: replace(load_preset(name), tiny=small))
     out = tmp_path / "out"
     line = ["benchmark", f"dir:{recording}", "--preset", "gan-ablation", "--weights", "tiny", "--out", str(out)]
     assert run_command(line) == 0
