@@ -64,7 +64,8 @@ def test_a_run_scales_each_average_by_its_own_trials(fitted, subject):
     pattern = subject.test.patterns[:1]
     one, four, unknown = (method.requests("reconstruction", ["a"], pattern, (0,), repeats) for repeats in (1, 4, None))
     doubled = method.requests("reconstruction", ["a"], 2 * pattern - method.mean, (0,), 1)
-    np.testing.assert_array_equal(method.draw(four, 0), method.draw(doubled, 0))
+    # The last digit of a float decides which way a grey is rounded.
+    assert np.abs(method.draw(four, 0).astype(int) - method.draw(doubled, 0)).max() <= 1
     assert np.abs(method.draw(one, 0).astype(int) - method.draw(four, 0)).max() > 1
     assert method.test_repeats == 3
     np.testing.assert_array_equal(method.draw(unknown, 0), method.draw(method.requests("r", ["a"], pattern, (0,), 3), 0))
@@ -175,13 +176,13 @@ LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "tr
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
-    few = ["--set", "training.iterations=600", "--set", "training.validate_every=10", "--set", "training.validation=0.0"]
+    few = ["--set", "training.iterations=300", "--set", "training.validate_every=10", "--set", "training.validation=0.0"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(undisturbed), *few]) == 0
     program = (
         "import sys, torch\ntorch.set_num_threads(1)\nfrom stages.generators import gan_training\n"
         "train = gan_training.train_generator\n"
-        "def often(*args, **options):\n    return train(*args, seconds_between_checkpoints=0.2, **options)\n"
+        "def often(*args, **options):\n    return train(*args, seconds_between_checkpoints=0.1, **options)\n"
         "gan_training.train_generator = often\n"
         "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
     )
