@@ -33,7 +33,6 @@ _MEANS = (123.0, 117.0, 104.0)
 _SCORED_STIMULI = 500
 _PATTERNS_AT_A_TIME = 64
 
-
 # Names in `weights/manifest.toml`.
 COMPARATORS = {
     "caffenet": "caffenet",
