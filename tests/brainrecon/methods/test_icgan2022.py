@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -230,3 +234,32 @@ def test_the_clip_of_a_plans_clusters_does_not_depend_on_the_order_of_methods():
     methods = {"icgan2022": {"method": "icgan2022"}, "brain-diffuser": {"method": "brain-diffuser"}}
     for order in (methods, dict(reversed(methods.items()))):
         assert Plan("nsd:somewhere", order, ("subj01",)).split_checkpoint == "clip-vit-l-14-quickgelu"
+
+
+def test_a_killed_search_for_latents_goes_on_and_ends_in_the_same_bytes(cohort, tmp_path):
+    line = ["fit", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", *FEW_STEPS]
+
+    def latents(store):
+        return {path.name: path.read_bytes() for path in (store / "inversions").rglob("*.safetensors")}
+
+    assert run_command([*line, "--features", str(tmp_path / "whole"), "--out", str(tmp_path / "undisturbed")]) == 0
+    again = [*line, "--features", str(tmp_path / "halves"), "--out", str(tmp_path / "killed")]
+    program = (
+        "import sys, torch\ntorch.set_num_threads(1)\n"
+        "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, *again], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not latents(tmp_path / "halves") and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    begun = latents(tmp_path / "halves")
+    assert 0 < len(begun) < 48
+    assert run_command(again) == 0
+    assert latents(tmp_path / "halves") == latents(tmp_path / "whole") and len(latents(tmp_path / "whole")) == 48
+    assert begun.items() <= latents(tmp_path / "halves").items()
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "killed" / "decoder" / name).read_bytes() == (
+            tmp_path / "undisturbed" / "decoder" / name
+        ).read_bytes()
