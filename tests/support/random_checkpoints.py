@@ -65,18 +65,21 @@ def save_unet(folder, **changes):
     ).save_pretrained(folder)
 
 
-def save_vae(folder, **changes):
-    torch.manual_seed(2)
-    AutoencoderKL(
+def vae(**changes):
+    return AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         norm_num_groups=4,
         latent_channels=4,
         sample_size=SIZE,
-        scaling_factor=0.7,
         **changes,
-    ).save_pretrained(folder)
+    )
+
+
+def save_vae(folder, **changes):
+    torch.manual_seed(2)
+    vae(scaling_factor=0.7, **changes).save_pretrained(folder)
 
 
 def save_generator(kind, folder):
@@ -204,14 +207,7 @@ def versatile_diffusion_parts(folder):
             down_block_types=("CrossAttnDownBlockFlat", "DownBlockFlat"),
             up_block_types=("UpBlockFlat", "CrossAttnUpBlockFlat"),
         ),
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=SIZE,
-        ),
+        vae=vae(),
         scheduler=PNDMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
         ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import random_checkpoints
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import DDIMScheduler
 from random_checkpoints import SIZE
 from safetensors.torch import save_file
 
@@ -20,15 +20,7 @@ IMAGE_SHAPE, TEXT_SHAPE = (5, 16), (3, 16)
 def pipeline_folder(tmp_path_factory):
     torch.manual_seed(0)
     pipeline = DualContextImg2ImgPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=SIZE,
-            scaling_factor=0.7,
-        ),
+        vae=random_checkpoints.vae(scaling_factor=0.7),
         unet=DualContextUNet2DConditionModel(
             sample_size=8,
             in_channels=4,
