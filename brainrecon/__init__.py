@@ -31,7 +31,17 @@ _PUBLIC = {
     "Run": ("brainrecon.runs.folder", "Run"),
 }
 
-__all__ = ["Decoder", "MultiscaleDecoder", "Reconstructor", "Run", "Subject", "__version__", "evaluate", "load", "simulate"]
+__all__ = [
+    "Decoder",
+    "MultiscaleDecoder",
+    "Reconstructor",
+    "Run",
+    "Subject",
+    "__version__",
+    "evaluate",
+    "load",
+    "simulate",
+]
 
 if TYPE_CHECKING:
     from brainrecon.datasets import load
@@ -55,9 +65,7 @@ def _refuse_shadowed_packages() -> None:
         spec = importlib.util.find_spec(name)
         origin = spec.origin if spec else None
         if origin is None:
-            raise ImportError(
-                f"brainrecon's package {name!r} is missing from {home}; reinstall brainrecon.", name=name
-            )
+            raise ImportError(f"brainrecon's package {name!r} is missing from {home}; reinstall brainrecon.", name=name)
         found = Path(origin).resolve()
         if found != home / name / "__init__.py":
             shadow = found.parent if found.name == "__init__.py" else found

@@ -46,9 +46,7 @@ def write_session(folder, shape, n_trials):
     hdf5, nifti = folder / "betas_session01.hdf5", folder / "betas_session01.nii.gz"
     if not hdf5.exists():
         with h5py.File(hdf5.with_suffix(".partial"), "w") as file:
-            betas = file.create_dataset(
-                "betas", (n_trials, *shape[::-1]), np.int16, chunks=(n_trials, 1, 1, 1)
-            )
+            betas = file.create_dataset("betas", (n_trials, *shape[::-1]), np.int16, chunks=(n_trials, 1, 1, 1))
             for z in range(shape[2]):
                 betas[:, z] = random.normal(0, 600, (n_trials, *shape[1::-1])).astype(np.int16)
         os.replace(hdf5.with_suffix(".partial"), hdf5)
@@ -154,8 +152,10 @@ def compare(folder, arguments):
     mask = make_mask(arguments.shape, arguments.voxels)
     hdf5, nifti = write_session(folder, tuple(arguments.shape), arguments.trials)
     locate(hdf5, mask)
-    print(f"{int(mask.sum()):,} voxels of {mask.size:,}, {arguments.trials} trials; HDF5 {hdf5.stat().st_size / 1e6:,.0f} MB, "
-          f"NIfTI {nifti.stat().st_size / 1e6:,.0f} MB; {arguments.repeats} repeats, medians")
+    print(
+        f"{int(mask.sum()):,} voxels of {mask.size:,}, {arguments.trials} trials; HDF5 {hdf5.stat().st_size / 1e6:,.0f} MB, "
+        f"NIfTI {nifti.stat().st_size / 1e6:,.0f} MB; {arguments.repeats} repeats, medians"
+    )
     rows = {way: [] for way in WAYS}
     size = [*map(str, arguments.shape)]
     for _ in range(arguments.repeats):
@@ -170,10 +170,14 @@ def compare(folder, arguments):
     own = rows["brainrecon, HDF5"]
     print(f"{'way':20} {'seconds':>8} {'times ours':>10} {'read':>9} {'of file':>8} {'peak memory':>12}")
     for way, measured in rows.items():
-        seconds, read, memory = (float(np.median([row[key] for row in measured])) for key in ("seconds", "bytes", "memory"))
+        seconds, read, memory = (
+            float(np.median([row[key] for row in measured])) for key in ("seconds", "bytes", "memory")
+        )
         ratio = float(np.median([row["seconds"] / ours["seconds"] for row, ours in zip(measured, own)]))
         size = (nifti if "NIfTI" in way or "nibabel" in way else hdf5).stat().st_size
-        print(f"{way:20} {seconds:8.2f} {ratio:10.1f} {read / 1e6:6,.0f} MB {100 * read / size:6.1f} % {memory / 1e6:9,.0f} MB")
+        print(
+            f"{way:20} {seconds:8.2f} {ratio:10.1f} {read / 1e6:6,.0f} MB {100 * read / size:6.1f} % {memory / 1e6:9,.0f} MB"
+        )
 
 
 if __name__ == "__main__":

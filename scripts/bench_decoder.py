@@ -111,7 +111,9 @@ def compare(n_stimuli, n_voxels, n_columns, n_new, repeats, device):
     ways = {
         "this solver, fixed penalty": lambda: ridge_predictions(patterns, targets, new, 1e4, device=device),
         "this solver, 20 penalties on a sketch": lambda: _chosen(patterns, targets, new, grid, device),
-        "this solver, 20 penalties, all columns": lambda: _chosen(patterns, targets, new, grid, device, penalty="target"),
+        "this solver, 20 penalties, all columns": lambda: _chosen(
+            patterns, targets, new, grid, device, penalty="target"
+        ),
         "this solver, 20 penalties on a sketch, recalibrated": lambda: _chosen(
             patterns, targets, new, grid, device, rescale="held_out", held_out="tenth"
         ),
@@ -223,7 +225,9 @@ def make_data(folder, n_stimuli, n_voxels, n_new, groups):
             _write_whole(path, values.numpy())
     tables = {}
     for name, n_columns in groups.items():
-        table = FeatureTable(folder / name, tuple(map(str, range(n_stimuli))), (n_stimuli, n_columns), np.dtype(np.float16))
+        table = FeatureTable(
+            folder / name, tuple(map(str, range(n_stimuli))), (n_stimuli, n_columns), np.dtype(np.float16)
+        )
         tables[name] = table
         if table.path.exists():
             continue
@@ -373,7 +377,9 @@ def _full_table(found):
     sums = {"products": found["sum"], "Cholesky": found["sum with Cholesky's rate"]}
     steps = ", ".join(f"{label} {begin:.0f} to {end:.0f} s" for label, (begin, end) in found["steps"].items())
     worked_out = found["penalties whose error was worked out"]
-    chosen = ", ".join(f"{name} {alpha:,.0f} ({worked_out[name]} worked out)" for name, alpha in found["penalties"].items())
+    chosen = ", ".join(
+        f"{name} {alpha:,.0f} ({worked_out[name]} worked out)" for name, alpha in found["penalties"].items()
+    )
     return [
         _rates_line(found),
         "",

@@ -1,6 +1,6 @@
 """Compose the README's picture from a run folder: a column per stimulus, a row per condition.
 
-    python scripts/readme_picture.py brainrecon-demo/run docs/demo.png
+python scripts/readme_picture.py brainrecon-demo/run docs/demo.png
 """
 
 import argparse
@@ -44,7 +44,9 @@ def compose(run, out, columns=12):
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    figure.subplots_adjust(left=1.6 / (1.05 * len(names) + 1.6), right=0.995, bottom=0.01, top=0.99, wspace=0.06, hspace=0.06)
+    figure.subplots_adjust(
+        left=1.6 / (1.05 * len(names) + 1.6), right=0.995, bottom=0.01, top=0.99, wspace=0.06, hspace=0.06
+    )
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)
 

@@ -12,11 +12,15 @@ def benchmark(
     data: options.Data = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Names, or TOML files of settings, separated by commas; a file's method is called like the file."),
+        typer.Option(
+            help="Names, or TOML files of settings, separated by commas; a file's method is called like the file."
+        ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="A published comparison with methods of its own: miyawaki-study, gan-ablation.", show_default=False),
+        typer.Option(
+            help="A published comparison with methods of its own: miyawaki-study, gan-ablation.", show_default=False
+        ),
     ] = None,
     weights: options.Weights = None,
     subjects: Annotated[str | None, typer.Option(help="Separated by commas; all that are there by default.")] = None,
@@ -26,7 +30,9 @@ def benchmark(
     control_stimuli: options.ControlStimuli = None,
     heldout: Annotated[
         str | None,
-        typer.Option(metavar="SPLIT", help="Split that holds out look-alikes: clusters:N, category:NAME, or none; clusters:20."),
+        typer.Option(
+            metavar="SPLIT", help="Split that holds out look-alikes: clusters:N, category:NAME, or none; clusters:20."
+        ),
     ] = None,
     seed: options.Seed = None,
     samples: options.Samples = None,

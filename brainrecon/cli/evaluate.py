@@ -16,7 +16,8 @@ def evaluate(
         typer.Option(help="Instead of a run: a folder of pictures, each named by its stimulus id.", show_default=False),
     ] = None,
     truth: Annotated[
-        str | None, typer.Option(metavar="DATA", help="With --images: the data they were reconstructed from, KIND:PATH.")
+        str | None,
+        typer.Option(metavar="DATA", help="With --images: the data they were reconstructed from, KIND:PATH."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -40,7 +41,9 @@ def evaluate(
         )
     if images is None:
         if truth or out or subject or roi or loader:
-            raise InputError("--truth, --out, --subject, --roi and --option go with --images; leave them out for a run.")
+            raise InputError(
+                "--truth, --out, --subject, --roi and --option go with --images; leave them out for a run."
+            )
         _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
         return
     if truth is None or out is None:

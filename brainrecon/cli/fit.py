@@ -101,7 +101,9 @@ def _row_in_words(row, where):
     """A row of what was learnt as text: its name, then each number with what it is."""
     (_, name), *numbers = row.items()
     texts = [f"{number:,}" if isinstance(number, int) else f"{number:.3f}" for _, number in numbers]
-    return f"{name}{where}: " + ", ".join(f"{label.replace('_', ' ')} {text}" for (label, _), text in zip(numbers, texts))
+    return f"{name}{where}: " + ", ".join(
+        f"{label.replace('_', ' ')} {text}" for (label, _), text in zip(numbers, texts)
+    )
 
 
 def _bands(penalty):

@@ -23,20 +23,26 @@ Assignments = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="FAMILY", help="published, or tiny: the embedded networks wherever a checkpoint has a small twin."),
+    typer.Option(
+        metavar="FAMILY", help="published, or tiny: the embedded networks wherever a checkpoint has a small twin."
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
 Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
 Folds = Annotated[
     str | None,
-    typer.Option(metavar="N", help="Test every stimulus once, in so many folds; 'stimuli' leaves out one stimulus at a time."),
+    typer.Option(
+        metavar="N", help="Test every stimulus once, in so many folds; 'stimuli' leaves out one stimulus at a time."
+    ),
 ]
 Split = Annotated[
     str | None, typer.Option(help="Stimuli to test instead of the dataset's own: category:NAME or clusters:N.")
 ]
 LoaderOptions = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="An option of the data's loader, e.g. betas=b2 or zscore=true."),
+    typer.Option(
+        "--option", metavar="NAME=VALUE", help="An option of the data's loader, e.g. betas=b2 or zscore=true."
+    ),
 ]
 Captions = Annotated[Path | None, typer.Option(help="JSON file: stimulus id to list of captions.")]
 CaptionChoices = Annotated[
@@ -47,23 +53,28 @@ Features = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Memory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="What fitting the decoder may take, e.g. 4GB; as much as it likes by default.")
+    str | None,
+    typer.Option(metavar="SIZE", help="What fitting the decoder may take, e.g. 4GB; as much as it likes by default."),
 ]
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Pictures drawn together; as many as fit, up to 16, by default.", show_default=False)
+    int | None,
+    typer.Option(min=1, help="Pictures drawn together; as many as fit, up to 16, by default.", show_default=False),
 ]
 Stimuli = Annotated[str | None, typer.Option(help="Test stimuli to draw, separated by commas; all by default.")]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
 Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
 Controls = Annotated[
     str | None,
-    typer.Option(help="'all', 'essential', 'none', or names separated by commas, e.g. shuffled_responses,mean_response."),
+    typer.Option(
+        help="'all', 'essential', 'none', or names separated by commas, e.g. shuffled_responses,mean_response."
+    ),
 ]
 ControlStimuli = Annotated[
     int | None, typer.Option(min=2, help="Draw controls for so many stimuli only, evenly spread.")
 ]
 Protocol = Annotated[
-    str | None, typer.Option(help="Named way to score, or a TOML file of one; the toolkit's own by default.", show_default=False)
+    str | None,
+    typer.Option(help="Named way to score, or a TOML file of one; the toolkit's own by default.", show_default=False),
 ]
 
 

@@ -28,7 +28,9 @@ def predict(
 
     opened = Run(run, features, options.torch_device(device))
     if not opened.method.predicts_embeddings:
-        raise InputError(f"{opened.method.name} predicts no embeddings, only pictures; type `brainrecon reconstruct {run}`.")
+        raise InputError(
+            f"{opened.method.name} predicts no embeddings, only pictures; type `brainrecon reconstruct {run}`."
+        )
     if betas is None:
         test = opened.subject.test
         patterns, names = test.patterns, test.stimulus_ids

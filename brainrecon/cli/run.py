@@ -68,7 +68,10 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     for line in describe_fit(opened):
         say(line)
     part = opened.parts[0]
-    if getattr(part.method, "single_trials", False) and (most := int(part.subject.test.repeats.max())) < opened.config.samples:
+    if (
+        getattr(part.method, "single_trials", False)
+        and (most := int(part.subject.test.repeats.max())) < opened.config.samples
+    ):
         say(f"A stimulus has {most} trials at most, so that {most} samples are drawn and not {opened.config.samples}.")
     for name, reason in opened.not_drawn(conditions).items():
         say(f"{name} is left out: {reason}.")

@@ -22,7 +22,9 @@ def simulate(
     directory: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
     study: Annotated[
         str,
-        typer.Option(help="nsd: photographs and the like; miyawaki: patterns of 10 x 10 checkers (Miyawaki et al. 2008)."),
+        typer.Option(
+            help="nsd: photographs and the like; miyawaki: patterns of 10 x 10 checkers (Miyawaki et al. 2008)."
+        ),
     ] = "nsd",
     voxels: Annotated[
         int | None,

@@ -81,7 +81,9 @@ def load(data, subject=None, roi=None, **options):
     fold = None if "fold" in known else options.pop("fold", None)
     for name in options:
         if name not in known:
-            raise InputError(f"'{name}' is no option of {kind} data; it takes {', '.join(dict.fromkeys([*known, 'fold']))}.")
+            raise InputError(
+                f"'{name}' is no option of {kind} data; it takes {', '.join(dict.fromkeys([*known, 'fold']))}."
+            )
     if fold is None:
         return module.load(path, subject=subject, roi=roi, **options)
     from brainrecon.datasets.folds import checked_fold, in_fold

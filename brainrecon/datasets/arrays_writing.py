@@ -99,7 +99,9 @@ def _write_parts(subject, folder, progress):
     for name, split in subject.splits.items():
         _stream(folder / name / "betas.npy", split.betas, np.float32, ROWS_PER_BLOCK, f"{name} betas", progress)
         if split.images is not None:
-            _stream(folder / name / "images.npy", split.images, np.uint8, IMAGES_PER_BLOCK, f"{name} pictures", progress)
+            _stream(
+                folder / name / "images.npy", split.images, np.uint8, IMAGES_PER_BLOCK, f"{name} pictures", progress
+            )
 
 
 def write_template(folder):
@@ -175,7 +177,9 @@ def _check_written(subject, folder, identity):
         )
     splits = read_splits(folder)
     if splits.keys() != subject.splits.keys():
-        raise InputError(f"{folder} has the splits {', '.join(splits)}, other ones than would be written; name another folder.")
+        raise InputError(
+            f"{folder} has the splits {', '.join(splits)}, other ones than would be written; name another folder."
+        )
     if "content" in there and not valid_fingerprint(there, stimulus_fingerprint("arrays", splits)):
         raise InputError(f"The pictures or ids in {folder} were changed since they were written; name another folder.")
     for name, split in splits.items():

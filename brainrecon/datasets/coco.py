@@ -115,5 +115,7 @@ def fetch_annotations(paths, progress=None):
                     with open(partial, "wb") as file:
                         shutil.copyfileobj(member, file)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise InputError(f"{archive} is not COCO's archive of annotations ({error}); remove it and try again.") from error
+        raise InputError(
+            f"{archive} is not COCO's archive of annotations ({error}); remove it and try again."
+        ) from error
     archive.unlink()

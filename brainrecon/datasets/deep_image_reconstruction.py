@@ -26,7 +26,10 @@ from brainrecon.datasets.kamitani_stimuli import (
 from brainrecon.datasets.subject import subject_name
 from stages.errors import InputError
 
-TERMS = "The responses are open to all at figshare; cite the paper; their pictures come by request form only, " + REQUEST_FORM
+TERMS = (
+    "The responses are open to all at figshare; cite the paper; their pictures come by request form only, "
+    + REQUEST_FORM
+)
 FIGSHARE = 7033577
 DESCRIPTION = Description(
     measured="Three people saw 1,200 ImageNet pictures five times each and 50 others 24 times each, 40 coloured shapes and "

@@ -76,7 +76,9 @@ def fetch(remote, progress=None):
     there = partial.stat().st_size
     if size is not None and there > size:
         partial.unlink()
-        raise InputError(f"{partial} held {there:,} bytes, more than the {size:,} of {remote.url}; it was removed: try again.")
+        raise InputError(
+            f"{partial} held {there:,} bytes, more than the {size:,} of {remote.url}; it was removed: try again."
+        )
     if size is not None and there < size:
         raise InputError(
             f"{remote.url} broke off after {there:,} of {size:,} bytes; run the same command again to go on where it "
@@ -137,6 +139,10 @@ def figshare_files(article, folder):
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             listed = json.load(answer)
-        return [Remote(entry["download_url"], folder / Path(entry["name"]).name, entry["computed_md5"]) for entry in listed]
+        return [
+            Remote(entry["download_url"], folder / Path(entry["name"]).name, entry["computed_md5"]) for entry in listed
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"figshare's list of article {article} could not be read ({error}); try again later.") from error
+        raise InputError(
+            f"figshare's list of article {article} could not be read ({error}); try again later."
+        ) from error

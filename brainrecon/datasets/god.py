@@ -27,7 +27,10 @@ from brainrecon.datasets.kamitani_stimuli import (
 from brainrecon.datasets.subject import subject_name
 from stages.errors import InputError
 
-TERMS = "The responses are open to all at figshare; cite the paper; their pictures come by request form only, " + REQUEST_FORM
+TERMS = (
+    "The responses are open to all at figshare; cite the paper; their pictures come by request form only, "
+    + REQUEST_FORM
+)
 FIGSHARE = 7387130
 DESCRIPTION = Description(
     measured="Five people saw 1,200 ImageNet pictures of 150 categories once each, saw test pictures of other categories "

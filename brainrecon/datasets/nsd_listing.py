@@ -62,7 +62,9 @@ def files(path, subject=None, betas=None, space=None, format=None):
         needed = "" if atlas == "nsdgeneral" else " (optional)"
         listed.append((layout.roi(subject, space, atlas), f"regions{needed}, {WHERE}"))
         for side in ("lh", "rh"):
-            listed.append((layout.roi(subject, space, f"{side}.{atlas}"), f"regions of one hemisphere (optional), {WHERE}"))
+            listed.append(
+                (layout.roi(subject, space, f"{side}.{atlas}"), f"regions of one hemisphere (optional), {WHERE}")
+            )
         listed.append((layout.labels(subject, atlas), f"names of regions (optional), {WHERE}"))
     listed.append((layout.ncsnr(subject, space, version), f"noise ceiling (optional), {WHERE}"))
     sessions = set(nsd_layout.session_files(layout, subject, space, version, file_format))

@@ -69,7 +69,9 @@ def _standardized(sources, trained, details):
     """The betas of each source, by statistics of training trials alone, and whether that could not be had."""
     betas = [source.betas for source in sources]
     if all(isinstance(part, SessionBetas) and getattr(part.store, "reference_rows", None) for part in betas):
-        return zscored_by(betas, [np.flatnonzero(np.isin(source.trial_stimulus_ids, trained)) for source in sources]), False
+        return zscored_by(
+            betas, [np.flatnonzero(np.isin(source.trial_stimulus_ids, trained)) for source in sources]
+        ), False
     return betas, "z-score" in " ".join(map(str, details.values()))
 
 

@@ -301,7 +301,9 @@ def stimulus_fingerprint(dataset, splits, **facts):
             shape = tuple(split.images.shape)
             digest.update(repr(shape).encode())
             few = np.prod(shape) > BYTES_IN_FINGERPRINT
-            rows = np.linspace(0, len(split.images) - 1, PICTURES_IN_FINGERPRINT) if few else np.arange(len(split.images))
+            rows = (
+                np.linspace(0, len(split.images) - 1, PICTURES_IN_FINGERPRINT) if few else np.arange(len(split.images))
+            )
             for start in range(0, len(rows), ROWS_PER_BLOCK):
                 block = rows[start : start + ROWS_PER_BLOCK].round().astype(int)
                 digest.update(np.ascontiguousarray(split.images[block]).tobytes())

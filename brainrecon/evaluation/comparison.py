@@ -62,7 +62,9 @@ class Comparison:
             if spec.metric.correlates:
                 key = (spec.features, spec.similarity)
                 if key not in self._correlations:
-                    self._correlations[key] = correlation_matrix(truth["features"], features, similarity=spec.similarity)
+                    self._correlations[key] = correlation_matrix(
+                        truth["features"], features, similarity=spec.similarity
+                    )
             elif takes == "pixels":
                 self._per_picture[spec.name] = self._pair_by_pair(spec, shown)
             elif takes == "features":
@@ -157,7 +159,9 @@ class Comparison:
         return np.concatenate(
             [
                 spec.metric.function(
-                    shown.pixels(spec.resize, self._targets[block]), self._pictures.pixels(spec.resize, block), **spec.options
+                    shown.pixels(spec.resize, self._targets[block]),
+                    self._pictures.pixels(spec.resize, block),
+                    **spec.options,
                 )
                 for block in blocks_of(np.arange(len(self._targets)), _PAIRS_PER_BLOCK)
             ]

@@ -118,7 +118,12 @@ class Protocol:
         return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.metrics)})"
 
     def _check(self):
-        if not isinstance(self.name, str) or not self.name.strip() or self.name[0] == "." or set(self.name) & set("/\\"):
+        if (
+            not isinstance(self.name, str)
+            or not self.name.strip()
+            or self.name[0] == "."
+            or set(self.name) & set("/\\")
+        ):
             raise InputError(
                 f"A protocol is named {self.name!r}; expected a text without slashes, for it names the files of "
                 f"scores. Give it a name like {DEFAULT}."
@@ -134,7 +139,12 @@ class Protocol:
                 refuse(self.name, "features", spec.features, sources)
             if spec.metric.takes == "pixels" and spec.features != "pixels":
                 refuse(self.name, "features", spec.features, ["pixels"])
-            if spec.features == "pixels" and self.resize is None and spec.resize is None and spec.metric.takes != "captions":
+            if (
+                spec.features == "pixels"
+                and self.resize is None
+                and spec.resize is None
+                and spec.metric.takes != "captions"
+            ):
                 raise InputError(
                     f"Metric {spec.name} of protocol {self.name} compares pixels but neither has a resize; expected one, "
                     "for shown and drawn pictures may differ in size. Add resize to the metric."
@@ -144,7 +154,11 @@ class Protocol:
                     f"Metric {spec.name} of protocol {self.name} compares labels but names no head; "
                     "expected head, for example head = 'category'. Add it."
                 )
-        sizes = {spec.resize for spec in self.metrics.values() if (spec.metric.takes, spec.features) == ("features", "pixels")}
+        sizes = {
+            spec.resize
+            for spec in self.metrics.values()
+            if (spec.metric.takes, spec.features) == ("features", "pixels")
+        }
         if len(sizes) > 1:
             raise InputError(
                 f"Protocol {self.name} identifies by pixels at {len(sizes)} sizes; expected one resize for all such metrics. "

@@ -115,7 +115,9 @@ def read_published(path):
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise TypeError("row is no list of tables")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected a TOML file of [[row]] tables. Mend it.") from error
+        raise InputError(
+            f"{path} cannot be read ({error}); expected a TOML file of [[row]] tables. Mend it."
+        ) from error
     rows, seen = [], set()
     for number, table in enumerate(tables, start=1):
         row = _row(table, f"Row {number} of {path.name}")
@@ -157,10 +159,14 @@ def _row(table, where):
     for metric, value in values.items():
         # Every metric that people publish lies in -1..2; above are percentages that were not divided.
         if type(value) not in (int, float) or not math.isfinite(value) or not -1 <= value <= 2:
-            raise InputError(f"{where} has {metric} = {value!r}; expected a number in -1..2, percentages divided by 100.")
+            raise InputError(
+                f"{where} has {metric} = {value!r}; expected a number in -1..2, percentages divided by 100."
+            )
     strangers = set(table.get("from_memory", ())) - set(values)
     if strangers:
-        raise InputError(f"{where} says that {sorted(strangers)} are from memory but has no such values. Remove them there.")
+        raise InputError(
+            f"{where} says that {sorted(strangers)} are from memory but has no such values. Remove them there."
+        )
     verified = {metric: "memory" if metric in table.get("from_memory", ()) else table["read"] for metric in values}
     return PublishedRow(
         method=table["method"],

@@ -197,7 +197,9 @@ class Scores:
             "seed": self.seed,
             "summary": [asdict(row) for row in self.summary],
             "differences": [asdict(row) for row in self.differences],
-            "ceilings": {kind: {name: asdict(row) for name, row in rows.items()} for kind, rows in self.ceilings.items()},
+            "ceilings": {
+                kind: {name: asdict(row) for name, row in rows.items()} for kind, rows in self.ceilings.items()
+            },
             "regions": {name: [asdict(row) for row in rows] for name, rows in self.regions.items()},
             "embeddings": self.embeddings.to_dict() if self.embeddings else None,
             "notes": list(self.notes),

@@ -133,7 +133,8 @@ def evaluate(
     protocol = load_protocol(protocol)
     stimulus_ids = [str(one) for one in stimulus_ids]
     conditions = {
-        name: Condition(stimulus_ids, drawn) if isinstance(drawn, np.ndarray) else drawn for name, drawn in conditions.items()
+        name: Condition(stimulus_ids, drawn) if isinstance(drawn, np.ndarray) else drawn
+        for name, drawn in conditions.items()
     }
     _check(shown, stimulus_ids, conditions, reference, {"categories": categories, "captions": captions})
     networks, checkpoints = _assemble(protocol, networks or {}, brain, device)

@@ -197,7 +197,9 @@ def metric_spec(spec):
     # Where Pearson correlation is what the measure means, it may be said.
     said = {"similarity"} if spec.get("similarity") == "pearson" else set()
     for key in sorted(key for key, is_read in read.items() if key in spec and not is_read and key not in said):
-        raise InputError(f"Metric {spec['name']} gives {key}, which {spec['measure']} does not read; leave {key} out there.")
+        raise InputError(
+            f"Metric {spec['name']} gives {key}, which {spec['measure']} does not read; leave {key} out there."
+        )
     for key in ("n_way", "top_k"):
         if not isinstance(spec.get(key, 2), int):
             refuse(spec["name"], key, spec[key], ["a whole number"])

@@ -107,7 +107,8 @@ class DecoderSettings:
         if self.voxels != "all" and limits != 1:
             raise InputError(
                 f"decoder.voxels is {self.voxels!r} with {limits} limits; give one, for example "
-                "--set decoder.top_voxels=2000" + (" or decoder.least_noise_ceiling=10." if self.voxels != "correlation" else ".")
+                "--set decoder.top_voxels=2000"
+                + (" or decoder.least_noise_ceiling=10." if self.voxels != "correlation" else ".")
             )
         if self.voxels == "correlation" and self.least_noise_ceiling is not None:
             raise InputError(

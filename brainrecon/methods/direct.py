@@ -124,7 +124,9 @@ class DirectMethod(ABC):
         """
         images = subject.train.images
         if images is None:
-            raise InputError(f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says.")
+            raise InputError(
+                f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says."
+            )
         if self.needs_disjoint_pictures:
             check_pictures_disjoint(subject)
         self.training_images, self.picture_shape, self.n_voxels = images, images.shape[1:3], subject.n_voxels

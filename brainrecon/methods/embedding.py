@@ -107,7 +107,9 @@ class EmbeddingMethod(ABC):
             return checkpoint_store.path(checkpoint)
         except checkpoint_store.CheckpointError as error:
             twin = any(getattr(self.settings.checkpoints, role) == checkpoint for role in self.tiny["checkpoints"])
-            more = " Or take the small embedded networks, which know no photographs, with --weights tiny." if twin else ""
+            more = (
+                " Or take the small embedded networks, which know no photographs, with --weights tiny." if twin else ""
+            )
             raise checkpoint_store.CheckpointError(f"{error}{more}") from None
 
     @property
@@ -221,7 +223,9 @@ class EmbeddingMethod(ABC):
                 "columns": columns,
                 "penalty": decoder.alpha_[name],
                 "held_out_correlation": decoder.held_out_correlation_[name],
-                "held_out_error": min((error for error in decoder.error_[name] if not math.isnan(error)), default=math.nan),
+                "held_out_error": min(
+                    (error for error in decoder.error_[name] if not math.isnan(error)), default=math.nan
+                ),
             }
             for name, columns in decoder.groups_.items()
         ]

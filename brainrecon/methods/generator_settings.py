@@ -50,4 +50,6 @@ class GeneratorSettings:
         if self.num_inference_steps < 1:
             raise InputError(f"generator.num_inference_steps is {self.num_inference_steps}; expected 1 or more.")
         if self.scheduler not in (None, *SCHEDULERS):
-            raise InputError(f"generator.scheduler is {self.scheduler!r}; expected one of {', '.join(SCHEDULERS)}, or none.")
+            raise InputError(
+                f"generator.scheduler is {self.scheduler!r}; expected one of {', '.join(SCHEDULERS)}, or none."
+            )

@@ -69,7 +69,9 @@ class ICGAN2022(EmbeddingMethod):
 
     name = "icgan2022"
     settings_class = ICGAN2022Settings
-    explanation = "the full method: drawn by an instance-conditioned GAN from decoded instance features, noise and dense vector"
+    explanation = (
+        "the full method: drawn by an instance-conditioned GAN from decoded instance features, noise and dense vector"
+    )
     image_target = "instance"
     conditions = (
         METHOD_ITSELF,
@@ -119,7 +121,9 @@ class ICGAN2022(EmbeddingMethod):
     @cached_property
     def inversion(self):
         """What finds noise and dense vector of a picture, for both targets."""
-        return Inversion(self.generator.network, self.instance, self.settings.inversion, self.target_fingerprint("noise"))
+        return Inversion(
+            self.generator.network, self.instance, self.settings.inversion, self.target_fingerprint("noise")
+        )
 
     @cached_property
     def generator(self):

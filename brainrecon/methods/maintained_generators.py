@@ -63,7 +63,9 @@ class StableDiffusionXLSettings(StableDiffusionSettings):
     """As those of Stable Diffusion 1.5."""
 
     checkpoints: AdapterCheckpoints = field(
-        default_factory=lambda: AdapterCheckpoints(generator="stable-diffusion-xl-base", adapter="ip-adapter-sdxl-vit-h")
+        default_factory=lambda: AdapterCheckpoints(
+            generator="stable-diffusion-xl-base", adapter="ip-adapter-sdxl-vit-h"
+        )
     )
 
 

@@ -170,7 +170,9 @@ def contrast_grids(images, grid, progress=None):
     """
     height, width = images.shape[1:3]
     if grid > min(height, width):
-        raise InputError(f"Pictures of {height} x {width} pixels have no {grid} x {grid} cells; pass --set grid=N with fewer.")
+        raise InputError(
+            f"Pictures of {height} x {width} pixels have no {grid} x {grid} cells; pass --set grid=N with fewer."
+        )
     contrasts = np.empty((len(images), grid, grid), dtype=np.float32)
     for start in range(0, len(images), _BLOCK):
         for row, image in enumerate(np.asarray(images[start : start + _BLOCK]), start=start):

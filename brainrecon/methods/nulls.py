@@ -58,7 +58,9 @@ class _Null(DirectMethod):
         try:
             self.fitted = load_file(path)
         except Exception as error:
-            raise InputError(f"{path} cannot be read ({error}); delete {folder} and fit again with `brainrecon fit`.") from None
+            raise InputError(
+                f"{path} cannot be read ({error}); delete {folder} and fit again with `brainrecon fit`."
+            ) from None
 
 
 class MeanImage(_Null):

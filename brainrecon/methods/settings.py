@@ -92,9 +92,7 @@ def read_saved(folder):
     """What a method wrote into `folder` as method.json: its name and settings, and more that is its own affair."""
     path = Path(folder) / "method.json"
     if not path.exists():
-        raise InputError(
-            f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run."
-        )
+        raise InputError(f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run.")
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         known["method"], known["settings"]
@@ -120,7 +118,8 @@ def _converted(hint, value, where):
         if isinstance(value, origin) and not (isinstance(value, bool) and origin is not bool):
             return value
     names = " or ".join(
-        "nothing" if option is type(None) else "list" if _kind(option) is tuple else _kind(option).__name__ for option in options
+        "nothing" if option is type(None) else "list" if _kind(option) is tuple else _kind(option).__name__
+        for option in options
     )
     raise InputError(
         f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set "

@@ -94,7 +94,9 @@ class Shen2019Settings:
         }
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
-                raise InputError(f"{name} is {value!r}; expected one of {', '.join(known)}: pass --set {name}={known[0]}.")
+                raise InputError(
+                    f"{name} is {value!r}; expected one of {', '.join(known)}: pass --set {name}={known[0]}."
+                )
         if not 63 <= self.picture <= 256:
             raise InputError(f"picture is {self.picture} pixels; expected 63 to 256: pass --set picture=64.")
         if not 0 <= self.margin <= self.picture:
@@ -173,7 +175,9 @@ class Shen2019GAN(DirectMethod):
         self.test_repeats = int(np.median(subject.test.repeats))
         pictures = resized_pictures(train.images, settings.picture + settings.margin, progress)
         responses = self._standardised(responses, [f"training sample {row}" for row in range(len(responses))])
-        averages = self._averages(train.patterns, train.repeats, [f"training stimulus {name}" for name in train.stimulus_ids])
+        averages = self._averages(
+            train.patterns, train.repeats, [f"training stimulus {name}" for name in train.stimulus_ids]
+        )
         held_out = _held_out(train.n_stimuli, settings.training.validation, settings.training.seed)
         kept = ~np.isin(stimuli, held_out) if len(held_out) else slice(None)
         losses = settings.losses
@@ -263,7 +267,9 @@ class Shen2019GAN(DirectMethod):
         cut, side = self.settings.margin // 2, self.settings.picture
         shown = pictures[:, cut : cut + side, cut : cut + side] / 255
         drawn = self._pictures(averages) / 255
-        correlations = [np.corrcoef(one.ravel(), other.ravel())[0, 1] if one.std() else 0.0 for one, other in zip(drawn, shown)]
+        correlations = [
+            np.corrcoef(one.ravel(), other.ravel())[0, 1] if one.std() else 0.0 for one, other in zip(drawn, shown)
+        ]
         similarities = [
             structural_similarity(
                 rgb2gray(one), rgb2gray(other),
@@ -302,7 +308,9 @@ class Shen2019GAN(DirectMethod):
             self.history, self.test_repeats = course["history"], course["test_repeats"]
             self._summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         except Exception as error:
-            raise InputError(f"{folder} cannot be read ({error}); delete it and fit again with `brainrecon fit`.") from None
+            raise InputError(
+                f"{folder} cannot be read ({error}); delete it and fit again with `brainrecon fit`."
+            ) from None
         self.generator = GANGenerator.from_pretrained(folder)
 
 

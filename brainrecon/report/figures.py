@@ -168,7 +168,9 @@ def course(curves):
         for axes in panels[len(curves) :]:
             axes.set_visible(False)
         for axes, (label, (steps, values)) in zip(panels, curves.items()):
-            axes.plot(steps, [np.nan if value is None else value for value in values], color=REFERENCE_COLOUR, linewidth=1.4)
+            axes.plot(
+                steps, [np.nan if value is None else value for value in values], color=REFERENCE_COLOUR, linewidth=1.4
+            )
             axes.set_title(label[:1].upper() + label[1:], fontsize=9, color=INK)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))

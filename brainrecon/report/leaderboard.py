@@ -85,7 +85,9 @@ def _read_plan(path):
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not TOML ({error}); expected the plan of a benchmark. Mend or remove it.") from error
+        raise InputError(
+            f"{path} is not TOML ({error}); expected the plan of a benchmark. Mend or remove it."
+        ) from error
 
 
 def _read_cell(folder, path):
@@ -123,15 +125,21 @@ def _place(cell, regions):
 
 def _missing(plan, cells):
     """Cells that the plan names and nobody has scored, as texts."""
-    methods, subjects = ([name for name in plan.get(key, ()) if isinstance(name, str)] for key in ("methods", "subjects"))
+    methods, subjects = (
+        [name for name in plan.get(key, ()) if isinstance(name, str)] for key in ("methods", "subjects")
+    )
     # A protocol from a file may be called otherwise than the file.
     protocols = [name for name in plan.get("protocols", ()) if not str(name).endswith(".toml")]
     n_rois, absent = max(1, len(plan.get("rois", ()))), []
     for method, subject in product(methods, subjects):
-        scored = {(cell.roi, cell.scores.protocol.name) for cell in cells if (cell.method, cell.subject) == (method, subject)}
+        scored = {
+            (cell.roi, cell.scores.protocol.name) for cell in cells if (cell.method, cell.subject) == (method, subject)
+        }
         rois = sorted({roi for roi, _ in scored})
         # A region's folder may be named otherwise than the region, so their number is compared.
         if len(rois) < n_rois:
             absent.append(f"{method}/{subject}{f' ({n_rois - len(rois)} of {n_rois} regions)' if rois else ''}")
-        absent += [f"{method}/{subject}/{roi} ({name})" for roi, name in product(rois, protocols) if (roi, name) not in scored]
+        absent += [
+            f"{method}/{subject}/{roi} ({name})" for roi, name in product(rois, protocols) if (roi, name) not in scored
+        ]
     return absent

@@ -188,7 +188,12 @@ def boards_of(cells, held_out):
 
 def _group(scores):
     """What scores have to have in common to share a board."""
-    return scores.identity, scores.protocol.name, str(scores.data.get("dataset", "")), bool(scores.data.get("simulated"))
+    return (
+        scores.identity,
+        scores.protocol.name,
+        str(scores.data.get("dataset", "")),
+        bool(scores.data.get("simulated")),
+    )
 
 
 def _board(key, cells, held_out):
@@ -202,7 +207,9 @@ def _board(key, cells, held_out):
     notes = list(dict.fromkeys(note for cell in cells for note in cell.scores.notes)) + _vintages(cells)
     other_judges = sorted({f"{c.method}/{c.subject}/{c.roi}" for c in cells if c.heldout and _group(c.heldout) != key})
     if other_judges:
-        notes.append(f"Left out, for the held-out split was scored by another protocol or judge: {', '.join(other_judges)}.")
+        notes.append(
+            f"Left out, for the held-out split was scored by another protocol or judge: {', '.join(other_judges)}."
+        )
     blocks = [_block(roi, methods, key, headline, held_out) for roi, methods in by_roi.items()]
     published, why_not = _published(protocol, dataset, simulated, blocks)
     return Board(
@@ -225,7 +232,9 @@ def _vintages(cells):
     for cell in cells:
         for name, value in cell.scores.data.items():
             if name not in _NO_VINTAGE:
-                seen.setdefault((cell.subject, cell.roi), {}).setdefault(name, set()).add(json.dumps(value, default=str))
+                seen.setdefault((cell.subject, cell.roi), {}).setdefault(name, set()).add(
+                    json.dumps(value, default=str)
+                )
     differing = sorted({name for names in seen.values() for name, values in names.items() if len(values) > 1})
     if not differing:
         return []
@@ -269,7 +278,9 @@ def _entry(method, cells, own_means, behind, key, headline, held_out):
     reference, metrics = scores[0].reference, scores[0].metrics
     controls = list(dict.fromkeys(name for one in scores for name in one.conditions if name != one.reference))
     means = {reference: {metric: mean for metric, mean in own_means.items() if mean}}
-    means |= {name: _filled(metrics, lambda metric, name=name: mean_over_subjects(scores, name, metric)) for name in controls}
+    means |= {
+        name: _filled(metrics, lambda metric, name=name: mean_over_subjects(scores, name, metric)) for name in controls
+    }
     differences = {
         name: _filled(metrics, lambda metric, name=name: control_difference(scores, name, metric)) for name in controls
     }
@@ -309,7 +320,8 @@ def _drop(cells, metric, there, what):
     if metric not in there:
         return None
     pairs = [
-        (cell.scores.mean(cell.scores.reference, metric), cell.heldout.mean(cell.heldout.reference, metric)) for cell in cells
+        (cell.scores.mean(cell.scores.reference, metric), cell.heldout.mean(cell.heldout.reference, metric))
+        for cell in cells
     ]
     drops = [here.mean - held.mean for here, held in pairs if here and held]
     return (what, there[metric], float(np.mean(drops))) if drops else None
@@ -361,4 +373,3 @@ def _published(protocol, dataset, simulated, blocks):
     sizes = " or ".join(f"{n:,}" for n in sorted({row.n_stimuli for row in rows}))
     kinds = " or ".join(sorted({row.dataset for row in rows})).upper()
     return [], [f"Published values of this protocol are on {sizes} {kinds} stimuli and not comparable: not shown."]
-

@@ -172,7 +172,12 @@ def sentence(method, spec, mean, differences, n_subjects, n_stimuli, heldout):
         on = fewer(row, n_subjects, n_stimuli)
         groups[group].append(f"{phrase} ({amount}{interval}{f'; {on}' if on else ''})")
     above, below = ("above", "below") if metric.higher_is_better else ("better than", "worse than")
-    words = {"above": above, "open": "not told apart from", "below": below, "no interval": "without an interval against"}
+    words = {
+        "above": above,
+        "open": "not told apart from",
+        "below": below,
+        "no interval": "without an interval against",
+    }
     compared = [f"{word} {_listed(groups[group])}" for group, word in words.items() if groups[group]]
     if compared and not groups["above"]:
         compared.insert(0, f"{above} none of its controls")

@@ -72,7 +72,16 @@ def as_csv(leaderboard):
                     subject, split, condition, metric = where
                     n, *numbers = row
                     cells = ["" if number is None else repr(float(number)) for number in numbers]
-                    place = (board.protocol.name, board.identity, entry.method, subject, block.roi, split, condition, metric)
+                    place = (
+                        board.protocol.name,
+                        board.identity,
+                        entry.method,
+                        subject,
+                        block.roi,
+                        split,
+                        condition,
+                        metric,
+                    )
                     writer.writerow([*place, n, *cells, board.dataset])
     return text.getvalue()
 
@@ -90,7 +99,10 @@ def _long_rows(entry, board):
                 yield (cell.subject, split, row.condition, row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
             for row in scores.embeddings.rows if scores.embeddings else ():
                 null = (row.n, row.null_mean, row.null_low, row.null_high)
-                yield (cell.subject, split, "predicted_embeddings", row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
+                yield (
+                    (cell.subject, split, "predicted_embeddings", row.metric),
+                    (row.n, row.mean, row.ci_low, row.ci_high),
+                )
                 yield (cell.subject, split, "predicted_embeddings_shuffled", row.metric), null
     for condition, means in entry.means.items():
         for metric, mean in means.items():

@@ -47,7 +47,9 @@ def _rows(entries, board, preset):
             continue
         cells, means = [], entries[method].means[entries[method].reference]
         for spec in specs:
-            cells.append(TableCell(score_text(preset.published.get(method, {}).get(spec.name), spec.metric, unit=False)))
+            cells.append(
+                TableCell(score_text(preset.published.get(method, {}).get(spec.name), spec.metric, unit=False))
+            )
             mean = means.get(spec.name)
             under = "" if mean is None else interval_text(mean, spec.metric)
             cells.append(TableCell(score_text(None if mean is None else mean.mean, spec.metric, unit=False), under))

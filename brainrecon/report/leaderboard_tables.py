@@ -32,7 +32,9 @@ def notes_of(leaderboard):
         more = f" and {len(missing) - _MISSING_IN_VIEW} more" if len(missing) > _MISSING_IN_VIEW else ""
         notes.append(f"Not finished. Still without scores: {', '.join(missing[:_MISSING_IN_VIEW])}{more}.")
     names = [board.protocol.name for board in leaderboard.boards]
-    if len(set(zip(names, [b.dataset for b in leaderboard.boards], [b.simulated for b in leaderboard.boards]))) < len(names):
+    if len(set(zip(names, [b.dataset for b in leaderboard.boards], [b.simulated for b in leaderboard.boards]))) < len(
+        names
+    ):
         notes.append(
             "Scores of one protocol were given by different judges or under different versions of it. They do not compare "
             "and stand in tables of their own; the digests say which belong together."
@@ -67,7 +69,8 @@ def _block(block, board, preset):
     tables += [_embeddings(block, board)] if any(entry.embeddings for entry in block.entries) else []
     # No line ends between a number and its percent sign.
     sentences = [
-        (entry.method, entry.sentence.removeprefix(entry.method).replace(" %", "\N{NO-BREAK SPACE}%")) for entry in block.entries
+        (entry.method, entry.sentence.removeprefix(entry.method).replace(" %", "\N{NO-BREAK SPACE}%"))
+        for entry in block.entries
     ]
     return {"title": block.roi, "sentences": sentences, "tables": tables}
 
@@ -83,10 +86,14 @@ def _scores(block, board):
                 cells.append(TableCell(NOTHING))
                 continue
             kind = "best" if block.outstanding.get(name) == entry.method else ""
-            cells.append(TableCell(score_text(mean.mean, spec.metric, unit=False), interval_text(mean, spec.metric), kind))
+            cells.append(
+                TableCell(score_text(mean.mean, spec.metric, unit=False), interval_text(mean, spec.metric), kind)
+            )
         links = _links(entry.cells[0]) if len(entry.cells) == 1 else ()
         n_subjects, stimuli = len(entry.cells), range_text(entry.n_stimuli)
-        small = f"{n_subjects} subject{'s' if n_subjects > 1 else ''}, {stimuli} stimuli{' each' if n_subjects > 1 else ''}"
+        small = (
+            f"{n_subjects} subject{'s' if n_subjects > 1 else ''}, {stimuli} stimuli{' each' if n_subjects > 1 else ''}"
+        )
         small += f", {regions[entry.method]}" if differ and regions[entry.method] else ""
         origin = _origin(entry)
         rows.append(TableRow(entry.method, tuple(cells), f"{small}; {origin}" if origin else small, links, "method"))
@@ -122,7 +129,9 @@ def _subjects(block, board):
     for entry in block.entries:
         for cell in entry.cells:
             found = [cell.scores.mean(cell.scores.reference, name) for name in board.metrics]
-            cells = [_mean_cell(row, spec, interval_text) for row, spec in zip(found, board.metrics.values(), strict=True)]
+            cells = [
+                _mean_cell(row, spec, interval_text) for row, spec in zip(found, board.metrics.values(), strict=True)
+            ]
             links = _links(cell)
             rows.append(TableRow(entry.method, tuple(cells), "" if links else cell.subject, links))
     return Table(
@@ -152,7 +161,9 @@ def _controls(block, board):
             cells = [_mean_cell(entry.heldout.get(name), spec, interval_text) for name, spec in board.metrics.items()]
             rows.append(TableRow("On the held-out split", tuple(cells)))
         for kind, found in entry.ceilings.items():
-            cells = [TableCell(score_text(found.get(name), spec.metric, unit=False)) for name, spec in board.metrics.items()]
+            cells = [
+                TableCell(score_text(found.get(name), spec.metric, unit=False)) for name, spec in board.metrics.items()
+            ]
             rows.append(TableRow(condition_label(kind), tuple(cells), explanation=ceiling_explanation(kind)))
     return Table(
         "Controls",

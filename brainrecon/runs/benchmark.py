@@ -90,7 +90,9 @@ class Plan:
                 raise InputError(f"A benchmark needs {what} and got none; name at least one with --{what}.")
         for name in self.methods:
             if not re.fullmatch(r"[\w.+ -]+", name) or name in (".", ".."):
-                raise InputError(f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only.")
+                raise InputError(
+                    f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only."
+                )
         if unknown := [name for name in self.controls if name not in CONTROLS]:
             raise InputError(f"There is no control {unknown[0]!r}; expected some of {', '.join(CONTROLS)}.")
         names = [load_protocol(name).name for name in self.protocols]
@@ -118,12 +120,19 @@ class Plan:
 
     def cells(self):
         """(method, subject, roi or None) of every cell; methods change fastest, so that a table fills evenly."""
-        return [(method, subject, roi) for subject in self.subjects for roi in (self.rois or (None,)) for method in self.methods]
+        return [
+            (method, subject, roi)
+            for subject in self.subjects
+            for roi in (self.rois or (None,))
+            for method in self.methods
+        ]
 
     def config(self, method, subject, roi, split=None):
         """RunConfig of one cell."""
         data = {"source": self.data, "subject": subject, "options": self.options}
-        data |= ({"roi": roi} if roi else {}) | ({"split": split, "split_checkpoint": self.split_checkpoint} if split else {})
+        data |= ({"roi": roi} if roi else {}) | (
+            {"split": split, "split_checkpoint": self.split_checkpoint} if split else {}
+        )
         return self._config(self.methods[method], data)
 
     def _config(self, values, data):
@@ -194,7 +203,9 @@ def read_methods(texts, weights=None):
         if "method" not in values:
             raise InputError(f'{path} names no method; write method = "brain-diffuser", for example.')
         if own := [name for name in ("data", "seed", "samples") if name in values]:
-            raise InputError(f"{path} sets {own[0]}, which a benchmark has in common for all methods; leave it out there.")
+            raise InputError(
+                f"{path} sets {own[0]}, which a benchmark has in common for all methods; leave it out there."
+            )
         if label in chosen:
             raise InputError(f"Two methods are called {label}; rename one of the files.")
         kind = method_class(values["method"])
@@ -234,7 +245,9 @@ def with_preset(name, data, methods, rest, there=None, weights=None):
     preset = load_preset(name)
     kind = (data or "").partition(":")[0]
     if data is not None and kind not in preset.kinds:
-        raise InputError(f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these.")
+        raise InputError(
+            f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these."
+        )
     if taken := [label for label in methods or () if label in preset.methods]:
         raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
     asked = {key: value for key, value in rest.items() if value is not None}
@@ -266,7 +279,9 @@ def make_plan(data, methods, subjects=None, **rest):
     named = tuple(subjects or here)
     if absent := [name for name in named if name not in here]:
         raise InputError(f"There is no subject {absent[0]!r} at {data}; there are {', '.join(here) or 'none'}.")
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in rest.items() if value is not None}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in rest.items() if value is not None
+    }
     if "protocols" in given:
         # A file's path is kept whole, so that the plan can be gone on with from any folder.
         paths = [str(Path(name).resolve()) if name.endswith(".toml") else name for name in given["protocols"]]

@@ -79,7 +79,9 @@ class RunConfig:
                 "stimulus at a time: pass --folds 10."
             )
         if self.data.folds and self.data.split:
-            raise InputError(f"Both folds ({self.data.folds}) and split ({self.data.split!r}) are given; leave one out.")
+            raise InputError(
+                f"Both folds ({self.data.folds}) and split ({self.data.split!r}) are given; leave one out."
+            )
 
     @classmethod
     def from_dict(cls, values):

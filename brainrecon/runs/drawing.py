@@ -49,7 +49,9 @@ class DirectWork:
     def n_samples(self, name):
         """How many samples of a stimulus there are to draw."""
         wanted = self.run.config.samples
-        return min(wanted, int(self.run.subject.test.repeats[self.row[name]])) if self.run.method.single_trials else wanted
+        return (
+            min(wanted, int(self.run.subject.test.repeats[self.row[name]])) if self.run.method.single_trials else wanted
+        )
 
     def request(self, condition, name, sample):
         """What to ask of the method for one picture."""

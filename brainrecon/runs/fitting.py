@@ -148,7 +148,9 @@ def predict(method, patterns, names, path, progress=None):
     """
     decoder = method.decoder
     patterns = decoder.checked(method.decoding.patterns(patterns))
-    written = PartialTensors(path, _digest(json.dumps([decoder.describe(), list(map(str, names))], sort_keys=True), patterns))
+    written = PartialTensors(
+        path, _digest(json.dumps([decoder.describe(), list(map(str, names))], sort_keys=True), patterns)
+    )
     if written.state:
         predictions, done = written.reopen(), written.state["blocks"]
     else:

@@ -225,7 +225,9 @@ class Run:
     def not_drawn(self, conditions):
         """Those of some conditions that this run cannot have, and why: dict of name to reason."""
         drawable = [name for name in conditions if name in CONDITIONS]
-        reasons = {name: "the method has nothing for it" for name in drawable if name not in self.parts[0].method.conditions}
+        reasons = {
+            name: "the method has nothing for it" for name in drawable if name not in self.parts[0].method.conditions
+        }
         # Another stimulus of the fold is one that its decoder was not trained on; there has to be one.
         if "shuffled_responses" in conditions and len(self.parts) > 1:
             fewest = min(part.subject.test.n_stimuli for part in self.parts)
@@ -254,7 +256,12 @@ def load_subject(config, store=None, device="cpu"):
     def encode(split_name):
         return clip_image_tokens(subject, split_name, clip, store, device)
 
-    parts = [subject.fingerprint, data.split, _fingerprint(clip), [subject.splits[name].n_stimuli for name in ("train", "test")]]
+    parts = [
+        subject.fingerprint,
+        data.split,
+        _fingerprint(clip),
+        [subject.splits[name].n_stimuli for name in ("train", "test")],
+    ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
 
@@ -329,7 +336,9 @@ def _check_checkpoints(folder, now):
 def _response_digest(subject):
     """Hex digest of the first training trial and the last test trial: enough to tell other responses."""
     few = (subject.train.betas[0], subject.test.betas[-1])
-    return hashlib.sha256(b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)).hexdigest()
+    return hashlib.sha256(
+        b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)
+    ).hexdigest()
 
 
 def _check_data(folder, subject, responses=None):

@@ -58,7 +58,9 @@ def evaluate(run, protocol=None, progress=None):
         categories=categories,
         protocol=protocol,
         embeddings=_embeddings(run, protocol),
-        brain=brain(run.subject, protocol, run.store.folder, run.device, run.memory, progress) if run.parts == [run] else None,
+        brain=brain(run.subject, protocol, run.store.folder, run.device, run.memory, progress)
+        if run.parts == [run]
+        else None,
         data=tested_data(run.parts),
         seed=run.config.seed,
         device=run.device,
@@ -105,9 +107,13 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     """
     protocol, folder, test = load_protocol(protocol or DEFAULT), Path(folder), subject.test
     if (folder / "config.toml").exists():
-        raise InputError(f"{folder} is a run of the toolkit; name another folder with --out for pictures from elsewhere.")
+        raise InputError(
+            f"{folder} is a run of the toolkit; name another folder with --out for pictures from elsewhere."
+        )
     if test.images is None:
-        raise InputError(f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says.")
+        raise InputError(
+            f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
+        )
     ids, pictures = pictures_in(images, test.stimulus_ids)
     drawn = set(ids)
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
@@ -145,7 +151,9 @@ def is_scored(run, protocol):
         scores = Scores.from_json(path)
     except InputError:
         return False
-    if scores.protocol.sha256 != protocol.sha256 or any(_is_other(name, digest) for name, digest in scores.checkpoints.items()):
+    if scores.protocol.sha256 != protocol.sha256 or any(
+        _is_other(name, digest) for name, digest in scores.checkpoints.items()
+    ):
         return False
     return all(_is_of_what_is_drawn(scores.conditions.get(name), drawn_pictures(run, name)[0]) for name in CONDITIONS)
 

@@ -187,8 +187,7 @@ def figures(folder, images=None, labels=None, n=1000):
 
 def _card(taken, reached):
     rows = "\n".join(
-        f"| {head} | {100 * reached[head]:.1f} % | {100 * reached[f'{head}_disturbed']:.1f} % |"
-        for head in HEADS
+        f"| {head} | {100 * reached[head]:.1f} % | {100 * reached[f'{head}_disturbed']:.1f} % |" for head in HEADS
     )
     minutes = taken["seconds"] / 60
     return f"""# Evaluation network of the embedded default

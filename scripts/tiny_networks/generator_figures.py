@@ -104,7 +104,9 @@ def figures(workspace, folder, n=100):
         "stage_one": starts,
     }
     return {
-        f"{label}_{name}": value for label, pictures in drawn.items() for name, value in scores(images, pictures).items()
+        f"{label}_{name}": value
+        for label, pictures in drawn.items()
+        for name, value in scores(images, pictures).items()
     }
 
 

@@ -31,9 +31,7 @@ from weights import store
 NAME = "icgan"
 STEPS = 2600
 BATCH_SIZE = 32
-CONFIG = ICGANConfig(
-    image_size=64, channels=12, noise=80, instance_features=64, shared_features=64, attention=32
-)
+CONFIG = ICGANConfig(image_size=64, channels=12, noise=80, instance_features=64, shared_features=64, attention=32)
 # Spread of the dense vector under its prior, about what the linear layer gives under standard normal noise.
 DENSE_SPREAD = 0.1
 # Disturbances: of instance features (their length is 1), and of the dense vector in units of its spread.
@@ -199,7 +197,9 @@ def figures(folder, pool, n=48):
     drawn = redrawn(folder, shown)
     error = (shown.astype(np.float32) - drawn.astype(np.float32)) ** 2
     psnr = 10 * np.log10(255**2 / np.maximum(error.mean(axis=(1, 2, 3)), 1e-2))
-    return {"redrawn_psnr": float(psnr.mean())} | {f"redrawn_{name}": value for name, value in scores(shown, drawn).items()}
+    return {"redrawn_psnr": float(psnr.mean())} | {
+        f"redrawn_{name}": value for name, value in scores(shown, drawn).items()
+    }
 
 
 def redrawn(folder, images):

@@ -39,9 +39,7 @@ def centre(values, counts=None):
     # A strongly shrunk prediction varies by less than what a float32 sum of its targets loses: float64 where that is
     # cheap, and sums of few rows, added up in float64, where there are so many that they even out.
     whole = len(values) // ROWS_PER_SUM * ROWS_PER_SUM if len(values) > MANY_ROWS else 0
-    parts = torch.bmm(
-        counts[:whole].view(-1, 1, ROWS_PER_SUM), values[:whole].view(-1, ROWS_PER_SUM, values.shape[1])
-    )
+    parts = torch.bmm(counts[:whole].view(-1, 1, ROWS_PER_SUM), values[:whole].view(-1, ROWS_PER_SUM, values.shape[1]))
     mean = (parts.double().sum(dim=(0, 1)) + counts[whole:].double() @ values[whole:].double()) / total
     rounded = mean.to(values.dtype)
     # A few rows at a time: their squares stay in the cache.
@@ -91,7 +89,9 @@ class TrainingPatterns:
 
     def _mean_and_scale(self):
         if self._known is None:
-            parts = [centre(self._double(self.patterns[:, voxels])) for voxels in blocks(self.n_voxels, VOXELS_PER_BLOCK)]
+            parts = [
+                centre(self._double(self.patterns[:, voxels])) for voxels in blocks(self.n_voxels, VOXELS_PER_BLOCK)
+            ]
             self._known = tuple(np.concatenate(part) for part in zip(*parts))
         return self._known
 
@@ -136,9 +136,7 @@ class TrainingPatterns:
             return self.standardised(patterns)
         cross = torch.zeros(len(patterns), self.n_trials, dtype=torch.float64, device=self.device)
         for voxels in blocks(self.n_voxels, VOXELS_PER_BLOCK):
-            cross.addmm_(
-                self.standardised(patterns, voxels=voxels), self.standardised(self.patterns, voxels=voxels).T
-            )
+            cross.addmm_(self.standardised(patterns, voxels=voxels), self.standardised(self.patterns, voxels=voxels).T)
         return cross
 
     def smoother(self, factor, cross, alpha):
@@ -203,7 +201,9 @@ class Eigendecomposition:
     @classmethod
     def of(cls, gram):
         values, vectors = torch.linalg.eigh(gram)
-        first = int(torch.searchsorted(values, len(gram) * np.finfo(np.float64).eps * values[-1].clamp(min=0), right=True))
+        first = int(
+            torch.searchsorted(values, len(gram) * np.finfo(np.float64).eps * values[-1].clamp(min=0), right=True)
+        )
         return cls(values[first:], vectors[:, first:])
 
     @property

@@ -81,7 +81,9 @@ def read(kind, folder, entries):
             f"No decoder in {folder}: {Path(error.filename).name} is missing; run `brainrecon fit`."
         ) from None
     except Exception as error:
-        raise InputError(f"The decoder in {folder} cannot be read ({error}); fit it again with `brainrecon fit`.") from None
+        raise InputError(
+            f"The decoder in {folder} cannot be read ({error}); fit it again with `brainrecon fit`."
+        ) from None
     found = config.get("class") if isinstance(config, dict) else config
     if found != kind.__name__:
         raise InputError(f"{folder} holds a {found!r}, expected a {kind.__name__!r}; name another folder.")

@@ -313,7 +313,9 @@ class RidgeSolver:
             alpha=alpha,
             errors=errors,
             centred=values.cpu().numpy(),
-            predictions=rescaled(predictions, rescaling(self.rescale, block.name), mean, scale, predicted_mean, predicted_scale),
+            predictions=rescaled(
+                predictions, rescaling(self.rescale, block.name), mean, scale, predicted_mean, predicted_scale
+            ),
             weights=weights.cpu().numpy() if len(weights) else None,
         )
 

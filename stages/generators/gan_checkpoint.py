@@ -83,5 +83,3 @@ def _beginning(tensors, start):
 def remove_checkpoint(folder):
     """Forget a training that is finished."""
     (Path(folder) / FILE).unlink(missing_ok=True)
-
-

@@ -32,9 +32,13 @@ class LossWeights:
             if not 0 <= value < float("inf"):
                 raise InputError(f"losses.{name} is {value}; expected 0 or more: pass --set losses.{name}=1.")
         if not any(weights.values()):
-            raise InputError("losses.image, losses.feature and losses.adversarial are all 0; leave one of them above it.")
+            raise InputError(
+                "losses.image, losses.feature and losses.adversarial are all 0; leave one of them above it."
+            )
         if self.brightness not in (1.0, 255.0):
-            raise InputError(f"losses.brightness is {self.brightness}; expected 1 (grey levels) or 255 (pictures of 0 to 1).")
+            raise InputError(
+                f"losses.brightness is {self.brightness}; expected 1 (grey levels) or 255 (pictures of 0 to 1)."
+            )
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,9 @@ class _Training:
         self.discriminator = self.judge_optimiser = None
         if self.judge is not None:
             optimiser = torch.optim.Adam(self.judge.parameters(), weight_decay=settings.discriminator_decay, **adam)
-            self.discriminator, self.judge_optimiser = self.accelerator.prepare(self.judge.to(self.device).train(), optimiser)
+            self.discriminator, self.judge_optimiser = self.accelerator.prepare(
+                self.judge.to(self.device).train(), optimiser
+            )
         self.step, self.history, self.best, self.best_weights = 0, [], -np.inf, None
         self.balance = Balance()
         self._epoch, self._order = None, None

@@ -113,9 +113,7 @@ class EvaluationNetwork(nn.Module):
         hidden = self.trunk(images * 2 - 1)
         quadrants = functional.adaptive_avg_pool2d(hidden, 2).flatten(1)
         features = self.features(quadrants)
-        return {"features": features} | {
-            name: head(functional.relu(features)) for name, head in self.heads.items()
-        }
+        return {"features": features} | {name: head(functional.relu(features)) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def embed(self, images, batch_size=256):
@@ -230,9 +228,7 @@ class EvaluationNetwork(nn.Module):
         try:
             state = load_file(folder / WEIGHTS_FILE)
         except FileNotFoundError:
-            raise CheckpointError(
-                f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again."
-            ) from None
+            raise CheckpointError(f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again.") from None
         except SafetensorError as error:
             raise CheckpointError(
                 f"{folder / WEIGHTS_FILE} is damaged ({error}); fetch or export the checkpoint again."

@@ -172,7 +172,9 @@ class ICGAN(nn.Module):
     def save_pretrained(self, folder, dtype=torch.float16):
         """Write ``config.json`` and ``model.safetensors``, each whole or not at all, tensors stored as `dtype`."""
         if self.linear.divided:
-            raise InputError("The weights have lost their spectral norms for drawing; save the network as it was trained.")
+            raise InputError(
+                "The weights have lost their spectral norms for drawing; save the network as it was trained."
+            )
         folder = Path(folder)
         state = {name: value.cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
         with whole_file(folder / WEIGHTS_FILE) as partial:
@@ -226,5 +228,3 @@ def to_pictures(images):
 def to_bytes(pictures):
     """Pictures (n, 3, size, size) from -1 to 1 as a uint8 tensor (n, size, size, 3), on their device."""
     return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
-
-

@@ -142,7 +142,8 @@ def read_config(path):
         name = entries.pop("preset")
         if entries or not isinstance(name, str) or name not in PRESETS:
             raise CheckpointError(
-                f"{path} has the preset {name!r}" + (f" and beside it {', '.join(entries)}" if entries else "")
+                f"{path} has the preset {name!r}"
+                + (f" and beside it {', '.join(entries)}" if entries else "")
                 + f"; expected one of {', '.join(PRESETS)} and nothing else."
             )
         return PRESETS[name]

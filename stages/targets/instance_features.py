@@ -166,7 +166,9 @@ class CLIPInstanceFeatures(InstanceFeatures):
 
     def _features(self, pictures):
         if pictures.shape[-1] != self.size:
-            pictures = functional.interpolate(pictures, size=self.size, mode="bicubic", antialias=True, align_corners=False)
+            pictures = functional.interpolate(
+                pictures, size=self.size, mode="bicubic", antialias=True, align_corners=False
+            )
         mean, std = (values.to(pictures)[:, None, None] for values in (self._mean, self._std))
         return self._visual((pictures - mean) / std)[0]
 

@@ -62,7 +62,14 @@ class InversionSettings:
     batch_size: int = 8
 
     def __post_init__(self):
-        least = {"noise_steps": 0, "dense_steps": 0, "feature_weight": 0, "prior_weight": 0, "start": 0, "batch_size": 1}
+        least = {
+            "noise_steps": 0,
+            "dense_steps": 0,
+            "feature_weight": 0,
+            "prior_weight": 0,
+            "start": 0,
+            "batch_size": 1,
+        }
         for name, smallest in least.items():
             if not smallest <= getattr(self, name) < np.inf:
                 raise InputError(f"inversion.{name} is {getattr(self, name)}; expected {smallest} or more.")
@@ -170,7 +177,8 @@ class Inversion:
             known |= self._optimise_and_write({key: missing[key] for key in names[start : start + size]})
         rows = {name: [known[key][name] for key in keys] for name in LATENTS}
         return {
-            name: np.stack(rows[name]) if keys else np.empty((0, width), np.float32) for name, width in self.sizes.items()
+            name: np.stack(rows[name]) if keys else np.empty((0, width), np.float32)
+            for name, width in self.sizes.items()
         }
 
     def optimise(self, pictures):

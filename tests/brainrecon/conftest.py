@@ -38,7 +38,17 @@ def features(tmp_path_factory):
 def fitted(cohort, features, tmp_path_factory):
     """Run folder with a fitted decoder and no picture yet."""
     folder = tmp_path_factory.mktemp("fitted") / "run"
-    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(folder), "--features", str(features), *FEW_STEPS]
+    line = [
+        "fit",
+        "brain-diffuser",
+        *TINY,
+        f"nsd:{cohort}",
+        "--out",
+        str(folder),
+        "--features",
+        str(features),
+        *FEW_STEPS,
+    ]
     assert run_command(line) == 0
     return folder
 

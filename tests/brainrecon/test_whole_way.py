@@ -190,7 +190,16 @@ def test_prediction_is_the_same_alone_and_in_the_file(fitted, features, cohort, 
 
 @pytest.mark.skipif(not DIGITS.exists(), reason=f"the digits69 recording is not at {DIGITS}")
 def test_real_digits_in_two_folds(tmp_path, features, capsys):
-    line = ["run", "brain-diffuser", *TINY, f"digits69:{DIGITS}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = [
+        "run",
+        "brain-diffuser",
+        *TINY,
+        f"digits69:{DIGITS}",
+        "--out",
+        str(tmp_path / "run"),
+        "--features",
+        str(features),
+    ]
     assert run_command([*line, "--folds", "2", "--set", "generator.num_inference_steps=2"]) == 0
     assert len(list((tmp_path / "run").glob("folds/*/images/*.png"))) == 100
     rows = (tmp_path / "run" / "scores" / "brainrecon-1.csv").read_text()
@@ -226,7 +235,16 @@ def without_captions(cohort, folder):
 
 def test_without_captions_the_text_context_is_dropped_and_a_second_time_too(cohort, features, tmp_path, capsys):
     silent = without_captions(cohort, tmp_path / "nsd")
-    line = ["run", "brain-diffuser", *TINY, f"nsd:{silent}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = [
+        "run",
+        "brain-diffuser",
+        *TINY,
+        f"nsd:{silent}",
+        "--out",
+        str(tmp_path / "run"),
+        "--features",
+        str(features),
+    ]
     for _ in range(2):
         assert run_command([*line, "--set", "generator.num_inference_steps=2"]) == 0
         assert "the text context is dropped" in capsys.readouterr().out
@@ -237,7 +255,16 @@ def test_captions_from_a_file_bring_it_back(cohort, features, tmp_path):
     silent = without_captions(cohort, tmp_path / "nsd")
     names = brainrecon.load(f"nsd:{cohort}").train.stimulus_ids
     (tmp_path / "captions.json").write_text(json.dumps({name: ["a red ball"] for name in names}))
-    line = ["fit", "brain-diffuser", *TINY, f"nsd:{silent}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = [
+        "fit",
+        "brain-diffuser",
+        *TINY,
+        f"nsd:{silent}",
+        "--out",
+        str(tmp_path / "run"),
+        "--features",
+        str(features),
+    ]
     assert run_command([*line, "--captions", str(tmp_path / "captions.json")]) == 0
     assert "clip_text" in Run(tmp_path / "run").method.decoder.groups_
 

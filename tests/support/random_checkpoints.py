@@ -105,9 +105,7 @@ def save_generator(kind, folder):
         )
         index = {"force_zeros_for_empty_prompt": True}
     elif kind == "unclip":
-        save_unet(
-            folder / "unet", class_embed_type="projection", projection_class_embeddings_input_dim=2 * EMBED_DIM
-        )
+        save_unet(folder / "unet", class_embed_type="projection", projection_class_embeddings_input_dim=2 * EMBED_DIM)
         normalizer = StableUnCLIPImageNormalizer(EMBED_DIM)
         normalizer.mean.data.normal_()
         normalizer.std.data.uniform_(0.5, 2)
@@ -171,7 +169,11 @@ def versatile_diffusion_parts(folder):
         json.dumps({"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END, "model_max_length": 7})
     )
     shared = dict(
-        sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, cross_attention_dim=VERSATILE_WIDTH
+        sample_size=8,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        norm_num_groups=8,
+        cross_attention_dim=VERSATILE_WIDTH,
     )
     return dict(
         tokenizer=CLIPTokenizer.from_pretrained(folder),

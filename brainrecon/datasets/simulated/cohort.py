@@ -207,7 +207,9 @@ class _Cohort:
                 reports.append(
                     self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown)
                 )
-        nsd_files.write_annotations(self.root, shown, LABELS if self.photographs is None else self.photographs.categories, size)
+        nsd_files.write_annotations(
+            self.root, shown, LABELS if self.photographs is None else self.photographs.categories, size
+        )
         return tuple(reports)
 
     def simulate_subject(self, subject, numbers, shared, own_numbers, own, brick, shown):
@@ -251,9 +253,7 @@ class _Cohort:
             ),
         )
 
-    def run_sessions(
-        self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray
-    ) -> np.ndarray:
+    def run_sessions(self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray) -> np.ndarray:
         """Write every session's betas; return ncsnr as estimated from them, one value per brain voxel."""
         n_trials = self.options["trials_per_session"]
         n_brain = np.count_nonzero(anatomy.brain)
@@ -267,16 +267,12 @@ class _Cohort:
             betas = np.empty((n_trials, n_brain), np.int16)
             for trials, noise in trial_noise(anatomy, course, n_trials, cortex.patterns, generator):
                 percent = (noise + course.offset) * noise_sd
-                evoked = (
-                    responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
-                )
+                evoked = responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
                 percent[:, anatomy.in_brain] += evoked
                 scaled = np.rint(percent * nsd_files.BETA_UNIT)
                 betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
             formats = BETAS_FORMATS[self.options["betas_format"]]
             nsd_files.write_betas(self.root, subject, session, betas, anatomy.brain, formats)
             statistics.add_session(betas.astype(np.float32), stimuli)
-            self.progress(
-                f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"]
-            )
+            self.progress(f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"])
         return statistics.ncsnr()

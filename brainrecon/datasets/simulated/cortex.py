@@ -155,9 +155,7 @@ class Cortex:
         self._early = np.isin(self.areas, list(_FIELD_SIZES))
         early, higher = self._early, ~self._early
         self._fine_fields = receptive_fields(x[early], y[early], sigma[early], PICTURE_DEGREES, MAP_SIDE)
-        self._coarse_fields = receptive_fields(
-            x[higher], y[higher], sigma[higher], PICTURE_DEGREES, MAP_SIDE // 2
-        )
+        self._coarse_fields = receptive_fields(x[higher], y[higher], sigma[higher], PICTURE_DEGREES, MAP_SIDE // 2)
 
     def _draw_drives(self, generator):
         """Weights of the channels, (n_channels, n_cortex), not negative."""
@@ -203,9 +201,7 @@ class Cortex:
         """Draw preferences for kinds of things and, weaker, single ones; functional areas prefer one kind."""
         kinds = (*_KINDS_OF_THING, "other")
         kind_of = {label: kind for kind, labels in _KINDS_OF_THING.items() for label in labels}
-        belongs = np.array(
-            [[kind_of.get(label, "other") == kind for kind in kinds] for label in LABELS], float
-        )
+        belongs = np.array([[kind_of.get(label, "other") == kind for kind in kinds] for label in LABELS], float)
         liking = self._columns(generator, len(kinds))
         for area, kind in _PREFERRED.items():
             liking[kinds.index(kind), self.areas == area] += 2.0

@@ -39,9 +39,7 @@ def _gabor_bank(side):
             # An octave and a half of bandwidth along the axis of modulation, about 40 degrees across it.
             along = across * np.cos(angle) + down * np.sin(angle) - 1 / wavelength
             beside = down * np.cos(angle) - across * np.sin(angle)
-            bank.append(
-                2 * np.exp(-0.5 * ((along * wavelength / 0.4) ** 2 + (beside * wavelength / 0.4) ** 2))
-            )
+            bank.append(2 * np.exp(-0.5 * ((along * wavelength / 0.4) ** 2 + (beside * wavelength / 0.4) ** 2)))
     bank = np.array(bank, np.float32)
     bank[:, 0, 0] = 0
     return bank
@@ -90,9 +88,7 @@ def coarser(maps: np.ndarray) -> np.ndarray:
     return maps.reshape(*maps.shape[:2], half, 2, half, 2).mean((3, 5)).reshape(*maps.shape[:2], half**2)
 
 
-def receptive_fields(
-    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, degrees: float, side: int
-) -> np.ndarray:
+def receptive_fields(x: np.ndarray, y: np.ndarray, sigma: np.ndarray, degrees: float, side: int) -> np.ndarray:
     """Gaussian population receptive fields over a square map.
 
     Parameters

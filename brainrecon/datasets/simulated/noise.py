@@ -54,9 +54,7 @@ def begin_session(anatomy: Anatomy, n_trials: int, generator: np.random.Generato
     offset = _OFFSET * smooth_maps(anatomy, generator, 1, _SIGMA)[0]
     courses = np.sqrt(2) * np.cos(np.pi * np.arange(1, 4) * time[:, None])
     weights = smooth_maps(anatomy, generator, 3, _SIGMA) / np.sqrt(3)
-    return Session(
-        gain[:, None].astype(np.float32), voxel_gain, offset, (courses.astype(np.float32), weights)
-    )
+    return Session(gain[:, None].astype(np.float32), voxel_gain, offset, (courses.astype(np.float32), weights))
 
 
 def trial_noise(

@@ -70,9 +70,7 @@ def write_design(root: Path, ordering, subject_numbers, shared_numbers, pattern,
     }
     buffer = io.BytesIO()
     # MATLAB keeps numbers as doubles unless told otherwise, and so does the original.
-    savemat(
-        buffer, {name: np.asarray(values, float) for name, values in content.items()}, do_compression=True
-    )
+    savemat(buffer, {name: np.asarray(values, float) for name, values in content.items()}, do_compression=True)
     # The first 116 bytes are free text, into which SciPy writes the date.
     data = _MAT_HEADER.ljust(116) + buffer.getvalue()[116:]
     _make(root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_bytes(data)
@@ -139,9 +137,7 @@ def write_annotations(root: Path, shown: Sequence[Shown], categories: Sequence[s
     """
     ids = coco_ids(len(shown))
     splits = coco_splits(ids)
-    listed = [
-        {"id": k, "name": name, "supercategory": "simulated"} for k, name in enumerate(categories, start=1)
-    ]
+    listed = [{"id": k, "name": name, "supercategory": "simulated"} for k, name in enumerate(categories, start=1)]
     for split in ("train2017", "val2017"):
         images, captions, instances = [], [], []
         for number in np.flatnonzero(splits == split):
@@ -157,9 +153,7 @@ def write_annotations(root: Path, shown: Sequence[Shown], categories: Sequence[s
         head = {"info": {"description": "simulated by brainrecon"}, "licenses": [], "images": images}
         folder = root / _STIMULI / "annotations"
         _write_json(folder / f"captions_{split}.json", head | {"annotations": captions})
-        _write_json(
-            folder / f"instances_{split}.json", head | {"annotations": instances, "categories": listed}
-        )
+        _write_json(folder / f"instances_{split}.json", head | {"annotations": instances, "categories": listed})
 
 
 def write_volume(path: Path, volume: np.ndarray) -> None:
@@ -175,9 +169,7 @@ def write_volume(path: Path, volume: np.ndarray) -> None:
         file.write(image.to_bytes())
 
 
-def write_anatomy(
-    root: Path, subject: int, anatomy: Anatomy, receptive_fields: dict[str, np.ndarray]
-) -> None:
+def write_anatomy(root: Path, subject: int, anatomy: Anatomy, receptive_fields: dict[str, np.ndarray]) -> None:
     """Write the brain mask, the atlases for both and for single hemispheres, their label names and pRF maps.
 
     Parameters
@@ -245,9 +237,9 @@ def write_betas(
         # MATLAB's x, y, z, trial with one voxel's trials per chunk; HDF5 lists the axes the other way round.
         with h5py.File(_make(folder / f"betas_session{session:02d}.hdf5"), "w") as file:
             shape = volumes.T.shape
-            file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[
-                ...
-            ] = volumes.T
+            file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[...] = (
+                volumes.T
+            )
     mean = np.zeros(brain.shape, np.int16)
     mean[brain] = np.rint(betas.mean(0))
     write_volume(folder / f"meanbeta_session{session:02d}.nii.gz", mean)

@@ -82,9 +82,7 @@ def _draw_scene(generator, light, size):
     ]
     layout += [second.name, second.colour, second.place] if second is not None else []
     image = paint_scene(scene, generator, light, size)
-    return Picture(
-        image, captions, "scene", main.name, main.colour, scene.background, -1, main.place, "/".join(layout)
-    )
+    return Picture(image, captions, "scene", main.name, main.colour, scene.background, -1, main.place, "/".join(layout))
 
 
 def _draw_digit(generator, light, size):
@@ -92,9 +90,7 @@ def _draw_digit(generator, light, size):
     captions = caption_digit(writing, generator)
     layout = f"digit/{writing.digit}/{writing.ink}/{writing.paper}/{writing.stroke}/{writing.specimen}"
     image = paint_digit(writing, generator, size)
-    return Picture(
-        image, captions, "digit", "digit", writing.ink, writing.paper, writing.digit, "middle", layout
-    )
+    return Picture(image, captions, "digit", "digit", writing.ink, writing.paper, writing.digit, "middle", layout)
 
 
 def _draw_pattern(generator, light, size):

@@ -120,9 +120,7 @@ def compose_scene(generator) -> Scene:
 def _put(picture, thing, light, size):
     """Paint a shaded thing and its shadow into the picture, in place."""
     pen = Pen(size, (thing.x, thing.y), thing.height / 2, thing.tilt, thing.mirror)
-    SHAPES[thing.name](
-        pen, tuple(c * t for c, t in zip(SCENE_COLOURS[thing.colour], thing.tint, strict=True))
-    )
+    SHAPES[thing.name](pen, tuple(c * t for c, t in zip(SCENE_COLOURS[thing.colour], thing.tint, strict=True)))
     layer = pen.layer()
     cover = layer[..., 3]
     side = -1.0 if light == "left" else 1.0

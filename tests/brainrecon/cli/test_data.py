@@ -44,12 +44,24 @@ def test_an_option_that_no_download_takes(tmp_path, capsys):
 
 
 def test_a_run_takes_options_of_the_loader_and_holds_to_them(cohort, features, tmp_path, capsys):
-    line = ["fit", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = [
+        "fit",
+        "brain-diffuser",
+        *TINY,
+        f"nsd:{cohort}",
+        "--out",
+        str(tmp_path / "run"),
+        "--features",
+        str(features),
+    ]
     assert run_command([*line, "--option", "zscore=true"]) == 0
     run = Run(tmp_path / "run", features)
     assert run.config.data.options == {"zscore": True}
     assert run.subject.details["units"] == "z-scores within sessions"
-    assert json.loads((tmp_path / "run" / "environment.json").read_text())["details"]["units"] == run.subject.details["units"]
+    assert (
+        json.loads((tmp_path / "run" / "environment.json").read_text())["details"]["units"]
+        == run.subject.details["units"]
+    )
     assert run_command(line) == 2
     assert "data.options" in capsys.readouterr().err
 
@@ -72,7 +84,10 @@ def test_nothing_is_written_for_data_without_pictures(tmp_path, capsys):
     write_template(tmp_path / "mine")
     for split in ("train", "test"):
         (tmp_path / "mine" / split / "images.npy").unlink()
-    assert run_command(["run", "brain-diffuser", *TINY, f"arrays:{tmp_path / 'mine'}", "--out", str(tmp_path / "run")]) == 2
+    assert (
+        run_command(["run", "brain-diffuser", *TINY, f"arrays:{tmp_path / 'mine'}", "--out", str(tmp_path / "run")])
+        == 2
+    )
     assert "has no pictures to learn from" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -97,7 +112,16 @@ def test_a_run_notices_responses_that_were_replaced(tmp_path, features, capsys):
         "images": random.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8),
     }
     np.savez(path, betas=random.normal(size=(12, 20)).astype(np.float32), **content)
-    line = ["fit", "brain-diffuser", *TINY, f"arrays:{path}", "--out", str(tmp_path / "run"), "--features", str(features)]
+    line = [
+        "fit",
+        "brain-diffuser",
+        *TINY,
+        f"arrays:{path}",
+        "--out",
+        str(tmp_path / "run"),
+        "--features",
+        str(features),
+    ]
     assert run_command(line) == 0 == run_command(line)
     np.savez(path, betas=random.normal(size=(12, 20)).astype(np.float32), **content)
     capsys.readouterr()

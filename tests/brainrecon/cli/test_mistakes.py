@@ -241,7 +241,9 @@ def test_pictures_from_elsewhere_asked_for_in_the_wrong_way(capsys, cohort, run_
     assert not (tmp_path / "out" / "scores").exists() and state(run_folder) == before
 
 
-@pytest.mark.parametrize(("damage", "words"), [("stranger", "zebra.png"), ("size", "8 x 8"), ("broken", "cannot be read")])
+@pytest.mark.parametrize(
+    ("damage", "words"), [("stranger", "zebra.png"), ("size", "8 x 8"), ("broken", "cannot be read")]
+)
 def test_pictures_from_elsewhere_that_do_not_fit(capsys, cohort, theirs, tmp_path, damage, words):
     from PIL import Image
 
@@ -257,7 +259,9 @@ def test_pictures_from_elsewhere_that_do_not_fit(capsys, cohort, theirs, tmp_pat
     assert not (tmp_path / "out" / "scores").exists()
 
 
-@pytest.mark.parametrize("line", [["evaluate"], ["evaluate", "RUN", "--images", "DIR"], ["evaluate", "RUN", "--out", "DIR"]])
+@pytest.mark.parametrize(
+    "line", [["evaluate"], ["evaluate", "RUN", "--images", "DIR"], ["evaluate", "RUN", "--out", "DIR"]]
+)
 def test_a_run_or_pictures_but_not_both(capsys, run_folder, tmp_path, line):
     places = {"RUN": run_folder, "DIR": tmp_path}
     assert "--images" in refuse(capsys, [places.get(part, part) for part in line])

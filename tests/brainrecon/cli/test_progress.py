@@ -51,7 +51,12 @@ def test_slow_work_speaks_each_tenth_with_the_time_left(lines, clock):
 
 def test_rates_have_few_digits():
     assert [rate(value) for value in (0.0031, 0.25, 1.0, 12.3, 5823.0, 1.2e6)] == [
-        "0.0031/s", "0.25/s", "1/s", "12/s", "5,800/s", "1,200,000/s"
+        "0.0031/s",
+        "0.25/s",
+        "1/s",
+        "12/s",
+        "5,800/s",
+        "1,200,000/s",
     ]
 
 

@@ -15,7 +15,19 @@ def run(capsys, *arguments):
 
 
 def test_a_subject_of_miyawaki(capsys, tmp_path):
-    line = [tmp_path / "s1", "--study", "miyawaki", "--voxels", 60, "--figures", 6, "--random-patterns", 30, "--seed", 4]
+    line = [
+        tmp_path / "s1",
+        "--study",
+        "miyawaki",
+        "--voxels",
+        60,
+        "--figures",
+        6,
+        "--random-patterns",
+        30,
+        "--seed",
+        4,
+    ]
     code, out, _ = run(capsys, *line)
     assert code == 0 and "30 random patterns" in out and "6 figures" in out and "3 repeats" in out
     subject = brainrecon.load(f"miyawaki:{tmp_path / 's1'}", roi="V1+V2")
@@ -33,7 +45,10 @@ def test_nsd_is_the_default(capsys, tmp_path):
     "line, told",
     [
         (["--study", "shen"], "The study is 'shen' but must be one of nsd, miyawaki; choose one with --study."),
-        (["--study", "miyawaki", "--subjects", 1], "--subjects does nothing for the study miyawaki, which takes --voxels,"),
+        (
+            ["--study", "miyawaki", "--subjects", 1],
+            "--subjects does nothing for the study miyawaki, which takes --voxels,",
+        ),
         (["--study", "miyawaki", "--betas-format", "both"], "--betas-format does nothing for the study miyawaki"),
         (["--random-patterns", 440], "--random-patterns does nothing for the study nsd, which takes --subjects,"),
         (["--noise", 2], "--noise does nothing for the study nsd"),

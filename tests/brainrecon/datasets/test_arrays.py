@@ -349,6 +349,11 @@ def test_regions_are_joined(tmp_path, subject):
         np.testing.assert_array_equal(one.test.patterns, subject.test.patterns[:, expected])
         np.testing.assert_array_equal(one.noise_ceiling, subject.noise_ceiling[expected])
         assert one.roi == roi and one.fingerprint == subject.fingerprint
-    for roi, told in {"V1+V9": "has no roi 'V9'", "V1-V1": "leaves no voxel", "V1+": "has no roi", "": "no roi"}.items():
+    for roi, told in {
+        "V1+V9": "has no roi 'V9'",
+        "V1-V1": "leaves no voxel",
+        "V1+": "has no roi",
+        "": "no roi",
+    }.items():
         with pytest.raises(InputError, match=told):
             load(source, roi=roi)

@@ -94,7 +94,11 @@ def test_the_deal_depends_on_ids_alone(classes):
 def test_which_split_a_stimulus_came_from_does_not_matter():
     subject = draw_subject()
     turned = Subject(
-        name="subj01", dataset="arrays", source="arrays:x", splits={"train": subject.test, "test": subject.train}, roi="all"
+        name="subj01",
+        dataset="arrays",
+        source="arrays:x",
+        splits={"train": subject.test, "test": subject.train},
+        roi="all",
     )
     for k in range(4):
         assert set(in_fold(subject, (k, 4)).test.stimulus_ids) == set(in_fold(turned, (k, 4)).test.stimulus_ids)
@@ -210,7 +214,9 @@ def test_a_picture_that_is_trained_on_under_another_id_is_named():
     with pytest.raises(InputError, match=told) as caught:
         check_pictures_disjoint(with_pictures(train=[1, 2, 9], test=[3, 9, 2]))
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="1 of 2 pictures of imagery are trained on .*test1, the same picture as train0"):
+    with pytest.raises(
+        InputError, match="1 of 2 pictures of imagery are trained on .*test1, the same picture as train0"
+    ):
         check_pictures_disjoint(with_pictures(train=[1, 2], test=[3, 4], imagery=[3, 1]))
 
 

@@ -268,7 +268,10 @@ def test_codes_are_names():
         assert kamitani_stimuli.name_of_text(f"{synset:07d}.{picture:06d}") == f"n{synset:08d}_{picture}"
     assert kamitani_stimuli.name_of_code(1518878.010042) == "n01518878_10042"
     assert kamitani_stimuli.name_of_code(1518878.0) == "n01518878"
-    assert kamitani_stimuli.name_of_code(7.0, "letters") == "letters_7" and kamitani_stimuli.name_of_code(10.5) == "stimulus_10.5"
+    assert (
+        kamitani_stimuli.name_of_code(7.0, "letters") == "letters_7"
+        and kamitani_stimuli.name_of_code(10.5) == "stimulus_10.5"
+    )
     assert kamitani_stimuli.name_of_code(float("nan")) == ""
     assert kamitani_stimuli.name_of_text("n01518878_10042.JPEG") == "n01518878_10042"
     assert kamitani_stimuli.name_of_text("triangle_red") == "triangle_red"

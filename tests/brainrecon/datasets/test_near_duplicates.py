@@ -8,7 +8,9 @@ from brainrecon.datasets.near_duplicates import near_duplicates
 
 def smooth_pictures(n, seed):
     small = np.random.default_rng(seed).integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(picture).resize((60, 60), Image.Resampling.BICUBIC)) for picture in small])
+    return np.stack(
+        [np.asarray(Image.fromarray(picture).resize((60, 60), Image.Resampling.BICUBIC)) for picture in small]
+    )
 
 
 def test_copies_are_found_and_strangers_are_not():

@@ -58,7 +58,9 @@ def test_any_cohort_comes_back(nsd_writer, seed, vintage):
         for suffix in (".hdf5", ".nii.gz"):
             nsd.session(session, suffix=suffix).unlink(missing_ok=True)
     lines = nsd.responses().read_text().splitlines()
-    nsd.responses().write_text("\n".join([lines[0], *(line for line in lines[1:] if int(line.split("\t")[1]) <= last)]) + "\n")
+    nsd.responses().write_text(
+        "\n".join([lines[0], *(line for line in lines[1:] if int(line.split("\t")[1]) <= last)]) + "\n"
+    )
 
     subject = load(f"nsd:{nsd.root}", subject="subj01", roi="prf-visualrois")
     trials = every_trial(subject)

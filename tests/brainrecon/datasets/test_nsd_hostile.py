@@ -398,7 +398,9 @@ def test_one_sentence(spoil, nsd, nsd_writer, betas_writer, volume_writer):
 
 
 @pytest.mark.parametrize("spoil", CASES, ids=lambda spoil: spoil.__name__)
-def test_the_command_line_refuses_and_writes_nothing(spoil, capsys, tmp_path, nsd, nsd_writer, betas_writer, volume_writer):
+def test_the_command_line_refuses_and_writes_nothing(
+    spoil, capsys, tmp_path, nsd, nsd_writer, betas_writer, volume_writer
+):
     asked = {"source": f"nsd:{nsd.root}"}
     asked |= spoil(nsd=nsd, nsd_writer=nsd_writer, betas_writer=betas_writer, volume_writer=volume_writer) or {}
     line = ["data", "prepare", asked.pop("source"), "--out", str(tmp_path / "prepared")]

@@ -93,6 +93,7 @@ def test_z_scores_are_taken_anew_over_what_is_trained_on(nsd, subject):
 def test_stored_z_scores_are_told(nsd, tmp_path):
     write(load(f"nsd:{nsd.root}", zscore=True), tmp_path / "out")
     stored = load(f"arrays:{tmp_path / 'out'}")
-    assert "z-scored before, by trials of which some may be tested now" in resplit(
-        stored, stored.train.stimulus_ids[:2], "two"
-    ).notes[-1]
+    assert (
+        "z-scored before, by trials of which some may be tested now"
+        in resplit(stored, stored.train.stimulus_ids[:2], "two").notes[-1]
+    )

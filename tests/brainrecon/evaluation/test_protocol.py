@@ -107,7 +107,10 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
         (lambda c: c.update(name=3), "named 3"),
         (lambda c: c["metrics"][0].update(n_way=5), "pixcorr gives n_way but pixel_correlation takes none"),
         (lambda c: c["metrics"][2].update(n_way=5), "identification_pixels gives n_way"),
-        (lambda c: c["metrics"][2].update(resize={"size": 8, "interpolation": "bilinear", "antialias": True}), "at 2 sizes"),
+        (
+            lambda c: c["metrics"][2].update(resize={"size": 8, "interpolation": "bilinear", "antialias": True}),
+            "at 2 sizes",
+        ),
         (lambda c: c["metrics"][-1].update(features="pixels"), "features.*'pixels'.*'evaluation'"),
         (lambda c: c["embeddings"][0].update(measure="guess"), "guess.*image_retrieval"),
         (lambda c: c["embeddings"][0].update(name="pixcorr"), "each name once"),

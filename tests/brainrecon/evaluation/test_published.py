@@ -91,7 +91,12 @@ def test_reads_a_row(tmp_path):
     path = tmp_path / "rows.toml"
     path.write_text(GOOD)
     (one,) = read_published(path)
-    assert (one.method, one.values, one.subjects, one.n_stimuli) == ("One", {"clip": 0.9, "swav": 0.4}, ("subj01",), 982)
+    assert (one.method, one.values, one.subjects, one.n_stimuli) == (
+        "One",
+        {"clip": 0.9, "swav": 0.4},
+        ("subj01",),
+        982,
+    )
     assert one.verified == {"clip": "secondary", "swav": "memory"} and one.note == ""
 
 

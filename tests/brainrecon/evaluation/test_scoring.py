@@ -443,7 +443,9 @@ def test_embeddings_are_scored_beside_the_pictures(shown, networks):
 
 def test_every_part_of_the_scores_survives_the_file(tmp_path, shown, networks):
     true = np.random.default_rng(0).normal(size=(N, 30))
-    brain = Brain(Grey().predict(MeanColours().embed(shown)), {"evaluation": Grey()}, np.ones(N), {"V1": np.ones(16, bool)})
+    brain = Brain(
+        Grey().predict(MeanColours().embed(shown)), {"evaluation": Grey()}, np.ones(N), {"V1": np.ones(16, bool)}
+    )
     scores = evaluate(
         shown,
         {"reconstruction": Condition(IDS, noisy(shown, 120))},
@@ -530,7 +532,9 @@ def test_how_words_weigh_is_counted_over_the_stimuli_that_both_conditions_have(s
     scores = evaluate(shown, conditions, **options)
     assert scores.difference("stage_one", "cider").mean == pytest.approx(0, abs=1e-9)
     assert "cider" not in scores.conditions["alone"].values and scores.difference("alone", "cider") is None
-    assert scores.mean("reconstruction", "cider").mean != pytest.approx(scores.mean("stage_one", "cider").mean, abs=1e-3)
+    assert scores.mean("reconstruction", "cider").mean != pytest.approx(
+        scores.mean("stage_one", "cider").mean, abs=1e-3
+    )
 
 
 def test_captions_are_scored_where_both_sides_have_them(shown, networks):

@@ -151,7 +151,9 @@ def test_a_run_draws_what_its_embeddings_say(run_folder):
 
 def test_the_nearest_training_picture_is_nearest_by_instance_features(run_folder):
     run = Run(run_folder)
-    train = np.asarray(run.method.encode(run.subject, "train", targets=["instance"], store=run.store)["instance"], float)
+    train = np.asarray(
+        run.method.encode(run.subject, "train", targets=["instance"], store=run.store)["instance"], float
+    )
     decoded = load_file(run_folder / "embeddings" / "test.safetensors")["instance"].astype(float)
     scaled = [(values - train.mean(axis=0)) / train.std(axis=0) for values in (decoded, train)]
     nearest = np.corrcoef(*scaled)[:12, 12:].argmax(axis=1)
@@ -162,7 +164,9 @@ def test_the_nearest_training_picture_is_nearest_by_instance_features(run_folder
 def test_instance_features_can_be_scored_as_embeddings(run_folder, tmp_path):
     shipped = (Path(specs.__file__).parent / "protocols" / "brainrecon-1.toml").read_text(encoding="utf-8")
     protocol = tmp_path / "instances.toml"
-    protocol.write_text(shipped.replace('target = "clip_image"', 'target = "instance"').replace("brainrecon-1", "instances"))
+    protocol.write_text(
+        shipped.replace('target = "clip_image"', 'target = "instance"').replace("brainrecon-1", "instances")
+    )
     folder = shutil.copytree(run_folder, tmp_path / "run")
     assert run_command(["evaluate", str(folder), "--protocol", str(protocol)]) == 0
     scored = json.loads((folder / "scores" / "instances.json").read_text())["embeddings"]
@@ -174,14 +178,18 @@ def test_instance_features_can_be_scored_as_embeddings(run_folder, tmp_path):
     np.testing.assert_allclose(scored["values"]["two_way_clip_image"], (correlations < own).sum(axis=1) / 11)
 
 
-def test_fitting_again_optimises_nothing_and_a_decoder_serves_new_patterns(run_folder, cohort, features, tmp_path, monkeypatch):
+def test_fitting_again_optimises_nothing_and_a_decoder_serves_new_patterns(
+    run_folder, cohort, features, tmp_path, monkeypatch
+):
     def refuse(*arguments):
         raise AssertionError("a picture was optimised again")
 
     monkeypatch.setattr("stages.targets.inversion.Inversion.optimise", refuse)
     line = ["fit", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", "--out", str(tmp_path / "again")]
     assert run_command([*line, "--features", str(features), *FEW_STEPS]) == 0
-    first, again = (load_file(folder / "embeddings" / "test.safetensors") for folder in (run_folder, tmp_path / "again"))
+    first, again = (
+        load_file(folder / "embeddings" / "test.safetensors") for folder in (run_folder, tmp_path / "again")
+    )
     assert all(np.array_equal(first[name], again[name]) for name in first)
     run = Run(run_folder)
     reconstructor = brainrecon.Reconstructor.from_pretrained(run_folder / "decoder", features=features)
@@ -224,7 +232,9 @@ def test_every_method_by_way_of_embeddings_says_how_pictures_are_compared():
 
 
 def test_names_of_targets_that_do_not_exist_are_refused():
-    with pytest.raises(InputError, match="decoder.rescale names the target 'dens'; expected some of instance, noise, dense"):
+    with pytest.raises(
+        InputError, match="decoder.rescale names the target 'dens'; expected some of instance, noise, dense"
+    ):
         ICGAN2022({"decoder": {"rescale": {"dens": "held_out"}}})
     with pytest.raises(InputError, match="decoder.alpha names the target 'densee'"):
         ICGAN2022({"decoder": {"alpha": {"densee": 1.0}}})
@@ -248,7 +258,9 @@ def test_a_killed_search_for_latents_goes_on_and_ends_in_the_same_bytes(cohort, 
         "import sys, torch\ntorch.set_num_threads(1)\n"
         "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, *again], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *again], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not latents(tmp_path / "halves") and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -68,7 +68,9 @@ def test_every_checkpoint_of_a_method_is_in_the_manifest_and_says_so(name):
     known = store.checkpoints()
     for checkpoint in checkpoints.values():
         assert name in known[checkpoint].needed_by, checkpoint
-    assert {entry.name for entry in known.values() if name in entry.needed_by and not entry.embedded} == set(checkpoints.values())
+    assert {entry.name for entry in known.values() if name in entry.needed_by and not entry.embedded} == set(
+        checkpoints.values()
+    )
 
 
 @pytest.mark.parametrize("name", TWO_STAGE)
@@ -83,17 +85,23 @@ def test_the_generator_is_made_from_the_methods_checkpoints_and_settings(assembl
     checkpoints = method.settings.checkpoints
     assert method.generator.folder == f"folder of {checkpoints.generator}"
     options = method.generator.options
-    assert options["scheduler"] == "unipc" and options["acceleration"].dtype == "bfloat16" and options["device"] == "cpu"
+    assert (
+        options["scheduler"] == "unipc" and options["acceleration"].dtype == "bfloat16" and options["device"] == "cpu"
+    )
     further = {"adapter": "ip_adapter", "prior": "prior_folder"}
     for role, argument in further.items():
-        assert options.get(argument) == (f"folder of {getattr(checkpoints, role)}" if hasattr(checkpoints, role) else None)
+        assert options.get(argument) == (
+            f"folder of {getattr(checkpoints, role)}" if hasattr(checkpoints, role) else None
+        )
 
 
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_requests_carry_what_the_generator_takes(assembled, name):
     method = assembled(name)
     random = np.random.default_rng(0)
-    embeddings = {key: random.normal(size=(2, target.n_targets)).astype(np.float32) for key, target in method.targets.items()}
+    embeddings = {
+        key: random.normal(size=(2, target.n_targets)).astype(np.float32) for key, target in method.targets.items()
+    }
     stage_one = np.zeros((2, 64, 64, 3), np.uint8)
     requests = method.requests(METHOD_ITSELF, ["a", "b"], embeddings, stage_one, (0, 1))
     image, text = SHAPES[name]
@@ -131,7 +139,9 @@ def test_embeddings_of_another_generator_are_refused(assembled, name):
 
 def test_a_decoder_without_a_target_that_the_generator_takes_is_told_which(assembled):
     method = assembled("brain-diffuser-sd", clip_text=())
-    with pytest.raises(InputError, match=r"takes clip_text of shape \(77, 768\) but the decoder predicts vdvae, clip_image only"):
+    with pytest.raises(
+        InputError, match=r"takes clip_text of shape \(77, 768\) but the decoder predicts vdvae, clip_image only"
+    ):
         method.generator  # noqa: B018
 
 
@@ -140,7 +150,9 @@ def test_tiny_weights_stand_in_where_there_are_some():
         kind = method_class(name)
         checkpoints = kind(with_weights({}, kind, "tiny")).settings.checkpoints
         assert checkpoints.vdvae == "tiny-vdvae"
-        assert checkpoints.generator == ("tiny-generator" if name == "brain-diffuser" else kind().settings.checkpoints.generator)
+        assert checkpoints.generator == (
+            "tiny-generator" if name == "brain-diffuser" else kind().settings.checkpoints.generator
+        )
     own = with_weights({"checkpoints": {"vdvae": "vdvae-cifar10"}}, BrainDiffuser, "tiny")
     assert own["checkpoints"] == {"vdvae": "vdvae-cifar10", "clip": "tiny-clip", "generator": "tiny-generator"}
     assert own["text_padding"] == "zero" and BrainDiffuser().settings.text_padding == "end"

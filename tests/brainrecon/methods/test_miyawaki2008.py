@@ -87,7 +87,9 @@ def test_pictures_become_grids_of_mean_greys():
 
 def test_cells_are_whole_pixels_and_pictures_no_smaller_than_those_shown(subject):
     enlarged = {
-        name: Split(split.betas, split.trial_stimulus_ids, images=np.kron(split.images, np.ones((1, 7, 7, 1), np.uint8)))
+        name: Split(
+            split.betas, split.trial_stimulus_ids, images=np.kron(split.images, np.ones((1, 7, 7, 1), np.uint8))
+        )
         for name, split in subject.splits.items()
     }
     large = Subject("subj01", "arrays", "arrays:x", enlarged, roi="all")

@@ -73,7 +73,9 @@ def test_noise_has_the_mean_and_deviation_of_the_training_pictures(subject):
     pictures = np.stack([picture for _, picture in method.generate(requests)]).astype(float)
     images = subject.train.images.astype(float)
     # What is cut off at black and white pulls both towards the middle.
-    expected = np.clip(images.mean(0) + images.std(0) * np.random.default_rng(1).normal(size=(3000, *images.shape[1:])), 0, 255)
+    expected = np.clip(
+        images.mean(0) + images.std(0) * np.random.default_rng(1).normal(size=(3000, *images.shape[1:])), 0, 255
+    )
     assert np.abs(pictures.mean(axis=0) - expected.mean(axis=0)).max() < 10
     assert np.abs(pictures.std(axis=0) - expected.std(axis=0)).max() < 6
     one, other = pictures[:, 0, 0, 0], pictures[:, 0, 1, 0]
@@ -94,7 +96,8 @@ def test_the_nearest_picture_vs_correlations_written_out(subject):
     train, test = subject.train.patterns.astype(float), subject.test.patterns.astype(float)
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     nearest = [
-        np.argmax([np.corrcoef((one - mean) / deviation, (row - mean) / deviation)[0, 1] for row in train]) for one in test
+        np.argmax([np.corrcoef((one - mean) / deviation, (row - mean) / deviation)[0, 1] for row in train])
+        for one in test
     ]
     assert len(set(nearest)) > 3
     np.testing.assert_array_equal(drawn(NearestTrainingPicture().fit(subject), subject), subject.train.images[nearest])
@@ -104,7 +107,9 @@ def test_a_voxel_that_never_changes_names_nobody(subject):
     method = NearestTrainingPicture().fit(subject)
     dead = {
         name: Split(
-            np.hstack([split.betas, np.full((split.n_trials, 1), 5.0, np.float32)]), split.stimulus_ids, images=split.images
+            np.hstack([split.betas, np.full((split.n_trials, 1), 5.0, np.float32)]),
+            split.stimulus_ids,
+            images=split.images,
         )
         for name, split in subject.splits.items()
     }
@@ -166,7 +171,17 @@ def bench(cohort, features, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nulls")
     (folder / "two-stage.toml").write_text('method = "brain-diffuser"\n[generator]\nnum_inference_steps = 2\n')
     names = ",".join([*(null.name for null in NULLS), str(folder / "two-stage.toml")])
-    line = ["benchmark", f"nsd:{cohort}", "--methods", names, *TINY, "--heldout", "clusters:4", "--features", str(features)]
+    line = [
+        "benchmark",
+        f"nsd:{cohort}",
+        "--methods",
+        names,
+        *TINY,
+        "--heldout",
+        "clusters:4",
+        "--features",
+        str(features),
+    ]
     assert run_command([*line, "--out", str(folder / "bench")]) == 0
     return folder / "bench"
 
@@ -206,7 +221,9 @@ def test_the_control_is_the_method(bench, cohort, features, tmp_path):
 
 def test_predict_on_a_run_without_embeddings_says_so(bench, features, tmp_path, capsys):
     cell = cell_folder(bench, "mean-image", "subj01", None)
-    assert run_command(["predict", str(cell), "--out", str(tmp_path / "x.safetensors"), "--features", str(features)]) == 2
+    assert (
+        run_command(["predict", str(cell), "--out", str(tmp_path / "x.safetensors"), "--features", str(features)]) == 2
+    )
     assert "predicts no embeddings" in capsys.readouterr().err
     assert not (tmp_path / "x.safetensors").exists()
 

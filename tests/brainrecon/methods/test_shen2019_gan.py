@@ -53,7 +53,11 @@ def test_single_trials_are_learned_from_and_averages_drawn(fitted, subject):
     from torch import from_numpy, no_grad
 
     with no_grad():
-        drawn = method.generator.greys(method.generator(from_numpy(expected.astype(np.float32)))).permute(0, 2, 3, 1).numpy()
+        drawn = (
+            method.generator.greys(method.generator(from_numpy(expected.astype(np.float32))))
+            .permute(0, 2, 3, 1)
+            .numpy()
+        )
     pictures = fitted.reconstruct(test.patterns[:2], test.stimulus_ids[:2])[:, 0]
     assert pictures.shape == (2, 64, 64, 3)
     assert np.abs(pictures - np.clip(drawn, 0, 255)).max() <= 0.6
@@ -68,7 +72,9 @@ def test_a_run_scales_each_average_by_its_own_trials(fitted, subject):
     assert np.abs(method.draw(four, 0).astype(int) - method.draw(doubled, 0)).max() <= 1
     assert np.abs(method.draw(one, 0).astype(int) - method.draw(four, 0)).max() > 1
     assert method.test_repeats == 3
-    np.testing.assert_array_equal(method.draw(unknown, 0), method.draw(method.requests("r", ["a"], pattern, (0,), 3), 0))
+    np.testing.assert_array_equal(
+        method.draw(unknown, 0), method.draw(method.requests("r", ["a"], pattern, (0,), 3), 0)
+    )
     np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"], repeats=4)[0], method.draw(four, 0))
     np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"])[0], method.draw(unknown, 0))
 
@@ -77,7 +83,9 @@ def test_a_run_scales_each_average_by_its_own_trials(fitted, subject):
 def test_averages_need_not_be_scaled(subject, plain):
     method = method_of(plain, subject)
     patterns = subject.test.patterns
-    np.testing.assert_allclose(method._averages(patterns, [3], ["a"]), (patterns - method.mean) / method.scale, rtol=1e-5)
+    np.testing.assert_allclose(
+        method._averages(patterns, [3], ["a"]), (patterns - method.mean) / method.scale, rtol=1e-5
+    )
 
 
 def test_averages_can_be_learned_from_instead(subject):
@@ -96,7 +104,9 @@ def test_noise_in_place_of_responses_is_the_stimulus_own(subject):
     patterns = subject.test.patterns[:3]
     usual = drawn("abc", patterns)
     # Whatever the responses are, and whoever is drawn with it.
-    assert np.abs(usual - drawn("abc", 0 * patterns)).max() <= 1 and np.abs(usual[1] - drawn("b", patterns[:1])).max() <= 1
+    assert (
+        np.abs(usual - drawn("abc", 0 * patterns)).max() <= 1 and np.abs(usual[1] - drawn("b", patterns[:1])).max() <= 1
+    )
     assert np.abs(usual - drawn("abc", patterns, seed=1)).max() > 1 and np.abs(usual[0] - usual[1]).max() > 1
 
 
@@ -176,7 +186,14 @@ LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "tr
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
-    few = ["--set", "training.iterations=300", "--set", "training.validate_every=10", "--set", "training.validation=0.0"]
+    few = [
+        "--set",
+        "training.iterations=300",
+        "--set",
+        "training.validate_every=10",
+        "--set",
+        "training.validation=0.0",
+    ]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(undisturbed), *few]) == 0
     program = (
@@ -323,7 +340,18 @@ def test_rows_with_voxels_of_their_own_are_told_in_the_table(recording, tmp_path
     out = tmp_path / "out"
     (tmp_path / "early.toml").write_text('method = "mean-image"\nroi = "V1"\n')
     methods = f"mean-image,{tmp_path / 'early.toml'}"
-    line = ["benchmark", f"dir:{recording}", "--methods", methods, "--heldout", "none", "--controls", "none", "--out", str(out)]
+    line = [
+        "benchmark",
+        f"dir:{recording}",
+        "--methods",
+        methods,
+        "--heldout",
+        "none",
+        "--controls",
+        "none",
+        "--out",
+        str(out),
+    ]
     assert run_command(line) == 0
     table = (out / "leaderboard.md").read_text()
     assert "12 stimuli, VC" in table and "12 stimuli, V1" in table and "different voxels here" in table

@@ -61,7 +61,8 @@ def scores_of(conditions, ids=IDS, protocol="brainrecon-1", judge="a", data=None
         2000,
         0,
         checkpoints={"judge": judge},
-        data={"dataset": "nsd", "subject": "subj01", "roi": "nsdgeneral", "test_stimuli": len(own.stimulus_ids)} | (data or {}),
+        data={"dataset": "nsd", "subject": "subj01", "roi": "nsdgeneral", "test_stimuli": len(own.stimulus_ids)}
+        | (data or {}),
         **rest,
     )
 
@@ -215,7 +216,9 @@ def test_scores_of_other_judges_or_protocols_never_share_a_table(tmp_path):
     put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}))
     put(tmp_path, "b", "subj01", scores_of({"reconstruction": 0.8}, judge="b"))
     content = load_protocol("brainrecon-1").content
-    changed = Protocol(content | {"metrics": [one for one in content["metrics"] if one["name"] in (HEADLINE, "pixcorr")]})
+    changed = Protocol(
+        content | {"metrics": [one for one in content["metrics"] if one["name"] in (HEADLINE, "pixcorr")]}
+    )
     put(tmp_path, "c", "subj01", scores_of({"reconstruction": 0.7}, protocol=changed))
     put(tmp_path, "d", "subj01", scores_of({"reconstruction": {"clip": spread(0.6)}}, protocol="mindeye-2023"))
     put(tmp_path, "e", "subj01", scores_of({"reconstruction": 0.9}, data={"dataset": "god"}))
@@ -245,7 +248,9 @@ def test_held_out_split_of_another_judge_is_left_out(tmp_path):
     put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}), heldout=heldout)
     leaderboard = collect(tmp_path)
     assert only(leaderboard).entries[0].heldout == {}
-    assert "Left out" in as_markdown(leaderboard) and not [row for row in rows_of(leaderboard) if row["split"] == "heldout"]
+    assert "Left out" in as_markdown(leaderboard) and not [
+        row for row in rows_of(leaderboard) if row["split"] == "heldout"
+    ]
 
 
 @pytest.fixture
@@ -273,7 +278,9 @@ def test_published_values_stand_beside_scores_on_the_same_test_set(tmp_path, pub
         assert "† from memory" in text and "‡ computed with other preparation" in text
 
 
-@pytest.mark.parametrize("why", ["fewer stimuli", "another dataset", "simulated", "another protocol", "edited protocol"])
+@pytest.mark.parametrize(
+    "why", ["fewer stimuli", "another dataset", "simulated", "another protocol", "edited protocol"]
+)
 def test_published_values_of_other_test_sets_or_protocols_are_not_shown(tmp_path, published, why):
     values = spread(0.9)[:9] if why == "fewer stimuli" else spread(0.9)
     data = {"another dataset": {"dataset": "god"}, "simulated": {"simulated": True}}.get(why, {})
@@ -305,7 +312,9 @@ class Tags(HTMLParser):
 
 def test_everything_from_outside_is_escaped(tmp_path):
     hostile = HOSTILE.replace("/", "")
-    scores = scores_of({"reconstruction": 0.9, HOSTILE: 0.5}, data={"roi": HOSTILE, "dataset": HOSTILE}, notes=(HOSTILE,))
+    scores = scores_of(
+        {"reconstruction": 0.9, HOSTILE: 0.5}, data={"roi": HOSTILE, "dataset": HOSTILE}, notes=(HOSTILE,)
+    )
     place = put(tmp_path, hostile, HOSTILE.replace("/", ""), scores, roi="roi")
     (place / "report.html").write_text("")
     (place / "external.json").write_text(json.dumps({"name": HOSTILE, "images": 10}))
@@ -403,7 +412,11 @@ def test_embeddings_stand_beside_their_null_and_effective_rank(tmp_path):
     put(tmp_path, "b", "subj01", scores_of({"reconstruction": 0.8}))
     leaderboard = collect(tmp_path)
     (row,) = only(leaderboard).entries[0].embeddings
-    assert row["mean"].mean == pytest.approx(0.7) and (row["null_mean"], row["rank"], row["true_rank"]) == (0.5, 3.0, 9.0)
+    assert row["mean"].mean == pytest.approx(0.7) and (row["null_mean"], row["rank"], row["true_rank"]) == (
+        0.5,
+        3.0,
+        9.0,
+    )
     assert "| 70.0 (0.0 to 100.0) | 50.0 (40.0 to 60.0) | 3.0 (of 9.0) |" in as_markdown(leaderboard)
     assert only(leaderboard).entries[1].embeddings == []
 

@@ -33,7 +33,9 @@ def scores():
     found = {}
     for row, share in WRONG.items():
         drawn = np.where(random.random(shown.shape) < share, 1 - shown, shown)
-        shown_pictures, pictures = (np.repeat((255 * cells[..., None]).astype(np.uint8), 3, -1) for cells in (shown, drawn))
+        shown_pictures, pictures = (
+            np.repeat((255 * cells[..., None]).astype(np.uint8), 3, -1) for cells in (shown, drawn)
+        )
         conditions = {"reconstruction": Condition(ids, pictures)}
         data = {"dataset": "miyawaki", "subject": "subj01", "roi": "V1+V2", "test_stimuli": N, "simulated": True}
         found[row] = evaluate(shown_pictures, conditions, stimulus_ids=ids, protocol="miyawaki-2008", data=data)
@@ -73,7 +75,9 @@ def test_claims_are_paired_differences(scores, tmp_path):
 
 def test_weights_are_those_that_were_learnt(scores, tmp_path):
     folder = benchmark(tmp_path, scores)
-    rows = [{"size": f"{h} x {w}", "elements": 9, "weight": 0.1 * h + 0.02 * w} for h, w in ((1, 1), (1, 2), (2, 1), (2, 2))]
+    rows = [
+        {"size": f"{h} x {w}", "elements": 9, "weight": 0.1 * h + 0.02 * w} for h, w in ((1, 1), (1, 2), (2, 1), (2, 2))
+    ]
     path = folder / "OMP scale 2" / "subj01" / "V1_V2" / "decoder" / "summary.json"
     path.parent.mkdir()
     path.write_text(json.dumps(rows))

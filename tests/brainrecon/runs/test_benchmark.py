@@ -167,7 +167,9 @@ def test_protocols_of_one_name_are_refused(subjects, variants, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         content = f'name = "mine"\ndescription = "{folder}"\n[resize]\nsize = 16\ninterpolation = "bilinear"\nantialias = true\n'
-        (tmp_path / folder / "mine.toml").write_text(content + '[[metrics]]\nname = "pixcorr"\nmeasure = "pixel_correlation"\n')
+        (tmp_path / folder / "mine.toml").write_text(
+            content + '[[metrics]]\nname = "pixcorr"\nmeasure = "pixel_correlation"\n'
+        )
     files = [str(tmp_path / folder / "mine.toml") for folder in ("a", "b")]
     with pytest.raises(InputError, match="Two protocols are called mine"):
         make_plan(f"nsd:{subjects}", [str(variants / "both.toml")], protocols=files)
@@ -249,7 +251,9 @@ def test_two_processes_share_the_cells(complete, line, tmp_path):
 
 
 def test_what_makes_clusters_is_settled_with_the_plan(subjects, tmp_path):
-    (tmp_path / "other.toml").write_text('method = "brain-diffuser"\ncheckpoints = { clip = "clip-vit-l-14-quickgelu" }\n')
+    (tmp_path / "other.toml").write_text(
+        'method = "brain-diffuser"\ncheckpoints = { clip = "clip-vit-l-14-quickgelu" }\n'
+    )
     plan = make_plan(f"nsd:{subjects}", ["noise"])
     assert plan.split_checkpoint == "tiny-clip"
     more = plan.extended(methods=[str(tmp_path / "other.toml")])

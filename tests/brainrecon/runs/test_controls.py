@@ -20,7 +20,9 @@ def drawn(run_folder, features):
 
 def test_the_mean_response_is_the_average_of_the_training_patterns(drawn):
     found = load_file(drawn.folder / "embeddings" / "mean_response.safetensors")
-    expected = drawn.method.predict(drawn.subject.train.patterns.mean(axis=0, dtype=np.float64)[None].astype(np.float32))
+    expected = drawn.method.predict(
+        drawn.subject.train.patterns.mean(axis=0, dtype=np.float64)[None].astype(np.float32)
+    )
     for name, values in expected.items():
         assert found[name].shape == (1, values.shape[1])
         np.testing.assert_allclose(found[name], values, atol=1e-4 * values.std())
@@ -39,7 +41,16 @@ def test_the_mean_response_gives_everybody_the_same_start_and_their_own_noise(dr
 
 def test_essential_controls_are_some_of_all(run_folder, features, capsys):
     assert set(ESSENTIAL_CONTROLS) < set(CONTROLS)
-    line = ["evaluate", str(run_folder), "--features", str(features), "--controls", "essential", "--control-stimuli", "3"]
+    line = [
+        "evaluate",
+        str(run_folder),
+        "--features",
+        str(features),
+        "--controls",
+        "essential",
+        "--control-stimuli",
+        "3",
+    ]
     assert run_command(["reconstruct", str(run_folder), "--features", str(features)]) == 0
     assert run_command(line) == 0
     assert {path.name for path in (run_folder / "controls").iterdir()} == set(ESSENTIAL_CONTROLS)

@@ -52,7 +52,9 @@ def small_blocks(monkeypatch):
 def fitted(data, folder, progress=None, **options):
     patterns, tables, new, _ = data
     decoder = RidgeDecoder(alphas=(10.0, 1e3), **options)
-    files = dict(new_patterns=new, new_ids=[f"s{row}" for row in range(len(new))], embeddings=folder / "test.safetensors")
+    files = dict(
+        new_patterns=new, new_ids=[f"s{row}" for row in range(len(new))], embeddings=folder / "test.safetensors"
+    )
     fit_decoder(decoder, patterns, tables, folder / "decoder", progress=progress, **files)
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -72,7 +74,9 @@ def test_files_vs_fitting_and_predicting_in_memory(tmp_path, data, keep):
     np.testing.assert_allclose(loaded.predict(new), expected.predict(new), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("options", [{"keep": "weights"}, {"keep": "targets"}, {"keep": "factor"}, {"penalty": "target"}])
+@pytest.mark.parametrize(
+    "options", [{"keep": "weights"}, {"keep": "targets"}, {"keep": "factor"}, {"penalty": "target"}]
+)
 def test_interrupted_anywhere_the_files_are_the_same(tmp_path, data, options):
     whole = fitted(data, tmp_path / "whole", **options)
     steps = []

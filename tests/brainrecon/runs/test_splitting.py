@@ -24,7 +24,9 @@ def subject():
 
 
 def kind_of(subject):
-    return {name: own[0] for split in subject.splits.values() for name, own in zip(split.stimulus_ids, split.categories)}
+    return {
+        name: own[0] for split in subject.splits.values() for name, own in zip(split.stimulus_ids, split.categories)
+    }
 
 
 def no_encoding(split_name):

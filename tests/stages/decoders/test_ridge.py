@@ -172,7 +172,11 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         RidgeDecoder.from_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     without = {name: value for name, value in config.items() if name != "kept"}
-    for spoilt, message in ((config | {"class": "Other"}, "'Other'"), ([], "'RidgeDecoder'"), (without, "nothing of kept")):
+    for spoilt, message in (
+        (config | {"class": "Other"}, "'Other'"),
+        ([], "'RidgeDecoder'"),
+        (without, "nothing of kept"),
+    ):
         (tmp_path / "config.json").write_text(json.dumps(spoilt))
         with pytest.raises(InputError, match=message):
             RidgeDecoder.from_pretrained(tmp_path)

@@ -17,7 +17,9 @@ SHAPES = {"fewer trials than voxels": (60, 150), "more trials than voxels": (150
 def simulated(n_stimuli, n_voxels, n_targets=9, seed=0, dtype=np.float64):
     random = np.random.default_rng(seed)
     patterns = random.normal(2, 3, size=(n_stimuli, n_voxels))
-    targets = patterns @ random.normal(size=(n_voxels, n_targets)) + 10 + 20 * random.normal(size=(n_stimuli, n_targets))
+    targets = (
+        patterns @ random.normal(size=(n_voxels, n_targets)) + 10 + 20 * random.normal(size=(n_stimuli, n_targets))
+    )
     return patterns.astype(dtype), targets.astype(dtype)
 
 
@@ -50,7 +52,9 @@ def awkward(patterns, kind, seed=1):
     return patterns.astype(np.float32)
 
 
-@pytest.mark.parametrize("kind", ["plain", "duplicated", "nearly duplicated", "nearly constant", "strong common signal"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "duplicated", "nearly duplicated", "nearly constant", "strong common signal"]
+)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_single_precision_vs_float64_reference(shape, kind):
     patterns, targets = simulated(*shape, n_targets=40)
@@ -127,7 +131,9 @@ def test_pruning_never_changes_the_choice(seed):
     n_stimuli, n_voxels = random.integers(20, 80, size=2)
     # From mere noise to nearly exact, with some stimuli of high leverage.
     patterns = random.normal(size=(n_stimuli, n_voxels)) * random.lognormal(sigma=1, size=(n_stimuli, 1))
-    targets = patterns @ random.normal(size=(n_voxels, 6)) + 10 ** random.uniform(-1, 3) * random.normal(size=(n_stimuli, 6))
+    targets = patterns @ random.normal(size=(n_voxels, 6)) + 10 ** random.uniform(-1, 3) * random.normal(
+        size=(n_stimuli, 6)
+    )
     training, trials = TrainingPatterns(patterns), Trials(n_stimuli)
     factor, values = Eigendecomposition.of(training.gram()), torch.tensor(targets)
     centre(values)
@@ -197,7 +203,9 @@ def test_blocks_of_any_width_and_any_beginning_give_the_same(shape, rescale):
     tables = {block.name: Table(targets[:, block.place]) for block in plan(groups, 150)}
 
     def solved(width, start=0, **options):
-        solver = RidgeSolver(patterns, groups, shape[0], [1e2, 1e4], rescale=rescale, held_out="all", **options).factorise()
+        solver = RidgeSolver(
+            patterns, groups, shape[0], [1e2, 1e4], rescale=rescale, held_out="all", **options
+        ).factorise()
         solver.choose(tables)
         return list(solver.solve(tables, new, width=width, start=start, weights=True))
 
@@ -237,7 +245,9 @@ def test_a_sketch_is_random_runs_of_columns():
     assert parts == sketch("a", 10_000, 2048, seed=0)
     assert parts != sketch("b", 10_000, 2048, seed=0) and parts != sketch("a", 10_000, 2048, seed=1)
     assert sketch("a", 2048, 2048, seed=0) == [slice(0, 2048)]
-    sizes = [sum(p.stop - p.start for p in sketch("a", n, 2048, seed)) for n in (2050, 2100, 5001) for seed in range(30)]
+    sizes = [
+        sum(p.stop - p.start for p in sketch("a", n, 2048, seed)) for n in (2050, 2100, 5001) for seed in range(30)
+    ]
     assert min(sizes) >= 2048
 
 

@@ -26,7 +26,9 @@ DISCRIMINATOR = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("build", "expected"), [(lambda: GANGenerator(11726), GENERATOR), (GANDiscriminator, DISCRIMINATOR)])
+@pytest.mark.parametrize(
+    ("build", "expected"), [(lambda: GANGenerator(11726), GENERATOR), (GANDiscriminator, DISCRIMINATOR)]
+)
 def test_parameters_have_the_published_shapes(build, expected):
     with torch.device("meta"):
         network = build()
@@ -123,7 +125,9 @@ def test_files_keep_everything_and_loading_is_strict(tmp_path):
         GANGenerator.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(("options", "said"), [({"picture": 300}, "picture is 300"), ({"channels": 12}, "channels is 12")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"picture": 300}, "picture is 300"), ({"channels": 12}, "channels is 12")]
+)
 def test_sizes_that_cannot_be_are_refused(options, said):
     with pytest.raises(InputError, match=said):
         GANGenerator(9, **options)

@@ -233,7 +233,9 @@ def test_settings_that_make_no_sense_are_refused(kind, options, said):
 def test_precisions_may_follow_one_another():
     losses = LossWeights(image=1, feature=0, adversarial=0, brightness=255)
     results = [trained(replace(SHORT, precision=precision), losses)[0] for precision in ("no", "bf16", "no")]
-    assert torch.equal(weights(results[0]), weights(results[2])) and not torch.equal(weights(results[0]), weights(results[1]))
+    assert torch.equal(weights(results[0]), weights(results[2])) and not torch.equal(
+        weights(results[0]), weights(results[1])
+    )
     # Once trained, it draws in full precision.
     with torch.no_grad():
         assert results[1](torch.zeros(1, 12)).dtype == torch.float32
@@ -314,7 +316,9 @@ def test_a_step_at_the_published_size():
     before = generator.defc5.weight.clone()
     settings = TrainingSettings(iterations=1, batch_size=2, validate_every=1)
     (line,) = train_generator(generator, load_comparator("caffenet"), given, None, LossWeights(), settings)
-    assert all(np.isfinite(line[name]) and line[name] > 0 for name in ("image", "feature", "adversarial", "shown", "drawn"))
+    assert all(
+        np.isfinite(line[name]) and line[name] > 0 for name in ("image", "feature", "adversarial", "shown", "drawn")
+    )
     step = (generator.defc5.weight - before).abs()
     assert 0 < step.max() <= 2.1e-4
     with torch.no_grad():

@@ -119,5 +119,7 @@ def test_a_misshapen_tensor_of_the_vision_model_is_named(tmp_path):
     state = load_file(path)
     shape = tuple(state["visual_projection.weight"].shape)
     save_file(state | {"visual_projection.weight": torch.zeros(3)}, path, metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match=f"misshapen: visual_projection.weight {re.escape(f'(3,) instead of {shape}')}"):
+    with pytest.raises(
+        CheckpointError, match=f"misshapen: visual_projection.weight {re.escape(f'(3,) instead of {shape}')}"
+    ):
         encode_zero_image(folder)

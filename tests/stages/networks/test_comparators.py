@@ -33,7 +33,9 @@ def test_torchvisions_networks_up_to_the_last_pooling(tmp_path, greys, name):
     if name == "vgg19":  # a quarter of a gigabyte of full layers that are not read
         state = {key: value[:1].clone() if key.startswith("classifier") else value for key, value in state.items()}
         features = network.features
-        features.load_state_dict({key[9:]: value for key, value in state.items() if key.startswith("features.")}, assign=True)
+        features.load_state_dict(
+            {key[9:]: value for key, value in state.items() if key.startswith("features.")}, assign=True
+        )
     else:
         network.load_state_dict(state, assign=True)
     torch.save(state, tmp_path / f"{name}.pth")
@@ -46,14 +48,18 @@ def test_torchvisions_networks_up_to_the_last_pooling(tmp_path, greys, name):
 
 def test_caffenet_vs_the_layers_written_out(tmp_path, greys):
     state = state_of(CaffeNet())
-    save_file(state | {"fc6.weight": torch.zeros(4, 9216), "fc8.bias": torch.zeros(1000)}, tmp_path / "model.safetensors")
+    save_file(
+        state | {"fc6.weight": torch.zeros(4, 9216), "fc8.bias": torch.zeros(1000)}, tmp_path / "model.safetensors"
+    )
 
     def pooled(maps):
         """Largest of 3 x 3, every second; what sticks out counts."""
         side = maps.shape[-1]
         size = -(-(side - 3) // 2) + 1
         rows = [maps[..., 2 * i : 2 * i + 3, :].amax(-2) for i in range(size)]
-        return torch.stack([torch.stack([row[..., 2 * j : 2 * j + 3].amax(-1) for j in range(size)], -1) for row in rows], -2)
+        return torch.stack(
+            [torch.stack([row[..., 2 * j : 2 * j + 3].amax(-1) for j in range(size)], -1) for row in rows], -2
+        )
 
     def normalised(maps):
         """Divided by (1 + 1e-4 / 5 * squares of five neighbouring channels) ** 0.75."""

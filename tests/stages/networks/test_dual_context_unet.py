@@ -73,7 +73,10 @@ def test_code_of_the_place_vs_first_convolution_by_hand(unet, rows):
     positioned = DualContextUNet2DConditionModel(
         **SHARED, image_context_tokens=IMAGE_TOKENS, text_context_tokens=TEXT_TOKENS, position_embedding=True
     ).eval()
-    codes = {"conv_in.position": torch.zeros(16, 8, 8), "token_position": torch.zeros(IMAGE_TOKENS + TEXT_TOKENS, WIDTH)}
+    codes = {
+        "conv_in.position": torch.zeros(16, 8, 8),
+        "token_position": torch.zeros(IMAGE_TOKENS + TEXT_TOKENS, WIDTH),
+    }
     assert set(positioned.state_dict()) - set(unet.state_dict()) == set(codes)
     positioned.load_state_dict(unet.state_dict() | codes)
     torch.testing.assert_close(run(positioned, rows, (0.6, 0.4)), run(unet, rows, (0.6, 0.4)))

@@ -75,7 +75,9 @@ def test_the_published_names_and_shapes(published):
         for norm, channels in (("bn1", inputs), ("bn2", outputs)):
             expected |= {f"blocks.{i}.0.{norm}.{part}": (channels, 512 + 17) for part in ("gain", "bias")}
     named = {f"{name}.weight": shape for name, shape in expected.items()}
-    named |= {f"{name}.u0": (1, shape[0]) for name, shape in expected.items()} | {f"{name}.sv0": (1,) for name in expected}
+    named |= {f"{name}.u0": (1, shape[0]) for name, shape in expected.items()} | {
+        f"{name}.sv0": (1,) for name in expected
+    }
     biased = [name for name in expected if not name.endswith((".gain", ".bias")) and not name.startswith("blocks.3.1.")]
     named |= {f"{name}.bias": expected[name][:1] for name in biased} | {"blocks.3.1.gamma": ()}
     norms = {f"blocks.{i}.0.{norm}": c for i, pair in enumerate(widths) for norm, c in zip(("bn1", "bn2"), pair)}
@@ -223,7 +225,10 @@ def test_a_published_pickle_with_the_classes_it_never_reads(network, folder, inp
     [
         (lambda state: state.pop("blocks.1.1.gamma"), "missing: blocks.1.1.gamma"),
         (lambda state: state.update(extra=torch.zeros(1)), "unexpected: extra"),
-        (lambda state: state.update({"linear.u0": torch.zeros(1, 3)}), r"misshapen: linear.u0 \(1, 3\) instead of \(1, 512\)"),
+        (
+            lambda state: state.update({"linear.u0": torch.zeros(1, 3)}),
+            r"misshapen: linear.u0 \(1, 3\) instead of \(1, 512\)",
+        ),
     ],
 )
 def test_a_state_that_does_not_fit_is_named(folder, change, named):
@@ -236,7 +241,12 @@ def test_a_state_that_does_not_fit_is_named(folder, change, named):
 
 @pytest.mark.parametrize(
     "entries",
-    [{}, {"architecture": "VDVAE"}, {"image_size": 64, "channels": "two"}, {"image_size": 64, "channels": 2, "depth": 1}],
+    [
+        {},
+        {"architecture": "VDVAE"},
+        {"image_size": 64, "channels": "two"},
+        {"image_size": 64, "channels": 2, "depth": 1},
+    ],
 )
 def test_a_configuration_of_something_else_is_refused(folder, entries):
     (folder / "config.json").write_text(json.dumps(entries))

@@ -17,8 +17,14 @@ NORM = "final_layer_norm.weight"
 def encoder():
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2,
-            max_position_embeddings=5, bos_token_id=0, eos_token_id=1,
+            vocab_size=9,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=5,
+            bos_token_id=0,
+            eos_token_id=1,
         )  # fmt: skip
     ).eval()
 

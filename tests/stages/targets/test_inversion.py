@@ -67,7 +67,9 @@ def test_a_picture_of_the_generators_own_is_found_again(network):
         inversion = Inversion(network, Colours(), InversionSettings(batch_size=2, **settings))
         latents = inversion.latents(shown)
         pictures = to_pictures(torch.from_numpy(shown).permute(0, 3, 1, 2))
-        drawn = network(*(torch.from_numpy(latents["noise"]), Colours().features(pictures), torch.from_numpy(latents["dense"])))
+        drawn = network(
+            *(torch.from_numpy(latents["noise"]), Colours().features(pictures), torch.from_numpy(latents["dense"]))
+        )
         return (drawn - pictures).square().mean().item()
 
     untouched = error(noise_steps=0, dense_steps=0)
@@ -186,7 +188,12 @@ def test_both_targets_of_a_store_share_one_search(inversion, images, tmp_path, m
     names, told = [f"s{i}" for i in range(5)], []
     tables = {
         name: FeatureStore(tmp_path).encode(
-            InvertedLatents(name, inversion), images, names, dataset="d", checkpoint="c", progress=lambda *step: told.append(step)
+            InvertedLatents(name, inversion),
+            images,
+            names,
+            dataset="d",
+            checkpoint="c",
+            progress=lambda *step: told.append(step),
         )
         for name in ("noise", "dense")
     }
@@ -197,7 +204,9 @@ def test_both_targets_of_a_store_share_one_search(inversion, images, tmp_path, m
         np.testing.assert_array_equal(np.asarray(table), expected[name])
 
 
-@pytest.mark.parametrize("changes", [{"noise_steps": -1}, {"learning_rate": 0}, {"batch_size": 0}, {"start": float("nan")}])
+@pytest.mark.parametrize(
+    "changes", [{"noise_steps": -1}, {"learning_rate": 0}, {"batch_size": 0}, {"start": float("nan")}]
+)
 def test_impossible_settings_are_refused(changes):
     with pytest.raises(InputError, match=f"inversion.{next(iter(changes))}"):
         InversionSettings(**changes)

@@ -92,10 +92,21 @@ def test_80_photographs_through_the_whole_pipeline(tmp_path):
     cohort, run = tmp_path / "nsd", tmp_path / "run"
     options = "--sessions 4 --trials-per-session 60 --shared 16 --voxels 300"
     assert run_command(["simulate", str(cohort), "--photographs", str(COCO80), *options.split()]) == 0
-    line = ["run", "brain-diffuser", *TINY, f"nsd:{cohort}", "--out", str(run), "--features", str(tmp_path / "features")]
+    line = [
+        "run",
+        "brain-diffuser",
+        *TINY,
+        f"nsd:{cohort}",
+        "--out",
+        str(run),
+        "--features",
+        str(tmp_path / "features"),
+    ]
     assert run_command([*line, "--set", "generator.num_inference_steps=4"]) == 0
     written = json.loads((COCO80 / "captions.json").read_text())["annotations"]
     subject = Run(run).subject
-    assert {caption for own in subject.train.captions for caption in own} <= {" ".join(one["caption"].split()) for one in written}
+    assert {caption for own in subject.train.captions for caption in own} <= {
+        " ".join(one["caption"].split()) for one in written
+    }
     assert all(Run(run).image_path("reconstruction", name).exists() for name in subject.test.stimulus_ids)
     assert (run / "report.html").stat().st_size > 50_000

@@ -186,9 +186,7 @@ def test_equal_layouts_show_alike():
 
 
 def test_scanned_digits_look_like_scanned_handwriting():
-    drawn = [
-        picture for picture in draw_pictures(36, range(300), "digit", 28) if picture.background == "black"
-    ]
+    drawn = [picture for picture in draw_pictures(36, range(300), "digit", 28) if picture.background == "black"]
     ink = np.stack([picture.image[..., 0] for picture in drawn]) / 255
     assert all(picture.colour == "white" for picture in drawn)
     assert 0.10 < (ink > 0.5).mean() < 0.18

@@ -70,7 +70,12 @@ def test_another_seed_gives_another_cohort(tiny, tmp_path):
 
 def test_the_marker_says_what_was_asked_and_reached(tiny):
     content = json.loads((tiny.directory / "simulated.json").read_text())
-    assert content["options"] == TINY | {"subjects": 1, "seed": 0, "kinds": ["scene", "digit", "pattern"], "betas_format": "hdf5"}
+    assert content["options"] == TINY | {
+        "subjects": 1,
+        "seed": 0,
+        "kinds": ["scene", "digit", "pattern"],
+        "betas_format": "hdf5",
+    }
     assert content["version"] == VERSION and content["seed"] == 0
     assert content["subjects"][0]["noise_ceiling_known"] == tiny.subjects[0].noise_ceiling_known
     assert "% of variance by construction" in str(tiny) and "8 training and 4 test pictures" in str(tiny)
