@@ -5,11 +5,14 @@ libraries that write the published ones.
 """
 
 import json
+import shutil
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+
+from weights import store
 
 # Side of the pictures; values of a pooled CLIP embedding; tokens of a text.
 SIZE, EMBED_DIM, TEXT_TOKENS = 16, 12, 7
@@ -17,6 +20,15 @@ VERSATILE_WIDTH = 16
 START, END = "<|startoftext|>", "<|endoftext|>"
 MEAN, STD = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+
+
+# Name in the manifest -> kind of `save_generator`.
+KINDS = {
+    "stable-diffusion-1-5": "sd",
+    "stable-diffusion-xl-base": "sdxl",
+    "stable-unclip-small": "unclip",
+    "kandinsky-2-2-decoder": "kandinsky",
+}
 
 
 def save_tokenizer(folder):
@@ -255,3 +267,29 @@ def save_open_clip(folder, embed_dim=EMBED_DIM):
     config = {"model_cfg": config, "preprocess_cfg": {"mean": MEAN, "std": STD}}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     return folder
+
+
+def write_published(name, folder, embed_dim):
+    """A random checkpoint as its origin has it; what nothing reads of the listed files holds nothing."""
+    if name == "versatile-diffusion":
+        vocabulary = folder.with_name("vocabulary")
+        save_versatile_diffusion(folder, versatile_diffusion_parts(vocabulary))
+        shutil.copytree(vocabulary, folder / "tokenizer", dirs_exist_ok=True)
+        for path in folder.rglob("*.safetensors"):
+            name_of_pickle = path.stem.replace("model", "pytorch_model", path.stem == "model") + ".bin"
+            torch.save(load_file(path), path.with_name(name_of_pickle))
+            path.unlink()
+    elif name in KINDS:
+        save_generator(KINDS[name], folder)
+    elif name == "kandinsky-2-2-prior":
+        save_prior(folder)
+    elif name.startswith("ip-adapter"):
+        (path,) = (file.path for file in store.checkpoints()[name].files if "ip-adapter" in file.path)
+        (folder / path).parent.mkdir(parents=True)
+        save_file(adapter_state(), folder / path)
+    else:
+        save_open_clip(folder, embed_dim)
+    for file in store.checkpoints()[name].files:
+        if not (folder / file.path).exists():
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file.path).write_text("{}")

@@ -1,14 +1,11 @@
 """From responses to pictures with every generator: random checkpoints of the published layouts, pulled and then used."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
 import random_checkpoints
-import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 import brainrecon
 from brainrecon.cli.main import run_command
@@ -19,44 +16,10 @@ from brainrecon.runs.folder import Run
 from weights import store
 
 TWO_STAGE = [name for name in METHODS if issubclass(method_class(name), TwoStageMethod)]
-KINDS = {
-    "stable-diffusion-1-5": "sd",
-    "stable-diffusion-xl-base": "sdxl",
-    "stable-unclip-small": "unclip",
-    "kandinsky-2-2-decoder": "kandinsky",
-}
-
-
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})
 STEPS = 4
-
-
-def write_published(name, folder, embed_dim):
-    """A random checkpoint as its origin has it; what nothing reads of the listed files holds nothing."""
-    if name == "versatile-diffusion":
-        vocabulary = folder.with_name("vocabulary")
-        random_checkpoints.save_versatile_diffusion(folder, random_checkpoints.versatile_diffusion_parts(vocabulary))
-        shutil.copytree(vocabulary, folder / "tokenizer", dirs_exist_ok=True)
-        for path in folder.rglob("*.safetensors"):
-            name_of_pickle = path.stem.replace("model", "pytorch_model", path.stem == "model") + ".bin"
-            torch.save(load_file(path), path.with_name(name_of_pickle))
-            path.unlink()
-    elif name in KINDS:
-        random_checkpoints.save_generator(KINDS[name], folder)
-    elif name == "kandinsky-2-2-prior":
-        random_checkpoints.save_prior(folder)
-    elif name.startswith("ip-adapter"):
-        (path,) = (file.path for file in store.checkpoints()[name].files if "ip-adapter" in file.path)
-        (folder / path).parent.mkdir(parents=True)
-        save_file(random_checkpoints.adapter_state(), folder / path)
-    else:
-        random_checkpoints.save_open_clip(folder, embed_dim)
-    for file in store.checkpoints()[name].files:
-        if not (folder / file.path).exists():
-            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file.path).write_text("{}")
 
 
 def settings_of(method):
@@ -77,7 +40,9 @@ def run_of(cohort, features, tmp_path_factory):
         for name in vars(brainrecon.Reconstructor(method, settings=settings).method.settings.checkpoints).values():
             if not store.checkpoints()[name].embedded:
                 origin = root / method / name
-                write_published(name, origin, 16 if method == "brain-diffuser" else random_checkpoints.EMBED_DIM)
+                random_checkpoints.write_published(
+                    name, origin, 16 if method == "brain-diffuser" else random_checkpoints.EMBED_DIM
+                )
                 assert run_command(["weights", "pull", name, "--from", str(origin)]) == 0
         chosen = [f"--set={part}.{name}={value}" for part, values in settings.items() for name, value in values.items()]
         line = ["run", method, f"nsd:{cohort}", "--out", str(folder), "--features", str(features), "--controls", "all"]
