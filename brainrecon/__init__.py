@@ -22,12 +22,12 @@ __version__ = "0.1.0"
 # Public name -> (module, name there).
 _PUBLIC = {
     "load": ("brainrecon.datasets", "load"),
-    "simulate": ("brainrecon.datasets.simulated", "simulate"),
+    "simulate": ("brainrecon.simulation", "simulate"),
     "Subject": ("brainrecon.datasets.subject", "Subject"),
-    "Decoder": ("stages.decoders.ridge", "RidgeDecoder"),
-    "MultiscaleDecoder": ("stages.miyawaki", "MultiscaleDecoder"),
+    "Decoder": ("stages.decoders.ridge.ridge", "RidgeDecoder"),
+    "MultiscaleDecoder": ("stages.decoders.local.multiscale", "MultiscaleDecoder"),
     "Reconstructor": ("brainrecon.methods.reconstructor", "Reconstructor"),
-    "evaluate": ("brainrecon.evaluation.scoring", "evaluate"),
+    "evaluate": ("brainrecon.evaluation.tasks.reconstruction", "evaluate"),
     "Run": ("brainrecon.runs.folder", "Run"),
 }
 
@@ -45,13 +45,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from brainrecon.datasets import load
-    from brainrecon.datasets.simulated import simulate
     from brainrecon.datasets.subject import Subject
-    from brainrecon.evaluation.scoring import evaluate
+    from brainrecon.evaluation.tasks.reconstruction import evaluate
     from brainrecon.methods.reconstructor import Reconstructor
     from brainrecon.runs.folder import Run
-    from stages.decoders.ridge import RidgeDecoder as Decoder
-    from stages.miyawaki import MultiscaleDecoder
+    from brainrecon.simulation import simulate
+    from stages.decoders.local.multiscale import MultiscaleDecoder
+    from stages.decoders.ridge.ridge import RidgeDecoder as Decoder
 
 
 def _refuse_shadowed_packages() -> None:

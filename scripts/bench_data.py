@@ -21,7 +21,7 @@ import h5py
 import nibabel
 import numpy as np
 
-from brainrecon.datasets.nsd_betas import read_session
+from brainrecon.datasets.nsd.betas import read_session
 
 WAYS = ("brainrecon, HDF5", "h5py, whole", "nibabel, whole", "brainrecon, NIfTI", "limit: bytes alone")
 

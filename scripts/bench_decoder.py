@@ -46,8 +46,8 @@ from sklearn.linear_model import Ridge
 
 from brainrecon.features.table import FeatureTable
 from brainrecon.runs.fitting import fit_decoder
-from stages.decoders.ridge import RidgeDecoder
-from stages.decoders.ridge_solver import RidgeSolver, ridge_predictions
+from stages.decoders.ridge.ridge import RidgeDecoder
+from stages.decoders.ridge.ridge_solver import RidgeSolver, ridge_predictions
 
 TARGETS = {"vdvae": 91_168, "clip_image": 257 * 768, "clip_text": 77 * 768}
 PUBLISHED = {"vdvae": 5e4, "clip_image": 6e4, "clip_text": 1e5}

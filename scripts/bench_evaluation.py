@@ -34,9 +34,9 @@ from skimage.color import rgb2gray
 from skimage.measure import pearson_corr_coeff
 from skimage.metrics import structural_similarity as skimage_ssim
 
-from brainrecon.evaluation.identification import two_way_identification
-from brainrecon.evaluation.pixel_metrics import pixel_correlation, structural_similarity
-from brainrecon.evaluation.scoring import Condition, evaluate
+from brainrecon.evaluation.metrics.identification import two_way_identification
+from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation, structural_similarity
+from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
 
 _COLUMNS = 4096
 

@@ -36,16 +36,19 @@ from diffusers.utils import logging
 from PIL import Image
 from safetensors.torch import save_file
 
-from stages.generators.dual_context import DualContextGenerator
-from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
-from stages.generators.ip_adapter import StableDiffusionIPAdapterGenerator, StableDiffusionXLIPAdapterGenerator
-from stages.generators.ip_adapter_weights import ip_adapter_tensors, load_ip_adapter
-from stages.generators.kandinsky import KandinskyGenerator
-from stages.generators.noise import item_generator
-from stages.generators.requests import GenerationRequest, denoising_steps
-from stages.generators.schedulers import SOLVERS, make_scheduler
-from stages.generators.stable_unclip import StableUnCLIPGenerator
-from stages.generators.unconditional_contexts import UnconditionalContexts
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
+from stages.generators.diffusion.ip_adapter import (
+    StableDiffusionIPAdapterGenerator,
+    StableDiffusionXLIPAdapterGenerator,
+)
+from stages.generators.diffusion.ip_adapter_weights import ip_adapter_tensors, load_ip_adapter
+from stages.generators.diffusion.kandinsky import KandinskyGenerator
+from stages.generators.diffusion.requests import GenerationRequest, denoising_steps
+from stages.generators.diffusion.schedulers import SOLVERS, make_scheduler
+from stages.generators.diffusion.stable_unclip import StableUnCLIPGenerator
+from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
+from stages.ground.item_seeds import item_generator
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 
 STRENGTH = 0.75

@@ -46,8 +46,8 @@ from sklearn.linear_model import BayesianRidge, LinearRegression, OrthogonalMatc
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stages.decoders.local_models import ALPHAS
-from stages.miyawaki import MultiscaleDecoder
+from stages.decoders.local.local_models import ALPHAS
+from stages.decoders.local.multiscale import MultiscaleDecoder
 
 SCIKIT_LEARN = {
     "omp": lambda: OrthogonalMatchingPursuit(n_nonzero_coefs=10),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.generators.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
 from weights.store import CheckpointError
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "weights" / "tiny" / "generator"

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 import brainrecon
-from brainrecon.evaluation.identification import two_way_identification
-from brainrecon.evaluation.intervals import bootstrap_difference
-from stages.decoders.banded_ridge import BandedRidgeDecoder
-from stages.decoders.ridge import RidgeDecoder
-from stages.errors import InputError
-from stages.whole_files import write_text
+from brainrecon.evaluation.metrics.identification import two_way_identification
+from brainrecon.evaluation.statistics.intervals import bootstrap_difference
+from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
+from stages.decoders.ridge.ridge import RidgeDecoder
+from stages.ground.errors import InputError
+from weights.whole_files import write_text
 
 # Where areas overlap, voxels stay with the first.
 AREAS = ("V1", "V2", "V3", "hV4", "V4", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal")

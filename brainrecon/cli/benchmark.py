@@ -50,9 +50,9 @@ def benchmark(
     """
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.report.leaderboard_pages import write_leaderboard
-    from brainrecon.report.run_report import is_reported, write_report
-    from brainrecon.runs.benchmark import work_through
+    from brainrecon.report.leaderboard.pages import write_leaderboard
+    from brainrecon.report.run.run_report import is_reported, write_report
+    from brainrecon.studies.benchmark import work_through
 
     plan = _plan(
         out,
@@ -100,9 +100,9 @@ def benchmark(
 
 def _plan(out, data, methods, preset, weights, **rest):
     """The plan on disk, with what is asked for added; written when it has changed."""
-    from brainrecon.runs.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
-    from stages.errors import InputError
-    from stages.whole_files import alone
+    from brainrecon.studies.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
+    from stages.ground.errors import InputError
+    from weights.whole_files import alone
 
     there = Plan.read(out) if (out / PLAN).exists() else None
     if methods is not None:

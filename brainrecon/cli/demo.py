@@ -27,9 +27,9 @@ def demo(
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.cli.run import finish
-    from brainrecon.datasets.simulated import simulate
     from brainrecon.methods.conditions import CONTROLS
     from brainrecon.runs.folder import Run
+    from brainrecon.simulation import simulate
 
     device = options.torch_device(device)
     cohort = out / "nsd"

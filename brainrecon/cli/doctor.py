@@ -58,8 +58,8 @@ def examine_devices() -> Finding:
 
 def examine_generators() -> list[Finding]:
     """Reckon for each published generator whether it fits on the device with the most free memory, and how."""
-    from stages.generators.memory import SET_ASIDE, batch_size_for, memory_need
-    from stages.generators.published_sizes import PUBLISHED_SIZES
+    from stages.generators.diffusion.memory import SET_ASIDE, batch_size_for, memory_need
+    from stages.generators.diffusion.published_sizes import PUBLISHED_SIZES
 
     device, free = roomiest_device()
     on_host = device == "cpu"

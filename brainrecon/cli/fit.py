@@ -59,7 +59,7 @@ def describe_cost(run):
     if getattr(settings, "penalty", None) != "target" or part.is_fitted:
         return []
     from brainrecon.methods import method_class
-    from stages.decoders.ridge_solver import penalties
+    from stages.decoders.ridge.ridge_solver import penalties
 
     train = part.subject.train
     n_trials = train.n_stimuli if settings.trials == "averaged" else train.n_trials

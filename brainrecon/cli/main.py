@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from brainrecon import __version__
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
 VERBS = {

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 Method = Annotated[str | None, typer.Argument(help="Name of a method, for example brain-diffuser.", show_default=False)]
 Data = Annotated[str | None, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)]
@@ -96,8 +96,8 @@ def run_config(
     weights=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
+    from brainrecon.assembly.settings import with_weights
     from brainrecon.methods import method_class
-    from brainrecon.methods.settings import with_weights
     from brainrecon.runs.config import RunConfig, assign, read_toml
 
     values = copy.deepcopy(read_toml(config)) if config else {}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from brainrecon.cli import options
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def predict(

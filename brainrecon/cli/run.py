@@ -59,7 +59,7 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.cli.fit import describe_cost, describe_fit
     from brainrecon.cli.progress import show_progress
     from brainrecon.methods.conditions import METHOD_ITSELF
-    from brainrecon.report.run_report import write_report
+    from brainrecon.report.run.run_report import write_report
 
     for line in describe_cost(opened):
         say(line)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 STUDIES = {
     "nsd": (
@@ -58,11 +58,11 @@ def simulate(
 
     options = _chosen(context, study)
     if study == "nsd":
-        from brainrecon.datasets.simulated import simulate as write_study
+        from brainrecon.simulation import simulate as write_study
 
         options["kinds"] = [kind.strip() for kind in kinds.split(",")]
     else:
-        from brainrecon.datasets.simulated import simulate_miyawaki as write_study
+        from brainrecon.simulation import simulate_miyawaki as write_study
 
     with show_progress() as progress:
         report = write_study(directory, **options, progress=progress)

@@ -4,16 +4,16 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 KINDS = {
-    "nsd": "brainrecon.datasets.nsd",
-    "god": "brainrecon.datasets.god",
-    "dir": "brainrecon.datasets.deep_image_reconstruction",
-    "miyawaki": "brainrecon.datasets.miyawaki",
-    "packed": "brainrecon.datasets.packed",
+    "nsd": "brainrecon.datasets.nsd.reader",
+    "god": "brainrecon.datasets.kamitani.god",
+    "dir": "brainrecon.datasets.kamitani.deep_image_reconstruction",
+    "miyawaki": "brainrecon.datasets.miyawaki.reader",
+    "packed": "brainrecon.datasets.packed.reader",
     "digits69": "brainrecon.datasets.digits69",
-    "arrays": "brainrecon.datasets.arrays",
+    "arrays": "brainrecon.datasets.arrays.reader",
 }
 """Kind of data -> module. Each has load(path, subject, roi, ...), subjects(path) and files(path, subject)."""
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 from contextlib import contextmanager
 
 from brainrecon.datasets.download import Remote, fetch
-from stages.errors import InputError
-from stages.whole_files import whole_file
+from stages.ground.errors import InputError
+from weights.whole_files import whole_file
 
 ANNOTATIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
 """Captions and instances of COCO's 2017 pictures, CC BY 4.0."""

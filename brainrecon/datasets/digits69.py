@@ -13,7 +13,7 @@ import scipy.io
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.folds import checked_fold
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 DESCRIPTION = Description(
     measured="1 person saw 100 handwritten sixes and nines in 3 T fMRI; responses of V1 to V3, one per picture",

@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 BLOCK = 2**20
 TIMEOUT = 60

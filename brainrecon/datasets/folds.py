@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 
 from brainrecon.datasets.resplit import POOLED, resplit
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 BLOCK_BYTES = 32 * 2**20
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from brainrecon.datasets import KINDS, parse_source
 from brainrecon.datasets.near_duplicates import near_duplicates
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 FEW_PICTURE_BYTES = 2**28
 """Up to so many bytes of pictures are looked through for near-duplicates without being asked."""

@@ -11,8 +11,8 @@ import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
 
-from brainrecon.datasets.nsd_volumes import one_line
-from stages.errors import InputError
+from brainrecon.datasets.nsd.volumes import one_line
+from stages.ground.errors import InputError
 
 SUFFIXES = (".npz", ".h5", ".hdf5", ".mat")
 DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError)

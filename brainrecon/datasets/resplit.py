@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from brainrecon.datasets.nsd_betas import SessionBetas, zscored_by
+from brainrecon.datasets.nsd.betas import SessionBetas, zscored_by
 from brainrecon.datasets.subject import Split, stimulus_fingerprint
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 POOLED = ("train", "test")
 

@@ -2,7 +2,7 @@
 
 import re
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def join(expression, names, mask_of, absent):

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 from PIL import Image, ImageOps
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 class StimulusImages:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 ROWS_PER_BLOCK = 256
 BYTES_IN_FINGERPRINT = 256 * 2**20

@@ -1,10 +1,10 @@
 """Metrics, protocols and confidence intervals."""
 
 _PUBLIC = {
-    "evaluate": "brainrecon.evaluation.scoring",
-    "Condition": "brainrecon.evaluation.scoring",
-    "Scores": "brainrecon.evaluation.scores",
-    "load_protocol": "brainrecon.evaluation.protocol",
+    "evaluate": "brainrecon.evaluation.tasks.reconstruction",
+    "Condition": "brainrecon.evaluation.tasks.reconstruction",
+    "Scores": "brainrecon.evaluation.scores.scores",
+    "load_protocol": "brainrecon.evaluation.protocols.protocol",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.features.table import FeatureTable, arrange
-from stages.errors import InputError
-from stages.whole_files import alone, write_text
+from stages.ground.errors import InputError
+from weights.whole_files import alone, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 # Runs read at a time: long enough for numpy's loops, short enough to meet them in the processor's cache.
 _RUNS_AT_ONCE = 32

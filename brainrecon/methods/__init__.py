@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 # name on the command line -> module and class; imported when asked for
 METHODS = {

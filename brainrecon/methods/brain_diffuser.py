@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brainrecon.methods.decoding import DecoderSettings
-from brainrecon.methods.generator_settings import GeneratorSettings
+from brainrecon.assembly.decode import DecoderSettings
+from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.methods.two_stage import TwoStageMethod
 
 
@@ -56,7 +56,7 @@ class BrainDiffuser(TwoStageMethod):
         "clip_image": ("stages.targets.clip", "CLIPImageTokens", "clip"),
         "clip_text": ("stages.targets.clip", "CLIPTextTokens", "clip"),
     }
-    generator_class = ("stages.generators.dual_context", "DualContextGenerator")
+    generator_class = ("stages.generators.diffusion.dual_context", "DualContextGenerator")
     tiny = {
         "checkpoints": {"vdvae": "tiny-vdvae", "clip": "tiny-clip", "generator": "tiny-generator"},
         "text_padding": "zero",

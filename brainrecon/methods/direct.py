@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.settings import from_dict, read_saved, to_dict
 from brainrecon.datasets.folds import check_pictures_disjoint
 from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.methods.settings import from_dict, read_saved, to_dict
-from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.ground.errors import InputError
+from weights.whole_files import write_text
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,12 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
+from brainrecon.assembly.decode import Decoding
+from brainrecon.assembly.settings import from_dict, read_saved, to_dict
 from brainrecon.features.store import FeatureStore
-from brainrecon.methods.decoding import Decoding
-from brainrecon.methods.settings import from_dict, read_saved, to_dict
-from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.ground.errors import InputError
 from weights import store as checkpoint_store
+from weights.whole_files import write_text
 
 
 class EmbeddingMethod(ABC):
@@ -35,7 +35,7 @@ class EmbeddingMethod(ABC):
 
     Attributes
     ----------
-    decoding : brainrecon.methods.decoding.Decoding
+    decoding : brainrecon.assembly.decode.Decoding
         From patterns to embeddings, fitted by `fit`.
     target_classes : dict of str to (str, str, str)
         By name, in the decoder's column order: module and class of each target, and which of the settings' checkpoints

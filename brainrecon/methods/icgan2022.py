@@ -5,7 +5,7 @@ dense vector, the output of the generator's first linear layer (layout and colou
 them in one pass.
 
 Departures from the published scripts: noise and dense vectors of the training pictures, which were published for one
-dataset without saying how they were found, are found here (`stages.targets.inversion`); penalties are chosen on training
+dataset without saying how they were found, are found here (`stages.inverters.latent_search`); penalties are chosen on training
 data, and instance features are rescaled with statistics of held-out training predictions. `PUBLISHED_DECODER` has the
 scripts' own penalties, and their rescaling with the test set's statistics. As there, noise and dense vector stay as ridge
 predicts them.
@@ -16,13 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from brainrecon.assembly.decode import DecoderSettings
 from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.methods.decoding import DecoderSettings
 from brainrecon.methods.embedding import EmbeddingMethod
-from stages.errors import InputError
-from stages.generators.icgan import ICGANGenerator, InstanceRequest
-from stages.targets.inversion import LATENTS, Inversion, InversionSettings
-from stages.targets.inverted_latents import InvertedLatents
+from stages.generators.gan.icgan import ICGANGenerator, InstanceRequest
+from stages.ground.errors import InputError
+from stages.inverters.latent_search import LATENTS, Inversion, InversionSettings
+from stages.inverters.searched_latents import InvertedLatents
 from weights import store as checkpoint_store
 
 RESCALE = {"instance": "held_out", "noise": "none", "dense": "none"}
@@ -83,8 +83,8 @@ class ICGAN2022(EmbeddingMethod):
     )
     target_classes = {
         "instance": ("stages.targets.instance_features", "InstanceFeatures", "instance"),
-        "noise": ("stages.targets.inverted_latents", "InvertedLatents", "generator"),
-        "dense": ("stages.targets.inverted_latents", "InvertedLatents", "generator"),
+        "noise": ("stages.inverters.searched_latents", "InvertedLatents", "generator"),
+        "dense": ("stages.inverters.searched_latents", "InvertedLatents", "generator"),
     }
     tiny = {
         "checkpoints": {"instance": "tiny-clip", "generator": "tiny-icgan"},
@@ -145,7 +145,7 @@ class ICGAN2022(EmbeddingMethod):
 
         Returns
         -------
-        list of stages.generators.icgan.InstanceRequest
+        list of stages.generators.gan.icgan.InstanceRequest
             Stimulus by stimulus, its samples in a row.
         """
         return [

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brainrecon.methods.decoding import DecoderSettings
-from brainrecon.methods.generator_settings import GeneratorSettings
+from brainrecon.assembly.decode import DecoderSettings
+from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.methods.two_stage import TwoStageMethod
 
 _LATENTS = ("stages.targets.vdvae", "VDVAELatents", "vdvae")
@@ -45,7 +45,7 @@ class StableDiffusion(TwoStageMethod):
     name = "brain-diffuser-sd"
     settings_class = StableDiffusionSettings
     target_classes = {"vdvae": _LATENTS, "clip_image": _IMAGE, "clip_text": _TEXT}
-    generator_class = ("stages.generators.ip_adapter", "StableDiffusionIPAdapterGenerator")
+    generator_class = ("stages.generators.diffusion.ip_adapter", "StableDiffusionIPAdapterGenerator")
     tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}
 
     def context_weights(self, condition):
@@ -74,7 +74,7 @@ class StableDiffusionXL(StableDiffusion):
 
     name = "brain-diffuser-sdxl"
     settings_class = StableDiffusionXLSettings
-    generator_class = ("stages.generators.ip_adapter", "StableDiffusionXLIPAdapterGenerator")
+    generator_class = ("stages.generators.diffusion.ip_adapter", "StableDiffusionXLIPAdapterGenerator")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class StableUnCLIP(StableDiffusion):
 
     name = "brain-diffuser-unclip"
     settings_class = UnCLIPSettings
-    generator_class = ("stages.generators.stable_unclip", "StableUnCLIPGenerator")
+    generator_class = ("stages.generators.diffusion.stable_unclip", "StableUnCLIPGenerator")
 
     def generator_folders(self):
         return {}
@@ -133,7 +133,7 @@ class Kandinsky(TwoStageMethod):
     settings_class = KandinskySettings
     explanation = "the full method: decoded stage-one picture, redrawn under the decoded image embedding"
     target_classes = {"vdvae": _LATENTS, "clip_image": _IMAGE}
-    generator_class = ("stages.generators.kandinsky", "KandinskyGenerator")
+    generator_class = ("stages.generators.diffusion.kandinsky", "KandinskyGenerator")
     tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}
 
     def context_weights(self, condition):

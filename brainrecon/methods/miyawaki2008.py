@@ -18,15 +18,15 @@ from PIL import Image
 
 from brainrecon.methods.direct import DirectMethod
 from brainrecon.methods.nulls import to_uint8
-from stages.errors import InputError
-from stages.miyawaki import MultiscaleDecoder
+from stages.decoders.local.multiscale import MultiscaleDecoder
+from stages.ground.errors import InputError
 
 _BLOCK = 256
 
 
 @dataclass(frozen=True)
 class LocalDecoderSettings:
-    """As `stages.miyawaki.MultiscaleDecoder` takes them.
+    """As `stages.decoders.local.multiscale.MultiscaleDecoder` takes them.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Miyawaki2008(DirectMethod):
 
     Attributes
     ----------
-    decoder : stages.miyawaki.MultiscaleDecoder
+    decoder : stages.decoders.local.multiscale.MultiscaleDecoder
     """
 
     name = "miyawaki2008"

@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from brainrecon.methods.direct import DirectMethod
-from stages.decoders.ridge import ALPHAS, RidgeDecoder
-from stages.errors import InputError
-from stages.whole_files import whole_file, write_text
+from stages.decoders.ridge.ridge import ALPHAS, RidgeDecoder
+from stages.ground.errors import InputError
+from weights.whole_files import whole_file, write_text
 
 _BLOCK = 256
 

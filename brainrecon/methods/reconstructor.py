@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from brainrecon.assembly.settings import read_saved, with_weights
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods import method_class
-from brainrecon.methods.settings import read_saved, with_weights
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 class Reconstructor:

@@ -23,10 +23,10 @@ from skimage.metrics import structural_similarity
 
 from brainrecon.methods.direct import DirectMethod
 from brainrecon.methods.nulls import resized_pictures, to_uint8
-from stages.errors import InputError
-from stages.generators.gan_settings import LossWeights, TrainingSettings
-from stages.whole_files import whole_file, write_text
+from stages.ground.errors import InputError
+from stages.training.adversarial_settings import LossWeights, TrainingSettings
 from weights import store as checkpoint_store
+from weights.whole_files import whole_file, write_text
 
 # Grey levels of red, green and blue that published pictures are given without.
 _MEANS = (123.0, 117.0, 104.0)
@@ -49,7 +49,7 @@ class Shen2019Settings:
     Attributes
     ----------
     comparator : {"caffenet", "alexnet", "vgg19", "evaluation"}
-        The network of the feature loss, read at its last maps; see `stages.networks.comparators`.
+        The network of the feature loss, read at its last maps; see `stages.judges.comparators`.
     comparator_weights : {"published", "random"}
         Random weights compare edges and colours at every place, and know nothing of what pictures show.
     picture : int
@@ -116,9 +116,9 @@ class Shen2019GAN(DirectMethod):
 
     Attributes
     ----------
-    generator : stages.generators.gan.GANGenerator
+    generator : stages.networks.voxel_gan.GANGenerator
     history : list of dict
-        The course of training, a line every so many steps; see `stages.generators.gan_training`.
+        The course of training, a line every so many steps; see `stages.training.adversarial`.
     """
 
     name = "shen2019-gan"
@@ -155,9 +155,9 @@ class Shen2019GAN(DirectMethod):
         return ("The comparator of its feature loss has random weights.",) if is_random else ()
 
     def learn(self, subject, progress=None, folder=None):
-        from stages.generators.gan import GANGenerator
-        from stages.generators.gan_training import Samples, train_generator
-        from stages.networks.comparators import load_comparator
+        from stages.judges.comparators import load_comparator
+        from stages.networks.voxel_gan import GANGenerator
+        from stages.training.adversarial import Samples, train_generator
 
         settings, train = self.settings, subject.train
         # First, for a checkpoint may be absent.
@@ -287,7 +287,7 @@ class Shen2019GAN(DirectMethod):
     # Files
 
     def save_fitted(self, folder):
-        from stages.generators.gan_checkpoint import remove_checkpoint
+        from stages.training.state import remove_checkpoint
 
         folder = Path(folder)
         with whole_file(folder / "patterns.safetensors") as partial:
@@ -298,7 +298,7 @@ class Shen2019GAN(DirectMethod):
         remove_checkpoint(folder)
 
     def read_fitted(self, folder):
-        from stages.generators.gan import GANGenerator
+        from stages.networks.voxel_gan import GANGenerator
 
         folder = Path(folder)
         try:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.methods.embedding import EmbeddingMethod
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 class TwoStageMethod(EmbeddingMethod):
@@ -113,10 +113,10 @@ class TwoStageMethod(EmbeddingMethod):
 
         Returns
         -------
-        list of stages.generators.requests.GenerationRequest
+        list of stages.generators.diffusion.requests.GenerationRequest
             Stimulus by stimulus, its samples in a row.
         """
-        from stages.generators.requests import GenerationRequest
+        from stages.generators.diffusion.requests import GenerationRequest
 
         settings = self.settings.generator
         start = condition != "without_stage_one"

@@ -61,7 +61,7 @@ def score_text(value, metric, unit=True):
     ----------
     value : float or None
         None gives a dash.
-    metric : brainrecon.evaluation.metrics.Metric
+    metric : brainrecon.evaluation.metrics.metric.Metric
         Says whether it is a percentage.
     unit : bool
         Whether to write the percent sign.

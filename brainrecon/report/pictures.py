@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 # Pictures up to this width stay exact; a page of larger ones would weigh tens of megabytes.
 EXACT_WIDTH = 96
@@ -92,7 +92,7 @@ def rank_stimuli(scores, stimulus_ids, headline, low_level):
 
     Parameters
     ----------
-    scores : brainrecon.evaluation.scores.Scores
+    scores : brainrecon.evaluation.scores.scores.Scores
     stimulus_ids : sequence of str
         The test set in its order, which decides where both metrics tie.
     headline, low_level : str or None

@@ -11,7 +11,7 @@ from brainrecon.report.names import (
     interval_text,
     score_text,
 )
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def scored_metrics(scores):
@@ -89,7 +89,7 @@ def region_table(rows, scores):
     rows : sequence of mappings
         `roi` first, then plain values (a number of voxels) or, under the name of a metric or of a score of embeddings,
         a row with `mean`, `ci_low` and `ci_high`, or None.
-    scores : brainrecon.evaluation.scores.Scores
+    scores : brainrecon.evaluation.scores.scores.Scores
         Whose protocol names the metrics.
 
     Returns

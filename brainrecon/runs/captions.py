@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.ground.errors import InputError
 from weights import store as checkpoint_store
+from weights.whole_files import write_text
 
 
 def captions(run, split_name):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import tomli_w
 
+from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.methods import method_class
-from brainrecon.methods.settings import from_dict, to_dict
-from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.ground.errors import InputError
+from weights.whole_files import write_text
 
 LEAVE_ONE_OUT = "stimuli"
 

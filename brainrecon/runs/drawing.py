@@ -12,7 +12,7 @@ from brainrecon.methods.nulls import RidgeToPixels
 from brainrecon.methods.two_stage import TwoStageMethod
 from brainrecon.runs.fitting import encode, predict, read_embeddings
 from brainrecon.runs.pictures import read_image
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def work_of(run):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.evaluation.encoding_model import EncodingModel
-from brainrecon.evaluation.networks import load_network
-from brainrecon.evaluation.pattern_ceiling import pattern_ceiling
-from brainrecon.evaluation.scoring import Brain
-from brainrecon.evaluation.views import Pictures, blocks_of
-from stages.whole_files import alone
+from brainrecon.evaluation.brain.encoding_model import EncodingModel
+from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
+from brainrecon.evaluation.tasks.reconstruction import Brain
+from brainrecon.evaluation.views.networks import load_network
+from brainrecon.evaluation.views.pictures import Pictures, blocks_of
 from weights import store
+from weights.whole_files import alone
 
 # A correlation over fewer voxels says nothing.
 VOXELS_OF_A_REGION = 30
@@ -26,7 +26,7 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=None):
     Parameters
     ----------
     subject : brainrecon.datasets.subject.Subject
-    protocol : brainrecon.evaluation.protocol.Protocol
+    protocol : brainrecon.evaluation.protocols.protocol.Protocol
     folder : path
         A folder of the user's, such as the feature store's, in whose `encoding` fitted models are kept: all methods of a
         subject and region share them.
@@ -37,7 +37,7 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=None):
 
     Returns
     -------
-    brainrecon.evaluation.scoring.Brain or None
+    brainrecon.evaluation.tasks.reconstruction.Brain or None
     """
     wanted = {spec.features for spec in protocol.metrics.values() if spec.metric.takes == "brain"}
     if not wanted or subject.train.images is None:

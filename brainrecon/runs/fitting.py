@@ -13,8 +13,8 @@ from safetensors import safe_open
 from brainrecon.methods import method_class
 from brainrecon.runs.captions import captions
 from brainrecon.runs.partial_tensors import PartialTensors
-from stages.decoders import ridge_files
-from stages.errors import InputError
+from stages.decoders.ridge import ridge_files
+from stages.ground.errors import InputError
 
 # What an interruption costs at most; a note waits until everything before it is on the disk.
 SECONDS_BETWEEN_NOTES = 30.0
@@ -73,7 +73,7 @@ def fit_decoder(
 
     Parameters
     ----------
-    decoder : stages.decoders.ridge.RidgeDecoder
+    decoder : stages.decoders.ridge.ridge.RidgeDecoder
     responses : array of shape (n_trials, n_voxels), float32
     targets : dict of str to FeatureTable
     folder : path

@@ -35,9 +35,9 @@ from brainrecon.methods import method_class
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.config import LEAVE_ONE_OUT, RunConfig, differences
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
-from stages.errors import InputError
-from stages.whole_files import whole_file, write_text
+from stages.ground.errors import InputError
 from weights import store as checkpoint_store
+from weights.whole_files import whole_file, write_text
 
 PACKAGES = (
     "brainrecon",

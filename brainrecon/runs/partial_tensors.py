@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from stages.mapped_tensors import create_tensors, reopen_tensors
-from stages.whole_files import write_text
+from stages.checkpoints.mapped_tensors import create_tensors, reopen_tensors
+from weights.whole_files import write_text
 
 
 class PartialTensors:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from brainrecon.methods.conditions import SAMPLED
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainrecon.methods.conditions import CONDITIONS, DRAWN_TOGETHER, METHOD_ITSELF, SAMPLED
 from brainrecon.runs.drawing import work_of
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 # Requests held in memory at a time, in batches; a multiple of the batch, so that all but the last are full.
 BATCHES_AT_ONCE = 16

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.evaluation.protocol import DEFAULT, load_protocol
-from brainrecon.evaluation.scores import Scores
-from brainrecon.evaluation.scoring import Condition
-from brainrecon.evaluation.scoring import evaluate as score
+from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
+from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.evaluation.tasks.reconstruction import Condition
+from brainrecon.evaluation.tasks.reconstruction import evaluate as score
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.fitting import encode, read_embeddings
 from brainrecon.runs.pictures import drawn_pictures, pictures_in
-from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.ground.errors import InputError
 from weights import store
+from weights.whole_files import write_text
 
 
 def evaluate(run, protocol=None, progress=None):
@@ -37,7 +37,7 @@ def evaluate(run, protocol=None, progress=None):
 
     Returns
     -------
-    brainrecon.evaluation.scores.Scores
+    brainrecon.evaluation.scores.scores.Scores
 
     Raises
     ------
@@ -103,7 +103,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
 
     Returns
     -------
-    brainrecon.evaluation.scores.Scores
+    brainrecon.evaluation.scores.scores.Scores
     """
     protocol, folder, test = load_protocol(protocol or DEFAULT), Path(folder), subject.test
     if (folder / "config.toml").exists():

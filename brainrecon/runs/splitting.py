@@ -9,9 +9,9 @@ import json
 import numpy as np
 
 from brainrecon.datasets.resplit import resplit
-from stages.errors import InputError
-from stages.whole_files import write_text
+from stages.ground.errors import InputError
 from weights import store as checkpoint_store
+from weights.whole_files import write_text
 
 TESTED_SHARE = 0.1
 # What makes clusters for a method that has no CLIP of its own.

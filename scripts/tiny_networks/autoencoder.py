@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 
-from stages.whole_files import write_text
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record
+from weights.whole_files import write_text
 
 NAME = "autoencoder"
 STEPS = 4000
@@ -175,7 +175,7 @@ def _card(trained, scores):
 
 `diffusers.AutoencoderKL`, {trained["parameters"]:,} parameters, stored in float16, computed in float32.
 Trained from nothing by `scripts/train_tiny.py --only autoencoder` on drawn pictures (scenes, handwritten
-digits, checker patterns; `brainrecon/datasets/simulated`): {trained["steps"]:,} steps, {trained["pictures"]:,}
+digits, checker patterns; `brainrecon/simulation`): {trained["steps"]:,} steps, {trained["pictures"]:,}
 pictures, {trained["seconds"] / 60:.0f} minutes on {trained["device"]} ({trained["threads"]} thread).
 The handwritten digits derive from those that scikit-learn ships (UCI optical recognition of handwritten
 digits). Useless for photographs.

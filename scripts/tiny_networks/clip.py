@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch.nn import functional
 
-from brainrecon.datasets.simulated.captions import VOCABULARY
+from brainrecon.simulation.world.captions import VOCABULARY
+from stages.checkpoints.open_clip_folder import CONFIG_FILE
 from stages.targets.clip import CLIPImageEmbedding
-from stages.targets.open_clip_folder import CONFIG_FILE
-from stages.whole_files import whole_file
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record
+from weights.whole_files import whole_file
 
 NAME = "clip"
 STEPS = 2400

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from brainrecon.datasets.simulated.pictures import BACKGROUNDS, COLOURS, LABELS
+from brainrecon.simulation.world.pictures import BACKGROUNDS, COLOURS, LABELS
 from stages.networks.evaluation_network import HEADS, EvaluationNetwork
 from tiny_networks.pool import load_pool
 from tiny_networks.training import fit, record
@@ -164,7 +164,7 @@ def figures(folder, images=None, labels=None, n=1000):
         disturbed as in training (``..._disturbed``).
     """
     if images is None:
-        from brainrecon.datasets.simulated.pictures import draw_pictures
+        from brainrecon.simulation.world.pictures import draw_pictures
         from tiny_networks.pool import HELD_OUT_SEED
 
         drawn = draw_pictures(HELD_OUT_SEED, range(n))
@@ -198,7 +198,7 @@ embedded network was trained with it or on its features.
 
 - **Architecture**: convolutional, residual, {taken["parameters"]:,} parameters
   (`stages/networks/evaluation_network.py`); 64 x 64 pictures; stored in float16, computed in float32.
-- **Trained on**: the drawn world (`brainrecon/datasets/simulated/pictures.py`, seed 1), nothing else. The
+- **Trained on**: the drawn world (`brainrecon/simulation/world/pictures.py`, seed 1), nothing else. The
   handwritten digits in it are those that scikit-learn ships. Pictures were shifted, stretched, blurred,
   tinted and roughened.
 - **Training**: `scripts/train_tiny.py --only {NAME}`; {taken["steps"]:,} steps,

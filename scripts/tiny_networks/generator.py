@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 
-from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
-from stages.generators.unconditional_contexts import UnconditionalContexts
+from stages.checkpoints.strict_loading import load_strictly
+from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
+from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
-from stages.networks.strict_loading import load_strictly
 from tiny_networks import generator_figures
 from tiny_networks.decoding_errors import DecodingErrors
 from tiny_networks.generator_data import encode_pool, encoders

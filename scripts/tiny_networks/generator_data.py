@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from stages.networks.strict_loading import load_strictly
+from stages.checkpoints.strict_loading import load_strictly
 from stages.targets.clip import CLIPImageTokens, CLIPTextTokens
 from tiny_networks import autoencoder, clip
 from tiny_networks.pool import load_pool

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from brainrecon.evaluation.identification import two_way_identification
-from brainrecon.evaluation.pixel_metrics import pixel_correlation
-from stages.generators.dual_context import DualContextGenerator, GenerationRequest
+from brainrecon.evaluation.metrics.identification import two_way_identification
+from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation
+from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
 from stages.networks.evaluation_network import EvaluationNetwork
 from stages.targets.vdvae import VDVAELatents
 from tiny_networks.generator_data import encode_pool

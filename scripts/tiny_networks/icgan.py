@@ -17,16 +17,16 @@ from torch import nn
 from torch.nn import functional
 
 from brainrecon.methods.icgan2022 import ICGAN2022
-from stages.generators.icgan import ICGANGenerator
+from stages.generators.gan.icgan import ICGANGenerator
+from stages.inverters.latent_search import Inversion, InversionSettings
 from stages.networks.icgan import BOTTOM, ICGAN, ICGANConfig, to_pictures
 from stages.targets.clip import CLIPImageVector
 from stages.targets.instance_features import InstanceFeatures
-from stages.targets.inversion import Inversion, InversionSettings
-from stages.whole_files import whole_file
 from tiny_networks.generator_figures import first_scenes, scores
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record
 from weights import store
+from weights.whole_files import whole_file
 
 NAME = "icgan"
 STEPS = 2600

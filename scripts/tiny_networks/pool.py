@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.whole_files import whole_file, write_text
+from weights.whole_files import whole_file, write_text
 
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 TRAIN_PICTURES, HELD_OUT_PICTURES = 40_000, 2_000
@@ -134,7 +134,7 @@ def _shard(shards, start, stop):
 
 def _draw_shard(task):
     shards, seed, start, stop = task
-    from brainrecon.datasets.simulated.pictures import draw_pictures
+    from brainrecon.simulation.world.pictures import draw_pictures
 
     lights = [draw_pictures(seed, range(start, stop), size=PICTURE_SIZE, light=light) for light in range(len(LIGHTS))]
     drawn = lights[0]

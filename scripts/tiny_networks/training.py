@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stages.whole_files import whole_file, write_text
 from tiny_networks.muon import Muon
+from weights.whole_files import whole_file, write_text
 
 STATE_FILE = "state.safetensors"
 RECORD_FILE = "record.json"

@@ -103,7 +103,7 @@ def figures(folder, images=None, n=500, batch_size=50):
         layers alone, both by posterior means; the bound in nats per value.
     """
     if images is None:
-        from brainrecon.datasets.simulated.pictures import draw_pictures
+        from brainrecon.simulation.world.pictures import draw_pictures
         from tiny_networks.pool import HELD_OUT_SEED
 
         images = np.stack([picture.image for picture in draw_pictures(HELD_OUT_SEED, range(n))])

@@ -3,7 +3,7 @@
 Captions and the empty text must come from one recipe: generators mix the two, and guidance sets one against the other.
 """
 
-from stages.networks.transformers_loading import load_clip_tokenizer
+from stages.checkpoints.transformers_loading import load_clip_tokenizer
 from weights.store import CheckpointError
 
 

@@ -16,8 +16,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
-from stages.errors import InputError
-from stages.networks.strict_loading import load_strictly
+from stages.checkpoints.strict_loading import load_strictly
+from stages.ground.errors import InputError
 
 CONTEXTS = ("image", "text")
 

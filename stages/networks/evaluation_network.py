@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from stages.errors import InputError
-from stages.networks.strict_loading import check_tensors, read_json_object, refusing_values
-from stages.whole_files import whole_file, write_text
+from stages.checkpoints.strict_loading import check_tensors, read_json_object, refusing_values
+from stages.ground.errors import InputError
 from weights.store import CheckpointError
+from weights.whole_files import whole_file, write_text
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 HEADS = ("category", "colour", "background", "digit")

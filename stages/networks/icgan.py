@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.errors import InputError
+from stages.checkpoints.published_weights import put_weights, read_weights, weights_file
+from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.ground.errors import InputError
 from stages.networks.icgan_blocks import BatchNorm, GeneratorBlock, SelfAttention
-from stages.networks.published_weights import put_weights, read_weights, weights_file
 from stages.networks.spectral_norm import SpectralConv2d, SpectralLinear
-from stages.networks.strict_loading import read_json_object, refusing_values
-from stages.whole_files import whole_file, write_text
+from weights.whole_files import whole_file, write_text
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -17,13 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.errors import InputError
+from stages.checkpoints.strict_loading import check_tensors
+from stages.ground.errors import InputError
 from stages.networks import logistic_mixture
-from stages.networks.strict_loading import check_tensors
 from stages.networks.vdvae_blocks import Decoder, Encoder, parse_blocks
 from stages.networks.vdvae_presets import PRESETS, read_config
-from stages.whole_files import whole_file, write_text
 from weights.store import CheckpointError
+from weights.whole_files import whole_file, write_text
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 class BlockSpec(NamedTuple):

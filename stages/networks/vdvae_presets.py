@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from stages.errors import InputError
-from stages.networks.strict_loading import read_json_object, refusing_values
+from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.ground.errors import InputError
 from stages.networks.vdvae_blocks import parse_blocks, parse_widths
 from weights.store import CheckpointError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from stages.checkpoints.stored_tensors import StoredTensors
+from stages.checkpoints.strict_loading import check_tensors, read_config, read_json_object, refusing_values
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
-from stages.networks.stored_tensors import StoredTensors
-from stages.networks.strict_loading import check_tensors, read_config, read_json_object, refusing_values
 from weights.store import CheckpointError
 
 IMAGE_FLOW, TEXT_FLOW = "image_unet", "text_unet"

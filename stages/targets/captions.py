@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def kept_captions(item, where):

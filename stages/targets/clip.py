@@ -12,7 +12,7 @@ Kandinsky take), or the patch tokens before they are projected (MindEye2).
 import numpy as np
 import torch
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.targets.caption_target import CaptionTarget
 from stages.targets.captions import kept_captions
 from stages.targets.open_clip_target import OpenCLIPImageTarget, OpenCLIPTarget

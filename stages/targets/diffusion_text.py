@@ -15,10 +15,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from stages.errors import InputError
+from stages.checkpoints.strict_loading import read_json_object
+from stages.checkpoints.transformers_loading import load_transformers_strictly
+from stages.ground.errors import InputError
 from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
-from stages.networks.strict_loading import read_json_object
-from stages.networks.transformers_loading import load_transformers_strictly
 from stages.targets.caption_target import CaptionTarget
 from weights.store import CheckpointError
 

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from stages.errors import InputError
+from stages.checkpoints.open_clip_folder import CONFIG_FILE, load_open_clip
+from stages.ground.errors import InputError
+from stages.networks.frozen_backbones import SwAVResNet50
 from stages.networks.icgan import to_pictures
-from stages.networks.judging_networks import SwAVResNet50
-from stages.targets.open_clip_folder import CONFIG_FILE, load_open_clip
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -114,7 +114,7 @@ class SwAVInstanceFeatures(InstanceFeatures):
 
     Parameters
     ----------
-    network : stages.networks.judging_networks.SwAVResNet50
+    network : stages.networks.frozen_backbones.SwAVResNet50
     """
 
     size = 256

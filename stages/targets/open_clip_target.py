@@ -8,8 +8,8 @@ import torch
 from open_clip.transform import PreprocessCfg
 from PIL import Image
 
-from stages.errors import InputError
-from stages.targets.open_clip_folder import load_open_clip
+from stages.checkpoints.open_clip_folder import load_open_clip
+from stages.ground.errors import InputError
 
 
 class OpenCLIPTarget:

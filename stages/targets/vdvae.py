@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.vdvae import VDVAE
 
 

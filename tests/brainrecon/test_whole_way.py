@@ -71,7 +71,7 @@ def test_scores_hold_every_condition_and_stimulus(complete):
 
 
 def test_the_oracle_beats_shuffled_responses(complete):
-    from brainrecon.evaluation.scores import Scores
+    from brainrecon.evaluation.scores.scores import Scores
 
     scores = Scores.from_json(complete / "scores" / "brainrecon-1.json")
     for metric in ("pixcorr", "identification_pixels"):
@@ -82,7 +82,7 @@ def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
     from sklearn.linear_model import Ridge
 
     from brainrecon.methods.nulls import small_pictures
-    from stages.decoders.ridge import ALPHAS
+    from stages.decoders.ridge.ridge import ALPHAS
 
     subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")
     mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float, ddof=1)

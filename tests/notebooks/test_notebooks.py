@@ -9,7 +9,11 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 # What a method's settings say of a generator: plain dataclasses and arithmetic.
-SETTINGS_OF_GENERATORS = {"stages.generators", "stages.generators.acceleration", "stages.generators.memory"}
+SETTINGS_OF_GENERATORS = {
+    "stages.generators",
+    "stages.generators.diffusion.acceleration",
+    "stages.generators.diffusion.memory",
+}
 LOADED = "import sys; print(*(name for name in sys.modules if name.startswith(('stages.generators', 'diffusers'))))"
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 @pytest.fixture

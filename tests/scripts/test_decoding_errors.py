@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.decoders.ridge import RidgeDecoder
+from stages.decoders.ridge.ridge import RidgeDecoder
 
 SHAPE = (4, 10)
 SPREADS = 2.0 ** -np.arange(40)  # standard deviations of the components, halving

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainrecon.datasets.simulated.pictures import draw_pictures
+from brainrecon.simulation.world.pictures import draw_pictures
 from stages.networks.evaluation_network import HEADS, EvaluationNetwork
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from stages.generators.dual_context import DualContextGenerator
+from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

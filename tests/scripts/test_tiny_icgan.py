@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from brainrecon.datasets.simulated.pictures import draw_pictures
 from brainrecon.methods.icgan2022 import ICGAN2022
-from stages.generators.icgan import ICGANGenerator
+from brainrecon.simulation.world.pictures import draw_pictures
+from stages.generators.gan.icgan import ICGANGenerator
+from stages.inverters.latent_search import Inversion, InversionSettings
 from stages.networks.icgan import ICGAN, to_pictures
 from stages.targets.instance_features import InstanceFeatures
-from stages.targets.inversion import Inversion, InversionSettings
 from weights import store
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from brainrecon.datasets.simulated.pictures import draw_pictures
+from brainrecon.simulation.world.pictures import draw_pictures
 from stages.networks.vdvae import VDVAE
 from stages.networks.vdvae_presets import TINY64
 from stages.targets.vdvae import VDVAELatents

@@ -286,8 +286,8 @@ def test_openais_clip_serves_the_judge_and_the_targets(server, own_store, manife
     import numpy as np
     import open_clip
 
-    from stages.targets.clip_visual import CLIPVisual
-    from stages.targets.open_clip_folder import load_open_clip
+    from stages.checkpoints.open_clip_folder import load_open_clip
+    from stages.judges.clip_visual import CLIPVisual
 
     config = {
         "embed_dim": 48,
@@ -330,7 +330,7 @@ def test_openais_clip_serves_the_judge_and_the_targets(server, own_store, manife
 
 
 def test_judging_networks_read_what_pulling_made_of_their_files(served):
-    from stages.networks.published_weights import read_weights, weights_file
+    from stages.checkpoints.published_weights import read_weights, weights_file
 
     file = served({f"module.{name}": value for name, value in TENSORS.items()}, name="swav_800ep.pth.tar")
     folder = pull("model", manifest=file).folder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.arrays import write_template
+from brainrecon.datasets.arrays.reader import write_template
 from brainrecon.runs.folder import Run
 
 TINY = ("--weights", "tiny")

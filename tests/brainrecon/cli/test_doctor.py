@@ -138,7 +138,7 @@ def test_the_roomiest_device_is_the_one_with_most_free(monkeypatch):
 
 
 def test_settings_and_arithmetic_import_neither_torch_nor_diffusers():
-    modules = "stages.generators.acceleration, stages.generators.published_sizes"
+    modules = "stages.generators.diffusion.acceleration, stages.generators.diffusion.published_sizes"
     code = f"import sys, {modules}; print({{'torch', 'diffusers'}} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"

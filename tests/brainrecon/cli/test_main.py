@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from brainrecon.cli import main as command_line
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from weights.store import CheckpointError
 
 

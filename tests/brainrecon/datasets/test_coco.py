@@ -4,7 +4,7 @@ import tracemalloc
 import pytest
 
 from brainrecon.datasets.coco import read_captions, read_categories
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 @pytest.fixture

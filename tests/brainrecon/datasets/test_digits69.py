@@ -3,7 +3,7 @@ import pytest
 import scipy.io
 
 from brainrecon.datasets import digits69, inventory, load
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def draw_digit(name, size=28):

@@ -9,7 +9,7 @@ import pytest
 
 from brainrecon.datasets import download
 from brainrecon.datasets.download import Remote, fetch
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
@@ -122,7 +122,8 @@ def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):
     import functools
     import zipfile
 
-    from brainrecon.datasets import coco, load, nsd_listing
+    from brainrecon.datasets import coco, load
+    from brainrecon.datasets.nsd import listing as nsd_listing
 
     names = [f"{content}_{split}.json" for content in ("captions", "instances") for split in ("train2017", "val2017")]
     with zipfile.ZipFile(nsd.root / "coco.zip", "w") as archive:
@@ -145,7 +146,7 @@ def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):
 
 
 def test_a_broken_connection_is_not_taken_for_an_absent_file(server, tmp_path, monkeypatch):
-    from brainrecon.datasets import nsd_listing
+    from brainrecon.datasets.nsd import listing as nsd_listing
 
     def files(path, *_):
         return [(path / "breaks", "noise ceiling (optional)")]

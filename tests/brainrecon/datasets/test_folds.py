@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets import load
-from brainrecon.datasets.arrays import write
+from brainrecon.datasets.arrays.reader import write
 from brainrecon.datasets.folds import check_pictures_disjoint, deal, in_fold
-from brainrecon.datasets.simulated import simulate_miyawaki
 from brainrecon.datasets.subject import Split, Subject
-from stages.errors import InputError
+from brainrecon.simulation import simulate_miyawaki
+from stages.ground.errors import InputError
 
 
 def draw_subject(n_train=11, n_test=5, kinds=("face", "house", "word"), repeats=2, seed=0):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from brainrecon.datasets import inventory, load
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def test_describe_is_plain_and_reads_no_betas(nsd):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets import load
-from brainrecon.datasets.arrays import write
+from brainrecon.datasets.arrays.reader import write
 from brainrecon.datasets.resplit import Stacked, resplit
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from brainrecon.datasets import KINDS, load, parse_source
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def test_a_source_is_a_kind_and_a_path(tmp_path):

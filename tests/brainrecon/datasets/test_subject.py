@@ -9,7 +9,7 @@ from brainrecon.datasets.subject import (
     first_presentation_order,
     stimulus_fingerprint,
 )
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 def make_subject(**changes):

@@ -14,18 +14,18 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity as skimage_ssim
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from brainrecon.evaluation.correlation import (
+from brainrecon.evaluation.metrics.correlation import (
     brain_correlation,
     correlation_distance,
     correlation_matrix,
 )
-from brainrecon.evaluation.identification import (
+from brainrecon.evaluation.metrics.identification import (
     identification_rates,
     n_way_rates,
     success_matrix,
     two_way_identification,
 )
-from brainrecon.evaluation.pixel_metrics import (
+from brainrecon.evaluation.metrics.pixel_metrics import (
     binary_accuracy,
     binary_f1,
     binary_precision,
@@ -33,7 +33,7 @@ from brainrecon.evaluation.pixel_metrics import (
     pixel_correlation,
     structural_similarity,
 )
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 PIXEL_METRICS = (
     pixel_correlation,

@@ -11,7 +11,7 @@ import pytest
 from brainrecon.features import table as table_module
 from brainrecon.features.store import BATCH_SIZE, FeatureStore
 from brainrecon.features.table import FeatureTable
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 RUN = FeatureTable.COLUMN_RUN
 

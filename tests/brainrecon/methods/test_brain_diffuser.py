@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from brainrecon.methods.conditions import CONDITIONS, CONTROLS, DIFFUSED, DRAWN_TOGETHER, METHOD_ITSELF
-from brainrecon.methods.settings import from_dict, to_dict
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 class Shaped:

@@ -14,18 +14,18 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import brainrecon
+from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.cli.main import run_command
-from brainrecon.evaluation import specs
+from brainrecon.evaluation.protocols import specs
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.methods.embedding import EmbeddingMethod
 from brainrecon.methods.icgan2022 import ICGAN2022, PUBLISHED_DECODER
-from brainrecon.methods.settings import from_dict, to_dict, with_weights
 from brainrecon.methods.two_stage import TwoStageMethod
-from brainrecon.runs.benchmark import Plan
 from brainrecon.runs.drawing import EmbeddingWork, work_of
 from brainrecon.runs.folder import Run
-from stages.errors import InputError
+from brainrecon.studies.benchmark import Plan
+from stages.ground.errors import InputError
 from weights import store
 from weights.store import CheckpointError
 
@@ -184,7 +184,7 @@ def test_fitting_again_optimises_nothing_and_a_decoder_serves_new_patterns(
     def refuse(*arguments):
         raise AssertionError("a picture was optimised again")
 
-    monkeypatch.setattr("stages.targets.inversion.Inversion.optimise", refuse)
+    monkeypatch.setattr("stages.inverters.latent_search.Inversion.optimise", refuse)
     line = ["fit", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", "--out", str(tmp_path / "again")]
     assert run_command([*line, "--features", str(features), *FEW_STEPS]) == 0
     first, again = (

@@ -5,12 +5,12 @@ import importlib
 import numpy as np
 import pytest
 
+from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.methods.settings import from_dict, to_dict, with_weights
 from brainrecon.methods.two_stage import TwoStageMethod
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from weights import store
 
 TWO_STAGE = [name for name in METHODS if issubclass(method_class(name), TwoStageMethod)]

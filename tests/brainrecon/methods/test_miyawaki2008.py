@@ -6,15 +6,15 @@ from PIL import Image
 
 import brainrecon
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.simulated import simulate_miyawaki
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods.miyawaki2008 import Miyawaki2008, contrast_grids
 from brainrecon.methods.nulls import RidgeToPixels
 from brainrecon.methods.reconstructor import Reconstructor
-from brainrecon.runs.benchmark import cell_folder
 from brainrecon.runs.folder import Run
 from brainrecon.runs.pictures import read_image
-from stages.errors import InputError
+from brainrecon.simulation import simulate_miyawaki
+from brainrecon.studies.benchmark import cell_folder
+from stages.ground.errors import InputError
 
 FAST = {"decoder": {"model": "omp", "n_voxels": 200, "weights": "equal"}}
 
@@ -52,7 +52,7 @@ def test_figures_are_reconstructed_from_random_patterns(fitted, subject):
 
 
 def test_pictures_vs_the_estimator(fitted, subject):
-    from stages.miyawaki import MultiscaleDecoder
+    from stages.decoders.local.multiscale import MultiscaleDecoder
 
     decoder = MultiscaleDecoder(model="omp", n_voxels=200, weights="equal")
     decoder.fit(subject.train.patterns, subject.train.images[..., 0] / 255)
@@ -111,7 +111,7 @@ def test_a_picture_on_both_sides_is_refused(subject):
 def test_single_trials_train_when_asked(cohort):
     nsd = brainrecon.load(f"nsd:{cohort}", subject="subj01")
     method = Miyawaki2008({"grid": 4, "trials": "single", **FAST}).fit(nsd)
-    from stages.miyawaki import MultiscaleDecoder
+    from stages.decoders.local.multiscale import MultiscaleDecoder
 
     contrasts = contrast_grids(nsd.train.images, 4)[nsd.train.positions]
     assert len(contrasts) == nsd.train.n_trials > nsd.train.n_stimuli

@@ -8,10 +8,10 @@ from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.nulls import MeanImage, NearestTrainingPicture, Noise, RidgeToPixels
 from brainrecon.methods.reconstructor import Reconstructor
-from brainrecon.runs.benchmark import cell_folder
 from brainrecon.runs.folder import Run
 from brainrecon.runs.pictures import read_image
-from stages.errors import InputError
+from brainrecon.studies.benchmark import cell_folder
+from stages.ground.errors import InputError
 
 TINY = ("--weights", "tiny")
 

@@ -13,17 +13,17 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 import brainrecon
+from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.simulated.bdata_files import write_bdata
 from brainrecon.methods.reconstructor import Reconstructor
-from brainrecon.methods.settings import from_dict, to_dict
 from brainrecon.methods.shen2019_gan import Shen2019GAN, Shen2019Settings, stretched
-from brainrecon.runs import benchmark
-from brainrecon.runs.benchmark import cell_folder, make_plan, with_preset
 from brainrecon.runs.folder import Run
-from brainrecon.runs.preset import load_preset
-from stages.errors import InputError
-from stages.generators.gan_checkpoint import FILE
+from brainrecon.simulation.files.bdata_files import write_bdata
+from brainrecon.studies import benchmark
+from brainrecon.studies.benchmark import cell_folder, make_plan, with_preset
+from brainrecon.studies.preset import load_preset
+from stages.ground.errors import InputError
+from stages.training.state import FILE
 from weights import store
 
 QUICK = {"channels": 8, "averages": "scaled", "training": {"iterations": 8, "validate_every": 4, "batch_size": 8}}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainrecon.evaluation.protocol import load_protocol
-from brainrecon.evaluation.scores import ConditionScores, Scores
+from brainrecon.evaluation.protocols.protocol import load_protocol
+from brainrecon.evaluation.scores.scores import ConditionScores, Scores
 from brainrecon.report.pictures import choose_blocks, choose_stimuli, data_uri, rank_stimuli
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 IDS = [f"nsd{row:05d}" for row in range(24)]
 HEADLINE, LOW_LEVEL = "identification_evaluation", "pixcorr"

@@ -3,7 +3,7 @@
 import pytest
 
 from brainrecon.runs.config import RunConfig, assign, differences, read_toml
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 BASE = {"method": "brain-diffuser", "data": {"source": "nsd:/somewhere", "subject": "subj01"}}
 

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from brainrecon.features.table import FeatureTable, arrange
 from brainrecon.runs import fitting
 from brainrecon.runs.fitting import fit_decoder, predict, read_embeddings
-from stages.decoders.ridge import RidgeDecoder
-from stages.errors import InputError
+from stages.decoders.ridge.ridge import RidgeDecoder
+from stages.ground.errors import InputError
 
 GROUPS = {"a": 70, "b": 33}
 
@@ -45,7 +45,7 @@ def data(tmp_path):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of 32 columns, noted one by one."""
-    monkeypatch.setattr("stages.decoders.target_blocks.COLUMNS_PER_BLOCK", 32)
+    monkeypatch.setattr("stages.decoders.ridge.target_blocks.COLUMNS_PER_BLOCK", 32)
     monkeypatch.setattr(fitting, "SECONDS_BETWEEN_NOTES", 0.0)
 
 
@@ -173,8 +173,8 @@ import numpy as np
 sys.path.insert(0, {folder!r})
 from brainrecon.features.table import FeatureTable
 from brainrecon.runs import fitting
-from stages.decoders import target_blocks
-from stages.decoders.ridge import RidgeDecoder
+from stages.decoders.ridge import target_blocks
+from stages.decoders.ridge.ridge import RidgeDecoder
 
 target_blocks.COLUMNS_PER_BLOCK, fitting.SECONDS_BETWEEN_NOTES = 64, 0.05
 data, out = Path({data!r}), Path(sys.argv[1])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from brainrecon.runs.pictures import PictureFiles, pictures_in, read_image
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 IDS = ["nsd-00012", "b", "c_sample-1"]
 

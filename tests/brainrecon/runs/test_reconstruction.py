@@ -6,7 +6,7 @@ import pytest
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.drawing import nearest_rows, shuffled_partners
 from brainrecon.runs.reconstruction import spread
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 
 @pytest.mark.parametrize("n_stimuli", [2, 3, 10, 101])

@@ -3,7 +3,7 @@ import pytest
 
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.runs.splitting import split_subject
-from stages.errors import InputError
+from stages.ground.errors import InputError
 
 KINDS = ("dog", "cat", "car", "tree")
 

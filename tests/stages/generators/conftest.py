@@ -8,9 +8,9 @@ from diffusers import DDIMScheduler
 from random_checkpoints import SIZE
 from safetensors.torch import save_file
 
-from stages.generators.dual_context import DualContextGenerator, GenerationRequest
-from stages.generators.dual_context_pipeline import DualContextImg2ImgPipeline
-from stages.generators.unconditional_contexts import UnconditionalContexts
+from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
+from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 
 IMAGE_SHAPE, TEXT_SHAPE = (5, 16), (3, 16)
@@ -88,9 +88,12 @@ def adapter_state():
 @pytest.fixture(scope="session")
 def load_generator(adapter_state, tmp_path_factory):
     """Loader of the tiny generators by kind; a folder is written once, and keyword arguments are passed on."""
-    from stages.generators.ip_adapter import StableDiffusionIPAdapterGenerator, StableDiffusionXLIPAdapterGenerator
-    from stages.generators.kandinsky import KandinskyGenerator
-    from stages.generators.stable_unclip import StableUnCLIPGenerator
+    from stages.generators.diffusion.ip_adapter import (
+        StableDiffusionIPAdapterGenerator,
+        StableDiffusionXLIPAdapterGenerator,
+    )
+    from stages.generators.diffusion.kandinsky import KandinskyGenerator
+    from stages.generators.diffusion.stable_unclip import StableUnCLIPGenerator
 
     root = tmp_path_factory.mktemp("generators")
     save_file(adapter_state, root / "ip-adapter.safetensors")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.generators.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
 from weights import store
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from accelerate import cpu_offload
 
-from stages.generators.acceleration import Acceleration
-from stages.generators.dual_context import DualContextGenerator
+from stages.generators.diffusion.acceleration import Acceleration
+from stages.generators.diffusion.dual_context import DualContextGenerator
 
 KINDS = ("dual", "sd", "sdxl", "unclip", "kandinsky")
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and torch finds none")

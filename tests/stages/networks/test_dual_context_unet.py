@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.dual_transformer_2d import DualTransformer2DModel
 from safetensors.torch import load_file, save_file
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.dual_context_unet import DualContextTransformer, DualContextUNet2DConditionModel
 from weights.store import CheckpointError
 

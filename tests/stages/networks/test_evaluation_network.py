@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.evaluation_network import HEADS, EvaluationNetwork
 from weights.store import CheckpointError
 

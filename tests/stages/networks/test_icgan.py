@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.icgan import ICGAN, PUBLISHED_256, ICGANConfig, read_config, to_bytes, to_pictures
 from stages.networks.icgan_blocks import BatchNorm, ConditionalBatchNorm, GeneratorBlock, SelfAttention
 from stages.networks.spectral_norm import estimated_norm

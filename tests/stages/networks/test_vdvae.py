@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch.distributions import Normal, kl_divergence
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.vdvae import VDVAE
 from stages.networks.vdvae_presets import VDVAEConfig
 from weights.store import CheckpointError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.vdvae import VDVAE
 from stages.networks.vdvae_blocks import BlockSpec, match_channels, parse_blocks, parse_widths
 from stages.networks.vdvae_presets import PRESETS, VDVAEConfig

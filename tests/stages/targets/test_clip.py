@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.targets.clip import CLIPImageEmbedding, CLIPImageTokens, CLIPTextTokens, choose_captions
 from weights.store import CheckpointError
 

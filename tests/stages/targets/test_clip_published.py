@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from stages.errors import InputError
+from stages.checkpoints.open_clip_folder import write_config
+from stages.ground.errors import InputError
 from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPPatchTokens, CLIPTextTokens
-from stages.targets.open_clip_folder import write_config
 from weights.manifest import read_manifest
 from weights.store import CheckpointError
 

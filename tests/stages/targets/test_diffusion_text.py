@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, Stable
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.targets.diffusion_text import DiffusionTextTokens
 from weights.store import CheckpointError
 

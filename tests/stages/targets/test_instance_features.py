@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
+from stages.networks.frozen_backbones import SwAVResNet50
 from stages.networks.icgan import to_pictures
-from stages.networks.judging_networks import SwAVResNet50
 from stages.targets.clip import CLIPImageVector
 from stages.targets.instance_features import (
     CLIPInstanceFeatures,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stages.errors import InputError
+from stages.ground.errors import InputError
 from stages.networks.vdvae import VDVAE
 from stages.networks.vdvae_presets import PRESETS, VDVAEConfig
 from stages.targets.vdvae import VDVAELatents

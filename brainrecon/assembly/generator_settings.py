@@ -1,0 +1,55 @@
+"""Settings of stage two that all generators have in common."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from stages.generators.diffusion.acceleration import Acceleration
+from stages.ground.errors import InputError
+
+SCHEDULERS = ("ddim", "dpm++", "unipc")
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """Stage two.
+
+    Attributes
+    ----------
+    strength : float
+        Share of the denoising steps that are taken from the first picture: 0 keeps it, 1 ignores it.
+    num_inference_steps : int
+        Steps from noise to a picture.
+    guidance_scale : float, optional
+        The checkpoint's own where none is given.
+    image_weight, text_weight : float
+        What they do is the generator's affair; see its `takes_weights`.
+    scheduler : {"ddim", "dpm++", "unipc"}, optional
+        The checkpoint's own where none is given; the last two get by with fewer steps.
+    acceleration : stages.generators.diffusion.acceleration.Acceleration
+        Precision, memory and speed.
+    """
+
+    strength: float = 0.75
+    num_inference_steps: int = 50
+    guidance_scale: float | None = None
+    image_weight: float = 0.6
+    text_weight: float = 0.4
+    scheduler: str | None = None
+    acceleration: Acceleration = field(default_factory=Acceleration)
+
+    def __post_init__(self):
+        numbers = (self.strength, self.guidance_scale or 0.0, self.image_weight, self.text_weight)
+        if not all(math.isfinite(number) for number in numbers):
+            raise InputError(
+                f"The generator's settings hold a number that is not finite: {numbers}; set it with --set."
+            )
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"generator.strength is {self.strength}; expected 0 (keep the picture) to 1 (ignore it).")
+        if self.num_inference_steps < 1:
+            raise InputError(f"generator.num_inference_steps is {self.num_inference_steps}; expected 1 or more.")
+        if self.scheduler not in (None, *SCHEDULERS):
+            raise InputError(
+                f"generator.scheduler is {self.scheduler!r}; expected one of {', '.join(SCHEDULERS)}, or none."
+            )

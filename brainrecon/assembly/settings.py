@@ -1,0 +1,131 @@
+"""Settings of a method: nested dataclasses that read from and write to plain dictionaries (TOML), strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from pathlib import Path
+
+from stages.ground.errors import InputError
+
+
+def to_dict(settings):
+    """Nested dictionary of a settings dataclass; entries that are None are left out, TOML has no null."""
+    return {
+        field.name: to_dict(value)
+        if dataclasses.is_dataclass(value)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for field in dataclasses.fields(settings)
+        if (value := getattr(settings, field.name)) is not None
+    }
+
+
+def from_dict(kind, values, where=""):
+    """Build the settings dataclass `kind` from a nested dictionary.
+
+    Raises
+    ------
+    InputError
+        For a name that `kind` does not have, and for a value of another type; both say what was expected.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{where or 'The configuration'} is {values!r}; expected a table of names and values.")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(values.keys() - hints.keys())
+    if unknown:
+        name = f"{where}.{unknown[0]}".lstrip(".")
+        near = difflib.get_close_matches(unknown[0], hints, n=1)
+        raise InputError(
+            f"There is no setting {name!r}; expected one of {', '.join(hints)}"
+            + (f": did you mean {f'{where}.{near[0]}'.lstrip('.')!r}?" if near else ".")
+        )
+    defaults = {field.name: field.default_factory for field in dataclasses.fields(kind)}
+    given = {}
+    for name, value in values.items():
+        own = defaults[name]
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict) and own is not dataclasses.MISSING:
+            # What is not said stays as this kind has it, which need not be the part's own default.
+            value = merged(to_dict(own()), value)
+        given[name] = _converted(hints[name], value, f"{where}.{name}".lstrip("."))
+    return kind(**given)
+
+
+def merged(base, over):
+    """Nested dictionary with the entries of both; where both have a table, of both tables."""
+    both = base | over
+    return both | {
+        name: merged(base[name], over[name])
+        for name in base.keys() & over.keys()
+        if isinstance(base[name], dict) and isinstance(over[name], dict)
+    }
+
+
+def with_weights(values, kind, weights):
+    """Settings of a method with the checkpoints of a family, and with what else these ask for.
+
+    Parameters
+    ----------
+    values : dict
+        Nested settings; what they say themselves stays.
+    kind : class
+        The method.
+    weights : {"published", "tiny"} or None
+        "tiny" takes the embedded twin of every checkpoint that has one (the method's `tiny`); otherwise they are as the
+        method has them.
+
+    Returns
+    -------
+    dict
+        A new one where anything differs.
+    """
+    if weights not in (None, "published", "tiny"):
+        raise InputError(f"There are no weights {weights!r}; expected published or tiny.")
+    return merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
+
+
+def read_saved(folder):
+    """What a method wrote into `folder` as method.json: its name and settings, and more that is its own affair."""
+    path = Path(folder) / "method.json"
+    if not path.exists():
+        raise InputError(f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run.")
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        known["method"], known["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); fit again with `brainrecon fit`.") from None
+    return known
+
+
+def _converted(hint, value, where):
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in options and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is tuple and isinstance(value, (list, tuple)):
+            item = typing.get_args(option)[0]
+            return tuple(_converted(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+        if origin is dict and isinstance(value, dict) and typing.get_args(option):
+            item = typing.get_args(option)[1]
+            return {name: _converted(item, entry, f"{where}.{name}") for name, entry in value.items()}
+        if isinstance(value, origin) and not (isinstance(value, bool) and origin is not bool):
+            return value
+    names = " or ".join(
+        "nothing" if option is type(None) else "list" if _kind(option) is tuple else _kind(option).__name__
+        for option in options
+    )
+    raise InputError(
+        f"Setting {where!r} is {value!r} ({type(value).__name__}); expected {names}: set it with --set "
+        f"{where.partition('[')[0]}=VALUE."
+    )
+
+
+def _kind(option):
+    return typing.get_origin(option) or option

@@ -1,0 +1,1 @@
+"""The user's own data: arrays in a file, a folder of arrays, BIDS derivatives."""

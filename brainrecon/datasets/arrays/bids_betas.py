@@ -1,0 +1,307 @@
+"""Single-trial betas in a folder of BIDS derivatives, as GLMsingle estimates them.
+
+FOLDER/
+  sub-01/ ...                          anywhere below:
+    *_betas.nii.gz                     (x, y, z, trials), a file per run, per session, or one; the entities ses-, task-
+                                       and run- of its name say which events belong to it
+    TYPED_FITHRF_GLMDENOISE_RR.hdf5    or GLMsingle's own HDF5 output, dataset betasmd (x, y, z, trials)
+    *_events.tsv                       a row per trial, in the order of the betas: column stimulus_id, stim_file or
+                                       trial_type and, optionally, split; rows with n/a there show no picture
+    *_desc-brain_mask.nii.gz           which voxels, on the grid of the betas; or *_mask.nii.gz
+    *_desc-<roi>_mask.nii.gz           or *_label-<roi>_mask.nii.gz           optional
+  stimuli/<id>.png                     a picture per stimulus, all of one size; a picture in a folder of its own has
+                                       the id <folder>_<name>                 optional
+  stimuli/captions.json                stimulus id -> list of captions        optional
+  test_stimuli.txt                     where the events have no column split: an id per line that is for testing, or
+  split.tsv                            columns stimulus_id and split
+"""
+
+import re
+from collections import OrderedDict
+
+import h5py
+import nibabel
+import numpy as np
+
+from brainrecon.datasets.arrays.bids_events import (
+    PICTURES,
+    WHICH_EVENTS,
+    entities,
+    events_files,
+    in_order,
+    picture_id,
+    read_trials,
+)
+from brainrecon.datasets.arrays.folder import by_stimulus
+from brainrecon.datasets.arrays.parts import as_mask, choose_voxels, own_subject, train_first
+from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
+from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
+from brainrecon.datasets.stimulus_images import PictureFiles
+from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
+from stages.ground.errors import InputError
+
+BETAS = re.compile(r".*[_-]betas[_.].*nii(\.gz)?|betas\.nii(\.gz)?")
+MASK = re.compile(r"(.*_)?mask\.nii(\.gz)?")
+GLMSINGLE = "TYPE[BCD]_FITHRF*"
+SLAB_BYTES = 64 * 2**20
+SAME_PLACE = 1e-3  # millimetres by which two files' affines may differ
+
+
+def is_bids(path):
+    """Whether a folder looks like one of BIDS derivatives, or like GLMsingle's output."""
+    return (
+        path.name.startswith("sub-")
+        or any(path.glob("sub-*"))
+        or any(path.glob(f"{GLMSINGLE}.*"))
+        or any(BETAS.fullmatch(file.name) for file in path.iterdir())
+    )
+
+
+def subjects(path):
+    """Names of the subjects found, sorted: ``sub-01``, ...; a folder without sub- folders is one, ``subj01``."""
+    found = sorted(folder.name for folder in path.glob("sub-*") if folder.is_dir())
+    return found or [path.name if path.name.startswith("sub-") else "subj01"]
+
+
+def load(path, subject=None, roi=None):
+    """Load one subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
+
+    Voxels are in C order of the (x, y, z) brain mask. A file's voxels are read when its first trial is asked for, and
+    kept while there is room.
+    """
+    names = subjects(path)
+    name = subject or names[0]
+    if name not in names:
+        raise InputError(f"{path} has no subject {name}; it has {', '.join(names)}.")
+    folder = path / name if (path / name).is_dir() else path
+    betas = _beta_files(folder)
+    grids = [_grid(file) for file in betas]
+    for file, grid in zip(betas[1:], grids[1:]):
+        _check_grid(file, grid, betas[0], grids[0])
+    brain, rois, notes = _masks(folder, betas[0], grids[0])
+    inside = {key: mask[brain] for key, mask in rois.items()}
+    chosen = choose_voxels(path, inside, roi, int(brain.sum()))
+    mask = brain.copy()
+    mask[brain] = True if chosen is None else chosen
+    trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)})
+    stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
+    if stimuli is None:
+        notes.append("no folder stimuli/, so there are no pictures")
+    store = VoxelStore(betas, mask)
+    splits = {
+        split: _split([trial for trial in trials if trial.split == split], store, stimuli)
+        for split in train_first({trial.split for trial in trials})
+    }
+    return own_subject(path, name, splits, roi, inside, chosen, notes=notes)
+
+
+def files(path, subject=None):
+    """The files found, and what is missing: ``(path, what it is)``."""
+    rows = []
+    for name in [subject] if subject else subjects(path):
+        folder = path / name if (path / name).is_dir() else path
+        events = events_files(path, folder)
+        masks = [file for file in sorted(folder.rglob("*.nii*")) if MASK.fullmatch(file.name)]
+        rows += [(file, "single-trial betas (x, y, z, trials)") for file in _beta_candidates(folder)]
+        rows += [(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
+        rows += [(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
+    listed = [path / name for name in ("split.tsv", "test_stimuli.txt") if (path / name).exists()]
+    return rows + [(file, "which stimuli are for testing") for file in listed]
+
+
+def _beta_candidates(folder):
+    found = [file for file in sorted(folder.rglob("*.nii*")) if BETAS.fullmatch(file.name)]
+    if not found:
+        # Of GLMsingle's models the last, in the order of their names, is the most elaborate.
+        best = {file.parent: file for file in sorted(folder.rglob(f"{GLMSINGLE}.hdf5"))}
+        found = list(best.values())
+    return in_order(found)
+
+
+def _beta_files(folder):
+    found = _beta_candidates(folder)
+    if not found:
+        other = sorted(file for file in folder.rglob(f"{GLMSINGLE}.*") if file.suffix in (".npy", ".mat"))
+        if other and other[-1].suffix == ".npy":
+            raise pickled(other[-1])
+        if other:
+            raise InputError(f"{other[-1]} is GLMsingle's MATLAB output; save its modelmd as sub-01_betas.nii.gz.")
+        raise InputError(
+            f"{folder} has no betas; save single-trial betas (x, y, z, trials) there as {folder.name}_betas.nii.gz."
+        )
+    taken = {}
+    for file in found:
+        names = entities(file)
+        other = taken.setdefault(tuple(names.get(key) for key in WHICH_EVENTS), file)
+        if other != file:
+            raise InputError(f"Both {other} and {file} hold betas of the same trials; keep one of them in the folder.")
+    return found
+
+
+def pickled(path):
+    """The error for GLMsingle's .npy output, a pickled dict, which could run any code when it is read."""
+    return InputError(
+        f"{path} is a pickled dict of GLMsingle, which is not opened; save its betas with "
+        f"numpy.load('{path.name}', allow_pickle=True).item()['betasmd'] and nibabel as sub-01_betas.nii.gz, or run "
+        "GLMsingle with wanthdf5=1."
+    )
+
+
+def _grid(file):
+    """Shape and affine (None in HDF5) of a volume or of betas, from the header."""
+    try:
+        if file.suffix == ".hdf5":
+            with h5py.File(file, "r") as content:
+                shape = content["betasmd"].shape if "betasmd" in content else None
+                found = ", ".join(content) or "nothing"
+            if shape is None:
+                raise InputError(f"{file} holds {found} but no dataset betasmd; save GLMsingle's output again.")
+            affine = None
+        else:
+            image = nibabel.load(file)
+            shape, affine = image.shape, image.affine
+    except DAMAGE as error:
+        raise InputError(f"{file} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+    if MASK.fullmatch(file.name) is None and len(shape) != 4:
+        raise InputError(f"{file} has shape {shape}; expected single-trial betas (x, y, z, trials).")
+    return shape, affine
+
+
+def _check_grid(file, grid, reference_file, reference):
+    (shape, affine), (expected, place) = grid, reference
+    if shape[:3] != expected[:3]:
+        raise InputError(
+            f"{file} is on a grid of {shape[:3]} voxels but {reference_file} on {expected[:3]}; resample one to the other."
+        )
+    if affine is not None and place is not None and not np.allclose(affine, place, atol=SAME_PLACE):
+        raise InputError(
+            f"{file} and {reference_file} have {shape[:3]} voxels both but different affines; resample one to the other."
+        )
+
+
+def _masks(folder, betas, grid):
+    """The brain mask, the regions within its grid, both (x, y, z) bool, and notes."""
+    space = entities(betas).get("space")
+    brains, rois = [], {}
+    for file in sorted(folder.rglob("*.nii*")):
+        if not MASK.fullmatch(file.name):
+            continue
+        if space and entities(file).get("space", space) != space:
+            continue
+        _check_grid(file, _grid(file), betas, grid)
+        region = _region(file)
+        values = as_mask(_volume(file, grid), file)
+        if region == "brain":
+            brains.append(values)
+        else:
+            rois[region] = rois[region] | values if region in rois else values
+    if brains:
+        brain = np.logical_and.reduce(brains)
+    elif grid[0][1:3] == (1, 1):
+        # GLMsingle writes betas that were estimated in chosen voxels as (n_voxels, 1, 1, trials).
+        brain = np.ones(grid[0][:3], dtype=bool)
+    else:
+        raise InputError(f"{folder} has no brain mask; save one there as {folder.name}_desc-brain_mask.nii.gz.")
+    if not brain.any():
+        raise InputError(f"The brain mask of {folder} holds no voxel; save one that is 1 inside the brain.")
+    outside = [name for name, mask in rois.items() if (mask & ~brain).any()]
+    notes = [f"{', '.join(outside)}: voxels outside the brain mask are left out"] if outside else []
+    return brain, rois, notes
+
+
+def _region(file):
+    """Of what a file is the mask: its label- or desc-, a word before ``_mask``, or else the brain."""
+    names, words = entities(file), file.name.split(".")[0].split("_")[:-1]
+    word = words[-1] if words and "-" not in words[-1] else "brain"
+    return names.get("label", names.get("desc", word))
+
+
+def _volume(file, grid):
+    try:
+        return np.asanyarray(nibabel.load(file).dataobj).reshape(grid[0][:3])
+    except (*DAMAGE, ValueError) as error:
+        raise InputError(f"{file} cannot be read as one volume ({one_line(error)}); save the mask again.") from error
+
+
+def _split(trials, store, stimuli):
+    files, rows, ids, sessions, runs, _ = zip(*trials)
+    shown = first_presentation_order(ids)[0].tolist()
+    return Split(
+        SessionBetas(store, files, rows),
+        ids,
+        sessions,
+        runs,
+        None if stimuli is None else _pictures(stimuli, shown),
+        None if stimuli is None else by_stimulus(stimuli / "captions.json", shown),
+    )
+
+
+def _stimuli_places(path):
+    """Where pictures may be: in the folder, beside a subject's own, or in the raw data set of derivatives/<name>/."""
+    raw = [path.parent.parent] if path.parent.name == "derivatives" else []
+    beside = [path.parent] if path.name.startswith("sub-") else []
+    return [place / "stimuli" for place in (path, *beside, *raw)]
+
+
+def _pictures(folder, ids):
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in PICTURES and file.name[0] != ".":
+            found.setdefault(picture_id(file.relative_to(folder).as_posix()), []).append(file)
+    absent = [name for name in ids if name not in found]
+    if absent:
+        raise InputError(
+            f"{folder} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add it, "
+            "named after the id."
+        )
+    for name in ids:
+        if len(found[name]) > 1:
+            raise InputError(f"{found[name][0]} and {found[name][1]} are both named {name}; rename or remove one.")
+    return PictureFiles([found[name][0] for name in ids])
+
+
+class VoxelStore:
+    """The chosen voxels of files of betas, read when needed and kept while there is room.
+
+    Parameters
+    ----------
+    files : sequence of pathlib.Path
+        NIfTI, or HDF5 of GLMsingle, (x, y, z, trials) each.
+    mask : array of shape (x, y, z), bool
+    cache_bytes : int
+        How much to keep. One file is always kept.
+    """
+
+    def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
+        self.files, self.mask, self.cache_bytes = files, mask, cache_bytes
+        self.n_voxels = int(mask.sum())
+        self._kept = OrderedDict()
+
+    def rows(self, number, rows):
+        """Betas of some volumes of a file, (n_rows, n_voxels) float32 in the file's own unit."""
+        if number not in self._kept:
+            self._kept[number] = self._read(self.files[number])
+        self._kept.move_to_end(number)
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.cache_bytes:
+            self._kept.popitem(last=False)
+        return self._kept[number][rows]
+
+    def _read(self, file):
+        read = _read_glmsingle if file.suffix == ".hdf5" else read_session
+        values = read(file, self.mask).astype(np.float32, copy=False)
+        check_finite(values, file)
+        return values
+
+
+def _read_glmsingle(file, mask):
+    """Voxels of GLMsingle's betasmd, (n_trials, n_voxels), in C order of the mask; about 64 MB are read at a time."""
+    try:
+        with h5py.File(file, "r") as content:
+            betas = content["betasmd"]
+            planes = max(1, SLAB_BYTES * len(betas) // betas.nbytes)
+            slabs = [
+                betas[start : start + planes][mask[start : start + planes]] for start in range(0, len(betas), planes)
+            ]
+    except DAMAGE as error:
+        raise InputError(f"{file} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+    return np.concatenate(slabs).T

@@ -1,0 +1,253 @@
+"""A subject as plain arrays in a folder.
+
+FOLDER/
+  subject.json            name, dataset, roi, simulated, notes (every entry optional)
+  noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
+  rois/<name>.npy         (n_voxels,) bool                                  optional
+  train/ and test/, and any further split:
+    betas.npy             (n_trials, n_voxels) float, one row per trial, or
+    patterns.npy          (n_stimuli, n_voxels) float, one row per stimulus, in the order of first presentation
+    trials.csv            columns stimulus_id and, optionally, session and run; a row per trial
+    images.npy            (n_stimuli, height, width, 3) uint8, in the order of first presentation, or
+    images/<id>.png       a picture per stimulus, all of one size           optional
+    captions.json         stimulus id -> list of captions                   optional
+    categories.json       stimulus id -> list of categories                 optional
+"""
+
+import csv
+import json
+
+import numpy as np
+
+from brainrecon.datasets.arrays.parts import (
+    Responses,
+    as_mask,
+    check_ids,
+    check_voxels,
+    choose_voxels,
+    pictures_on_both_sides,
+    rois_inside,
+    train_first,
+)
+from brainrecon.datasets.nsd.volumes import one_line
+from brainrecon.datasets.stimulus_images import PictureFiles
+from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
+from stages.ground.errors import InputError
+
+
+def subjects(path):
+    """The one subject of the folder."""
+    return [read_facts(path).get("name", "subj01")]
+
+
+def load(path, subject=None, roi=None):
+    """Load the subject of a folder; as `brainrecon.datasets.arrays.reader.load`."""
+    facts = read_facts(path)
+    name, whole = facts.get("name", "subj01"), facts.get("roi", "all")
+    if subject not in (None, name):
+        raise InputError(f"{path} holds subject {name}, not {subject}; ask for {name}.")
+    rois = {file.stem: as_mask(read_array(file), file).reshape(-1) for file in sorted((path / "rois").glob("*.npy"))}
+    ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
+    n_voxels = _betas(path / _split_names(path)[0])[0].shape[1]
+    chosen = choose_voxels(path, rois, roi, n_voxels, whole)
+    if ceiling is not None:
+        check_voxels(ceiling, n_voxels, "the noise ceiling", path)
+    splits = read_splits(path, chosen)
+    content = stimulus_fingerprint("arrays", splits)
+    inside = slice(None) if chosen is None else chosen
+    return Subject(
+        name=name,
+        dataset=facts.get("dataset", "arrays"),
+        source=f"arrays:{path}",
+        splits=splits,
+        roi=roi or whole,
+        rois=rois_inside(rois, chosen),
+        noise_ceiling=None if ceiling is None else ceiling[inside],
+        fingerprint=valid_fingerprint(facts, content) or content,
+        # What was converted may have had the same note.
+        notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits)])),
+        simulated=bool(facts.get("simulated", False)),
+        details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
+        caption_choices=tuple(facts.get("caption_choices", ())),
+    )
+
+
+def valid_fingerprint(facts, content):
+    """The fingerprint that a conversion stored, or "" when the stimuli are no longer those that it wrote.
+
+    Parameters
+    ----------
+    facts : dict
+        Of `subject.json`: ``fingerprint`` is that of the dataset that was converted, ``content`` the digest of the
+        stimuli as they were written.
+    content : str
+        The digest of the stimuli as they are now, ``stimulus_fingerprint("arrays", splits)``.
+    """
+    return facts.get("fingerprint", "") if facts.get("content") == content else ""
+
+
+def read_splits(path, chosen=None):
+    """The folder's splits, train first and the others sorted; betas and pictures stay on disk.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    chosen : bool array of shape (n_voxels,), optional
+        Voxels to keep, by default all.
+    """
+    return {name: _read_split(path / name, chosen) for name in _split_names(path)}
+
+
+def files(path):
+    """The files of the layout: ``(path, what it is)``."""
+    rows = [(path / "subject.json", "name, dataset, roi, notes")]
+    for split in ("train", "test"):
+        # What is there decides which of the two forms is listed.
+        patterns = (path / split / "patterns.npy").exists()
+        rows += [
+            (path / split / "patterns.npy", f"{split} responses (n_stimuli, n_voxels)")
+            if patterns
+            else (path / split / "betas.npy", f"{split} responses (n_trials, n_voxels)"),
+            (path / split / "trials.csv", "stimulus_id, session, run of each trial"),
+            (path / split / "images.npy", "pictures (n_stimuli, height, width, 3) uint8, or a folder images/"),
+            (path / split / "captions.json", "optional: stimulus id to list of captions"),
+        ]
+    return [*rows, (path / "noise_ceiling.npy", "optional: percent of variance per voxel")]
+
+
+def _split_names(path):
+    found = {file.parent.name for name in ("betas.npy", "patterns.npy") for file in path.glob(f"*/{name}")}
+    if not {"train", "test"} <= found:
+        raise InputError(
+            f"{path} has betas for {', '.join(sorted(found)) or 'no split'}; it needs train/betas.npy and "
+            "test/betas.npy: `brainrecon data template FOLDER` writes an example."
+        )
+    return train_first(found)
+
+
+def _read_split(folder, chosen):
+    rows = _read_trials(folder / "trials.csv")
+    trial_ids = [row["stimulus_id"] or "" for row in rows]
+    ids = first_presentation_order(trial_ids)[0].tolist()
+    check_ids(ids, folder / "trials.csv")
+    betas, path = _betas(folder)
+    sessions, runs = _numbers(rows, "session", folder), _numbers(rows, "run", folder)
+    unit, expected = ("stimuli", len(ids)) if path.name == "patterns.npy" else ("trials", len(rows))
+    if len(betas) != expected:
+        one = "stimulus" if unit == "stimuli" else "trial"
+        raise InputError(f"{path} has {len(betas):,} {unit} but trials.csv {expected:,}; give one row per {one}.")
+    if unit == "stimuli" and len(ids) < len(rows):
+        # An average over trials belongs to no single session or run.
+        trial_ids, sessions, runs = ids, None, None
+    if chosen is not None:
+        check_voxels(chosen, betas.shape[1], "the roi", path)
+    images = _images(folder, ids)
+    captions, categories = (by_stimulus(folder / f"{name}.json", ids) for name in ("captions", "categories"))
+    return Split(Responses(betas, path, columns=chosen), trial_ids, sessions, runs, images, captions, categories)
+
+
+def _betas(folder):
+    """The betas or patterns of a split, mapped, and their file."""
+    betas, patterns = folder / "betas.npy", folder / "patterns.npy"
+    if betas.exists() and patterns.exists():
+        raise InputError(f"{folder} holds both betas.npy and patterns.npy; keep the single trials, betas.npy, only.")
+    path = patterns if patterns.exists() else betas
+    values = read_array(path, mapped=True)
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        rows = "n_stimuli" if path == patterns else "n_trials"
+        raise InputError(f"{path} is {values.dtype} {values.shape}; expected numbers ({rows}, n_voxels).")
+    return values, path
+
+
+def _read_trials(path):
+    try:
+        # Spreadsheets put a byte order mark before the first column's name.
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise _absent(path) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as CSV ({error}); save it again as CSV in UTF-8.") from None
+    if not rows or "stimulus_id" not in rows[0]:
+        raise InputError(f"{path} has no column stimulus_id; give one row per trial with that column.")
+    return rows
+
+
+def _images(folder, ids):
+    if (folder / "images.npy").exists():
+        images = read_array(folder / "images.npy", mapped=True)
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise InputError(
+                f"{folder / 'images.npy'} is {images.dtype} {images.shape}; expected uint8 (n_stimuli, height, width, 3)."
+            )
+        return images
+    if not (folder / "images").is_dir():
+        return None
+    found = {file.stem: file for file in sorted((folder / "images").iterdir())}
+    absent = [name for name in ids if name not in found]
+    if absent:
+        raise InputError(
+            f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; "
+            "add it, named after the id."
+        )
+    return PictureFiles([found[name] for name in ids])
+
+
+def by_stimulus(path, ids):
+    """Texts of a JSON file, stimulus id -> text or list of texts, in the order of ids; None without the file."""
+    if not path.exists():
+        return None
+    table = read_json(path)
+    if not isinstance(table, dict):
+        raise InputError(f"{path} holds a {type(table).__name__}; expected an object from stimulus id to texts.")
+    absent = [name for name in ids if name not in table]
+    if absent:
+        raise InputError(
+            f"{path} has nothing for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add them."
+        )
+    return [[table[name]] if isinstance(table[name], str) else list(table[name]) for name in ids]
+
+
+def _numbers(rows, column, folder):
+    if column not in rows[0]:
+        return None
+    try:
+        return [int(row[column]) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"Column {column} of {folder / 'trials.csv'} holds no whole number ({error}); mend that row."
+        ) from None
+
+
+def read_facts(path):
+    """The entries of `subject.json`."""
+    facts = read_json(path / "subject.json")
+    if not isinstance(facts, dict):
+        raise InputError(f"{path / 'subject.json'} holds a {type(facts).__name__}; expected an object, {{}} at least.")
+    return facts
+
+
+def read_array(path, mapped=False):
+    """An array of a .npy file, in memory or mapped read-only; an InputError when it is absent or no plain array."""
+    try:
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise _absent(path) from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} cannot be read as a .npy array ({one_line(error)}); save it again with numpy.save."
+        ) from None
+
+
+def read_json(path):
+    """What a JSON file holds; an InputError when it is absent or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _absent(path) from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); mend it.") from None
+
+
+def _absent(path):
+    return InputError(f"{path} is missing; `brainrecon data template FOLDER` writes an example of the layout.")

@@ -1,0 +1,221 @@
+"""What the forms of one's own arrays share: ids that can name a file, the choice of voxels, rows read when asked for."""
+
+import re
+from hashlib import sha256
+
+import numpy as np
+
+from brainrecon.datasets.roi_expressions import join
+from brainrecon.datasets.subject import BYTES_IN_FINGERPRINT, Subject, check_finite, stimulus_fingerprint
+from stages.ground.errors import InputError
+
+LONGEST_ID = 200
+NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+WHOLE = "all"
+
+
+def check_ids(ids, where):
+    """Raise an InputError when an id cannot be part of a file's name: a picture is saved under each.
+
+    Parameters
+    ----------
+    ids : iterable of str
+    where : str or path
+        Where they were read, for the message.
+    """
+    for name in ids:
+        if not name or name in (".", "..") or name != name.strip() or NO_FILE_NAME.search(name):
+            mended = NO_FILE_NAME.sub("_", name).strip(" .") or "picture001"
+            raise InputError(
+                f"{where} holds the stimulus id {name[:80]!r}, which cannot be a file name, and a picture is saved "
+                f"under each id; rename it, for example {mended[:80]!r}."
+            )
+        if len(name.encode()) > LONGEST_ID:
+            raise InputError(
+                f"{where} holds a stimulus id of {len(name.encode()):,} bytes ({name[:40]!r}...) and a file name takes "
+                f"{LONGEST_ID}; give it a shorter id."
+            )
+
+
+def as_mask(values, where):
+    """A region's mask, bool of the same shape, from bools or numbers that are all 0 or 1; else an InputError."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{where} is {values.dtype}; expected a mask of bools, or of 0 and 1.")
+    other = values[(values != 0) & (values != 1)]
+    if other.size:
+        raise InputError(f"{where} holds {other.flat[0]:g} beside 0 and 1; save a mask of 0 and 1, one per voxel.")
+    return values.astype(bool)
+
+
+def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
+    """The mask of the roi that was asked for, or None for all voxels.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        For messages.
+    rois : dict of str to bool array of shape (n_voxels,)
+    roi : str or None
+        A name, or several joined by "+" and "-", see `brainrecon.datasets.roi_expressions.join`.
+    n_voxels : int
+        As many as the betas have.
+    whole : str
+        The name under which all voxels can be asked for.
+
+    Raises
+    ------
+    InputError
+        A mask of another length, or a roi that is unknown or empty.
+    """
+    for name, mask in rois.items():
+        check_voxels(mask, n_voxels, f"roi {name}", path)
+    if roi in (None, whole):
+        return None
+
+    def mask_of(name):
+        mask = np.ones(n_voxels, dtype=bool) if name not in rois else rois[name]
+        if not mask.any():
+            raise InputError(f"Roi {name} of {path} has no voxels; choose another of {', '.join(rois)}.")
+        return mask
+
+    def absent(name):
+        return InputError(f"{path} has no roi {name!r}; it has {', '.join(rois) or 'none, so leave roi out'}.")
+
+    return join(roi, {*rois, whole}, mask_of, absent)
+
+
+def check_voxels(values, n_voxels, what, path):
+    """Raise an InputError unless values are (n_voxels,)."""
+    if values.shape != (n_voxels,):
+        raise InputError(
+            f"{path}: {what} has {values.size:,} voxels but the betas have {n_voxels:,}; take both from one subject."
+        )
+
+
+def rois_inside(rois, chosen):
+    """The masks over the chosen voxels (all, where chosen is None), of the rois that have any there."""
+    inside = {name: mask if chosen is None else mask[chosen] for name, mask in rois.items()}
+    return {name: mask for name, mask in inside.items() if mask.any()}
+
+
+def train_first(names):
+    """The splits' names in the order in which they are read: train, then the others sorted."""
+    return sorted(names, key=lambda name: (name != "train", name))
+
+
+def own_subject(path, name, splits, roi, rois, chosen, ceiling=None, notes=()):
+    """The subject of one's own file or folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    name : str
+    splits : dict of str to Split
+        Over the chosen voxels.
+    roi : str or None
+    rois, ceiling : dict of bool arrays, float array or None
+        Over all voxels, (n_voxels,).
+    chosen : bool array of shape (n_voxels,), or None for all
+    notes : sequence of str
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+    """
+    return Subject(
+        name=name,
+        dataset="arrays",
+        source=f"arrays:{path}",
+        splits=splits,
+        roi=roi or WHOLE,
+        rois=rois_inside(rois, chosen),
+        noise_ceiling=ceiling if ceiling is None or chosen is None else ceiling[chosen],
+        fingerprint=stimulus_fingerprint("arrays", splits),
+        notes=[*notes, *pictures_on_both_sides(splits)],
+        details={"n_trials": sum(split.n_trials for split in splits.values())},
+    )
+
+
+def pictures_on_both_sides(splits):
+    """A note where test pictures are training pictures under another id; of up to 256 MB of pictures in all."""
+    sides = [splits[name] for name in ("train", "test")]
+    if any(side.images is None for side in sides):
+        return []
+    if sum(np.prod(side.images.shape, dtype=float) for side in sides) > BYTES_IN_FINGERPRINT:
+        return []
+    trained, tested = (
+        [sha256(np.ascontiguousarray(side.images[row])).digest() for row in range(side.n_stimuli)] for side in sides
+    )
+    first = {digest: row for row, digest in reversed(list(enumerate(trained)))}
+    both = [row for row, digest in enumerate(tested) if digest in first]
+    if not both:
+        return []
+    shown, known = sides[1].stimulus_ids[both[0]], sides[0].stimulus_ids[first[tested[both[0]]]]
+    return [
+        f"{len(both):,} of {len(tested):,} test pictures are also trained on under another id, such as {shown}, which is "
+        f"{known}: scores on them tell nothing of other pictures"
+    ]
+
+
+class Responses:
+    """Chosen trials and voxels of betas that may be on disk, (n_trials, n_voxels) float32, checked when read.
+
+    Parameters
+    ----------
+    betas : array of shape (n_all_trials, n_all_voxels)
+        Anything with ``shape`` that is indexed by rows, of any number type and byte order.
+    where : str or path
+        For the message when a value is NaN or infinite.
+    rows : array of int, shape (n_trials,), optional
+    columns : bool array of shape (n_all_voxels,), optional
+    """
+
+    dtype, ndim = np.dtype(np.float32), 2
+
+    def __init__(self, betas, where, rows=None, columns=None):
+        self._betas, self._where = betas, where
+        self._rows = rows
+        self._columns = slice(None) if columns is None else np.flatnonzero(columns)
+        self.shape = (
+            betas.shape[0] if rows is None else len(rows),
+            betas.shape[1] if columns is None else len(self._columns),
+        )
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        index, columns = index if isinstance(index, tuple) else (index, slice(None))
+        rows = index if self._rows is None else self._rows[index]
+        values = np.asarray(self._betas[rows], dtype=np.float32)[..., self._columns]
+        check_finite(np.atleast_2d(values), self._where)
+        return values[..., columns]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+
+class Pictures:
+    """Some rows of pictures that may be on disk, (n_stimuli, height, width, 3) uint8, read when indexed.
+
+    Parameters
+    ----------
+    images : array of shape (n_images, height, width, 3), uint8
+    rows : array of int, shape (n_stimuli,)
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, images, rows):
+        self._images, self._rows = images, np.asarray(rows, dtype=np.int64)
+        self.shape = (len(rows), *images.shape[1:])
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        return self._images[self._rows[index]]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)

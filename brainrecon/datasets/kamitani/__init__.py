@@ -1,0 +1,1 @@
+"""Data of the Kamitani laboratory in BData files: generic object decoding, deep image reconstruction."""

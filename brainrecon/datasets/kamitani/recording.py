@@ -1,0 +1,248 @@
+"""What the Kamitani laboratory's picture datasets share: BData parts, regions and categories."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.datasets.kamitani.bdata import BData
+from brainrecon.datasets.kamitani.stimuli import pictures_of
+from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
+from stages.ground.errors import InputError
+
+DEFAULT_ROI = "VC"
+ROI_PREFIX = "ROI_"
+VOXELS = "VoxelData"
+COORDINATES = ("voxel_x", "voxel_y", "voxel_z")
+CLASS_NAMES = ("class_names.csv", "class_name.csv")
+CATEGORY_KEYS = ("category_name", "category_index")
+FEW_VALUES = 2**23
+"""Training responses up to this many are read once, to tell constant voxels."""
+
+
+@dataclass(eq=False)
+class Part:
+    """The samples of a file that make up one split.
+
+    Attributes
+    ----------
+    bdata : brainrecon.datasets.kamitani.bdata.BData
+    rows : array of int, shape (n_trials,)
+        0-based rows of the file.
+    names : list of str, length n_trials
+        The stimulus of each trial.
+    """
+
+    bdata: BData
+    rows: np.ndarray
+    names: list[str]
+
+
+class BDataBetas:
+    """Some voxels of some samples of a BData file, (n_trials, n_voxels) float32, read when indexed.
+
+    Indexed by rows (int, slice, array of ints or bools), optionally followed by columns, and converted by
+    ``numpy.asarray``; an InputError where a value that is read is NaN or infinite.
+
+    Parameters
+    ----------
+    bdata : brainrecon.datasets.kamitani.bdata.BData
+    columns, rows : array of int
+        0-based places in the file.
+    """
+
+    dtype, ndim = np.dtype(np.float32), 2
+
+    def __init__(self, bdata, columns, rows):
+        self._bdata, self._columns, self._rows = bdata, np.asarray(columns), np.asarray(rows)
+        self.shape = (len(self._rows), len(self._columns))
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        index, columns = index if isinstance(index, tuple) else (index, slice(None))
+        rows, columns = self._rows[index], self._columns[columns]
+        values = self._bdata.read(np.atleast_1d(columns), np.atleast_1d(rows))
+        check_finite(values, str(self._bdata.path))
+        return values.reshape(np.shape(rows) + np.shape(columns))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+
+def voxel_columns(bdata, roi=None):
+    """The columns of a region.
+
+    Parameters
+    ----------
+    bdata : brainrecon.datasets.kamitani.bdata.BData
+    roi : str, optional
+        Regions with or without ``ROI_``, joined as in `BData.columns`; by default ``VC``, or all voxels where the file
+        marks no such region.
+
+    Returns
+    -------
+    columns : array of int, shape (n_voxels,)
+    roi : str
+    notes : list of str
+    """
+    voxels = bdata.columns(VOXELS if VOXELS in bdata.keys else f"{ROI_PREFIX}*")
+    notes = []
+    if roi is None:
+        roi = DEFAULT_ROI
+        key = ROI_PREFIX + DEFAULT_ROI
+        if key not in bdata.keys or not (bdata.metadata(key) == 1).any():
+            roi = "all"
+            notes.append(f"{bdata.path.name} marks no {key}, so all {voxels.sum():,} voxels were taken")
+    selected = voxels if roi == "all" else voxels & bdata.columns(roi, ROI_PREFIX)
+    if not selected.any():
+        present = ", ".join(key for key in bdata.keys if key.startswith(ROI_PREFIX))
+        raise InputError(f"The roi '{roi}' has no voxel in {bdata.path}; choose among {present or VOXELS}.")
+    return np.flatnonzero(selected), roi, notes
+
+
+def regions(bdata, columns):
+    """Name of each region (without ``ROI_``) that holds some of the columns -> (n_voxels,) bool."""
+    marks = {key.removeprefix(ROI_PREFIX): bdata.metadata(key) for key in bdata.keys if key.startswith(ROI_PREFIX)}
+    masks = {name: values[columns] == 1 for name, values in marks.items()}
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None, notes=(), details=None):
+    """Put a subject together.
+
+    Parameters
+    ----------
+    kind : str
+        Of the data, for example ``god``.
+    path : pathlib.Path
+        The folder that was asked for.
+    name : str
+    parts : dict of str to Part
+        Split -> its samples; at least ``train`` and ``test``.
+    roi, images, image_size
+        As the dataset's own ``load`` has them.
+    notes : sequence of str
+    details : dict, optional
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+    """
+    notes, first = list(notes), None
+    chosen = {}
+    for part in parts.values():
+        if part.bdata not in chosen:
+            columns, roi, told = voxel_columns(part.bdata, roi)
+            chosen[part.bdata] = columns
+            notes += told
+            first = first or part.bdata
+            check_same_voxels(first, chosen[first], part.bdata, columns)
+    for split, part in parts.items():
+        kept = np.array([bool(each) for each in part.names])
+        if not kept.all():
+            notes.append(f"{split}: {(~kept).sum():,} of {len(kept):,} samples show no stimulus and were left out")
+            part.rows, part.names = part.rows[kept], [each for each in part.names if each]
+        if not part.names:
+            raise InputError(
+                f"{part.bdata.path} has no sample for the split {split}; add that subject's other samples."
+            )
+    bare = {
+        split: Split(BDataBetas(part.bdata, chosen[part.bdata], part.rows), part.names) for split, part in parts.items()
+    }
+    pictures, told = pictures_of(bare, Path(path), images, image_size)
+    notes += told
+    named = class_names(Path(path))
+    splits = {
+        split: Split(
+            betas=bare[split].betas,
+            trial_stimulus_ids=part.names,
+            sessions=whole_numbers(part, "session"),
+            runs=whole_numbers(part, "run"),
+            images=pictures.get(split),
+            categories=categories_of(part, bare[split].stimulus_ids, named),
+        )
+        for split, part in parts.items()
+    }
+    notes += [*constant_voxels(splits["train"]), "no captions in this dataset", "no noise ceiling in the files"]
+    counts = {split: {"samples": each.n_trials, "stimuli": each.n_stimuli} for split, each in splits.items()}
+    return Subject(
+        name=name,
+        dataset=kind,
+        source=f"{kind}:{path}",
+        splits=splits,
+        roi=roi,
+        rois=regions(first, chosen[first]),
+        fingerprint=stimulus_fingerprint(kind, splits),
+        notes=notes,
+        details={"files": sorted({bdata.path.name for bdata in chosen}), "counts": counts} | (details or {}),
+    )
+
+
+def check_same_voxels(first, columns, other, other_columns):
+    """Raise an InputError unless two files of a subject have the same voxels in the same order."""
+    if len(columns) != len(other_columns):
+        raise InputError(
+            f"{other.path} has {len(other_columns):,} voxels in the roi but {first.path} {len(columns):,}; "
+            "take both from the same release and subject."
+        )
+    for key in COORDINATES:
+        if key in first.keys and key in other.keys:
+            moved = ~np.isclose(first.metadata(key)[columns], other.metadata(key)[other_columns], equal_nan=True)
+            if moved.any():
+                raise InputError(
+                    f"{moved.sum():,} of {len(columns):,} voxels have another {key} in {other.path} than in {first.path}; "
+                    "take both from the same release and subject."
+                )
+
+
+def whole_numbers(part, name):
+    """A key's whole numbers for the samples of a part, whatever its capitals; None where the file has none."""
+    key = next((key for key in part.bdata.keys if key.lower() == name), None)
+    values = part.bdata.get(key)[part.rows] if key else np.empty((0, 0))
+    if values.shape[1] != 1 or not (np.isfinite(values) & (values == np.rint(values))).all():
+        return None
+    return values[:, 0].astype(int)
+
+
+def categories_of(part, stimulus_ids, named):
+    """Category of each stimulus as a list of one str: its name where the file or the table tells it, else its synset."""
+    key = next((key for key in CATEGORY_KEYS if key in part.bdata.keys and part.bdata.has_labels(key)), None)
+    told = {}
+    if key:
+        labels = part.bdata.labels(key)
+        told = {name: labels[row] for name, row in zip(part.names, part.rows) if labels[row]}
+    synsets = [re.match(r"n\d{8}", name) for name in stimulus_ids]
+    categories = [
+        [told.get(str(name)) or named.get(synset[0], synset[0])] if told.get(str(name)) or synset else []
+        for name, synset in zip(stimulus_ids, synsets)
+    ]
+    return categories if any(categories) else None
+
+
+def class_names(folder):
+    """Synset -> name, from rows ``n01518878,ostrich`` of ``class_names.csv`` in the folder; empty without one."""
+    path = next((folder / name for name in CLASS_NAMES if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if len(row) > 1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a table ({error}); write rows such as n01518878,ostrich.") from None
+    return {row[0].strip(): row[1].strip() for row in rows}
+
+
+def constant_voxels(split):
+    """A note that counts the voxels that never change, where the split is small enough to be read for that."""
+    if np.prod(split.betas.shape) > FEW_VALUES:
+        return []
+    low = high = split.betas[0]
+    for start in range(0, split.n_trials, ROWS_PER_BLOCK):
+        block = split.betas[start : start + ROWS_PER_BLOCK]
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+    constant = int((low == high).sum())
+    return [f"{constant:,} of {len(low):,} voxels have one value in all training samples"] if constant else []

@@ -1,0 +1,182 @@
+"""The Kamitani laboratory's stimuli: names from numbers, pictures from a folder that the user names, downloads."""
+
+import re
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brainrecon.datasets.download import fetch, figshare_files
+from brainrecon.datasets.stimulus_images import PictureFiles
+from stages.ground.errors import InputError
+
+REQUEST_FORM = "https://forms.gle/ujvA34948Xg49jdn9"
+PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".gif")
+LARGEST = 2**12
+"""Side of the largest square that pictures are resized to: a block of them must fit into memory."""
+CODE_SCALE = 10**6
+FIRST_SYNSET = 1740
+"""Offset of WordNet's first noun; a smaller code is a number of the file's own."""
+
+SYNSET_PICTURE = re.compile(r"(?<!\d)n?(\d{7,8})([_.])(\d+)(?!\d)")
+
+
+def name_of_code(code, kind="stimulus"):
+    """The stimulus that a number stands for.
+
+    Parameters
+    ----------
+    code : float
+        1518878.010042 is picture 10042 of WordNet's n01518878: six decimals are the picture.
+    kind : str
+        Put before numbers that are no such code.
+
+    Returns
+    -------
+    name : str
+        ``n01518878_10042``; ``n01518878`` where no picture is told; ``kind_7`` for 7; "" for NaN.
+    """
+    if np.isnan(code):
+        return ""
+    synset, picture = divmod(round(code * CODE_SCALE), CODE_SCALE)
+    if synset < FIRST_SYNSET:
+        return f"{kind}_{code:.6f}".rstrip("0").rstrip(".")
+    return f"n{synset:08d}_{picture}" if picture else f"n{synset:08d}"
+
+
+def name_of_text(text):
+    """``n01518878_10042`` for a text that holds it in whatever spelling, such as 1518878.010042; else the text itself."""
+    found = SYNSET_PICTURE.search(text)
+    if not found:
+        return text.strip()
+    synset, sign, picture = found.groups()
+    return f"n{int(synset):08d}_{int(picture.ljust(6, '0') if sign == '.' else picture)}"
+
+
+def names_of_codes(bdata, codes, kind="stimulus"):
+    """`name_of_code` of every sample; an InputError where the file's numbers are too coarse for the codes."""
+    if np.nanmax(codes, initial=0) >= FIRST_SYNSET and bdata.dtype.kind == "f" and bdata.dtype.itemsize < 8:
+        raise InputError(
+            f"{bdata.path} stores {bdata.dtype} numbers, too coarse for stimulus codes such as 1518878.010042; "
+            "take the original file with float64 numbers."
+        )
+    return [name_of_code(code, kind) for code in codes]
+
+
+def stimulus_codes(bdata, key):
+    """A number for the stimulus of each sample; where the key has several columns, the second holds it."""
+    values = bdata.get(key)
+    return values[:, 1] if values.shape[1] > 1 else bdata.column(key)
+
+
+def pictures_of(splits, path, images=None, size=None):
+    """The pictures of each split, joined by name.
+
+    Parameters
+    ----------
+    splits : dict of str to Split
+    path : pathlib.Path
+        The dataset's folder; its ``images`` is the default.
+    images : path, optional
+    size : int, optional
+        Side of the square that pictures are cut and resized to.
+
+    Returns
+    -------
+    pictures : dict of str to PictureFiles
+        Only splits with pictures.
+    notes : list of str
+
+    Raises
+    ------
+    InputError
+        The folder lacks pictures, or they differ in size and no size is given.
+    """
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST):
+        raise InputError(f"image_size is {size!r}; expected a number of pixels up to {LARGEST:,}, such as 224.")
+    if images is not None and not isinstance(images, str | PathLike):
+        raise InputError(f"images is {images!r}; expected the path of a folder.")
+    folder = Path(images).expanduser() if images else path / "images"
+    if not folder.is_dir():
+        if images:
+            raise InputError(f"There is no folder {folder}; name the folder of the pictures, or leave images out.")
+        return {}, [f"no pictures: they are to be had by the form {REQUEST_FORM}; put them into {path / 'images'}"]
+    found, notes, pictures = {}, [], {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith("."):
+            found.setdefault(name_of_stem(file.stem), file)
+    for split, part in splits.items():
+        absent = [str(name) for name in part.stimulus_ids if name not in found]
+        if absent and (len(absent) < part.n_stimuli or split in ("train", "test")):
+            raise InputError(
+                f"{folder} has no picture for {len(absent):,} of {part.n_stimuli:,} {split} stimuli, the first is "
+                f"{absent[0]}; add {absent[0]}.JPEG and the others."
+            )
+        if absent:
+            notes.append(f"no pictures for {split}: {folder} has none of {absent[0]} and its other stimuli")
+        else:
+            pictures[split] = [found[name] for name in part.stimulus_ids.tolist()]
+    if size is None:
+        check_one_size([file for files in pictures.values() for file in files])
+    return {split: PictureFiles(files, size=size) for split, files in pictures.items()}, notes
+
+
+def picture_row(path):
+    """What `files` says of the pictures: the first that is there, or where they go."""
+    pictures = (file for file in sorted((path / "images").rglob("*")) if file.is_file())
+    return (next(pictures, path / "images"), f"optional: the pictures, by the form {REQUEST_FORM}")
+
+
+def name_of_stem(stem):
+    """The stimulus that a picture file is named after; a name with more to it than a code stays as it is."""
+    return name_of_text(stem) if SYNSET_PICTURE.fullmatch(stem) else stem
+
+
+def check_one_size(paths):
+    """Raise an InputError unless all pictures are as large as the first; only their headers are read."""
+    sizes = {}
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                sizes.setdefault(picture.size, path)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read as a picture ({error}); save it again as PNG.") from None
+        if len(sizes) > 1:
+            (one, first), (two, second) = sizes.items()
+            raise InputError(
+                f"{second} is {two[0]} x {two[1]} pixels but {first} {one[0]} x {one[1]}; pass image_size={min(one)}, "
+                "for example, to bring all to one size."
+            )
+
+
+def download_responses(article, path, subject, wanted, progress=None):
+    """Fetch those files of a figshare article that hold responses.
+
+    Parameters
+    ----------
+    article : int
+    path : pathlib.Path
+        Where they go.
+    subject : int, optional
+        Number of the one subject that is wanted; everyone's otherwise.
+    wanted : re.Pattern
+        Names of the files; its first group is the subject's number.
+    progress : callable, optional
+        Called as ``progress(label, bytes_done, bytes_of_file)``.
+
+    Returns
+    -------
+    absent : list
+        Always empty: nothing of a listed article is optional.
+    """
+    listed = [(wanted.fullmatch(remote.path.name), remote) for remote in figshare_files(article, path)]
+    chosen = [remote for match, remote in listed if match and subject in (None, int(match[1]))]
+    if not chosen:
+        raise InputError(
+            f"figshare article {article} lists {', '.join(remote.path.name for _, remote in listed) or 'nothing'} and so "
+            "nothing of what was asked for; name another subject, or fetch the files by hand."
+        )
+    for remote in chosen:
+        fetch(remote, progress)
+    return []

@@ -1,0 +1,1 @@
+"""Visual image reconstruction (Miyawaki et al. 2008), in the three formats in which it is published."""

@@ -1,0 +1,1 @@
+"""The Natural Scenes Dataset, as it lies on disk."""

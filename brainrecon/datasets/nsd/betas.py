@@ -1,0 +1,286 @@
+"""NSD's single-trial betas, read session by session.
+
+A session is one file: HDF5 ``betas`` (n_trials, z, y, x) or NIfTI (x, y, z, n_trials), int16, percent signal
+change times 300. Only the chosen voxels are kept, in C order of the (x, y, z) volume, the same for both
+formats.
+"""
+
+import copy
+import os
+from collections import OrderedDict
+
+import h5py
+import nibabel
+import numpy as np
+
+from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
+from brainrecon.datasets.subject import check_finite
+from stages.ground.errors import InputError
+
+SCALE = 300
+BLOCK_BYTES = 64 * 2**20
+CACHE_BYTES = 2**30
+MOST_BY_RUNS = 0.25  # share of the volume up to which voxels are looked up one run after the other
+
+
+def session_shape(path):
+    """Number of trials and (x, y, z) shape of a session, from the file's header.
+
+    Raises
+    ------
+    InputError
+        The file cannot be opened or has another layout.
+    """
+    if path.suffix == ".hdf5":
+        with _open_hdf5(path) as file:
+            n_trials, *zyx = file["betas"].shape
+        return n_trials, tuple(zyx[::-1])
+    *xyz, n_trials = _open_nifti(path).shape
+    return n_trials, tuple(xyz)
+
+
+def read_session(path, mask):
+    """Voxels of one session, as stored.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    mask : array of shape (x, y, z), bool
+
+    Returns
+    -------
+    stored : array of shape (n_trials, n_voxels)
+        In the file's own type and scale; voxels in C order of `mask`. Reads about 64 MB at a time.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    try:
+        return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+
+
+def _read_hdf5(path, mask):
+    with _open_hdf5(path) as file:
+        betas = file["betas"]
+        stored = np.empty((len(betas), int(mask.sum())), dtype=betas.dtype.newbyteorder("="))
+        # The original keeps each voxel's trials in a chunk of their own.
+        few = betas.chunks == (len(betas), 1, 1, 1) and mask.mean() < MOST_BY_RUNS
+        read = _read_runs if few else _read_slabs
+        read(file, np.nonzero(mask), stored)
+    return stored
+
+
+def _read_runs(file, places, stored):
+    """Read runs of neighbours along x: chunks of no other voxel are touched."""
+    if hasattr(os, "posix_fadvise"):
+        # Reading ahead would fetch mostly other voxels.
+        os.posix_fadvise(file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
+    x, y, z = places
+    order = np.lexsort(places)
+    apart = np.diff(np.stack([x, y, z])[:, order], axis=1) != np.array([[1], [0], [0]])
+    for columns in np.split(order, np.flatnonzero(apart.any(axis=0)) + 1):
+        first, last = columns[0], columns[-1]
+        stored[:, columns] = file["betas"][:, z[first], y[first], x[first] : x[last] + 1]
+
+
+def _read_slabs(file, places, stored):
+    """Read the box around the voxels, some planes at a time."""
+    betas, (x, y, z) = file["betas"], places
+    low_x, high_x, low_y, high_y = x.min(), x.max() + 1, y.min(), y.max() + 1
+    plane_bytes = len(betas) * (high_y - low_y) * (high_x - low_x) * betas.dtype.itemsize
+    # Whole chunks at a time, so that none is decompressed twice.
+    chunk = betas.chunks[1] if betas.chunks else 1
+    planes = max(1, BLOCK_BYTES // plane_bytes // chunk) * chunk
+    for start in range(z.min() // chunk * chunk, z.max() + 1, planes):
+        inside = np.flatnonzero((z >= start) & (z < start + planes))
+        if len(inside):
+            slab = betas[:, start : start + planes, low_y:high_y, low_x:high_x]
+            stored[:, inside] = slab[:, z[inside] - start, y[inside] - low_y, x[inside] - low_x]
+
+
+def _read_nifti(path, mask):
+    # The compressed stream is kept open: each block of trials goes on where the last one ended.
+    volumes = nibabel.load(path, keep_file_open=True).dataobj
+    n_trials = volumes.shape[3]
+    trials = max(1, BLOCK_BYTES // (mask.size * volumes.dtype.itemsize))
+    blocks = []
+    for start in range(0, n_trials, trials):
+        blocks.append(np.asanyarray(volumes[..., start : start + trials])[mask].T)
+    stored = np.concatenate(blocks)
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def _open_hdf5(path):
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again.") from error
+    if "betas" not in file or file["betas"].ndim != 4:
+        found = f"betas {file['betas'].shape}" if "betas" in file else ", ".join(file) or "nothing"
+        file.close()
+        raise InputError(f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again.")
+    if file["betas"].dtype.kind not in "iuf":
+        found = file["betas"].dtype
+        file.close()
+        raise InputError(f"{path} holds betas of {found}; expected numbers: copy the file again.")
+    return file
+
+
+def _open_nifti(path):
+    try:
+        image = nibabel.load(path)
+    except DAMAGE as error:
+        raise InputError(f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again.") from error
+    if image.ndim != 4:
+        raise InputError(f"{path} has shape {image.shape}; expected (x, y, z, trials): copy the file again.")
+    return image
+
+
+class SessionStore:
+    """The chosen voxels of all sessions, read when needed and kept while there is room.
+
+    Parameters
+    ----------
+    files : dict of int to pathlib.Path
+        Session number to file.
+    mask : array of shape (x, y, z), bool
+    reference_rows : dict of int to array of int, optional
+        Session number to 0-based rows of its file: betas are then z-scored session by session, each voxel by the mean
+        and standard deviation (ddof 1) of these rows. Without it they are percent signal change.
+    cache_bytes : int
+        How much to keep, as stored (int16: all of a subject's nsdgeneral is just under the default 1 GiB).
+        One session is always kept.
+    """
+
+    def __init__(self, files, mask, reference_rows=None, cache_bytes=CACHE_BYTES):
+        self.files = files
+        self.mask = mask
+        self.reference_rows = reference_rows
+        self.cache_bytes = cache_bytes
+        self.n_voxels = int(mask.sum())
+        self._kept = OrderedDict()
+        self._centres = {}
+
+    def referring_to(self, reference_rows):
+        """The same store, z-scored by other rows; what was read is shared."""
+        other = copy.copy(self)
+        other.reference_rows, other._centres = reference_rows, {}
+        return other
+
+    def rows(self, session, rows):
+        """Betas of some rows of a session, float32: percent signal change, or z-scores where those are asked for."""
+        values = self.read(session)[rows].astype(np.float32)
+        if self.reference_rows is None:
+            return values / np.float32(SCALE)
+        mean, spread = self._centre(session)
+        return (values - mean) / spread
+
+    def _centre(self, session):
+        """Mean and standard deviation of each voxel over the session's reference rows, both as stored."""
+        if session not in self._centres:
+            reference = self.read(session)[self.reference_rows[session]].astype(np.float32)
+            mean = reference.mean(axis=0, dtype=np.float64)
+            spread = reference.std(axis=0, ddof=1, dtype=np.float64)
+            # A voxel without variance, such as one outside the brain mask, becomes zero.
+            spread = np.where(spread > 0, spread, np.inf)
+            self._centres[session] = mean.astype(np.float32), spread.astype(np.float32)
+        return self._centres[session]
+
+    def read(self, session):
+        """Betas of one session as stored, (n_trials, n_voxels); InputError at a NaN or infinite value."""
+        if session in self._kept:
+            self._kept.move_to_end(session)
+            return self._kept[session]
+        path = self.files[session]
+        stored = read_session(path, self.mask)
+        if stored.dtype.kind == "f":
+            check_finite(stored, f"session {session} ({path})")
+            if stored.dtype.itemsize > 4:
+                stored = stored.astype(np.float32)
+        self._kept[session] = stored
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.cache_bytes:
+            self._kept.popitem(last=False)
+        return stored
+
+
+class SessionBetas:
+    """Single-trial betas of some trials, (n_trials, n_voxels) float32, in the units of their store.
+
+    Indexed by rows (int, slice, array of ints or bools), optionally followed by columns, and converted by
+    ``numpy.asarray``. Rows are read in any order but cheapest when those of a session follow each other.
+
+    Parameters
+    ----------
+    store : SessionStore
+        May be shared by several splits.
+    sessions, rows : array of int, shape (n_trials,)
+        Where each trial is: the session's number and the 0-based row in its file.
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    def __init__(self, store, sessions, rows):
+        self.store = store
+        self.sessions = np.asarray(sessions)
+        self.rows = np.asarray(rows)
+
+    @property
+    def shape(self):
+        return (len(self.rows), self.store.n_voxels)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        index, columns = index if isinstance(index, tuple) else (index, slice(None))
+        sessions, rows = self.sessions[index], self.rows[index]
+        if np.ndim(rows) == 0:
+            return self.store.rows(int(sessions), rows)[columns]
+        values = np.empty((len(rows), self.store.n_voxels), dtype=np.float32)
+        for session in np.unique(sessions):
+            wanted = sessions == session
+            values[wanted] = self.store.rows(int(session), rows[wanted])
+        return values[:, columns]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+
+def zscored_by(parts, trained):
+    """The same betas, z-scored within sessions by other trials.
+
+    Parameters
+    ----------
+    parts : list of SessionBetas
+        Of one `SessionStore` that z-scores.
+    trained : list of array of int
+        Which trials of each part the statistics are taken over.
+
+    Returns
+    -------
+    parts : list of SessionBetas
+
+    Raises
+    ------
+    InputError
+        A session has fewer than two of these trials.
+    """
+    sessions, rows = (
+        np.concatenate([getattr(part, name)[chosen] for part, chosen in zip(parts, trained)])
+        for name in ("sessions", "rows")
+    )
+    reference = {}
+    for session in np.unique(np.concatenate([part.sessions for part in parts])).tolist():
+        reference[session] = np.sort(rows[sessions == session])
+        if len(reference[session]) < 2:
+            raise InputError(
+                f"Session {session} ({parts[0].store.files[session]}) has {len(reference[session])} training trials after "
+                "the split; z-scoring within sessions needs 2 or more: leave zscore out, or hold out less."
+            )
+    store = parts[0].store.referring_to(reference)
+    return [SessionBetas(store, part.sessions, part.rows) for part in parts]

@@ -1,0 +1,187 @@
+"""Where the Natural Scenes Dataset keeps what, as in its public bucket.
+
+Follows the NSD data manual's pages "Functional data", "ROIs" and "Experiments"; the annotations folder is the
+one that the nsd_access package expects.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainrecon.datasets.subject import subject_name
+from stages.ground.errors import InputError
+
+BETAS_VERSIONS = {
+    "b3": "betas_fithrf_GLMdenoise_RR",
+    "b2": "betas_fithrf",
+    "b1": "betas_assumehrf",
+}
+"""Short name -> folder, best first."""
+
+SPACES = ("func1pt8mm", "func1mm")
+"""Volume spaces, the one usually decoded from first."""
+
+SUFFIXES = {"hdf5": ".hdf5", "nifti": ".nii.gz"}
+"""Format of a betas file -> how its name ends, preferred first."""
+
+COCO_SPLITS = ("train2017", "val2017")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one root, whether or not they exist."""
+
+    root: Path
+
+    @property
+    def marker(self):
+        """The file by which a simulated cohort says what it is."""
+        return self.root / "simulated.json"
+
+    @property
+    def design(self):
+        return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
+
+    @property
+    def stimulus_table(self):
+        return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+
+    @property
+    def stimuli(self):
+        return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+
+    def annotations(self, content, coco_split):
+        """COCO's file of ``captions`` or ``instances`` for ``train2017`` or ``val2017``."""
+        return self.root / f"nsddata_stimuli/stimuli/nsd/annotations/{content}_{coco_split}.json"
+
+    @property
+    def betas_root(self):
+        return self.root / "nsddata_betas/ppdata"
+
+    def betas(self, subject, space, version):
+        return self.betas_root / subject / space / BETAS_VERSIONS[version]
+
+    def betas_session(self, subject, space, version, session, file_format):
+        return self.betas(subject, space, version) / f"betas_session{session:02d}{SUFFIXES[file_format]}"
+
+    def ncsnr(self, subject, space, version):
+        return self.betas(subject, space, version) / "ncsnr.nii.gz"
+
+    def responses(self, subject):
+        return self.root / f"nsddata/ppdata/{subject}/behav/responses.tsv"
+
+    def rois(self, subject, space):
+        return self.root / f"nsddata/ppdata/{subject}/{space}/roi"
+
+    def roi(self, subject, space, atlas):
+        return self.rois(subject, space) / f"{atlas}.nii.gz"
+
+    def labels(self, subject, atlas):
+        return self.root / f"nsddata/freesurfer/{subject}/label/{atlas}.mgz.ctab"
+
+
+def subjects_on_disk(layout):
+    """Names of the subjects that have a betas folder, sorted; empty when there is none."""
+    if not layout.betas_root.is_dir():
+        return []
+    return sorted(folder.name for folder in layout.betas_root.glob("subj[0-9][0-9]") if folder.is_dir())
+
+
+def choose_subject(layout, subject):
+    """Name of the subject to load: the one asked for ("subj01", "1" or 1), or the first on disk."""
+    if not layout.root.is_dir():
+        raise InputError(f"There is no folder {layout.root}; give the folder that holds nsddata and nsddata_betas.")
+    present = subjects_on_disk(layout)
+    if not present:
+        raise InputError(
+            f"{layout.root} holds no subject: expected folders {layout.betas_root}/subj01 and so on; "
+            f"list what is needed with: brainrecon data files nsd:{layout.root}"
+        )
+    if subject is None:
+        return present[0]
+    name = subject_name(subject)
+    if name not in present:
+        raise InputError(
+            f"{layout.root} holds no {name} but {', '.join(present)}; pass one of these as subject, "
+            f"or add {layout.betas_root / name}."
+        )
+    return name
+
+
+def choose_space(layout, subject, space):
+    """The volume space asked for, or the first of `SPACES` that the subject has."""
+    folder = layout.betas_root / subject
+    present = [name for name in SPACES if (folder / name).is_dir()]
+    if space is None and present:
+        return present[0]
+    if space not in present:
+        asked = f"no betas in {space}" if space else "no volume betas"
+        raise InputError(
+            f"{folder} holds {asked}; it has {', '.join(present) or 'none'} of {', '.join(SPACES)}: "
+            "pass one of these as space, or add the folder."
+        )
+    return space
+
+
+def choose_version(layout, subject, space, version):
+    """The betas version asked for ("b1" to "b3", or its folder's name), or the best that is on disk."""
+    present = [short for short in BETAS_VERSIONS if layout.betas(subject, space, short).is_dir()]
+    if version is None and present:
+        return present[0]
+    short = version_name(version)
+    if short not in present:
+        asked = f"no betas {version}" if version else "no betas"
+        raise InputError(
+            f"{layout.betas_root / subject / space} holds {asked}; it has "
+            f"{', '.join(f'{name} ({BETAS_VERSIONS[name]})' for name in present) or 'no version'}: "
+            f"pass one of {', '.join(BETAS_VERSIONS)} as betas, or add its folder."
+        )
+    return short
+
+
+def version_name(version):
+    """``b3`` for "b3" or "betas_fithrf_GLMdenoise_RR"; any other text as it is."""
+    return next((short for short, folder in BETAS_VERSIONS.items() if version == folder), version)
+
+
+def session_files(layout, subject, space, version, file_format):
+    """Session files of one format, by session number (from 1), in order; empty when there is none."""
+    suffix = SUFFIXES[file_format]
+    found = {}
+    for path in layout.betas(subject, space, version).glob(f"betas_session*{suffix}"):
+        number = re.fullmatch(r"betas_session(\d+)", path.name.removesuffix(suffix))
+        if number:
+            found[int(number[1])] = path
+    return dict(sorted(found.items()))
+
+
+def sessions_on_disk(layout, subject, space, version, file_format=None):
+    """Session files found, by session number (from 1), in order.
+
+    Parameters
+    ----------
+    file_format : {"hdf5", "nifti"}, optional
+        Only files of this format; by default HDF5 where a session has it, else NIfTI.
+
+    Returns
+    -------
+    files : dict of int to pathlib.Path
+
+    Raises
+    ------
+    InputError
+        An unknown format, or no session file.
+    """
+    if file_format is not None and file_format not in list(SUFFIXES):
+        raise InputError(f"'{file_format}' is no format of betas; allowed values are {', '.join(SUFFIXES)}.")
+    formats = [file_format] if file_format else list(SUFFIXES)
+    files = {}
+    for name in reversed(formats):
+        files |= session_files(layout, subject, space, version, name)
+    if not files:
+        wanted = " or ".join(f"betas_session01{SUFFIXES[name]}" for name in formats)
+        raise InputError(
+            f"{layout.betas(subject, space, version)} holds no session; expected {wanted} and so on: "
+            f"list what is needed with: brainrecon data files nsd:{layout.root} --subject {subject}"
+        )
+    return dict(sorted(files.items()))

@@ -1,0 +1,217 @@
+"""The Natural Scenes Dataset as it is on disk (Allen et al. 2022), and simulated cohorts in its files.
+
+Nothing about the original's size is typed in: subjects, sessions, trials per session, shared pictures and
+volumes are what the files say. The test split holds the pictures shown to every subject.
+"""
+
+import json
+
+from brainrecon.datasets.description import Description
+from brainrecon.datasets.noise_ceiling import noise_ceiling
+from brainrecon.datasets.nsd import betas as nsd_betas
+from brainrecon.datasets.nsd import design as nsd_design
+from brainrecon.datasets.nsd import layout as nsd_layout
+from brainrecon.datasets.nsd import rois as nsd_rois
+from brainrecon.datasets.nsd.listing import TERMS, download, files
+from brainrecon.datasets.nsd.stimuli import Stimuli
+from brainrecon.datasets.nsd.volumes import read_volume
+from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from stages.ground.errors import InputError
+
+__all__ = ["DESCRIPTION", "TERMS", "download", "files", "load", "subjects"]
+
+DESCRIPTION = Description(
+    measured="8 people saw 9,209 to 10,000 photographs each, most of them three times, over 30 to 40 sessions of 7 T fMRI",
+    available="naturalscenesdataset.org, bucket natural-scenes-dataset, after its access form; not to be passed on",
+    citation="Allen et al. 2022, Nature Neuroscience 25:116-126, doi 10.1038/s41593-021-00962-x",
+    licence="NSD Terms and Conditions; the photographs are COCO's, under their own licences",
+)
+DEFAULT_ROI = "nsdgeneral"
+SIMULATED = "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas "
+TOLD = "are also told what the picture shows (thing, background, colour, digit, place)"
+UNTOLD = "know no labels of photographs and carry only what early vision passes on"
+
+
+def subjects(path):
+    """Names of the subjects that have betas below `path`, sorted."""
+    return nsd_layout.subjects_on_disk(nsd_layout.Layout(path))
+
+
+def load(path, subject=None, roi=None, betas=None, space=None, format=None, zscore=False):
+    """Load one NSD subject.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder that holds ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
+    subject : str, optional
+        ``subj01``; by default the first on disk.
+    roi : str, optional
+        See `brainrecon.datasets.nsd.rois.select`; by default ``nsdgeneral``.
+    betas : str, optional
+        ``b1``, ``b2`` or ``b3`` (betas_assumehrf, betas_fithrf, betas_fithrf_GLMdenoise_RR); by default the
+        best on disk.
+    space : str, optional
+        ``func1pt8mm`` or ``func1mm``; by default the first of these on disk.
+    format : str, optional
+        ``hdf5`` or ``nifti``; by default HDF5 where a session has it.
+    zscore : bool
+        Z-score each voxel within each session, by mean and standard deviation over the session's training trials, so
+        that nothing of the test pictures enters.
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+        Voxels in C order of the (x, y, z) volume, whatever the format. Betas are percent signal change, or
+        z-scores, read session by session when asked for. ``noise_ceiling`` is that of the test patterns.
+
+    Raises
+    ------
+    InputError
+        Files are absent, damaged or at odds with each other.
+    """
+    if not isinstance(zscore, bool):
+        raise InputError(f"zscore is {zscore!r}; expected true or false.")
+    layout = nsd_layout.Layout(path)
+    subject = nsd_layout.choose_subject(layout, subject)
+    space = nsd_layout.choose_space(layout, subject, space)
+    version = nsd_layout.choose_version(layout, subject, space, betas)
+    files = nsd_layout.sessions_on_disk(layout, subject, space, version, format)
+    design = nsd_design.read_design(layout.design)
+
+    regions = nsd_rois.read_rois(layout, subject, space)
+    trials_in_file = check_volumes(files, regions)
+    mask = nsd_rois.select(regions, roi or DEFAULT_ROI)
+
+    trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
+    stimuli = Stimuli(layout, trials["picture"])
+    store = nsd_betas.SessionStore(files, mask, training_rows(trials, layout, subject) if zscore else None)
+    splits = {}
+    for name, wanted in {"train": ~trials["shared"], "test": trials["shared"]}.items():
+        if not wanted.any():
+            raise InputError(
+                f"The {len(files)} sessions found of {subject} hold no {name} trial; "
+                f"add more of its sessions to {layout.betas(subject, space, version)}."
+            )
+        splits[name] = make_split(store, trials[wanted], stimuli)
+
+    simulated = layout.marker.is_file()
+    ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), mask, splits["test"].repeats)
+    notes = [simulation_note(layout.marker)] if simulated else []
+    notes += [session_note(files, design), *stimuli.notes]
+    if ceiling is None:
+        notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
+    within = {name: region.within(mask) for name, region in regions.items()}
+    return Subject(
+        name=subject,
+        dataset="nsd",
+        source=f"nsd:{path}",
+        splits=splits,
+        roi=roi or DEFAULT_ROI,
+        rois={name: voxels for name, voxels in within.items() if voxels.any()},
+        noise_ceiling=ceiling,
+        fingerprint=stimulus_fingerprint("nsd", splits, **stimuli.facts),
+        notes=notes,
+        simulated=simulated,
+        details={
+            "betas": nsd_layout.BETAS_VERSIONS[version],
+            "space": space,
+            "units": "z-scores within sessions" if zscore else "percent signal change",
+            "sessions": list(files),
+            "n_trials": len(trials),
+        },
+    )
+
+
+def simulation_note(marker):
+    """What a reader must know of a simulated cohort, given its marker file."""
+    try:
+        photographs = "photographs" in json.loads(marker.read_text(encoding="utf-8")).get("options", {})
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{marker} is damaged ({error!r}); simulate the cohort again.") from None
+    return SIMULATED + (UNTOLD if photographs else TOLD)
+
+
+def training_rows(trials, layout, subject):
+    """0-based rows of each session's file that show no shared picture; an InputError where there are fewer than two."""
+    rows = {}
+    for session, table in trials.groupby("session"):
+        rows[session] = table.loc[~table["shared"], "row"].to_numpy()
+        if len(rows[session]) < 2:
+            raise InputError(
+                f"Session {session} of {subject} below {layout.root} has {len(rows[session])} training trials; z-scoring "
+                "within sessions needs 2 or more: leave zscore out."
+            )
+    return rows
+
+
+def make_split(store, trials, stimuli):
+    """The split that some rows of the trial table make."""
+    pictures = trials["picture"].drop_duplicates().to_numpy()
+    runs = trials["run"].to_numpy()
+    return Split(
+        betas=nsd_betas.SessionBetas(store, trials["session"].to_numpy(), trials["row"].to_numpy()),
+        trial_stimulus_ids=[nsd_design.stimulus_id(picture) for picture in trials["picture"]],
+        sessions=trials["session"].to_numpy(),
+        runs=None if (runs < 0).any() else runs,
+        images=stimuli.images(pictures),
+        captions=stimuli.captions(pictures),
+        categories=stimuli.categories(pictures),
+    )
+
+
+def check_volumes(files, regions):
+    """Number of trials of each session, once all volumes are on one grid.
+
+    Parameters
+    ----------
+    files : dict of int to pathlib.Path
+        Session to file.
+    regions : dict of str to brainrecon.datasets.nsd.rois.Region
+
+    Returns
+    -------
+    trials_in_file : dict of int to (pathlib.Path, int)
+
+    Raises
+    ------
+    InputError
+        A session or a ROI volume has another shape than the first ROI volume.
+    """
+    first = next(iter(regions.values()))
+    for region in regions.values():
+        _check_shape(region.path, region.volume.shape, first)
+    trials_in_file = {}
+    for session, path in files.items():
+        n_trials, shape = nsd_betas.session_shape(path)
+        _check_shape(path, shape, first)
+        trials_in_file[session] = (path, n_trials)
+    return trials_in_file
+
+
+def _check_shape(path, shape, region):
+    if tuple(shape) != region.volume.shape:
+        raise InputError(
+            f"{path} has volumes of {tuple(shape)} (x, y, z) but {region.path} has {region.volume.shape}; "
+            "take both from the same subject and space."
+        )
+
+
+def read_noise_ceiling(path, mask, repeats):
+    """Noise ceiling of patterns with the given repeats, (n_voxels,) percent; None without an ncsnr."""
+    if not path.is_file():
+        return None
+    ncsnr = read_volume(path)
+    if ncsnr.shape != mask.shape:
+        raise InputError(
+            f"{path} has shape {ncsnr.shape} but the ROI volumes have {mask.shape}; "
+            "take both from the same subject and space."
+        )
+    return noise_ceiling(ncsnr[mask], repeats)
+
+
+def session_note(files, design):
+    """Which sessions were found, and which of those before the last, or of the design's, were not."""
+    n_sessions = max(files) if design.trials_per_run is None else len(design.trials_per_run)
+    missing = [str(session) for session in range(1, n_sessions + 1) if session not in files]
+    return f"{len(files)} of {n_sessions} sessions found" + (f"; missing: {', '.join(missing)}" if missing else "")

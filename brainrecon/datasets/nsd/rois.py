@@ -1,0 +1,188 @@
+"""NSD's regions of interest by the names people use.
+
+A ROI volume holds -1 outside the cortical ribbon, 0 for cortex without a label, and labels from 1 on; only
+values above 0 select (NSD data manual, "ROIs"; taking ``!= -1`` selects the whole ribbon).
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.datasets.nsd.volumes import read_volume
+from brainrecon.datasets.roi_expressions import join
+from stages.ground.errors import InputError
+
+LABELS = {
+    "nsdgeneral": {1: "nsdgeneral"},
+    "prf-visualrois": {1: "V1v", 2: "V1d", 3: "V2v", 4: "V2d", 5: "V3v", 6: "V3d", 7: "hV4"},
+    "prf-eccrois": {1: "ecc0pt5", 2: "ecc1", 3: "ecc2", 4: "ecc4", 5: "ecc4+"},
+    "streams": {
+        1: "early",
+        2: "midventral",
+        3: "midlateral",
+        4: "midparietal",
+        5: "ventral",
+        6: "lateral",
+        7: "parietal",
+    },
+    "floc-faces": {1: "OFA", 2: "FFA-1", 3: "FFA-2", 4: "mTL-faces", 5: "aTL-faces"},
+    "floc-words": {1: "OWFA", 2: "VWFA-1", 3: "VWFA-2", 4: "mfs-words", 5: "mTL-words"},
+    "floc-places": {1: "OPA", 2: "PPA", 3: "RSC"},
+    "floc-bodies": {1: "EBA", 2: "FBA-1", 3: "FBA-2", 4: "mTL-bodies"},
+}
+"""Atlas -> value -> label, for atlases whose own label file is absent."""
+
+UNIONS = {"V1": ("V1v", "V1d"), "V2": ("V2v", "V2d"), "V3": ("V3v", "V3d")}
+"""Areas that prf-visualrois keeps in a ventral and a dorsal half."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Some labels of one atlas.
+
+    Attributes
+    ----------
+    atlas : str
+    path : pathlib.Path
+        The ROI volume.
+    volume : array of shape (x, y, z), int16
+        The atlas' labels.
+    values : tuple of int
+        The labels that belong to the region; empty for the atlas as a whole.
+    """
+
+    atlas: str
+    path: Path
+    volume: np.ndarray
+    values: tuple[int, ...] = ()
+
+    def within(self, mask):
+        """Which of the voxels of `mask` (x, y, z) belong to the region, (n_voxels,) bool, in C order."""
+        labels = self.volume[mask]
+        return np.isin(labels, self.values) if self.values else labels > 0
+
+    @property
+    def mask(self):
+        """The region's voxels, (x, y, z) bool."""
+        return np.isin(self.volume, self.values) if self.values else self.volume > 0
+
+    def in_hemisphere(self, side):
+        """The same labels in the volume of one hemisphere, "lh" or "rh", which lies beside that of both."""
+        path = self.path.with_name(f"{side}.{self.path.name}")
+        volume = _read_labelled(path)
+        if volume.shape != self.volume.shape:
+            raise InputError(
+                f"{path} has shape {volume.shape} but {self.path} {self.volume.shape}; "
+                "take both from the same subject and space."
+            )
+        return replace(self, path=path, volume=volume)
+
+
+def read_rois(layout, subject, space):
+    """All regions of a subject, by name.
+
+    Parameters
+    ----------
+    layout : brainrecon.datasets.nsd.layout.Layout
+    subject, space : str
+
+    Returns
+    -------
+    regions : dict of str to Region
+        Atlas after atlas, those of `LABELS` first: the atlas as a whole, its labels, and unions of them. A
+        label that an earlier atlas also has is there as ``atlas:label``. Labels of no voxel are there too.
+
+    Raises
+    ------
+    InputError
+        No ROI volume, or a damaged one.
+    """
+    folder = layout.rois(subject, space)
+    names = (path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
+    atlases = [name for name in names if not name.startswith(("lh.", "rh."))]
+    if not atlases:
+        raise InputError(f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there.")
+    known = list(LABELS)
+    atlases.sort(key=lambda name: (known.index(name) if name in LABELS else len(known), name))
+    regions = {}
+    for atlas in atlases:
+        path = layout.roi(subject, space, atlas)
+        volume = _read_labelled(path)
+        labels = read_labels(layout.labels(subject, atlas)) or dict(LABELS.get(atlas, {}))
+        for value in np.unique(volume[volume > 0]).tolist():
+            labels.setdefault(value, f"{atlas}:{value}")
+        own = {label: (value,) for value, label in labels.items() if label != atlas}
+        for union, parts in UNIONS.items():
+            if union not in own and all(part in own for part in parts):
+                own[union] = tuple(value for part in parts for value in own[part])
+        regions[atlas] = Region(atlas, path, volume)
+        for label, values in own.items():
+            regions[f"{atlas}:{label}" if label in regions else label] = Region(atlas, path, volume, values)
+    return regions
+
+
+def _read_labelled(path):
+    volume = read_volume(path)
+    if volume.ndim != 3:
+        raise InputError(f"{path} has shape {volume.shape}; expected (x, y, z): copy the file again.")
+    return np.rint(volume).astype(np.int16)
+
+
+def read_labels(path):
+    """Labels from an atlas' ``.mgz.ctab`` (rows "value name"), without value 0; empty without a file."""
+    labels = {}
+    if path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is no text ({error}); copy the file again or remove it.") from None
+        for line in text.splitlines():
+            fields = line.split()
+            if len(fields) >= 2 and fields[0].isdigit() and int(fields[0]) > 0:
+                labels[int(fields[0])] = fields[1]
+    return labels
+
+
+def select(regions, expression):
+    """The voxels of one or several regions.
+
+    Parameters
+    ----------
+    regions : dict of str to Region
+    expression : str
+        An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), one hemisphere of
+        any of these ("lh.FFA-1"), or several joined by "+" (union) and "-" (difference), taken from left to right:
+        "nsdgeneral-V1", "lh.V1 + lh.V2". Names that hold such signs themselves, "FFA-1" and "ecc4+", are recognised.
+
+    Returns
+    -------
+    mask : array of shape (x, y, z), bool
+
+    Raises
+    ------
+    InputError
+        A name that is not there, a region without a voxel, or a difference that leaves none.
+    """
+    names = {*regions, *(f"{region.atlas}:{name}" for name, region in regions.items())}
+    names |= {f"{side}.{name}" for side in ("lh", "rh") for name in names}
+
+    def mask_of(name):
+        voxels = _find(regions, name).mask
+        if not voxels.any():
+            filled = ", ".join(other for other, region in regions.items() if region.mask.any())
+            raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
+        return voxels
+
+    def absent(name):
+        return InputError(f"There is no roi '{name}'; those present are {', '.join(regions)}.")
+
+    return join(expression, names, mask_of, absent)
+
+
+def _find(regions, name):
+    """The region of a name that `select` recognised."""
+    side, name = (name[:2], name[3:]) if re.match(r"[lr]h\.", name) else (None, name)
+    region = regions[name] if name in regions else regions[name.partition(":")[2]]
+    return region.in_hemisphere(side) if side else region

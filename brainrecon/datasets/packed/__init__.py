@@ -1,0 +1,1 @@
+"""Data as other repositories pack them."""

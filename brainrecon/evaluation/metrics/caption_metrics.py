@@ -1,0 +1,333 @@
+"""Caption metrics: the captions of each stimulus and one candidate in; one score per stimulus out.
+
+The scores are those of pycocoevalcap, the COCO caption evaluation from which the tables of this field are copied. Every
+function takes
+
+    references    n lists of str, the captions people gave each stimulus; captions without a word are dropped
+    candidates    n str, one for each stimulus; a candidate without a word scores 0
+
+and returns float64 (n,) in that order. Nothing is averaged here.
+
+Words are found in one of two ways, and scores are only comparable within one:
+
+    "ptb"       The Stanford PTB tokeniser 3.4.1 that comes with pycocoevalcap, then its list of punctuation removed. This
+                is what is published. It is a Java program.
+    "simple"    Needs no Java. Lower case; punctuation removed, except where it stands inside a word or number
+                ("black-and-white", "3.5", "10:30"); contractions cut as the PTB does ("dog 's", "is n't"). It
+                differs from "ptb" in symbols ("50%" stays one word), abbreviations ("U.S." loses its last point), "cannot"
+                and "gonna", and in brackets and runs such as "?!", which the published list fails to remove.
+
+pycocoevalcap is an optional package: `pip install 'brainrecon[captions]'`. Nothing is ever downloaded.
+"""
+
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from importlib import import_module
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+
+from stages.ground.errors import InputError
+
+TOKENISATIONS = ("simple", "ptb")
+
+_PTB_JAR = "stanford-corenlp-3.4.1.jar"
+_SPICE_JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+_STRAIGHT = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "…": " ", "–": " ", "—": " "})
+# Commas and colons stay between digits, full stops, apostrophes and hyphens between any characters of a word.
+_PUNCTUATION = re.compile(r"""[?!;"(){}\[\]]|(?<!\d)[,:]|[,:](?!\d)|(?<!\w)[.'-]|[.'-](?!\w)""")
+_CONTRACTION = re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
+
+
+def bleu(references, candidates, n=4, tokenisation="simple"):
+    """Sentence BLEU-n (Papineni et al., 2002) of each candidate.
+
+    The geometric mean of the clipped precisions of 1- to n-grams, times exp(1 - r/c) for a candidate of c words that is
+    shorter than r, the length of the closest reference. Published BLEU adds up the counts of the whole test set before
+    it divides; the mean of these sentence values is another number. A precision of zero is replaced by a tiny one, as in
+    pycocoevalcap: a sentence without a common n-gram scores near 0, not 0, and so does one of fewer than n words, even
+    where it equals its reference.
+
+    Parameters
+    ----------
+    references : sequence of n_stimuli lists of str
+    candidates : sequence of n_stimuli str
+    n : int
+        Longest n-gram, 1 to 4.
+    tokenisation : {"simple", "ptb"}
+
+    Returns
+    -------
+    scores : array of shape (n_stimuli,), float64, in 0..1
+
+    Raises
+    ------
+    InputError
+        If numbers or types do not match, a stimulus has no caption with a word, or something is not installed.
+    """
+    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= 4:
+        raise InputError(f"BLEU counts n-grams of up to n words, and n is {n!r}; give an integer from 1 to 4.")
+    scorer = _load("bleu.bleu", "Bleu")(4)
+    _, by_order = scorer.compute_score(*_tokenised(references, candidates, tokenisation), verbose=0)
+    return np.array(by_order[n - 1], dtype=np.float64)
+
+
+def rouge_l(references, candidates, tokenisation="simple"):
+    """ROUGE-L (Lin, 2004) of each candidate: an F score of the longest common subsequence of words, beta 1.2.
+
+    As in pycocoevalcap, precision and recall are each the best over the references, not necessarily of the same one.
+
+    Parameters
+    ----------
+    references, candidates, tokenisation
+        As for `bleu`.
+
+    Returns
+    -------
+    scores : array of shape (n_stimuli,), float64, in 0..1
+
+    Raises
+    ------
+    InputError
+        As for `bleu`.
+    """
+    scorer = _load("rouge.rouge", "Rouge")()
+    return scorer.compute_score(*_tokenised(references, candidates, tokenisation))[1].astype(np.float64)
+
+
+def cider(references, candidates, tokenisation="simple"):
+    """CIDEr (Vedantam et al., 2015) of each candidate, in the clipped, length-penalised form that pycocoevalcap computes.
+
+    The mean cosine between the tf-idf vectors of 1- to 4-grams of a candidate and of each of its references, times 10.
+    The inverse document frequency is counted over the references given here: the score of a stimulus depends on which
+    other stimuli are in the set, and an n-gram found at every stimulus weighs nothing.
+
+    Parameters
+    ----------
+    references, candidates, tokenisation
+        As for `bleu`.
+
+    Returns
+    -------
+    scores : array of shape (n_stimuli,), float64, in 0..10
+
+    Raises
+    ------
+    InputError
+        As for `bleu`, and for a single stimulus, of which every word would weigh nothing.
+    """
+    scorer = _load("cider.cider", "Cider")()
+    captions = _tokenised(references, candidates, tokenisation)
+    if len(candidates) < 2:
+        raise InputError("CIDEr weighs words by how few stimuli have them and got 1 stimulus; score 2 or more at once.")
+    return scorer.compute_score(*captions)[1].astype(np.float64)
+
+
+def meteor(references, candidates, tokenisation="ptb"):
+    """METEOR 1.5 (Denkowski & Lavie, 2014) of each candidate against its best reference.
+
+    The Java program and its tables of synonyms and paraphrases come with pycocoevalcap. It takes some ten seconds to
+    start and up to 2 GB of memory.
+
+    Parameters
+    ----------
+    references, candidates, tokenisation
+        As for `bleu`.
+
+    Returns
+    -------
+    scores : array of shape (n_stimuli,), float64, in 0..1
+
+    Raises
+    ------
+    InputError
+        As for `bleu`, and where Java is absent or the program stops.
+    """
+    scorer_class = _load("meteor.meteor", "Meteor")
+    _require_java("METEOR")
+    # Bars divide the captions on the lines that the program reads.
+    captions = [
+        {k: [" ".join(text.replace("|", " ").split()) for text in texts] for k, texts in one.items()}
+        for one in _tokenised(references, candidates, tokenisation)
+    ]
+    with _told_failure("METEOR"):
+        scorer = scorer_class()
+        try:
+            scores = scorer.compute_score(*captions)[1]
+        finally:
+            # After an error pycocoevalcap keeps its lock, and would wait for it for ever when the scorer is deleted.
+            if scorer.lock.locked():
+                scorer.lock.release()
+    return np.array(scores, dtype=np.float64)
+
+
+def spice(references, candidates, tokenisation="ptb"):
+    """SPICE (Anderson et al., 2016) of each candidate: F score of the scene graphs' objects, attributes and relations.
+
+    The Java program comes with pycocoevalcap, but not the parser that it needs, Stanford CoreNLP 3.6.0. The program
+    writes temporary files and a cache into its own folder, takes up to 8 GB of memory, and was written for Java 8.
+
+    Parameters
+    ----------
+    references, candidates, tokenisation
+        As for `bleu`.
+
+    Returns
+    -------
+    scores : array of shape (n_stimuli,), float64, in 0..1
+
+    Raises
+    ------
+    InputError
+        As for `bleu`, and where Java or the parser is absent or the program stops.
+    """
+    scorer_class = _load("spice.spice", "Spice")
+    _require_java("SPICE")
+    library = _folder("spice") / "lib"
+    absent = [name for name in _SPICE_JARS if not (library / name).is_file()]
+    if absent:
+        raise InputError(
+            f"SPICE parses with Stanford CoreNLP 3.6.0, of which {' and '.join(absent)} are not in {library}, and nothing "
+            "is downloaded here; fetch stanford-corenlp-full-2015-12-09.zip from nlp.stanford.edu/software and copy "
+            "both jars there."
+        )
+    known, proposed = _tokenised(references, candidates, tokenisation)
+    scores = np.zeros(len(candidates))
+    # A sentence without a word has no graph.
+    worded = [k for k, (text,) in proposed.items() if text]
+    if worded:
+        with _told_failure("SPICE"):
+            _, parts = scorer_class().compute_score({k: known[k] for k in worded}, {k: proposed[k] for k in worded})
+        scores[worded] = [part["All"]["f"] for part in parts]
+    return scores
+
+
+def tokenised(captions, tokenisation="simple"):
+    """Captions as the metrics read them.
+
+    Parameters
+    ----------
+    captions : sequence of str
+    tokenisation : {"simple", "ptb"}
+
+    Returns
+    -------
+    captions : list of str
+        In lower case, words separated by one space, without punctuation.
+
+    Raises
+    ------
+    InputError
+        If there is no such tokenisation, or what it needs is not installed.
+    """
+    if tokenisation not in TOKENISATIONS:
+        raise InputError(f"There is no tokenisation {tokenisation!r}; choose one of {', '.join(TOKENISATIONS)}.")
+    # The PTB tokeniser reads a caption per line, and any kind of line break would shift all captions behind it.
+    captions = [" ".join(text.split()) for text in captions]
+    return (_simple if tokenisation == "simple" else _ptb)(captions)
+
+
+def _simple(captions):
+    plain = (_PUNCTUATION.sub(" ", text.lower().translate(_STRAIGHT)) for text in captions)
+    return [" ".join(_CONTRACTION.sub(r" \1", text).split()) for text in plain]
+
+
+def _ptb(captions):
+    """As pycocoevalcap's PTBTokenizer, but without writing beside the jar, and in UTF-8 whatever the locale."""
+    removed = set(_load("tokenizer.ptbtokenizer", "PUNCTUATIONS"))
+    _require_java("The PTB tokeniser")
+    worded = [k for k, text in enumerate(captions) if text]
+    found = [""] * len(captions)
+    if not worded:
+        return found
+    command = ["java", "-cp", _PTB_JAR, "edu.stanford.nlp.process.PTBTokenizer"]
+    command += ["-preserveLines", "-lowerCase", "-encoding", "UTF-8"]
+    text = "".join(captions[k] + "\n" for k in worded)
+    with _told_failure("The PTB tokeniser"):
+        run = subprocess.run(command, input=text.encode(), cwd=_folder("tokenizer"), capture_output=True, check=True)
+        lines = run.stdout.decode().removesuffix("\n").split("\n")
+        if len(lines) != len(worded):
+            raise ValueError(f"{len(worded)} captions became {len(lines)} lines")
+    for k, line in zip(worded, lines, strict=True):
+        found[k] = " ".join(word for word in line.rstrip().split(" ") if word not in removed)
+    return found
+
+
+def _tokenised(references, candidates, tokenisation):
+    """Both as pycocoevalcap takes them: dicts of stimulus to list of tokenised str, in the given order."""
+    if isinstance(candidates, str) or isinstance(references, str) or len(references) != len(candidates):
+        raise InputError(
+            f"There are {_number(candidates)} for {_number(references)} of references; "
+            "give one str for each stimulus, and for each a list of references."
+        )
+    if len(candidates) == 0:
+        raise InputError("There are 0 candidates to score; give at least one.")
+    flat, owners = list(candidates), list(range(len(candidates)))
+    for k, texts in enumerate(references):
+        if isinstance(texts, str):
+            raise InputError(f"The references of stimulus {k} are one str, {texts!r}; give a list of str.")
+        flat += texts
+        owners += [k] * len(texts)
+    for k, text in zip(owners, flat, strict=True):
+        if not isinstance(text, str):
+            raise InputError(f"A caption of stimulus {k} is {text!r}, a {type(text).__name__}; give a str.")
+    flat = tokenised(flat, tokenisation)
+    proposed = {k: [text] for k, text in enumerate(flat[: len(candidates)])}
+    known = {k: [] for k in proposed}
+    for k, text in zip(owners[len(candidates) :], flat[len(candidates) :], strict=True):
+        if text:
+            known[k].append(text)
+    bare = [k for k, texts in known.items() if not texts]
+    if bare:
+        raise InputError(
+            f"{len(bare)} of {len(known)} stimuli have no reference with a word, the first is stimulus {bare[0]}; "
+            "give each at least one, or leave these stimuli out."
+        )
+    return known, proposed
+
+
+def _number(captions):
+    return f"one str, {captions!r}," if isinstance(captions, str) else f"{len(captions)} entries"
+
+
+def _load(module, name):
+    """Something of pycocoevalcap. Importing its metrics starts no Java and loads nothing else."""
+    try:
+        return getattr(import_module(f"pycocoevalcap.{module}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pycocoevalcap":
+            raise
+        raise InputError(
+            "Captions are scored with pycocoevalcap, which is not installed here; "
+            "install it with `pip install 'brainrecon[captions]'`."
+        ) from None
+
+
+def _folder(part):
+    """Where pycocoevalcap keeps the jars of one of its parts."""
+    return Path(next(iter(import_module(f"pycocoevalcap.{part}").__path__)))
+
+
+def _require_java(what):
+    if shutil.which("java") is None:
+        raise InputError(
+            f"{what} is a Java program and there is no `java` on the PATH; install a Java runtime, for example with "
+            "`apt install default-jre-headless` or `conda install openjdk`, or choose bleu, rouge_l or cider "
+            'with tokenisation="simple".'
+        )
+
+
+@contextmanager
+def _told_failure(what):
+    """Turn what a Java program's end leaves behind into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"{what} stopped ({told}); see whether `java -version` works, is one that this program runs on, and "
+            "finds enough memory."
+        ) from error

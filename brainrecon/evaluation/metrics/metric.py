@@ -1,0 +1,165 @@
+"""The metrics by name, and what a reader has to know about each.
+
+Every function returns float64 scores in the order of the second argument's sample axis and never averages
+over stimuli: means, intervals and differences are for `brainrecon.evaluation.statistics.intervals`. `METRICS` declares
+for each one which direction is better, its bounds and its chance level.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+
+from brainrecon.evaluation.metrics.correlation import brain_correlation, correlation_distance
+from brainrecon.evaluation.metrics.identification import (
+    identification_rates,
+    n_way_chance,
+    n_way_identification,
+    n_way_rates,
+    two_way_identification,
+)
+from brainrecon.evaluation.metrics.pixel_metrics import (
+    binary_accuracy,
+    binary_f1,
+    binary_precision,
+    binary_recall,
+    pixel_correlation,
+    structural_similarity,
+)
+from stages.ground.errors import InputError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a reader has to know about a metric before reading its values.
+
+    Attributes
+    ----------
+    function : callable or None
+        `function(reference, predicted, **options) -> float64 (n_predicted,)`. None where `takes` is "pair".
+    takes : {"pixels", "features", "labels", "brain", "pair", "captions"}
+        What the two arguments are: "pixels", pictures (n, height, width, 3) in 0..1; "features", a network's features
+        (n, ...); "labels", sequences of what a network calls the pictures; "brain", measured patterns and those that an
+        encoding model predicts, (n, n_voxels); "captions", for each picture the sequence of its captions, and one
+        caption. "pair": a network looks at both pictures at once, and its own `distance(reference, predicted)` is
+        the metric.
+    higher_is_better : bool
+    bounds : (float, float)
+        Lowest and highest possible score.
+    chance : float or None
+        Expected score of predictions that carry no information, with the function's own defaults; None where it
+        depends on the pictures, so that only a control (shuffled responses) can tell.
+    percent : bool
+        Whether people read it as a percentage.
+    from_correlation : callable or None
+        For metrics that compare every prediction with every reference: the same scores from their correlation
+        matrix, `from_correlation(correlation, targets, allowed, **options)`. The matrix of a subset of stimuli is a
+        part of the whole one.
+    chance_from : callable or None
+        For metrics whose options set the chance level: `chance_from(**options) -> float`.
+    weighs_by_set : bool
+        Whether the function weighs what it compares by how common it is among the given references.
+    """
+
+    function: Callable | None
+    takes: str
+    higher_is_better: bool
+    bounds: tuple[float, float]
+    chance: float | None
+    percent: bool = False
+    from_correlation: Callable | None = None
+    chance_from: Callable | None = None
+    weighs_by_set: bool = False
+
+    @property
+    def relational(self):
+        """Whether the score of one stimulus depends on which other stimuli are in the set, so that one alone has none."""
+        return self.correlates or self.weighs_by_set
+
+    @property
+    def correlates(self):
+        """Whether it is computed from the correlations of all references with all predictions."""
+        return self.from_correlation is not None
+
+    @property
+    def pairwise(self):
+        """Whether the score of one stimulus is its mean over comparisons with each other one: a mean over pairs."""
+        return self.from_correlation is identification_rates
+
+    @property
+    def options(self):
+        """Names of the options that the function takes, list of str."""
+        known = {"n_way", "top_k", "threshold"}
+        return [name for name in inspect.signature(self.function).parameters if name in known] if self.function else []
+
+    def chance_level(self, **options):
+        """`chance` with the options that the function is given, float or None."""
+        return self.chance if self.chance_from is None else self.chance_from(**options)
+
+
+def label_agreement(reference, predicted):
+    """Whether two sequences of labels agree: 1.0 where they do, 0.0 where they do not.
+
+    Parameters
+    ----------
+    reference, predicted : sequences of str, length n_pictures
+        Or of anything that compares equal to its like.
+
+    Returns
+    -------
+    scores : array of shape (n_pictures,), float64, 0 or 1
+    """
+    if len(reference) != len(predicted):
+        raise InputError(f"There are {len(predicted)} labels for {len(reference)} references; give one for each.")
+    return np.array([float(one == other) for one, other in zip(reference, predicted, strict=True)])
+
+
+def _of_captions(name, highest=1.0, weighs_by_set=False, **options):
+    """A measure of `brainrecon.evaluation.metrics.caption_metrics`, which is imported when it is first used."""
+
+    def measure(references, candidates):
+        module = import_module("brainrecon.evaluation.metrics.caption_metrics")
+        return getattr(module, name)(references, candidates, **options)
+
+    return Metric(measure, "captions", True, (0.0, highest), None, weighs_by_set=weighs_by_set)
+
+
+METRICS = {
+    "pixel_correlation": Metric(pixel_correlation, "pixels", True, (-1.0, 1.0), None),
+    "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None),
+    "binary_accuracy": Metric(binary_accuracy, "pixels", True, (0.0, 1.0), None, percent=True),
+    "binary_precision": Metric(binary_precision, "pixels", True, (0.0, 1.0), None),
+    "binary_recall": Metric(binary_recall, "pixels", True, (0.0, 1.0), None),
+    "binary_f1": Metric(binary_f1, "pixels", True, (0.0, 1.0), None),
+    "two_way_identification": Metric(
+        two_way_identification,
+        "features",
+        True,
+        (0.0, 1.0),
+        0.5,
+        percent=True,
+        from_correlation=identification_rates,
+    ),
+    "n_way_identification": Metric(
+        n_way_identification,
+        "features",
+        True,
+        (0.0, 1.0),
+        n_way_chance(),
+        percent=True,
+        from_correlation=n_way_rates,
+        chance_from=n_way_chance,
+    ),
+    "correlation_distance": Metric(correlation_distance, "features", False, (0.0, 2.0), None),
+    "perceptual_distance": Metric(None, "pair", False, (0.0, np.inf), None),
+    "label_agreement": Metric(label_agreement, "labels", True, (0.0, 1.0), None, percent=True),
+    "brain_correlation": Metric(brain_correlation, "brain", True, (-1.0, 1.0), None),
+    "bleu_1": _of_captions("bleu", n=1),
+    "bleu_4": _of_captions("bleu", n=4),
+    "rouge_l": _of_captions("rouge_l"),
+    "cider": _of_captions("cider", highest=10.0, weighs_by_set=True),
+    "meteor": _of_captions("meteor"),
+    "spice": _of_captions("spice"),
+}

@@ -1,0 +1,235 @@
+"""Protocols: named ways to score, held as data.
+
+A protocol is a TOML file in `protocols/`. It says on which test set, to what size pictures are brought and how, which
+networks look at them after which preprocessing, and which metrics are computed from what. Its sha256 identifies it. It
+does not cover the weights of those networks: two scores are comparable when `Scores.identity` is equal, which does.
+"""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+
+from brainrecon.evaluation.protocols.specs import (
+    EMBEDDING_KEYS,
+    METRIC_KEYS,
+    NETWORK_KEYS,
+    TestSet,
+    embedding_spec,
+    metric_spec,
+    network_spec,
+    refuse,
+    resize_of,
+)
+from brainrecon.evaluation.views.networks import check_network
+from stages.ground.errors import InputError
+
+_FOLDER = Path(__file__).parent
+
+# Text for the reader. Rewording it changes no score, so it is no part of the digest.
+_PROSE = ("label", "description", "source")
+
+_KEYS = (
+    "name",
+    "description",
+    "source",
+    "headline",
+    "low_level",
+    "test_set",
+    "resize",
+    "networks",
+    "metrics",
+    "embeddings",
+)
+DEFAULT = "brainrecon-1"
+
+
+class Protocol:
+    """A named way to score.
+
+    Parameters
+    ----------
+    content : dict
+        What the TOML file holds: `name`, `description`, `source`, `headline`, `low_level`, `test_set`, `resize`,
+        `networks`, `metrics`, `embeddings`.
+
+    Attributes
+    ----------
+    name, description : str
+    headline, low_level : str
+        The metrics that a report's first sentence is about.
+    source : str
+        Where the protocol was published.
+    test_set : TestSet or None
+    resize : Resize or None
+        What is done to pictures before anything else; None where they are taken at their own size.
+    networks : dict of str to NetworkSpec
+    metrics : dict of str to MetricSpec
+        In the order of the table.
+    embeddings : dict of str to EmbeddingSpec
+    content : dict
+        As given.
+
+    Raises
+    ------
+    InputError
+        If something is missing, unknown, or names what does not exist.
+    """
+
+    def __init__(self, content):
+        self.content = content
+        try:
+            _check_keys(content)
+            self.name = content["name"]
+            self.description = content.get("description", "")
+            self.source = content.get("source", "")
+            self.test_set = TestSet(**content["test_set"]) if "test_set" in content else None
+            self.resize = resize_of(content)
+            self.networks = {name: network_spec(name, spec) for name, spec in content.get("networks", {}).items()}
+            self.metrics = {spec["name"]: metric_spec(spec) for spec in content["metrics"]}
+            self.embeddings = {spec["name"]: embedding_spec(spec) for spec in content.get("embeddings", [])}
+            self.headline = content.get("headline", next(iter(self.metrics), None))
+            self.low_level = content.get("low_level", self.headline)
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"A protocol lacks or misnames a key ({error}); expected name, networks and metrics "
+                f"as in {DEFAULT}. Compare with that file."
+            ) from error
+        self._check()
+
+    @property
+    def sha256(self):
+        """Hex digest of everything that changes a score, 64 characters."""
+        canonical = json.dumps(_without_prose(self.content), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def __eq__(self, other):
+        return isinstance(other, Protocol) and self.content == other.content
+
+    def __hash__(self):
+        return hash(self.sha256)
+
+    def __str__(self):
+        return self.name
+
+    def __repr__(self):
+        return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.metrics)})"
+
+    def _check(self):
+        if (
+            not isinstance(self.name, str)
+            or not self.name.strip()
+            or self.name[0] == "."
+            or set(self.name) & set("/\\")
+        ):
+            raise InputError(
+                f"A protocol is named {self.name!r}; expected a text without slashes, for it names the files of "
+                f"scores. Give it a name like {DEFAULT}."
+            )
+        names = [spec["name"] for spec in (*self.content["metrics"], *self.content.get("embeddings", ()))]
+        if not names or len(set(names)) < len(names):
+            raise InputError(
+                f"Protocol {self.name} names the metrics {names}; expected at least one, each name once. Rename them."
+            )
+        for spec in self.metrics.values():
+            sources = self.networks if spec.metric.takes in ("labels", "brain", "pair") else ("pixels", *self.networks)
+            if spec.features not in sources:
+                refuse(self.name, "features", spec.features, sources)
+            if spec.metric.takes == "pixels" and spec.features != "pixels":
+                refuse(self.name, "features", spec.features, ["pixels"])
+            if (
+                spec.features == "pixels"
+                and self.resize is None
+                and spec.resize is None
+                and spec.metric.takes != "captions"
+            ):
+                raise InputError(
+                    f"Metric {spec.name} of protocol {self.name} compares pixels but neither has a resize; expected one, "
+                    "for shown and drawn pictures may differ in size. Add resize to the metric."
+                )
+            if spec.metric.takes == "labels" and not spec.head:
+                raise InputError(
+                    f"Metric {spec.name} of protocol {self.name} compares labels but names no head; "
+                    "expected head, for example head = 'category'. Add it."
+                )
+        sizes = {
+            spec.resize
+            for spec in self.metrics.values()
+            if (spec.metric.takes, spec.features) == ("features", "pixels")
+        }
+        if len(sizes) > 1:
+            raise InputError(
+                f"Protocol {self.name} identifies by pixels at {len(sizes)} sizes; expected one resize for all such metrics. "
+                "Score the other size under a protocol of its own."
+            )
+        for spec in self.networks.values():
+            check_network(spec)
+        for role in (self.headline, self.low_level):
+            if role not in self.metrics:
+                refuse(self.name, "headline or low_level", role, self.metrics)
+
+
+def available():
+    """Names of the protocols that come with the toolkit, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_protocol(name=DEFAULT):
+    """Read a protocol.
+
+    Parameters
+    ----------
+    name : str or Protocol
+        A name from `available()`, the path of a TOML file, or a protocol, which is returned.
+
+    Returns
+    -------
+    protocol : Protocol
+
+    Raises
+    ------
+    InputError
+        If there is no such protocol, or its file does not describe one.
+    """
+    if isinstance(name, Protocol):
+        return name
+    path = Path(name) if str(name).endswith(".toml") else _FOLDER / f"{name}.toml"
+    if not path.is_file() or (path.parent == _FOLDER and path.stem not in available()):
+        raise InputError(
+            f"There is no protocol {str(name)!r}; the toolkit has {', '.join(available())}. "
+            "Give one of these names, or the path of a .toml file."
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file.") from error
+    protocol = Protocol(content)
+    if path.parent != _FOLDER and protocol.name in available() and protocol != load_protocol(protocol.name):
+        raise InputError(
+            f"{path} is called {protocol.name}, as a protocol that comes with the toolkit, and differs from it; scores under "
+            "both would be taken for one another. Give it another name."
+        )
+    return protocol
+
+
+def _check_keys(content):
+    tables = [("the protocol", content, _KEYS)]
+    tables += [(f"network {name!r}", spec, NETWORK_KEYS) for name, spec in content.get("networks", {}).items()]
+    tables += [(f"metric {spec.get('name')!r}", spec, METRIC_KEYS) for spec in content["metrics"]]
+    tables += [(f"embedding {spec.get('name')!r}", spec, EMBEDDING_KEYS) for spec in content.get("embeddings", [])]
+    for where, table, allowed in tables:
+        if not isinstance(table, dict):
+            raise TypeError(f"{where} is no table")
+        for key in table:
+            if key not in allowed:
+                refuse(where, "key", key, allowed)
+
+
+def _without_prose(value):
+    if isinstance(value, dict):
+        return {key: _without_prose(inner) for key, inner in value.items() if key not in _PROSE}
+    if isinstance(value, list):
+        return [_without_prose(inner) for inner in value]
+    return value

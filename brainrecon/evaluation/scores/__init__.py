@@ -1,0 +1,1 @@
+"""Scores per stimulus, and their files."""

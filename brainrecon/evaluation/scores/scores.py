@@ -1,0 +1,301 @@
+"""Scores: one value per condition, stimulus and metric; means, differences and files derived from them."""
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.evaluation.protocols.protocol import Protocol
+from brainrecon.evaluation.scores.table import scores_html
+from brainrecon.evaluation.tasks.embeddings import EmbeddingScores
+from stages.ground.errors import InputError
+from weights.whole_files import write_text
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A mean over stimuli with its interval.
+
+    In `Scores.summary` the mean of a condition's scores; in `Scores.differences` the mean of
+    (reference minus condition) over the stimuli that both have. The interval is None where one stimulus
+    gives none.
+    """
+
+    condition: str
+    metric: str
+    n: int
+    mean: float
+    ci_low: float | None
+    ci_high: float | None
+
+    @property
+    def excludes_zero(self):
+        """Whether the interval lies on one side of zero."""
+        return self.ci_low is not None and (self.ci_low > 0 or self.ci_high < 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionScores:
+    """The scores of one condition, per stimulus.
+
+    Attributes
+    ----------
+    stimulus_ids : tuple of str, length n_stimuli
+        In the order of the shown pictures.
+    n_samples : tuple of int, length n_stimuli
+        How many pictures were scored and averaged for each stimulus.
+    values : dict of str to float64 array of shape (n_stimuli,)
+        By metric. A metric that this condition cannot have (identification among one stimulus) is absent; NaN where one
+        stimulus cannot (identification within a category that no other stimulus has).
+    """
+
+    stimulus_ids: tuple
+    n_samples: tuple
+    values: dict
+
+    def __eq__(self, other):
+        return (
+            isinstance(other, ConditionScores)
+            and (self.stimulus_ids, self.n_samples) == (other.stimulus_ids, other.n_samples)
+            and self.values.keys() == other.values.keys()
+            and all(np.array_equal(self.values[name], other.values[name], equal_nan=True) for name in self.values)
+        )
+
+    def scored(self, metric):
+        """(stimulus ids, values) of the stimuli that have a value of a metric: tuple of str, float64 array; or None."""
+        if metric not in self.values:
+            return None
+        rows = np.flatnonzero(np.isfinite(self.values[metric]))
+        return tuple(self.stimulus_ids[row] for row in rows), self.values[metric][rows]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What `evaluate` found.
+
+    Attributes
+    ----------
+    protocol : Protocol
+        With its digest, `protocol.sha256`.
+    reference : str
+        The condition that the differences are taken from.
+    conditions : dict of str to ConditionScores
+        In the order they were given.
+    summary : list of SummaryRow
+        Mean and interval per condition and metric.
+    differences : list of SummaryRow
+        Reference minus condition, paired by stimulus; identification recomputed among the common stimuli.
+    confidence : float
+        Nominal coverage of the intervals.
+    n_resamples, seed : int
+        Of the bootstrap.
+    checkpoints : dict of str to str
+        Fingerprint of each checkpoint that judged the pictures; empty for networks given by hand.
+    data : dict
+        What was tested, in plain values: dataset, subject, roi, stimuli, and what else tells one vintage of the data
+        from another, such as the version of the betas and the sessions found.
+    embeddings : EmbeddingScores or None
+        Scores of the predicted embeddings themselves, with their permutation null.
+    ceilings : dict of str to (dict of str to SummaryRow)
+        By kind and metric: "shown_pictures", what the shown pictures themselves score through the encoding model;
+        "noise_ceiling", what a perfect prediction would score, given the noise of the responses.
+    regions : dict of str to list of SummaryRow
+        By region: metrics of brain correlation over its voxels alone, a row per metric and condition.
+    notes : tuple of str
+        What a reader has to know before comparing, for example that the test set is not the protocol's.
+    """
+
+    protocol: Protocol
+    reference: str
+    conditions: dict
+    summary: list
+    differences: list
+    confidence: float
+    n_resamples: int
+    seed: int
+    checkpoints: dict = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
+    embeddings: EmbeddingScores | None = None
+    ceilings: dict = field(default_factory=dict)
+    regions: dict = field(default_factory=dict)
+    notes: tuple = ()
+
+    @property
+    def metrics(self):
+        """The protocol's metrics, dict of str to MetricSpec, in the order of the table."""
+        return self.protocol.metrics
+
+    @property
+    def protocol_hash(self):
+        """The protocol's digest, 64 hex characters: how was scored, not with which weights."""
+        return self.protocol.sha256
+
+    @property
+    def identity(self):
+        """Digest of the protocol and of the checkpoints that judged, 64 hex characters.
+
+        Equal digests mean scores that compare. Networks given by hand have no fingerprint and are no part of it.
+        """
+        judged = json.dumps([self.protocol.sha256, sorted(self.checkpoints.items())], separators=(",", ":"))
+        return hashlib.sha256(judged.encode()).hexdigest()
+
+    @property
+    def vintage(self):
+        """`data` in one line; empty where it is not known."""
+        shown = {name: _ranges(value) if isinstance(value, list) else value for name, value in self.data.items()}
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+    def _repr_html_(self):
+        return scores_html(self)
+
+    def mean(self, condition, metric):
+        """The row of `summary` for a condition and metric, or None where there is none."""
+        return _find(self.summary, condition, metric)
+
+    def difference(self, condition, metric):
+        """The row of `differences` (reference minus condition), or None where there is none."""
+        return _find(self.differences, condition, metric)
+
+    def to_csv(self, path):
+        """Write a row per condition and stimulus: condition, stimulus_id, n_samples, a column per metric.
+
+        Values have all their digits; a metric that a condition lacks is an empty cell. The file appears whole
+        or not at all.
+        """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["condition", "stimulus_id", "n_samples", *self.metrics])
+        for name, scores in self.conditions.items():
+            for row, stimulus_id in enumerate(scores.stimulus_ids):
+                values = [_cell(scores.values[m][row]) if m in scores.values else "" for m in self.metrics]
+                writer.writerow([name, stimulus_id, scores.n_samples[row], *values])
+        write_text(path, text.getvalue())
+
+    def to_json(self, path):
+        """Write everything: protocol and digest, summary, differences, scores per stimulus.
+
+        The file appears whole or not at all.
+        """
+        content = {
+            "format": _FORMAT,
+            "protocol": {
+                "name": self.protocol.name,
+                "sha256": self.protocol.sha256,
+                "content": self.protocol.content,
+            },
+            "checkpoints": self.checkpoints,
+            "data": self.data,
+            "reference": self.reference,
+            "confidence": self.confidence,
+            "n_resamples": self.n_resamples,
+            "seed": self.seed,
+            "summary": [asdict(row) for row in self.summary],
+            "differences": [asdict(row) for row in self.differences],
+            "ceilings": {
+                kind: {name: asdict(row) for name, row in rows.items()} for kind, rows in self.ceilings.items()
+            },
+            "regions": {name: [asdict(row) for row in rows] for name, rows in self.regions.items()},
+            "embeddings": self.embeddings.to_dict() if self.embeddings else None,
+            "notes": list(self.notes),
+            "conditions": {
+                name: {
+                    "n": len(scores.stimulus_ids),
+                    "stimulus_ids": list(scores.stimulus_ids),
+                    "n_samples": list(scores.n_samples),
+                    "values": {
+                        metric: [float(v) if np.isfinite(v) else None for v in values]
+                        for metric, values in scores.values.items()
+                    },
+                }
+                for name, scores in self.conditions.items()
+            },
+        }
+        write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def from_json(cls, path):
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is not there, is not such a file, or its protocol was edited after scoring.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            protocol = Protocol(content["protocol"]["content"])
+            recorded = content["protocol"]["sha256"]
+            scores = cls(
+                protocol=protocol,
+                reference=content["reference"],
+                conditions={
+                    name: ConditionScores(
+                        tuple(one["stimulus_ids"]),
+                        tuple(one["n_samples"]),
+                        {metric: np.array(values, dtype=np.float64) for metric, values in one["values"].items()},
+                    )
+                    for name, one in content["conditions"].items()
+                },
+                summary=[SummaryRow(**row) for row in content["summary"]],
+                differences=[SummaryRow(**row) for row in content["differences"]],
+                confidence=content["confidence"],
+                n_resamples=content["n_resamples"],
+                seed=content["seed"],
+                checkpoints=content["checkpoints"],
+                data=content.get("data", {}),
+                embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
+                ceilings={
+                    kind: {name: SummaryRow(**row) for name, row in rows.items()}
+                    for kind, rows in content.get("ceilings", {}).items()
+                },
+                regions={
+                    name: [SummaryRow(**row) for row in rows] for name, rows in content.get("regions", {}).items()
+                },
+                notes=tuple(content.get("notes", ())),
+            )
+        except FileNotFoundError as error:
+            raise InputError(
+                f"There are no scores at {path}; expected a scores .json file. Run evaluate first."
+            ) from error
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} is not a file of scores ({type(error).__name__}: {error}); expected what evaluate "
+                "writes. Run evaluate again."
+            ) from error
+        if recorded != protocol.sha256:
+            raise InputError(
+                f"{path} was scored under protocol {recorded[:12]} but holds the text of "
+                f"{protocol.sha256[:12]}; expected the two to agree. Run evaluate again."
+            )
+        return scores
+
+
+def _cell(value):
+    """A value with all its digits; an empty cell for NaN."""
+    return repr(float(value)) if np.isfinite(value) else ""
+
+
+def _find(rows, condition, metric):
+    return next((row for row in rows if row.condition == condition and row.metric == metric), None)
+
+
+def _ranges(numbers):
+    """Whole numbers in short: "1-37, 40"; anything else as a list of texts."""
+    if not all(isinstance(number, int) for number in numbers):
+        return " ".join(map(str, numbers))
+    parts = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return " and ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)

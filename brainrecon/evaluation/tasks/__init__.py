@@ -1,0 +1,1 @@
+"""What is scored: reconstructed pictures, predicted embeddings, differences between conditions."""

@@ -1,0 +1,1 @@
+"""How a protocol looks at pictures: prepared, and through frozen networks."""

@@ -1,0 +1,1 @@
+"""The report of a benchmark: many runs in one table."""

@@ -1,0 +1,375 @@
+"""Boards: scores that compare, gathered over subjects, a row per method and a block per region.
+
+Scores of different protocols, or of the same one by other judges, never share a board; neither do datasets, nor measured
+and simulated responses.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from brainrecon.evaluation.protocols.protocol import Protocol, available, load_protocol
+from brainrecon.evaluation.scores.published import published_values
+from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.evaluation.statistics import intervals
+from brainrecon.report.leaderboard.comparison import (
+    AcrossSubjects,
+    control_difference,
+    is_better,
+    mean_over_subjects,
+    method_difference,
+    sentence,
+)
+
+# What a board or a row says itself; everything else in the description of the data tells vintages apart.
+_NO_VINTAGE = ("dataset", "subject", "roi", "test_stimuli", "simulated")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One method on one subject and region under one protocol.
+
+    Attributes
+    ----------
+    method, subject, roi : str
+        Names of the folders.
+    scores : Scores
+    heldout : Scores or None
+        Of the same method where clusters of look-alikes were held out.
+    external : dict or None
+        What is said of pictures that were made elsewhere.
+    links : dict of str to str
+        Files beside the scores, relative to the benchmark.
+    learnt : sequence of dict
+        What the method says it learnt, a row each: a name first, then numbers.
+    """
+
+    method: str
+    subject: str
+    roi: str
+    scores: Scores
+    heldout: Scores | None = None
+    external: dict | None = None
+    links: dict = field(default_factory=dict)
+    learnt: tuple = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One method in one region: everything a row of the table says.
+
+    Attributes
+    ----------
+    method : str
+    cells : tuple of Cell
+        One per subject.
+    means : dict of str to (dict of str to AcrossSubjects)
+        By condition and metric; the method itself is `reference`.
+    reference : str
+    differences : dict of str to (dict of str to AcrossSubjects)
+        Method minus control, by condition and metric.
+    heldout : dict of str to AcrossSubjects
+        The method itself on the held-out split, by metric; empty where it was not scored there.
+    behind : dict of str to AcrossSubjects
+        The block's best method minus this one, by metric; empty for the best one itself.
+    ceilings : dict of str to (dict of str to float)
+        By kind and metric, mean over subjects of what limits the score, as `Scores.ceilings` has it.
+    embeddings : list of dict
+        A row per score of predicted embeddings: target, metric, mean (AcrossSubjects), null_mean, null_low, null_high,
+        rank, true_rank (None where not known).
+    sentence : str
+        What remains above the controls.
+    """
+
+    method: str
+    cells: tuple
+    means: dict
+    reference: str
+    differences: dict
+    heldout: dict
+    behind: dict
+    ceilings: dict
+    embeddings: list
+    sentence: str
+
+    @property
+    def subjects(self):
+        return [cell.subject for cell in self.cells]
+
+    @property
+    def n_stimuli(self):
+        """Fewest and most test stimuli of a subject."""
+        return _n_stimuli(self.cells)
+
+    @property
+    def external(self):
+        """Whether pictures from elsewhere were scored."""
+        return any(cell.external is not None for cell in self.cells)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The methods of one region, best first.
+
+    Attributes
+    ----------
+    roi : str
+    entries : list of Entry
+    outstanding : dict of str to str
+        By metric, the method with the best mean, where its paired difference to the runner-up excludes zero.
+    """
+
+    roi: str
+    entries: list
+    outstanding: dict
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """All scores that compare.
+
+    Attributes
+    ----------
+    protocol : Protocol
+    identity : str
+        Digest of protocol and judges.
+    checkpoints : dict
+    dataset : str
+    simulated : bool
+    confidence : float
+    headline : str
+        The metric that orders methods.
+    blocks : list of Block
+        One per region, in the order of the cells.
+    notes : list of str
+    published : list of PublishedRow
+        Of this protocol and on this test set.
+    """
+
+    protocol: Protocol
+    identity: str
+    checkpoints: dict
+    dataset: str
+    simulated: bool
+    confidence: float
+    headline: str
+    blocks: list
+    notes: list
+    published: list
+
+    @property
+    def metrics(self):
+        """The protocol's metrics that anybody was scored in, dict of str to MetricSpec."""
+        entries = [entry for block in self.blocks for entry in block.entries]
+        scored = {metric for entry in entries for metric in entry.means.get(entry.reference, {})}
+        return {name: spec for name, spec in self.protocol.metrics.items() if name in scored}
+
+
+def boards_of(cells, held_out):
+    """Boards of all cells, by protocol, dataset and digest.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    held_out : str
+        How to call what the held-out split holds out.
+
+    Returns
+    -------
+    boards : list of Board
+    """
+    groups = {}
+    for cell in cells:
+        groups.setdefault(_group(cell.scores), []).append(cell)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][1:], item[0][0]))
+    return [_board(key, cells, held_out) for key, cells in ordered]
+
+
+def _group(scores):
+    """What scores have to have in common to share a board."""
+    return (
+        scores.identity,
+        scores.protocol.name,
+        str(scores.data.get("dataset", "")),
+        bool(scores.data.get("simulated")),
+    )
+
+
+def _board(key, cells, held_out):
+    identity, _, dataset, simulated = key
+    first = cells[0].scores
+    protocol, by_roi = first.protocol, {}
+    for cell in cells:
+        by_roi.setdefault(cell.roi, {}).setdefault(cell.method, []).append(cell)
+    scored = {metric for cell in cells for metric in cell.scores.conditions[cell.scores.reference].values}
+    headline = next((name for name in (protocol.headline, *protocol.metrics) if name in scored), protocol.headline)
+    notes = list(dict.fromkeys(note for cell in cells for note in cell.scores.notes)) + _vintages(cells)
+    other_judges = sorted({f"{c.method}/{c.subject}/{c.roi}" for c in cells if c.heldout and _group(c.heldout) != key})
+    if other_judges:
+        notes.append(
+            f"Left out, for the held-out split was scored by another protocol or judge: {', '.join(other_judges)}."
+        )
+    blocks = [_block(roi, methods, key, headline, held_out) for roi, methods in by_roi.items()]
+    published, why_not = _published(protocol, dataset, simulated, blocks)
+    return Board(
+        protocol,
+        identity,
+        first.checkpoints,
+        dataset,
+        simulated,
+        first.confidence,
+        headline,
+        blocks,
+        notes + why_not,
+        published,
+    )
+
+
+def _vintages(cells):
+    """What tells the data of cells of one subject and region apart, so that nobody takes it for the methods' doing."""
+    seen = {}
+    for cell in cells:
+        for name, value in cell.scores.data.items():
+            if name not in _NO_VINTAGE:
+                seen.setdefault((cell.subject, cell.roi), {}).setdefault(name, set()).add(
+                    json.dumps(value, default=str)
+                )
+    differing = sorted({name for names in seen.values() for name, values in names.items() if len(values) > 1})
+    if not differing:
+        return []
+    names = ", ".join(name.replace("_", " ") for name in differing)
+    return [f"The data of the methods differ within a subject in: {names}. What separates them may be the data."]
+
+
+def _block(roi, methods, key, headline, held_out):
+    scores = {name: {cell.subject: cell.scores for cell in cells} for name, cells in methods.items()}
+    specs = next(iter(next(iter(scores.values())).values())).metrics
+    means = {name: {m: mean_over_subjects(list(own.values()), None, m) for m in specs} for name, own in scores.items()}
+
+    def ranked(metric):
+        """Methods by their mean, best first; those with fewer subjects after those with all, those without one left out."""
+        sign, most = -1 if specs[metric].metric.higher_is_better else 1, max(map(len, scores.values()))
+        there = [name for name in means if means[name][metric]]
+        return sorted(there, key=lambda n: (means[n][metric].n_subjects < most, sign * means[n][metric].mean, n))
+
+    order = ranked(headline)
+    best = order[0] if order else None
+    outstanding = {}
+    for metric, spec in specs.items():
+        leading = ranked(metric)[:2]
+        if len(leading) == 2 and is_better(method_difference(*(scores[n] for n in leading), metric), spec.metric):
+            outstanding[metric] = leading[0]
+    order += sorted(set(methods) - set(order))
+    behind = {
+        name: {m: method_difference(scores[best], scores[name], m) for m in specs if means[best][m] and means[name][m]}
+        for name in order
+        if best not in (None, name)
+    }
+    entries = [
+        _entry(name, methods[name], means[name], behind.get(name, {}), key, specs[headline], held_out) for name in order
+    ]
+    shown = {cell.scores.data.get("roi") for cells in methods.values() for cell in cells}
+    return Block(shown.pop() if len(shown) == 1 and isinstance(next(iter(shown)), str) else roi, entries, outstanding)
+
+
+def _entry(method, cells, own_means, behind, key, headline, held_out):
+    scores = [cell.scores for cell in cells]
+    reference, metrics = scores[0].reference, scores[0].metrics
+    controls = list(dict.fromkeys(name for one in scores for name in one.conditions if name != one.reference))
+    means = {reference: {metric: mean for metric, mean in own_means.items() if mean}}
+    means |= {
+        name: _filled(metrics, lambda metric, name=name: mean_over_subjects(scores, name, metric)) for name in controls
+    }
+    differences = {
+        name: _filled(metrics, lambda metric, name=name: control_difference(scores, name, metric)) for name in controls
+    }
+    heldout = [cell for cell in cells if cell.heldout is not None and _group(cell.heldout) == key]
+    there = _filled(metrics, lambda metric: mean_over_subjects([cell.heldout for cell in heldout], None, metric))
+    ceilings = {}
+    for kind in dict.fromkeys(kind for one in scores for kind in one.ceilings):
+        rows = [one.ceilings[kind] for one in scores if kind in one.ceilings]
+        found = {metric: [row[metric].mean for row in rows if metric in row] for metric in metrics}
+        ceilings[kind] = {metric: float(np.mean(means)) for metric, means in found.items() if means}
+    mean = own_means[headline.name]
+    text = sentence(
+        method,
+        headline,
+        mean,
+        {name: rows[headline.name] for name, rows in differences.items() if headline.name in rows},
+        len(cells),
+        _n_stimuli(cells),
+        _drop(heldout, headline.name, there, held_out),
+    )
+    return Entry(
+        method, tuple(cells), means, reference, differences, there, behind, ceilings, _embeddings(scores), text
+    )
+
+
+def _n_stimuli(cells):
+    counts = [len(cell.scores.conditions[cell.scores.reference].stimulus_ids) for cell in cells]
+    return min(counts), max(counts)
+
+
+def _filled(metrics, compute):
+    return {metric: found for metric in metrics if (found := compute(metric)) is not None}
+
+
+def _drop(cells, metric, there, what):
+    """(what was held out, score there, how much lower than the same subjects' score), or None."""
+    if metric not in there:
+        return None
+    pairs = [
+        (cell.scores.mean(cell.scores.reference, metric), cell.heldout.mean(cell.heldout.reference, metric))
+        for cell in cells
+    ]
+    drops = [here.mean - held.mean for here, held in pairs if here and held]
+    return (what, there[metric], float(np.mean(drops))) if drops else None
+
+
+def _embeddings(scores):
+    """A row per score of the predicted embeddings, means over the subjects that have it."""
+    having = [one.embeddings for one in scores if one.embeddings is not None]
+    rows = []
+    for metric in dict.fromkeys(row.metric for one in having for row in one.rows):
+        found = [(one, row) for one in having for row in one.rows if row.metric == metric]
+        target = found[0][1].target
+        ranks = [rank for one, _ in found for rank in one.ranks if rank.target == target]
+        rows.append(
+            {
+                "target": target,
+                "metric": metric,
+                "mean": _embedding_mean(found),
+                "null_mean": float(np.mean([row.null_mean for _, row in found])),
+                "null_low": min(row.null_low for _, row in found),
+                "null_high": max(row.null_high for _, row in found),
+                "rank": float(np.mean([rank.predicted for rank in ranks])) if ranks else None,
+                "true_rank": float(np.mean([rank.true for rank in ranks])) if ranks else None,
+            }
+        )
+    return rows
+
+
+def _embedding_mean(found):
+    (_, row), counts = found[0], [row.n for _, row in found]
+    if len(found) == 1:
+        return AcrossSubjects(1, (row.n, row.n), row.mean, row.ci_low, row.ci_high)
+    estimate = intervals.mean_over_subjects([one.values[row.metric] for one, row in found], bounds=(0.0, 1.0))
+    return AcrossSubjects(len(found), (min(counts), max(counts)), estimate.mean, estimate.ci_low, estimate.ci_high)
+
+
+def _published(protocol, dataset, simulated, blocks):
+    """(rows that stand beside this board, what to say of the others)."""
+    rows = published_values(protocol.name)
+    if not rows:
+        return [], []
+    if protocol.name not in available() or load_protocol(protocol.name).sha256 != protocol.sha256:
+        return [], [f"This is not the {protocol.name} that the toolkit holds: its published values are not shown."]
+    counts = {count for block in blocks for entry in block.entries for count in entry.n_stimuli}
+    if not simulated:
+        shown = [row for row in rows if row.dataset == dataset and counts == {row.n_stimuli}]
+        if shown:
+            return shown, []
+    sizes = " or ".join(f"{n:,}" for n in sorted({row.n_stimuli for row in rows}))
+    kinds = " or ".join(sorted({row.dataset for row in rows})).upper()
+    return [], [f"Published values of this protocol are on {sizes} {kinds} stimuli and not comparable: not shown."]

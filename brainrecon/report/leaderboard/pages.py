@@ -1,0 +1,186 @@
+"""The table of a benchmark as Markdown, CSV and one HTML page. The same scores give the same bytes."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from brainrecon.report.leaderboard.leaderboard import collect
+from brainrecon.report.leaderboard.tables import board_view, notes_of
+from weights.whole_files import write_text
+
+NAME = "leaderboard"
+COLUMNS = (
+    "protocol",
+    "identity",
+    "method",
+    "subject",
+    "roi",
+    "split",
+    "condition",
+    "metric",
+    "n",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "dataset",
+)
+
+
+def write_leaderboard(folder):
+    """Collect a benchmark's scores and write `leaderboard.md`, `.csv` and `.html` into its folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        See `brainrecon.report.leaderboard.leaderboard.collect`.
+
+    Returns
+    -------
+    path : pathlib.Path
+        The HTML page. Every file appears whole or not at all; nothing in them depends on when they were written.
+
+    Raises
+    ------
+    InputError
+        If there are no scores, or a file of them cannot be read.
+    """
+    folder = Path(folder)
+    leaderboard = collect(folder)
+    pages = {"md": as_markdown(leaderboard), "csv": as_csv(leaderboard), "html": as_html(leaderboard)}
+    for suffix, text in pages.items():
+        write_text(folder / f"{NAME}.{suffix}", text)
+    return folder / f"{NAME}.html"
+
+
+def as_csv(leaderboard):
+    """Every mean in long form: a row per board, region, method, subject (or "all"), split, condition and metric.
+
+    `n` counts stimuli in the rows of a subject and subjects in those of "all". Conditions besides those that were drawn:
+    "predicted_embeddings", "predicted_embeddings_shuffled" (its null, with the central 95 % of permutations), and
+    the kinds of ceilings, "shown_pictures" and "noise_ceiling".
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for board in leaderboard.boards:
+        for block in board.blocks:
+            for entry in block.entries:
+                for where, row in _long_rows(entry, board):
+                    subject, split, condition, metric = where
+                    n, *numbers = row
+                    cells = ["" if number is None else repr(float(number)) for number in numbers]
+                    place = (
+                        board.protocol.name,
+                        board.identity,
+                        entry.method,
+                        subject,
+                        block.roi,
+                        split,
+                        condition,
+                        metric,
+                    )
+                    writer.writerow([*place, n, *cells, board.dataset])
+    return text.getvalue()
+
+
+def _long_rows(entry, board):
+    """((subject, split, condition, metric), (n, mean, low, high)) of everything an entry holds."""
+    for cell in entry.cells:
+        heldout = cell.heldout if entry.heldout else None
+        for split, scores in (("standard", cell.scores), ("heldout", heldout)):
+            if scores is None or scores.identity != board.identity:
+                continue
+            for row in scores.summary:
+                yield (cell.subject, split, row.condition, row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
+            for row in (row for rows in scores.ceilings.values() for row in rows.values()):
+                yield (cell.subject, split, row.condition, row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
+            for row in scores.embeddings.rows if scores.embeddings else ():
+                null = (row.n, row.null_mean, row.null_low, row.null_high)
+                yield (
+                    (cell.subject, split, "predicted_embeddings", row.metric),
+                    (row.n, row.mean, row.ci_low, row.ci_high),
+                )
+                yield (cell.subject, split, "predicted_embeddings_shuffled", row.metric), null
+    for condition, means in entry.means.items():
+        for metric, mean in means.items():
+            yield ("all", "standard", condition, metric), (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+    for metric, mean in entry.heldout.items():
+        yield ("all", "heldout", entry.reference, metric), (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+    for row in entry.embeddings:
+        mean = row["mean"]
+        key = ("all", "standard", "predicted_embeddings", row["metric"])
+        yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+
+
+def as_markdown(leaderboard):
+    """All tables as Markdown."""
+    lines = ["# Leaderboard", ""]
+    for text in notes_of(leaderboard):
+        lines += [_escaped(text), ""]
+    for board in leaderboard.boards:
+        view = board_view(board, leaderboard.preset)
+        lines += [f"## {_escaped(view['title'])}", ""]
+        if board.simulated:
+            lines += ["**SIMULATED RESPONSES.** No brain was measured for these scores.", ""]
+        lines += [_escaped(view["provenance"]), ""]
+        lines += [line for note in board.notes for line in (f"> {_escaped(note)}", "")]
+        for block in view["blocks"]:
+            lines += [f"### {_escaped(block['title'])}", ""]
+            lines += [f"- **{_escaped(method)}**{_escaped(rest)}" for method, rest in block["sentences"]] + [""]
+            for table in block["tables"]:
+                lines += _markdown_table(table)
+        for table in view["tables"]:
+            lines += _markdown_table(table)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_table(table):
+    units = [f" ({unit})" if unit else "" for _, unit, _ in table.columns]
+    head = [_escaped(label) + unit for (label, _, _), unit in zip(table.columns, units, strict=True)]
+    lines = [f"**{_escaped(table.heading)}.** {_escaped(table.text)}", ""]
+    lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for row in table.rows:
+        links = [f"[{_escaped(text)}]({address})" for text, address in row.links]
+        small = ", ".join([_escaped(row.small)] * bool(row.small) + links)
+        label = _escaped(row.label) + (f" ({small})" if small else "")
+        cells = [_markdown_cell(cell) for cell in row.cells]
+        lines.append(f"| {' | '.join([label, *cells])} |")
+    return [*lines, "", *[line for text in table.below for line in (_escaped(text), "")]]
+
+
+def _markdown_cell(cell):
+    value = _escaped(cell.value)
+    value = f"**{value}**" if cell.kind == "best" else value
+    return f"{value} ({_escaped(cell.under)})" if cell.under else value
+
+
+def _escaped(text):
+    """Text that Markdown and the HTML inside it leave alone."""
+    text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|#~])", r"\\\1", text)
+
+
+def as_html(leaderboard, alone=False):
+    """All tables as one page that needs no other file, no script and no network; all text in it is escaped.
+
+    Parameters
+    ----------
+    leaderboard : Leaderboard
+    alone : bool
+        Only the tables of scores, for a notebook.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("leaderboard.html.jinja").render(
+        alone=alone,
+        notes=notes_of(leaderboard),
+        boards=[board_view(board, leaderboard.preset) for board in leaderboard.boards],
+    )

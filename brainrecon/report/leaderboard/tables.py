@@ -1,0 +1,327 @@
+"""The tables of a benchmark as text: what a cell, a row and the lines around them say, for any kind of page."""
+
+from urllib.parse import quote
+
+from brainrecon.evaluation.scores.published import COMPUTED, READ
+from brainrecon.evaluation.statistics.intervals import SUBJECTS_TO_RESAMPLE
+from brainrecon.report.leaderboard.comparison import fewer, is_better, metric_phrase, range_text
+from brainrecon.report.leaderboard.study import study_tables
+from brainrecon.report.leaderboard.text import MARKS, VERDICTS, Table, TableCell, TableRow
+from brainrecon.report.names import (
+    CEILINGS,
+    NOTHING,
+    ceiling_explanation,
+    condition_explanation,
+    condition_label,
+    difference_text,
+    interval_text,
+    score_text,
+)
+
+_FROM_MEMORY = "†"
+_ORIGIN_MARKS = {"other code": "‡", "not established": "§"}
+_MISSING_IN_VIEW = 8
+_TOLD_APART = "the interval of the paired difference excludes zero, over subjects or within every one of them"
+_ONE_SUBJECT = " With one subject the interval is over stimuli; for identification it is a little narrow."
+
+
+def notes_of(leaderboard):
+    """What a reader has to know of the whole."""
+    notes, missing = [], leaderboard.missing
+    if missing:
+        more = f" and {len(missing) - _MISSING_IN_VIEW} more" if len(missing) > _MISSING_IN_VIEW else ""
+        notes.append(f"Not finished. Still without scores: {', '.join(missing[:_MISSING_IN_VIEW])}{more}.")
+    names = [board.protocol.name for board in leaderboard.boards]
+    if len(set(zip(names, [b.dataset for b in leaderboard.boards], [b.simulated for b in leaderboard.boards]))) < len(
+        names
+    ):
+        notes.append(
+            "Scores of one protocol were given by different judges or under different versions of it. They do not compare "
+            "and stand in tables of their own; the digests say which belong together."
+        )
+    return notes
+
+
+def board_view(board, preset=None):
+    """Everything the pages say of a board, as text; with a preset, beside what its study published."""
+    data = board.dataset or "data of unknown origin"
+    if board.simulated and not data.startswith("simulated"):
+        data = f"simulated {data}"
+    counts = [count for block in board.blocks for entry in block.entries for count in entry.n_stimuli]
+    judges = ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(board.checkpoints.items()))
+    return {
+        "title": f"{board.protocol.name} on {data}",
+        "simulated": board.simulated,
+        "notes": board.notes,
+        "provenance": f"Protocol {board.protocol.name}, sha256 {board.protocol.sha256[:16]}; with its judges "
+        f"{board.identity[:16]}{f' ({judges})' if judges else ''}. Test stimuli per subject: {range_text(counts)}.",
+        "blocks": [_block(block, board, preset) for block in board.blocks],
+        "tables": [_published(board)] if board.published else [],
+    }
+
+
+def _block(block, board, preset):
+    tables = [_scores(block, board)]
+    tables += study_tables(block, board, preset) if preset else []
+    tables += [_subjects(block, board)] if any(len(entry.cells) > 1 for entry in block.entries) else []
+    tables += [_controls(block, board)]
+    tables += [_behind(block, board)] if len(block.entries) > 1 else []
+    tables += [_embeddings(block, board)] if any(entry.embeddings for entry in block.entries) else []
+    # No line ends between a number and its percent sign.
+    sentences = [
+        (entry.method, entry.sentence.removeprefix(entry.method).replace(" %", "\N{NO-BREAK SPACE}%"))
+        for entry in block.entries
+    ]
+    return {"title": block.roi, "sentences": sentences, "tables": tables}
+
+
+def _scores(block, board):
+    rows, regions = [], {entry.method: _regions(entry) for entry in block.entries}
+    differ = len(set(regions.values())) > 1
+    for entry in block.entries:
+        cells = []
+        for name, spec in board.metrics.items():
+            mean = entry.means[entry.reference].get(name)
+            if mean is None:
+                cells.append(TableCell(NOTHING))
+                continue
+            kind = "best" if block.outstanding.get(name) == entry.method else ""
+            cells.append(
+                TableCell(score_text(mean.mean, spec.metric, unit=False), interval_text(mean, spec.metric), kind)
+            )
+        links = _links(entry.cells[0]) if len(entry.cells) == 1 else ()
+        n_subjects, stimuli = len(entry.cells), range_text(entry.n_stimuli)
+        small = (
+            f"{n_subjects} subject{'s' if n_subjects > 1 else ''}, {stimuli} stimuli{' each' if n_subjects > 1 else ''}"
+        )
+        small += f", {regions[entry.method]}" if differ and regions[entry.method] else ""
+        origin = _origin(entry)
+        rows.append(TableRow(entry.method, tuple(cells), f"{small}; {origin}" if origin else small, links, "method"))
+    return Table(
+        "Scores",
+        f"{_about_intervals(block, board)} Best first in {metric_phrase(board.metrics[board.headline])}. "
+        f"{_direction(board)} Bold: best, and told apart from the runner-up: {_TOLD_APART}."
+        + (" Methods have different voxels here: nothing that is measured on the brain compares." if differ else ""),
+        (("Method", "", ""), *_metric_columns(board, "%")),
+        tuple(rows),
+    )
+
+
+def _regions(entry):
+    """The voxels that a method was given, as text; empty where it is not known."""
+    return ", ".join(dict.fromkeys(str(cell.scores.data["roi"]) for cell in entry.cells if cell.scores.data.get("roi")))
+
+
+def _about_intervals(block, board):
+    """What the intervals are over, and how often they hold what they should: few subjects give less than is asked for."""
+    counts, asked = sorted({len(entry.cells) for entry in block.entries}), f"{100 * board.confidence:g} %"
+    over_stimuli = f"{asked} intervals over stimuli"
+    if counts == [1]:
+        return f"Means over stimuli with their {over_stimuli}."
+    text = f"Means over subjects with intervals over subjects{f' (with one subject: {over_stimuli})' if 1 in counts else ''}."
+    if few := [n for n in counts if 1 < n < SUBJECTS_TO_RESAMPLE]:
+        text += f" With {' or '.join(map(str, few))} subjects they are Student's t, wide as so few deserve."
+    return text
+
+
+def _subjects(block, board):
+    rows = []
+    for entry in block.entries:
+        for cell in entry.cells:
+            found = [cell.scores.mean(cell.scores.reference, name) for name in board.metrics]
+            cells = [
+                _mean_cell(row, spec, interval_text) for row, spec in zip(found, board.metrics.values(), strict=True)
+            ]
+            links = _links(cell)
+            rows.append(TableRow(entry.method, tuple(cells), "" if links else cell.subject, links))
+    return Table(
+        "Every subject",
+        f"Means over stimuli with their {100 * board.confidence:g} % intervals over stimuli.",
+        (("Method and subject", "", ""), *_metric_columns(board, "%")),
+        tuple(rows),
+    )
+
+
+def _controls(block, board):
+    rows = []
+    for entry in block.entries:
+        own = entry.means[entry.reference]
+        cells = [_mean_cell(own.get(name), spec, _bare) for name, spec in board.metrics.items()]
+        rows.append(TableRow(entry.method, tuple(cells), _origin(entry), kind="method"))
+        for condition, means in entry.means.items():
+            if condition in (entry.reference, "binarised"):  # the method's own pictures once more: no control
+                continue
+            against = entry.differences.get(condition, {})
+            cells = [_control_cell(means.get(name), against.get(name), spec) for name, spec in board.metrics.items()]
+            some = next(iter(against.values()), None)
+            small = "" if some is None else fewer(some, len(entry.cells), entry.n_stimuli)
+            explanation = condition_explanation(condition)
+            rows.append(TableRow(condition_label(condition), tuple(cells), small, explanation=explanation))
+        if entry.heldout:
+            cells = [_mean_cell(entry.heldout.get(name), spec, interval_text) for name, spec in board.metrics.items()]
+            rows.append(TableRow("On the held-out split", tuple(cells)))
+        for kind, found in entry.ceilings.items():
+            cells = [
+                TableCell(score_text(found.get(name), spec.metric, unit=False)) for name, spec in board.metrics.items()
+            ]
+            rows.append(TableRow(condition_label(kind), tuple(cells), explanation=ceiling_explanation(kind)))
+    return Table(
+        "Controls",
+        "Each method, and under it what it has to be read against: the mean of the control and, below, the method minus "
+        "the control, paired by stimulus. ▲ the method is better, ▼ it is worse, ○ not told apart: "
+        f"{_TOLD_APART}. The held-out split has "
+        "stimuli of its own, so no pairs; its interval stands below."
+        + "".join(
+            f" {condition_label(kind)}: {CEILINGS.get(kind, '')}."
+            for kind in dict.fromkeys(kind for entry in block.entries for kind in entry.ceilings)
+        ),
+        (("Method and control", "", ""), *_metric_columns(board, "%")),
+        tuple(rows),
+        kind="methods",
+    )
+
+
+def _behind(block, board):
+    best = block.entries[0].method
+    one_subject = any(row.n_subjects == 1 for entry in block.entries for row in entry.behind.values())
+    rows = []
+    for entry in block.entries[1:]:
+        cells = []
+        for name, spec in board.metrics.items():
+            difference = entry.behind.get(name)
+            if difference is None or difference.mean is None:
+                cells.append(TableCell(NOTHING, "" if difference is None else difference.reason))
+                continue
+            better = is_better(difference, spec.metric)
+            value = f"{MARKS[better]} {difference_text(difference.mean, spec.metric)}"
+            cells.append(TableCell(value, interval_text(difference, spec.metric, signed=True), VERDICTS[better]))
+        some = next((row for row in entry.behind.values() if row.mean is not None), None)
+        most = max(len(entry.cells), len(block.entries[0].cells))
+        small = "" if some is None or some.n_subjects == most else f"{some.n_subjects} of {most} subjects"
+        rows.append(TableRow(entry.method, tuple(cells), small))
+    return Table(
+        f"{best} minus each of the others",
+        f"Paired by stimulus within a subject, then over the subjects that both have. ▲ {best} is better, ▼ it is worse, "
+        f"○ not told apart: {_TOLD_APART}. Where two methods have different stimuli, nothing that compares stimuli with one "
+        f"another is subtracted.{_ONE_SUBJECT if one_subject else ''}",
+        (("Compared with", "", ""), *_metric_columns(board, "points")),
+        tuple(rows),
+        kind="differences",
+    )
+
+
+def _embeddings(block, board):
+    rows = []
+    for entry in block.entries:
+        for row in entry.embeddings:
+            spec = board.protocol.embeddings.get(row["metric"])
+            mean = row["mean"]
+            interval = "" if mean.ci_low is None else f"{_percent(mean.ci_low)} to {_percent(mean.ci_high)}"
+            rank = NOTHING if row["rank"] is None else f"{row['rank']:.1f}"
+            true_rank = "" if row["true_rank"] is None else f"of {row['true_rank']:.1f}"
+            score = spec.label if spec else row["metric"].replace("_", " ")
+            cells = (
+                TableCell(_percent(mean.mean), interval),
+                TableCell(_percent(row["null_mean"]), f"{_percent(row['null_low'])} to {_percent(row['null_high'])}"),
+                TableCell(rank, true_rank),
+            )
+            rows.append(TableRow(entry.method, cells, f"{row['target'].replace('_', ' ')}: {score}"))
+    return Table(
+        "Predicted embeddings",
+        "Before any picture is drawn. Shuffled: the same score when responses belong to other stimuli, with the widest "
+        "central 95 % of a subject's permutations. The effective rank of the predictions stands over that of the true values.",
+        (
+            ("Method, target and score", "", ""),
+            ("Mean", "%", ""),
+            ("Shuffled", "%", ""),
+            ("Effective rank", "", ""),
+        ),
+        tuple(rows),
+    )
+
+
+def _published(board):
+    names = list(dict.fromkeys(name for row in board.published for name in row.values))
+    order = [*board.protocol.metrics, *board.protocol.embeddings]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    columns, rows = [], []
+    for name in names:
+        spec = board.protocol.metrics.get(name) or board.protocol.embeddings.get(name)
+        percent = name not in board.protocol.metrics or spec.metric.percent  # all scores of embeddings are
+        unit = _unit(spec, "%") if name in board.protocol.metrics else "%"
+        columns.append((spec.label if spec else name, unit, "", percent))
+    for row in board.published:
+        cells = []
+        for name, (*_, percent) in zip(names, columns, strict=True):
+            if name not in row.values:
+                cells.append(TableCell(NOTHING))
+                continue
+            mark = _FROM_MEMORY if row.verified[name] == "memory" else ""
+            value = row.values[name]
+            cells.append(TableCell((_percent(value) if percent else f"{value:.3f}") + mark))
+        how = sorted({READ[how] for how in row.verified.values() if how != "memory"})
+        whose = f"mean of {len(row.subjects)} subjects" if len(row.subjects) > 1 else row.subjects[0]
+        small = "; ".join([row.source, *how, whose]) + (f". {row.note}" if row.note else "")
+        rows.append(TableRow(row.method + _ORIGIN_MARKS.get(row.computed, ""), tuple(cells), small))
+    used = {row.computed for row in board.published}
+    below = [f"{_FROM_MEMORY} {READ['memory']}: nobody has read this value again, and it may be wrong in any digit."]
+    below = below if any(row.from_memory for row in board.published) else []
+    below += [f"{mark} {COMPUTED[computed]}." for computed, mark in _ORIGIN_MARKS.items() if computed in used]
+    return Table(
+        f"Published under {board.protocol.name}",
+        f"On {board.published[0].n_stimuli:,} {board.dataset.upper()} stimuli, as many as here. Others computed these; no "
+        "interval was published.",
+        (("Method", "", ""), *(column[:3] for column in columns)),
+        tuple(rows),
+        tuple(below),
+    )
+
+
+def _mean_cell(mean, spec, under):
+    if mean is None:
+        return TableCell(NOTHING)
+    return TableCell(score_text(mean.mean, spec.metric, unit=False), under(mean, spec.metric))
+
+
+def _control_cell(mean, difference, spec):
+    if mean is None or difference is None or difference.mean is None:
+        return _mean_cell(mean, spec, _bare)
+    better = is_better(difference, spec.metric)
+    mark = "" if difference.ci_low is None else f"{MARKS[better]} "
+    under = f"{mark}{difference_text(difference.mean, spec.metric)}"
+    return TableCell(score_text(mean.mean, spec.metric, unit=False), under, VERDICTS[better])
+
+
+def _bare(mean, metric):
+    return ""
+
+
+def _metric_columns(board, unit):
+    return [(spec.label, _unit(spec, unit), spec.description) for spec in board.metrics.values()]
+
+
+def _unit(spec, unit):
+    """What stands behind a metric's name: its unit, and an arrow where lower is better."""
+    return " ".join([unit] * spec.metric.percent + ["↓"] * (not spec.metric.higher_is_better))
+
+
+def _direction(board):
+    lower = [spec.label for spec in board.metrics.values() if not spec.metric.higher_is_better]
+    return f"Higher is better; lower where an arrow points down ({', '.join(lower)})." if lower else "Higher is better."
+
+
+def _origin(entry):
+    """The mark of pictures from elsewhere, with the name they came under."""
+    names = [cell.external.get("name") for cell in entry.cells if isinstance(cell.external, dict)]
+    named = next((str(name) for name in names if name), "")
+    other = f": {named}" if named and named != entry.method else ""
+    return f"pictures from elsewhere{other}" if entry.external else ""
+
+
+def _links(cell):
+    """((subject, address of its report),), or nothing where a cell has no page of its own."""
+    return ((cell.subject, quote(cell.links["report.html"])),) if "report.html" in cell.links else ()
+
+
+def _percent(value):
+    return f"{100 * value:.1f}"

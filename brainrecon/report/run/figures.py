@@ -1,0 +1,311 @@
+"""Figures of a report, each as SVG text that goes straight into the page."""
+
+import io
+import re
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from brainrecon.report.names import chance_level, condition_label
+
+REFERENCE_COLOUR = "#1f5a96"
+COLOURS = {
+    "stage_one": "#c2661a",
+    "shuffled_responses": "#7a7f87",
+    "mean_response": "#80785a",
+    "oracle_embeddings": "#3b8058",
+}
+OTHER_COLOUR = "#6f6a92"
+INK, FAINT = "#23272e", "#d9dce1"
+
+# A shape per condition, so that a page printed in black still tells them apart.
+REFERENCE_MARKER = "o"
+MARKERS = {
+    "stage_one": "s",
+    "binarised": "*",
+    "shuffled_responses": "X",
+    "mean_response": "v",
+    "oracle_embeddings": "D",
+    "nearest_training_picture": "^",
+    "ridge_to_pixels": "P",
+    "without_stage_one": "<",
+    "without_image_context": ">",
+    "without_text_context": "p",
+}
+OTHER_MARKER = "h"
+
+# As vectors every point costs about a hundred bytes of page; beyond this many they become one bitmap.
+_MOST_VECTOR_POINTS = 1200
+
+_HALO = "white"  # around mean and interval, to keep them apart from a thousand dots
+
+_LARGEST_DOT = 12  # in stimuli; a heap of more is no larger
+
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text: small, selectable, in the page's own font
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 9.5,
+    "text.parse_math": False,  # names are names, also those with a dollar sign
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": "#5b626c",
+    "ytick.color": INK,
+}
+
+
+def colour(name, reference):
+    """The colour of a condition, the same in every figure."""
+    return REFERENCE_COLOUR if name == reference else COLOURS.get(name, OTHER_COLOUR)
+
+
+def marker(name, reference):
+    """The shape of a condition's mean, the same in every figure."""
+    return REFERENCE_MARKER if name == reference else MARKERS.get(name, OTHER_MARKER)
+
+
+def distribution(scores, metric_name):
+    """One metric, a line per condition: every stimulus a dot, the mean and its interval on top.
+
+    Scores that are only right or wrong have no distribution worth drawing: there the mean and interval stand
+    alone.
+
+    Parameters
+    ----------
+    scores : brainrecon.evaluation.scores.scores.Scores
+        Conditions are drawn from top to bottom in their order.
+    metric_name : str
+        One of its metrics.
+
+    Returns
+    -------
+    svg : str
+        An `<svg>` element without a header, scaled by the page.
+    """
+    spec = scores.metrics[metric_name]
+    rows = [(name, one.scored(metric_name)[1]) for name, one in scores.conditions.items() if metric_name in one.values]
+    binary = _only_right_or_wrong(spec, [values for _, values in rows])
+    with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-{metric_name}"}):
+        figure = Figure(figsize=(5.6, 0.72 + 0.36 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        if (chance := chance_level(spec)) is not None:
+            axes.axvline(chance, color="#9aa1ab", linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+        n_points = sum(len(values) for _, values in rows)
+        for height, (name, values) in enumerate(rows):
+            shade = colour(name, scores.reference)
+            if not binary:
+                offsets = _spread(values)
+                axes.scatter(
+                    values,
+                    height + 0.34 * offsets,
+                    s=9,
+                    color=shade,
+                    alpha=0.38,
+                    linewidths=0,
+                    zorder=2,
+                    rasterized=n_points > _MOST_VECTOR_POINTS,
+                )
+            row = scores.mean(name, metric_name)
+            if row.ci_low is not None:
+                axes.plot(
+                    [row.ci_low, row.ci_high],
+                    [height, height],
+                    color=INK,
+                    linewidth=2.4,
+                    zorder=3,
+                    path_effects=[withStroke(linewidth=4, foreground=_HALO)],
+                )
+            axes.plot(
+                [row.mean],
+                [height],
+                marker(name, scores.reference),
+                markersize=8,
+                markerfacecolor=shade,
+                markeredgecolor=INK,
+                markeredgewidth=0.8,
+                zorder=4,
+                path_effects=[withStroke(linewidth=2.4, foreground=_HALO)],
+            )
+        axes.set_yticks(range(len(rows)), [condition_label(name) for name, _ in rows])
+        for label, (name, _) in zip(axes.get_yticklabels(), rows, strict=True):
+            if name == scores.reference:
+                label.set_fontweight("bold")
+        axes.set_ylim(len(rows) - 0.45, -0.55)
+        axes.set_xlim(_limits(spec, [values for _, values in rows]))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        if spec.metric.percent:
+            axes.xaxis.set_major_formatter(_percent_formatter())
+        axes.tick_params(length=0)
+        axes.grid(axis="x", color="#eceef1", linewidth=0.8)
+        axes.set_axisbelow(True)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        return _svg(figure, dpi=200)
+
+
+def course(curves):
+    """The course of a training: a panel per curve, over steps.
+
+    Parameters
+    ----------
+    curves : mapping of str to (steps, values)
+        By label; a value may be None where there is none.
+
+    Returns
+    -------
+    svg : str
+        An `<svg>` element without a header.
+    """
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    with rc_context({**_STYLE, "svg.hashsalt": "brainrecon-course"}):
+        figure = Figure(figsize=(3.1 * columns, 2.1 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(curves) :]:
+            axes.set_visible(False)
+        for axes, (label, (steps, values)) in zip(panels, curves.items()):
+            axes.plot(
+                steps, [np.nan if value is None else value for value in values], color=REFERENCE_COLOUR, linewidth=1.4
+            )
+            axes.set_title(label[:1].upper() + label[1:], fontsize=9, color=INK)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.grid(color="#eceef1", linewidth=0.8)
+            axes.set_axisbelow(True)
+            axes.tick_params(length=0)
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        for axes in panels[max(0, len(curves) - columns) : len(curves)]:
+            axes.set_xlabel("Step")
+        return _svg(figure, dpi=200)
+
+
+def against(scores, metric_name, others):
+    """The reference condition against others: a panel per other condition, a dot per stimulus, the line of equality.
+
+    Dots on one side of the line are stimuli that the reference scores better. Stimuli with the same two scores
+    are one dot, larger the more they are.
+
+    Parameters
+    ----------
+    scores : brainrecon.evaluation.scores.scores.Scores
+    metric_name : str
+        One of its metrics.
+    others : sequence of str
+        Conditions for the horizontal axes; those without stimuli in common with the reference are left out.
+
+    Returns
+    -------
+    svg : str or None
+        An `<svg>` element without a header; None where no panel is left, or where a stimulus is only right or
+        wrong, so that all dots would fall on four places.
+    """
+    spec = scores.metrics[metric_name]
+    pairs = {name: pair for name in others if (pair := _paired_values(scores, name, metric_name)) is not None}
+    everything = [values for pair in pairs.values() for values in pair]
+    if not pairs or _only_right_or_wrong(spec, everything):
+        return None
+    n_points = sum(len(own) for own, _ in pairs.values())
+    limits = _limits(spec, everything)
+    with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-against-{metric_name}"}):
+        figure = Figure(figsize=(2.9 * len(pairs) + 0.5, 3.3), layout="compressed")
+        for axes, (name, (own, other)) in zip(
+            figure.subplots(1, len(pairs), squeeze=False, sharey=True)[0], pairs.items(), strict=True
+        ):
+            axes.plot(limits, limits, color=INK, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
+            places, counts = np.unique(np.column_stack([other, own]), axis=0, return_counts=True)
+            # One call per size, so that all dots of a size share one shape in the file.
+            for size in np.unique(np.minimum(counts, _LARGEST_DOT)):
+                axes.scatter(
+                    *places[np.minimum(counts, _LARGEST_DOT) == size].T,
+                    s=16 * size,
+                    color=REFERENCE_COLOUR,
+                    alpha=0.5,
+                    linewidths=0,
+                    zorder=2,
+                    rasterized=n_points > _MOST_VECTOR_POINTS,
+                )
+            axes.set_title(_tally(own, other, spec.metric.higher_is_better), fontsize=9, color="#5b626c")
+            axes.set_xlabel(condition_label(name))
+            axes.set(xlim=limits, ylim=limits, aspect="equal")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+                if spec.metric.percent:
+                    axis.set_major_formatter(_percent_formatter())
+            axes.tick_params(length=0)
+            axes.grid(color="#eceef1", linewidth=0.8)
+            axes.set_axisbelow(True)
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+        figure.axes[0].set_ylabel(condition_label(scores.reference), fontweight="bold")
+        return _svg(figure, dpi=130)
+
+
+def _paired_values(scores, name, metric_name):
+    """Values of the reference and of another condition for the stimuli both have, or None where there are none."""
+    if name == scores.reference or name not in scores.conditions:
+        return None
+    own, other = (scores.conditions[one].scored(metric_name) for one in (scores.reference, name))
+    if own is None or other is None:
+        return None
+    _, rows, others = np.intersect1d(own[0], other[0], return_indices=True)
+    if not len(rows):
+        return None
+    return own[1][rows], other[1][others]
+
+
+def _tally(own, other, higher_is_better):
+    """'better 41, equal 2, worse 17': on which side of the line the stimuli are."""
+    higher, equal, lower = ((own > other).sum(), (own == other).sum(), (own < other).sum())
+    better, worse = (higher, lower) if higher_is_better else (lower, higher)
+    return f"better {better}, equal {equal}, worse {worse}"
+
+
+def _percent_formatter():
+    return FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
+
+
+def _only_right_or_wrong(spec, values):
+    return spec.metric.percent and bool(np.isin(np.concatenate(values), (0.0, 1.0)).all())
+
+
+def _limits(spec, values):
+    """Limits of an axis that hold every dot and zero: all of 0..1 for percentages."""
+    low, high = spec.metric.bounds
+    if spec.metric.percent:
+        return low - 0.02, high + 0.02
+    points = np.concatenate(values)
+    lowest, highest = min(points.min(), 0.0), points.max()
+    margin = 0.04 * max(highest - lowest, 1e-3)
+    return max(low, lowest - margin) - margin / 4, min(high, highest + margin) + margin / 4
+
+
+def _spread(values):
+    """Vertical offsets in -1..1 that separate close values: wide where many lie, the same every time."""
+    order = np.argsort(values, kind="stable")
+    low, high = values.min(), values.max()
+    if high - low < 1e-6:  # equal but for rounding: too close to be cut into bins
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(values, bins=24, range=(low, high))
+    width = np.sqrt(counts / max(counts.max(), 1))[np.clip(np.searchsorted(edges, values, "right") - 1, 0, 23)]
+    sequence = np.empty(len(values))
+    # Steps of the golden ratio are evenly spread over every stretch of neighbours.
+    sequence[order] = np.modf(np.arange(len(values)) * 0.6180339887)[0]
+    return (2 * sequence - 1) * width
+
+
+def _svg(figure, dpi):
+    """The figure as an `<svg>` element without XML header, document type, metadata, fixed size or ids of groups.
+
+    Groups are numbered alike in every figure, and a page may hold an id only once.
+    """
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=dpi)
+    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)
+    return re.sub(r'<g id="[^"]*"', "<g", svg)

@@ -1,0 +1,309 @@
+"""The one-file HTML report: pictures, scores, settings, and first sentences that follow from the numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.report import tables
+from brainrecon.report.names import chance_level, condition_explanation, condition_label, in_sentence, score_text
+from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
+from brainrecon.report.run.figures import against, course, distribution
+from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
+from stages.ground.errors import InputError
+
+_CAPTIONS_IN_VIEW = 24
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything a report shows.
+
+    Attributes
+    ----------
+    title, subtitle : str
+    stimulus_ids : sequence of str
+        The test set in its order.
+    shown : mapping of str to uint8 array (height, width, 3)
+        The pictures that were seen, by stimulus.
+    conditions : mapping of str to (mapping of str to picture, or to a list of pictures)
+        By condition and stimulus. Of several samples the grid shows the first.
+    scores : brainrecon.evaluation.scores.scores.Scores
+    explanation : str
+        How the method makes its pictures, in a line.
+    notes : sequence of str
+        One line each, under the title.
+    captions : mapping of str to (str or sequence of str), optional
+        By stimulus, with `captions_heading` and `captions_explanation` above them.
+    caption_pictures : mapping of str to uint8 array, optional
+        Pictures to put beside captions of stimuli that are not in `shown` (training stimuli).
+    decoder : sequence of mappings
+        A row per target: whatever the decoder has to say (penalty, held-out correlation, ...).
+    curves : mapping of str to (steps, values)
+        The course of training, by label; empty where there was none.
+    rois : sequence of mappings
+        A row per region: `roi`, its name; plain values such as `n_voxels`; and by the name of a metric (or of a score of
+        embeddings) a `SummaryRow`, or None.
+    rois_explanation : str
+        What was done to get them, above their table.
+    links : sequence of (str, str)
+        Label and path of files of the run, relative to the folder that the report lies in.
+    config, environment : mappings
+        Nested; shown as dotted names.
+    citations : sequence of str
+        How to cite the method and the data.
+    simulated : bool
+        Whether the responses were simulated; said beside the title.
+    n_each, n_unselected : int
+        Rows of the grid: of the best, of the median and of the worst; and of those shown whatever their score.
+    """
+
+    title: str
+    subtitle: str
+    stimulus_ids: Sequence[str]
+    shown: Mapping
+    conditions: Mapping
+    scores: Scores
+    explanation: str = ""
+    notes: Sequence[str] = ()
+    captions: Mapping | None = None
+    captions_heading: str = "Captions"
+    captions_explanation: str = ""
+    caption_pictures: Mapping | None = None
+    decoder: Sequence[Mapping] = ()
+    curves: Mapping = field(default_factory=dict)
+    rois: Sequence[Mapping] = ()
+    rois_explanation: str = ""
+    links: Sequence[tuple[str, str]] = ()
+    config: Mapping = field(default_factory=dict)
+    environment: Mapping = field(default_factory=dict)
+    citations: Sequence[str] = ()
+    simulated: bool = False
+    n_each: int = 5
+    n_unselected: int = 6
+
+
+def render(content):
+    """Write the report.
+
+    Parameters
+    ----------
+    content : ReportContent
+        Left as it is.
+
+    Returns
+    -------
+    html : str
+        One page that needs no other file, no script and no network. All text in it is escaped.
+
+    Raises
+    ------
+    InputError
+        If a link leads anywhere but to a path relative to the report, or a region has a score that is not in the
+        protocol.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scores = content.scores
+    headline, low_level = leading_metrics(scores)
+    blocks, how_chosen = _choose(content)
+    columns = _column_order(content.conditions, scores.reference)
+    region_columns, regions = tables.region_table(content.rois, scores)
+    return environment.get_template("report.html.jinja").render(
+        content=content,
+        verdict=write_verdict(scores),
+        columns=[_column(name, scores, content.explanation) for name in columns],
+        blocks=[
+            (block.heading, [_grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
+            for block in blocks
+        ],
+        how_chosen=how_chosen,
+        headline=scores.metrics.get(headline),
+        low_level=scores.metrics.get(low_level),
+        prepared=_preparations(scores.protocol),
+        several_samples=any(max(one.n_samples) > 1 for one in scores.conditions.values()),
+        metrics=list(scores.metrics.values()),
+        scored_metrics=tables.scored_metrics(scores),
+        means=tables.mean_rows(scores),
+        ceilings=tables.ceiling_rows(scores),
+        differences=tables.difference_rows(scores),
+        reference=condition_label(scores.reference),
+        figures=[
+            (spec, _figure(distribution(scores, spec.name)))
+            for spec in scores.metrics.values()
+            if any(spec.name in one.values for one in scores.conditions.values())
+        ],
+        comparisons=_comparisons(scores),
+        embeddings=tables.embedding_rows(scores),
+        ranks=tables.rank_rows(scores),
+        region_columns=region_columns,
+        regions=regions,
+        captions=_captions(content),
+        n_captions_in_view=_CAPTIONS_IN_VIEW,
+        decoder_columns=tables.table_columns(content.decoder),
+        course=_figure(course(content.curves)) if content.curves else None,
+        as_cell=tables.as_cell,
+        heading=tables.heading,
+        config=_flat(content.config),
+        environment=_flat(content.environment),
+        links=[(label, _relative(path)) for label, path in content.links],
+        score_text=score_text,
+        chance_level=chance_level,
+    )
+
+
+def _choose(content):
+    """Blocks of the grid, and how they were chosen."""
+    scores = content.scores
+    headline, low_level = leading_metrics(scores)
+    rule = ""
+    if headline is not None:
+        name = condition_label(scores.reference)
+        whose = "the reconstruction's" if scores.reference == "reconstruction" else f"the \u201c{name}\u201d pictures'"
+        ties = "" if low_level == headline else f"by {in_sentence(scores.metrics[low_level].label)} and then "
+        rule = f"{whose} {in_sentence(scores.metrics[headline].label)}, ties decided {ties}by the order of the test set"
+    return choose_blocks(
+        content.stimulus_ids,
+        content.shown,
+        content.conditions,
+        scores.reference,
+        rank_stimuli(scores, content.stimulus_ids, headline, low_level),
+        rule,
+        content.n_each,
+        content.n_unselected,
+    )
+
+
+def _comparisons(scores):
+    """(metric, figure of the reference against stage one and shuffled responses), for the leading metrics."""
+    figures = []
+    for name in dict.fromkeys(leading_metrics(scores)):
+        svg = None if name is None else against(scores, name, (STAGE_ONE, SHUFFLED))
+        if svg is not None:
+            figures.append((scores.metrics[name], _figure(svg)))
+    return figures
+
+
+def _figure(svg):
+    return Markup(svg)  # noqa: S704, matplotlib escapes its text
+
+
+def _preparations(protocol):
+    """(label, resize, crop) of the networks that are given pictures of another size than the protocol's."""
+    networks = [(spec.label, spec.preparation.resize, spec.preparation.crop) for spec in protocol.networks.values()]
+    return [one for one in networks if any(one[1:])]
+
+
+def _relative(path):
+    """A path beside the report as an address.
+
+    Raises
+    ------
+    InputError
+        If it is absolute, empty, or could be read as an address elsewhere.
+    """
+    path = str(path)
+    first = path.split("/", 1)[0]
+    # A browser reads a backslash as a slash and drops tabs and line ends before it looks for a scheme.
+    if not first or ":" in first or "\\" in path or not path.isprintable():
+        raise InputError(
+            f"A link of the report leads to {path!r}; expected a path relative to the report, with slashes and without a "
+            "scheme. Give it as it is seen from the folder of the report."
+        )
+    return quote(path)
+
+
+def _column_order(conditions, reference):
+    """Stage one, then what was made of it, then the controls: as the pictures come about."""
+    first = [name for name in (STAGE_ONE, reference) if name in conditions]
+    return first + [name for name in conditions if name not in first]
+
+
+def _column(name, scores, explanation):
+    own = name == scores.reference and explanation
+    return {
+        "label": condition_label(name),
+        "explanation": f"{explanation[:1].upper()}{explanation[1:]}" if own else condition_explanation(name),
+        "kind": _kind(name, scores),
+    }
+
+
+def _kind(name, scores):
+    """How the page sets a condition apart: "reference", "stage-one" or "control"."""
+    return "reference" if name == scores.reference else "stage-one" if name == STAGE_ONE else "control"
+
+
+def _grid_row(stimulus_id, columns, content):
+    """The shown picture and the picture of each condition; None where a condition has not drawn it."""
+    scores, cells = content.scores, []
+    headline, low_level = leading_metrics(scores)
+    for name in columns:
+        drawn = content.conditions[name]
+        if stimulus_id not in drawn:
+            cells.append(None)
+            continue
+        label, texts = condition_label(name), _score_texts(scores, name, stimulus_id)
+        lines = [f"{scores.metrics[metric].label}: {text}" for metric, text in texts.items()]
+        ranked_by_both = name == scores.reference and low_level != headline
+        cells.append(
+            {
+                "uri": data_uri(first_sample(drawn[stimulus_id])),
+                "alt": f"{label}, {stimulus_id}",
+                "tooltip": "\n".join([f"{label}, {stimulus_id}", *lines]),
+                "kind": _kind(name, scores),
+                "score": texts.get(headline, ""),
+                "low_level": texts.get(low_level, "") if ranked_by_both else "",
+            }
+        )
+    caption = (content.captions or {}).get(stimulus_id, "")
+    return {
+        "stimulus_id": stimulus_id,
+        "shown": data_uri(content.shown[stimulus_id]),
+        "caption": caption if isinstance(caption, str) else next(iter(caption), ""),
+        "cells": cells,
+    }
+
+
+def _score_texts(scores, condition, stimulus_id):
+    """The scores of one picture as text, by metric."""
+    found = scores.conditions.get(condition)
+    if found is None or stimulus_id not in found.stimulus_ids:
+        return {}
+    row = found.stimulus_ids.index(stimulus_id)
+    return {
+        name: score_text(float(found.values[name][row]), spec.metric)
+        for name, spec in scores.metrics.items()
+        if name in found.values and not math.isnan(found.values[name][row])
+    }
+
+
+def _captions(content):
+    """Rows of (stimulus id, picture or None, list of captions); pictures for those in view."""
+    pictures = {**content.shown, **(content.caption_pictures or {})}
+    rows = []
+    for position, (stimulus_id, texts) in enumerate((content.captions or {}).items()):
+        in_view = position < _CAPTIONS_IN_VIEW and stimulus_id in pictures
+        uri = data_uri(pictures[stimulus_id]) if in_view else None
+        rows.append((stimulus_id, uri, [texts] if isinstance(texts, str) else list(texts)))
+    return rows
+
+
+def _flat(nested, prefix=""):
+    """A nested mapping as rows of (dotted name, text)."""
+    rows = []
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", tables.plain(value)))
+    return rows

@@ -1,0 +1,163 @@
+"""The report of a run folder: what `render` shows, gathered from the run and its dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
+from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.methods import method_class
+from brainrecon.methods.conditions import CONDITIONS
+from brainrecon.report.run.html import ReportContent, render
+from brainrecon.runs.pictures import drawn_pictures
+from brainrecon.runs.scoring import shown_pictures
+from stages.ground.errors import InputError
+from weights.whole_files import write_text
+
+CITATIONS = {
+    "brain-diffuser": "Ozcelik, F. & VanRullen, R. (2023). Natural scene reconstruction from fMRI signals using generative "
+    "latent diffusion. Scientific Reports 13, 15666.",
+    "miyawaki2008": "Miyawaki, Y. et al. (2008). Visual image reconstruction from human brain activity using a combination "
+    "of multiscale local image decoders. Neuron 60, 915-929.",
+    "shen2019-gan": "Shen, G., Dwivedi, K., Majima, K., Horikawa, T. & Kamitani, Y. (2019). End-to-end deep image "
+    "reconstruction from human brain activity. Frontiers in Computational Neuroscience 13, 21.",
+    "nsd": "Allen, E. J. et al. (2022). A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial "
+    "intelligence. Nature Neuroscience 25, 116-126.",
+    "digits69": "van Gerven, M. A. J., de Lange, F. P. & Heskes, T. (2010). Neural decoding with hierarchical generative "
+    "models. Neural Computation 22, 3127-3142.",
+}
+
+
+def write_report(run, protocol=None):
+    """Write `report.html` into a run folder that has been evaluated.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.folder.Run
+    protocol : str, optional
+        Whose scores to show; those of the toolkit's own where it is not given.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    path = run.folder / "scores" / f"{load_protocol(protocol or DEFAULT).name}.json"
+    if not path.exists():
+        raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
+    subject = run.parts[0].subject
+    stimulus_ids, shown, _ = shown_pictures(run)
+    content = ReportContent(
+        title=f"{run.config.method} on {subject.dataset} {subject.name}",
+        subtitle=_subtitle(run, subject, len(stimulus_ids)),
+        stimulus_ids=stimulus_ids,
+        shown=dict(zip(stimulus_ids, shown)),
+        explanation=method_class(run.config.method).explanation,
+        conditions={name: drawn for name in CONDITIONS if len(drawn := _Drawn(*drawn_pictures(run, name)))},
+        scores=(scores := Scores.from_json(path)),
+        notes=_notes(run, subject),
+        decoder=_decoder_rows(run),
+        curves=run.parts[0].method.curves(),
+        config=run.config.to_dict(),
+        environment=json.loads((run.folder / "environment.json").read_text()),
+        citations=[CITATIONS[name] for name in (run.config.method, subject.dataset) if name in CITATIONS],
+        simulated=subject.simulated,
+        rois=_regions(scores),
+        rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
+        links=_links(run.folder),
+        **_captions(run),
+    )
+    write_text(run.folder / "report.html", render(content))
+    return run.folder / "report.html"
+
+
+def _subtitle(run, subject, n_test):
+    folds = f"{len(run.parts)} folds" if len(run.parts) > 1 else f"{subject.train.n_stimuli:,} training stimuli"
+    return f"{subject.n_voxels:,} voxels ({subject.roi}), {folds}, {n_test:,} test stimuli"
+
+
+def is_reported(run, protocol=None):
+    """Whether the report on disk was written after the scores it shows."""
+    report = run.folder / "report.html"
+    scores = run.folder / "scores" / f"{load_protocol(protocol or DEFAULT).name}.json"
+    return report.exists() and scores.exists() and report.stat().st_mtime_ns >= scores.stat().st_mtime_ns
+
+
+class _Drawn(Mapping):
+    """Pictures of one condition by stimulus, lists of samples, read when they are looked at: the page shows a few of many."""
+
+    def __init__(self, ids, files):
+        self._files, self._rows = files, {}
+        for row, name in enumerate(ids):
+            self._rows.setdefault(name, []).append(row)
+
+    def __getitem__(self, name):
+        return list(self._files[self._rows[name]])
+
+    def __iter__(self):
+        return iter(self._rows)
+
+    def __len__(self):
+        return len(self._rows)
+
+
+def _notes(run, subject):
+    notes = [*subject.notes, *run.parts[0].method.notes]
+    if not getattr(run.parts[0].config.settings, "text_context", True):
+        notes.append("No captions: the text context was dropped.")
+    if subject.noise_ceiling is not None:
+        notes.append(
+            f"Median noise ceiling of the voxels for the test patterns: {np.median(subject.noise_ceiling):.0f} % of variance."
+        )
+    return notes
+
+
+def _decoder_rows(run):
+    """What was learnt, a row per target or part, averaged over folds where there are some; of penalties the median."""
+    summaries = [part.method.summary() for part in run.parts]
+    rows = []
+    for alike in zip(*summaries):
+        (label, name), *numbers = alike[0].items()
+        average = {key: np.median if key == "penalty" else np.mean for key, _ in numbers}
+        rows.append({label: name} | {key: float(average[key]([row[key] for row in alike])) for key, _ in numbers})
+        if "columns" in rows[-1]:
+            rows[-1]["columns"] = alike[0]["columns"]
+    return rows
+
+
+def _regions(scores):
+    """A row per region: its metrics under the method itself."""
+    return [
+        {"roi": region} | {row.metric: row for row in rows if row.condition == scores.reference}
+        for region, rows in scores.regions.items()
+    ]
+
+
+def _links(folder):
+    """Files beside the report, (label, relative path), those that are there."""
+    listed = [("Configuration", "config.toml"), ("Versions and machine", "environment.json")]
+    listed += [("Pictures drawn", "manifest.jsonl")]
+    listed += [(f"Scores, {path.name}", f"scores/{path.name}") for path in sorted((folder / "scores").glob("*"))]
+    listed += [("The same on held-out look-alikes", "heldout/report.html")]
+    return [(label, path) for label, path in listed if (folder / path).exists()]
+
+
+def _captions(run):
+    """Captions that were chosen for stimuli without any, with the pictures they were chosen for."""
+    part = run.parts[0]
+    path = part.folder / "captions.json"
+    if not path.exists():
+        return {}
+    known = json.loads(path.read_text())
+    captions = known["train stimuli"]
+    train = part.subject.train
+    rows = {str(name): row for row, name in enumerate(train.stimulus_ids)}
+    where = "" if part is run else " of the first fold"
+    return {
+        "captions": captions,
+        "captions_heading": "Captions of the training stimuli",
+        "captions_explanation": f"The dataset has none. Those of the training stimuli{where} were {known['source']}.",
+        "caption_pictures": {name: np.asarray(train.images[rows[name]]) for name in captions},
+    }

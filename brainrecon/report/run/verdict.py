@@ -1,0 +1,185 @@
+"""The first sentences of a report, written from the numbers alone."""
+
+from dataclasses import dataclass
+
+from brainrecon.report.names import (
+    chance_level,
+    condition_label,
+    difference_text,
+    in_sentence,
+    interval_text,
+    score_text,
+)
+
+STAGE_ONE, SHUFFLED = "stage_one", "shuffled_responses"
+
+# What a score has to be above before it says something about a brain, in the order of the sentence: what the method
+# draws for another response, for the average one, the best it could have copied, and what its diffusion was given.
+CONTROLS = {
+    SHUFFLED: "shuffled responses",
+    "mean_response": "the mean response",
+    "nearest_training_picture": "the nearest training picture",
+    STAGE_ONE: "stage one alone",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader should take away.
+
+    Attributes
+    ----------
+    sentence : str
+        The main result: the reference condition's score in the headline metric.
+    remains : str
+        Which controls it is above, not told apart from, and below; empty where none was scored.
+    details : list of str
+        What qualifies it.
+    informative : bool or None
+        Whether the pictures say more about what was shown than those from shuffled responses; None where
+        that cannot be told: no such control was scored, or the interval of the difference holds zero.
+    """
+
+    sentence: str
+    remains: str
+    details: list
+    informative: bool | None
+
+
+def write_verdict(scores):
+    """Say what the scores show and what they do not.
+
+    Parameters
+    ----------
+    scores : brainrecon.evaluation.scores.scores.Scores
+        Of which the protocol's headline and low-level metrics are read.
+
+    Returns
+    -------
+    verdict : Verdict
+    """
+    headline, low_level = leading_metrics(scores)
+    if headline is None:
+        return Verdict("Nothing has been scored.", "", [], None)
+    spec, row = scores.metrics[headline], scores.mean(scores.reference, headline)
+    sentence = f"{_score_phrase(scores, spec, row)}."
+    remains = _what_remains(scores, spec, row.n)
+    details = []
+
+    informative = _better(scores, SHUFFLED, spec)
+    if scores.difference(SHUFFLED, spec.name) is None:
+        details.append("Shuffled responses were not scored, so nothing here says what the method draws anyway.")
+    elif informative is None:
+        details.append(
+            "By this measure it cannot be told whether the pictures say more about what was shown than pictures "
+            "drawn from the responses to another stimulus."
+        )
+    elif not informative:
+        details.append(
+            "By this measure the pictures tell no more about what was shown than pictures drawn from the "
+            "responses to another stimulus."
+        )
+    details += _about_chance(scores, spec)
+
+    if low_level != headline:
+        spec, row = scores.metrics[low_level], scores.mean(scores.reference, low_level)
+        score = f"In {in_sentence(spec.label)} they score {_with_interval(row, spec)}"
+        comparison = _what_remains(scores, spec, row.n)
+        details.append(f"{score}: {in_sentence(comparison)}" if comparison else f"{score}.")
+    return Verdict(sentence, f"{remains[:1].upper()}{remains[1:]}", details, informative)
+
+
+def leading_metrics(scores):
+    """The metrics that the report is about, as far as the reference condition has them.
+
+    Returns
+    -------
+    headline, low_level : str or None
+        The protocol's; the first that was scored where one was not, None where nothing was scored.
+    """
+    return tuple(_first_available(scores, role) for role in (scores.protocol.headline, scores.protocol.low_level))
+
+
+def _score_phrase(scores, spec, row):
+    name = condition_label(scores.reference)
+    subject = "The reconstructions" if scores.reference == "reconstruction" else f"The pictures of \u201c{name}\u201d"
+    chance, level = "", chance_level(spec)
+    if level is not None:
+        scale, sign = (100, " %") if spec.metric.percent else (1, "")
+        chance = f", chance {scale * level:.3g}{sign}"
+    interval = interval_text(row, spec.metric)
+    if row.ci_low is not None:
+        interval = f"{100 * scores.confidence:g} % interval {interval}"
+    mean = score_text(row.mean, spec.metric)
+    return f"{subject} of {row.n:,} stimuli score {mean} in {in_sentence(spec.label)} ({interval}{chance})"
+
+
+def _with_interval(row, spec):
+    return f"{score_text(row.mean, spec.metric)} ({interval_text(row, spec.metric)})"
+
+
+def _what_remains(scores, spec, n_reference):
+    """'above ...; not told apart from ...; below ....', or nothing where no control was scored.
+
+    A control that was drawn for some of the stimuli only is compared on these; then their number is said.
+    """
+    groups = {"above": [], "open": [], "below": []}
+    for name, phrase in CONTROLS.items():
+        row = scores.difference(name, spec.name)
+        if row is None or name == scores.reference:
+            continue
+        group = "open" if not row.excludes_zero else "above" if row.mean > 0 else "below"
+        n = f"; {row.n:,} stimuli" if row.n != n_reference else ""
+        groups[group].append(f"{phrase} {_amount(row, spec, n)}")
+    if not any(groups.values()):
+        return ""
+    order, words = ("above", "open", "below"), {"open": "not told apart from"}
+    if spec.metric.higher_is_better:
+        words |= {"above": "above", "below": "below"}
+    else:
+        # Where less is better, "above" would read as praise.
+        order = ("below", "open", "above")
+        words |= {"above": "worse (higher) than", "below": "better (lower) than"}
+    parts = [] if groups[order[0]] else [f"{words[order[0]]} none of its controls"]
+    parts += [f"{words[group]} {_listed(groups[group])}" for group in order if groups[group]]
+    return "; ".join(parts) + "."
+
+
+def _amount(row, spec, n):
+    unit = " points" if spec.metric.percent else ""
+    if not row.excludes_zero:
+        interval = interval_text(row, spec.metric, signed=True)
+        return f"(difference {difference_text(row.mean, spec.metric)}{unit}, {interval}{n})"
+    # "Above" and "below" carry the sign, the numbers none.
+    values = sorted(abs(value) for value in (row.ci_low, row.ci_high))
+    mean, low, high = (score_text(value, spec.metric, unit=False) for value in (abs(row.mean), *values))
+    return f"by {mean}{unit} ({low} to {high}{n})"
+
+
+def _listed(phrases):
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def _better(scores, name, spec):
+    """Whether the reference is better than a condition; None where the interval of the difference leaves it open."""
+    row = scores.difference(name, spec.name)
+    if row is None or not row.excludes_zero:
+        return None
+    return (row.mean > 0) == spec.metric.higher_is_better
+
+
+def _about_chance(scores, spec):
+    row, chance = scores.mean(SHUFFLED, spec.name), chance_level(spec)
+    if row is None or chance is None or row.ci_low is None:
+        return []
+    if row.ci_low <= chance <= row.ci_high:
+        return [f"Shuffled responses stay at chance: {_with_interval(row, spec)}."]
+    return [
+        f"Shuffled responses are away from chance: {_with_interval(row, spec)}. "
+        "Read every other score against them, not against chance."
+    ]
+
+
+def _first_available(scores, preferred):
+    names = [name for name in scores.metrics if scores.mean(scores.reference, name) is not None]
+    return preferred if preferred in names else next(iter(names), None)

@@ -1,0 +1,1 @@
+"""The simulated brain: cortex, responses, noise."""

@@ -1,0 +1,279 @@
+"""Simulate a cohort: draw the pictures, grow the brains, run the sessions, write the files."""
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from brainrecon.datasets.noise_ceiling import noise_ceiling
+from brainrecon.simulation import design
+from brainrecon.simulation.brain.anatomy import FEWEST_VOXELS, Anatomy, grow_anatomy
+from brainrecon.simulation.brain.ceiling import RepeatStatistics
+from brainrecon.simulation.brain.cortex import Cortex
+from brainrecon.simulation.brain.filters import seen_image
+from brainrecon.simulation.brain.noise import begin_session, trial_noise
+from brainrecon.simulation.files import nsd_files
+from brainrecon.simulation.files.report import SimulationReport, SubjectReport
+from brainrecon.simulation.files.simulation_folder import simulate_once
+from brainrecon.simulation.options import checked_number
+from brainrecon.simulation.world.photographs import Photographs
+from brainrecon.simulation.world.pictures import KINDS, LABELS
+from brainrecon.simulation.world.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
+from stages.ground.errors import InputError
+
+BETAS_FORMATS = {"hdf5": ("hdf5",), "nifti": ("nifti",), "both": ("hdf5", "nifti")}
+
+_AT_ONCE = 64
+
+
+def simulate(
+    directory: str | os.PathLike,
+    *,
+    subjects: int = 1,
+    sessions: int = 10,
+    trials_per_session: int = 390,
+    shared: int = 100,
+    voxels: int = 1500,
+    picture_size: int = 64,
+    seed: int = 0,
+    kinds: Sequence[str] = KINDS,
+    photographs: str | os.PathLike | None = None,
+    betas_format: str = "hdf5",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> SimulationReport:
+    """Write a simulated cohort in NSD's own files and folders.
+
+    Every stimulus is shown three times. Subjects share the first `shared` stimuli, the test set; the rest are
+    their own. The same options give the same bytes on one machine, and another subject changes nothing about
+    those before.
+
+    Parameters
+    ----------
+    directory : path
+        Where the tree goes; it appears whole or not at all. A finished simulation with the same options is
+        left as it is.
+    subjects : int
+        Subjects, 1 to 8.
+    sessions, trials_per_session : int
+        Their product, divided by three, is the number of stimuli a subject sees.
+    shared : int
+        Stimuli that all subjects see.
+    voxels : int
+        Voxels of nsdgeneral; there is cortex and brain beyond it.
+    picture_size : int
+        Side of the pictures, pixels.
+    seed : int
+        Seed of everything, 0 or more.
+    kinds : sequence of str
+        Kinds of pictures that are shown, some of "scene", "digit" and "pattern".
+    photographs : path, optional
+        A folder of photographs with captions to show instead, see `brainrecon.simulation.world.photographs`.
+    betas_format : {"hdf5", "nifti", "both"}
+        Which of the two formats of betas to write.
+    progress : callable (label, done, total), optional
+        Told how far each step has come.
+
+    Returns
+    -------
+    SimulationReport
+
+    Raises
+    ------
+    InputError
+        If the options cannot be met, or the directory holds something else.
+    """
+    options = _checked(
+        kinds,
+        subjects=subjects,
+        sessions=sessions,
+        trials_per_session=trials_per_session,
+        shared=shared,
+        voxels=voxels,
+        picture_size=picture_size,
+        seed=seed,
+        betas_format=betas_format,
+    )
+    own = None if photographs is None else Photographs(photographs, options["picture_size"], options["seed"])
+    if own is not None:
+        options["photographs"] = own.digest
+        _check_count(own, options)
+    progress = progress or (lambda label, done, total: None)
+    return simulate_once(directory, options, lambda folder: _Cohort(folder, options, own, progress).write())
+
+
+def _checked(kinds, betas_format, **numbers):
+    """The options as plain data, once they can be met."""
+    shown = [kind for kind in KINDS if kind in kinds]
+    if isinstance(kinds, str) or not shown or set(kinds) - set(KINDS):
+        raise InputError(
+            f"kinds is {kinds!r} but must be some of {', '.join(KINDS)}; name them with --kinds, separated by commas."
+        )
+    ranges = {
+        "subjects": (1, nsd_files.SUBJECTS_OF_TABLE),
+        "sessions": (1, 99),
+        "trials_per_session": (2, 10**5),
+        "shared": (1, 10**6),
+        "voxels": (FEWEST_VOXELS, 10**6),
+        "picture_size": (16, 1024),
+        "seed": (0, 2**32 - 1),
+    }
+    options = {name: checked_number(name, numbers[name], *limits) for name, limits in ranges.items()}
+    if betas_format not in BETAS_FORMATS:
+        raise InputError(
+            f"betas_format is {betas_format!r} but must be one of {', '.join(BETAS_FORMATS)}; "
+            "choose one with --betas-format."
+        )
+    trials = options["sessions"] * options["trials_per_session"]
+    if trials % design.REPEATS:
+        fitting = 3 * (options["trials_per_session"] // 3 + 1)
+        raise InputError(
+            f"{options['sessions']} sessions of {options['trials_per_session']} trials make {trials} trials, "
+            f"which three repeats of every stimulus cannot fill; try --trials-per-session {fitting}."
+        )
+    stimuli = trials // design.REPEATS
+    if stimuli <= options["shared"]:
+        raise InputError(
+            f"{trials} trials hold {stimuli} stimuli with three repeats, but {options['shared']} are to be "
+            f"shared and at least one more is needed to train on; give fewer --shared or more --sessions."
+        )
+    return options | {"kinds": shown, "betas_format": betas_format}
+
+
+def _check_count(photographs, options):
+    """Refuse a cohort that would see more photographs than there are."""
+    seen = options["sessions"] * options["trials_per_session"] // design.REPEATS
+    needed = options["shared"] + options["subjects"] * (seen - options["shared"])
+    if needed > len(photographs):
+        raise InputError(
+            f"{options['subjects']} subjects who see {seen:,} pictures each, {options['shared']:,} of them shared, need "
+            f"{needed:,} photographs but there are {len(photographs):,}; give fewer --sessions or --trials-per-session."
+        )
+
+
+class _Cohort:
+    """One run of the simulator; writes into a folder that nobody else sees yet."""
+
+    def __init__(self, root, options, photographs, progress):
+        self.root, self.options, self.photographs, self.progress = root, options, photographs, progress
+        self.n_shared = options["shared"]
+        self.n_stimuli = options["sessions"] * options["trials_per_session"] // design.REPEATS
+        self.n_own = self.n_stimuli - self.n_shared
+        self.n_pictures = self.n_shared + options["subjects"] * self.n_own
+
+    def generator(self, purpose, subject=0, session=0):
+        """Random numbers for one purpose, which no other purpose, subject or session can shift."""
+        return np.random.default_rng([self.options["seed"], zlib.crc32(purpose.encode()), subject, session])
+
+    def write(self):
+        """Write everything but the marker and return one report per subject."""
+        options = self.options
+        trials = options["trials_per_session"]
+        self.ordering = design.master_ordering(self.n_stimuli, self.generator("ordering"))
+        shared_numbers, own_numbers = design.picture_numbers(
+            options["subjects"], self.n_shared, self.n_own, lambda subject: self.generator("numbers", subject)
+        )
+        numbers = np.zeros((nsd_files.SUBJECTS_OF_TABLE, self.n_stimuli), int)
+        for row, own in zip(numbers, own_numbers, strict=False):
+            row[:] = np.concatenate([shared_numbers, own]) + 1
+        pattern = design.stimulus_pattern(options["sessions"], trials, self.generator("slots"))
+        counts = design.presentation_counts(self.ordering, trials)
+        nsd_files.write_design(self.root, self.ordering, numbers, shared_numbers + 1, pattern, counts)
+        nsd_files.write_stimulus_table(self.root, self.n_pictures, shared_numbers + 1, self.ordering, numbers)
+
+        shown: list[Shown | None] = [None] * self.n_pictures
+        seed, size, kinds = options["seed"], options["picture_size"], options["kinds"]
+        self.calibration = calibration_pictures(seed)
+        with nsd_files.create_stimulus_file(self.root, self.n_pictures, size) as file:
+            brick = file["imgBrick"]
+            shared = []
+            if self.photographs is None:
+                pictures = shared_pictures(seed, self.n_shared, size, kinds)
+            else:
+                pictures = self.photographs.pictures(0, self.n_shared)
+            for number, picture in zip(shared_numbers, pictures, strict=True):
+                brick[number], shown[number] = picture.image, Shown.of(picture)
+                shared.append(replace(picture, image=seen_image(picture.image)))
+                self.progress("drawing shared pictures", len(shared), self.n_shared)
+            avoided = [shown[number] for number in shared_numbers]
+            reports = []
+            for subject, own in enumerate(own_numbers, start=1):
+                if self.photographs is None:
+                    pictures = own_pictures(seed, subject, self.n_own, size, avoided, kinds)
+                else:
+                    start = self.n_shared + (subject - 1) * self.n_own
+                    pictures = self.photographs.pictures(start, start + self.n_own)
+                reports.append(
+                    self.simulate_subject(subject, numbers[subject - 1], shared, own, pictures, brick, shown)
+                )
+        nsd_files.write_annotations(
+            self.root, shown, LABELS if self.photographs is None else self.photographs.categories, size
+        )
+        return tuple(reports)
+
+    def simulate_subject(self, subject, numbers, shared, own_numbers, own, brick, shown):
+        """Grow one subject, show the pictures, run the sessions."""
+        anatomy = grow_anatomy(self.options["voxels"], self.generator("anatomy", subject))
+        cortex = Cortex(anatomy, self.generator("cortex", subject), self.calibration)
+        responses = np.empty((self.n_stimuli, anatomy.n_cortex), np.float32)
+        responses[: self.n_shared] = cortex.respond(shared)
+        name = nsd_files.subject_name(subject)
+        for start in range(0, self.n_own, _AT_ONCE):
+            batch = list(islice(own, _AT_ONCE))
+            for number, picture in zip(own_numbers[start:], batch, strict=False):
+                brick[number], shown[number] = picture.image, Shown.of(picture)
+            stop = start + len(batch)
+            responses[self.n_shared + start : self.n_shared + stop] = cortex.respond(batch)
+            self.progress(f"{name}: drawing and seeing pictures", stop, self.n_own)
+
+        nsd_files.write_anatomy(self.root, subject, anatomy, cortex.receptive_fields)
+        behaviour = design.behaviour(
+            subject,
+            self.ordering,
+            numbers,
+            self.options["trials_per_session"],
+            self.generator("behaviour", subject),
+        )
+        nsd_files.write_responses(self.root, subject, behaviour)
+        ncsnr = self.run_sessions(subject, anatomy, cortex, responses)
+        nsd_files.write_noise_ceiling(self.root, subject, ncsnr, anatomy.brain)
+
+        general = anatomy.labels["nsdgeneral"] == 1
+        known = responses.std(0) / cortex.noise_sd
+        repeats = [design.REPEATS]
+        return SubjectReport(
+            name=name,
+            n_voxels=int(general.sum()),
+            n_train=self.n_own,
+            n_test=self.n_shared,
+            noise_ceiling_known=round(float(np.median(noise_ceiling(known[general], repeats))), 2),
+            noise_ceiling_estimated=round(
+                float(np.median(noise_ceiling(ncsnr[anatomy.in_brain][general], repeats))), 2
+            ),
+        )
+
+    def run_sessions(self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray) -> np.ndarray:
+        """Write every session's betas; return ncsnr as estimated from them, one value per brain voxel."""
+        n_trials = self.options["trials_per_session"]
+        n_brain = np.count_nonzero(anatomy.brain)
+        noise_sd = np.full(n_brain, np.median(cortex.noise_sd), np.float32)
+        noise_sd[anatomy.in_brain] = cortex.noise_sd
+        statistics = RepeatStatistics(self.n_stimuli, n_brain)
+        for session in range(1, self.options["sessions"] + 1):
+            generator = self.generator("session", subject, session)
+            course = begin_session(anatomy, n_trials, generator)
+            stimuli = self.ordering[(session - 1) * n_trials : session * n_trials] - 1
+            betas = np.empty((n_trials, n_brain), np.int16)
+            for trials, noise in trial_noise(anatomy, course, n_trials, cortex.patterns, generator):
+                percent = (noise + course.offset) * noise_sd
+                evoked = responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
+                percent[:, anatomy.in_brain] += evoked
+                scaled = np.rint(percent * nsd_files.BETA_UNIT)
+                betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+            formats = BETAS_FORMATS[self.options["betas_format"]]
+            nsd_files.write_betas(self.root, subject, session, betas, anatomy.brain, formats)
+            statistics.add_session(betas.astype(np.float32), stimuli)
+            self.progress(f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"])
+        return statistics.ncsnr()

@@ -1,0 +1,1 @@
+"""The simulated cohort in the files of the study that it stands for."""

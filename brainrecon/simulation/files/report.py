@@ -1,0 +1,44 @@
+"""What a simulation reached."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainrecon.simulation.design import REPEATS
+
+
+@dataclass(frozen=True)
+class SubjectReport:
+    """What was reached for one subject.
+
+    Noise ceilings are medians over nsdgeneral, for averages of three trials, in percent of variance.
+    """
+
+    name: str
+    n_voxels: int
+    n_train: int
+    n_test: int
+    noise_ceiling_known: float
+    """From the signal and the noise that went in."""
+    noise_ceiling_estimated: float
+    """From the repeats, as NSD estimates it and as ncsnr.nii.gz holds it."""
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """What `simulate` made or found."""
+
+    directory: Path
+    options: dict
+    subjects: tuple[SubjectReport, ...]
+    created: bool
+    """False where the same cohort was there already."""
+
+    def __str__(self):
+        lines = [f"{'Simulated' if self.created else 'Found the same simulation in'} {self.directory}"]
+        for one in self.subjects:
+            lines.append(
+                f"{one.name}: {one.n_train} training and {one.n_test} test pictures, {REPEATS} repeats, "
+                f"{one.n_voxels} voxels; median noise ceiling {one.noise_ceiling_known:.1f} % of variance "
+                f"by construction, {one.noise_ceiling_estimated:.1f} % as estimated from repeats"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The simulated world: the pictures that are shown, and their captions."""

@@ -1,0 +1,1 @@
+"""Many runs: benchmarks, and presets of published comparisons."""

@@ -1,0 +1,383 @@
+"""A benchmark: methods x subjects x regions as a plan on disk, worked through by any number of processes.
+
+benchmark.toml                        the plan
+<method>/<subject>/<roi>/             a run folder each, or scores of pictures from elsewhere
+<method>/<subject>/<roi>/heldout/     the same method where whole clusters of look-alikes were held out
+leaderboard.md, .csv, .html
+
+A process takes the next cell that nobody holds; a cell that is finished is left alone, and one that was interrupted goes
+on where it was, for that is what run folders do. A lock is given up when its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import tomli_w
+
+from brainrecon.assembly.settings import from_dict, to_dict, with_weights
+from brainrecon.datasets import load
+from brainrecon.datasets import subjects as subjects_of
+from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
+from brainrecon.methods import METHODS, method_class
+from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS, METHOD_ITSELF
+from brainrecon.runs.config import RunConfig, differences, read_toml
+from brainrecon.runs.folder import Run, check_checkpoint_names, split_checkpoint
+from brainrecon.runs.scoring import is_scored
+from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
+from brainrecon.studies.preset import load_preset
+from stages.ground.errors import InputError
+from weights.whole_files import alone, write_text
+
+PLAN = "benchmark.toml"
+HELD_OUT = "heldout"
+# Controls that are drawn on the held-out split: what is needed to read its scores.
+HELD_OUT_CONTROLS = ("shuffled_responses",)
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a benchmark compares, complete.
+
+    Attributes
+    ----------
+    data : str
+        ``kind:path``.
+    methods : dict of str to dict
+        Settings of each method, nested, with ``method`` its published name; by the name it has in the table. One that has a
+        ``roi`` of its own is given those voxels in place of the plan's.
+    subjects : tuple of str
+    rois : tuple of str
+        Empty: the dataset's own choice of voxels.
+    protocols : tuple of str
+    controls : tuple of str
+        Conditions that are drawn beside the method.
+    control_stimuli : int
+        Draw controls for so many stimuli, 0 for all.
+    heldout : str
+        Rule of the held-out split, "" for none.
+    seed, samples : int
+    options : dict
+        Further options of the dataset's loader.
+    preset : str
+        The published comparison whose rows the methods are, "" for none.
+    split_checkpoint : str
+        What makes clusters of the held-out split, the same for all methods, so that all of them are tested on the same
+        stimuli. "": the first method's own, or the embedded one; it is settled when the plan is made.
+    """
+
+    data: str
+    methods: dict[str, dict]
+    subjects: tuple[str, ...]
+    rois: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = (DEFAULT,)
+    controls: tuple[str, ...] = ESSENTIAL_CONTROLS
+    control_stimuli: int = 0
+    heldout: str = "clusters:20"
+    seed: int = 0
+    samples: int = 1
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    preset: str = ""
+    split_checkpoint: str = ""
+
+    def __post_init__(self):
+        for what, names in (("methods", self.methods), ("subjects", self.subjects), ("protocols", self.protocols)):
+            if not names:
+                raise InputError(f"A benchmark needs {what} and got none; name at least one with --{what}.")
+        for name in self.methods:
+            if not re.fullmatch(r"[\w.+ -]+", name) or name in (".", ".."):
+                raise InputError(
+                    f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only."
+                )
+        if unknown := [name for name in self.controls if name not in CONTROLS]:
+            raise InputError(f"There is no control {unknown[0]!r}; expected some of {', '.join(CONTROLS)}.")
+        names = [load_protocol(name).name for name in self.protocols]
+        if len(set(names)) < len(names):
+            raise InputError(
+                f"Two protocols are called {max(names, key=names.count)}; their scores would overwrite each other: rename one."
+            )
+        if self.heldout:
+            check_rule(self.heldout)
+            if not self.split_checkpoint:
+                object.__setattr__(self, "split_checkpoint", self._clip())
+        places = [_folder_name(roi) for roi in self.rois]
+        if len(set(places)) < len(places):
+            raise InputError(f"Two of the regions {', '.join(self.rois)} would share a folder; leave one of them out.")
+        if self.rois and (own := [name for name, values in self.methods.items() if "roi" in values]):
+            raise InputError(
+                f"Method {own[0]} has voxels of its own, {self.methods[own[0]]['roi']}, but the benchmark has the regions "
+                f"{', '.join(self.rois)}; leave --rois out."
+            )
+
+    def _clip(self):
+        configs = (self._config(values, {"source": self.data}) for values in self.methods.values())
+        # The first method's that has a CLIP of its own: the embedded one knows no photographs.
+        return next((clip for one in configs if (clip := split_checkpoint(one)) != DEFAULT_CLIP), DEFAULT_CLIP)
+
+    def cells(self):
+        """(method, subject, roi or None) of every cell; methods change fastest, so that a table fills evenly."""
+        return [
+            (method, subject, roi)
+            for subject in self.subjects
+            for roi in (self.rois or (None,))
+            for method in self.methods
+        ]
+
+    def config(self, method, subject, roi, split=None):
+        """RunConfig of one cell."""
+        data = {"source": self.data, "subject": subject, "options": self.options}
+        data |= ({"roi": roi} if roi else {}) | (
+            {"split": split, "split_checkpoint": self.split_checkpoint} if split else {}
+        )
+        return self._config(self.methods[method], data)
+
+    def _config(self, values, data):
+        """RunConfig of a method on data; voxels of the method's own come first."""
+        own = {name: value for name, value in values.items() if name != "roi"}
+        data = data | ({"roi": values["roi"]} if "roi" in values else {})
+        return RunConfig.from_dict(own | {"data": data, "seed": self.seed, "samples": self.samples})
+
+    @classmethod
+    def read(cls, folder):
+        """The plan of a benchmark folder."""
+        return from_dict(cls, read_toml(Path(folder) / PLAN))
+
+    def write(self, folder):
+        """Write the plan, whole or not at all."""
+        write_text(Path(folder) / PLAN, tomli_w.dumps(to_dict(self)))
+
+    def extended(self, data=None, methods=None, **asked):
+        """The plan with more methods, subjects, regions or protocols; everything else asked for has to agree with it.
+
+        Parameters
+        ----------
+        data, methods, **asked
+            As for `make_plan`; None for what is not asked.
+
+        Raises
+        ------
+        InputError
+            Something differs: scores of two such plans do not belong into one table.
+        """
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings = own | {name: value for name, value in asked.items() if value is not None}
+        del settings["data"], settings["methods"]
+        chosen = self.methods if not methods else methods if isinstance(methods, dict) else read_methods(methods)
+        other = make_plan(data or self.data, chosen, **settings)
+        wanted = {f.name: getattr(other, f.name) for f in fields(other)}
+        if bool(self.rois) != bool(other.rois):
+            raise InputError(
+                f"The benchmark has the regions {', '.join(self.rois) or '(the default)'} but "
+                f"{', '.join(other.rois) or '(the default)'} was asked for; name regions in both, or in neither."
+            )
+        for name in ("subjects", "rois", "protocols"):
+            own[name] = wanted[name] = tuple(dict.fromkeys((*own[name], *wanted[name])))
+        own["methods"], wanted["methods"] = wanted["methods"] | own["methods"], own["methods"] | wanted["methods"]
+        if found := differences(own, wanted):
+            name, before, after = found[0]
+            raise InputError(
+                f"The benchmark has {name} = {before!r} but {after!r} was asked for; name another folder with --out, or leave "
+                "that option out to go on with the plan as it is."
+            )
+        return Plan(**own | {"methods": self.methods | chosen})
+
+
+def read_methods(texts, weights=None):
+    """Settings of each method by its name in the table.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Names of methods, and TOML files with the settings of one.
+    weights : {"published", "tiny"}, optional
+        As for `brainrecon.assembly.settings.with_weights`.
+    """
+    chosen = {}
+    for text in texts:
+        path = Path(text)
+        label, values = (path.stem, read_toml(path)) if path.suffix == ".toml" else (text, {"method": text})
+        if "method" not in values:
+            raise InputError(f'{path} names no method; write method = "brain-diffuser", for example.')
+        if own := [name for name in ("data", "seed", "samples") if name in values]:
+            raise InputError(
+                f"{path} sets {own[0]}, which a benchmark has in common for all methods; leave it out there."
+            )
+        if label in chosen:
+            raise InputError(f"Two methods are called {label}; rename one of the files.")
+        kind = method_class(values["method"])
+        values = with_weights(values, kind, weights)
+        own = {key: value for key, value in values.items() if key not in ("method", "roi")}
+        check_checkpoint_names(from_dict(kind.settings_class, own))
+        chosen[label] = values
+    return chosen
+
+
+def with_preset(name, data, methods, rest, there=None, weights=None):
+    """What is asked for, completed by a preset.
+
+    Parameters
+    ----------
+    name : str
+    data : str or None
+        ``kind:path``.
+    methods : dict of str to dict, or None
+        Asked for beside the preset's rows.
+    rest : dict
+        As `make_plan` takes it; None for what is not asked.
+    there : Plan, optional
+        The plan as it is; it keeps what it has.
+    weights : {"published", "tiny"}, optional
+        As for `brainrecon.assembly.settings.with_weights`; of the preset's rows.
+
+    Returns
+    -------
+    methods, rest
+
+    Raises
+    ------
+    InputError
+        Data of a kind that the comparison is not of, or a method that is called like a row.
+    """
+    preset = load_preset(name)
+    kind = (data or "").partition(":")[0]
+    if data is not None and kind not in preset.kinds:
+        raise InputError(
+            f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these."
+        )
+    if taken := [label for label in methods or () if label in preset.methods]:
+        raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
+    asked = {key: value for key, value in rest.items() if value is not None}
+    rows = preset.rows(kind, weights)
+    if there is not None and there.preset == name and weights is None:
+        # As they were planned, which may have been with other weights.
+        rows = {label: there.methods.get(label, values) for label, values in rows.items()}
+    return rows | (methods or {}), (preset.plan if there is None else {}) | asked | {"preset": name}
+
+
+def make_plan(data, methods, subjects=None, **rest):
+    """A Plan in which everything that was left open is settled, and everything named is there.
+
+    Parameters
+    ----------
+    data : str
+        ``kind:path``.
+    methods : dict of str to dict, or sequence of str
+        As `Plan` has them, or as `read_methods` takes them.
+    subjects : sequence of str, optional
+        All subjects of the dataset where it is not given.
+    **rest
+        As for `Plan`; None for its default.
+    """
+    chosen = methods if isinstance(methods, dict) else read_methods(methods)
+    here = subjects_of(data)
+    if not here:
+        load(data)  # says what is missing
+    named = tuple(subjects or here)
+    if absent := [name for name in named if name not in here]:
+        raise InputError(f"There is no subject {absent[0]!r} at {data}; there are {', '.join(here) or 'none'}.")
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in rest.items() if value is not None
+    }
+    if "protocols" in given:
+        # A file's path is kept whole, so that the plan can be gone on with from any folder.
+        paths = [str(Path(name).resolve()) if name.endswith(".toml") else name for name in given["protocols"]]
+        given["protocols"] = tuple(paths)
+    source = RunConfig.from_dict({"method": next(iter(METHODS)), "data": {"source": data}}).data.source
+    plan = Plan(source, chosen, named, **given)
+    for cell in plan.cells()[: len(plan.methods)]:
+        plan.config(*cell)
+    own = {values["roi"]: None for values in plan.methods.values() if "roi" in values}
+    for roi in (*(plan.rois or (None,)), *own):
+        load(plan.data, subject=plan.subjects[0], roi=roi, **plan.options)
+    return plan
+
+
+def work_through(folder, plan, *, features=None, device="cpu", memory=None, finished=None, progress=None, **drawing):
+    """Finish every cell of a plan that is not finished, whoever else is at it.
+
+    Parameters
+    ----------
+    folder : path
+    plan : Plan
+    features : path, optional
+        Folder of the feature store, shared by all cells.
+    device : str
+    memory : float, optional
+        Bytes that fitting a decoder may take.
+    finished : callable, optional
+        ``finished(runs, computed)`` after each cell, while it is still held: its run and the held-out one, and whether
+        anything was computed.
+    progress : callable, optional
+        Called with (label, done, total).
+    **drawing
+        `batch_size` and `reproducible`, as for `brainrecon.runs.reconstruction.reconstruct`.
+
+    Returns
+    -------
+    n_computed : int
+        Cells in which this process computed something.
+    """
+    folder = Path(folder)
+    left, computed, done = plan.cells(), 0, 0
+    total = len(left)
+    while left:
+        held_by_others = []
+        for cell in left:
+            place = cell_folder(folder, *cell)
+            with alone(place.parent / f".{place.name}", wait=False) as held:
+                if not held:
+                    held_by_others.append(cell)
+                    continue
+                computed += _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing)
+            done += 1
+            if progress:
+                progress("cells", done, total)
+        if held_by_others:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        left = held_by_others
+    return computed
+
+
+def cell_folder(folder, method, subject, roi):
+    """Run folder of one cell."""
+    return Path(folder) / method / subject / _folder_name(roi or "default")
+
+
+def _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing):
+    """Do what is missing in one cell; whether anything was."""
+    runs = [Run.create(place, plan.config(*cell), features, device, memory)]
+    if plan.heldout:
+        config = plan.config(*cell, split=plan.heldout)
+        runs.append(Run.create(place / HELD_OUT, config, features, device, memory))
+    before = [_state(run) for run in runs]
+    for run, controls in zip(runs, (plan.controls, HELD_OUT_CONTROLS)):
+        _finish(run, plan, controls, progress, **drawing)
+    computed = [_state(run) for run in runs] != before
+    if finished is not None:
+        finished(runs, computed)
+    return computed
+
+
+def _finish(run, plan, controls, progress, **drawing):
+    """Do what is missing in one run."""
+    run.fit(progress)
+    run.reconstruct(
+        (METHOD_ITSELF, *controls), control_stimuli=plan.control_stimuli or None, progress=progress, **drawing
+    )
+    for protocol in plan.protocols:
+        if not is_scored(run, protocol):
+            run.evaluate(protocol, progress)
+
+
+def _state(run):
+    """Files of a run and when they were written: what changes when something is computed."""
+    kinds = ("manifest.jsonl", "decoder/config.json", "scores/*.json")
+    return {path: path.stat().st_mtime_ns for kind in kinds for path in run.folder.glob(kind)}
+
+
+def _folder_name(roi):
+    return re.sub(r"[^\w.+-]+", "_", roi)

@@ -1,0 +1,91 @@
+"""Loading of transformers' models and tokenizers that refuses what does not fit.
+
+transformers' own ``from_pretrained`` reports a missing or an unexpected tensor and carries on.
+"""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from stages.checkpoints.strict_loading import check_tensors
+from weights.store import CheckpointError
+
+
+def load_transformers_strictly(model_class, folder):
+    """Load a model of transformers from safetensors, in float32, with every tensor accounted for.
+
+    Parameters
+    ----------
+    model_class : type
+        A subclass of ``transformers.PreTrainedModel``.
+    folder : path
+        Nothing is looked for elsewhere.
+
+    Returns
+    -------
+    model : model_class
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged, or tensors are missing, unexpected or misshapen; the message names them.
+    """
+    with refusing_folder(folder, model_class.__name__):
+        # Misshapen tensors are not ignored but reported, so that they can be named below.
+        model, found = model_class.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    # Files from before 2023 keep the numbers 0, 1, 2 and so on among their tensors.
+    stored = {name: None for name in found["unexpected_keys"] if not name.endswith("position_ids")}
+    expected = dict.fromkeys(found["missing_keys"])
+    for name, *shapes in found["mismatched_keys"]:
+        stored[name], expected[name] = (torch.empty(shape, device="meta") for shape in shapes)
+    check_tensors(model_class.__name__, folder, stored, expected)
+    return model.float().eval()
+
+
+def load_clip_tokenizer(folder):
+    """Load CLIP's tokenizer from its folder.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``. Nothing is looked for elsewhere.
+
+    Returns
+    -------
+    tokenizer : transformers.CLIPTokenizer
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged.
+    """
+    from transformers import CLIPTokenizer
+
+    folder = Path(folder)
+    absent = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
+    # transformers would make do with an empty vocabulary.
+    if absent and not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"{folder} has neither tokenizer.json nor vocab.json and merges.txt ({absent[0]} is absent); fetch or "
+            "export the checkpoint again."
+        )
+    with refusing_folder(folder, "CLIPTokenizer"):
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+@contextmanager
+def refusing_folder(folder, network):
+    """Turn what transformers raises over a folder into a CheckpointError that names it."""
+    try:
+        yield
+    # Its readers raise whatever a damaged file leads them to.
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{folder} holds no {network} that can be read ({told}); fetch the checkpoint again, with weights in "
+            "safetensors."
+        ) from error

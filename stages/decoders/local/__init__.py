@@ -1,0 +1,1 @@
+"""Local image decoders: a model per image element, their sum the picture."""

@@ -1,0 +1,1 @@
+"""Ridge regression from voxels to targets, by blocks of targets."""

@@ -1,0 +1,1 @@
+"""Latent diffusion models, image to image, under decoded contexts."""

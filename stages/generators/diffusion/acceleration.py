@@ -1,0 +1,241 @@
+"""How a generator computes: precision, memory savings, batches; for any of diffusers' pipelines.
+
+Nothing here changes what a picture shows: slicing and memory layout change float rounding, half precision a little more
+than that.
+"""
+
+from dataclasses import dataclass
+
+from stages.generators.diffusion import memory
+from stages.generators.diffusion.memory import BYTES, LARGEST_BATCH, SET_ASIDE, GeneratorSize, memory_need
+from stages.ground.errors import InputError
+
+# diffusers' names of what attention slicing replaces by something that computes the same.
+_PLAIN_ATTENTION = ("AttnProcessor", "AttnProcessor2_0", "AttnAddedKVProcessor", "AttnAddedKVProcessor2_0")
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """Settings of how a pipeline computes.
+
+    Attributes
+    ----------
+    dtype : {"auto", "float32", "float16", "bfloat16"}
+        "auto" is float16 on CUDA and float32 elsewhere.
+    attention_slicing : bool
+        Attention a few heads at a time. Where torch has ``scaled_dot_product_attention``, which it replaces, it takes
+        more memory and time, not less; for devices where that one is missing or wrong.
+    vae_slicing : {"auto"} or bool
+        The autoencoder works on one picture at a time. "auto" slices where a whole batch would not fit.
+    offload : {"none", "model", "sequential"}
+        Keep in host memory what is not computing: whole networks, or single layers (slow). Needs an accelerator, and a
+        loop that asks the pipeline where to compute (``_execution_device``), as diffusers' own do.
+    compile : bool
+        ``torch.compile`` of the UNet: minutes at the first batch of each shape, faster after it.
+    channels_last : bool
+        Store maps channel by channel last, which convolutions in half precision on CUDA like.
+    batch_size : {"auto"} or int
+        "auto" is the largest that fits, up to 16.
+
+    Raises
+    ------
+    InputError
+        A setting has a value that it cannot have.
+    """
+
+    dtype: str = "auto"
+    attention_slicing: bool = False
+    vae_slicing: bool | str = "auto"
+    offload: str = "none"
+    compile: bool = False
+    channels_last: bool = False
+    batch_size: int | str = "auto"
+
+    def __post_init__(self):
+        for name, allowed in (
+            ("dtype", ("auto", *BYTES)),
+            ("attention_slicing", (True, False)),
+            ("vae_slicing", ("auto", True, False)),
+            ("offload", ("none", "model", "sequential")),
+            ("compile", (True, False)),
+            ("channels_last", (True, False)),
+        ):
+            value = getattr(self, name)
+            # 1 == True, but the file of a run would say something else.
+            if not any(value is each or (isinstance(value, str) and value == each) for each in allowed):
+                raise InputError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.")
+        number = self.batch_size
+        if number != "auto" and not (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
+            raise InputError(f"batch_size is {number!r}; expected 'auto' or a number from 1.")
+
+    def dtype_for(self, device):
+        """The torch.dtype to load networks in for a device."""
+        import torch
+
+        return getattr(torch, self._dtype_name(device))
+
+    def apply(self, pipeline, device="cpu", free_bytes=None):
+        """Bring a pipeline to a device under these settings.
+
+        Parameters
+        ----------
+        pipeline : diffusers.DiffusionPipeline
+            With a ``unet``, and a ``vae`` or ``movq``; changed in place. An autoencoder whose configuration says
+            ``force_upcast`` stays in float32 for float16.
+        device : str or torch.device
+        free_bytes : int, optional
+            By default what is free on the device now.
+
+        Returns
+        -------
+        pipeline
+
+        Raises
+        ------
+        InputError
+            The pipeline cannot do what a setting asks for, or the device cannot.
+        """
+        import torch
+
+        device = torch.device(device)
+        vae = pipeline.vae if hasattr(pipeline, "vae") else pipeline.movq
+        self._check(pipeline, vae, device)
+        sliced = self.vae_slicing
+        if sliced == "auto":
+            sliced = hasattr(vae, "enable_slicing") and self._is_short(pipeline, device, free_bytes)
+        dtype = self.dtype_for(device)
+        for part in pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                upcast = part is vae and dtype == torch.float16 and vae.config.get("force_upcast", False)
+                # torch's own `to`: diffusers' warns about modules that it was never told to keep in float32.
+                torch.nn.Module.to(part, torch.float32 if upcast else dtype)
+        if self.channels_last:
+            for part in (pipeline.unet, vae):
+                torch.nn.Module.to(part, memory_format=torch.channels_last)
+        if self.attention_slicing:
+            pipeline.enable_attention_slicing()
+        if sliced:
+            vae.enable_slicing()
+        if self.offload == "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        elif self.offload == "sequential":
+            pipeline.enable_sequential_cpu_offload(device=device)
+        else:
+            pipeline.to(device)
+        if self.compile:
+            # In place, so that the UNet stays the module that it is, configuration and all.
+            pipeline.unet.compile()
+        return pipeline
+
+    def batch_size_for(self, size, device="cpu", free_bytes=None, guided=True):
+        """How many pictures to draw at a time.
+
+        Parameters
+        ----------
+        size : GeneratorSize or diffusers.DiffusionPipeline
+        device : str or torch.device
+        free_bytes : int, optional
+            For weights and activations together; by default what is free on the device now, to which the weights of a
+            pipeline that is there already are added.
+        guided : bool
+
+        Returns
+        -------
+        batch_size : int
+            The one set, or the largest up to 16 that fits with the autoencoder at one picture at a time.
+
+        Raises
+        ------
+        InputError
+            Not even one picture fits.
+        """
+        import torch
+
+        if self.batch_size != "auto":
+            return self.batch_size
+        device = torch.device(device)
+        there = 0
+        if not isinstance(size, GeneratorSize):
+            there = _bytes_on(size, device) if self.offload == "none" else 0
+            size = GeneratorSize.of(size)
+        free = free_memory(device) + there if free_bytes is None else free_bytes
+        settings = self._settings(device) | {"guided": guided, "vae_slicing": self.vae_slicing is not False}
+        found = memory.batch_size_for(size, free, **settings)
+        if found == 0:
+            need = memory_need(size, batch_size=1, **settings).total
+            raise InputError(
+                f"One picture of {size.image_size} x {size.image_size} in {settings['dtype']} needs "
+                f"{need / 1e9:.1f} GB but {free / 1e9:.1f} GB are free on {device}; {self._advice(device)}."
+            )
+        return found
+
+    def _dtype_name(self, device):
+        if self.dtype != "auto":
+            return self.dtype
+        return "float16" if str(device).partition(":")[0] == "cuda" else "float32"
+
+    def _settings(self, device):
+        return {
+            "dtype": self._dtype_name(device),
+            "attention_slicing": self.attention_slicing,
+            "offload": self.offload,
+            "set_aside": 0 if device.type == "cpu" else SET_ASIDE,
+        }
+
+    def _advice(self, device):
+        if device.type == "cpu":
+            return "free memory, or take a machine with more of it"
+        if self._dtype_name(device) == "float32":
+            return "choose dtype='float16'"
+        return "draw on a device with more memory, or on the CPU"
+
+    def _is_short(self, pipeline, device, free_bytes):
+        """Whether a batch at once through the autoencoder would not fit."""
+        free = free_memory(device) + _bytes_on(pipeline, device) if free_bytes is None else free_bytes
+        batch = LARGEST_BATCH if self.batch_size == "auto" else self.batch_size
+        whole = memory_need(
+            GeneratorSize.of(pipeline), batch_size=batch, vae_slicing=False, **self._settings(device)
+        )  # fmt: skip
+        return whole.total > free
+
+    def _check(self, pipeline, vae, device):
+        name = type(pipeline).__name__
+        if device.type == "cpu" and self.offload != "none":
+            raise InputError(
+                f"offload is {self.offload!r} on the CPU, where networks are in host memory anyway; set it to 'none' or "
+                "name an accelerator."
+            )
+        if self.offload == "model" and not getattr(pipeline, "model_cpu_offload_seq", None):
+            raise InputError(
+                f"{name} does not say in which order its networks compute (model_cpu_offload_seq), so they cannot be "
+                "offloaded one by one; choose offload='sequential' or 'none'."
+            )
+        if self.vae_slicing is True and not hasattr(vae, "enable_slicing"):
+            raise InputError(f"The {type(vae).__name__} of {name} cannot slice; set vae_slicing to 'auto' or False.")
+        if self.attention_slicing:
+            processors = getattr(pipeline.unet, "attn_processors", {}).values()
+            other = sorted({type(each).__name__ for each in processors} - set(_PLAIN_ATTENTION))
+            if other:
+                raise InputError(
+                    f"Attention slicing would replace {', '.join(other)} in the UNet of {name} by plain attention, and "
+                    "an adapter's context would be ignored; set attention_slicing to False."
+                )
+
+
+def free_memory(device="cpu"):
+    """Bytes that are free on a device: of the accelerator, or of the host where torch does not tell."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def _bytes_on(pipeline, device):
+    """Bytes of a pipeline's parameters that are on a device already, and so no longer free."""
+    parts = (part for part in pipeline.components.values() if hasattr(part, "parameters"))
+    parameters = (parameter for part in parts for parameter in part.parameters())
+    return sum(each.nbytes for each in parameters if each.device.type == device.type)

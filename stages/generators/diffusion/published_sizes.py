@@ -1,0 +1,68 @@
+"""Sizes of the published generators, as plain data, so that memory can be reckoned without building or reading them.
+
+Configurations hold what `stages.generators.diffusion.memory` reads. Parameters are those of the networks that diffusers and this
+toolkit build from the whole configurations; the adapters' follow from the widths of the attention that they extend.
+"""
+
+from stages.generators.diffusion.memory import GeneratorSize
+
+# A configuration that does not mention force_upcast has it: in float16 the autoencoder computes in float32.
+_AUTOENCODER = {"block_out_channels": (128, 256, 512, 512), "force_upcast": True}
+_AUTOENCODER_PARAMETERS = 83_653_863
+
+
+def _unet(sample_size, attention_head_dim=8):
+    """Stable Diffusion's shape, which Versatile Diffusion and Stable unCLIP share."""
+    return {
+        "sample_size": sample_size,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "layers_per_block": 2,
+        "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        "attention_head_dim": attention_head_dim,
+    }
+
+
+# By the name of the generator's checkpoint.
+PUBLISHED_SIZES = {
+    "versatile-diffusion": GeneratorSize(
+        _unet(64), _AUTOENCODER, 1_126_760_324, _AUTOENCODER_PARAMETERS, 257 * 768 + 77 * 768, two_contexts=True
+    ),
+    # With ip-adapter-sd15: 16 attentions over 768 values, and the projection to four tokens.
+    "stable-diffusion-1-5": GeneratorSize(_unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, 22_319_616),
+    # With ip-adapter-sdxl-vit-h: 70 attentions over 2048 values, and the projection to four tokens.
+    "stable-diffusion-xl-base": GeneratorSize(
+        {
+            "sample_size": 128,
+            "block_out_channels": (320, 640, 1280),
+            "layers_per_block": 2,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            "attention_head_dim": (5, 10, 20),
+        },
+        _AUTOENCODER,
+        2_567_463_684,
+        _AUTOENCODER_PARAMETERS,
+        349_188_096,
+    ),
+    "stable-unclip-small": GeneratorSize(
+        _unet(96, (5, 10, 20, 20)), _AUTOENCODER, 869_517_764, _AUTOENCODER_PARAMETERS
+    ),
+    "stable-unclip": GeneratorSize(_unet(96, (5, 10, 20, 20)), _AUTOENCODER, 870_173_124, _AUTOENCODER_PARAMETERS),
+    "kandinsky-2-2-decoder": GeneratorSize(
+        {
+            "sample_size": 64,
+            "block_out_channels": (384, 768, 1152, 1536),
+            "layers_per_block": 3,
+            "down_block_types": ("ResnetDownsampleBlock2D", *("SimpleCrossAttnDownBlock2D",) * 3),
+            "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+            "up_block_types": (*("SimpleCrossAttnUpBlock2D",) * 3, "ResnetUpsampleBlock2D"),
+            "attention_head_dim": 64,
+        },
+        {"block_out_channels": (128, 256, 256, 512), "norm_type": "spatial"},
+        1_253_057_288,
+        67_832_495,
+    ),
+}

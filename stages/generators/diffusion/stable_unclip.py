@@ -1,0 +1,140 @@
+"""Stable unCLIP: Stable Diffusion 2.1, tuned to read a pooled image embedding beside the text.
+
+The published models (Rombach and others, 2022, version 2.1-unclip) read the pooled and projected embedding of CLIP
+ViT-L/14 (768 values, "small") or of OpenCLIP ViT-H/14 (1024 values), not normalised, and the text tokens of OpenCLIP
+ViT-H. The embedding is noised, at noise level 0 hardly at all, and goes with a code of that level where other models
+read a class label.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import DDPMScheduler, StableUnCLIPImg2ImgPipeline
+from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+
+from stages.checkpoints.strict_loading import load_strictly, read_config, refusing_values
+from stages.generators.diffusion.empty_text import stored_empty_text
+from stages.generators.diffusion.latent_diffusion import (
+    LatentDiffusionGenerator,
+    computing_dtype,
+    load_autoencoder,
+    load_unet,
+    mix,
+    mixed_texts,
+    placed,
+    stack_contexts,
+)
+from stages.generators.diffusion.schedulers import read_scheduler
+from stages.ground.errors import InputError
+
+
+class StableUnCLIPGenerator(LatentDiffusionGenerator):
+    """Draw pictures with Stable unCLIP.
+
+    diffusers' pipeline of that name starts from noise alone; here a first picture serves as with every other
+    generator. Guidance's unconditional half reads the empty text and, as diffusers has it, zeros in place of the noised
+    embedding and its level.
+
+    Parameters
+    ----------
+    pipeline : diffusers.StableUnCLIPImg2ImgPipeline
+        Without image encoder, feature extractor, text encoder and tokenizer.
+    empty_text : float32 tensor of shape (tokens, width)
+    noise_level : int
+        How strongly image embeddings are noised, 0 to the number of training steps less one.
+
+    See Also
+    --------
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : what strength means.
+    stages.generators.generator.PictureGenerator : the attributes.
+    """
+
+    takes_weights = (
+        "image: what the noised image embedding and the code of its noise level are multiplied with (0: the zeros of "
+        "guidance's unconditional half, 1: all of it); text: the share of the text embedding against the empty text's "
+        "(0: the empty text, 1: all of it)"
+    )
+    default_steps = 20
+    default_guidance_scale = 10.0
+
+    def __init__(self, pipeline, empty_text, noise_level=0):
+        super().__init__(pipeline, (pipeline.image_normalizer.config.embedding_dim,), tuple(empty_text.shape))
+        highest = pipeline.image_noising_scheduler.config.num_train_timesteps - 1
+        if not 0 <= noise_level <= highest:
+            raise InputError(
+                f"noise_level is {noise_level}; expected 0..{highest}; 0 keeps the image embedding as it is."
+            )
+        self.noise_level = noise_level
+        self._empty_text = empty_text
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler=None, noise_level=0, acceleration=None):
+        """Load a folder in diffusers' layout; nothing is looked for elsewhere.
+
+        Parameters
+        ----------
+        folder : path
+            Holds ``unet/``, ``vae/``, ``scheduler/``, ``image_normalizer/``, ``image_noising_scheduler/``, and
+            ``unconditional_contexts/`` or else ``tokenizer/`` and ``text_encoder/``, from which it is computed and
+            written where it may be.
+        device : str or torch.device
+        dtype : torch.dtype, optional
+            What the networks compute in, whatever the files store; by default float32, or what `acceleration` says.
+        scheduler : {"ddim", "dpm++", "unipc"}, optional
+            By default the folder's own; see `make_scheduler`.
+        noise_level : int
+        acceleration : Acceleration, optional
+            Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
+
+        Raises
+        ------
+        CheckpointError
+            A file is absent or damaged, or a tensor missing, unexpected or misshapen.
+        InputError
+            The scheduler draws noise at every step or is not known, the noise level is out of range, or `dtype` and
+            `acceleration` were both given.
+        """
+        folder = Path(folder)
+        dtype = computing_dtype(dtype, acceleration, device)
+        # Mean and standard deviation stay in float32: they are few, and dividing by them is not what takes time.
+        normalizer = load_strictly(StableUnCLIPImageNormalizer, folder / "image_normalizer")
+        unet = load_unet(
+            folder,
+            dtype,
+            "Stable unCLIP",
+            class_embed_type="projection",
+            projection_class_embeddings_input_dim=2 * normalizer.config.embedding_dim,
+            in_channels=4,
+        )
+        empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
+        noising = folder / "image_noising_scheduler" / "scheduler_config.json"
+        with refusing_values("DDPMScheduler", noising):
+            image_noising_scheduler = DDPMScheduler.from_config(read_config(DDPMScheduler, noising))
+        pipeline = StableUnCLIPImg2ImgPipeline(
+            feature_extractor=None,
+            image_encoder=None,
+            image_normalizer=normalizer,
+            image_noising_scheduler=image_noising_scheduler,
+            tokenizer=None,
+            text_encoder=None,
+            unet=unet,
+            scheduler=read_scheduler(folder, scheduler),
+            vae=load_autoencoder(folder, dtype),
+        )
+        return cls(placed(pipeline, device, acceleration), empty_text, noise_level)
+
+    def _conditions(self, batch, generators, guided):
+        pipeline = self.pipeline
+        nothing = torch.zeros(self.image_context_shape, device=self._device)
+        images = stack_contexts([request.image_context for request in batch], nothing)
+        labels = pipeline.noise_image_embeddings(images, self.noise_level, generator=generators)
+        labels = mix(labels, torch.zeros_like(labels[0]), [request.context_weights[0] for request in batch])
+        empty = self._empty_text.to(self._device)
+        texts = mixed_texts(batch, empty)
+        if guided:
+            labels = torch.cat([torch.zeros_like(labels), labels])
+            texts = torch.cat([empty.expand_as(texts), texts])
+        return {
+            "class_labels": labels.to(pipeline.unet.dtype),
+            "encoder_hidden_states": texts.to(pipeline.unet.dtype),
+        }

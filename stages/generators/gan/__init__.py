@@ -1,0 +1,1 @@
+"""Generative adversarial networks that draw in one pass."""

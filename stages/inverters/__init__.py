@@ -1,0 +1,1 @@
+"""Search for the latents that a generator would have made a picture from."""

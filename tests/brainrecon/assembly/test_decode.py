@@ -1,0 +1,136 @@
+"""Which trials, which voxels, which decoder: as the settings say, and from training data alone."""
+
+import numpy as np
+import pytest
+
+from brainrecon.assembly.decode import DecoderSettings, Decoding
+from brainrecon.assembly.settings import from_dict
+from brainrecon.datasets.subject import Split, Subject
+from stages.decoders.ridge.ridge import RidgeDecoder
+from stages.ground.errors import InputError
+
+N_VOXELS, SIGNAL = 60, np.arange(60) < 20
+
+
+@pytest.fixture
+def subject():
+    """Twenty voxels that respond to the stimuli, forty that do not; three trials of each training stimulus."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(90, 12))
+    response = (features @ random.normal(size=(12, N_VOXELS))) * SIGNAL
+    order = random.permutation(np.repeat(np.arange(80), 3))
+    train = response[order] + 2 * random.normal(size=(240, N_VOXELS))
+    # The test trials shout where the training trials say nothing: who looks at them chooses wrongly.
+    test = response[80:] + 100 * ~SIGNAL * random.normal(size=(10, 1))
+    splits = {
+        "train": Split(train.astype(np.float32), [f"s{row}" for row in order]),
+        "test": Split(test.astype(np.float32), [f"t{row}" for row in range(10)]),
+    }
+    rois = {"signal": SIGNAL, "noise": ~SIGNAL}
+    found = Subject("subj01", "arrays", "arrays:x", splits, roi="all", rois=rois)
+    shown = [int(name[1:]) for name in found.train.stimulus_ids]
+    found.features = {"a": features[shown, :7].astype(np.float32), "b": features[shown, 7:].astype(np.float32)}
+    return found
+
+
+def fitted(subject, **settings):
+    return Decoding(DecoderSettings(**settings)).fit(subject, subject.features)
+
+
+@pytest.mark.parametrize("settings", [{"voxels": "noise_ceiling"}, {"voxels": "correlation"}])
+def test_the_voxels_with_signal_are_chosen(subject, settings):
+    decoding = fitted(subject, top_voxels=20, **settings)
+    np.testing.assert_array_equal(decoding.voxels, SIGNAL)
+    alone = RidgeDecoder().fit_targets(subject.train.patterns[:, SIGNAL], subject.features)
+    for name, values in decoding.predict(subject.test.patterns).items():
+        np.testing.assert_array_equal(values, alone.split(alone.predict(subject.test.patterns[:, SIGNAL]))[name])
+
+
+def test_voxels_from_a_noise_ceiling_on(subject):
+    voxels = fitted(subject, voxels="noise_ceiling", least_noise_ceiling=40.0).voxels
+    assert voxels[SIGNAL].mean() > 0.8 and not voxels[~SIGNAL].any()
+    with pytest.raises(InputError, match="99.9"):
+        fitted(subject, voxels="noise_ceiling", least_noise_ceiling=99.9)
+
+
+def test_choosing_voxels_looks_at_no_test_trial(subject):
+    before = fitted(subject, voxels="correlation", top_voxels=15).voxels
+    subject.test.betas[:] = 0
+    np.testing.assert_array_equal(fitted(subject, voxels="correlation", top_voxels=15).voxels, before)
+
+
+def test_single_trials_know_which_stimulus_they_show(subject):
+    decoding = fitted(subject, trials="single", rescale="none", alpha=30.0)
+    rows = {name: row for row, name in enumerate(subject.train.stimulus_ids)}
+    of_trial = [rows[name] for name in subject.train.trial_stimulus_ids]
+    values = np.hstack(list(subject.features.values()))[of_trial]
+    expected = RidgeDecoder(alphas=30.0, rescale="none").fit(subject.train.betas, values).predict(subject.test.patterns)
+    found = np.hstack(list(decoding.predict(subject.test.patterns).values()))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"voxels": "correlation", "top_voxels": 9}, {"trials": "single"}])
+def test_saved_and_opened_it_predicts_the_same(subject, tmp_path, settings):
+    decoding = fitted(subject, **settings)
+    decoding.save_voxels(tmp_path)
+    decoding.decoder.save_pretrained(tmp_path)
+    opened = Decoding.from_pretrained(tmp_path, DecoderSettings(**settings))
+    for name, values in decoding.predict(subject.test.patterns).items():
+        np.testing.assert_array_equal(opened.predict(subject.test.patterns)[name], values)
+    with pytest.raises(InputError, match="59 voxels"):
+        opened.predict(subject.test.patterns[:, :59])
+
+
+def test_spoilt_voxels_are_refused(subject, tmp_path):
+    settings = DecoderSettings(voxels="correlation", top_voxels=9)
+    decoding = Decoding(settings).fit(subject, subject.features)
+    decoding.decoder.save_pretrained(tmp_path)
+    for content in ("{", "[]", '{"n_voxels": 5, "voxels": [70]}'):
+        (tmp_path / "voxels.json").write_text(content)
+        with pytest.raises(InputError, match="voxels.json"):
+            Decoding.from_pretrained(tmp_path, settings)
+
+
+def test_banded_ridge_shrinks_the_region_without_signal(subject, tmp_path):
+    pytest.importorskip("himalaya")
+    settings = dict(kind="banded_ridge", bands=("signal", "noise"))
+    decoding = fitted(subject, **settings)
+    for penalty in decoding.decoder.band_penalty_.values():
+        assert penalty["noise"] > 3 * penalty["signal"]
+    decoding.decoder.save_pretrained(tmp_path)
+    opened = Decoding.from_pretrained(tmp_path, DecoderSettings(**settings))
+    for name, values in decoding.predict(subject.test.patterns).items():
+        np.testing.assert_array_equal(opened.predict(subject.test.patterns)[name], values)
+    with pytest.raises(InputError, match="no region 'V9'"):
+        fitted(subject, kind="banded_ridge", bands=("V9",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "lasso"}, "decoder.kind"),
+        ({"kind": "banded_ridge"}, "name regions"),
+        ({"bands": ["V1"]}, "for ridge none"),
+        ({"trials": "each"}, "averaged, single"),
+        ({"voxels": "best", "top_voxels": 5}, "noise_ceiling"),
+        ({"voxels": "correlation"}, "top_voxels"),
+        ({"voxels": "correlation", "least_noise_ceiling": 5.0}, "top_voxels"),
+        ({"voxels": "noise_ceiling", "top_voxels": 5, "least_noise_ceiling": 5.0}, "2 limits"),
+        ({"top_voxels": 5}, "what ranks them"),
+        ({"held_out": "none"}, "decoder.rescale"),
+        ({"rescale": "often"}, "decoder.rescale is 'often'"),
+        ({"rescale": {"a": "none", "b": "often"}}, "decoder.rescale.b is 'often'"),
+        ({"rescale": {"a": "none"}, "kind": "banded_ridge", "bands": ["V1"]}, "banded ridge does not have"),
+        ({"penalty": "each"}, "group, target"),
+        ({"features": "int8"}, "float16"),
+        ({"sketch": "all"}, "expected int"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        from_dict(DecoderSettings, settings, "decoder")
+
+
+def test_more_voxels_than_there_are(subject):
+    with pytest.raises(InputError, match="61"):
+        fitted(subject, voxels="correlation", top_voxels=61)

@@ -1,0 +1,140 @@
+"""Protocols: what they hold, and when two of them are the same."""
+
+import copy
+
+import pytest
+import tomli_w
+
+from brainrecon.evaluation.protocols.protocol import Protocol, available, load_protocol
+from stages.ground.errors import InputError
+
+
+@pytest.fixture
+def content():
+    return copy.deepcopy(load_protocol("brainrecon-1").content)
+
+
+def test_embedded_protocol_says_what_it_does():
+    protocol = load_protocol("brainrecon-1")
+    assert "brainrecon-1" in available()
+    assert (protocol.resize.size, protocol.resize.interpolation, protocol.resize.antialias) == (
+        64,
+        "bilinear",
+        True,
+    )
+    assert {name: spec.checkpoint for name, spec in protocol.networks.items()} == {
+        "evaluation": "tiny-evaluation",
+        "clip": "tiny-clip",
+    }
+    assert list(protocol.metrics) == [
+        "pixcorr",
+        "ssim",
+        "identification_pixels",
+        "identification_pixels_within_category",
+        "identification_evaluation",
+        "identification_evaluation_within_category",
+        "identification_clip",
+        "category_agreement",
+        "brain_correlation",
+    ]
+    assert protocol.metrics["identification_clip"].metric.chance == 0.5
+    assert load_protocol(protocol) is protocol
+
+
+def test_digest_follows_what_changes_scores(content):
+    digest = Protocol(content).sha256
+    assert len(digest) == 64 and digest == load_protocol().sha256
+    content["resize"]["size"] = 128
+    assert Protocol(content).sha256 != digest
+
+
+def test_digest_ignores_order_and_prose(content):
+    digest = Protocol(content).sha256
+    shuffled = dict(reversed(content.items()))
+    shuffled["description"] = "Other words."
+    shuffled["metrics"][0]["label"] = "Pixel correlation"
+    assert Protocol(shuffled).sha256 == digest
+
+
+def test_reads_a_file_of_the_user(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\n[resize]\nsize = 32\ninterpolation = "nearest"\nantialias = false\n'
+        '[[metrics]]\nname = "pixcorr"\nmeasure = "pixel_correlation"\n'
+    )
+    protocol = load_protocol(path)
+    assert protocol.name == "mine" and protocol.headline == protocol.low_level == "pixcorr"
+
+
+def test_an_own_protocol_does_not_take_the_name_of_another(content, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps(content))
+    assert load_protocol(path) == load_protocol(content["name"])
+    content["resize"]["size"] = 32
+    path.write_text(tomli_w.dumps(content))
+    with pytest.raises(InputError, match="Give it another name"):
+        load_protocol(path)
+
+
+@pytest.mark.parametrize("name", ["brainrecon-99", "../protocol", "", "/nowhere/else.toml"])
+def test_unknown_names_are_refused_with_the_known_ones(name):
+    with pytest.raises(InputError, match="brainrecon-1"):
+        load_protocol(name)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda c: c.pop("resize"), "resize"),
+        (lambda c: c["resize"].update(interpolation="magic"), "magic.*bilinear"),
+        (lambda c: c["resize"].update(colour="grey"), "colour"),
+        (lambda c: c["metrics"][0].update(measure="beauty"), "beauty.*pixel_correlation"),
+        (lambda c: c["metrics"][0].update(features="clip"), "clip.*pixels"),
+        (lambda c: c["metrics"][3].update(features="nothing"), "nothing.*evaluation"),
+        (lambda c: c["metrics"][3].update(similarity="kinship"), "kinship.*pearson.*cosine"),
+        (lambda c: next(m for m in c["metrics"] if "head" in m).pop("head"), "head"),
+        (lambda c: c["metrics"].append(c["metrics"][0]), "each name once"),
+        (lambda c: c.update(headline="nothing"), "nothing.*pixcorr"),
+        (lambda c: c.update(colour="grey"), "key in the protocol: 'colour'; expected one of 'name'"),
+        (lambda c: c["networks"]["clip"].update(pool="mean"), "network 'clip': 'pool'; expected one of 'kind'"),
+        (lambda c: c["metrics"][1].update(sigma=2), "metric 'ssim': 'sigma'; expected one of 'name'"),
+        (lambda c: c["networks"].update(clip="tiny-clip"), "network 'clip' is no table"),
+        (lambda c: c.update(networks=["clip"]), "networks"),
+        (lambda c: c.update(metrics=["pixcorr"]), "metrics"),
+        (lambda c: c.update(name=""), "named ''; expected a text without slashes"),
+        (lambda c: c.update(name="../other"), "named '../other'"),
+        (lambda c: c.update(name="a\\b"), "without slashes"),
+        (lambda c: c.update(name=3), "named 3"),
+        (lambda c: c["metrics"][0].update(n_way=5), "pixcorr gives n_way but pixel_correlation takes none"),
+        (lambda c: c["metrics"][2].update(n_way=5), "identification_pixels gives n_way"),
+        (
+            lambda c: c["metrics"][2].update(resize={"size": 8, "interpolation": "bilinear", "antialias": True}),
+            "at 2 sizes",
+        ),
+        (lambda c: c["metrics"][-1].update(features="pixels"), "features.*'pixels'.*'evaluation'"),
+        (lambda c: c["embeddings"][0].update(measure="guess"), "guess.*image_retrieval"),
+        (lambda c: c["embeddings"][0].update(name="pixcorr"), "each name once"),
+        (lambda c: c.update(test_set={"dataset": "nsd"}), "n_stimuli"),
+        (lambda c: c["networks"]["clip"].update(mean=["a"]), "mean|could not convert"),
+        (lambda c: c["networks"]["clip"].update(kind="magic"), "magic.*evaluation_network"),
+        (lambda c: c["metrics"][0].update(within="category"), "within, which pixel_correlation does not read"),
+        (lambda c: c["metrics"][0].update(similarity="cosine"), "similarity, which pixel_correlation does not read"),
+        (lambda c: c["metrics"][0].update(head="category"), "head, which"),
+        (lambda c: c["metrics"][4].update(resize=c["resize"]), "resize, which"),
+        (lambda c: c["metrics"][2].update(measure="n_way_identification", n_way=2, top_k=5), "fewer best ones"),
+        (lambda c: c["metrics"][2].update(measure="n_way_identification", n_way="abc"), "n_way.*whole number"),
+        (lambda c: c["metrics"][1].update(measure="binary_f1", threshold="x"), "threshold.*'x'"),
+        (lambda c: c.update(name=".hidden"), "named '.hidden'"),
+    ],
+)
+def test_broken_protocols_say_what_is_wrong(content, change, words):
+    change(content)
+    with pytest.raises(InputError, match=words):
+        Protocol(content)
+
+
+def test_text_that_is_no_toml(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text("name = ")
+    with pytest.raises(InputError, match="not TOML"):
+        load_protocol(path)

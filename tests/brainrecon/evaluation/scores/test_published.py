@@ -1,0 +1,132 @@
+"""Published values: the file is sound, says where each value comes from, and fits the protocols it names."""
+
+import tomllib
+
+import numpy as np
+import pytest
+
+from brainrecon.evaluation.protocols.protocol import available, load_protocol
+from brainrecon.evaluation.scores import published
+from brainrecon.evaluation.scores.published import COMPUTED, READ, published_values, read_published
+from stages.ground.errors import InputError
+
+PROTOCOLS = ("brain-diffuser-2023", "takagi-2023", "mindeye-2023", "mindeye2-2024")
+GOOD = """
+[[row]]
+protocol = "brain-diffuser-2023"
+method = "One"
+values = { clip = 0.9, swav = 0.4 }
+subjects = ["subj01"]
+n_stimuli = 982
+computed = "protocol"
+read = "secondary"
+from_memory = ["swav"]
+source = "Somebody 2023"
+"""
+
+
+def row(protocol, method):
+    (found,) = [one for one in published_values(protocol) if one.method == method]
+    return found
+
+
+def test_every_row_is_under_a_protocol_of_the_toolkit():
+    tables = tomllib.loads(published._FILE.read_text(encoding="utf-8"))["row"]
+    assert {table["protocol"] for table in tables} == set(PROTOCOLS)
+    assert sum(len(published_values(name)) for name in PROTOCOLS) == len(tables)
+    assert published_values("brainrecon-1") == [] and published_values("no such") == []
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_metrics_test_sets_and_bounds_are_those_of_the_protocol(name):
+    assert name in available()
+    protocol = load_protocol(name)
+    for one in published_values(name):
+        assert (one.dataset, one.n_stimuli) == (protocol.test_set.dataset, protocol.test_set.n_stimuli)
+        assert set(one.values) <= {*protocol.metrics, *protocol.embeddings}, one.method
+        assert one.verified.keys() == one.values.keys()
+        assert set(one.verified.values()) <= READ.keys() and one.computed in COMPUTED
+        for metric, value in one.values.items():
+            low, high = protocol.metrics[metric].metric.bounds if metric in protocol.metrics else (0, 1)
+            assert low <= value <= high, (one.method, metric)
+
+
+def test_brain_diffuser_stands_under_its_own_protocol_and_is_marked_in_the_later_table():
+    own = row("brain-diffuser-2023", "Brain-Diffuser")
+    assert own.values == {
+        "pixcorr": 0.254,
+        "ssim": 0.356,
+        "alexnet2": 0.942,
+        "alexnet5": 0.962,
+        "inception": 0.872,
+        "clip": 0.915,
+        "efficientnet_b1_v1": 0.775,
+        "swav": 0.423,
+    }
+    assert own.computed == "protocol" and own.from_memory == ["inception", "clip", "efficientnet_b1_v1", "swav"]
+    assert row("mindeye-2023", "Brain-Diffuser").computed == "other code"
+    assert "efficientnet_b1_v1" not in row("mindeye-2023", "Brain-Diffuser").values
+
+
+def test_what_was_remembered_is_marked():
+    assert set(row("takagi-2023", "Takagi and Nishimoto").verified.values()) == {"memory"}
+    assert row("mindeye2-2024", "MindEye2").from_memory == ["image_retrieval", "brain_retrieval"]
+    assert row("mindeye-2023", "MindEye, subj01").from_memory == []
+    assert set(row("mindeye-2023", "MindEye, subj01").verified.values()) == {"repository"}
+
+
+def test_pictures_that_were_blended_before_scoring_say_so():
+    for method in ("MindEye2", "MindEye2, 1 hour", "MindEye2, subj01"):
+        assert "blends" in row("mindeye2-2024", method).note
+
+
+def test_recorded_retrieval_of_the_subjects_averages_to_the_published_mean():
+    whole = row("mindeye-2023", "MindEye")
+    for metric in ("image_retrieval", "brain_retrieval"):
+        recorded = [row("mindeye-2023", f"MindEye, retrieval, {subject}").values[metric] for subject in whole.subjects]
+        assert np.mean(recorded) == pytest.approx(whole.values[metric], abs=0.0015)
+
+
+def test_reads_a_row(tmp_path):
+    path = tmp_path / "rows.toml"
+    path.write_text(GOOD)
+    (one,) = read_published(path)
+    assert (one.method, one.values, one.subjects, one.n_stimuli) == (
+        "One",
+        {"clip": 0.9, "swav": 0.4},
+        ("subj01",),
+        982,
+    )
+    assert one.verified == {"clip": "secondary", "swav": "memory"} and one.note == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("clip = 0.9,", "clip = 91.5,", "divided by 100"),
+        ("clip = 0.9,", "clip = nan,", "-1..2"),
+        ("clip = 0.9,", "clip = true,", "-1..2"),
+        ("{ clip = 0.9, swav = 0.4 }", "{}", "no values"),
+        ('read = "secondary"', 'read = "hearsay"', "hearsay"),
+        ('computed = "protocol"', 'computed = "somehow"', "somehow"),
+        ('["swav"]', '["ssim"]', "ssim"),
+        ("n_stimuli = 982", "n_stimuli = 0", "above 0"),
+        ('subjects = ["subj01"]', "subjects = []", "list of names"),
+        ('source = "Somebody 2023"', 'sauce = "Somebody 2023"', "sauce"),
+        ('method = "One"', 'method = " "', "expected a text"),
+        ("[[row]]", "[row]", "tables"),
+        ("[[row]]", "[[row", "TOML"),
+        (GOOD, GOOD + GOOD, "twice"),
+        (GOOD, "", "tables"),
+    ],
+)
+def test_refuses_what_is_no_published_row(tmp_path, old, new, said):
+    path = tmp_path / "rows.toml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError, match=said):
+        read_published(path)
+
+
+def test_refuses_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_published(tmp_path / "none.toml")

@@ -1,0 +1,133 @@
+"""A request's picture does not depend on what else is drawn."""
+
+import numpy as np
+import pytest
+import torch
+
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.ground.errors import InputError
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def requests(make_request):
+    """Eight requests of different conditions, which start at different steps."""
+    return [
+        make_request(0),
+        make_request(1, context_weights=(1, 0), text_context=None),
+        make_request(2, context_weights=(0, 1), image_context=None),
+        make_request(3, init_image=None),
+        make_request(4, strength=1),
+        make_request(5, strength=0.5),
+        make_request(0, sample=1),
+        make_request(6, context_weights=(0.3, 0.9)),
+    ]
+
+
+def drawn(generator, requests, **options):
+    pairs = list(generator.generate(requests, num_inference_steps=STEPS, **options))
+    assert sorted(position for position, _ in pairs) == list(range(len(requests)))
+    images = np.stack([image for _, image in sorted(pairs, key=lambda pair: pair[0])])
+    assert images.dtype == np.uint8 and images.shape[1:] == (16, 16, 3)
+    return images
+
+
+@pytest.fixture(scope="module")
+def alone(generator, requests):
+    return np.concatenate([drawn(generator, [request], batch_size=1) for request in requests])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_batches_change_at_most_one_grey_level(generator, requests, alone, batch_size):
+    together = drawn(generator, requests, batch_size=batch_size)
+    assert np.abs(together.astype(int) - alone).max() <= 1
+
+
+def test_order_changes_at_most_one_grey_level(generator, requests, alone):
+    backwards = drawn(generator, requests[::-1], batch_size=3)[::-1]
+    assert np.abs(backwards.astype(int) - alone).max() <= 1
+
+
+def test_same_seed_same_bytes(generator, requests):
+    assert np.array_equal(drawn(generator, requests, seed=4), drawn(generator, requests, seed=4))
+
+
+def test_seed_and_sample_matter(generator, requests, alone):
+    assert not np.array_equal(alone[0], alone[6]), "two samples of one stimulus"
+    assert not np.array_equal(drawn(generator, requests[:1], seed=1)[0], alone[0])
+
+
+def test_every_input_matters(generator, make_request):
+    base = drawn(generator, [make_request(0)])[0]
+    other = make_request(9)
+    for name in ("image_context", "text_context", "init_image"):
+        changed = drawn(generator, [make_request(0, **{name: getattr(other, name)})])[0]
+        assert not np.array_equal(changed, base), name
+
+
+def test_absent_start_and_full_strength_are_noise_alone(generator, make_request):
+    images = drawn(generator, [make_request(0, init_image=None), make_request(0, strength=1)])
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 1
+
+
+def test_first_pictures_of_another_size_are_resized(generator, make_request):
+    request = make_request(0)
+    doubled = np.repeat(np.repeat(np.full((16, 16, 3), 90, np.uint8), 3, axis=0), 3, axis=1)
+    images = drawn(generator, [make_request(0, init_image=doubled), make_request(0, init_image=doubled[:16, :16])])
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 1
+    assert generator.image_size == request.init_image.shape[0]
+
+
+def test_conditions_share_batches_and_unequal_steps_do_not(pipeline, make_request):
+    generator = DualContextGenerator(pipeline)
+    batches = []
+    forward = pipeline.unet.forward
+    pipeline.unet.forward = lambda s, t, c, **o: (batches.append((len(s), int(t))), forward(s, t, c, **o))[1]
+    requests = [make_request(0), make_request(1, context_weights=(1, 0)), make_request(2, init_image=None)]
+    list(generator.generate(requests, num_inference_steps=4))
+    assert [rows for rows, _ in batches] == [4] * 3 + [2] * 4
+
+
+def test_progress_counts_pictures(generator, requests):
+    calls = []
+    drawn(generator, requests, batch_size=3, progress=lambda *call: calls.append(call))
+    assert calls[-1] == ("pictures", 8, 8)
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
+
+
+def test_pictures_come_as_they_are_done(generator, make_request):
+    iterator = generator.generate([make_request(0), make_request(1)], num_inference_steps=2, batch_size=1)
+    assert next(iterator)[0] == 0
+    assert next(iterator)[0] == 1
+
+
+def test_shapes_are_told(generator):
+    assert (generator.image_size, generator.image_context_shape, generator.text_context_shape) == (16, (5, 16), (3, 16))
+
+
+def test_nothing_to_draw(generator):
+    assert list(generator.generate([])) == []
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"text_context": None}, "no text context, but a text weight of 0.4"),
+        ({"image_context": np.zeros((4, 16), np.float32)}, r"shape \(4, 16\)"),
+        ({"image_context": np.full((5, 16), np.nan, np.float32)}, "80 values that are not finite"),
+        ({"context_weights": (0.5, float("inf"))}, "two finite numbers"),
+        ({"strength": 2}, "strength is 2"),
+        ({"init_image": np.zeros((16, 16, 3))}, "expected uint8"),
+        ({"init_image": np.zeros((16, 16), np.uint8)}, "expected uint8"),
+    ],
+)
+def test_a_request_that_does_not_fit_stops_before_anything_is_drawn(generator, make_request, changes, said):
+    with pytest.raises(InputError, match=said):
+        generator.generate([make_request(0), make_request(1, **changes)])
+
+
+def test_gradients_are_not_kept(generator, make_request):
+    assert torch.is_grad_enabled()
+    drawn(generator, [make_request(0)])
+    assert torch.is_grad_enabled()
