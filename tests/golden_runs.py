@@ -101,7 +101,9 @@ def golden(method, cohort, place):
     run = place / "runs" / method
     chosen = [f"--set={text}" for text in settings]
     features = ["--features", place / "features"]
-    command("run", method, f"nsd:{cohort}", "--out", run, *features, "--controls", "all", *options, *chosen)
+    # Reproducible: each picture by itself, so that which pictures share a batch changes no hash.
+    drawn = ["--controls", "all", "--reproducible"]
+    command("run", method, f"nsd:{cohort}", "--out", run, *features, *drawn, *options, *chosen)
     return hashes(run)
 
 
