@@ -1,1 +1,1 @@
-"""What every room stands on: errors and the seeds of items."""
+"""What every room stands on: errors, checks, the seeds of items, media, progress. It imports nothing of ours but weights."""
