@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from stages.ground.errors import InputError
+from stages.ground.item_seeds import name_digest
 
 COLUMNS_PER_BLOCK = 4096
 # Neighbouring columns that are stored and drawn together; a table on disk is laid out so.
@@ -126,6 +126,7 @@ def sketch(name, n_columns, size, seed):
     wanted = -(-size // COLUMN_RUN) + (n_columns % COLUMN_RUN > 0)
     if wanted >= n_runs:
         return [slice(0, n_columns)]
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    chosen = np.sort(np.random.default_rng(list(digest)).choice(n_runs, wanted, replace=False))
+    # All 32 bytes as they stand, as fitted decoders have them.
+    generator = np.random.default_rng(list(name_digest(f"{seed}/{name}")))
+    chosen = np.sort(generator.choice(n_runs, wanted, replace=False))
     return [slice(int(run) * COLUMN_RUN, min((int(run) + 1) * COLUMN_RUN, n_columns)) for run in chosen]

@@ -2,10 +2,17 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 import torch
 
-from stages.ground.item_seeds import item_generator
+from stages.ground.item_seeds import (
+    item_generator,
+    name_digest,
+    named_generator,
+    named_numpy_generator,
+    numpy_generator,
+)
 
 
 def test_seed_vs_sha256_by_hand():
@@ -38,3 +45,12 @@ def test_global_state_is_left_alone():
 def test_each_argument_matters(other):
     first = torch.randn(8, generator=item_generator(0, "nsd00001", 0))
     assert not torch.equal(first, torch.randn(8, generator=item_generator(*other)))
+
+
+def test_both_libraries_vs_sha256_by_hand():
+    seed = int(hashlib.sha256(b"7/nsd00042/1").hexdigest()[:16], 16)
+    expected = np.random.default_rng(seed).standard_normal(5)
+    np.testing.assert_array_equal(numpy_generator(7, "nsd00042", 1).standard_normal(5), expected)
+    np.testing.assert_array_equal(named_numpy_generator("7/nsd00042/1").standard_normal(5), expected)
+    assert named_generator(b"7/nsd00042/1").initial_seed() == item_generator(7, "nsd00042", 1).initial_seed() == seed
+    assert name_digest("7/nsd00042/1") == name_digest(b"7/nsd00042/1") == hashlib.sha256(b"7/nsd00042/1").digest()
