@@ -22,6 +22,7 @@ import nibabel
 import numpy as np
 
 from brainrecon.datasets.nsd.betas import read_session
+from weights.whole_files import whole_file
 
 WAYS = ("brainrecon, HDF5", "h5py, whole", "nibabel, whole", "brainrecon, NIfTI", "limit: bytes alone")
 
@@ -45,20 +46,18 @@ def write_session(folder, shape, n_trials):
     random = np.random.default_rng(0)
     hdf5, nifti = folder / "betas_session01.hdf5", folder / "betas_session01.nii.gz"
     if not hdf5.exists():
-        with h5py.File(hdf5.with_suffix(".partial"), "w") as file:
+        with whole_file(hdf5) as partial, h5py.File(partial, "w") as file:
             betas = file.create_dataset("betas", (n_trials, *shape[::-1]), np.int16, chunks=(n_trials, 1, 1, 1))
             for z in range(shape[2]):
                 betas[:, z] = random.normal(0, 600, (n_trials, *shape[1::-1])).astype(np.int16)
-        os.replace(hdf5.with_suffix(".partial"), hdf5)
     if not nifti.exists():
         values = np.empty((*shape, n_trials), np.int16, order="F")
         with h5py.File(hdf5) as file:
             for z in range(shape[2]):
                 values[:, :, z] = file["betas"][:, z].transpose(2, 1, 0)
-        partial = nifti.with_name("partial.nii.gz")
         nibabel.openers.Opener.default_compresslevel = 1
-        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), partial)
-        os.replace(partial, nifti)
+        with whole_file(nifti) as partial:
+            nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), partial)
     return hdf5, nifti
 
 

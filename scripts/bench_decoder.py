@@ -48,6 +48,7 @@ from brainrecon.features.table import FeatureTable
 from brainrecon.runs.fitting import fit_decoder
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.ridge.ridge_solver import RidgeSolver, ridge_predictions
+from weights.whole_files import put_in_place, whole_file
 
 TARGETS = {"vdvae": 91_168, "clip_image": 257 * 768, "clip_text": 77 * 768}
 PUBLISHED = {"vdvae": 5e4, "clip_image": 6e4, "clip_text": 1e5}
@@ -241,16 +242,14 @@ def make_data(folder, n_stimuli, n_voxels, n_new, groups):
             part[...] = random.half().numpy()
         runs.flush()
         del runs
-        os.replace(partial, table.path)
+        put_in_place(partial, table.path)
         print(f"  made {name}: {table.nbytes / 1e9:.2f} GB", flush=True)
     return *(np.load(path) for path in paths), tables
 
 
 def _write_whole(path, values):
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        np.save(file, values)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        np.save(partial, values)
 
 
 def full(folder, shape, n_new, groups, n_alphas, options):

@@ -7,7 +7,6 @@ A `.caffemodel` is read by `weights.caffemodel`.
 
 import gzip
 import lzma
-import os
 import pickle
 import shutil
 import tarfile
@@ -15,11 +14,11 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from weights.caffemodel import read_caffemodel
 from weights.manifest import CheckpointError
 from weights.torchscript import is_torchscript, read_torchscript
+from weights.whole_files import partial_name, whole_file
 
 # Data-parallel training leaves this before every name.
 _PARALLEL = "module."
@@ -108,25 +107,18 @@ def convert(source, destination, member=None):
         tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _NO_WEIGHTS}
     if tensors and all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
-    partial = destination.with_name(f".{destination.name}.{uuid4().hex[:12]}.partial")
-    partial.touch()
-    # save_file makes the file anew with rights of its own; what the user's umask says holds.
-    mode = partial.stat().st_mode
     try:
-        save_file(_apart(tensors), partial, metadata={"format": "pt"})
-        partial.chmod(mode)
-        _compare(tensors, partial, source)
-        os.replace(partial, destination)
+        with whole_file(destination) as partial:
+            save_file(_apart(tensors), partial, metadata={"format": "pt"})
+            _compare(tensors, partial, source)
     except SafetensorError as error:
         raise OSError(f"{destination} cannot be written ({error})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def _taken_out(archive, member, destination):
     """One file of a tar archive, for a while, beside `destination`; its path in the archive decides about nothing."""
-    taken = destination.with_name(f".{destination.name}.{uuid4().hex[:12]}.partial{Path(member).suffix}")
+    taken = partial_name(destination.with_suffix(Path(member).suffix))
     try:
         try:
             with tarfile.open(archive) as opened:

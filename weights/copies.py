@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from weights.manifest import Checkpoint, CheckpointError
 from weights.records import Record
+from weights.whole_files import put_in_place
 
 
 def find_copies(checkpoint: Checkpoint, folder: Path, record: Record | None) -> dict[str, Path]:
@@ -81,6 +82,6 @@ def copy_file(source: Path, destination: Path, root: Path) -> None:
             os.link(source, unfinished)
         except OSError:
             shutil.copyfile(source, unfinished)
-        os.replace(unfinished, destination)
+        put_in_place(unfinished, destination)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """The first half of a pull: every file of a checkpoint in the partial folder, proved and written down."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from weights.locations import user_stores
 from weights.manifest import CheckpointError, CheckpointFile
 from weights.origins import parse_origin
 from weights.records import Content, Record, read_record, write_record
+from weights.whole_files import put_in_place
 
 
 def gather(checkpoint, destination, partial, source=None, progress=None):
@@ -142,7 +142,7 @@ def _fetch(checkpoint, file, partial, record, progress):
         described = None
         address = Address(origin.url(file.path), file.size, constant=file.sha256 is not None)
         etag = download.fetch(lambda: address, part, progress, label)
-    os.replace(part, partial / file.path)
+    put_in_place(part, partial / file.path)
     part.with_name(part.name + ".etag").unlink(missing_ok=True)
     _prove(file, partial, record, checkpoint.origin, etag=etag, described=described)
 

@@ -21,7 +21,6 @@ a pickle is converted to where the rule of `CheckpointFile.converted` does not f
 file that is a tar archive; nothing else of the archive is read.
 """
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -31,6 +30,7 @@ from pathlib import Path, PurePosixPath
 import tomli_w
 
 from weights.origins import EMBEDDED, parse_origin
+from weights.whole_files import write_text
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 HEADER = "# Written by weights.manifest.write_manifest; the fields are described in weights/manifest.py.\n\n"
@@ -164,14 +164,8 @@ def write_manifest(checkpoints: dict[str, Checkpoint], manifest: Path = MANIFEST
     manifest : Path
         The TOML file to replace.
     """
-    manifest = Path(manifest)
     tables = [_table_from_checkpoint(entry) for entry in checkpoints.values()]
-    temporary = manifest.with_name(f".{manifest.name}.{os.getpid()}")
-    try:
-        temporary.write_text(HEADER + tomli_w.dumps({"checkpoint": tables}), encoding="utf-8", newline="\n")
-        os.replace(temporary, manifest)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(manifest, HEADER + tomli_w.dumps({"checkpoint": tables}))
 
 
 def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkpoint:

@@ -7,13 +7,10 @@ pickles are converted, the record is written, and the folder takes its name.
 
 import errno
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from weights import download
 from weights.conversion import convert
@@ -24,6 +21,7 @@ from weights.gathering import gather
 from weights.locations import user_store, user_stores, writable
 from weights.manifest import MANIFEST, Checkpoint, CheckpointError, read_manifest
 from weights.records import RECORD, Content, read_record, write_record
+from weights.whole_files import locked, put_in_place
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,12 @@ def pull(
             f"{store} cannot be written to; set BRAINRECON_WEIGHTS to a folder of your own before others."
         )
     destination = store / checkpoint.folder
-    with _disk(destination), _alone(destination, note):
+
+    def waiting():
+        if note is not None:
+            note(f"Another process is pulling {destination.name}; waiting for it.")
+
+    with _disk(destination), locked(destination.parent, name=f".{destination.name}.lock", waiting=waiting):
         # Another process may have pulled it in the meantime.
         if _complete(checkpoint, destination):
             return _pulled(checkpoint, destination, "present")
@@ -182,18 +185,12 @@ def _publish(checkpoint, partial, destination):
     for found in list(partial.rglob("*")):
         if found.is_file() and found.relative_to(partial).as_posix() not in wanted:
             found.unlink()
-    if not destination.exists():
-        os.rename(partial, destination)
-        return
     known = {RECORD, *(file.path for file in checkpoint.files), *record.made}
     for found in list(destination.rglob("*")):
         path = found.relative_to(destination).as_posix()
         if found.is_file() and path not in known and not (partial / path).exists():
             copy_file(found, partial / path, partial)
-    replaced = destination.with_name(f".{destination.name}.{uuid4().hex[:12]}.replaced")
-    os.rename(destination, replaced)
-    os.rename(partial, destination)
-    shutil.rmtree(replaced, ignore_errors=True)
+    put_in_place(partial, destination)
 
 
 def _complete(checkpoint, location):
@@ -210,25 +207,6 @@ def _find(name, known: dict[str, Checkpoint]) -> Checkpoint:
     if name not in known:
         raise CheckpointError(f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}.")
     return known[name]
-
-
-@contextmanager
-def _alone(destination, note):
-    """Hold the lock of a checkpoint; given up when the process ends, however it ends."""
-    from filelock import FileLock, Timeout
-
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(destination.with_name(f".{destination.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if note is not None:
-            note(f"Another process is pulling {destination.name}; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

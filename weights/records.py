@@ -5,12 +5,11 @@ the hashes, the commit of the hub, and what was converted from what.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 from weights.manifest import CheckpointError
+from weights.whole_files import write_text
 
 RECORD = ".pulled.json"
 
@@ -102,9 +101,4 @@ def write_record(record: Record, folder: Path) -> None:
             name: {key: value for key, value in content.items() if value is not None}
             for name, content in sorted(table[kind].items())
         }
-    partial = path.with_name(f"{RECORD}.{uuid4().hex[:12]}")
-    try:
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(table, indent=1) + "\n")

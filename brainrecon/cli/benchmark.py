@@ -102,7 +102,7 @@ def _plan(out, data, methods, preset, weights, **rest):
     """The plan on disk, with what is asked for added; written when it has changed."""
     from brainrecon.studies.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
     from stages.ground.errors import InputError
-    from weights.whole_files import alone
+    from weights.whole_files import locked
 
     there = Plan.read(out) if (out / PLAN).exists() else None
     if methods is not None:
@@ -129,7 +129,7 @@ def _plan(out, data, methods, preset, weights, **rest):
         plan = there
     if plan == there:
         return plan
-    with alone(out / ".plan"):
+    with locked(out / ".plan"):
         # Another process may have written a plan while this one was made.
         now = Plan.read(out) if (out / PLAN).exists() else None
         if now != there and now is not None:

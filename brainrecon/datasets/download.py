@@ -3,13 +3,13 @@
 import hashlib
 import http.client
 import json
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.ground.errors import InputError
+from weights.whole_files import put_in_place
 
 BLOCK = 2**20
 TIMEOUT = 60
@@ -90,7 +90,7 @@ def fetch(remote, progress=None):
             f"{remote.url} has the MD5 sum {found} but its source says {remote.md5}; the copy was removed: "
             "run the same command again."
         )
-    os.replace(partial, remote.path)
+    put_in_place(partial, remote.path)
     return True
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from brainrecon.features.table import FeatureTable, arrange
 from stages.ground.errors import InputError
-from weights.whole_files import alone, write_text
+from weights.whole_files import locked, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64
@@ -102,7 +102,7 @@ class FeatureStore:
         }
         table = _table(self.folder / _folder_name(identity), identity, stimulus_ids)
         if not table.path.exists():
-            with alone(table.folder):
+            with locked(table.folder):
                 # Another process may have finished it in the meantime.
                 if not table.path.exists():
                     write_text(table.folder / "stimuli.json", json.dumps(stimulus_ids) + "\n")

@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from stages.ground.errors import InputError
+from weights.whole_files import put_in_place
 
 # Runs read at a time: long enough for numpy's loops, short enough to meet them in the processor's cache.
 _RUNS_AT_ONCE = 32
@@ -203,4 +204,4 @@ def arrange(rows, table):
             yield last
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, table.path)
+    put_in_place(partial, table.path)

@@ -14,7 +14,7 @@ from brainrecon.evaluation.tasks.reconstruction import Brain
 from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.pictures import Pictures, blocks_of
 from weights import store
-from weights.whole_files import alone
+from weights.whole_files import locked
 
 # A correlation over fewer voxels says nothing.
 VOXELS_OF_A_REGION = 30
@@ -62,7 +62,7 @@ def _model(subject, protocol, spec, folder, device, memory):
     for block in blocks_of(np.arange(len(patterns)), 1024):
         digest.update(np.ascontiguousarray(patterns[block]))
     own = folder / digest.hexdigest()[:20]
-    with alone(own):
+    with locked(own):
         if (own / "config.json").exists():
             return EncodingModel.from_pretrained(own, device)
         features = Pictures(subject.train.images, protocol).features(spec, load_network(spec, device))

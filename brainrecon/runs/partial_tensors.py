@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from stages.checkpoints.mapped_tensors import create_tensors, reopen_tensors
-from weights.whole_files import write_text
+from weights.whole_files import put_in_place, write_text
 
 
 class PartialTensors:
@@ -54,7 +54,7 @@ class PartialTensors:
 
     def finish(self):
         """Give the file its name."""
-        os.replace(self._partial, self.path)
+        put_in_place(self._partial, self.path)
         self._note.unlink(missing_ok=True)
 
     def _flush(self):

@@ -30,7 +30,7 @@ from brainrecon.runs.scoring import is_scored
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
-from weights.whole_files import alone, write_text
+from weights.whole_files import locked, write_text
 
 PLAN = "benchmark.toml"
 HELD_OUT = "heldout"
@@ -328,7 +328,7 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
         held_by_others = []
         for cell in left:
             place = cell_folder(folder, *cell)
-            with alone(place.parent / f".{place.name}", wait=False) as held:
+            with locked(place.parent / f".{place.name}", wait=False) as held:
                 if not held:
                     held_by_others.append(cell)
                     continue

@@ -6,7 +6,6 @@ classifier-free guidance. Most contexts are made to look like embeddings that we
 (`decoding_errors`).
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tiny_networks.decoding_errors import DecodingErrors
 from tiny_networks.generator_data import encode_pool, encoders
 from tiny_networks.generator_start import initialised
 from tiny_networks.training import averaged_weights, fit, record
+from weights.whole_files import partial_name, put_in_place
 
 NAME = "generator"
 STEPS = 12_000
@@ -201,7 +201,7 @@ def export(workspace, folder, guidance_scale=GUIDANCE_SCALE):
         ).half(),
         guidance_scale=guidance_scale,
     )
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    unfinished = partial_name(folder)
     pipeline.unet.save_pretrained(unfinished / "unet")
     pipeline.scheduler.save_pretrained(unfinished / "scheduler")
     pipeline.unconditional_contexts.save_pretrained(unfinished / "unconditional_contexts")
@@ -212,7 +212,7 @@ def export(workspace, folder, guidance_scale=GUIDANCE_SCALE):
     for part in sorted(path for path in unfinished.rglob("*") if path.is_file()):
         target = folder / part.relative_to(unfinished)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part, target)
+        put_in_place(part, target)
     shutil.rmtree(unfinished)
     return held_out
 

@@ -1,6 +1,5 @@
 """What the generator learns from: every picture of the pool as latents and tokens, encoded once and kept on disk."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from stages.checkpoints.strict_loading import load_strictly
 from stages.targets.clip import CLIPImageTokens, CLIPTextTokens
 from tiny_networks import autoencoder, clip
 from tiny_networks.pool import load_pool
+from weights.whole_files import whole_file
 
 MID_GREY = 127
 _CHUNK = 1000
@@ -153,6 +153,5 @@ def _in_chunks(label, items, encode):
 
 def _write(folder, name, array):
     array = array if array.dtype == np.int32 else array.astype(np.float16)
-    temporary = folder / f".{name}.{os.getpid()}.npy"
-    np.save(temporary, array)
-    os.replace(temporary, folder / f"{name}.npy")
+    with whole_file(folder / f"{name}.npy") as partial:
+        np.save(partial, array)

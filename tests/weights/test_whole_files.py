@@ -1,15 +1,31 @@
-"""A file is the old one or the new one, never half of either."""
+"""A file or folder is the old one or the new one, never half of either; and a lock holds until its process ends."""
 
+import os
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import filelock
 import pytest
 
-from weights.whole_files import whole_file, write_text
+from weights import whole_files
+from weights.whole_files import locked, partial_name, put_in_place, whole_file, whole_folder, write_text
+
+ROOT = Path(__file__).parents[2]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_new_content_replaces_the_old(tmp_path):
     write_text(tmp_path / "folder" / "a.txt", "one\n")
-    write_text(tmp_path / "folder" / "a.txt", "two\n")
-    assert (tmp_path / "folder" / "a.txt").read_bytes() == b"two\n"
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a.txt"]
+    write_text(tmp_path / "folder" / "a.txt", "two\r\n")
+    assert (tmp_path / "folder" / "a.txt").read_bytes() == b"two\r\n"
+    assert names(tmp_path / "folder") == ["a.txt"]
 
 
 def test_the_users_rights_hold(tmp_path):
@@ -20,11 +36,154 @@ def test_the_users_rights_hold(tmp_path):
     assert (tmp_path / "private.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 
-def test_an_interrupted_writing_leaves_the_old(tmp_path):
-    write_text(tmp_path / "a.npy", "old")
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.npy") as partial:
-        assert partial.suffix == ".npy"
+@pytest.mark.parametrize("name", ["a.npy", "a.nii.gz", ".pulled.json", "stim-a.b_sample-0.png", "no suffix"])
+def test_an_interrupted_writing_leaves_the_old(tmp_path, name):
+    write_text(tmp_path / name, "old")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / name) as partial:
+        assert partial.parent == tmp_path and partial.name.startswith(".") and partial.name.endswith(name)
         partial.write_text("half of the new")
         raise KeyboardInterrupt
-    assert (tmp_path / "a.npy").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+    assert (tmp_path / name).read_text() == "old"
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_appears_whole(tmp_path, there):
+    target = tmp_path / "above" / "one"
+    if there:
+        target.mkdir(parents=True)
+    with whole_folder(target) as partial:
+        assert partial.name.startswith(".") and partial.parent == target.parent
+        (partial / "a.txt").write_text("a")
+        assert not there or not names(target)
+    assert names(target) == ["a.txt"] and names(target.parent) == ["one"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "one") as partial:
+        (partial / "a.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert not names(tmp_path)
+
+
+def test_a_folder_that_holds_something_stays(tmp_path):
+    with pytest.raises(OSError), whole_folder(tmp_path / "one") as partial:
+        (partial / "new.txt").write_text("new")
+        # Another process was faster.
+        (tmp_path / "one").mkdir()
+        (tmp_path / "one" / "theirs.txt").write_text("theirs")
+    assert names(tmp_path) == ["one"] and names(tmp_path / "one") == ["theirs.txt"]
+
+
+def test_a_finished_file_or_folder_takes_its_name(tmp_path):
+    for name in ("file", "folder"):
+        for content in ("old", "new"):
+            partial = partial_name(tmp_path / name)
+            if name == "folder":
+                partial.mkdir()
+                (partial / content).touch()
+            else:
+                partial.write_text(content)
+            put_in_place(partial, tmp_path / name)
+    assert (tmp_path / "file").read_text() == "new"
+    assert names(tmp_path / "folder") == ["new"]
+    assert names(tmp_path) == ["file", "folder"]
+
+
+# The lock
+
+HOLD = "import sys\nfrom weights.whole_files import locked\nwith locked(sys.argv[1]):\n print(1, flush=True)\n input()"
+
+
+@pytest.fixture
+def holder(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "cell")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_lock_is_held_until_its_process_is_killed(tmp_path, holder):
+    with locked(tmp_path / "cell", wait=False) as held:
+        assert not held
+    with locked(tmp_path / "cell", name=".other", wait=False) as held:
+        assert held
+    waited = []
+
+    def kill():
+        waited.append(True)
+        holder.kill()
+
+    with locked(tmp_path / "cell", waiting=kill) as held:
+        assert held and waited
+    assert names(tmp_path / "cell") == [".lock", ".other"]
+
+
+def test_nobody_is_told_to_wait_for_a_free_lock(tmp_path):
+    with locked(tmp_path, waiting=pytest.fail) as held:
+        assert held
+
+
+def test_a_lock_is_given_up_when_the_block_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path):
+        raise KeyboardInterrupt
+    with locked(tmp_path, wait=False) as held:
+        assert held
+
+
+def test_threads_exclude_each_other(tmp_path):
+    inside, most = [], []
+
+    def work():
+        with locked(tmp_path):
+            inside.append(1)
+            most.append(len(inside))
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == [1] * 8
+
+
+@pytest.mark.parametrize("error", [OSError(37, "No locks available"), NotImplementedError("flock is not supported")])
+def test_a_disk_without_locks_is_worked_on_and_said_so_once(tmp_path, monkeypatch, error):
+    def acquire(self, *args, **options):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    monkeypatch.setattr(whole_files, "_warned_of", set())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for name in ("one", "two"):
+            with locked(tmp_path / name, wait=False) as held:
+                assert held
+    assert len(told) == 1
+    assert re.search(r"one cannot be locked \(.*\), so that two processes may.*run one at a time", str(told[0].message))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError), locked(tmp_path / "file"):
+        pass
+
+
+def test_nobody_renames_or_locks_in_another_way():
+    own = re.compile(r"\bos\.(replace|rename)\(|\.rename\(|\bfcntl\b|\bFileLock\b|NamedTemporaryFile|mkstemp")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for room in ("brainrecon", "stages", "weights", "scripts")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if path != ROOT / "weights" / "whole_files.py"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if own.search(line)
+    ]
+    assert not found

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from brainrecon.datasets.arrays.folder import read_facts, read_json, read_splits
 from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
-from weights.whole_files import whole_file, write_text
+from weights.whole_files import put_in_place, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
@@ -227,7 +226,7 @@ def _stream(path, rows, dtype, block, label, progress):
         if progress:
             progress(label, stop, len(values))
     del values
-    os.replace(partial, path)
+    put_in_place(partial, path)
     state.unlink(missing_ok=True)
 
 

@@ -2,15 +2,15 @@
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from brainrecon.simulation.files.nsd_files import MARKER, write_marker
 from brainrecon.simulation.files.report import SimulationReport, SubjectReport
 from stages.ground.errors import InputError
+from weights.whole_files import whole_folder
 
 VERSION = 5
 """Changes whenever the same options give other data."""
@@ -51,7 +51,13 @@ def simulate_once(
     earlier = _find_earlier(target, options)
     if earlier is not None:
         return report_class(target, options, earlier, created=False)
-    with _whole_folder(target) as partial:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(whole_folder(target))
+        except OSError as error:
+            raise InputError(
+                f"No folder can be made in {target.parent} ({error.strerror}); give one that you can write to."
+            ) from error
         reports = write(partial)
         subjects = [asdict(one) for one in reports]
         content = {"version": VERSION, "seed": options["seed"], "options": options, "subjects": subjects}
@@ -88,20 +94,3 @@ def _find_earlier(target: Path, options: dict) -> tuple[SubjectReport, ...] | No
             "remove it or give another folder."
         )
     return reports
-
-
-@contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target to write into, which takes the target's place when nothing went wrong."""
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(
-            f"No folder can be made in {target.parent} ({error.strerror}); give one that you can write to."
-        ) from error
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

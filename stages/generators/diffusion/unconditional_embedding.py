@@ -1,8 +1,7 @@
 """The embedding a generator reads where it is told nothing, stored beside its weights."""
 
-import shutil
+from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -12,6 +11,7 @@ from torch import nn
 
 from stages.checkpoints.strict_loading import load_strictly
 from weights.store import CheckpointError
+from weights.whole_files import whole_folder
 
 FOLDER = "unconditional_contexts"
 
@@ -87,16 +87,9 @@ def keep_where_possible(held, stored):
     stored : path
         Stays absent, or what another process makes of it, where the part cannot be written.
     """
-    partial = stored.with_name(f".{stored.name}.{uuid4().hex[:12]}.partial")
-    try:
-        partial.mkdir()
+    # Read-only, full, or another process was faster: all the same to this one.
+    with suppress(OSError, SafetensorError), whole_folder(stored) as partial:
         held.save_pretrained(partial)
-        partial.rename(stored)
-    except (OSError, SafetensorError):
-        # Read-only, full, or another process was faster: all the same to this one.
-        pass
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check(folder, kind, embedding, expected_kind, shape):

@@ -14,7 +14,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.studies.benchmark import Plan, cell_folder, make_plan, read_methods
 from stages.ground.errors import InputError
-from weights.whole_files import alone
+from weights.whole_files import locked
 
 TINY = ("--weights", "tiny")
 
@@ -108,7 +108,7 @@ def test_the_folder_alone_is_enough_to_go_on(complete, features, capsys):
 def test_a_cell_that_another_process_holds_is_left_to_it(complete, line):
     cell = cell_folder(complete, "both", "subj01", None)
     before = written(complete)
-    with alone(cell.parent / f".{cell.name}"):
+    with locked(cell.parent / f".{cell.name}"):
         thread = threading.Thread(target=run_command, args=([*line, "--out", str(complete)],))
         thread.start()
         thread.join(15)
