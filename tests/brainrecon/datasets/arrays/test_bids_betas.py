@@ -6,6 +6,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from damage import cut
 from PIL import Image
 
 from brainrecon.datasets import load, subjects
@@ -255,11 +256,6 @@ def test_runs_are_in_order_of_their_numbers(tmp_path):
 
 
 # What is wrong, one at a time.
-
-
-def cut(path):
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
 
 
 def edit_events(study, change):

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from damage import cut
 
 from brainrecon.datasets.kamitani import bdata as module
 from brainrecon.datasets.kamitani.bdata import BData
@@ -177,11 +178,6 @@ def test_only_the_wanted_part_is_read(tmp_path, monkeypatch):
     read.clear()
     data.read(np.arange(4000))
     assert max(read) <= 4 * 4000 and sum(read) == matrix.size
-
-
-def cut(path):
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
 
 
 def rewrite(path, name, value):

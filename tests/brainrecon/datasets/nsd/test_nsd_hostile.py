@@ -6,15 +6,11 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from damage import cut
 
 from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from stages.ground.errors import InputError
-
-
-def cut(path, keep=0.5):
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * keep)])
 
 
 def spoil_mat(nsd, **changes):

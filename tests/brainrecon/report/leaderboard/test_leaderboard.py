@@ -1,88 +1,20 @@
 """The table of a benchmark: what compares is compared, what does not stands apart, and sentences follow from numbers."""
 
-import csv
 import dataclasses
-import io
-import json
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from study_of_scores import HEADLINE, IDS, only, put, rows_of, scores_of, spread
 
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
-from brainrecon.evaluation.scores.published import PublishedRow
-from brainrecon.evaluation.scores.scores import ConditionScores, Scores, SummaryRow
+from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.evaluation.tasks.embeddings import EmbeddingRow, EmbeddingScores, RankRow
-from brainrecon.report.leaderboard import boards as leaderboard_boards
 from brainrecon.report.leaderboard.leaderboard import collect
-from brainrecon.report.leaderboard.pages import COLUMNS, as_csv, as_html, as_markdown, write_leaderboard
+from brainrecon.report.leaderboard.pages import as_html, as_markdown, write_leaderboard
 from stages.ground.errors import InputError
 
-HEADLINE = "identification_evaluation"
-IDS = tuple(f"nsd{row:05d}" for row in range(10))
-HOSTILE = "<script>alert('x')</script> & | *b* `c`"
 MINUS = "\N{MINUS SIGN}"
-
-
-def spread(mean, width=0.1):
-    """Ten values with this mean."""
-    return mean + width * np.linspace(-1, 1, 10)
-
-
-def scores_of(conditions, ids=IDS, protocol="brainrecon-1", judge="a", data=None, **rest):
-    """Scores with the given values: condition -> mean of the headline, array of it, or metric -> array."""
-    held = {}
-    for name, values in conditions.items():
-        if not isinstance(values, dict):
-            values = {HEADLINE: values if isinstance(values, np.ndarray) else spread(values)}
-        n = len(next(iter(values.values())))
-        held[name] = ConditionScores(ids[:n], (1,) * n, values)
-    own = held["reconstruction"]
-    options = {"n_resamples": 2000}
-    summary = [
-        SummaryRow(name, metric, *intervals.bootstrap_mean(values, **options))
-        for name, one in held.items()
-        for metric, values in one.values.items()
-    ]
-    differences = [
-        SummaryRow(name, metric, *intervals.bootstrap_difference(own.values[metric][: len(values)], values, **options))
-        for name, one in held.items()
-        if name != "reconstruction"
-        for metric, values in one.values.items()
-    ]
-    return Scores(
-        load_protocol(protocol),
-        "reconstruction",
-        held,
-        summary,
-        differences,
-        0.95,
-        2000,
-        0,
-        checkpoints={"judge": judge},
-        data={"dataset": "nsd", "subject": "subj01", "roi": "nsdgeneral", "test_stimuli": len(own.stimulus_ids)}
-        | (data or {}),
-        **rest,
-    )
-
-
-def put(folder, method, subject, scores, roi="nsdgeneral", heldout=None):
-    place = folder / method / subject / roi
-    scores.to_json(place / "scores" / f"{scores.protocol.name}.json")
-    if heldout is not None:
-        heldout.to_json(place / "heldout" / "scores" / f"{heldout.protocol.name}.json")
-    return place
-
-
-def only(leaderboard):
-    (board,) = leaderboard.boards
-    (block,) = board.blocks
-    return block
-
-
-def rows_of(leaderboard):
-    return list(csv.DictReader(io.StringIO(as_csv(leaderboard))))
 
 
 def test_mean_is_over_subjects_and_not_over_stimuli(tmp_path):
@@ -253,110 +185,6 @@ def test_held_out_split_of_another_judge_is_left_out(tmp_path):
     ]
 
 
-@pytest.fixture
-def published(monkeypatch):
-    row = PublishedRow(
-        "Published one",
-        "brainrecon-1",
-        {HEADLINE: 0.777, "pixcorr": 0.222},
-        ("subj01", "subj02"),
-        10,
-        "Somebody 2023",
-        {HEADLINE: "memory", "pixcorr": "secondary"},
-        "other code",
-        "A note.",
-    )
-    monkeypatch.setattr(leaderboard_boards, "published_values", lambda name: [row] if name == row.protocol else [])
-    return row
-
-
-def test_published_values_stand_beside_scores_on_the_same_test_set(tmp_path, published):
-    put(tmp_path, "a", "subj01", scores_of({"reconstruction": {HEADLINE: spread(0.9), "pixcorr": spread(0.3)}}))
-    for text in (as_markdown(collect(tmp_path)), as_html(collect(tmp_path))):
-        assert "Published one‡" in text and "77.7†" in text and "0.222" in text and "0.222†" not in text
-        assert "Somebody 2023" in text and "read in somebody else" in text and "A note." in text
-        assert "† from memory" in text and "‡ computed with other preparation" in text
-
-
-@pytest.mark.parametrize(
-    "why", ["fewer stimuli", "another dataset", "simulated", "another protocol", "edited protocol"]
-)
-def test_published_values_of_other_test_sets_or_protocols_are_not_shown(tmp_path, published, why):
-    values = spread(0.9)[:9] if why == "fewer stimuli" else spread(0.9)
-    data = {"another dataset": {"dataset": "god"}, "simulated": {"simulated": True}}.get(why, {})
-    protocol = load_protocol("brainrecon-1")
-    if why == "another protocol":
-        protocol = Protocol(protocol.content | {"name": "my-own"})
-    if why == "edited protocol":
-        protocol = Protocol(protocol.content | {"metrics": protocol.content["metrics"][:6]})
-    put(tmp_path, "a", "subj01", scores_of({"reconstruction": {HEADLINE: values}}, protocol=protocol, data=data))
-    leaderboard = collect(tmp_path)
-    assert leaderboard.boards[0].published == []
-    said = {"another protocol": None, "edited protocol": "This is not the brainrecon-1 that the toolkit holds"}
-    said = said.get(why, "Published values of this protocol are on 10 NSD stimuli and not comparable: not shown.")
-    for text in (as_markdown(leaderboard), as_html(leaderboard)):
-        assert "Published one" not in text and "77.7" not in text
-        assert said is None or said in text
-
-
-class Tags(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.addresses = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("href", "src")]
-
-
-def test_everything_from_outside_is_escaped(tmp_path):
-    hostile = HOSTILE.replace("/", "")
-    scores = scores_of(
-        {"reconstruction": 0.9, HOSTILE: 0.5}, data={"roi": HOSTILE, "dataset": HOSTILE}, notes=(HOSTILE,)
-    )
-    place = put(tmp_path, hostile, HOSTILE.replace("/", ""), scores, roi="roi")
-    (place / "report.html").write_text("")
-    (place / "external.json").write_text(json.dumps({"name": HOSTILE, "images": 10}))
-    leaderboard = collect(tmp_path)
-    for html in (as_html(leaderboard), leaderboard._repr_html_()):
-        page = Tags(html)
-        assert "script" not in page.tags and "alert('x')" not in html
-        assert "img" not in page.tags and "link" not in page.tags
-        assert all(not address.startswith(("http", "javascript")) for address in page.addresses)
-    text = as_markdown(leaderboard)
-    assert "<script" not in text and "*b*" not in text.replace("\\*", "")
-    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| ")}
-    assert len(widths) == 1  # no name has added a column
-
-
-def test_links_lead_to_reports_beside_the_page(tmp_path):
-    place = put(tmp_path, "method one", "subj01", scores_of({"reconstruction": 0.9}))
-    assert Tags(as_html(collect(tmp_path))).addresses == []
-    (place / "report.html").write_text("")
-    assert Tags(as_html(collect(tmp_path))).addresses == ["method%20one/subj01/nsdgeneral/report.html"]
-    assert Tags(collect(tmp_path)._repr_html_()).addresses == []  # a notebook lies somewhere else
-
-
-def test_pictures_from_elsewhere_are_marked(tmp_path):
-    put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}))
-    place = put(tmp_path, "b", "subj01", scores_of({"reconstruction": 0.8}))
-    (place / "external.json").write_text(json.dumps({"name": "their pictures", "images": 10}))
-    leaderboard = collect(tmp_path)
-    assert [entry.external for entry in only(leaderboard).entries] == [False, True]
-    for text in (as_markdown(leaderboard), as_html(leaderboard)):
-        assert "pictures from elsewhere: their pictures" in text
-
-
-def test_simulated_responses_are_said_so_in_every_form(tmp_path):
-    put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}, data={"simulated": True, "dataset": "nsd"}))
-    leaderboard = collect(tmp_path)
-    for text in (str(leaderboard), as_html(leaderboard), leaderboard._repr_html_()):
-        assert "SIMULATED RESPONSES" in text and "simulated nsd" in text
-    put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}))
-    assert "imulated" not in as_html(collect(tmp_path)) + str(collect(tmp_path))
-
-
 def test_a_method_on_fewer_subjects_stands_after_those_on_all(tmp_path):
     for subject in ("subj01", "subj02"):
         put(tmp_path, "whole", subject, scores_of({"reconstruction": 0.6}))
@@ -425,39 +253,6 @@ def test_ceilings_are_shown_where_there_are_some(tmp_path):
     ceiling = {"noise_ceiling": {HEADLINE: SummaryRow("noise_ceiling", HEADLINE, 10, 0.987, 0.9, 0.99)}}
     put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}, ceilings=ceiling))
     assert "| Noise ceiling | 98.7 |" in as_markdown(collect(tmp_path))
-
-
-def test_csv_holds_every_mean_of_subjects_and_over_them(tmp_path):
-    for subject, mean in (("subj01", 0.9), ("subj02", 0.7)):
-        scores = scores_of({"reconstruction": mean, "stage_one": 0.5})
-        put(tmp_path, 'a,"b"', subject, scores, heldout=scores_of({"reconstruction": mean - 0.1}))
-    leaderboard = collect(tmp_path)
-    rows = rows_of(leaderboard)
-    assert tuple(rows[0]) == COLUMNS
-    assert {(row["method"], row["roi"], row["metric"]) for row in rows} == {('a,"b"', "nsdgeneral", HEADLINE)}
-    found = {(row["subject"], row["split"], row["condition"]): (row["n"], float(row["mean"])) for row in rows}
-    assert found == {
-        ("subj01", "standard", "reconstruction"): ("10", pytest.approx(0.9)),
-        ("subj01", "standard", "stage_one"): ("10", pytest.approx(0.5)),
-        ("subj01", "heldout", "reconstruction"): ("10", pytest.approx(0.8)),
-        ("subj02", "standard", "reconstruction"): ("10", pytest.approx(0.7)),
-        ("subj02", "standard", "stage_one"): ("10", pytest.approx(0.5)),
-        ("subj02", "heldout", "reconstruction"): ("10", pytest.approx(0.6)),
-        ("all", "standard", "reconstruction"): ("2", pytest.approx(0.8)),
-        ("all", "standard", "stage_one"): ("2", pytest.approx(0.5)),
-        ("all", "heldout", "reconstruction"): ("2", pytest.approx(0.7)),
-    }
-
-
-def test_the_same_scores_give_the_same_bytes(tmp_path):
-    for subject in ("subj01", "subj02"):
-        put(tmp_path, "a", subject, scores_of({"reconstruction": 0.9}))
-        put(tmp_path, "b", subject, scores_of({"reconstruction": 0.8}))
-    page = write_leaderboard(tmp_path)
-    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert sorted(files) == ["leaderboard.csv", "leaderboard.html", "leaderboard.md"] and page.name in files
-    write_leaderboard(tmp_path)
-    assert files == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
 
 def test_scores_that_cannot_be_read_are_refused(tmp_path):

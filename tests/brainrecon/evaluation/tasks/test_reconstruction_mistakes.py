@@ -1,0 +1,97 @@
+"""What scoring refuses, and what it notes."""
+
+import dataclasses
+import json
+
+import pytest
+from stand_in_networks import IDS, MeanColours, N
+
+from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
+from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
+from brainrecon.evaluation.views import networks as judges
+from stages.ground.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "conditions, words",
+    [
+        (lambda x: {"stage_one": Condition(IDS, x)}, "'reconstruction' is not among 'stage_one'"),
+        (lambda x: {"reconstruction": Condition(IDS[:3], x)}, "14 pictures and 3"),
+        (lambda x: {"reconstruction": Condition([], x[:0])}, "at least one"),
+        (lambda x: {"reconstruction": Condition([*IDS[:-1], "stranger"], x)}, "stranger"),
+        (lambda x: {"reconstruction": Condition(IDS, x / 255)}, "8-bit"),
+        (lambda x: {"reconstruction": Condition(IDS, x[..., :1])}, "8-bit RGB"),
+    ],
+)
+def test_hostile_conditions(shown, networks, conditions, words):
+    with pytest.raises(InputError, match=words):
+        evaluate(shown, conditions(shown), stimulus_ids=IDS, networks=networks)
+
+
+def test_hostile_stimulus_ids(shown, networks):
+    with pytest.raises(InputError, match="each once"):
+        evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=[IDS[0]] * N, networks=networks)
+
+
+def test_a_head_that_the_network_lacks(shown, networks):
+    content = json.loads(json.dumps(load_protocol().content))
+    next(one for one in content["metrics"] if "head" in one)["head"] = "smell"
+    with pytest.raises(InputError, match="smell.*category, digit"):
+        evaluate(
+            shown,
+            {"reconstruction": Condition(IDS, shown)},
+            stimulus_ids=IDS,
+            networks=networks,
+            protocol=Protocol(content),
+        )
+
+
+def test_networks_that_are_not_given_come_from_their_checkpoints(shown, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(judges.store, "path", lambda name: asked.append(name) or tmp_path)
+    monkeypatch.setattr(judges.store, "fingerprint", lambda name: f"print of {name}")
+    monkeypatch.setattr(judges, "import_module", lambda name: _Module)
+    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS)
+    assert sorted(asked) == ["tiny-clip", "tiny-evaluation"]
+    assert scores.checkpoints == {
+        "tiny-clip": "print of tiny-clip",
+        "tiny-evaluation": "print of tiny-evaluation",
+    }
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [({"layer": "logits"}, "'logits'.*image_embedding"), ({"kind": "magic"}, "'magic'.*evaluation_network")],
+)
+def test_a_layer_or_kind_that_the_toolkit_lacks(change, words):
+    spec = dataclasses.replace(load_protocol().networks["clip"], **change)
+    with pytest.raises(InputError, match=words):
+        judges.load_network(spec)
+
+
+class _Module:
+    class EvaluationNetwork(MeanColours):
+        @classmethod
+        def from_pretrained(cls, folder, device="cpu"):
+            return cls()
+
+    CLIPImageEmbedding = EvaluationNetwork
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"dataset": "nsd"}, "982 stimuli of nsd; these are 14 of nsd"),
+        ({"dataset": "nsd", "simulated": True}, "14 of simulated nsd"),
+        ({"dataset": "god"}, "14 of god"),
+    ],
+)
+def test_another_test_set_than_the_protocols_is_noted(shown, networks, data, words):
+    content = json.loads(json.dumps(load_protocol().content)) | {"test_set": {"dataset": "nsd", "n_stimuli": 982}}
+    condition = {"reconstruction": Condition(IDS, shown)}
+    options = {"stimulus_ids": IDS, "networks": networks, "data": data}
+    (note,) = evaluate(shown, condition, protocol=Protocol(content), **options).notes
+    assert words in note and "no published score compares" in note
+    content["test_set"]["n_stimuli"] = N
+    same = evaluate(shown, condition, protocol=Protocol(content), **options).notes
+    assert bool(same) == (data != {"dataset": "nsd"})

@@ -1,0 +1,8 @@
+"""The solver of banded ridge."""
+
+import pytest
+
+
+@pytest.fixture
+def himalaya():
+    return pytest.importorskip("himalaya")
