@@ -5,21 +5,17 @@ pictures are in what they show, and its heads name what that is. No other networ
 its features, so that it can judge them all.
 """
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from stages.checkpoints.strict_loading import check_tensors, read_json_object, refusing_values
+from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
+from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
-from weights.whole_files import whole_file, write_text
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 HEADS = ("category", "colour", "background", "digit")
 
 
@@ -186,19 +182,11 @@ class EvaluationNetwork(nn.Module):
         Parameters
         ----------
         folder : path
-            Made where it does not exist.
+            Made if it does not exist.
         dtype : torch.dtype
             What the tensors are stored in; counters stay integers.
         """
-        folder = Path(folder)
-        state = {
-            name: (value.to(dtype) if value.is_floating_point() else value).detach().cpu().contiguous()
-            for name, value in self.state_dict().items()
-        }
-        with whole_file(folder / WEIGHTS_FILE) as partial:
-            save_file(state, partial)
-        config = {"architecture": type(self).__name__, **self.config}
-        write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        save_network(self, folder, {"architecture": type(self).__name__, **self.config}, dtype)
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
@@ -223,20 +211,9 @@ class EvaluationNetwork(nn.Module):
         """
         folder = Path(folder)
         config = _read_config(cls.__name__, folder / CONFIG_FILE)
-        with refusing_values(cls.__name__, folder / CONFIG_FILE):
+        with refusing_values(cls.__name__, folder / CONFIG_FILE), torch.device("meta"):
             network = cls(**config)
-        try:
-            state = load_file(folder / WEIGHTS_FILE)
-        except FileNotFoundError:
-            raise CheckpointError(f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again.") from None
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{folder / WEIGHTS_FILE} is damaged ({error}); fetch or export the checkpoint again."
-            ) from None
-        check_tensors(cls.__name__, folder, state, network.state_dict())
-        # Copying converts the stored half precision to the network's own.
-        network.load_state_dict(state)
-        return network.to(device).eval()
+        return fill_network(network, read_network_tensors(folder), folder).to(device)
 
 
 def _read_config(architecture, path):

@@ -8,22 +8,18 @@ Parameters bear the names of the published weights (``icgan_biggan_imagenet_res2
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
+from stages.checkpoints.pretrained import CONFIG_FILE, save_network
 from stages.checkpoints.published_weights import put_weights, read_weights, weights_file
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.errors import InputError
 from stages.networks.icgan_blocks import BatchNorm, GeneratorBlock, SelfAttention
 from stages.networks.spectral_norm import SpectralConv2d, SpectralLinear
-from weights.whole_files import whole_file, write_text
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 ARCHITECTURE = "ICGAN"
 BOTTOM = 4  # pixels on a side of what the first linear layer gives
 
@@ -175,12 +171,7 @@ class ICGAN(nn.Module):
             raise InputError(
                 "The weights have lost their spectral norms for drawing; save the network as it was trained."
             )
-        folder = Path(folder)
-        state = {name: value.cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
-        with whole_file(folder / WEIGHTS_FILE) as partial:
-            save_file(state, partial)
-        config = {"architecture": ARCHITECTURE, **dataclasses.asdict(self.config)}
-        write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        save_network(self, folder, {"architecture": ARCHITECTURE, **dataclasses.asdict(self.config)}, dtype)
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):

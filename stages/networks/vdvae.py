@@ -7,26 +7,18 @@ picture is the expectation of the output mixture.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.checkpoints.strict_loading import check_tensors
+from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.ground.errors import InputError
 from stages.networks import logistic_mixture
 from stages.networks.vdvae_blocks import Decoder, Encoder, parse_blocks
 from stages.networks.vdvae_presets import PRESETS, read_config
-from weights.store import CheckpointError
-from weights.whole_files import whole_file, write_text
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 
 
 class Transmission(NamedTuple):
@@ -233,16 +225,12 @@ class VDVAE(nn.Module):
         Parameters
         ----------
         folder : path
-            Made where it does not exist.
+            Made if it does not exist.
         dtype : torch.dtype
             What the tensors are stored in.
         """
-        folder = Path(folder)
-        state = {name: value.cpu().to(dtype).contiguous() for name, value in self.state_dict().items()}
-        with whole_file(folder / WEIGHTS_FILE) as partial:
-            save_file(state, partial)
         config = {"architecture": type(self).__name__, **dataclasses.asdict(self.config)}
-        write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+        save_network(self, folder, config, dtype)
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
@@ -263,17 +251,8 @@ class VDVAE(nn.Module):
         CheckpointError
             A file is absent or damaged, or the tensors are not those that the configuration asks for.
         """
-        folder = Path(folder)
-        config = read_config(folder / CONFIG_FILE)
-        try:
-            state = load_file(folder / WEIGHTS_FILE)
-        except FileNotFoundError:
-            raise CheckpointError(f"{folder / WEIGHTS_FILE} is absent; fetch or export the checkpoint again.") from None
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{folder / WEIGHTS_FILE} is damaged ({error}); fetch or export the checkpoint again."
-            ) from None
-        return cls.from_tensors(config, state, folder).to(device)
+        config = read_config(Path(folder) / CONFIG_FILE)
+        return cls.from_tensors(config, read_network_tensors(folder), folder).to(device)
 
     @classmethod
     def from_tensors(cls, config, state, source="this state dict"):
@@ -299,10 +278,7 @@ class VDVAE(nn.Module):
         """
         with torch.device("meta"):
             model = cls(config)
-        state = {name.removeprefix("module."): value.float() for name, value in state.items()}
-        check_tensors(cls.__name__, source, state, model.state_dict())
-        model.load_state_dict(state, assign=True)
-        return model.eval()
+        return fill_network(model, {name.removeprefix("module."): value for name, value in state.items()}, source)
 
     def _enter(self, images):
         if not isinstance(images, torch.Tensor):

@@ -7,22 +7,18 @@ follow from two numbers: `channels` (published: 256, and so three layers of 16 x
 (published: 227 pixels, cut from 256).
 """
 
-import json
 import math
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import leaky_relu
 
-from stages.checkpoints.strict_loading import check_tensors, read_json_object
+from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
+from stages.checkpoints.strict_loading import read_json_object
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
-from weights.whole_files import whole_file, write_text
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 # Channels after each enlargement in units of `channels`, and after the convolution that follows it, if one does.
 _STAGES = ((1, 2), (1, 1), (1 / 2, 1 / 2), (1 / 4, None), (1 / 8, None))
 _SLOPE = 0.3
@@ -115,10 +111,7 @@ class GANGenerator(nn.Module):
 
     def save_pretrained(self, folder):
         """Write `model.safetensors`, and then `config.json`."""
-        folder = Path(folder)
-        with whole_file(folder / WEIGHTS_FILE) as partial:
-            save_file({name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}, partial)
-        write_text(folder / CONFIG_FILE, json.dumps(self.config, indent=1) + "\n")
+        save_network(self, folder, self.config, indent=1)
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
@@ -128,13 +121,11 @@ class GANGenerator(nn.Module):
         try:
             with torch.device("meta"):
                 network = cls(**config)
-            stored = load_file(folder / WEIGHTS_FILE)
-        except (TypeError, ValueError, OSError, SafetensorError) as error:
+        except (TypeError, ValueError) as error:
             raise CheckpointError(f"{folder} holds no generator that can be read ({error}); fit it again.") from None
-        check_tensors(cls.__name__, folder, stored, network.state_dict())
-        network.load_state_dict(stored, assign=True)
+        fill_network(network, read_network_tensors(folder, remedy="fit it again"), folder)
         network._offset = torch.tensor(config["offset"]).reshape(1, 3, 1, 1)
-        return network.to(device).eval().requires_grad_(False)
+        return network.to(device).requires_grad_(False)
 
 
 class GANDiscriminator(nn.Module):

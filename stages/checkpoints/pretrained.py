@@ -1,0 +1,109 @@
+"""A network of ours as a folder: ``config.json`` and ``model.safetensors``, each written whole or not at all.
+
+>>> import torch
+>>> network = torch.nn.Linear(3, 2)
+>>> folder = getfixture("tmp_path")
+>>> save_network(network, folder, {"inputs": 3, "outputs": 2})
+>>> again = fill_network(torch.nn.Linear(3, 2, device="meta"), read_network_tensors(folder), folder)
+>>> torch.equal(again.weight, network.weight)
+True
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from stages.checkpoints.strict_loading import check_tensors
+from weights.store import CheckpointError
+from weights.whole_files import whole_file, write_text
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def save_network(network, folder, config, dtype=None, indent=2):
+    """Write a network's tensors and then its configuration.
+
+    Equal tensors and configurations give equal bytes.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        On any device.
+    folder : path
+        Made if it does not exist.
+    config : dict
+        Content of ``config.json``, in this order.
+    dtype : torch.dtype, optional
+        What floating-point tensors are stored in; their own type by default. Counters stay integers.
+    indent : int
+        Of ``config.json``.
+    """
+    folder = Path(folder)
+    stored = {}
+    for name, value in network.state_dict().items():
+        value = value.detach().cpu()
+        stored[name] = (value.to(dtype) if dtype is not None and value.is_floating_point() else value).contiguous()
+    with whole_file(folder / WEIGHTS_FILE) as partial:
+        save_file(stored, partial)
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=indent) + "\n")
+
+
+def read_network_tensors(folder, remedy="fetch or export the checkpoint again"):
+    """Read ``model.safetensors``.
+
+    Parameters
+    ----------
+    folder : path
+    remedy : str
+        The end of an error: what its reader can do.
+
+    Returns
+    -------
+    tensors : dict of str to tensor
+        As stored, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or damaged.
+    """
+    path = Path(folder) / WEIGHTS_FILE
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is absent; {remedy}.") from None
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); {remedy}.") from None
+
+
+def fill_network(network, tensors, source):
+    """Put tensors into a network, every one accounted for.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        May be on the meta device: its tensors are replaced.
+    tensors : dict of str to tensor
+        On the CPU.
+    source : str or path
+        Folder or file that they come from, for the error.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        The same, in float32, in evaluation mode, on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        Tensors are missing, unexpected or misshapen; the message names them.
+    """
+    check_tensors(type(network).__name__, source, tensors, network.state_dict())
+    floats = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    network.load_state_dict(floats, assign=True)
+    return network.eval()
