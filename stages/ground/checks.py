@@ -1,10 +1,205 @@
-"""Checks of what was given, each with its sentence: what is wrong with both values, what was expected, what to type."""
+"""Checks of what was given, each with its sentence: what is wrong with both values, what was expected, what to type.
+
+What a parameter may be is data: a rule, or a table of rules by name. `check` holds one value against its rule,
+`check_all` an object's attributes against a table.
+"""
 
 from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Protocol
 
 import numpy as np
 
 from stages.ground.errors import InputError
+
+ROUNDING = 1e-7
+"""Standard deviation of a column of equal float32 numbers, as a share of their size: rounding makes no more of them."""
+
+
+# Rules
+
+
+class Rule(Protocol):
+    """What a value may be. ``str(rule)`` says it after "expected", `example` is a value that may be typed."""
+
+    example: Any
+
+    def holds(self, value) -> bool:
+        """Whether the rule allows a value, whatever its type."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number from `low` to `high`.
+
+    >>> str(Number(0, 1)), str(Number(0, above=True)), str(Number(1, whole=True))
+    ('a number from 0 to 1', 'a number above 0', 'a whole number of 1 or more')
+
+    Attributes
+    ----------
+    low, high : float
+        Both may be reached, unless `above` or `below` says otherwise.
+    above, below : bool
+        Whether it lies above `low` and below `high`, and reaches neither.
+    whole : bool
+        Whether it is a whole number; 1.0 is none.
+    optional : bool
+        Whether it may be None.
+    example : float, optional
+        A value that may be typed; `low` or one near it, if it is not given.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    whole: bool = False
+    optional: bool = False
+    example: float | None = None
+
+    def __post_init__(self):
+        if self.example is None:
+            near = (self.low, self.low + 1, 0, self.high, self.high - 1, (self.low + self.high) / 2)
+            object.__setattr__(self, "example", next(number for number in near if self.holds(number)))
+
+    def holds(self, value):
+        if value is None:
+            return self.optional
+        if not isinstance(value, Integral if self.whole else Real) or isinstance(value, bool):
+            return False
+        after_low = self.low < value if self.above else self.low <= value
+        before_high = value < self.high if self.below else value <= self.high
+        return after_low and before_high and math.isfinite(value)
+
+    def __str__(self):
+        low, high = f"{self.low:,}", f"{self.high:,}"
+        if self.low == -math.inf:
+            span = "" if self.high == math.inf else f" below {high}" if self.below else f" of {high} or less"
+        elif self.high == math.inf:
+            span = f" above {low}" if self.above else f" of {low} or more"
+        elif self.above or self.below:
+            span = f" above {low}" if self.above else f" of {low} or more"
+            span += f" and below {high}" if self.below else f" and up to {high}"
+        else:
+            span = f" from {low} to {high}"
+        return f"a {'whole ' if self.whole else ''}number{span}{' or None' if self.optional else ''}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some values.
+
+    >>> str(OneOf("no", "bf16"))
+    "one of 'no', 'bf16'"
+
+    Attributes
+    ----------
+    choices : tuple
+    """
+
+    choices: tuple
+
+    def __init__(self, *choices):
+        object.__setattr__(self, "choices", choices)
+
+    @property
+    def example(self):
+        return self.choices[0]
+
+    def holds(self, value):
+        # True equals 1, and an array equals nothing as a whole.
+        return any(type(value) is type(choice) and value == choice for choice in self.choices)
+
+    def __str__(self):
+        return f"one of {', '.join(map(repr, self.choices))}"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One number, or a list of one or more; each keeps to the rule `each`.
+
+    >>> str(Numbers(Number(0, above=True), example=(1e3, 1e4)))
+    'one or more numbers above 0'
+    """
+
+    each: Number
+    example: tuple
+
+    def holds(self, value):
+        if isinstance(value, str | Mapping) or value is None:
+            return False
+        values = np.asarray(value, dtype=object).ravel().tolist()
+        return len(values) > 0 and all(self.each.holds(one) for one in values)
+
+    def __str__(self):
+        return str(self.each).replace("a ", "one or more ", 1).replace("number", "numbers", 1)
+
+
+def check(name, value, rule, setting=False):
+    """Return a value that keeps to its rule.
+
+    >>> check("n_folds", 5, Number(2, whole=True))
+    5
+    >>> check("n_folds", 1, Number(2, whole=True))
+    Traceback (most recent call last):
+    stages.ground.errors.InputError: n_folds is 1; expected a whole number of 2 or more: pass n_folds=2.
+
+    Parameters
+    ----------
+    name : str
+        What the user knows the value by.
+    value : object
+    rule : Rule
+    setting : bool
+        Whether it is a setting of the command line. Otherwise it is an argument.
+
+    Raises
+    ------
+    InputError
+        The value breaks its rule.
+    """
+    if not rule.holds(value):
+        example = list(rule.example) if isinstance(rule.example, tuple) else rule.example
+        typed = f"--set {name}={example}" if setting else f"{name}={example!r}"
+        raise InputError(f"{name} is {reprlib.repr(value)}; expected {rule}: pass {typed}.")
+    return value
+
+
+def check_all(owner, rules, where=""):
+    """Check an object's attributes, each against its rule.
+
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     dropout: float = 0.5
+    ...     def __post_init__(self):
+    ...         check_all(self, {"dropout": Number(0, 1, below=True)}, where="training")
+    >>> Settings(dropout=1.5)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    stages.ground.errors.InputError: training.dropout is 1.5; expected a number of 0 or more and below 1: pass --set ...
+
+    Parameters
+    ----------
+    owner : object
+    rules : mapping of str to Rule
+        By the name of the attribute.
+    where : str
+        Name of the table that the attributes are settings of. Without one they are arguments.
+
+    Raises
+    ------
+    InputError
+        At the first that breaks its rule.
+    """
+    for name, rule in rules.items():
+        check(f"{where}.{name}" if where else name, getattr(owner, name), rule, setting=bool(where))
+
+
+# Arrays
 
 
 def uint8_picture(picture, taker="what takes it"):
@@ -40,3 +235,54 @@ def _uint8(found, values, shape, n_axes, taker):
             f"{found} {values.dtype} of shape {values.shape} but {taker} takes uint8 of shape {shape}; convert {pronoun} first."
         )
     return values
+
+
+def finite(values, name, axis=0, units="rows", fix="look at what produced them"):
+    """Return an array all of whose numbers are finite.
+
+    >>> finite(np.float32([[1, np.nan], [1, 2]]), "patterns", axis=1, units="voxels")
+    Traceback (most recent call last):
+    stages.ground.errors.InputError: patterns hold NaN or infinite values in 1 of 2 voxels, the first being number 1; \
+look at what produced them.
+
+    Parameters
+    ----------
+    values : array of any shape with one axis or more
+    name : str
+        What the values are, in the plural: "patterns".
+    axis : int
+        The axis whose entries are counted.
+    units : str
+        What these entries are.
+    fix : str
+        What to do next.
+    """
+    if not (there := np.isfinite(values)).all():
+        bad = ~there.all(axis=tuple(other for other in range(np.ndim(values)) if other != axis % np.ndim(values)))
+        raise InputError(
+            f"{name} hold NaN or infinite values in {int(bad.sum()):,} of {len(bad):,} {units}, the first being number "
+            f"{int(np.argmax(bad))}; {fix}."
+        )
+    return values
+
+
+def is_constant(mean, deviation):
+    """Mask of the columns in which nothing varies but rounding.
+
+    A column is constant if its standard deviation is no more than `ROUNDING` times its mean's size. A constant column of
+    float32 numbers may vary by as much, depending on how it was summed. The rule knows no unit: a column times any
+    factor stays what it is.
+
+    >>> is_constant(mean=np.float64([0, 100, 100, 1e-20]), deviation=np.float64([0, 1e-6, 1, 1e-21]))
+    array([ True,  True, False, False])
+
+    Parameters
+    ----------
+    mean, deviation : array of shape (n_columns,)
+        Mean and standard deviation of each column.
+
+    Returns
+    -------
+    mask : array of shape (n_columns,), bool
+    """
+    return deviation <= ROUNDING * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)

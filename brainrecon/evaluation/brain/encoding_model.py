@@ -19,6 +19,7 @@ import numpy as np
 from stages.checkpoints.mapped_tensors import create_tensors, map_tensors
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.ridge.ridge_files import plain
+from stages.ground.checks import is_constant
 from stages.ground.errors import InputError
 from weights.whole_files import whole_file, write_text
 
@@ -245,7 +246,7 @@ def _statistics(patterns):
     for voxels in _blocks(patterns.shape[1]):
         block = patterns[:, voxels].astype(np.float64)
         mean[voxels], std[voxels] = block.mean(axis=0), block.std(axis=0)
-    std[std <= 1e-7 * np.abs(mean)] = 0.0
+    std[is_constant(mean, std)] = 0.0
     return mean, std
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from stages.ground.checks import is_constant
+
 VOXELS_PER_BLOCK = 2048
 TRIALS_PER_BLOCK = 2048
 MANY_ROWS = 2048
@@ -49,8 +51,7 @@ def centre(values, counts=None):
     variance = (square - total * (mean - rounded) ** 2) / max(total - 1, 1)
     mean = mean.cpu().numpy()
     scale = variance.clamp_(min=0).sqrt_().cpu().numpy()
-    constant = scale <= 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
-    return mean, np.where(constant, 1.0, scale)
+    return mean, np.where(is_constant(mean, scale), 1.0, scale)
 
 
 class TrainingPatterns:
