@@ -14,8 +14,8 @@ from stages.ground.checks import (
     OneOf,
     check,
     check_all,
-    is_constant,
     finite,
+    is_constant,
     uint8_picture,
     uint8_pictures,
 )
