@@ -12,6 +12,7 @@ import scipy.io
 
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.folds import checked_fold
+from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from stages.ground.errors import InputError
 
@@ -76,7 +77,7 @@ def load(path, subject=None, roi=None, fold=None):
     ids = np.array([f"digit{number:03d}" for number in range(1, len(images) + 1)])
     splits = {
         name: Split(
-            betas=responses[chosen],
+            betas=ResponsesOf(responses[chosen]),
             trial_stimulus_ids=ids[chosen],
             images=images[chosen],
             categories=[[name] for name in names[chosen]],

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
 
+from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from brainrecon.datasets.nsd.volumes import one_line
 from stages.ground.errors import InputError
 
@@ -18,15 +19,14 @@ SUFFIXES = (".npz", ".h5", ".hdf5", ".mat")
 DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError)
 DAMAGE += (MatReadError, zlib.error, zipfile.BadZipFile)
 """What numpy, h5py and scipy raise when a file is truncated or no such file at all."""
-MOST_SKIPPED = 2  # rows read for each row wanted, up to which neighbours are read in one go
 
 
 class NamedArrays(Mapping):
     """Name -> array of one file, read when a name is looked up.
 
     Groups of HDF5, structs of MATLAB and names with a slash are flattened: ``rois/V1`` becomes ``rois_V1``. Text is
-    an array of str, whatever its kind in the file. Numbers in HDF5 stay on disk, see `Hdf5Rows`. Nothing is
-    unpickled.
+    an array of str, whatever its kind in the file. Numbers in HDF5 stay on disk, see
+    `brainrecon.datasets.hdf5_rows.Hdf5Rows`. Nothing is unpickled.
 
     Parameters
     ----------
@@ -67,50 +67,6 @@ class NamedArrays(Mapping):
 
     def __len__(self):
         return len(self._readers)
-
-
-class Hdf5Rows:
-    """Numbers of one HDF5 dataset as an array that is read by rows; the file is open only while it is read.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    name : str
-    reverse : bool
-        Whether the axes lie in the file in reverse, as MATLAB writes them: its last axis is then the rows'.
-
-    Attributes
-    ----------
-    shape, dtype, ndim
-        As an array in memory would have them, in the machine's byte order.
-    """
-
-    def __init__(self, path, name, reverse=False):
-        self.path, self.name, self.reverse = path, name, reverse
-        with h5py.File(path, "r") as file:
-            shape, self.dtype = file[name].shape, file[name].dtype.newbyteorder("=")
-        self.shape = shape[::-1] if reverse else shape
-        self.ndim = len(shape)
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, index):
-        wanted = np.arange(len(self))[index]
-        # h5py takes increasing rows without repeats, and reads neighbours fastest.
-        rows, inverse = np.unique(wanted, return_inverse=True)
-        if len(rows) == 0:
-            return np.empty((0, *self.shape[1:]), dtype=self.dtype)
-        dense = rows[-1] + 1 - rows[0] <= MOST_SKIPPED * len(rows)
-        selected = slice(rows[0], rows[-1] + 1) if dense else rows
-        with _damage_told(self.path), h5py.File(self.path, "r") as file:
-            dataset = file[self.name]
-            values = dataset[..., selected].T if self.reverse else dataset[selected]
-        values = values[rows - rows[0]] if dense else values
-        return values[inverse.reshape(np.shape(wanted))].astype(self.dtype, copy=False)
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from brainrecon.datasets.nsd.betas import SessionBetas, zscored_by
+from brainrecon.datasets.responses import as_responses
 from brainrecon.datasets.subject import Split, stimulus_fingerprint
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import ConcatenatedRows, as_rows
 
 POOLED = ("train", "test")
 
@@ -44,7 +45,9 @@ def resplit(subject, test_ids, how):
             f"The split holds out {held_out.sum():,} of {len(ids):,} stimuli ({how}); "
             "choose one that leaves some for both train and test."
         )
-    betas, stored_zscores = _standardized(sources, ids[~held_out], subject.details)
+    first, *others = (as_responses(source.betas) for source in sources)
+    shown = _concatenated(sources, "trial_stimulus_ids")
+    betas = first.joined(others).standardized_by(np.flatnonzero(np.isin(shown, ids[~held_out])))
     splits = {
         "train": _pooled(sources, betas, set(ids[~held_out])),
         "test": _pooled(sources, betas, set(ids[held_out])),
@@ -53,7 +56,7 @@ def resplit(subject, test_ids, how):
     note = f"split anew: {how}, {held_out.sum():,} of {len(ids):,} stimuli, are tested"
     if dropped:
         note += f"; {', '.join(dropped)} left out"
-    if stored_zscores:
+    if betas.standardized == "session":
         note += "; responses were z-scored before, by trials of which some may be tested now"
     return replace(
         subject,
@@ -65,84 +68,49 @@ def resplit(subject, test_ids, how):
     )
 
 
-def _standardized(sources, trained, details):
-    """The betas of each source, by statistics of training trials alone, and whether that could not be had."""
-    betas = [source.betas for source in sources]
-    if all(isinstance(part, SessionBetas) and getattr(part.store, "reference_rows", None) for part in betas):
-        return zscored_by(
-            betas, [np.flatnonzero(np.isin(source.trial_stimulus_ids, trained)) for source in sources]
-        ), False
-    return betas, "z-score" in " ".join(map(str, details.values()))
-
-
 def _pooled(sources, betas, wanted):
-    trials = [np.flatnonzero(np.isin(source.trial_stimulus_ids, list(wanted))) for source in sources]
+    """The split of the wanted stimuli; `betas` are the responses of all trials of the sources."""
+    trials = np.flatnonzero(np.isin(_concatenated(sources, "trial_stimulus_ids"), list(wanted)))
     stimuli = [np.flatnonzero(np.isin(source.stimulus_ids, list(wanted))) for source in sources]
 
     def per_trial(name):
-        columns = [getattr(source, name) for source in sources]
-        if any(column is None for column in columns):
-            return None
-        return np.concatenate([column[rows] for column, rows in zip(columns, trials)])
+        values = _concatenated(sources, name)
+        return None if values is None else values[trials]
 
     def per_stimulus(name):
         if not all(getattr(source, f"has_{name}") for source in sources):
             return None
         return partial(_join, sources, stimuli, name)
 
-    has_images = all(source.images is not None for source in sources)
     return Split(
-        betas=Stacked(betas, trials),
+        betas=betas.take(trials),
         trial_stimulus_ids=per_trial("trial_stimulus_ids"),
         sessions=per_trial("sessions"),
         runs=per_trial("runs"),
-        images=Stacked([source.images for source in sources], stimuli) if has_images else None,
+        images=_images(sources, stimuli),
         captions=per_stimulus("captions"),
         categories=per_stimulus("categories"),
     )
 
 
+def _concatenated(sources, name):
+    """What each trial of the sources has under a name, or None if a source has nothing there."""
+    columns = [getattr(source, name) for source in sources]
+    return None if any(column is None for column in columns) else np.concatenate(columns)
+
+
+def _images(sources, stimuli):
+    """Pictures of some stimuli of each source, or None if a source has none."""
+    if any(source.images is None for source in sources):
+        return None
+    sizes = [tuple(source.images.shape[1:]) for source in sources]
+    if len(set(sizes)) > 1:
+        raise InputError(
+            f"{' and '.join(POOLED)} show pictures of {' and '.join(map(str, sizes))}; stimuli can only be split anew if "
+            "all are of one size."
+        )
+    return ConcatenatedRows([as_rows(source.images).take(rows) for source, rows in zip(sources, stimuli)])
+
+
 def _join(sources, stimuli, name):
     return [getattr(source, name)[row] for source, rows in zip(sources, stimuli) for row in rows]
-
-
-class Stacked:
-    """Some rows of several lazy arrays, one after the other, read when indexed.
-
-    Parameters
-    ----------
-    arrays : list of array-like
-        Of one shape but for the first axis; indexed by increasing int arrays.
-    rows : list of array of int
-        Which rows of each.
-    """
-
-    def __init__(self, arrays, rows):
-        self.arrays = arrays
-        self._part = np.repeat(np.arange(len(arrays)), [len(chosen) for chosen in rows])
-        self._row = np.concatenate(rows)
-        self.shape = (len(self._row), *arrays[0].shape[1:])
-        self.ndim = len(self.shape)
-        self.dtype = np.dtype(getattr(arrays[0], "dtype", np.float32))
-        if any(tuple(array.shape[1:]) != self.shape[1:] for array in arrays):
-            raise InputError(
-                f"Train and test hold rows of {tuple(arrays[0].shape[1:])} and {tuple(arrays[1].shape[1:])}; "
-                "stimuli can only be split anew where all are of one size."
-            )
-
-    def __len__(self):
-        return len(self._row)
-
-    def __getitem__(self, index):
-        index, columns = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
-        parts, rows = self._part[index], self._row[index]
-        if np.ndim(rows) == 0:
-            return self.arrays[int(parts)][int(rows)][columns]
-        values = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
-        for part in np.unique(parts):
-            wanted = parts == part
-            values[wanted] = self.arrays[part][rows[wanted]]
-        return values[(slice(None), *columns)]
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)

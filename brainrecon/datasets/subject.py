@@ -97,7 +97,8 @@ class Split:
     Parameters
     ----------
     betas : array of shape (n_trials, n_voxels), float32
-        Single-trial responses; in memory, or anything with ``shape`` that can be sliced by rows.
+        Single-trial responses; in memory, or anything with ``shape`` that can be sliced by rows, such as
+        `brainrecon.datasets.responses.Responses`.
     trial_stimulus_ids : sequence of str, length n_trials
     sessions, runs : sequence of int, length n_trials, optional
         1-based, as the dataset numbers them.
@@ -165,6 +166,11 @@ class Split:
     def has_categories(self):
         """Whether there are categories, without reading them."""
         return self._categories is not None
+
+    @property
+    def standardized(self):
+        """Whether betas are z-scored, see `brainrecon.datasets.responses`; an array that does not say so is not."""
+        return getattr(self.betas, "standardized", "no")
 
     @property
     def n_trials(self):

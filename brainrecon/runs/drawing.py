@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
+from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.features.table import FeatureTable
 from brainrecon.methods.nulls import RidgeToPixels
 from brainrecon.methods.two_stage import TwoStageMethod
 from brainrecon.runs.fitting import encode, predict, read_embeddings
-from brainrecon.runs.pictures import read_image
+from brainrecon.runs.pictures import DRAW_AGAIN
 from stages.ground.errors import InputError
 
 
@@ -158,7 +159,7 @@ class TwoStageWork(EmbeddingWork):
     def _decoded(self, path, embeddings, row):
         if not path.exists():
             self.run.write_image(path, self.run.method.stage_one(_rows(embeddings, row))[0])
-        return read_image(path)
+        return read_picture(path, DRAW_AGAIN)
 
     def request(self, condition, name, sample):
         row, embeddings = self.source(condition, name)

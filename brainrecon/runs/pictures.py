@@ -5,64 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
+from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.methods.conditions import SAMPLED
 from stages.ground.errors import InputError
+
+DRAW_AGAIN = "delete it and run the same command again"
+"""What to do with a damaged picture of a run."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # stim-<id>_sample-<k>, as a run writes them; both additions may be absent.
 _NAME = re.compile(r"(?s)(?:stim-)?(?P<stimulus>.+?)(?:_sample-(?P<sample>\d+))?")
-
-
-class PictureFiles:
-    """Pictures of one size in files, indexed like an array of shape (n, height, width, 3), uint8.
-
-    Parameters
-    ----------
-    paths : sequence of path
-    """
-
-    def __init__(self, paths):
-        self.paths = list(paths)
-        self._shape = None
-
-    def __len__(self):
-        return len(self.paths)
-
-    def __getitem__(self, rows):
-        """One picture for an int, an array of pictures for a slice or an array of rows."""
-        if isinstance(rows, (int, np.integer)):
-            return self._read(self.paths[rows])
-        paths = self.paths[rows] if isinstance(rows, slice) else [self.paths[row] for row in np.asarray(rows)]
-        return np.stack([self._read(path) for path in paths])
-
-    def _read(self, path):
-        image = read_image(path)
-        self._shape = self._shape or image.shape
-        if image.shape != self._shape:
-            raise InputError(
-                f"{path} has {image.shape[1]} x {image.shape[0]} pixels but {self.paths[0]} has {self._shape[1]} x "
-                f"{self._shape[0]}; bring the pictures of a folder to one size."
-            )
-        return image
-
-
-def read_image(path):
-    """Picture in a file, uint8 (height, width, 3)."""
-    try:
-        with Image.open(path) as picture:
-            if picture.mode in ("F", "I", "I;16") or picture.mode.startswith("I;"):
-                raise InputError(
-                    f"{path} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."
-                )
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read as a picture ({error}); delete it and run the same command again."
-        ) from None
 
 
 def drawn_pictures(run, condition):
@@ -75,7 +28,7 @@ def drawn_pictures(run, condition):
                 if path.exists():
                     ids.append(str(name))
                     paths.append(path)
-    return ids, PictureFiles(paths)
+    return ids, PictureFiles(paths, mend=DRAW_AGAIN)
 
 
 def pictures_in(folder, stimulus_ids):

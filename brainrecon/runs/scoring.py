@@ -19,6 +19,7 @@ from brainrecon.runs.encoding import brain
 from brainrecon.runs.fitting import encode, read_embeddings
 from brainrecon.runs.pictures import drawn_pictures, pictures_in
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_rows
 from weights import store
 from weights.whole_files import write_text
 
@@ -118,7 +119,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     drawn = set(ids)
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
     scores = score(
-        _Rows(test.images, rows),
+        as_rows(test.images).take(rows),
         {METHOD_ITSELF: Condition(ids, pictures)},
         stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
         categories=[test.categories[row] for row in rows] if test.categories else None,
@@ -222,19 +223,6 @@ def _data(subject, n_stimuli):
     details = {name: value for name, value in subject.details.items() if name != "fold"}
     plain = {"dataset": subject.dataset, "subject": subject.name, "roi": subject.roi, "test_stimuli": n_stimuli}
     return plain | ({"simulated": True} if subject.simulated else {}) | details
-
-
-class _Rows:
-    """Some pictures of a split, indexed like an array."""
-
-    def __init__(self, images, rows):
-        self._images, self._rows = images, rows
-
-    def __len__(self):
-        return len(self._rows)
-
-    def __getitem__(self, rows):
-        return self._images[self._rows[rows]]
 
 
 def _of_rows(whole, rows):

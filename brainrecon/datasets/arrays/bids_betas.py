@@ -272,19 +272,22 @@ class VoxelStore:
         How much to keep. One file is always kept.
     """
 
+    reference_rows = None
+
     def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
         self.files, self.mask, self.cache_bytes = files, mask, cache_bytes
         self.n_voxels = int(mask.sum())
         self._kept = OrderedDict()
 
-    def rows(self, number, rows):
-        """Betas of some volumes of a file, (n_rows, n_voxels) float32 in the file's own unit."""
+    def rows(self, number, rows, voxels=slice(None)):
+        """Betas of some volumes and voxels of a file, (n_rows, n_voxels) float32 in the file's own unit."""
         if number not in self._kept:
             self._kept[number] = self._read(self.files[number])
         self._kept.move_to_end(number)
         while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.cache_bytes:
             self._kept.popitem(last=False)
-        return self._kept[number][rows]
+        # Never a view: what is kept stays as it was read.
+        return np.array(self._kept[number][rows][:, voxels])
 
     def _read(self, file):
         read = _read_glmsingle if file.suffix == ".hdf5" else read_session

@@ -13,6 +13,7 @@ FILE
   noise_ceiling           (n_voxels,) percent of variance                   optional
   rois/<name>, roi_<name> (n_voxels,) of 0 and 1                            optional
   subject                 the subject's name, a text                        optional
+  standardized            session, if betas were z-scored within sessions   optional
 
 Without split, each split may have arrays of its own: train_betas, train_stimulus_ids, train_images, ...,
 test_betas, test_stimulus_ids, ... In MATLAB texts are cell arrays of char, and rois may be a struct.
@@ -23,8 +24,6 @@ import re
 import numpy as np
 
 from brainrecon.datasets.arrays.parts import (
-    Pictures,
-    Responses,
     as_mask,
     check_ids,
     check_voxels,
@@ -33,8 +32,10 @@ from brainrecon.datasets.arrays.parts import (
     train_first,
 )
 from brainrecon.datasets.named_arrays import NamedArrays
+from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.subject import Split, first_presentation_order
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_rows
 
 RESPONSES = re.compile(r"(.*_|)(betas|patterns)")
 
@@ -125,6 +126,7 @@ class _Trials:
             )
         self.sessions = self.per_row(arrays, "sessions", _whole_numbers)
         self.runs = self.per_row(arrays, "runs", _whole_numbers)
+        self.standardized = checked_standardized(_text(arrays, "standardized", "no"), self.path)
         self._read_stimuli(arrays)
 
     def per_row(self, arrays, name, convert):
@@ -180,12 +182,13 @@ class _Trials:
                     f"is {absent[0]}; add it, and its id to {self.prefix}image_ids."
                 )
             places = [self.row[name] for name in stimuli]
-            images = None if self.images is None else Pictures(self.images, places)
+            images = None if self.images is None else as_rows(self.images).take(places)
             if self.captions is not None:
                 captions = [[str(text) for text in self.captions[place] if text] for place in places]
-        where = f"'{self.name}' in {self.path}"
+        betas = as_rows(self.betas).take(rows)
+        betas = betas if chosen is None else betas.columns(chosen)
         return Split(
-            Responses(self.betas, where, rows, chosen),
+            stored_responses(betas, f"'{self.name}' in {self.path}", standardized=self.standardized),
             self.ids[rows],
             None if self.sessions is None else self.sessions[rows],
             None if self.runs is None else self.runs[rows],
@@ -242,8 +245,13 @@ def _vector(arrays, name):
 
 
 def _subject_name(arrays):
-    name = _vector(arrays, "subject")
-    return "subj01" if name is None or not len(name) else str(name[0])
+    return _text(arrays, "subject", "subj01")
+
+
+def _text(arrays, name, absent):
+    """A text of the file; what stands for it if there is none."""
+    values = _vector(arrays, name)
+    return absent if values is None or not len(values) else str(values[0])
 
 
 def _listed(arrays):

@@ -1,7 +1,8 @@
 """A subject as plain arrays in a folder.
 
 FOLDER/
-  subject.json            name, dataset, roi, simulated, notes (every entry optional)
+  subject.json            name, dataset, roi, simulated, notes, and standardized: "session" if betas were z-scored
+                          within sessions (every entry optional)
   noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
   rois/<name>.npy         (n_voxels,) bool                                  optional
   train/ and test/, and any further split:
@@ -20,7 +21,6 @@ import json
 import numpy as np
 
 from brainrecon.datasets.arrays.parts import (
-    Responses,
     as_mask,
     check_ids,
     check_voxels,
@@ -30,9 +30,11 @@ from brainrecon.datasets.arrays.parts import (
     train_first,
 )
 from brainrecon.datasets.nsd.volumes import one_line
+from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_rows
 
 
 def subjects(path):
@@ -52,7 +54,8 @@ def load(path, subject=None, roi=None):
     chosen = choose_voxels(path, rois, roi, n_voxels, whole)
     if ceiling is not None:
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
-    splits = read_splits(path, chosen)
+    standardized = checked_standardized(facts.get("standardized", "no"), path / "subject.json")
+    splits = read_splits(path, chosen, standardized)
     content = stimulus_fingerprint("arrays", splits)
     inside = slice(None) if chosen is None else chosen
     return Subject(
@@ -86,7 +89,7 @@ def valid_fingerprint(facts, content):
     return facts.get("fingerprint", "") if facts.get("content") == content else ""
 
 
-def read_splits(path, chosen=None):
+def read_splits(path, chosen=None, standardized="no"):
     """The folder's splits, train first and the others sorted; betas and pictures stay on disk.
 
     Parameters
@@ -94,8 +97,10 @@ def read_splits(path, chosen=None):
     path : pathlib.Path
     chosen : bool array of shape (n_voxels,), optional
         Voxels to keep, by default all.
+    standardized : {"no", "session"}
+        As of `brainrecon.datasets.responses.Responses`.
     """
-    return {name: _read_split(path / name, chosen) for name in _split_names(path)}
+    return {name: _read_split(path / name, chosen, standardized) for name in _split_names(path)}
 
 
 def files(path):
@@ -125,7 +130,7 @@ def _split_names(path):
     return train_first(found)
 
 
-def _read_split(folder, chosen):
+def _read_split(folder, chosen, standardized):
     rows = _read_trials(folder / "trials.csv")
     trial_ids = [row["stimulus_id"] or "" for row in rows]
     ids = first_presentation_order(trial_ids)[0].tolist()
@@ -143,7 +148,9 @@ def _read_split(folder, chosen):
         check_voxels(chosen, betas.shape[1], "the roi", path)
     images = _images(folder, ids)
     captions, categories = (by_stimulus(folder / f"{name}.json", ids) for name in ("captions", "categories"))
-    return Split(Responses(betas, path, columns=chosen), trial_ids, sessions, runs, images, captions, categories)
+    betas = betas if chosen is None else as_rows(betas).columns(chosen)
+    responses = stored_responses(betas, path, standardized=standardized)
+    return Split(responses, trial_ids, sessions, runs, images, captions, categories)
 
 
 def _betas(folder):

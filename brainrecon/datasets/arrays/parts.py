@@ -1,4 +1,4 @@
-"""What the forms of one's own arrays share: ids that can name a file, the choice of voxels, rows read when asked for."""
+"""What the forms of one's own arrays share: ids that can name a file and the choice of voxels."""
 
 import re
 from hashlib import sha256
@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 
 from brainrecon.datasets.roi_expressions import join
-from brainrecon.datasets.subject import BYTES_IN_FINGERPRINT, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.subject import BYTES_IN_FINGERPRINT, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 
 LONGEST_ID = 200
@@ -156,66 +156,3 @@ def pictures_on_both_sides(splits):
         f"{len(both):,} of {len(tested):,} test pictures are also trained on under another id, such as {shown}, which is "
         f"{known}: scores on them tell nothing of other pictures"
     ]
-
-
-class Responses:
-    """Chosen trials and voxels of betas that may be on disk, (n_trials, n_voxels) float32, checked when read.
-
-    Parameters
-    ----------
-    betas : array of shape (n_all_trials, n_all_voxels)
-        Anything with ``shape`` that is indexed by rows, of any number type and byte order.
-    where : str or path
-        For the message when a value is NaN or infinite.
-    rows : array of int, shape (n_trials,), optional
-    columns : bool array of shape (n_all_voxels,), optional
-    """
-
-    dtype, ndim = np.dtype(np.float32), 2
-
-    def __init__(self, betas, where, rows=None, columns=None):
-        self._betas, self._where = betas, where
-        self._rows = rows
-        self._columns = slice(None) if columns is None else np.flatnonzero(columns)
-        self.shape = (
-            betas.shape[0] if rows is None else len(rows),
-            betas.shape[1] if columns is None else len(self._columns),
-        )
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, index):
-        index, columns = index if isinstance(index, tuple) else (index, slice(None))
-        rows = index if self._rows is None else self._rows[index]
-        values = np.asarray(self._betas[rows], dtype=np.float32)[..., self._columns]
-        check_finite(np.atleast_2d(values), self._where)
-        return values[..., columns]
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
-
-
-class Pictures:
-    """Some rows of pictures that may be on disk, (n_stimuli, height, width, 3) uint8, read when indexed.
-
-    Parameters
-    ----------
-    images : array of shape (n_images, height, width, 3), uint8
-    rows : array of int, shape (n_stimuli,)
-    """
-
-    dtype, ndim = np.dtype(np.uint8), 4
-
-    def __init__(self, images, rows):
-        self._images, self._rows = images, np.asarray(rows, dtype=np.int64)
-        self.shape = (len(rows), *images.shape[1:])
-
-    def __len__(self):
-        return len(self._rows)
-
-    def __getitem__(self, index):
-        return self._images[self._rows[index]]
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)

@@ -76,6 +76,7 @@ def write(subject, folder, progress=None):
         "roi": subject.roi,
         "simulated": subject.simulated,
         "notes": subject.notes,
+        "standardized": "no" if subject.train.standardized == "no" else "session",
         "details": subject.details,
         "caption_choices": list(subject.caption_choices),
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from brainrecon.datasets.kamitani.bdata import BData
 from brainrecon.datasets.kamitani.stimuli import pictures_of
+from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
 from stages.ground.errors import InputError
 
@@ -40,11 +41,8 @@ class Part:
     names: list[str]
 
 
-class BDataBetas:
-    """Some voxels of some samples of a BData file, (n_trials, n_voxels) float32, read when indexed.
-
-    Indexed by rows (int, slice, array of ints or bools), optionally followed by columns, and converted by
-    ``numpy.asarray``; an InputError where a value that is read is NaN or infinite.
+class BDataBetas(Responses):
+    """Some voxels of some samples of a BData file; an InputError if a value that is read is NaN or infinite.
 
     Parameters
     ----------
@@ -53,24 +51,19 @@ class BDataBetas:
         0-based places in the file.
     """
 
-    dtype, ndim = np.dtype(np.float32), 2
+    takes_any_order = True
 
     def __init__(self, bdata, columns, rows):
         self._bdata, self._columns, self._rows = bdata, np.asarray(columns), np.asarray(rows)
-        self.shape = (len(self._rows), len(self._columns))
+        super().__init__((len(self._rows), len(self._columns)), np.float32)
 
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, index):
-        index, columns = index if isinstance(index, tuple) else (index, slice(None))
-        rows, columns = self._rows[index], self._columns[columns]
-        values = self._bdata.read(np.atleast_1d(columns), np.atleast_1d(rows))
+    def _read(self, rows):
+        values = self._bdata.read(self._columns, self._rows[rows])
         check_finite(values, str(self._bdata.path))
-        return values.reshape(np.shape(rows) + np.shape(columns))
+        return values
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
+    def _of_columns(self, places):
+        return BDataBetas(self._bdata, self._columns[places], self._rows)
 
 
 def voxel_columns(bdata, roi=None):

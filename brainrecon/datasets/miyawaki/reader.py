@@ -19,6 +19,7 @@ from brainrecon.datasets.miyawaki import bdata as miyawaki_bdata
 from brainrecon.datasets.miyawaki import mat as miyawaki_mat
 from brainrecon.datasets.miyawaki import nilearn as miyawaki_nilearn
 from brainrecon.datasets.miyawaki.recording import WHOLE, pattern_ids, select
+from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, first_presentation_order, stimulus_fingerprint
 from stages.ground.errors import InputError
 
@@ -157,7 +158,7 @@ def _split(recording, responses, chosen):
         None if values is None else values[chosen] for values in (recording.runs, recording.sessions, recording.kinds)
     )
     return Split(
-        betas=responses[chosen],
+        betas=ResponsesOf(responses[chosen]),
         trial_stimulus_ids=trial_ids,
         sessions=sessions,
         runs=runs,

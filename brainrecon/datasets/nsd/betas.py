@@ -14,8 +14,10 @@ import nibabel
 import numpy as np
 
 from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
+from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_slice, positions
 
 SCALE = 300
 BLOCK_BYTES = 64 * 2**20
@@ -171,13 +173,13 @@ class SessionStore:
         other.reference_rows, other._centres = reference_rows, {}
         return other
 
-    def rows(self, session, rows):
-        """Betas of some rows of a session, float32: percent signal change, or z-scores where those are asked for."""
-        values = self.read(session)[rows].astype(np.float32)
+    def rows(self, session, rows, voxels=slice(None)):
+        """Betas of some rows and voxels of a session, float32: percent signal change, or z-scores if these are asked for."""
+        values = self.read(session)[rows][:, voxels].astype(np.float32)
         if self.reference_rows is None:
             return values / np.float32(SCALE)
         mean, spread = self._centre(session)
-        return (values - mean) / spread
+        return (values - mean[voxels]) / spread[voxels]
 
     def _centre(self, session):
         """Mean and standard deviation of each voxel over the session's reference rows, both as stored."""
@@ -207,80 +209,81 @@ class SessionStore:
         return stored
 
 
-class SessionBetas:
+class SessionBetas(Responses):
     """Single-trial betas of some trials, (n_trials, n_voxels) float32, in the units of their store.
 
-    Indexed by rows (int, slice, array of ints or bools), optionally followed by columns, and converted by
-    ``numpy.asarray``. Rows are read in any order but cheapest when those of a session follow each other.
+    Rows are read in any order but cheapest when those of a session follow each other.
 
     Parameters
     ----------
     store : SessionStore
-        May be shared by several splits.
+        Or another one with ``n_voxels``, ``reference_rows`` and ``rows(session, rows, voxels)``. May be shared by several
+        splits.
     sessions, rows : array of int, shape (n_trials,)
         Where each trial is: the session's number and the 0-based row in its file.
+    voxels : array of int, shape (n_voxels,), optional
+        Which voxels of the store; by default all.
     """
 
-    dtype = np.dtype(np.float32)
-    ndim = 2
+    takes_any_order = True
 
-    def __init__(self, store, sessions, rows):
-        self.store = store
-        self.sessions = np.asarray(sessions)
-        self.rows = np.asarray(rows)
+    def __init__(self, store, sessions, rows, voxels=None):
+        self.store, self.sessions, self.rows = store, np.asarray(sessions), np.asarray(rows)
+        self._voxels = None if voxels is None else np.asarray(voxels)
+        n_voxels = store.n_voxels if voxels is None else len(voxels)
+        super().__init__((len(self.rows), n_voxels), np.float32)
 
     @property
-    def shape(self):
-        return (len(self.rows), self.store.n_voxels)
+    def standardized(self):
+        return "no" if self.store.reference_rows is None else "training"
 
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        index, columns = index if isinstance(index, tuple) else (index, slice(None))
-        sessions, rows = self.sessions[index], self.rows[index]
-        if np.ndim(rows) == 0:
-            return self.store.rows(int(sessions), rows)[columns]
-        values = np.empty((len(rows), self.store.n_voxels), dtype=np.float32)
+    def _read(self, rows):
+        sessions, places = self.sessions[rows], self.rows[rows]
+        voxels = slice(None) if self._voxels is None else as_slice(self._voxels)
+        if (sessions == sessions[0]).all():
+            return self.store.rows(int(sessions[0]), as_slice(places), voxels)
+        values = np.empty((len(places), self.shape[1]), dtype=np.float32)
         for session in np.unique(sessions):
             wanted = sessions == session
-            values[wanted] = self.store.rows(int(session), rows[wanted])
-        return values[:, columns]
+            values[wanted] = self.store.rows(int(session), places[wanted], voxels)
+        return values
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
+    def take(self, rows):
+        chosen = np.atleast_1d(positions(rows, len(self)))
+        return SessionBetas(self.store, self.sessions[chosen], self.rows[chosen], self._voxels)
 
+    def columns(self, chosen):
+        places = np.atleast_1d(positions(chosen, self.shape[1], "column"))
+        voxels = places if self._voxels is None else self._voxels[places]
+        return SessionBetas(self.store, self.sessions, self.rows, voxels)
 
-def zscored_by(parts, trained):
-    """The same betas, z-scored within sessions by other trials.
+    def joined(self, others):
+        if any(
+            getattr(other, "store", None) is not self.store or other._voxels is not self._voxels for other in others
+        ):
+            return super().joined(others)
+        sessions, rows = (
+            np.concatenate([getattr(part, name) for part in (self, *others)]) for name in ("sessions", "rows")
+        )
+        return SessionBetas(self.store, sessions, rows, self._voxels)
 
-    Parameters
-    ----------
-    parts : list of SessionBetas
-        Of one `SessionStore` that z-scores.
-    trained : list of array of int
-        Which trials of each part the statistics are taken over.
+    def standardized_by(self, trained):
+        """The same betas; z-scores within sessions are taken anew over some trials.
 
-    Returns
-    -------
-    parts : list of SessionBetas
-
-    Raises
-    ------
-    InputError
-        A session has fewer than two of these trials.
-    """
-    sessions, rows = (
-        np.concatenate([getattr(part, name)[chosen] for part, chosen in zip(parts, trained)])
-        for name in ("sessions", "rows")
-    )
-    reference = {}
-    for session in np.unique(np.concatenate([part.sessions for part in parts])).tolist():
-        reference[session] = np.sort(rows[sessions == session])
-        if len(reference[session]) < 2:
-            raise InputError(
-                f"Session {session} ({parts[0].store.files[session]}) has {len(reference[session])} training trials after "
-                "the split; z-scoring within sessions needs 2 or more: leave zscore out, or hold out less."
-            )
-    store = parts[0].store.referring_to(reference)
-    return [SessionBetas(store, part.sessions, part.rows) for part in parts]
+        Raises
+        ------
+        InputError
+            A session has fewer than two of these trials.
+        """
+        if self.standardized == "no":
+            return self
+        sessions, rows = self.sessions[trained], self.rows[trained]
+        reference = {}
+        for session in np.unique(self.sessions).tolist():
+            reference[session] = np.sort(rows[sessions == session])
+            if len(reference[session]) < 2:
+                raise InputError(
+                    f"Session {session} ({self.store.files[session]}) has {len(reference[session])} training trials after "
+                    "the split; z-scoring within sessions needs 2 or more: leave zscore out, or hold out less."
+                )
+        return SessionBetas(self.store.referring_to(reference), self.sessions, self.rows, self._voxels)

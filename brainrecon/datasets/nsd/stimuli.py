@@ -6,7 +6,7 @@ import numpy as np
 
 from brainrecon.datasets import coco
 from brainrecon.datasets.nsd import design as nsd_design
-from brainrecon.datasets.stimulus_images import StimulusImages
+from brainrecon.datasets.stimulus_images import stimulus_images
 
 
 class Stimuli:
@@ -52,7 +52,7 @@ class Stimuli:
 
     def images(self, pictures):
         """Lazily read pictures, or None."""
-        return StimulusImages(self.layout.stimuli, pictures) if self.layout.stimuli.is_file() else None
+        return stimulus_images(self.layout.stimuli, pictures) if self.layout.stimuli.is_file() else None
 
     def captions(self, pictures):
         """A function that reads the captions, or None."""

@@ -11,7 +11,7 @@ which picture of NSD a row shows is not kept: stimuli are called ``train00000``,
 import numpy as np
 
 from brainrecon.datasets.nsd.betas import SCALE
-from brainrecon.datasets.packed.files import Betas, NpyFile, Pictures, find_subjects, require
+from brainrecon.datasets.packed.files import find_subjects, map_npy, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 
@@ -81,8 +81,8 @@ def _split_files(folder, subject, name):
 
 
 def _read_split(betas_file, pictures_file, captions_file, name, notes):
-    betas = Betas(NpyFile(require(betas_file, pictures_file)), divisor=SCALE)
-    pictures = Pictures(NpyFile(require(pictures_file, betas_file)))
+    betas = responses_of(map_npy(require(betas_file, pictures_file)), betas_file, divisor=SCALE)
+    pictures = pictures_of(map_npy(require(pictures_file, betas_file)), pictures_file)
     _same_rows(pictures_file, len(pictures), betas_file, len(betas))
     captions, reason = _read_captions(captions_file)
     if captions is None:
@@ -106,7 +106,7 @@ def _read_captions(path):
     if not path.is_file():
         return None, f"there is no {path}"
     try:
-        table = np.atleast_2d(NpyFile(path).read(slice(None)))
+        table = np.atleast_2d(map_npy(path))
     except InputError as error:
         # Captions are a help, not a need: the subject loads without them, and says so.
         return None, str(error).removesuffix(".")

@@ -30,10 +30,12 @@ from pathlib import PurePath
 import numpy as np
 
 from brainrecon.datasets.nsd.volumes import one_line
-from brainrecon.datasets.packed.files import BLOCK_BYTES, Pictures, as_uint8, find_subjects, pickled
+from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pickled, pictures_of
+from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.roi_expressions import join
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import LazyRows
 
 NAME = "MinD-Vis"
 EXAMPLE = "Kamitani/npz/sbj_1.npz with images_256.npz"
@@ -168,14 +170,15 @@ def _test_trials(file, content, notes):
 
 def _make_split(name, responses, rows, chosen, pictures, file, notes):
     shown = rows[np.sort(np.unique(rows, return_index=True)[1])]
-    images = Pictures(NpzPictures(pictures, f"{name}_images"), shown, white=1)
-    labels = read_labels(file.parent / f"imagenet_{name}ing_label.csv", images.file.shape[0])
+    stored = NpzPictures(pictures, f"{name}_images")
+    images = pictures_of(stored, pictures, shown)
+    labels = read_labels(file.parent / f"imagenet_{name}ing_label.csv", len(stored))
     if labels is None:
         notes.append(f"{name} pictures are named after their rows: there is no imagenet_{name}ing_label.csv")
     ids = [f"{name}{row:05d}" if labels is None else labels[row][1] for row in rows]
     names = read_class_names(file.parent / "imagenet_class_index.json") if labels else None
     categories = names and [[names.get(labels[row][0], f"n{labels[row][0]:08d}")] for row in shown]
-    return Split(responses[:, chosen], ids, images=images, categories=categories)
+    return Split(ResponsesOf(responses[:, chosen]), ids, images=images, categories=categories)
 
 
 def pictures_file(file):
@@ -222,32 +225,35 @@ def read_class_names(path):
         ) from error
 
 
-class NpzPictures:
-    """Pictures of an `.npz` file, for `Pictures`: decoded to uint8 at the first read and kept.
+class NpzPictures(LazyRows):
+    """Pictures of an `.npz` file, uint8 or real numbers from 0 to 1: decoded to uint8 at the first read and kept.
 
     A member of a zip archive may be compressed, so rows cannot be reached one by one. 1,200 pictures of 256 pixels
     take 0.2 GB as uint8, an eighth of the file; they pass in blocks.
 
-    Attributes
+    Parameters
     ----------
     path : pathlib.Path
-    shape : tuple of int
-    dtype : numpy.dtype
+    name : str
+        Of the array.
     """
+
+    takes_any_order = True
 
     def __init__(self, path, name):
         self.path, self.name = path, name
         with self._member() as member:
-            self.shape, self.dtype = self._header(member)
+            shape, self._stored = self._header(member)
+        check_pictures(shape, self._stored, path, white=1)
+        super().__init__(shape, np.uint8)
 
-    def read(self, rows):
-        """The given rows, uint8."""
+    def _read(self, rows):
         return self._pictures[rows]
 
     @cached_property
     def _pictures(self):
         pictures = np.empty(self.shape, dtype=np.uint8)
-        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        row_bytes = self._stored.itemsize * int(np.prod(self.shape[1:]))
         n_rows = max(1, BLOCK_BYTES // max(1, row_bytes))
         with self._member() as member:
             self._header(member)
@@ -256,7 +262,7 @@ class NpzPictures:
                 content = member.read(len(wanted) * row_bytes)
                 if len(content) < len(wanted) * row_bytes:
                     raise EOFError("it ends before its last picture")
-                wanted[:] = as_uint8(np.frombuffer(content, self.dtype).reshape(wanted.shape), 1, self.path)
+                wanted[:] = as_uint8(np.frombuffer(content, self._stored).reshape(wanted.shape), 1, self.path)
         return pictures
 
     @contextmanager

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from brainrecon.datasets.nsd import design as nsd_design
-from brainrecon.datasets.packed.files import Betas, Hdf5File, Pictures, find_subjects, require
+from brainrecon.datasets.packed.files import find_subjects, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 
@@ -37,8 +38,8 @@ def load(file, subject, roi, source, design=None):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
     if roi not in (None, ROI):
         raise InputError(f"{file} names no regions, so there is no roi '{roi}', only {ROI}; leave the roi out.")
-    stored, brick = Hdf5File(file, "betas"), Hdf5File(require(file.parent / PICTURES, file), "images")
-    n_trials = Betas(stored).shape[0]
+    stored = responses_of(Hdf5Rows(file, "betas"), file, standardized="session")
+    brick, n_trials = Hdf5Rows(require(file.parent / PICTURES, file), "images"), len(stored)
     design_file = find_design(file.parent, design)
     trials, order = np.arange(n_trials), nsd_design.read_design(design_file)
     if n_trials > len(order.masterordering):
@@ -55,11 +56,13 @@ def load(file, subject, roi, source, design=None):
             raise InputError(f"The {n_trials:,} trials of {file} hold no {name} trial; copy the original file again.")
         shown = pictures[wanted]
         splits[name] = Split(
-            betas=Betas(stored, trials[wanted]),
+            betas=stored.take(trials[wanted]),
             trial_stimulus_ids=[nsd_design.stimulus_id(picture) for picture in shown],
             sessions=None if sessions is None else sessions[wanted],
             runs=None if runs is None else runs[wanted],
-            images=Pictures(brick, shown[np.sort(np.unique(shown, return_index=True)[1])], 1, channels_first=True),
+            images=pictures_of(
+                brick, brick.path, shown[np.sort(np.unique(shown, return_index=True)[1])], white=1, channels_first=True
+            ),
         )
     found = None if sessions is None else [int(session) for session in np.unique(sessions)]
     return Subject(

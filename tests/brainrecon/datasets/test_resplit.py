@@ -5,7 +5,8 @@ import pytest
 
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write
-from brainrecon.datasets.resplit import Stacked, resplit
+from brainrecon.datasets.resplit import resplit
+from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
 
 
@@ -54,19 +55,31 @@ def test_nothing_or_everything_held_out_is_refused(subject):
             resplit(subject, ids, "by lot")
 
 
-def test_stacked_rows_index_like_an_array():
+def test_pictures_of_two_sizes_are_not_split_anew():
     random = np.random.default_rng(0)
-    parts, rows = [random.random((6, 4)), random.random((9, 4))], [np.array([1, 3]), np.array([0, 2, 8])]
-    whole = np.concatenate([part[chosen] for part, chosen in zip(parts, rows)])
-    stacked = Stacked(parts, rows)
-    assert stacked.shape == whole.shape and stacked.dtype == float
-    for index in (0, -1, slice(1, 4), [4, 0, 0], np.array([True, False, True, True, False]), []):
-        index = np.array(index, dtype=int) if isinstance(index, list) else index
-        np.testing.assert_array_equal(stacked[index], whole[index])
-    np.testing.assert_array_equal(stacked[1:3, 2:], whole[1:3, 2:])
-    np.testing.assert_array_equal(np.asarray(stacked), whole)
+    splits = {
+        name: Split(
+            random.random((2, 3), dtype=np.float32),
+            [f"{name}1", f"{name}2"],
+            images=random.integers(0, 256, (2, size, size, 3), dtype=np.uint8),
+        )
+        for name, size in (("train", 4), ("test", 5))
+    }
     with pytest.raises(InputError, match="of one size"):
-        Stacked([random.random((2, 3)), random.random((2, 4))], rows)
+        resplit(Subject("subj01", "test", "test:here", splits, "all"), ["train1"], "one")
+
+
+def test_what_was_split_can_be_split_again(nsd):
+    """Z-scores are then taken over what is trained on at last."""
+    once = load(f"nsd:{nsd.root}", zscore=True)
+    everything = np.concatenate([once.train.stimulus_ids, once.test.stimulus_ids])
+    twice = resplit(resplit(once, everything[2:4], "two"), everything[:2], "two others")
+    directly = resplit(once, everything[:2], "two others")
+    for name, split in directly.splits.items():
+        found = dict(zip(twice.splits[name].stimulus_ids, twice.splits[name].patterns))
+        assert split.standardized == twice.splits[name].standardized == "training"
+        for stimulus, pattern in zip(split.stimulus_ids, split.patterns):
+            np.testing.assert_allclose(found[stimulus], pattern, atol=1e-5)
 
 
 def test_z_scores_are_taken_anew_over_what_is_trained_on(nsd, subject):

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from brainrecon.datasets.stimulus_images import StimulusImages
+from brainrecon.datasets.stimulus_images import stimulus_images
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def pictures(tmp_path):
     with h5py.File(tmp_path / "pictures.hdf5", "w") as file:
         file["imgBrick"] = brick
     rows = [7, 3, 29, 3, 0]
-    return StimulusImages(tmp_path / "pictures.hdf5", rows), brick[rows]
+    return stimulus_images(tmp_path / "pictures.hdf5", rows), brick[rows]
 
 
 @pytest.mark.parametrize(

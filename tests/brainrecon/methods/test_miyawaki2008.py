@@ -6,12 +6,12 @@ from PIL import Image
 
 import brainrecon
 from brainrecon.cli.main import run_command
+from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods.miyawaki2008 import Miyawaki2008, contrast_grids
 from brainrecon.methods.nulls import RidgeToPixels
 from brainrecon.methods.reconstructor import Reconstructor
 from brainrecon.runs.folder import Run
-from brainrecon.runs.pictures import read_image
 from brainrecon.simulation import simulate_miyawaki
 from brainrecon.studies.benchmark import cell_folder
 from stages.ground.errors import InputError
@@ -159,9 +159,9 @@ def test_samples_are_single_trials(recording, features, tmp_path):
     for name in test.stimulus_ids[:3]:
         trials = test.betas[np.flatnonzero(test.trial_stimulus_ids == name)]
         expected = np.clip(run.method.contrasts(trials), 0, 1) * 255
-        found = np.stack([read_image(run.image_path("reconstruction", name, sample))[..., 0] for sample in (0, 1)])
+        found = np.stack([read_picture(run.image_path("reconstruction", name, sample))[..., 0] for sample in (0, 1)])
         assert np.abs(found - expected).max() <= 0.51
-        binary = np.stack([read_image(run.image_path("binarised", name, sample))[..., 0] for sample in (0, 1)])
+        binary = np.stack([read_picture(run.image_path("binarised", name, sample))[..., 0] for sample in (0, 1)])
         clear = np.abs(expected - 127.5) > 1
         np.testing.assert_array_equal((binary > 127)[clear], (expected > 127.5)[clear])
     again = [*line, "--set", "test_trials=single", "--samples", "5", "--out", str(tmp_path / "run")]
@@ -224,7 +224,7 @@ def test_the_control_of_single_trials_is_given_a_single_trial_too(recording, fea
     ridge = RidgeToPixels().fit(run.subject)
     first = test.betas[np.flatnonzero(test.trial_stimulus_ids == name)[:1]]
     (expected,) = ridge.draw(ridge.plan([name], first, (0,)), 0)
-    assert np.abs(read_image(run.image_path("ridge_to_pixels", name)).astype(int) - expected).max() <= 1
+    assert np.abs(read_picture(run.image_path("ridge_to_pixels", name)).astype(int) - expected).max() <= 1
 
 
 def test_a_wrong_setting_leaves_no_run_and_no_plan_behind(recording, tmp_path, capsys):

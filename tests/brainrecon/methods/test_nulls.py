@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from brainrecon.cli.main import run_command
+from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.nulls import MeanImage, NearestTrainingPicture, Noise, RidgeToPixels
 from brainrecon.methods.reconstructor import Reconstructor
 from brainrecon.runs.folder import Run
-from brainrecon.runs.pictures import read_image
 from brainrecon.studies.benchmark import cell_folder
 from stages.ground.errors import InputError
 
@@ -206,7 +206,7 @@ def test_a_run_of_a_null_shows_training_pictures_when_opened_again(bench, featur
     run = Run(cell, features)
     name = run.subject.test.stimulus_ids[0]
     row = run.method.nearest(run.subject.test.patterns[:1])[0]
-    np.testing.assert_array_equal(read_image(run.image_path("reconstruction", name)), run.subject.train.images[row])
+    np.testing.assert_array_equal(read_picture(run.image_path("reconstruction", name)), run.subject.train.images[row])
 
 
 def test_the_control_is_the_method(bench, cohort, features, tmp_path):
@@ -215,8 +215,8 @@ def test_the_control_is_the_method(bench, cohort, features, tmp_path):
     assert run_command([*line, "--controls", "ridge_to_pixels"]) == 0
     run, own = Run(tmp_path / "run", features), Run(cell, features)
     for name in run.subject.test.stimulus_ids:
-        control = read_image(run.image_path("ridge_to_pixels", name))
-        np.testing.assert_array_equal(control, read_image(own.image_path("reconstruction", name)))
+        control = read_picture(run.image_path("ridge_to_pixels", name))
+        np.testing.assert_array_equal(control, read_picture(own.image_path("reconstruction", name)))
 
 
 def test_predict_on_a_run_without_embeddings_says_so(bench, features, tmp_path, capsys):

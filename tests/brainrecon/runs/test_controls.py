@@ -5,9 +5,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from brainrecon.cli.main import run_command
+from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS
 from brainrecon.runs.folder import Run
-from brainrecon.runs.pictures import read_image
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_the_mean_response_gives_everybody_the_same_start_and_their_own_noise(dr
     folder = drawn.folder / "controls" / "mean_response"
     assert [path.name for path in (folder / "stage_one").iterdir()] == ["stim-mean_response.png"]
     names = drawn.subject.test.stimulus_ids
-    images = np.stack([read_image(drawn.image_path("mean_response", name)) for name in names]).astype(float)
-    own = np.stack([read_image(drawn.image_path("reconstruction", name)) for name in names]).astype(float)
+    images = np.stack([read_picture(drawn.image_path("mean_response", name)) for name in names]).astype(float)
+    own = np.stack([read_picture(drawn.image_path("reconstruction", name)) for name in names]).astype(float)
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(names)
     # What differs between stimuli is noise, and less than what the responses put in.
     assert images.std(axis=0).mean() < own.std(axis=0).mean()

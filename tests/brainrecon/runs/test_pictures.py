@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainrecon.runs.pictures import PictureFiles, pictures_in, read_image
+from brainrecon.datasets.stimulus_images import PictureFiles, read_picture
+from brainrecon.runs.pictures import pictures_in
 from stages.ground.errors import InputError
 
 IDS = ["nsd-00012", "b", "c_sample-1"]
@@ -59,10 +60,10 @@ def test_pictures_of_two_sizes_are_refused(tmp_path):
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="cannot be read as a picture"):
-        read_image(tmp_path / "b.png")
+        read_picture(tmp_path / "b.png")
     Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "c.tif")
     with pytest.raises(InputError, match="mode F"):
-        read_image(tmp_path / "c.tif")
+        read_picture(tmp_path / "c.tif")
 
 
 def test_a_missing_folder_is_refused(tmp_path):

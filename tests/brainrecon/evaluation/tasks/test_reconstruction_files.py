@@ -116,7 +116,7 @@ def test_every_part_of_the_scores_survives_the_file(tmp_path, shown, networks):
 def test_pictures_in_files_score_like_pictures_in_memory(tmp_path, shown, networks):
     from PIL import Image
 
-    from brainrecon.runs.pictures import PictureFiles
+    from brainrecon.datasets.stimulus_images import PictureFiles
 
     images = noisy(shown, 120)
     paths = [tmp_path / f"{name}.png" for name in IDS]
