@@ -14,6 +14,7 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.folds import checked_fold
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 
 DESCRIPTION = Description(
@@ -63,7 +64,7 @@ def load(path, subject=None, roi=None, fold=None):
     if subject not in (None, SUBJECT):
         raise InputError(f"digits69 holds one subject, {SUBJECT}, not {subject}; leave the subject out.")
     if roi not in (None, ROI):
-        raise InputError(f"digits69 names no regions, so there is no roi '{roi}', only all its voxels; leave it out.")
+        raise absent(path, "roi", roi, [ROI])
     pictures, responses, n_train = read_digits(path)
     check_finite(responses, str(path))
     upright, was_turned = turn_upright(pictures)

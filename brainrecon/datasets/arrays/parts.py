@@ -5,8 +5,8 @@ from hashlib import sha256
 
 import numpy as np
 
-from brainrecon.datasets.roi_expressions import join
 from brainrecon.datasets.subject import BYTES_IN_FINGERPRINT, Subject, stimulus_fingerprint
+from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 
 LONGEST_ID = 200
@@ -57,7 +57,7 @@ def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
         For messages.
     rois : dict of str to bool array of shape (n_voxels,)
     roi : str or None
-        A name, or several joined by "+" and "-", see `brainrecon.datasets.roi_expressions.join`.
+        As `brainrecon.datasets.voxels` describes.
     n_voxels : int
         As many as the betas have.
     whole : str
@@ -70,19 +70,10 @@ def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
     """
     for name, mask in rois.items():
         check_voxels(mask, n_voxels, f"roi {name}", path)
-    if roi in (None, whole):
+    if roi is None:
         return None
-
-    def mask_of(name):
-        mask = np.ones(n_voxels, dtype=bool) if name not in rois else rois[name]
-        if not mask.any():
-            raise InputError(f"Roi {name} of {path} has no voxels; choose another of {', '.join(rois)}.")
-        return mask
-
-    def absent(name):
-        return InputError(f"{path} has no roi {name!r}; it has {', '.join(rois) or 'none, so leave roi out'}.")
-
-    return join(roi, {*rois, whole}, mask_of, absent)
+    chosen = masked_regions(path, rois, n_voxels, whole).select(roi)
+    return None if chosen.all() else chosen
 
 
 def check_voxels(values, n_voxels, what, path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from brainrecon.datasets.voxels import Regions
 from stages.ground.errors import InputError
 
 LAYOUTS = (("dataset", "metadata"), ("dataSet", "metaData"))
@@ -24,14 +25,7 @@ CHUNK_CACHE_BYTES = 64 * 2**20
 COLUMN_GAP = 512
 """Unwanted columns between wanted ones that are read along: one long read is cheaper than two short ones."""
 ROW_GAP = 8
-DEEPEST = 100
-TOKEN = re.compile(r"[()=|+&@-]|[^()=|+&@\s-]+")
-OPERATORS = {
-    "|": np.logical_or,
-    "+": np.logical_or,
-    "&": np.logical_and,
-    "-": lambda left, right: left & ~right,
-}
+SIGNS = re.compile(r"[()=|+&-]")
 
 
 class BData:
@@ -107,9 +101,8 @@ class BData:
         Parameters
         ----------
         expression : str
-            Keys, joined from left to right by ``|`` or ``+`` (or), ``&`` (and) and ``-`` (without), in parentheses where
-            wanted: ``ROI_V1 + ROI_V2``, ``VoxelData - (ROI_V1 | ROI_V2)``. A key stands for the columns where it is 1,
-            ``KEY = 2`` for those where it is 2. ``*`` in a key is any text: ``ROI_V*``.
+            Keys, joined as in `brainrecon.datasets.voxels`: ``VoxelData - (ROI_V1 | ROI_V2)``. A key stands for the
+            columns where it is 1, ``KEY = 2`` for those where it is 2.
         prefix : str
             May be left out of keys: with ``ROI_``, ``V1`` finds ``ROI_V1`` and ``V*`` does not find ``VoxelData``.
 
@@ -122,7 +115,23 @@ class BData:
         InputError
             No such key, or no such expression.
         """
-        return _Selection(self, expression, prefix).columns()
+        return self.regions(prefix).select(expression)
+
+    def regions(self, prefix=""):
+        """The keys as regions of columns, see `columns`; those with the prefix are listed first."""
+        # A key with a sign in it cannot be told from two keys.
+        keys = {key: key for key in self.keys if not SIGNS.search(key)}
+        prefixed = {key.removeprefix(prefix): key for key in keys if prefix and key.startswith(prefix)}
+        named = keys | prefixed
+        names = tuple(prefixed or keys)
+        return Regions(
+            self.path,
+            names,
+            mask_of=lambda name: self.metadata(named[name]) == 1,
+            aliases=tuple(name for name in keys if name not in names),
+            equal=lambda name, number: self.metadata(named[name]) == number,
+            may_be_empty=True,
+        )
 
     def has_labels(self, key):
         """Whether the file says what the numbers of a key stand for."""
@@ -225,70 +234,6 @@ class BData:
         if not isinstance(parts[0], h5py.Dataset):
             raise InputError(f"/{self._names[1]} of {self.path} has no names of keys; copy the file again.")
         return dataset, parts[1]
-
-
-class _Selection:
-    """One reading of an expression, from left to right; all joints bind alike, as in the laboratory's own language."""
-
-    def __init__(self, bdata, expression, prefix):
-        self.bdata, self.expression, self.prefix = bdata, str(expression), prefix
-        self.tokens = TOKEN.findall(self.expression)[::-1]
-
-    def columns(self):
-        if "@" in self.tokens:
-            raise InputError(
-                f"The selection '{self.expression}' asks for the top columns (@), which is not done; leave it out."
-            )
-        if self.tokens.count("(") > DEEPEST:
-            raise InputError(
-                f"The selection '{self.expression[:40]}...' goes too deep; write it with fewer parentheses."
-            )
-        selected = self._joined()
-        if self.tokens:
-            raise self._mistake(f"'{self.tokens[-1]}' stands where an operator was expected")
-        return selected
-
-    def _joined(self):
-        selected = self._single()
-        while self.tokens and self.tokens[-1] in OPERATORS:
-            join = OPERATORS[self.tokens.pop()]
-            selected = join(selected, self._single())
-        return selected
-
-    def _single(self):
-        token = self.tokens.pop() if self.tokens else ""
-        if token == "(":
-            selected = self._joined()
-            if not self.tokens or self.tokens.pop() != ")":
-                raise self._mistake("a parenthesis stays open")
-            return selected
-        if not token or TOKEN.match(token)[0] in "()=|+&-":
-            raise self._mistake(f"{repr(token) if token else 'the end'} stands where a key was expected")
-        number = self._number() if self.tokens and self.tokens[-1] == "=" else 1.0
-        return np.any([self.bdata.metadata(key) == number for key in self._keys(token)], axis=0)
-
-    def _number(self):
-        self.tokens.pop()
-        sign = self.tokens.pop() if self.tokens and self.tokens[-1] == "-" else ""
-        token = self.tokens.pop() if self.tokens else ""
-        try:
-            return float(sign + token)
-        except ValueError:
-            raise self._mistake(f"{repr(token) if token else 'the end'} stands where a number was expected") from None
-
-    def _keys(self, name):
-        for pattern in (self.prefix + name, name):
-            wanted = re.compile(".*".join(map(re.escape, pattern.split("*"))))
-            found = [key for key in self.bdata.keys if wanted.fullmatch(key)]
-            if found:
-                return found
-        keys = ", ".join(key.removeprefix(self.prefix) for key in self.bdata.keys if key.startswith(self.prefix))
-        raise InputError(f"{self.bdata.path} has no {name!r}; it has {keys or ', '.join(self.bdata.keys)}.")
-
-    def _mistake(self, what):
-        return InputError(
-            f"The selection '{self.expression}' cannot be read: {what}; write it as in 'ROI_V1 + ROI_V2'."
-        )
 
 
 def _spans(indices, gap, longest):

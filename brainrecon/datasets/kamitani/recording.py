@@ -2,7 +2,7 @@
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_fi
 from stages.ground.errors import InputError
 
 DEFAULT_ROI = "VC"
+WHOLE = "all"
 ROI_PREFIX = "ROI_"
 VOXELS = "VoxelData"
 COORDINATES = ("voxel_x", "voxel_y", "voxel_z")
@@ -73,8 +74,8 @@ def voxel_columns(bdata, roi=None):
     ----------
     bdata : brainrecon.datasets.kamitani.bdata.BData
     roi : str, optional
-        Regions with or without ``ROI_``, joined as in `BData.columns`; by default ``VC``, or all voxels where the file
-        marks no such region.
+        Regions with or without ``ROI_``, joined as in `brainrecon.datasets.voxels`; ``all`` is every voxel. By default
+        ``VC``, or all voxels if the file marks no such region.
 
     Returns
     -------
@@ -88,9 +89,15 @@ def voxel_columns(bdata, roi=None):
         roi = DEFAULT_ROI
         key = ROI_PREFIX + DEFAULT_ROI
         if key not in bdata.keys or not (bdata.metadata(key) == 1).any():
-            roi = "all"
+            roi = WHOLE
             notes.append(f"{bdata.path.name} marks no {key}, so all {voxels.sum():,} voxels were taken")
-    selected = voxels if roi == "all" else voxels & bdata.columns(roi, ROI_PREFIX)
+    regions = bdata.regions(ROI_PREFIX)
+    regions = replace(
+        regions,
+        aliases=(*regions.aliases, WHOLE),
+        mask_of=lambda name, mask_of=regions.mask_of: voxels if name == WHOLE else mask_of(name),
+    )
+    selected = voxels & regions.select(roi)
     if not selected.any():
         present = ", ".join(key for key in bdata.keys if key.startswith(ROI_PREFIX))
         raise InputError(f"The roi '{roi}' has no voxel in {bdata.path}; choose among {present or VOXELS}.")

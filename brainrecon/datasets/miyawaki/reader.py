@@ -18,9 +18,10 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.miyawaki import bdata as miyawaki_bdata
 from brainrecon.datasets.miyawaki import mat as miyawaki_mat
 from brainrecon.datasets.miyawaki import nilearn as miyawaki_nilearn
-from brainrecon.datasets.miyawaki.recording import WHOLE, pattern_ids, select
+from brainrecon.datasets.miyawaki.recording import pattern_ids
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, first_presentation_order, stimulus_fingerprint
+from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 
 DESCRIPTION = Description(
@@ -40,6 +41,7 @@ DESCRIPTION = Description(
 )
 
 SUBJECT = "subj01"
+WHOLE = "all"
 SIMULATED = (
     "simulated: a forward model of local contrast in V1 to V3 made the responses; use it to see that a method works, "
     "not how well it works"
@@ -102,15 +104,16 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
                 f"'{name}' does nothing for {path}, which takes {', '.join(OPTIONS[reader]) or 'no such option'}; leave it out."
             )
     recording = reader.read(place, **given)
-    chosen = select(recording.regions, roi, path)
-    values = recording.responses if chosen is None else recording.responses[:, chosen]
+    n_voxels = recording.responses.shape[1]
+    chosen = masked_regions(path, recording.regions, n_voxels, WHOLE).select(roi or WHOLE)
+    values = recording.responses if chosen.all() else recording.responses[:, chosen]
     check_finite(values, str(path))
     trials = {"train": ~recording.test, "test": recording.test}
     for name, own in trials.items():
         if not own.any():
             raise InputError(f"{path} has {len(values):,} trials with a pattern but none to {name} on; {reader.BOTH}.")
     splits = {name: _split(recording, values, own) for name, own in trials.items()}
-    regions = {name: mask if chosen is None else mask[chosen] for name, mask in recording.regions.items()}
+    regions = {name: mask[chosen] for name, mask in recording.regions.items()}
     simulated = reader is miyawaki_bdata and miyawaki_bdata.is_simulated(place)
     return Subject(
         name=SUBJECT,

@@ -4,14 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from brainrecon.datasets.roi_expressions import join
 from stages.ground.errors import InputError
 
 SIDE = 10
 N_CELLS = SIDE * SIDE
 REST = -1
 HEMISPHERES = ("LH", "RH", "L_", "R_")
-WHOLE = "all"
 
 
 @dataclass(eq=False)
@@ -127,38 +125,3 @@ def add_unions(regions):
         if dorsal.endswith("d") and f"{area}v" in named:
             named.setdefault(area, named[dorsal] | named[f"{area}v"])
     return named
-
-
-def select(regions, expression, path):
-    """The voxels of one region or several, joined by "+" and "-"; "all" and None select every voxel.
-
-    Parameters
-    ----------
-    regions : dict of str to bool array of shape (n_voxels,)
-    expression : str or None
-    path : pathlib.Path
-        For the error.
-
-    Returns
-    -------
-    mask : array of shape (n_voxels,), bool, or None for every voxel
-
-    Raises
-    ------
-    InputError
-        A name that is not there, a region without a voxel, or a difference that leaves none.
-    """
-    if expression in (None, WHOLE):
-        return None
-    filled = ", ".join(name for name, mask in regions.items() if mask.any())
-
-    def mask_of(name):
-        mask = regions[name] if name in regions else np.ones(len(next(iter(regions.values()))), dtype=bool)
-        if not mask.any():
-            raise InputError(f"The roi '{name}' of {path} has no voxels; those that have some are {filled or 'none'}.")
-        return mask
-
-    def absent(name):
-        return InputError(f"{path} has no roi '{name}'; it has {filled or 'none, so leave roi out'}.")
-
-    return join(expression, {*regions, *([WHOLE] if regions else ())}, mask_of, absent)

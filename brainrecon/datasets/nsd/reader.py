@@ -81,7 +81,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None, zsco
 
     regions = nsd_rois.read_rois(layout, subject, space)
     trials_in_file = check_volumes(files, regions)
-    mask = nsd_rois.select(regions, roi or DEFAULT_ROI)
+    mask = nsd_rois.select(regions, roi or DEFAULT_ROI, f"{subject} below {path}")
 
     trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
     stimuli = Stimuli(layout, trials["picture"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets.nsd.volumes import read_volume
-from brainrecon.datasets.roi_expressions import join
+from brainrecon.datasets.voxels import Regions
 from stages.ground.errors import InputError
 
 LABELS = {
@@ -145,7 +145,7 @@ def read_labels(path):
     return labels
 
 
-def select(regions, expression):
+def select(regions, expression, where="this subject"):
     """The voxels of one or several regions.
 
     Parameters
@@ -153,8 +153,9 @@ def select(regions, expression):
     regions : dict of str to Region
     expression : str
         An atlas ("streams"), a label ("V1", "FFA-1"), a label of a named atlas ("streams:ventral"), one hemisphere of
-        any of these ("lh.FFA-1"), or several joined by "+" (union) and "-" (difference), taken from left to right:
-        "nsdgeneral-V1", "lh.V1 + lh.V2". Names that hold such signs themselves, "FFA-1" and "ecc4+", are recognised.
+        any of these ("lh.FFA-1"), or several of them joined, see `brainrecon.datasets.voxels`: "nsdgeneral - V1".
+    where : str
+        Whose regions they are, for messages.
 
     Returns
     -------
@@ -163,22 +164,12 @@ def select(regions, expression):
     Raises
     ------
     InputError
-        A name that is not there, a region without a voxel, or a difference that leaves none.
+        A name that is not there, a region without a voxel, or a selection that leaves none.
     """
-    names = {*regions, *(f"{region.atlas}:{name}" for name, region in regions.items())}
-    names |= {f"{side}.{name}" for side in ("lh", "rh") for name in names}
-
-    def mask_of(name):
-        voxels = _find(regions, name).mask
-        if not voxels.any():
-            filled = ", ".join(other for other, region in regions.items() if region.mask.any())
-            raise InputError(f"The roi '{name}' has no voxels in this subject; those that have some are {filled}.")
-        return voxels
-
-    def absent(name):
-        return InputError(f"There is no roi '{name}'; those present are {', '.join(regions)}.")
-
-    return join(expression, names, mask_of, absent)
+    further = [f"{region.atlas}:{name}" for name, region in regions.items()]
+    further += [f"{side}.{name}" for side in ("lh", "rh") for name in (*regions, *further)]
+    aliases = tuple(name for name in further if name not in regions)
+    return Regions(where, tuple(regions), lambda name: _find(regions, name).mask, aliases).select(expression)
 
 
 def _find(regions, name):

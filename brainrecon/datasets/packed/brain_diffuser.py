@@ -13,6 +13,7 @@ import numpy as np
 from brainrecon.datasets.nsd.betas import SCALE
 from brainrecon.datasets.packed.files import find_subjects, map_npy, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 
 NAME = "Brain-Diffuser"
@@ -31,7 +32,7 @@ def find(path):
 def load(folder, subject, roi, source):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
     if roi not in (None, ROI):
-        raise InputError(f"{folder} names no regions, so there is no roi '{roi}', only {ROI}; leave the roi out.")
+        raise absent(folder, "roi", roi, [ROI])
     files = {name: _split_files(folder, subject, name) for name in SPLITS}
     notes = [
         "a copy made by Brain-Diffuser's prepare_nsddata.py from betas_fithrf_GLMdenoise_RR",

@@ -32,8 +32,8 @@ import numpy as np
 from brainrecon.datasets.nsd.volumes import one_line
 from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pickled, pictures_of
 from brainrecon.datasets.responses import ResponsesOf
-from brainrecon.datasets.roi_expressions import join
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
 
@@ -54,12 +54,7 @@ def load(file, subject, roi, source):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
     content, rois = read_subject(file)
     roi = roi or (DEFAULT_ROI if DEFAULT_ROI in rois else ALL)
-    masks = {ALL: np.ones(content["arr_0"].shape[1], dtype=bool)} | rois
-
-    def absent(name):
-        return InputError(f"{file} has no roi '{name}' with voxels; it has {', '.join((*rois, ALL))}: choose one.")
-
-    chosen = join(roi, masks, masks.get, absent)
+    chosen = masked_regions(file, rois, content["arr_0"].shape[1], ALL).select(roi)
     notes = [
         "a copy of GOD in the .npz files that MinD-Vis passes on; the scale of the responses is that of the copy",
         "no captions in this layout",

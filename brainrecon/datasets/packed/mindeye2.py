@@ -19,6 +19,7 @@ from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.packed.files import find_subjects, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 
 NAME = "MindEye2"
@@ -37,7 +38,7 @@ def find(path):
 def load(file, subject, roi, source, design=None):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
     if roi not in (None, ROI):
-        raise InputError(f"{file} names no regions, so there is no roi '{roi}', only {ROI}; leave the roi out.")
+        raise absent(file, "roi", roi, [ROI])
     stored = responses_of(Hdf5Rows(file, "betas"), file, standardized="session")
     brick, n_trials = Hdf5Rows(require(file.parent / PICTURES, file), "images"), len(stored)
     design_file = find_design(file.parent, design)

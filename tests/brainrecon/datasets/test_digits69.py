@@ -98,7 +98,7 @@ def test_other_content_is_one_sentence(drawn, changes, told):
     "asked, told",
     [
         (dict(subject="subj02"), "holds one subject, subj01, not subj02"),
-        (dict(roi="V1"), "names no regions, so there is no roi 'V1'"),
+        (dict(roi="V1"), "has no roi 'V1'; it has V1-V3"),
         (dict(fold=(8, 8)), "no fold 8 of 8"),
         (dict(fold=(0, 9)), "9 folds of 16 digits cannot be made; choose 2 to 8 folds, or 16"),
         (dict(fold=(0, 17)), "17 folds of 16 digits cannot be made"),

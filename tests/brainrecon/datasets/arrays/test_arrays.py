@@ -352,8 +352,8 @@ def test_regions_are_joined(tmp_path, subject):
     for roi, told in {
         "V1+V9": "has no roi 'V9'",
         "V1-V1": "leaves no voxel",
-        "V1+": "has no roi",
-        "": "no roi",
+        "V1+": "the end stands where a region was expected",
+        "": "the end stands where a region was expected",
     }.items():
         with pytest.raises(InputError, match=told):
             load(source, roi=roi)

@@ -364,7 +364,7 @@ def test_unknown_and_empty_rois_list_those_that_are_there(tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays)
     with pytest.raises(InputError, match="no roi 'V9'; it has V2, none, V1"):
         load(f"arrays:{tmp_path / 'mine.npz'}", roi="V9")
-    with pytest.raises(InputError, match="Roi none .* has no voxels"):
+    with pytest.raises(InputError, match="The roi 'none' .* has no voxels"):
         load(f"arrays:{tmp_path / 'mine.npz'}", roi="none")
     assert load(f"arrays:{tmp_path / 'mine.npz'}", roi="all").n_voxels == arrays["betas"].shape[1]
 

@@ -115,7 +115,7 @@ DIR_CASES = {
         r"Test_original_VC.h5 has 15 voxels in the roi but .*Training.* 16",
     ),
     "moved voxels": (moved_voxels, dict(roi="all"), "2 of 16 voxels have another voxel_y in .*Test_original_VC.h5"),
-    "unknown roi": (None, dict(roi="V9"), "Training_original_VC.h5 has no 'V9'"),
+    "unknown roi": (None, dict(roi="V9"), "Training_original_VC.h5 has no roi 'V9'"),
     "truncated": (
         lambda made: cut(made.root / f"sub-01_{made.names['letters']}.h5"),
         {},

@@ -97,7 +97,7 @@ def changed(**changes):
         (changed(), dict(patterns="fmri"), "has 7 rows in fmri; expected 100"),
         (changed(), dict(patterns=["a", "b", "c"]), "patterns is .*; pass the name of one variable, or of two"),
         (changed(), dict(responses="fmri,fmri"), r"2 responses \(fmri, fmri\) go with 1 patterns \(stim\)"),
-        (changed(), dict(roi="V1"), "has no roi 'V1'; it has none, so leave roi out"),
+        (changed(), dict(roi="V1"), "has no roi 'V1'; it has all"),
         (changed(), dict(detrend=False), "'detrend' does nothing for .*, which takes responses, patterns, test_trials"),
         (changed(fmri=np.full((7, 21), np.nan)), {}, "7 of 7 voxels hold NaN"),
         (lambda content: {"a": np.zeros((2, 2))}, {}, r"holds a \(2, 2\); expected one matrix of 100 x trials"),

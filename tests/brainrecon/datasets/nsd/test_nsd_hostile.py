@@ -313,9 +313,9 @@ def damaged_marker(nsd, **_):
 
 
 CASES = {
-    unknown_roi: "no roi 'V9'; those present are nsdgeneral",
-    roi_without_voxels: "'FFA-2' has no voxels in this subject",
-    roi_that_takes_all_away: "'V1-prf-visualrois' leaves no voxel; take less away",
+    unknown_roi: "has no roi 'V9'; it has nsdgeneral",
+    roi_without_voxels: "'FFA-2' of subj01 below .* has no voxels",
+    roi_that_takes_all_away: "'V1-prf-visualrois' of .* leaves no voxel; take less away",
     hemisphere_without_a_file: r"There is no .*lh\.prf-visualrois\.nii\.gz; copy it",
     hemisphere_on_another_grid: r"lh\.prf-visualrois\.nii\.gz has shape \(7, 5, 5\) but",
     roi_in_four_dimensions: r"nsdgeneral\.nii\.gz has shape \(7, 5, 4, 2\); expected \(x, y, z\)",
@@ -361,7 +361,7 @@ CASES = {
     roi_on_another_grid: r"floc-faces\.nii\.gz has volumes of \(7, 5, 5\) .* has \(7, 5, 4\)",
     no_rois: "roi holds no ROI volume; expected nsdgeneral",
     damaged_roi: r"nsdgeneral\.nii\.gz is damaged or incomplete",
-    empty_roi: "'nsdgeneral' has no voxels",
+    empty_roi: "'nsdgeneral' of .* has no voxels",
     ncsnr_on_another_grid: r"ncsnr\.nii\.gz has shape \(7, 5, 5\) but the ROI volumes have \(7, 5, 4\)",
     nan_in_betas: r"2 of \d+ voxels hold NaN or infinite betas in session 2 \(.*betas_session02\.hdf5\)",
     responses_of_other_pictures: r"responses\.tsv shows picture 998 on trial 3 of session 1 but the design",

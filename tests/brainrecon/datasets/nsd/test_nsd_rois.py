@@ -49,7 +49,7 @@ def test_differences_are_taken_from_left_to_right(nsd):
     assert load(source, roi="nsdgeneral+V2-V1").n_voxels == ((general | second) & ~first).sum()
     assert load(source, roi="FFA-1+V1").n_voxels == ((rois["floc-faces"] == 2) | first).sum()
     assert load(source, roi="FFA-1-V1").n_voxels == ((rois["floc-faces"] == 2) & ~first).sum()
-    with pytest.raises(InputError, match="'V1-prf-visualrois' leaves no voxel"):
+    with pytest.raises(InputError, match="'V1-prf-visualrois' of subj01 .* leaves no voxel"):
         load(source, roi="V1-prf-visualrois")
 
 
@@ -91,12 +91,16 @@ def test_a_label_that_two_atlases_have(nsd, volume_writer):
 
 
 def test_an_unknown_roi_lists_those_present(nsd):
-    with pytest.raises(InputError, match="no roi 'V9'; those present are nsdgeneral, prf-visualrois, V1v, .*FFA-1"):
+    with pytest.raises(
+        InputError, match="subj01 below .* has no roi 'V9'; it has nsdgeneral, prf-visualrois, V1v, .*FFA-1"
+    ):
         load(f"nsd:{nsd.root}", roi="V1+V9")
     with pytest.raises(InputError, match="no roi 'floc-faces:V1'"):
         load(f"nsd:{nsd.root}", roi="floc-faces:V1")
 
 
 def test_a_roi_without_voxels_names_those_that_have_some(nsd):
-    with pytest.raises(InputError, match="'FFA-2' has no voxels in this subject; those that have some are nsdgeneral"):
+    with pytest.raises(
+        InputError, match="'FFA-2' of subj01 below .* has no voxels; those that have some are nsdgeneral"
+    ):
         load(f"nsd:{nsd.root}", roi="FFA-2")

@@ -89,7 +89,7 @@ CASES = {
     "two layouts": (two_layouts, {}, "holds the files of MindEye2 and MinD-Vis"),
     "unknown subject": (bd(lambda root: None), {"subject": "subj09"}, "holds no subj09 but subj01"),
     "design where none is needed": (bd(lambda root: None), {"design": "x.mat"}, "where no design is needed"),
-    "bd: roi": (bd(lambda root: None), {"roi": "V1"}, "no roi 'V1', only nsdgeneral"),
+    "bd: roi": (bd(lambda root: None), {"roi": "V1"}, "no roi 'V1'; it has nsdgeneral"),
     "bd: no test responses": (bd(lambda root: bd_betas(root, "test").unlink()), {}, "There is no .*nsd_test_fmriavg"),
     "bd: no pictures": (
         bd(lambda root: bd_stim(root).unlink()),
@@ -155,7 +155,7 @@ CASES = {
         {},
         r"have \S+ as their highest value but 255 is white here",
     ),
-    "me2: roi": (me2(lambda paths: None), {"roi": "V1"}, "no roi 'V1', only nsdgeneral"),
+    "me2: roi": (me2(lambda paths: None), {"roi": "V1"}, "no roi 'V1'; it has nsdgeneral"),
     "me2: no pictures": (me2(lambda paths: paths["images"].unlink()), {}, "There is no .*coco_images_224_float16.hdf5"),
     "me2: no design": (
         me2(lambda paths: paths["design"].unlink()),
@@ -215,8 +215,8 @@ CASES = {
         {},
         "lists 3 subjects, so none is subj08",
     ),
-    "vis: roi": (vis(lambda root: None), {"roi": "V9"}, "no roi 'V9' with voxels; it has V1, FFA, VC, all"),
-    "vis: empty roi": (vis(lambda root: None), {"roi": "PPA"}, "no roi 'PPA' with voxels"),
+    "vis: roi": (vis(lambda root: None), {"roi": "V9"}, "no roi 'V9'; it has V1, FFA, VC, all"),
+    "vis: empty roi": (vis(lambda root: None), {"roi": "PPA"}, "no roi 'PPA'; it has V1"),
     "vis: no images": (vis(lambda root: (root / "images_256.npz").unlink()), {}, "There is no images_256.npz in"),
     "vis: truncated": (vis(lambda root: cut(root / "sbj_3.npz")), {}, "sbj_3.npz cannot be read as .npz"),
     "vis: truncated images": (vis(lambda root: cut(root / "images_256.npz")), {}, "train_images of .* cannot be read"),
