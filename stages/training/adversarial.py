@@ -8,21 +8,19 @@ it had not been.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import patch_environment
 from torch.nn.functional import cross_entropy
 
-from stages.ground.errors import InputError
 from stages.networks.voxel_gan import GANDiscriminator
 from stages.objectives.adversarial_balance import Balance
+from stages.training.batches import Shuffled, step_seed
+from stages.training.curves import Curves, check_finite
+from stages.training.processes import accelerator_on, check_shared
 from stages.training.state import read_checkpoint, write_checkpoint
 
 COLUMNS = ("step", "image", "feature", "adversarial", "shown", "drawn", "validation")
@@ -100,7 +98,8 @@ class _Training:
         self.losses, self.settings, self.seed = losses, settings, settings.seed
         self.folder = None if folder is None else Path(folder)
         self.identity = repr([identity, asdict(losses), asdict(settings), generator.config])
-        self.accelerator = _accelerator(device, settings)
+        check_shared("training.batch_size", settings.batch_size)
+        self.accelerator = accelerator_on(device, settings.precision)
         self.device = self.accelerator.device
         self.comparator = comparator.to(self.device) if losses.feature else None
         self.plain = generator
@@ -118,13 +117,13 @@ class _Training:
             )
         self.step, self.history, self.best, self.best_weights = 0, [], -np.inf, None
         self.balance = Balance()
-        self._epoch, self._order = None, None
+        self.rows = Shuffled(len(samples.responses), settings.batch_size, settings.seed)
 
     def run(self, progress, seconds_between_checkpoints):
         self._reopen()
         total, saved = self.settings.iterations, time.monotonic()
         with torch.random.fork_rng():
-            while self.step < total and not self._is_waiting_too_long():
+            while self.step < total and not Curves(self.history).is_waiting_too_long(self.settings.patience, max):
                 losses = self._take_step()
                 self.step += 1
                 if self.step % self.settings.validate_every == 0 or self.step == total:
@@ -146,7 +145,7 @@ class _Training:
 
     def _take_step(self):
         """One step of both players, as far as they are to learn; the losses, floats."""
-        torch.manual_seed(_mixed(self.seed, self.step, self.accelerator.process_index))
+        torch.manual_seed(step_seed(self.seed, self.step, self.accelerator.process_index))
         patterns, shown = self._batch()
         self._set_learning_rates()
         drawn = self.generator(patterns)
@@ -187,8 +186,7 @@ class _Training:
 
     def _batch(self):
         """Patterns and grey levels of this process's part of the step's samples."""
-        size = self.settings.batch_size
-        rows = np.array([self._sample(self.step * size + place) for place in range(size)])
+        size, rows = self.settings.batch_size, self.rows(self.step)
         cuts = np.random.default_rng([self.seed, self.step, 1])
         side = self.plain.config["picture"]
         height, width = self.samples.pictures.shape[1:3]
@@ -199,14 +197,6 @@ class _Training:
             for stimulus, top, left in zip(self.samples.stimuli[rows[own]], tops[own], lefts[own])
         ]
         return self._on_device(self.samples.responses[rows[own]]), self._greys(np.stack(pictures))
-
-    def _sample(self, number):
-        """Row of the sample that comes as `number` of all: every sample once in an epoch, in an order of the epoch's own."""
-        epoch, place = divmod(number, len(self.samples.responses))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.samples.responses))
-        return self._order[place]
 
     def _set_learning_rates(self):
         halvings = sum(self.step >= milestone for milestone in self.settings.milestones)
@@ -226,11 +216,7 @@ class _Training:
     def _note(self, losses):
         """Add a line to the history, and keep the weights where validation has never been better."""
         of_all = {name: self.accelerator.reduce(loss, "mean").item() for name, loss in losses.items()}
-        if lost := [name for name, value in of_all.items() if not np.isfinite(value)]:
-            raise InputError(
-                f"The {lost[0]} loss is {of_all[lost[0]]} at step {self.step:,} and was finite before: training has diverged; "
-                "lower training.learning_rate or the losses' weights, and fit again."
-            )
+        check_finite(of_all, self.step, "lower training.learning_rate or the losses' weights, and fit again")
         line = dict.fromkeys(COLUMNS) | {"step": self.step} | of_all
         if self.validation is not None:
             line["validation"] = self._correlation()
@@ -256,17 +242,11 @@ class _Training:
         # The same number everywhere, for it tells when to stop.
         return self.accelerator.reduce(mean, "mean").item()
 
-    def _is_waiting_too_long(self):
-        if self.validation is None or not self.history:
-            return False
-        since = [line["validation"] for line in self.history]
-        return len(since) - 1 - int(np.argmax(since)) >= self.settings.patience
-
     # Files
 
     def _optimisers(self):
-        found = {"generator": (self.plain, self.optimiser)}
-        return found if self.judge is None else found | {"discriminator": (self.judge, self.judge_optimiser)}
+        found = {"generator": (self.plain, [self.optimiser])}
+        return found if self.judge is None else found | {"discriminator": (self.judge, [self.judge_optimiser])}
 
     def _checkpoint(self):
         """Write where training is: the first process does, by its own clock, and nobody waits for it here."""
@@ -278,32 +258,20 @@ class _Training:
                 "balance": [self.balance.discriminator, self.balance.generator],
                 "history": self.history,
             }
-            write_checkpoint(self.folder, self._optimisers(), self.best_weights, state)
+            write_checkpoint(self.folder, self._optimisers(), {"best": self.best_weights}, state)
 
     def _reopen(self):
         """Go on from the folder's checkpoint, where there is one of this training."""
         if self.folder is None:
             return
-        found = read_checkpoint(self.folder, self._optimisers(), self.identity)
+        found = read_checkpoint(self.folder, self._optimisers(), ("best",), self.identity)
         if found is not None:
-            state, self.best_weights = found
+            state, parts = found
+            self.best_weights = parts["best"]
             self.step, self.history = state["step"], state["history"]
             self.best = -np.inf if state["best"] is None else state["best"]
             self.balance = Balance(*state["balance"])
         self.accelerator.wait_for_everyone()
-
-
-def _accelerator(device, settings):
-    """Accelerate on a device; several processes that it started take those that it gives them."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    if settings.batch_size % processes:
-        raise InputError(
-            f"training.batch_size is {settings.batch_size} but there are {processes} processes; expected a multiple of them."
-        )
-    # What an earlier training in this process asked for would hold for this one too.
-    AcceleratorState._reset_state(reset_partial_state=processes == 1)
-    with patch_environment(**({"ACCELERATE_TORCH_DEVICE": str(device)} if processes == 1 else {})):
-        return Accelerator(cpu=str(device) == "cpu", mixed_precision=settings.precision)
 
 
 def _euclidean(one, other):
@@ -313,8 +281,3 @@ def _euclidean(one, other):
 
 def _verdict(logits, label):
     return cross_entropy(logits.float(), torch.full((len(logits),), label, device=logits.device))
-
-
-def _mixed(*numbers):
-    """A seed for torch from several numbers."""
-    return int(np.random.SeedSequence([*numbers, 2]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,55 +1,69 @@
-"""Checkpoints of a training that has two players: weights and Adam's moments as safetensors, the rest as JSON in the same file.
+"""Checkpoints of a training: weights and moments as safetensors, the rest as JSON in the same file.
 
-One file, so that an interruption leaves either all of a checkpoint or all of the one before.
+One file, so that an interruption leaves either all of a checkpoint or all of the one before. There is no random state in it:
+what is random in a step follows from the seed and the number of the step (`stages.training.batches`). Equal trainings give
+equal bytes.
 """
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from weights.whole_files import whole_file
 
 FILE = "training.safetensors"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def write_checkpoint(folder, players, best_weights, state):
+def write_checkpoint(folder, players, parts, state):
     """Write a checkpoint, whole or not at all.
 
     Parameters
     ----------
     folder : path
-    players : dict of str to (torch.nn.Module, optimiser)
-    best_weights : dict of str to tensor, or None
+    players : dict of str to (torch.nn.Module, list of torch.optim.Optimizer)
+        Whoever learns; its weights and the optimisers' moments are stored.
+    parts : dict of str to (dict of str to tensor, or None)
+        What else there is of weights, such as their average.
     state : dict
         Plain data, with an `identity`.
     """
-    tensors = {f"best.{name}": value for name, value in (best_weights or {}).items()}
-    for player, (network, optimiser) in players.items():
+    tensors = {}
+    for player, (network, optimisers) in players.items():
         tensors |= {f"{player}.weights.{name}": value for name, value in network.state_dict().items()}
         for name, parameter in network.named_parameters():
-            moments = _adam(optimiser).state.get(parameter, {})
-            tensors |= {f"{player}.{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments}
+            for optimiser in map(_inside, optimisers):
+                for moment, value in optimiser.state.get(parameter, {}).items():
+                    if torch.is_tensor(value):
+                        tensors[f"{player}.{moment}.{name}"] = value
+    for part, weights in parts.items():
+        tensors |= {f"{part}.{name}": value for name, value in (weights or {}).items()}
+    # Cloned, because tied weights share memory and safetensors stores no tensor twice.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with whole_file(Path(folder) / FILE) as partial:
         save_file(tensors, partial, metadata={"state": json.dumps(state)})
 
 
-def read_checkpoint(folder, players, identity):
+def read_checkpoint(folder, players, parts, identity):
     """Put a checkpoint's weights and moments back.
 
     Parameters
     ----------
     folder, players
         As for `write_checkpoint`; the networks and optimisers are changed.
+    parts : sequence of str
+        Names of the parts to return.
     identity : str
 
     Returns
     -------
-    (state, best_weights) or None
-        None where there is no checkpoint of this identity, or a damaged one: training then begins anew.
+    (state, parts) or None
+        The parts as a dict, None for one that was not stored. None instead of both if there is no checkpoint of this identity,
+        or a damaged one: training then begins anew.
     """
     path = Path(folder) / FILE
     try:
@@ -60,26 +74,54 @@ def read_checkpoint(folder, players, identity):
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    for player, (network, optimiser) in players.items():
+    for player, (network, optimisers) in players.items():
         network.load_state_dict(_beginning(tensors, f"{player}.weights."))
-        for name, parameter in network.named_parameters():
-            moments = {moment: tensors.get(f"{player}.{moment}.{name}") for moment in _MOMENTS}
-            if all(value is not None for value in moments.values()):
-                # Adam counts its steps on the CPU, and in float32.
-                placed = {key: value if key == "step" else value.to(parameter.device) for key, value in moments.items()}
-                _adam(optimiser).state[parameter] = placed
-    return state, _beginning(tensors, "best.") or None
+        _put_moments(_beginning(tensors, f"{player}."), network, optimisers)
+    return state, {part: _beginning(tensors, f"{part}.") or None for part in parts}
 
 
-def _adam(optimiser):
+def read_part(folder, part):
+    """Read one part of a checkpoint, dict of str to tensor on the CPU; its training may still be running."""
+    with safe_open(Path(folder) / FILE, framework="pt") as file:
+        start = f"{part}."
+        return {name.removeprefix(start): file.get_tensor(name) for name in file.keys() if name.startswith(start)}
+
+
+def remove_checkpoint(folder):
+    """Forget a training that is finished."""
+    (Path(folder) / FILE).unlink(missing_ok=True)
+
+
+def _put_moments(stored, network, optimisers):
+    """Put moments, named "moment.parameter", into the optimisers' states."""
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    moments = dict.fromkeys(name.partition(".")[0] for name in stored if not name.startswith("weights."))
+    for optimiser in map(_inside, optimisers):
+        for group in optimiser.param_groups:
+            # PyTorch counts steps beside a parameter only if it updates all of them at once; else on the CPU.
+            beside = group.get("fused") or group.get("capturable")
+            for parameter in group["params"]:
+                found = {moment: stored.get(f"{moment}.{names[parameter]}") for moment in moments}
+                placed = {
+                    moment: _like(value, parameter)
+                    if moment != "step"
+                    else value.to(parameter.device if beside else "cpu")
+                    for moment, value in found.items()
+                    if value is not None
+                }
+                if placed:
+                    optimiser.state[parameter] = placed
+
+
+def _like(value, parameter):
+    """The value on a parameter's device and in its memory layout."""
+    return torch.empty_like(parameter.detach()).copy_(value)
+
+
+def _inside(optimiser):
     """Torch's optimiser inside Accelerate's."""
     return getattr(optimiser, "optimizer", optimiser)
 
 
 def _beginning(tensors, start):
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-
-
-def remove_checkpoint(folder):
-    """Forget a training that is finished."""
-    (Path(folder) / FILE).unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""Which samples a step takes, and what is random in it: functions of the seed and the step alone."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from stages.ground.errors import InputError
+
+
+class Shuffled:
+    """Rows of a step's samples: every sample once in an epoch, in an order of the epoch's own.
+
+    >>> rows = Shuffled(n_samples=5, batch_size=2, seed=0)
+    >>> sorted([*rows(0), *rows(1), rows(2)[0]]) == list(range(5))
+    True
+
+    Parameters
+    ----------
+    n_samples, batch_size, seed : int
+        A batch may lie in two epochs, or in several.
+    """
+
+    def __init__(self, n_samples, batch_size, seed):
+        self.n_samples, self.batch_size, self.seed = n_samples, batch_size, seed
+        self._epoch, self._order = None, None
+
+    def __call__(self, step):
+        """Rows of a step (counted from 0), int array of shape (batch_size,)."""
+        start = step * self.batch_size
+        return np.array([self._row(number) for number in range(start, start + self.batch_size)])
+
+    def _row(self, number):
+        epoch, place = divmod(number, self.n_samples)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, epoch, 0]).permutation(self.n_samples)
+        return self._order[place]
+
+
+def held_out(n_stimuli, share, seed):
+    """Choose the stimuli that validation keeps away from training.
+
+    >>> held_out(10, 0.3, seed=0)
+    array([2, 7, 8])
+
+    Parameters
+    ----------
+    n_stimuli : int
+    share : float
+        0 keeps none.
+    seed : int
+
+    Returns
+    -------
+    rows : int array
+        Sorted.
+
+    Raises
+    ------
+    InputError
+        The share of so few stimuli is none of them, or all.
+    """
+    n_kept = round(share * n_stimuli)
+    if share and not 1 <= n_kept < n_stimuli:
+        raise InputError(
+            f"A validation share of {share} of {n_stimuli:,} training stimuli is {n_kept:,}; expected some of both: set "
+            "validation to 0, or load more stimuli."
+        )
+    return np.sort(np.random.default_rng([seed, 3]).permutation(n_stimuli)[:n_kept])
+
+
+def step_seed(seed, step, process=0):
+    """Mix a seed of a step and a process."""
+    return int(np.random.SeedSequence([seed, step, process, 2]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_all(seed):
+    """Seed the global random generators of torch, numpy and Python, for what draws from them."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+@contextmanager
+def random_state_kept():
+    """Give the global random generators of torch, numpy and Python back as they were."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
+
+
+def share_of(batch, place, among):
+    """Cut every `among`-th sample out of a batch, from `place` on.
+
+    Parameters
+    ----------
+    batch : tensor, array, or dict, tuple or list of them
+        Samples along the first axis; anything else is passed on as it is.
+    place, among : int
+    """
+    return _mapped(batch, lambda values: values[place::among] if values.ndim else values)
+
+
+def on_device(batch, device):
+    """Put a batch's tensors and arrays on a device."""
+
+    def moved(values):
+        # Copied: an array may be a read-only map of a file.
+        return (torch.from_numpy(np.array(values)) if isinstance(values, np.ndarray) else values).to(device)
+
+    return _mapped(batch, moved)
+
+
+def n_samples(batch):
+    """Count the samples of a batch: the length of its first tensor."""
+    lengths = []
+    _mapped(batch, lambda values: lengths.append(len(values)) if values.ndim else None)
+    return lengths[0] if lengths else 0
+
+
+def _mapped(batch, change):
+    if isinstance(batch, (torch.Tensor, np.ndarray)):
+        return change(batch)
+    if isinstance(batch, dict):
+        return {name: _mapped(values, change) for name, values in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(_mapped(values, change) for values in batch)
+    return batch

@@ -1,0 +1,326 @@
+"""The one training loop: gradient descent with a moving average, validation, early stopping, and checkpoints.
+
+A training is a function of its arguments alone. Batches are looked up by the number of the step, and what is random in a step
+is seeded with that number; so a training that was killed and started again ends in the same bytes as one that was left in
+peace (one process, on the CPU).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
+from stages.training.batches import n_samples, on_device, random_state_kept, seed_all, share_of, step_seed
+from stages.training.curves import Curves, Diverged, check_finite
+from stages.training.optimisers import learning_rate, make_optimisers, set_rates
+from stages.training.processes import accelerator_on, check_shared
+from stages.training.recipe import Recipe
+from stages.training.state import read_checkpoint, write_checkpoint
+
+SKIPPED_AT_MOST = 20
+"""Gradients running that may overflow, as now and then one does in bfloat16: their steps change no weight."""
+
+_REMEDY = "lower recipe.optimiser.learning_rate, or set recipe.clip, and train again"
+
+
+class Learner(Protocol):
+    """What is trained: a `torch.nn.Module` with its loss.
+
+    Whatever it draws at random must come from torch's, numpy's or Python's global generators, which are seeded by the step.
+    """
+
+    def forward(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, torch.Tensor | float]]:
+        """Return the loss, averaged over the samples of a batch, and what it is made of, for the curves."""
+
+
+def train(
+    learner,
+    batch_at: Callable[[int], Any],
+    recipe: Recipe,
+    folder=None,
+    *,
+    held_out: Sequence[Any] = (),
+    identity: str = "",
+    accelerator=None,
+    progress=SILENT,
+    seconds_between_checkpoints: float = 60.0,
+) -> Curves:
+    """Train a learner.
+
+    >>> from stages.training.recipe import OptimiserSpec
+    >>> class Line(torch.nn.Linear):
+    ...     def forward(self, batch):
+    ...         return (super().forward(batch["x"]) - batch["y"]).square().mean(), {}
+    >>> x = torch.linspace(-1, 1, 16)[:, None]
+    >>> learner = Line(1, 1)
+    >>> spec = OptimiserSpec("adam", learning_rate=0.05)
+    >>> curves = train(learner, lambda step: {"x": x, "y": 3 * x}, Recipe(steps=200, batch_size=16, optimiser=spec))
+    >>> round(learner.weight.item(), 2), curves["loss"][0]
+    (3.0, [100, 200])
+
+    Parameters
+    ----------
+    learner : Learner
+        On the device that it is to be trained on. Afterwards it carries what was reached, in evaluation mode: the weights with
+        the lowest validation loss if there is validation, else the last ones; averaged ones if the recipe averages.
+    batch_at : callable
+        ``batch_at(step)`` gives a step's batch, counted from 0: a tensor, array, or dict, tuple or list of them, samples along
+        the first axis. It must be the same whenever it is asked for. Several processes take a share of it each.
+    recipe : Recipe
+    folder : path, optional
+        Where checkpoints are written, and read to go on; without it nothing is.
+    held_out : sequence of batches
+        Validation: stimuli that are not trained on, but are training stimuli.
+    identity : str
+        What the training depends on beside the recipe and the shapes of the learner's tensors: a hash of the data, the seed of
+        the initial weights. A checkpoint of another identity is not gone on with, and replaced.
+    accelerator : accelerate.Accelerator, optional
+        For the learner's own device and the recipe's precision by default.
+    progress : callable
+        Called with (label, done, total).
+    seconds_between_checkpoints : float
+
+    Returns
+    -------
+    curves : Curves
+        Every `recipe.validate_every` steps: mean over the steps since the line before of `loss`, of its parts, and of the
+        gradient's norm `gradient`; the learning rate `rate`; the mean loss of the held-out batches, `validation`.
+
+    Raises
+    ------
+    Diverged
+        A loss is not finite, or many gradients are not. The last checkpoint is of a time when they were.
+    InputError
+        A pattern of `recipe.trains` fits no parameter, or the batch cannot be shared.
+    """
+    check_shared("recipe.batch_size", recipe.batch_size, recipe.accumulate)
+    device = next(learner.parameters()).device
+    with random_state_kept(), _only_trained(learner, recipe.trains) as trained:
+        training = _Training(learner, trained, recipe, accelerator or accelerator_on(device, recipe.precision))
+        training.reopen(folder, identity)
+        saved = time.monotonic()
+        while training.step < recipe.steps and not training.curves.is_waiting_too_long(recipe.patience):
+            training.take_step(batch_at)
+            if training.step % recipe.validate_every == 0 or training.step == recipe.steps:
+                training.note(held_out)
+            if time.monotonic() - saved >= seconds_between_checkpoints:
+                training.write()
+                saved = time.monotonic()
+            progress("training", training.step, recipe.steps)
+        training.write()
+        return training.finish()
+
+
+class _Training:
+    """A learner, its optimisers and its average, and how far they are."""
+
+    def __init__(self, learner, trained, recipe, accelerator):
+        self.plain, self.trained, self.recipe, self.accelerator = learner, trained, recipe, accelerator
+        self.average = None
+        if recipe.average is not None:
+            self.average = copy.deepcopy(learner).eval().requires_grad_(False)
+        self.learner = accelerator.prepare(learner.train())
+        self.optimisers = make_optimisers(trained, recipe.optimiser)
+        self.step, self.skipped = 0, 0
+        self.curves, self.sums, self.n_summed = Curves(), {}, 0
+        self.best, self.best_weights = math.inf, None
+
+    # A step
+
+    def take_step(self, batch_at):
+        """Take a step: gradient, update, average."""
+        recipe, step, process = self.recipe, self.step, self.accelerator.process_index
+        seed_all(step_seed(recipe.seed, step))
+        batch = batch_at(step)
+        self.check(batch)
+        # Every process draws numbers of its own, after all have made the same batch.
+        seed_all(step_seed(recipe.seed, step, 1 + process))
+        losses = self.find_gradient(batch)
+        check_finite({"loss": losses["loss"]}, step, _REMEDY)
+        set_rates(self.optimisers, recipe, step)
+        if math.isfinite(losses["gradient"]):
+            self.skipped = 0
+            for optimiser in self.optimisers:
+                optimiser.step()
+        else:
+            self.skip()
+        self.learner.zero_grad(set_to_none=True)
+        if self.average is not None:
+            follow(self.average, self.plain, min(recipe.average, (1 + step) / (10 + step)))
+        self.step += 1
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
+        self.n_summed += 1
+
+    def check(self, batch):
+        """Raise InputError if a batch has not as many samples as the recipe says."""
+        if n_samples(batch) != self.recipe.batch_size:
+            raise InputError(
+                f"The batch of step {self.step:,} has {n_samples(batch)} samples but recipe.batch_size is "
+                f"{self.recipe.batch_size}; give as many, along the first axis of its first array."
+            )
+
+    def find_gradient(self, batch):
+        """Losses of a batch and the norm of its gradient before clipping, dict of str to float; the gradient is in place."""
+        accelerator, parts = self.accelerator, self.recipe.accumulate
+        found = []
+        for part in range(parts):
+            place = part * accelerator.num_processes + accelerator.process_index
+            own = on_device(share_of(batch, place, parts * accelerator.num_processes), accelerator.device)
+            # Processes exchange their gradients once, with the last part.
+            waits = contextlib.nullcontext() if part == parts - 1 else accelerator.no_sync(self.learner)
+            with waits:
+                loss, details = self.learner(own)
+                accelerator.backward(loss / parts)
+            found.append({"loss": loss, **details})
+        gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.recipe.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.trained, self.recipe.clip, norm)
+        means = {name: sum(_number(losses[name]) for losses in found) / parts for name in found[0]}
+        return means | {"gradient": _number(norm)}
+
+    def skip(self):
+        """Count a gradient that overflowed."""
+        self.skipped += 1
+        if self.skipped >= SKIPPED_AT_MOST:
+            raise Diverged(f"{self.skipped} gradients running were not finite (step {self.step:,}); {_REMEDY}.")
+
+    # Validation and curves
+
+    def note(self, held_out):
+        """Add a line to the curves, and keep the weights if validation has never been better."""
+        line = {"step": self.step} | {name: self.of_all(total / self.n_summed) for name, total in self.sums.items()}
+        line["rate"] = learning_rate(self.recipe, self.step - 1)
+        self.sums, self.n_summed = {}, 0
+        validation = self.validate(held_out)
+        if validation is not None:
+            line["validation"] = validation
+            check_finite({"validation": validation}, self.step, _REMEDY)
+            if validation < self.best:
+                self.best, self.best_weights = validation, _copied(self.reached())
+        self.curves.lines.append(line)
+
+    @torch.no_grad()
+    def validate(self, held_out):
+        """Mean loss of the held-out batches under the weights that would be kept now; None if there are no batches."""
+        network, total, n = self.reached().eval(), 0.0, 0
+        # The same numbers are drawn every time, so that validations can be compared.
+        seed_all(step_seed(self.recipe.seed, 0))
+        for batch in held_out:
+            with self.accelerator.autocast():
+                loss, _ = network(on_device(batch, self.accelerator.device))
+            total, n = total + _number(loss) * n_samples(batch), n + n_samples(batch)
+        self.plain.train()
+        return self.of_all(total / n) if n else None
+
+    def reached(self):
+        """The network that would be kept now."""
+        return self.plain if self.average is None else self.average
+
+    def of_all(self, value):
+        """Mean of a number over the processes, so that all go on or stop together."""
+        if self.accelerator.num_processes == 1:
+            return value
+        device = self.accelerator.device
+        return self.accelerator.reduce(torch.tensor(value, device=device, dtype=torch.float32), "mean").item()
+
+    def finish(self):
+        """Put what was reached into the learner; returns the curves."""
+        weights = self.best_weights or _copied(self.reached())
+        # Mixed precision was for training.
+        self.accelerator.unwrap_model(self.learner, keep_fp32_wrapper=False)
+        self.plain.load_state_dict(weights)
+        self.plain.eval()
+        self.accelerator.wait_for_everyone()
+        return self.curves
+
+    # Files
+
+    def write(self):
+        """Write a checkpoint: the first process does, and nobody waits for it here."""
+        if self.folder is None or not self.accelerator.is_main_process:
+            return
+        average = None if self.average is None else self.average.state_dict()
+        state = {
+            "identity": self.identity,
+            "step": self.step,
+            "skipped": self.skipped,
+            "best": None if self.best_weights is None else self.best,
+            "sums": self.sums,
+            "summed": self.n_summed,
+            "curves": self.curves.lines,
+        }
+        parts = {"average": average, "best": self.best_weights}
+        write_checkpoint(self.folder, {"learner": (self.plain, self.optimisers)}, parts, state)
+
+    def reopen(self, folder, identity):
+        """Go on from the folder's checkpoint, if there is one of this training."""
+        self.folder = None if folder is None else Path(folder)
+        shapes = {name: tuple(value.shape) for name, value in self.plain.state_dict().items()}
+        self.identity = hashlib.sha256(repr([identity, asdict(self.recipe), shapes]).encode()).hexdigest()
+        if self.folder is None:
+            return
+        players = {"learner": (self.plain, self.optimisers)}
+        found = read_checkpoint(self.folder, players, ("average", "best"), self.identity)
+        if found is not None:
+            state, parts = found
+            self.step, self.skipped = state["step"], state["skipped"]
+            self.curves, self.sums, self.n_summed = Curves(state["curves"]), state["sums"], state["summed"]
+            if self.average is not None:
+                self.average.load_state_dict(parts["average"])
+            if parts["best"] is not None:
+                self.best, self.best_weights = state["best"], parts["best"]
+        self.accelerator.wait_for_everyone()
+
+
+@torch.no_grad()
+def follow(average, network, decay):
+    """Move an average's parameters towards a network's: average = decay * average + (1 - decay) * network. Copy the buffers."""
+    for kept, current in zip(average.parameters(), network.parameters()):
+        kept.lerp_(current, 1 - decay)
+    for kept, current in zip(average.buffers(), network.buffers()):
+        kept.copy_(current)
+
+
+@contextlib.contextmanager
+def _only_trained(learner, patterns):
+    """Give the parameters whose names fit one of the patterns; the others need no gradient meanwhile."""
+    named = dict(learner.named_parameters())
+    for pattern in patterns:
+        if not any(re.fullmatch(pattern, name) for name in named):
+            raise InputError(
+                f"recipe.trains has {pattern!r}, which fits no parameter; expected patterns of whole names such as "
+                f"{', '.join(list(named)[:3])}."
+            )
+    left_alone = [
+        parameter
+        for name, parameter in named.items()
+        if parameter.requires_grad and not any(re.fullmatch(pattern, name) for pattern in patterns)
+    ]
+    try:
+        for parameter in left_alone:
+            parameter.requires_grad_(False)
+        yield [parameter for parameter in named.values() if parameter.requires_grad]
+    finally:
+        for parameter in left_alone:
+            parameter.requires_grad_(True)
+
+
+def _copied(network):
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _number(value):
+    return value.item() if torch.is_tensor(value) else float(value)

@@ -1,0 +1,73 @@
+"""Optimisers as a recipe describes them, and the learning rate of each step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from stages.training.muon import Muon
+
+# Muon bears a higher learning rate than biases and normalisations do.
+LARGEST_RATE_BESIDE_MUON = 3e-3
+
+
+def make_optimisers(parameters, spec):
+    """Make the optimisers of some parameters.
+
+    Updates of PyTorch's own are fused: one pass over memory a step, a third of the time on the CPU at the sizes met here.
+
+    Parameters
+    ----------
+    parameters : iterable of torch.nn.Parameter
+        All of them are trained.
+    spec : OptimiserSpec
+
+    Returns
+    -------
+    optimisers : list of torch.optim.Optimizer
+        One, or Muon and AdamW.
+    """
+    parameters = list(parameters)
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
+    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+    decayed = {"weight_decay": spec.weight_decay}
+    of_vectors = {"params": vectors, "weight_decay": 0.0 if spec.undecayed == "vectors" else spec.weight_decay}
+    rate, adam = {"lr": spec.learning_rate}, {"betas": spec.betas, "eps": spec.epsilon, "fused": True}
+    if spec.name == "muon":
+        made = []
+        if vectors:
+            groups = [of_vectors | {"largest_rate": LARGEST_RATE_BESIDE_MUON}]
+            made.append(torch.optim.AdamW(groups, **rate, **adam))
+        if matrices:
+            made.append(Muon(matrices, **rate, **decayed, momentum=spec.momentum))
+        return made
+    groups = [group for group in ({"params": matrices} | decayed, of_vectors) if group["params"]]
+    if spec.name == "sgd":
+        return [torch.optim.SGD(groups, **rate, momentum=spec.momentum, fused=True)]
+    return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.name](groups, **rate, **adam)]
+
+
+def learning_rate(recipe, step):
+    """Largest learning rate of a step, counted from 0."""
+    return recipe.optimiser.learning_rate * recipe.schedule.factor(step, recipe.steps)
+
+
+def set_rates(optimisers, recipe, step):
+    """Set the learning rates of a step, and the momenta if the schedule has any.
+
+    Parameters
+    ----------
+    optimisers : list of torch.optim.Optimizer
+    recipe : Recipe
+    step : int
+        Counted from 0.
+    """
+    rate = learning_rate(recipe, step)
+    momentum = recipe.schedule.momentum(step, recipe.steps)
+    for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+        group["lr"] = min(rate, group.get("largest_rate", math.inf))
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
+        elif momentum is not None:
+            group["momentum"] = momentum
