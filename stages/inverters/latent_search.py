@@ -48,8 +48,9 @@ class InversionSettings:
     seed : int
         Of that noise, together with the picture.
     batch_size : int
-        Pictures at a time, always: what is missing of a batch is filled up, so that a picture's latents do not depend on how
-        many there were.
+        Pictures at a time. At 1 a picture's latents do not depend on other pictures, to the byte. More pictures fill a GPU;
+        their latents then depend on each other: matrix kernels round otherwise with other rows beside them, and the steps
+        enlarge that. On a CPU a network of published width gains nothing from a batch.
     """
 
     noise_steps: int = 100
@@ -59,7 +60,7 @@ class InversionSettings:
     prior_weight: float = 0.001
     start: float = 0.0
     seed: int = 0
-    batch_size: int = 8
+    batch_size: int = 1
 
     def __post_init__(self):
         least = {
@@ -187,17 +188,14 @@ class Inversion:
         Parameters
         ----------
         pictures : array of shape (n, image_size, image_size, 3), uint8
-            At most as many as a batch holds.
+            In memory at a time.
 
         Returns
         -------
         latents : dict of str to array
         """
         settings, device = self.settings, self.network.device
-        n, short = len(pictures), settings.batch_size - len(pictures)
         noise = np.stack([self._start(picture) for picture in pictures])
-        # Kernels differ with the number of rows, and differences in the last digit grow over the steps.
-        pictures, noise = (np.concatenate([rows, np.repeat(rows[-1:], short, axis=0)]) for rows in (pictures, noise))
         shown = to_pictures(torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2))
         instance = self._instance_of(shown)
         noise = torch.from_numpy(noise).to(device).requires_grad_()
@@ -212,7 +210,7 @@ class Inversion:
 
         self._descend([noise, offset], settings.dense_steps, loss)
         found = {"noise": noise.detach(), "dense": start + spread * offset.detach()}
-        return {name: values[:n].cpu().numpy() for name, values in found.items()}
+        return {name: values.cpu().numpy() for name, values in found.items()}
 
     def _loss(self, shown, instance, noise, dense=None):
         drawn = self.network(noise, instance, dense)

@@ -14,7 +14,7 @@ from stages.inverters.searched_latents import InvertedLatents
 from stages.networks.icgan import ICGAN, ICGANConfig, to_bytes, to_pictures
 
 CONFIG = ICGANConfig(image_size=64, channels=2, noise=10, instance_features=6, shared_features=4, attention=0)
-SETTINGS = InversionSettings(noise_steps=2, dense_steps=3, batch_size=3)
+SETTINGS = InversionSettings(noise_steps=2, dense_steps=3)
 
 
 class Colours:
@@ -116,6 +116,18 @@ def test_a_picture_has_its_latents_whoever_shares_its_batch(inversion, images):
     assert inversion.latents(images[:0])["dense"].shape == (0, 512)
 
 
+def test_a_batch_is_searched_as_well_as_each_picture_alone(network, images):
+    """Latents differ in a batch, since Adam's first steps go by the sign of a slope, however small it is."""
+
+    def losses(batch_size):
+        inversion = Inversion(network, Colours(), dataclasses.replace(SETTINGS, batch_size=batch_size))
+        latents = {name: torch.from_numpy(values) for name, values in inversion.latents(images).items()}
+        shown = to_pictures(torch.from_numpy(images).permute(0, 3, 1, 2))
+        return inversion._loss(shown, Colours().features(shown), latents["noise"], latents["dense"]).numpy()
+
+    np.testing.assert_allclose(losses(3), losses(1), rtol=0.02)
+
+
 def test_where_the_search_starts_is_a_matter_of_seed_and_picture(network, images):
     def started(seed, which):
         settings = dataclasses.replace(SETTINGS, noise_steps=0, dense_steps=0, start=1.0, seed=seed)
@@ -130,7 +142,7 @@ class Killed(BaseException):
 
 
 def stopped_after(batches, inversion, monkeypatch):
-    """The inversion's next call stops after so many batches, as where a process is killed."""
+    """Let the inversion stop after so many batches, as a killed process does."""
     whole, done = inversion.optimise, []
 
     def optimise(pictures):
@@ -157,11 +169,11 @@ def test_an_interrupted_inversion_goes_on_and_ends_with_the_same_bytes(network, 
     stopped_after(1, stopped, monkeypatch)
     with pytest.raises(Killed):
         stopped.prepare(images)
-    assert len(bytes_of(tmp_path / "stopped")) == 3
+    assert len(bytes_of(tmp_path / "stopped")) == 1
     resumed, told = fill(tmp_path / "stopped"), []
     done = stopped_after(9, resumed, monkeypatch)
     resumed.prepare(images, lambda *step: told.append(step))
-    assert done == [2] and told[-1] == ("inverting pictures", 5, 5)
+    assert done == [1] * 4 and told[-1] == ("inverting pictures", 5, 5)
     assert bytes_of(tmp_path / "stopped") == bytes_of(tmp_path / "whole") and len(bytes_of(tmp_path / "whole")) == 5
 
 
@@ -197,7 +209,7 @@ def test_both_targets_of_a_store_share_one_search(inversion, images, tmp_path, m
         )
         for name in ("noise", "dense")
     }
-    assert done == [3, 2]
+    assert done == [1] * 5
     assert {label for label, *_ in told} >= {"inverting pictures", "encoding noise", "encoding dense"}
     expected = inversion.latents(images)
     for name, table in tables.items():
