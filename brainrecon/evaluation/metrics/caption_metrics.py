@@ -6,9 +6,11 @@ function takes
     references    n lists of str, the captions people gave each stimulus; captions without a word are dropped
     candidates    n str, one for each stimulus; a candidate without a word scores 0
 
-and returns float64 (n,) in that order. Nothing is averaged here.
+and returns float64 (n,) in that order. `corpus_bleu` and `corpus_meteor` return one float for all captions together: what
+tables print under BLEU and METEOR, where counts are added up over the test set before anything is divided. Of ROUGE-L,
+CIDEr and SPICE tables print the mean over stimuli.
 
-Words are found in one of two ways, and scores are only comparable within one:
+Words are found in one of these ways, and scores are only comparable within one:
 
     "ptb"       The Stanford PTB tokeniser 3.4.1 that comes with pycocoevalcap, then its list of punctuation removed. This
                 is what is published. It is a Java program.
@@ -16,6 +18,7 @@ Words are found in one of two ways, and scores are only comparable within one:
                 ("black-and-white", "3.5", "10:30"); contractions cut as the PTB does ("dog 's", "is n't"). It
                 differs from "ptb" in symbols ("50%" stays one word), abbreviations ("U.S." loses its last point), "cannot"
                 and "gonna", and in brackets and runs such as "?!", which the published list fails to remove.
+    "none"      Captions are words with spaces between them already, as `tokenised` returns them.
 
 pycocoevalcap is an optional package: `pip install 'brainrecon[captions]'`. Nothing is ever downloaded.
 """
@@ -32,7 +35,7 @@ import numpy as np
 
 from stages.ground.errors import InputError
 
-TOKENISATIONS = ("simple", "ptb")
+TOKENISATIONS = ("simple", "ptb", "none")
 
 _PTB_JAR = "stanford-corenlp-3.4.1.jar"
 _SPICE_JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
@@ -57,7 +60,7 @@ def bleu(references, candidates, n=4, tokenisation="simple"):
     candidates : sequence of n_stimuli str
     n : int
         Longest n-gram, 1 to 4.
-    tokenisation : {"simple", "ptb"}
+    tokenisation : {"simple", "ptb", "none"}
 
     Returns
     -------
@@ -68,11 +71,44 @@ def bleu(references, candidates, n=4, tokenisation="simple"):
     InputError
         If numbers or types do not match, a stimulus has no caption with a word, or something is not installed.
     """
+    _, by_order = _bleu(references, candidates, n, tokenisation)
+    return np.array(by_order[n - 1], dtype=np.float64)
+
+
+def corpus_bleu(references, candidates, n=4, tokenisation="simple"):
+    """BLEU-n of all candidates together (Papineni et al., 2002), as tables print it.
+
+    ``BLEU-n = BP · exp((1/n) Σ_k log p_k)`` with ``p_k = Σ clipped counts of k-grams / Σ k-grams``, both sums over all
+    candidates, and ``BP = exp(1 - r/c)`` if all candidates together have c words, fewer than r, the sum of the lengths of
+    their closest references. The mean of `bleu` is another, usually lower number.
+
+    >>> corpus_bleu([["a dog runs on the grass"]], ["a dog runs on the grass"])  # doctest: +SKIP
+    1.0
+
+    Parameters
+    ----------
+    references, candidates, n, tokenisation
+        As for `bleu`.
+
+    Returns
+    -------
+    score : float, in 0..1
+
+    Raises
+    ------
+    InputError
+        As for `bleu`.
+    """
+    of_corpus, _ = _bleu(references, candidates, n, tokenisation)
+    return float(of_corpus[n - 1])
+
+
+def _bleu(references, candidates, n, tokenisation):
+    """Corpus scores by order, and sentence scores by order."""
     if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= 4:
         raise InputError(f"BLEU counts n-grams of up to n words, and n is {n!r}; give an integer from 1 to 4.")
     scorer = _load("bleu.bleu", "Bleu")(4)
-    _, by_order = scorer.compute_score(*_tokenised(references, candidates, tokenisation), verbose=0)
-    return np.array(by_order[n - 1], dtype=np.float64)
+    return scorer.compute_score(*_tokenised(references, candidates, tokenisation), verbose=0)
 
 
 def rouge_l(references, candidates, tokenisation="simple"):
@@ -146,6 +182,34 @@ def meteor(references, candidates, tokenisation="ptb"):
     InputError
         As for `bleu`, and where Java is absent or the program stops.
     """
+    return np.array(_meteor(references, candidates, tokenisation)[1], dtype=np.float64)
+
+
+def corpus_meteor(references, candidates, tokenisation="ptb"):
+    """METEOR 1.5 of all candidates together, as tables print it.
+
+    The counts of matches, words and chunks of each candidate's best reference are added up over all candidates; the score
+    is computed from the sums. The mean of `meteor` is another number.
+
+    Parameters
+    ----------
+    references, candidates, tokenisation
+        As for `bleu`.
+
+    Returns
+    -------
+    score : float, in 0..1
+
+    Raises
+    ------
+    InputError
+        As for `meteor`.
+    """
+    return float(_meteor(references, candidates, tokenisation)[0])
+
+
+def _meteor(references, candidates, tokenisation):
+    """The score of all candidates together, and the scores of each."""
     scorer_class = _load("meteor.meteor", "Meteor")
     _require_java("METEOR")
     # Bars divide the captions on the lines that the program reads.
@@ -156,12 +220,11 @@ def meteor(references, candidates, tokenisation="ptb"):
     with _told_failure("METEOR"):
         scorer = scorer_class()
         try:
-            scores = scorer.compute_score(*captions)[1]
+            return scorer.compute_score(*captions)
         finally:
             # After an error pycocoevalcap keeps its lock, and would wait for it for ever when the scorer is deleted.
             if scorer.lock.locked():
                 scorer.lock.release()
-    return np.array(scores, dtype=np.float64)
 
 
 def spice(references, candidates, tokenisation="ptb"):
@@ -211,7 +274,7 @@ def tokenised(captions, tokenisation="simple"):
     Parameters
     ----------
     captions : sequence of str
-    tokenisation : {"simple", "ptb"}
+    tokenisation : {"simple", "ptb", "none"}
 
     Returns
     -------
@@ -227,7 +290,7 @@ def tokenised(captions, tokenisation="simple"):
         raise InputError(f"There is no tokenisation {tokenisation!r}; choose one of {', '.join(TOKENISATIONS)}.")
     # The PTB tokeniser reads a caption per line, and any kind of line break would shift all captions behind it.
     captions = [" ".join(text.split()) for text in captions]
-    return (_simple if tokenisation == "simple" else _ptb)(captions)
+    return {"simple": _simple, "ptb": _ptb, "none": list}[tokenisation](captions)
 
 
 def _simple(captions):

@@ -199,38 +199,54 @@ def n_way_chance(n_way=2, top_k=1):
     return top_k / n_way
 
 
-def sampled_pools(correlation, n_way, repeats, seed):
-    """Retrieval from random pools, as MindEye (Scotti et al. 2023) scores it.
+def sampled_pools(correlation, n_way, repeats, seed, top_k=1):
+    """Count how often predictions find their own reference in random pools, as MindEye (Scotti et al. 2023) scores it.
 
-    `repeats` times, `n_way` stimuli are drawn without replacement, and each prediction among them is looked for in
-    the pool: it succeeds where its own reference is the best of the pool. `n_way_rates` gives the limit of many pools.
+    `repeats` times, `n_way` stimuli are drawn without replacement. Each prediction among them is looked for in the pool:
+    it is found if its own reference is among the `top_k` best of the pool. `n_way_rates` gives the limit of many pools.
+
+    >>> found, drawn = sampled_pools(np.eye(4), n_way=3, repeats=10, seed=0)
+    >>> float(found.sum() / drawn.sum())
+    1.0
 
     Parameters
     ----------
     correlation : array of shape (n_stimuli, n_stimuli)
-        Similarity of reference i with prediction j; j belongs to j.
+        Similarity of reference i with prediction j; j belongs to j. NaN fails.
     n_way : int
-        Size of a pool, at least 2; all stimuli where there are fewer.
+        Size of a pool, at least 2; all stimuli if there are fewer.
     repeats : int
-        Number of pools.
+        Number of pools, at least 1.
     seed : int
         Seeds a generator of its own.
+    top_k : int
+        From 1 to `n_way` - 1.
 
     Returns
     -------
-    scores : array of shape (n_stimuli,), float64, in 0..1
-        Fraction of the pools with the stimulus in which it was found; NaN where it was never drawn.
+    found : integer array of shape (n_stimuli,)
+        In how many pools each was found.
+    drawn : integer array of shape (n_stimuli,)
+        In how many pools each was. The published score is ``found.sum() / drawn.sum()``, since all pools have one size.
+
+    Raises
+    ------
+    InputError
+        As for `n_way_identification`, or without a pool.
     """
-    n_way_chance(n_way)
+    n_way_chance(n_way, top_k)
+    if repeats < 1:
+        raise InputError(f"Retrieval is repeated over {repeats} pools; expected at least 1. Change the repeats.")
     success, competes = success_matrix(correlation)
+    defined = ~np.isnan(np.diagonal(np.asarray(correlation, dtype=np.float64)))
     random, n = np.random.default_rng(seed), len(success)
-    found, drawn = np.zeros(n), np.zeros(n)
+    found, drawn = np.zeros(n, dtype=np.intp), np.zeros(n, dtype=np.intp)
     for _ in range(repeats):
         pool = random.choice(n, size=min(n_way, n), replace=False)
         inside = np.ix_(pool, pool)
-        found[pool] += (success[inside] | ~competes[inside]).all(axis=0)
+        found[pool] += ((competes[inside] & ~success[inside]).sum(axis=0) < top_k) & defined[pool]
         drawn[pool] += 1
-    return np.divide(found, drawn, out=np.full(n, np.nan), where=drawn > 0)
+    return found, drawn
 
 
 @lru_cache(maxsize=2**16)

@@ -3,12 +3,20 @@
 Every function returns float64 scores in the order of the second argument's sample axis and never averages
 over stimuli: means, intervals and differences are for `brainrecon.evaluation.statistics.intervals`. `METRICS` declares
 for each one which direction is better, its bounds and its chance level.
+
+Other packages add a metric through the entry point group "brainrecon.metrics". In their `pyproject.toml`:
+
+    [project.entry-points."brainrecon.metrics"]
+    colourfulness = "their_package.metrics:colourfulness"
+
+`their_package.metrics.colourfulness` is a `Metric`. A protocol then says ``measure = "colourfulness"``.
 """
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 
 import numpy as np
 
@@ -29,6 +37,12 @@ from brainrecon.evaluation.metrics.pixel_metrics import (
     structural_similarity,
 )
 from stages.ground.errors import InputError
+
+GROUP = "brainrecon.metrics"
+TAKES = ("pixels", "features", "labels", "brain", "pair", "captions")
+
+# What a protocol may pass on to a metric's function.
+OPTIONS = ("n_way", "threshold", "tokenisation", "top_k")
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,9 @@ class Metric:
         For metrics whose options set the chance level: `chance_from(**options) -> float`.
     weighs_by_set : bool
         Whether the function weighs what it compares by how common it is among the given references.
+    corpus : callable or None
+        For metrics of captions whose published value is no mean over stimuli: one number for all captions together,
+        `corpus(references, candidates, **options) -> float`. If None, that value is the mean.
     """
 
     function: Callable | None
@@ -72,6 +89,7 @@ class Metric:
     from_correlation: Callable | None = None
     chance_from: Callable | None = None
     weighs_by_set: bool = False
+    corpus: Callable | None = None
 
     @property
     def relational(self):
@@ -91,8 +109,9 @@ class Metric:
     @property
     def options(self):
         """Names of the options that the function takes, list of str."""
-        known = {"n_way", "top_k", "threshold"}
-        return [name for name in inspect.signature(self.function).parameters if name in known] if self.function else []
+        return (
+            [name for name in inspect.signature(self.function).parameters if name in OPTIONS] if self.function else []
+        )
 
     def chance_level(self, **options):
         """`chance` with the options that the function is given, float or None."""
@@ -116,14 +135,25 @@ def label_agreement(reference, predicted):
     return np.array([float(one == other) for one, other in zip(reference, predicted, strict=True)])
 
 
-def _of_captions(name, highest=1.0, weighs_by_set=False, **options):
+def _of_captions(name, highest=1.0, weighs_by_set=False, corpus=None, tokenisation="simple", **options):
     """A measure of `brainrecon.evaluation.metrics.caption_metrics`, which is imported when it is first used."""
 
-    def measure(references, candidates):
-        module = import_module("brainrecon.evaluation.metrics.caption_metrics")
-        return getattr(module, name)(references, candidates, **options)
+    def called(function):
+        def measure(references, candidates, tokenisation=tokenisation):
+            module = import_module("brainrecon.evaluation.metrics.caption_metrics")
+            return getattr(module, function)(references, candidates, tokenisation=tokenisation, **options)
 
-    return Metric(measure, "captions", True, (0.0, highest), None, weighs_by_set=weighs_by_set)
+        return measure
+
+    return Metric(
+        called(name),
+        "captions",
+        True,
+        (0.0, highest),
+        None,
+        weighs_by_set=weighs_by_set,
+        corpus=called(corpus) if corpus else None,
+    )
 
 
 METRICS = {
@@ -156,10 +186,74 @@ METRICS = {
     "perceptual_distance": Metric(None, "pair", False, (0.0, np.inf), None),
     "label_agreement": Metric(label_agreement, "labels", True, (0.0, 1.0), None, percent=True),
     "brain_correlation": Metric(brain_correlation, "brain", True, (-1.0, 1.0), None),
-    "bleu_1": _of_captions("bleu", n=1),
-    "bleu_4": _of_captions("bleu", n=4),
+    **{f"bleu_{n}": _of_captions("bleu", corpus="corpus_bleu", n=n) for n in (1, 2, 3, 4)},
     "rouge_l": _of_captions("rouge_l"),
     "cider": _of_captions("cider", highest=10.0, weighs_by_set=True),
-    "meteor": _of_captions("meteor"),
-    "spice": _of_captions("spice"),
+    "meteor": _of_captions("meteor", corpus="corpus_meteor", tokenisation="ptb"),
+    "spice": _of_captions("spice", tokenisation="ptb"),
 }
+
+
+def metric_names():
+    """Names of all metrics: the toolkit's own, then those of other installed packages, list of str."""
+    others = sorted({entry.name for entry in entry_points(group=GROUP)} - METRICS.keys())
+    return [*METRICS, *others]
+
+
+def find_metric(name):
+    """Look up a metric by its name.
+
+    >>> find_metric("pixel_correlation").bounds
+    (-1.0, 1.0)
+
+    Parameters
+    ----------
+    name : str
+        A key of `METRICS`, or the name of an entry point in the group "brainrecon.metrics". The toolkit's own come first.
+
+    Returns
+    -------
+    metric : Metric
+
+    Raises
+    ------
+    InputError
+        If nobody brings such a metric, two packages do, or the package that does cannot be loaded.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    found = list(entry_points(group=GROUP, name=name)) if isinstance(name, str) else []
+    if not found:
+        raise InputError(
+            f"There is no metric {name!r}; expected one of {', '.join(metric_names())}. Name one of these, or install the "
+            "package that brings it."
+        )
+    if len({entry.value for entry in found}) > 1:
+        brought = " and ".join(sorted(f"{entry.value} of {_package(entry)}" for entry in found))
+        raise InputError(f"The metric {name!r} is brought by {brought}; expected one package. Uninstall the other.")
+    return _loaded(found[0])
+
+
+def _loaded(entry):
+    """The metric behind an entry point. Another package's code may fail in any way; all of them become one sentence."""
+    try:
+        metric = entry.load()
+    except Exception as error:
+        raise InputError(
+            f"The metric {entry.name!r} of the package {_package(entry)} cannot be loaded from {entry.value} "
+            f"({type(error).__name__}: {error}); install that package again, or take the metric out of the protocol."
+        ) from error
+    if (
+        not isinstance(metric, Metric)
+        or metric.takes not in TAKES
+        or (metric.function is None) != (metric.takes == "pair")
+    ):
+        raise InputError(
+            f"The metric {entry.name!r} of the package {_package(entry)} is {metric!r}; expected a brainrecon Metric with a "
+            f"function that takes one of {', '.join(TAKES)}. Change {entry.value} there."
+        )
+    return metric
+
+
+def _package(entry):
+    return entry.dist.name if entry.dist is not None else "unknown"

@@ -207,23 +207,38 @@ def test_a_thousand_candidates_do_not_overflow():
     correlation = random.normal(size=(1000, 1000)) + 2 * np.eye(1000)
     scores = n_way_rates(correlation, n_way=300)
     assert np.isfinite(scores).all() and 0 <= scores.min() < scores.max() <= 1
-    assert abs(scores - sampled_pools(correlation, 300, 300, seed=0)).max() < 0.35
+    found, drawn = sampled_pools(correlation, 300, 300, seed=0)
+    assert abs(scores - found / drawn).max() < 0.35
 
 
-@pytest.mark.parametrize("n_way", [2, 7, 30])
-def test_sampled_pools_converge_to_the_closed_form(n_way):
+@pytest.mark.parametrize("n_way, top_k", [(2, 1), (7, 1), (7, 3), (30, 1), (30, 5)])
+def test_sampled_pools_converge_to_the_closed_form(n_way, top_k):
     correlation = np.random.default_rng(15).normal(size=(30, 30)) + 2 * np.eye(30)
-    expected = n_way_rates(correlation, n_way=n_way)
-    errors = [abs(sampled_pools(correlation, n_way, repeats, seed=1) - expected) for repeats in (1000, 20_000)]
+    expected = n_way_rates(correlation, n_way=n_way, top_k=top_k)
+    errors = []
+    for repeats in (1000, 20_000):
+        found, drawn = sampled_pools(correlation, n_way, repeats, seed=1, top_k=top_k)
+        errors.append(abs(found / drawn - expected))
     expected_error = np.sqrt(expected * (1 - expected) / (20_000 * n_way / 30))
     assert (errors[1] <= 4.5 * expected_error + 1e-12).all()
     assert errors[1].mean() <= errors[0].mean()
 
 
-def test_sampled_pools_know_what_they_never_drew():
-    scores = sampled_pools(np.eye(10), 4, 1, seed=0)
-    assert np.isnan(scores).sum() == 6 and (scores[~np.isnan(scores)] == 1).all()
-    np.testing.assert_array_equal(sampled_pools(np.eye(10), 4, 1, seed=0), scores)
+def test_sampled_pools_count_the_draws():
+    found, drawn = sampled_pools(np.eye(10), 4, 1, seed=0)
+    assert drawn.sum() == 4 and drawn.max() == 1 and (found == drawn).all()
+    np.testing.assert_array_equal(sampled_pools(np.eye(10), 4, 1, seed=0), (found, drawn))
+    found, drawn = sampled_pools(np.eye(10), 300, 7, seed=0)
+    assert (found == 7).all() and (drawn == 7).all()
+
+
+def test_sampled_pools_find_nothing_that_is_tied_or_undefined():
+    flat = np.ones((5, 5))
+    flat[:, 2] = np.nan
+    found, drawn = sampled_pools(flat, 5, 3, seed=0)
+    assert not found.any() and (drawn == 3).all()
+    found, _ = sampled_pools(flat, 5, 3, seed=0, top_k=4)
+    assert not found.any()
 
 
 def test_arguments_are_left_alone():
@@ -256,6 +271,7 @@ def test_arguments_are_left_alone():
         (lambda: n_way_rates(np.eye(3), n_way=2.5), "whole numbers"),
         (lambda: sampled_pools(np.eye(3), 1, 5, 0), "at least 2 candidates"),
         (lambda: sampled_pools(np.ones((3, 4)), 2, 5, 0), "targets="),
+        (lambda: sampled_pools(np.eye(3), 2, 0, 0), "0 pools; expected at least 1"),
     ],
 )
 def test_hostile_input(call, words):
