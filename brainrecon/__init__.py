@@ -27,7 +27,7 @@ _PUBLIC = {
     "Decoder": ("stages.decoders.ridge.ridge", "RidgeDecoder"),
     "MultiscaleDecoder": ("stages.decoders.local.multiscale", "MultiscaleDecoder"),
     "Reconstructor": ("brainrecon.methods.reconstructor", "Reconstructor"),
-    "evaluate": ("brainrecon.evaluation.tasks.reconstruction", "evaluate"),
+    "evaluate": ("brainrecon.evaluation.scoring", "evaluate"),
     "Run": ("brainrecon.runs.folder", "Run"),
 }
 
@@ -46,7 +46,7 @@ __all__ = [
 if TYPE_CHECKING:
     from brainrecon.datasets import load
     from brainrecon.datasets.subject import Subject
-    from brainrecon.evaluation.tasks.reconstruction import evaluate
+    from brainrecon.evaluation.scoring import evaluate
     from brainrecon.methods.reconstructor import Reconstructor
     from brainrecon.runs.folder import Run
     from brainrecon.simulation import simulate

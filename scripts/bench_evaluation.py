@@ -34,9 +34,9 @@ from skimage.color import rgb2gray
 from skimage.measure import pearson_corr_coeff
 from skimage.metrics import structural_similarity as skimage_ssim
 
+from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.metrics.identification import two_way_identification
 from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation, structural_similarity
-from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
 
 _COLUMNS = 4096
 
@@ -165,7 +165,7 @@ def bench_protocol(n, repeats):
     )
     ids = [f"stimulus-{row}" for row in range(n)]
     seconds, found = in_turn(
-        {"evaluate": lambda: evaluate(shown, {"reconstruction": Condition(ids, drawn)}, stimulus_ids=ids)},
+        {"evaluate": lambda: evaluate(shown, {"reconstruction": Outputs(ids, drawn)}, stimulus_ids=ids)},
         min(repeats, 3),
     )
     names = ", ".join(found["evaluate"].conditions["reconstruction"].values)

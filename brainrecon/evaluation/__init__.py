@@ -1,10 +1,18 @@
-"""Metrics, protocols and confidence intervals."""
+"""Tasks, metrics, protocols and confidence intervals."""
 
 _PUBLIC = {
-    "evaluate": "brainrecon.evaluation.tasks.reconstruction",
-    "Condition": "brainrecon.evaluation.tasks.reconstruction",
+    "evaluate": "brainrecon.evaluation.scoring",
+    "Outputs": "brainrecon.evaluation.tasks.task",
+    "Shown": "brainrecon.evaluation.tasks.task",
+    "Task": "brainrecon.evaluation.tasks.task",
+    "find_task": "brainrecon.evaluation.tasks.task",
+    "task_names": "brainrecon.evaluation.tasks.task",
     "Scores": "brainrecon.evaluation.scores.scores",
+    "Protocol": "brainrecon.evaluation.protocols.protocol",
     "load_protocol": "brainrecon.evaluation.protocols.protocol",
+    "Metric": "brainrecon.evaluation.metrics.metric",
+    "find_metric": "brainrecon.evaluation.metrics.metric",
+    "metric_names": "brainrecon.evaluation.metrics.metric",
 }
 
 __all__ = sorted(_PUBLIC)

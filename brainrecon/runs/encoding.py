@@ -12,7 +12,7 @@ from brainrecon.evaluation.brain.encoding_model import EncodingModel
 from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
 from brainrecon.evaluation.tasks.reconstruction import Brain
 from brainrecon.evaluation.views.networks import load_network
-from brainrecon.evaluation.views.pictures import Pictures, blocks_of
+from brainrecon.evaluation.views.prepared_pictures import PreparedPictures, blocks_of
 from weights import store
 from weights.whole_files import locked
 
@@ -65,6 +65,6 @@ def _model(subject, protocol, spec, folder, device, memory):
     with locked(own):
         if (own / "config.json").exists():
             return EncodingModel.from_pretrained(own, device)
-        features = Pictures(subject.train.images, protocol).features(spec, load_network(spec, device))
+        features = PreparedPictures(subject.train.images, protocol).features(spec, load_network(spec, device))
         model.fit(features, patterns).save_pretrained(own)
     return model

@@ -11,8 +11,7 @@ import numpy as np
 
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.evaluation.tasks.reconstruction import Condition
-from brainrecon.evaluation.tasks.reconstruction import evaluate as score
+from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.encoding import brain
@@ -47,7 +46,7 @@ def evaluate(run, protocol=None, progress=None):
     """
     protocol = load_protocol(protocol or DEFAULT)
     stimulus_ids, shown, categories = shown_pictures(run)
-    conditions = {name: Condition(*drawn) for name in CONDITIONS if (drawn := drawn_pictures(run, name))[0]}
+    conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_pictures(run, name))[0]}
     if METHOD_ITSELF not in conditions:
         raise InputError(
             f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first."
@@ -120,7 +119,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
     scores = score(
         as_rows(test.images).take(rows),
-        {METHOD_ITSELF: Condition(ids, pictures)},
+        {METHOD_ITSELF: (ids, pictures)},
         stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
         categories=[test.categories[row] for row in rows] if test.categories else None,
         protocol=protocol,

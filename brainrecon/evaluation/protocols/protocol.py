@@ -1,8 +1,12 @@
 """Protocols: named ways to score, held as data.
 
 A protocol is a TOML file in `protocols/`. It says on which test set, to what size pictures are brought and how, which
-networks look at them after which preprocessing, and which metrics are computed from what. Its sha256 identifies it. It
-does not cover the weights of those networks: two scores are comparable when `Scores.identity` is equal, which does.
+networks look at them after which preprocessing, and which metrics are computed from what; which predicted embeddings are
+looked for in which pools; and how predicted captions are compared. Its sha256 identifies it. It does not cover the weights of
+those networks: two scores are comparable when `Scores.identity` is equal, which does.
+
+A file may say ``based_on = "NAME"``: it then holds the tables of that protocol and its own. A metric, network, retrieval or
+score of captions of the same name replaces the other's; an empty list (``embeddings = []``) takes the other's away.
 """
 
 import hashlib
@@ -11,15 +15,21 @@ import tomllib
 from pathlib import Path
 
 from brainrecon.evaluation.protocols.specs import (
-    EMBEDDING_KEYS,
     METRIC_KEYS,
     NETWORK_KEYS,
     TestSet,
-    embedding_spec,
     metric_spec,
     network_spec,
     refuse,
     resize_of,
+)
+from brainrecon.evaluation.protocols.task_specs import (
+    CAPTION_KEYS,
+    EMBEDDING_KEYS,
+    RETRIEVAL_KEYS,
+    caption_spec,
+    embedding_spec,
+    retrieval_spec,
 )
 from brainrecon.evaluation.views.networks import check_network
 from stages.ground.errors import InputError
@@ -27,12 +37,13 @@ from stages.ground.errors import InputError
 _FOLDER = Path(__file__).parent
 
 # Text for the reader. Rewording it changes no score, so it is no part of the digest.
-_PROSE = ("label", "description", "source")
+_PROSE = ("label", "description", "source", "based_on")
 
 _KEYS = (
     "name",
     "description",
     "source",
+    "based_on",
     "headline",
     "low_level",
     "test_set",
@@ -40,7 +51,10 @@ _KEYS = (
     "networks",
     "metrics",
     "embeddings",
+    "retrieval",
+    "captions",
 )
+_NAMED_TABLES = ("networks", "retrieval", "captions")
 DEFAULT = "brainrecon-1"
 
 
@@ -50,8 +64,8 @@ class Protocol:
     Parameters
     ----------
     content : dict
-        What the TOML file holds: `name`, `description`, `source`, `headline`, `low_level`, `test_set`, `resize`,
-        `networks`, `metrics`, `embeddings`.
+        What the TOML file holds: `name`, `description`, `source`, `based_on`, `headline`, `low_level`, `test_set`, `resize`,
+        `networks`, `metrics`, `embeddings`, `retrieval`, `captions`.
 
     Attributes
     ----------
@@ -60,13 +74,17 @@ class Protocol:
         The metrics that a report's first sentence is about.
     source : str
         Where the protocol was published.
+    based_on : str
+        Name of the protocol whose tables this one holds too; empty if there is none. Its tables are in `content`.
     test_set : TestSet or None
     resize : Resize or None
         What is done to pictures before anything else; None where they are taken at their own size.
     networks : dict of str to NetworkSpec
     metrics : dict of str to MetricSpec
-        In the order of the table.
+        Of pictures, in the order of the table.
     embeddings : dict of str to EmbeddingSpec
+    retrieval : dict of str to RetrievalSpec
+    captions : dict of str to CaptionSpec
     content : dict
         As given.
 
@@ -83,12 +101,15 @@ class Protocol:
             self.name = content["name"]
             self.description = content.get("description", "")
             self.source = content.get("source", "")
+            self.based_on = content.get("based_on", "")
             self.test_set = TestSet(**content["test_set"]) if "test_set" in content else None
             self.resize = resize_of(content)
             self.networks = {name: network_spec(name, spec) for name, spec in content.get("networks", {}).items()}
-            self.metrics = {spec["name"]: metric_spec(spec) for spec in content["metrics"]}
+            self.metrics = {spec["name"]: metric_spec(spec) for spec in content.get("metrics", [])}
             self.embeddings = {spec["name"]: embedding_spec(spec) for spec in content.get("embeddings", [])}
-            self.headline = content.get("headline", next(iter(self.metrics), None))
+            self.retrieval = {name: retrieval_spec(name, table) for name, table in content.get("retrieval", {}).items()}
+            self.captions = {name: caption_spec(name, table) for name, table in content.get("captions", {}).items()}
+            self.headline = content.get("headline", next(iter(self.columns), None))
             self.low_level = content.get("low_level", self.headline)
         except InputError:
             raise
@@ -98,6 +119,11 @@ class Protocol:
                 f"as in {DEFAULT}. Compare with that file."
             ) from error
         self._check()
+
+    @property
+    def columns(self):
+        """What every stimulus of a condition is scored in: metrics of pictures, then of captions, dict of str to spec."""
+        return self.metrics | self.captions
 
     @property
     def sha256(self):
@@ -115,7 +141,7 @@ class Protocol:
         return self.name
 
     def __repr__(self):
-        return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.metrics)})"
+        return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.columns)})"
 
     def _check(self):
         if (
@@ -128,23 +154,26 @@ class Protocol:
                 f"A protocol is named {self.name!r}; expected a text without slashes, for it names the files of "
                 f"scores. Give it a name like {DEFAULT}."
             )
-        names = [spec["name"] for spec in (*self.content["metrics"], *self.content.get("embeddings", ()))]
-        if not names or len(set(names)) < len(names):
+        names = [spec["name"] for key in ("metrics", "embeddings") for spec in self.content.get(key, ())]
+        names += [*self.retrieval, *self.captions]
+        if not self.columns or len(set(names)) < len(names):
             raise InputError(
-                f"Protocol {self.name} names the metrics {names}; expected at least one, each name once. Rename them."
+                f"Protocol {self.name} names the metrics {names}; expected at least one of pictures or captions, each name "
+                "once. Add one, or rename them."
             )
+        for name in (*self.networks, *self.retrieval, *self.captions):
+            if name in _PROSE:
+                raise InputError(
+                    f"Protocol {self.name} calls a table {name!r}, a word that is kept for text; expected another name. "
+                    "Rename the table."
+                )
         for spec in self.metrics.values():
             sources = self.networks if spec.metric.takes in ("labels", "brain", "pair") else ("pixels", *self.networks)
             if spec.features not in sources:
                 refuse(self.name, "features", spec.features, sources)
             if spec.metric.takes == "pixels" and spec.features != "pixels":
                 refuse(self.name, "features", spec.features, ["pixels"])
-            if (
-                spec.features == "pixels"
-                and self.resize is None
-                and spec.resize is None
-                and spec.metric.takes != "captions"
-            ):
+            if spec.features == "pixels" and self.resize is None and spec.resize is None:
                 raise InputError(
                     f"Metric {spec.name} of protocol {self.name} compares pixels but neither has a resize; expected one, "
                     "for shown and drawn pictures may differ in size. Add resize to the metric."
@@ -167,8 +196,8 @@ class Protocol:
         for spec in self.networks.values():
             check_network(spec)
         for role in (self.headline, self.low_level):
-            if role not in self.metrics:
-                refuse(self.name, "headline or low_level", role, self.metrics)
+            if role not in self.columns:
+                refuse(self.name, "headline or low_level", role, self.columns)
 
 
 def available():
@@ -205,6 +234,8 @@ def load_protocol(name=DEFAULT):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file.") from error
+    if "based_on" in content:
+        content = _on_the_base_of(load_protocol(_base(content, path)).content, content)
     protocol = Protocol(content)
     if path.parent != _FOLDER and protocol.name in available() and protocol != load_protocol(protocol.name):
         raise InputError(
@@ -214,11 +245,37 @@ def load_protocol(name=DEFAULT):
     return protocol
 
 
+def _base(content, path):
+    """The name of the protocol that a file is based on: one of the toolkit's, so that the file says all by itself."""
+    name = content["based_on"]
+    if name not in available() or name == path.stem:
+        refuse(str(path), "based_on", name, [one for one in available() if one != path.stem])
+    return name
+
+
+def _on_the_base_of(base, own):
+    """The tables of a protocol with those of another put over them, name by name."""
+    whole = dict(base)
+    for key, value in own.items():
+        if isinstance(value, dict) and key in _NAMED_TABLES:
+            whole[key] = base.get(key, {}) | value
+        elif isinstance(value, list) and value and key in base:
+            replaced = {spec["name"]: spec for spec in value if isinstance(spec, dict) and "name" in spec}
+            known = {spec["name"] for spec in base[key]}
+            whole[key] = [replaced.get(spec["name"], spec) for spec in base[key]]
+            whole[key] += [spec for spec in value if not isinstance(spec, dict) or spec.get("name") not in known]
+        else:
+            whole[key] = value
+    return whole
+
+
 def _check_keys(content):
     tables = [("the protocol", content, _KEYS)]
     tables += [(f"network {name!r}", spec, NETWORK_KEYS) for name, spec in content.get("networks", {}).items()]
-    tables += [(f"metric {spec.get('name')!r}", spec, METRIC_KEYS) for spec in content["metrics"]]
+    tables += [(f"metric {spec.get('name')!r}", spec, METRIC_KEYS) for spec in content.get("metrics", [])]
     tables += [(f"embedding {spec.get('name')!r}", spec, EMBEDDING_KEYS) for spec in content.get("embeddings", [])]
+    tables += [(f"retrieval {name!r}", spec, RETRIEVAL_KEYS) for name, spec in content.get("retrieval", {}).items()]
+    tables += [(f"captions {name!r}", spec, CAPTION_KEYS) for name, spec in content.get("captions", {}).items()]
     for where, table, allowed in tables:
         if not isinstance(table, dict):
             raise TypeError(f"{where} is no table")

@@ -1,12 +1,12 @@
-"""The tables of a protocol: its test set, networks, metrics, and scores of embeddings."""
+"""The tables of a protocol that are about pictures: its test set, networks and metrics."""
 
 from dataclasses import dataclass, field
 
-from brainrecon.evaluation.metrics.metric import METRICS, Metric
-from brainrecon.evaluation.views.prepared_pictures import Preparation, Resize
+from brainrecon.evaluation.metrics.metric import OPTIONS, Metric, find_metric
+from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize
 from stages.ground.errors import InputError
 
-# What the tables may hold. A key that nobody reads would promise what no score keeps.
+# What the tables may hold. Unknown keys are refused: a protocol must not contain a setting that no metric uses.
 NETWORK_KEYS = ("kind", "checkpoint", "layer", "label", "resize", "crop", "mean", "std")
 METRIC_KEYS = (
     "name",
@@ -23,14 +23,9 @@ METRIC_KEYS = (
     "label",
     "description",
 )
-EMBEDDING_KEYS = ("name", "measure", "target", "similarity", "n_way", "top_k", "label", "description")
-
-# What is passed on to a metric's function.
-_OPTIONS = {"n_way", "top_k", "threshold"}
 
 _COMPETITORS = ("all", "category")
-_SIMILARITIES = ("pearson", "cosine")
-EMBEDDING_MEASURES = ("image_retrieval", "brain_retrieval")
+SIMILARITIES = ("pearson", "cosine")
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class MetricSpec:
     name : str
         Key in every file of scores.
     measure : str
-        A key of `brainrecon.evaluation.metrics.metric.METRICS`.
+        A name that `brainrecon.evaluation.metrics.metric.find_metric` knows.
     features : str
         "pixels" or the name of a network.
     label, description : str
@@ -128,40 +123,12 @@ class MetricSpec:
     @property
     def metric(self) -> Metric:
         """Direction, bounds, chance level and function."""
-        return METRICS[self.measure]
+        return find_metric(self.measure)
 
     @property
     def options(self):
         """What the metric's function takes beside the two arrays, dict."""
-        return {name: value for name in sorted(_OPTIONS) if (value := getattr(self, name)) is not None}
-
-
-@dataclass(frozen=True)
-class EmbeddingSpec:
-    """A score of predicted embeddings themselves, before any picture is drawn.
-
-    Attributes
-    ----------
-    name : str
-        Key in every file of scores.
-    measure : {"image_retrieval", "brain_retrieval"}
-        From a prediction to the shown picture's own value among others, or from the value to its prediction.
-    target : str
-        Name of the target, for example "clip_image"; left out for methods that predict no such target.
-    similarity : {"pearson", "cosine"}
-    n_way, top_k : int
-        Own one among the `top_k` best of `n_way` candidates (2 and 1: two-way identification).
-    label, description : str
-    """
-
-    name: str
-    measure: str
-    target: str
-    similarity: str = "pearson"
-    n_way: int = 2
-    top_k: int = 1
-    label: str = ""
-    description: str = ""
+        return {name: value for name in OPTIONS if (value := getattr(self, name, None)) is not None}
 
 
 def resize_of(table):
@@ -178,15 +145,18 @@ def network_spec(name, spec):
 
 def metric_spec(spec):
     """A metric from its table."""
-    if spec["measure"] not in METRICS:
-        refuse(spec["name"], "measure", spec["measure"], METRICS)
-    taken = METRICS[spec["measure"]].options
-    for key in sorted(_OPTIONS & spec.keys() - taken):
+    metric = find_metric(spec["measure"])
+    if metric.takes == "captions":
+        raise InputError(
+            f"Metric {spec['name']} of pictures has the measure {spec['measure']!r}, which compares captions; expected one of "
+            f"pictures. Write it under [captions.{spec['name']}]."
+        )
+    taken = metric.options
+    for key in sorted(set(OPTIONS) & spec.keys() - set(taken)):
         raise InputError(
             f"Metric {spec['name']} gives {key} but {spec['measure']} takes {', '.join(taken) or 'none'} of "
-            f"{', '.join(sorted(_OPTIONS))}; leave {key} out there."
+            f"{', '.join(OPTIONS)}; leave {key} out there."
         )
-    metric = METRICS[spec["measure"]]
     read = {
         "similarity": metric.correlates,
         "within": metric.correlates,
@@ -207,24 +177,17 @@ def metric_spec(spec):
         metric.chance_level(**{key: spec[key] for key in taken if key in spec})
     if not isinstance(spec.get("threshold", 0.5), (int, float)):
         refuse(spec["name"], "threshold", spec["threshold"], ["a number"])
-    _one_of(spec, "similarity", _SIMILARITIES)
-    _one_of(spec, "within", _COMPETITORS)
+    one_of(spec["name"], spec, "similarity", SIMILARITIES)
+    one_of(spec["name"], spec, "within", _COMPETITORS)
     given = {key: spec[key] for key in METRIC_KEYS if key in spec and key != "resize"}
     defaults = {"features": "pixels", "label": spec["name"], "description": ""}
     return MetricSpec(**(defaults | given), resize=resize_of(spec))
 
 
-def embedding_spec(spec):
-    """A score of embeddings from its table."""
-    _one_of(spec, "similarity", _SIMILARITIES)
-    if spec["measure"] not in EMBEDDING_MEASURES:
-        refuse(spec["name"], "measure", spec["measure"], EMBEDDING_MEASURES)
-    return EmbeddingSpec(**({"label": spec["name"]} | spec))
-
-
-def _one_of(spec, key, allowed):
-    if spec.get(key, allowed[0]) not in allowed:
-        refuse(spec["name"], key, spec[key], allowed)
+def one_of(where, table, key, allowed):
+    """Refuse a value of a table that is none of those allowed; the first of them stands for a key that is absent."""
+    if table.get(key, allowed[0]) not in allowed:
+        refuse(where, key, table[key], allowed)
 
 
 def refuse(where, key, given, allowed):

@@ -42,7 +42,7 @@ class PublishedRow:
     protocol : str
         Name of the protocol under which the values were published.
     values : dict of str to float
-        By metric of the protocol; percentages as fractions.
+        By metric of the protocol; percentages as fractions. Of captions, scores of the corpus.
     subjects : tuple of str
         Of NSD; of several, the values are means over them.
     n_stimuli : int
@@ -120,13 +120,20 @@ def read_published(path):
         ) from error
     rows, seen = [], set()
     for number, table in enumerate(tables, start=1):
-        row = _row(table, f"Row {number} of {path.name}")
-        if (row.protocol, row.method) in seen:
-            raise InputError(
-                f"{path.name} holds {row.method!r} twice under protocol {row.protocol}; expected once. Remove one."
+        protocols = table.get("protocol")
+        # A row may stand under several protocols that compute the same thing.
+        for protocol in protocols if isinstance(protocols, list) else [protocols]:
+            known = {} if protocol is None else {"protocol": protocol}
+            row = _row(
+                {key: value for key, value in table.items() if key != "protocol"} | known,
+                f"Row {number} of {path.name}",
             )
-        seen.add((row.protocol, row.method))
-        rows.append(row)
+            if (row.protocol, row.method) in seen:
+                raise InputError(
+                    f"{path.name} holds {row.method!r} twice under protocol {row.protocol}; expected once. Remove one."
+                )
+            seen.add((row.protocol, row.method))
+            rows.append(row)
     return rows
 
 

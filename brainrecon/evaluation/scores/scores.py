@@ -4,18 +4,20 @@ import csv
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from brainrecon.evaluation.protocols.protocol import Protocol
+from brainrecon.evaluation.scores.embedding_scores import EmbeddingScores
+from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
 from brainrecon.evaluation.scores.table import scores_html
-from brainrecon.evaluation.tasks.embeddings import EmbeddingScores
 from stages.ground.errors import InputError
 from weights.whole_files import write_text
 
-_FORMAT = 2
+# 3 added retrieval and corpus; files of 2 are read as they are.
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class ConditionScores:
     stimulus_ids : tuple of str, length n_stimuli
         In the order of the shown pictures.
     n_samples : tuple of int, length n_stimuli
-        How many pictures were scored and averaged for each stimulus.
+        How many pictures (of a system that draws none, captions) were scored and averaged for each stimulus.
     values : dict of str to float64 array of shape (n_stimuli,)
         By metric. A metric that this condition cannot have (identification among one stimulus) is absent; NaN where one
         stimulus cannot (identification within a category that no other stimulus has).
@@ -102,6 +104,10 @@ class Scores:
         from another, such as the version of the betas and the sessions found.
     embeddings : EmbeddingScores or None
         Scores of the predicted embeddings themselves, with their permutation null.
+    retrieval : RetrievalScores or None
+        How often stimuli were found in pools of candidates, by the predicted embeddings.
+    corpus : dict of str to (dict of str to (float or None))
+        By condition and metric of captions: the score of all captions together, as tables print it.
     ceilings : dict of str to (dict of str to SummaryRow)
         By kind and metric: "shown_pictures", what the shown pictures themselves score through the encoding model;
         "noise_ceiling", what a perfect prediction would score, given the noise of the responses.
@@ -125,11 +131,13 @@ class Scores:
     ceilings: dict = field(default_factory=dict)
     regions: dict = field(default_factory=dict)
     notes: tuple = ()
+    retrieval: RetrievalScores | None = None
+    corpus: dict = field(default_factory=dict)
 
     @property
     def metrics(self):
-        """The protocol's metrics, dict of str to MetricSpec, in the order of the table."""
-        return self.protocol.metrics
+        """The protocol's metrics of pictures and captions, dict of str to spec, in the order of the table."""
+        return self.protocol.columns
 
     @property
     def protocol_hash(self):
@@ -161,6 +169,10 @@ class Scores:
     def difference(self, condition, metric):
         """The row of `differences` (reference minus condition), or None where there is none."""
         return _find(self.differences, condition, metric)
+
+    def with_notes(self, *notes):
+        """The same scores with more notes behind those that are there."""
+        return replace(self, notes=(*self.notes, *notes))
 
     def to_csv(self, path):
         """Write a row per condition and stimulus: condition, stimulus_id, n_samples, a column per metric.
@@ -202,6 +214,8 @@ class Scores:
             },
             "regions": {name: [asdict(row) for row in rows] for name, rows in self.regions.items()},
             "embeddings": self.embeddings.to_dict() if self.embeddings else None,
+            "retrieval": self.retrieval.to_dict() if self.retrieval else None,
+            "corpus": self.corpus,
             "notes": list(self.notes),
             "conditions": {
                 name: {
@@ -251,6 +265,8 @@ class Scores:
                 checkpoints=content["checkpoints"],
                 data=content.get("data", {}),
                 embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
+                retrieval=RetrievalScores.from_dict(found) if (found := content.get("retrieval")) else None,
+                corpus=content.get("corpus", {}),
                 ceilings={
                     kind: {name: SummaryRow(**row) for name, row in rows.items()}
                     for kind, rows in content.get("ceilings", {}).items()

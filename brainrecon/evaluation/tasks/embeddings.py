@@ -3,17 +3,22 @@
 A generator makes plausible pictures from poor embeddings; what the responses themselves tell is seen before it.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from math import fsum
+from typing import ClassVar
 
 import numpy as np
 
 from brainrecon.evaluation.metrics.correlation import correlation_matrix
 from brainrecon.evaluation.metrics.effective_rank import effective_rank
 from brainrecon.evaluation.metrics.identification import TIE, n_way_rates, success_matrix
-from brainrecon.evaluation.protocols.specs import EMBEDDING_MEASURES
+from brainrecon.evaluation.protocols.protocol import load_protocol
+from brainrecon.evaluation.protocols.task_specs import EMBEDDING_MEASURES
+from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.statistics.intervals import N_RESAMPLES, bootstrap_mean
 from brainrecon.evaluation.statistics.pair_intervals import bootstrap_pairs
+from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
+from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, paired
 from stages.ground.errors import InputError
 
 N_PERMUTATIONS = 1000
@@ -23,83 +28,28 @@ _FEWEST_PERMUTATIONS = 20
 
 
 @dataclass(frozen=True)
-class EmbeddingRow:
-    """One score of the predicted embeddings of one target.
+class Embeddings(ScoredTask):
+    """Compare the embeddings that the reference condition predicts with those of the shown stimuli.
 
-    Attributes
-    ----------
-    metric, target : str
-        Name of the protocol's `EmbeddingSpec`, and of the target.
-    n : int
-        Stimuli.
-    mean, ci_low, ci_high : float
-        Mean over stimuli and its interval (None where there is none).
-    null_mean, null_low, null_high : float
-        Mean and central 95 % of the same mean when responses are assigned to stimuli at random.
-    n_permutations : int
+    >>> outputs = {"reconstruction": Outputs(ids, {"clip_image": predicted})}  # doctest: +SKIP
+    >>> shown = Shown(ids, embeddings={"clip_image": true})  # doctest: +SKIP
+    >>> Embeddings().score(outputs, shown, "brainrecon-1").embeddings.rows  # doctest: +SKIP
     """
 
-    metric: str
-    target: str
-    n: int
-    mean: float
-    ci_low: float | None
-    ci_high: float | None
-    null_mean: float
-    null_low: float
-    null_high: float
-    n_permutations: int
+    name: ClassVar = "embeddings"
+    reads: ClassVar = ("embeddings",)
 
+    def asked_by(self, protocol):
+        """Always: the effective ranks of predictions are measured whatever a protocol scores."""
+        return True
 
-@dataclass(frozen=True)
-class RankRow:
-    """Effective rank of a target's predictions and of its true values, over the same stimuli."""
-
-    target: str
-    n: int
-    predicted: float
-    true: float
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddingScores:
-    """What `score_embeddings` found.
-
-    Attributes
-    ----------
-    stimulus_ids : tuple of str
-    values : dict of str to float64 array of shape (n_stimuli,)
-        Per stimulus, by metric.
-    rows : list of EmbeddingRow
-    ranks : list of RankRow
-    """
-
-    stimulus_ids: tuple
-    values: dict
-    rows: list = field(default_factory=list)
-    ranks: list = field(default_factory=list)
-
-    def __eq__(self, other):
-        return isinstance(other, EmbeddingScores) and self.to_dict() == other.to_dict()
-
-    def to_dict(self):
-        """Everything in JSON's own types."""
-        return {
-            "stimulus_ids": list(self.stimulus_ids),
-            "values": {name: [float(value) for value in values] for name, values in self.values.items()},
-            "rows": [asdict(row) for row in self.rows],
-            "ranks": [asdict(row) for row in self.ranks],
-        }
-
-    @classmethod
-    def from_dict(cls, content):
-        """The scores that `to_dict` gave; KeyError or TypeError where it is something else."""
-        return cls(
-            tuple(content["stimulus_ids"]),
-            {name: np.array(values, dtype=np.float64) for name, values in content["values"].items()},
-            [EmbeddingRow(**row) for row in content["rows"]],
-            [RankRow(**row) for row in content["ranks"]],
-        )
+    def score(self, outputs, shown, protocol, *, device="cpu", progress=None):
+        """Score predicted embeddings by the protocol's ``[[embeddings]]``; see `score_embeddings`."""
+        protocol = load_protocol(protocol)
+        check_reference(self.reference, outputs)
+        predicted = in_order(outputs[self.reference], shown)
+        found = score_embeddings(protocol.embeddings, shown.embeddings, predicted, shown.stimulus_ids, **self.options)
+        return self.scores(protocol, embeddings=found)
 
 
 def score_embeddings(
@@ -107,9 +57,9 @@ def score_embeddings(
 ):
     """Score predicted embeddings against the true ones by retrieval among the same stimuli.
 
-    "image_retrieval" looks from a prediction for the shown picture's own value among the values of `n_way` pictures,
-    MindEye's forward retrieval (Scotti et al. 2023); "brain_retrieval" looks from a picture's value for its own prediction among
-    `n_way` predictions, MindEye's backward retrieval. A stimulus's score is the probability to find it when the other
+    "image_retrieval" looks from a prediction for the shown picture's own value among the values of `n_way` pictures;
+    "brain_retrieval" looks from a picture's value for its own prediction among `n_way` predictions. (MindEye's code calls
+    the second one forward, see docs/evaluation.md.) A stimulus's score is the probability to find it when the other
     candidates are drawn at random, computed exactly; ties fail. Two-way identification is the case of `n_way` 2.
 
     The null assigns the responses to stimuli by random permutations, so that predictions keep their distribution and lose
@@ -165,7 +115,7 @@ def score_embeddings(
 
 def _compare(target, true, predicted, stimulus_ids, specs):
     """Ranks of one target, and its similarity matrices by kind; what was read for them is let go of here."""
-    pair = _pair(target, true, predicted, stimulus_ids)
+    pair = paired(target, true, predicted, stimulus_ids)
     try:
         rank = RankRow(target, len(stimulus_ids), predicted=effective_rank(pair[1]), true=effective_rank(pair[0]))
         matrices = {kind: correlation_matrix(*pair, kind) for kind in {spec.similarity for spec in specs.values()}}
@@ -221,30 +171,8 @@ def _rates_of_all_pairs(similarity, n_way, top_k):
     return rates
 
 
-def _pair(target, true, predicted, stimulus_ids):
-    """True and predicted values of a target as two arrays in memory, of one shape."""
-    for what, values in (("true values", true), ("predictions", predicted)):
-        own = getattr(values, "stimulus_ids", stimulus_ids)
-        if tuple(map(str, own)) != stimulus_ids:
-            raise InputError(
-                f"The {what} of target {target!r} are a table of {len(own):,} stimuli in another order than the "
-                f"{len(stimulus_ids):,} to score, or of others; pass the table of the same split."
-            )
-    true, predicted = np.asarray(true), np.asarray(predicted)
-    if true.ndim != 2 or true.shape != predicted.shape or len(true) != len(stimulus_ids):
-        raise InputError(
-            f"Target {target!r} has true values of shape {true.shape} and predictions of shape {predicted.shape} for "
-            f"{len(stimulus_ids):,} stimuli; expected (n_stimuli, n_targets) of both. Decode the same split again."
-        )
-    return true, predicted
-
-
 def _check(specs, stimulus_ids, n_permutations):
-    if len(set(stimulus_ids)) < len(stimulus_ids):
-        raise InputError(
-            f"There are {len(set(stimulus_ids)):,} different ones among {len(stimulus_ids):,} stimulus ids; expected each "
-            "once. Average the predictions of a stimulus first."
-        )
+    check_stimuli(stimulus_ids)
     if n_permutations < _FEWEST_PERMUTATIONS:
         raise InputError(
             f"{n_permutations} permutations are too few for their central 95 %; ask for at least {_FEWEST_PERMUTATIONS}."

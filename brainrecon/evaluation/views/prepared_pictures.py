@@ -6,7 +6,7 @@ rows will do.
 
 import numpy as np
 
-from brainrecon.evaluation.views.prepared_pictures import prepare, resize_pictures
+from brainrecon.evaluation.views.resize_and_crop import prepare, resize_pictures
 from stages.ground.errors import InputError
 
 PICTURES_PER_BLOCK = 64
@@ -14,7 +14,7 @@ PICTURES_PER_BLOCK = 64
 _KEPT_BYTES = 1 << 28
 
 
-class Pictures:
+class PreparedPictures:
     """One set of pictures under one protocol.
 
     Parameters

@@ -162,7 +162,7 @@ def test_the_nearest_training_picture_is_nearest_by_instance_features(run_folder
 
 
 def test_instance_features_can_be_scored_as_embeddings(run_folder, tmp_path):
-    shipped = (Path(specs.__file__).parent / "protocols" / "brainrecon-1.toml").read_text(encoding="utf-8")
+    shipped = (Path(specs.__file__).parent / "brainrecon-1.toml").read_text(encoding="utf-8")
     protocol = tmp_path / "instances.toml"
     protocol.write_text(
         shipped.replace('target = "clip_image"', 'target = "instance"').replace("brainrecon-1", "instances")

@@ -9,10 +9,11 @@ import pytest
 
 from brainrecon.evaluation.metrics.effective_rank import effective_rank
 from brainrecon.evaluation.metrics.identification import n_way_rates, success_matrix
-from brainrecon.evaluation.protocols.specs import EmbeddingSpec
+from brainrecon.evaluation.protocols.task_specs import EmbeddingSpec
+from brainrecon.evaluation.scores.embedding_scores import EmbeddingScores
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from brainrecon.evaluation.statistics.pair_intervals import bootstrap_pairs
-from brainrecon.evaluation.tasks.embeddings import EmbeddingScores, score_embeddings
+from brainrecon.evaluation.tasks.embeddings import score_embeddings
 from brainrecon.features.table import FeatureTable, arrange
 from stages.ground.errors import InputError
 

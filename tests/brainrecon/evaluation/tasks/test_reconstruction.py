@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from stand_in_networks import IDS, MeanColours, N, noisy
 
+from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.metrics.identification import two_way_identification
 from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation, structural_similarity
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from brainrecon.evaluation.statistics.pair_intervals import bootstrap_pairs
-from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
 
 WITHIN = ("identification_pixels_within_category", "identification_evaluation_within_category")
 
 
 def test_scores_equal_the_metrics_themselves(shown, networks):
     images = noisy(shown, 120)
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, images)}, stimulus_ids=IDS, networks=networks)
     values = scores.conditions["reconstruction"].values
     one, other = shown / np.float32(255), images / np.float32(255)
     network = MeanColours()
@@ -46,7 +46,7 @@ def test_identification_within_a_category_vs_pairs_counted(shown, networks):
     categories = [["six"] if row % 3 else ["nine", "round"] for row in range(N)]
     scores = evaluate(
         shown,
-        {"reconstruction": Condition(IDS, images)},
+        {"reconstruction": Outputs(IDS, images)},
         stimulus_ids=IDS,
         categories=categories,
         networks=networks,
@@ -64,9 +64,9 @@ def test_identification_within_a_category_vs_pairs_counted(shown, networks):
 def test_a_stimulus_alone_in_its_category_has_no_score_there_and_the_others_have(tmp_path, shown, networks):
     images = noisy(shown, 200)
     categories = [["alone"], *([["six"]] * (N - 1))]
-    conditions = {"reconstruction": Condition(IDS, images), "stage_one": Condition(IDS, noisy(shown, 250, seed=2))}
+    conditions = {"reconstruction": Outputs(IDS, images), "stage_one": Outputs(IDS, noisy(shown, 250, seed=2))}
     scores = evaluate(shown, conditions, stimulus_ids=IDS, categories=categories, networks=networks)
-    rest = {name: Condition(IDS[1:], one.images[1:]) for name, one in conditions.items()}
+    rest = {name: Outputs(IDS[1:], one.values[1:]) for name, one in conditions.items()}
     without = evaluate(shown[1:], rest, stimulus_ids=IDS[1:], categories=categories[1:], networks=networks)
     found, expected = (one.conditions["reconstruction"].values[WITHIN[0]] for one in (scores, without))
     assert np.isnan(found[0])
@@ -81,7 +81,7 @@ def test_a_stimulus_alone_in_its_category_has_no_score_there_and_the_others_have
 
 @pytest.mark.parametrize("categories", [None, [[str(row)] for row in range(N)]])
 def test_without_others_of_the_category_nothing_is_said_of_them(shown, networks, categories):
-    condition = {"reconstruction": Condition(IDS, noisy(shown, 50))}
+    condition = {"reconstruction": Outputs(IDS, noisy(shown, 50))}
     scores = evaluate(shown, condition, stimulus_ids=IDS, categories=categories, networks=networks)
     assert not set(WITHIN) & set(scores.conditions["reconstruction"].values)
     assert not set(WITHIN) & {row.metric for row in scores.summary}
@@ -97,16 +97,16 @@ def test_category_agreement_asks_for_the_digit_where_a_digit_was_shown(networks)
     other[3, :, :, 2] = 100  # a house
     other[2, 32:, :, 1] = 150  # the digit head disagrees on the tree, and nobody asks it
     ids = IDS[:4]
-    scores = evaluate(shown, {"reconstruction": Condition(ids, other)}, stimulus_ids=ids, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(ids, other)}, stimulus_ids=ids, networks=networks)
     np.testing.assert_array_equal(scores.conditions["reconstruction"].values["category_agreement"], [1, 0, 1, 0])
 
 
 def test_order_of_a_condition_does_not_matter(shown, networks):
     images, order = noisy(shown, 120), np.random.default_rng(2).permutation(N)
-    straight = evaluate(shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks)
+    straight = evaluate(shown, {"reconstruction": Outputs(IDS, images)}, stimulus_ids=IDS, networks=networks)
     mixed = evaluate(
         shown,
-        {"reconstruction": Condition([IDS[k] for k in order], images[order])},
+        {"reconstruction": Outputs([IDS[k] for k in order], images[order])},
         stimulus_ids=IDS,
         networks=networks,
     )
@@ -121,13 +121,13 @@ def test_a_smaller_condition_is_compared_on_what_both_have(shown, networks):
     ids = [IDS[k] for k in subset]
     scores = evaluate(
         shown,
-        {"reconstruction": Condition(IDS, images), "stage_one": Condition(ids, control)},
+        {"reconstruction": Outputs(IDS, images), "stage_one": Outputs(ids, control)},
         stimulus_ids=IDS,
         networks=networks,
     )
     alone = evaluate(
         shown[subset],
-        {"reconstruction": Condition(ids, images[subset]), "stage_one": Condition(ids, control)},
+        {"reconstruction": Outputs(ids, images[subset]), "stage_one": Outputs(ids, control)},
         stimulus_ids=ids,
         networks=networks,
     )
@@ -144,7 +144,7 @@ def test_a_smaller_condition_is_compared_on_what_both_have(shown, networks):
 def test_differences_are_reference_minus_condition(shown, networks):
     scores = evaluate(
         shown,
-        {"reconstruction": Condition(IDS, noisy(shown, 40)), "stage_one": Condition(IDS, noisy(shown, 250))},
+        {"reconstruction": Outputs(IDS, noisy(shown, 40)), "stage_one": Outputs(IDS, noisy(shown, 250))},
         stimulus_ids=IDS,
         networks=networks,
     )
@@ -154,7 +154,7 @@ def test_differences_are_reference_minus_condition(shown, networks):
         assert row.mean == pytest.approx((better - worse).mean()) and row.ci_low > 0 and row.excludes_zero
     swapped = evaluate(
         shown,
-        {"reconstruction": Condition(IDS, noisy(shown, 40)), "stage_one": Condition(IDS, noisy(shown, 250))},
+        {"reconstruction": Outputs(IDS, noisy(shown, 40)), "stage_one": Outputs(IDS, noisy(shown, 250))},
         stimulus_ids=IDS,
         networks=networks,
         reference="stage_one",
@@ -169,7 +169,7 @@ def test_samples_are_scored_each_and_then_averaged(shown, networks):
     extra = np.concatenate([first, second[:3]])  # three stimuli have a second sample
     scores, one, two = (
         evaluate(shown, {"reconstruction": condition}, stimulus_ids=IDS, networks=networks).conditions["reconstruction"]
-        for condition in (Condition(IDS + IDS[:3], extra), Condition(IDS, first), Condition(IDS, second))
+        for condition in (Outputs(IDS + IDS[:3], extra), Outputs(IDS, first), Outputs(IDS, second))
     )
     assert scores.n_samples == (2,) * 3 + (1,) * (N - 3)
     for name in scores.values:
@@ -185,7 +185,7 @@ def test_scoring_changes_no_picture_and_looks_once(shown, networks):
     steps = []
     evaluate(
         shown,
-        {"reconstruction": Condition(IDS, images), "stage_one": Condition(IDS[:4], images[:4])},
+        {"reconstruction": Outputs(IDS, images), "stage_one": Outputs(IDS[:4], images[:4])},
         stimulus_ids=IDS,
         networks=networks,
         progress=lambda *step: steps.append(step),
@@ -197,7 +197,7 @@ def test_scoring_changes_no_picture_and_looks_once(shown, networks):
 
 
 def test_one_stimulus_has_scores_but_no_interval_and_no_identification(shown, networks):
-    scores = evaluate(shown, {"reconstruction": Condition(IDS[:1], shown[:1])}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS[:1], shown[:1])}, stimulus_ids=IDS, networks=networks)
     assert scores.mean("reconstruction", "pixcorr").mean == pytest.approx(1)
     assert scores.mean("reconstruction", "pixcorr").ci_low is None
     assert scores.mean("reconstruction", "identification_pixels") is None
@@ -205,7 +205,7 @@ def test_one_stimulus_has_scores_but_no_interval_and_no_identification(shown, ne
 
 def test_uniform_pictures_score_without_nan(shown, networks):
     grey = np.full((N, 64, 64, 3), 128, dtype=np.uint8)
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, grey)}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, grey)}, stimulus_ids=IDS, networks=networks)
     for values in scores.conditions["reconstruction"].values.values():
         assert np.isfinite(values).all()
     assert scores.mean("reconstruction", "identification_pixels").mean == 0
@@ -213,7 +213,7 @@ def test_uniform_pictures_score_without_nan(shown, networks):
 
 def test_the_interval_of_identification_resamples_both_roles(shown, networks):
     images = np.random.default_rng(3).permutation(noisy(shown, 200))
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, images)}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, images)}, stimulus_ids=IDS, networks=networks)
     correlation = np.corrcoef(shown.reshape(N, -1), images.reshape(N, -1))[:N, N:]
     success = correlation < correlation.diagonal()
     row = scores.mean("reconstruction", "identification_pixels")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from stand_in_networks import IDS, Grey, MeanColours, N, noisy
 
+from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.protocols.protocol import Protocol
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.evaluation.tasks.reconstruction import Brain, Condition, evaluate
+from brainrecon.evaluation.tasks.reconstruction import Brain
 from stages.ground.errors import InputError
 
 
@@ -18,9 +19,9 @@ def test_csv_and_json_hold_every_value(tmp_path, shown, networks):
     scores = evaluate(
         shown,
         {
-            "reconstruction": Condition(IDS, noisy(shown, 120)),
-            "stage_one": Condition(IDS[:5], noisy(shown, 200)[:5]),
-            "shuffled_responses": Condition(IDS[:1], shown[:1]),
+            "reconstruction": Outputs(IDS, noisy(shown, 120)),
+            "stage_one": Outputs(IDS[:5], noisy(shown, 200)[:5]),
+            "shuffled_responses": Outputs(IDS[:1], shown[:1]),
         },
         stimulus_ids=IDS,
         networks=networks,
@@ -46,7 +47,7 @@ def test_csv_and_json_hold_every_value(tmp_path, shown, networks):
 
 
 def test_identity_follows_the_protocol_and_the_checkpoints_that_judged(tmp_path, shown, networks):
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, shown)}, stimulus_ids=IDS, networks=networks)
     judged = dataclasses.replace(scores, checkpoints={"one": "aa", "two": "bb"})
     assert len(judged.identity) == 64
     assert judged.identity == dataclasses.replace(scores, checkpoints={"two": "bb", "one": "aa"}).identity
@@ -65,7 +66,7 @@ def test_identity_follows_the_protocol_and_the_checkpoints_that_judged(tmp_path,
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, shown, networks, monkeypatch):
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, shown)}, stimulus_ids=IDS, networks=networks)
     path = tmp_path / "scores.json"
     path.write_text("old")
 
@@ -79,7 +80,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, shown, networks, monkeypat
 
 
 def test_edited_or_foreign_files_are_refused(tmp_path, shown, networks):
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS, networks=networks)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, shown)}, stimulus_ids=IDS, networks=networks)
     path = tmp_path / "scores.json"
     with pytest.raises(InputError, match="Run evaluate"):
         Scores.from_json(path)
@@ -99,7 +100,7 @@ def test_every_part_of_the_scores_survives_the_file(tmp_path, shown, networks):
     )
     scores = evaluate(
         shown,
-        {"reconstruction": Condition(IDS, noisy(shown, 120))},
+        {"reconstruction": Outputs(IDS, noisy(shown, 120))},
         stimulus_ids=IDS,
         networks=networks,
         embeddings=({"vdvae": true}, {"vdvae": true}),
@@ -123,16 +124,16 @@ def test_pictures_in_files_score_like_pictures_in_memory(tmp_path, shown, networ
     for path, image in zip(paths, images):
         Image.fromarray(image).save(path)
     in_memory, in_files = (
-        evaluate(shown, {"reconstruction": Condition(IDS, drawn)}, stimulus_ids=IDS, networks=networks)
+        evaluate(shown, {"reconstruction": Outputs(IDS, drawn)}, stimulus_ids=IDS, networks=networks)
         for drawn in (images, PictureFiles(paths))
     )
     assert in_memory.conditions == in_files.conditions
 
 
 def test_pixels_too_many_to_keep_give_the_same_scores(shown, networks, monkeypatch):
-    from brainrecon.evaluation.views import pictures as views
+    from brainrecon.evaluation.views import prepared_pictures as views
 
-    condition = {"reconstruction": Condition(IDS + IDS[:3], noisy(np.concatenate([shown, shown[:3]]), 120))}
+    condition = {"reconstruction": Outputs(IDS + IDS[:3], noisy(np.concatenate([shown, shown[:3]]), 120))}
     kept = evaluate(shown, condition, stimulus_ids=IDS, networks=networks)
     monkeypatch.setattr(views, "_KEPT_BYTES", 0)
     assert evaluate(shown, condition, stimulus_ids=IDS, networks=networks).conditions == kept.conditions

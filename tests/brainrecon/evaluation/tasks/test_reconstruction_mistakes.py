@@ -6,8 +6,8 @@ import json
 import pytest
 from stand_in_networks import IDS, MeanColours, N
 
+from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
-from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
 from brainrecon.evaluation.views import networks as judges
 from stages.ground.errors import InputError
 
@@ -15,12 +15,12 @@ from stages.ground.errors import InputError
 @pytest.mark.parametrize(
     "conditions, words",
     [
-        (lambda x: {"stage_one": Condition(IDS, x)}, "'reconstruction' is not among 'stage_one'"),
-        (lambda x: {"reconstruction": Condition(IDS[:3], x)}, "14 pictures and 3"),
-        (lambda x: {"reconstruction": Condition([], x[:0])}, "at least one"),
-        (lambda x: {"reconstruction": Condition([*IDS[:-1], "stranger"], x)}, "stranger"),
-        (lambda x: {"reconstruction": Condition(IDS, x / 255)}, "8-bit"),
-        (lambda x: {"reconstruction": Condition(IDS, x[..., :1])}, "8-bit RGB"),
+        (lambda x: {"stage_one": Outputs(IDS, x)}, "'reconstruction' is not among 'stage_one'"),
+        (lambda x: {"reconstruction": Outputs(IDS[:3], x)}, "14 pictures and 3"),
+        (lambda x: {"reconstruction": Outputs([], x[:0])}, "at least one"),
+        (lambda x: {"reconstruction": Outputs([*IDS[:-1], "stranger"], x)}, "stranger"),
+        (lambda x: {"reconstruction": Outputs(IDS, x / 255)}, "8-bit"),
+        (lambda x: {"reconstruction": Outputs(IDS, x[..., :1])}, "8-bit RGB"),
     ],
 )
 def test_hostile_conditions(shown, networks, conditions, words):
@@ -30,7 +30,7 @@ def test_hostile_conditions(shown, networks, conditions, words):
 
 def test_hostile_stimulus_ids(shown, networks):
     with pytest.raises(InputError, match="each once"):
-        evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=[IDS[0]] * N, networks=networks)
+        evaluate(shown, {"reconstruction": Outputs(IDS, shown)}, stimulus_ids=[IDS[0]] * N, networks=networks)
 
 
 def test_a_head_that_the_network_lacks(shown, networks):
@@ -39,7 +39,7 @@ def test_a_head_that_the_network_lacks(shown, networks):
     with pytest.raises(InputError, match="smell.*category, digit"):
         evaluate(
             shown,
-            {"reconstruction": Condition(IDS, shown)},
+            {"reconstruction": Outputs(IDS, shown)},
             stimulus_ids=IDS,
             networks=networks,
             protocol=Protocol(content),
@@ -51,7 +51,7 @@ def test_networks_that_are_not_given_come_from_their_checkpoints(shown, monkeypa
     monkeypatch.setattr(judges.store, "path", lambda name: asked.append(name) or tmp_path)
     monkeypatch.setattr(judges.store, "fingerprint", lambda name: f"print of {name}")
     monkeypatch.setattr(judges, "import_module", lambda name: _Module)
-    scores = evaluate(shown, {"reconstruction": Condition(IDS, shown)}, stimulus_ids=IDS)
+    scores = evaluate(shown, {"reconstruction": Outputs(IDS, shown)}, stimulus_ids=IDS)
     assert sorted(asked) == ["tiny-clip", "tiny-evaluation"]
     assert scores.checkpoints == {
         "tiny-clip": "print of tiny-clip",
@@ -88,7 +88,7 @@ class _Module:
 )
 def test_another_test_set_than_the_protocols_is_noted(shown, networks, data, words):
     content = json.loads(json.dumps(load_protocol().content)) | {"test_set": {"dataset": "nsd", "n_stimuli": 982}}
-    condition = {"reconstruction": Condition(IDS, shown)}
+    condition = {"reconstruction": Outputs(IDS, shown)}
     options = {"stimulus_ids": IDS, "networks": networks, "data": data}
     (note,) = evaluate(shown, condition, protocol=Protocol(content), **options).notes
     assert words in note and "no published score compares" in note

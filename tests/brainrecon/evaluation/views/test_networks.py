@@ -10,7 +10,7 @@ from brainrecon.evaluation.protocols.protocol import available, load_protocol
 from brainrecon.evaluation.protocols.specs import NetworkSpec
 from brainrecon.evaluation.views import networks
 from brainrecon.evaluation.views.networks import KINDS, check_network, load_network
-from brainrecon.evaluation.views.prepared_pictures import Preparation, Resize
+from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
 

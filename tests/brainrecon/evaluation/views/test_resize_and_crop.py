@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from brainrecon.evaluation.views.prepared_pictures import Preparation, Resize, prepare, resize_pictures
+from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize, prepare, resize_pictures
 from stages.ground.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -7,9 +7,9 @@ import pytest
 from study_of_scores import HEADLINE, IDS, only, put, rows_of, scores_of, spread
 
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
+from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
-from brainrecon.evaluation.tasks.embeddings import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.report.leaderboard.leaderboard import collect
 from brainrecon.report.leaderboard.pages import as_html, as_markdown, write_leaderboard
 from stages.ground.errors import InputError

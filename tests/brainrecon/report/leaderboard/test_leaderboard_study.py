@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
+from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.report.leaderboard.comparison import method_difference
 from brainrecon.report.leaderboard.leaderboard import collect
 from brainrecon.report.leaderboard.pages import as_html, as_markdown
@@ -36,7 +36,7 @@ def scores():
         shown_pictures, pictures = (
             np.repeat((255 * cells[..., None]).astype(np.uint8), 3, -1) for cells in (shown, drawn)
         )
-        conditions = {"reconstruction": Condition(ids, pictures)}
+        conditions = {"reconstruction": Outputs(ids, pictures)}
         data = {"dataset": "miyawaki", "subject": "subj01", "roi": "V1+V2", "test_stimuli": N, "simulated": True}
         found[row] = evaluate(shown_pictures, conditions, stimulus_ids=ids, protocol="miyawaki-2008", data=data)
     return found

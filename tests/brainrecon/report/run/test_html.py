@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.protocols.protocol import load_protocol
+from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.scores.scores import SummaryRow
-from brainrecon.evaluation.tasks.embeddings import EmbeddingRow, EmbeddingScores, RankRow
-from brainrecon.evaluation.tasks.reconstruction import Condition, evaluate
 from brainrecon.report.run.html import ReportContent, render
 from stages.ground.errors import InputError
 
@@ -46,7 +46,7 @@ def content():
     }
     scores = evaluate(
         shown,
-        {name: Condition(*one) for name, one in conditions.items()},
+        {name: Outputs(*one) for name, one in conditions.items()},
         stimulus_ids=IDS,
         networks={"evaluation": Stub(), "clip": Stub()},
     )
@@ -176,7 +176,7 @@ def test_hostile_condition_and_stimulus_names_are_escaped(content):
     ids = [stimulus, *IDS[1:4]]
     scores = evaluate(
         images,
-        {name: Condition(ids, images)},
+        {name: Outputs(ids, images)},
         stimulus_ids=ids,
         networks={"evaluation": Stub(), "clip": Stub()},
         reference=name,

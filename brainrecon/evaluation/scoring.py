@@ -1,0 +1,137 @@
+"""Scoring: what was shown and what came out under each condition in, all scores that a protocol asks for out."""
+
+import numpy as np
+
+from brainrecon.evaluation.protocols.protocol import load_protocol
+from brainrecon.evaluation.scores.joining import joined
+from brainrecon.evaluation.statistics import intervals
+from brainrecon.evaluation.tasks.captioning import caption_outputs
+from brainrecon.evaluation.tasks.task import Outputs, Shown, find_task, task_names
+from stages.ground.errors import InputError
+
+
+def evaluate(
+    shown,
+    conditions,
+    *,
+    stimulus_ids,
+    categories=None,
+    captions=None,
+    predicted_captions=None,
+    embeddings=None,
+    brain=None,
+    protocol="brainrecon-1",
+    reference="reconstruction",
+    data=None,
+    seed=0,
+    n_resamples=intervals.N_RESAMPLES,
+    networks=None,
+    device="cpu",
+    progress=None,
+):
+    """Score every condition against what was shown, by every task that the protocol has a table for.
+
+    >>> scores = evaluate(shown, {"reconstruction": pictures}, stimulus_ids=ids)  # doctest: +SKIP
+    >>> scores.mean("reconstruction", "pixcorr").mean  # doctest: +SKIP
+
+    Conditions may cover fewer stimuli than were shown. Nothing given is changed.
+
+    Parameters
+    ----------
+    shown : uint8 array of shape (n_stimuli, height, width, 3), or None
+        The pictures that were seen; or anything with `len` that gives such an array for an array of rows.
+    conditions : mapping of str to (Outputs, pair, or uint8 array of shape (n_stimuli, height, width, 3))
+        Pictures by name of the condition ("reconstruction", "stage_one", "shuffled_responses", ...); they may have any size.
+        A pair is (stimulus ids, pictures). An array has a picture for each of `stimulus_ids`, in their order. Empty for a
+        system that draws none.
+    stimulus_ids : sequence of str, length n_stimuli
+        The stimulus of each shown picture, each once.
+    categories : sequence of sequence of str, length n_stimuli, optional
+        The categories of each shown picture. Metrics that compare within a category are left out without them; a
+        stimulus that shares its categories with no other has no score there.
+    captions : sequence of sequence of str, length n_stimuli, optional
+        The true captions of each stimulus. Predicted ones are not scored without them, and a note says so.
+    predicted_captions : mapping of str to (mapping of str to (str or list of str), or Outputs), optional
+        By condition, what was read from the responses in words: by stimulus a caption, or several samples.
+    embeddings : pair of mappings, optional
+        (true, predicted) values of each target, arrays or feature tables of shape (n_stimuli, n_targets), rows in the
+        order of `stimulus_ids`.
+    brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
+        Metrics of brain correlation are left out without it.
+    protocol : str or Protocol
+        How to score.
+    reference : str
+        The condition that others are subtracted from.
+    data : dict, optional
+        What was tested, in plain values; goes into the scores as it is. `data["dataset"]` is compared with the
+        protocol's test set.
+    seed, n_resamples : int
+        Of the bootstrap over stimuli.
+    networks : mapping of str to Network, optional
+        The protocol's networks by name; those not given are loaded from their checkpoints.
+    device : str
+        Torch device of the networks that are loaded.
+    progress : callable, optional
+        `progress(label, done, total)`.
+
+    Returns
+    -------
+    scores : Scores
+
+    Raises
+    ------
+    InputError
+        If a condition holds an unknown stimulus, numbers do not match, the reference is missing, or nothing that is given
+        is scored by the protocol.
+    weights.store.CheckpointError
+        If a network's checkpoint is absent or damaged.
+    """
+    protocol, data = load_protocol(protocol), dict(data or {})
+    stimulus_ids = [str(one) for one in stimulus_ids]
+    true, predicted = embeddings or ({}, {})
+    outputs = {
+        "picture": {
+            name: Outputs(stimulus_ids, drawn) if isinstance(drawn, np.ndarray) else Outputs(*drawn)
+            for name, drawn in conditions.items()
+        },
+        "caption": {name: caption_outputs(read) for name, read in (predicted_captions or {}).items()},
+        "embeddings": {reference: Outputs(stimulus_ids, predicted)} if embeddings else {},
+    }
+    notes = []
+    if outputs["caption"] and protocol.captions and captions is None:
+        outputs["caption"] = {}
+        notes.append("Captions were predicted but not scored: the stimuli have no true ones.")
+    test_set = Shown(stimulus_ids, shown, categories, captions, true, brain)
+    parts = []
+    for name in task_names():
+        task_class = find_task(name)
+        settings = {"reference": reference, "seed": seed, "n_resamples": n_resamples}
+        task = task_class(**settings, **({"networks": networks or {}} if name == "reconstruction" else {}))
+        (value,) = task.reads
+        if task.asked_by(protocol) and outputs[value]:
+            parts.append(task.score(outputs[value], test_set, protocol, device=device, progress=progress))
+    if not any(part.conditions for part in parts):
+        given = ", ".join(name for name, own in outputs.items() if own) or "nothing"
+        asked = ", ".join(["picture"] * bool(protocol.metrics) + ["caption"] * bool(protocol.captions))
+        raise InputError(
+            f"Protocol {protocol.name} scores {asked}, and there is {given}; expected one of those. Reconstruct first, or "
+            "score under another protocol."
+        )
+    scores = joined(parts, stimulus_ids, data)
+    n_stimuli = len(scores.conditions[reference].stimulus_ids)
+    return scores.with_notes(*_about_the_test_set(protocol, n_stimuli, data), *notes)
+
+
+def _about_the_test_set(protocol, n_stimuli, data):
+    """What tells these scores from published ones of the protocol, tuple of sentences."""
+    wanted = protocol.test_set
+    if wanted is None:
+        return ()
+    dataset = data.get("dataset", wanted.dataset)
+    if (n_stimuli, dataset) == (wanted.n_stimuli, wanted.dataset) and not data.get("simulated"):
+        return ()
+    what = f"{'simulated ' if data.get('simulated') else ''}{dataset}"
+    return (
+        f"{protocol.name} was published on {wanted.n_stimuli:,} stimuli of {wanted.dataset}; these are {n_stimuli:,} of "
+        f"{what}: no published score compares.",
+    )
