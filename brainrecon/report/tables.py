@@ -1,4 +1,4 @@
-"""Rows of a report's tables: scores, differences, embeddings, regions, and what the decoder says of itself."""
+"""Rows of a report's tables: scores, differences, regions, and what the decoder says of itself."""
 
 import re
 
@@ -11,6 +11,7 @@ from brainrecon.report.names import (
     interval_text,
     score_text,
 )
+from brainrecon.report.predicted_rows import percent_text
 from stages.ground.errors import InputError
 
 
@@ -58,29 +59,6 @@ def difference_rows(scores):
     ]
 
 
-def embedding_rows(scores):
-    """A row per score of the predicted embeddings, list of dict; empty where none were scored."""
-    if scores.embeddings is None:
-        return []
-    return [_embedding_row(row, scores.protocol.embeddings.get(row.metric)) for row in scores.embeddings.rows]
-
-
-def rank_rows(scores):
-    """A row per target with the effective rank of its predictions, list of dict; empty where none were measured."""
-    if scores.embeddings is None:
-        return []
-    return [
-        {
-            "target": row.target,
-            "n": f"{row.n:,}",
-            "predicted": f"{row.predicted:.1f}",
-            "true": f"{row.true:.1f}",
-            "share": f"{100 * row.predicted / row.true:.0f} %" if row.true > 0 else NOTHING,
-        }
-        for row in scores.embeddings.ranks
-    ]
-
-
 def region_table(rows, scores):
     """Columns and rows of the table by region.
 
@@ -104,7 +82,7 @@ def region_table(rows, scores):
     InputError
         If a row has no `roi`, or scores something that the protocol does not.
     """
-    keys, specs = table_columns(rows), {**scores.metrics, **scores.protocol.embeddings}
+    keys, specs = table_columns(rows), scores.metrics | scores.protocol.embeddings
     for row in rows:
         scored = [key for key, value in row.items() if hasattr(value, "mean")]
         if "roi" not in row or any(key not in specs for key in scored):
@@ -180,31 +158,6 @@ def _difference_cell(row, metric):
     }
 
 
-def _embedding_row(row, spec):
-    """Retrieval is read as a percentage; its chance is the share of candidates that count as found."""
-    mean, low, high, null, null_low, null_high = (
-        _percentage(value) for value in (row.mean, row.ci_low, row.ci_high, row.null_mean, row.null_low, row.null_high)
-    )
-    return {
-        "label": spec.label if spec else row.metric,
-        "description": spec.description if spec else "",
-        "target": row.target,
-        "n": f"{row.n:,}",
-        "mean": mean,
-        "interval": "no interval" if row.ci_low is None else f"{low} to {high}",
-        "null": null,
-        "null_range": f"{null_low} to {null_high}",
-        "n_permutations": f"{row.n_permutations:,}",
-        # Among fewer stimuli than candidates all of them are taken.
-        "chance": f"{100 * spec.top_k / min(spec.n_way, row.n):.3g}" if spec else NOTHING,
-        "verdict": "better" if row.mean > row.null_high else "worse" if row.mean < row.null_low else "open",
-    }
-
-
-def _percentage(value):
-    return NOTHING if value is None else f"{100 * value:.1f}"
-
-
 def _region_heading(key, spec):
     """Heading and unit; a spec without a metric is one of embeddings, which are read as percentages."""
     if spec is None:
@@ -219,5 +172,7 @@ def _region_cell(value, spec):
     metric = getattr(spec, "metric", None)
     if metric is not None:
         return _mean_cell(value, metric)
-    interval = "no interval" if value.ci_low is None else f"{_percentage(value.ci_low)} to {_percentage(value.ci_high)}"
-    return {"value": _percentage(value.mean), "interval": interval}
+    interval = (
+        "no interval" if value.ci_low is None else f"{percent_text(value.ci_low)} to {percent_text(value.ci_high)}"
+    )
+    return {"value": percent_text(value.mean), "interval": interval}

@@ -12,15 +12,14 @@ import numpy as np
 from brainrecon.evaluation.protocols.protocol import Protocol, available, load_protocol
 from brainrecon.evaluation.scores.published import published_values
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.leaderboard.comparison import (
-    AcrossSubjects,
     control_difference,
     is_better,
     mean_over_subjects,
     method_difference,
     sentence,
 )
+from brainrecon.report.leaderboard.predicted import corpus_means, embedding_rows, retrieval_rows
 
 # What a board or a row says itself; everything else in the description of the data tells vintages apart.
 _NO_VINTAGE = ("dataset", "subject", "roi", "test_stimuli", "simulated")
@@ -76,8 +75,11 @@ class Entry:
     ceilings : dict of str to (dict of str to float)
         By kind and metric, mean over subjects of what limits the score, as `Scores.ceilings` has it.
     embeddings : list of dict
-        A row per score of predicted embeddings: target, metric, mean (AcrossSubjects), null_mean, null_low, null_high,
-        rank, true_rank (None where not known).
+        A row per score of predicted embeddings, see `brainrecon.report.leaderboard.predicted.embedding_rows`.
+    retrieval : list of dict
+        A row per retrieval, see `brainrecon.report.leaderboard.predicted.retrieval_rows`.
+    corpus : dict of str to (dict of str to float)
+        By condition and metric of captions: the score of all captions together, mean over subjects.
     sentence : str
         What remains above the controls.
     """
@@ -91,6 +93,8 @@ class Entry:
     behind: dict
     ceilings: dict
     embeddings: list
+    retrieval: list
+    corpus: dict
     sentence: str
 
     @property
@@ -160,10 +164,10 @@ class Board:
 
     @property
     def metrics(self):
-        """The protocol's metrics that anybody was scored in, dict of str to MetricSpec."""
+        """The protocol's metrics of pictures and captions that anybody was scored in, dict of str to spec."""
         entries = [entry for block in self.blocks for entry in block.entries]
         scored = {metric for entry in entries for metric in entry.means.get(entry.reference, {})}
-        return {name: spec for name, spec in self.protocol.metrics.items() if name in scored}
+        return {name: spec for name, spec in self.protocol.columns.items() if name in scored}
 
 
 def boards_of(cells, held_out):
@@ -203,7 +207,7 @@ def _board(key, cells, held_out):
     for cell in cells:
         by_roi.setdefault(cell.roi, {}).setdefault(cell.method, []).append(cell)
     scored = {metric for cell in cells for metric in cell.scores.conditions[cell.scores.reference].values}
-    headline = next((name for name in (protocol.headline, *protocol.metrics) if name in scored), protocol.headline)
+    headline = next((name for name in (protocol.headline, *protocol.columns) if name in scored), protocol.headline)
     notes = list(dict.fromkeys(note for cell in cells for note in cell.scores.notes)) + _vintages(cells)
     other_judges = sorted({f"{c.method}/{c.subject}/{c.roi}" for c in cells if c.heldout and _group(c.heldout) != key})
     if other_judges:
@@ -302,7 +306,18 @@ def _entry(method, cells, own_means, behind, key, headline, held_out):
         _drop(heldout, headline.name, there, held_out),
     )
     return Entry(
-        method, tuple(cells), means, reference, differences, there, behind, ceilings, _embeddings(scores), text
+        method,
+        tuple(cells),
+        means,
+        reference,
+        differences,
+        there,
+        behind,
+        ceilings,
+        embedding_rows(scores),
+        retrieval_rows(scores),
+        corpus_means(scores),
+        text,
     )
 
 
@@ -325,37 +340,6 @@ def _drop(cells, metric, there, what):
     ]
     drops = [here.mean - held.mean for here, held in pairs if here and held]
     return (what, there[metric], float(np.mean(drops))) if drops else None
-
-
-def _embeddings(scores):
-    """A row per score of the predicted embeddings, means over the subjects that have it."""
-    having = [one.embeddings for one in scores if one.embeddings is not None]
-    rows = []
-    for metric in dict.fromkeys(row.metric for one in having for row in one.rows):
-        found = [(one, row) for one in having for row in one.rows if row.metric == metric]
-        target = found[0][1].target
-        ranks = [rank for one, _ in found for rank in one.ranks if rank.target == target]
-        rows.append(
-            {
-                "target": target,
-                "metric": metric,
-                "mean": _embedding_mean(found),
-                "null_mean": float(np.mean([row.null_mean for _, row in found])),
-                "null_low": min(row.null_low for _, row in found),
-                "null_high": max(row.null_high for _, row in found),
-                "rank": float(np.mean([rank.predicted for rank in ranks])) if ranks else None,
-                "true_rank": float(np.mean([rank.true for rank in ranks])) if ranks else None,
-            }
-        )
-    return rows
-
-
-def _embedding_mean(found):
-    (_, row), counts = found[0], [row.n for _, row in found]
-    if len(found) == 1:
-        return AcrossSubjects(1, (row.n, row.n), row.mean, row.ci_low, row.ci_high)
-    estimate = intervals.mean_over_subjects([one.values[row.metric] for one, row in found], bounds=(0.0, 1.0))
-    return AcrossSubjects(len(found), (min(counts), max(counts)), estimate.mean, estimate.ci_low, estimate.ci_high)
 
 
 def _published(protocol, dataset, simulated, blocks):

@@ -1,23 +1,14 @@
-"""The table of a benchmark: its scores, read from the folder and compared where they compare."""
+"""The table of a benchmark: boards of scores that compare, and what is missing."""
 
-import json
-import tomllib
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 
-from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.report.leaderboard.boards import Cell, boards_of
-from brainrecon.studies.preset import Preset, load_preset
-from stages.ground.errors import InputError
-
-PLAN, HELD_OUT = "benchmark.toml", "heldout"
-_LINKS = ("report.html", "config.toml")
+from brainrecon.report.leaderboard.pages import as_html, as_markdown
+from brainrecon.studies.preset import Preset
 
 
 @dataclass(frozen=True, eq=False)
 class Leaderboard:
-    """What `collect` found.
+    """What `brainrecon.report.leaderboard.collect.collect` found.
 
     Attributes
     ----------
@@ -36,110 +27,7 @@ class Leaderboard:
     preset: Preset | None = None
 
     def __str__(self):
-        from brainrecon.report.leaderboard.pages import as_markdown
-
         return as_markdown(self)
 
     def _repr_html_(self):
-        from brainrecon.report.leaderboard.pages import as_html
-
         return as_html(self, alone=True)
-
-
-def collect(folder):
-    """Read the scores of a benchmark and compare what compares.
-
-    Parameters
-    ----------
-    folder : path-like
-        Holds ``<method>/<subject>/<roi>/scores/<protocol>.json``.
-
-    Returns
-    -------
-    leaderboard : Leaderboard
-
-    Raises
-    ------
-    InputError
-        If there are no scores, or a file of them cannot be read.
-    """
-    folder = Path(folder)
-    plan = _read_plan(folder / PLAN)
-    cells = [cell for path in sorted(folder.glob("*/*/*/scores/*.json")) if (cell := _read_cell(folder, path))]
-    if not cells:
-        raise InputError(
-            f"{folder} holds no scores; expected <method>/<subject>/<roi>/scores/<protocol>.json. Run the benchmark first."
-        )
-    # Regions in the order of the plan, others after them; the sort keeps everything else as it is.
-    regions = list(plan.get("rois", ()))
-    cells.sort(key=lambda cell: (_place(cell, regions), cell.roi))
-    rule = str(plan.get("heldout", plan.get("split", "")))
-    held_out = "held-out clusters" if rule.startswith("clusters") else "the held-out split"
-    preset = load_preset(plan["preset"]) if plan.get("preset") else None
-    return Leaderboard(boards_of(cells, held_out), plan, _missing(plan, cells), preset)
-
-
-def _read_plan(path):
-    if not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(
-            f"{path} is not TOML ({error}); expected the plan of a benchmark. Mend or remove it."
-        ) from error
-
-
-def _read_cell(folder, path):
-    method, subject, roi = path.relative_to(folder).parts[:3]
-    if any(part.startswith(".") for part in (method, subject, roi, path.name)):
-        return None
-    place = path.parents[1]
-    scores, beside = Scores.from_json(path), place / HELD_OUT / "scores" / path.name
-    return Cell(
-        method,
-        subject,
-        roi,
-        scores,
-        Scores.from_json(beside) if beside.exists() else None,
-        _read_json(place / "external.json", "score these pictures again"),
-        {name: "/".join((method, subject, roi, name)) for name in _LINKS if (place / name).exists()},
-        _read_json(place / "decoder" / "summary.json", "delete the decoder folder and fit again") or (),
-    )
-
-
-def _read_json(path, remedy):
-    """What a JSON file holds; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); {remedy}.") from error
-
-
-def _place(cell, regions):
-    names = (cell.scores.data.get("roi"), cell.roi)
-    return next((regions.index(name) for name in names if name in regions), len(regions))
-
-
-def _missing(plan, cells):
-    """Cells that the plan names and nobody has scored, as texts."""
-    methods, subjects = (
-        [name for name in plan.get(key, ()) if isinstance(name, str)] for key in ("methods", "subjects")
-    )
-    # A protocol from a file may be called otherwise than the file.
-    protocols = [name for name in plan.get("protocols", ()) if not str(name).endswith(".toml")]
-    n_rois, absent = max(1, len(plan.get("rois", ()))), []
-    for method, subject in product(methods, subjects):
-        scored = {
-            (cell.roi, cell.scores.protocol.name) for cell in cells if (cell.method, cell.subject) == (method, subject)
-        }
-        rois = sorted({roi for roi, _ in scored})
-        # A region's folder may be named otherwise than the region, so their number is compared.
-        if len(rois) < n_rois:
-            absent.append(f"{method}/{subject}{f' ({n_rois - len(rois)} of {n_rois} regions)' if rois else ''}")
-        absent += [
-            f"{method}/{subject}/{roi} ({name})" for roi, name in product(rois, protocols) if (roi, name) not in scored
-        ]
-    return absent

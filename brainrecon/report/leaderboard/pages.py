@@ -7,11 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from brainrecon.report.leaderboard.leaderboard import collect
 from brainrecon.report.leaderboard.tables import board_view, notes_of
-from weights.whole_files import write_text
 
-NAME = "leaderboard"
 COLUMNS = (
     "protocol",
     "identity",
@@ -29,38 +26,13 @@ COLUMNS = (
 )
 
 
-def write_leaderboard(folder):
-    """Collect a benchmark's scores and write `leaderboard.md`, `.csv` and `.html` into its folder.
-
-    Parameters
-    ----------
-    folder : path-like
-        See `brainrecon.report.leaderboard.leaderboard.collect`.
-
-    Returns
-    -------
-    path : pathlib.Path
-        The HTML page. Every file appears whole or not at all; nothing in them depends on when they were written.
-
-    Raises
-    ------
-    InputError
-        If there are no scores, or a file of them cannot be read.
-    """
-    folder = Path(folder)
-    leaderboard = collect(folder)
-    pages = {"md": as_markdown(leaderboard), "csv": as_csv(leaderboard), "html": as_html(leaderboard)}
-    for suffix, text in pages.items():
-        write_text(folder / f"{NAME}.{suffix}", text)
-    return folder / f"{NAME}.html"
-
-
 def as_csv(leaderboard):
     """Every mean in long form: a row per board, region, method, subject (or "all"), split, condition and metric.
 
     `n` counts stimuli in the rows of a subject and subjects in those of "all". Conditions besides those that were drawn:
-    "predicted_embeddings", "predicted_embeddings_shuffled" (its null, with the central 95 % of permutations), and
-    the kinds of ceilings, "shown_pictures" and "noise_ceiling".
+    "predicted_embeddings", "predicted_embeddings_shuffled" (its null, with the central 95 % of permutations), "retrieval",
+    "retrieval_over_pools" (the mean over pools, without an interval), and the kinds of ceilings, "shown_pictures" and
+    "noise_ceiling". Scores of all captions together have "_corpus" behind the metric.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -104,6 +76,7 @@ def _long_rows(entry, board):
                     (row.n, row.mean, row.ci_low, row.ci_high),
                 )
                 yield (cell.subject, split, "predicted_embeddings_shuffled", row.metric), null
+            yield from _predicted_rows(cell.subject, split, scores)
     for condition, means in entry.means.items():
         for metric, mean in means.items():
             yield ("all", "standard", condition, metric), (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
@@ -113,6 +86,24 @@ def _long_rows(entry, board):
         mean = row["mean"]
         key = ("all", "standard", "predicted_embeddings", row["metric"])
         yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+    for row in entry.retrieval:
+        mean = row["mean"]
+        key = ("all", "standard", "retrieval", row["metric"])
+        yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+    for condition, values in entry.corpus.items():
+        for metric, value in values.items():
+            yield ("all", "standard", condition, f"{metric}_corpus"), (len(entry.cells), value, None, None)
+
+
+def _predicted_rows(subject, split, scores):
+    """Rows of one subject's retrieval, and of the corpus of its captions."""
+    for row in scores.retrieval.rows if scores.retrieval else ():
+        yield (subject, split, "retrieval", row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
+        yield (subject, split, "retrieval_over_pools", row.metric), (row.n, row.mean_over_pools, None, None)
+    for condition, values in scores.corpus.items():
+        n = len(scores.conditions[condition].stimulus_ids)
+        for metric, value in values.items():
+            yield (subject, split, condition, f"{metric}_corpus"), (n, value, None, None)
 
 
 def as_markdown(leaderboard):

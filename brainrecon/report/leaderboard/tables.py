@@ -2,11 +2,12 @@
 
 from urllib.parse import quote
 
-from brainrecon.evaluation.scores.published import COMPUTED, READ
 from brainrecon.evaluation.statistics.intervals import SUBJECTS_TO_RESAMPLE
 from brainrecon.report.leaderboard.comparison import fewer, is_better, metric_phrase, range_text
+from brainrecon.report.leaderboard.predicted_tables import predicted_tables
+from brainrecon.report.leaderboard.published_table import published_table
 from brainrecon.report.leaderboard.study import study_tables
-from brainrecon.report.leaderboard.text import MARKS, VERDICTS, Table, TableCell, TableRow
+from brainrecon.report.leaderboard.text import MARKS, VERDICTS, Table, TableCell, TableRow, unit_of
 from brainrecon.report.names import (
     CEILINGS,
     NOTHING,
@@ -18,8 +19,6 @@ from brainrecon.report.names import (
     score_text,
 )
 
-_FROM_MEMORY = "†"
-_ORIGIN_MARKS = {"other code": "‡", "not established": "§"}
 _MISSING_IN_VIEW = 8
 _TOLD_APART = "the interval of the paired difference excludes zero, over subjects or within every one of them"
 _ONE_SUBJECT = " With one subject the interval is over stimuli; for identification it is a little narrow."
@@ -56,7 +55,7 @@ def board_view(board, preset=None):
         "provenance": f"Protocol {board.protocol.name}, sha256 {board.protocol.sha256[:16]}; with its judges "
         f"{board.identity[:16]}{f' ({judges})' if judges else ''}. Test stimuli per subject: {range_text(counts)}.",
         "blocks": [_block(block, board, preset) for block in board.blocks],
-        "tables": [_published(board)] if board.published else [],
+        "tables": [published_table(board)] if board.published else [],
     }
 
 
@@ -66,7 +65,7 @@ def _block(block, board, preset):
     tables += [_subjects(block, board)] if any(len(entry.cells) > 1 for entry in block.entries) else []
     tables += [_controls(block, board)]
     tables += [_behind(block, board)] if len(block.entries) > 1 else []
-    tables += [_embeddings(block, board)] if any(entry.embeddings for entry in block.entries) else []
+    tables += predicted_tables(block, board)
     # No line ends between a number and its percent sign.
     sentences = [
         (entry.method, entry.sentence.removeprefix(entry.method).replace(" %", "\N{NO-BREAK SPACE}%"))
@@ -210,73 +209,6 @@ def _behind(block, board):
     )
 
 
-def _embeddings(block, board):
-    rows = []
-    for entry in block.entries:
-        for row in entry.embeddings:
-            spec = board.protocol.embeddings.get(row["metric"])
-            mean = row["mean"]
-            interval = "" if mean.ci_low is None else f"{_percent(mean.ci_low)} to {_percent(mean.ci_high)}"
-            rank = NOTHING if row["rank"] is None else f"{row['rank']:.1f}"
-            true_rank = "" if row["true_rank"] is None else f"of {row['true_rank']:.1f}"
-            score = spec.label if spec else row["metric"].replace("_", " ")
-            cells = (
-                TableCell(_percent(mean.mean), interval),
-                TableCell(_percent(row["null_mean"]), f"{_percent(row['null_low'])} to {_percent(row['null_high'])}"),
-                TableCell(rank, true_rank),
-            )
-            rows.append(TableRow(entry.method, cells, f"{row['target'].replace('_', ' ')}: {score}"))
-    return Table(
-        "Predicted embeddings",
-        "Before any picture is drawn. Shuffled: the same score when responses belong to other stimuli, with the widest "
-        "central 95 % of a subject's permutations. The effective rank of the predictions stands over that of the true values.",
-        (
-            ("Method, target and score", "", ""),
-            ("Mean", "%", ""),
-            ("Shuffled", "%", ""),
-            ("Effective rank", "", ""),
-        ),
-        tuple(rows),
-    )
-
-
-def _published(board):
-    names = list(dict.fromkeys(name for row in board.published for name in row.values))
-    order = [*board.protocol.metrics, *board.protocol.embeddings]
-    names.sort(key=lambda name: order.index(name) if name in order else len(order))
-    columns, rows = [], []
-    for name in names:
-        spec = board.protocol.metrics.get(name) or board.protocol.embeddings.get(name)
-        percent = name not in board.protocol.metrics or spec.metric.percent  # all scores of embeddings are
-        unit = _unit(spec, "%") if name in board.protocol.metrics else "%"
-        columns.append((spec.label if spec else name, unit, "", percent))
-    for row in board.published:
-        cells = []
-        for name, (*_, percent) in zip(names, columns, strict=True):
-            if name not in row.values:
-                cells.append(TableCell(NOTHING))
-                continue
-            mark = _FROM_MEMORY if row.verified[name] == "memory" else ""
-            value = row.values[name]
-            cells.append(TableCell((_percent(value) if percent else f"{value:.3f}") + mark))
-        how = sorted({READ[how] for how in row.verified.values() if how != "memory"})
-        whose = f"mean of {len(row.subjects)} subjects" if len(row.subjects) > 1 else row.subjects[0]
-        small = "; ".join([row.source, *how, whose]) + (f". {row.note}" if row.note else "")
-        rows.append(TableRow(row.method + _ORIGIN_MARKS.get(row.computed, ""), tuple(cells), small))
-    used = {row.computed for row in board.published}
-    below = [f"{_FROM_MEMORY} {READ['memory']}: nobody has read this value again, and it may be wrong in any digit."]
-    below = below if any(row.from_memory for row in board.published) else []
-    below += [f"{mark} {COMPUTED[computed]}." for computed, mark in _ORIGIN_MARKS.items() if computed in used]
-    return Table(
-        f"Published under {board.protocol.name}",
-        f"On {board.published[0].n_stimuli:,} {board.dataset.upper()} stimuli, as many as here. Others computed these; no "
-        "interval was published.",
-        (("Method", "", ""), *(column[:3] for column in columns)),
-        tuple(rows),
-        tuple(below),
-    )
-
-
 def _mean_cell(mean, spec, under):
     if mean is None:
         return TableCell(NOTHING)
@@ -297,12 +229,7 @@ def _bare(mean, metric):
 
 
 def _metric_columns(board, unit):
-    return [(spec.label, _unit(spec, unit), spec.description) for spec in board.metrics.values()]
-
-
-def _unit(spec, unit):
-    """What stands behind a metric's name: its unit, and an arrow where lower is better."""
-    return " ".join([unit] * spec.metric.percent + ["↓"] * (not spec.metric.higher_is_better))
+    return [(spec.label, unit_of(spec, unit), spec.description) for spec in board.metrics.values()]
 
 
 def _direction(board):
@@ -321,7 +248,3 @@ def _origin(entry):
 def _links(cell):
     """((subject, address of its report),), or nothing where a cell has no page of its own."""
     return ((cell.subject, quote(cell.links["report.html"])),) if "report.html" in cell.links else ()
-
-
-def _percent(value):
-    return f"{100 * value:.1f}"

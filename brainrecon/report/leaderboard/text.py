@@ -38,3 +38,8 @@ class Table:
     rows: tuple
     below: tuple = ()
     kind: str = "plain"
+
+
+def unit_of(spec, unit):
+    """The unit of a metric, and an arrow if lower is better: what stands behind its name."""
+    return " ".join([unit] * spec.metric.percent + ["↓"] * (not spec.metric.higher_is_better))

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.report import tables
+from brainrecon.report import predicted_rows, tables
 from brainrecon.report.names import chance_level, condition_explanation, condition_label, in_sentence, score_text
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
 from brainrecon.report.run.figures import against, course, distribution
@@ -40,6 +40,10 @@ class ReportContent:
         One line each, under the title.
     captions : mapping of str to (str or sequence of str), optional
         By stimulus, with `captions_heading` and `captions_explanation` above them.
+    predicted_captions : mapping of str to (mapping of str to (str or sequence of str))
+        By condition and stimulus, what was read from the responses in words; empty for a system that says nothing.
+    true_captions : mapping of str to sequence of str
+        By stimulus, what people said; beside the predicted ones.
     caption_pictures : mapping of str to uint8 array, optional
         Pictures to put beside captions of stimuli that are not in `shown` (training stimuli).
     decoder : sequence of mappings
@@ -74,6 +78,8 @@ class ReportContent:
     captions: Mapping | None = None
     captions_heading: str = "Captions"
     captions_explanation: str = ""
+    predicted_captions: Mapping = field(default_factory=dict)
+    true_captions: Mapping = field(default_factory=dict)
     caption_pictures: Mapping | None = None
     decoder: Sequence[Mapping] = ()
     curves: Mapping = field(default_factory=dict)
@@ -144,8 +150,12 @@ def render(content):
             if any(spec.name in one.values for one in scores.conditions.values())
         ],
         comparisons=_comparisons(scores),
-        embeddings=tables.embedding_rows(scores),
-        ranks=tables.rank_rows(scores),
+        embeddings=predicted_rows.embedding_rows(scores),
+        ranks=predicted_rows.rank_rows(scores),
+        retrieval=predicted_rows.retrieval_rows(scores),
+        corpus_metrics=list(scores.protocol.captions.values()),
+        corpus=predicted_rows.corpus_rows(scores),
+        read_captions=_read_captions(content),
         region_columns=region_columns,
         regions=regions,
         captions=_captions(content),
@@ -296,6 +306,25 @@ def _captions(content):
         uri = data_uri(pictures[stimulus_id]) if in_view else None
         rows.append((stimulus_id, uri, [texts] if isinstance(texts, str) else list(texts)))
     return rows
+
+
+def _read_captions(content):
+    """Rows of (stimulus id, picture or None, [(label, text)]): the predicted captions of each stimulus, then the true ones."""
+    names = _column_order(content.predicted_captions, content.scores.reference)
+    rows = []
+    for stimulus_id in content.stimulus_ids:
+        said = [(condition_label(name), content.predicted_captions[name].get(stimulus_id)) for name in names]
+        said = [(label, _in_one_line(texts)) for label, texts in said if texts]
+        if not said:
+            continue
+        picture = content.shown.get(stimulus_id) if len(rows) < _CAPTIONS_IN_VIEW else None
+        true = [("Said by people", _in_one_line(own))] if (own := content.true_captions.get(stimulus_id)) else []
+        rows.append((stimulus_id, None if picture is None else data_uri(picture), said + true))
+    return rows
+
+
+def _in_one_line(texts):
+    return texts if isinstance(texts, str) else " / ".join(texts)
 
 
 def _flat(nested, prefix=""):

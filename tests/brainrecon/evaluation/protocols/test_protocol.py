@@ -138,3 +138,67 @@ def test_text_that_is_no_toml(tmp_path):
     path.write_text("name = ")
     with pytest.raises(InputError, match="not TOML"):
         load_protocol(path)
+
+
+RETRIEVAL = {"target": "clip_image", "direction": "brain_to_picture"}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda c: c.update(retrieval={"one": RETRIEVAL | {"pools": 3}}),
+            "retrieval 'one': 'pools'; expected one of 'target'",
+        ),
+        (lambda c: c.update(retrieval={"one": "clip_image"}), "retrieval 'one' is no table"),
+        (lambda c: c.update(retrieval={"pixcorr": RETRIEVAL}), "each name once"),
+        (lambda c: c.update(retrieval={"label": RETRIEVAL}), "'label', a word that is kept for text"),
+        (lambda c: c.update(captions={"bleu_4": {"n": 4}}), "captions 'bleu_4': 'n'; expected one of 'measure'"),
+        (lambda c: c.update(captions={"one": {"measure": "pixel_correlation"}}), "pixel_correlation.*'bleu_1'"),
+        (lambda c: c.update(captions={"one": {"measure": "beauty"}}), "no metric 'beauty'.*install the package"),
+        (lambda c: c.update(captions={"bleu_4": {"references": "best"}}), "references.*'best'.*'all', 'first'"),
+        (lambda c: c.update(captions={"bleu_4": {"tokenisation": "moses"}}), "tokenisation.*'moses'.*'ptb', 'simple'"),
+        (lambda c: c["metrics"].append({"name": "cider", "measure": "cider"}), r"Write it under \[captions.cider\]"),
+        (lambda c: c.update(metrics=[], captions={}), "expected at least one of pictures or captions"),
+    ],
+)
+def test_broken_tables_of_tasks_say_what_is_wrong(content, change, words):
+    change(content)
+    with pytest.raises(InputError, match=words):
+        Protocol(content)
+
+
+def test_digest_follows_the_tables_of_tasks(content):
+    digest = Protocol(content).sha256
+    with_pools = Protocol(content | {"retrieval": {"one": RETRIEVAL}}).sha256
+    assert len({digest, with_pools, Protocol(content | {"retrieval": {"one": RETRIEVAL | {"seed": 1}}}).sha256}) == 3
+    assert Protocol(content | {"captions": {"bleu_4": {}}}).sha256 != digest
+    assert Protocol(content | {"retrieval": {"one": RETRIEVAL | {"label": "One"}}}).sha256 == with_pools
+
+
+def test_a_protocol_of_captions_alone_needs_no_resize():
+    protocol = Protocol(
+        {"name": "words", "captions": {"bleu_4": {}, "first": {"measure": "rouge_l", "references": "first"}}}
+    )
+    assert protocol.metrics == {} and list(protocol.columns) == ["bleu_4", "first"] and protocol.headline == "bleu_4"
+    assert (protocol.captions["first"].measure, protocol.captions["first"].tokenisation) == ("rouge_l", "ptb")
+
+
+def test_a_file_based_on_another_protocol_holds_its_tables(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\nbased_on = "brainrecon-1"\nembeddings = []\n'
+        '[retrieval.one]\ntarget = "clip_image"\ndirection = "brain_to_picture"\n'
+        '[[metrics]]\nname = "ssim"\nmeasure = "structural_similarity"\nlabel = "Mine"\n'
+        '[[metrics]]\nname = "pixels"\nmeasure = "n_way_identification"\nn_way = 5\n'
+    )
+    base, own = load_protocol("brainrecon-1"), load_protocol(path)
+    assert list(own.metrics) == [*base.metrics, "pixels"] and own.metrics["ssim"].label == "Mine"
+    assert own.networks == base.networks and own.embeddings == {} and list(own.retrieval) == ["one"]
+    assert own.headline == base.headline and own.based_on == "brainrecon-1"
+    # What it is based on is text: a file that says everything itself is the same protocol.
+    alone = {key: value for key, value in own.content.items() if key != "based_on"}
+    assert Protocol(alone).sha256 == own.sha256
+    path.write_text('name = "mine"\nbased_on = "yours"\n')
+    with pytest.raises(InputError, match="based_on.*'yours'.*'brainrecon-1'"):
+        load_protocol(path)

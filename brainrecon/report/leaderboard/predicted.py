@@ -1,0 +1,90 @@
+"""Scores of predicted embeddings and of the corpus of captions, over the subjects of one method."""
+
+import numpy as np
+
+from brainrecon.evaluation.statistics import intervals
+from brainrecon.report.leaderboard.comparison import AcrossSubjects
+
+
+def embedding_rows(scores):
+    """A row per score of the predicted embeddings, means over the subjects that have it.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One per subject.
+
+    Returns
+    -------
+    rows : list of dict
+        target, metric, mean (AcrossSubjects), null_mean, null_low, null_high, rank, true_rank (None if not known).
+    """
+    having = [one.embeddings for one in scores if one.embeddings is not None]
+    rows = []
+    for metric in dict.fromkeys(row.metric for one in having for row in one.rows):
+        found = [(one, row) for one in having for row in one.rows if row.metric == metric]
+        target = found[0][1].target
+        ranks = [rank for one, _ in found for rank in one.ranks if rank.target == target]
+        rows.append(
+            {
+                "target": target,
+                "metric": metric,
+                "mean": _mean(found),
+                "null_mean": float(np.mean([row.null_mean for _, row in found])),
+                "null_low": min(row.null_low for _, row in found),
+                "null_high": max(row.null_high for _, row in found),
+                "rank": float(np.mean([rank.predicted for rank in ranks])) if ranks else None,
+                "true_rank": float(np.mean([rank.true for rank in ranks])) if ranks else None,
+            }
+        )
+    return rows
+
+
+def retrieval_rows(scores):
+    """A row per retrieval, means over the subjects that have it.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One per subject.
+
+    Returns
+    -------
+    rows : list of dict
+        metric, mean (AcrossSubjects), mean_over_pools, and chance as (lowest, highest) of a subject.
+    """
+    having = [one.retrieval for one in scores if one.retrieval is not None]
+    rows = []
+    for metric in dict.fromkeys(row.metric for one in having for row in one.rows):
+        found = [(one, row) for one in having for row in one.rows if row.metric == metric]
+        chance = [row.chance for _, row in found]
+        rows.append(
+            {
+                "metric": metric,
+                "mean": _mean(found),
+                "mean_over_pools": float(np.mean([row.mean_over_pools for _, row in found])),
+                "chance": (min(chance), max(chance)),
+            }
+        )
+    return rows
+
+
+def corpus_means(scores):
+    """Scores of all captions together by condition and metric, means over the subjects that have them, dict of dict."""
+    found = {}
+    for one in scores:
+        for condition, values in one.corpus.items():
+            for metric, value in values.items():
+                if value is not None:
+                    found.setdefault(condition, {}).setdefault(metric, []).append(value)
+    return {name: {metric: float(np.mean(own)) for metric, own in values.items()} for name, values in found.items()}
+
+
+def _mean(found):
+    """Mean over subjects of pairs (scores, row), with the interval of one subject or of several."""
+    (_, row), counts = found[0], [row.n for _, row in found]
+    if len(found) == 1:
+        return AcrossSubjects(1, (row.n, row.n), row.mean, row.ci_low, row.ci_high)
+    values = [one.values[row.metric] for one, row in found]
+    estimate = intervals.mean_over_subjects([own[np.isfinite(own)] for own in values], bounds=(0.0, 1.0))
+    return AcrossSubjects(len(found), (min(counts), max(counts)), estimate.mean, estimate.ci_low, estimate.ci_high)

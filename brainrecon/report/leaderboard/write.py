@@ -1,0 +1,35 @@
+"""The files of a benchmark's table."""
+
+from pathlib import Path
+
+from brainrecon.report.leaderboard.collect import collect
+from brainrecon.report.leaderboard.pages import as_csv, as_html, as_markdown
+from weights.whole_files import write_text
+
+NAME = "leaderboard"
+
+
+def write_leaderboard(folder):
+    """Collect a benchmark's scores and write `leaderboard.md`, `.csv` and `.html` into its folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        See `brainrecon.report.leaderboard.collect.collect`.
+
+    Returns
+    -------
+    path : pathlib.Path
+        The HTML page. Every file appears whole or not at all; nothing in them depends on when they were written.
+
+    Raises
+    ------
+    InputError
+        If there are no scores, or a file of them cannot be read.
+    """
+    folder = Path(folder)
+    leaderboard = collect(folder)
+    pages = {"md": as_markdown(leaderboard), "csv": as_csv(leaderboard), "html": as_html(leaderboard)}
+    for suffix, text in pages.items():
+        write_text(folder / f"{NAME}.{suffix}", text)
+    return folder / f"{NAME}.html"
