@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from brainrecon.methods.icgan2022 import ICGAN2022
 from stages.generators.gan.icgan import ICGANGenerator
+from stages.generators.generator import Item, in_order
 from stages.inverters.latent_search import Inversion, InversionSettings
 from stages.networks.icgan import BOTTOM, ICGAN, ICGANConfig, to_pictures
 from stages.targets.clip import CLIPImageVector
@@ -208,7 +209,8 @@ def redrawn(folder, images):
     instance = InstanceFeatures.from_pretrained(store.path("tiny-clip"))
     settings = InversionSettings(**ICGAN2022.tiny["inversion"])
     latents = Inversion(generator.network, instance, settings).latents(images)
-    return generator.draw(instance.encode(images), latents["noise"], latents["dense"])
+    items = [Item(f"picture-{row}") for row in range(len(images))]
+    return np.stack(in_order(generator.draw({"instance": instance.encode(images), **latents}, items)))
 
 
 def _card(training, held_out):

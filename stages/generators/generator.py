@@ -1,94 +1,186 @@
-"""From requests to pictures: checked, batched over stimuli and conditions, each with noise of its own."""
+"""The protocol of generators: named values to pictures, films or captions, one for each item.
 
-from stages.generators.diffusion.requests import check_options, check_requests, draw_in_batches
+    for position, picture in generator.draw({"clip_image": embeddings, "first_picture": pictures}, items, seed=0):
+        ...
+
+A step hands its values over by name and needs to know no more than `takes`, `optional` and `gives`:
+
+- ``values`` maps names of `takes` to one row per item: an array of shape ``(n_items, *takes[name])``, an array of flat rows
+  ``(n_items, n_values)`` if every length in ``takes[name]`` is known, or a sequence with one array per item.
+- A value that a condition takes away is left out, or is None. In a sequence, one item's row may be None.
+- ``items`` has one `Item` per row, or any object with ``stimulus_id`` (str) and ``sample`` (int).
+- Settings go into `draw` as keyword arguments; what a generator does not know is a TypeError. All generators take `seed`,
+  `batch_size` and `progress`. Diffusion takes ``num_inference_steps``, ``guidance_scale``, ``strength`` and ``weights`` too
+  (see `stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator.draw`); each has a default.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from stages.ground.errors import InputError
 
 
-class PictureGenerator:
-    """What all generators that draw requests share; each says in ``_draw`` how a batch of them is drawn.
-
-    Parameters
-    ----------
-    pipeline : diffusers.DiffusionPipeline
-        Its progress bar is switched off; `generate` reports progress.
-    image_size : int
-    image_context_shape, text_context_shape : tuple of int, or None
+@dataclass(frozen=True)
+class Item:
+    """What is drawn once; any object with these attributes will do.
 
     Attributes
     ----------
-    image_size : int
-        Height and width of what is drawn.
-    image_context_shape, text_context_shape : tuple of int, or None
-        Of the embeddings; None where none is taken.
-    takes_weights : str
-        What a request's `context_weights` do.
-    default_steps : int
-        Steps from noise to a picture, where `generate` is not told.
-    default_guidance_scale : float, or None
-        Likewise; None where it is the checkpoint's own.
+    stimulus_id : str
+        For example "nsd00042".
+    sample : int
+        Which of several outputs for this stimulus, from 0.
     """
 
-    takes_weights: str
-    default_steps = 50
-    default_guidance_scale = None
+    stimulus_id: str
+    sample: int = 0
 
-    def __init__(self, pipeline, image_size, image_context_shape, text_context_shape):
-        self.pipeline = pipeline
-        pipeline.set_progress_bar_config(disable=True)
-        self.image_size = image_size
-        self.image_context_shape = image_context_shape
-        self.text_context_shape = text_context_shape
 
-    def generate(
-        self, requests, *, seed=0, num_inference_steps=None, guidance_scale=None, batch_size=16, progress=None
-    ):
-        """Draw the requested pictures.
+class Generator(Protocol):
+    """From named values to outputs of one medium.
 
-        Requests of all conditions share batches; those that start at different steps do not. A request's picture is
-        the same, to one grey level in float32, whatever else is asked for: its noise is its own (see `item_generator`),
-        and only the rounding of matrix products depends on the batch.
+    Attributes
+    ----------
+    takes : mapping of str to tuple
+        Shape of one item's row of each value; None stands for any length of that axis.
+    optional : frozenset of str
+        Names in `takes` that may be absent.
+    gives : str
+        Name of the medium, for example "picture".
+    draws_by_lot : bool
+        Whether the output depends on the seed, the stimulus and the sample. If not, all samples of a stimulus are equal.
+    """
 
-        Parameters
-        ----------
-        requests : sequence of GenerationRequest
-        seed : int
-        num_inference_steps : int, optional
-            Steps from noise to a picture, of which a request does its strength's share; by default `default_steps`.
-        guidance_scale : float, optional
-            By default `default_guidance_scale`; 1 switches guidance off and halves the work.
-        batch_size : int
-            Pictures per batch; the network sees twice as many rows under guidance.
-        progress : callable, optional
-            Called as ``progress("pictures", done, total)``.
+    takes: Mapping[str, tuple[int | None, ...]]
+    optional: frozenset[str]
+    gives: str
+    draws_by_lot: bool
+
+    def draw(
+        self,
+        values: Mapping[str, Any],
+        items: Sequence[Item],
+        *,
+        seed: int = 0,
+        batch_size: int = 16,
+        progress: Callable[[str, int, int], None] | None = None,
+        **settings: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        """Draw one output per item.
+
+        An output depends on its own row, the settings, the seed, the stimulus and the sample. It does not depend on the
+        other rows, their order or the batch size: to one grey level in float32. The global random state is not used.
 
         Yields
         ------
         position : int
-            Into `requests`; not in order.
-        image : uint8 array of shape (image_size, image_size, 3)
+            Into `items`; not in order.
+        output : as the medium has it
+            A picture is a uint8 array of shape (height, width, 3).
 
         Raises
         ------
         InputError
-            A request does not fit this generator; raised before anything is drawn.
+            The values do not fit `takes`; raised before anything is drawn.
         """
-        requests = list(requests)
-        num_inference_steps = self.default_steps if num_inference_steps is None else num_inference_steps
-        guidance_scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
-        check_requests(requests, self.image_context_shape, self.text_context_shape)
-        check_options(batch_size, num_inference_steps, guidance_scale)
-        return draw_in_batches(
-            requests,
-            lambda batch: self._draw(batch, seed, num_inference_steps, guidance_scale),
-            num_inference_steps=num_inference_steps,
-            batch_size=batch_size,
-            progress=progress,
-            together=self._together,
+        ...
+
+
+def in_order(drawn):
+    """Return the outputs of `Generator.draw` as a list in the order of the items; waits for all of them."""
+    return [output for _, output in sorted(drawn, key=lambda each: each[0])]
+
+
+def rows_of(generator, values, items):
+    """Return the values of a call of `draw` as rows, once they fit the generator.
+
+    Parameters
+    ----------
+    generator : Generator
+    values : mapping of str to rows
+    items : sequence of Item
+
+    Returns
+    -------
+    rows : dict of str to list
+        For each name in `takes` one array per item, of the shape in `takes`, or None if it is absent.
+
+    Raises
+    ------
+    InputError
+        A name is not known, a required value is absent, there are not as many rows as items, or a row has another shape or
+        values that are not finite.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    listed = ", ".join(given) or "nothing"
+    for name in values:
+        if name not in generator.takes:
+            raise InputError(
+                f"{type(generator).__name__} was given {name}, which it does not take; it takes "
+                f"{', '.join(generator.takes)}; leave {name} out."
+            )
+    rows = {}
+    for name, shape in generator.takes.items():
+        if name not in given and name not in generator.optional:
+            raise InputError(
+                f"{type(generator).__name__} needs {name} of shape {readable(shape)}, but was given {listed}; give "
+                f"{name} too."
+            )
+        rows[name] = _rows(generator, name, given.get(name), shape, items)
+    return rows
+
+
+def together(rows, batch_size, group):
+    """Yield the positions of rows that share a batch, at most `batch_size`: those of one group, in their order."""
+    groups = {}
+    for position, row in enumerate(rows):
+        groups.setdefault(group(row), []).append(position)
+    for positions in groups.values():
+        for start in range(0, len(positions), batch_size):
+            yield positions[start : start + batch_size]
+
+
+def readable(shape):
+    """Return a shape for an error: (4, any, any) for (4, None, None)."""
+    lengths = ", ".join("any" if length is None else str(length) for length in shape)
+    return f"({lengths},)" if len(shape) == 1 else f"({lengths})"
+
+
+def _rows(generator, name, value, shape, items):
+    if value is None:
+        return [None] * len(items)
+    if len(value) != len(items):
+        raise InputError(
+            f"{name} has {len(value)} rows for {len(items)} items; expected one row per item; give values and items in "
+            "the same order."
         )
+    return [_fitting(generator, name, value[row], shape, items[row]) for row in range(len(items))]
 
-    def _together(self, request):
-        """Return what all requests of a batch must agree in, besides where they start."""
+
+def _fitting(generator, name, row, shape, item):
+    """Return one item's row in its shape."""
+    if row is None:
+        if name not in generator.optional:
+            raise InputError(
+                f"{name} of {item.stimulus_id} is absent, but {type(generator).__name__} needs it; give it."
+            )
         return None
-
-    def _draw(self, batch, seed, num_inference_steps, guidance_scale):
-        """Draw requests that start at the same step; return uint8 (n, image_size, image_size, 3)."""
-        raise NotImplementedError
+    row = np.asarray(row)
+    known = None not in shape
+    if known and row.ndim == 1 and row.size == int(np.prod(shape)):
+        row = row.reshape(shape)
+    fits = row.ndim == len(shape) and all(wanted in (None, length) for wanted, length in zip(shape, row.shape))
+    if not fits:
+        raise InputError(
+            f"{name} of {item.stimulus_id} has shape {row.shape}, but {type(generator).__name__} reads {readable(shape)}; "
+            "predict the target that belongs to this checkpoint."
+        )
+    if row.dtype.kind == "f" and not np.isfinite(row).all():
+        raise InputError(
+            f"{name} of {item.stimulus_id} has {int((~np.isfinite(row)).sum()):,} values that are not finite; expected "
+            f"finite values of shape {readable(shape)}; look at the predictions of {name}."
+        )
+    return row

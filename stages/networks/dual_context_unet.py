@@ -56,8 +56,9 @@ class DualContextTransformer(nn.Module):
         hidden_states : tensor of shape (n_rows, n_channels, height, width)
         encoder_hidden_states : tensor of shape (n_rows, n_image_tokens + n_text_tokens, cross_attention_dim)
         cross_attention_kwargs : dict
-            Its ``context_weights``, of shape (n_rows, 2), are the weights of image and text; anything else is
-            handed to the attention processors.
+            Its ``context_weights``, of shape (n_rows, 2), are the weights of image and text. Its ``context_rows``, if
+            given, says which rows each context is computed for: a tensor of indices, or None for all of them. Anything
+            else is handed to the attention processors.
         encoder_attention_mask : tensor of shape (n_rows, 1, n_image_tokens + n_text_tokens), optional
             Added to the attention scores.
 
@@ -67,37 +68,34 @@ class DualContextTransformer(nn.Module):
         """
         others = dict(cross_attention_kwargs)
         weights = others.pop("context_weights").to(hidden_states)
+        served = others.pop("context_rows", (None, None))
         mixed = hidden_states
         start = 0
         for index, transformer in enumerate(self.transformers):
             tokens = slice(start, start + self.context_tokens[index])
             start = tokens.stop
-            # Rows that give this context no weight are not computed for it (in training the shapes stay fixed).
-            rows = None if self.training else weights[:, index].nonzero(as_tuple=True)[0]
-            everything = rows is None or len(rows) == len(hidden_states)
-            if not everything and len(rows) == 0:
+            # Which rows they are was decided on the CPU: asking the weights here would wait for the device.
+            rows = served[index]
+            if rows is not None and len(rows) == 0:
                 continue
-            h = hidden_states if everything else hidden_states[rows]
+            h = _rows(hidden_states, rows)
+            mask = None if encoder_attention_mask is None else encoder_attention_mask[..., tokens]
             update = transformer(
                 h,
-                encoder_hidden_states=_rows(encoder_hidden_states[:, tokens], rows, everything),
+                encoder_hidden_states=_rows(encoder_hidden_states[:, tokens], rows),
                 cross_attention_kwargs=others or None,
-                attention_mask=_rows(attention_mask, rows, everything),
-                encoder_attention_mask=(
-                    None
-                    if encoder_attention_mask is None
-                    else _rows(encoder_attention_mask[..., tokens], rows, everything)
-                ),
+                attention_mask=_rows(attention_mask, rows),
+                encoder_attention_mask=_rows(mask, rows),
                 return_dict=False,
             )[0].sub(h)
-            update = update * _rows(weights[:, index], rows, everything)[:, None, None, None]
-            mixed = mixed + update if everything else mixed.index_add(0, rows, update)
+            update = update * _rows(weights[:, index], rows)[:, None, None, None]
+            mixed = mixed + update if rows is None else mixed.index_add(0, rows, update)
         return (mixed,)
 
 
-def _rows(tensor, rows, everything):
-    """Select rows of a batch, or hand the batch (or None) through untouched."""
-    return tensor if everything or tensor is None else tensor[rows]
+def _rows(tensor, rows):
+    """Select rows of a batch by their indices; without indices hand the batch through, and None too."""
+    return tensor if rows is None or tensor is None else tensor.index_select(0, rows)
 
 
 class PositionedConv2d(nn.Conv2d):
@@ -282,6 +280,8 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
             Image tokens first, then text tokens.
         cross_attention_kwargs : dict
             ``context_weights``: tensor of shape (n_rows, 2), the weights of the image and of the text context.
+            ``context_rows``, optional: for each context the indices of the rows that give it weight, a tensor, or None
+            for all rows. Without it both contexts are computed for all rows.
         **options
             As in ``UNet2DConditionModel.forward``.
 

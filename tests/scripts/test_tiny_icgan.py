@@ -9,6 +9,7 @@ import torch
 from brainrecon.methods.icgan2022 import ICGAN2022
 from brainrecon.simulation.world.pictures import draw_pictures
 from stages.generators.gan.icgan import ICGANGenerator
+from stages.generators.generator import Item, in_order
 from stages.inverters.latent_search import Inversion, InversionSettings
 from stages.networks.icgan import ICGAN, to_pictures
 from stages.targets.instance_features import InstanceFeatures
@@ -91,7 +92,8 @@ def test_the_embedded_network_redraws_pictures_from_their_latents(drawn):
     instance = InstanceFeatures.from_pretrained(store.path("tiny-clip"))
     images, settings = drawn[:4], InversionSettings(noise_steps=20, dense_steps=40, batch_size=4)
     latents = Inversion(generator.network, instance, settings).latents(images)
-    found = generator.draw(instance.encode(images), latents["noise"], latents["dense"])
+    items = [Item(str(row)) for row in range(len(images))]
+    found = np.stack(in_order(generator.draw({"instance": instance.encode(images), **latents}, items)))
     errors = ((found.astype(float) - images) ** 2).mean(axis=(1, 2, 3))
     assert (10 * np.log10(255**2 / errors)).mean() >= 20
     others = ((found.astype(float)[::-1] - images) ** 2).mean(axis=(1, 2, 3))

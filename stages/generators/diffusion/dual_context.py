@@ -1,35 +1,55 @@
 """Pictures from predicted embeddings by the network under two contexts."""
 
-import torch
-
+from stages.generators.diffusion.autoencoder import LatentSpace
+from stages.generators.diffusion.conditioners import MixedContext
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
-from stages.generators.diffusion.latent_diffusion import computing_dtype, placed
-from stages.generators.diffusion.requests import PUBLISHED_WEIGHTS, GenerationRequest, resized
+from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
+from stages.generators.diffusion.loading import computing_dtype, placed
+from stages.generators.diffusion.requests import PUBLISHED_WEIGHTS, GenerationRequest
 from stages.generators.diffusion.schedulers import make_scheduler
 from stages.generators.diffusion.versatile_diffusion import is_versatile_diffusion, load_versatile_diffusion
-from stages.generators.generator import PictureGenerator
-from stages.ground.item_seeds import item_generator
+from stages.ground.errors import InputError
 
 __all__ = ["PUBLISHED_WEIGHTS", "DualContextGenerator", "GenerationRequest"]
 
 
-class DualContextGenerator(PictureGenerator):
+class DualContextGenerator(LatentDiffusionGenerator):
     """Draw pictures with a `DualContextImg2ImgPipeline`; guidance is the checkpoint's own unless another is asked for.
 
     Parameters
     ----------
     pipeline : DualContextImg2ImgPipeline
+    start : StartRule, optional
 
     See Also
     --------
-    stages.generators.generator.PictureGenerator : the attributes.
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    takes_weights = "shares of the image context's and of the text context's attention, added as they are"
+    weights_mean = (
+        "shares of the image context's and of the text context's attention, added as they are; an absent context leaves its "
+        "share to the other"
+    )
+    default_weights = dict(zip(("clip_image", "clip_text"), PUBLISHED_WEIGHTS))
+    # As the UNet computes: this generator's noise is drawn in that precision.
+    latent_dtype = None
 
-    def __init__(self, pipeline):
+    def __init__(self, pipeline, start=None):
         nothing = pipeline.unconditional_contexts
-        super().__init__(pipeline, pipeline.image_size, tuple(nothing.image.shape), tuple(nothing.text.shape))
+        contexts = {"clip_image": nothing.image, "clip_text": nothing.text}
+        super().__init__(
+            pipeline,
+            [MixedContext(name, tokens) for name, tokens in contexts.items()],
+            {name: tuple(tokens.shape) for name, tokens in contexts.items()},
+            optional=contexts,
+            space=LatentSpace(pipeline.vae, alone=False),
+            start=start,
+        )
+
+    @property
+    def default_guidance_scale(self):
+        """The checkpoint's own."""
+        return self.pipeline.config.guidance_scale
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None):
@@ -66,23 +86,19 @@ class DualContextGenerator(PictureGenerator):
             pipeline.scheduler = make_scheduler(pipeline.scheduler.config, scheduler)
         return cls(placed(pipeline, device, acceleration))
 
-    def _draw(self, batch, seed, num_inference_steps, guidance_scale):
-        nothing = self.pipeline.unconditional_contexts
-        from_noise = batch[0].from_noise
-        return self.pipeline(
-            None if from_noise else [resized(request.init_image, self.image_size) for request in batch],
-            _stack([request.image_context for request in batch], nothing.image),
-            _stack([request.text_context for request in batch], nothing.text),
-            torch.tensor([request.context_weights for request in batch], dtype=torch.float32),
-            strength=1 if from_noise else batch[0].strength,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            generator=[item_generator(seed, request.stimulus_id, request.sample) for request in batch],
-            output_type="uint8",
-        ).images
+    def _check_row(self, item, values):
+        super()._check_row(item, values)
+        if values["clip_image"] is None and values["clip_text"] is None:
+            raise InputError(
+                f"{item.stimulus_id} has neither clip_image nor clip_text, but this generator draws under at least one of "
+                "them; give one."
+            )
 
-
-def _stack(contexts, nothing):
-    """Stack contexts to (n, n_tokens, width), the unconditional one standing in for those that are None."""
-    given = [nothing if context is None else torch.as_tensor(context).to(nothing) for context in contexts]
-    return torch.stack(given)
+    def _weights_of(self, values, weights):
+        # A context that is absent leaves its share to the other one.
+        whole = float(sum(weights.values()))
+        if values["clip_image"] is None:
+            return {"clip_image": 0.0, "clip_text": whole}
+        if values["clip_text"] is None:
+            return {"clip_image": whole, "clip_text": 0.0}
+        return super()._weights_of(values, weights)

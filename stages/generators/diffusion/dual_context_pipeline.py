@@ -21,8 +21,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from stages.checkpoints.strict_loading import load_strictly, read_config
-from stages.generators.diffusion.requests import denoising_steps
 from stages.generators.diffusion.schedulers import last_timesteps
+from stages.generators.diffusion.start import denoising_steps
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.ground.errors import InputError
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel

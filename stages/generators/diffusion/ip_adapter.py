@@ -12,79 +12,53 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
 
 from stages.checkpoints.strict_loading import read_json_object
+from stages.generators.diffusion.conditioners import ContextTokens, ImagePrompt, PictureSize, TextVector
 from stages.generators.diffusion.empty_text import encode_empty_text_xl, stored_empty_text
 from stages.generators.diffusion.ip_adapter_weights import load_ip_adapter
-from stages.generators.diffusion.latent_diffusion import (
-    LatentDiffusionGenerator,
-    computing_dtype,
-    load_autoencoder,
-    load_unet,
-    mixed_texts,
-    placed,
-    stack_contexts,
-)
+from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
+from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
 from weights.store import CheckpointError
 
-
-class _IPAdapterGenerator(LatentDiffusionGenerator):
-    """What both generators with an IP-Adapter share.
-
-    Parameters
-    ----------
-    pipeline : diffusers' image-to-image pipeline
-        Its UNet holds one IP-Adapter.
-    embed_dim : int
-        Length of the image embedding.
-    empty_text : float32 tensor
-        The text embedding of nothing.
-    """
-
-    takes_weights = (
-        "image: the adapter's scale, with which what the image embedding adds to attention is multiplied (0: the text "
-        "alone, 1: as trained, more is allowed); text: the share of the text embedding against the empty text's (0: "
-        "the empty text, 1: all of it)"
-    )
-
-    def __init__(self, pipeline, embed_dim, empty_text):
-        super().__init__(pipeline, (embed_dim,), tuple(empty_text.shape))
-        self._empty_text = empty_text
-
-    def _together(self, request):
-        # The scale is a property of the network while it computes, not of a row.
-        return float(request.context_weights[0])
-
-    def _conditions(self, batch, generators, guided):
-        self.pipeline.set_ip_adapter_scale(float(batch[0].context_weights[0]))
-        nothing = torch.zeros(self.image_context_shape, device=self._device)
-        images = stack_contexts([request.image_context for request in batch], nothing)
-        empty = self._empty_text.to(self._device)
-        texts = mixed_texts(batch, empty)
-        if guided:
-            images = torch.cat([torch.zeros_like(images), images])
-            texts = torch.cat([self._negative_text(empty).expand_as(texts), texts])
-        return self._text_conditions(texts, {"image_embeds": [images[:, None].to(self.pipeline.unet.dtype)]})
-
-    def _negative_text(self, empty):
-        """Return the text embedding of guidance's unconditional half, on the device of the empty text's."""
-        return empty
-
-    def _text_conditions(self, texts, added):
-        """Return the UNet's arguments for rows of text embeddings, with `added` among its added conditions."""
-        return {"encoder_hidden_states": texts.to(self.pipeline.unet.dtype), "added_cond_kwargs": added}
+WEIGHTS_MEAN = (
+    "clip_image: the adapter's scale, with which what the image embedding adds to attention is multiplied (0: the text alone, "
+    "1: as trained, more is allowed); clip_text: the share of the text embedding against the empty text's (0: the empty text, "
+    "1: all of it)"
+)
+BOTH = ("clip_image", "clip_text")
 
 
-class StableDiffusionIPAdapterGenerator(_IPAdapterGenerator):
+class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
     """Draw pictures with Stable Diffusion 1.x and an IP-Adapter.
 
     Guidance's unconditional half reads the empty text and, as the adapter was trained, a zero image embedding.
 
+    Parameters
+    ----------
+    pipeline : diffusers.StableDiffusionImg2ImgPipeline
+        Its UNet holds one IP-Adapter.
+    embed_dim : int
+        Length of the image embedding.
+    empty_text : float32 tensor of shape (tokens, width)
+        The text embedding of nothing.
+
     See Also
     --------
-    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : what strength means.
-    stages.generators.generator.PictureGenerator : the attributes.
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
+
+    weights_mean = WEIGHTS_MEAN
+    default_weights = dict.fromkeys(BOTH, 1.0)
+
+    def __init__(self, pipeline, embed_dim, empty_text):
+        self.empty_text = empty_text
+        super().__init__(
+            pipeline,
+            [ImagePrompt("clip_image", embed_dim, pipeline), ContextTokens("clip_text", empty_text)],
+            {"clip_image": (embed_dim,), "clip_text": tuple(empty_text.shape)},
+            optional=BOTH,
+        )
 
     @classmethod
     def from_pretrained(cls, folder, ip_adapter, device="cpu", dtype=None, scheduler=None, acceleration=None):
@@ -132,7 +106,7 @@ class StableDiffusionIPAdapterGenerator(_IPAdapterGenerator):
         return cls(placed(pipeline, device, acceleration), embed_dim, empty_text)
 
 
-class StableDiffusionXLIPAdapterGenerator(_IPAdapterGenerator):
+class StableDiffusionXLIPAdapterGenerator(LatentDiffusionGenerator):
     """Draw pictures with Stable Diffusion XL's base model and an IP-Adapter.
 
     A text embedding is one vector: the tokens of both encoders side by side, one token after the other, then the
@@ -146,22 +120,35 @@ class StableDiffusionXLIPAdapterGenerator(_IPAdapterGenerator):
 
     Parameters
     ----------
-    pipeline, embed_dim, empty_text
-        As `StableDiffusionIPAdapterGenerator`.
+    pipeline : diffusers.StableDiffusionXLImg2ImgPipeline
+        Its UNet holds one IP-Adapter.
+    embed_dim : int
+        Length of the image embedding.
+    empty_text : float32 tensor of shape (values,)
+        The text embedding of nothing.
     zero_negative : bool
         Whether the unconditional half reads zeros in place of the empty text.
 
     See Also
     --------
-    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : what strength means.
-    stages.generators.generator.PictureGenerator : the attributes.
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
+    weights_mean = WEIGHTS_MEAN
+    default_weights = dict.fromkeys(BOTH, 1.0)
     default_guidance_scale = 5.0
 
     def __init__(self, pipeline, embed_dim, empty_text, zero_negative=True):
-        super().__init__(pipeline, embed_dim, empty_text)
-        self.zero_negative = zero_negative
+        self.empty_text, self.zero_negative = empty_text, zero_negative
+        negative = torch.zeros_like(empty_text) if zero_negative else empty_text
+        text = TextVector("clip_text", empty_text, negative, self.split_text)
+        super().__init__(
+            pipeline,
+            [ImagePrompt("clip_image", embed_dim, pipeline), text],
+            {"clip_image": (embed_dim,), "clip_text": tuple(empty_text.shape)},
+            optional=BOTH,
+        )
+        self.conditioners += (PictureSize(self.image_size),)
 
     @classmethod
     def from_pretrained(cls, folder, ip_adapter, device="cpu", dtype=None, scheduler=None, acceleration=None):
@@ -220,17 +207,6 @@ class StableDiffusionXLIPAdapterGenerator(_IPAdapterGenerator):
         unet = self.pipeline.unet
         tokens, pooled = texts.tensor_split([texts.shape[1] - _pooled_width(unet)], dim=1)
         return tokens.unflatten(1, (-1, unet.config.cross_attention_dim)), pooled
-
-    def _negative_text(self, empty):
-        return torch.zeros_like(empty) if self.zero_negative else empty
-
-    def _text_conditions(self, texts, added):
-        tokens, pooled = self.split_text(texts.to(self.pipeline.unet.dtype))
-        # Height and width before cropping, the crop's corner, height and width after it.
-        size = self.image_size
-        time_ids = torch.tensor([size, size, 0, 0, size, size], dtype=texts.dtype, device=texts.device)
-        added = added | {"text_embeds": pooled, "time_ids": time_ids.to(tokens.dtype).expand(len(texts), -1)}
-        return {"encoder_hidden_states": tokens, "added_cond_kwargs": added}
 
 
 def _pooled_width(unet):

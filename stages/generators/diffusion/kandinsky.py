@@ -11,22 +11,16 @@ from diffusers import KandinskyV22Img2ImgPipeline, VQModel
 
 from stages.checkpoints.strict_loading import load_strictly
 from stages.checkpoints.transformers_loading import load_transformers_strictly
-from stages.generators.diffusion.latent_diffusion import (
-    LatentDiffusionGenerator,
-    computing_dtype,
-    load_unet,
-    mix,
-    placed,
-    stack_contexts,
-)
+from stages.generators.diffusion.autoencoder import QuantisedLatentSpace
+from stages.generators.diffusion.conditioners import ImageEmbedding
+from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
+from stages.generators.diffusion.loading import computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
 
 
 class KandinskyGenerator(LatentDiffusionGenerator):
     """Draw pictures with the decoder of Kandinsky 2.2.
-
-    A request's text weight must be 0 and its text context None; anything else is refused.
 
     Guidance's unconditional half reads `negative_image_embedding`: what the vision model of the prior's folder makes of
     a zero image, as diffusers' prior pipeline hands it over, where it is stored with the decoder or can be computed;
@@ -45,24 +39,28 @@ class KandinskyGenerator(LatentDiffusionGenerator):
 
     See Also
     --------
-    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : what strength means.
-    stages.generators.generator.PictureGenerator : the attributes.
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    takes_weights = (
-        "image: the share of the image embedding against that of guidance's unconditional half (0: that one, 1: all of "
-        "it); text: must be 0, for the decoder reads no text"
+    weights_mean = (
+        "the share of the image embedding against that of guidance's unconditional half (0: that one, 1: all of it)"
     )
+    default_weights = {"clip_image": 1.0}
     default_steps = 100
     default_guidance_scale = 4.0
 
     def __init__(self, pipeline, negative_image_embedding=None):
         embed_dim = pipeline.unet.config.encoder_hid_dim
-        super().__init__(pipeline, (embed_dim,), None)
         self.negative_image = "zeros" if negative_image_embedding is None else "zero image"
         if negative_image_embedding is None:
             negative_image_embedding = torch.zeros(embed_dim)
         self.negative_image_embedding = negative_image_embedding
+        super().__init__(
+            pipeline,
+            [ImageEmbedding("clip_image", negative_image_embedding)],
+            {"clip_image": (embed_dim,)},
+            space=QuantisedLatentSpace(pipeline.movq),
+        )
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler="ddim", prior_folder=None, acceleration=None):
@@ -104,27 +102,6 @@ class KandinskyGenerator(LatentDiffusionGenerator):
             movq=load_strictly(VQModel, folder / "movq", dtype),
         )
         return cls(placed(pipeline, device, acceleration), negative)
-
-    @property
-    def _autoencoder(self):
-        return self.pipeline.movq
-
-    def _conditions(self, batch, generators, guided):
-        nothing = self.negative_image_embedding.to(self._device)
-        images = stack_contexts([request.image_context for request in batch], nothing)
-        images = mix(images, nothing, [request.context_weights[0] for request in batch])
-        if guided:
-            images = torch.cat([nothing.expand_as(images), images])
-        added = {"image_embeds": images.to(self.pipeline.unet.dtype)}
-        return {"encoder_hidden_states": None, "added_cond_kwargs": added}
-
-    def _encode(self, pixels):
-        movq = self.pipeline.movq
-        return movq.encode(pixels.to(movq.dtype)).latents
-
-    def _decode(self, latents):
-        movq = self.pipeline.movq
-        return movq.decode(latents.to(movq.dtype), force_not_quantize=True).sample
 
 
 @torch.no_grad()

@@ -1,206 +1,308 @@
-"""What the generators of diffusers' maintained models share: from requests to pictures, one step after the other.
+"""What the generators by latent diffusion share: named values to pictures, by a list of conditioners and one sampler."""
 
-One loop over the parts of diffusers' pipelines serves all of them. The pipelines' own calls do the same for one
-picture at strengths between 0 and 1 (the tests hold the two side by side), but they keep some of the noisy picture at
-strength 1, fail at strength 0, draw a start from the autoencoder's posterior, and take no solver that reads no random
-generator in Kandinsky's case.
-"""
+from dataclasses import dataclass, field
 
-from pathlib import Path
-
+import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.image_processor import VaeImageProcessor
-from diffusers.utils.torch_utils import randn_tensor
 
-from stages.checkpoints.strict_loading import load_strictly
-from stages.generators.diffusion.requests import denoising_steps, resized
-from stages.generators.diffusion.schedulers import last_timesteps
-from stages.generators.generator import PictureGenerator
+from stages.generators.diffusion.autoencoder import LatentSpace, to_greys
+from stages.generators.diffusion.requests import check_requests
+from stages.generators.diffusion.sampler import Sampling, denoise
+from stages.generators.diffusion.start import (
+    StartFromLatent,
+    StartFromNoise,
+    StartFromPicture,
+    StartRule,
+    denoising_steps,
+)
+from stages.generators.generator import rows_of, together
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
-from weights.store import CheckpointError
+
+STARTS = ("first_picture", "first_latent")
 
 
-class LatentDiffusionGenerator(PictureGenerator):
-    """Draw pictures from predicted embeddings by latent diffusion.
+@dataclass(frozen=True)
+class Row:
+    """One picture to be drawn.
 
-    Strength means what it means to `DualContextGenerator`: the first picture is encoded (to the mode of the
-    autoencoder's posterior), noised to the first timestep of the strength's share of the steps, and denoised from
-    there. 0 keeps the picture but for the autoencoder; 1, or no first picture, starts from noise alone.
+    Attributes
+    ----------
+    stimulus_id : str
+    sample : int
+    values : dict of str to array, or to None
+        By name in the generator's `takes`.
+    weights : dict of str to float
+        By name, for each value that has one.
+    strength : float
+    """
 
-    Latents are kept in float32 between the steps, whatever the networks compute in, and noise is drawn in float32 on
-    the CPU. The autoencoder works on one picture at a time, whatever an acceleration says of slicing.
+    stimulus_id: str
+    sample: int
+    values: dict = field(repr=False)
+    weights: dict
+    strength: float
+
+    def starts_from(self):
+        """Return the name of the value that the picture starts from, or None if it starts from noise."""
+        given = [name for name in STARTS if self.values.get(name) is not None]
+        return given[0] if given and self.strength != 1 else None
+
+
+class LatentDiffusionGenerator:
+    """Draw pictures from named values by latent diffusion.
+
+    A first picture is encoded (to the mode of the autoencoder's posterior), noised to the first timestep of the strength's
+    share of the steps, and denoised from there. A first latent is noised likewise. Strength 0 keeps the start but for the
+    autoencoder; 1, or no start, is noise alone. `StartRule` has what published scripts do otherwise.
 
     Parameters
     ----------
     pipeline : diffusers.DiffusionPipeline
-        Of which the ``unet``, the ``scheduler`` and the autoencoder are used.
-    image_context_shape, text_context_shape : tuple of int, or None
-        Of the embeddings; None where none is taken.
+        Of which the ``unet``, the ``scheduler`` and the autoencoder are used. Its progress bar is switched off.
+    conditioners : sequence of Conditioner
+        In the order in which they draw noise, and in which their tokens are read.
+    takes : dict of str to tuple
+        Shapes of what the conditioners read.
+    optional : iterable of str
+        Of those, what may be absent. A start always may.
+    space : LatentSpace, optional
+        By default the pipeline's ``vae``, which works on one picture at a time.
+    start : StartRule, optional
 
-    See Also
-    --------
-    stages.generators.generator.PictureGenerator : the attributes.
+    Attributes
+    ----------
+    takes, optional, gives, draws_by_lot
+        See `stages.generators.generator.Generator`.
+    image_size : int
+        Height and width of what is drawn.
+    weights_mean : str
+        What the weights do.
+    default_weights : dict of str to float
+        For each value that has a weight.
+    default_steps : int
+        Steps from noise to a picture.
+    default_guidance_scale : float
     """
 
+    gives = "picture"
+    draws_by_lot = True
+    weights_mean = ""
+    default_weights = {}
+    default_steps = 50
     default_guidance_scale = 7.5
+    # Latents are kept in float32 between the steps, whatever the networks compute in; None keeps them as the UNet computes.
+    latent_dtype = torch.float32
 
-    def __init__(self, pipeline, image_context_shape, text_context_shape):
+    def __init__(self, pipeline, conditioners, takes, optional=(), space=None, start=None):
         self.pipeline = pipeline
-        downscaled = 2 ** (len(self._autoencoder.config.block_out_channels) - 1)
-        image_size = pipeline.unet.config.sample_size * downscaled
-        super().__init__(pipeline, image_size, image_context_shape, text_context_shape)
-        self._processor = VaeImageProcessor()
+        pipeline.set_progress_bar_config(disable=True)
+        self.conditioners = tuple(conditioners)
+        self.space = LatentSpace(pipeline.vae) if space is None else space
+        self.start = StartRule() if start is None else start
+        config = pipeline.unet.config
+        self.image_size = config.sample_size * self.space.downscaling
+        latent_shape = (config.in_channels, config.sample_size, config.sample_size)
+        any_latent = (config.in_channels, None, None)
+        self.takes = {
+            **takes,
+            "first_picture": (None, None, 3),
+            "first_latent": latent_shape if self.start.latent == "direct" else any_latent,
+        }
+        self.optional = frozenset((*optional, *STARTS))
+        self._latent_shape = latent_shape
+
+    def draw(
+        self,
+        values,
+        items,
+        *,
+        seed=0,
+        num_inference_steps=None,
+        guidance_scale=None,
+        strength=0.75,
+        weights=None,
+        batch_size=16,
+        progress=None,
+    ):
+        """Draw one picture per item.
+
+        Pictures that start alike share batches. The noise of a picture is its own (see `item_generator`); only the rounding
+        of matrix products depends on the batch.
+
+        Parameters
+        ----------
+        values : mapping of str to rows
+            See `stages.generators.generator`. Starts are ``first_picture``, uint8 of any size, or ``first_latent``.
+        items : sequence of objects with `stimulus_id` and `sample`
+        seed : int
+        num_inference_steps : int, optional
+            Steps from noise to a picture, of which the strength's share is done; by default `default_steps`.
+        guidance_scale : float, optional
+            By default `default_guidance_scale`; 1 switches guidance off and halves the work.
+        strength : float
+            Share of the steps that are done from a start, 0..1.
+        weights : mapping of str to float, optional
+            What they do is said by `weights_mean`; by default, and for names left out, `default_weights`. A value that is
+            absent has no weight.
+        batch_size : int
+            Pictures per batch; the network sees twice as many rows under guidance.
+        progress : callable, optional
+            Called as ``progress("pictures", done, total)`` after each batch.
+
+        Yields
+        ------
+        position : int
+            Into `items`; not in order.
+        picture : uint8 array of shape (image_size, image_size, 3)
+
+        Raises
+        ------
+        InputError
+            Values or settings do not fit; raised before anything is drawn.
+        """
+        items = list(items)
+        rows = rows_of(self, values, items)
+        denoising_steps(strength, 1)
+        weights = self._checked_weights(weights)
+        drawn = []
+        for position, item in enumerate(items):
+            own = {name: rows[name][position] for name in self.takes}
+            given = [name for name in STARTS if own[name] is not None]
+            if len(given) > 1:
+                raise InputError(f"{item.stimulus_id} has {' and '.join(given)}, but starts from one; leave one out.")
+            self._check_row(item, own)
+            drawn.append(Row(item.stimulus_id, item.sample, own, self._weights_of(own, weights), strength))
+        return self._draw_rows(drawn, seed, num_inference_steps, guidance_scale, batch_size, progress)
+
+    def _checked_weights(self, weights):
+        weights = dict(weights or {})
+        for name, weight in weights.items():
+            if name not in self.default_weights or not np.isfinite(weight):
+                raise InputError(
+                    f"The weight of {name} is {weight}; {type(self).__name__} takes a finite number for "
+                    f"{' and for '.join(self.default_weights)}."
+                )
+        return self.default_weights | weights
+
+    def _check_row(self, item, values):
+        """Raise InputError if one picture's values do not go together."""
+        picture = values["first_picture"]
+        if picture is not None and picture.dtype != np.uint8:
+            raise InputError(
+                f"The first picture of {item.stimulus_id} is {picture.dtype} of shape {picture.shape}; expected uint8 of "
+                "shape (height, width, 3)."
+            )
+
+    def _weights_of(self, values, weights):
+        """Return the weights of one picture: an absent value has none, which changes no other value's."""
+        return {name: 0.0 if values[name] is None else float(weight) for name, weight in weights.items()}
+
+    def generate(
+        self, requests, *, seed=0, num_inference_steps=None, guidance_scale=None, batch_size=16, progress=None
+    ):
+        """Draw `GenerationRequest` of an image context and a text context; see `draw`."""
+        requests = list(requests)
+        check_requests(requests, self.image_context_shape, self.text_context_shape)
+        names = [name for name in ("clip_image", "clip_text") if name in self.takes]
+        rows = [
+            Row(
+                each.stimulus_id,
+                each.sample,
+                {
+                    "clip_image": each.image_context,
+                    "clip_text": each.text_context,
+                    "first_picture": each.init_image,
+                    "first_latent": None,
+                },
+                {name: float(weight) for name, weight in zip(names, each.context_weights)},
+                each.strength,
+            )
+            for each in requests
+        ]
+        return self._draw_rows(rows, seed, num_inference_steps, guidance_scale, batch_size, progress)
 
     @property
-    def _autoencoder(self):
-        return self.pipeline.vae
+    def image_context_shape(self):
+        """Shape of ``clip_image``, or None."""
+        return self.takes.get("clip_image")
 
     @property
-    def _device(self):
-        """Where the networks compute, even while they lie elsewhere."""
-        return self.pipeline._execution_device
+    def text_context_shape(self):
+        """Shape of ``clip_text``, or None."""
+        return self.takes.get("clip_text")
 
-    def _conditions(self, batch, generators, guided):
-        """Return the UNet's keyword arguments: one row per request, under guidance after as many unconditional."""
-        raise NotImplementedError
+    def _draw_rows(self, rows, seed, num_inference_steps, guidance_scale, batch_size, progress):
+        steps = self.default_steps if num_inference_steps is None else num_inference_steps
+        scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
+        check_options(batch_size, steps, scale)
+        batches = list(together(rows, batch_size, lambda row: self._group(row, steps)))
+        return self._drawn(rows, batches, seed, steps, scale, progress)
+
+    def _group(self, row, steps):
+        """Return what all pictures of a batch must agree in: where they start, and what conditioners ask for."""
+        start = row.starts_from()
+        begins = "noise" if start is None else (start, denoising_steps(row.strength, steps))
+        asked = [each.together(row.weights[each.reads]) for each in self.conditioners if hasattr(each, "together")]
+        return begins, *asked
+
+    def _drawn(self, rows, batches, seed, steps, scale, progress):
+        done = 0
+        for positions in batches:
+            latents = self.latents([rows[position] for position in positions], seed, steps, scale)
+            pictures = self._pictures(latents)
+            done += len(positions)
+            if progress is not None:
+                progress("pictures", done, len(rows))
+            yield from zip(positions, pictures)
 
     @torch.inference_mode()
-    def _draw(self, batch, seed, num_inference_steps, guidance_scale):
-        unet, scheduler = self.pipeline.unet, self.pipeline.scheduler
-        generators = [item_generator(seed, request.stimulus_id, request.sample) for request in batch]
-        guided = guidance_scale != 1
-        conditions = self._conditions(batch, generators, guided)
+    def latents(self, rows, seed, num_inference_steps, guidance_scale):
+        """Return the denoised latents of a batch of `Row` that start alike, tensor (n, channels, size, size)."""
+        pipeline = self.pipeline
+        sampling = self.prepared(rows, seed, num_inference_steps, guidance_scale)
+        return denoise(pipeline.unet, pipeline.scheduler, sampling)
 
-        latents, timesteps = self._start(batch, num_inference_steps, generators)
-        for timestep in timesteps:
-            rows = torch.cat([latents, latents]) if guided else latents
-            rows = scheduler.scale_model_input(rows, timestep).to(unet.dtype)
-            prediction = unet(rows, timestep, **conditions, return_dict=False)[0].float()
-            # Some networks predict a variance too, in further channels.
-            prediction = prediction[:, : latents.shape[1]]
-            if guided:
-                unconditional, conditional = prediction.chunk(2)
-                prediction = unconditional + guidance_scale * (conditional - unconditional)
-            latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+    def prepared(self, rows, seed, num_inference_steps, guidance_scale):
+        """Return the complete `Sampling` of a batch of `Row` that start alike."""
+        dtype = self.pipeline.unet.dtype
+        sampling = Sampling(
+            random=tuple(item_generator(seed, row.stimulus_id, row.sample) for row in rows),
+            weights={name: tuple(row.weights[name] for row in rows) for name in rows[0].weights},
+            num_inference_steps=num_inference_steps,
+            strength=rows[0].strength,
+            # Where the networks compute, even while they lie elsewhere.
+            device=self.pipeline._execution_device,
+            dtype=dtype,
+            latent_dtype=self.latent_dtype or dtype,
+            guidance_scale=guidance_scale,
+        )
+        for conditioner in (*self.conditioners, self._starting(rows[0].starts_from())):
+            value = None if conditioner.reads is None else [row.values[conditioner.reads] for row in rows]
+            sampling = conditioner.prepare(value, sampling)
+        return sampling
 
-        pixels = torch.cat([self._decode(row[None]) for row in latents])
+    def _starting(self, start):
+        if start is None:
+            return StartFromNoise(self.pipeline.scheduler, self._latent_shape)
+        kind = {"first_picture": StartFromPicture, "first_latent": StartFromLatent}[start]
+        return kind(self.pipeline.scheduler, self._latent_shape, self.space, self.start)
+
+    @torch.inference_mode()
+    def _pictures(self, latents):
+        pixels = self.space.decode(latents)
         self.pipeline.maybe_free_model_hooks()
-        values = (pixels.float() * 0.5 + 0.5).clamp(0, 1) * 255
-        return values.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-    def _start(self, batch, num_inference_steps, generators):
-        """Return the float32 latents that are denoised first and the timesteps to do."""
-        unet, scheduler = self.pipeline.unet, self.pipeline.scheduler
-        size = unet.config.sample_size
-        shape = (len(batch), unet.config.in_channels, size, size)
-        noise = randn_tensor(shape, generator=generators, device=self._device, dtype=torch.float32)
-        if batch[0].from_noise:
-            timesteps = last_timesteps(scheduler, num_inference_steps, num_inference_steps)
-            return noise * scheduler.init_noise_sigma, timesteps
-        steps = denoising_steps(batch[0].strength, num_inference_steps)
-        pictures = [resized(request.init_image, self.image_size) for request in batch]
-        pixels = self._processor.preprocess(pictures).to(self._device)
-        latents = torch.cat([self._encode(row[None]).float() for row in pixels])
-        if steps == 0:
-            return latents, ()
-        timesteps = last_timesteps(scheduler, num_inference_steps, steps)
-        return scheduler.add_noise(latents, noise, timesteps[:1].repeat(len(batch))), timesteps
-
-    def _encode(self, pixels):
-        """Turn pictures in −1..1 into latents of the UNet's scale."""
-        vae = self.pipeline.vae
-        shift, scale = self._latent_scale()
-        return (vae.encode(pixels.to(vae.dtype)).latent_dist.mode().float() - shift) * scale
-
-    def _decode(self, latents):
-        """Turn latents of the UNet's scale into pictures in −1..1."""
-        vae = self.pipeline.vae
-        shift, scale = self._latent_scale()
-        return vae.decode((latents / scale + shift).to(vae.dtype), return_dict=False)[0]
-
-    def _latent_scale(self):
-        """Return what latents of an AutoencoderKL are diminished by, and then multiplied by."""
-        config = self.pipeline.vae.config
-        if config.latents_mean is None or config.latents_std is None:
-            return 0, config.scaling_factor
-        mean, std = (
-            torch.tensor(values, device=self._device).view(1, -1, 1, 1)
-            for values in (config.latents_mean, config.latents_std)
-        )
-        return mean, config.scaling_factor / std
+        return to_greys(pixels)
 
 
-def computing_dtype(dtype, acceleration, device):
-    """Return the torch.dtype that networks are loaded in; InputError where it is said twice."""
-    if acceleration is None:
-        return torch.float32 if dtype is None else dtype
-    if dtype is not None:
+def check_options(batch_size, num_inference_steps, guidance_scale):
+    """Raise InputError unless there is a picture per batch, a step to do, and guidance that is a finite number."""
+    if batch_size < 1 or num_inference_steps < 1:
         raise InputError(
-            f"dtype is {dtype} and the acceleration's {acceleration.dtype!r}; expected one of the two; leave dtype out."
+            f"batch_size is {batch_size} and num_inference_steps {num_inference_steps}; both must be 1 or more."
         )
-    return acceleration.dtype_for(device)
-
-
-def placed(pipeline, device, acceleration):
-    """Bring a pipeline to a device, under an acceleration's settings where there is one, and return it."""
-    return pipeline.to(device) if acceleration is None else acceleration.apply(pipeline, device)
-
-
-def load_autoencoder(folder, dtype):
-    """Load ``vae/`` strictly; in float32 rather than float16 where its configuration says that it overflows."""
-    vae = load_strictly(AutoencoderKL, Path(folder) / "vae", dtype)
-    if dtype == torch.float16 and vae.config.force_upcast:
-        vae = load_strictly(AutoencoderKL, Path(folder) / "vae", torch.float32)
-    return vae
-
-
-def load_unet(folder, dtype, network, **expected):
-    """Load ``unet/`` strictly, and refuse that of another network.
-
-    Parameters
-    ----------
-    folder : path
-        The generator's.
-    dtype : torch.dtype
-    network : str
-        What is expected, for the error.
-    **expected
-        Names and values of its configuration.
-
-    Returns
-    -------
-    unet : diffusers.UNet2DConditionModel
-
-    Raises
-    ------
-    CheckpointError
-        As `load_strictly`; or the configuration has another value than expected.
-    """
-    unet = load_strictly(UNet2DConditionModel, Path(folder) / "unet", dtype)
-    for name, value in expected.items():
-        if unet.config[name] != value:
-            raise CheckpointError(
-                f"The UNet in {folder} has {name} {unet.config[name]!r}, but that of {network} has {value!r}; give the "
-                f"folder of a {network}."
-            )
-    return unet
-
-
-def stack_contexts(contexts, nothing):
-    """Stack embeddings to (n, ...) float32 on the device of `nothing`, which stands in for those that are None."""
-    return torch.stack([nothing if context is None else torch.as_tensor(context).to(nothing) for context in contexts])
-
-
-def mix(contexts, nothing, weights):
-    """Return ``nothing + weight · (context − nothing)`` for each row, weight 0 giving `nothing` to the bit."""
-    weights = torch.tensor(weights, dtype=nothing.dtype, device=nothing.device).view(-1, *[1] * nothing.ndim)
-    # lerp is exact at both ends: it computes from the nearer one.
-    return torch.lerp(nothing.expand_as(contexts), contexts, weights.expand_as(contexts))
-
-
-def mixed_texts(batch, empty):
-    """Return the text embeddings of requests, each by its weight against the empty text's, on the device of that one."""
-    texts = stack_contexts([request.text_context for request in batch], empty)
-    return mix(texts, empty, [request.context_weights[1] for request in batch])
+    if not np.isfinite(guidance_scale):
+        raise InputError(
+            f"guidance_scale is {guidance_scale}; expected a finite number; 1 switches guidance off, None takes the "
+            "model's own."
+        )

@@ -1,10 +1,10 @@
-"""Pictures to be drawn: what a request says, what a generator asks of it, and which requests share a batch."""
+"""Requests of an image context and a text context, for callers that do not hand over named values yet."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
+from stages.generators.diffusion.start import denoising_steps
 from stages.ground.errors import InputError
 
 PUBLISHED_WEIGHTS = (0.6, 0.4)
@@ -102,75 +102,3 @@ def _check_contexts(request, image_context_shape, text_context_shape):
                 f"{np.size(context) - int(np.isfinite(context).sum())} values that are not finite; this generator "
                 f"reads finite values of shape {shape}; predict the target that belongs to this checkpoint."
             )
-
-
-def check_options(batch_size, num_inference_steps, guidance_scale=None):
-    """Raise InputError unless there is a picture per batch, a step to do, and guidance that is a number."""
-    if batch_size < 1 or num_inference_steps < 1:
-        raise InputError(
-            f"batch_size is {batch_size} and num_inference_steps {num_inference_steps}; both must be 1 or more."
-        )
-    if guidance_scale is not None and not np.isfinite(guidance_scale):
-        raise InputError(
-            f"guidance_scale is {guidance_scale}; expected a finite number; 1 switches guidance off, None takes the "
-            "model's own."
-        )
-
-
-def denoising_steps(strength, num_inference_steps):
-    """Return how many of the steps a strength leaves to do: 37 for 0.75 of 50, all of them for 1.
-
-    Raises
-    ------
-    InputError
-        The strength is outside 0..1.
-    """
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength is {strength}; expected a number from 0 (keep the picture) to 1 (ignore it).")
-    return min(int(num_inference_steps * strength), num_inference_steps)
-
-
-def resized(image, size):
-    """Return a uint8 picture as a square Pillow image of `size` pixels, resized (bicubic) where it is another."""
-    picture = Image.fromarray(image)
-    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.BICUBIC)
-
-
-def draw_in_batches(requests, draw, *, num_inference_steps, batch_size, progress=None, together=None):
-    """Draw requests in batches of those that can be computed together.
-
-    Requests that start at different steps do not share a batch.
-
-    Parameters
-    ----------
-    requests : list of GenerationRequest
-        Checked.
-    draw : callable
-        List of requests to as many uint8 pictures.
-    num_inference_steps : int
-    batch_size : int
-        The most requests in a batch.
-    progress : callable, optional
-        Called as ``progress("pictures", done, total)`` after each batch.
-    together : callable, optional
-        Request to anything hashable; requests of which it differs do not share a batch either.
-
-    Yields
-    ------
-    position : int
-        Into `requests`; not in order.
-    image : uint8 array of shape (size, size, 3)
-    """
-    groups = {}
-    for position, request in enumerate(requests):
-        start = "noise" if request.from_noise else denoising_steps(request.strength, num_inference_steps)
-        groups.setdefault((start, together and together(request)), []).append(position)
-    done = 0
-    for positions in groups.values():
-        for start in range(0, len(positions), batch_size):
-            batch = positions[start : start + batch_size]
-            images = draw([requests[position] for position in batch])
-            done += len(batch)
-            if progress is not None:
-                progress("pictures", done, len(requests))
-            yield from zip(batch, images)

@@ -19,7 +19,14 @@ from diffusers import (
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.errors import InputError
 
-SOLVERS = {"ddim": DDIMScheduler, "dpm++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
+SOLVERS = {
+    "ddim": DDIMScheduler,
+    "dpm++": DPMSolverMultistepScheduler,
+    "unipc": UniPCMultistepScheduler,
+    "plms": PNDMScheduler,
+}
+# What a solver that is asked for by name must have, whatever the configuration says.
+CHANGED = {"dpm++": {"algorithm_type": "dpmsolver++"}, "plms": {"skip_prk_steps": True}}
 DETERMINISTIC = {cls.__name__: cls for cls in (*SOLVERS.values(), PNDMScheduler, EulerDiscreteScheduler)}
 
 
@@ -30,7 +37,7 @@ def read_scheduler(folder, name=None):
     ----------
     folder : path
         Holds ``scheduler/scheduler_config.json``.
-    name : {"ddim", "dpm++", "unipc"}, optional
+    name : {"ddim", "dpm++", "unipc", "plms"}, optional
         See `make_scheduler`.
 
     Returns
@@ -58,9 +65,9 @@ def make_scheduler(config, name=None):
     ----------
     config : mapping
         A scheduler's configuration: the noise schedule, the kind of prediction, where timesteps lie.
-    name : {"ddim", "dpm++", "unipc"}, optional
-        DDIM (Song and others, 2021), DPM-Solver++ (Lu and others, 2022) or UniPC (Zhao and others, 2023), the last
-        two of order two and made for fewer steps. By default the configuration's own class.
+    name : {"ddim", "dpm++", "unipc", "plms"}, optional
+        DDIM (Song and others, 2021); DPM-Solver++ (Lu and others, 2022) or UniPC (Zhao and others, 2023), both of order
+        two and made for fewer steps; PLMS (Liu and others, 2022). By default the configuration's own class.
 
     Returns
     -------
@@ -103,8 +110,7 @@ def _built(solver, config, name):
     if solver is DDIMScheduler:
         # Its default clips latents as if they were pictures; other classes have no such value to hand over.
         config.setdefault("clip_sample", False)
-    changed = {"algorithm_type": "dpmsolver++"} if name == "dpm++" else {}
-    return solver.from_config(config, **changed)
+    return solver.from_config(config, **CHANGED.get(name, {}))
 
 
 def _names():
@@ -140,3 +146,34 @@ def last_timesteps(scheduler: SchedulerMixin, num_inference_steps, steps):
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin)
     return timesteps[begin:]
+
+
+def noised(scheduler, latents, noise, timesteps, earlier=False):
+    """Add noise to latents, as much as there is at the first of the timesteps that are to be done.
+
+    Parameters
+    ----------
+    scheduler : diffusers.SchedulerMixin
+        As `last_timesteps` left it.
+    latents, noise : tensors of one shape
+    timesteps : tensor on the CPU
+        From `last_timesteps`; fewer than the whole schedule if `earlier` is set.
+    earlier : bool
+        As much as there is one step before that: more.
+
+    Returns
+    -------
+    latents : tensor
+    """
+    timestep = timesteps[:1]
+    if not earlier:
+        return scheduler.add_noise(latents, noise, timestep.repeat(len(latents)))
+    timestep = scheduler.timesteps[scheduler.timesteps > timestep].min()[None]
+    begin = getattr(scheduler, "begin_index", None)
+    # Solvers that count their steps add the noise of the step at which they begin, whatever timestep they are given.
+    if begin is not None:
+        scheduler.set_begin_index(begin - 1)
+    latents = scheduler.add_noise(latents, noise, timestep.repeat(len(latents)))
+    if begin is not None:
+        scheduler.set_begin_index(begin)
+    return latents

@@ -8,22 +8,14 @@ read a class label.
 
 from pathlib import Path
 
-import torch
 from diffusers import DDPMScheduler, StableUnCLIPImg2ImgPipeline
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 
 from stages.checkpoints.strict_loading import load_strictly, read_config, refusing_values
+from stages.generators.diffusion.conditioners import ContextTokens, NoisedEmbedding
 from stages.generators.diffusion.empty_text import stored_empty_text
-from stages.generators.diffusion.latent_diffusion import (
-    LatentDiffusionGenerator,
-    computing_dtype,
-    load_autoencoder,
-    load_unet,
-    mix,
-    mixed_texts,
-    placed,
-    stack_contexts,
-)
+from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
+from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.ground.errors import InputError
 
@@ -45,27 +37,33 @@ class StableUnCLIPGenerator(LatentDiffusionGenerator):
 
     See Also
     --------
-    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : what strength means.
-    stages.generators.generator.PictureGenerator : the attributes.
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    takes_weights = (
-        "image: what the noised image embedding and the code of its noise level are multiplied with (0: the zeros of "
-        "guidance's unconditional half, 1: all of it); text: the share of the text embedding against the empty text's "
+    weights_mean = (
+        "clip_image: what the noised image embedding and the code of its noise level are multiplied with (0: the zeros of "
+        "guidance's unconditional half, 1: all of it); clip_text: the share of the text embedding against the empty text's "
         "(0: the empty text, 1: all of it)"
     )
+    default_weights = {"clip_image": 1.0, "clip_text": 1.0}
     default_steps = 20
     default_guidance_scale = 10.0
 
     def __init__(self, pipeline, empty_text, noise_level=0):
-        super().__init__(pipeline, (pipeline.image_normalizer.config.embedding_dim,), tuple(empty_text.shape))
         highest = pipeline.image_noising_scheduler.config.num_train_timesteps - 1
         if not 0 <= noise_level <= highest:
             raise InputError(
                 f"noise_level is {noise_level}; expected 0..{highest}; 0 keeps the image embedding as it is."
             )
-        self.noise_level = noise_level
-        self._empty_text = empty_text
+        self.empty_text = empty_text
+        embed_dim = pipeline.image_normalizer.config.embedding_dim
+        image = NoisedEmbedding("clip_image", embed_dim, pipeline.noise_image_embeddings, noise_level)
+        super().__init__(
+            pipeline,
+            [image, ContextTokens("clip_text", empty_text)],
+            {"clip_image": (embed_dim,), "clip_text": tuple(empty_text.shape)},
+            optional=("clip_image", "clip_text"),
+        )
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler=None, noise_level=0, acceleration=None):
@@ -122,19 +120,3 @@ class StableUnCLIPGenerator(LatentDiffusionGenerator):
             vae=load_autoencoder(folder, dtype),
         )
         return cls(placed(pipeline, device, acceleration), empty_text, noise_level)
-
-    def _conditions(self, batch, generators, guided):
-        pipeline = self.pipeline
-        nothing = torch.zeros(self.image_context_shape, device=self._device)
-        images = stack_contexts([request.image_context for request in batch], nothing)
-        labels = pipeline.noise_image_embeddings(images, self.noise_level, generator=generators)
-        labels = mix(labels, torch.zeros_like(labels[0]), [request.context_weights[0] for request in batch])
-        empty = self._empty_text.to(self._device)
-        texts = mixed_texts(batch, empty)
-        if guided:
-            labels = torch.cat([torch.zeros_like(labels), labels])
-            texts = torch.cat([empty.expand_as(texts), texts])
-        return {
-            "class_labels": labels.to(pipeline.unet.dtype),
-            "encoder_hidden_states": texts.to(pipeline.unet.dtype),
-        }

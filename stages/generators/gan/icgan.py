@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stages.generators.generator import rows_of, together
 from stages.ground.errors import InputError
 from stages.networks.icgan import ICGAN, to_bytes
 
@@ -32,7 +33,7 @@ class InstanceRequest:
 
 
 class ICGANGenerator:
-    """The generator.
+    """Draw pictures with an IC-GAN.
 
     Parameters
     ----------
@@ -41,9 +42,15 @@ class ICGANGenerator:
 
     Attributes
     ----------
+    takes, optional, gives, draws_by_lot
+        See `stages.generators.generator.Generator`.
     image_size : int
         Pixels on a side of what is drawn.
     """
+
+    optional = frozenset({"dense"})
+    gives = "picture"
+    draws_by_lot = False
 
     def __init__(self, network):
         self.network, self.image_size = network, network.config.image_size
@@ -54,51 +61,21 @@ class ICGANGenerator:
         return cls(ICGAN.from_pretrained(folder, device))
 
     @property
-    def shapes(self):
-        """Values of each input, dict of str to int."""
+    def takes(self):
+        """Shape of each value; names and lengths are the checkpoint's."""
         config = self.network.config
-        return {"instance": config.instance_features, "noise": config.n_noise, "dense": config.n_dense}
+        return {"instance": (config.instance_features,), "noise": (config.n_noise,), "dense": (config.n_dense,)}
 
-    @torch.inference_mode()
-    def draw(self, instance, noise, dense=None):
-        """Draw one batch.
-
-        Parameters
-        ----------
-        instance : array of shape (n, instance_features)
-        noise : array of shape (n, n_noise)
-        dense : array of shape (n, n_dense), optional
-
-        Returns
-        -------
-        pictures : array of shape (n, image_size, image_size, 3), uint8
-            A picture depends on the others of its batch by one grey level at most.
-
-        Raises
-        ------
-        InputError
-            An array has another shape than the checkpoint's, or values that are not finite.
-        """
-        given = {"instance": instance, "noise": noise} | ({} if dense is None else {"dense": dense})
-        tensors = {}
-        for name, values in given.items():
-            values = np.asarray(values, dtype=np.float32)
-            expected = (len(instance), self.shapes[name])
-            if values.shape != expected or not np.isfinite(values).all():
-                raise InputError(
-                    f"{name} has shape {values.shape} and {int((~np.isfinite(values)).sum()):,} values that are not finite; "
-                    f"this generator reads finite values of shape {expected}: predict the targets that belong to its checkpoint."
-                )
-            tensors[name] = torch.from_numpy(values).to(self.network.device)
-        return to_bytes(self.network(tensors["noise"], tensors["instance"], tensors.get("dense"))).cpu().numpy()
-
-    def generate(self, requests, *, batch_size=16, progress=None):
-        """Draw the pictures of requests.
+    def draw(self, values, items, *, seed=0, batch_size=16, progress=None):
+        """Draw one picture per item; see `stages.generators.generator`.
 
         Parameters
         ----------
-        requests : list of InstanceRequest
-            All with a dense vector, or all without.
+        values : mapping of str to rows
+            ``instance`` and ``noise``; without ``dense`` the network's linear layer makes it from the noise.
+        items : sequence of objects with `stimulus_id` and `sample`
+        seed : int
+            Has no part in the picture.
         batch_size : int
         progress : callable, optional
             Called as ``progress("pictures", done, total)`` after each batch.
@@ -106,20 +83,44 @@ class ICGANGenerator:
         Yields
         ------
         position : int
-            Into `requests`.
-        image : uint8 array of shape (image_size, image_size, 3)
+            Into `items`; not in order.
+        picture : uint8 array of shape (image_size, image_size, 3)
+
+        Raises
+        ------
+        InputError
+            A value does not fit; raised before anything is drawn.
         """
+        items = list(items)
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be 1 or more.")
+        rows = rows_of(self, values, items)
+        batches = list(together(range(len(items)), batch_size, lambda row: rows["dense"][row] is None))
+        return self._drawn(rows, batches, len(items), progress)
+
+    def _drawn(self, rows, batches, n_items, progress):
+        done = 0
+        for positions in batches:
+            batch = {name: [values[position] for position in positions] for name, values in rows.items()}
+            pictures = self._pictures({name: values for name, values in batch.items() if values[0] is not None})
+            done += len(positions)
+            if progress is not None:
+                progress("pictures", done, n_items)
+            yield from zip(positions, pictures)
+
+    @torch.inference_mode()
+    def _pictures(self, batch):
+        """Draw uint8 pictures (n, image_size, image_size, 3) from lists of rows by name."""
+        tensors = {
+            name: torch.from_numpy(np.stack(values).astype(np.float32)).to(self.network.device)
+            for name, values in batch.items()
+        }
+        return to_bytes(self.network(tensors["noise"], tensors["instance"], tensors.get("dense"))).cpu().numpy()
+
+    def generate(self, requests, *, batch_size=16, progress=None):
+        """Draw `InstanceRequest`, all with a dense vector or all without; see `draw`."""
         without = [request.dense is None for request in requests]
         if any(without) and not all(without):
             raise InputError("Some requests have a dense vector and some have none; draw them in two calls.")
-        for start in range(0, len(requests), batch_size):
-            batch = requests[start : start + batch_size]
-            dense = None if without[0] else np.stack([request.dense for request in batch])
-            images = self.draw(
-                np.stack([request.instance for request in batch]), np.stack([request.noise for request in batch]), dense
-            )
-            if progress:
-                progress("pictures", start + len(batch), len(requests))
-            yield from enumerate(images, start=start)
+        values = {name: [getattr(request, name) for request in requests] for name in self.takes}
+        return self.draw(values, requests, batch_size=batch_size, progress=progress)

@@ -25,6 +25,7 @@ from brainrecon.methods.two_stage import TwoStageMethod
 from brainrecon.runs.drawing import EmbeddingWork, work_of
 from brainrecon.runs.folder import Run
 from brainrecon.studies.benchmark import Plan
+from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
 from weights import store
 from weights.store import CheckpointError
@@ -103,8 +104,8 @@ def test_both_latents_share_one_inversion_and_one_network():
     assert noise.inversion is dense.inversion and noise.inversion.network is method.generator.network
     assert noise.inversion.instance is method.targets["instance"]
     assert noise.inversion.settings.noise_steps == 2
-    shapes = {name: target.n_targets for name, target in method.targets.items()}
-    assert shapes == method.generator.shapes
+    shapes = {name: (target.n_targets,) for name, target in method.targets.items()}
+    assert shapes == method.generator.takes
 
 
 def test_latents_belong_to_both_networks(monkeypatch):
@@ -140,12 +141,14 @@ def test_a_run_draws_what_its_embeddings_say(run_folder):
         "dense": (12, 3072),
     }
     work, names = work_of(run), list(run.subject.test.stimulus_ids)
-    drawn = run.method.generator.draw(embeddings["instance"], embeddings["noise"], embeddings["dense"]).astype(int)
+    items = [Item(name) for name in names]
+    drawn = np.stack(in_order(run.method.generator.draw(embeddings, items))).astype(int)
     assert np.abs(drawn - pictures(run, METHOD_ITSELF, names)).max() <= 1
     swapped = pictures(run, "shuffled_responses", names)
     assert np.abs(drawn[work.partner] - swapped).max() <= 1
     true = run.method.encode(run.subject, "test", store=run.store)
-    ceiling = run.method.generator.draw(*(np.asarray(true[name]) for name in ("instance", "noise", "dense")))
+    true = {name: np.asarray(true[name]) for name in ("instance", "noise", "dense")}
+    ceiling = np.stack(in_order(run.method.generator.draw(true, items)))
     assert np.abs(ceiling.astype(int) - pictures(run, "oracle_embeddings", names)).max() <= 1
 
 

@@ -40,7 +40,7 @@ def adapter(adapter_state, tmp_path):
 
 def conditions(generator, request, kind):
     """What diffusers' pipelines are called with for a request."""
-    empty = generator._empty_text
+    empty = generator.empty_text
     text = empty + request.context_weights[1] * (torch.from_numpy(request.text_context) - empty)
     image = torch.from_numpy(request.image_context)[None, None]
     generator.pipeline.set_ip_adapter_scale(request.context_weights[0])

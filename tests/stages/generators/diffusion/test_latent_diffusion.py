@@ -99,7 +99,7 @@ def test_a_strength_of_0_keeps_the_picture_but_for_the_autoencoder(generator, re
     request = request_for(generator, 0, strength=0)
     pixels = torch.from_numpy(request.init_image).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
-        autoencoder = generator._autoencoder
+        autoencoder = generator.space.network
         encoded = autoencoder.encode(pixels)
         if hasattr(encoded, "latent_dist"):
             decoded = autoencoder.decode(encoded.latent_dist.mode()).sample
@@ -166,7 +166,7 @@ def test_half_precision_comes_close(load_generator, request_for, kind, dtype):
     assert half.pipeline.unet.dtype == dtype
     request = [request_for(whole, 0)]
     assert np.abs(drawn(whole, request).astype(float) - drawn(half, request)).mean() < 6
-    assert (kind == "sdxl" and dtype == torch.float16) == (half._autoencoder.dtype == torch.float32)
+    assert (kind == "sdxl" and dtype == torch.float16) == (half.space.network.dtype == torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_options_out_of_range_are_refused(generator, request_for, options):
 @pytest.mark.parametrize("kind", WITH_TEXT)
 def test_a_text_weight_of_0_is_the_empty_text(load_generator, request_for, kind):
     generator = load_generator(kind)
-    empty = generator._empty_text.numpy()
+    empty = generator.empty_text.numpy()
     requests = [
         request_for(generator, 0, context_weights=(0.8, 0)),
         request_for(generator, 0, context_weights=(0.8, 0), text_context=None),
@@ -211,7 +211,7 @@ def test_a_text_weight_of_0_is_the_empty_text(load_generator, request_for, kind)
 def test_half_of_the_text_is_the_mean_with_the_empty_text(load_generator, request_for, kind):
     generator = load_generator(kind)
     request = request_for(generator, 0, context_weights=(0.8, 0.5))
-    mean = (request.text_context + generator._empty_text.numpy()) / 2
+    mean = (request.text_context + generator.empty_text.numpy()) / 2
     other = request_for(generator, 0, context_weights=(0.8, 1), text_context=mean)
     assert difference(*drawn(generator, [request, other])) <= 1
 
@@ -245,7 +245,7 @@ def test_accelerations_are_heeded(load_generator, request_for, kind):
     settings = Acceleration(dtype="float32", channels_last=True)
     assert difference(drawn(load_generator(kind, acceleration=settings), request), drawn(plain, request)) <= 1
     half = load_generator(kind, acceleration=Acceleration(dtype="bfloat16"))
-    assert half.pipeline.unet.dtype == half._autoencoder.dtype == torch.bfloat16
+    assert half.pipeline.unet.dtype == half.space.network.dtype == torch.bfloat16
     assert np.abs(drawn(half, request).astype(float) - drawn(plain, request)).mean() < 6
     with pytest.raises(InputError, match="torch.float16 and the acceleration's 'auto'.*leave dtype out"):
         load_generator(kind, dtype=torch.float16, acceleration=Acceleration())

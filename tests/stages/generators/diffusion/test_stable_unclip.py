@@ -41,7 +41,7 @@ def test_from_noise_vs_diffusers_pipeline(load_generator, request_for, scheduler
     parts = {name: part for name, part in generator.pipeline.components.items() if name != "image_encoder"}
     pipeline = StableUnCLIPImg2ImgPipeline(**parts, image_encoder=NoEncoder())
     pipeline.set_progress_bar_config(disable=True)
-    empty = generator._empty_text
+    empty = generator.empty_text
     theirs = pipeline(
         image_embeds=torch.from_numpy(request.image_context)[None],
         prompt_embeds=(empty + 0.7 * (torch.from_numpy(request.text_context) - empty))[None],
@@ -74,7 +74,7 @@ def by_hand(generator, request, weight):
     timesteps = [1 + stride * k for k in range(STEPS)][::-1][STEPS - 6 :]
     start = alphas[timesteps[0]]
     latents = start.sqrt() * latents + (1 - start).sqrt() * torch.randn(1, 4, 8, 8, generator=noise)
-    empty = generator._empty_text[None]
+    empty = generator.empty_text[None]
     text = torch.from_numpy(request.text_context)[None]
     for t in timesteps:
         without = pipeline.unet(latents, t, empty, class_labels=label * 0).sample

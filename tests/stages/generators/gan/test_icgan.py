@@ -17,7 +17,7 @@ def generator():
 @pytest.fixture(scope="module")
 def inputs(generator):
     draws = np.random.default_rng(0)
-    values = {name: draws.normal(size=(5, width)).astype(np.float32) for name, width in generator.shapes.items()}
+    values = {name: draws.normal(size=(5, *shape)).astype(np.float32) for name, shape in generator.takes.items()}
     values["instance"] /= np.linalg.norm(values["instance"], axis=1, keepdims=True)
     values["dense"] *= 0.1
     return values
@@ -66,12 +66,12 @@ def test_progress_and_no_requests(generator, inputs):
 
 
 def test_what_does_not_fit_is_refused(generator, inputs):
-    with pytest.raises(InputError, match=r"noise has shape \(5, 3\).*\(5, 80\)"):
-        generator.draw(inputs["instance"], inputs["noise"][:, :3])
+    with pytest.raises(InputError, match=r"noise of s0 has shape \(3,\).*\(80,\)"):
+        generator.draw(inputs | {"noise": inputs["noise"][:, :3]}, requests(inputs))
     broken = inputs["dense"].copy()
     broken[1, 2] = np.nan
-    with pytest.raises(InputError, match="dense has .* 1 values that are not finite"):
-        generator.draw(inputs["instance"], inputs["noise"], broken)
+    with pytest.raises(InputError, match="dense of s1 has 1 values that are not finite"):
+        generator.draw(inputs | {"dense": broken}, requests(inputs))
     with pytest.raises(InputError, match="batch_size is 0"):
         list(generator.generate(requests(inputs), batch_size=0))
     with pytest.raises(InputError, match="in two calls"):

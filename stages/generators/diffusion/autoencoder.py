@@ -1,0 +1,108 @@
+"""Pictures to the latents that a UNet sees, and back."""
+
+import numpy as np
+import torch
+
+
+class LatentSpace:
+    """diffusers' ``AutoencoderKL`` with its scale.
+
+    Latents are (mode − mean) · scale, or a sample of the posterior in place of its mode.
+
+    Parameters
+    ----------
+    network : diffusers.AutoencoderKL
+    alone : bool
+        Whether it works on one picture at a time, whatever the batch.
+    """
+
+    def __init__(self, network, alone=True):
+        self.network, self.alone = network, alone
+
+    @property
+    def downscaling(self):
+        """How many times smaller latents are than pictures."""
+        return 2 ** (len(self.network.config.block_out_channels) - 1)
+
+    def encode(self, pixels, random=None):
+        """Encode pictures.
+
+        Parameters
+        ----------
+        pixels : float32 tensor of shape (n, 3, height, width)
+            −1 to 1, on the device that computes.
+        random : sequence of n torch.Generator, optional
+            Sample the posterior; by default its mode is taken.
+
+        Returns
+        -------
+        latents : float32 tensor
+        """
+        parts = [self._posterior(part) for part in self._parts(pixels)]
+        if random is None:
+            values = torch.cat([posterior.mode() for posterior in parts]).float()
+        else:
+            mean, spread = (torch.cat([getattr(part, name) for part in parts]).float() for name in ("mean", "std"))
+            values = mean + spread * normal(random, mean.shape[1:]).to(mean.device)
+        shift, scale = self._shift_and_scale(values.device)
+        return (values - shift) * scale
+
+    def decode(self, latents):
+        """Decode latents of any precision to pictures, float32 (n, 3, height, width), −1 to 1 and a little beyond."""
+        shift, scale = self._shift_and_scale(latents.device)
+        latents = (latents.float() / scale + shift).to(self.network.dtype)
+        return torch.cat([self._decoded(part) for part in self._parts(latents)]).float()
+
+    def _posterior(self, pixels):
+        return self.network.encode(pixels.to(self.network.dtype)).latent_dist
+
+    def _decoded(self, latents):
+        return self.network.decode(latents, return_dict=False)[0]
+
+    def _parts(self, tensor):
+        return tensor.split(1) if self.alone else (tensor,)
+
+    def _shift_and_scale(self, device):
+        """Return what latents are diminished by, and then multiplied by."""
+        config = self.network.config
+        if config.latents_mean is None or config.latents_std is None:
+            return 0, config.scaling_factor
+        mean, std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, config.scaling_factor / std
+
+
+class QuantisedLatentSpace(LatentSpace):
+    """Kandinsky's MoVQ, whose quantising is left out and whose latents have no scale; a sample is the mode."""
+
+    def encode(self, pixels, random=None):
+        """Encode pictures; see `LatentSpace.encode`."""
+        network = self.network
+        return torch.cat([network.encode(part.to(network.dtype)).latents for part in self._parts(pixels)]).float()
+
+    def decode(self, latents):
+        """Decode latents; see `LatentSpace.decode`."""
+        latents = latents.to(self.network.dtype)
+        return torch.cat(
+            [self.network.decode(part, force_not_quantize=True).sample for part in self._parts(latents)]
+        ).float()
+
+
+def normal(random, shape, dtype=torch.float32):
+    """Draw standard normal values of shape (n, *shape) on the CPU, each row from its own random generator."""
+    return torch.stack([torch.randn(tuple(shape), generator=each, dtype=dtype) for each in random])
+
+
+def to_pixels(pictures):
+    """Turn square pictures of one size, uint8 (size, size, 3), into a float32 tensor (n, 3, size, size), −1 to 1."""
+    values = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
+    return 2 * (values.float() / 255) - 1
+
+
+def to_greys(pixels, rounded=True):
+    """Turn float pictures (n, 3, height, width), −1 to 1, into uint8 (n, height, width, 3), rounded or cut off."""
+    values = (pixels.float() * 0.5 + 0.5).clamp(0, 1) * 255
+    values = values.round() if rounded else values
+    return values.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

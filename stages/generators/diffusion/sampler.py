@@ -1,0 +1,187 @@
+"""The one way in which pictures are denoised, and what has to be ready before it begins.
+
+Conditioners fill a `Sampling` in, one named value each; `denoise` then goes through the steps. Inside its loop nothing waits
+for the device: timesteps, weights, and which rows read which context are known beforehand, on the CPU.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+
+
+@dataclass(frozen=True)
+class Context:
+    """Tokens that cross-attention reads.
+
+    Attributes
+    ----------
+    tokens : tensor of shape (n, n_tokens, width)
+        Of the rows under conditions.
+    nothing : tensor of that shape
+        Of guidance's unconditional rows.
+    weights : tuple of n float, or None
+        What each row mixes this context's update with, in a network of several contexts; None in a network of one.
+    """
+
+    tokens: torch.Tensor
+    nothing: torch.Tensor
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a batch of n pictures is drawn with.
+
+    Attributes
+    ----------
+    random : tuple of n torch.Generator
+        One for each row, on the CPU.
+    weights : mapping of str to tuple of n float
+        By name of a value, how much each row heeds it.
+    num_inference_steps : int
+        Steps from noise to a picture.
+    strength : float
+        Share of the steps that are done from a given start, 0..1.
+    device : torch.device
+    dtype : torch.dtype
+        What the UNet computes in.
+    latent_dtype : torch.dtype
+        What latents are kept in between the steps.
+    guidance_scale : float
+        1 computes no unconditional rows.
+    contexts : tuple of Context
+        In the order in which the network reads their tokens.
+    arguments, added : mapping of str to (tensor, tensor), or to (list of tensor, list of tensor)
+        Further arguments of the UNet, and what it reads as ``added_cond_kwargs``: for the n rows under conditions, and for
+        the n unconditional ones.
+    controls : tuple of callable
+        Called at each step with the rows, the timestep and the tokens, all on the device; returns arguments of the UNet,
+        such as the residuals of a ControlNet.
+    latents : tensor of shape (n, channels, size, size)
+        What is denoised first.
+    timesteps : tensor on the CPU
+        One for each evaluation of the network.
+    """
+
+    random: tuple[torch.Generator, ...]
+    weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    num_inference_steps: int = 50
+    strength: float = 1.0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    latent_dtype: torch.dtype = torch.float32
+    guidance_scale: float = 1.0
+    contexts: tuple[Context, ...] = ()
+    arguments: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    added: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    controls: tuple[Callable, ...] = ()
+    latents: torch.Tensor | None = None
+    timesteps: torch.Tensor | None = None
+
+    @property
+    def guided(self):
+        """Whether unconditional rows are computed, in front of the others."""
+        return self.guidance_scale != 1
+
+    def with_context(self, tokens, nothing, weights=None):
+        """Return this with one more context; `nothing` may be the tokens of a single row, for all of them."""
+        context = Context(tokens, nothing.expand_as(tokens), weights)
+        return replace(self, contexts=(*self.contexts, context))
+
+    def with_argument(self, name, value, nothing):
+        """Return this with an argument of the UNet for the rows under conditions and for the unconditional ones."""
+        return replace(self, arguments={**self.arguments, name: (value, nothing)})
+
+    def with_added(self, name, value, nothing):
+        """Return this with one of the UNet's ``added_cond_kwargs``, likewise."""
+        return replace(self, added={**self.added, name: (value, nothing)})
+
+
+@torch.inference_mode()
+def denoise(unet, scheduler, sampling):
+    """Denoise latents, one timestep after the other.
+
+    At each timestep t the network predicts the noise (or v) in the latents x, under guidance scale g as
+
+        prediction = nothing + g · (conditional − nothing),
+
+    and the scheduler's solver takes x from t to the next timestep.
+
+    Parameters
+    ----------
+    unet : diffusers.UNet2DConditionModel
+        Or any network called like it. Channels of its output beyond those of the latents, a predicted variance, are not
+        used.
+    scheduler : diffusers.SchedulerMixin
+        From `make_scheduler`, set up for the sampling's timesteps (see `last_timesteps`).
+    sampling : Sampling
+        Complete.
+
+    Returns
+    -------
+    latents : tensor of shape (n, channels, size, size)
+    """
+    latents, guided = sampling.latents, sampling.guided
+    tokens, arguments = network_arguments(sampling)
+    # The solver reads the timesteps on the CPU, the network on its device.
+    for timestep, on_device in zip(sampling.timesteps, sampling.timesteps.to(latents.device)):
+        rows = torch.cat([latents, latents]) if guided else latents
+        rows = scheduler.scale_model_input(rows, timestep).to(sampling.dtype)
+        controlled = {}
+        for control in sampling.controls:
+            controlled |= control(rows, on_device, tokens)
+        prediction = unet(rows, on_device, tokens, **arguments, **controlled, return_dict=False)[0]
+        prediction = prediction[:, : latents.shape[1]].to(latents.dtype)
+        if guided:
+            nothing, conditional = prediction.chunk(2)
+            prediction = nothing + sampling.guidance_scale * (conditional - nothing)
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+    return latents
+
+
+def network_arguments(sampling):
+    """Return what the UNet is called with at every step: the tokens, or None, and the other arguments by name.
+
+    Under guidance the unconditional rows come first.
+    """
+
+    def rows(conditional, nothing):
+        if isinstance(conditional, list):
+            return [rows(*pair) for pair in zip(conditional, nothing)]
+        return (torch.cat([nothing, conditional]) if sampling.guided else conditional).to(sampling.dtype)
+
+    contexts = sampling.contexts
+    tokens = torch.cat([rows(each.tokens, each.nothing) for each in contexts], dim=1) if contexts else None
+    arguments = {name: rows(*pair) for name, pair in sampling.arguments.items()}
+    if sampling.added:
+        arguments["added_cond_kwargs"] = {name: rows(*pair) for name, pair in sampling.added.items()}
+    if any(each.weights is not None for each in contexts):
+        arguments["cross_attention_kwargs"] = mixture(
+            [each.weights * (2 if sampling.guided else 1) for each in contexts], sampling.device, sampling.dtype
+        )
+    return tokens, arguments
+
+
+def mixture(weights, device, dtype):
+    """Return what a network of several contexts reads of their weights.
+
+    Parameters
+    ----------
+    weights : sequence of tuple of float
+        For each context, one weight per row.
+    device : torch.device
+    dtype : torch.dtype
+
+    Returns
+    -------
+    arguments : dict
+        ``context_weights``, a tensor of shape (n_rows, n_contexts), and ``context_rows``: for each context the rows that give
+        it weight, as a tensor of indices, or None if all do. Both are decided here, on the CPU.
+    """
+    served = []
+    for each in weights:
+        rows = [row for row, weight in enumerate(each) if weight != 0]
+        served.append(None if len(rows) == len(each) else torch.tensor(rows, dtype=torch.long).to(device))
+    columns = torch.tensor(weights, dtype=torch.float32).T.contiguous()
+    return {"context_weights": columns.to(device=device, dtype=dtype), "context_rows": tuple(served)}

@@ -1,0 +1,149 @@
+"""Where denoising starts: from noise, from a picture or from a latent, with a share of the steps to do."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from PIL import Image
+
+from stages.generators.diffusion.autoencoder import normal, to_greys, to_pixels
+from stages.generators.diffusion.schedulers import last_timesteps, noised
+from stages.ground.errors import InputError
+
+
+@dataclass(frozen=True)
+class StartRule:
+    """How a given start is prepared. `StartRule()` is this toolkit's own way, `COMPVIS` the published scripts'.
+
+    Attributes
+    ----------
+    posterior : {"mode", "sample"}
+        What of the autoencoder's posterior an encoded picture is.
+    latent : {"direct", "through picture"}
+        Take a given latent as it is, or decode it to a uint8 picture (cut off, not rounded), enlarge that to the size that is
+        drawn (bicubic) and encode it again.
+    noised_to : {"first step", "step before"}
+        Noise the start to the timestep that is denoised first, or to the one before it in the schedule, which is noisier:
+        CompVis' scripts do the latter (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781).
+
+    Raises
+    ------
+    InputError
+        An attribute has another value.
+    """
+
+    posterior: str = "mode"
+    latent: str = "direct"
+    noised_to: str = "first step"
+
+    def __post_init__(self):
+        for name, allowed in (
+            ("posterior", ("mode", "sample")),
+            ("latent", ("direct", "through picture")),
+            ("noised_to", ("first step", "step before")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
+
+
+COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")
+
+
+class StartFromNoise:
+    """Noise alone, and all of the steps.
+
+    Parameters
+    ----------
+    scheduler : diffusers.SchedulerMixin
+    latent_shape : tuple of int
+        (channels, size, size)
+    """
+
+    reads = None
+
+    def __init__(self, scheduler, latent_shape):
+        self.scheduler, self.latent_shape = scheduler, tuple(latent_shape)
+
+    def prepare(self, value, sampling):
+        steps = sampling.num_inference_steps
+        noise = self._noise(sampling)
+        timesteps = last_timesteps(self.scheduler, steps, steps)
+        return replace(sampling, latents=noise * self.scheduler.init_noise_sigma, timesteps=timesteps)
+
+    def _noise(self, sampling):
+        return normal(sampling.random, self.latent_shape, sampling.latent_dtype).to(sampling.device)
+
+
+class StartFromPicture(StartFromNoise):
+    """A picture, encoded and noised; the strength's share of the steps.
+
+    Parameters
+    ----------
+    scheduler, latent_shape
+        As `StartFromNoise`.
+    space : stages.generators.diffusion.autoencoder.LatentSpace
+    rule : StartRule
+    """
+
+    reads = "first_picture"
+
+    def __init__(self, scheduler, latent_shape, space, rule):
+        super().__init__(scheduler, latent_shape)
+        self.space, self.rule = space, rule
+
+    def prepare(self, value, sampling):
+        latents = self._latents(value, sampling).to(sampling.latent_dtype)
+        noise = self._noise(sampling)
+        n_steps = denoising_steps(sampling.strength, sampling.num_inference_steps)
+        if n_steps == 0:
+            return replace(sampling, latents=latents, timesteps=torch.empty(0, dtype=torch.long))
+        timesteps = last_timesteps(self.scheduler, sampling.num_inference_steps, n_steps)
+        latents = noised(self.scheduler, latents, noise, timesteps, earlier=self.rule.noised_to == "step before")
+        return replace(sampling, latents=latents, timesteps=timesteps)
+
+    def _latents(self, value, sampling):
+        return self._encoded(value, sampling)
+
+    def _encoded(self, pictures, sampling):
+        size = self.latent_shape[-1] * self.space.downscaling
+        pixels = to_pixels([resized(picture, size) for picture in pictures]).to(sampling.device)
+        return self.space.encode(pixels, sampling.random if self.rule.posterior == "sample" else None)
+
+
+class StartFromLatent(StartFromPicture):
+    """A latent of the scale that the UNet sees, noised; the strength's share of the steps.
+
+    Parameters
+    ----------
+    scheduler, latent_shape, space, rule
+        As `StartFromPicture`.
+    """
+
+    reads = "first_latent"
+
+    def _latents(self, value, sampling):
+        if self.rule.latent == "direct":
+            return torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in value]).to(sampling.device)
+        # One at a time, since they may be of any size.
+        decoded = [
+            self.space.decode(torch.as_tensor(row, dtype=torch.float32)[None].to(sampling.device)) for row in value
+        ]
+        return self._encoded([to_greys(pixels, rounded=False)[0] for pixels in decoded], sampling)
+
+
+def denoising_steps(strength, num_inference_steps):
+    """Return how many of the steps a strength leaves to do: 37 for 0.75 of 50, all of them for 1.
+
+    Raises
+    ------
+    InputError
+        The strength is outside 0..1.
+    """
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength is {strength}; expected a number from 0 (keep the picture) to 1 (ignore it).")
+    return min(int(num_inference_steps * strength), num_inference_steps)
+
+
+def resized(picture, size):
+    """Return a uint8 picture as a square Pillow image of `size` pixels, resized (bicubic) if it is another."""
+    picture = Image.fromarray(picture)
+    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.BICUBIC)
