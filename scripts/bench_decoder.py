@@ -28,7 +28,7 @@ arguments.add_argument("--columns", type=int)
 arguments.add_argument("--new", type=int, help="test patterns")
 arguments.add_argument("--memory", type=float, default=4.0, help="GB that a fit may plan with")
 arguments.add_argument("--device", default="cpu")
-arguments.add_argument("--keep", default="factor")
+arguments.add_argument("--keep", default="factorisation")
 arguments.add_argument("--alphas", type=int, default=20, help="penalties to choose from; 1 takes the published ones")
 if __name__ == "__main__":
     options = arguments.parse_args()
@@ -300,7 +300,7 @@ def full(folder, shape, n_new, groups, n_alphas, options):
     found["penalties whose error was worked out"] = {
         name: int(np.isfinite(errors).sum()) for name, errors in decoder.error_.items()
     }
-    found["kept"], found["decoder bytes"] = decoder.kept_, (out / "model.safetensors").stat().st_size
+    found["kept"], found["decoder bytes"] = decoder.stored_, (out / "model.safetensors").stat().st_size
     found["published"] = published_estimate(patterns, tables["clip_image"], new, groups)
     return found
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from stages.decoders.ridge import voxel_selection
 from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
-from stages.decoders.ridge.ridge import ALPHAS, HELD_OUT, KEPT, PENALTIES, RidgeDecoder
+from stages.decoders.ridge.ridge import ALPHAS, RidgeDecoder
 from stages.decoders.ridge.ridge_solver import RESCALINGS
+from stages.decoders.ridge.ridge_steps import HELD_OUT, KEEP, PENALTIES
 from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
 from weights.whole_files import write_text
@@ -69,11 +70,14 @@ class DecoderSettings:
     features: str = "float32"
 
     def __post_init__(self):
+        if self.keep == "factor":
+            # As configurations of before have it.
+            object.__setattr__(self, "keep", "factorisation")
         allowed = {
             "kind": KINDS,
             "penalty": PENALTIES,
             "held_out": HELD_OUT,
-            "keep": KEPT,
+            "keep": KEEP,
             "trials": TRIALS,
             "voxels": SELECTIONS,
             "features": DTYPES,

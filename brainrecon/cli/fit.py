@@ -74,53 +74,29 @@ def describe_cost(run):
 
 
 def describe_fit(run):
-    """Lines that say what was fitted: notes of the dataset, then penalty and held-out correlation of each target."""
+    """Lines that say what was fitted: notes of the dataset, then a row for each target or part, then what is stored."""
     part = run.parts[0]
-    lines = list(part.subject.notes)
     where = "" if part is run else " (first fold)"
-    if not part.method.predicts_embeddings:
-        return lines + [_row_in_words(row, where) for row in part.method.summary()]
+    lines = list(part.subject.notes)
     if not getattr(part.method.settings, "text_context", True):
         lines.append("No captions: the text context is dropped (text_context = false in config.toml).")
-    decoder = part.method.decoder
-    lines += [
-        f"{name}{where}: penalty {decoder.alpha_[name]:g}, held-out correlation {decoder.held_out_correlation_[name]:.3f}"
-        for name in decoder.groups_
-    ]
-    if part.method.decoding.voxels is not None:
+    lines += [_row_in_words(row, where) for row in part.method.summary()]
+    if part.method.predicts_embeddings:
         voxels = part.method.decoding.voxels
-        lines.append(f"{voxels.sum():,} of {len(voxels):,} voxels{where}, chosen on the training stimuli.")
-    if hasattr(decoder, "sizes_"):
-        lines.append(_what_is_kept(decoder))
-    else:
-        lines += [f"{name}{where}: " + _bands(penalty) for name, penalty in decoder.band_penalty_.items()]
+        if voxels is not None:
+            lines.append(f"{voxels.sum():,} of {len(voxels):,} voxels{where}, chosen on the training stimuli.")
+        lines += part.method.decoder.notes()
     return lines
 
 
 def _row_in_words(row, where):
-    """A row of what was learnt as text: its name, then each number with what it is."""
+    """A row of what was learnt as text: its name, then each number that is known with what it is."""
     (_, name), *numbers = row.items()
-    texts = [f"{number:,}" if isinstance(number, int) else f"{number:.3f}" for _, number in numbers]
-    return f"{name}{where}: " + ", ".join(
-        f"{label.replace('_', ' ')} {text}" for (label, _), text in zip(numbers, texts)
-    )
+    told = ", ".join(f"{label.replace('_', ' ')} {_number(number)}" for label, number in numbers if number == number)
+    return f"{name}{where}: {told}"
 
 
-def _bands(penalty):
-    return ", ".join(f"{band} {value:g}" for band, value in penalty.items())
-
-
-def _what_is_kept(decoder):
-    """What serves patterns to come, how large it is, and how large the other ways would be; only where it matters."""
-    kept = {
-        "weights": "a weight for every voxel and column",
-        "targets": "training patterns, their factor and the targets",
-        "factor": "training patterns and their factor; targets are read from the feature store",
-    }
-    sizes, own = decoder.sizes_, decoder.kept_
-    others = ", ".join(f"{name} {_size(sizes[name])}" for name in kept if name != own)
-    return f"The decoder keeps {kept[own]}: {_size(sizes[own])} ({others}: --set decoder.keep=...)."
-
-
-def _size(n_bytes):
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+def _number(number):
+    if isinstance(number, int):
+        return f"{number:,}"
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}" if abs(number) >= 10 else f"{number:.3f}"

@@ -7,7 +7,6 @@ settings. How its generator is asked, each kind says: `brainrecon.methods.two_st
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 from importlib import import_module
@@ -216,19 +215,7 @@ class EmbeddingMethod(ABC):
 
     def summary(self):
         """What was learnt, for people: a row per target."""
-        decoder = self.decoder
-        return [
-            {
-                "target": name,
-                "columns": columns,
-                "penalty": decoder.alpha_[name],
-                "held_out_correlation": decoder.held_out_correlation_[name],
-                "held_out_error": min(
-                    (error for error in decoder.error_[name] if not math.isnan(error)), default=math.nan
-                ),
-            }
-            for name, columns in decoder.groups_.items()
-        ]
+        return self.decoder.summary()
 
     # Files
 
@@ -240,7 +227,7 @@ class EmbeddingMethod(ABC):
     def save_description(self, folder):
         """Write all but the decoder's own files: settings, chosen voxels, and which tables a decoder without targets reads."""
         settings = {"method": self.name, "settings": to_dict(self.settings)}
-        if self.decoder.kept_ == "factor":
+        if self.decoder.needs_targets:
             settings["features"] = {name: table.folder.name for name, table in self.features.items()}
         write_text(Path(folder) / "method.json", json.dumps(settings, indent=1) + "\n")
         self.decoding.save_voxels(folder)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from brainrecon.methods import method_class
 from brainrecon.runs.captions import captions
 from brainrecon.runs.partial_tensors import PartialTensors
-from stages.decoders.ridge import ridge_files
+from stages.decoders import decoder_files
 from stages.ground.errors import InputError
 
 # What an interruption costs at most; a note waits until everything before it is on the disk.
@@ -90,14 +90,14 @@ def fit_decoder(
         Called with (label, done, total).
     """
     identity = _identity(decoder, responses, stimuli, targets, new_patterns, new_ids)
-    model = PartialTensors(folder / ridge_files.MODEL, identity)
+    model = PartialTensors(folder / decoder_files.MODEL, identity)
     written = PartialTensors(embeddings, identity)
     state = model.state
     if progress:
         progress("factorising the patterns", 0, 1)
     if state:
         tensors = model.reopen()
-        decoder.start(responses, targets, stimuli, kept=tensors)
+        decoder.start(responses, targets, stimuli, stored=tensors)
         decoder.tensors_, decoder.alpha_ = tensors, state["alpha"]
         decoder.error_ = {name: [np.nan if e is None else e for e in errors] for name, errors in state["error"].items()}
     else:
@@ -116,7 +116,7 @@ def fit_decoder(
         layout = {name: ((len(new_patterns), n), np.dtype(np.float32)) for name, n in decoder.groups_.items()}
         predictions, done = written.create(layout, _metadata(new_ids)), 0
 
-    known = {"alpha": dict(decoder.alpha_), "error": ridge_files.plain(decoder.error_), "width": width}
+    known = {"alpha": dict(decoder.alpha_), "error": decoder_files.plain(decoder.error_), "width": width}
 
     def note(blocks):
         model.save(**known)
@@ -132,7 +132,7 @@ def fit_decoder(
     model.finish()
     if before_config:
         before_config()
-    ridge_files.write_config(decoder, folder)
+    decoder_files.write_config(decoder, folder)
 
 
 def predict(method, patterns, names, path, progress=None):
@@ -156,13 +156,13 @@ def predict(method, patterns, names, path, progress=None):
     else:
         layout = {name: ((len(patterns), n), np.dtype(np.float32)) for name, n in decoder.groups_.items()}
         predictions, done = written.create(layout, _metadata(names)), 0
-    n_columns = sum(decoder.groups_.values())
+    ends = dict(zip(decoder.groups_, np.cumsum(list(decoder.groups_.values())).tolist()))
     with _Notes(lambda blocks: written.save(blocks=blocks)) as notes:
-        for blocks, (block, values) in enumerate(decoder.predict_blocks(patterns, start=done), start=done + 1):
-            predictions[block.name][:, block.columns] = values
+        for blocks, (name, columns, values) in enumerate(decoder.predict_blocks(patterns, start=done), start=done + 1):
+            predictions[name][:, columns] = values
             notes.take(blocks)
             if progress:
-                progress("predicting targets", block.place.stop, n_columns)
+                progress("predicting targets", ends[name] - decoder.groups_[name] + columns.stop, max(ends.values()))
     written.finish()
     return {name: values.shape for name, values in predictions.items()}
 
@@ -246,7 +246,7 @@ def _metadata(names):
 
 
 def _identity(decoder, responses, stimuli, targets, new_patterns, new_ids):
-    settings = ridge_files.plain(decoder.get_params(deep=False) | {"memory": None, "device": decoder.device})
+    settings = decoder_files.plain(decoder.get_params(deep=False) | {"memory": None, "device": decoder.device})
     tables = {name: str(getattr(target, "folder", target.shape)) for name, target in targets.items()}
     parts = json.dumps([settings, tables, [str(name) for name in new_ids]], sort_keys=True)
     return _digest(parts, responses, np.zeros(0) if stimuli is None else stimuli, new_patterns)

@@ -121,26 +121,37 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Numbers:
-    """One number, or a list of one or more; each keeps to the rule `each`.
+    """A list of one or more numbers that keep to the rule `each`, or one such number by itself.
 
     >>> str(Numbers(Number(0, above=True), example=(1e3, 1e4)))
     'one or more numbers above 0'
+
+    Attributes
+    ----------
+    each : Number
+    example : tuple of float
+    alone : bool
+        Whether one number by itself will do.
     """
 
     each: Number
     example: tuple
+    alone: bool = True
 
     def holds(self, value):
         if isinstance(value, str | Mapping) or value is None:
             return False
-        values = np.asarray(value, dtype=object).ravel().tolist()
-        return len(values) > 0 and all(self.each.holds(one) for one in values)
+        values = np.asarray(value, dtype=object)
+        if values.ndim > 1 or (values.ndim == 0 and not self.alone):
+            return False
+        return values.size > 0 and all(self.each.holds(one) for one in values.ravel().tolist())
 
     def __str__(self):
-        return str(self.each).replace("a ", "one or more ", 1).replace("number", "numbers", 1)
+        several = "one or more " if self.alone else "a list of "
+        return str(self.each).replace("a ", several, 1).replace("number", "numbers", 1)
 
 
-def check(name, value, rule, setting=False):
+def check(name, value, rule, typed="{name}={example!r}"):
     """Return a value that keeps to its rule.
 
     >>> check("n_folds", 5, Number(2, whole=True))
@@ -155,8 +166,8 @@ def check(name, value, rule, setting=False):
         What the user knows the value by.
     value : object
     rule : Rule
-    setting : bool
-        Whether it is a setting of the command line. Otherwise it is an argument.
+    typed : str
+        What to pass, with the fields ``name`` and ``example``: an argument unless it says otherwise.
 
     Raises
     ------
@@ -165,7 +176,8 @@ def check(name, value, rule, setting=False):
     """
     if not rule.holds(value):
         example = list(rule.example) if isinstance(rule.example, tuple) else rule.example
-        typed = f"--set {name}={example}" if setting else f"{name}={example!r}"
+        typed = typed.format(name=name, example=example)
+        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         raise InputError(f"{name} is {reprlib.repr(value)}; expected {rule}: pass {typed}.")
     return value
 
@@ -196,7 +208,11 @@ def check_all(owner, rules, where=""):
         At the first that breaks its rule.
     """
     for name, rule in rules.items():
-        check(f"{where}.{name}" if where else name, getattr(owner, name), rule, setting=bool(where))
+        value = getattr(owner, name)
+        if where:
+            check(f"{where}.{name}", value, rule, typed="--set {name}={example}")
+        else:
+            check(name, value, rule)
 
 
 # Arrays

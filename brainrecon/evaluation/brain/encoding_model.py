@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.checkpoints.mapped_tensors import create_tensors, map_tensors
+from stages.decoders.decoder_files import plain
 from stages.decoders.ridge.ridge import RidgeDecoder
-from stages.decoders.ridge.ridge_files import plain
 from stages.ground.checks import is_constant
 from stages.ground.errors import InputError
 from weights.whole_files import whole_file, write_text

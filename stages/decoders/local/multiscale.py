@@ -8,23 +8,34 @@ voxels of its own (`stages.decoders.local.local_models`), and the decoded contra
 from __future__ import annotations
 
 import math
-import reprlib
-from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from stages.decoders import decoder_files
+from stages.decoders.decoder_files import plain, shapes_of
 from stages.decoders.local.element_combination import element_weights, held_out_folds, size_weights
 from stages.decoders.local.element_voxels import SELECTIONS
 from stages.decoders.local.image_elements import ImageElements
 from stages.decoders.local.local_models import ALPHAS, MODELS, LocalModels, fit_local_models
-from stages.decoders.ridge import ridge_files
+from stages.decoders.solved import SolvedDecoder
+from stages.ground.checks import Number, Numbers, OneOf, check, check_all
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 WEIGHTS = ("equal", "sgd", "nnls")
-SMALLEST = {"n_voxels": 1, "n_nonzero": 1, "n_levels": 2, "n_folds": 2}
+RULES = {
+    "model": OneOf(*MODELS),
+    "selection": OneOf(*SELECTIONS),
+    "weights": OneOf(*WEIGHTS),
+    "n_voxels": Number(1, whole=True, example=500),
+    "n_nonzero": Number(1, whole=True, example=10),
+    "n_levels": Number(2, whole=True, example=6),
+    "n_folds": Number(2, whole=True, example=5),
+    "random_state": Number(0, whole=True, optional=True),
+}
+ALPHAS_RULE = Numbers(Number(0, above=True), example=(10, 100, 1000), alone=False)
 LOCAL_MODELS = {
     "voxel_mean_": "voxel_mean",
     "voxel_scale_": "voxel_scale",
@@ -38,7 +49,7 @@ LOCAL_MODELS = {
 """Fitted attribute of the estimator -> field of `LocalModels`."""
 
 
-class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class MultiscaleDecoder(SolvedDecoder):
     """Reconstruct pictures from voxels through local image elements.
 
     Voxels are standardised by their mean and standard deviation (without a degree of freedom taken off) in training.
@@ -145,7 +156,7 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X, Y, groups=None, progress=None):
+    def fit(self, X, Y, groups=None, progress=SILENT):
         """Fit the decoders of all elements, and the weights that put them together.
 
         Parameters
@@ -182,8 +193,7 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         n_fits = 1 if self.weights == "equal" else self.n_folds + 1
 
         def fitted(done):
-            if progress is not None:
-                progress("local decoders", done, n_fits)
+            (progress or SILENT)("local decoders", done, n_fits)
 
         fitted(0)
         self._learn_weights(X, contrasts, pictures, groups, fitted)
@@ -206,8 +216,12 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             their range.
         """
         check_is_fitted(self, "coef_")
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._contrasts(self.checked(X))
+
+    def _contrasts(self, X):
         return LocalModels(**{field: getattr(self, name) for name, field in LOCAL_MODELS.items()}).predict(X)
+
+    _dtypes = np.float64
 
     def predict(self, X):
         """Reconstruct pictures.
@@ -223,26 +237,39 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Not clipped: values may lie outside of the range of the training pictures, and lie within it for sure only
             for "sparse_logistic" with "equal" weights.
         """
-        contrasts = self.predict_elements(X)
+        pictures = self._side_by_side(X)
+        return pictures.reshape(len(pictures), *self._picture_shape)
+
+    @property
+    def gives(self):
+        """The picture, one value per pixel."""
+        check_is_fitted(self, "coef_")
+        return {"picture": self._picture_shape}
+
+    def _blocks(self, X, start):
+        """Predict the picture, the only block."""
+        if start > 0:
+            return
+        contrasts = self._contrasts(X)
         if self.weights == "nnls":
             pictures = self.elements_.added(contrasts * self.element_weights_)
         else:
             pictures = np.einsum("s,nsx->nx", self.size_weights_, self.elements_.to_pixels(contrasts))
-        return pictures.reshape(len(contrasts), *self._picture_shape)
+        pictures = pictures.reshape(len(X), -1)
+        yield "picture", slice(0, pictures.shape[1]), pictures
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination, averaged over pixels, as scikit-learn's regressors have it."""
         return r2_score(_flat(y), _flat(self.predict(X)), sample_weight=sample_weight)
 
-    def save_pretrained(self, folder):
-        """Write ``model.safetensors`` and ``config.json``.
-
-        Parameters
-        ----------
-        folder : path
-        """
-        check_is_fitted(self, "coef_")
-        ridge_files.save(self, folder)
+    def summary(self):
+        """A row per size of elements: how many there are, and the weight of their contrasts in the picture."""
+        elements = self.elements_
+        counts = np.bincount(elements.size_index)
+        return [
+            {"size": f"{height} x {width}", "elements": int(count), "weight": float(weight)}
+            for (height, width), count, weight in zip(elements.sizes, counts, self.size_weights_)
+        ]
 
     @classmethod
     def from_pretrained(cls, folder):
@@ -259,9 +286,9 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         InputError
-            As `stages.decoders.ridge.ridge_files.read`.
+            As `stages.decoders.decoder_files.read`.
         """
-        config, tensors = ridge_files.read(cls, folder, {"parameters", "picture_grid", "picture_shape", "n_voxels"})
+        config, tensors = decoder_files.read(cls, folder, {"parameters", "picture_grid", "picture_shape", "n_voxels"})
         decoder = cls(**config["parameters"])
         decoder.elements_ = ImageElements(decoder.sizes, config["picture_grid"])
         decoder._picture_shape, decoder.n_features_in_ = tuple(config["picture_shape"]), config["n_voxels"]
@@ -275,11 +302,11 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         parameters = self.get_params(deep=False) | {"n_jobs": None}
         return {
             "class": type(self).__name__,
-            "parameters": ridge_files.plain(parameters),
+            "parameters": plain(parameters),
             "picture_grid": list(self.elements_.grid),
             "picture_shape": list(self._picture_shape),
             "n_voxels": int(self.n_features_in_),
-            "tensors": {name: list(values.shape) for name, values in sorted(self.tensors_.items())},
+            "tensors": shapes_of(self.tensors_),
         }
 
     @property
@@ -294,22 +321,9 @@ class MultiscaleDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Raise an InputError for a parameter that is not among its choices, or elements that do not fit into a grid."""
         if grid is not None:
             ImageElements(self.sizes, grid)
-        for name, choices in (("model", MODELS), ("selection", SELECTIONS), ("weights", WEIGHTS)):
-            if (value := getattr(self, name)) not in choices:
-                raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
-        for name, least in SMALLEST.items():
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-                raise InputError(f"{name} is {value!r}; expected a whole number of {least} or more.")
-        state = self.random_state
-        if state is not None and (not isinstance(state, Integral) or isinstance(state, bool) or state < 0):
-            raise InputError(f"random_state is {state!r}; expected a whole number of 0 or more, or None.")
+        check_all(self, RULES)
         if self.model == "ridge":
-            alphas = np.asarray(self.alphas)
-            if alphas.ndim != 1 or alphas.dtype.kind not in "iuf" or not alphas.size or not (alphas > 0).all():
-                raise InputError(
-                    f"alphas is {reprlib.repr(self.alphas)}; expected a list of positive numbers, such as [10, 100, 1000]."
-                )
+            check("alphas", self.alphas, ALPHAS_RULE)
 
     def _grid(self, n_pixels):
         if self.grid is None:

@@ -14,29 +14,41 @@ himalaya.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, validate_data
 
-from stages.decoders.ridge import ridge_files
+from stages.decoders import decoder_files
+from stages.decoders.decoder_files import from_plain, plain, shapes_of
 from stages.decoders.ridge.band_search import band_of_each_voxel, band_penalties
 from stages.decoders.ridge.factorisation import TrainingPatterns
 from stages.decoders.ridge.leave_one_out import Trials
 from stages.decoders.ridge.ridge import ALPHAS
-from stages.decoders.ridge.ridge_solver import RidgeSolver, rescaled
+from stages.decoders.ridge.ridge_solver import ALPHA_RULE, RidgeSolver, rescaled
 from stages.decoders.ridge.target_blocks import plan
+from stages.decoders.solved import SolvedDecoder, finite_columns, mean_correlation
+from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
 
 RESCALINGS = ("held_out", "none")
-# Kept of each column: as `SolvedBlock` calls it, in the order in which `rescaled` takes it.
+RULES = {
+    "alphas": ALPHA_RULE,
+    "n_iter": Number(1, whole=True, example=60),
+    "folds": Number(2, whole=True, example=5),
+    "rescale": OneOf(*RESCALINGS),
+    "seed": Number(0, whole=True),
+}
+# Stored of each column: as `SolvedBlock` calls it, in the order in which `rescaled` takes it.
 STATISTICS = ("mean", "scale", "predicted_mean", "predicted_scale")
-ENTRIES = frozenset("parameters kept bands n_voxels single_output groups band_penalty held_out_correlation".split())
+ENTRIES = frozenset("parameters bands n_voxels single_output groups band_penalty held_out_correlation".split())
 
 
-class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class BandedRidgeDecoder(SolvedDecoder):
     """Ridge regression from voxels to one or several targets with a penalty for each band of voxels.
+
+    >>> decoder = BandedRidgeDecoder(bands={"V1": rois["V1"], "V2": rois["V2"]})  # doctest: +SKIP
+    >>> decoder.fit(patterns, targets).band_penalty_  # doctest: +SKIP
+    {'target': {'V1': 120.3, 'V2': 4217.0, 'rest': 18394.1}}
 
     Parameters
     ----------
@@ -97,9 +109,9 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Targets side by side.
         groups : mapping of str to int, optional
             Name and number of columns of each target, in column order; they sum to n_targets. Each gets its own
-            penalties. One target called "target" where it is not given.
+            penalties. One target called "target" if it is not given.
         stimuli : int array of shape (n_trials,), optional
-            The row of `y` that each trial belongs to; row i for trial i where it is not given. Rows that no trial
+            The row of `y` that each trial belongs to; row i for trial i if it is not given. Rows that no trial
             names are not used.
 
         Returns
@@ -142,9 +154,7 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 self.tensors_[name][place] = getattr(solved, name)
             self.tensors_["coef_"][:, place] = solved.weights
             correlations.append(solved.correlation)
-        correlation = np.concatenate(correlations)
-        known = correlation[~np.isnan(correlation)]
-        self.held_out_correlation_[target.name] = float(known.mean()) if len(known) else 0.0
+        self.held_out_correlation_[target.name] = mean_correlation(np.concatenate(correlations))
 
     def _scaled(self, patterns, name):
         """Patterns whose voxels are scaled so that the penalty of one target is 1."""
@@ -155,63 +165,39 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _targets(self):
         return plan(self.groups_, max(self.groups_.values()))
 
-    def predict(self, X):
-        """Predict all targets.
-
-        Parameters
-        ----------
-        X : array of shape (n_stimuli, n_voxels)
-            Patterns, in the units of the training responses.
-
-        Returns
-        -------
-        array of shape (n_stimuli, n_targets)
-            Targets side by side, in the order of `groups_`.
-        """
-        check_is_fitted(self)
-        X = self.checked(X)
-        predictions = np.empty((len(X), sum(self.groups_.values())), dtype=X.dtype)
-        for block, values in self.predict_blocks(X):
-            predictions[:, block.place] = values
-        return predictions[:, 0] if self._single_output else predictions
-
-    def predict_blocks(self, X, start=0):
-        """Yield (TargetBlock, predictions) for each target from number `start` on; X as `checked` returns it."""
+    def _blocks(self, X, start):
+        """Predict each target from number `start` on."""
         tensors = self.tensors_
         for target in self._targets()[start:]:
-            if self.kept_ == "weights":
-                rows = self._scaled(X, target.name).standardised(X)
-            else:
+            if "training_patterns_" in tensors:
                 rows = self._scaled(tensors["training_patterns_"], target.name).cross(X)
+            else:
+                rows = self._scaled(X, target.name).standardised(X)
             centred = rows.numpy().astype(X.dtype) @ tensors["coef_"][:, target.place]
             statistics = (tensors[name][target.place] for name in STATISTICS)
-            yield target, rescaled(centred, self.rescale, *statistics).astype(X.dtype, copy=False)
+            yield target.name, target.columns, rescaled(centred, self.rescale, *statistics).astype(X.dtype, copy=False)
 
     @property
     def band_of_voxel_(self):
         return self.tensors_["band_of_voxel_"]
 
-    @property
-    def kept_(self):
-        """What serves patterns to come: weights of voxels, or training patterns with weights of trials."""
-        return "targets" if "training_patterns_" in self.tensors_ else "weights"
+    def summary(self):
+        """A row per target: columns, held-out correlation, and the penalty of a voxel of each band."""
+        return [
+            {
+                "target": name,
+                "columns": n_columns,
+                "penalty": self._penalty_of_a_voxel(name),
+                "held_out_correlation": self.held_out_correlation_[name],
+            }
+            | {f"penalty_{band}": penalty for band, penalty in self.band_penalty_[name].items()}
+            for name, n_columns in self.groups_.items()
+        ]
 
-    @property
-    def alpha_(self):
-        """The penalty of a voxel of each target, the geometric mean over voxels: dict of str to float."""
-        return {
-            name: float(np.exp(np.mean(np.log([penalty[self.band_names_[band]] for band in self.band_of_voxel_]))))
-            for name, penalty in self.band_penalty_.items()
-        }
-
-    @property
-    def error_(self):
-        """Nothing comparable to `RidgeDecoder.error_` is known: NaN for each target."""
-        return {name: [float("nan")] for name in self.groups_}
-
-    def split(self, predictions):
-        """Cut an array of shape (n_stimuli, n_targets) into a dict of name to (n_stimuli, n_columns)."""
-        return {target.name: predictions[:, target.place] for target in self._targets()}
+    def _penalty_of_a_voxel(self, name):
+        """The geometric mean over voxels."""
+        penalties = np.array([self.band_penalty_[name][band] for band in self.band_names_])
+        return float(np.exp(np.mean(np.log(penalties[self.band_of_voxel_]))))
 
     def describe(self):
         """What the fitted decoder is besides its tensors, JSON-able."""
@@ -219,34 +205,28 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return {
             "class": type(self).__name__,
             "parameters": {"alphas": self._check_parameters(), "rescale": self.rescale} | whole,
-            "kept": self.kept_,
             "bands": None if self.bands is None else self.band_names_,
             "n_voxels": int(self.n_features_in_),
             "single_output": self._single_output,
             "groups": self.groups_,
             "band_penalty": self.band_penalty_,
-            "held_out_correlation": self.held_out_correlation_,
-            "tensors": {name: list(values.shape) for name, values in sorted(self.tensors_.items())},
+            "held_out_correlation": plain(self.held_out_correlation_),
+            "tensors": shapes_of(self.tensors_),
         }
-
-    def save_pretrained(self, folder):
-        """Write `config.json` and `model.safetensors` into `folder`."""
-        check_is_fitted(self)
-        ridge_files.save(self, folder)
 
     @classmethod
     def from_pretrained(cls, folder):
         """Open what `save_pretrained` wrote, the tensors memory-mapped.
 
-        An InputError where files are missing or do not belong together.
+        An InputError if files are missing or do not belong together.
         """
-        config, tensors = ridge_files.read(cls, folder, ENTRIES)
+        config, tensors = decoder_files.read(cls, folder, ENTRIES)
         decoder = cls(**config["parameters"])
         decoder.tensors_, decoder.band_names_ = tensors, config["bands"] or ["all"]
         if config["bands"] is not None:
             decoder.bands = {name: decoder.band_of_voxel_ == band for band, name in enumerate(decoder.band_names_)}
         decoder.groups_, decoder.band_penalty_ = config["groups"], config["band_penalty"]
-        decoder.held_out_correlation_ = config["held_out_correlation"]
+        decoder.held_out_correlation_ = from_plain(config["held_out_correlation"])
         decoder.n_features_in_, decoder._single_output = config["n_voxels"], config["single_output"]
         return decoder
 
@@ -257,27 +237,8 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _check_parameters(self):
         """The penalties as a list of float."""
-        if self.rescale not in RESCALINGS:
-            raise InputError(
-                f"rescale is {self.rescale!r}; expected one of {', '.join(map(repr, RESCALINGS))}: "
-                "pass rescale='held_out' for statistics of held-out training predictions."
-            )
-        for name, least in {"n_iter": 1, "folds": 2, "seed": 0}.items():
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-                raise InputError(
-                    f"{name} is {value!r}; expected a whole number from {least} on: pass {name}={least + 3}."
-                )
-        try:
-            alphas = [float(alpha) for alpha in np.ravel(self.alphas)]
-        except (TypeError, ValueError):
-            alphas = []
-        if not alphas or not all(0 < alpha < np.inf for alpha in alphas):
-            raise InputError(
-                f"alphas is {' '.join(repr(self.alphas).split())}; expected one or more positive numbers, "
-                "for example alphas=[1e3, 1e4, 1e5]."
-            )
-        return alphas
+        check_all(self, RULES)
+        return [float(alpha) for alpha in np.ravel(self.alphas)]
 
     def _check_data(self, X, y, stimuli):
         """X and y (n_stimuli, n_targets) as floating point, y without rows of no trial, and the row of each trial."""
@@ -287,8 +248,8 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y = check_array(y, ensure_2d=False, dtype=(np.float64, np.float32), ensure_all_finite=False, input_name="y")
         self._single_output = y.ndim == 1
         y = y.reshape(len(y), -1)
-        _check_finite(X, "X", "voxels")
-        _check_finite(y, "y", "targets")
+        finite_columns(X, "The patterns X", "voxels")
+        finite_columns(y, "The targets y", "columns")
         shown, stimuli = np.unique(_checked_stimuli(stimuli, len(X), len(y)), return_inverse=True)
         if len(shown) < self.folds:
             raise InputError(
@@ -296,20 +257,6 @@ class BandedRidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"pass folds={max(len(shown), 2)}, or trials of more stimuli."
             )
         return X, y if len(shown) == len(y) else y[shown], stimuli
-
-    def checked(self, X):
-        """Patterns as an array of floats, finite, with the voxels that the decoder was fitted on; or an InputError."""
-        shape = getattr(X, "shape", ())
-        if len(shape) == 2 and shape[1] != self.n_features_in_ and not hasattr(self, "feature_names_in_"):
-            # scikit-learn's own wording comes first: its conformance tests look for it.
-            raise InputError(
-                f"X has {shape[1]} features, but BandedRidgeDecoder is expecting {self.n_features_in_} features as input: "
-                f"patterns have {shape[1]:,} voxels but the decoder was fitted on {self.n_features_in_:,}; "
-                "load the same subject and roi, or fit a decoder on these."
-            )
-        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32), ensure_all_finite=False)
-        _check_finite(X, "X", "voxels")
-        return X
 
 
 def _checked_groups(groups, n_targets):
@@ -342,12 +289,3 @@ def _checked_stimuli(stimuli, n_trials, n_rows):
             f"pass rows from 0 to {n_rows - 1:,}."
         )
     return stimuli.astype(np.int64)
-
-
-def _check_finite(values, name, columns):
-    bad = ~np.isfinite(values).all(axis=0)
-    if bad.any():
-        raise InputError(
-            f"{name} holds NaN or infinity (inf) in {int(bad.sum()):,} of {values.shape[1]:,} {columns}, the first being "
-            f"number {int(np.argmax(bad))}; leave these out, or estimate them again."
-        )

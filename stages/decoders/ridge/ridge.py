@@ -1,5 +1,7 @@
 """Ridge regression from voxels to targets, as a scikit-learn estimator.
 
+    minimise over w   ||y - X w||^2 + alpha ||w||^2
+
 Stage one of Brain-Diffuser (Ozcelik & VanRullen 2023) is a ridge regression for each target. Its published scripts
 type the penalties in, factorise the same voxels once per token, and rescale the predictions with statistics of
 the test set. Here the voxels are factorised once (`stages.decoders.ridge.ridge_solver`), the penalty of each target is chosen
@@ -9,30 +11,39 @@ predictions, so that one pattern can be decoded alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, validate_data
 
-from stages.decoders.ridge import ridge_files
-from stages.decoders.ridge.factorisation import Cholesky, Eigendecomposition, TrainingPatterns
-from stages.decoders.ridge.leave_one_out import Trials
-from stages.decoders.ridge.ridge_solver import RidgeSolver, check_new, rescaled, rescaling
-from stages.decoders.ridge.target_blocks import plan, read_ahead, width_for
+from stages.decoders import decoder_files
+from stages.decoders.decoder_files import from_plain, plain, shapes_of
+from stages.decoders.ridge.ridge_prediction import predicted_blocks
+from stages.decoders.ridge.ridge_solver import check_new
+from stages.decoders.ridge.ridge_steps import FitInSteps
+from stages.decoders.ridge.ridge_storage import note_of_sizes
+from stages.decoders.ridge.target_blocks import plan
+from stages.decoders.solved import SolvedDecoder
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
-PENALTIES = ("group", "target")
-HELD_OUT = ("tenth", "all", "none")
-KEPT = ("auto", "weights", "targets", "factor")
-# What `keep="auto"` is willing to write where targets can be read again from where they came.
-MODEST_BYTES = 2e9
+ENTRIES = frozenset(
+    "parameters stored n_voxels n_stimuli single_output groups alpha error held_out_correlation sizes".split()
+)
 
 
-class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class RidgeDecoder(FitInSteps, SolvedDecoder):
     """Ridge regression from patterns to one or several targets.
+
+    >>> random = np.random.default_rng(0)
+    >>> patterns, targets = random.normal(size=(40, 90)), random.normal(size=(40, 7))
+    >>> decoder = RidgeDecoder(alphas=[10, 100]).fit(patterns, targets, groups={"clip": 4, "vdvae": 3})
+    >>> decoder.predict(patterns[:1]).shape
+    (1, 7)
+    >>> [row["target"] for row in decoder.summary()]
+    ['clip', 'vdvae']
 
     Parameters
     ----------
@@ -51,11 +62,11 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     held_out : {"tenth", "all", "none"}
         Training stimuli whose held-out predictions give the statistics and `held_out_correlation_`: a random tenth
         (500 at least, as far as there are), all, or none.
-    keep : {"auto", "weights", "targets", "factor"}
-        What serves patterns to come: a weight for every voxel and column; or training patterns, the factor of their
+    keep : {"auto", "weights", "targets", "factorisation"}
+        What is stored for patterns to come: a weight for every voxel and column; or training patterns, the factor of their
         Gram matrix and the training targets; or patterns and factor alone, with the targets read again from where they came
-        (`attach`). "auto" takes the smaller of the first two, and the third where both pass 2 GB and targets can
-        be read again. `sizes_` tells.
+        (`attach`). "auto" takes the smaller of the first two, and the third if both pass 2 GB and targets can
+        be read again. `notes` says how large each is.
     seed : int
         Of the sketch and of the tenth.
     memory : float, optional
@@ -67,10 +78,10 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ----------
     groups_ : dict of str to int
         Name and number of columns of each target, in column order.
-    kept_ : {"weights", "targets", "factor"}
-        What is kept.
+    stored_ : {"weights", "targets", "factorisation"}
+        What is stored.
     sizes_ : dict of str to int
-        Bytes that each way to keep the decoder takes; after `fit`.
+        Bytes that each way to store the decoder takes.
     alpha_ : dict of str to float
         The penalty chosen for each target; the median over its columns where each has its own (`column_alpha_`).
     error_ : dict of str to list of float
@@ -103,8 +114,6 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.memory = memory
         self.device = device
 
-    # Fitting arrays in memory
-
     def fit(self, X, y, groups: Mapping[str, int] | None = None, stimuli=None):
         """Fit all targets.
 
@@ -116,9 +125,9 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Targets side by side.
         groups : mapping of str to int, optional
             Name and number of columns of each target, in column order; they sum to n_targets. Each gets its own
-            penalty. One target called "target" where it is not given.
+            penalty. One target called "target" if it is not given.
         stimuli : array of int, shape (n_trials,), optional
-            Row of `y` for each trial; trial i shows stimulus i where it is not given.
+            Row of `y` for each trial; trial i shows stimulus i if it is not given.
 
         Returns
         -------
@@ -142,7 +151,7 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._single_output = single_output
         return self
 
-    def fit_targets(self, X, targets, stimuli=None, progress=None):
+    def fit_targets(self, X, targets, stimuli=None, progress=SILENT):
         """Fit targets that are separate, and may be on disk.
 
         Parameters
@@ -163,205 +172,20 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.choose(targets, progress)
         for _ in self.solve(targets, progress=progress):
             pass
-        return self.attach(targets if self.kept_ == "factor" else None).finish()
-
-    # The same in steps, for targets on disk and fits that can be interrupted
-
-    def start(self, X, targets, stimuli=None, kept=None):
-        """Check the parameters and factorise the patterns.
-
-        Parameters
-        ----------
-        X : array of shape (n_trials, n_voxels), float32 or float64, finite
-        targets : mapping of str to array-like of shape (n_stimuli, n_columns)
-            In memory, or anything with ``shape`` and a method ``columns(start, stop)``; only shapes are looked at.
-        stimuli : array of int, shape (n_trials,), optional
-        kept : dict of str to array, optional
-            Tensors that an interrupted fit of the same patterns left behind, whole as far as the factor.
-        """
-        for name, choices in (("keep", KEPT), ("penalty", PENALTIES), ("held_out", HELD_OUT)):
-            if (value := getattr(self, name)) not in choices:
-                raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}.")
-        shown = len(X)
-        if stimuli is not None:
-            stimuli = np.asarray(stimuli)
-            distinct = np.unique(stimuli)
-            shown = len(distinct)
-            if stimuli.shape != (len(X),) or not np.array_equal(distinct, np.arange(shown)):
-                raise InputError(
-                    f"stimuli has shape {stimuli.shape} and {shown:,} different values for {len(X):,} trials; "
-                    "give each trial the row of its stimulus, counted from 0 without gaps."
-                )
-        for name, target in targets.items():
-            if target.shape[0] != shown:
-                raise InputError(
-                    f"Target {name!r} has {target.shape[0]:,} stimuli but the patterns are of {shown:,}; "
-                    "encode the stimuli of the same split, or pass stimuli= for single trials."
-                )
-        self.n_features_in_ = X.shape[1]
-        self._single_output = False
-        self.groups_ = {name: int(target.shape[1]) for name, target in targets.items()}
-        self._solver = RidgeSolver(
-            patterns=X,
-            groups=self.groups_,
-            n_stimuli=shown,
-            alphas=self.alphas,
-            stimuli=stimuli,
-            penalty=self.penalty,
-            sketch=self.sketch,
-            rescale=self.rescale,
-            held_out=self.held_out,
-            seed=self.seed,
-            memory=self.memory,
-            device=self.device,
-        )
-        self._solver.width()  # says so now where memory is too small
-        self.sizes_ = self._sizes()
-        self.kept_ = self._choice_of_kept(targets)
-        if kept is not None and "factor_vectors_" in kept:
-            self._solver.factorise(*self._restored(kept, X))
-        else:
-            self._solver.factorise()
-        self._n_stimuli = shown
-        self.alpha_, self.error_, self.held_out_correlation_ = {}, {}, {}
-        return self
-
-    def _sizes(self):
-        """Bytes on disk of each way to keep the decoder."""
-        n_trials, n_voxels = self._solver.patterns.shape
-        n_targets, itemsize = sum(self.groups_.values()), self._solver.patterns.dtype.itemsize
-        side = min(n_trials, n_voxels)
-        n_factors = 1 if self._solver.chooses else len({a for grid in self._solver.grids.values() for a in grid})
-        factor = n_trials * n_voxels * itemsize + 8 * side**2 * n_factors
-        return {
-            "weights": n_voxels * n_targets * itemsize,
-            "targets": factor + self._solver.n_stimuli * n_targets * itemsize,
-            "factor": factor,
-        }
-
-    def width(self, n_new=0):
-        """Columns of a block under the memory budget, `n_new` patterns predicted on the way."""
-        return self._solver.width(n_new)
-
-    def layout(self):
-        """Tensors of the fitted decoder: dict of name to (shape, dtype); known once the patterns are factorised."""
-        solver, dtype = self._solver, self._solver.patterns.dtype
-        n_targets, double = sum(self.groups_.values()), np.dtype(np.float64)
-        columns = ("target_mean_", "target_scale_", "predicted_mean_", "predicted_scale_", "column_correlation_")
-        found = {name: ((solver.patterns.shape[1],), double) for name in ("voxel_mean_", "voxel_scale_")}
-        found |= {name: ((n_targets,), double) for name in (*columns, "column_alpha_")}
-        if self.kept_ == "weights":
-            return found | {"coef_": ((solver.patterns.shape[1], n_targets), dtype)}
-        found["training_patterns_"] = (solver.patterns.shape, dtype)
-        found["trial_stimuli_"] = ((solver.trials.n_trials,), np.dtype(np.int64))
-        vectors, values = solver.factor.shapes
-        found |= {"factor_vectors_": (vectors, double), "factor_values_": (values, double)}
-        if self.kept_ == "targets":
-            found["targets_"] = ((solver.n_stimuli, n_targets), dtype)
-        return found
-
-    def choose(self, targets, progress=None):
-        """Write what is known of the patterns into `tensors_`, and choose the penalties."""
-        solver, known = self._solver, {}
-        known["voxel_mean_"], known["voxel_scale_"] = solver.training.mean, solver.training.scale
-        if self.kept_ != "weights":
-            known["training_patterns_"], known["trial_stimuli_"] = solver.patterns, solver.trials.stimuli
-        for name, values in known.items():
-            self.tensors_[name][...] = values
-        if self.kept_ != "weights":
-            solver.factor.move_to(self.tensors_["factor_vectors_"], self.tensors_["factor_values_"])
-            # From here on as it stands there: a fit that goes on has it from the same place.
-            solver.factor = self._factor(self.tensors_)
-        solver.choose(targets, progress)
-        self.alpha_, self.error_ = dict(solver.chosen), dict(solver.errors)
-
-    def solve(self, targets, new_patterns=None, *, width=None, start=0, progress=None):
-        """Read the targets once, fill `tensors_`, and yield every `SolvedBlock` on the way."""
-        solver = self._solver
-        solver.chosen = dict(self.alpha_)
-        wanted = dict(weights=self.kept_ == "weights", width=width, start=start, progress=progress)
-        for solved in solver.solve(targets, new_patterns, **wanted):
-            place, tensors = solved.block.place, self.tensors_
-            tensors["target_mean_"][place], tensors["target_scale_"][place] = solved.mean, solved.scale
-            tensors["predicted_mean_"][place] = solved.predicted_mean
-            tensors["predicted_scale_"][place] = solved.predicted_scale
-            tensors["column_correlation_"][place] = solved.correlation
-            tensors["column_alpha_"][place] = solved.alpha
-            if "coef_" in tensors:
-                tensors["coef_"][:, place] = solved.weights
-            if "targets_" in tensors:
-                tensors["targets_"][:, place] = solved.centred
-            yield solved
-
-    def finish(self):
-        """Sum up what the blocks have found, and let go of what only fitting needs."""
-        for block in plan(self.groups_, max(self.groups_.values())):
-            alpha = np.asarray(self.tensors_["column_alpha_"][block.place])
-            self.alpha_[block.name] = float(np.median(alpha))
-            self.error_.setdefault(block.name, [float("nan")])
-        for name, correlation in self.split(np.asarray(self.tensors_["column_correlation_"])[None]).items():
-            known = correlation[~np.isnan(correlation)]
-            self.held_out_correlation_[name] = float(known.mean()) if len(known) else float("nan")
-        vars(self).pop("_solver", None)
-        return self
+        return self.attach(targets if self.stored_ == "factorisation" else None).finish()
 
     # Patterns to come
 
-    def predict(self, X):
-        """Predict all targets.
-
-        Parameters
-        ----------
-        X : array of shape (n_stimuli, n_voxels)
-            Patterns, in the units of the training patterns.
-
-        Returns
-        -------
-        array of shape (n_stimuli, n_targets)
-            Targets side by side, in the order of `groups_`.
-        """
-        check_is_fitted(self, "tensors_")
-        X = self.checked(X)
-        predictions = np.empty((len(X), sum(self.groups_.values())), dtype=X.dtype)
-        for block, values in self.predict_blocks(X):
-            predictions[:, block.place] = values
-        return predictions[:, 0] if self._single_output else predictions
-
-    def predict_blocks(self, X, start=0):
-        """Yield (TargetBlock, predictions) in column order from block `start` on; X as `checked` returns it.
-
-        A block is a whole target where weights or targets are kept, and some thousand columns where they are read again.
-        """
-        tensors = self.tensors_
+    def _blocks(self, X, start):
         check_new(self.rescale, self.groups_, len(X))
-        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
-        if self.kept_ == "weights":
-            training = TrainingPatterns(X, self.device, tensors["voxel_mean_"], tensors["voxel_scale_"])
-            patterns, centred = training.standardised(X).to(dtype), tensors["coef_"]
-            rows = {float(alpha): patterns for alpha in np.unique(tensors["column_alpha_"])}
-        else:
-            rows, centred = self._rows(X, dtype), tensors.get("targets_")
-        if centred is None:
-            planned = self._blocks_to_read(len(X))[start:]
-            values = read_ahead(self._attached(), planned, dtype, self.device)
-        else:
-            planned = plan(self.groups_, max(self.groups_.values()))[start:]
-            values = ((block, torch.from_numpy(centred[:, block.place]).to(self.device, dtype)) for block in planned)
-        for block, columns in values:
-            if centred is None:
-                columns.sub_(torch.from_numpy(tensors["target_mean_"][block.place]).to(columns))
-            alphas = tensors["column_alpha_"][block.place]
-            product = torch.empty(len(X), columns.shape[1], dtype=dtype, device=columns.device)
-            for alpha in np.unique(alphas):
-                own = np.flatnonzero(alphas == alpha)
-                if len(own) == len(alphas):
-                    torch.mm(rows[alpha], columns, out=product)
-                else:
-                    product[:, own] = rows[alpha] @ columns[:, own]
-            yield block, self._rescaled(product.cpu().numpy(), block).astype(X.dtype, copy=False)
+        return ((block.name, block.columns, values) for block, values in predicted_blocks(self, X, start))
+
+    @property
+    def needs_targets(self):
+        return self.stored_ == "factorisation"
 
     def attach(self, targets):
-        """Say where the training targets are, for a decoder that keeps none.
+        """Say where the training targets are, for a decoder that stores none.
 
         Parameters
         ----------
@@ -371,102 +195,70 @@ class RidgeDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._targets = targets
         return self
 
-    def split(self, targets):
-        """Cut an array of shape (n_stimuli, n_targets) into a dict of name to (n_stimuli, n_columns)."""
-        return {block.name: targets[:, block.place] for block in plan(self.groups_, max(self.groups_.values()))}
+    def summary(self):
+        """A row per target: columns, penalty, held-out correlation, and the error (1: the training mean's) of the penalty."""
+        return [
+            {
+                "target": name,
+                "columns": n_columns,
+                "penalty": self.alpha_[name],
+                "held_out_correlation": self.held_out_correlation_[name],
+                "held_out_error": min(
+                    (error for error in self.error_[name] if not math.isnan(error)), default=math.nan
+                ),
+            }
+            for name, n_columns in self.groups_.items()
+        ]
+
+    def notes(self):
+        """What is stored, and how large that and the other ways are."""
+        return [note_of_sizes(self.sizes_, self.stored_)]
+
+    # Files
 
     def describe(self):
-        """What the fitted decoder is besides its tensors, JSON-able."""
-        return ridge_files.configuration(self)
-
-    def save_pretrained(self, folder):
-        """Write `config.json` and `model.safetensors` into `folder`."""
-        check_is_fitted(self, "tensors_")
-        ridge_files.save(self, folder)
+        """What the fitted decoder is besides its tensors, JSON-able; where it ran is left out."""
+        return {
+            "class": type(self).__name__,
+            "parameters": plain(self.get_params(deep=False) | {"memory": None, "device": "cpu"}),
+            "stored": self.stored_,
+            "n_voxels": int(self.n_features_in_),
+            "n_stimuli": int(self._n_stimuli),
+            "single_output": self._single_output,
+            "groups": self.groups_,
+            "alpha": self.alpha_,
+            "error": plain(self.error_),
+            "held_out_correlation": plain(self.held_out_correlation_),
+            "sizes": self.sizes_,
+            "tensors": shapes_of(self.tensors_),
+        }
 
     @classmethod
     def from_pretrained(cls, folder):
         """Open what `save_pretrained` wrote, the tensors memory-mapped.
 
-        An InputError where files are missing or do not belong together.
+        An InputError if files are missing or do not belong together.
         """
-        return ridge_files.load(cls, folder)
+        config, tensors = decoder_files.read(cls, folder, ENTRIES, _renamed)
+        decoder = cls(**config["parameters"])
+        decoder.tensors_, decoder.stored_ = tensors, config["stored"]
+        decoder.groups_, decoder.alpha_, decoder.sizes_ = config["groups"], config["alpha"], config["sizes"]
+        decoder.error_ = from_plain(config["error"])
+        decoder.held_out_correlation_ = from_plain(config["held_out_correlation"])
+        decoder.n_features_in_, decoder._n_stimuli = config["n_voxels"], config["n_stimuli"]
+        decoder._single_output = config["single_output"]
+        return decoder
 
     def __sklearn_is_fitted__(self):
         return "tensors_" in vars(self) and "_solver" not in vars(self)
 
-    def _choice_of_kept(self, targets):
-        sizes, again = self.sizes_, all(hasattr(target, "columns") for target in targets.values())
-        if self.keep != "auto":
-            if self.keep == "factor" and not again:
-                raise InputError(
-                    "keep is 'factor' but the targets are arrays in memory, which cannot be read again; "
-                    "pass keep='targets', or tables of the feature store."
-                )
-            return self.keep
-        smaller = min(("weights", "targets"), key=sizes.get)
-        return "factor" if again and sizes[smaller] > MODEST_BYTES else smaller
 
-    def _restored(self, kept, X):
-        training = TrainingPatterns(X, self.device, np.array(kept["voxel_mean_"]), np.array(kept["voxel_scale_"]))
-        return training, self._factor(kept)
-
-    def _factor(self, tensors):
-        vectors = torch.from_numpy(tensors["factor_vectors_"]).to(self.device)
-        values = torch.from_numpy(tensors["factor_values_"]).to(self.device)
-        if vectors.ndim == 2:
-            return Eigendecomposition(values, vectors)
-        return Cholesky({float(alpha): factor for alpha, factor in zip(values, vectors)})
-
-    def _rows(self, X, dtype):
-        """The smoother of new patterns for each penalty in use, dict of float to tensor (n_stimuli, n_training)."""
-        tensors = self.tensors_
-        training = TrainingPatterns(
-            tensors["training_patterns_"], self.device, tensors["voxel_mean_"], tensors["voxel_scale_"]
-        )
-        factor, cross = self._factor(tensors), training.cross(X)
-        trials = Trials(self._n_stimuli, tensors["trial_stimuli_"])
-        return {
-            alpha: trials.summed(training.smoother(factor, cross, alpha), dim=1).to(dtype)
-            for alpha in map(float, np.unique(tensors["column_alpha_"]))
-        }
-
-    def _blocks_to_read(self, n_new):
-        n_stimuli, itemsize = self._n_stimuli, np.dtype(self.tensors_["training_patterns_"].dtype).itemsize
-        left = np.inf if self.memory is None else self.memory - 4e8
-        return plan(self.groups_, width_for(max(left, 0), n_stimuli, n_new, itemsize))
-
-    def _attached(self):
-        targets = getattr(self, "_targets", None)
-        targets = targets() if callable(targets) else targets
-        if targets is None:
-            raise InputError(
-                "This decoder reads its training targets from the feature store and was not told where that is; "
-                "pass features=FOLDER, or fit with keep='targets' or keep='weights'."
-            )
-        for name, n_columns in self.groups_.items():
-            shape = targets[name].shape if name in targets else None
-            if shape != (self._n_stimuli, n_columns):
-                raise InputError(
-                    f"Target {name!r} in the feature store has shape {shape} but the decoder was fitted on "
-                    f"{(self._n_stimuli, n_columns)}; fit again, or name the store it was fitted from."
-                )
-        return targets
-
-    def _rescaled(self, centred, block):
-        place = block.place
-        mean, scale = self.tensors_["target_mean_"][place], self.tensors_["target_scale_"][place]
-        predicted = self.tensors_["predicted_mean_"][place], self.tensors_["predicted_scale_"][place]
-        return rescaled(centred, rescaling(self.rescale, block.name), mean, scale, *predicted)
-
-    def checked(self, X):
-        """Patterns as an array of floats, finite, with the voxels that the decoder was fitted on; or an InputError."""
-        shape = getattr(X, "shape", ())
-        if len(shape) == 2 and shape[1] != self.n_features_in_ and not hasattr(self, "feature_names_in_"):
-            # scikit-learn's own wording comes first: its conformance tests look for it.
-            raise InputError(
-                f"X has {shape[1]} features, but RidgeDecoder is expecting {self.n_features_in_} features as input: "
-                f"patterns have {shape[1]:,} voxels but the decoder was fitted on {self.n_features_in_:,}; "
-                "load the same subject and roi, or fit a decoder on these."
-            )
-        return validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+def _renamed(config):
+    """A configuration of before "factorisation" was called so, under today's names."""
+    now = {"factor": "factorisation"}
+    if "kept" in config:
+        config["stored"] = now.get(config["kept"], config["kept"])
+    if isinstance(parameters := config.get("parameters"), dict) and parameters.get("keep") in now:
+        parameters["keep"] = now[parameters["keep"]]
+    if isinstance(sizes := config.get("sizes"), dict):
+        config["sizes"] = {now.get(way, way): size for way, size in sizes.items()}

@@ -16,9 +16,12 @@ import torch
 from stages.decoders.ridge.factorisation import Cholesky, Eigendecomposition, TrainingPatterns, centre
 from stages.decoders.ridge.leave_one_out import HeldOut, LeaveOneOut, Trials
 from stages.decoders.ridge.target_blocks import TargetBlock, finite, plan, read_ahead, read_columns, sketch, width_for
+from stages.ground.checks import Number, Numbers, OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 RESCALINGS = ("held_out", "none", "transductive")
+ALPHA_RULE = Numbers(Number(0, above=True), example=(1e3, 1e4, 1e5))
 # The statistics of fewer than this many held-out predictions are too rough to rescale with.
 ENOUGH_HELD_OUT = 500
 # From here on penalties that a bound rules out are not looked at.
@@ -181,13 +184,12 @@ class RidgeSolver:
             self._searches[key] = LeaveOneOut(left, self.factor.values, self.trials, self.grids[name])
         return self._searches[key]
 
-    def choose(self, targets, progress=None):
+    def choose(self, targets, progress=SILENT):
         """Choose the penalty of every target on a sketch of its columns, by exact leave-one-out; fills `chosen`, `errors`."""
         if self.penalty == "target":
             return self
         for done, (name, grid) in enumerate(self.grids.items()):
-            if progress:
-                progress("choosing penalties", done, len(self.grids))
+            progress("choosing penalties", done, len(self.grids))
             if len(grid) == 1:
                 self.chosen[name], self.errors[name] = grid[0], [float("nan")]
                 continue
@@ -201,7 +203,7 @@ class RidgeSolver:
             self.chosen[name], self.errors[name] = grid[int(np.nanargmin(errors))], [float(error) for error in errors]
         return self
 
-    def solve(self, targets, new_patterns=None, *, weights=False, width=None, start=0, progress=None):
+    def solve(self, targets, new_patterns=None, *, weights=False, width=None, start=0, progress=SILENT):
         """Read the targets once, block by block.
 
         Parameters
@@ -247,8 +249,7 @@ class RidgeSolver:
             predictions, held_out, coefficients = rows.split([n_new, len(self.held_out_stimuli), smoother.n_weights])
             solved = self._finished(block, values, mean, scale, alpha, errors, predictions, held_out, coefficients)
             yield solved
-            if progress:
-                progress("predicting targets", block.place.stop, n_columns)
+            progress("predicting targets", block.place.stop, n_columns)
 
     def width(self, n_new=0):
         """Columns of a block under the memory budget."""
@@ -324,7 +325,7 @@ class _Smoothers:
     """The rows that turn a block of targets into all that is wanted of it, one matrix for each penalty in use."""
 
     def __init__(self, solver, new_patterns, weights):
-        self._solver, self._weights, self._kept = solver, weights, {}
+        self._solver, self._weights, self._made = solver, weights, {}
         # One pass over the training patterns for both; not rows of the Gram matrix, which a fit that goes on has not.
         parts = [] if new_patterns is None else [new_patterns]
         parts += [solver.patterns[solver._held_out.rows]] if solver._held_out else []
@@ -334,7 +335,7 @@ class _Smoothers:
         self.n_rows = self._n_new + len(solver.held_out_stimuli) + self.n_weights
 
     def of(self, alpha):
-        if alpha not in self._kept:
+        if alpha not in self._made:
             solver, training, parts = self._solver, self._solver.training, []
             if self._n_new:
                 new = training.smoother(solver.factor, self._cross[: self._n_new], alpha)
@@ -344,8 +345,8 @@ class _Smoothers:
             if self._weights:
                 smoother = training.trial_smoother if self._weights == "trials" else training.voxel_smoother
                 parts.append(solver.trials.summed(smoother(solver.factor, alpha), dim=1))
-            self._kept[alpha] = torch.cat([part.to(solver.dtype) for part in parts])
-        return self._kept[alpha]
+            self._made[alpha] = torch.cat([part.to(solver.dtype) for part in parts])
+        return self._made[alpha]
 
 
 def penalties(alphas, name):
@@ -353,12 +354,8 @@ def penalties(alphas, name):
     own = alphas[name] if isinstance(alphas, Mapping) and name in alphas else alphas
     if isinstance(own, Mapping):
         raise InputError(f"alphas names {', '.join(own)} but not target {name!r}; give that one a penalty too.")
-    own = [float(alpha) for alpha in np.atleast_1d(own)]
-    if not own or not min(own) > 0 or not np.isfinite(own).all():
-        raise InputError(
-            f"The penalties of target {name!r} are {own}; expected positive numbers, for example [1e3, 1e4, 1e5]."
-        )
-    return own
+    check(f"alphas of target {name!r}", own, ALPHA_RULE, typed="alphas={example}")
+    return [float(alpha) for alpha in np.atleast_1d(own)]
 
 
 def rescaling(rescale, name):
@@ -368,12 +365,7 @@ def rescaling(rescale, name):
         if name not in rescale:
             raise InputError(f"rescale names {', '.join(rescale)} but not target {name!r}; give that one a way too.")
         how = rescale[name]
-    if how not in RESCALINGS:
-        raise InputError(
-            f"rescale is {how!r}; expected one of {', '.join(map(repr, RESCALINGS))}: "
-            "pass rescale='held_out' for statistics of held-out training predictions."
-        )
-    return how
+    return check("rescale", how, OneOf(*RESCALINGS))
 
 
 def check_new(rescale, names, n_new):

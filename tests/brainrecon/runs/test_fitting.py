@@ -59,7 +59,7 @@ def fitted(data, folder, progress=None, **options):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("keep", ["weights", "targets", "factor"])
+@pytest.mark.parametrize("keep", ["weights", "targets", "factorisation"])
 def test_files_vs_fitting_and_predicting_in_memory(tmp_path, data, keep):
     patterns, tables, new, values = data
     files = fitted(data, tmp_path / "run", keep=keep)
@@ -75,7 +75,7 @@ def test_files_vs_fitting_and_predicting_in_memory(tmp_path, data, keep):
 
 
 @pytest.mark.parametrize(
-    "options", [{"keep": "weights"}, {"keep": "targets"}, {"keep": "factor"}, {"penalty": "target"}]
+    "options", [{"keep": "weights"}, {"keep": "targets"}, {"keep": "factorisation"}, {"penalty": "target"}]
 )
 def test_interrupted_anywhere_the_files_are_the_same(tmp_path, data, options):
     whole = fitted(data, tmp_path / "whole", **options)
@@ -141,7 +141,7 @@ class Method:
 
 def test_predicting_into_a_file_goes_on_where_it_was(tmp_path, data):
     patterns, tables, new, _ = data
-    fitted(data, tmp_path / "run", keep="factor")
+    fitted(data, tmp_path / "run", keep="factorisation")
     method = Method(RidgeDecoder.from_pretrained(tmp_path / "run" / "decoder").attach(tables))
     names = [f"s{row}" for row in range(7)]
     assert predict(method, new, names, tmp_path / "whole.safetensors") == {"a": (7, 70), "b": (7, 33)}
@@ -191,7 +191,7 @@ fitting.fit_decoder(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep", ["factor", "weights"])
+@pytest.mark.parametrize("keep", ["factorisation", "weights"])
 def test_killed_ten_times_the_files_are_the_same(tmp_path, keep):
     random, columns = np.random.default_rng(0), 60_000
     patterns = random.normal(size=(1200, 2000)).astype(np.float32)

@@ -39,8 +39,9 @@ RULES = [
         Numbers(Number(0, above=True), (1e3, 1e4)),
         "one or more numbers above 0",
         [1, [1.5, 2], (3,), np.array([1.0, 2.0]), range(1, 3)],
-        [0, [], [1, 0], [1, np.nan], "12", None, {"a": 1}, [[1], "2"]],
+        [0, [], [1, 0], [1, np.nan], "12", None, {"a": 1}, [[1], "2"], np.ones((2, 2))],
     ),
+    (Numbers(Number(0, above=True), (10,), alone=False), "a list of numbers above 0", [[1.5, 2], (3,)], [3, 3.0, []]),
 ]
 CASES = [(rule, value, True) for rule, _, good, _ in RULES for value in good]
 CASES += [(rule, value, False) for rule, _, _, bad in RULES for value in bad]
@@ -70,10 +71,12 @@ def test_the_sentence():
     with pytest.raises(InputError, match=r"^alphas is \[\]; expected one or more numbers: pass alphas=\[1000.0\]\.$"):
         check("alphas", [], Numbers(Number(), (1e3,)))
     with pytest.raises(InputError, match=r"^training.precision is None; .*: pass --set training.precision=no\.$"):
-        check("training.precision", None, OneOf("no", "bf16"), setting=True)
+        check("training.precision", None, OneOf("no", "bf16"), typed="--set {name}={example}")
     with pytest.raises(InputError) as refused:
         check("alphas", list(range(1000)), Number())
     assert len(str(refused.value)) < 120
+    with pytest.raises(InputError, match=r"^alphas is \[\[1.0, 1.0\], \[1.0, 1.0\]\]; .*$"):
+        check("alphas", np.ones((2, 2)), Numbers(Number(), (1e3,)))
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def test_files_that_do_not_belong_together_are_refused(himalaya, tmp_path):
     save_file(tensors | {"coef_": tensors["coef_"][:-1].copy()}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="coef_"):
         BandedRidgeDecoder.from_pretrained(tmp_path)
-    without = {name: value for name, value in config.items() if name != "kept"}
+    without = {name: value for name, value in config.items() if name != "bands"}
     (tmp_path / "config.json").write_text(json.dumps(without))
     with pytest.raises(InputError, match="another version"):
         BandedRidgeDecoder.from_pretrained(tmp_path)

@@ -33,19 +33,19 @@ HOSTILE = {
     "no bands": ({"bands": {}}, {}, "bands is empty; expected names and masks"),
     "bands without names": ({"bands": [mask(1)]}, {}, "bands is a list; expected names and masks"),
     "a rest beside the rest": ({"bands": {"rest": mask(1)}}, {}, "'rest' is given but 19 of 20"),
-    "negative penalty": ({"alphas": [1.0, -1.0]}, {}, r"\[1.0, -1.0\]; expected one or more positive"),
-    "negative penalties": ({"alphas": -np.logspace(0, 7, 22)}, {}, "one or more positive"),
-    "no penalty": ({"alphas": []}, {}, "one or more positive"),
-    "infinite penalty": ({"alphas": np.inf}, {}, "one or more positive"),
-    "penalties by target": ({"alphas": {"a": 1.0}}, {}, "one or more positive"),
+    "negative penalty": ({"alphas": [1.0, -1.0]}, {}, r"\[1.0, -1.0\]; expected one or more numbers above 0"),
+    "negative penalties": ({"alphas": -np.logspace(0, 7, 22)}, {}, "one or more numbers above 0"),
+    "no penalty": ({"alphas": []}, {}, "one or more numbers above 0"),
+    "infinite penalty": ({"alphas": np.inf}, {}, "one or more numbers above 0"),
+    "penalties by target": ({"alphas": {"a": 1.0}}, {}, "one or more numbers above 0"),
     "unknown rescaling": ({"rescale": "transductive"}, {}, "'transductive'; expected one of 'held_out', 'none'"),
     "no weighting": ({"n_iter": 0}, {}, "n_iter is 0"),
     "one fold": ({"folds": 1}, {}, "folds is 1"),
     "no seed": ({"seed": None}, {}, "seed is None"),
     "fewer stimuli than folds": ({"folds": 31}, {}, "30 stimuli for 31 folds"),
     "few stimuli of many trials": ({}, {"stimuli": np.arange(30) % 4}, "4 stimuli for 5 folds; pass folds=4"),
-    "NaN in the voxels": ({}, {"X": spoiled(X, np.nan)}, "X holds NaN .* 1 of 20 voxels, .* number 5"),
-    "infinity in the targets": ({}, {"y": spoiled(Y, np.inf)}, "y holds NaN .* 1 of 7 targets"),
+    "NaN in the voxels": ({}, {"X": spoiled(X, np.nan)}, "X hold NaN .* 1 of 20 voxels, .* number 5"),
+    "infinity in the targets": ({}, {"y": spoiled(Y, np.inf)}, "y hold NaN .* 1 of 7 columns"),
     "fewer targets than trials": ({}, {"y": Y[:29]}, "30 trials but 29 rows"),
     "stimuli of another length": ({}, {"stimuli": np.arange(29)}, r"shape \(29,\) for 30 trials"),
     "stimuli that are no numbers": ({}, {"stimuli": np.arange(30.0)}, "array of float64"),
@@ -67,5 +67,5 @@ def test_patterns_of_another_subject_are_refused(himalaya):
     decoder = BandedRidgeDecoder(alphas=5.0).fit(X, Y)
     with pytest.raises(InputError, match="19 voxels .* fitted on 20"):
         decoder.predict(X[:, :19])
-    with pytest.raises(InputError, match="X holds NaN"):
+    with pytest.raises(InputError, match="patterns hold NaN"):
         decoder.predict(spoiled(X, np.nan))

@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from stages.decoders.ridge.ridge import RidgeDecoder
+from stages.decoders.ridge.ridge_storage import choose_way
 from stages.ground.errors import InputError
 
 SHAPES = {"fewer stimuli than voxels": (40, 90), "more stimuli than voxels": (90, 40)}
@@ -171,11 +172,11 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     with pytest.raises(InputError, match="voxel_mean_"):
         RidgeDecoder.from_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    without = {name: value for name, value in config.items() if name != "kept"}
+    without = {name: value for name, value in config.items() if name != "stored"}
     for spoilt, message in (
         (config | {"class": "Other"}, "'Other'"),
         ([], "'RidgeDecoder'"),
-        (without, "nothing of kept"),
+        (without, "nothing of stored"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(spoilt))
         with pytest.raises(InputError, match=message):
@@ -195,7 +196,7 @@ def test_errors_name_both_numbers():
         decoder.predict(patterns[:, :19])
     with pytest.raises(InputError, match="6 columns but the targets have 7"):
         RidgeDecoder().fit(patterns, targets, groups={"a": 6})
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(InputError, match="'target' is .* numbers above 0: pass alphas="):
         RidgeDecoder(alphas=[1.0, -1.0]).fit(patterns, targets)
     with pytest.raises(InputError, match="target 'b'"):
         RidgeDecoder(alphas={"a": 1.0}).fit(patterns, targets, groups={"a": 3, "b": 4})
@@ -208,7 +209,7 @@ def test_errors_name_both_numbers():
     with pytest.raises(InputError, match="'weights'"):
         RidgeDecoder(keep="everything").fit(patterns, targets)
     with pytest.raises(InputError, match="in memory"):
-        RidgeDecoder(keep="factor").fit(patterns, targets)
+        RidgeDecoder(keep="factorisation").fit(patterns, targets)
     with pytest.raises(InputError, match="held_out='tenth'"):
         RidgeDecoder(held_out="none").fit(patterns, targets)
     with pytest.raises(InputError, match="31 stimuli but the patterns are of 30"):
@@ -245,11 +246,11 @@ def test_every_way_to_keep_a_decoder_predicts_the_same(tmp_path, shape, penalty)
     new = simulated(9, shape[1], seed=5)[0].astype(np.float32)
     tables = {"a": Table(targets[:, :40]), "b": Table(targets[:, 40:])}
     found = {}
-    for keep in ("weights", "targets", "factor"):
+    for keep in ("weights", "targets", "factorisation"):
         decoder = RidgeDecoder(keep=keep, penalty=penalty).fit_targets(patterns, tables)
         decoder.save_pretrained(tmp_path / keep)
         loaded = RidgeDecoder.from_pretrained(tmp_path / keep)
-        if keep == "factor":
+        if keep == "factorisation":
             with pytest.raises(InputError, match="feature store"):
                 loaded.predict(new)
             loaded.attach(lambda: tables)
@@ -263,13 +264,33 @@ def test_every_way_to_keep_a_decoder_predicts_the_same(tmp_path, shape, penalty)
         assert np.abs(predictions - found["targets"]).max() < 1e-4 * found["targets"].std()
 
 
-def test_auto_keeps_the_smaller_and_nothing_where_both_are_large(monkeypatch):
+def test_auto_stores_the_smaller_and_no_targets_if_both_are_large():
     patterns, targets = simulated(40, 90)
-    assert RidgeDecoder().fit(*simulated(90, 40)).kept_ == "weights"
-    assert RidgeDecoder().fit(patterns, np.tile(targets, 40)).kept_ == "targets"
-    monkeypatch.setattr("stages.decoders.ridge.ridge.MODEST_BYTES", 10)
-    assert RidgeDecoder().fit(patterns, targets).kept_ != "factor"  # arrays cannot be read again
-    assert RidgeDecoder().fit_targets(patterns, {"a": Table(targets)}).kept_ == "factor"
+    assert RidgeDecoder().fit(*simulated(90, 40)).stored_ == "weights"
+    assert RidgeDecoder().fit(patterns, np.tile(targets, 40)).stored_ == "targets"
+    large = {"weights": 5e9, "targets": 3e9, "factorisation": 1e9}
+    assert choose_way("auto", large, {"a": Table(targets)}) == "factorisation"
+    assert choose_way("auto", large, {"a": targets}) == "targets"  # arrays cannot be read again
+    assert choose_way("auto", {**large, "targets": 1e9}, {"a": Table(targets)}) == "targets"
+
+
+def test_decoders_of_before_are_read(tmp_path):
+    """The third way to store a decoder was called "factor", and what is stored "kept"."""
+    patterns, targets = (array.astype(np.float32) for array in simulated(40, 90))
+    decoder = RidgeDecoder(keep="factorisation").fit_targets(patterns, {"a": Table(targets)})
+    decoder.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    before = {name: value for name, value in config.items() if name != "stored"} | {"kept": "factor"}
+    before["parameters"] = config["parameters"] | {"keep": "factor"}
+    before["sizes"] = {name.replace("factorisation", "factor"): size for name, size in config["sizes"].items()}
+    (tmp_path / "config.json").write_text(json.dumps(before))
+    loaded = RidgeDecoder.from_pretrained(tmp_path).attach({"a": Table(targets)})
+    assert loaded.describe() == config
+    np.testing.assert_array_equal(loaded.predict(patterns), decoder.predict(patterns))
+    with pytest.raises(
+        InputError, match="keep is 'factor'; expected one of 'auto', 'weights', 'targets', 'factorisation'"
+    ):
+        RidgeDecoder(keep="factor").fit(patterns, targets)
 
 
 def test_a_loaded_decoder_is_mapped_not_read(tmp_path):
@@ -280,7 +301,7 @@ def test_a_loaded_decoder_is_mapped_not_read(tmp_path):
 
 def test_other_targets_than_it_was_fitted_on_are_refused():
     patterns, targets = simulated(40, 90)
-    decoder = RidgeDecoder(keep="factor").fit_targets(patterns, {"a": Table(targets)})
+    decoder = RidgeDecoder(keep="factorisation").fit_targets(patterns, {"a": Table(targets)})
     with pytest.raises(InputError, match="fitted on .40, 7."):
         decoder.attach({"a": Table(targets[:, :5])}).predict(patterns)
     with pytest.raises(InputError, match="shape None"):

@@ -1,4 +1,4 @@
-"""Fitted ridge decoders, banded or not, on disk: config.json and model.safetensors, written whole and opened memory-mapped."""
+"""Fitted decoders on disk: config.json and model.safetensors, each written whole and opened memory-mapped."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from stages.ground.errors import InputError
 from weights.whole_files import whole_file, write_text
 
 MODEL, CONFIG = "model.safetensors", "config.json"
-ENTRIES = frozenset(
-    "parameters kept n_voxels n_stimuli single_output groups alpha error held_out_correlation sizes".split()
-)
 
 
 def save(decoder, folder):
-    """Write a fitted decoder's tensors, then its configuration."""
+    """Write a fitted decoder's tensors, then its configuration.
+
+    Parameters
+    ----------
+    decoder : object
+        With ``tensors_``, a dict of str to array, and ``describe()``, everything else as JSON-able data with its class
+        as "class" and the shapes of the tensors as "tensors".
+    folder : path
+    """
     folder = Path(folder)
     with whole_file(folder / MODEL) as partial:
         layout = {name: (values.shape, values.dtype) for name, values in decoder.tensors_.items()}
@@ -34,25 +39,7 @@ def write_config(decoder, folder):
     write_text(Path(folder) / CONFIG, json.dumps(decoder.describe(), indent=1, allow_nan=False) + "\n")
 
 
-def configuration(decoder):
-    """What a fitted RidgeDecoder is besides its tensors, JSON-able; where it ran is left out."""
-    return {
-        "class": type(decoder).__name__,
-        "parameters": plain(decoder.get_params(deep=False) | {"memory": None, "device": "cpu"}),
-        "kept": decoder.kept_,
-        "n_voxels": int(decoder.n_features_in_),
-        "n_stimuli": int(decoder._n_stimuli),
-        "single_output": decoder._single_output,
-        "groups": decoder.groups_,
-        "alpha": decoder.alpha_,
-        "error": plain(decoder.error_),
-        "held_out_correlation": plain(decoder.held_out_correlation_),
-        "sizes": decoder.sizes_,
-        "tensors": {name: list(values.shape) for name, values in sorted(decoder.tensors_.items())},
-    }
-
-
-def read(kind, folder, entries):
+def read(kind, folder, entries, renamed=None):
     """Open the files of a decoder of class `kind`.
 
     Parameters
@@ -61,6 +48,8 @@ def read(kind, folder, entries):
     folder : path
     entries : set of str
         What its configuration has to say something of.
+    renamed : callable, optional
+        Gives a configuration today's names, in place.
 
     Returns
     -------
@@ -87,6 +76,8 @@ def read(kind, folder, entries):
     found = config.get("class") if isinstance(config, dict) else config
     if found != kind.__name__:
         raise InputError(f"{folder} holds a {found!r}, expected a {kind.__name__!r}; name another folder.")
+    if renamed is not None:
+        renamed(config)
     if absent := sorted({"tensors", *entries} - config.keys()):
         raise InputError(
             f"{folder / CONFIG} says nothing of {', '.join(absent)}, as that of another version; "
@@ -102,21 +93,17 @@ def read(kind, folder, entries):
     return config, tensors
 
 
-def load(kind, folder):
-    """Open a RidgeDecoder; raises what `read` raises."""
-    config, tensors = read(kind, folder, ENTRIES)
-    decoder = kind(**config["parameters"])
-    decoder.tensors_, decoder.kept_ = tensors, config["kept"]
-    decoder.groups_, decoder.alpha_, decoder.sizes_ = config["groups"], config["alpha"], config["sizes"]
-    decoder.error_ = {name: [_number(error) for error in errors] for name, errors in config["error"].items()}
-    decoder.held_out_correlation_ = {name: _number(value) for name, value in config["held_out_correlation"].items()}
-    decoder.n_features_in_, decoder._n_stimuli = config["n_voxels"], config["n_stimuli"]
-    decoder._single_output = config["single_output"]
-    return decoder
+def shapes_of(tensors):
+    """Shape of each tensor by name, as `read` compares them."""
+    return {name: list(values.shape) for name, values in sorted(tensors.items())}
 
 
 def plain(value):
-    """JSON's own types; null for NaN, which JSON does not know."""
+    """JSON's own types; null for NaN, which JSON does not know.
+
+    >>> plain({"alphas": np.logspace(0, 2, 3), "error": [float("nan")]})
+    {'alphas': [1.0, 10.0, 100.0], 'error': [None]}
+    """
     if isinstance(value, dict):
         return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -126,5 +113,14 @@ def plain(value):
     return int(value) if isinstance(value, np.integer) else value
 
 
-def _number(value):
+def from_plain(value):
+    """NaN for null, in numbers, lists and dicts of them: `plain` the other way round.
+
+    >>> from_plain({"error": [0.5, None]})
+    {'error': [0.5, nan]}
+    """
+    if isinstance(value, dict):
+        return {name: from_plain(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [from_plain(entry) for entry in value]
     return float("nan") if value is None else value
