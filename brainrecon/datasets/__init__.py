@@ -1,21 +1,11 @@
-"""A module per dataset; each returns a Subject."""
+"""Data of every kind, loaded as subjects: `load("kind:path")`. A file or a folder reads each kind."""
 
-from importlib import import_module
-from inspect import signature
 from pathlib import Path
 
+from brainrecon.datasets.dataset import dataset_of, kinds, loaded_options
 from stages.ground.errors import InputError
 
-KINDS = {
-    "nsd": "brainrecon.datasets.nsd.reader",
-    "god": "brainrecon.datasets.kamitani.god",
-    "dir": "brainrecon.datasets.kamitani.deep_image_reconstruction",
-    "miyawaki": "brainrecon.datasets.miyawaki.reader",
-    "packed": "brainrecon.datasets.packed.reader",
-    "digits69": "brainrecon.datasets.digits69",
-    "arrays": "brainrecon.datasets.arrays.reader",
-}
-"""Kind of data -> module. Each has load(path, subject, roi, ...), subjects(path) and files(path, subject)."""
+__all__ = ["dataset_of", "kinds", "load", "parse_source", "subjects"]
 
 
 def parse_source(data):
@@ -29,7 +19,7 @@ def parse_source(data):
     Returns
     -------
     kind : str
-        One of `KINDS`.
+        One of `kinds`.
     path : pathlib.Path
         Whether it exists is not checked here.
 
@@ -42,26 +32,29 @@ def parse_source(data):
     if not separator or not path:
         raise InputError(
             f"'{data}' does not say what kind of data it is; write kind:path with one of "
-            f"{', '.join(KINDS)}, for example nsd:{data if not separator else 'PATH'}."
+            f"{', '.join(kinds())}, for example nsd:{data if not separator else 'PATH'}."
         )
-    if kind not in KINDS:
-        raise InputError(f"'{kind}' is no kind of data; write one of {', '.join(KINDS)} before the colon of '{data}'.")
+    dataset_of(kind)
     return kind, Path(path).expanduser()
 
 
 def load(data, subject=None, roi=None, **options):
     """Load one subject of a dataset.
 
+    >>> subject = load("nsd:/data/nsd", subject="subj02", roi="V1 + V2", betas="b3")  # doctest: +SKIP
+    >>> subject.train.patterns.shape  # doctest: +SKIP
+    (9000, 2405)
+
     Parameters
     ----------
     data : str
-        ``kind:path``, see `KINDS`.
+        ``kind:path``, see `kinds`.
     subject : str, optional
         For example ``subj01``; by default the first that is there.
     roi : str, optional
         Which voxels; by default the dataset's own choice (NSD: ``nsdgeneral``).
     **options
-        What the dataset's own ``load`` takes besides, for example ``betas="b2"`` for NSD. Every kind takes
+        The dataset's own options, ``dataset_of(kind).options``, for example ``betas="b2"`` for NSD. Every kind takes
         ``fold=(k, n)``: all stimuli of train and test are dealt to n parts, of which part k, counted from 0, is tested,
         see `brainrecon.datasets.folds`.
 
@@ -75,24 +68,20 @@ def load(data, subject=None, roi=None, **options):
         The data are absent, damaged or at odds with each other, or an option is unknown.
     """
     kind, path = parse_source(data)
-    module = import_module(KINDS[kind])
-    known = [name for name in signature(module.load).parameters if name not in ("path", "subject", "roi")]
-    # digits69 deals its stimuli itself; what any other kind loads is dealt afterwards.
-    fold = None if "fold" in known else options.pop("fold", None)
-    for name in options:
-        if name not in known:
-            raise InputError(
-                f"'{name}' is no option of {kind} data; it takes {', '.join(dict.fromkeys([*known, 'fold']))}."
-            )
+    reader = dataset_of(kind)
+    # A dataset that deals its stimuli itself says so; what any other loads is dealt afterwards.
+    deals = any(option.name == "fold" for option in reader.options)
+    fold = None if deals else options.pop("fold", None)
+    keywords = loaded_options(kind, options)
     if fold is None:
-        return module.load(path, subject=subject, roi=roi, **options)
+        return reader.load(path, subject=subject, roi=roi, **keywords)
     from brainrecon.datasets.folds import checked_fold, in_fold
 
     checked_fold(fold)
-    return in_fold(module.load(path, subject=subject, roi=roi, **options), fold)
+    return in_fold(reader.load(path, subject=subject, roi=roi, **keywords), fold)
 
 
 def subjects(data):
     """Names of the subjects found at ``kind:path``, sorted."""
     kind, path = parse_source(data)
-    return import_module(KINDS[kind]).subjects(path)
+    return dataset_of(kind).subjects(path)

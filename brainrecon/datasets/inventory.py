@@ -1,13 +1,11 @@
 """What a dataset holds, and which files it needs, as plain values to print."""
 
 from dataclasses import asdict
-from importlib import import_module
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets import KINDS, parse_source
+from brainrecon.datasets import dataset_of, loaded_options, parse_source
 from brainrecon.datasets.near_duplicates import near_duplicates
 from stages.ground.errors import InputError
 
@@ -36,13 +34,13 @@ def describe(subject, duplicates=None, progress=None):
         No betas are read.
     """
     kind, path = parse_source(subject.source)
-    module = import_module(KINDS[kind])
+    reader = dataset_of(kind)
     return {
         "dataset": subject.dataset,
         "subject": subject.name,
         "source": subject.source,
-        "about": asdict(module.DESCRIPTION),
-        "subjects": module.subjects(path),
+        "about": asdict(reader.description),
+        "subjects": reader.subjects(path),
         "simulated": subject.simulated,
         "splits": {name: _describe_split(split) for name, split in subject.splits.items()},
         "roi": subject.roi,
@@ -118,6 +116,7 @@ def _describe_split(split):
         "picture_size": None if split.images is None else [int(size) for size in split.images.shape[1:3]],
         "captions": split.has_captions,
         "categories": split.has_categories,
+        "standardized": split.standardized,
     }
 
 
@@ -127,7 +126,7 @@ def files(kind, path, subject=None, **options):
     Parameters
     ----------
     kind : str
-        One of `brainrecon.datasets.KINDS`.
+        One of `brainrecon.datasets.kinds`.
     path : pathlib.Path
     subject : str, optional
     **options
@@ -138,9 +137,8 @@ def files(kind, path, subject=None, **options):
     files : list of dict
         ``path`` (str), ``what`` (a phrase), ``present`` (bool), ``size`` (bytes, None where absent).
     """
-    module, rows = import_module(KINDS[kind]), []
-    _check_options(kind, module.files, options)
-    for file, what in module.files(path, subject, **options):
+    rows = []
+    for file, what in dataset_of(kind).files(path, subject, **loaded_options(kind, options, for_files=True)):
         present = file.is_file()
         rows.append(
             {
@@ -153,25 +151,18 @@ def files(kind, path, subject=None, **options):
     return rows
 
 
-def _check_options(kind, function, options):
-    known = [name for name in signature(function).parameters if name not in ("path", "subject", "progress")]
-    if unknown := [name for name in options if name not in known]:
-        raise InputError(f"'{unknown[0]}' does not matter for the files of {kind} data; leave it out.")
-
-
 def terms(kind):
     """On what terms a dataset is to be had; an InputError where it has no download."""
-    module = import_module(KINDS[kind])
-    if not hasattr(module, "download"):
-        where = module.DESCRIPTION.available.rstrip(".")
+    reader = dataset_of(kind)
+    if not getattr(reader, "download", None):
+        where = reader.description.available.rstrip(".")
         raise InputError(f"{kind} data cannot be fetched from here; they are to be had so: {where}.")
-    return f"{module.TERMS}."
+    return f"{reader.terms}."
 
 
 def download(kind, path, subject=None, progress=None, **options):
     """Fetch what is missing of a dataset; the paths of optional files that are not to be had."""
     if path.exists() and not Path(path).is_dir():
         raise InputError(f"{path} is a file; name the folder that is to hold the data.")
-    module = import_module(KINDS[kind])
-    _check_options(kind, module.download, options)
-    return module.download(path, subject, progress=progress, **options)
+    keywords = loaded_options(kind, options, for_files=True)
+    return dataset_of(kind).download(path, subject, progress=progress, **keywords)

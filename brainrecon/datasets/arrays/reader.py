@@ -10,6 +10,7 @@ from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
 from brainrecon.datasets.arrays.writing import write, write_template
+from brainrecon.datasets.dataset import DatasetOf, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.named_arrays import SUFFIXES
 from stages.ground.errors import InputError
@@ -83,3 +84,6 @@ def _form(path):
             raise bids_betas.pickled(path)
         raise InputError(f"{path} is none of {', '.join(SUFFIXES)}; give one of these, or a folder.")
     raise InputError(f"There is no folder {path}; type `brainrecon data template {path}` for an example of one.")
+
+
+register("arrays", DatasetOf(DESCRIPTION, subjects, load, files))

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.kamitani.bdata import BData
 from brainrecon.datasets.kamitani.recording import Part, make_subject
 from brainrecon.datasets.kamitani.stimuli import (
+    PICTURE_OPTIONS,
     REQUEST_FORM,
     download_responses,
     name_of_text,
@@ -201,3 +203,7 @@ def download(path, subject=None, progress=None):
     """Fetch the responses of a subject, or of all; see `brainrecon.datasets.kamitani.stimuli.download_responses`."""
     number = None if subject is None else int(re.sub(r"\D", "", str(subject)) or 0)
     return download_responses(FIGSHARE, path, number, FILE, progress)
+
+
+RELEASE = Option("release", "original or fmriprep; by default the one that is there")
+register("dir", DatasetOf(DESCRIPTION, subjects, load, files, (RELEASE, *PICTURE_OPTIONS), download, TERMS))

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.dataset import DatasetOf, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.kamitani.bdata import BData
 from brainrecon.datasets.kamitani.recording import Part, make_subject
 from brainrecon.datasets.kamitani.stimuli import (
+    PICTURE_OPTIONS,
     REQUEST_FORM,
     download_responses,
     names_of_codes,
@@ -150,3 +152,6 @@ def download(path, subject=None, progress=None):
     """Fetch the responses of a subject, or of all; see `brainrecon.datasets.kamitani.stimuli.download_responses`."""
     number = None if subject is None else int(re.sub(r"\D", "", str(subject)) or 0)
     return download_responses(FIGSHARE, path, number, FILE, progress)
+
+
+register("god", DatasetOf(DESCRIPTION, subjects, load, files, PICTURE_OPTIONS, download, TERMS))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from brainrecon.datasets.dataset import Option
 from brainrecon.datasets.download import fetch, figshare_files
 from brainrecon.datasets.stimulus_images import PictureFiles
 from stages.ground.errors import InputError
@@ -20,6 +21,12 @@ FIRST_SYNSET = 1740
 """Offset of WordNet's first noun; a smaller code is a number of the file's own."""
 
 SYNSET_PICTURE = re.compile(r"(?<!\d)n?(\d{7,8})([_.])(\d+)(?!\d)")
+
+PICTURE_OPTIONS = (
+    Option("images", "folder of the pictures, named after the stimuli; by default the folder images in the path"),
+    Option("image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"),
+)
+"""What every picture dataset of the laboratory takes."""
 
 
 def name_of_code(code, kind="stimulus"):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.miyawaki import bdata as miyawaki_bdata
 from brainrecon.datasets.miyawaki import mat as miyawaki_mat
@@ -168,3 +169,21 @@ def _split(recording, responses, chosen):
         images=np.repeat(patterns[first][..., None] * np.uint8(255), 3, axis=-1),
         categories=None if kinds is None else [np.unique(kinds[positions == k]).tolist() for k in range(len(ids))],
     )
+
+
+register(
+    "miyawaki",
+    DatasetOf(
+        DESCRIPTION,
+        subjects,
+        load,
+        files,
+        (
+            Option("detrend", "nilearn's folder: false leaves the drift of each run in; by default true"),
+            Option("shift", "nilearn's folder: volumes by which responses lag behind the patterns; by default 2"),
+            Option("responses", "MATLAB: name of the variable of responses, or two as train,test"),
+            Option("patterns", "MATLAB: name of the variable of patterns, or two as train,test"),
+            Option("test_trials", "MATLAB: numbers of the test trials from 1, such as 3-5"),
+        ),
+    ),
+)

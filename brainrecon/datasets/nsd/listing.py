@@ -17,7 +17,7 @@ WHERE = "from the bucket natural-scenes-dataset, after its terms form"
 COCO_WHERE = "from annotations_trainval2017.zip of cocodataset.org"
 
 
-def files(path, subject=None, betas=None, space=None, format=None):
+def files(path, subject=None, betas=None, space=None, betas_format=None):
     """List what one subject needs.
 
     Parameters
@@ -25,7 +25,7 @@ def files(path, subject=None, betas=None, space=None, format=None):
     path : pathlib.Path
     subject : str, optional
         By default the first on disk, or subj01.
-    betas, space, format : str, optional
+    betas, space, betas_format : str, optional
         As for `brainrecon.datasets.nsd.reader.load`; where nothing is on disk, b3, func1pt8mm and HDF5.
 
     Returns
@@ -50,7 +50,7 @@ def files(path, subject=None, betas=None, space=None, format=None):
     )
     file_format = _chosen(
         "format",
-        format,
+        betas_format,
         tuple(nsd_layout.SUFFIXES),
         lambda name: nsd_layout.session_files(layout, subject, space, version, name),
     )
@@ -89,13 +89,13 @@ def _chosen(option, asked, allowed, is_there):
     return asked or next((name for name in allowed if is_there(name)), allowed[0])
 
 
-def download(path, subject=None, betas=None, space=None, format=None, progress=None):
+def download(path, subject=None, betas=None, space=None, betas_format=None, progress=None):
     """Fetch the files of one subject that are missing, NSD's from its bucket and COCO's annotations from COCO.
 
     Parameters
     ----------
     path : pathlib.Path
-    subject, betas, space, format : str, optional
+    subject, betas, space, betas_format : str, optional
         As for `files`.
     progress : callable, optional
         Called as ``progress(label, bytes_done, bytes_of_file)``.
@@ -118,7 +118,7 @@ def download(path, subject=None, betas=None, space=None, format=None, progress=N
     except AbsentError:
         pass
     annotations, absent = [], []
-    for file, what in files(path, subject, betas, space, format):
+    for file, what in files(path, subject, betas, space, betas_format):
         if COCO_WHERE in what:
             annotations.append(file)
             continue

@@ -6,6 +6,7 @@ volumes are what the files say. The test split holds the pictures shown to every
 
 import json
 
+from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.noise_ceiling import noise_ceiling
 from brainrecon.datasets.nsd import betas as nsd_betas
@@ -17,8 +18,6 @@ from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
-
-__all__ = ["DESCRIPTION", "TERMS", "download", "files", "load", "subjects"]
 
 DESCRIPTION = Description(
     measured="8 people saw 9,209 to 10,000 photographs each, most of them three times, over 30 to 40 sessions of 7 T fMRI",
@@ -37,7 +36,7 @@ def subjects(path):
     return nsd_layout.subjects_on_disk(nsd_layout.Layout(path))
 
 
-def load(path, subject=None, roi=None, betas=None, space=None, format=None, zscore=False):
+def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None, zscore=False):
     """Load one NSD subject.
 
     Parameters
@@ -53,7 +52,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None, zsco
         best on disk.
     space : str, optional
         ``func1pt8mm`` or ``func1mm``; by default the first of these on disk.
-    format : str, optional
+    betas_format : str, optional
         ``hdf5`` or ``nifti``; by default HDF5 where a session has it.
     zscore : bool
         Z-score each voxel within each session, by mean and standard deviation over the session's training trials, so
@@ -76,7 +75,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, format=None, zsco
     subject = nsd_layout.choose_subject(layout, subject)
     space = nsd_layout.choose_space(layout, subject, space)
     version = nsd_layout.choose_version(layout, subject, space, betas)
-    files = nsd_layout.sessions_on_disk(layout, subject, space, version, format)
+    files = nsd_layout.sessions_on_disk(layout, subject, space, version, betas_format)
     design = nsd_design.read_design(layout.design)
 
     regions = nsd_rois.read_rois(layout, subject, space)
@@ -215,3 +214,12 @@ def session_note(files, design):
     n_sessions = max(files) if design.trials_per_run is None else len(design.trials_per_run)
     missing = [str(session) for session in range(1, n_sessions + 1) if session not in files]
     return f"{len(files)} of {n_sessions} sessions found" + (f"; missing: {', '.join(missing)}" if missing else "")
+
+
+OPTIONS = (
+    Option("betas", "b1, b2 or b3; by default the best on disk", for_files=True),
+    Option("space", "func1pt8mm or func1mm; by default the first of these on disk", for_files=True),
+    Option("format", "hdf5 or nifti; by default HDF5 if a session has it", for_files=True, keyword="betas_format"),
+    Option("zscore", "true: z-score voxels within sessions, by training trials; by default false"),
+)
+register("nsd", DatasetOf(DESCRIPTION, subjects, load, files, OPTIONS, download, TERMS))

@@ -4,6 +4,7 @@ Which of the three layouts lies at a path is told from the names of its files; e
 derived copies, and less than their originals: what is lost is in the subject's notes.
 """
 
+from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.packed import brain_diffuser as packed_brain_diffuser
 from brainrecon.datasets.packed import mind_vis as packed_mind_vis
@@ -113,3 +114,9 @@ def recognise(path):
             f"{path} holds none of the layouts that packed reads: {expected}; give the folder that holds such files."
         )
     return next(iter(found.items()))
+
+
+DESIGN = Option(
+    "design", "path of nsd_expdesign.mat, for MindEye2; by default the one next to the betas", for_files=True
+)
+register("packed", DatasetOf(DESCRIPTION, subjects, load, files, (DESIGN,)))

@@ -1,0 +1,215 @@
+"""What a kind of data is, and the kinds there are: the toolkit's own and those of other people's packages.
+
+A package adds a kind by an entry point, whose name is what stands before the colon of ``kind:path``:
+
+    [project.entry-points."brainrecon.datasets"]
+    faces = "my_package.faces:Faces"
+
+`Faces` is a class without arguments, or an object, that does what `Dataset` says. In a notebook `register` does the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from brainrecon.datasets.description import Description
+from brainrecon.datasets.voxels import absent
+from stages.ground.errors import InputError
+
+MODULES = {
+    "nsd": "brainrecon.datasets.nsd.reader",
+    "god": "brainrecon.datasets.kamitani.god",
+    "dir": "brainrecon.datasets.kamitani.deep_image_reconstruction",
+    "miyawaki": "brainrecon.datasets.miyawaki.reader",
+    "packed": "brainrecon.datasets.packed.reader",
+    "digits69": "brainrecon.datasets.digits69",
+    "arrays": "brainrecon.datasets.arrays.reader",
+}
+"""The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
+
+GROUP = "brainrecon.datasets"
+"""The entry points by which other packages add kinds."""
+
+_registered = {}
+
+
+class ExpectedFile(NamedTuple):
+    """A file that a dataset consists of, there or not."""
+
+    path: Path
+    what: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something that loading one kind of data can be told besides path, subject and roi.
+
+    Attributes
+    ----------
+    name : str
+        As it is typed, ``--option NAME=VALUE``, and given to `brainrecon.datasets.load`.
+    explanation : str
+        What it decides, its values, and what happens without it.
+    for_files : bool
+        Whether `Dataset.files` and a download take it too.
+    keyword : str
+        What `Dataset.load` calls it, if that is not its name.
+    """
+
+    name: str
+    explanation: str
+    for_files: bool = False
+    keyword: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "keyword", self.keyword or self.name)
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """What reads one kind of data.
+
+    A dataset that can fetch its files also has ``terms``, the sentence on which terms, and
+    ``download(path, subject=None, progress=None, **options)``, which returns the optional files that are not to be had.
+
+    Attributes
+    ----------
+    description : brainrecon.datasets.description.Description
+    options : tuple of Option
+        The options of `load`, those with `for_files` also of `files`.
+    """
+
+    description: Description
+    options: tuple[Option, ...]
+
+    def subjects(self, path) -> list[str]:
+        """Names of the subjects found at a path, sorted."""
+
+    def load(self, path, subject=None, roi=None, **options):
+        """One subject, a `brainrecon.datasets.subject.Subject`; by default the first, in the dataset's own roi."""
+
+    def files(self, path, subject=None, **options) -> list[ExpectedFile]:
+        """The files that loading a subject reads or may read, there or not."""
+
+
+@dataclass(frozen=True)
+class DatasetOf:
+    """A `Dataset` made of functions, for a module that reads one kind of data."""
+
+    description: Description
+    subjects: Callable
+    load: Callable
+    files: Callable
+    options: tuple[Option, ...] = ()
+    download: Callable | None = None
+    terms: str = ""
+
+
+def register(kind, dataset):
+    """Add a kind of data, or put another reader in the place of one.
+
+    Parameters
+    ----------
+    kind : str
+        What stands before the colon of ``kind:path``.
+    dataset : Dataset
+
+    Returns
+    -------
+    dataset : Dataset
+        The same.
+
+    Raises
+    ------
+    InputError
+        Something that `Dataset` asks for is missing.
+    """
+    missing = [name for name in ("description", "options", "subjects", "load", "files") if not hasattr(dataset, name)]
+    if missing:
+        raise InputError(
+            f"What is to read {kind} data has no {', '.join(missing)}; add what brainrecon.datasets.dataset.Dataset asks for."
+        )
+    _registered[kind] = dataset
+    return dataset
+
+
+def dataset_of(kind):
+    """The reader of a kind of data.
+
+    >>> dataset_of("digits69").description.citation
+    'van Gerven, de Lange & Heskes 2010, Neural Computation 22:3127-3142, doi 10.1162/NECO_a_00047'
+
+    Parameters
+    ----------
+    kind : str
+
+    Returns
+    -------
+    dataset : Dataset
+
+    Raises
+    ------
+    InputError
+        There is no such kind, or the package that adds it cannot be loaded.
+    """
+    if kind in _registered:
+        return _registered[kind]
+    if kind in MODULES:
+        import_module(MODULES[kind])
+        return _registered[kind]
+    added = {point.name: point for point in entry_points(group=GROUP)}
+    if kind not in added:
+        raise absent("The toolkit", "kind of data", kind, kinds())
+    return register(kind, _load(added[kind]))
+
+
+def kinds():
+    """Names of all kinds: the toolkit's own first, then those that were registered or that other packages add."""
+    return tuple(dict.fromkeys([*MODULES, *_registered, *sorted(point.name for point in entry_points(group=GROUP))]))
+
+
+def _load(point):
+    """The dataset of an entry point; an InputError that names it if it does not load, whatever goes wrong in it."""
+    try:
+        loaded = point.load()
+        return loaded() if isinstance(loaded, type) else loaded
+    except Exception as error:
+        package = f" of the package {point.dist.name}" if point.dist else ""
+        raise InputError(
+            f"The kind of data '{point.name}'{package} cannot be loaded from {point.value} "
+            f"({type(error).__name__}: {' '.join(str(error).split())}); mend or uninstall that package."
+        ) from error
+
+
+def loaded_options(kind, options, for_files=False):
+    """The options of a kind under the keywords of its `load`, or of its `files`.
+
+    Parameters
+    ----------
+    kind : str
+    options : dict
+        By name.
+    for_files : bool
+        Whether only those that matter for files may be given.
+
+    Returns
+    -------
+    keywords : dict
+
+    Raises
+    ------
+    InputError
+        The kind does not take one of them.
+    """
+    known = {option.name: option for option in dataset_of(kind).options}
+    for name in options:
+        if for_files and not (name in known and known[name].for_files):
+            raise InputError(f"'{name}' does not matter for the files of {kind} data; leave it out.")
+        if name not in known:
+            raise InputError(
+                f"'{name}' is no option of {kind} data; it takes {', '.join(dict.fromkeys([*known, 'fold']))}."
+            )
+    return {known[name].keyword: value for name, value in options.items()}
