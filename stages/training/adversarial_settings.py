@@ -2,7 +2,21 @@
 
 from dataclasses import dataclass
 
+from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
+
+_RULES = {
+    "iterations": Number(1, whole=True, example=2000),
+    "batch_size": Number(1, whole=True, example=32),
+    "learning_rate": Number(0, above=True, example=2e-4),
+    "discriminator_decay": Number(0),
+    "dropout": Number(0, 1, below=True),
+    "validation": Number(0, 0.5),
+    "validate_every": Number(1, whole=True, example=1000),
+    "patience": Number(1, whole=True, example=10),
+    "precision": OneOf("no", "bf16"),
+    "seed": Number(0, whole=True),
+}
 
 
 @dataclass(frozen=True)
@@ -27,11 +41,8 @@ class LossWeights:
     brightness: float = 1.0
 
     def __post_init__(self):
-        weights = {name: getattr(self, name) for name in ("image", "feature", "adversarial")}
-        for name, value in weights.items():
-            if not 0 <= value < float("inf"):
-                raise InputError(f"losses.{name} is {value}; expected 0 or more: pass --set losses.{name}=1.")
-        if not any(weights.values()):
+        check_all(self, dict.fromkeys(("image", "feature", "adversarial"), Number(0, example=1.0)), where="losses")
+        if not (self.image or self.feature or self.adversarial):
             raise InputError(
                 "losses.image, losses.feature and losses.adversarial are all 0; leave one of them above it."
             )
@@ -84,19 +95,4 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("iterations", "batch_size", "validate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"training.{name} is {getattr(self, name)}; expected 1 or more.")
-        if not 0 <= self.validation <= 0.5:
-            raise InputError(f"training.validation is {self.validation}; expected a share of 0 to 0.5.")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"training.dropout is {self.dropout}; expected 0 or more and less than 1.")
-        if not 0 < self.learning_rate < float("inf") or not 0 <= self.discriminator_decay < float("inf"):
-            raise InputError(
-                f"training.learning_rate is {self.learning_rate} and training.discriminator_decay {self.discriminator_decay}; "
-                "expected a positive rate and a decay of 0 or more."
-            )
-        if self.precision not in ("no", "bf16"):
-            raise InputError(f"training.precision is {self.precision!r}; expected no or bf16.")
-        if self.seed < 0:
-            raise InputError(f"training.seed is {self.seed}; expected 0 or more.")
+        check_all(self, _RULES, where="training")

@@ -89,7 +89,7 @@ def train(
     accelerator : accelerate.Accelerator, optional
         For the learner's own device and the recipe's precision by default.
     progress : callable
-        Called with (label, done, total).
+        Called with (label, done, total), first with the steps that a checkpoint holds.
     seconds_between_checkpoints : float
 
     Returns
@@ -111,6 +111,7 @@ def train(
         training = _Training(learner, trained, recipe, accelerator or accelerator_on(device, recipe.precision))
         training.reopen(folder, identity)
         saved = time.monotonic()
+        progress("training", training.step, recipe.steps)
         while training.step < recipe.steps and not training.curves.is_waiting_too_long(recipe.patience):
             training.take_step(batch_at)
             if training.step % recipe.validate_every == 0 or training.step == recipe.steps:

@@ -6,11 +6,41 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from stages.ground.checks import Number, Numbers, OneOf, check_all
 from stages.ground.errors import InputError
 
-OPTIMISERS = ("adam", "adamw", "sgd", "muon")
-SCHEDULES = ("constant", "cosine", "one-cycle", "milestones")
-PRECISIONS = ("no", "bf16")
+_SHARE = Number(0, 1, below=True)
+_RULES = {
+    "optimiser": {
+        "name": OneOf("adamw", "adam", "sgd", "muon"),
+        "learning_rate": Number(0, above=True, example=1e-3),
+        "weight_decay": Number(0),
+        "undecayed": OneOf("none", "vectors"),
+        "betas": Numbers(_SHARE, example=(0.9, 0.999)),
+        "epsilon": Number(0, 1, above=True, below=True, example=1e-8),
+        "momentum": _SHARE,
+    },
+    "schedule": {
+        "kind": OneOf("constant", "cosine", "one-cycle", "milestones"),
+        "warmup": Number(0, whole=True),
+        "drop": Number(0, 1, above=True, example=0.5),
+        "rise": Number(0, 1, above=True, below=True, example=0.3),
+        "first_divisor": Number(1, example=25.0),
+        "last_divisor": Number(1, example=1e4),
+    },
+    "recipe": {
+        "steps": Number(1, whole=True, example=1000),
+        "batch_size": Number(1, whole=True, example=32),
+        "clip": Number(0, above=True, optional=True, example=1.0),
+        "average": Number(0, 1, below=True, optional=True, example=0.999),
+        "accumulate": Number(1, whole=True),
+        "precision": OneOf("no", "bf16"),
+        "validation": Number(0, 0.5),
+        "validate_every": Number(1, whole=True, example=100),
+        "patience": Number(1, whole=True, optional=True, example=10),
+        "seed": Number(0, whole=True),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -48,14 +78,7 @@ class OptimiserSpec:
     momentum: float = 0.0
 
     def __post_init__(self):
-        _expect_one_of("optimiser.name", self.name, OPTIMISERS)
-        _expect_one_of("optimiser.undecayed", self.undecayed, ("none", "vectors"))
-        _expect("optimiser.learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "a positive rate")
-        _expect("optimiser.weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more")
-        _expect("optimiser.epsilon", self.epsilon, 0 < self.epsilon < 1, "more than 0 and less than 1")
-        _expect("optimiser.momentum", self.momentum, 0 <= self.momentum < 1, "0 or more and less than 1")
-        fits = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        _expect("optimiser.betas", self.betas, fits, "two numbers of 0 or more and less than 1")
+        check_all(self, _RULES["optimiser"], where="optimiser")
 
 
 @dataclass(frozen=True)
@@ -92,12 +115,7 @@ class Schedule:
     momenta: tuple[float, float] | None = (0.85, 0.95)
 
     def __post_init__(self):
-        _expect_one_of("schedule.kind", self.kind, SCHEDULES)
-        _expect("schedule.warmup", self.warmup, self.warmup >= 0, "0 or more")
-        _expect("schedule.drop", self.drop, 0 < self.drop <= 1, "more than 0 and at most 1")
-        _expect("schedule.rise", self.rise, 0 < self.rise < 1, "more than 0 and less than 1")
-        for name in ("first_divisor", "last_divisor"):
-            _expect(f"schedule.{name}", getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        check_all(self, _RULES["schedule"], where="schedule")
 
     def factor(self, step, steps):
         """Share of the largest learning rate that a step takes, counted from 0, of `steps` in all."""
@@ -176,17 +194,11 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulate", "validate_every"):
-            _expect(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        _expect(
-            "accumulate", self.accumulate, self.batch_size % self.accumulate == 0, f"a divisor of {self.batch_size}"
-        )
-        _expect("clip", self.clip, self.clip is None or self.clip > 0, "more than 0, or None")
-        _expect("average", self.average, self.average is None or 0 <= self.average < 1, "0 or more and less than 1")
-        _expect("validation", self.validation, 0 <= self.validation <= 0.5, "a share of 0 to 0.5")
-        _expect("patience", self.patience, self.patience is None or self.patience >= 1, "1 or more, or None")
-        _expect("seed", self.seed, self.seed >= 0, "0 or more")
-        _expect_one_of("precision", self.precision, PRECISIONS)
+        check_all(self, _RULES["recipe"], where="recipe")
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"recipe.accumulate is {self.accumulate} but recipe.batch_size {self.batch_size}; expected parts of equal size."
+            )
         for pattern in self.trains:
             try:
                 re.compile(pattern)
@@ -200,13 +212,3 @@ class Recipe:
 def _along_a_cosine(first, last, share):
     """The value between two that lies at a share of the way, along half a cosine."""
     return last + (first - last) / 2 * (1 + math.cos(math.pi * share))
-
-
-def _expect(name, value, holds, expected):
-    if not holds:
-        raise InputError(f"recipe.{name} is {value}; expected {expected}.")
-
-
-def _expect_one_of(name, value, choices):
-    if value not in choices:
-        raise InputError(f"recipe.{name} is {value!r}; expected one of {', '.join(choices)}.")
