@@ -15,7 +15,7 @@ Run             a run folder: plan, resume, read
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -80,7 +80,7 @@ def _refuse_shadowed_packages() -> None:
 _refuse_shadowed_packages()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'brainrecon' has no attribute {name!r}")

@@ -4,10 +4,13 @@ What is half written is hidden beside its place, under a name that nobody else h
 Work that goes on after an interruption keeps a half written file of its own, and gives it its name with `put_in_place`.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -15,11 +18,11 @@ from uuid import uuid4
 # Of file systems that know no locks, or whose server for locks is not there.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 # Disks of which it was said that nothing on them can be locked.
-_warned_of = set()
+_warned_of: set[int] = set()
 
 
 @contextmanager
-def whole_file(path):
+def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the name `path` when the block ends well.
 
     >>> with whole_file("scores/values.npy") as partial:  # doctest: +SKIP
@@ -51,7 +54,7 @@ def whole_file(path):
 
 
 @contextmanager
-def whole_folder(path):
+def whole_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` to write into; it takes the name `path` when the block ends well.
 
     >>> with whole_folder("cohort") as partial:  # doctest: +SKIP
@@ -84,7 +87,7 @@ def whole_folder(path):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all; line ends stay as they are.
 
     >>> write_text("report.html", page)  # doctest: +SKIP
@@ -93,7 +96,7 @@ def write_text(path, text):
         partial.write_text(text, encoding="utf-8", newline="")
 
 
-def put_in_place(partial, path):
+def put_in_place(partial: str | Path, path: str | Path) -> None:
     """Give a finished file or folder its name. What had the name before is replaced.
 
     >>> put_in_place("data.hdf5.partial", "data.hdf5")  # doctest: +SKIP
@@ -118,7 +121,7 @@ def put_in_place(partial, path):
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def partial_name(path):
+def partial_name(path: str | Path) -> Path:
     """Return a hidden path beside `path`, that nobody else has and that ends as its name does.
 
     >>> partial_name("betas/session01.nii.gz").name.endswith("session01.nii.gz")
@@ -129,7 +132,9 @@ def partial_name(path):
 
 
 @contextmanager
-def locked(folder, wait=True, *, name=".lock", waiting=None):
+def locked(
+    folder: str | Path, wait: bool = True, *, name: str = ".lock", waiting: Callable[[], None] | None = None
+) -> Iterator[bool]:
     """Hold a folder's lock. It is given up when the block or the process ends, however it ends.
 
     >>> with locked("cells/both", wait=False) as held:  # doctest: +SKIP
@@ -182,7 +187,7 @@ def locked(folder, wait=True, *, name=".lock", waiting=None):
         lock.release()
 
 
-def _say_that_nothing_is_held(folder, error):
+def _say_that_nothing_is_held(folder: Path, error: Exception) -> None:
     device = folder.stat().st_dev
     if device not in _warned_of:
         _warned_of.add(device)

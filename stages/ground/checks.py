@@ -11,11 +11,14 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from stages.ground.errors import InputError
+
+Value = TypeVar("Value")
 
 ROUNDING = 1e-7
 """Standard deviation of a column of equal float32 numbers, as a share of their size: rounding makes no more of them."""
@@ -27,9 +30,10 @@ ROUNDING = 1e-7
 class Rule(Protocol):
     """What a value may be. ``str(rule)`` says it after "expected", `example` is a value that may be typed."""
 
-    example: Any
+    @property
+    def example(self) -> Any: ...
 
-    def holds(self, value) -> bool:
+    def holds(self, value: Any) -> bool:
         """Whether the rule allows a value, whatever its type."""
 
 
@@ -62,21 +66,22 @@ class Number:
     optional: bool = False
     example: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.example is None:
             near = (self.low, self.low + 1, 0, self.high, self.high - 1, (self.low + self.high) / 2)
             object.__setattr__(self, "example", next(number for number in near if self.holds(number)))
 
-    def holds(self, value):
+    def holds(self, value: Any) -> bool:
         if value is None:
             return self.optional
         if not isinstance(value, Integral if self.whole else Real) or isinstance(value, bool):
             return False
-        after_low = self.low < value if self.above else self.low <= value
-        before_high = value < self.high if self.below else value <= self.high
-        return after_low and before_high and math.isfinite(value)
+        number: Any = value  # `Real` knows no order
+        after_low = self.low < number if self.above else self.low <= number
+        before_high = number < self.high if self.below else number <= self.high
+        return after_low and before_high and math.isfinite(number)
 
-    def __str__(self):
+    def __str__(self) -> str:
         low, high = f"{self.low:,}", f"{self.high:,}"
         if self.low == -math.inf:
             span = "" if self.high == math.inf else f" below {high}" if self.below else f" of {high} or less"
@@ -104,18 +109,18 @@ class OneOf:
 
     choices: tuple
 
-    def __init__(self, *choices):
+    def __init__(self, *choices: Any) -> None:
         object.__setattr__(self, "choices", choices)
 
     @property
-    def example(self):
+    def example(self) -> Any:
         return self.choices[0]
 
-    def holds(self, value):
+    def holds(self, value: Any) -> bool:
         # True equals 1, and an array equals nothing as a whole.
         return any(type(value) is type(choice) and value == choice for choice in self.choices)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"one of {', '.join(map(repr, self.choices))}"
 
 
@@ -138,7 +143,7 @@ class Numbers:
     example: tuple
     alone: bool = True
 
-    def holds(self, value):
+    def holds(self, value: Any) -> bool:
         if isinstance(value, str | Mapping) or value is None:
             return False
         values = np.asarray(value, dtype=object)
@@ -146,12 +151,12 @@ class Numbers:
             return False
         return values.size > 0 and all(self.each.holds(one) for one in values.ravel().tolist())
 
-    def __str__(self):
+    def __str__(self) -> str:
         several = "one or more " if self.alone else "a list of "
         return str(self.each).replace("a ", several, 1).replace("number", "numbers", 1)
 
 
-def check(name, value, rule, typed="{name}={example!r}"):
+def check(name: str, value: Value, rule: Rule, typed: str = "{name}={example!r}") -> Value:
     """Return a value that keeps to its rule.
 
     >>> check("n_folds", 5, Number(2, whole=True))
@@ -182,7 +187,7 @@ def check(name, value, rule, typed="{name}={example!r}"):
     return value
 
 
-def check_all(owner, rules, where=""):
+def check_all(owner: object, rules: Mapping[str, Rule], where: str = "") -> None:
     """Check an object's attributes, each against its rule.
 
     >>> @dataclass(frozen=True)
@@ -218,7 +223,7 @@ def check_all(owner, rules, where=""):
 # Arrays
 
 
-def uint8_picture(picture, taker="what takes it"):
+def uint8_picture(picture: ArrayLike, taker: str = "what takes it") -> NDArray[np.uint8]:
     """Return a picture as an array; InputError unless it is uint8 of shape (height, width, 3).
 
     >>> uint8_picture(np.zeros((4, 4, 3), np.uint8)).shape
@@ -233,7 +238,7 @@ def uint8_picture(picture, taker="what takes it"):
     return _uint8("The picture is", picture, "(height, width, 3)", 3, taker)
 
 
-def uint8_pictures(pictures, taker="what takes them"):
+def uint8_pictures(pictures: ArrayLike, taker: str = "what takes them") -> NDArray[np.uint8]:
     """Return pictures as an array; InputError unless they are uint8 of shape (n, height, width, 3).
 
     >>> uint8_pictures(np.zeros((2, 4, 4)), "CLIP")  # doctest: +ELLIPSIS
@@ -243,8 +248,8 @@ def uint8_pictures(pictures, taker="what takes them"):
     return _uint8("Pictures are", pictures, "(n, height, width, 3)", 4, taker)
 
 
-def _uint8(found, values, shape, n_axes, taker):
-    values = np.asarray(values)
+def _uint8(found: str, given: ArrayLike, shape: str, n_axes: int, taker: str) -> NDArray[np.uint8]:
+    values = np.asarray(given)
     if values.dtype != np.uint8 or values.ndim != n_axes or values.shape[-1] != 3 or 0 in values.shape[-3:]:
         pronoun = "them" if found.endswith("are") else "it"
         raise InputError(
@@ -253,7 +258,9 @@ def _uint8(found, values, shape, n_axes, taker):
     return values
 
 
-def finite(values, name, axis=0, units="rows", fix="look at what produced them"):
+def finite(
+    values: NDArray, name: str, axis: int = 0, units: str = "rows", fix: str = "look at what produced them"
+) -> NDArray:
     """Return an array all of whose numbers are finite.
 
     >>> finite(np.float32([[1, np.nan], [1, 2]]), "patterns", axis=1, units="voxels")
@@ -282,7 +289,7 @@ look at what produced them.
     return values
 
 
-def is_constant(mean, deviation):
+def is_constant(mean: NDArray, deviation: NDArray) -> NDArray[np.bool_]:
     """Mask of the columns in which nothing varies but rounding.
 
     A column is constant if its standard deviation is no more than `ROUNDING` times its mean's size. A constant column of

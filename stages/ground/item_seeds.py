@@ -9,11 +9,15 @@ torch is imported when a torch generator is asked for, and not before.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import torch
 
-def item_name(seed, stimulus_id, sample):
+
+def item_name(seed: int, stimulus_id: str, sample: int) -> str:
     """Return the name that the noise of an item depends on: ``seed/stimulus_id/sample``.
 
     >>> item_name(0, "nsd00042", 1)
@@ -22,7 +26,7 @@ def item_name(seed, stimulus_id, sample):
     return f"{seed}/{stimulus_id}/{sample}"
 
 
-def item_generator(seed, stimulus_id, sample):
+def item_generator(seed: int, stimulus_id: str, sample: int) -> torch.Generator:
     """Return the torch generator of one item.
 
     >>> item_generator(0, "nsd00042", 1).initial_seed() == name_seed("0/nsd00042/1")
@@ -45,7 +49,7 @@ def item_generator(seed, stimulus_id, sample):
     return named_generator(item_name(seed, stimulus_id, sample))
 
 
-def numpy_generator(seed, stimulus_id, sample):
+def numpy_generator(seed: int, stimulus_id: str, sample: int) -> np.random.Generator:
     """Return the numpy generator of one item; arguments as in `item_generator`.
 
     >>> first, again = numpy_generator(0, "nsd00042", 1), numpy_generator(0, "nsd00042", 1)
@@ -55,7 +59,7 @@ def numpy_generator(seed, stimulus_id, sample):
     return named_numpy_generator(item_name(seed, stimulus_id, sample))
 
 
-def named_generator(name):
+def named_generator(name: str | bytes) -> torch.Generator:
     """Return the torch generator of a name of any form, on the CPU.
 
     >>> named_generator("0/training").initial_seed() == name_seed("0/training")
@@ -71,7 +75,7 @@ def named_generator(name):
     return torch.Generator(device="cpu").manual_seed(name_seed(name))
 
 
-def named_numpy_generator(name):
+def named_numpy_generator(name: str | bytes) -> np.random.Generator:
     """Return the numpy generator of a name of any form, str or bytes.
 
     >>> named_numpy_generator("0/nsd00042").standard_normal(3).shape
@@ -80,7 +84,7 @@ def named_numpy_generator(name):
     return np.random.default_rng(name_seed(name))
 
 
-def name_seed(name):
+def name_seed(name: str | bytes) -> int:
     """Return the seed of a name: the first eight bytes of its `name_digest` as a whole number.
 
     >>> name_seed("7/nsd00042/1")
@@ -89,7 +93,7 @@ def name_seed(name):
     return int.from_bytes(name_digest(name)[:8], "big")
 
 
-def name_digest(name):
+def name_digest(name: str | bytes) -> bytes:
     """Return the sha256 of a name, str (in UTF-8) or bytes, as 32 bytes.
 
     >>> name_digest("0/nsd00042/0").hex()[:8]

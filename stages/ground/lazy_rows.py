@@ -7,7 +7,7 @@ A lazy array has a shape and a type, is indexed along its first axis like a NumP
         def __init__(self, n):
             super().__init__((n, 1), np.int64)
 
-        def _read(self, rows):
+        def _read(self, rows: NDArray) -> NDArray:
             return rows[:, None] ** 2
 
     Squares(5)[-1]                          # array([16])
@@ -16,9 +16,13 @@ A lazy array has a shape and a type, is indexed along its first axis like a NumP
 `take`, `columns`, `ConcatenatedRows` and `MappedRows` make one lazy array of others. They read nothing either.
 """
 
-from typing import ClassVar, Protocol, runtime_checkable
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 BLOCK_BYTES = 64 * 2**20
 """`MappedRows` converts so many bytes at a time: the stored form of a long array is never whole beside the result."""
@@ -32,8 +36,8 @@ class Rows(Protocol):
     dtype: np.dtype
 
     def __len__(self) -> int: ...
-    def __getitem__(self, rows) -> np.ndarray: ...
-    def columns(self, chosen) -> "Rows": ...
+    def __getitem__(self, rows: Any, /) -> NDArray: ...
+    def columns(self, chosen: Any, /) -> Rows: ...
 
 
 class LazyRows:
@@ -56,13 +60,13 @@ class LazyRows:
         As of the array in memory.
     """
 
-    takes_any_order: ClassVar[bool] = False
+    takes_any_order: bool = False
     """Whether `_read` takes rows as they come. By default it gets each row once, in increasing order, as files like it."""
 
-    def __init__(self, shape, dtype):
+    def __init__(self, shape: Sequence[int], dtype: DTypeLike) -> None:
         self.shape, self.dtype = tuple(map(int, shape)), np.dtype(dtype)
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         """Read some rows.
 
         Parameters
@@ -77,16 +81,16 @@ class LazyRows:
         raise NotImplementedError
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         return len(self.shape)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({' x '.join(f'{size:,}' for size in self.shape)}, {self.dtype})"
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> NDArray:
         if isinstance(index, tuple):
             rows, *columns = index
             return self._rows_and_columns(rows, columns)
@@ -94,28 +98,28 @@ class LazyRows:
         values = self._values(places.reshape(-1))
         return values.reshape(places.shape + self.shape[1:])
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[:], dtype=dtype)
 
-    def take(self, rows):
+    def take(self, rows: Any) -> LazyRows:
         """Some rows as a lazy array of their own, chosen like those of ``x[rows]``; an int chooses one row."""
         return self._derived(ChosenRows(self, np.atleast_1d(positions(rows, len(self)))))
 
-    def columns(self, chosen):
+    def columns(self, chosen: Any) -> LazyRows:
         """Some columns of all rows as a lazy array, chosen like those of ``x[:, chosen]``; an int chooses one column."""
         if self.ndim < 2:
             raise IndexError(f"An array of shape {self.shape} has no columns.")
         return self._derived(self._of_columns(np.atleast_1d(positions(chosen, self.shape[1], "column"))))
 
-    def _of_columns(self, places):
+    def _of_columns(self, places: NDArray) -> LazyRows:
         """The columns at some places; a reader that need not read the others overrides this."""
         return ChosenColumns(self, places)
 
-    def _derived(self, rows):
+    def _derived(self, rows: LazyRows) -> LazyRows:
         """What `take` and `columns` return; a subclass passes on here what it knows of its rows."""
         return rows
 
-    def _values(self, rows):
+    def _values(self, rows: NDArray) -> NDArray:
         """Values of any rows in range, as `_read` can give them."""
         if not len(rows):
             return np.empty((0, *self.shape[1:]), dtype=self.dtype)
@@ -124,7 +128,7 @@ class LazyRows:
         increasing, places = np.unique(rows, return_inverse=True)
         return self._read(increasing)[places.reshape(-1)]
 
-    def _rows_and_columns(self, rows, columns):
+    def _rows_and_columns(self, rows: Any, columns: list) -> NDArray:
         if len(columns) != 1:
             raise IndexError(f"{1 + len(columns)} indices were given; an index is rows, or rows and columns.")
         values = self.columns(columns[0])[rows]
@@ -133,7 +137,7 @@ class LazyRows:
         return values.take(0, axis=values.ndim - self.ndim + 1) if one else values
 
 
-def positions(index, size, what="row"):
+def positions(index: Any, size: int, what: str = "row") -> NDArray:
     """The places that an index chooses, 0 to ``size - 1``.
 
     Parameters
@@ -177,7 +181,7 @@ def positions(index, size, what="row"):
     return np.where(places < 0, places + size, places) if low < 0 else places
 
 
-def as_slice(places):
+def as_slice(places: NDArray) -> NDArray | slice:
     """Neighbouring places in increasing order as a slice, which is read fastest; any others as they are."""
     if not len(places):
         return places
@@ -187,7 +191,7 @@ def as_slice(places):
     return slice(first, last + 1)
 
 
-def as_rows(array):
+def as_rows(array: Any) -> LazyRows:
     """A lazy array as it is; any other array, in memory, mapped or in an open file, as a lazy one that reads from it."""
     return array if isinstance(array, LazyRows) else ArrayRows(array)
 
@@ -200,12 +204,12 @@ class ArrayRows(LazyRows):
     array : array of shape (n_rows, ...)
     """
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         super().__init__(array.shape, getattr(array, "dtype", np.float32))
         self._array = array
         self.takes_any_order = isinstance(array, np.ndarray)
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         return np.asarray(self._array[as_slice(rows)])
 
 
@@ -220,18 +224,18 @@ class ChosenRows(LazyRows):
 
     takes_any_order = True
 
-    def __init__(self, source, rows):
+    def __init__(self, source: LazyRows, rows: NDArray) -> None:
         super().__init__((len(rows), *source.shape[1:]), source.dtype)
         self._source, self._rows = source, rows
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         return self._source._values(self._rows[as_slice(rows)])
 
-    def take(self, rows):
+    def take(self, rows: Any) -> LazyRows:
         # One choice is as fast as one of a choice of a choice.
         return self._source.take(self._rows[np.atleast_1d(positions(rows, len(self)))])
 
-    def _of_columns(self, places):
+    def _of_columns(self, places: NDArray) -> LazyRows:
         return ChosenRows(self._source._of_columns(places), self._rows)
 
 
@@ -246,14 +250,14 @@ class ChosenColumns(LazyRows):
 
     takes_any_order = True
 
-    def __init__(self, source, columns):
+    def __init__(self, source: LazyRows, columns: NDArray) -> None:
         super().__init__((len(source), len(columns), *source.shape[2:]), source.dtype)
         self._source, self._columns = source, columns
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         return self._source._values(rows)[:, as_slice(self._columns)]
 
-    def _of_columns(self, places):
+    def _of_columns(self, places: NDArray) -> LazyRows:
         return ChosenColumns(self._source, self._columns[places])
 
 
@@ -273,7 +277,7 @@ class ConcatenatedRows(LazyRows):
 
     takes_any_order = True
 
-    def __init__(self, parts):
+    def __init__(self, parts: Sequence[LazyRows]) -> None:
         shapes = {part.shape[1:] for part in parts}
         if len(shapes) != 1:
             raise ValueError(
@@ -285,7 +289,7 @@ class ConcatenatedRows(LazyRows):
         self._ends = np.cumsum(lengths)
         self._starts = self._ends - lengths
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         owners = np.searchsorted(self._ends, rows, side="right")
         rows = rows - self._starts[owners]
         present = np.unique(owners)
@@ -297,7 +301,7 @@ class ConcatenatedRows(LazyRows):
             values[own] = self._parts[owner]._values(rows[own])
         return values
 
-    def _of_columns(self, places):
+    def _of_columns(self, places: NDArray) -> LazyRows:
         return ConcatenatedRows([part._of_columns(places) for part in self._parts])
 
 
@@ -317,7 +321,14 @@ class MappedRows(LazyRows):
         It is given so many bytes of the source at a time, one row at least.
     """
 
-    def __init__(self, source, function, row_shape=None, dtype=None, block_bytes=BLOCK_BYTES):
+    def __init__(
+        self,
+        source: LazyRows,
+        function: Callable[[NDArray], NDArray],
+        row_shape: tuple[int, ...] | None = None,
+        dtype: DTypeLike | None = None,
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
         row_shape = source.shape[1:] if row_shape is None else row_shape
         super().__init__((len(source), *row_shape), source.dtype if dtype is None else dtype)
         self._source, self._function = source, function
@@ -325,7 +336,7 @@ class MappedRows(LazyRows):
         row_bytes = source.dtype.itemsize * int(np.prod(source.shape[1:]))
         self._rows_at_once = max(1, block_bytes // max(1, row_bytes))
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         if len(rows) <= self._rows_at_once:
             return self._function(self._source._values(rows))
         values = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)

@@ -6,12 +6,13 @@ Pillow writes it (a folder of frames could be half written, and nobody can look 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -48,16 +49,16 @@ class Medium:
     _save: Callable[[Path, Any], None]
     _load: Callable[[Path], Any]
 
-    def write(self, path, value):
+    def write(self, path: str | Path, value: Any) -> None:
         """Write a value into the file `path`, whole or not at all; InputError unless it is one of this kind."""
         value = self.check(value)
         with whole_file(path) as partial:
             self._save(partial, value)
 
-    def read(self, path):
+    def read(self, path: str | Path) -> Any:
         """Read the value in the file `path`; InputError, a sentence that names the file, if it is absent or damaged."""
         try:
-            return self._load(path)
+            return self._load(Path(path))
         except InputError:
             raise
         except Exception as error:
@@ -66,27 +67,27 @@ class Medium:
                 f"{path} cannot be read as a {self.name} ({error}); delete it and run the same command again."
             ) from None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<medium {self.name!r}, {self.suffix}>"
 
 
 # Pictures
 
 
-def _check_picture(picture):
+def _check_picture(picture: ArrayLike) -> NDArray[np.uint8]:
     return uint8_picture(picture, "a picture's file")
 
 
-def _save_picture(path, picture):
+def _save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     Image.fromarray(picture).save(path, format="PNG")
 
 
-def _load_picture(path):
+def _load_picture(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as picture:
         return _frame(path, picture)
 
 
-def _frame(path, picture):
+def _frame(path: Path, picture: Image.Image) -> NDArray[np.uint8]:
     if picture.mode in ("F", "I", "I;16") or picture.mode.startswith("I;"):
         raise InputError(
             f"{path} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."
@@ -97,14 +98,14 @@ def _frame(path, picture):
 # Films
 
 
-def _check_film(frames):
-    frames = uint8_pictures(frames, "a film's file")
+def _check_film(given: ArrayLike) -> NDArray[np.uint8]:
+    frames = uint8_pictures(given, "a film's file")
     if not len(frames):
         raise InputError("The film has 0 frames; expected 1 or more: give uint8 of shape (n_frames, height, width, 3).")
     return frames
 
 
-def _save_film(path, frames):
+def _save_film(path: Path, frames: NDArray[np.uint8]) -> None:
     # Pillow joins equal neighbours and keeps no count: each is written once, beside how often it is shown.
     changes = (frames[1:] != frames[:-1]).any(axis=(1, 2, 3))
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
@@ -123,7 +124,7 @@ def _save_film(path, frames):
     )
 
 
-def _load_film(path):
+def _load_film(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as film:
         counts, frames = film.info.get(_REPEATS), []
         for position in range(getattr(film, "n_frames", 1)):
@@ -137,7 +138,7 @@ def _load_film(path):
 # Captions
 
 
-def _check_caption(caption):
+def _check_caption(caption: Any) -> str:
     try:
         caption.encode()
     except AttributeError:
@@ -147,18 +148,18 @@ def _check_caption(caption):
     return caption
 
 
-def _save_caption(path, caption):
+def _save_caption(path: Path, caption: str) -> None:
     path.write_bytes(caption.encode())
 
 
-def _load_caption(path):
-    return Path(path).read_bytes().decode()
+def _load_caption(path: Path) -> str:
+    return path.read_bytes().decode()
 
 
 # Features
 
 
-def _check_features(features):
+def _check_features(features: Any) -> dict[str, NDArray[np.float32]]:
     try:
         arrays = {name: np.asarray(values) for name, values in features.items()}
     except AttributeError:
@@ -181,13 +182,13 @@ def _check_features(features):
     return arrays
 
 
-def _save_features(path, features):
+def _save_features(path: Path, features: Mapping[str, NDArray[np.float32]]) -> None:
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(values) for name, values in features.items()}, path)
 
 
-def _load_features(path):
+def _load_features(path: Path) -> dict[str, NDArray[np.float32]]:
     from safetensors.numpy import load_file
 
     return load_file(path)
