@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.ground.checks import uint8_pictures
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
 
@@ -158,12 +159,7 @@ class EvaluationNetwork(nn.Module):
         return {head: [self.labels[head][k] for k in logits[head].argmax(1).tolist()] for head in HEADS}
 
     def _judge(self, images, batch_size):
-        images = torch.as_tensor(images)
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise InputError(
-                f"Images are {str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}, but "
-                "the evaluation network takes uint8 of shape (n, height, width, 3); convert them first."
-            )
+        images = torch.as_tensor(uint8_pictures(images, "the evaluation network"))
         device = self.features.weight.device
         training, size = self.training, self.config["image_size"]
         self.eval()

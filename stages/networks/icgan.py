@@ -16,6 +16,7 @@ from torch import nn
 from stages.checkpoints.pretrained import CONFIG_FILE, save_network
 from stages.checkpoints.published_weights import put_weights, read_weights, weights_file
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.ground.checks import Number, OneOf, check, check_all
 from stages.ground.errors import InputError
 from stages.networks.icgan_blocks import BatchNorm, GeneratorBlock, SelfAttention
 from stages.networks.spectral_norm import SpectralConv2d, SpectralLinear
@@ -59,12 +60,10 @@ class ICGANConfig:
     attention: int = 64
 
     def __post_init__(self):
-        if self.image_size not in WIDTHS:
-            raise InputError(f"image_size is {self.image_size}; expected one of {', '.join(map(str, WIDTHS))}.")
-        least = {"channels": 1, "noise": self.n_chunks, "instance_features": 1, "shared_features": 1}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise InputError(f"{name} is {getattr(self, name)}; expected {smallest} or more.")
+        check("image_size", self.image_size, OneOf(*WIDTHS))
+        some = Number(1, whole=True)
+        noise = Number(self.n_chunks, whole=True)
+        check_all(self, {"channels": some, "noise": noise, "instance_features": some, "shared_features": some})
         if self.attention and not BOTTOM < self.attention <= self.image_size:
             raise InputError(
                 f"attention is at {self.attention} pixels; expected one of the sizes 8 to {self.image_size}, or 0 for none."

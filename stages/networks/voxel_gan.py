@@ -16,6 +16,7 @@ from torch.nn.functional import leaky_relu
 
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object
+from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
 
@@ -46,8 +47,7 @@ class GANGenerator(nn.Module):
 
     def __init__(self, n_voxels, picture=227, channels=256, brightness=255.0, offset=(0.0, 0.0, 0.0), seed=0):
         super().__init__()
-        if not 2 * _SIDE_AT_FIRST <= picture <= LARGEST_PICTURE:
-            raise InputError(f"picture is {picture} pixels; expected {2 * _SIDE_AT_FIRST} to {LARGEST_PICTURE}.")
+        check("picture", picture, Number(2 * _SIDE_AT_FIRST, LARGEST_PICTURE, whole=True, example=227))
         if channels < 8 or channels % 8:
             raise InputError(f"channels is {channels}; expected a multiple of 8, such as 64 (published: 256).")
         self.config = {

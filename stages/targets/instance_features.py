@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 from stages.checkpoints.open_clip_folder import CONFIG_FILE, load_open_clip
-from stages.ground.errors import InputError
+from stages.ground.checks import uint8_pictures
 from stages.networks.frozen_backbones import SwAVResNet50
 from stages.networks.icgan import to_pictures
 
@@ -175,12 +175,7 @@ class CLIPInstanceFeatures(InstanceFeatures):
 
 def square_pictures(images, size):
     """Centre squares of uint8 pictures (n, height, width, 3), resized (Pillow, bicubic): uint8 (n, size, size, 3)."""
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise InputError(
-            f"Images are {images.dtype} of shape {images.shape} but IC-GAN takes uint8 of shape (n, height, width, 3); "
-            "convert them first."
-        )
+    images = uint8_pictures(images, "IC-GAN")
     height, width = images.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

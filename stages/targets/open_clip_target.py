@@ -9,7 +9,7 @@ from open_clip.transform import PreprocessCfg
 from PIL import Image
 
 from stages.checkpoints.open_clip_folder import load_open_clip
-from stages.ground.errors import InputError
+from stages.ground.checks import uint8_pictures
 
 
 class OpenCLIPTarget:
@@ -146,16 +146,5 @@ def _by_batches(items, encode, n_targets, batch_size):
     values = np.empty((len(items), n_targets), dtype=np.float32)
     for start in range(0, len(items), batch_size):
         part = slice(start, start + batch_size)
-        values[part] = encode(_checked(items[part])).flatten(1).cpu().numpy()
+        values[part] = encode(uint8_pictures(items[part], "CLIP")).flatten(1).cpu().numpy()
     return values
-
-
-def _checked(images):
-    images = np.asarray(images)
-    # Floats are refused: whether to divide them by 255 could only be guessed.
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise InputError(
-            f"Images are {images.dtype} of shape {images.shape} but CLIP takes uint8 of shape "
-            "(n, height, width, 3); convert them first."
-        )
-    return images

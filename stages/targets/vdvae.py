@@ -6,14 +6,15 @@ latents are unseeded draws from the posterior, and so are the layers that they d
 all are means unless draws, which are seeded, are asked for.
 """
 
-import hashlib
 import math
 
 import numpy as np
 import torch
 from PIL import Image
 
+from stages.ground.checks import uint8_pictures
 from stages.ground.errors import InputError
+from stages.ground.item_seeds import named_generator
 from stages.networks.vdvae import VDVAE
 
 
@@ -146,16 +147,10 @@ class VDVAELatents:
     def _generators(self, images):
         if self.sample_seed is None:
             return None
-        seeds = (hashlib.sha256(f"{self.sample_seed}/".encode() + image.tobytes()).digest() for image in images)
-        return [torch.Generator().manual_seed(int.from_bytes(seed[:8], "big")) for seed in seeds]
+        return [named_generator(f"{self.sample_seed}/".encode() + image.tobytes()) for image in images]
 
     def _resize(self, images):
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-            raise InputError(
-                f"Images are {images.dtype} of shape {images.shape} but the VDVAE takes uint8 of shape "
-                "(n, height, width, 3); convert them first."
-            )
+        images = uint8_pictures(images, "the VDVAE")
         size = self.network.config.image_size
         if images.shape[1:3] == (size, size):
             return images

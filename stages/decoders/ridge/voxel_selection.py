@@ -7,10 +7,11 @@ look better than they are.
 """
 
 import reprlib
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
+from stages.ground.checks import Number, check, finite
 from stages.ground.errors import InputError
 
 TRIALS_PER_BLOCK = 256
@@ -217,8 +218,7 @@ def strongest(scores, top):
         `top` is not such a number, or fewer voxels have a score.
     """
     scores = _checked_scores(scores)
-    if not isinstance(top, Integral) or isinstance(top, bool) or top < 1:
-        raise InputError(f"top is {top!r}; expected a whole number of 1 or more, such as top=1000.")
+    check("top", top, Number(1, whole=True, example=1000))
     n_scored = int((~np.isnan(scores)).sum())
     if top > n_scored:
         raise InputError(
@@ -310,12 +310,7 @@ def _checked_scores(scores):
 
 
 def _check_finite(values, where, what):
-    finite = np.isfinite(values).all(axis=0)
-    if not finite.all():
-        raise InputError(
-            f"{np.count_nonzero(~finite):,} of {len(finite):,} {what} hold NaN or infinite values in {where}; "
-            f"leave these {what} out, or compute them again."
-        )
+    finite(values, where, axis=1, units=what, fix=f"leave these {what} out, or compute them again")
 
 
 def _unit_columns(values):

@@ -206,7 +206,7 @@ def test_hostile_trials():
     for hole in (np.nan, np.inf):
         broken = betas.copy()
         broken[100, 2:4] = hole
-        refuse("2 of 7 voxels hold NaN or infinite values in betas of trials 1 to 165", noise_ceiling, broken, stimuli)
+        refuse("betas of trials 1 to 165 hold NaN or infinite values in 2 of 7 voxels", noise_ceiling, broken, stimuli)
     assert noise_ceiling(betas[:, :0], stimuli).shape == (0,)
 
 
@@ -294,10 +294,10 @@ def test_hostile_patterns():
     refuse("patterns are <U", correlation_with_targets, patterns.astype(str), targets)
     broken = patterns.copy()
     broken[8, 2] = np.inf
-    refuse("1 of 13 voxels hold NaN or infinite values in patterns", correlation_with_targets, broken, targets)
+    refuse("patterns hold NaN or infinite values in 1 of 13 voxels", correlation_with_targets, broken, targets)
     broken = targets.copy()
     broken[:, :2] = np.nan
-    refuse("2 of 5 columns hold NaN or infinite values in targets", correlation_with_targets, patterns, broken)
+    refuse("targets hold NaN or infinite values in 2 of 5 columns", correlation_with_targets, patterns, broken)
     assert correlation_with_targets(patterns[:, :0], targets).shape == (0,)
 
 
