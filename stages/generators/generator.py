@@ -14,11 +14,12 @@ A step hands its values over by name and needs to know no more than `takes`, `op
   (see `stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator.draw`); each has a default.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.ground.errors import InputError
 
@@ -89,12 +90,12 @@ class Generator(Protocol):
         ...
 
 
-def in_order(drawn):
+def in_order(drawn: Iterable[tuple[int, Any]]) -> list:
     """Return the outputs of `Generator.draw` as a list in the order of the items; waits for all of them."""
     return [output for _, output in sorted(drawn, key=lambda each: each[0])]
 
 
-def rows_of(generator, values, items):
+def rows_of(generator: Generator, values: Mapping[str, Any], items: Sequence[Item]) -> dict[str, list]:
     """Return the values of a call of `draw` as rows, once they fit the generator.
 
     Parameters
@@ -133,9 +134,9 @@ def rows_of(generator, values, items):
     return rows
 
 
-def together(rows, batch_size, group):
+def together(rows: Sequence, batch_size: int, group: Callable[[Any], Hashable]) -> Iterator[list[int]]:
     """Yield the positions of rows that share a batch, at most `batch_size`: those of one group, in their order."""
-    groups = {}
+    groups: dict[Hashable, list[int]] = {}
     for position, row in enumerate(rows):
         groups.setdefault(group(row), []).append(position)
     for positions in groups.values():
@@ -143,13 +144,15 @@ def together(rows, batch_size, group):
             yield positions[start : start + batch_size]
 
 
-def readable(shape):
+def readable(shape: Sequence[int | None]) -> str:
     """Return a shape for an error: (4, any, any) for (4, None, None)."""
     lengths = ", ".join("any" if length is None else str(length) for length in shape)
     return f"({lengths},)" if len(shape) == 1 else f"({lengths})"
 
 
-def _rows(generator, name, value, shape, items):
+def _rows(
+    generator: Generator, name: str, value: Any, shape: tuple[int | None, ...], items: Sequence[Item]
+) -> list[NDArray | None]:
     if value is None:
         return [None] * len(items)
     if len(value) != len(items):
@@ -160,7 +163,7 @@ def _rows(generator, name, value, shape, items):
     return [_fitting(generator, name, value[row], shape, items[row]) for row in range(len(items))]
 
 
-def _fitting(generator, name, row, shape, item):
+def _fitting(generator: Generator, name: str, row: Any, shape: tuple[int | None, ...], item: Item) -> NDArray | None:
     """Return one item's row in its shape."""
     if row is None:
         if name not in generator.optional:
@@ -169,9 +172,10 @@ def _fitting(generator, name, row, shape, item):
             )
         return None
     row = np.asarray(row)
-    known = None not in shape
-    if known and row.ndim == 1 and row.size == int(np.prod(shape)):
-        row = row.reshape(shape)
+    lengths = [length for length in shape if length is not None]
+    known = len(lengths) == len(shape)
+    if known and row.ndim == 1 and row.size == int(np.prod(lengths)):
+        row = row.reshape(lengths)
     fits = row.ndim == len(shape) and all(wanted in (None, length) for wanted, length in zip(shape, row.shape))
     if not fits:
         raise InputError(

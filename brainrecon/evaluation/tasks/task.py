@@ -7,12 +7,13 @@
 >>> scores = task.score(outputs, shown, "brainhub-2024")  # doctest: +SKIP
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stages.ground.errors import InputError
+from stages.ground.progress import Progress
 
 if TYPE_CHECKING:
     from brainrecon.evaluation.protocols.protocol import Protocol as ScoringProtocol
@@ -87,7 +88,13 @@ class Task(Protocol):
         """Whether a protocol has a table for this task."""
 
     def score(
-        self, outputs: Mapping[str, Outputs], shown: Shown, protocol, *, device: str = "cpu", progress=None
+        self,
+        outputs: Mapping[str, Outputs],
+        shown: Shown,
+        protocol: "ScoringProtocol | str | None",
+        *,
+        device: str = "cpu",
+        progress: Progress | None = None,
     ) -> "Scores":
         """Score the outputs of each condition, by its name.
 
@@ -98,12 +105,12 @@ class Task(Protocol):
         """
 
 
-def task_names():
+def task_names() -> list[str]:
     """Names of all tasks, list of str."""
     return list(_TASKS)
 
 
-def find_task(name):
+def find_task(name: str) -> Callable[..., Task]:
     """The class of a task.
 
     >>> find_task("retrieval").reads
