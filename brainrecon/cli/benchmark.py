@@ -50,7 +50,7 @@ def benchmark(
     """
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.report.leaderboard.pages import write_leaderboard
+    from brainrecon.report.leaderboard.write import write_leaderboard
     from brainrecon.report.run.run_report import is_reported, write_report
     from brainrecon.studies.benchmark import work_through
 

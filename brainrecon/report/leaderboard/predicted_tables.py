@@ -2,6 +2,7 @@
 
 from brainrecon.report.leaderboard.text import Table, TableCell, TableRow, unit_of
 from brainrecon.report.names import NOTHING, condition_explanation, condition_label, score_text
+from brainrecon.report.predicted_rows import percent_text, retrieval_explanation
 
 
 def predicted_tables(block, board):

@@ -10,8 +10,9 @@ from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
-from brainrecon.report.leaderboard.leaderboard import collect
-from brainrecon.report.leaderboard.pages import as_html, as_markdown, write_leaderboard
+from brainrecon.report.leaderboard.collect import collect
+from brainrecon.report.leaderboard.pages import as_html, as_markdown
+from brainrecon.report.leaderboard.write import write_leaderboard
 from stages.ground.errors import InputError
 
 MINUS = "\N{MINUS SIGN}"

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from study_of_scores import HEADLINE, only, put, rows_of, scores_of
 
-from brainrecon.report.leaderboard.leaderboard import collect
-from brainrecon.report.leaderboard.pages import COLUMNS, as_html, as_markdown, write_leaderboard
+from brainrecon.report.leaderboard.collect import collect
+from brainrecon.report.leaderboard.pages import COLUMNS, as_html, as_markdown
+from brainrecon.report.leaderboard.write import write_leaderboard
 
 HOSTILE = "<script>alert('x')</script> & | *b* `c`"
 

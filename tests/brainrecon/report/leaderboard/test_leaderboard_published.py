@@ -6,7 +6,7 @@ from study_of_scores import HEADLINE, put, scores_of, spread
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.evaluation.scores.published import PublishedRow
 from brainrecon.report.leaderboard import boards as leaderboard_boards
-from brainrecon.report.leaderboard.leaderboard import collect
+from brainrecon.report.leaderboard.collect import collect
 from brainrecon.report.leaderboard.pages import as_html, as_markdown
 
 
