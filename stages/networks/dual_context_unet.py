@@ -95,7 +95,7 @@ class DualContextTransformer(nn.Module):
 
 def _rows(tensor, rows):
     """Select rows of a batch by their indices; without indices hand the batch through, and None too."""
-    return tensor if rows is None or tensor is None else tensor.index_select(0, rows)
+    return tensor if rows is None or tensor is None else tensor[rows]
 
 
 class PositionedConv2d(nn.Conv2d):

@@ -60,7 +60,7 @@ class LatentSpace:
         return self.network.decode(latents, return_dict=False)[0]
 
     def _parts(self, tensor):
-        return tensor.split(1) if self.alone else (tensor,)
+        return [row[None] for row in tensor] if self.alone else [tensor]
 
     def _shift_and_scale(self, device):
         """Return what latents are diminished by, and then multiplied by."""
