@@ -26,9 +26,9 @@ _PUBLIC = {
     "Subject": ("brainrecon.datasets.subject", "Subject"),
     "Decoder": ("stages.decoders.ridge.ridge", "RidgeDecoder"),
     "MultiscaleDecoder": ("stages.decoders.local.multiscale", "MultiscaleDecoder"),
-    "Reconstructor": ("brainrecon.methods.reconstructor", "Reconstructor"),
+    "Reconstructor": ("brainrecon.assembly.reconstructor", "Reconstructor"),
     "evaluate": ("brainrecon.evaluation.scoring", "evaluate"),
-    "Run": ("brainrecon.runs.folder", "Run"),
+    "Run": ("brainrecon.runs.run", "Run"),
 }
 
 __all__ = [
@@ -44,11 +44,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from brainrecon.assembly.reconstructor import Reconstructor
     from brainrecon.datasets import load
     from brainrecon.datasets.subject import Subject
     from brainrecon.evaluation.scoring import evaluate
-    from brainrecon.methods.reconstructor import Reconstructor
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
     from brainrecon.simulation import simulate
     from stages.decoders.local.multiscale import MultiscaleDecoder
     from stages.decoders.ridge.ridge import RidgeDecoder as Decoder

@@ -44,8 +44,8 @@ import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
+from brainrecon.assembly.resumable_ridge import fit_by_blocks
 from brainrecon.features.table import FeatureTable
-from brainrecon.runs.fitting import fit_decoder
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.ridge.ridge_solver import RidgeSolver, ridge_predictions
 from weights.whole_files import put_in_place, whole_file
@@ -293,7 +293,7 @@ def full(folder, shape, n_new, groups, n_alphas, options):
     out.mkdir(exist_ok=True)
     names = [f"new{row}" for row in range(n_new)]
     files = dict(new_patterns=new, new_ids=names, embeddings=out / "test.safetensors")
-    found["seconds"] = timed(lambda: fit_decoder(decoder, patterns, tables, out, progress=progress, **files))
+    found["seconds"] = timed(lambda: fit_by_blocks(decoder, patterns, tables, out, progress=progress, **files))
     found["steps"] = {label: [round(when, 1) for when in both] for label, both in steps.items()}
     found["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     found["penalties"] = decoder.alpha_

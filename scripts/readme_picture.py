@@ -13,9 +13,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from brainrecon.report.names import condition_label
-from brainrecon.runs.folder import Run
-from brainrecon.runs.pictures import read_image
-from brainrecon.runs.reconstruction import spread
+from brainrecon.runs.draw import spread
+from brainrecon.runs.run import Run
+from stages.ground.media import PICTURE
 
 ROWS = ("reconstruction", "stage_one", "oracle_embeddings", "shuffled_responses")
 
@@ -25,7 +25,7 @@ def compose(run, out, columns=12):
 
     Parameters
     ----------
-    run : brainrecon.runs.folder.Run
+    run : brainrecon.runs.run.Run
     out : path
     columns : int
     """
@@ -38,7 +38,7 @@ def compose(run, out, columns=12):
         axis.imshow(test.images[row_of[name]])
     for line, condition in zip(axes[1:], ROWS):
         for axis, name in zip(line, names):
-            axis.imshow(read_image(run.image_path(condition, name)))
+            axis.imshow(PICTURE.read(run.image_path(condition, name)))
     for line, label in zip(axes, ("Shown", *map(condition_label, ROWS))):
         line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=10)
     for axis in axes.flat:

@@ -1,134 +1,35 @@
-"""Stage one as a method's settings ask for it: which trials, which voxels, which decoder.
+"""The step from patterns to embeddings by a linear decoder.
 
-Everything here is learnt from the training split alone, voxels to leave out included.
+Everything here is learned from the training split alone, voxels to leave out included.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.linear_decoding import DECODINGS
+from brainrecon.assembly.resumable_ridge import predict_by_blocks
+from brainrecon.assembly.step import Step
 from stages.decoders.ridge import voxel_selection
-from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
-from stages.decoders.ridge.ridge import ALPHAS, RidgeDecoder
-from stages.decoders.ridge.ridge_solver import RESCALINGS
-from stages.decoders.ridge.ridge_steps import HELD_OUT, KEEP, PENALTIES
+from stages.decoders.ridge.ridge_solver import penalties
 from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights.whole_files import write_text
 
-KINDS = ("ridge", "banded_ridge")
-TRIALS = ("averaged", "single")
-SELECTIONS = ("all", "noise_ceiling", "correlation")
-DTYPES = ("float32", "float16")
 
-
-@dataclass(frozen=True)
-class DecoderSettings:
-    """Stage one.
-
-    Attributes
-    ----------
-    kind : {"ridge", "banded_ridge"}
-        One penalty for all voxels, or one for each band of them: `stages.decoders.ridge.banded_ridge`, which needs himalaya.
-    bands : tuple of str
-        Regions of the subject that are a band each; voxels of none form one more.
-    alpha : tuple of float, float, or dict of str to either
-        Penalties to choose from; one value fixes it, a table gives each target its own.
-    rescale : str, or dict of str to str
-        As `stages.decoders.ridge.ridge.RidgeDecoder` takes it; a table gives each target its own way.
-    penalty, sketch, held_out, keep
-        As `stages.decoders.ridge.ridge.RidgeDecoder` takes them.
-    trials : {"averaged", "single"}
-        Train on patterns, each the average of a stimulus's trials, or on every trial by itself.
-    voxels : {"all", "noise_ceiling", "correlation"}
-        Rank voxels by the noise ceiling of the training patterns, or by their correlation with the targets of
-        the training stimuli, and keep the best.
-    top_voxels : int, optional
-        How many to keep.
-    least_noise_ceiling : float, optional
-        Keep voxels from this noise ceiling on, in percent, however many they are.
-    features : {"float32", "float16"}
-        How the feature store holds the targets.
-    """
-
-    kind: str = "ridge"
-    bands: tuple[str, ...] = ()
-    alpha: tuple[float, ...] | float | dict[str, float] = ALPHAS
-    rescale: str | dict[str, str] = "held_out"
-    penalty: str = "group"
-    sketch: int = 2048
-    held_out: str = "tenth"
-    keep: str = "auto"
-    trials: str = "averaged"
-    voxels: str = "all"
-    top_voxels: int | None = None
-    least_noise_ceiling: float | None = None
-    features: str = "float32"
-
-    def __post_init__(self):
-        if self.keep == "factor":
-            # As configurations of before have it.
-            object.__setattr__(self, "keep", "factorisation")
-        allowed = {
-            "kind": KINDS,
-            "penalty": PENALTIES,
-            "held_out": HELD_OUT,
-            "keep": KEEP,
-            "trials": TRIALS,
-            "voxels": SELECTIONS,
-            "features": DTYPES,
-        }
-        for name, choices in allowed.items():
-            if (value := getattr(self, name)) not in choices:
-                raise InputError(f"decoder.{name} is {value!r}; expected one of {', '.join(choices)}.")
-        ways = self.rescale if isinstance(self.rescale, dict) else {"": self.rescale}
-        for name, way in ways.items():
-            if way not in RESCALINGS:
-                where = f"decoder.rescale.{name}".rstrip(".")
-                raise InputError(f"{where} is {way!r}; expected one of {', '.join(RESCALINGS)}.")
-        if "held_out" in ways.values() and self.held_out == "none":
-            raise InputError("decoder.held_out is 'none' but decoder.rescale is 'held_out'; set one of the two anew.")
-        if (self.kind == "banded_ridge") != bool(self.bands):
-            raise InputError(
-                f"decoder.kind is {self.kind!r} with bands {list(self.bands)}; name regions for banded ridge, "
-                'for example --set decoder.kind=banded_ridge --set \'decoder.bands=["V1", "V2"]\', and for ridge none.'
-            )
-        if self.bands and isinstance(self.rescale, dict):
-            raise InputError(
-                "decoder.rescale gives each target its own way, which banded ridge does not have; set decoder.rescale=held_out "
-                "or none for all."
-            )
-        limits = (self.top_voxels is not None) + (self.least_noise_ceiling is not None)
-        if self.voxels == "all" and limits:
-            raise InputError(
-                "decoder.voxels is 'all' but a limit on voxels is set; "
-                "say what ranks them with --set decoder.voxels=noise_ceiling or correlation."
-            )
-        if self.voxels != "all" and limits != 1:
-            raise InputError(
-                f"decoder.voxels is {self.voxels!r} with {limits} limits; give one, for example "
-                "--set decoder.top_voxels=2000"
-                + (" or decoder.least_noise_ceiling=10." if self.voxels != "correlation" else ".")
-            )
-        if self.voxels == "correlation" and self.least_noise_ceiling is not None:
-            raise InputError(
-                "decoder.least_noise_ceiling is set but voxels are ranked by correlation; set decoder.top_voxels instead."
-            )
-
-
-class Decoding:
-    """From a split's responses to a fitted decoder, and from patterns to embeddings.
+class Decode(Step):
+    """Ridge, or banded ridge, from patterns to one target or several.
 
     Parameters
     ----------
-    settings : DecoderSettings
-    device : str
-    memory : float, optional
-        Bytes that fitting may take.
+    targets : mapping of str to brainrecon.assembly.targets.TargetSource
+        In the decoder's column order.
+    settings : brainrecon.assembly.decoder_settings.DecoderSettings
+    machine : brainrecon.assembly.values.Machine
 
     Attributes
     ----------
@@ -137,21 +38,50 @@ class Decoding:
         Those that were chosen; None for all.
     """
 
-    def __init__(self, settings, device="cpu", memory=None):
-        self.settings, self.voxels = settings, None
-        if settings.kind == "banded_ridge":
-            self.decoder = BandedRidgeDecoder(alphas=settings.alpha, rescale=settings.rescale)
-            return
-        self.decoder = RidgeDecoder(
-            alphas=settings.alpha,
-            rescale=settings.rescale,
-            penalty=settings.penalty,
-            sketch=settings.sketch,
-            held_out=settings.held_out,
-            keep=settings.keep,
-            memory=memory,
-            device=device,
+    is_learned = True
+
+    def __init__(self, targets, settings, machine, part=""):
+        self.targets, self.gives, self.settings, self.part = targets, tuple(targets), settings, part
+        for name in ("alpha", "rescale"):
+            value = getattr(settings, name)
+            if isinstance(value, dict) and (unknown := sorted(value.keys() - targets.keys())):
+                raise InputError(
+                    f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join(targets)}."
+                )
+        self._decoding, self.voxels, self._features = DECODINGS[settings.kind](settings, machine), None, {}
+
+    @property
+    def decoder(self):
+        """What is fitted."""
+        return self._decoding.decoder
+
+    @property
+    def no_mean_response(self):
+        """Transductive rescaling uses the spread of what is predicted together: one prediction has none."""
+        ways = self.settings.rescale
+        if "transductive" in (ways.values() if isinstance(ways, dict) else (ways,)):
+            return "its one prediction has no spread that transductive rescaling could use"
+        return None
+
+    # Learning
+
+    def fit(self, training, workspace):
+        self._features = training.features(self.gives)
+        subject = training.subject
+        responses, stimuli = self.training(subject.train, self._features)
+        self._decoding.fit(
+            responses,
+            self._features,
+            stimuli,
+            self._bands(subject.rois),
+            workspace,
+            self.patterns,
+            before_config=lambda: self._describe(workspace),
         )
+
+    def _describe(self, workspace):
+        workspace.describe(self)
+        self._save_voxels(workspace.folder)
 
     def training(self, split, features):
         """Choose voxels, and give what the decoder is fitted on.
@@ -165,7 +95,7 @@ class Decoding:
         Returns
         -------
         responses : array of shape (n_trials, n_voxels), float32
-        stimuli : array of int, shape (n_trials,), or None where a row is a stimulus
+        stimuli : array of int, shape (n_trials,), or None if a row is a stimulus
         """
         self.voxels = self._chosen_voxels(split, features)
         if self.settings.trials == "averaged":
@@ -183,17 +113,55 @@ class Decoding:
             )
         return patterns[:, self.voxels]
 
-    def fit(self, subject, features, progress=None):
-        """Fit to the training split of a subject, in memory; ridge reads its targets by blocks all the same."""
-        responses, stimuli = self.training(subject.train, features)
-        if self.settings.kind == "banded_ridge":
-            self.decoder.set_params(bands=self._bands(subject.rois))
-            groups = {name: values.shape[1] for name, values in features.items()}
-            values = np.hstack([np.asarray(values) for values in features.values()])
-            self.decoder.fit(responses, values, groups=groups, stimuli=stimuli)
-        else:
-            self.decoder.fit_targets(responses, features, stimuli=stimuli, progress=progress)
-        return self
+    def save(self, folder):
+        self._save_voxels(folder)
+        self._decoding.save(folder)
+
+    def open(self, workspace):
+        self._decoding.open(workspace.folder)
+        if self.settings.voxels != "all":
+            self.voxels = _read_voxels(workspace.folder)
+        if names := workspace.description.get("features"):
+            # Looked up when they are needed: predictions of the test stimuli are on disk already.
+            self.decoder.attach(lambda: {name: workspace.store.table(table) for name, table in names.items()})
+
+    def description(self):
+        """The tables of features that a decoder without targets of its own reads."""
+        if self.decoder.stored_ != "factorisation":
+            return {}
+        return {"features": {name: table.folder.name for name, table in self._features.items()}}
+
+    def summary(self):
+        return self.decoder.summary()
+
+    def cost(self, train):
+        if self.settings.penalty != "target":
+            return []
+        n_trials = train.n_stimuli if self.settings.trials == "averaged" else train.n_trials
+        sizes = {name: source.target.n_targets for name, source in self.targets.items()}
+        columns = sum(size * len(penalties(self.settings.alpha, name)) for name, size in sizes.items())
+        operations = 2 * n_trials**2 * columns
+        return [
+            f"A penalty for each of {sum(sizes.values()):,} columns by exact leave-one-out: {operations:.1e} operations "
+            f"({operations / 1e11 / 60:.1f} min at 100 billion a second); decoder.penalty=group looks at a sketch only."
+        ]
+
+    def remarks(self):
+        voxels = self.voxels
+        chosen = (
+            [] if voxels is None else [f"{voxels.sum():,} of {len(voxels):,} voxels, chosen on the training stimuli."]
+        )
+        return chosen + self.decoder.notes()
+
+    # Running
+
+    def run(self, items, values, *, seed=0):
+        return self.decoder.split(self.decoder.predict(self.patterns(np.asarray(values["patterns"]))))
+
+    def predict_into(self, path, names, values, progress=SILENT):
+        predict_by_blocks(self.decoder, self.patterns(values["patterns"]), names, path, progress)
+
+    # Voxels
 
     def _bands(self, rois):
         if unknown := [name for name in self.settings.bands if name not in rois]:
@@ -202,35 +170,10 @@ class Decoding:
             )
         return {name: self.patterns(np.asarray(rois[name])[None])[0] for name in self.settings.bands}
 
-    def predict(self, patterns):
-        """Embeddings of patterns: dict of target name to array of shape (n_stimuli, n_targets), float32."""
-        return self.decoder.split(self.decoder.predict(self.patterns(patterns)))
-
-    def save_voxels(self, folder):
-        """Write the chosen voxels; nothing where all are used."""
+    def _save_voxels(self, folder):
         if self.voxels is not None:
             chosen = {"n_voxels": len(self.voxels), "voxels": np.flatnonzero(self.voxels).tolist()}
             write_text(Path(folder) / "voxels.json", json.dumps(chosen) + "\n")
-
-    @classmethod
-    def from_pretrained(cls, folder, settings, device="cpu"):
-        """Open a decoder and the voxels it was fitted on."""
-        decoding = cls(settings, device)
-        if settings.kind == "banded_ridge":
-            decoding.decoder = BandedRidgeDecoder.from_pretrained(folder)
-        else:
-            decoding.decoder = RidgeDecoder.from_pretrained(folder).set_params(device=device)
-        path = Path(folder) / "voxels.json"
-        if settings.voxels != "all":
-            try:
-                chosen = json.loads(path.read_text(encoding="utf-8"))
-                decoding.voxels = np.zeros(chosen["n_voxels"], dtype=bool)
-                decoding.voxels[chosen["voxels"]] = True
-            except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-                raise InputError(
-                    f"{path} cannot be read ({error}); delete {folder} and fit again with `brainrecon fit`."
-                ) from None
-        return decoding
 
     def _chosen_voxels(self, split, features):
         settings = self.settings
@@ -248,3 +191,16 @@ class Decoding:
             ]
             scores = voxel_selection.correlation_with_targets(split.patterns, np.hstack(columns))
         return voxel_selection.strongest(scores, settings.top_voxels)
+
+
+def _read_voxels(folder):
+    path = Path(folder) / "voxels.json"
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+        voxels = np.zeros(chosen["n_voxels"], dtype=bool)
+        voxels[chosen["voxels"]] = True
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); delete {folder} and fit again with `brainrecon fit`."
+        ) from None
+    return voxels

@@ -24,11 +24,11 @@ def demo(
     device: options.Device = "auto",
 ) -> None:
     """Everything on the embedded default: simulate, fit, reconstruct with all controls, score, report."""
+    from brainrecon.assembly.condition import CONTROLS
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.cli.run import finish
-    from brainrecon.methods.conditions import CONTROLS
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
     from brainrecon.simulation import simulate
 
     device = options.torch_device(device)
@@ -64,27 +64,18 @@ def affordable_stimuli(opened, shared):
     """How many stimuli all controls can be drawn for within `CONTROL_SECONDS`, from one timed batch."""
     import time
 
-    import numpy as np
+    from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+    from brainrecon.assembly.values import Item
+    from brainrecon.runs.values import RunValues
 
-    from brainrecon.methods.conditions import DIFFUSED, METHOD_ITSELF
-
-    method, batch_size = opened.method, 16
-    shape = {name: (batch_size, target.n_targets) for name, target in method.targets.items()}
-    nothing = {name: np.zeros(size, dtype=np.float32) for name, size in shape.items()}
-    grey = np.full((batch_size, method.generator.image_size, method.generator.image_size, 3), 127, dtype=np.uint8)
-    names = [str(row) for row in range(batch_size)]
-    seconds = []
+    values, batch_size = RunValues(opened), 16
+    step = values.chain.giver(values.chain.output)
+    items = [Item(opened.subject.name, name) for name in values.stimulus_ids[:batch_size]]
+    read, seconds = values.values(RECONSTRUCTION, step, items), []
     for _ in range(2):
         began = time.monotonic()
-        list(method.generator.generate(method.requests(METHOD_ITSELF, names, nothing, grey), num_inference_steps=4))
+        list(step.stream(items, read, seed=opened.config.seed, batch_size=batch_size))
         seconds.append(time.monotonic() - began)
-    # Three of four steps are taken at the default strength; what is not a step is small against that.
-    per_step = min(seconds) / (4 * method.settings.generator.strength)
-    steps = method.settings.generator.num_inference_steps
-    taken = sum(
-        steps * (1 if name == "without_stage_one" else method.settings.generator.strength)
-        for name in DIFFUSED
-        if name != METHOD_ITSELF
-    )
-    affordable = int(CONTROL_SECONDS / (per_step / batch_size * taken))
+    drawn = [one for one in CONDITIONS.values() if one.is_control and one.applies_to(values.chain)]
+    affordable = int(CONTROL_SECONDS / (min(seconds) / len(items) * len(drawn)))
     return min(shared, max(FEWEST_CONTROL_STIMULI, affordable))

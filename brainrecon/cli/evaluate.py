@@ -58,7 +58,7 @@ def evaluate(
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
     from brainrecon.cli.progress import show_progress
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
 
     conditions = options.parse_conditions(controls)
     opened = Run(run, features, device)
@@ -72,7 +72,7 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
 def _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
-    from brainrecon.runs.scoring import evaluate_pictures
+    from brainrecon.runs.score import evaluate_pictures
 
     data = load(truth, subject=subject, roi=roi, **options.loader_options(loader))
     with show_progress() as progress:

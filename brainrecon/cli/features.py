@@ -24,18 +24,22 @@ def features(
     device: options.Device = "auto",
 ) -> None:
     """Encode stimuli into the store; what is there is left alone, an interrupted encoding goes on."""
+    from brainrecon.assembly.chain import Chain
+    from brainrecon.assembly.targets import encode
+    from brainrecon.assembly.values import Machine
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
     from brainrecon.features.store import FeatureStore
-    from brainrecon.methods import method_class
 
     config = options.run_config(method, data, None, assignments, subject=subject, weights=weights)
-    assembled = method_class(method)(config.settings, device=options.torch_device(device))
-    loaded = load(config.data.source, subject=subject)
-    names = options.parse_names(targets)
+    chain, loaded = (
+        Chain(config.system, Machine(options.torch_device(device))),
+        load(config.data.source, subject=subject),
+    )
+    names = options.parse_names(targets) or tuple(chain.targets)
     with show_progress() as progress:
         for split_name in loaded.splits:
-            tables = assembled.encode(loaded, split_name, targets=names, store=FeatureStore(store), progress=progress)
+            tables = encode(chain.targets, names, loaded, split_name, FeatureStore(store), progress=progress)
             for name, table in tables.items():
                 say(f"{split_name} {name}: {table.shape[0]:,} x {table.shape[1]:,} in {table.folder}")

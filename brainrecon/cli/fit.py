@@ -26,7 +26,7 @@ def fit(
     """Fit a method's decoder to one subject, in a run folder."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
 
     wanted = options.run_config(
         method,
@@ -54,39 +54,21 @@ def fit(
 
 
 def describe_cost(run):
-    """What an exact search for every column's penalty will cost, before it begins; no lines for any other fit."""
-    part, settings = run.parts[0], getattr(run.config.settings, "decoder", None)
-    if getattr(settings, "penalty", None) != "target" or part.is_fitted:
+    """What a fit will cost, before it begins, a line per step that knows; no lines if it is done."""
+    part = run.parts[0]
+    if part.is_fitted:
         return []
-    from brainrecon.methods import method_class
-    from stages.decoders.ridge.ridge_solver import penalties
-
     train = part.subject.train
-    n_trials = train.n_stimuli if settings.trials == "averaged" else train.n_trials
-    targets = method_class(run.config.method)(run.config.settings).targets
-    n_targets = sum(target.n_targets for target in targets.values())
-    columns = sum(target.n_targets * len(penalties(settings.alpha, name)) for name, target in targets.items())
-    operations = 2 * n_trials**2 * columns
-    return [
-        f"A penalty for each of {n_targets:,} columns by exact leave-one-out: {operations:.1e} operations "
-        f"({operations / 1e11 / 60:.1f} min at 100 billion a second); decoder.penalty=group looks at a sketch only."
-    ]
+    return [line for step in part.unfitted.steps for line in step.cost(train)]
 
 
 def describe_fit(run):
-    """Lines that say what was fitted: notes of the dataset, then a row for each target or part, then what is stored."""
+    """Lines that say what was fitted: notes of the dataset, then what each step learned."""
     part = run.parts[0]
     where = "" if part is run else " (first fold)"
-    lines = list(part.subject.notes)
-    if not getattr(part.method.settings, "text_context", True):
-        lines.append("No captions: the text context is dropped (text_context = false in config.toml).")
-    lines += [_row_in_words(row, where) for row in part.method.summary()]
-    if part.method.predicts_embeddings:
-        voxels = part.method.decoding.voxels
-        if voxels is not None:
-            lines.append(f"{voxels.sum():,} of {len(voxels):,} voxels{where}, chosen on the training stimuli.")
-        lines += part.method.decoder.notes()
-    return lines
+    lines = [*part.subject.notes, *part.config.remarks()]
+    lines += [_row_in_words(row, where) for row in part.chain.summary()]
+    return lines + [f"{line}{where}" for step in part.chain.steps for line in step.remarks()]
 
 
 def _row_in_words(row, where):

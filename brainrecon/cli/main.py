@@ -33,6 +33,8 @@ VERBS = {
     "report": "Write the one-file HTML report of a run.",
     "run": "Fit, reconstruct, evaluate and report.",
     "benchmark": "Compare methods over subjects and regions, with controls, in one table.",
+    "trace": "How one picture came about: every value on its way.",
+    "methods": "The methods: what each predicts, needs and cites; its settings.",
     "weights": "List, fetch, verify and find the checkpoints.",
     "doctor": "What is installed here, and whether it works.",
 }

@@ -96,13 +96,14 @@ def run_config(
     weights=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
+    from brainrecon.assembly.registry import system_class
     from brainrecon.assembly.settings import with_weights
-    from brainrecon.methods import method_class
-    from brainrecon.runs.config import RunConfig, assign, read_toml
+    from brainrecon.runs.config import RunConfig, assign, read_toml, with_settings
 
-    values = copy.deepcopy(read_toml(config)) if config else {}
+    values = with_settings(copy.deepcopy(read_toml(config)) if config else {})
     for assignment in assignments or ():
-        assign(values, assignment)
+        name = assignment.lstrip().partition("=")[0].partition(".")[0].strip()
+        assign(values if name in (*values, "data") else values["settings"], assignment)
     if not isinstance(values.setdefault("data", {}), dict):
         raise InputError(f"data is {values['data']!r}; expected a table: write data.source = 'KIND:PATH'.")
     options = {
@@ -123,7 +124,8 @@ def run_config(
         raise InputError(
             "A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`."
         )
-    return RunConfig.from_dict(with_weights(values, method_class(values["method"]), weights))
+    values["settings"] = with_weights(values["settings"], system_class(values["method"]), weights)
+    return RunConfig.from_dict(values)
 
 
 def loader_options(assignments):
@@ -178,7 +180,7 @@ def parse_shard(text):
 
 def parse_conditions(text, default="none"):
     """Names of controls from an option's value."""
-    from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS
+    from brainrecon.assembly.condition import CONTROLS, ESSENTIAL_CONTROLS
 
     text = text if text is not None else default
     groups = {"none": (), "essential": ESSENTIAL_CONTROLS, "all": CONTROLS}

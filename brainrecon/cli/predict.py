@@ -22,14 +22,13 @@ def predict(
     """Predict embeddings from brain activity: one array per target, a row per stimulus; interrupted, it goes on."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.runs.fitting import predict as predict_into
-    from brainrecon.runs.fitting import read_patterns
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.predict import predict_patterns, read_patterns
+    from brainrecon.runs.run import Run
 
     opened = Run(run, features, options.torch_device(device))
-    if not opened.method.predicts_embeddings:
+    if not opened.chain.predicts:
         raise InputError(
-            f"{opened.method.name} predicts no embeddings, only pictures; type `brainrecon reconstruct {run}`."
+            f"{opened.config.method} predicts no embeddings, only its {opened.chain.output}; type `brainrecon reconstruct {run}`."
         )
     if betas is None:
         test = opened.subject.test
@@ -38,5 +37,5 @@ def predict(
         patterns = read_patterns(betas)
         names = [f"row{row:05d}" for row in range(len(patterns))]
     with show_progress() as progress:
-        shapes = predict_into(opened.method, patterns, names, out, progress)
+        shapes = predict_patterns(opened.chain, patterns, names, out, progress)
     say(f"{out}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")

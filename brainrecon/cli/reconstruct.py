@@ -18,16 +18,16 @@ def reconstruct(
     device: options.Device = "auto",
 ) -> None:
     """Reconstruct the pictures: stage one, then the diffusion. What is there is left alone."""
+    from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.methods.conditions import METHOD_ITSELF
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
 
-    conditions = (METHOD_ITSELF, *options.parse_conditions(controls))
+    conditions = (RECONSTRUCTION, *options.parse_conditions(controls))
     part = options.parse_shard(shard)
     opened = Run(run, features, options.torch_device(device))
     if samples is not None:
-        opened = Run.create(run, replace(opened.config, samples=samples), features, opened.device)
+        opened = Run.create(run, replace(opened.config, samples=samples), features, opened.machine.device)
     with show_progress() as progress:
         opened.reconstruct(
             conditions,

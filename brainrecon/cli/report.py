@@ -7,6 +7,6 @@ def report(run: options.RunFolder, protocol: options.Protocol = None, features: 
     """Write the one-file HTML report of a run that has been evaluated."""
     from brainrecon.cli.console import say
     from brainrecon.report.run.run_report import write_report
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
 
     say(f"Report: {write_report(Run(run, features), protocol)}")

@@ -29,7 +29,7 @@ def run(
     memory: options.Memory = None,
 ) -> None:
     """Fit, reconstruct, evaluate and report. Shuffled responses are drawn as a control unless told otherwise."""
-    from brainrecon.runs.folder import Run
+    from brainrecon.runs.run import Run
 
     wanted = options.run_config(
         method,
@@ -54,11 +54,11 @@ def run(
 
 def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, reproducible=False):
     """Do everything of a run that is not done yet and print scores and where the report is."""
+    from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.evaluate import show_scores
     from brainrecon.cli.fit import describe_cost, describe_fit
     from brainrecon.cli.progress import show_progress
-    from brainrecon.methods.conditions import METHOD_ITSELF
     from brainrecon.report.run.run_report import write_report
 
     for line in describe_cost(opened):
@@ -69,7 +69,7 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
         say(line)
     part = opened.parts[0]
     if (
-        getattr(part.method, "single_trials", False)
+        part.config.system.reads_single_trials
         and (most := int(part.subject.test.repeats.max())) < opened.config.samples
     ):
         say(f"A stimulus has {most} trials at most, so that {most} samples are drawn and not {opened.config.samples}.")
@@ -77,7 +77,7 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
         say(f"{name} is left out: {reason}.")
     with show_progress() as progress:
         opened.reconstruct(
-            (METHOD_ITSELF, *conditions),
+            (RECONSTRUCTION, *conditions),
             control_stimuli=control_stimuli,
             batch_size=batch_size,
             reproducible=reproducible,

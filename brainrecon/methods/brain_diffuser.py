@@ -14,9 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brainrecon.assembly.decode import DecoderSettings
+from brainrecon.assembly.decode import Decode
+from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.methods.two_stage import TwoStageMethod
+from brainrecon.assembly.redraw import redraw
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.show import Show
+from brainrecon.assembly.system import System
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class BrainDiffuserSettings:
-    """All settings of the method; `text_context` is off where a dataset has no captions.
+    """All settings of the method; `text_context` is off if a dataset has no captions.
 
     What follows a caption's end token is, in Versatile Diffusion and so in the published targets, the end token again
     (`text_padding` "end"), and zeros in open_clip and for the embedded networks ("zero").
@@ -46,21 +50,49 @@ class BrainDiffuserSettings:
     text_padding: str = "end"
 
 
-class BrainDiffuser(TwoStageMethod):
+@system
+class BrainDiffuser(System):
     """The two-stage method at its paper's settings, with the published checkpoints."""
 
     name = "brain-diffuser"
+    explanation = "the full method: decoded stage-one picture, redrawn under decoded image and text embeddings"
+    citation = (
+        "Ozcelik, F. & VanRullen, R. (2023). Natural scene reconstruction from fMRI signals using generative latent "
+        "diffusion. Scientific Reports 13, 15666."
+    )
     settings_class = BrainDiffuserSettings
-    target_classes = {
-        "vdvae": ("stages.targets.vdvae", "VDVAELatents", "vdvae"),
-        "clip_image": ("stages.targets.clip", "CLIPImageTokens", "clip"),
-        "clip_text": ("stages.targets.clip", "CLIPTextTokens", "clip"),
-    }
-    generator_class = ("stages.generators.diffusion.dual_context", "DualContextGenerator")
+    image_embedding = "clip_image"
+    without_captions = {"text_context": False}
     tiny = {
         "checkpoints": {"vdvae": "tiny-vdvae", "clip": "tiny-clip", "generator": "tiny-generator"},
         "text_padding": "zero",
     }
 
-    def target_options(self, name):
-        return {"padding": self.settings.text_padding} if name == "clip_text" else {}
+    def steps(self, machine):
+        settings = self.settings
+        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine)
+        contexts = {"clip_image": self.target("stages.targets.clip:CLIPImageTokens", "clip", machine)}
+        if settings.text_context:
+            padding = settings.text_padding
+            contexts["clip_text"] = self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=padding)
+        return [
+            Decode({"vdvae": latents} | contexts, settings.decoder, machine),
+            Show("vdvae", latents),
+            redraw(
+                "stages.generators.diffusion.dual_context:DualContextGenerator",
+                lambda: self.folder("generator"),
+                settings.generator,
+                machine,
+                contexts,
+                self._weights,
+            ),
+        ]
+
+    def _weights(self, present):
+        """Shares of the two contexts; if one is absent the other has both."""
+        image, text = self.settings.generator.image_weight, self.settings.generator.text_weight
+        if "clip_text" not in present:
+            return {"clip_image": image + text, "clip_text": 0.0}
+        if "clip_image" not in present:
+            return {"clip_image": 0.0, "clip_text": image + text}
+        return {"clip_image": image, "clip_text": text}

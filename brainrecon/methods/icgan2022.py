@@ -14,16 +14,18 @@ predicts them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 
-from brainrecon.assembly.decode import DecoderSettings
-from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.methods.embedding import EmbeddingMethod
-from stages.generators.gan.icgan import ICGANGenerator, InstanceRequest
+from brainrecon.assembly.decode import Decode
+from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.system import System
+from brainrecon.assembly.targets import TargetSource
+from stages.generators.gan.icgan import ICGANGenerator
 from stages.ground.errors import InputError
-from stages.inverters.latent_search import LATENTS, Inversion, InversionSettings
+from stages.inverters.latent_search import Inversion, InversionSettings
 from stages.inverters.searched_latents import InvertedLatents
-from weights import store as checkpoint_store
 
 RESCALE = {"instance": "held_out", "noise": "none", "dense": "none"}
 # Of decoder settings, as the published scripts type them in.
@@ -64,28 +66,20 @@ class ICGAN2022Settings:
             raise InputError(f"batch_size is {self.batch_size}; expected 1 or more.")
 
 
-class ICGAN2022(EmbeddingMethod):
+@system
+class ICGAN2022(System):
     """The method at its paper's settings, with the published checkpoints."""
 
     name = "icgan2022"
-    settings_class = ICGAN2022Settings
     explanation = (
         "the full method: drawn by an instance-conditioned GAN from decoded instance features, noise and dense vector"
     )
-    image_target = "instance"
-    conditions = (
-        METHOD_ITSELF,
-        "oracle_embeddings",
-        "shuffled_responses",
-        "mean_response",
-        "nearest_training_picture",
-        "ridge_to_pixels",
+    citation = (
+        "Ozcelik, F., Choksi, B., Mozafari, M., Reddy, L. & VanRullen, R. (2022). Reconstruction of perceived images from fMRI "
+        "patterns and semantic brain exploration using instance-conditioned GANs. IJCNN 2022."
     )
-    target_classes = {
-        "instance": ("stages.targets.instance_features", "InstanceFeatures", "instance"),
-        "noise": ("stages.inverters.searched_latents", "InvertedLatents", "generator"),
-        "dense": ("stages.inverters.searched_latents", "InvertedLatents", "generator"),
-    }
+    settings_class = ICGAN2022Settings
+    image_embedding = "instance"
     tiny = {
         "checkpoints": {"instance": "tiny-clip", "generator": "tiny-icgan"},
         # Its latents have Gaussian priors, and what ridge leaves of their spread makes pale pictures.
@@ -99,73 +93,21 @@ class ICGAN2022(EmbeddingMethod):
         # Latents of the training pictures were searched for under its features.
         return (self.settings.checkpoints.instance,)
 
-    @property
-    def target_checkpoints(self):
-        known = super().target_checkpoints
-        return {name: known[name] for name in known if name != "dense" or self.settings.dense}
-
-    def target_fingerprint(self, name):
-        if name not in LATENTS:
-            return super().target_fingerprint(name)
-        # They are found under the picture's instance features.
-        return "+".join(map(checkpoint_store.fingerprint, vars(self.settings.checkpoints).values()))
-
-    def load_target(self, name):
-        return InvertedLatents(name, self.inversion) if name in LATENTS else self.instance
-
-    @cached_property
-    def instance(self):
-        """The target of instance features, which the search for the other two reads as well."""
-        return super().load_target("instance")
-
-    @cached_property
-    def inversion(self):
-        """What finds noise and dense vector of a picture, for both targets."""
-        return Inversion(
-            self.generator.network, self.instance, self.settings.inversion, self.target_fingerprint("noise")
+    def steps(self, machine):
+        settings = self.settings
+        instance = self.target("stages.targets.instance_features:InstanceFeatures", "instance", machine)
+        generator = cache(lambda: ICGANGenerator.from_pretrained(self.folder("generator"), machine.device))
+        # Noise and dense vector of a picture are found in one search, under the picture's instance features.
+        both = (settings.checkpoints.instance, settings.checkpoints.generator)
+        search = cache(
+            lambda: Inversion(generator().network, instance.target, settings.inversion, targets["noise"].fingerprint)
         )
-
-    @cached_property
-    def generator(self):
-        """The generator."""
-        return ICGANGenerator.from_pretrained(self.checkpoint_folder(self.settings.checkpoints.generator), self.device)
-
-    def requests(self, condition, stimulus_ids, embeddings, samples=(0,)):
-        """What to ask of the generator.
-
-        Parameters
-        ----------
-        condition : str
-            Whose embeddings these are; they are drawn from alike.
-        stimulus_ids : sequence of str
-        embeddings : dict of str to array of shape (n_stimuli, n_targets)
-            Rows in the order of `stimulus_ids`.
-        samples : sequence of int
-            Numbers of the samples; since nothing is drawn by lot, all samples of a stimulus are the same picture.
-
-        Returns
-        -------
-        list of stages.generators.gan.icgan.InstanceRequest
-            Stimulus by stimulus, its samples in a row.
-        """
-        return [
-            InstanceRequest(
-                stimulus_id=str(stimulus_id),
-                sample=sample,
-                instance=embeddings["instance"][i],
-                noise=embeddings["noise"][i],
-                dense=embeddings["dense"][i] if self.settings.dense else None,
+        targets = {"instance": instance}
+        for name in ("noise", "dense") if settings.dense else ("noise",):
+            targets[name] = TargetSource(
+                lambda name=name: InvertedLatents(name, search()), both, settings.decoder.features
             )
-            for i, stimulus_id in enumerate(stimulus_ids)
-            for sample in samples
+        return [
+            Decode(targets, settings.decoder, machine),
+            Draw(generator, targets, by_lot=False, at_a_time=lambda generator: settings.batch_size, targets=targets),
         ]
-
-    def plan(self, stimulus_ids, patterns, samples, repeats=None):
-        return self.requests(METHOD_ITSELF, stimulus_ids, self.predict(patterns), samples)
-
-    def generate(self, requests, *, seed=0, batch_size=16, progress=None):
-        """Yield (position in requests, picture) as batches finish; the seed has no part in it."""
-        return self.generator.generate(requests, batch_size=batch_size, progress=progress)
-
-    def batch_size(self):
-        return self.settings.batch_size

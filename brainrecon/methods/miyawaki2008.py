@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from brainrecon.methods.direct import DirectMethod
-from brainrecon.methods.nulls import to_uint8
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.step import Step
+from brainrecon.assembly.system import Needs, System
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.ground.errors import InputError
+from stages.ground.pictures import to_uint8
 
 _BLOCK = 256
 
@@ -89,51 +91,66 @@ class Miyawaki2008Settings:
         )
 
 
-class Miyawaki2008(DirectMethod):
-    """The local decoders of one subject.
+@system
+class Miyawaki2008(System):
+    """The local decoders of one subject."""
+
+    name = "miyawaki2008"
+    explanation = "the decoded contrast of local image elements, summed over elements of several sizes"
+    citation = (
+        "Miyawaki, Y. et al. (2008). Visual image reconstruction from human brain activity using a combination of multiscale "
+        "local image decoders. Neuron 60, 915-929."
+    )
+    settings_class = Miyawaki2008Settings
+    needs = Needs(disjoint_pictures=True)
+
+    @property
+    def reads_single_trials(self):
+        return self.settings.test_trials == "single"
+
+    def steps(self, machine):
+        return [DecodeContrasts(self.settings)]
+
+
+class DecodeContrasts(Step):
+    """From patterns to a grid of contrasts, shown as a picture and binarised.
 
     Attributes
     ----------
     decoder : stages.decoders.local.multiscale.MultiscaleDecoder
+    picture_shape : (int, int)
+        Height and width of the training pictures.
     """
 
-    name = "miyawaki2008"
-    settings_class = Miyawaki2008Settings
-    explanation = "the decoded contrast of local image elements, summed over elements of several sizes"
-    conditions = (*DirectMethod.conditions[:1], "binarised", *DirectMethod.conditions[1:])
-    always_drawn = ("binarised",)
+    gives = ("picture", "binarised")
+    media = {"picture": "picture", "binarised": "picture"}
+    is_learned = True
 
-    def __init__(self, settings=None, device="cpu", memory=None):
-        super().__init__(settings, device, memory)
-        self.decoder = self.settings.estimator()
+    def __init__(self, settings):
+        self.settings, self.decoder, self.picture_shape = settings, settings.estimator(), None
 
-    @property
-    def single_trials(self):
-        return self.settings.test_trials == "single"
-
-    def learn(self, subject, progress=None, folder=None):
-        train, grid = subject.train, self.settings.grid
-        contrasts = contrast_grids(train.images, grid, progress)
+    def fit(self, training, workspace):
+        train, grid = training.subject.train, self.settings.grid
+        self.picture_shape = train.images.shape[1:3]
+        contrasts = contrast_grids(train.images, grid, workspace.progress)
         averaged = self.settings.trials == "averaged"
         responses = train.patterns if averaged else np.asarray(train.betas[:], dtype=np.float32)
         stimuli = np.arange(train.n_stimuli) if averaged else train.positions
-        self.decoder.fit(responses, contrasts[stimuli], groups=stimuli, progress=progress)
+        self.decoder.fit(responses, contrasts[stimuli], groups=stimuli, progress=workspace.progress)
 
     def contrasts(self, patterns):
         """Decoded contrast of every cell, float (n_stimuli, grid, grid): 0 to 1 is the range of pictures, which it may leave."""
         return self.decoder.predict(patterns)
 
-    def draw(self, requests, seed):
-        contrasts = self.contrasts(np.stack([one.pattern for one in requests]))
-        binarised = np.array([one.condition == "binarised" for one in requests])
-        contrasts = np.where(binarised[:, None, None], contrasts > 0.5, contrasts)
-        cells = np.repeat(np.repeat(to_uint8(255 * contrasts), self._cell, axis=1), self._cell, axis=2)
-        return np.repeat(cells[..., None], 3, axis=-1)
+    def run(self, items, values, *, seed=0):
+        contrasts = self.contrasts(np.asarray(values["patterns"]))
+        return {"picture": self._pictures(contrasts), "binarised": self._pictures(contrasts > 0.5)}
 
-    @property
-    def _cell(self):
-        """Pixels along a side of a cell: as many as make the picture no smaller than those that were shown."""
-        return math.ceil(max(self.picture_shape) / self.settings.grid)
+    def _pictures(self, contrasts):
+        """Grey pictures of contrasts (n, grid, grid), no smaller than those that were shown."""
+        cell = math.ceil(max(self.picture_shape) / self.settings.grid)
+        cells = np.repeat(np.repeat(to_uint8(255 * contrasts), cell, axis=1), cell, axis=2)
+        return np.repeat(cells[..., None], 3, axis=-1)
 
     def summary(self):
         """A row per size of elements: how many there are, and the weight of their contrasts in the picture."""
@@ -145,11 +162,15 @@ class Miyawaki2008(DirectMethod):
             )
         ]
 
-    def save_fitted(self, folder):
+    def description(self):
+        return {"picture_shape": list(self.picture_shape)}
+
+    def save(self, folder):
         self.decoder.save_pretrained(folder)
 
-    def read_fitted(self, folder):
-        self.decoder = MultiscaleDecoder.from_pretrained(folder)
+    def open(self, workspace):
+        self.picture_shape = tuple(workspace.description["picture_shape"])
+        self.decoder = MultiscaleDecoder.from_pretrained(workspace.folder)
 
 
 def contrast_grids(images, grid, progress=None):

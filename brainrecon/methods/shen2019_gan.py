@@ -21,9 +21,12 @@ from safetensors.numpy import load_file, save_file
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
-from brainrecon.methods.direct import DirectMethod
-from brainrecon.methods.nulls import resized_pictures, to_uint8
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.step import Step
+from brainrecon.assembly.system import Needs, System
 from stages.ground.errors import InputError
+from stages.ground.item_seeds import item_name, named_numpy_generator
+from stages.ground.pictures import resized_pictures, to_uint8
 from stages.training.adversarial_settings import LossWeights, TrainingSettings
 from weights import store as checkpoint_store
 from weights.whole_files import whole_file, write_text
@@ -111,19 +114,18 @@ class Shen2019Settings:
         return (COMPARATORS[self.comparator],) if self.losses.feature and not is_random else ()
 
 
-class Shen2019GAN(DirectMethod):
-    """The end-to-end network of one subject.
-
-    Attributes
-    ----------
-    generator : stages.networks.voxel_gan.GANGenerator
-    history : list of dict
-        The course of training, a line every so many steps; see `stages.training.adversarial`.
-    """
+@system
+class Shen2019GAN(System):
+    """The end-to-end network of one subject."""
 
     name = "shen2019-gan"
-    settings_class = Shen2019Settings
     explanation = "a picture drawn from the response by one network that was trained end to end against a discriminator"
+    citation = (
+        "Shen, G., Dwivedi, K., Majima, K., Horikawa, T. & Kamitani, Y. (2019). End-to-end deep image reconstruction from "
+        "human brain activity. Frontiers in Computational Neuroscience 13, 21."
+    )
+    settings_class = Shen2019Settings
+    needs = Needs(disjoint_pictures=True)
     tiny = {
         "comparator": "alexnet",
         "comparator_weights": "random",
@@ -145,6 +147,10 @@ class Shen2019GAN(DirectMethod):
     }
 
     @property
+    def checkpoints(self):
+        return self.settings.further_checkpoints
+
+    @property
     def fitted_through(self):
         return self.settings.further_checkpoints
 
@@ -154,12 +160,37 @@ class Shen2019GAN(DirectMethod):
         is_random = settings.losses.feature and not settings.further_checkpoints
         return ("The comparator of its feature loss has random weights.",) if is_random else ()
 
-    def learn(self, subject, progress=None, folder=None):
+    def steps(self, machine):
+        return [DrawByNetwork(self.settings, machine.device)]
+
+
+class DrawByNetwork(Step):
+    """The network, from responses to pictures.
+
+    Attributes
+    ----------
+    generator : stages.networks.voxel_gan.GANGenerator
+    history : list of dict
+        The course of training, a line every so many steps; see `stages.training.adversarial`.
+    """
+
+    reads = ("patterns", "repeats")
+    gives = ("picture",)
+    media = {"picture": "picture"}
+    is_learned = True
+
+    def __init__(self, settings, device):
+        self.settings, self.device = settings, device
+        # Noise in the response's place is each item's own.
+        self.by_lot = settings.patterns == "noise"
+
+    def fit(self, training, workspace):
         from stages.judges.comparators import load_comparator
         from stages.networks.voxel_gan import GANGenerator
         from stages.training.adversarial import Samples, train_generator
 
-        settings, train = self.settings, subject.train
+        subject, settings = training.subject, self.settings
+        train = subject.train
         # First, for a checkpoint may be absent.
         comparator = None
         if settings.losses.feature:
@@ -173,7 +204,7 @@ class Shen2019GAN(DirectMethod):
         deviation = responses.std(axis=0, dtype=np.float64).astype(np.float32)
         self.scale = np.where(deviation > 1e-7 * np.abs(self.mean) + 1e-12, deviation, np.inf).astype(np.float32)
         self.test_repeats = int(np.median(subject.test.repeats))
-        pictures = resized_pictures(train.images, settings.picture + settings.margin, progress)
+        pictures = resized_pictures(train.images, settings.picture + settings.margin, workspace.progress)
         responses = self._standardised(responses, [f"training sample {row}" for row in range(len(responses))])
         averages = self._averages(
             train.patterns, train.repeats, [f"training stimulus {name}" for name in train.stimulus_ids]
@@ -196,12 +227,12 @@ class Shen2019GAN(DirectMethod):
             Samples(averages[held_out], pictures, held_out) if len(held_out) else None,
             losses,
             settings.training,
-            folder=folder,
+            folder=workspace.folder,
             identity=_digest(
                 responses, pictures, repr(settings), *map(checkpoint_store.fingerprint, settings.further_checkpoints)
             ),
             device=self.device,
-            progress=progress,
+            progress=workspace.progress,
         )
         self.generator = self.generator.cpu().eval().requires_grad_(False)
         chosen = {"training": np.setdiff1d(np.arange(train.n_stimuli), held_out), "validation": held_out}
@@ -211,10 +242,10 @@ class Shen2019GAN(DirectMethod):
             if len(rows)
         ]
 
-    def draw(self, requests, seed):
-        names = [f"{seed}/{one.stimulus_id}/{one.sample}" for one in requests]
-        repeats = np.array([one.repeats or self.test_repeats for one in requests])
-        return self._pictures(self._averages(np.stack([one.pattern for one in requests]), repeats, names))
+    def run(self, items, values, *, seed=0):
+        names = [item_name(seed, one.stimulus_id, one.sample) for one in items]
+        repeats = np.array([self.test_repeats if one is None else one for one in values["repeats"]])
+        return {"picture": self._pictures(self._averages(np.stack(values["patterns"]), repeats, names))}
 
     def summary(self):
         """How alike pictures of the training stimuli are, and of those that validation kept away from training."""
@@ -286,21 +317,22 @@ class Shen2019GAN(DirectMethod):
 
     # Files
 
-    def save_fitted(self, folder):
+    def save(self, folder):
         from stages.training.state import remove_checkpoint
 
         folder = Path(folder)
         with whole_file(folder / "patterns.safetensors") as partial:
             save_file({"mean": self.mean, "scale": self.scale}, partial)
         course = {"history": self.history, "test_repeats": self.test_repeats}
+        write_text(folder / "summary.json", json.dumps(self.summary(), indent=1) + "\n")
         write_text(folder / "training.json", json.dumps(course, indent=1) + "\n")
         self.generator.save_pretrained(folder)
         remove_checkpoint(folder)
 
-    def read_fitted(self, folder):
+    def open(self, workspace):
         from stages.networks.voxel_gan import GANGenerator
 
-        folder = Path(folder)
+        folder = Path(workspace.folder)
         try:
             known = load_file(folder / "patterns.safetensors")
             self.mean, self.scale = known["mean"], known["scale"]
@@ -334,8 +366,7 @@ def _held_out(n_stimuli, share, seed):
 
 def _noise(name, n_voxels):
     """Normal noise that depends on a name alone, float32 (n_voxels,)."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal(n_voxels, dtype=np.float32)
+    return named_numpy_generator(name).standard_normal(n_voxels, dtype=np.float32)
 
 
 def _digest(*parts):

@@ -1,20 +1,6 @@
 """How conditions, metrics and numbers read in a report."""
 
-from brainrecon.methods.conditions import CONDITIONS
-
-LABELS = {
-    "reconstruction": "Reconstruction",
-    "stage_one": "Stage one alone",
-    "binarised": "Binarised",
-    "shuffled_responses": "Shuffled responses",
-    "mean_response": "Mean response",
-    "oracle_embeddings": "Oracle embeddings",
-    "without_stage_one": "Without stage-one picture",
-    "without_image_context": "Without image context",
-    "without_text_context": "Without text context",
-    "nearest_training_picture": "Nearest training picture",
-    "ridge_to_pixels": "Ridge straight to pixels",
-}
+from brainrecon.assembly.condition import CONDITIONS
 
 CEILINGS = {
     "shown_pictures": "what the shown pictures themselves score through the encoding model; a reconstruction can pass it, for "
@@ -28,12 +14,12 @@ NOTHING = "\N{EN DASH}"
 
 def condition_label(name):
     """A condition's name as people say it; unknown names without their underscores."""
-    return LABELS.get(name) or name.replace("_", " ").strip().capitalize()
+    return CONDITIONS[name].label if name in CONDITIONS else name.replace("_", " ").strip().capitalize()
 
 
 def condition_explanation(name):
     """One line on how the pictures of a condition were made, or an empty string."""
-    text = CONDITIONS.get(name, "")
+    text = CONDITIONS[name].explanation if name in CONDITIONS else ""
     return text[:1].upper() + text[1:]
 
 

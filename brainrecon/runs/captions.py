@@ -30,8 +30,8 @@ def captions(run, split_name):
     if key not in known:
         from stages.targets.clip import CLIPImageTokens, choose_captions
 
-        checkpoint = run.config.settings.checkpoints.clip
-        model = CLIPImageTokens.from_pretrained(checkpoint_store.path(checkpoint), device=run.device)
+        checkpoint = run.config.system.clip
+        model = CLIPImageTokens.from_pretrained(checkpoint_store.path(checkpoint), device=run.machine.device)
         chosen = choose_captions(model, split.images[:], list(choices))
         known["source"] = f"chosen by {checkpoint} among: {'; '.join(choices)}"
         known[key] = {str(name): [caption] for name, caption in zip(split.stimulus_ids, chosen)}

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import tomli_w
 
+from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict
-from brainrecon.methods import method_class
 from stages.ground.errors import InputError
 from weights.whole_files import write_text
 
 LEAVE_ONE_OUT = "stimuli"
+# What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
+_RESERVED = ("method", "data", "seed", "samples", "roi")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,18 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A method, its settings, its data, and the seed of all noise."""
+    """A method, its settings, its data, and the seed of all noise.
+
+    In a file the settings of the method are a table of their own::
+
+        method = "brain-diffuser"
+        seed = 0
+        samples = 1
+        [data]
+        source = "nsd:/data/nsd"
+        [settings.generator]
+        strength = 0.75
+    """
 
     method: str
     data: DataSettings
@@ -85,23 +98,35 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values):
-        """Build from a nested dictionary; names other than method, data, seed, samples are the method's settings."""
-        values = dict(values)
+        """Build from a nested dictionary, see `with_settings` for the settings of the method."""
+        values = with_settings(values)
         if "method" not in values or "data" not in values:
             raise InputError("A run needs a method and data; type `brainrecon run METHOD KIND:PATH --out RUN`.")
-        own = {name: values.pop(name) for name in ("method", "data", "seed", "samples") if name in values}
-        data = from_dict(DataSettings, own.pop("data"), "data")
-        kind, colon, path = data.source.partition(":")
-        if colon:
-            data = replace(data, source=f"{kind}:{os.path.abspath(os.path.expanduser(path))}")
-        numbers = from_dict(_Numbers, {name: own[name] for name in ("seed", "samples") if name in own})
-        settings = from_dict(method_class(own["method"]).settings_class, values)
-        return cls(own["method"], data, settings, numbers.seed, numbers.samples)
+        if "roi" in values:
+            raise InputError(
+                f"roi = {values['roi']!r} stands beside the method; write it into the table of the data, as data.roi."
+            )
+        data = from_dict(DataSettings, values["data"], "data")
+        data = replace(data, source=absolute_source(data.source))
+        numbers = from_dict(_Numbers, {name: values[name] for name in ("seed", "samples") if name in values})
+        settings = from_dict(system_class(values["method"]).settings_class, values["settings"])
+        return cls(values["method"], data, settings, numbers.seed, numbers.samples)
+
+    @property
+    def system(self):
+        """The system at these settings."""
+        return system_class(self.method)(self.settings)
+
+    def remarks(self):
+        """What the settings leave out for want of data, a sentence each."""
+        lost = self.system.without_captions
+        is_without = bool(lost) and all(getattr(self.settings, name) == value for name, value in lost.items())
+        return [self.system.without_captions_note] if is_without else []
 
     def to_dict(self):
         """Nested dictionary, every default spelled out."""
         head = {"method": self.method, "seed": self.seed, "samples": self.samples}
-        return head | {"data": to_dict(self.data)} | to_dict(self.settings)
+        return head | {"data": to_dict(self.data), "settings": to_dict(self.settings)}
 
     @classmethod
     def read(cls, path):
@@ -111,6 +136,33 @@ class RunConfig:
     def write(self, path):
         """Write TOML, whole or not at all."""
         write_text(path, tomli_w.dumps(self.to_dict()))
+
+
+def absolute_source(source):
+    """``kind:path`` with an absolute path, so that a run can be continued from any folder."""
+    kind, colon, path = source.partition(":")
+    return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if colon else source
+
+
+def with_settings(values):
+    """A copy of a configuration in which the settings of the method are the table `settings`.
+
+    Files of earlier versions have them beside method, data, seed and samples; they are moved.
+
+    Raises
+    ------
+    InputError
+        Both are there, or `settings` is no table.
+    """
+    settings = values.get("settings", {})
+    if not isinstance(settings, dict):
+        raise InputError(f"settings is {settings!r}; expected a table: write [settings] with a line for each setting.")
+    beside = {name: value for name, value in values.items() if name not in (*_RESERVED, "settings")}
+    if beside and settings:
+        raise InputError(
+            f"{next(iter(beside))!r} stands beside the table settings; write it into that table, as settings.NAME."
+        )
+    return {name: values[name] for name in _RESERVED if name in values} | {"settings": dict(settings) or beside}
 
 
 @dataclass(frozen=True)

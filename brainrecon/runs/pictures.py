@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from brainrecon.datasets.stimulus_images import PictureFiles
-from brainrecon.methods.conditions import SAMPLED
 from stages.ground.errors import InputError
 
 DRAW_AGAIN = "delete it and run the same command again"
@@ -23,7 +22,7 @@ def drawn_pictures(run, condition):
     ids, paths = [], []
     for part in run.parts:
         for name in part.subject.test.stimulus_ids:
-            for sample in range(run.config.samples if condition in SAMPLED else 1):
+            for sample in range(run.n_samples(condition)):
                 path = part.image_path(condition, name, sample)
                 if path.exists():
                     ids.append(str(name))

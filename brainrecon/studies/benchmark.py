@@ -18,15 +18,16 @@ from pathlib import Path
 
 import tomli_w
 
+from brainrecon.assembly.condition import CONTROLS, ESSENTIAL_CONTROLS, RECONSTRUCTION
+from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import load
 from brainrecon.datasets import subjects as subjects_of
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
-from brainrecon.methods import METHODS, method_class
-from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS, METHOD_ITSELF
-from brainrecon.runs.config import RunConfig, differences, read_toml
-from brainrecon.runs.folder import Run, check_checkpoint_names, split_checkpoint
-from brainrecon.runs.scoring import is_scored
+from brainrecon.runs.config import RunConfig, absolute_source, differences, read_toml, with_settings
+from brainrecon.runs.record import check_checkpoint_names, split_checkpoint
+from brainrecon.runs.run import Run
+from brainrecon.runs.score import is_scored
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
@@ -85,6 +86,8 @@ class Plan:
     split_checkpoint: str = ""
 
     def __post_init__(self):
+        # Plans of earlier versions have settings beside the method's name.
+        object.__setattr__(self, "methods", {name: with_settings(values) for name, values in self.methods.items()})
         for what, names in (("methods", self.methods), ("subjects", self.subjects), ("protocols", self.protocols)):
             if not names:
                 raise InputError(f"A benchmark needs {what} and got none; name at least one with --{what}.")
@@ -208,10 +211,9 @@ def read_methods(texts, weights=None):
             )
         if label in chosen:
             raise InputError(f"Two methods are called {label}; rename one of the files.")
-        kind = method_class(values["method"])
-        values = with_weights(values, kind, weights)
-        own = {key: value for key, value in values.items() if key not in ("method", "roi")}
-        check_checkpoint_names(from_dict(kind.settings_class, own))
+        values, kind = with_settings(values), system_class(values["method"])
+        values["settings"] = with_weights(values["settings"], kind, weights)
+        check_checkpoint_names(kind(values["settings"]))
         chosen[label] = values
     return chosen
 
@@ -286,7 +288,7 @@ def make_plan(data, methods, subjects=None, **rest):
         # A file's path is kept whole, so that the plan can be gone on with from any folder.
         paths = [str(Path(name).resolve()) if name.endswith(".toml") else name for name in given["protocols"]]
         given["protocols"] = tuple(paths)
-    source = RunConfig.from_dict({"method": next(iter(METHODS)), "data": {"source": data}}).data.source
+    source = absolute_source(data)
     plan = Plan(source, chosen, named, **given)
     for cell in plan.cells()[: len(plan.methods)]:
         plan.config(*cell)
@@ -314,7 +316,7 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
     progress : callable, optional
         Called with (label, done, total).
     **drawing
-        `batch_size` and `reproducible`, as for `brainrecon.runs.reconstruction.reconstruct`.
+        `batch_size` and `reproducible`, as for `brainrecon.runs.draw.reconstruct`.
 
     Returns
     -------
@@ -366,7 +368,7 @@ def _finish(run, plan, controls, progress, **drawing):
     """Do what is missing in one run."""
     run.fit(progress)
     run.reconstruct(
-        (METHOD_ITSELF, *controls), control_stimuli=plan.control_stimuli or None, progress=progress, **drawing
+        (RECONSTRUCTION, *controls), control_stimuli=plan.control_stimuli or None, progress=progress, **drawing
     )
     for protocol in plan.protocols:
         if not is_scored(run, protocol):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, merged, with_weights
-from brainrecon.methods import method_class
-from brainrecon.runs.config import read_toml
+from brainrecon.runs.config import read_toml, with_settings
 from stages.ground.errors import InputError
 
 _FOLDER = Path(__file__).with_name("presets")
@@ -85,9 +85,10 @@ class Preset:
         own = {name: name for regions in self.regions.values() for name in regions} | self.regions.get(kind, {})
         rows = {}
         for name, values in self.methods.items():
-            small = self.tiny.get(values["method"], {}) if weights == "tiny" else {}
-            values = with_weights(merged(small, values), method_class(values["method"]), weights)
-            rows[name] = values | ({"roi": own[name]} if name in own else {})
+            row = with_settings(values)
+            small = self.tiny.get(row["method"], {}) if weights == "tiny" else {}
+            row["settings"] = with_weights(merged(small, row["settings"]), system_class(row["method"]), weights)
+            rows[name] = row | ({"roi": own[name]} if name in own else {})
         return rows
 
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import brainrecon
+from brainrecon.assembly.condition import CONTROLS
 from brainrecon.cli.main import run_command
 from brainrecon.methods.brain_diffuser import BrainDiffuser
-from brainrecon.methods.conditions import CONTROLS
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 
 TINY = ("--weights", "tiny")
 
@@ -79,9 +79,9 @@ def test_the_oracle_beats_shuffled_responses(complete):
 
 
 def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
+    from brainrecon.methods.nulls import small_pictures
     from sklearn.linear_model import Ridge
 
-    from brainrecon.methods.nulls import small_pictures
     from stages.decoders.ridge.ridge import ALPHAS
 
     subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")

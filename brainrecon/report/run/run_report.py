@@ -7,23 +7,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.methods import method_class
-from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.runs.pictures import drawn_pictures
-from brainrecon.runs.scoring import shown_pictures
+from brainrecon.runs.score import shown_pictures
 from stages.ground.errors import InputError
 from weights.whole_files import write_text
 
-CITATIONS = {
-    "brain-diffuser": "Ozcelik, F. & VanRullen, R. (2023). Natural scene reconstruction from fMRI signals using generative "
-    "latent diffusion. Scientific Reports 13, 15666.",
-    "miyawaki2008": "Miyawaki, Y. et al. (2008). Visual image reconstruction from human brain activity using a combination "
-    "of multiscale local image decoders. Neuron 60, 915-929.",
-    "shen2019-gan": "Shen, G., Dwivedi, K., Majima, K., Horikawa, T. & Kamitani, Y. (2019). End-to-end deep image "
-    "reconstruction from human brain activity. Frontiers in Computational Neuroscience 13, 21.",
+DATA_CITATIONS = {
     "nsd": "Allen, E. J. et al. (2022). A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial "
     "intelligence. Nature Neuroscience 25, 116-126.",
     "digits69": "van Gerven, M. A. J., de Lange, F. P. & Heskes, T. (2010). Neural decoding with hierarchical generative "
@@ -36,7 +29,7 @@ def write_report(run, protocol=None):
 
     Parameters
     ----------
-    run : brainrecon.runs.folder.Run
+    run : brainrecon.runs.run.Run
     protocol : str, optional
         Whose scores to show; those of the toolkit's own where it is not given.
 
@@ -54,15 +47,15 @@ def write_report(run, protocol=None):
         subtitle=_subtitle(run, subject, len(stimulus_ids)),
         stimulus_ids=stimulus_ids,
         shown=dict(zip(stimulus_ids, shown)),
-        explanation=method_class(run.config.method).explanation,
+        explanation=run.config.system.explanation,
         conditions={name: drawn for name in CONDITIONS if len(drawn := _Drawn(*drawn_pictures(run, name)))},
         scores=(scores := Scores.from_json(path)),
         notes=_notes(run, subject),
         decoder=_decoder_rows(run),
-        curves=run.parts[0].method.curves(),
+        curves=run.parts[0].chain.curves(),
         config=run.config.to_dict(),
         environment=json.loads((run.folder / "environment.json").read_text()),
-        citations=[CITATIONS[name] for name in (run.config.method, subject.dataset) if name in CITATIONS],
+        citations=[text for text in (run.config.system.citation, DATA_CITATIONS.get(subject.dataset)) if text],
         simulated=subject.simulated,
         rois=_regions(scores),
         rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
@@ -104,9 +97,7 @@ class _Drawn(Mapping):
 
 
 def _notes(run, subject):
-    notes = [*subject.notes, *run.parts[0].method.notes]
-    if not getattr(run.parts[0].config.settings, "text_context", True):
-        notes.append("No captions: the text context was dropped.")
+    notes = [*subject.notes, *run.config.system.notes, *run.parts[0].config.remarks()]
     if subject.noise_ceiling is not None:
         notes.append(
             f"Median noise ceiling of the voxels for the test patterns: {np.median(subject.noise_ceiling):.0f} % of variance."
@@ -116,7 +107,7 @@ def _notes(run, subject):
 
 def _decoder_rows(run):
     """What was learnt, a row per target or part, averaged over folds where there are some; of penalties the median."""
-    summaries = [part.method.summary() for part in run.parts]
+    summaries = [part.chain.summary() for part in run.parts]
     rows = []
     for alike in zip(*summaries):
         (label, name), *numbers = alike[0].items()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.report.names import (
     chance_level,
     condition_label,
@@ -15,11 +16,11 @@ STAGE_ONE, SHUFFLED = "stage_one", "shuffled_responses"
 
 # What a score has to be above before it says something about a brain, in the order of the sentence: what the method
 # draws for another response, for the average one, the best it could have copied, and what its diffusion was given.
+_ORDER = (SHUFFLED, "mean_response", "nearest_training_picture", STAGE_ONE)
 CONTROLS = {
-    SHUFFLED: "shuffled responses",
-    "mean_response": "the mean response",
-    "nearest_training_picture": "the nearest training picture",
-    STAGE_ONE: "stage one alone",
+    name: CONDITIONS[name].in_a_sentence
+    for name in sorted(CONDITIONS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    if CONDITIONS[name].in_a_sentence
 }
 
 

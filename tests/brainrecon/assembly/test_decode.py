@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from brainrecon.assembly.decode import DecoderSettings, Decoding
+from brainrecon.assembly.decode import Decode
+from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.settings import from_dict
+from brainrecon.assembly.values import Machine, Training, Workspace
 from brainrecon.datasets.subject import Split, Subject
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError
@@ -33,8 +35,24 @@ def subject():
     return found
 
 
+def unfitted(**settings):
+    return Decode(dict.fromkeys("ab"), DecoderSettings(**settings), Machine())
+
+
 def fitted(subject, **settings):
-    return Decoding(DecoderSettings(**settings)).fit(subject, subject.features)
+    step = unfitted(**settings)
+    step.fit(Training({"subj01": subject}, lambda names: subject.features), Workspace(store=None))
+    return step
+
+
+def opened(folder, **settings):
+    step = unfitted(**settings)
+    step.open(Workspace(store=None, folder=folder))
+    return step
+
+
+def predict(step, patterns):
+    return step.run([None] * len(patterns), {"patterns": patterns})
 
 
 @pytest.mark.parametrize("settings", [{"voxels": "noise_ceiling"}, {"voxels": "correlation"}])
@@ -42,7 +60,7 @@ def test_the_voxels_with_signal_are_chosen(subject, settings):
     decoding = fitted(subject, top_voxels=20, **settings)
     np.testing.assert_array_equal(decoding.voxels, SIGNAL)
     alone = RidgeDecoder().fit_targets(subject.train.patterns[:, SIGNAL], subject.features)
-    for name, values in decoding.predict(subject.test.patterns).items():
+    for name, values in predict(decoding, subject.test.patterns).items():
         np.testing.assert_array_equal(values, alone.split(alone.predict(subject.test.patterns[:, SIGNAL]))[name])
 
 
@@ -65,30 +83,28 @@ def test_single_trials_know_which_stimulus_they_show(subject):
     of_trial = [rows[name] for name in subject.train.trial_stimulus_ids]
     values = np.hstack(list(subject.features.values()))[of_trial]
     expected = RidgeDecoder(alphas=30.0, rescale="none").fit(subject.train.betas, values).predict(subject.test.patterns)
-    found = np.hstack(list(decoding.predict(subject.test.patterns).values()))
+    found = np.hstack(list(predict(decoding, subject.test.patterns).values()))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", [{}, {"voxels": "correlation", "top_voxels": 9}, {"trials": "single"}])
 def test_saved_and_opened_it_predicts_the_same(subject, tmp_path, settings):
     decoding = fitted(subject, **settings)
-    decoding.save_voxels(tmp_path)
-    decoding.decoder.save_pretrained(tmp_path)
-    opened = Decoding.from_pretrained(tmp_path, DecoderSettings(**settings))
-    for name, values in decoding.predict(subject.test.patterns).items():
-        np.testing.assert_array_equal(opened.predict(subject.test.patterns)[name], values)
+    decoding.save(tmp_path)
+    again = opened(tmp_path, **settings)
+    for name, values in predict(decoding, subject.test.patterns).items():
+        np.testing.assert_array_equal(predict(again, subject.test.patterns)[name], values)
     with pytest.raises(InputError, match="59 voxels"):
-        opened.predict(subject.test.patterns[:, :59])
+        predict(again, subject.test.patterns[:, :59])
 
 
 def test_spoilt_voxels_are_refused(subject, tmp_path):
-    settings = DecoderSettings(voxels="correlation", top_voxels=9)
-    decoding = Decoding(settings).fit(subject, subject.features)
-    decoding.decoder.save_pretrained(tmp_path)
+    settings = dict(voxels="correlation", top_voxels=9)
+    fitted(subject, **settings).save(tmp_path)
     for content in ("{", "[]", '{"n_voxels": 5, "voxels": [70]}'):
         (tmp_path / "voxels.json").write_text(content)
         with pytest.raises(InputError, match="voxels.json"):
-            Decoding.from_pretrained(tmp_path, settings)
+            opened(tmp_path, **settings)
 
 
 def test_banded_ridge_shrinks_the_region_without_signal(subject, tmp_path):
@@ -97,10 +113,10 @@ def test_banded_ridge_shrinks_the_region_without_signal(subject, tmp_path):
     decoding = fitted(subject, **settings)
     for penalty in decoding.decoder.band_penalty_.values():
         assert penalty["noise"] > 3 * penalty["signal"]
-    decoding.decoder.save_pretrained(tmp_path)
-    opened = Decoding.from_pretrained(tmp_path, DecoderSettings(**settings))
-    for name, values in decoding.predict(subject.test.patterns).items():
-        np.testing.assert_array_equal(opened.predict(subject.test.patterns)[name], values)
+    decoding.save(tmp_path)
+    again = opened(tmp_path, **settings)
+    for name, values in predict(decoding, subject.test.patterns).items():
+        np.testing.assert_array_equal(predict(again, subject.test.patterns)[name], values)
     with pytest.raises(InputError, match="no region 'V9'"):
         fitted(subject, kind="banded_ridge", bands=("V9",))
 

@@ -8,7 +8,7 @@ import pytest
 
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.arrays.reader import write_template
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 
 TINY = ("--weights", "tiny")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from brainrecon.assembly.condition import CONDITIONS, CONTROLS, DIFFUSED, DRAWN_TOGETHER, RECONSTRUCTION
+from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.datasets.subject import Split, Subject
-from brainrecon.methods import METHODS, method_class
 from brainrecon.methods.brain_diffuser import BrainDiffuser
-from brainrecon.methods.conditions import CONDITIONS, CONTROLS, DIFFUSED, DRAWN_TOGETHER, METHOD_ITSELF
 from stages.ground.errors import InputError
 
 
@@ -45,7 +45,7 @@ def test_the_papers_settings():
 
 
 def test_a_request_carries_each_stimulus_own_embeddings(method, embeddings):
-    found, pictures = requests(method, embeddings, METHOD_ITSELF, samples=(0, 1))
+    found, pictures = requests(method, embeddings, RECONSTRUCTION, samples=(0, 1))
     assert [(one.stimulus_id, one.sample) for one in found] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
     np.testing.assert_array_equal(found[2].image_context, embeddings["clip_image"][1].reshape(5, 4))
     np.testing.assert_array_equal(found[2].text_context, embeddings["clip_text"][1].reshape(3, 4))
@@ -75,7 +75,7 @@ def test_without_captions_the_image_context_stands_alone(embeddings):
     assert list(method.target_checkpoints) == ["vdvae", "clip_image"]
     assert not {"without_text_context", "without_image_context"} & set(method.conditions)
     method.targets = {"vdvae": Shaped(7), "clip_image": Shaped(5, 4)}
-    (request, _), _ = requests(method, embeddings, METHOD_ITSELF)
+    (request, _), _ = requests(method, embeddings, RECONSTRUCTION)
     assert request.text_context is None and request.context_weights == (1.0, 0.0)
 
 
@@ -96,18 +96,18 @@ def test_fit_then_save_then_load(method, embeddings, tmp_path):
 
 def test_settings_round_trip_and_strictness():
     for name in METHODS:
-        kind = method_class(name).settings_class
+        kind = system_class(name).settings_class
         assert from_dict(kind, to_dict(kind())) == kind()
     with pytest.raises(InputError, match="'generator.strength'"):
         BrainDiffuser({"generator": {"strenght": 1.0}})
     with pytest.raises(InputError, match="expected one of brain-diffuser"):
-        method_class("mind-reader")
+        system_class("mind-reader")
 
 
 def test_lists_of_conditions_agree():
     parts = {"stage_one", "binarised"}
     assert set(DIFFUSED) | set(DRAWN_TOGETHER) | parts == set(CONDITIONS)
-    assert set(CONTROLS) == set(CONDITIONS) - {METHOD_ITSELF} - parts
+    assert set(CONTROLS) == set(CONDITIONS) - {RECONSTRUCTION} - parts
     for name in METHODS:
-        method = method_class(name)()
-        assert {METHOD_ITSELF, *method.always_drawn} <= set(method.conditions) <= set(CONDITIONS)
+        method = system_class(name)()
+        assert {RECONSTRUCTION, *method.always_drawn} <= set(method.conditions) <= set(CONDITIONS)

@@ -5,17 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 import random_checkpoints
+from brainrecon.methods.two_stage import TwoStageMethod
 from PIL import Image
 
 import brainrecon
+from brainrecon.assembly.condition import RECONSTRUCTION
+from brainrecon.assembly.registry import system_class
 from brainrecon.cli.main import run_command
-from brainrecon.methods import METHODS, method_class
-from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.methods.two_stage import TwoStageMethod
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 from weights import store
 
-TWO_STAGE = [name for name in METHODS if issubclass(method_class(name), TwoStageMethod)]
+TWO_STAGE = [name for name in METHODS if issubclass(system_class(name), TwoStageMethod)]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})
@@ -56,7 +56,7 @@ def run_of(cohort, features, tmp_path_factory):
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_every_stimulus_is_drawn_under_every_condition(run_of, name):
     run = Run(run_of(name))
-    conditions = method_class(name)(settings_of(name)).conditions
+    conditions = system_class(name)(settings_of(name)).conditions
     assert "without_stage_one" in conditions and "oracle_embeddings" in conditions
     for condition in conditions:
         drawn = [np.asarray(Image.open(run.image_path(condition, name))) for name in run.subject.test.stimulus_ids]
@@ -80,7 +80,7 @@ def test_settings_are_honoured(run_of, features, name):
         return np.stack([pictures[position] for position in range(len(requests))]).astype(int)
 
     usual = drawn()
-    filed = [np.asarray(Image.open(Run(folder).image_path(METHOD_ITSELF, name))).astype(int) for name in names]
+    filed = [np.asarray(Image.open(Run(folder).image_path(RECONSTRUCTION, name))).astype(int) for name in names]
     assert np.abs(usual - filed).max() <= 1
     np.testing.assert_array_equal(usual, drawn())
     others = {

@@ -10,20 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from brainrecon.methods.embedding import EmbeddingMethod
+from brainrecon.methods.two_stage import TwoStageMethod
+from brainrecon.runs.drawing import EmbeddingWork, work_of
 from PIL import Image
 from safetensors.numpy import load_file
 
 import brainrecon
+from brainrecon.assembly.condition import RECONSTRUCTION
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.protocols import specs
-from brainrecon.methods import METHODS, method_class
-from brainrecon.methods.conditions import METHOD_ITSELF
-from brainrecon.methods.embedding import EmbeddingMethod
 from brainrecon.methods.icgan2022 import ICGAN2022, PUBLISHED_DECODER
-from brainrecon.methods.two_stage import TwoStageMethod
-from brainrecon.runs.drawing import EmbeddingWork, work_of
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 from brainrecon.studies.benchmark import Plan
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
@@ -128,7 +127,7 @@ def test_every_stimulus_is_drawn_under_every_condition(run_folder):
         assert images.shape == (12, 64, 64, 3) and images.std() > 0, condition
     # The average response gives everybody the same picture; the others have their own.
     assert (drawn["mean_response"] == drawn["mean_response"][:1]).all()
-    assert len(np.unique(drawn[METHOD_ITSELF].reshape(12, -1), axis=0)) == 12
+    assert len(np.unique(drawn[RECONSTRUCTION].reshape(12, -1), axis=0)) == 12
     assert (run_folder / "report.html").exists()
 
 
@@ -143,7 +142,7 @@ def test_a_run_draws_what_its_embeddings_say(run_folder):
     work, names = work_of(run), list(run.subject.test.stimulus_ids)
     items = [Item(name) for name in names]
     drawn = np.stack(in_order(run.method.generator.draw(embeddings, items))).astype(int)
-    assert np.abs(drawn - pictures(run, METHOD_ITSELF, names)).max() <= 1
+    assert np.abs(drawn - pictures(run, RECONSTRUCTION, names)).max() <= 1
     swapped = pictures(run, "shuffled_responses", names)
     assert np.abs(drawn[work.partner] - swapped).max() <= 1
     true = run.method.encode(run.subject, "test", store=run.store)
@@ -199,7 +198,7 @@ def test_fitting_again_optimises_nothing_and_a_decoder_serves_new_patterns(
     names = list(run.subject.test.stimulus_ids[:2])
     found = reconstructor.reconstruct(run.subject.test.patterns[:2], names, samples=2)
     np.testing.assert_array_equal(found[:, 0], found[:, 1])
-    assert np.abs(found[:, 0].astype(int) - pictures(run, METHOD_ITSELF, names)).max() <= 1
+    assert np.abs(found[:, 0].astype(int) - pictures(run, RECONSTRUCTION, names)).max() <= 1
 
 
 def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path):
@@ -224,7 +223,7 @@ def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path)
     without = Run(tmp_path / "noise")
     assert list(without.method.targets) == ["instance", "noise"]
     names = without.subject.test.stimulus_ids
-    assert np.abs(pictures(without, METHOD_ITSELF, names) - pictures(run, METHOD_ITSELF, names)).mean() > 1
+    assert np.abs(pictures(without, RECONSTRUCTION, names) - pictures(run, RECONSTRUCTION, names)).mean() > 1
 
 
 def test_every_method_by_way_of_embeddings_says_how_pictures_are_compared():

@@ -4,16 +4,16 @@ import importlib
 
 import numpy as np
 import pytest
-
-from brainrecon.assembly.settings import from_dict, to_dict, with_weights
-from brainrecon.methods import METHODS, method_class
-from brainrecon.methods.brain_diffuser import BrainDiffuser
-from brainrecon.methods.conditions import METHOD_ITSELF
 from brainrecon.methods.two_stage import TwoStageMethod
+
+from brainrecon.assembly.condition import RECONSTRUCTION
+from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.settings import from_dict, to_dict, with_weights
+from brainrecon.methods.brain_diffuser import BrainDiffuser
 from stages.ground.errors import InputError
 from weights import store
 
-TWO_STAGE = [name for name in METHODS if issubclass(method_class(name), TwoStageMethod)]
+TWO_STAGE = [name for name in METHODS if issubclass(system_class(name), TwoStageMethod)]
 MAINTAINED = [name for name in TWO_STAGE if name != "brain-diffuser"]
 # Image and text embedding of each published generator.
 SHAPES = {
@@ -45,7 +45,7 @@ def assembled(monkeypatch):
     """A method with targets of the published shapes and a generator that stands in for the published one."""
 
     def assemble(name, settings=None, **targets):
-        kind = method_class(name)
+        kind = system_class(name)
         module, generator = kind.generator_class
         monkeypatch.setattr(
             getattr(importlib.import_module(module), generator),
@@ -64,7 +64,7 @@ def assembled(monkeypatch):
 
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_every_checkpoint_of_a_method_is_in_the_manifest_and_says_so(name):
-    checkpoints = vars(method_class(name)().settings.checkpoints)
+    checkpoints = vars(system_class(name)().settings.checkpoints)
     known = store.checkpoints()
     for checkpoint in checkpoints.values():
         assert name in known[checkpoint].needed_by, checkpoint
@@ -75,7 +75,7 @@ def test_every_checkpoint_of_a_method_is_in_the_manifest_and_says_so(name):
 
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_settings_survive_their_file(name):
-    kind = method_class(name).settings_class
+    kind = system_class(name).settings_class
     assert from_dict(kind, to_dict(kind())) == kind()
 
 
@@ -103,7 +103,7 @@ def test_requests_carry_what_the_generator_takes(assembled, name):
         key: random.normal(size=(2, target.n_targets)).astype(np.float32) for key, target in method.targets.items()
     }
     stage_one = np.zeros((2, 64, 64, 3), np.uint8)
-    requests = method.requests(METHOD_ITSELF, ["a", "b"], embeddings, stage_one, (0, 1))
+    requests = method.requests(RECONSTRUCTION, ["a", "b"], embeddings, stage_one, (0, 1))
     image, text = SHAPES[name]
     assert [(one.stimulus_id, one.sample) for one in requests] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
     np.testing.assert_array_equal(requests[2].image_context, embeddings["clip_image"][1].reshape(image))
@@ -125,8 +125,8 @@ def test_requests_carry_what_the_generator_takes(assembled, name):
     ],
 )
 def test_weights_of_the_contexts_under_each_condition(name, itself, without_image, without_text):
-    method = method_class(name)()
-    assert method.context_weights(METHOD_ITSELF) == itself
+    method = system_class(name)()
+    assert method.context_weights(RECONSTRUCTION) == itself
     assert method.context_weights("without_image_context") == without_image
     assert method.context_weights("without_text_context") == without_text
 
@@ -147,7 +147,7 @@ def test_a_decoder_without_a_target_that_the_generator_takes_is_told_which(assem
 
 def test_tiny_weights_stand_in_where_there_are_some():
     for name in TWO_STAGE:
-        kind = method_class(name)
+        kind = system_class(name)
         checkpoints = kind(with_weights({}, kind, "tiny")).settings.checkpoints
         assert checkpoints.vdvae == "tiny-vdvae"
         assert checkpoints.generator == (

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from brainrecon.methods.nulls import RidgeToPixels
 from PIL import Image
 
 import brainrecon
+from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.methods.miyawaki2008 import Miyawaki2008, contrast_grids
-from brainrecon.methods.nulls import RidgeToPixels
-from brainrecon.methods.reconstructor import Reconstructor
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 from brainrecon.simulation import simulate_miyawaki
 from brainrecon.studies.benchmark import cell_folder
 from stages.ground.errors import InputError

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from brainrecon.methods.nulls import MeanImage, NearestTrainingPicture, Noise, RidgeToPixels
 
+from brainrecon.assembly.reconstructor import Reconstructor
+from brainrecon.assembly.registry import system_class
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
-from brainrecon.methods import METHODS, method_class
-from brainrecon.methods.nulls import MeanImage, NearestTrainingPicture, Noise, RidgeToPixels
-from brainrecon.methods.reconstructor import Reconstructor
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 from brainrecon.studies.benchmark import cell_folder
 from stages.ground.errors import InputError
 
@@ -43,7 +43,7 @@ def drawn(method, subject, seed=0, batch_size=16, patterns=None, samples=(0,)):
 
 @pytest.mark.parametrize("null", NULLS)
 def test_a_null_is_a_method_by_name_that_survives_its_files(null, subject, tmp_path):
-    assert method_class(null.name) is null and null.name in METHODS
+    assert system_class(null.name) is null and null.name in METHODS
     method = null().fit(subject)
     before = drawn(method, subject)
     assert before.dtype == np.uint8 and before.shape[0] == N_TEST and before.shape[-1] == 3

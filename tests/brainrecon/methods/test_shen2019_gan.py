@@ -13,11 +13,11 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 import brainrecon
+from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.cli.main import run_command
-from brainrecon.methods.reconstructor import Reconstructor
 from brainrecon.methods.shen2019_gan import Shen2019GAN, Shen2019Settings, stretched
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 from brainrecon.simulation.files.bdata_files import write_bdata
 from brainrecon.studies import benchmark
 from brainrecon.studies.benchmark import cell_folder, make_plan, with_preset

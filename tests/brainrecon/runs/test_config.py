@@ -13,9 +13,11 @@ def test_round_trip_spells_out_every_default(tmp_path):
     config.write(tmp_path / "config.toml")
     assert RunConfig.read(tmp_path / "config.toml") == config
     written = read_toml(tmp_path / "config.toml")
-    assert written["decoder"]["alpha"] == 5e4
-    assert written["generator"]["strength"] == 0.75 and written["generator"]["image_weight"] == 0.6
-    assert written["checkpoints"]["vdvae"] == "vdvae-imagenet64"
+    assert written["settings"]["decoder"]["alpha"] == 5e4
+    assert (
+        written["settings"]["generator"]["strength"] == 0.75 and written["settings"]["generator"]["image_weight"] == 0.6
+    )
+    assert written["settings"]["checkpoints"]["vdvae"] == "vdvae-imagenet64"
 
 
 def test_relative_paths_become_absolute(monkeypatch, tmp_path):
@@ -41,6 +43,18 @@ def test_relative_paths_become_absolute(monkeypatch, tmp_path):
 def test_what_is_wrong_is_named(values, message):
     with pytest.raises(InputError, match=message):
         RunConfig.from_dict(BASE | values)
+
+
+def test_settings_of_the_method_are_a_table_of_their_own_and_older_files_are_read(tmp_path):
+    older, newer = BASE | {"generator": {"strength": 0.5}}, BASE | {"settings": {"generator": {"strength": 0.5}}}
+    assert RunConfig.from_dict(older) == RunConfig.from_dict(newer) != RunConfig.from_dict(BASE)
+    assert set(RunConfig.from_dict(older).to_dict()) == {"method", "seed", "samples", "data", "settings"}
+    with pytest.raises(InputError, match="'text_context' stands beside the table settings"):
+        RunConfig.from_dict(newer | {"text_context": False})
+    with pytest.raises(InputError, match="settings is 3; expected a table"):
+        RunConfig.from_dict(BASE | {"settings": 3})
+    with pytest.raises(InputError, match="data.roi"):
+        RunConfig.from_dict(BASE | {"roi": "V1"})
 
 
 @pytest.mark.parametrize(

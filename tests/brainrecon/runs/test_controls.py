@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from brainrecon.assembly.condition import CONTROLS, ESSENTIAL_CONTROLS
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.stimulus_images import read_picture
-from brainrecon.methods.conditions import CONTROLS, ESSENTIAL_CONTROLS
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 
 
 @pytest.fixture
@@ -20,9 +20,7 @@ def drawn(run_folder, features):
 
 def test_the_mean_response_is_the_average_of_the_training_patterns(drawn):
     found = load_file(drawn.folder / "embeddings" / "mean_response.safetensors")
-    expected = drawn.method.predict(
-        drawn.subject.train.patterns.mean(axis=0, dtype=np.float64)[None].astype(np.float32)
-    )
+    expected = drawn.chain.predict(drawn.subject.train.patterns.mean(axis=0, dtype=np.float64)[None].astype(np.float32))
     for name, values in expected.items():
         assert found[name].shape == (1, values.shape[1])
         np.testing.assert_allclose(found[name], values, atol=1e-4 * values.std())

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict
 from brainrecon.evaluation.protocols.protocol import load_protocol
-from brainrecon.methods import method_class
 from brainrecon.studies.benchmark import Plan, with_preset
 from brainrecon.studies.preset import Comparison, Preset, available, load_preset
 from stages.ground.errors import InputError
@@ -37,7 +37,7 @@ def test_every_row_of_a_preset_is_a_method_with_valid_settings(name):
     preset = load_preset(name)
     for row, settings in preset.methods.items():
         own = {key: value for key, value in settings.items() if key != "method"}
-        kind = method_class(settings["method"])
+        kind = system_class(settings["method"])
         assert kind(from_dict(kind.settings_class, own)).settings, row
     rows = {json.dumps(values, sort_keys=True) for values in preset.rows(preset.kinds[0]).values()}
     assert len(rows) == len(preset.methods), "two rows are the same"

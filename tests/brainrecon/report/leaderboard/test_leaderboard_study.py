@@ -10,7 +10,7 @@ from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.report.leaderboard.collect import collect
 from brainrecon.report.leaderboard.comparison import method_difference
 from brainrecon.report.leaderboard.pages import as_html, as_markdown
-from brainrecon.runs.scoring import write_scores
+from brainrecon.runs.score import write_scores
 from brainrecon.studies.preset import load_preset
 
 N = 30

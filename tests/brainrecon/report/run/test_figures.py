@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
+from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import ConditionScores, Scores, SummaryRow
-from brainrecon.methods.conditions import CONDITIONS
 from brainrecon.report.run.figures import against, distribution, marker
 
 METRICS = ("pixcorr", "identification_evaluation", "category_agreement")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
-from brainrecon.runs.folder import Run
+from brainrecon.runs.run import Run
 from brainrecon.simulation import simulate
 from stages.ground.errors import InputError
 

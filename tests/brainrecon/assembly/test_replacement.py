@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from brainrecon.assembly.replacement import nearest_rows, shuffled_partners
 from brainrecon.features.store import FeatureStore
-from brainrecon.runs.drawing import nearest_rows, shuffled_partners
-from brainrecon.runs.reconstruction import spread
+from brainrecon.runs.draw import spread
 from stages.ground.errors import InputError
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from brainrecon.assembly.resumable_ridge import fit_by_blocks, predict_by_blocks
 from brainrecon.features.table import FeatureTable, arrange
-from brainrecon.runs import fitting
-from brainrecon.runs.fitting import fit_decoder, predict, read_embeddings
+from brainrecon.runs.predict import read_embeddings
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 GROUPS = {"a": 70, "b": 33}
 
@@ -44,18 +45,17 @@ def data(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Blocks of 32 columns, noted one by one."""
+    """Blocks of 32 columns."""
     monkeypatch.setattr("stages.decoders.ridge.target_blocks.COLUMNS_PER_BLOCK", 32)
-    monkeypatch.setattr(fitting, "SECONDS_BETWEEN_NOTES", 0.0)
 
 
-def fitted(data, folder, progress=None, **options):
+def fitted(data, folder, progress=SILENT, **options):
     patterns, tables, new, _ = data
     decoder = RidgeDecoder(alphas=(10.0, 1e3), **options)
     files = dict(
         new_patterns=new, new_ids=[f"s{row}" for row in range(len(new))], embeddings=folder / "test.safetensors"
     )
-    fit_decoder(decoder, patterns, tables, folder / "decoder", progress=progress, **files)
+    fit_by_blocks(decoder, patterns, tables, folder / "decoder", progress=progress, seconds_between_notes=0.0, **files)
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -129,25 +129,15 @@ def test_a_budget_of_memory_changes_no_prediction(tmp_path, data):
     assert not (tmp_path / "none").exists()
 
 
-class Method:
-    """As much of a method as `predict` needs."""
-
-    def __init__(self, decoder):
-        self.decoder, self.decoding = decoder, self
-
-    def patterns(self, patterns):
-        return patterns
-
-
 def test_predicting_into_a_file_goes_on_where_it_was(tmp_path, data):
     patterns, tables, new, _ = data
     fitted(data, tmp_path / "run", keep="factorisation")
-    method = Method(RidgeDecoder.from_pretrained(tmp_path / "run" / "decoder").attach(tables))
+    decoder = RidgeDecoder.from_pretrained(tmp_path / "run" / "decoder").attach(tables)
     names = [f"s{row}" for row in range(7)]
-    assert predict(method, new, names, tmp_path / "whole.safetensors") == {"a": (7, 70), "b": (7, 33)}
+    assert predict_by_blocks(decoder, new, names, tmp_path / "whole.safetensors") == {"a": (7, 70), "b": (7, 33)}
     whole = (tmp_path / "whole.safetensors").read_bytes()
     np.testing.assert_array_equal(
-        np.hstack(list(load_file(tmp_path / "whole.safetensors").values())), method.decoder.predict(new)
+        np.hstack(list(load_file(tmp_path / "whole.safetensors").values())), decoder.predict(new)
     )
     for after in (1, 2, 4):
         seen = []
@@ -159,9 +149,10 @@ def test_predicting_into_a_file_goes_on_where_it_was(tmp_path, data):
 
         path, again = tmp_path / f"{after}.safetensors", []
         with pytest.raises(KeyboardInterrupt):
-            predict(method, new, names, path, progress=stop)
+            predict_by_blocks(decoder, new, names, path, progress=stop, seconds_between_notes=0.0)
         assert not path.exists()
-        predict(method, new, names, path, progress=lambda *step, again=again: again.append(step))
+        said = lambda *step, again=again: again.append(step)  # noqa: E731
+        predict_by_blocks(decoder, new, names, path, progress=said, seconds_between_notes=0.0)
         assert path.read_bytes() == whole
         assert len(again) + after == 5
 
@@ -172,20 +163,21 @@ from pathlib import Path
 import numpy as np
 sys.path.insert(0, {folder!r})
 from brainrecon.features.table import FeatureTable
-from brainrecon.runs import fitting
+from brainrecon.assembly.resumable_ridge import fit_by_blocks
 from stages.decoders.ridge import target_blocks
 from stages.decoders.ridge.ridge import RidgeDecoder
 
-target_blocks.COLUMNS_PER_BLOCK, fitting.SECONDS_BETWEEN_NOTES = 64, 0.05
+target_blocks.COLUMNS_PER_BLOCK = 64
 data, out = Path({data!r}), Path(sys.argv[1])
 patterns, new = np.load(data / "train.npy"), np.load(data / "new.npy")
 tables = {{
     "a": FeatureTable(data / "a", tuple(map(str, range(len(patterns)))), (len(patterns), {columns}), np.dtype("float16"))
 }}
 print("ready", flush=True)
-fitting.fit_decoder(
+fit_by_blocks(
     RidgeDecoder(alphas=np.logspace(0, 6, 20), keep=sys.argv[2]), patterns, tables, out / "decoder",
     new_patterns=new, new_ids=[str(row) for row in range(len(new))], embeddings=out / "test.safetensors",
+    seconds_between_notes=0.05,
 )
 """
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.features.store import FeatureStore
-from brainrecon.methods.conditions import CONDITIONS, METHOD_ITSELF
 from brainrecon.runs.encoding import brain
-from brainrecon.runs.fitting import encode, read_embeddings
 from brainrecon.runs.pictures import drawn_pictures, pictures_in
+from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from weights import store
@@ -28,7 +28,7 @@ def evaluate(run, protocol=None, progress=None):
 
     Parameters
     ----------
-    run : brainrecon.runs.folder.Run
+    run : brainrecon.runs.run.Run
         Where it has folds, their pictures are scored together; brain correlation, which needs one training set, is
         left out there.
     protocol : str, optional
@@ -47,7 +47,7 @@ def evaluate(run, protocol=None, progress=None):
     protocol = load_protocol(protocol or DEFAULT)
     stimulus_ids, shown, categories = shown_pictures(run)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_pictures(run, name))[0]}
-    if METHOD_ITSELF not in conditions:
+    if RECONSTRUCTION not in conditions:
         raise InputError(
             f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first."
         )
@@ -58,12 +58,12 @@ def evaluate(run, protocol=None, progress=None):
         categories=categories,
         protocol=protocol,
         embeddings=_embeddings(run, protocol),
-        brain=brain(run.subject, protocol, run.store.folder, run.device, run.memory, progress)
+        brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
         if run.parts == [run]
         else None,
         data=tested_data(run.parts),
         seed=run.config.seed,
-        device=run.device,
+        device=run.machine.device,
         progress=progress,
     )
     scores = replace(scores, notes=(*scores.notes, *_about_judges(run, protocol)))
@@ -73,7 +73,7 @@ def evaluate(run, protocol=None, progress=None):
 
 def _about_judges(run, protocol):
     """Sentences about networks of a protocol that the method was itself fitted through."""
-    own = set(run.parts[0].method.fitted_through)
+    own = set(run.config.system.fitted_through)
     return [
         f"{run.config.method} was fitted through {spec.checkpoint}, which also judges here: its scores on "
         f"{spec.label or name} say little."
@@ -119,7 +119,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
     scores = score(
         as_rows(test.images).take(rows),
-        {METHOD_ITSELF: (ids, pictures)},
+        {RECONSTRUCTION: (ids, pictures)},
         stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
         categories=[test.categories[row] for row in rows] if test.categories else None,
         protocol=protocol,
@@ -198,17 +198,13 @@ def _embeddings(run, protocol):
     wanted = {spec.target for spec in protocol.embeddings.values()}
     true, predicted = {}, {}
     for part in run.parts:
-        path = part.folder / "embeddings" / "test.safetensors"
-        method = part.method
-        names = [name for name in method.targets if name in wanted]
+        names = [name for name in part.chain.targets if name in wanted]
         if not names:
             return None
-        found, ids = read_embeddings(path)
-        if ids != [str(name) for name in part.subject.test.stimulus_ids]:
-            raise InputError(f"{path} is of other stimuli than the run's test set; delete its folder and fit again.")
-        for name, table in encode(part, method, "test", targets=names).items():
+        values = RunValues(part)
+        for name, table in values.true_features(names, "test").items():
             true.setdefault(name, []).append(table)
-            predicted.setdefault(name, []).append(found[name])
+            predicted.setdefault(name, []).append(values.predicted("test", part.chain.giver(name))[name])
     return tuple({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
 
 

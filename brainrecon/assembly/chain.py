@@ -1,0 +1,310 @@
+"""The chain of a system: its steps, checked against each other, fitted in order, and run."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.assembly.settings import read_saved, to_dict
+from brainrecon.assembly.step import repeated
+from brainrecon.assembly.targets import encode
+from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machine, Training, Workspace
+from brainrecon.datasets.folds import check_pictures_disjoint
+from brainrecon.features.store import FeatureStore
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
+from weights.whole_files import write_text
+
+DESCRIPTION = "method.json"
+
+
+class Chain:
+    """The steps of a system.
+
+    Parameters
+    ----------
+    system : brainrecon.assembly.system.System
+    machine : Machine, optional
+
+    Attributes
+    ----------
+    steps : list of Step
+    given : tuple of str
+        Names of all values, in the order in which they come to be; those that are measured first.
+    targets : dict of str to TargetSource
+        Values that are predictions of a target.
+    n_voxels : int, optional
+        Of the patterns it was fitted on.
+
+    Raises
+    ------
+    InputError
+        A step reads what no step before it gives, two steps give one value or learn in one folder, or no step gives the
+        output.
+    """
+
+    def __init__(self, system, machine: Machine | None = None) -> None:
+        self.system, self.machine = system, machine or Machine()
+        self.steps = system.steps(self.machine)
+        self.given = self._check()
+        self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
+        self.n_voxels: int | None = None
+
+    name = property(lambda self: self.system.name)
+    output = property(lambda self: self.system.output)
+    image_embedding = property(lambda self: self.system.image_embedding)
+
+    def __repr__(self) -> str:
+        arrows = " -> ".join(f"{type(step).__name__}({', '.join(step.gives)})" for step in self.steps)
+        return f"Chain({self.name}: {arrows})"
+
+    def _check(self) -> tuple[str, ...]:
+        given, parts = list(MEASURED), set()
+        for step in self.steps:
+            kind = type(step).__name__
+            if missing := [name for name in (*step.reads, *step.optional) if name not in given]:
+                raise InputError(
+                    f"{self.name}: {kind} reads {missing[0]!r}, which no step before it gives; given are {', '.join(given)}."
+                )
+            if twice := [name for name in step.gives if name in given]:
+                raise InputError(f"{self.name}: {kind} gives {twice[0]!r}, which is given before; call it otherwise.")
+            if step.is_learned and step.part in parts:
+                raise InputError(
+                    f"{self.name}: {kind} learns in the folder of a step before it ({step.part or 'decoder'!r}); give it a "
+                    "part of its own."
+                )
+            parts |= {step.part} if step.is_learned else set()
+            given += step.gives
+        if self.output not in given:
+            raise InputError(
+                f"{self.name}: its output is {self.output!r}, which no step gives; given are {', '.join(given)}."
+            )
+        return tuple(given)
+
+    # Asked by name
+
+    def giver(self, name: str):
+        """The step that gives a value; None for what is measured."""
+        return next((step for step in self.steps if name in step.gives), None)
+
+    def readers(self, name: str) -> list:
+        """The steps that read a value."""
+        return [step for step in self.steps if name in (*step.reads, *step.optional)]
+
+    def medium(self, name: str) -> str:
+        """Medium of a value: features, picture, caption or film."""
+        step = self.giver(name)
+        return "features" if step is None else step.medium(name)
+
+    def needed(self, name: str) -> set[str]:
+        """Names of all values that `name` is made from, itself included."""
+        step = self.giver(name)
+        inputs = () if step is None else (*step.reads, *step.optional)
+        return {name}.union(*(self.needed(one) for one in inputs))
+
+    @cached_property
+    def predicting(self) -> list:
+        """The steps that give features."""
+        return [step for step in self.steps if any(step.medium(name) == "features" for name in step.gives)]
+
+    @property
+    def predicts(self) -> tuple[str, ...]:
+        """Values that can be asked for as embeddings: those of medium features, in order."""
+        return tuple(name for step in self.steps for name in step.gives if step.medium(name) == "features")
+
+    # Learning
+
+    def check_data(self, subject) -> None:
+        """Refuse data that the system cannot learn from."""
+        if self.system.needs.pictures and subject.train.images is None:
+            raise InputError(
+                f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says."
+            )
+        if self.system.needs.disjoint_pictures:
+            check_pictures_disjoint(subject)
+
+    def check_pictures(self, subject) -> None:
+        """Refuse data without the pictures that the system learns from."""
+        if self.system.needs.pictures and subject.train.images is None:
+            raise InputError(
+                f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says."
+            )
+
+    def fit(self, training: Training, folder=None, store=None, predicts=(), progress=SILENT, training_pictures=None):
+        """Fit the steps in order.
+
+        Parameters
+        ----------
+        training : Training
+        folder : path, optional
+            Where fitted steps are written, and found; without it everything stays in memory.
+        store : FeatureStore, optional
+        predicts : sequence of Prediction
+            Patterns to predict on the way.
+        progress : callable
+        training_pictures : callable, optional
+            As a `Workspace` has it, for steps that are opened instead of fitted.
+
+        Returns
+        -------
+        self
+        """
+        found = {"progress": progress} | ({"training_pictures": training_pictures} if training_pictures else {})
+        for subject in training.subjects.values():
+            self.check_data(subject)
+        self.n_voxels = next(iter(training.subjects.values())).n_voxels
+        self._described = {}
+        store = store or FeatureStore()
+        for step in self.steps:
+            if not step.is_learned:
+                continue
+            own = None if folder is None else Path(folder) / step.part
+            if own is not None and step.is_fitted(own):
+                self._described |= self._known(folder)
+                step.open(Workspace(store, own, description=self._described, **found))
+                continue
+            workspace = Workspace(
+                store, own, tuple(predicts), describe=lambda one: self._describe(folder, one), **found
+            )
+            step.fit(training, workspace)
+            if own is not None:
+                self._describe(folder, step)
+                step.save(own)
+        if folder is not None:
+            self._describe(folder)
+        return self
+
+    def fit_in_memory(self, subject, store=None, progress=SILENT):
+        """Fit on one subject, its targets from the feature store or encoded now."""
+
+        def features(names):
+            return encode(self.targets, names, subject, "train", store or FeatureStore(), progress=progress)
+
+        return self.fit(Training({subject.name: subject}, features), store=store, progress=progress)
+
+    def is_fitted(self, folder) -> bool:
+        """Whether `folder` holds every fitted step."""
+        return (Path(folder) / DESCRIPTION).exists() and all(
+            step.is_fitted(Path(folder) / step.part) for step in self.steps
+        )
+
+    def save(self, folder) -> None:
+        """Write settings and every fitted step into `folder`."""
+        self._describe(folder, *self.steps)
+        for step in self.steps:
+            step.save(Path(folder) / step.part)
+
+    def open(self, folder, store=None, **found):
+        """Read what `save` wrote, or the decoder folder of a run; `found` is what a `Workspace` has besides."""
+        self._described = read_saved(folder)
+        self.n_voxels = self._described.get("n_voxels")
+        for step in self.steps:
+            if step.is_learned:
+                own = Path(folder) / step.part
+                step.open(Workspace(store or FeatureStore(), own, description=self._described, **found))
+        return self
+
+    def _known(self, folder) -> dict:
+        return read_saved(folder) if (Path(folder) / DESCRIPTION).exists() else {}
+
+    def _describe(self, folder, *steps) -> None:
+        for step in steps:
+            self._described |= step.description()
+        known = {"method": self.name, "settings": to_dict(self.system.settings), "n_voxels": self.n_voxels}
+        write_text(Path(folder) / DESCRIPTION, json.dumps(self._described | known, indent=1) + "\n")
+
+    def summary(self) -> list[dict]:
+        """What was learned, for people: a row each, the first value its name and the others numbers."""
+        return [row for step in self.steps for row in step.summary()]
+
+    def curves(self) -> dict:
+        """The course of training: dict of label to (steps, values)."""
+        return {label: curve for step in self.steps for label, curve in step.curves().items()}
+
+    @cached_property
+    def _described(self) -> dict:
+        return {}
+
+    # Running
+
+    def predict(self, patterns):
+        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32."""
+        if not self.predicts:
+            raise InputError(
+                f"{self.name} predicts no embeddings, only its {self.output}; reconstruct with it instead."
+            )
+        values = {PATTERNS: self.checked(patterns), REPEATS: np.ones(len(patterns), dtype=int)}
+        items = [Item("", str(row)) for row in range(len(patterns))]
+        wanted = set().union(*(self.needed(name) for name in self.predicts))
+        for step in self.steps:
+            if wanted.intersection(step.gives):
+                values |= step.run(items, {name: values[name] for name in (*step.reads, *step.optional)})
+        return {name: values[name] for name in self.predicts}
+
+    def run_from_patterns(
+        self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None, progress=SILENT
+    ):
+        """Outputs for patterns, without a run folder.
+
+        Parameters
+        ----------
+        stimulus_ids : sequence of str, length n_stimuli
+            With `seed` and the sample's number they determine the noise.
+        patterns : array of shape (n_stimuli, n_voxels), float32
+        samples : int
+        seed : int
+        batch_size : int, optional
+            Items drawn at a time.
+        repeats : int, optional
+            Trials that each pattern is the average of; unknown if it is not given.
+        progress : callable, optional
+
+        Returns
+        -------
+        array of shape (n_stimuli, samples, ...)
+            For pictures (n_stimuli, samples, height, width, 3), uint8.
+        """
+        patterns = self.checked(patterns)
+        if self.system.reads_single_trials and samples > 1:
+            raise InputError(
+                f"Samples of single trials are one per trial, but {samples} of one pattern were asked for; pass every trial as "
+                "a pattern of its own, with samples=1."
+            )
+        values = {PATTERNS: patterns, REPEATS: [repeats] * len(patterns)}
+        items, each = [Item("", str(name)) for name in stimulus_ids], 1
+        for step in self.steps:
+            if step.by_lot and each != samples:
+                each, rows = samples, np.repeat(np.arange(len(items)), samples)
+                values = {name: repeated(value, rows) for name, value in values.items()}
+                items = [Item(one.subject, one.stimulus_id, sample) for one in items for sample in range(samples)]
+            read = {name: values[name] for name in (*step.reads, *step.optional)}
+            if self.output in step.gives:
+                outputs = [None] * len(items)
+                for done, (row, given) in enumerate(
+                    step.stream(items, read, seed=seed, batch_size=batch_size or step.batch_size()), start=1
+                ):
+                    outputs[row] = given[self.output]
+                    progress("reconstructing", done, len(items))
+                outputs = np.stack(outputs)
+                outputs = outputs.reshape(len(stimulus_ids), each, *outputs.shape[1:])
+                return outputs if each == samples else np.repeat(outputs, samples, axis=1)
+            values |= step.run(items, read, seed=seed)
+        raise AssertionError("a chain ends in its output")
+
+    def checked(self, patterns):
+        """Patterns as they are, if they have the right number of voxels and are finite; an InputError if not."""
+        patterns = np.asarray(patterns)
+        if patterns.ndim != 2 or (self.n_voxels is not None and patterns.shape[1] != self.n_voxels):
+            raise InputError(
+                f"Patterns have shape {patterns.shape} but the method learned from {self.n_voxels or 0:,} voxels; load the same "
+                "subject and roi."
+            )
+        if not np.isfinite(patterns).all():
+            raise InputError(
+                f"{(~np.isfinite(patterns)).any(axis=1).sum():,} of {len(patterns):,} patterns hold NaN or infinite values; "
+                "leave them out, or mend these voxels."
+            )
+        return patterns

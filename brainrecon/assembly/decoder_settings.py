@@ -1,0 +1,109 @@
+"""Settings of a linear decoder: which trials, which voxels, which penalties, what is rescaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stages.decoders.ridge.ridge import ALPHAS
+from stages.decoders.ridge.ridge_solver import RESCALINGS
+from stages.decoders.ridge.ridge_steps import HELD_OUT, KEEP, PENALTIES
+from stages.ground.errors import InputError
+
+KINDS = ("ridge", "banded_ridge")
+TRIALS = ("averaged", "single")
+SELECTIONS = ("all", "noise_ceiling", "correlation")
+DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Stage one.
+
+    Attributes
+    ----------
+    kind : {"ridge", "banded_ridge"}
+        One penalty for all voxels, or one for each band of them: `stages.decoders.ridge.banded_ridge`, which needs himalaya.
+    bands : tuple of str
+        Regions of the subject that are a band each; voxels of none form one more.
+    alpha : tuple of float, float, or dict of str to either
+        Penalties to choose from; one value fixes it, a table gives each target its own.
+    rescale : str, or dict of str to str
+        As `stages.decoders.ridge.ridge.RidgeDecoder` takes it; a table gives each target its own way.
+    penalty, sketch, held_out, keep
+        As `stages.decoders.ridge.ridge.RidgeDecoder` takes them.
+    trials : {"averaged", "single"}
+        Train on patterns, each the average of a stimulus's trials, or on every trial by itself.
+    voxels : {"all", "noise_ceiling", "correlation"}
+        Rank voxels by the noise ceiling of the training patterns, or by their correlation with the targets of
+        the training stimuli, and keep the best.
+    top_voxels : int, optional
+        How many to keep.
+    least_noise_ceiling : float, optional
+        Keep voxels from this noise ceiling on, in percent, however many they are.
+    features : {"float32", "float16"}
+        How the feature store holds the targets.
+    """
+
+    kind: str = "ridge"
+    bands: tuple[str, ...] = ()
+    alpha: tuple[float, ...] | float | dict[str, float] = ALPHAS
+    rescale: str | dict[str, str] = "held_out"
+    penalty: str = "group"
+    sketch: int = 2048
+    held_out: str = "tenth"
+    keep: str = "auto"
+    trials: str = "averaged"
+    voxels: str = "all"
+    top_voxels: int | None = None
+    least_noise_ceiling: float | None = None
+    features: str = "float32"
+
+    def __post_init__(self):
+        if self.keep == "factor":
+            # As configurations of before have it.
+            object.__setattr__(self, "keep", "factorisation")
+        allowed = {
+            "kind": KINDS,
+            "penalty": PENALTIES,
+            "held_out": HELD_OUT,
+            "keep": KEEP,
+            "trials": TRIALS,
+            "voxels": SELECTIONS,
+            "features": DTYPES,
+        }
+        for name, choices in allowed.items():
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"decoder.{name} is {value!r}; expected one of {', '.join(choices)}.")
+        ways = self.rescale if isinstance(self.rescale, dict) else {"": self.rescale}
+        for name, way in ways.items():
+            if way not in RESCALINGS:
+                where = f"decoder.rescale.{name}".rstrip(".")
+                raise InputError(f"{where} is {way!r}; expected one of {', '.join(RESCALINGS)}.")
+        if "held_out" in ways.values() and self.held_out == "none":
+            raise InputError("decoder.held_out is 'none' but decoder.rescale is 'held_out'; set one of the two anew.")
+        if (self.kind == "banded_ridge") != bool(self.bands):
+            raise InputError(
+                f"decoder.kind is {self.kind!r} with bands {list(self.bands)}; name regions for banded ridge, "
+                'for example --set decoder.kind=banded_ridge --set \'decoder.bands=["V1", "V2"]\', and for ridge none.'
+            )
+        if self.bands and isinstance(self.rescale, dict):
+            raise InputError(
+                "decoder.rescale gives each target its own way, which banded ridge does not have; set decoder.rescale=held_out "
+                "or none for all."
+            )
+        limits = (self.top_voxels is not None) + (self.least_noise_ceiling is not None)
+        if self.voxels == "all" and limits:
+            raise InputError(
+                "decoder.voxels is 'all' but a limit on voxels is set; "
+                "say what ranks them with --set decoder.voxels=noise_ceiling or correlation."
+            )
+        if self.voxels != "all" and limits != 1:
+            raise InputError(
+                f"decoder.voxels is {self.voxels!r} with {limits} limits; give one, for example "
+                "--set decoder.top_voxels=2000"
+                + (" or decoder.least_noise_ceiling=10." if self.voxels != "correlation" else ".")
+            )
+        if self.voxels == "correlation" and self.least_noise_ceiling is not None:
+            raise InputError(
+                "decoder.least_noise_ceiling is set but voxels are ranked by correlation; set decoder.top_voxels instead."
+            )

@@ -1,0 +1,100 @@
+"""The step from named values to the output, by a generator."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from brainrecon.assembly.step import Step
+from brainrecon.assembly.values import ABSENT
+from stages.ground.errors import InputError
+
+
+class Draw(Step):
+    """Draw with a generator of `stages.generators`.
+
+    Parameters
+    ----------
+    load : callable
+        ``load() -> generator``; called when the first output is drawn.
+    reads, optional : tuple of str
+        Values that the generator takes.
+    gives : str
+        Name of the output.
+    medium : str
+        Of the output.
+    by_lot : bool
+        Whether the generator draws by lot.
+    options : callable, optional
+        ``options(present) -> dict``: what the generator's `draw` is told besides, given the names of the values that are
+        not absent.
+    at_a_time : callable, optional
+        ``at_a_time(generator) -> int``: outputs in a batch.
+    targets : mapping of str to brainrecon.assembly.targets.TargetSource
+        Where the values come from: their shapes have to be those that the generator takes.
+    """
+
+    def __init__(
+        self,
+        load,
+        reads,
+        optional=(),
+        gives="picture",
+        *,
+        medium="picture",
+        by_lot=True,
+        options=None,
+        at_a_time=None,
+        targets=None,
+    ):
+        self.reads, self.optional, self.gives, self.media = tuple(reads), tuple(optional), (gives,), {gives: medium}
+        self.by_lot, self._load, self._options, self._at_a_time = by_lot, load, options, at_a_time
+        self._sources = targets or {}
+
+    @cached_property
+    def generator(self):
+        """The generator, once it is sure that it takes what the chain gives.
+
+        Raises
+        ------
+        InputError
+            It needs a value that the chain does not give, or one of another shape.
+        """
+        generator, read = self._load(), (*self.reads, *self.optional)
+        for name, shape in generator.takes.items():
+            if name not in read:
+                if name not in generator.optional:
+                    raise InputError(
+                        f"{type(generator).__name__} takes {name} of shape {shape} but this method gives it {', '.join(read)} "
+                        "only; name a generator that belongs to the method."
+                    )
+                continue
+            if name in self._sources and tuple(own := self._sources[name].target.shape) != tuple(shape):
+                raise InputError(
+                    f"Target {name} of checkpoint {self._sources[name].checkpoints[0]} has shape {tuple(own)} but the generator "
+                    f"takes {tuple(shape)}; name checkpoints that belong together."
+                )
+        return generator
+
+    def run(self, items, values, *, seed=0):
+        rows = dict(self.stream(items, values, seed=seed, batch_size=self.batch_size()))
+        return {name: [rows[row][name] for row in range(len(items))] for name in self.gives}
+
+    def stream(self, items, values, *, seed=0, batch_size=16):
+        given = {name: None if value is ABSENT else _rows(value) for name, value in values.items()}
+        present = frozenset(name for name, value in given.items() if value is not None)
+        options = self._options(present) if self._options else {}
+        for position, output in self.generator.draw(given, items, seed=seed, batch_size=batch_size, **options):
+            yield position, {self.gives[0]: output}
+
+    def told(self, present):
+        return self._options(present) if self._options else {}
+
+    def batch_size(self):
+        return self._at_a_time(self.generator) if self._at_a_time else super().batch_size()
+
+
+def _rows(value):
+    """A value as an array, if its rows have one shape; as a list if they do not, as of captions."""
+    return value if isinstance(value, np.ndarray) else list(value)

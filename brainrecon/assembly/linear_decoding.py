@@ -1,0 +1,84 @@
+"""The two linear decoders behind the step `Decode`: how each is made, fitted with and without a folder, read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.assembly.resumable_ridge import fit_by_blocks
+from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
+from stages.decoders.ridge.ridge import RidgeDecoder
+
+
+class RidgeDecoding:
+    """Ridge: fitted by blocks of targets; with a folder it goes on at the block where it was interrupted."""
+
+    def __init__(self, settings, machine):
+        self.decoder = RidgeDecoder(
+            alphas=settings.alpha,
+            rescale=settings.rescale,
+            penalty=settings.penalty,
+            sketch=settings.sketch,
+            held_out=settings.held_out,
+            keep=settings.keep,
+            memory=machine.memory,
+            device=machine.device,
+        )
+        self._device, self._saved_in = machine.device, None
+
+    def fit(self, responses, features, stimuli, bands, workspace, patterns_of, before_config):
+        """Fit to responses (n_trials, n_voxels) and feature tables; `stimuli` has each trial's row of these."""
+        if workspace.folder is None:
+            self.decoder.fit_targets(responses, features, stimuli=stimuli, progress=workspace.progress)
+            return
+        (wanted,) = workspace.predicts
+        fit_by_blocks(
+            self.decoder,
+            responses,
+            features,
+            workspace.folder,
+            stimuli=stimuli,
+            new_patterns=patterns_of(wanted.patterns),
+            new_ids=wanted.names,
+            embeddings=wanted.path,
+            before_config=before_config,
+            progress=workspace.progress,
+        )
+        self._saved_in = Path(workspace.folder)
+
+    def save(self, folder):
+        """Write the decoder, unless its fit has done so."""
+        if Path(folder) != self._saved_in:
+            self.decoder.save_pretrained(folder)
+
+    def open(self, folder):
+        """Read the decoder."""
+        self.decoder = RidgeDecoder.from_pretrained(folder).set_params(device=self._device)
+
+
+class BandedRidgeDecoding:
+    """Banded ridge: a penalty for each band of voxels; fitted in memory, from the beginning if it was interrupted."""
+
+    def __init__(self, settings, machine):
+        self.decoder = BandedRidgeDecoder(alphas=settings.alpha, rescale=settings.rescale)
+
+    def fit(self, responses, features, stimuli, bands, workspace, patterns_of, before_config):
+        """Fit to responses (n_trials, n_voxels) and feature tables, all of them in memory."""
+        self.decoder.set_params(bands=bands)
+        groups = {name: values.shape[1] for name, values in features.items()}
+        values = np.hstack([np.asarray(values) for values in features.values()])
+        self.decoder.fit(responses, values, groups=groups, stimuli=stimuli)
+        if workspace.folder is not None:
+            before_config()
+
+    def save(self, folder):
+        """Write the decoder."""
+        self.decoder.save_pretrained(folder)
+
+    def open(self, folder):
+        """Read the decoder."""
+        self.decoder = BandedRidgeDecoder.from_pretrained(folder)
+
+
+DECODINGS = {"ridge": RidgeDecoding, "banded_ridge": BandedRidgeDecoding}

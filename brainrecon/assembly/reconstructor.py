@@ -1,0 +1,113 @@
+"""A system in a notebook: from a subject to embeddings and pictures without a run folder."""
+
+from __future__ import annotations
+
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.settings import read_saved, with_weights
+from brainrecon.assembly.targets import encode
+from brainrecon.assembly.values import Machine, Training
+from brainrecon.features.store import FeatureStore
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
+
+
+class Reconstructor:
+    """A published system, assembled at its own settings.
+
+    Parameters
+    ----------
+    method : str
+        Name of a system, such as "brain-diffuser".
+    settings : dict, optional
+        What differs from the system's defaults, nested as in a run's configuration.
+    weights : {"published", "tiny"}, optional
+        "tiny" takes the embedded networks wherever a checkpoint has a small twin.
+    device : str
+        Torch device of targets, decoder and generator.
+    features : path, optional
+        Folder of the feature store; the user's cache if it is not given.
+    memory : float, optional
+        Bytes that fitting may take.
+
+    Attributes
+    ----------
+    chain : brainrecon.assembly.chain.Chain
+        The steps, their targets and their system.
+
+    Examples
+    --------
+    >>> subject = brainrecon.load("nsd:/data/nsd", subject="subj01")  # doctest: +SKIP
+    >>> reconstructor = brainrecon.Reconstructor("brain-diffuser", weights="tiny").fit(subject)  # doctest: +SKIP
+    >>> embeddings = reconstructor.predict(subject.test.patterns)  # doctest: +SKIP
+    >>> pictures = reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids)  # doctest: +SKIP
+    """
+
+    def __init__(self, method="brain-diffuser", settings=None, weights=None, device="cpu", features=None, memory=None):
+        kind = system_class(method)
+        self.chain = Chain(kind(with_weights(settings or {}, kind, weights)), Machine(device, memory))
+        self.store = FeatureStore(features)
+
+    def encode(self, subject, split_name="train", captions=None, progress=SILENT):
+        """True target values of a split's stimuli: dict of target name to FeatureTable (n_stimuli, n_targets)."""
+        return self._encode(subject, split_name, tuple(self.chain.targets), captions, progress)
+
+    def fit(self, subject, captions=None, progress=SILENT):
+        """Fit every step on a subject's training split; `captions` in place of the dataset's own."""
+
+        def features(names):
+            return self._encode(subject, "train", names, captions, progress)
+
+        self.chain.fit(Training({subject.name: subject}, features), store=self.store, progress=progress)
+        return self
+
+    def predict(self, patterns):
+        """Embeddings of patterns (n_stimuli, n_voxels): dict of value name to float32 (n_stimuli, n_targets)."""
+        return self.chain.predict(patterns)
+
+    def reconstruct(self, patterns, stimulus_ids, *, samples=1, seed=0, batch_size=16, repeats=None, progress=SILENT):
+        """Pictures from patterns.
+
+        Parameters
+        ----------
+        patterns : array of shape (n_stimuli, n_voxels), float32
+        stimulus_ids : sequence of str, length n_stimuli
+            With `seed` and the sample's number they determine the noise, so they have to differ.
+        samples : int
+        seed : int
+        batch_size : int
+            Changes a picture by one grey level at most.
+        repeats : int, optional
+            Trials that each pattern is the average of, for systems that learn from single trials (`shen2019-gan`): 1 for
+            single trials. By default as many as the test stimuli had in the data that the system was fitted on.
+        progress : callable
+
+        Returns
+        -------
+        array of shape (n_stimuli, samples, height, width, 3), uint8
+        """
+        names = [str(name) for name in stimulus_ids]
+        if len(names) != len(patterns) or len(set(names)) != len(names):
+            raise InputError(
+                f"There are {len(patterns):,} patterns and {len(set(names)):,} different stimulus ids; "
+                "pass one id per pattern, each once."
+            )
+        return self.chain.run_from_patterns(
+            names, patterns, samples=samples, seed=seed, batch_size=batch_size, repeats=repeats, progress=progress
+        )
+
+    def save_pretrained(self, folder):
+        """Write settings and fitted steps into `folder`."""
+        self.chain.save(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu", features=None):
+        """Read what `save_pretrained` wrote, or the `decoder` folder of a run."""
+        known = read_saved(folder)
+        reconstructor = cls(known["method"], known["settings"], device=device, features=features)
+        reconstructor.chain.open(folder, reconstructor.store)
+        return reconstructor
+
+    def _encode(self, subject, split_name, names, captions, progress):
+        given = (lambda: captions) if captions else None
+        return encode(self.chain.targets, names, subject, split_name, self.store, captions=given, progress=progress)

@@ -1,0 +1,64 @@
+"""The step that redraws a first picture by latent diffusion, image to image, under decoded contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.targets import TargetSource, part
+from brainrecon.assembly.values import Machine
+
+
+def redraw(
+    generator: str,
+    folder: Callable,
+    settings: GeneratorSettings,
+    machine: Machine,
+    contexts: Mapping[str, TargetSource],
+    weights: Callable[[frozenset], Mapping[str, float]],
+    start: str = "first_picture",
+    folders: Callable[[], Mapping] = dict,
+) -> Draw:
+    """Step from contexts and a first picture to a picture.
+
+    The start may be absent: then the picture is drawn from noise. Of several contexts each may be absent.
+
+    Parameters
+    ----------
+    generator : str
+        ``module:class`` of a generator of `stages.generators.diffusion`.
+    folder : callable
+        ``folder() -> path`` of its checkpoint.
+    settings : GeneratorSettings
+    machine : Machine
+    contexts : mapping of str to TargetSource
+        Values that it reads, and the targets that they are predictions of.
+    weights : callable
+        ``weights(present) -> dict``: weight of each context, given the names of the values that are not absent.
+    start : str
+        Value that it starts from: a picture, or a latent of the generator's own autoencoder.
+    folders : callable
+        ``folders() -> dict``: folders of further checkpoints, by the name of the generator's argument.
+    """
+
+    def load():
+        options = {} if settings.scheduler is None else {"scheduler": settings.scheduler}
+        return part(generator).from_pretrained(
+            folder(), device=machine.device, acceleration=settings.acceleration, **options, **folders()
+        )
+
+    def options(present):
+        return {
+            "num_inference_steps": settings.num_inference_steps,
+            "guidance_scale": settings.guidance_scale,
+            "strength": settings.strength if start in present else 1.0,
+            "weights": dict(weights(present)),
+        }
+
+    def at_a_time(loaded):
+        guided = settings.guidance_scale != 1
+        return settings.acceleration.batch_size_for(loaded.pipeline, machine.device, guided=guided)
+
+    needed, spare = ((), tuple(contexts)) if len(contexts) > 1 else (tuple(contexts), ())
+    return Draw(load, needed, (*spare, start), options=options, at_a_time=at_a_time, targets=contexts)

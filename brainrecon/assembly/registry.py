@@ -1,0 +1,95 @@
+"""The systems by name: those of `brainrecon.methods`, those of other packages, and those of this session.
+
+A module of `brainrecon.methods` is named after its system, so that nothing is imported to list them. Other packages name
+theirs in the entry point group ``brainrecon.systems``, and a class with the decorator `system` is there from then on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+from brainrecon.assembly.system import System
+from stages.ground.errors import InputError
+
+GROUP = "brainrecon.systems"
+_HOME = "brainrecon.methods"
+
+_REGISTERED: dict[str, type[System]] = {}
+
+
+def system(kind: type[System]) -> type[System]:
+    """Register a class of `System` under its name; a class decorator.
+
+    Examples
+    --------
+    >>> from brainrecon.assembly.system import System
+    >>> @system
+    ... class Mine(System):
+    ...     name, explanation = "mine", "nothing yet"
+    ...     def steps(self, machine):
+    ...         return []
+    >>> "mine" in system_names()
+    True
+
+    Raises
+    ------
+    InputError
+        Another class has that name.
+    """
+    there = _REGISTERED.get(kind.name)
+    if there is not None and (there.__module__, there.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise InputError(
+            f"{kind.__module__}.{kind.__qualname__} and {there.__module__}.{there.__qualname__} are both called {kind.name!r}; "
+            "give one of them another name."
+        )
+    _REGISTERED[kind.name] = kind
+    return kind
+
+
+def system_names() -> list[str]:
+    """Names of all systems, those of the toolkit first."""
+    names = [*_own_modules(), *sorted(point.name for point in entry_points(group=GROUP)), *_REGISTERED]
+    return list(dict.fromkeys(names))
+
+
+def system_class(name: str) -> type[System]:
+    """Class of the system called `name`.
+
+    Raises
+    ------
+    InputError
+        There is none, with those that there are; or the package that brings it cannot be loaded.
+    """
+    if name not in _REGISTERED:
+        _load(name)
+    return _REGISTERED[name]
+
+
+def _own_modules() -> dict[str, str]:
+    """Name of each system of the toolkit -> its module."""
+    home = import_module(_HOME)
+    return {module.name.replace("_", "-"): f"{_HOME}.{module.name}" for module in iter_modules(home.__path__)}
+
+
+def _load(name: str) -> None:
+    if name in (own := _own_modules()):
+        import_module(own[name])
+        return
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            kind = point.load()
+        except Exception as error:
+            raise InputError(
+                f"System {name!r} of {point.dist.name if point.dist else point.value} cannot be loaded "
+                f"({type(error).__name__}: {error}); mend or uninstall that package."
+            ) from error
+        system(kind)
+    if name not in _REGISTERED:
+        near = difflib.get_close_matches(name, known := system_names(), n=1)
+        raise InputError(
+            f"There is no method {name!r}; expected one of {', '.join(known)}"
+            + (f": did you mean {near[0]!r}?" if near else ".")
+        )

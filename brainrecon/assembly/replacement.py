@@ -1,0 +1,173 @@
+"""What a condition puts in the place of a named value.
+
+A row of a value has a *source*: whose it is. That of a stimulus itself, of its partner, of the mean training response, of
+the true features. Rows of one source are equal, so that they are computed once and kept, whatever condition asks for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.ground.errors import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose row of a value it is.
+
+    Attributes
+    ----------
+    kind : {"own", "mean", "true", "mixed"}
+        What a stimulus's own response gives; the mean training response; the true features of the stimulus; or more than
+        one of these, which depends on the condition.
+    name : str
+        The stimulus, or "mean_response".
+    """
+
+    kind: str
+    name: str
+
+
+MEAN = Source("mean", "mean_response")
+
+
+class Replacement:
+    """What stands in the place of a value.
+
+    `source` says whose row an item has instead; None if it is absent. A replacement of the last value of a chain has `draw`
+    instead.
+    """
+
+    is_drawn = False
+
+    def why_not(self, name: str, chain) -> str | None:
+        """Why it cannot stand in the place of value `name` of a chain; None if it can."""
+        return None if chain.readers(name) else "the method has nothing for it"
+
+    def source(self, stimulus_id: str, situation) -> Source | None:
+        """Source of a stimulus's row."""
+        raise NotImplementedError
+
+    def draw(self, stimulus_ids, situation) -> Any:
+        """Outputs in the order of `stimulus_ids`, an iterable."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Partner(Replacement):
+    """The row of another stimulus of the test set, a different one for each."""
+
+    def source(self, stimulus_id, situation):
+        return Source("own", situation.partner(stimulus_id))
+
+
+@dataclass(frozen=True)
+class Mean(Replacement):
+    """The average over the training stimuli, the same row for all."""
+
+    def why_not(self, name, chain):
+        reasons = (step.no_mean_response for step in chain.readers(name))
+        return super().why_not(name, chain) or next((reason for reason in reasons if reason), None)
+
+    def source(self, stimulus_id, situation):
+        return MEAN
+
+
+@dataclass(frozen=True)
+class Truth(Replacement):
+    """The true value of the stimulus in place of a prediction."""
+
+    def source(self, stimulus_id, situation):
+        return Source("true", stimulus_id)
+
+
+@dataclass(frozen=True)
+class Absence(Replacement):
+    """Nothing: the value is taken away from every step that can do without it."""
+
+    def why_not(self, name, chain):
+        needed = any(name not in step.optional for step in chain.readers(name))
+        return super().why_not(name, chain) or ("the method cannot do without it" if needed else None)
+
+    def source(self, stimulus_id, situation):
+        return None
+
+
+@dataclass(frozen=True)
+class NearestTrainingPicture(Replacement):
+    """The training picture whose embedding correlates best with the predicted one."""
+
+    is_drawn = True
+
+    def why_not(self, name, chain):
+        return None if chain.image_embedding in chain.targets else "the method predicts no embedding of a picture"
+
+    def draw(self, stimulus_ids, situation):
+        name = situation.chain.image_embedding
+        table = situation.true_features((name,), "train")[name]
+        rows = nearest_rows(np.stack(situation.own(name, stimulus_ids)), table)
+        return (np.asarray(situation.subject.train.images[int(row)]) for row in rows)
+
+
+@dataclass(frozen=True)
+class AnotherSystem(Replacement):
+    """What another system draws from the same responses, fitted on the same training split at its defaults."""
+
+    system: str
+    is_drawn = True
+
+    def why_not(self, name, chain):
+        return "it is the method itself" if chain.name == self.system else None
+
+    def draw(self, stimulus_ids, situation):
+        chain = situation.another_chain(self.system).fit_in_memory(situation.subject)
+        patterns = np.stack(situation.own("patterns", stimulus_ids))
+        return chain.run_from_patterns(stimulus_ids, patterns, seed=situation.seed)[:, 0]
+
+
+def shuffled_partners(n_stimuli: int, seed: int) -> np.ndarray:
+    """For each stimulus another one whose responses it is given, array of int, shape (n_stimuli,).
+
+    One cycle through a random order: nobody keeps their own, everybody's is used once.
+    """
+    if n_stimuli < 2:
+        raise InputError(f"Shuffled responses need 2 test stimuli but there is {n_stimuli}; leave that control out.")
+    order = np.random.default_rng(seed).permutation(n_stimuli)
+    partners = np.empty(n_stimuli, dtype=int)
+    partners[order] = np.roll(order, -1)
+    return partners
+
+
+def nearest_rows(predictions: np.ndarray, table, block: int = 4096) -> np.ndarray:
+    """For each prediction the training row that correlates best with it, columns standardised by training statistics.
+
+    Parameters
+    ----------
+    predictions : array of shape (n_stimuli, n_targets)
+    table : brainrecon.features.table.FeatureTable
+        Training values; read by blocks of columns.
+    block : int
+        Columns read at a time.
+
+    Returns
+    -------
+    array of int, shape (n_stimuli,)
+    """
+    n_train, n_targets = table.shape
+    products = np.zeros((len(predictions), n_train))
+    prediction_sums, sums, squares = np.zeros(len(predictions)), np.zeros(n_train), np.zeros(n_train)
+    for start in range(0, n_targets, block):
+        train = table.columns(start, min(start + block, n_targets)).astype(np.float64)
+        mean, scale = train.mean(axis=0), train.std(axis=0)
+        scale[scale <= 1e-7 * np.abs(mean) + 1e-12] = np.inf
+        train, predicted = (train - mean) / scale, (predictions[:, start : start + block] - mean) / scale
+        products += predicted @ train.T
+        prediction_sums += predicted.sum(axis=1)
+        sums += train.sum(axis=1)
+        squares += (train**2).sum(axis=1)
+    # Covariance over the row's standard deviation: the correlation, up to a factor that all rows of a prediction share.
+    covariances = products - np.outer(prediction_sums, sums) / n_targets
+    return np.argmax(covariances / np.sqrt(np.maximum(squares - sums**2 / n_targets, 1e-12)), axis=1)

@@ -1,0 +1,143 @@
+"""A step of a chain: it says which named values it reads and which it gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from brainrecon.assembly.values import ABSENT, Item, Training, Values, Workspace
+from stages.ground.progress import SILENT, Progress
+from weights.whole_files import whole_file
+
+
+class Step:
+    """What every step has; a step overrides what it does otherwise.
+
+    Attributes
+    ----------
+    reads : tuple of str
+        Values without which it cannot run.
+    optional : tuple of str
+        Values that it reads if they are there: a condition may take them away.
+    gives : tuple of str
+    media : mapping of str to str
+        Medium of each given value: "features" (the default), "picture", "caption" or "film". A run keeps values on the way
+        by their medium.
+    targets : mapping of str to brainrecon.assembly.targets.TargetSource
+        Given values that are predictions of a target: there are true ones to compare with, and to put in their place.
+    part : str
+        Folder of what it learns, below `decoder/` of a run; empty for `decoder/` itself. Two fitted steps of a chain have
+        different parts.
+    is_learned : bool
+        Whether there is anything to fit.
+    by_lot : bool
+        Whether what it gives depends on the item (its noise), and not on the values it reads alone.
+    no_mean_response : str, optional
+        Why it can make nothing of the mean training response, in a few words.
+    """
+
+    reads: tuple[str, ...] = ("patterns",)
+    optional: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    media: Mapping[str, str] = {}
+    targets: Mapping[str, Any] = {}
+    part: str = ""
+    is_learned: ClassVar[bool] = False
+    by_lot: bool = False
+    no_mean_response: str | None = None
+
+    def medium(self, name: str) -> str:
+        """Medium of a value it gives."""
+        return self.media.get(name, "features")
+
+    # Learning
+
+    def fit(self, training: Training, workspace: Workspace) -> None:
+        """Learn from the training split; with a folder in `workspace`, go on where an interrupted fit was and leave it whole."""
+
+    def is_fitted(self, folder: Path) -> bool:
+        """Whether `folder` holds the fitted step, whole."""
+        return not self.is_learned or (Path(folder) / "config.json").exists()
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into `folder`, `config.json` last."""
+
+    def open(self, workspace: Workspace) -> None:
+        """Read what `save` wrote."""
+
+    def description(self) -> dict[str, Any]:
+        """What else method.json has to say, for `open`."""
+        return {}
+
+    def summary(self) -> list[dict[str, Any]]:
+        """What was learned, for people: a row each, the first value its name and the others numbers."""
+        return []
+
+    def remarks(self) -> list[str]:
+        """What else there is to say after fitting, a sentence each."""
+        return []
+
+    def curves(self) -> dict[str, tuple[list, list]]:
+        """The course of training: dict of label to (steps, values); empty if there was none."""
+        return {}
+
+    def cost(self, train: Any) -> list[str]:
+        """What fitting to a training split will cost, a sentence each, if it is worth saying before it begins."""
+        return []
+
+    # Running
+
+    def run(self, items: Sequence[Item], values: Values, *, seed: int = 0) -> Values:
+        """Values it gives, a row for each of `items`.
+
+        Parameters
+        ----------
+        items : sequence of Item
+        values : dict of str to array or list
+            What it reads, rows in the order of `items`; an optional value may be `ABSENT`.
+        seed : int
+            Of a step that draws by lot.
+        """
+        raise NotImplementedError
+
+    def stream(
+        self, items: Sequence[Item], values: Values, *, seed: int = 0, batch_size: int = 16
+    ) -> Iterator[tuple[int, Values]]:
+        """Yield (position in items, its row of every given value) as they are done, `batch_size` at a time."""
+        for start in range(0, len(items), batch_size):
+            chosen = slice(start, start + batch_size)
+            given = self.run(items[chosen], rows_of(values, chosen), seed=seed)
+            for row in range(len(items[chosen])):
+                yield start + row, {name: rows[row] for name, rows in given.items()}
+
+    def told(self, present: frozenset[str]) -> dict[str, Any]:
+        """Settings that its output depends on, by name, if the values in `present` are there: for people who ask why."""
+        return {}
+
+    def predict_into(self, path: Path, names: Sequence[str], values: Values, progress: Progress = SILENT) -> None:
+        """Write what it gives into a safetensors file, a row for each of `names`; `values` as for `run`."""
+        given = self.run([Item("", name) for name in names], values)
+        with whole_file(path) as partial:
+            tensors = {name: np.asarray(rows, dtype=np.float32) for name, rows in given.items()}
+            save_file(tensors, partial, metadata={"stimulus_ids": json.dumps(list(names))})
+
+    def batch_size(self) -> int:
+        """Items to run at a time."""
+        return 16
+
+
+def rows_of(values: Values, rows: slice) -> Values:
+    """Some rows of every value; what is absent stays absent."""
+    return {name: value if value is ABSENT else value[rows] for name, value in values.items()}
+
+
+def repeated(value: Any, rows: np.ndarray) -> Any:
+    """Rows of one value by their numbers, a row as often as it is named; what is absent stays absent."""
+    if value is ABSENT or isinstance(value, np.ndarray):
+        return value if value is ABSENT else value[rows]
+    return [value[row] for row in rows]

@@ -1,0 +1,160 @@
+"""A system: a published method as its name, its paper, its settings, and the steps of its chain."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from brainrecon.assembly.settings import from_dict
+from brainrecon.assembly.step import Step
+from brainrecon.assembly.targets import TargetSource, part
+from brainrecon.assembly.values import Machine
+from weights import store as checkpoint_store
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a system asks of a dataset.
+
+    Attributes
+    ----------
+    pictures : bool
+        Pictures of the training stimuli.
+    disjoint_pictures : bool
+        No picture stands in training and in another split under two ids; reading all of them takes a while.
+    """
+
+    pictures: bool = True
+    disjoint_pictures: bool = False
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A system without settings."""
+
+
+class System(ABC):
+    """A published method.
+
+    Parameters
+    ----------
+    settings : settings_class or dict, optional
+        A nested dictionary names only what differs from the defaults.
+
+    Attributes
+    ----------
+    name : str
+        On the command line.
+    explanation : str
+        How its output is made, in a line.
+    citation : str
+        Authors, year, title, place; empty for a system that nobody published.
+    settings_class : type
+        A frozen dataclass of dataclasses and plain values.
+    output : str
+        The last value of its chain: what a task scores.
+    needs : Needs
+    tiny : mapping
+        Settings for the embedded networks: the checkpoints that have an embedded twin, and what goes with them.
+    without_captions : mapping
+        Settings for data that have no captions; empty if it reads none.
+    without_captions_note : str
+        What to say then.
+    image_embedding : str, optional
+        The value by which pictures are compared: the training picture nearest to what was decoded.
+    """
+
+    name: ClassVar[str]
+    explanation: ClassVar[str]
+    citation: ClassVar[str] = ""
+    settings_class: ClassVar[type] = NoSettings
+    output: ClassVar[str] = "picture"
+    needs: ClassVar[Needs] = Needs()
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    without_captions: ClassVar[Mapping[str, Any]] = {}
+    without_captions_note: ClassVar[str] = (
+        "No captions: the text context is dropped (text_context = false in config.toml)."
+    )
+    image_embedding: ClassVar[str | None] = None
+
+    def __init__(self, settings: Any = None) -> None:
+        if not isinstance(settings, self.settings_class):
+            settings = from_dict(self.settings_class, settings or {})
+        self.settings = settings
+
+    @abstractmethod
+    def steps(self, machine: Machine) -> list[Step]:
+        """The steps of the chain, in order, not yet fitted."""
+
+    # What a system may say otherwise, from its settings
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Names in `weights/manifest.toml` of what it reads: those of its settings' `checkpoints`, sorted."""
+        return tuple(sorted(set(self._roles.values())))
+
+    @property
+    def clip(self) -> str | None:
+        """Its CLIP checkpoint: it chooses captions and makes clusters of look-alikes; None if it has none."""
+        return self._roles.get("clip")
+
+    @property
+    def fitted_through(self) -> tuple[str, ...]:
+        """Names of checkpoints whose networks took part in a loss: if they also judge, scores say so."""
+        return ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its scores has to know, a sentence each."""
+        return ()
+
+    @property
+    def reads_single_trials(self) -> bool:
+        """Whether the samples of a stimulus are drawn from its trials, one from each, and not all from their average."""
+        return False
+
+    # For its steps
+
+    def target(self, place: str, role: str, machine: Machine, **options: Any) -> TargetSource:
+        """A target, ``module:class``, from the checkpoint in a role of its settings' `checkpoints`.
+
+        Parameters
+        ----------
+        place : str
+        role : str
+        machine : Machine
+        **options
+            What the target is told besides.
+        """
+
+        def load():
+            return part(place).from_pretrained(self.folder(role), device=machine.device, **options)
+
+        return TargetSource(load, (self._roles[role],), self.settings.decoder.features)
+
+    def folder(self, role: str) -> Path:
+        """Folder of the checkpoint in a role of its settings' `checkpoints`.
+
+        Raises
+        ------
+        CheckpointError
+            It is absent; the message names the embedded networks if the role has an embedded twin.
+        """
+        try:
+            return checkpoint_store.path(self._roles[role])
+        except checkpoint_store.CheckpointError as error:
+            twin = role in self.tiny.get("checkpoints", {})
+            more = (
+                " Or take the small embedded networks, which know no photographs, with --weights tiny." if twin else ""
+            )
+            raise checkpoint_store.CheckpointError(f"{error}{more}") from None
+
+    @property
+    def _roles(self) -> dict[str, str]:
+        """Role -> name of the checkpoint, from the settings' `checkpoints`."""
+        named = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
+        return dict(vars(named["checkpoints"])) if "checkpoints" in named else {}

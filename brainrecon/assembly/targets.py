@@ -1,0 +1,104 @@
+"""The targets of a chain: where each comes from, and their true values for the stimuli of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
+from weights import store as checkpoint_store
+
+# What to do if a dataset lacks what a target takes.
+_REMEDIES = {
+    "images": "put them where `brainrecon data files` says.",
+    "captions": "pass --captions FILE, or drop the text context with --set text_context=false.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TargetSource:
+    """A target that is loaded when it is first needed.
+
+    Attributes
+    ----------
+    load : callable
+        ``load() -> target``, see `stages.targets`.
+    checkpoints : tuple of str
+        Names of the checkpoints that its values depend on.
+    dtype : {"float32", "float16"}
+        How the feature store holds its values.
+    """
+
+    load: Callable[[], Any]
+    checkpoints: tuple[str, ...]
+    dtype: str = "float32"
+
+    @cached_property
+    def target(self) -> Any:
+        """The target."""
+        return self.load()
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies the weights that its values depend on."""
+        return "+".join(map(checkpoint_store.fingerprint, self.checkpoints))
+
+
+def part(place: str) -> Any:
+    """A class by ``module:name``, imported now: heavy libraries are loaded when a part is needed."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def encode(targets, names, subject, split_name, store, *, captions=None, progress=SILENT):
+    """True values of targets for a split's stimuli, from the feature store or encoded now.
+
+    Parameters
+    ----------
+    targets : mapping of str to TargetSource
+    names : sequence of str
+        Which of them.
+    subject : brainrecon.datasets.subject.Subject
+    split_name : str
+    store : brainrecon.features.store.FeatureStore
+    captions : callable, optional
+        ``captions() -> list of list of str``: captions of the split's stimuli; called if a target takes them. None from it
+        means the split's own.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict of str to brainrecon.features.table.FeatureTable
+        Rows in the order of the split's ``stimulus_ids``.
+
+    Raises
+    ------
+    InputError
+        A name that is no target, or a target that takes what the dataset does not have.
+    """
+    if unknown := [name for name in names if name not in targets]:
+        raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(targets) or 'none'}.")
+    split, own_captions, tables = subject.splits[split_name], None, {}
+    for name in names:
+        target = targets[name].target
+        if target.takes == "captions" and own_captions is None:
+            own_captions = (captions() if captions else None) or split.captions
+        stimuli = split.images if target.takes == "images" else own_captions
+        if stimuli is None:
+            raise InputError(
+                f"Target {name} needs {target.takes} and {subject.source} has none for {split_name}; {_REMEDIES[target.takes]}"
+            )
+        tables[name] = store.encode(
+            target,
+            stimuli,
+            split.stimulus_ids,
+            dataset=f"{subject.fingerprint}/{split_name}",
+            checkpoint=targets[name].fingerprint,
+            dtype=targets[name].dtype,
+            progress=progress,
+        )
+    return tables

@@ -1,0 +1,141 @@
+"""Named values, the items they belong to, and what a chain learns from.
+
+A value is known by its name: `patterns`, `clip_image`, `first_picture`, `picture`. It has one row per item: an array whose
+first axis is the items, or a list of captions. `ABSENT` stands for a value that a condition takes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from brainrecon.datasets.subject import Subject
+
+Values = dict[str, Any]
+
+PATTERNS = "patterns"
+REPEATS = "repeats"
+# What there is before the first step: the responses, and of how many trials each is the average.
+MEASURED = (PATTERNS, REPEATS)
+
+
+class Absent:
+    """The type of `ABSENT`."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One output to make: the subject, the stimulus that was seen, and which of several samples.
+
+    Noise of an item depends on the run's seed, `stimulus_id` and `sample` alone.
+    """
+
+    subject: str
+    stimulus_id: str
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a chain computes.
+
+    Attributes
+    ----------
+    device : str
+        Torch device.
+    memory : float, optional
+        Bytes that fitting a step may take.
+    """
+
+    device: str = "cpu"
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the steps of a chain learn from: the training splits of one subject or of several.
+
+    Attributes
+    ----------
+    subjects : mapping of str to Subject
+        By name.
+    features : callable
+        ``features(names) -> dict of str to FeatureTable (n_stimuli, n_values)``: true values of targets for the training
+        stimuli, from the feature store or encoded now; rows in the order of ``subject.train.stimulus_ids``.
+    """
+
+    subjects: Mapping[str, Subject]
+    features: Callable[[tuple[str, ...]], Mapping[str, Any]]
+
+    @property
+    def subject(self) -> Subject:
+        """The one subject.
+
+        Raises
+        ------
+        InputError
+            There are several, and the step that asks learns from one.
+        """
+        if len(self.subjects) != 1:
+            raise InputError(
+                f"This step learns from one subject but {len(self.subjects)} were given ({', '.join(self.subjects)}); "
+                "load one of them."
+            )
+        (subject,) = self.subjects.values()
+        return subject
+
+
+def _no_training_pictures() -> Any:
+    raise InputError("This method shows training pictures and has none; open it through its run folder.")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a step is given to be fitted or opened with.
+
+    Attributes
+    ----------
+    folder : Path, optional
+        The step's own folder, where a fit that takes long leaves what it needs to go on; None fits in memory.
+    predicts : tuple of Prediction
+        Patterns to predict on the way, for steps that can do so in the pass in which they are fitted.
+    store : FeatureStore
+    description : dict
+        What method.json says of the fitted chain; empty while it is being fitted.
+    describe : callable
+        ``describe(step)``: write method.json, before the file that says that the step is whole.
+    training_pictures : callable
+        ``training_pictures() -> array-like of shape (n_stimuli, height, width, 3), uint8``: those of the training split, for
+        a step that shows them and is opened again.
+    progress : callable
+        Called with (label, done, total).
+    """
+
+    store: Any
+    folder: Path | None = None
+    predicts: tuple[Prediction, ...] = ()
+    description: Mapping[str, Any] = field(default_factory=dict)
+    describe: Callable[[Any], None] = lambda step: None
+    training_pictures: Callable[[], Any] = _no_training_pictures
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Patterns (n_stimuli, n_voxels) whose predicted values are written to `path`, a row for each of `names`."""
+
+    patterns: Any
+    names: tuple[str, ...]
+    path: Path

@@ -1,0 +1,76 @@
+"""``brainrecon methods``: the systems, what each predicts, needs and cites; one of them with all of its settings."""
+
+import re
+from typing import Annotated
+
+import typer
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method, with its settings.", show_default=False)] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FAMILY", help="Settings for these: published or tiny.")
+    ] = None,
+) -> None:
+    """List the methods; of one, say what it predicts, needs and cites, and its settings with their defaults."""
+    if name is None:
+        _list()
+    else:
+        _describe(name, weights)
+
+
+def _list():
+    from brainrecon.assembly.chain import Chain
+    from brainrecon.assembly.registry import system_class, system_names
+    from brainrecon.cli.console import table
+
+    rows = []
+    for name in system_names():
+        chain = Chain(system_class(name)())
+        cited = re.match(r"([^,]+),.*?\((\d{4})\)", chain.system.citation)
+        by = " ".join(cited.groups()) if cited else "-"
+        rows.append((name, ", ".join(chain.predicts) or "-", chain.output, by))
+    table(("method", "predicts", "gives", "cites"), rows)
+
+
+def _describe(name, weights):
+    from brainrecon.assembly.chain import Chain
+    from brainrecon.assembly.condition import CONDITIONS
+    from brainrecon.assembly.registry import system_class
+    from brainrecon.assembly.settings import to_dict, with_weights
+    from brainrecon.cli.console import say
+
+    kind = system_class(name)
+    system = kind(with_weights({}, kind, weights))
+    chain = Chain(system)
+    needs = ["responses"] + ["pictures"] * system.needs.pictures
+    needs += ["captions, if there are any"] * bool(system.without_captions)
+    applies = [one.name for one in CONDITIONS.values() if one.is_control and one.applies_to(chain)]
+    say(f"{name}: {system.explanation}")
+    say()
+    for step in chain.steps:
+        read = ", ".join((*step.reads, *(f"{one} (optional)" for one in step.optional)))
+        say(f"  {type(step).__name__}: {read} -> {', '.join(step.gives)}")
+    say()
+    say(f"Needs:       {', '.join(needs)}")
+    say(f"Checkpoints: {', '.join(system.checkpoints) or 'none'} (`brainrecon weights list --for {name}`)")
+    say(f"Controls:    {', '.join(applies)}")
+    say(f"Cite:        {system.citation or 'nothing: it is no published system'}")
+    say()
+    say("Settings (--set NAME=VALUE, or the table [settings] of a TOML file):")
+    say()
+    for line in _lines(to_dict(system.settings)) or ["none"]:
+        say(f"  {line}")
+
+
+def _lines(settings, where=""):
+    """``name = value`` of every setting, names dotted as for --set; of a long list the first and the last value."""
+    lines = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            lines += _lines(value, f"{where}{name}.")
+        elif isinstance(value, list) and len(value) > 6:
+            lines.append(f"{where}{name} = [{value[0]!r}, ..., {value[-1]!r}] ({len(value)} values)")
+        else:
+            lines.append(f"{where}{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}")
+    return lines

@@ -1,0 +1,33 @@
+"""``brainrecon trace``: how one picture came about, as text and as a page."""
+
+from typing import Annotated
+
+import typer
+
+from brainrecon.cli import options
+
+
+def trace(
+    run: options.RunFolder,
+    stimulus: Annotated[str, typer.Argument(help="A test stimulus, for example nsd00042.", show_default=False)],
+    condition: Annotated[str, typer.Option(help="The condition that it was drawn under.")] = "reconstruction",
+    sample: Annotated[int, typer.Option(min=0, help="Which sample.")] = 0,
+    features: options.Features = None,
+    device: options.Device = "auto",
+) -> None:
+    """Every value on the way of one stimulus: how near to the truth, the first picture, strength, steps, weights."""
+    from brainrecon.cli.console import say
+    from brainrecon.report.trace.page import lines, page
+    from brainrecon.runs.run import Run
+    from brainrecon.runs.trace import trace as follow
+    from weights.whole_files import write_text
+
+    opened = Run(run, features, options.torch_device(device))
+    traced = follow(opened, stimulus, condition, sample)
+    for line in lines(traced):
+        say(line)
+    suffix = "" if condition == "reconstruction" else f"_{condition}"
+    path = opened.folder / "trace" / f"stim-{stimulus}_sample-{sample}{suffix}.html"
+    write_text(path, page(traced))
+    say()
+    say(f"Page: {path}")

@@ -1,0 +1,77 @@
+"""Null: ridge regression from patterns straight to pixels: no network and no prior.
+
+Everything has to beat it before its pictures say something about a brain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.step import Step
+from brainrecon.assembly.system import Needs, System
+from stages.decoders.ridge.ridge import ALPHAS, RidgeDecoder
+from stages.ground.errors import InputError
+from stages.ground.pictures import resized_pictures, to_uint8
+
+
+@dataclass(frozen=True)
+class RidgeToPixelsSettings:
+    """Side of the predicted pictures in pixels, and the penalties to choose from by leave-one-out error."""
+
+    size: int = 64
+    alpha: tuple[float, ...] | float = ALPHAS
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise InputError(f"size is {self.size}; expected 1 pixel or more: pass --set size=64.")
+
+
+@system
+class RidgeToPixels(System):
+    """Ridge regression from patterns to pixels, without rescaling; the penalty by exact leave-one-out error."""
+
+    name = "ridge-to-pixels"
+    explanation = "ridge regression from patterns straight to pixels: no network and no prior"
+    settings_class = RidgeToPixelsSettings
+    needs = Needs(disjoint_pictures=True)
+
+    def steps(self, machine):
+        return [DecodePixels(self.settings, machine)]
+
+
+class DecodePixels(Step):
+    """Pixels of small pictures by ridge.
+
+    Attributes
+    ----------
+    decoder : stages.decoders.ridge.ridge.RidgeDecoder
+    """
+
+    gives = ("picture",)
+    media = {"picture": "picture"}
+    is_learned = True
+
+    def __init__(self, settings, machine):
+        self.size, self._device = settings.size, machine.device
+        self.decoder = RidgeDecoder(alphas=settings.alpha, rescale="none", memory=machine.memory, device=machine.device)
+
+    def fit(self, training, workspace):
+        train = training.subject.train
+        pixels = resized_pictures(train.images, self.size, workspace.progress).astype(np.float32) / 255
+        self.decoder.fit_targets(train.patterns, {"pixels": pixels.reshape(len(pixels), -1)})
+
+    def run(self, items, values, *, seed=0):
+        predictions = self.decoder.predict(np.asarray(values["patterns"]))
+        return {"picture": to_uint8(255 * predictions).reshape(-1, self.size, self.size, 3)}
+
+    def summary(self):
+        return self.decoder.summary()
+
+    def save(self, folder):
+        self.decoder.save_pretrained(folder)
+
+    def open(self, workspace):
+        self.decoder = RidgeDecoder.from_pretrained(workspace.folder).set_params(device=self._device)

@@ -1,0 +1,1 @@
+"""The page of one traced stimulus: every value on its way."""

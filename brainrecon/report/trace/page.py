@@ -1,0 +1,64 @@
+"""A trace as text for a terminal, and as one page without scripts and without anything to fetch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from brainrecon.assembly.condition import CONDITIONS
+from brainrecon.report.pictures import data_uri
+
+
+def lines(traced):
+    """A trace as lines of text: a line per value, its facts indented below.
+
+    Parameters
+    ----------
+    traced : brainrecon.runs.trace.Trace
+
+    Returns
+    -------
+    list of str
+    """
+    label = CONDITIONS[traced.condition].label
+    found = [f"{traced.method}, stimulus {traced.stimulus_id}, {label[:1].lower()}{label[1:]}"]
+    for value in traced.values:
+        found.append("")
+        found.append(f"{value.name} ({value.step})")
+        found += [f"  {name}: {text}" for name, text in _told(value.facts)]
+    return found
+
+
+def page(traced):
+    """A trace as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("trace.html.jinja").render(
+        trace=traced,
+        condition=CONDITIONS[traced.condition],
+        shown=None if traced.shown is None else data_uri(traced.shown),
+        values=[
+            (value, list(_told(value.facts)), None if value.picture is None else data_uri(value.picture))
+            for value in traced.values
+        ],
+    )
+
+
+def _told(facts):
+    """(name, text) of each fact; nested ones with their names joined, numbers with three digits."""
+    for name, fact in facts.items():
+        if isinstance(fact, dict):
+            yield from ((f"{name.replace('_', ' ')} {inner}", text) for inner, text in _told(fact))
+        elif isinstance(fact, float):
+            yield name.replace("_", " "), f"{fact:.3g}"
+        else:
+            yield (
+                name.replace("_", " "),
+                f"{fact:,}" if isinstance(fact, int) else "the checkpoint's own" if fact is None else str(fact),
+            )

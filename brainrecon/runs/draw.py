@@ -1,0 +1,161 @@
+"""The outputs of a run: find those that are missing, draw them in batches, write each as it is done."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, condition
+from brainrecon.assembly.values import Item
+from brainrecon.runs.values import RunValues
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
+
+# Requests held in memory at a time, in batches; a multiple of the batch, so that all but the last are full.
+BATCHES_AT_ONCE = 16
+
+
+def reconstruct(
+    run,
+    conditions=(RECONSTRUCTION,),
+    *,
+    stimuli=None,
+    control_stimuli=None,
+    batch_size=None,
+    shard=(0, 1),
+    reproducible=False,
+    progress=SILENT,
+):
+    """Draw the outputs of one run (no folds) that are not there yet.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+    conditions : sequence of str
+        Names in `brainrecon.assembly.condition.CONDITIONS`. Those that do not apply are left out; parts of the system, such
+        as stage-one pictures, are added.
+    stimuli : sequence of str, optional
+        Test stimuli to draw; all of them where it is not given.
+    control_stimuli : int, optional
+        Draw controls for so many stimuli only, spread evenly over the test set.
+    batch_size : int, optional
+        Outputs drawn together, by default as many as the last step says. It changes a picture by one grey level at most.
+    shard : tuple of int
+        (i, n): every n-th stimulus from the i-th on.
+    reproducible : bool
+        Each picture in a batch of its own with deterministic kernels: equal bytes whatever was asked together.
+    progress : callable
+        Called with (label, done, total).
+
+    Raises
+    ------
+    InputError
+        An unknown condition or stimulus.
+    """
+    chain, values = run.chain, RunValues(run)
+    asked = {name: condition(name) for name in conditions}
+    # Parts are always drawn beside the system itself.
+    asked |= {name: one for name, one in CONDITIONS.items() if not one.is_control and name != RECONSTRUCTION}
+    asked = {name: one for name, one in asked.items() if one.applies_to(chain)}
+    every = values.stimulus_ids
+    chosen = list(every) if stimuli is None else list(dict.fromkeys(map(str, stimuli)))
+    absent = [name for name in chosen if name not in values.row]
+    if absent:
+        raise InputError(
+            f"Stimulus {absent[0]!r} is not among the {len(every):,} test stimuli; the first is {every[0]!r}: "
+            "see `brainrecon data info`."
+        )
+    chosen = chosen[shard[0] :: shard[1]]
+    controlled = set(every if control_stimuli is None else spread(every, control_stimuli))
+    of = {name: [s for s in chosen if not one.is_control or s in controlled] for name, one in asked.items()}
+
+    for name, one in asked.items():
+        if chain.readers(shown := one.shown(chain)):
+            _keep(values, shown, of[name], progress)
+        elif (replacement := one.replacement(chain, chain.output)) is not None:
+            _draw_at_once(run, values, replacement, name, of[name])
+    drawn = [name for name, one in asked.items() if _is_drawn(one, chain)]
+    missing = {name: _missing(run, values, name, of[name]) for name in drawn}
+    counter = _Counter(progress, sum(map(len, missing.values())))
+    with _deterministic() if reproducible else contextlib.nullcontext():
+        for name, items in missing.items():
+            if items:
+                _draw(run, values, name, items, 1 if reproducible else batch_size, counter)
+
+
+def _is_drawn(one, chain):
+    """Whether a condition is drawn by the last step, item by item."""
+    return not chain.readers(one.shown(chain)) and one.replacement(chain, chain.output) is None
+
+
+def _keep(values, name, stimulus_ids, progress):
+    """Have a value on the way of every stimulus on disk."""
+    for done, stimulus_id in enumerate(stimulus_ids, start=1):
+        values.value(RECONSTRUCTION, name, stimulus_id)
+        progress("stage one", done, len(stimulus_ids))
+
+
+def _draw_at_once(run, values, replacement, name, stimulus_ids):
+    """Write the outputs of a condition that come from the training split, those that are not there."""
+    names = [one for one in stimulus_ids if not run.image_path(name, one).exists()]
+    if names:
+        for stimulus_id, output in zip(names, replacement.draw(names, values)):
+            run.write_value(run.image_path(name, stimulus_id), output, values.chain.medium(values.chain.output))
+
+
+def _missing(run, values, name, stimulus_ids):
+    """Items of a condition without a file; of a control one sample is drawn."""
+    is_control = CONDITIONS[name].is_control
+    return [
+        Item(run.subject.name, stimulus_id, sample)
+        for stimulus_id in stimulus_ids
+        for sample in range(1 if is_control else values.n_samples(stimulus_id))
+        if not run.image_path(name, stimulus_id, sample).exists()
+    ]
+
+
+def _draw(run, values, name, items, batch_size, counter):
+    """Draw items under a condition and write each as it is done."""
+    chain = values.chain
+    shown = CONDITIONS[name].shown(chain)
+    step = chain.giver(shown)
+    batch_size = batch_size or step.batch_size()
+    at_once = BATCHES_AT_ONCE * batch_size
+    for start in range(0, len(items), at_once):
+        some = items[start : start + at_once]
+        read = values.values(name, step, some)
+        for position, given in step.stream(some, read, seed=run.config.seed, batch_size=batch_size):
+            item = some[position]
+            path = run.image_path(name, item.stimulus_id, item.sample)
+            run.write_value(path, given[shown], chain.medium(shown))
+            counter.count()
+
+
+class _Counter:
+    """Counts what is drawn, over all conditions."""
+
+    def __init__(self, progress, total):
+        self._progress, self._done, self._total = progress, 0, total
+
+    def count(self):
+        self._done += 1
+        self._progress("reconstructing", self._done, self._total)
+
+
+def spread(stimulus_ids, count):
+    """`count` stimuli at even distances over the whole list, in its order."""
+    positions = np.unique(np.linspace(0, len(stimulus_ids) - 1, min(count, len(stimulus_ids))).round().astype(int))
+    return [stimulus_ids[position] for position in positions]
+
+
+@contextlib.contextmanager
+def _deterministic():
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,37 @@
+"""Fit the chain of a run, and predict the values of its test stimuli; all of it can be interrupted."""
+
+from __future__ import annotations
+
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.values import Prediction, Training
+from brainrecon.runs.predict import encode
+from brainrecon.runs.values import RunValues
+from stages.ground.progress import SILENT
+
+
+def fit(run, progress=SILENT):
+    """Fit the steps of one run (no folds) in order, and predict the test stimuli; what is there is left alone.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+    progress : callable
+        Called with (label, done, total).
+    """
+    if run.is_fitted:
+        return
+    subject, test = run.subject, run.subject.test
+    chain = Chain(run.config.system, run.machine)
+    names = tuple(str(name) for name in test.stimulus_ids)
+
+    def features(targets):
+        return encode(run, chain, "train", targets, progress)
+
+    predicts = [
+        Prediction(test.patterns, names, run.layout.embeddings("test", step.part)) for step in chain.predicting[:1]
+    ]
+    training = Training({subject.name: subject}, features)
+    chain.fit(training, run.layout.decoder, run.store, predicts, progress, lambda: subject.train.images)
+    values = RunValues(run, chain)
+    for step in chain.predicting:
+        values.predicted("test", step, progress)

@@ -1,0 +1,92 @@
+"""Where everything lies in a run folder.
+
+config.toml            what was asked, every default spelled out
+environment.json       versions, machine, checkpoint fingerprints
+captions.json          captions of the training stimuli, if the dataset had none
+decoder/               the fitted steps; a step with a part of its own in decoder/<part>/
+embeddings/test.safetensors   predicted values of the test stimuli; of a step with a part test-<part>.safetensors
+stage_one/stim-<id>.png       first pictures, and other values on the way in folders of their name
+images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise
+controls/<name>/images/stim-<id>_sample-<k>.png
+folds/<k>/             a run folder each, if there are folds
+manifest.jsonl         a line for each file written
+scores/<protocol>.csv, .json
+report.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainrecon.assembly.condition import RECONSTRUCTION
+from stages.ground.media import CAPTION, FEATURES, FILM, PICTURE, Medium
+
+# Medium of an output -> what it is, and the folder it lies in.
+MEDIA: dict[str, tuple[Medium, str]] = {
+    medium.name: (medium, folder)
+    for medium, folder in ((PICTURE, "images"), (CAPTION, "captions"), (FILM, "films"), (FEATURES, "features"))
+}
+# Values on the way whose folder has another name than the value.
+_FOLDERS = {"first_picture": "stage_one"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of one run folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """What was asked."""
+        return self.folder / "config.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions and fingerprints."""
+        return self.folder / "environment.json"
+
+    @property
+    def captions(self) -> Path:
+        """Captions that were chosen."""
+        return self.folder / "captions.json"
+
+    @property
+    def decoder(self) -> Path:
+        """The fitted steps."""
+        return self.folder / "decoder"
+
+    @property
+    def manifest(self) -> Path:
+        """A line for each file."""
+        return self.folder / "manifest.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+    def embeddings(self, of: str, part: str = "") -> Path:
+        """Predicted values of the test stimuli ("test") or of the mean response, by the part of the step that gives them."""
+        return self.folder / "embeddings" / f"{of}{'-' if part else ''}{part}.safetensors"
+
+    def fold(self, fold: int) -> Path:
+        """Run folder of a fold."""
+        return self.folder / "folds" / str(fold)
+
+    def scores(self, protocol: str) -> Path:
+        """Scores under a protocol, as JSON; the table beside it ends in .csv."""
+        return self.folder / "scores" / f"{protocol}.json"
+
+    def output(self, condition: str, medium: str, stimulus_id: str, sample: int = 0) -> Path:
+        """An output under a condition."""
+        kind, folder = MEDIA[medium]
+        return self._root(condition) / folder / f"stim-{stimulus_id}_sample-{sample}{kind.suffix}"
+
+    def on_the_way(self, value: str, medium: str, source: str, condition: str = RECONSTRUCTION) -> Path:
+        """A value on the way, by whose it is."""
+        return self._root(condition) / _FOLDERS.get(value, value) / f"stim-{source}{MEDIA[medium][0].suffix}"
+
+    def _root(self, condition: str) -> Path:
+        return self.folder if condition == RECONSTRUCTION else self.folder / "controls" / condition

@@ -1,0 +1,154 @@
+"""What a run records before it begins, and checks when it goes on: data, checkpoints, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+from brainrecon.datasets import load
+from brainrecon.features.store import FeatureStore
+from brainrecon.runs.config import LEAVE_ONE_OUT
+from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
+from stages.ground.errors import InputError
+from weights import store as checkpoint_store
+
+PACKAGES = (
+    "brainrecon",
+    "torch",
+    "diffusers",
+    "transformers",
+    "open_clip_torch",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "h5py",
+)
+
+
+def load_subject(config, store=None, device="cpu"):
+    """Subject of a `brainrecon.runs.config.RunConfig`, in its fold and split anew where it says so."""
+    data = config.data
+    options = dict(data.options) | ({"fold": (data.fold or 0, data.folds)} if data.folds else {})
+    subject = load(data.source, subject=data.subject, roi=data.roi, **options)
+    if data.split is None:
+        return subject
+    store, clip = store or FeatureStore(), data.split_checkpoint or split_checkpoint(config)
+
+    def encode(split_name):
+        return clip_image_tokens(subject, split_name, clip, store, device)
+
+    parts = [
+        subject.fingerprint,
+        data.split,
+        _fingerprint(clip),
+        [subject.splits[name].n_stimuli for name in ("train", "test")],
+    ]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
+
+
+def check_checkpoint_names(system):
+    """Raise a CheckpointError for a checkpoint that the manifest does not know, before anything is written."""
+    for name in system.checkpoints:
+        checkpoint_store.folder(name)
+
+
+def split_checkpoint(config):
+    """CLIP checkpoint by which clusters of look-alikes are made: the method's own, or the embedded one if it has none."""
+    return config.system.clip or DEFAULT_CLIP
+
+
+def resolved(config, store=None, device="cpu"):
+    """Fill in what depends on the data: subject, roi, by what clusters are made, where captions come from.
+
+    Without any captions a system that reads some has the settings that it names for such data. Returns the configuration and
+    the subject.
+    """
+    if config.data.folds == LEAVE_ONE_OUT:
+        whole = load_subject(replace(config, data=replace(config.data, folds=0)), store, device)
+        config = replace(config, data=replace(config.data, folds=whole.train.n_stimuli + whole.test.n_stimuli))
+    data, subject = config.data, load_subject(config, store, device)
+    own = subject.train.has_captions or data.captions
+    choices = None if own else (data.caption_choices or subject.caption_choices or None)
+    data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)
+    if data.split and data.split_checkpoint is None:
+        data = replace(data, split_checkpoint=split_checkpoint(config))
+    settings = config.settings
+    if config.system.without_captions and not (own or choices):
+        settings = replace(settings, **config.system.without_captions)
+    return replace(config, data=data, settings=settings), subject
+
+
+def environment(config):
+    """Versions, machine and checkpoint fingerprints, JSON-able."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "checkpoints": {name: _fingerprint(name) for name in config.system.checkpoints},
+    }
+
+
+def check_checkpoints(folder, now):
+    """Refuse to go on under other weights: half of the pictures would come from either."""
+    then = json.loads((folder / "environment.json").read_text())["checkpoints"]
+    changed = [
+        name for name in now if name in then and "absent" not in (now[name], then[name]) and now[name] != then[name]
+    ]
+    if changed:
+        raise InputError(
+            f"{folder} was begun with another {changed[0]} ({then[changed[0]][:12]}, now {now[changed[0]][:12]}); "
+            "name another folder with --out."
+        )
+
+
+def response_digest(subject):
+    """Hex digest of the first training trial and the last test trial: enough to tell other responses."""
+    few = (subject.train.betas[0], subject.test.betas[-1])
+    return hashlib.sha256(
+        b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)
+    ).hexdigest()
+
+
+def check_data(folder, subject, responses=None):
+    """Refuse to go on with other stimuli, or another vintage of the responses, than the run began with."""
+    recorded = json.loads((folder / "environment.json").read_text())
+    then, details = recorded.get("data", subject.fingerprint), recorded.get("details", {})
+    for name, before in details.items():
+        now = json.loads(json.dumps(subject.details.get(name)))
+        if before != now:
+            raise InputError(
+                f"{folder} was begun on responses with {name} = {before!r} but at {subject.source} it is {now!r}; "
+                "name another folder with --out."
+            )
+    if responses != recorded.get("responses", responses) and responses is not None:
+        raise InputError(
+            f"{folder} was begun on other responses ({recorded['responses'][:12]}) than are at {subject.source} now "
+            f"({responses[:12]}); name another folder with --out."
+        )
+    if then != subject.fingerprint:
+        raise InputError(
+            f"{folder} was begun on other stimuli ({then[:12]}) than are at {subject.source} now "
+            f"({subject.fingerprint[:12]}); name another folder with --out."
+        )
+
+
+def _fingerprint(checkpoint):
+    try:
+        return checkpoint_store.fingerprint(checkpoint)
+    except checkpoint_store.CheckpointError:
+        # Predicting embeddings needs no generator; who needs an absent checkpoint is told when loading it.
+        return "absent"
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,219 @@
+"""A run folder: one system on one subject, all of its state in files that are whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, condition
+from brainrecon.assembly.values import Machine
+from brainrecon.features.store import FeatureStore
+from brainrecon.runs.config import RunConfig, differences
+from brainrecon.runs.layout import MEDIA, Layout
+from brainrecon.runs.record import (
+    check_checkpoint_names,
+    check_checkpoints,
+    check_data,
+    environment,
+    load_subject,
+    resolved,
+    response_digest,
+    split_checkpoint,
+)
+from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
+from weights.whole_files import write_text
+
+
+class Run:
+    """One system on one subject, in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        An existing run folder; `Run.create` makes one.
+    features : path, optional
+        Folder of the feature store; `brainrecon.features.store.default_folder()` if it is not given.
+    device : str
+        Torch device for targets, decoder and generator.
+    memory : float, optional
+        Bytes that fitting the decoder may take.
+
+    Attributes
+    ----------
+    config : RunConfig
+    layout : Layout
+
+    Examples
+    --------
+    >>> run = brainrecon.Run("runs/subj01")  # doctest: +SKIP
+    >>> run.fit().reconstruct()  # doctest: +SKIP
+    >>> run.evaluate().to_csv("scores.csv")  # doctest: +SKIP
+    """
+
+    def __init__(self, folder, features=None, device="cpu", memory=None):
+        self.folder, self.layout = Path(folder), Layout(Path(folder))
+        if not self.layout.config.exists():
+            raise InputError(
+                f"{self.folder} is no run folder: config.toml is missing; make one with "
+                f"`brainrecon run METHOD KIND:PATH --out {self.folder}`."
+            )
+        self.config = RunConfig.read(self.layout.config)
+        self.store, self.machine = FeatureStore(features), Machine(device, memory)
+
+    @classmethod
+    def create(cls, folder, config, features=None, device="cpu", memory=None):
+        """Make a run folder, or open the one that is there if it was asked for the same.
+
+        What the configuration leaves open is settled first, and nothing is written before the data have been opened.
+
+        Raises
+        ------
+        InputError
+            The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
+        """
+        layout = Layout(folder := Path(folder))
+        check_checkpoint_names(config.system)
+        config, subject = resolved(config, FeatureStore(features), device)
+        if layout.config.exists():
+            there = RunConfig.read(layout.config)
+            if there.data.split and there.data.split_checkpoint is None:
+                there = replace(there, data=replace(there.data, split_checkpoint=split_checkpoint(there)))
+            # More samples are more of the same run.
+            if found := differences(replace(there, samples=config.samples).to_dict(), config.to_dict()):
+                name, before, after = found[0]
+                raise InputError(
+                    f"{folder} is a run with {name} = {before!r} but {after!r} was asked for; "
+                    "name another folder with --out, or repeat the settings of that run to continue it."
+                )
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
+        Chain(config.system).check_pictures(subject)
+        now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
+        now["responses"] = response_digest(subject)
+        if layout.environment.exists():
+            check_checkpoints(folder, now["checkpoints"])
+            check_data(folder, subject, now["responses"])
+        config.write(layout.config)
+        if not layout.environment.exists():
+            write_text(layout.environment, json.dumps(now, indent=1) + "\n")
+        run = cls(folder, features, device, memory)
+        if not config.data.folds or config.data.fold is not None:
+            run.subject = subject
+        return run
+
+    def __repr__(self):
+        return f"Run({str(self.folder)!r}: {self.config.method}, {self.config.data.source})"
+
+    @cached_property
+    def parts(self):
+        """The run itself, or one run for each of its folds."""
+        data = self.config.data
+        if not data.folds or data.fold is not None:
+            return [self]
+        with_machine = (self.store.folder, self.machine.device, self.machine.memory)
+        runs = []
+        for fold in range(data.folds):
+            folder = self.layout.fold(fold)
+            there = Layout(folder).config.exists()
+            config = replace(self.config, data=replace(data, fold=fold))
+            runs.append(Run(folder, *with_machine) if there else Run.create(folder, config, *with_machine))
+            runs[-1].config = replace(runs[-1].config, samples=self.config.samples)
+        return runs
+
+    @cached_property
+    def subject(self):
+        """The subject, loaded as the configuration says."""
+        subject = load_subject(self.config, self.store, self.machine.device)
+        if self.layout.environment.exists():
+            check_data(self.folder, subject)
+        return subject
+
+    @cached_property
+    def unfitted(self):
+        """The chain of the run's system, nothing of it fitted or loaded."""
+        return Chain(self.config.system, self.machine)
+
+    @cached_property
+    def chain(self):
+        """The fitted chain."""
+        if self.config.data.folds and self.config.data.fold is None:
+            raise InputError(f"{self.folder} has a decoder for each fold; name one, for example {self.layout.fold(0)}.")
+        if not self.is_fitted:
+            raise InputError(f"{self.folder} is not fitted yet; run `brainrecon fit` or `brainrecon run` first.")
+        return Chain(self.config.system, self.machine).open(
+            self.layout.decoder, self.store, training_pictures=lambda: self.subject.train.images
+        )
+
+    @property
+    def is_fitted(self):
+        """Whether every fitted step is there, and the predicted values of the test stimuli."""
+        predicted = (self.layout.embeddings("test", step.part) for step in self.unfitted.predicting)
+        return self.unfitted.is_fitted(self.layout.decoder) and all(path.exists() for path in predicted)
+
+    def image_path(self, name, stimulus_id, sample=0):
+        """File of what a condition shows for a stimulus and a sample; a value on the way has no samples."""
+        chain, shown = self.unfitted, condition(name).shown(self.unfitted)
+        if chain.readers(shown):
+            return self.layout.on_the_way(shown, chain.medium(shown), stimulus_id)
+        return self.layout.output(name, chain.medium(chain.output), stimulus_id, sample)
+
+    def n_samples(self, name):
+        """How many outputs of a condition a stimulus has at most: one of a control, and of a value on the way."""
+        one = condition(name)
+        return 1 if one.is_control or self.unfitted.readers(one.shown(self.unfitted)) else self.config.samples
+
+    def write_value(self, path, value, medium):
+        """Write a picture, caption or film, whole or not at all, and note it in the manifest."""
+        MEDIA[medium][0].write(path, value)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        line = {"file": path.relative_to(self.folder).as_posix(), "sha256": digest, "time": round(time.time(), 3)}
+        with open(self.layout.manifest, "a", encoding="utf-8") as manifest:
+            manifest.write(json.dumps(line) + "\n")
+
+    # The verbs; their modules bring the heavy libraries
+
+    def fit(self, progress=SILENT):
+        """Fit the steps of every part and predict the values of its test stimuli; what is done is left alone."""
+        from brainrecon.runs.fit import fit
+
+        for part in self.parts:
+            fit(part, progress)
+        return self
+
+    def reconstruct(self, conditions=(RECONSTRUCTION,), stimuli=None, **options):
+        """Draw what is missing; options as in `brainrecon.runs.draw.reconstruct`."""
+        from brainrecon.runs.draw import reconstruct
+
+        check_checkpoints(self.folder, environment(self.config)["checkpoints"])
+        conditions = [name for name in conditions if name not in self.not_drawn(conditions)]
+        own = [stimuli] * len(self.parts)
+        if stimuli is not None and len(self.parts) > 1:
+            tested = [set(map(str, part.subject.test.stimulus_ids)) for part in self.parts]
+            if absent := [name for name in stimuli if not any(name in one for one in tested)]:
+                raise InputError(f"Stimulus {absent[0]!r} is in no fold; see `brainrecon data info`.")
+            own = [[name for name in stimuli if name in one] for one in tested]
+        for part, chosen in zip(self.parts, own):
+            reconstruct(part, conditions, stimuli=chosen, **options)
+        return self
+
+    def not_drawn(self, conditions):
+        """Those of some conditions that this run cannot have, and why: dict of name to reason."""
+        found = {name: CONDITIONS[name].why_not(self.unfitted) for name in conditions if name in CONDITIONS}
+        reasons = {name: reason for name, reason in found.items() if reason}
+        # Another stimulus of the fold is one that its decoder was not trained on; there has to be one.
+        if "shuffled_responses" in conditions and len(self.parts) > 1:
+            if min(part.subject.test.n_stimuli for part in self.parts) < 2:
+                reasons["shuffled_responses"] = "a fold tests one stimulus, and has no other's response to give"
+        return reasons
+
+    def evaluate(self, protocol=None, progress=SILENT):
+        """Score every condition whose outputs are there and write `scores/<protocol>.csv` and `.json`."""
+        from brainrecon.runs.score import evaluate
+
+        return evaluate(self, protocol, progress)
