@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from brainrecon.methods.nulls import RidgeToPixels
+from chains import chain_of, pictures_of, value_of
 from PIL import Image
 
 import brainrecon
@@ -10,7 +10,7 @@ from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
-from brainrecon.methods.miyawaki2008 import Miyawaki2008, contrast_grids
+from brainrecon.methods.miyawaki2008 import contrast_grids
 from brainrecon.runs.run import Run
 from brainrecon.simulation import simulate_miyawaki
 from brainrecon.studies.benchmark import cell_folder
@@ -34,12 +34,7 @@ def subject(recording):
 
 @pytest.fixture(scope="module")
 def fitted(subject):
-    return Miyawaki2008(FAST).fit(subject)
-
-
-def pictures_of(method, subject, samples=(0,), condition="reconstruction"):
-    requests = method.requests(condition, subject.test.stimulus_ids, subject.test.patterns, samples)
-    return np.stack([picture for _, picture in method.generate(requests)])
+    return chain_of("miyawaki2008", FAST).fit_in_memory(subject)
 
 
 def test_figures_are_reconstructed_from_random_patterns(fitted, subject):
@@ -61,15 +56,15 @@ def test_pictures_vs_the_estimator(fitted, subject):
 
 
 def test_binarised_is_the_reconstruction_above_one_half(fitted, subject):
-    grey, binary = pictures_of(fitted, subject), pictures_of(fitted, subject, condition="binarised")
+    grey, binary = pictures_of(fitted, subject), value_of(fitted, "binarised", subject)
     clear = np.abs(grey.astype(float) - 127.5) > 1
     assert set(np.unique(binary)) == {0, 255}
     np.testing.assert_array_equal((binary > 127)[clear], (grey > 127)[clear])
 
 
 def test_files_keep_everything(fitted, subject, tmp_path):
-    fitted.save_pretrained(tmp_path)
-    again = Miyawaki2008.from_pretrained(tmp_path)
+    fitted.save(tmp_path)
+    again = chain_of("miyawaki2008", FAST).open(tmp_path)
     np.testing.assert_array_equal(pictures_of(again, subject), pictures_of(fitted, subject))
     assert again.summary() == fitted.summary()
     assert [row["size"] for row in fitted.summary()] == ["1 x 1", "1 x 2", "2 x 1", "2 x 2"]
@@ -93,7 +88,7 @@ def test_cells_are_whole_pixels_and_pictures_no_smaller_than_those_shown(subject
         for name, split in subject.splits.items()
     }
     large = Subject("subj01", "arrays", "arrays:x", enlarged, roi="all")
-    pictures = pictures_of(Miyawaki2008(FAST).fit(large), large)
+    pictures = pictures_of(chain_of("miyawaki2008", FAST).fit_in_memory(large), large)
     assert pictures.shape == (12, 70, 70, 3)
     np.testing.assert_array_equal(pictures, np.kron(pictures[:, ::7, ::7], np.ones((1, 7, 7, 1), np.uint8)))
 
@@ -105,18 +100,19 @@ def test_a_picture_on_both_sides_is_refused(subject):
     splits = {"train": train, "test": Split(test.betas, test.trial_stimulus_ids, images=images)}
     leaking = Subject("subj01", "arrays", "arrays:x", splits, roi="all")
     with pytest.raises(InputError, match="1 of 12 pictures of test are trained on"):
-        Miyawaki2008(FAST).fit(leaking)
+        chain_of("miyawaki2008", FAST).fit_in_memory(leaking)
 
 
 def test_single_trials_train_when_asked(cohort):
     nsd = brainrecon.load(f"nsd:{cohort}", subject="subj01")
-    method = Miyawaki2008({"grid": 4, "trials": "single", **FAST}).fit(nsd)
     from stages.decoders.local.multiscale import MultiscaleDecoder
+
+    (step,) = chain_of("miyawaki2008", {"grid": 4, "trials": "single", **FAST}).fit_in_memory(nsd).steps
 
     contrasts = contrast_grids(nsd.train.images, 4)[nsd.train.positions]
     assert len(contrasts) == nsd.train.n_trials > nsd.train.n_stimuli
     expected = MultiscaleDecoder(model="omp", n_voxels=200, weights="equal").fit(nsd.train.betas[:], contrasts)
-    np.testing.assert_allclose(method.contrasts(nsd.test.patterns), expected.predict(nsd.test.patterns), atol=1e-6)
+    np.testing.assert_allclose(step.contrasts(nsd.test.patterns), expected.predict(nsd.test.patterns), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +131,7 @@ def test_single_trials_train_when_asked(cohort):
 )
 def test_settings_that_mean_nothing_are_refused_before_anything_is_written(settings, said):
     with pytest.raises(InputError, match=said):
-        Miyawaki2008(settings)
+        chain_of("miyawaki2008", settings)
 
 
 def test_in_a_notebook(subject):
@@ -154,11 +150,11 @@ def test_samples_are_single_trials(recording, features, tmp_path):
     line = ["run", "miyawaki2008", f"miyawaki:{recording}", *OPTIONS, "--features", str(features)]
     assert run_command([*line, "--set", "test_trials=single", "--samples", "5", "--out", str(tmp_path / "run")]) == 0
     run = Run(tmp_path / "run", features)
-    test = run.subject.test
+    test, (step,) = run.subject.test, run.chain.steps
     assert len(list((run.folder / "images").iterdir())) == test.n_trials == 24
     for name in test.stimulus_ids[:3]:
         trials = test.betas[np.flatnonzero(test.trial_stimulus_ids == name)]
-        expected = np.clip(run.method.contrasts(trials), 0, 1) * 255
+        expected = np.clip(step.contrasts(trials), 0, 1) * 255
         found = np.stack([read_picture(run.image_path("reconstruction", name, sample))[..., 0] for sample in (0, 1)])
         assert np.abs(found - expected).max() <= 0.51
         binary = np.stack([read_picture(run.image_path("binarised", name, sample))[..., 0] for sample in (0, 1)])
@@ -221,9 +217,9 @@ def test_the_control_of_single_trials_is_given_a_single_trial_too(recording, fea
     assert run_command([*line, *single, "--out", str(tmp_path / "run")]) == 0
     run = Run(tmp_path / "run", features)
     test, name = run.subject.test, run.subject.test.stimulus_ids[4]
-    ridge = RidgeToPixels().fit(run.subject)
+    ridge = chain_of("ridge-to-pixels").fit_in_memory(run.subject)
     first = test.betas[np.flatnonzero(test.trial_stimulus_ids == name)[:1]]
-    (expected,) = ridge.draw(ridge.plan([name], first, (0,)), 0)
+    ((expected,),) = ridge.run_from_patterns([name], first)
     assert np.abs(read_picture(run.image_path("ridge_to_pixels", name)).astype(int) - expected).max() <= 1
 
 
