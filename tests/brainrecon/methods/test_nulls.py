@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from brainrecon.methods.nulls import MeanImage, NearestTrainingPicture, Noise, RidgeToPixels
+from chains import chain_of, pictures_of
 
 from brainrecon.assembly.reconstructor import Reconstructor
-from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.registry import system_names
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
@@ -15,7 +15,7 @@ from stages.ground.errors import InputError
 
 TINY = ("--weights", "tiny")
 
-NULLS = (MeanImage, NearestTrainingPicture, RidgeToPixels, Noise)
+NULLS = ("mean-image", "nearest-training-picture", "ridge-to-pixels", "noise")
 N_TRAIN, N_TEST, N_VOXELS, SIDE = 300, 12, 40, 8
 
 
@@ -35,42 +35,39 @@ def subject():
     return Subject("subj01", "arrays", "arrays:x", splits, roi="all")
 
 
-def drawn(method, subject, seed=0, batch_size=16, patterns=None, samples=(0,)):
-    test = subject.test
-    requests = method.plan(test.stimulus_ids, test.patterns if patterns is None else patterns, samples)
-    return np.stack([picture for _, picture in method.generate(requests, seed=seed, batch_size=batch_size)])
+def fitted(null, subject, settings=None):
+    return chain_of(null, settings).fit_in_memory(subject)
 
 
 @pytest.mark.parametrize("null", NULLS)
-def test_a_null_is_a_method_by_name_that_survives_its_files(null, subject, tmp_path):
-    assert system_class(null.name) is null and null.name in METHODS
-    method = null().fit(subject)
-    before = drawn(method, subject)
+def test_a_null_is_a_system_by_name_that_survives_its_files(null, subject, tmp_path):
+    assert null in system_names()
+    chain = fitted(null, subject)
+    before = pictures_of(chain, subject)
     assert before.dtype == np.uint8 and before.shape[0] == N_TEST and before.shape[-1] == 3
-    method.save_pretrained(tmp_path)
-    again = null.from_pretrained(tmp_path)
-    again.training_images = subject.train.images
-    np.testing.assert_array_equal(drawn(again, subject), before)
-    np.testing.assert_array_equal(drawn(again, subject, batch_size=1), before)
+    chain.save(tmp_path)
+    again = chain_of(null).open(tmp_path, training_pictures=lambda: subject.train.images)
+    np.testing.assert_array_equal(pictures_of(again, subject), before)
+    np.testing.assert_array_equal(pictures_of(again, subject, batch_size=1), before)
 
 
 @pytest.mark.parametrize("null", NULLS)
 def test_a_null_predicts_no_embeddings(null, subject):
     with pytest.raises(InputError, match="predicts no embeddings"):
-        Reconstructor(null.name).fit(subject).predict(subject.test.patterns)
+        Reconstructor(null).fit(subject).predict(subject.test.patterns)
 
 
 def test_the_mean_image_is_the_mean_whatever_the_response(subject):
     expected = np.rint(subject.train.images.astype(float).mean(axis=0))
-    pictures = drawn(MeanImage().fit(subject), subject)
+    pictures = pictures_of(fitted("mean-image", subject), subject)
     assert np.abs(pictures - expected).max() <= 1  # halves may round either way
     assert len(np.unique(pictures.reshape(N_TEST, -1), axis=0)) == 1
 
 
 def test_noise_has_the_mean_and_deviation_of_the_training_pictures(subject):
-    method = Noise().fit(subject)
-    requests = method.plan([f"t{row}" for row in range(3000)], np.zeros((3000, N_VOXELS), np.float32), (0,))
-    pictures = np.stack([picture for _, picture in method.generate(requests)]).astype(float)
+    names = [f"t{row}" for row in range(3000)]
+    pictures = fitted("noise", subject).run_from_patterns(names, np.zeros((3000, N_VOXELS), np.float32))[:, 0]
+    pictures = pictures.astype(float)
     images = subject.train.images.astype(float)
     # What is cut off at black and white pulls both towards the middle.
     expected = np.clip(
@@ -83,11 +80,11 @@ def test_noise_has_the_mean_and_deviation_of_the_training_pictures(subject):
 
 
 def test_noise_depends_on_seed_stimulus_and_sample_alone(subject):
-    method = Noise().fit(subject)
-    pictures = drawn(method, subject)
-    np.testing.assert_array_equal(drawn(method, subject, patterns=subject.test.patterns[::-1]), pictures)
-    assert (drawn(method, subject, seed=1) != pictures).mean() > 0.9
-    two = drawn(method, subject, samples=(0, 1)).reshape(N_TEST, 2, *pictures.shape[1:])
+    chain = fitted("noise", subject)
+    pictures = pictures_of(chain, subject)
+    np.testing.assert_array_equal(pictures_of(chain, subject, patterns=subject.test.patterns[::-1]), pictures)
+    assert (pictures_of(chain, subject, seed=1) != pictures).mean() > 0.9
+    two = chain.run_from_patterns(subject.test.stimulus_ids, subject.test.patterns, samples=2)
     np.testing.assert_array_equal(two[:, 0], pictures)
     assert (two[:, 1] != pictures).mean() > 0.9
 
@@ -100,11 +97,12 @@ def test_the_nearest_picture_vs_correlations_written_out(subject):
         for one in test
     ]
     assert len(set(nearest)) > 3
-    np.testing.assert_array_equal(drawn(NearestTrainingPicture().fit(subject), subject), subject.train.images[nearest])
+    pictures = pictures_of(fitted("nearest-training-picture", subject), subject)
+    np.testing.assert_array_equal(pictures, subject.train.images[nearest])
 
 
 def test_a_voxel_that_never_changes_names_nobody(subject):
-    method = NearestTrainingPicture().fit(subject)
+    (step,) = fitted("nearest-training-picture", subject).steps
     dead = {
         name: Split(
             np.hstack([split.betas, np.full((split.n_trials, 1), 5.0, np.float32)]),
@@ -114,55 +112,54 @@ def test_a_voxel_that_never_changes_names_nobody(subject):
         for name, split in subject.splits.items()
     }
     loud = Subject("subj01", "arrays", "arrays:x", dead, roi="all")
-    other = NearestTrainingPicture().fit(loud)
+    (other,) = fitted("nearest-training-picture", loud).steps
     patterns = np.hstack([subject.test.patterns, np.full((N_TEST, 1), 900.0, np.float32)])
-    np.testing.assert_array_equal(other.nearest(patterns), method.nearest(subject.test.patterns))
+    np.testing.assert_array_equal(other.nearest(patterns), step.nearest(subject.test.patterns))
 
 
-def test_the_nearest_picture_asks_for_pictures_and_for_its_voxels(subject, tmp_path):
-    NearestTrainingPicture().fit(subject).save_pretrained(tmp_path)
-    method = NearestTrainingPicture.from_pretrained(tmp_path)
-    with pytest.raises(InputError, match="has none"):
-        drawn(method, subject)
+def test_the_nearest_picture_asks_for_pictures(subject, tmp_path):
+    fitted("nearest-training-picture", subject).save(tmp_path)
+    with pytest.raises(InputError, match="has none; open it through its run folder"):
+        chain_of("nearest-training-picture").open(tmp_path)
 
 
 @pytest.mark.parametrize("null", NULLS)
 def test_patterns_that_do_not_fit_are_refused(null, subject, tmp_path):
-    null().fit(subject).save_pretrained(tmp_path)
-    method = null.from_pretrained(tmp_path)
+    fitted(null, subject).save(tmp_path)
+    chain = chain_of(null).open(tmp_path, training_pictures=lambda: subject.train.images)
     patterns = subject.test.patterns
-    with pytest.raises(InputError, match=r"\(12, 39\) but the method learnt from 40 voxels"):
-        drawn(method, subject, patterns=patterns[:, 1:])
+    with pytest.raises(InputError, match=r"\(12, 39\) but the method learned from 40 voxels"):
+        pictures_of(chain, subject, patterns=patterns[:, 1:])
     with pytest.raises(InputError, match="1 of 12 patterns hold NaN"):
-        drawn(method, subject, patterns=np.where(np.arange(N_TEST)[:, None] == 3, np.nan, patterns))
+        pictures_of(chain, subject, patterns=np.where(np.arange(N_TEST)[:, None] == 3, np.nan, patterns))
 
 
-@pytest.mark.parametrize("null", [NearestTrainingPicture, RidgeToPixels])
+@pytest.mark.parametrize("null", ["nearest-training-picture", "ridge-to-pixels"])
 def test_a_null_that_could_repeat_a_test_picture_refuses_to(null, subject):
     train, test = subject.train, subject.test
     images = np.array(test.images)
     images[5] = train.images[9]
     splits = {"train": train, "test": Split(test.betas, test.trial_stimulus_ids, images=images)}
     with pytest.raises(InputError, match="1 of 12 pictures of test are trained on"):
-        null().fit(Subject("subj01", "arrays", "arrays:x", splits, roi="all"))
+        fitted(null, Subject("subj01", "arrays", "arrays:x", splits, roi="all"))
 
 
 def test_ridge_to_pixels_vs_scikit_learn(subject):
     from sklearn.linear_model import Ridge
 
-    method = RidgeToPixels({"size": SIDE, "alpha": 50.0}).fit(subject)
+    chain = fitted("ridge-to-pixels", subject, {"size": SIDE, "alpha": 50.0})
     train, test = subject.train.patterns.astype(float), subject.test.patterns.astype(float)
     mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1)
     model = Ridge(alpha=50.0).fit((train - mean) / deviation, subject.train.images.reshape(N_TRAIN, -1) / 255)
     expected = 255 * np.clip(model.predict((test - mean) / deviation), 0, 1)
-    assert np.abs(drawn(method, subject).reshape(N_TEST, -1) - expected).max() < 0.6
+    assert np.abs(pictures_of(chain, subject).reshape(N_TEST, -1) - expected).max() < 0.6
 
 
 def test_damaged_files_are_named(subject, tmp_path):
-    MeanImage().fit(subject).save_pretrained(tmp_path)
+    fitted("mean-image", subject).save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(InputError, match="model.safetensors cannot be read"):
-        MeanImage.from_pretrained(tmp_path)
+        chain_of("mean-image").open(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +167,7 @@ def bench(cohort, features, tmp_path_factory):
     """A benchmark of all nulls and the two-stage method, with clusters held out."""
     folder = tmp_path_factory.mktemp("nulls")
     (folder / "two-stage.toml").write_text('method = "brain-diffuser"\n[generator]\nnum_inference_steps = 2\n')
-    names = ",".join([*(null.name for null in NULLS), str(folder / "two-stage.toml")])
+    names = ",".join([*NULLS, str(folder / "two-stage.toml")])
     line = [
         "benchmark",
         f"nsd:{cohort}",
@@ -188,14 +185,14 @@ def bench(cohort, features, tmp_path_factory):
 
 def test_nulls_stand_in_one_leaderboard_with_the_two_stage_method(bench):
     table = (bench / "leaderboard.md").read_text()
-    for name in (*(null.name for null in NULLS), "two-stage"):
+    for name in (*NULLS, "two-stage"):
         assert f"| {name} " in table
     assert "Not finished" not in table
 
 
 def test_all_methods_are_tested_on_the_same_held_out_clusters(bench, features):
     tested = set()
-    for name in (*(null.name for null in NULLS), "two-stage"):
+    for name in (*NULLS, "two-stage"):
         cell = cell_folder(bench, name, "subj01", None)
         tested.add(tuple(Run(cell / "heldout", features).subject.test.stimulus_ids))
     assert len(tested) == 1
@@ -205,11 +202,12 @@ def test_a_run_of_a_null_shows_training_pictures_when_opened_again(bench, featur
     cell = cell_folder(bench, "nearest-training-picture", "subj01", None)
     run = Run(cell, features)
     name = run.subject.test.stimulus_ids[0]
-    row = run.method.nearest(run.subject.test.patterns[:1])[0]
+    (step,) = run.chain.steps
+    (row,) = step.nearest(run.subject.test.patterns[:1])
     np.testing.assert_array_equal(read_picture(run.image_path("reconstruction", name)), run.subject.train.images[row])
 
 
-def test_the_control_is_the_method(bench, cohort, features, tmp_path):
+def test_the_control_is_the_system(bench, cohort, features, tmp_path):
     cell = cell_folder(bench, "ridge-to-pixels", "subj01", None)
     line = ["run", "mean-image", f"nsd:{cohort}", "--out", str(tmp_path / "run"), "--features", str(features)]
     assert run_command([*line, "--controls", "ridge_to_pixels"]) == 0

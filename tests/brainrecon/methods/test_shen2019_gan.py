@@ -9,12 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chains import chain_of
 from PIL import Image
 from skimage.metrics import structural_similarity
 
 import brainrecon
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.settings import from_dict, to_dict
+from brainrecon.assembly.values import Item
 from brainrecon.cli.main import run_command
 from brainrecon.methods.shen2019_gan import Shen2019GAN, Shen2019Settings, stretched
 from brainrecon.runs.run import Run
@@ -39,75 +41,73 @@ def fitted(subject):
     return Reconstructor("shen2019-gan", QUICK, weights="tiny").fit(subject)
 
 
-def method_of(changes, subject):
-    return Reconstructor("shen2019-gan", QUICK | changes, weights="tiny").fit(subject).method
+def step_of(changes, subject):
+    (step,) = Reconstructor("shen2019-gan", QUICK | changes, weights="tiny").fit(subject).chain.steps
+    return step
+
+
+def drawn(step, names, patterns, repeats, seed=0):
+    """Pictures of patterns that are each the average of `repeats` trials."""
+    values = {"patterns": list(patterns), "repeats": [repeats] * len(patterns)}
+    return step.run([Item("subj01", name) for name in names], values, seed=seed)["picture"].astype(int)
 
 
 def test_single_trials_are_learned_from_and_averages_drawn(fitted, subject):
-    method, train, test = fitted.method, subject.train, subject.test
+    (step,), train, test = fitted.chain.steps, subject.train, subject.test
     trials = np.asarray(train.betas[:], dtype=np.float32)
-    np.testing.assert_allclose(method.mean, trials.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(method.scale, trials.std(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(step.mean, trials.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(step.scale, trials.std(axis=0), rtol=1e-4)
     expected = (test.patterns[:2] - trials.mean(axis=0)) / trials.std(axis=0) * np.sqrt(3)
-    np.testing.assert_allclose(method._averages(test.patterns[:2], [3, 3], ["a", "b"]), expected, atol=1e-4)
+    np.testing.assert_allclose(step._averages(test.patterns[:2], [3, 3], ["a", "b"]), expected, atol=1e-4)
     from torch import from_numpy, no_grad
 
     with no_grad():
         drawn = (
-            method.generator.greys(method.generator(from_numpy(expected.astype(np.float32))))
-            .permute(0, 2, 3, 1)
-            .numpy()
+            step.generator.greys(step.generator(from_numpy(expected.astype(np.float32)))).permute(0, 2, 3, 1).numpy()
         )
     pictures = fitted.reconstruct(test.patterns[:2], test.stimulus_ids[:2])[:, 0]
     assert pictures.shape == (2, 64, 64, 3)
     assert np.abs(pictures - np.clip(drawn, 0, 255)).max() <= 0.6
 
 
-def test_a_run_scales_each_average_by_its_own_trials(fitted, subject):
-    method = fitted.method
+def test_each_average_is_scaled_by_its_own_trials(fitted, subject):
+    (step,) = fitted.chain.steps
     pattern = subject.test.patterns[:1]
-    one, four, unknown = (method.requests("reconstruction", ["a"], pattern, (0,), repeats) for repeats in (1, 4, None))
-    doubled = method.requests("reconstruction", ["a"], 2 * pattern - method.mean, (0,), 1)
+    one, four, unknown = (drawn(step, ["a"], pattern, repeats) for repeats in (1, 4, None))
+    doubled = drawn(step, ["a"], 2 * pattern - step.mean, 1)
     # The last digit of a float decides which way a grey is rounded.
-    assert np.abs(method.draw(four, 0).astype(int) - method.draw(doubled, 0)).max() <= 1
-    assert np.abs(method.draw(one, 0).astype(int) - method.draw(four, 0)).max() > 1
-    assert method.test_repeats == 3
-    np.testing.assert_array_equal(
-        method.draw(unknown, 0), method.draw(method.requests("r", ["a"], pattern, (0,), 3), 0)
-    )
-    np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"], repeats=4)[0], method.draw(four, 0))
-    np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"])[0], method.draw(unknown, 0))
+    assert np.abs(four - doubled).max() <= 1 < np.abs(one - four).max()
+    assert step.test_repeats == 3
+    np.testing.assert_array_equal(unknown, drawn(step, ["a"], pattern, 3))
+    np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"], repeats=4)[0], four)
+    np.testing.assert_array_equal(fitted.reconstruct(pattern, ["a"])[0], unknown)
+    both = step.run([Item("", "a")] * 2, {"patterns": [*pattern, *pattern], "repeats": [1, 4]})["picture"]
+    assert np.abs(both - np.concatenate([one, four])).max() <= 1
 
 
 @pytest.mark.parametrize("plain", [{"trials": "averaged"}, {"averages": "plain"}])
 def test_averages_need_not_be_scaled(subject, plain):
-    method = method_of(plain, subject)
+    step = step_of(plain, subject)
     patterns = subject.test.patterns
-    np.testing.assert_allclose(
-        method._averages(patterns, [3], ["a"]), (patterns - method.mean) / method.scale, rtol=1e-5
-    )
+    np.testing.assert_allclose(step._averages(patterns, [3], ["a"]), (patterns - step.mean) / step.scale, rtol=1e-5)
 
 
 def test_averages_can_be_learned_from_instead(subject):
-    method = method_of({"trials": "averaged"}, subject)
+    step = step_of({"trials": "averaged"}, subject)
     patterns = subject.train.patterns
-    np.testing.assert_allclose(method.mean, patterns.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(method.scale, patterns.std(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(step.mean, patterns.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(step.scale, patterns.std(axis=0), rtol=1e-4)
 
 
 def test_noise_in_place_of_responses_is_the_stimulus_own(subject):
-    method = method_of({"patterns": "noise"}, subject)
-
-    def drawn(names, patterns, seed=0):
-        return method.draw(method.requests("reconstruction", names, patterns, (0,), 3), seed).astype(int)
-
-    patterns = subject.test.patterns[:3]
-    usual = drawn("abc", patterns)
+    step, patterns = step_of({"patterns": "noise"}, subject), subject.test.patterns[:3]
+    assert step.by_lot
+    usual = drawn(step, "abc", patterns, 3)
     # Whatever the responses are, and whoever is drawn with it.
-    assert (
-        np.abs(usual - drawn("abc", 0 * patterns)).max() <= 1 and np.abs(usual[1] - drawn("b", patterns[:1])).max() <= 1
-    )
-    assert np.abs(usual - drawn("abc", patterns, seed=1)).max() > 1 and np.abs(usual[0] - usual[1]).max() > 1
+    assert np.abs(usual - drawn(step, "abc", 0 * patterns, 3)).max() <= 1
+    assert np.abs(usual[1] - drawn(step, "b", patterns[:1], 3)).max() <= 1
+    assert np.abs(usual - drawn(step, "abc", patterns, 3, seed=1)).max() > 1
+    assert np.abs(usual[0] - usual[1]).max() > 1
 
 
 def test_contrast_is_stretched_between_percentiles():
@@ -121,8 +121,7 @@ def test_contrast_is_stretched_between_percentiles():
 
 
 def test_the_summary_tells_how_training_pictures_came_out(fitted, subject):
-    method = fitted.method
-    rows = {row["pictures"]: row for row in method.summary()}
+    rows = {row["pictures"]: row for row in fitted.chain.summary()}
     assert rows["training"]["stimuli"] == 43 and rows["validation"]["stimuli"] == 5
     ids = subject.train.stimulus_ids
     drawn = fitted.reconstruct(subject.train.patterns, ids)[:, 0] / 255
@@ -144,7 +143,7 @@ def test_files_keep_everything(fitted, subject, tmp_path):
     again = Reconstructor.from_pretrained(tmp_path)
     patterns, ids = subject.test.patterns, subject.test.stimulus_ids
     np.testing.assert_array_equal(again.reconstruct(patterns, ids), fitted.reconstruct(patterns, ids))
-    assert again.method.summary() == fitted.method.summary() and again.method.curves() == fitted.method.curves()
+    assert again.chain.summary() == fitted.chain.summary() and again.chain.curves() == fitted.chain.curves()
     (tmp_path / "patterns.safetensors").unlink()
     with pytest.raises(InputError, match="cannot be read .* fit again"):
         Reconstructor.from_pretrained(tmp_path)
@@ -153,9 +152,9 @@ def test_files_keep_everything(fitted, subject, tmp_path):
 def test_an_absent_comparator_is_told_before_anything_is_trained(subject, tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
     with pytest.raises(store.CheckpointError, match="weights pull caffenet"):
-        Shen2019GAN(QUICK | {"picture": 64}).fit(subject)
+        chain_of("shen2019-gan", QUICK | {"picture": 64}).fit_in_memory(subject)
     without = QUICK | {"picture": 64, "losses": {"feature": 0.0}, "margin": 0}
-    assert Shen2019GAN(without).fit(subject).summary()
+    assert chain_of("shen2019-gan", without).fit_in_memory(subject).summary()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ def test_settings_survive_their_file():
 
 def test_too_few_stimuli_for_validation_are_told(subject):
     with pytest.raises(InputError, match="training.validation 0.01 of 48 training stimuli is 0"):
-        method_of({"training": QUICK["training"] | {"validation": 0.01}}, subject)
+        step_of({"training": QUICK["training"] | {"validation": 0.01}}, subject)
 
 
 LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "training.batch_size=8"]
@@ -197,10 +196,10 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(undisturbed), *few]) == 0
     program = (
-        "import sys, torch\ntorch.set_num_threads(1)\nfrom stages.generators import gan_training\n"
-        "train = gan_training.train_generator\n"
+        "import sys, torch\ntorch.set_num_threads(1)\nfrom stages.training import adversarial\n"
+        "train = adversarial.train_generator\n"
         "def often(*args, **options):\n    return train(*args, seconds_between_checkpoints=0.1, **options)\n"
-        "gan_training.train_generator = often\n"
+        "adversarial.train_generator = often\n"
         "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
     )
     line = [sys.executable, "-c", program, "fit", *LINE, f"nsd:{cohort}", "--out", str(killed), *few]
