@@ -39,12 +39,11 @@ def system(kind: type[System]) -> type[System]:
     InputError
         Another class has that name.
     """
-    there = _REGISTERED.get(kind.name)
-    if there is not None and (there.__module__, there.__qualname__) != (kind.__module__, kind.__qualname__):
-        raise InputError(
-            f"{kind.__module__}.{kind.__qualname__} and {there.__module__}.{there.__qualname__} are both called {kind.name!r}; "
-            "give one of them another name."
-        )
+    own, there = f"{kind.__module__}.{kind.__qualname__}", _REGISTERED.get(kind.name)
+    # A system of the toolkit has its name before it is imported.
+    other = _own_modules().get(kind.name) if there is None else f"{there.__module__}.{there.__qualname__}"
+    if other not in (None, own, kind.__module__):
+        raise InputError(f"{own} and {other} are both called {kind.name!r}; give one of them another name.")
     _REGISTERED[kind.name] = kind
     return kind
 
@@ -79,13 +78,19 @@ def _load(name: str) -> None:
         import_module(own[name])
         return
     for point in entry_points(group=GROUP, name=name):
+        bringer = point.dist.name if point.dist else point.value
         try:
             kind = point.load()
         except Exception as error:
             raise InputError(
-                f"System {name!r} of {point.dist.name if point.dist else point.value} cannot be loaded "
-                f"({type(error).__name__}: {error}); mend or uninstall that package."
+                f"System {name!r} of {bringer} cannot be loaded ({type(error).__name__}: {error}); mend or uninstall that "
+                "package."
             ) from error
+        if not (isinstance(kind, type) and issubclass(kind, System) and kind.name == name):
+            raise InputError(
+                f"System {name!r} of {bringer} is {kind!r}; expected a class of System of that name: mend or uninstall that "
+                "package."
+            )
         system(kind)
     if name not in _REGISTERED:
         near = difflib.get_close_matches(name, known := system_names(), n=1)
