@@ -118,11 +118,8 @@ class Chain:
     # Learning
 
     def check_data(self, subject) -> None:
-        """Refuse data that the system cannot learn from."""
-        if self.system.needs.pictures and subject.train.images is None:
-            raise InputError(
-                f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says."
-            )
+        """Refuse data that the system cannot learn from; reading all pictures takes a while."""
+        self.check_pictures(subject)
         if self.system.needs.disjoint_pictures:
             check_pictures_disjoint(subject)
 

@@ -103,7 +103,9 @@ class NearestTrainingPicture(Replacement):
     is_drawn = True
 
     def why_not(self, name, chain):
-        return None if chain.image_embedding in chain.targets else "the method predicts no embedding of a picture"
+        if chain.image_embedding not in chain.targets:
+            return "the method predicts no embedding of a picture"
+        return _not_a_picture(name, chain)
 
     def draw(self, stimulus_ids, situation):
         name = situation.chain.image_embedding
@@ -114,18 +116,22 @@ class NearestTrainingPicture(Replacement):
 
 @dataclass(frozen=True)
 class AnotherSystem(Replacement):
-    """What another system draws from the same responses, fitted on the same training split at its defaults."""
+    """The pictures that another system draws from the same responses, fitted on the same training split at its defaults."""
 
     system: str
     is_drawn = True
 
     def why_not(self, name, chain):
-        return "it is the method itself" if chain.name == self.system else None
+        return "it is the method itself" if chain.name == self.system else _not_a_picture(name, chain)
 
     def draw(self, stimulus_ids, situation):
         chain = situation.another_chain(self.system).fit_in_memory(situation.subject)
         patterns = np.stack(situation.own("patterns", stimulus_ids))
         return chain.run_from_patterns(stimulus_ids, patterns, seed=situation.seed)[:, 0]
+
+
+def _not_a_picture(name, chain):
+    return None if chain.medium(name) == "picture" else "the method draws no pictures"
 
 
 def shuffled_partners(n_stimuli: int, seed: int) -> np.ndarray:
