@@ -30,6 +30,9 @@ class Decode(Step):
         In the decoder's column order.
     settings : brainrecon.assembly.decoder_settings.DecoderSettings
     machine : brainrecon.assembly.values.Machine
+    part : str
+    left_out : sequence of str
+        Targets that the system does without under its settings; those of the decoder may still name them.
 
     Attributes
     ----------
@@ -40,15 +43,15 @@ class Decode(Step):
 
     is_learned = True
 
-    def __init__(self, targets, settings, machine, part=""):
+    def __init__(self, targets, settings, machine, part="", left_out=()):
         self.targets, self.gives, self.settings, self.part = targets, tuple(targets), settings, part
         for name in ("alpha", "rescale"):
             value = getattr(settings, name)
-            if isinstance(value, dict) and (unknown := sorted(value.keys() - targets.keys())):
+            if isinstance(value, dict) and (unknown := sorted(value.keys() - {*targets, *left_out})):
                 raise InputError(
-                    f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join(targets)}."
+                    f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join((*targets, *left_out))}."
                 )
-        self._decoding, self.voxels, self._features = DECODINGS[settings.kind](settings, machine), None, {}
+        self._decoding, self.voxels, self._tables = DECODINGS[settings.kind](settings, machine), None, {}
 
     @property
     def decoder(self):
@@ -66,12 +69,14 @@ class Decode(Step):
     # Learning
 
     def fit(self, training, workspace):
-        self._features = training.features(self.gives)
+        features = training.features(self.gives)
+        # Arrays in memory are in no table; a decoder keeps those itself.
+        self._tables = {name: table.folder.name for name, table in features.items() if hasattr(table, "folder")}
         subject = training.subject
-        responses, stimuli = self.training(subject.train, self._features)
+        responses, stimuli = self.training(subject.train, features)
         self._decoding.fit(
             responses,
-            self._features,
+            features,
             stimuli,
             self._bands(subject.rois),
             workspace,
@@ -123,13 +128,12 @@ class Decode(Step):
             self.voxels = _read_voxels(workspace.folder)
         if names := workspace.description.get("features"):
             # Looked up when they are needed: predictions of the test stimuli are on disk already.
+            self._tables = dict(names)
             self.decoder.attach(lambda: {name: workspace.store.table(table) for name, table in names.items()})
 
     def description(self):
         """The tables of features that a decoder without targets of its own reads."""
-        if self.decoder.stored_ != "factorisation":
-            return {}
-        return {"features": {name: table.folder.name for name, table in self._features.items()}}
+        return {"features": self._tables} if self.decoder.stored_ == "factorisation" else {}
 
     def summary(self):
         return self.decoder.summary()

@@ -75,8 +75,9 @@ class BrainDiffuser(System):
         if settings.text_context:
             padding = settings.text_padding
             contexts["clip_text"] = self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=padding)
+        left_out = () if settings.text_context else ("clip_text",)
         return [
-            Decode({"vdvae": latents} | contexts, settings.decoder, machine),
+            Decode({"vdvae": latents} | contexts, settings.decoder, machine, left_out=left_out),
             Show("vdvae", latents),
             redraw(
                 "stages.generators.diffusion.dual_context:DualContextGenerator",

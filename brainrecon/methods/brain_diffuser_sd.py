@@ -58,8 +58,9 @@ class StableDiffusion(System):
             contexts["clip_text"] = self.target(
                 "stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine
             )
+        left_out = () if settings.text_context else ("clip_text",)
         return [
-            Decode({"vdvae": latents} | contexts, settings.decoder, machine),
+            Decode({"vdvae": latents} | contexts, settings.decoder, machine, left_out=left_out),
             Show("vdvae", latents),
             redraw(
                 self.generator,

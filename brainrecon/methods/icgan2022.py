@@ -108,6 +108,6 @@ class ICGAN2022(System):
                 lambda name=name: InvertedLatents(name, search()), both, settings.decoder.features
             )
         return [
-            Decode(targets, settings.decoder, machine),
+            Decode(targets, settings.decoder, machine, left_out=() if settings.dense else ("dense",)),
             Draw(generator, targets, by_lot=False, at_a_time=lambda generator: settings.batch_size, targets=targets),
         ]
