@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from brainrecon.methods.embedding import EmbeddingMethod
-from brainrecon.methods.two_stage import TwoStageMethod
-from brainrecon.runs.drawing import EmbeddingWork, work_of
+from chains import chain_of
 from PIL import Image
 from safetensors.numpy import load_file
 
 import brainrecon
-from brainrecon.assembly.condition import RECONSTRUCTION
-from brainrecon.assembly.settings import from_dict, to_dict, with_weights
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from brainrecon.assembly.registry import system_names
+from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.protocols import specs
 from brainrecon.methods.icgan2022 import ICGAN2022, PUBLISHED_DECODER
+from brainrecon.runs.predict import encode
 from brainrecon.runs.run import Run
+from brainrecon.runs.values import RunValues
 from brainrecon.studies.benchmark import Plan
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
@@ -34,7 +35,7 @@ FEW_STEPS = [f"--set=inversion.{name}={value}" for name, value in FEW["inversion
 
 
 def tiny(**settings):
-    return ICGAN2022(with_weights(FEW | settings, ICGAN2022, "tiny"))
+    return chain_of("icgan2022", FEW | settings, "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,11 @@ def run_folder(cohort, features, tmp_path_factory):
     return folder
 
 
+def true_values(run, split_name, *names):
+    """True values of targets, dict of arrays."""
+    return {name: np.asarray(table) for name, table in encode(run, run.chain, split_name, names).items()}
+
+
 def pictures(run, condition, names):
     return np.stack([np.asarray(Image.open(run.image_path(condition, name))) for name in names]).astype(int)
 
@@ -53,10 +59,10 @@ def pictures(run, condition, names):
 # Settings
 
 
-def test_it_is_a_method_by_way_of_embeddings_and_not_of_two_stages():
-    assert METHODS["icgan2022"] == ("brainrecon.methods.icgan2022", "ICGAN2022")
-    assert issubclass(ICGAN2022, EmbeddingMethod) and not issubclass(ICGAN2022, TwoStageMethod)
-    assert "stage_one" not in ICGAN2022.conditions and "nearest_training_picture" in ICGAN2022.conditions
+def test_its_chain_decodes_and_draws_without_lot():
+    chain = chain_of("icgan2022")
+    assert repr(chain) == "Chain(icgan2022: Decode(instance, noise, dense) -> Draw(picture))"
+    assert not any(step.by_lot for step in chain.steps) and chain.image_embedding == "instance"
 
 
 def test_settings_survive_their_file():
@@ -79,7 +85,7 @@ def test_every_checkpoint_is_in_the_manifest_and_says_so():
 def test_absent_weights_name_the_embedded_ones(monkeypatch, tmp_path):
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
     with pytest.raises(CheckpointError, match="icgan-biggan-imagenet256.*--weights tiny"):
-        ICGAN2022().generator
+        chain_of("icgan2022").steps[-1].generator
 
 
 @pytest.mark.parametrize(
@@ -93,26 +99,26 @@ def test_absent_weights_name_the_embedded_ones(monkeypatch, tmp_path):
 )
 def test_impossible_settings_are_refused(settings, match):
     with pytest.raises(InputError, match=match):
-        ICGAN2022(settings)
+        chain_of("icgan2022", settings)
 
 
 def test_both_latents_share_one_inversion_and_one_network():
-    method = tiny()
-    assert list(method.targets) == ["instance", "noise", "dense"]
-    noise, dense = method.targets["noise"], method.targets["dense"]
-    assert noise.inversion is dense.inversion and noise.inversion.network is method.generator.network
-    assert noise.inversion.instance is method.targets["instance"]
+    chain = tiny()
+    assert list(chain.targets) == ["instance", "noise", "dense"]
+    noise, dense = chain.targets["noise"].target, chain.targets["dense"].target
+    generator = chain.steps[-1].generator
+    assert noise.inversion is dense.inversion and noise.inversion.network is generator.network
+    assert noise.inversion.instance is chain.targets["instance"].target
     assert noise.inversion.settings.noise_steps == 2
-    shapes = {name: (target.n_targets,) for name, target in method.targets.items()}
-    assert shapes == method.generator.takes
+    assert {name: (source.target.n_targets,) for name, source in chain.targets.items()} == generator.takes
 
 
 def test_latents_belong_to_both_networks(monkeypatch):
-    method = tiny()
-    whole = method.target_fingerprint("noise")
+    targets = tiny().targets
+    whole = targets["noise"].fingerprint
     monkeypatch.setattr("weights.store.fingerprint", lambda name: f"<{name}>")
-    assert method.target_fingerprint("dense") == "<tiny-clip>+<tiny-icgan>" != whole
-    assert method.target_fingerprint("instance") == "<tiny-clip>"
+    assert targets["dense"].fingerprint == "<tiny-clip>+<tiny-icgan>" != whole
+    assert targets["instance"].fingerprint == "<tiny-clip>"
 
 
 # A run
@@ -120,9 +126,10 @@ def test_latents_belong_to_both_networks(monkeypatch):
 
 def test_every_stimulus_is_drawn_under_every_condition(run_folder):
     run = Run(run_folder)
-    assert type(work_of(run)) is EmbeddingWork
     names = list(run.subject.test.stimulus_ids)
-    drawn = {condition: pictures(run, condition, names) for condition in ICGAN2022.conditions}
+    conditions = [name for name, one in CONDITIONS.items() if one.applies_to(run.chain)]
+    assert len(conditions) == 6 and "stage_one" not in conditions
+    drawn = {condition: pictures(run, condition, names) for condition in conditions}
     for condition, images in drawn.items():
         assert images.shape == (12, 64, 64, 3) and images.std() > 0, condition
     # The average response gives everybody the same picture; the others have their own.
@@ -139,23 +146,20 @@ def test_a_run_draws_what_its_embeddings_say(run_folder):
         "noise": (12, 80),
         "dense": (12, 3072),
     }
-    work, names = work_of(run), list(run.subject.test.stimulus_ids)
-    items = [Item(name) for name in names]
-    drawn = np.stack(in_order(run.method.generator.draw(embeddings, items))).astype(int)
+    values, names = RunValues(run), list(run.subject.test.stimulus_ids)
+    items, generator = [Item(name) for name in names], run.chain.steps[-1].generator
+    drawn = np.stack(in_order(generator.draw(embeddings, items))).astype(int)
     assert np.abs(drawn - pictures(run, RECONSTRUCTION, names)).max() <= 1
-    swapped = pictures(run, "shuffled_responses", names)
-    assert np.abs(drawn[work.partner] - swapped).max() <= 1
-    true = run.method.encode(run.subject, "test", store=run.store)
-    true = {name: np.asarray(true[name]) for name in ("instance", "noise", "dense")}
-    ceiling = np.stack(in_order(run.method.generator.draw(true, items)))
+    partners = [values.row[values.partner(name)] for name in names]
+    assert np.abs(drawn[partners] - pictures(run, "shuffled_responses", names)).max() <= 1
+    true = true_values(run, "test", "instance", "noise", "dense")
+    ceiling = np.stack(in_order(generator.draw(true, items)))
     assert np.abs(ceiling.astype(int) - pictures(run, "oracle_embeddings", names)).max() <= 1
 
 
 def test_the_nearest_training_picture_is_nearest_by_instance_features(run_folder):
     run = Run(run_folder)
-    train = np.asarray(
-        run.method.encode(run.subject, "train", targets=["instance"], store=run.store)["instance"], float
-    )
+    train = true_values(run, "train", "instance")["instance"].astype(float)
     decoded = load_file(run_folder / "embeddings" / "test.safetensors")["instance"].astype(float)
     scaled = [(values - train.mean(axis=0)) / train.std(axis=0) for values in (decoded, train)]
     nearest = np.corrcoef(*scaled)[:12, 12:].argmax(axis=1)
@@ -172,8 +176,7 @@ def test_instance_features_can_be_scored_as_embeddings(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
     assert run_command(["evaluate", str(folder), "--protocol", str(protocol)]) == 0
     scored = json.loads((folder / "scores" / "instances.json").read_text())["embeddings"]
-    run = Run(folder)
-    truth = np.asarray(run.method.encode(run.subject, "test", targets=["instance"], store=run.store)["instance"])
+    truth = true_values(Run(folder), "test", "instance")["instance"]
     decoded = load_file(folder / "embeddings" / "test.safetensors")["instance"]
     correlations = np.corrcoef(decoded, truth)[:12, 12:]
     own = np.diag(correlations)[:, None]
@@ -207,12 +210,11 @@ def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path)
     chosen = [f"--set={name}={value}" for name, value in settings.items()]
     line = ["run", "icgan2022", "--weights", "tiny", f"nsd:{cohort}", "--features", str(features), *FEW_STEPS]
     assert run_command([*line, *chosen, "--out", str(tmp_path / "published")]) == 0
-    decoder = Run(tmp_path / "published").method.decoder
-    assert decoder.alpha_ == {"instance": 500, "noise": 1, "dense": 100}
+    assert Run(tmp_path / "published").chain.steps[0].decoder.alpha_ == {"instance": 500, "noise": 1, "dense": 100}
     embeddings = load_file(tmp_path / "published" / "embeddings" / "test.safetensors")
     run = Run(tmp_path / "published")
-    known = run.method.encode(run.subject, "train", store=run.store)
-    truth, dense = np.asarray(known["instance"]), np.asarray(known["dense"])
+    known = true_values(run, "train", "instance", "dense")
+    truth, dense = known["instance"], known["dense"]
     # One prediction has no spread of its own, so that this control is left out and not failed on.
     assert list(run.not_drawn(["mean_response", "shuffled_responses"])) == ["mean_response"]
     # Rescaled against the test set itself, as published; the latents are as ridge leaves them.
@@ -221,25 +223,26 @@ def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path)
     np.testing.assert_allclose(embeddings["instance"].std(axis=0, ddof=1), truth.std(axis=0, ddof=1), rtol=1e-3)
     assert run_command([*line, "--set=dense=false", "--out", str(tmp_path / "noise")]) == 0
     without = Run(tmp_path / "noise")
-    assert list(without.method.targets) == ["instance", "noise"]
+    assert list(without.chain.targets) == ["instance", "noise"]
     names = without.subject.test.stimulus_ids
     assert np.abs(pictures(without, RECONSTRUCTION, names) - pictures(run, RECONSTRUCTION, names)).mean() > 1
 
 
-def test_every_method_by_way_of_embeddings_says_how_pictures_are_compared():
-    kinds = [kind for kind in map(method_class, METHODS) if issubclass(kind, EmbeddingMethod)]
-    assert ICGAN2022 in kinds and len(kinds) > 1
-    for kind in kinds:
-        assert kind.image_target in kind.target_classes
+def test_every_system_by_way_of_targets_says_how_pictures_are_compared():
+    chains = [chain_of(name) for name in system_names()]
+    with_targets = [chain for chain in chains if chain.targets]
+    assert "icgan2022" in {chain.name for chain in with_targets} and len(with_targets) > 1
+    for chain in with_targets:
+        assert chain.image_embedding in chain.targets
 
 
 def test_names_of_targets_that_do_not_exist_are_refused():
     with pytest.raises(
         InputError, match="decoder.rescale names the target 'dens'; expected some of instance, noise, dense"
     ):
-        ICGAN2022({"decoder": {"rescale": {"dens": "held_out"}}})
+        chain_of("icgan2022", {"decoder": {"rescale": {"dens": "held_out"}}})
     with pytest.raises(InputError, match="decoder.alpha names the target 'densee'"):
-        ICGAN2022({"decoder": {"alpha": {"densee": 1.0}}})
+        chain_of("icgan2022", {"decoder": {"alpha": {"densee": 1.0}}})
 
 
 def test_the_clip_of_a_plans_clusters_does_not_depend_on_the_order_of_methods():
