@@ -24,47 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 import numpy as np
-import random_checkpoints
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
+from small_systems import SMALL, pull_random
 
 from brainrecon.cli.main import run_command
-
-FEW_STEPS = ["generator.num_inference_steps=4"]
-RANDOM = ["checkpoints.vdvae=tiny-vdvae"]
-TINY = ["--weights", "tiny"]
-# Method -> settings that make it small, options, and the checkpoints that are made at random for it.
-METHODS = {
-    "brain-diffuser": (FEW_STEPS, TINY, []),
-    "brain-diffuser-sd": (
-        FEW_STEPS + RANDOM,
-        [],
-        ["stable-diffusion-1-5", "ip-adapter-sd15", "clip-vit-h-14-laion2b"],
-    ),
-    "brain-diffuser-sdxl": (
-        FEW_STEPS + RANDOM,
-        [],
-        ["stable-diffusion-xl-base", "ip-adapter-sdxl-vit-h", "clip-vit-h-14-laion2b"],
-    ),
-    "brain-diffuser-unclip": (
-        [*FEW_STEPS, *RANDOM, "checkpoints.clip=clip-vit-l-14-openclip"],
-        [],
-        ["stable-unclip-small", "clip-vit-l-14-openclip"],
-    ),
-    "brain-diffuser-kandinsky": (
-        FEW_STEPS + RANDOM,
-        [],
-        ["kandinsky-2-2-decoder", "kandinsky-2-2-prior", "clip-vit-bigg-14-laion2b"],
-    ),
-    "icgan2022": (["inversion.noise_steps=2", "inversion.dense_steps=2"], TINY, []),
-    "miyawaki2008": (["decoder.model=omp"], [], []),
-    "shen2019-gan": (["training.iterations=40", "training.validate_every=20"], TINY, []),
-    "mean-image": ([], [], []),
-    "nearest-training-picture": ([], [], []),
-    "ridge-to-pixels": ([], [], []),
-    "noise": ([], [], []),
-}
 
 
 def main():
@@ -72,7 +37,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", type=Path, help="write the hashes here")
     parser.add_argument("--against", type=Path, help="compare with hashes that were written before")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=",".join(SMALL))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = {}
@@ -92,14 +57,12 @@ def main():
 
 def golden(method, cohort, place):
     """Hashes of one run: dict of what was hashed to a short digest."""
-    settings, options, checkpoints = METHODS[method]
+    small = SMALL[method]
     os.environ["BRAINRECON_WEIGHTS"] = str(place / "store" / method)
-    for name in checkpoints:
-        origin = place / "origins" / method / name
-        random_checkpoints.write_published(name, origin, random_checkpoints.EMBED_DIM)
-        command("weights", "pull", name, "--from", origin)
+    pull_random(method, place / "origins" / method)
     run = place / "runs" / method
-    chosen = [f"--set={text}" for text in settings]
+    chosen = [f"--set={text}" for text in small.settings]
+    options = ["--weights", small.weights] if small.weights else []
     features = ["--features", place / "features"]
     # Reproducible: each picture by itself, so that which pictures share a batch changes no hash.
     drawn = ["--controls", "all", "--reproducible"]

@@ -1,41 +1,40 @@
 """Brain-Diffuser at the paper's settings, and what its conditions ask of the generator."""
 
+import json
+
 import numpy as np
 import pytest
+from stand_in_generators import Shaped, StandIn, chain_with_shapes
 
-from brainrecon.assembly.condition import CONDITIONS, CONTROLS, DIFFUSED, DRAWN_TOGETHER, RECONSTRUCTION
+from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import from_dict, to_dict
+from brainrecon.assembly.values import ABSENT, Item, Training
 from brainrecon.datasets.subject import Split, Subject
+from brainrecon.features.store import FeatureStore
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from stages.ground.errors import InputError
 
-
-class Shaped:
-    """A target of which only the shape matters."""
-
-    def __init__(self, *shape):
-        self.shape, self.n_targets = shape, int(np.prod(shape))
+SHAPES = {"vdvae": (7,), "clip_image": (5, 4), "clip_text": (3, 4)}
+ITEMS = [Item("subj01", name, sample) for name in "ab" for sample in range(2)]
 
 
 @pytest.fixture
-def method():
-    method = BrainDiffuser()
-    method.targets = {"vdvae": Shaped(7), "clip_image": Shaped(5, 4), "clip_text": Shaped(3, 4)}
-    return method
+def values():
+    """What the last step reads for four items."""
+    random = np.random.default_rng(0)
+    contexts = {name: random.normal(size=(4, int(np.prod(SHAPES[name])))) for name in ("clip_image", "clip_text")}
+    return contexts | {"first_picture": random.integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)}
 
 
-@pytest.fixture
-def embeddings(method):
-    generator = np.random.default_rng(0)
-    return {
-        name: generator.normal(size=(2, target.n_targets)).astype(np.float32) for name, target in method.targets.items()
-    }
-
-
-def requests(method, embeddings, condition, samples=(0,)):
-    pictures = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    return method.requests(condition, ["a", "b"], embeddings, pictures, samples), pictures
+def asked_of(chain, values):
+    """What the generator of a chain is asked for: values, items, settings."""
+    step = chain.steps[-1]
+    generator = StandIn("nowhere", {name: SHAPES[name] for name in ("clip_image", "clip_text")}, SHAPES)
+    vars(step)["generator"] = generator
+    drawn = list(step.stream(ITEMS, {name: values[name] for name in (*step.reads, *step.optional)}, batch_size=2))
+    assert [position for position, _ in drawn] == [0, 1, 2, 3] and list(drawn[0][1]) == ["picture"]
+    (asked,) = generator.asked
+    return asked
 
 
 def test_the_papers_settings():
@@ -44,70 +43,131 @@ def test_the_papers_settings():
     assert (settings.image_weight, settings.text_weight) == (0.6, 0.4)
 
 
-def test_a_request_carries_each_stimulus_own_embeddings(method, embeddings):
-    found, pictures = requests(method, embeddings, RECONSTRUCTION, samples=(0, 1))
-    assert [(one.stimulus_id, one.sample) for one in found] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    np.testing.assert_array_equal(found[2].image_context, embeddings["clip_image"][1].reshape(5, 4))
-    np.testing.assert_array_equal(found[2].text_context, embeddings["clip_text"][1].reshape(3, 4))
-    np.testing.assert_array_equal(found[2].init_image, pictures[1])
-    assert found[0].context_weights == (0.6, 0.4) and found[0].strength == 0.75
+def test_its_chain():
+    chain = chain_with_shapes("brain-diffuser", {}, SHAPES)
+    assert repr(chain) == (
+        "Chain(brain-diffuser: Decode(vdvae, clip_image, clip_text) -> Show(first_picture) -> Draw(picture))"
+    )
+    assert [step.by_lot for step in chain.steps] == [False, False, True]
+
+
+def test_the_generator_is_handed_each_items_own_values(values):
+    given, items, settings = asked_of(chain_with_shapes("brain-diffuser", {}, SHAPES), values)
+    assert items == ITEMS
+    for name, rows in values.items():
+        np.testing.assert_array_equal(given[name], rows)
+    assert settings == {
+        "num_inference_steps": 50,
+        "guidance_scale": None,
+        "strength": 0.75,
+        "weights": {"clip_image": 0.6, "clip_text": 0.4},
+    }
 
 
 @pytest.mark.parametrize(
-    "condition, weights, starts_from_picture",
+    "absent, weights, strength",
     [
-        ("oracle_embeddings", (0.6, 0.4), True),
-        ("shuffled_responses", (0.6, 0.4), True),
-        ("without_stage_one", (0.6, 0.4), False),
-        ("without_image_context", (0.0, 1.0), True),
-        ("without_text_context", (1.0, 0.0), True),
+        ((), (0.6, 0.4), 0.75),
+        (("first_picture",), (0.6, 0.4), 1.0),
+        (("clip_image",), (0.0, 1.0), 0.75),
+        (("clip_text",), (1.0, 0.0), 0.75),
     ],
 )
-def test_conditions(method, embeddings, condition, weights, starts_from_picture):
-    (request, _), _ = requests(method, embeddings, condition)
-    assert request.context_weights == weights
-    assert (request.init_image is not None) == starts_from_picture
-    assert request.strength == (0.75 if starts_from_picture else 1.0)
+def test_what_is_taken_away_the_rest_makes_up_for(values, absent, weights, strength):
+    chain = chain_with_shapes("brain-diffuser", {}, SHAPES)
+    given, _, settings = asked_of(chain, values | dict.fromkeys(absent, ABSENT))
+    assert settings["weights"] == dict(zip(("clip_image", "clip_text"), weights))
+    assert settings["strength"] == strength
+    assert {name for name, rows in given.items() if rows is None} == set(absent)
+    assert chain.steps[-1].told(frozenset(values) - set(absent)) == settings
 
 
-def test_without_captions_the_image_context_stands_alone(embeddings):
-    method = BrainDiffuser({"text_context": False})
-    assert list(method.target_checkpoints) == ["vdvae", "clip_image"]
-    assert not {"without_text_context", "without_image_context"} & set(method.conditions)
-    method.targets = {"vdvae": Shaped(7), "clip_image": Shaped(5, 4)}
-    (request, _), _ = requests(method, embeddings, RECONSTRUCTION)
-    assert request.text_context is None and request.context_weights == (1.0, 0.0)
+def test_without_captions_the_image_context_stands_alone(values):
+    chain = chain_with_shapes("brain-diffuser", {"text_context": False}, SHAPES)
+    assert list(chain.targets) == ["vdvae", "clip_image"]
+    given, _, settings = asked_of(chain, values)
+    assert "clip_text" not in given and settings["weights"] == {"clip_image": 1.0, "clip_text": 0.0}
 
 
-def test_fit_then_save_then_load(method, embeddings, tmp_path):
-    generator = np.random.default_rng(1)
-    patterns = generator.normal(size=(30, 12)).astype(np.float32)
-    features = {name: generator.normal(size=(30, t.n_targets)).astype(np.float32) for name, t in method.targets.items()}
-    names = [f"s{row}" for row in range(30)]
-    splits = {"train": Split(patterns, names), "test": Split(patterns[:3], ["a", "b", "c"])}
-    subject = Subject("subj01", "arrays", "arrays:x", splits, roi="all")
-    method.fit(subject, features).save_pretrained(tmp_path)
-    loaded = BrainDiffuser.from_pretrained(tmp_path)
-    assert loaded.settings == method.settings
-    for name, values in method.predict(patterns[:3]).items():
+def test_first_pictures_are_decoded_one_at_a_time(values):
+    """Stage two starts from these bytes, which must not depend on who else is in the batch."""
+    chain, decoded = chain_with_shapes("brain-diffuser", {}, SHAPES), []
+
+    def decode(latents, batch_size):
+        decoded.append((latents, batch_size))
+        return values["first_picture"]
+
+    chain.targets["vdvae"].target.decode = decode
+    latents = np.arange(28.0).reshape(4, 7)
+    found = chain.steps[1].run(ITEMS, {"vdvae": list(latents)})
+    ((seen, batch_size),) = decoded
+    assert batch_size == 1 and seen.dtype == np.float32
+    np.testing.assert_array_equal(seen, latents)
+    np.testing.assert_array_equal(found["first_picture"], values["first_picture"])
+
+
+@pytest.fixture
+def subject():
+    random = np.random.default_rng(1)
+    patterns = random.normal(size=(30, 12)).astype(np.float32)
+    images = random.integers(0, 256, (30, 8, 8, 3)).astype(np.uint8)
+    splits = {
+        "train": Split(patterns, [f"s{row}" for row in range(30)], images=images),
+        "test": Split(patterns[:3] + 1, ["a", "b", "c"], images=images[:3] // 2),
+    }
+    return Subject("subj01", "arrays", "arrays:x", splits, roi="all")
+
+
+def test_fit_then_save_then_load(subject, tmp_path):
+    random = np.random.default_rng(2)
+    features = {name: random.normal(size=(30, int(np.prod(s)))).astype(np.float32) for name, s in SHAPES.items()}
+    chain = chain_with_shapes("brain-diffuser", {}, SHAPES)
+    chain.fit(Training({"subj01": subject}, lambda names: {name: features[name] for name in names})).save(tmp_path)
+    loaded = Reconstructor.from_pretrained(tmp_path)
+    assert loaded.chain.system.settings == chain.system.settings
+    for name, values in chain.predict(subject.test.patterns).items():
         assert values.shape == features[name][:3].shape
-        np.testing.assert_array_equal(loaded.predict(patterns[:3])[name], values)
+        np.testing.assert_array_equal(loaded.predict(subject.test.patterns)[name], values)
 
 
-def test_settings_round_trip_and_strictness():
-    for name in METHODS:
-        kind = system_class(name).settings_class
-        assert from_dict(kind, to_dict(kind())) == kind()
+class Random(Shaped):
+    """A target whose values are drawn at random, the same each time."""
+
+    name, takes, preprocessing = "random", "images", {}
+
+    def encode(self, images):
+        return np.random.default_rng(3).normal(size=(len(images), self.n_targets)).astype(np.float32)
+
+
+def test_a_decoder_that_reads_the_feature_store_is_opened_and_saved_any_number_of_times(subject, tmp_path):
+    store, settings = FeatureStore(tmp_path / "store"), {"decoder": {"keep": "factor"}}
+    chain = chain_with_shapes("brain-diffuser", settings, SHAPES)
+    tables = {
+        name: store.encode(
+            Random(*shape), subject.train.images, subject.train.stimulus_ids, dataset=name, checkpoint="none"
+        )
+        for name, shape in SHAPES.items()
+    }
+    chain.fit(Training({"subj01": subject}, lambda names: {name: tables[name] for name in names}), store=store)
+    before = chain.predict(subject.test.patterns)
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        chain.save(folder)
+        chain = chain_with_shapes("brain-diffuser", settings, SHAPES).open(folder, store)
+        known = json.loads((folder / "method.json").read_text())
+        assert known["features"] == {name: table.folder.name for name, table in tables.items()}
+        for name, values in chain.predict(subject.test.patterns).items():
+            np.testing.assert_array_equal(values, before[name])
+
+
+def test_settings_are_strict():
     with pytest.raises(InputError, match="'generator.strength'"):
         BrainDiffuser({"generator": {"strenght": 1.0}})
     with pytest.raises(InputError, match="expected one of brain-diffuser"):
         system_class("mind-reader")
 
 
-def test_lists_of_conditions_agree():
-    parts = {"stage_one", "binarised"}
-    assert set(DIFFUSED) | set(DRAWN_TOGETHER) | parts == set(CONDITIONS)
-    assert set(CONTROLS) == set(CONDITIONS) - {RECONSTRUCTION} - parts
-    for name in METHODS:
-        method = system_class(name)()
-        assert {RECONSTRUCTION, *method.always_drawn} <= set(method.conditions) <= set(CONDITIONS)
+def test_penalties_may_name_the_text_that_data_without_captions_do_without():
+    penalties = {"decoder": {"alpha": {"vdvae": 1.0, "clip_image": 2.0, "clip_text": 3.0}}, "text_context": False}
+    assert list(chain_with_shapes("brain-diffuser", penalties, SHAPES).targets) == ["vdvae", "clip_image"]
+    with pytest.raises(InputError, match="decoder.alpha names the target 'clip'; expected some of vdvae, clip_image"):
+        chain_with_shapes("brain-diffuser", {"decoder": {"alpha": {"clip": 1.0}}}, SHAPES)

@@ -1,0 +1,74 @@
+"""Every system, small: settings, embedded weights, and checkpoints to be made at random in their published layouts."""
+
+import random_checkpoints
+from chains import chain_of
+
+from brainrecon.cli.main import run_command
+from brainrecon.runs.config import assign
+
+FEW_STEPS = ("generator.num_inference_steps=4",)
+RANDOM = (*FEW_STEPS, "checkpoints.vdvae=tiny-vdvae")
+
+
+class Small:
+    """How a system is made small.
+
+    Attributes
+    ----------
+    settings : tuple of str
+        As ``--set`` takes them.
+    weights : str or None
+        As ``--weights`` takes it.
+    checkpoints : tuple of str
+        Those that are made at random.
+    """
+
+    def __init__(self, *settings, weights=None, checkpoints=()):
+        self.settings, self.weights, self.checkpoints = settings, weights, checkpoints
+
+    def nested(self):
+        """The settings as a nested dictionary."""
+        values = {}
+        for text in self.settings:
+            assign(values, text)
+        return values
+
+
+SMALL = {
+    "brain-diffuser": Small(*FEW_STEPS, weights="tiny"),
+    "brain-diffuser-sd": Small(
+        *RANDOM, checkpoints=("stable-diffusion-1-5", "ip-adapter-sd15", "clip-vit-h-14-laion2b")
+    ),
+    "brain-diffuser-sdxl": Small(
+        *RANDOM, checkpoints=("stable-diffusion-xl-base", "ip-adapter-sdxl-vit-h", "clip-vit-h-14-laion2b")
+    ),
+    "brain-diffuser-unclip": Small(
+        *RANDOM,
+        "checkpoints.clip=clip-vit-l-14-openclip",
+        checkpoints=("stable-unclip-small", "clip-vit-l-14-openclip"),
+    ),
+    "brain-diffuser-kandinsky": Small(
+        *RANDOM, checkpoints=("kandinsky-2-2-decoder", "kandinsky-2-2-prior", "clip-vit-bigg-14-laion2b")
+    ),
+    "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
+    "miyawaki2008": Small("decoder.model=omp"),
+    "shen2019-gan": Small("training.iterations=40", "training.validate_every=20", weights="tiny"),
+    "mean-image": Small(),
+    "nearest-training-picture": Small(),
+    "ridge-to-pixels": Small(),
+    "noise": Small(),
+}
+
+
+def pull_random(name, folder):
+    """Make the checkpoints of a small system at random below `folder`, and pull them into the store."""
+    for checkpoint in SMALL[name].checkpoints:
+        origin = folder / checkpoint
+        random_checkpoints.write_published(checkpoint, origin, random_checkpoints.EMBED_DIM)
+        if run_command(["weights", "pull", checkpoint, "--from", str(origin)]):
+            raise AssertionError(f"{checkpoint} was not pulled")
+
+
+def small_chain(name):
+    """The chain of a small system, nothing of it fitted."""
+    return chain_of(name, SMALL[name].nested(), SMALL[name].weights)
