@@ -36,7 +36,7 @@ def variants(name):
 def run_of(tmp_path_factory):
     """Maker of a run of a system on a small cohort: fitted, and drawn under every condition that applies, once."""
     place = tmp_path_factory.mktemp("systems")
-    options = "--sessions 2 --trials-per-session 45 --shared 6 --voxels 150"
+    options = "--sessions 2 --trials-per-session 45 --shared 6 --voxels 160"
     assert run_command(["simulate", str(place / "nsd"), *options.split()]) == 0
 
     def make(name):
