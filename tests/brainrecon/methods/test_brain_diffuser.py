@@ -140,7 +140,7 @@ class Random(Shaped):
 
 
 def test_a_decoder_that_reads_the_feature_store_is_opened_and_saved_any_number_of_times(subject, tmp_path):
-    store, settings = FeatureStore(tmp_path / "store"), {"decoder": {"keep": "factor"}}
+    store, settings = FeatureStore(tmp_path / "store"), {"decoder": {"keep": "factorisation"}}
     chain = chain_with_shapes("brain-diffuser", settings, SHAPES)
     tables = {
         name: store.encode(

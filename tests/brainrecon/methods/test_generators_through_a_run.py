@@ -1,21 +1,19 @@
 """From responses to pictures with every generator: random checkpoints of the published layouts, pulled and then used."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import random_checkpoints
-from brainrecon.methods.two_stage import TwoStageMethod
+from chains import chain_of
 from PIL import Image
 
-import brainrecon
-from brainrecon.assembly.condition import RECONSTRUCTION
-from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from brainrecon.assembly.registry import system_names
+from brainrecon.assembly.settings import merged, to_dict
 from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
 from weights import store
 
-TWO_STAGE = [name for name in METHODS if issubclass(system_class(name), TwoStageMethod)]
+TWO_STAGE = [name for name in system_names() if "first_picture" in chain_of(name).given]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})
@@ -37,7 +35,7 @@ def run_of(cohort, features, tmp_path_factory):
         if folder.exists():
             return folder
         settings = settings_of(method)
-        for name in vars(brainrecon.Reconstructor(method, settings=settings).method.settings.checkpoints).values():
+        for name in chain_of(method, settings).system.checkpoints:
             if not store.checkpoints()[name].embedded:
                 origin = root / method / name
                 random_checkpoints.write_published(
@@ -56,7 +54,7 @@ def run_of(cohort, features, tmp_path_factory):
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_every_stimulus_is_drawn_under_every_condition(run_of, name):
     run = Run(run_of(name))
-    conditions = system_class(name)(settings_of(name)).conditions
+    conditions = [condition for condition, one in CONDITIONS.items() if one.applies_to(run.chain)]
     assert "without_stage_one" in conditions and "oracle_embeddings" in conditions
     for condition in conditions:
         drawn = [np.asarray(Image.open(run.image_path(condition, name))) for name in run.subject.test.stimulus_ids]
@@ -66,21 +64,23 @@ def test_every_stimulus_is_drawn_under_every_condition(run_of, name):
 
 @pytest.mark.parametrize("name", TWO_STAGE)
 def test_settings_are_honoured(run_of, features, name):
-    folder = run_of(name)
-    method = brainrecon.Reconstructor.from_pretrained(folder / "decoder", features=features).method
-    subject = Run(folder).subject
-    names, patterns = list(subject.test.stimulus_ids[:2]), subject.test.patterns[:2]
-    as_they_are = method.settings
+    run = Run(run_of(name), features)
+    names, patterns = list(run.subject.test.stimulus_ids[:2]), run.subject.test.patterns[:2]
+    as_they_are, opened = to_dict(run.config.settings), {}
 
     def drawn(seed=0, sample=0, **changes):
-        changed = dataclasses.replace(as_they_are.generator, **changes)
-        method.settings = dataclasses.replace(as_they_are, generator=changed)
-        requests = method.plan(names, patterns, (sample,))
-        pictures = dict(method.generate(requests, seed=seed))
-        return np.stack([pictures[position] for position in range(len(requests))]).astype(int)
+        """Pictures of the chain at other settings of its generator, whose fitted steps are the same."""
+        solver = changes.get("scheduler")
+        chain = chain_of(name, merged(as_they_are, {"generator": changes})).open(run.layout.decoder, run.store)
+        # Networks are loaded once for each solver.
+        if solver not in opened:
+            opened[solver] = chain.steps[-1].generator
+        vars(chain.steps[-1])["generator"] = opened[solver]
+        pictures = chain.run_from_patterns(names, patterns, samples=sample + 1, seed=seed)
+        return pictures[:, sample].astype(int)
 
     usual = drawn()
-    filed = [np.asarray(Image.open(Run(folder).image_path(RECONSTRUCTION, name))).astype(int) for name in names]
+    filed = [np.asarray(Image.open(run.image_path(RECONSTRUCTION, name))).astype(int) for name in names]
     assert np.abs(usual - filed).max() <= 1
     np.testing.assert_array_equal(usual, drawn())
     others = {
@@ -91,9 +91,9 @@ def test_settings_are_honoured(run_of, features, name):
         "image weight": drawn(image_weight=0.2),
         "solver": drawn(scheduler="unipc", num_inference_steps=6),
     }
-    if "without_text_context" in method.conditions:
+    if "clip_text" in run.chain.given:
         others["text weight"] = drawn(text_weight=0.1)
     for what, pictures in others.items():
         assert np.abs(usual - pictures).max() > 1, what
     # Without a step of denoising what is left is the first picture, through the autoencoder.
-    np.testing.assert_array_equal(drawn(strength=0), drawn(strength=0, seed=5, image_weight=0.1))
+    np.testing.assert_array_equal(drawn(strength=0.0), drawn(strength=0.0, seed=5, image_weight=0.1))
