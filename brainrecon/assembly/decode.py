@@ -133,7 +133,7 @@ class Decode(Step):
 
     def description(self):
         """The tables of features that a decoder without targets of its own reads."""
-        return {"features": self._tables} if self.decoder.stored_ == "factorisation" else {}
+        return {"features": self._tables} if self.decoder.needs_targets else {}
 
     def summary(self):
         return self.decoder.summary()
