@@ -1,6 +1,5 @@
 """Conditions: which apply to which system follows from its steps, and what stands in the place of a value."""
 
-import numpy as np
 import pytest
 from chains import chain_of
 from made_up_systems import Adding, system_of
@@ -24,10 +23,7 @@ from brainrecon.assembly.replacement import (
     Partner,
     Source,
     Truth,
-    nearest_rows,
-    shuffled_partners,
 )
-from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
 
 RESPONSES = ["reconstruction", "shuffled_responses", "mean_response", "ridge_to_pixels"]
@@ -174,39 +170,3 @@ def test_every_target_is_replaced_and_nothing_else():
     chain = chain_of("brain-diffuser")
     found = {name: CONDITIONS["oracle_embeddings"].replacement(chain, name) for name in chain.given}
     assert {name for name, one in found.items() if one} == {"vdvae", "clip_image", "clip_text"}
-
-
-@pytest.mark.parametrize("n_stimuli", [2, 3, 10, 101])
-def test_nobody_is_their_own_partner_and_all_are_used_once(n_stimuli):
-    partners = shuffled_partners(n_stimuli, seed=4)
-    assert (partners != np.arange(n_stimuli)).all()
-    assert sorted(partners) == list(range(n_stimuli))
-    np.testing.assert_array_equal(partners, shuffled_partners(n_stimuli, seed=4))
-
-
-def test_one_stimulus_has_no_partner():
-    with pytest.raises(InputError, match="need 2 test stimuli"):
-        shuffled_partners(1, seed=0)
-
-
-@pytest.mark.parametrize("block", [5, 64, 1000])
-def test_nearest_rows_vs_correlation_written_out(tmp_path, block):
-    generator = np.random.default_rng(0)
-    train = (generator.normal(size=(40, 130)) * generator.uniform(0.1, 9, 130) + 3).astype(np.float32)
-    train[:, 7] = 2.0
-
-    class Rows:
-        name, takes, shape, n_targets, preprocessing = "rows", "images", (130,), 130, {}
-
-        def encode(self, items):
-            return np.asarray(items)
-
-    table = FeatureStore(tmp_path).encode(Rows(), train, [str(i) for i in range(40)], dataset="d", checkpoint="c")
-    predictions = train[[5, 17, 30]] + generator.normal(size=(3, 130)) * train.std(axis=0)
-    varying = np.arange(130) != 7
-    standard = np.zeros_like(train, dtype=float)
-    standard[:, varying] = ((train - train.mean(axis=0)) / train.std(axis=0, dtype=float).clip(1e-9))[:, varying]
-    scaled = np.zeros((3, 130))
-    scaled[:, varying] = ((predictions - train.mean(axis=0)) / train.std(axis=0, dtype=float).clip(1e-9))[:, varying]
-    expected = [np.argmax([np.corrcoef(one, row)[0, 1] for row in standard]) for one in scaled]
-    assert list(nearest_rows(predictions, table, block)) == expected
