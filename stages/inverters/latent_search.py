@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from stages.ground.errors import InputError
+from stages.ground.item_seeds import named_numpy_generator
 from stages.networks.icgan import to_pictures
 from stages.targets.instance_features import square_pictures
 from weights.whole_files import whole_file, write_text
@@ -238,8 +239,7 @@ class Inversion:
             schedule.step()
 
     def _start(self, picture):
-        digest = hashlib.sha256(f"{self.settings.seed}/".encode() + picture.tobytes()).digest()
-        generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+        generator = named_numpy_generator(f"{self.settings.seed}/".encode() + picture.tobytes())
         return (self.settings.start * generator.standard_normal(self.sizes["noise"])).astype(np.float32)
 
     def _optimise_and_write(self, pictures):
