@@ -25,6 +25,9 @@ class SolvedDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Name and number of columns of each target, in column order.
     """
 
+    # What patterns may be in; others are converted to the first.
+    _dtypes = (np.float64, np.float32)
+
     @property
     def gives(self):
         check_is_fitted(self)
@@ -80,8 +83,6 @@ class SolvedDecoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         X = validate_data(self, X, reset=False, dtype=self._dtypes, ensure_all_finite=False)
         return finite_columns(X, "The patterns", "voxels")
-
-    _dtypes = (np.float64, np.float32)
 
     @property
     def needs_targets(self):

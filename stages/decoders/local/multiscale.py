@@ -52,6 +52,10 @@ LOCAL_MODELS = {
 class MultiscaleDecoder(SolvedDecoder):
     """Reconstruct pictures from voxels through local image elements.
 
+    >>> decoder = MultiscaleDecoder(sizes=2, model="omp").fit(patterns, checkerboards)  # doctest: +SKIP
+    >>> decoder.predict(new_patterns).shape  # doctest: +SKIP
+    (20, 10, 10)
+
     Voxels are standardised by their mean and standard deviation (without a degree of freedom taken off) in training.
     Everything is worked out in float64.
 
@@ -127,6 +131,8 @@ class MultiscaleDecoder(SolvedDecoder):
     element_weights_ : array of shape (n_elements,), float64
         The weight of each element; that of its size unless "nnls".
     """
+
+    _dtypes = np.float64
 
     def __init__(
         self,
@@ -220,8 +226,6 @@ class MultiscaleDecoder(SolvedDecoder):
 
     def _contrasts(self, X):
         return LocalModels(**{field: getattr(self, name) for name, field in LOCAL_MODELS.items()}).predict(X)
-
-    _dtypes = np.float64
 
     def predict(self, X):
         """Reconstruct pictures.
