@@ -106,7 +106,15 @@ def files(path, subject=None):
         rows += [(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
         rows += [(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
     listed = [path / name for name in ("split.tsv", "test_stimuli.txt") if (path / name).exists()]
-    return rows + [(file, "which stimuli are for testing") for file in listed]
+    rows += [(file, "which stimuli are for testing") for file in listed]
+    stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
+    if stimuli is None:
+        return rows
+    pictures = [file for file in sorted(stimuli.rglob("*")) if file.suffix.lower() in PICTURES and file.name[0] != "."]
+    rows += [(file, "a picture per stimulus, the first of them") for file in pictures[:1]]
+    return rows + [
+        (file, "optional: captions of the pictures") for file in [stimuli / "captions.json"] if file.exists()
+    ]
 
 
 def _beta_candidates(folder):

@@ -104,20 +104,29 @@ def read_splits(path, chosen=None, standardized="no"):
 
 
 def files(path):
-    """The files of the layout: ``(path, what it is)``."""
+    """The files of the layout, and what else of it is there: ``(path, what it is)``."""
     rows = [(path / "subject.json", "name, dataset, roi, notes")]
-    for split in ("train", "test"):
-        # What is there decides which of the two forms is listed.
-        patterns = (path / split / "patterns.npy").exists()
-        rows += [
-            (path / split / "patterns.npy", f"{split} responses (n_stimuli, n_voxels)")
-            if patterns
-            else (path / split / "betas.npy", f"{split} responses (n_trials, n_voxels)"),
-            (path / split / "trials.csv", "stimulus_id, session, run of each trial"),
-            (path / split / "images.npy", "pictures (n_stimuli, height, width, 3) uint8, or a folder images/"),
-            (path / split / "captions.json", "optional: stimulus id to list of captions"),
-        ]
-    return [*rows, (path / "noise_ceiling.npy", "optional: percent of variance per voxel")]
+    found = {file.parent.name for file in path.glob("*/trials.csv")}
+    for split in train_first({"train", "test", *found}):
+        rows += _split_files(path / split)
+    rows.append((path / "noise_ceiling.npy", "optional: percent of variance per voxel"))
+    return rows + [(file, f"optional: the voxels of {file.stem}") for file in sorted((path / "rois").glob("*.npy"))]
+
+
+def _split_files(folder):
+    # What is there decides which of two forms is listed.
+    averaged, pictures = (folder / "patterns.npy").exists(), sorted((folder / "images").glob("*"))
+    return [
+        (folder / "patterns.npy", f"{folder.name} responses (n_stimuli, n_voxels)")
+        if averaged
+        else (folder / "betas.npy", f"{folder.name} responses (n_trials, n_voxels)"),
+        (folder / "trials.csv", "stimulus_id, session, run of each trial"),
+        (pictures[0], "a picture per stimulus, the first of them")
+        if pictures
+        else (folder / "images.npy", "pictures (n_stimuli, height, width, 3) uint8, or a folder images/"),
+        (folder / "captions.json", "optional: stimulus id to list of captions"),
+        (folder / "categories.json", "optional: stimulus id to list of categories"),
+    ]
 
 
 def _split_names(path):

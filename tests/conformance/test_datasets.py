@@ -1,0 +1,201 @@
+"""The laws of every dataset: whatever reads a kind of data, in whatever layout, keeps them."""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import get_args
+
+import h5py
+import numpy as np
+import pytest
+from dataset_copies import COPIES, rng
+
+import brainrecon.datasets as datasets
+from brainrecon.datasets.dataset import MODULES, Dataset
+from brainrecon.datasets.responses import Standardized
+from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_rows
+
+opened = []
+"""Files opened since a test began to look."""
+
+
+def note_opening(event, arguments):
+    if event == "open" and isinstance(arguments[0], str | os.PathLike):
+        opened.append(Path(arguments[0]))
+
+
+sys.addaudithook(note_opening)
+
+
+@dataclass
+class Copy:
+    name: str
+    kind: str
+    path: Path
+    options: dict
+
+    @property
+    def source(self):
+        return f"{self.kind}:{self.path}"
+
+    @property
+    def reader(self):
+        return datasets.dataset_of(self.kind)
+
+    @cached_property
+    def subject(self):
+        return self.load()
+
+    @cached_property
+    def splits(self):
+        return self.subject.splits.items()
+
+    def load(self, **more):
+        return datasets.load(self.source, **self.options, **more)
+
+
+@pytest.fixture(scope="module", params=COPIES)
+def copy(request, tmp_path_factory):
+    kind, make, options = COPIES[request.param]
+    return Copy(request.param, kind, make(tmp_path_factory.mktemp("copy")), options)
+
+
+def test_every_kind_is_held_to_the_laws():
+    assert {kind for kind, _, _ in COPIES.values()} == set(MODULES)
+
+
+def test_it_says_what_it_is(copy):
+    assert isinstance(copy.reader, Dataset)
+    description = copy.reader.description
+    assert all(len(text) > 5 for text in vars(description).values()) or description.licence
+    assert re.search(r"(19|20)\d\d", description.citation) and re.search(r"doi", description.citation)
+    names = [option.name for option in copy.reader.options]
+    assert len(set(names)) == len(names) and all(option.explanation for option in copy.reader.options)
+
+
+def test_train_shares_no_stimulus_and_ids_are_unique(copy):
+    assert {"train", "test"} <= set(copy.subject.splits)
+    trained = set(copy.subject.train.stimulus_ids)
+    for name, split in copy.splits:
+        ids = split.stimulus_ids.tolist()
+        assert len(ids) == len(set(ids)) == split.n_stimuli > 0
+        assert list(dict.fromkeys(split.trial_stimulus_ids.tolist())) == ids
+        assert name == "train" or not trained & set(ids)
+
+
+def test_sizes_agree(copy):
+    for _, split in copy.splits:
+        assert split.betas.shape == (split.n_trials, split.n_voxels) == (len(split.betas), copy.subject.n_voxels)
+        assert split.betas.dtype == np.float32 and len(split.trial_stimulus_ids) == split.n_trials
+        for per_trial in (split.sessions, split.runs):
+            assert per_trial is None or len(per_trial) == split.n_trials
+        for per_stimulus in (split.captions, split.categories, split.images):
+            assert per_stimulus is None or len(per_stimulus) == split.n_stimuli
+        if split.images is not None:
+            assert split.images.dtype == np.uint8 and split.images.ndim == 4 and split.images.shape[3] == 3
+
+
+def test_a_row_is_the_same_alone_and_with_others(copy):
+    """Betas and pictures, under every kind of index."""
+    random = rng(copy.name)
+    for _, split in copy.splits:
+        for lazy in (split.betas, split.images):
+            if lazy is None:
+                continue
+            whole = np.asarray(lazy)
+            assert whole.shape == lazy.shape and whole.dtype == lazy.dtype and np.isfinite(whole).all()
+            np.testing.assert_array_equal(np.stack([lazy[row] for row in range(len(whole))]), whole)
+            some = random.integers(-len(whole), len(whole), 7)
+            mask = random.random(len(whole)) < 0.5
+            for index in (some, some.tolist(), mask, slice(None, None, -2), slice(1, 3), np.array([], dtype=int)):
+                found = lazy[index]
+                assert found.dtype == whole.dtype
+                np.testing.assert_array_equal(found, whole[index])
+            with pytest.raises(IndexError):
+                lazy[len(whole)]
+
+
+def test_voxels_are_the_same_alone_and_with_others(copy):
+    for _, split in copy.splits:
+        whole, betas = np.asarray(split.betas), as_rows(split.betas)
+        voxels = rng(copy.name).integers(0, split.n_voxels, 5)
+        np.testing.assert_array_equal(betas.columns(voxels)[:], whole[:, voxels])
+        np.testing.assert_array_equal(betas.take([1, 0]).columns(voxels[:2])[:], whole[[1, 0]][:, voxels[:2]])
+
+
+def test_patterns_are_averages_over_repeats(copy):
+    for _, split in copy.splits:
+        betas = np.asarray(split.betas, dtype=np.float64)
+        expected = [betas[split.trial_stimulus_ids == name].mean(axis=0) for name in split.stimulus_ids]
+        assert split.patterns.dtype == np.float32
+        np.testing.assert_allclose(split.patterns, expected, rtol=1e-5, atol=1e-5 * np.abs(betas).max())
+
+
+def test_it_says_whether_responses_are_z_scored(copy):
+    assert all(split.betas.standardized in get_args(Standardized) for _, split in copy.splits)
+    expected = {"nsd, z-scores": "training", "packed, MindEye2": "session"}.get(copy.name, "no")
+    assert {split.standardized for _, split in copy.splits} == {expected}
+    rows = copy.subject.train.betas.take([0, 1])
+    assert rows.standardized == rows.columns([0]).standardized == expected
+
+
+def test_regions_are_masks_of_the_voxels(copy):
+    whole = copy.subject
+    for name, mask in whole.rois.items():
+        assert mask.dtype == bool and mask.shape == (whole.n_voxels,) and mask.any()
+        part = copy.load(roi=f"({whole.roi}) & {name}")
+        assert part.n_voxels == mask.sum() and part.fingerprint == whole.fingerprint
+        np.testing.assert_array_equal(part.test.betas[:2], whole.test.betas[:2][:, mask])
+    assert whole.noise_ceiling is None or whole.noise_ceiling.shape == (whole.n_voxels,)
+
+
+def test_loading_again_gives_the_same(copy):
+    again = copy.load(subject=copy.subject.name)
+    assert again.fingerprint == copy.subject.fingerprint and again.source == copy.source
+    for name, split in copy.splits:
+        np.testing.assert_array_equal(again.splits[name].betas[:2], split.betas[:2])
+    assert copy.subject.name in copy.reader.subjects(copy.path) == sorted(copy.reader.subjects(copy.path))
+
+
+def test_files_names_what_is_read(copy, monkeypatch):
+    """Whatever is opened while a subject is loaded and read through is listed; of a folder of pictures, one of them."""
+    original = h5py.File.__init__
+
+    def noted(self, name, *rest, **more):
+        # HDF5 opens its files by itself, which no hook of Python's sees.
+        note_opening("open", (name,))
+        original(self, name, *rest, **more)
+
+    monkeypatch.setattr(h5py.File, "__init__", noted)
+    opened.clear()
+    subject = copy.load()
+    for split in subject.splits.values():
+        split.patterns, split.captions, split.categories
+        if split.images is not None:
+            split.images[:]
+    read = {path for path in opened if path.is_file() and path.is_relative_to(copy.path)}
+    listed = [Path(file) for file, _ in copy.reader.files(copy.path, subject.name)]
+    assert read
+    # Of a folder of pictures, below the copy or below a split, one is listed.
+    pictures = {"images", "stimuli"} & {part for file in listed for part in file.parts}
+    absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
+    assert not absent
+    assert any(file.exists() for file in listed)
+
+
+@pytest.mark.parametrize("asked", [{"subject": "nobody"}, {"roi": "V0"}, {"shoe_size": 42}, {"fold": (0, 1)}])
+def test_what_is_not_there_is_one_sentence_with_what_is(copy, asked):
+    with pytest.raises(InputError) as caught:
+        copy.load(**asked)
+    told = str(caught.value)
+    assert "\n" not in told and told.endswith(".")
+    if "subject" in asked:
+        assert copy.subject.name in told
+    if "roi" in asked:
+        assert "V0" in told and all(name in told for name in list(copy.subject.rois)[:3] or [copy.subject.roi])
+    if "shoe_size" in asked:
+        assert all(option.name in told for option in copy.reader.options) and "fold" in told
