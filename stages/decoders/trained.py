@@ -1,0 +1,324 @@
+"""A decoder that is trained by gradient descent: any network from patterns to named values, behind the decoder's protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
+from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
+from stages.ground.checks import finite
+from stages.ground.errors import InputError
+from stages.ground.lazy_rows import Rows
+from stages.ground.progress import SILENT
+from stages.objectives.regression import MeanSquaredError
+from stages.training.batches import Shuffled, held_out, random_state_kept, seed_all
+from stages.training.curves import Curves
+from stages.training.loop import train
+from stages.training.state import remove_checkpoint
+from weights.store import CheckpointError
+from weights.whole_files import write_text
+
+COURSE_FILE = "training.json"
+
+_PLAIN = (bool, int, float, str)
+_LABELS = {"validation": "validation loss", "gradient": "norm of the gradient", "rate": "learning rate"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a decoder learns from.
+
+    Attributes
+    ----------
+    responses : mapping of str to rows of shape (n_trials, n_voxels)
+        By subject; a row may be a trial or a pattern.
+    stimulus_rows : mapping of str to int array of shape (n_trials,)
+        By subject: the row in `features` of each trial's stimulus.
+    features : mapping of str to rows of shape (n_stimuli, ...)
+        By target: true values of the stimuli.
+    """
+
+    responses: Mapping[str, Rows | np.ndarray]
+    stimulus_rows: Mapping[str, np.ndarray]
+    features: Mapping[str, Rows | np.ndarray]
+
+
+class TrainedDecoder:
+    """A network from patterns to named values, for one subject.
+
+    Patterns are standardised first, with the mean and the standard deviation of every voxel over the responses that are
+    learned from; a voxel that does not vary is 0.
+
+    >>> class Linear(nn.Module):
+    ...     def __init__(self, n_voxels, gives):
+    ...         super().__init__()
+    ...         self.heads = nn.ModuleDict({name: nn.Linear(n_voxels, n) for name, (n,) in gives.items()})
+    ...     def forward(self, patterns):
+    ...         return {name: head(patterns) for name, head in self.heads.items()}
+    >>> from stages.training.recipe import Recipe
+    >>> random = np.random.default_rng(0)
+    >>> responses, clip = random.standard_normal((50, 9)), random.standard_normal((50, 4))
+    >>> training = Training({"subj01": responses}, {"subj01": np.arange(50)}, {"clip_image": clip})
+    >>> decoder = TrainedDecoder(Linear, Recipe(steps=20, batch_size=10)).fit(training)
+    >>> [(name, columns, values.shape) for name, columns, values in decoder.predict_blocks(responses[:3])]
+    [('clip_image', slice(0, 4, None), (3, 4))]
+
+    Parameters
+    ----------
+    make : type
+        A `torch.nn.Module`: ``make(n_voxels, gives, **arguments)``, whose `forward` takes standardised patterns, float32 (n,
+        n_voxels), and returns a tensor (n, *shape) for each name and shape of `gives`. It is found again by its module and
+        name.
+    recipe : Recipe
+        Its `validation` is the share of the training stimuli that are held out; its `seed` is also that of the weights.
+    objectives : sequence of Objective, optional
+        Their sum is minimised. By default the mean squared error of every target.
+    arguments : dict, optional
+        Further arguments of `make`, as they are written to JSON.
+    device : str
+    seconds_between_checkpoints : float
+        Of a training that is given a folder.
+
+    Attributes
+    ----------
+    gives : dict of str to tuple of int
+        Name and shape of each predicted value, once it is fitted.
+    """
+
+    def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
+        self.make, self.recipe, self.objectives = make, recipe, objectives
+        self.seconds_between_checkpoints = seconds_between_checkpoints
+        self.arguments, self.device = dict(arguments or {}), device
+        self.gives, self._network, self._curves = {}, None, Curves()
+
+    def fit(self, training, *, folder=None, progress=SILENT):
+        """Train the network.
+
+        Parameters
+        ----------
+        training : Training
+            Of one subject.
+        folder : path, optional
+            Where checkpoints are written, and read to go on with a training that was interrupted.
+        progress : callable
+            Called with (label, done, total).
+
+        Returns
+        -------
+        self
+        """
+        if self.recipe is None:
+            raise InputError("This decoder was opened and has no recipe; make a TrainedDecoder with one to fit it.")
+        if len(training.responses) != 1:
+            raise InputError(
+                f"This decoder learns from one subject but {len(training.responses)} were given; load one of them."
+            )
+        ((subject, responses),) = training.responses.items()
+        stimuli, features, recipe = np.asarray(training.stimulus_rows[subject]), training.features, self.recipe
+        if len(stimuli) != len(responses):
+            raise InputError(
+                f"There are {len(responses):,} responses but {len(stimuli):,} stimulus_rows; give each response the row of its "
+                "stimulus."
+            )
+        self.gives = {name: tuple(values.shape[1:]) for name, values in features.items()}
+        objectives = [MeanSquaredError(name) for name in self.gives] if self.objectives is None else self.objectives
+        for objective in objectives:
+            if unknown := [name for name in objective.reads if name not in self.gives]:
+                raise InputError(
+                    f"{objective!r} reads {unknown[0]!r}, which is no target; expected some of {', '.join(self.gives)}."
+                )
+        kept_away = held_out(len(next(iter(features.values()))), recipe.validation, recipe.seed)
+        is_held_out = np.isin(stimuli, kept_away)
+        learned, validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+        with random_state_kept():
+            seed_all(recipe.seed)
+            self._network = Standardised(self.make(responses.shape[1], self.gives, **self.arguments))
+        self._network.measure(responses, learned)
+
+        def batch(rows, step):
+            shown = stimuli[rows]
+            targets = {name: np.asarray(values[shown], dtype=np.float32) for name, values in features.items()}
+            return {"patterns": np.asarray(responses[rows], dtype=np.float32), "targets": targets, "step": step}
+
+        order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
+        self._curves = train(
+            _Learner(self._network, objectives).to(self.device),
+            lambda step: batch(learned[order(step)], step),
+            recipe,
+            folder,
+            held_out=_Batches(lambda rows: batch(rows, recipe.steps), validated, recipe.batch_size),
+            identity=self._identity(objectives, stimuli, batch(np.arange(min(8, len(stimuli))), 0)),
+            progress=progress,
+            seconds_between_checkpoints=self.seconds_between_checkpoints,
+        )
+        return self
+
+    def _identity(self, objectives, stimuli, batch):
+        """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
+        # Plain attributes alone: the representation of anything else may hold its place in memory.
+        plain = [
+            [
+                type(one).__name__,
+                one.reads,
+                {name: value for name, value in vars(one).items() if isinstance(value, _PLAIN)},
+            ]
+            for one in objectives
+        ]
+        digest = hashlib.sha256(repr([_name_of(self.make), self.arguments, plain]).encode())
+        for values in (self._network.mean.numpy(), self._network.scale.numpy(), stimuli, *batch["targets"].values()):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+    def predict_blocks(self, patterns, *, subject=None, start=0) -> Iterator[tuple[str, slice, np.ndarray]]:
+        """Predict one value after the other, all its columns at once.
+
+        Parameters
+        ----------
+        patterns : array of shape (n_stimuli, n_voxels)
+            In the units of the training responses.
+        subject : str, optional
+            Not looked at: there is one.
+        start : int
+            Values that are there already, and are left out.
+
+        Yields
+        ------
+        name : str
+        columns : slice
+        values : array of shape (n_stimuli, n_columns), float32
+        """
+        if self._network is None:
+            raise InputError("This decoder is not fitted; call fit, or open one with from_pretrained.")
+        patterns, n_voxels = np.asarray(patterns, dtype=np.float32), len(self._network.mean)
+        if patterns.ndim != 2 or patterns.shape[1] != n_voxels:
+            raise InputError(
+                f"Patterns are of shape {patterns.shape} but the decoder was fitted on {n_voxels:,} voxels; load the same "
+                "subject and roi, or fit a decoder on these."
+            )
+        finite(patterns, "patterns", axis=1, units="voxels")
+        return self._predicted(patterns, start)
+
+    def _predicted(self, patterns, start):
+        device = self._network.mean.device
+        found = {name: [] for name in list(self.gives)[start:]}
+        with torch.inference_mode():
+            for first in range(0, len(patterns), ROWS_AT_A_TIME):
+                outputs = self._network(torch.from_numpy(patterns[first : first + ROWS_AT_A_TIME]).to(device))
+                for name, blocks in found.items():
+                    blocks.append(outputs[name].float().flatten(1).cpu().numpy())
+        for name in list(found):
+            n_columns = int(np.prod(self.gives[name]))
+            values = np.concatenate([np.empty((0, n_columns), np.float32), *found.pop(name)])
+            yield name, slice(0, n_columns), values
+
+    def summary(self):
+        """How large the network is and what it reached: one row."""
+        parameters = sum(parameter.numel() for parameter in self._network.network.parameters())
+        lines = self._curves.lines
+        _, validations = self._curves["validation"]
+        reached = lines[validations.index(min(validations)) if validations else -1]
+        row = {
+            "network": self.make.__name__,
+            "parameters": parameters,
+            "steps": reached["step"],
+            "loss": reached["loss"],
+        }
+        return [row | ({"validation loss": reached["validation"]} if validations else {})]
+
+    def notes(self):
+        """What else people have to know: nothing."""
+        return []
+
+    def curves(self):
+        """The course of training: dict of label to (steps, values)."""
+        return {_LABELS.get(name, name): self._curves[name] for name in self._curves}
+
+    def save_pretrained(self, folder):
+        """Write ``training.json``, ``model.safetensors`` and ``config.json``, and remove the checkpoint of the training."""
+        config = {
+            "architecture": type(self).__name__,
+            "network": _name_of(self.make),
+            "arguments": self.arguments,
+            "n_voxels": len(self._network.mean),
+            "gives": self.gives,
+            "recipe": None if self.recipe is None else asdict(self.recipe),
+        }
+        write_text(Path(folder) / COURSE_FILE, json.dumps(self._curves.lines, indent=1) + "\n")
+        save_network(self._network, folder, config)
+        remove_checkpoint(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder, device="cpu"):
+        """Open what `save_pretrained` wrote, for predicting.
+
+        Raises
+        ------
+        CheckpointError
+            A file is absent or damaged, the network's class cannot be imported, or its tensors are others.
+        """
+        folder = Path(folder)
+        config = read_json_object(folder / CONFIG_FILE, cls.__name__)
+        with refusing_values(cls.__name__, folder / CONFIG_FILE):
+            decoder = cls(_class_named(config["network"]), None, arguments=config["arguments"], device=device)
+            decoder.gives = {name: tuple(shape) for name, shape in config["gives"].items()}
+            network = Standardised(decoder.make(config["n_voxels"], decoder.gives, **decoder.arguments))
+            network.measure(np.zeros((1, config["n_voxels"]), np.float32), np.arange(1))
+        tensors = read_network_tensors(folder, remedy="delete the folder and fit again")
+        decoder._network = fill_network(network, tensors, folder).to(device).requires_grad_(False)
+        decoder._curves = Curves(json.loads((folder / COURSE_FILE).read_text(encoding="utf-8")))
+        return decoder
+
+
+class _Learner(nn.Module):
+    """A network with the sum of its objectives."""
+
+    def __init__(self, network, objectives):
+        super().__init__()
+        self.network = network
+        self.with_parameters = nn.ModuleList(one for one in objectives if isinstance(one, nn.Module))
+        self._objectives = tuple(objectives)
+
+    def forward(self, batch):
+        outputs = self.network(batch["patterns"])
+        judged = [objective(outputs, batch["targets"], batch["step"]) for objective in self._objectives]
+        return sum(loss for loss, _ in judged), {name: value for _, parts in judged for name, value in parts.items()}
+
+
+class _Batches:
+    """Batches of some rows, made anew whenever they are gone through."""
+
+    def __init__(self, make, rows, size):
+        self.make, self.parts = make, [rows[first : first + size] for first in range(0, len(rows), size)]
+
+    def __iter__(self):
+        return map(self.make, self.parts)
+
+
+def _name_of(make):
+    return f"{make.__module__}:{make.__qualname__}"
+
+
+def _class_named(name):
+    """Import a network's class; only a `torch.nn.Module` is one."""
+    module, _, names = name.partition(":")
+    try:
+        found = import_module(module)
+        for part in names.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(
+            f"{name} cannot be imported ({error}); install the package that has this network."
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise CheckpointError(f"{name} is no network; expected a torch.nn.Module.")
+    return found

@@ -1,0 +1,42 @@
+"""What an objective is: a loss over named outputs of a network and the true values of the same stimuli."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Objective(Protocol):
+    """A loss; a `torch.nn.Module` if it has parameters of its own, which are trained with the network's.
+
+    Attributes
+    ----------
+    reads : tuple of str
+        Names of the outputs that it judges.
+    """
+
+    reads: tuple[str, ...]
+
+    def __call__(
+        self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Judge a batch.
+
+        Parameters
+        ----------
+        outputs : mapping of str to tensor of shape (n, ...)
+            What the network makes of n patterns.
+        targets : mapping of str to tensor of the same shape
+            True values, by the same names.
+        step : int
+            Of the training, from 0, for a loss that changes on the way.
+
+        Returns
+        -------
+        loss : tensor without dimensions
+            Averaged over the batch, weighted.
+        parts : dict of str to tensor without dimensions
+            What it is made of, before weights, for the curves.
+        """

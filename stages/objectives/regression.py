@@ -1,0 +1,32 @@
+"""Objectives that bring each value near its true one."""
+
+from __future__ import annotations
+
+from torch.nn.functional import mse_loss
+
+
+class MeanSquaredError:
+    """The mean squared difference: loss = weight * mean((output - target)**2), over samples and values.
+
+    >>> import torch
+    >>> loss, parts = MeanSquaredError("vdvae", weight=2.0)({"vdvae": torch.ones(4, 3)}, {"vdvae": torch.zeros(4, 3)}, step=0)
+    >>> loss.item(), parts["vdvae error"].item()
+    (2.0, 1.0)
+
+    Parameters
+    ----------
+    name : str
+        The output, and the target of the same name.
+    weight : float
+    """
+
+    def __init__(self, name, weight=1.0):
+        self.reads, self.weight = (name,), weight
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        error = mse_loss(outputs[name].float(), targets[name].float())
+        return self.weight * error, {f"{name} error": error.detach()}
+
+    def __repr__(self):
+        return f"MeanSquaredError({self.reads[0]!r}, weight={self.weight})"

@@ -1,0 +1,185 @@
+"""A decoder that is trained: it learns, goes on after an interruption, comes back from a folder, and says what is wrong."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from small_decoders import TwoHeads
+
+from stages.decoders.trained import TrainedDecoder, Training
+from stages.ground.errors import InputError
+from stages.objectives.regression import MeanSquaredError
+from stages.training.recipe import OptimiserSpec, Recipe, Schedule
+from stages.training.state import FILE
+from weights.store import CheckpointError
+
+GIVES = {"clip_image": (3, 4), "vdvae": (5,)}
+RECIPE = Recipe(
+    steps=150,
+    batch_size=16,
+    optimiser=OptimiserSpec("adamw", 1e-2, weight_decay=1e-2, undecayed="vectors"),
+    schedule=Schedule("cosine", warmup=10),
+    average=0.9,
+    validation=0.2,
+    validate_every=25,
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def training():
+    """60 stimuli seen twice, in trials; targets are linear in what the voxels carry, one voxel is dead."""
+    random = np.random.default_rng(0)
+    told = random.standard_normal((60, 6))
+    rows = random.permutation(np.repeat(np.arange(60), 2))
+    responses = told[rows] @ random.standard_normal((6, 30)) + 0.3 * random.standard_normal((120, 30))
+    responses = (50 + 3 * responses).astype(np.float32)
+    responses[:, 7] = 50
+    features = {
+        name: (told @ random.standard_normal((6, int(np.prod(shape))))).reshape(60, *shape).astype(np.float32)
+        for name, shape in GIVES.items()
+    }
+    return Training({"subj01": responses}, {"subj01": rows}, features)
+
+
+@pytest.fixture(scope="module")
+def fitted(training):
+    return TrainedDecoder(TwoHeads, RECIPE, arguments={"width": 32}).fit(training)
+
+
+def predicted(decoder, patterns):
+    return {name: values for name, columns, values in decoder.predict_blocks(patterns)}
+
+
+def test_it_predicts_stimuli_that_it_never_saw(fitted, training):
+    random = np.random.default_rng(0)
+    told = random.standard_normal((60, 6))
+    random.permutation(np.repeat(np.arange(60), 2))
+    mixing = random.standard_normal((6, 30))
+    new = np.random.default_rng(9).standard_normal((20, 6))
+    found = predicted(fitted, 50 + 3 * (new @ mixing))
+    for name, values in training.features.items():
+        true = new @ np.linalg.lstsq(told, values.reshape(60, -1), rcond=None)[0]
+        assert np.corrcoef(found[name].ravel(), true.ravel())[0, 1] > 0.8, name
+    assert fitted.gives == GIVES
+
+
+def test_a_prediction_does_not_depend_on_its_batch(fitted, training):
+    patterns = np.tile(training.responses["subj01"], (3, 1))
+    together = predicted(fitted, patterns)
+    for row in (0, 5, 299):
+        for name, values in predicted(fitted, patterns[row : row + 1]).items():
+            assert np.abs(values[0] - together[name][row]).max() < 1e-4 * together[name].std()
+
+
+def test_blocks_that_are_there_are_left_out(fitted, training):
+    whole = list(fitted.predict_blocks(training.responses["subj01"]))
+    assert [(name, columns) for name, columns, _ in whole] == [("clip_image", slice(0, 12)), ("vdvae", slice(0, 5))]
+    ((name, columns, values),) = fitted.predict_blocks(training.responses["subj01"], start=1)
+    assert name == "vdvae" and np.array_equal(values, whole[1][2])
+    assert predicted(fitted, training.responses["subj01"][:0])["vdvae"].shape == (0, 5)
+
+
+def test_what_was_saved_predicts_the_same(fitted, training, tmp_path):
+    fitted.save_pretrained(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "training.json"}
+    again = TrainedDecoder.from_pretrained(tmp_path)
+    for name, values in predicted(again, training.responses["subj01"]).items():
+        assert np.array_equal(values, predicted(fitted, training.responses["subj01"])[name])
+    assert (again.summary(), again.curves(), again.gives) == (fitted.summary(), fitted.curves(), fitted.gives)
+    with pytest.raises(InputError, match="has no recipe"):
+        again.fit(training)
+
+
+def test_the_course_of_training_is_told(fitted):
+    curves = fitted.curves()
+    assert set(curves) == {
+        "loss", "clip_image error", "vdvae error", "norm of the gradient", "learning rate", "validation loss",
+    }  # fmt: skip
+    assert curves["validation loss"][0] == [25, 50, 75, 100, 125, 150]
+    (row,) = fitted.summary()
+    assert row["network"] == "TwoHeads" and row["validation loss"] == min(curves["validation loss"][1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_killed_and_started_again_it_ends_in_the_same_bytes(fitted, training, tmp_path):
+    def killed(label, done, total):
+        if done == 60:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def made():
+        return TrainedDecoder(TwoHeads, RECIPE, arguments={"width": 32}, seconds_between_checkpoints=0.0)
+
+    if not (process := os.fork()):
+        try:
+            made().fit(training, folder=tmp_path / "parts", progress=killed)
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    assert (tmp_path / "parts" / FILE).exists()
+    done = []
+    resumed = made().fit(training, folder=tmp_path / "parts", progress=lambda label, step, total: done.append(step))
+    assert done[0] == 60
+    for folder, decoder in (("parts", resumed), ("whole", fitted)):
+        decoder.save_pretrained(tmp_path / folder)
+    assert not (tmp_path / "parts" / FILE).exists()
+    for name in ("model.safetensors", "training.json", "config.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_held_out_stimuli_teach_it_nothing(fitted, training):
+    """Other responses to them change what is validated and so, at most, which weights are kept."""
+    held_out = np.isin(training.stimulus_rows["subj01"], np.random.default_rng([3, 3]).permutation(60)[:12])
+    changed = training.responses["subj01"].copy()
+    changed[held_out] = changed[held_out][::-1] * 1.5
+    other = Training({"subj01": changed}, training.stimulus_rows, training.features)
+    again = TrainedDecoder(TwoHeads, RECIPE, arguments={"width": 32}).fit(other)
+    assert again.curves()["loss"] == fitted.curves()["loss"]
+    assert again.curves()["validation loss"] != fitted.curves()["validation loss"]
+
+
+def test_an_objective_with_a_parameter_is_trained_with_the_network(training):
+    class Scaled(torch.nn.Module):
+        reads = ("vdvae",)
+
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(1.0))
+            self.steps = []
+
+        def forward(self, outputs, targets, step):
+            self.steps.append(step)
+            return (self.scale * outputs["vdvae"] - targets["vdvae"]).square().mean(), {}
+
+    scaled = Scaled()
+    settings = Recipe(steps=4, batch_size=8)
+    TrainedDecoder(TwoHeads, settings, [scaled, MeanSquaredError("clip_image", 0.5)]).fit(training)
+    assert scaled.scale.item() != 1.0 and scaled.steps == [0, 1, 2, 3]
+
+
+def test_mistakes_are_told(fitted, training, tmp_path):
+    with pytest.raises(InputError, match="one subject but 2 were given"):
+        TrainedDecoder(TwoHeads, RECIPE).fit(Training({"a": [], "b": []}, {}, {}))
+    with pytest.raises(InputError, match="There are 120 responses but 119 stimulus_rows"):
+        fewer = {"subj01": training.stimulus_rows["subj01"][1:]}
+        TrainedDecoder(TwoHeads, RECIPE).fit(Training(training.responses, fewer, training.features))
+    with pytest.raises(InputError, match=r"MeanSquaredError\('clip', weight=1.0\) reads 'clip', .* clip_image, vdvae"):
+        TrainedDecoder(TwoHeads, RECIPE, [MeanSquaredError("clip")]).fit(training)
+    with pytest.raises(InputError, match=r"shape \(2, 29\) but the decoder was fitted on 30 voxels"):
+        fitted.predict_blocks(np.zeros((2, 29)))
+    with pytest.raises(InputError, match="patterns hold NaN .* first being number 3"):
+        fitted.predict_blocks(np.where(np.arange(30) == 3, np.nan, np.zeros((2, 30))))
+    with pytest.raises(InputError, match="not fitted"):
+        TrainedDecoder(TwoHeads, RECIPE).predict_blocks(np.zeros((2, 30)))
+    fitted.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for network, said in (
+        ("nowhere:Network", "nowhere:Network cannot be imported .*; install the package"),
+        ("json:dumps", "json:dumps is no network; expected a torch.nn.Module"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config | {"network": network}))
+        with pytest.raises(CheckpointError, match=said):
+            TrainedDecoder.from_pretrained(tmp_path)
