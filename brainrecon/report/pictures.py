@@ -35,7 +35,7 @@ class Block:
 def choose_blocks(stimulus_ids, shown, conditions, reference, ranking, rule, n_each=5, n_unselected=6):
     """Choose the rows of the picture grid: best, median and worst by a score, and a few whatever their score.
 
-    Candidates are the stimuli that every condition has drawn; where fewer than eight are common to all, those
+    Candidates are the stimuli that every condition has drawn; if fewer than eight are common to all, those
     that the reference condition has. Few candidates are all shown, from best to worst, none of them twice.
 
     Parameters
@@ -49,7 +49,7 @@ def choose_blocks(stimulus_ids, shown, conditions, reference, ranking, rule, n_e
     reference : str
         The method itself.
     ranking : sequence of str
-        Stimuli from best to worst, as `rank_stimuli` gives them; empty where nothing was scored.
+        Stimuli from best to worst, as `rank_stimuli` gives them; empty if nothing was scored.
     rule : str
         By what they are ranked, for the reader.
     n_each : int
@@ -94,14 +94,14 @@ def rank_stimuli(scores, stimulus_ids, headline, low_level):
     ----------
     scores : brainrecon.evaluation.scores.scores.Scores
     stimulus_ids : sequence of str
-        The test set in its order, which decides where both metrics tie.
+        The test set in its order, which decides if both metrics tie.
     headline, low_level : str or None
-        Metrics; the second decides where the first ties.
+        Metrics; the second decides if the first ties.
 
     Returns
     -------
     ranking : list of str
-        Empty where the reference condition has no value of the headline metric.
+        Empty if the reference condition has no value of the headline metric.
     """
     one = scores.conditions.get(scores.reference)
     if one is None or headline not in one.values:
@@ -190,5 +190,5 @@ def data_uri(image):
 
 
 def first_sample(drawn):
-    """One picture where there may be a list of samples: the first."""
+    """One picture, or the first of a list of samples."""
     return drawn[0] if isinstance(drawn, list | tuple) else drawn

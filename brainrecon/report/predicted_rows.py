@@ -9,14 +9,14 @@ _DIRECTIONS = {
 
 
 def embedding_rows(scores):
-    """A row per score of the predicted embeddings, list of dict; empty where none were scored."""
+    """A row per score of the predicted embeddings, list of dict; empty if none were scored."""
     if scores.embeddings is None:
         return []
     return [_embedding_row(row, scores.protocol.embeddings.get(row.metric)) for row in scores.embeddings.rows]
 
 
 def rank_rows(scores):
-    """A row per target with the effective rank of its predictions, list of dict; empty where none were measured."""
+    """A row per target with the effective rank of its predictions, list of dict; empty if none were measured."""
     if scores.embeddings is None:
         return []
     return [

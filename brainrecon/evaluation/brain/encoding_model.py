@@ -51,7 +51,7 @@ class EncodingModel:
     mean_, std_ : array of shape (n_voxels,), float64
         Of the training patterns; the std is 0 for voxels that did not vary.
     voxel_correlation_ : array of shape (n_voxels,), float64
-        Between training responses and held-out predictions of them; NaN where one of the two does not vary.
+        Between training responses and held-out predictions of them; NaN if one of the two does not vary.
     held_out_correlation_ : float
         Their mean, NaN left out: how good the model is. Noise limits it as well.
     alpha_ : float
@@ -177,7 +177,7 @@ class EncodingModel:
         """Write `config.json`, `model.safetensors` (the voxels' statistics) and the ridge decoder in `ridge`."""
         self._check_fitted()
         folder = Path(folder)
-        # Away first and back last: where it stands, the model is whole.
+        # Away first and back last: if it stands, the model is whole.
         (folder / _CONFIG).unlink(missing_ok=True)
         self._ridge.save_pretrained(folder / _RIDGE)
         statistics = {"mean": self.mean_, "std": self.std_}
@@ -241,7 +241,7 @@ def _finite(values, what):
 
 
 def _statistics(patterns):
-    """Mean and standard deviation of each voxel, float64; the deviation is 0 where only rounding varies."""
+    """Mean and standard deviation of each voxel, float64; the deviation is 0 if only rounding varies."""
     mean, std = np.empty(patterns.shape[1]), np.empty(patterns.shape[1])
     for voxels in _blocks(patterns.shape[1]):
         block = patterns[:, voxels].astype(np.float64)

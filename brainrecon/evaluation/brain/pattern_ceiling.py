@@ -24,13 +24,13 @@ def pattern_ceiling(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0)
     """Highest correlation across voxels that a prediction of each stimulus's pattern can expect.
 
     Trials are z-scored with training statistics, voxel by voxel. The repeats of a stimulus are split into halves (one larger
-    by one where their number is odd) in every possible way, at most 200 at random; each half is averaged, and the
+    by one if their number is odd) in every possible way, at most 200 at random; each half is averaged, and the
     correlations r between both halves, across voxels, are averaged over splits. With halves of a and b trials, k = a + b,
     Horst's (1951) extension of the Spearman-Brown formula to unequal halves gives the reliability of the average over all
     k::
 
         q = (sqrt(k² + 4 a b (1/r² - 1)) - k) / 2        noise over signal variance of one trial
-        reliability = 1 / (1 + q/k)                      2 r / (1 + r) where a = b
+        reliability = 1 / (1 + q/k)                      2 r / (1 + r) if a = b
 
     The ceiling is its square root: the correlation of the noise-free pattern with the average (Spearman 1904).
 
@@ -53,7 +53,7 @@ def pattern_ceiling(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0)
     Returns
     -------
     ceiling : array of shape (n_stimuli,), float64
-        In 0..1, in the order of `stimulus_ids`; 0 where halves do not agree, NaN where a stimulus has fewer than two
+        In 0..1, in the order of `stimulus_ids`; 0 if halves do not agree, NaN if a stimulus has fewer than two
         repeats, which tell nothing.
 
     Raises

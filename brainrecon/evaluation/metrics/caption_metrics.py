@@ -52,7 +52,7 @@ def bleu(references, candidates, n=4, tokenisation="simple"):
     shorter than r, the length of the closest reference. Published BLEU adds up the counts of the whole test set before
     it divides; the mean of these sentence values is another number. A precision of zero is replaced by a tiny one, as in
     pycocoevalcap: a sentence without a common n-gram scores near 0, not 0, and so does one of fewer than n words, even
-    where it equals its reference.
+    if it equals its reference.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def meteor(references, candidates, tokenisation="ptb"):
     Raises
     ------
     InputError
-        As for `bleu`, and where Java is absent or the program stops.
+        As for `bleu`, and if Java is absent or the program stops.
     """
     return np.array(_meteor(references, candidates, tokenisation)[1], dtype=np.float64)
 
@@ -217,7 +217,7 @@ def _meteor(references, candidates, tokenisation):
         {k: [" ".join(text.replace("|", " ").split()) for text in texts] for k, texts in one.items()}
         for one in _tokenised(references, candidates, tokenisation)
     ]
-    with _told_failure("METEOR"):
+    with _in_one_sentence("METEOR"):
         scorer = scorer_class()
         try:
             return scorer.compute_score(*captions)
@@ -245,7 +245,7 @@ def spice(references, candidates, tokenisation="ptb"):
     Raises
     ------
     InputError
-        As for `bleu`, and where Java or the parser is absent or the program stops.
+        As for `bleu`, and if Java or the parser is absent or the program stops.
     """
     scorer_class = _load("spice.spice", "Spice")
     _require_java("SPICE")
@@ -262,7 +262,7 @@ def spice(references, candidates, tokenisation="ptb"):
     # A sentence without a word has no graph.
     worded = [k for k, (text,) in proposed.items() if text]
     if worded:
-        with _told_failure("SPICE"):
+        with _in_one_sentence("SPICE"):
             _, parts = scorer_class().compute_score({k: known[k] for k in worded}, {k: proposed[k] for k in worded})
         scores[worded] = [part["All"]["f"] for part in parts]
     return scores
@@ -309,7 +309,7 @@ def _ptb(captions):
     command = ["java", "-cp", _PTB_JAR, "edu.stanford.nlp.process.PTBTokenizer"]
     command += ["-preserveLines", "-lowerCase", "-encoding", "UTF-8"]
     text = "".join(captions[k] + "\n" for k in worded)
-    with _told_failure("The PTB tokeniser"):
+    with _in_one_sentence("The PTB tokeniser"):
         run = subprocess.run(command, input=text.encode(), cwd=_folder("tokenizer"), capture_output=True, check=True)
         lines = run.stdout.decode().removesuffix("\n").split("\n")
         if len(lines) != len(worded):
@@ -384,7 +384,7 @@ def _require_java(what):
 
 
 @contextmanager
-def _told_failure(what):
+def _in_one_sentence(what):
     """Turn what a Java program's end leaves behind into one sentence."""
     try:
         yield

@@ -77,7 +77,7 @@ def row_correlation(reference, predicted):
     Returns
     -------
     correlation : array of shape (n_rows,), float64, in -1..1
-        NaN where either row is constant. The same for each row, whatever other rows are there.
+        NaN if either row is constant. The same for each row, whatever other rows are there.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def correlation_distance(reference, predicted):
     Returns
     -------
     distances : array of shape (n_pictures,), float64, in 0..2
-        1 where either row is constant.
+        1 if either row is constant.
     """
     return 1.0 - np.nan_to_num(row_correlation(reference, predicted), nan=0.0)
 
@@ -131,13 +131,13 @@ def brain_correlation(measured, predicted):
     Returns
     -------
     scores : array of shape (n_pictures,), float64, in -1..1
-        0 where either pattern is constant over voxels.
+        0 if either pattern is constant over voxels.
     """
     return np.nan_to_num(row_correlation(measured, predicted), nan=0.0)
 
 
 def as_rows(values):
-    """The array as (n, n_features) numbers, n_features at least 1; a view where it can be."""
+    """The array as (n, n_features) numbers, n_features at least 1; a view if it can be."""
     values = np.asarray(values)
     if values.dtype.kind not in "biuf" or values.ndim < 1:
         raise InputError(
@@ -184,7 +184,7 @@ def in_blocks(work, n_rows, row_size):
 
 
 def _from_raw_sums(reference, predicted, memory):
-    """Correlation of row i with row i in one pass over them, (n,); NaN where not subtracting the means costs digits."""
+    """Correlation of row i with row i in one pass over them, (n,); NaN if not subtracting the means costs digits."""
     n_features = reference.shape[1]
     products, totals = _sums(((reference, None, None), (predicted, None, None)), memory)
     squares = products[:2] - totals**2 / n_features
@@ -194,7 +194,7 @@ def _from_raw_sums(reference, predicted, memory):
 
 
 def _from_centred_sums(reference, predicted, memory):
-    """Correlation of row i with row i in two passes, (n,), NaN where a row is constant; which are finite, (2, n)."""
+    """Correlation of row i with row i in two passes, (n,), NaN if a row is constant; which are finite, (2, n)."""
     sides, finite = [], []
     for rows in (reference, predicted):
         centre, scale, constant, is_finite = _standing(rows, "pearson")
@@ -249,7 +249,7 @@ class _Side:
         return copy
 
     def norms(self):
-        """Norms of the centred rows, NaN where the row is undefined."""
+        """Norms of the centred rows, NaN if the row is undefined."""
         rest = self.totals**2 / self._rows.shape[1] if self._is_centred else 0.0
         return np.sqrt(np.where(self._undefined, np.nan, self._squares - rest))
 

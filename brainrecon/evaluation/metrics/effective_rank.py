@@ -1,6 +1,6 @@
 """Effective rank of a set of embeddings: over how many directions they spread.
 
-Decoders that predict little of a target still score above chance where all their predictions lie along the few
+Decoders that predict little of a target still score above chance if all their predictions lie along the few
 directions that the responses tell apart. Predictions whose effective rank is far below that of the true values have
 collapsed to these: retrieval among many stimuli then saturates, however well two of them are told apart. Ridge
 predictions always spread less than what they predict, so the number is read beside that of the true values over the
@@ -21,7 +21,7 @@ def effective_rank(values):
     """Exponential of the entropy of the singular values, taken as a distribution (Roy & Vetterli 2007).
 
     The mean over stimuli is subtracted first: it tells no stimulus from another. With singular values s of what
-    remains and p = s / sum(s), the effective rank is exp(-sum(p log p)). It is 1 where all stimuli lie on a line, k where
+    remains and p = s / sum(s), the effective rank is exp(-sum(p log p)). It is 1 if all stimuli lie on a line, k if
     they spread equally over k orthogonal directions and over no other, and does not change when the values are scaled,
     shifted or rotated.
 
@@ -35,7 +35,7 @@ def effective_rank(values):
     Returns
     -------
     rank : float
-        In 1..min(n_stimuli - 1, n_targets); 0 where all rows are equal, as for a decoder that predicts the mean.
+        In 1..min(n_stimuli - 1, n_targets); 0 if all rows are equal, as for a decoder that predicts the mean.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def _rounding(spectrum, longest_side):
 
 
 def _centred_blocks(values):
-    """Blocks of columns, float64, each column minus its mean; exactly zero where a column does not vary."""
+    """Blocks of columns, float64, each column minus its mean; exactly zero if a column does not vary."""
     n_stimuli, n_targets = values.shape
     width = max(_BYTES_PER_BLOCK // (8 * n_stimuli), 1)
     for start in range(0, n_targets, width):

@@ -43,7 +43,7 @@ def two_way_identification(reference, predicted, targets=None, allowed=None, sim
     Returns
     -------
     scores : array of shape (n_predictions,), float64, in 0..1, chance 0.5
-        NaN only where `allowed` leaves a prediction no competitor.
+        NaN only if `allowed` leaves a prediction no competitor.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def identification_rates(correlation, targets=None, allowed=None):
     Parameters
     ----------
     correlation : array of shape (n_references, n_predictions)
-        As `correlation_matrix` gives them; NaN where undefined.
+        As `correlation_matrix` gives them; NaN if undefined.
     targets, allowed
         As for `two_way_identification`.
 
@@ -80,14 +80,14 @@ def success_matrix(correlation, targets=None, allowed=None):
     Parameters
     ----------
     correlation : array of shape (n_references, n_predictions)
-        As `correlation_matrix` gives them; NaN where undefined.
+        As `correlation_matrix` gives them; NaN if undefined.
     targets, allowed
         As for `two_way_identification`.
 
     Returns
     -------
     success : boolean array of shape (n_references, n_predictions)
-        Whether prediction j resembles its own reference more than reference i; False where i does not compete.
+        Whether prediction j resembles its own reference more than reference i; False if i does not compete.
     competes : boolean array of shape (n_references, n_predictions)
         Whether reference i competes for prediction j. The own one never does.
 
@@ -137,7 +137,7 @@ def n_way_identification(reference, predicted, targets=None, allowed=None, n_way
     The candidates are the own reference and `n_way` - 1 of its competitors, drawn without replacement. The published
     procedure draws them; here the probability is computed exactly, so that it has no seed. With m competitors, b of
     which resemble the prediction as much as the own reference does or more, the number of those among the drawn is
-    hypergeometric, and the own reference is found where that number is below `top_k`. At `n_way` 2 and `top_k` 1 this is
+    hypergeometric, and the own reference is found if that number is below `top_k`. At `n_way` 2 and `top_k` 1 this is
     two-way identification.
 
     Parameters
@@ -153,7 +153,7 @@ def n_way_identification(reference, predicted, targets=None, allowed=None, n_way
     Returns
     -------
     scores : array of shape (n_predictions,), float64, in 0..1, chance `top_k` / `n_way`
-        0 where the correlation with the own reference is undefined; NaN only where `allowed` leaves no competitor.
+        0 if the correlation with the own reference is undefined; NaN only if `allowed` leaves no competitor.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def n_way_rates(correlation, targets=None, allowed=None, n_way=2, top_k=1):
     Parameters
     ----------
     correlation : array of shape (n_references, n_predictions)
-        As `correlation_matrix` gives them, or any similarity; NaN where undefined.
+        As `correlation_matrix` gives them, or any similarity; NaN if undefined.
     targets, allowed, n_way, top_k
         As for `n_way_identification`.
 

@@ -52,7 +52,7 @@ class Metric:
     Attributes
     ----------
     function : callable or None
-        `function(reference, predicted, **options) -> float64 (n_predicted,)`. None where `takes` is "pair".
+        `function(reference, predicted, **options) -> float64 (n_predicted,)`. None if `takes` is "pair".
     takes : {"pixels", "features", "labels", "brain", "pair", "captions"}
         What the two arguments are: "pixels", pictures (n, height, width, 3) in 0..1; "features", a network's features
         (n, ...); "labels", sequences of what a network calls the pictures; "brain", measured patterns and those that an
@@ -63,7 +63,7 @@ class Metric:
     bounds : (float, float)
         Lowest and highest possible score.
     chance : float or None
-        Expected score of predictions that carry no information, with the function's own defaults; None where it
+        Expected score of predictions that carry no information, with the function's own defaults; None if it
         depends on the pictures, so that only a control (shuffled responses) can tell.
     percent : bool
         Whether people read it as a percentage.
@@ -119,7 +119,7 @@ class Metric:
 
 
 def label_agreement(reference, predicted):
-    """Whether two sequences of labels agree: 1.0 where they do, 0.0 where they do not.
+    """Whether two sequences of labels agree: 1.0 if they do, 0.0 if they do not.
 
     Parameters
     ----------

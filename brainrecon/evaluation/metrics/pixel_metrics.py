@@ -37,7 +37,7 @@ def pixel_correlation(reference, predicted):
     Returns
     -------
     scores : array of shape (n_pictures,), float64, in -1..1
-        0 where either picture is uniform: a uniform picture tells nothing, and its correlation is undefined.
+        0 if either picture is uniform: a uniform picture tells nothing, and its correlation is undefined.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def binary_accuracy(reference, predicted, threshold=0.5):
     Parameters
     ----------
     reference, predicted : arrays of shape (n_pictures, height, width, n_channels), in 0..1
-        Three channels or one. A pixel is on where its grey value (`rgb2gray`) is above the threshold.
+        Three channels or one. A pixel is on if its grey value (`rgb2gray`) is above the threshold.
     threshold : float
         Grey value in 0..1.
 
@@ -118,7 +118,7 @@ def binary_accuracy(reference, predicted, threshold=0.5):
 def binary_precision(reference, predicted, threshold=0.5):
     """Fraction of the pixels that are on in the prediction that are on in the reference.
 
-    0 where the prediction has no pixel on, also when the reference has none: scikit-learn's `zero_division=0`.
+    0 if the prediction has no pixel on, also when the reference has none: scikit-learn's `zero_division=0`.
 
     Parameters, returns and errors as for `binary_accuracy`.
     """
@@ -129,7 +129,7 @@ def binary_precision(reference, predicted, threshold=0.5):
 def binary_recall(reference, predicted, threshold=0.5):
     """Fraction of the pixels that are on in the reference that are on in the prediction.
 
-    0 where the reference has no pixel on: scikit-learn's `zero_division=0`.
+    0 if the reference has no pixel on: scikit-learn's `zero_division=0`.
 
     Parameters, returns and errors as for `binary_accuracy`.
     """
@@ -140,7 +140,7 @@ def binary_recall(reference, predicted, threshold=0.5):
 def binary_f1(reference, predicted, threshold=0.5):
     """Harmonic mean of `binary_precision` and `binary_recall`.
 
-    0 where neither picture has a pixel on: scikit-learn's `zero_division=0`.
+    0 if neither picture has a pixel on: scikit-learn's `zero_division=0`.
 
     Parameters, returns and errors as for `binary_accuracy`.
     """

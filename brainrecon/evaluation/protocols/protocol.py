@@ -78,7 +78,7 @@ class Protocol:
         Name of the protocol whose tables this one holds too; empty if there is none. Its tables are in `content`.
     test_set : TestSet or None
     resize : Resize or None
-        What is done to pictures before anything else; None where they are taken at their own size.
+        What is done to pictures before anything else; None if they are taken at their own size.
     networks : dict of str to NetworkSpec
     metrics : dict of str to MetricSpec
         Of pictures, in the order of the table.

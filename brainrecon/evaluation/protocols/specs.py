@@ -100,7 +100,7 @@ class MetricSpec:
     head : str or None
         For agreement of labels: which of the network's classifications is compared.
     refine : dict
-        For agreement of labels: where `head` names the key for the shown picture, the classification that the
+        For agreement of labels: if `head` names the key for the shown picture, the classification that the
         value names has to agree as well.
     resize : Resize or None
         For metrics on pixels: to what size pictures are brought after the protocol's own resize.

@@ -16,7 +16,7 @@ class EmbeddingRow:
     n : int
         Stimuli.
     mean, ci_low, ci_high : float
-        Mean over stimuli and its interval (None where there is none).
+        Mean over stimuli and its interval (None if there is none).
     null_mean, null_low, null_high : float
         Mean and central 95 % of the same mean when responses are assigned to stimuli at random.
     n_permutations : int
@@ -76,7 +76,7 @@ class EmbeddingScores:
 
     @classmethod
     def from_dict(cls, content):
-        """The scores that `to_dict` gave; KeyError or TypeError where it is something else."""
+        """The scores that `to_dict` gave; KeyError or TypeError if it is something else."""
         return cls(
             tuple(content["stimulus_ids"]),
             {name: np.array(values, dtype=np.float64) for name, values in content["values"].items()},

@@ -52,10 +52,10 @@ def _both(one, other, stimulus_ids):
     there = {*one.stimulus_ids, *other.stimulus_ids}
     ids = tuple(name for name in stimulus_ids if name in there)
     counts = dict(zip(other.stimulus_ids, other.n_samples)) | dict(zip(one.stimulus_ids, one.n_samples))
-    return ConditionScores(ids, tuple(counts[name] for name in ids), _spread(one, ids) | _spread(other, ids))
+    return ConditionScores(ids, tuple(counts[name] for name in ids), _over(one, ids) | _over(other, ids))
 
 
-def _spread(scores, ids):
+def _over(scores, ids):
     """Values over more stimuli, NaN for those that are not there."""
     places = {name: row for row, name in enumerate(ids)}
     rows = [places[name] for name in scores.stimulus_ids]

@@ -25,7 +25,7 @@ class SummaryRow:
     """A mean over stimuli with its interval.
 
     In `Scores.summary` the mean of a condition's scores; in `Scores.differences` the mean of
-    (reference minus condition) over the stimuli that both have. The interval is None where one stimulus
+    (reference minus condition) over the stimuli that both have. The interval is None if one stimulus
     gives none.
     """
 
@@ -53,7 +53,7 @@ class ConditionScores:
     n_samples : tuple of int, length n_stimuli
         How many pictures (of a system that draws none, captions) were scored and averaged for each stimulus.
     values : dict of str to float64 array of shape (n_stimuli,)
-        By metric. A metric that this condition cannot have (identification among one stimulus) is absent; NaN where one
+        By metric. A metric that this condition cannot have (identification among one stimulus) is absent; NaN if one
         stimulus cannot (identification within a category that no other stimulus has).
     """
 
@@ -155,7 +155,7 @@ class Scores:
 
     @property
     def vintage(self):
-        """`data` in one line; empty where it is not known."""
+        """`data` in one line; empty if it is not known."""
         shown = {name: _ranges(value) if isinstance(value, list) else value for name, value in self.data.items()}
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
@@ -163,11 +163,11 @@ class Scores:
         return scores_html(self)
 
     def mean(self, condition, metric):
-        """The row of `summary` for a condition and metric, or None where there is none."""
+        """The row of `summary` for a condition and metric, or None if there is none."""
         return _find(self.summary, condition, metric)
 
     def difference(self, condition, metric):
-        """The row of `differences` (reference minus condition), or None where there is none."""
+        """The row of `differences` (reference minus condition), or None if there is none."""
         return _find(self.differences, condition, metric)
 
     def with_notes(self, *notes):
@@ -244,6 +244,11 @@ class Scores:
         path = Path(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            if content.get("format", 0) > _FORMAT:
+                raise InputError(
+                    f"{path} is of format {content['format']}, written by a newer brainrecon; this one reads up to {_FORMAT}. "
+                    "Update brainrecon, or evaluate again."
+                )
             protocol = Protocol(content["protocol"]["content"])
             recorded = content["protocol"]["sha256"]
             scores = cls(

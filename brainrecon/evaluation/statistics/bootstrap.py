@@ -14,7 +14,7 @@ _DRAWS_PER_BLOCK = 1_000_000
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval. The interval is None where too few values give none."""
+    """A mean with its interval. The interval is None if too few values give none."""
 
     n: int
     mean: float

@@ -34,7 +34,7 @@ __all__ = [
     "mean_over_subjects",
 ]
 
-# From so many subjects on the bootstrap over their means covers about what it is asked for.
+# From 8 subjects on, the bootstrap interval has about its nominal coverage.
 SUBJECTS_TO_RESAMPLE = 8
 
 
@@ -49,7 +49,7 @@ def bootstrap_mean(values, *, confidence=CONFIDENCE, n_resamples=N_RESAMPLES, se
     n = 20 it is 1.59.
 
     The scores of different stimuli have to be independent. The success rates of two-way identification are not:
-    each stimulus also competes with all others, and where stimuli differ in how distinct they are, resampled rates
+    each stimulus also competes with all others, and if stimuli differ in how distinct they are, resampled rates
     cover too little or too much. `bootstrap_pairs` takes the comparisons themselves.
 
     Percentiles follow a skewed distribution only to first order. Nominal 95 % covers 93 to 97 % of the time for

@@ -123,7 +123,7 @@ def _statistic(copies, sides):
     Returns
     -------
     values : float64 array of shape (n_resamples,)
-        NaN where no stimulus was drawn together with a competitor.
+        NaN if no stimulus was drawn together with a competitor.
     """
     rates, present = np.zeros(copies.shape), copies.copy()
     for gains, competes in sides:

@@ -85,7 +85,7 @@ def score_embeddings(
     Returns
     -------
     scores : EmbeddingScores
-        With the effective ranks of all targets that are in both. Without rows where there is only one stimulus. Stimuli
+        With the effective ranks of all targets that are in both. Without rows if there is only one stimulus. Stimuli
         whose prediction is constant score 0.
 
     Raises
@@ -135,7 +135,7 @@ def _score(name, spec, similarity, n_permutations, options):
     else:
         estimate = bootstrap_mean(values, **options)
     generator, columns = np.random.default_rng(options["seed"]), np.arange(len(values))
-    # Exact sums: where a permutation changes nothing but the order, it shall not change the last digit.
+    # Exact sums: if a permutation changes nothing but the order, it shall not change the last digit.
     null = [fsum(rates[generator.permutation(columns), columns]) / len(values) for _ in range(n_permutations)]
     low, high = np.quantile(null, [0.025, 0.975])
     row = EmbeddingRow(

@@ -29,7 +29,7 @@ class Brain:
     models : mapping of str to object with ``predict(features) -> (n, n_voxels)``
         By name of the network whose features it reads; fitted on training stimuli.
     ceiling : float64 array of shape (n_stimuli,), optional
-        The highest correlation that a perfect prediction can expect with each pattern, NaN where repeats do not tell.
+        The highest correlation that a perfect prediction can expect with each pattern, NaN if repeats do not tell.
     regions : mapping of str to bool array of shape (n_voxels,)
         Voxels over which it is computed once more.
     """

@@ -9,13 +9,13 @@ from weights import store
 
 
 @dataclass(frozen=True)
-class Kind:
+class NetworkKind:
     """Networks of one class.
 
     Attributes
     ----------
     module, class_name : str
-        A class with `from_pretrained(folder, device=...)`, or `from_pretrained(folder, layer, device=...)` where it can
+        A class with `from_pretrained(folder, device=...)`, or `from_pretrained(folder, layer, device=...)` if it can
         be read at one layer or another.
     layers : tuple of str
         Where its features can be read.
@@ -34,27 +34,27 @@ class Kind:
 
 
 def _trunk(class_name, *layers):
-    return Kind("stages.networks.frozen_backbones", class_name, layers, prepared=True, chooses_layer=True)
+    return NetworkKind("stages.networks.frozen_backbones", class_name, layers, prepared=True, chooses_layer=True)
 
 
 # Networks by the kind a protocol names.
 KINDS = {
-    "evaluation_network": Kind("stages.networks.evaluation_network", "EvaluationNetwork", ("features",)),
-    "clip_image_embedding": Kind("stages.targets.clip", "CLIPImageEmbedding", ("image_embedding",)),
-    "clip_visual": Kind("stages.judges.clip_visual", "CLIPVisual", ("image_embedding",), prepared=True),
+    "evaluation_network": NetworkKind("stages.networks.evaluation_network", "EvaluationNetwork", ("features",)),
+    "clip_image_embedding": NetworkKind("stages.targets.clip", "CLIPImageEmbedding", ("image_embedding",)),
+    "clip_visual": NetworkKind("stages.judges.clip_visual", "CLIPVisual", ("image_embedding",), prepared=True),
     "alexnet": _trunk("AlexNet", "features.4", "features.5", "features.11", "features.12", "classifier.5"),
     "inception_v3": _trunk("InceptionV3", "avgpool"),
     "efficientnet_b1": _trunk("EfficientNetB1", "avgpool"),
     "swav_resnet50": _trunk("SwAVResNet50", "avgpool"),
-    "lpips": Kind("stages.judges.perceptual_distances", "LPIPSDistance", ("distance",)),
-    "dreamsim": Kind("stages.judges.perceptual_distances", "DreamSimDistance", ("distance",)),
+    "lpips": NetworkKind("stages.judges.perceptual_distances", "LPIPSDistance", ("distance",)),
+    "dreamsim": NetworkKind("stages.judges.perceptual_distances", "DreamSimDistance", ("distance",)),
 }
 
 
 class Network(Interface):
     """What scoring asks of a network; anything with the one of these methods that a metric needs will do.
 
-    Pictures are uint8 (n, height, width, 3), or normalised float32 (n, 3, height, width), as its `Kind` says.
+    Pictures are uint8 (n, height, width, 3), or normalised float32 (n, 3, height, width), as its `NetworkKind` says.
     """
 
     def embed(self, images):
@@ -104,7 +104,7 @@ def check_network(spec):
 
     Returns
     -------
-    kind : Kind
+    kind : NetworkKind
 
     Raises
     ------

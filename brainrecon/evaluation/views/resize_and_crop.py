@@ -153,7 +153,7 @@ def resize_pictures(images, resize):
     Returns
     -------
     pictures : float32 array of shape (n, size, size, 3), in 0..1
-        The given values divided by 255 where the size is already right. Overshoots of a bicubic kernel are clipped
+        The given values divided by 255 if the size is already right. Overshoots of a bicubic kernel are clipped
         after the last resize.
 
     Raises

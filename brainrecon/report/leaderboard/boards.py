@@ -35,7 +35,7 @@ class Cell:
         Names of the folders.
     scores : Scores
     heldout : Scores or None
-        Of the same method where clusters of look-alikes were held out.
+        Of the same method, with clusters of look-alikes held out.
     external : dict or None
         What is said of pictures that were made elsewhere.
     links : dict of str to str
@@ -69,7 +69,7 @@ class Entry:
     differences : dict of str to (dict of str to AcrossSubjects)
         Method minus control, by condition and metric.
     heldout : dict of str to AcrossSubjects
-        The method itself on the held-out split, by metric; empty where it was not scored there.
+        The method itself on the held-out split, by metric; empty if it was not scored there.
     behind : dict of str to AcrossSubjects
         The block's best method minus this one, by metric; empty for the best one itself.
     ceilings : dict of str to (dict of str to float)
@@ -121,7 +121,7 @@ class Block:
     roi : str
     entries : list of Entry
     outstanding : dict of str to str
-        By metric, the method with the best mean, where its paired difference to the runner-up excludes zero.
+        By metric, the method with the best mean, if its paired difference to the runner-up excludes zero.
     """
 
     roi: str

@@ -78,7 +78,7 @@ def _read_cell(folder, path):
 
 
 def _read_json(path, remedy):
-    """What a JSON file holds; None where there is none."""
+    """What a JSON file holds; None if there is none."""
     if not path.exists():
         return None
     try:

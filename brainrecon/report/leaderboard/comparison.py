@@ -17,7 +17,7 @@ class AcrossSubjects:
     n_stimuli : (int, int)
         Fewest and most per subject.
     mean : float or None
-        Mean over subjects of the means over stimuli; None where `reason` says why.
+        Mean over subjects of the means over stimuli; None if `reason` says why.
     ci_low, ci_high : float or None
     reason : str
     every_subject : bool
@@ -56,7 +56,7 @@ def mean_over_subjects(scores, condition, metric):
     Returns
     -------
     mean : AcrossSubjects or None
-        With one subject the interval that its scores give; None where no subject has the condition.
+        With one subject the interval that its scores give; None if no subject has the condition.
     """
     rows = [row for one in scores if (row := one.mean(condition or one.reference, metric)) is not None]
     if len(rows) < 2:
@@ -81,7 +81,7 @@ def control_difference(scores, condition, metric):
     Returns
     -------
     difference : AcrossSubjects or None
-        None where no subject has the condition.
+        None if no subject has the condition.
     """
     held = [row for one in scores if (row := one.difference(condition, metric)) is not None]
     if len(held) < 2:
@@ -102,7 +102,7 @@ def method_difference(ours, theirs, metric):
     Returns
     -------
     difference : AcrossSubjects
-        Without a mean where a subject's stimuli differ in a metric that compares stimuli with one another: there the
+        Without a mean if a subject's stimuli differ in a metric that compares stimuli with one another: there the
         competitors would differ too. A subject's own interval is over stimuli, each with its rate: for identification a
         little narrow, because the comparisons behind a rate are not kept with the scores.
     """
@@ -125,7 +125,7 @@ def method_difference(ours, theirs, metric):
 
 
 def is_better(difference, metric):
-    """Whether a difference says that the first is better; None where its interval leaves that open."""
+    """Whether a difference says that the first is better; None if its interval leaves that open."""
     if difference is None or difference.mean is None or not difference.excludes_zero:
         return None
     return (difference.mean > 0) == metric.higher_is_better

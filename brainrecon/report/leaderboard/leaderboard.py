@@ -14,7 +14,7 @@ class Leaderboard:
     ----------
     boards : list of Board
     plan : dict
-        What the benchmark's plan says; empty where there is none.
+        What the benchmark's plan says; empty if there is none.
     missing : list of str
         Cells of the plan that have no scores yet.
     preset : brainrecon.studies.preset.Preset or None

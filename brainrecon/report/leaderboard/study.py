@@ -21,7 +21,7 @@ def study_tables(block, board, preset):
     Returns
     -------
     tables : list of Table
-        Empty where the board's protocol is not the one that the study's values belong to.
+        Empty if the board's protocol is not the one that the study's values belong to.
     """
     if board.protocol.name not in preset.plan.get("protocols", ()):
         return []

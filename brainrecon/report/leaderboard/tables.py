@@ -107,7 +107,7 @@ def _scores(block, board):
 
 
 def _regions(entry):
-    """The voxels that a method was given, as text; empty where it is not known."""
+    """The voxels that a method was given, as text; empty if it is not known."""
     return ", ".join(dict.fromkeys(str(cell.scores.data["roi"]) for cell in entry.cells if cell.scores.data.get("roi")))
 
 
@@ -246,5 +246,5 @@ def _origin(entry):
 
 
 def _links(cell):
-    """((subject, address of its report),), or nothing where a cell has no page of its own."""
+    """((subject, address of its report),), or nothing if a cell has no page of its own."""
     return ((cell.subject, quote(cell.links["report.html"])),) if "report.html" in cell.links else ()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-# Whether the first of two is better; None where the interval leaves that open.
+# Whether the first of two is better; None if the interval leaves that open.
 MARKS = {True: "▲", False: "▼", None: "○"}
 VERDICTS = {True: "better", False: "worse", None: "open"}
 

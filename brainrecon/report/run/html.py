@@ -49,7 +49,7 @@ class ReportContent:
     decoder : sequence of mappings
         A row per target: whatever the decoder has to say (penalty, held-out correlation, ...).
     curves : mapping of str to (steps, values)
-        The course of training, by label; empty where there was none.
+        The course of training, by label; empty if there was none.
     rois : sequence of mappings
         A row per region: `roi`, its name; plain values such as `n_voxels`; and by the name of a metric (or of a score of
         embeddings) a `SummaryRow`, or None.
@@ -254,7 +254,7 @@ def _kind(name, scores):
 
 
 def _grid_row(stimulus_id, columns, content):
-    """The shown picture and the picture of each condition; None where a condition has not drawn it."""
+    """The shown picture and the picture of each condition; None if a condition has not drawn it."""
     scores, cells = content.scores, []
     headline, low_level = leading_metrics(scores)
     for name in columns:

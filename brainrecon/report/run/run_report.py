@@ -31,7 +31,7 @@ def write_report(run, protocol=None):
     ----------
     run : brainrecon.runs.run.Run
     protocol : str, optional
-        Whose scores to show; those of the toolkit's own where it is not given.
+        Whose scores to show; those of the toolkit's own if it is not given.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def _notes(run, subject):
 
 
 def _decoder_rows(run):
-    """What was learnt, a row per target or part, averaged over folds where there are some; of penalties the median."""
+    """What was learnt, a row per target or part, averaged over folds if there are some; of penalties the median."""
     summaries = [part.chain.summary() for part in run.parts]
     rows = []
     for alike in zip(*summaries):

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from brainrecon.evaluation.protocols.protocol import load_protocol
+from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
+from brainrecon.evaluation.scores.retrieval_scores import RetrievalRow, RetrievalScores
 from brainrecon.evaluation.scores.scores import ConditionScores, Scores, SummaryRow
 from brainrecon.evaluation.scores.table import scores_html
 
@@ -91,3 +92,33 @@ def test_text_is_escaped_and_nothing_is_fetched(scores):
 
 def test_nothing_scored(scores):
     assert Cells(scores_html(dataclasses.replace(scores, summary=[]))).rows[0] == ["condition", "stimuli"]
+
+
+def test_retrieval_and_the_corpus_stand_below():
+    row = RetrievalRow(
+        "image_retrieval", "clip_image", "brain_to_picture", 982, 300, 30, 1, 0.9012, 0.88, 0.92, 0.91, 1 / 300
+    )
+    scores = Scores(
+        protocol=Protocol(
+            load_protocol("mindeye-2023-pools").content
+            | {
+                "name": "mine",
+                "captions": {"bleu_4": {"label": "BLEU-4"}},
+                "metrics": [],
+                "headline": "bleu_4",
+                "low_level": "bleu_4",
+            }
+        ),
+        reference="reconstruction",
+        conditions={"reconstruction": ConditionScores(("a", "b"), (1, 1), {"bleu_4": np.zeros(2)})},
+        summary=[SummaryRow("reconstruction", "bleu_4", 2, 0.05, 0.0, 0.1)],
+        differences=[],
+        confidence=0.95,
+        n_resamples=10,
+        seed=0,
+        retrieval=RetrievalScores(("a", "b"), {"image_retrieval": np.ones(2)}, [row]),
+        corpus={"reconstruction": {"bleu_4": 0.193}},
+    )
+    html = scores._repr_html_()
+    assert "Picture from brain, among 300: 90.1 ± 2.0 % of 982 (chance 0.333 %)." in html
+    assert Cells(html).rows[1:] == [["reconstruction", "2", "0.050 ± 0.050"], ["reconstruction, corpus", "2", "0.193"]]
