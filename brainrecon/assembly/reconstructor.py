@@ -37,10 +37,12 @@ class Reconstructor:
 
     Examples
     --------
-    >>> subject = brainrecon.load("nsd:/data/nsd", subject="subj01")  # doctest: +SKIP
-    >>> reconstructor = brainrecon.Reconstructor("brain-diffuser", weights="tiny").fit(subject)  # doctest: +SKIP
-    >>> embeddings = reconstructor.predict(subject.test.patterns)  # doctest: +SKIP
-    >>> pictures = reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids)  # doctest: +SKIP
+    >>> from brainrecon import load, simulate
+    >>> report = simulate("cohort", sessions=2, trials_per_session=30, shared=5, voxels=160)
+    >>> subject = load("nsd:cohort")
+    >>> reconstructor = Reconstructor("mean-image").fit(subject)
+    >>> reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids).shape
+    (5, 1, 64, 64, 3)
     """
 
     def __init__(self, method="brain-diffuser", settings=None, weights=None, device="cpu", features=None, memory=None):

@@ -94,6 +94,10 @@ def check_finite(betas, where):
 class Split:
     """Trials that are used together: ``train``, ``test``, ``imagery``, ...
 
+    >>> split = Split(np.float32([[1, 2], [5, 6], [3, 4]]), ["cat", "dog", "cat"])
+    >>> split.stimulus_ids.tolist(), split.patterns.tolist()
+    (['cat', 'dog'], [[2.0, 3.0], [5.0, 6.0]])
+
     Parameters
     ----------
     betas : array of shape (n_trials, n_voxels), float32
@@ -196,6 +200,12 @@ class Split:
 @dataclass(eq=False)
 class Subject:
     """One person's responses and what was shown.
+
+    >>> betas = np.random.default_rng(0).standard_normal((6, 20)).astype(np.float32)
+    >>> splits = {"train": Split(betas[:4], ["a", "b", "c", "d"]), "test": Split(betas[4:], ["e", "e"])}
+    >>> subject = Subject("subj01", "arrays", "arrays:memory", splits, roi="all")
+    >>> subject.test.patterns.shape
+    (1, 20)
 
     Parameters
     ----------

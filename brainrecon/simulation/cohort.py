@@ -46,6 +46,11 @@ def simulate(
 ) -> SimulationReport:
     """Write a simulated cohort in NSD's own files and folders.
 
+    >>> report = simulate("cohort", sessions=2, trials_per_session=30, shared=5, voxels=160)
+    >>> from brainrecon.datasets import load
+    >>> load("nsd:cohort", subject="subj01").test.n_stimuli
+    5
+
     Every stimulus is shown three times. Subjects share the first `shared` stimuli, the test set; the rest are
     their own. The same options give the same bytes on one machine, and another subject changes nothing about
     those before.

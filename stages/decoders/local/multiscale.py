@@ -52,9 +52,12 @@ LOCAL_MODELS = {
 class MultiscaleDecoder(SolvedDecoder):
     """Reconstruct pictures from voxels through local image elements.
 
-    >>> decoder = MultiscaleDecoder(sizes=2, model="omp").fit(patterns, checkerboards)  # doctest: +SKIP
-    >>> decoder.predict(new_patterns).shape  # doctest: +SKIP
-    (20, 10, 10)
+    >>> generator = np.random.default_rng(0)
+    >>> pictures = generator.integers(0, 2, (60, 4, 4)).astype(float)
+    >>> patterns = pictures.reshape(60, 16) + 0.1 * generator.standard_normal((60, 16))
+    >>> decoder = MultiscaleDecoder(model="ridge", weights="equal").fit(patterns[:50], pictures[:50])
+    >>> decoder.predict(patterns[50:]).shape
+    (10, 4, 4)
 
     Voxels are standardised by their mean and standard deviation (without a degree of freedom taken off) in training.
     Everything is worked out in float64.
