@@ -5,15 +5,11 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from interruption import interrupted
 
 from weights import download, store
 from weights.manifest import CheckpointError, CheckpointFile
@@ -231,14 +227,8 @@ def test_two_pulls_at_once_fetch_once(served, server):
 def test_a_pull_that_was_killed_is_gone_on_with(served, server, own_store):
     server.behaviours["/m/a.safetensors"] = [("stall", 2_000_000)]
     code = f"from pathlib import Path; from weights.pull import pull; pull('model', manifest=Path({str(served)!r}))"
-    root = Path(store.__file__).resolve().parents[1]
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONPATH": str(root)})
     part = own_store / ".model.partial" / "a.safetensors.part"
-    deadline = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size >= 1_000_000) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    interrupted(code, when=lambda: part.exists() and part.stat().st_size >= 1_000_000)
     there = part.stat().st_size
     assert 0 < there <= 2_000_000 and nothing_published(own_store)
     folder = pull("model", manifest=served).folder

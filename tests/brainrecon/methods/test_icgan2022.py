@@ -2,15 +2,12 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chains import chain_of
+from interruption import COMMAND_LINE, interrupted
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -259,18 +256,7 @@ def test_a_killed_search_for_latents_goes_on_and_ends_in_the_same_bytes(cohort, 
 
     assert run_command([*line, "--features", str(tmp_path / "whole"), "--out", str(tmp_path / "undisturbed")]) == 0
     again = [*line, "--features", str(tmp_path / "halves"), "--out", str(tmp_path / "killed")]
-    program = (
-        "import sys, torch\ntorch.set_num_threads(1)\n"
-        "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *again], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not latents(tmp_path / "halves") and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    interrupted(COMMAND_LINE, *again, when=lambda: latents(tmp_path / "halves"))
     begun = latents(tmp_path / "halves")
     assert 0 < len(begun) < 48
     assert run_command(again) == 0

@@ -1,15 +1,12 @@
 """The end-to-end GAN as a method: what it reads, how it draws, that a run goes on, and the study of its parts."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from chains import chain_of
+from interruption import COMMAND_LINE, interrupted
 from PIL import Image
 from skimage.metrics import structural_similarity
 
@@ -181,6 +178,12 @@ def test_too_few_stimuli_for_validation_are_told(subject):
         step_of({"training": QUICK["training"] | {"validation": 0.01}}, subject)
 
 
+# Checkpoints more often than once a minute.
+OFTEN = (
+    "import functools\n"
+    "from stages.training import adversarial\n"
+    "adversarial.train_generator = functools.partial(adversarial.train_generator, seconds_between_checkpoints=0.1)\n"
+)
 LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "training.batch_size=8"]
 
 
@@ -195,25 +198,17 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
     ]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(undisturbed), *few]) == 0
-    program = (
-        "import sys, torch\ntorch.set_num_threads(1)\nfrom stages.training import adversarial\n"
-        "train = adversarial.train_generator\n"
-        "def often(*args, **options):\n    return train(*args, seconds_between_checkpoints=0.1, **options)\n"
-        "adversarial.train_generator = often\n"
-        "from brainrecon.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))\n"
+    checkpoint = killed / "decoder" / FILE
+    interrupted(
+        OFTEN + COMMAND_LINE,
+        *("fit", *LINE, f"nsd:{cohort}", "--out", killed, *few),
+        when=checkpoint.exists,
     )
-    line = [sys.executable, "-c", program, "fit", *LINE, f"nsd:{cohort}", "--out", str(killed), *few]
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (killed / "decoder" / FILE).exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert (killed / "decoder" / FILE).exists() and not (killed / "decoder" / "config.json").exists()
+    assert not (killed / "decoder" / "config.json").exists()
     assert run_command(["fit", *LINE, f"nsd:{cohort}", "--out", str(killed), *few]) == 0
     for name in ("model.safetensors", "training.json", "summary.json"):
         assert (killed / "decoder" / name).read_bytes() == (undisturbed / "decoder" / name).read_bytes(), name
-    assert not (killed / "decoder" / FILE).exists()
+    assert not checkpoint.exists()
 
 
 def test_a_run_has_pictures_scores_and_curves(cohort, tmp_path):

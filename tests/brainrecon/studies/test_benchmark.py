@@ -2,13 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from interruption import COMMAND_LINE, interrupted
 
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
@@ -224,11 +223,9 @@ def started(line, folder):
 def test_killed_and_started_again_it_ends_at_the_same_table(complete, line, tmp_path):
     folder = tmp_path / "killed"
     for enough in (3, 30, 60):
-        process = started(line, folder)
-        while process.poll() is None and len(list(folder.rglob("*.png"))) < enough:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        interrupted(
+            COMMAND_LINE, *line, "--out", folder, when=lambda enough=enough: len(list(folder.rglob("*.png"))) >= enough
+        )
     process = started(line, folder)
     assert process.wait(600) == 0, process.stderr.read()
     drawn = pictures_drawn(folder)
