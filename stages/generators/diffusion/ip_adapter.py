@@ -9,15 +9,16 @@ share.
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
+from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from stages.checkpoints.strict_loading import read_json_object
 from stages.generators.diffusion.conditioners import ContextTokens, ImagePrompt, PictureSize, TextVector
-from stages.generators.diffusion.empty_text import encode_empty_text_xl, stored_empty_text
+from stages.generators.diffusion.empty_text import encode_empty_text_xl
 from stages.generators.diffusion.ip_adapter_weights import load_ip_adapter
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
+from stages.generators.diffusion.stable_diffusion import load_stable_diffusion
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
 from weights.store import CheckpointError
 
@@ -86,23 +87,8 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
         InputError
             The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
         """
-        dtype = computing_dtype(dtype, acceleration, device)
-        unet = load_unet(
-            folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=4
-        )
-        empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
-        embed_dim = load_ip_adapter(unet, ip_adapter)
-        pipeline = StableDiffusionImg2ImgPipeline(
-            vae=load_autoencoder(folder, dtype),
-            text_encoder=None,
-            tokenizer=None,
-            unet=unet,
-            scheduler=read_scheduler(folder, scheduler),
-            safety_checker=None,
-            feature_extractor=None,
-            image_encoder=None,
-            requires_safety_checker=False,
-        )
+        pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
+        embed_dim = load_ip_adapter(pipeline.unet, ip_adapter)
         return cls(placed(pipeline, device, acceleration), embed_dim, empty_text)
 
 

@@ -68,6 +68,17 @@ def test_one_network_at_a_time_draws_the_same(load, draw, kind):
         assert autoencoder._hf_hook is not before, "all are sent back after a batch"
 
 
+def test_contexts_that_are_read_and_not_called_are_not_sent_away(load, draw, monkeypatch):
+    pipeline = load("dual").pipeline
+    offload_layers(pipeline)
+    assert pipeline.unconditional_contexts.image.device.type == "cpu" and pipeline.vae.device.type == "meta"
+    pipeline = load("dual").pipeline
+    monkeypatch.setattr(type(pipeline), "_exclude_from_cpu_offload", [])
+    offload_layers(pipeline)
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        draw(DualContextGenerator(pipeline))
+
+
 @NEEDS_CUDA
 @pytest.mark.parametrize("offload", ["model", "sequential"])
 @pytest.mark.parametrize("kind", KINDS)

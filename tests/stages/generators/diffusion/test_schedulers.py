@@ -14,6 +14,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.schedulers import last_timesteps, make_scheduler, read_scheduler
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
@@ -91,6 +92,7 @@ def test_names_and_the_noise_schedule_are_kept():
         ("ddim", DDIMScheduler),
         ("dpm++", DPMSolverMultistepScheduler),
         ("unipc", UniPCMultistepScheduler),
+        ("plms", PNDMScheduler),
     ):
         scheduler = make_scheduler(config, name)
         assert type(scheduler) is solver
@@ -145,20 +147,12 @@ def test_folders_are_read(tmp_path):
         read_scheduler(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpm++", "unipc"])
-def test_the_dual_context_pipeline_takes_them(pipeline, name):
-    contexts = torch.zeros(2, 5, 16), torch.zeros(2, 3, 16)
-    options = {"num_inference_steps": 6, "output_type": "uint8"}
-    pictures = torch.zeros(2, 16, 16, 3, dtype=torch.uint8).numpy()
-
-    def drawn(image, rows):
-        generators = [torch.Generator().manual_seed(seed) for seed in range(rows)]
-        given = None if image is None else image[:rows]
-        return pipeline(
-            given, contexts[0][:rows], contexts[1][:rows], (0.6, 0.4), generator=generators, **options
-        ).images
-
+@pytest.mark.parametrize("name", ["ddim", "dpm++", "unipc", "plms"])
+def test_the_dual_context_generator_takes_them(pipeline, make_request, name):
     pipeline.scheduler = make_scheduler(pipeline.scheduler.config, name)
-    for image in (pictures, None):
-        together, alone = drawn(image, 2), drawn(image, 1)
-        assert abs(together[:1].astype(int) - alone).max() <= 1 and together.std() > 1
+    generator = DualContextGenerator(pipeline)
+    for picture in (make_request(0).init_image, None):
+        requests = [make_request(number, init_image=picture) for number in range(2)]
+        together = dict(generator.generate(requests, num_inference_steps=6))
+        ((_, alone),) = generator.generate(requests[:1], num_inference_steps=6)
+        assert abs(together[0].astype(int) - alone).max() <= 1 and together[0].std() > 1

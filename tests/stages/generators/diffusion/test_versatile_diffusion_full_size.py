@@ -24,7 +24,8 @@ JOINED_BYTES = 4 * 1_126_760_324
 PROGRAM = """
 import json, sys, threading, time
 import numpy as np, torch
-from stages.ground.item_seeds import item_generator
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.generators.generator import Item, in_order
 from stages.generators.diffusion.versatile_diffusion import load_versatile_diffusion
 
 def memory():
@@ -42,14 +43,14 @@ told = {"before": memory()["RssAnon"]}
 start = time.perf_counter()
 pipeline = load_versatile_diffusion(sys.argv[1])
 told |= {"load_seconds": time.perf_counter() - start, "load_peak": peak[0], "load_mapped_peak": memory()["VmHWM"]}
-pipeline.set_progress_bar_config(disable=True)
 random = np.random.default_rng(0)
 start = time.perf_counter()
-picture = pipeline(
-    random.integers(0, 256, (1, 512, 512, 3), dtype=np.uint8),
-    torch.randn(1, 257, 768), torch.randn(1, 77, 768), (0.6, 0.4),
-    strength=0.5, num_inference_steps=2, generator=[item_generator(0, "nsd00001", 0)], output_type="uint8",
-).images
+values = {
+    "first_picture": random.integers(0, 256, (1, 512, 512, 3), dtype=np.uint8),
+    "clip_image": torch.randn(1, 257, 768), "clip_text": torch.randn(1, 77, 768),
+}
+drawn = DualContextGenerator(pipeline).draw(values, [Item("nsd00001")], strength=0.5, num_inference_steps=2)
+picture = np.stack(in_order(drawn))
 told |= {"step_seconds": time.perf_counter() - start, "peak": peak[0], "mapped_peak": memory()["VmHWM"]}
 over.set()
 told |= {"shape": picture.shape, "dtype": str(picture.dtype), "spread": float(picture.std())}

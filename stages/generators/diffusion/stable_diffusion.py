@@ -1,0 +1,114 @@
+"""Stable Diffusion 1.x without an adapter: its own text tokens, and a start from a latent or a picture.
+
+Rombach and others, 2022. Takagi and Nishimoto (2023) decode both from brain activity: 77 text tokens of 768 values, and a
+latent that they decode to a picture, enlarge, and encode again (`stages.generators.diffusion.start.COMPVIS`).
+"""
+
+from diffusers import StableDiffusionImg2ImgPipeline
+
+from stages.generators.diffusion.conditioners import ContextTokens
+from stages.generators.diffusion.empty_text import stored_empty_text
+from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
+from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
+from stages.generators.diffusion.schedulers import read_scheduler
+
+
+class StableDiffusionGenerator(LatentDiffusionGenerator):
+    """Draw pictures with Stable Diffusion 1.x.
+
+        generator = StableDiffusionGenerator.from_pretrained(folder, start=COMPVIS, scheduler="ddim")
+        values = {"clip_text": tokens, "first_latent": latents}
+        for position, picture in generator.draw(values, items, strength=0.8, guidance_scale=5.0):
+            ...
+
+    Guidance's unconditional half reads the empty text, and so does a picture without text.
+
+    Parameters
+    ----------
+    pipeline : diffusers.StableDiffusionImg2ImgPipeline
+    empty_text : float32 tensor of shape (tokens, width)
+        The text embedding of nothing.
+    start : StartRule, optional
+        How a start is prepared.
+    text_required : bool
+        Whether a picture without text is refused.
+
+    See Also
+    --------
+    stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
+    """
+
+    weights_mean = "the share of the text embedding against the empty text's (0: the empty text, 1: all of it)"
+    default_weights = {"clip_text": 1.0}
+
+    def __init__(self, pipeline, empty_text, start=None, text_required=False):
+        self.empty_text = empty_text
+        super().__init__(
+            pipeline,
+            [ContextTokens("clip_text", empty_text)],
+            {"clip_text": tuple(empty_text.shape)},
+            optional=() if text_required else ("clip_text",),
+            start=start,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None, text_required=False
+    ):
+        """Load a folder in diffusers' layout; nothing is looked for elsewhere.
+
+        Parameters
+        ----------
+        folder : path
+            Holds ``unet/``, ``vae/``, ``scheduler/``, and ``unconditional_contexts/`` or else ``tokenizer/`` and
+            ``text_encoder/``, from which it is computed and written where it may be.
+        device : str or torch.device
+        dtype : torch.dtype, optional
+            What the networks compute in, whatever the files store; by default float32, or what `acceleration` says.
+        scheduler : {"ddim", "dpm++", "unipc", "plms"}, optional
+            By default the folder's own; see `make_scheduler`.
+        acceleration : Acceleration, optional
+            Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
+        start, text_required
+            As of the class.
+
+        Raises
+        ------
+        CheckpointError
+            A file is absent or damaged, or a tensor missing, unexpected or misshapen.
+        InputError
+            The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
+        """
+        pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
+        return cls(placed(pipeline, device, acceleration), empty_text, start, text_required)
+
+
+def load_stable_diffusion(folder, dtype, scheduler=None):
+    """Load the parts of Stable Diffusion 1.x; errors as of `StableDiffusionGenerator.from_pretrained`.
+
+    Parameters
+    ----------
+    folder : path
+    dtype : torch.dtype
+    scheduler : str, optional
+
+    Returns
+    -------
+    pipeline : diffusers.StableDiffusionImg2ImgPipeline
+        On the CPU, without text encoder and tokenizer.
+    empty_text : float32 tensor of shape (tokens, width)
+    """
+    unet = load_unet(folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=4)
+    empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
+    pipeline = StableDiffusionImg2ImgPipeline(
+        vae=load_autoencoder(folder, dtype),
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        scheduler=read_scheduler(folder, scheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        image_encoder=None,
+        requires_safety_checker=False,
+    )
+    return pipeline, empty_text
