@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-Progress = Callable[[str, int, int], None]
+from stages.ground.progress import Progress
 
 SECONDS_BETWEEN_LINES = 3.0
 SHARE_BETWEEN_LINES = 0.1

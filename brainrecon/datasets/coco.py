@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from brainrecon.datasets.download import Remote, fetch
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights.whole_files import whole_file
 
 ANNOTATIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
@@ -93,7 +94,7 @@ def _format_told(path):
         ) from None
 
 
-def fetch_annotations(paths, progress=None):
+def fetch_annotations(paths, progress=SILENT):
     """Download COCO's annotations and unpack those files of them that are missing.
 
     Parameters

@@ -73,7 +73,7 @@ class Dataset(Protocol):
     """What reads one kind of data.
 
     A dataset that can fetch its files also has ``terms``, the sentence on which terms, and
-    ``download(path, subject=None, progress=None, **options)``, which returns the optional files that are not to be had.
+    ``download(path, subject=None, progress=SILENT, **options)``, which returns the optional files that are not to be had.
 
     Attributes
     ----------

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights.whole_files import put_in_place
 
 BLOCK = 2**20
@@ -38,7 +39,7 @@ class AbsentError(InputError):
     """The source answers, and says that it has no such file."""
 
 
-def fetch(remote, progress=None):
+def fetch(remote, progress=SILENT):
     """Download one file unless it is there.
 
     Parameters
@@ -116,8 +117,7 @@ def _transfer(remote, partial, progress):
             while block := answer.read(BLOCK):
                 file.write(block)
                 done += len(block)
-                if progress is not None:
-                    progress(remote.path.name, done, size or done)
+                progress(remote.path.name, done, size or done)
     return size
 
 

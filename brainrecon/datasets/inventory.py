@@ -8,12 +8,13 @@ import numpy as np
 from brainrecon.datasets import dataset_of, loaded_options, parse_source
 from brainrecon.datasets.near_duplicates import near_duplicates
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 FEW_PICTURE_BYTES = 2**28
 """Up to so many bytes of pictures are looked through for near-duplicates without being asked."""
 
 
-def describe(subject, duplicates=None, progress=None):
+def describe(subject, duplicates=None, progress=SILENT):
     """What was loaded.
 
     Parameters
@@ -160,7 +161,7 @@ def terms(kind):
     return f"{reader.terms}."
 
 
-def download(kind, path, subject=None, progress=None, **options):
+def download(kind, path, subject=None, progress=SILENT, **options):
     """Fetch what is missing of a dataset; the paths of optional files that are not to be had."""
     if path.exists() and not Path(path).is_dir():
         raise InputError(f"{path} is a file; name the folder that is to hold the data.")

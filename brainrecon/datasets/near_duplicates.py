@@ -3,13 +3,15 @@
 import numpy as np
 from PIL import Image
 
+from stages.ground.progress import SILENT
+
 SIDE = 16
 BLOCK = 64
 SIMILAR = 0.98
 """Correlation of 16 x 16 grey thumbnails from which two pictures count as near-duplicates."""
 
 
-def near_duplicates(train, test, threshold=SIMILAR, progress=None):
+def near_duplicates(train, test, threshold=SIMILAR, progress=SILENT):
     """Find test pictures that a training picture resembles to the pixel, as copies, crops by a hair and re-encodings do.
 
     Parameters
@@ -51,6 +53,5 @@ def _thumbnails(images, done, total, progress):
             # A deviation of less than one grey level is rounding.
             if (norm := np.linalg.norm(values)) > SIDE:
                 vectors[start + row] = values / norm
-        if progress is not None:
-            progress("looking for near-duplicates", done + min(start + BLOCK, len(images)), total)
+        progress("looking for near-duplicates", done + min(start + BLOCK, len(images)), total)
     return vectors

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 ROWS_PER_BLOCK = 256
 BYTES_IN_FINGERPRINT = 256 * 2**20
@@ -41,7 +42,7 @@ def first_presentation_order(trial_stimulus_ids):
     return ids[order], rank[inverse.reshape(-1)]
 
 
-def average_repeats(betas, stimulus_ids, progress=None):
+def average_repeats(betas, stimulus_ids, progress=SILENT):
     """Average single-trial betas over the repeats of each stimulus.
 
     Parameters
@@ -75,8 +76,7 @@ def average_repeats(betas, stimulus_ids, progress=None):
         check_finite(block, f"trials {start + 1} to {start + len(block)}")
         for position, response in zip(positions[start : start + len(block)], block):
             patterns[position] += response
-        if progress is not None:
-            progress("average repeats", start + len(block), n_trials)
+        progress("average repeats", start + len(block), n_trials)
     patterns /= np.bincount(positions, minlength=len(ids))[:, None].astype(np.float32)
     return patterns
 

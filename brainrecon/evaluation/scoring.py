@@ -8,6 +8,7 @@ from brainrecon.evaluation.statistics import intervals
 from brainrecon.evaluation.tasks.captioning import caption_outputs
 from brainrecon.evaluation.tasks.task import Outputs, Shown, find_task, task_names
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 
 def evaluate(
@@ -27,7 +28,7 @@ def evaluate(
     n_resamples=intervals.N_RESAMPLES,
     networks=None,
     device="cpu",
-    progress=None,
+    progress=SILENT,
 ):
     """Score every condition against what was shown, by every task that the protocol has a table for.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from brainrecon.features.table import FeatureTable, arrange
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights.whole_files import locked, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
@@ -46,7 +47,7 @@ class FeatureStore:
     def __init__(self, folder=None):
         self.folder = Path(folder) if folder is not None else default_folder()
 
-    def encode(self, target, items, stimulus_ids, *, dataset, checkpoint, dtype="float32", progress=None):
+    def encode(self, target, items, stimulus_ids, *, dataset, checkpoint, dtype="float32", progress=SILENT):
         """Return the table of a target's values, encoding what is missing.
 
         Parameters
@@ -189,11 +190,9 @@ def _write(target, items, table, progress):
             file.flush()
             os.fsync(file.fileno())
             write_text(state, json.dumps({"rows": stop}))
-            if progress:
-                progress(f"encoding {target.name}", stop, n_stimuli)
+            progress(f"encoding {target.name}", stop, n_stimuli)
     for run in arrange(np.memmap(rows, table.dtype, mode="r", shape=table.shape), table):
-        if progress:
-            progress(f"arranging {target.name}", run, table.file_shape[0])
+        progress(f"arranging {target.name}", run, table.file_shape[0])
     state.unlink()
     rows.unlink()
 

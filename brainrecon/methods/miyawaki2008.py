@@ -22,6 +22,7 @@ from brainrecon.assembly.system import Needs, System
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.ground.errors import InputError
 from stages.ground.pictures import to_uint8
+from stages.ground.progress import SILENT
 
 _BLOCK = 256
 
@@ -173,7 +174,7 @@ class DecodeContrasts(Step):
         self.decoder = MultiscaleDecoder.from_pretrained(workspace.folder)
 
 
-def contrast_grids(images, grid, progress=None):
+def contrast_grids(images, grid, progress=SILENT):
     """Reduce pictures to grids of contrasts.
 
     Parameters
@@ -200,6 +201,5 @@ def contrast_grids(images, grid, progress=None):
             # As floats, for between its two passes Pillow rounds whole numbers.
             grey = Image.fromarray(image).convert("L").convert("F").resize((grid, grid), Image.Resampling.BOX)
             contrasts[row] = np.asarray(grey, dtype=np.float32) / 255
-        if progress:
-            progress("reading pictures", min(start + _BLOCK, len(images)), len(images))
+        progress("reading pictures", min(start + _BLOCK, len(images)), len(images))
     return contrasts

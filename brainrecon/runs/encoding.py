@@ -13,6 +13,7 @@ from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
 from brainrecon.evaluation.tasks.reconstruction import Brain
 from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.prepared_pictures import PreparedPictures, blocks_of
+from stages.ground.progress import SILENT
 from weights import store
 from weights.whole_files import locked
 
@@ -20,7 +21,7 @@ from weights.whole_files import locked
 VOXELS_OF_A_REGION = 30
 
 
-def brain(subject, protocol, folder, device="cpu", memory=None, progress=None):
+def brain(subject, protocol, folder, device="cpu", memory=None, progress=SILENT):
     """What brain correlation needs for one subject, or None where the protocol does not score it.
 
     Parameters
@@ -45,8 +46,7 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=None):
     models = {}
     for done, name in enumerate(sorted(wanted)):
         models[name] = _model(subject, protocol, protocol.networks[name], Path(folder) / "encoding", device, memory)
-        if progress:
-            progress("encoding model", done + 1, len(wanted))
+        progress("encoding model", done + 1, len(wanted))
     model = next(iter(models.values()))
     test = subject.test
     ceiling = pattern_ceiling(test.betas, test.trial_stimulus_ids, test.stimulus_ids, model.mean_, model.std_)

@@ -19,11 +19,12 @@ from brainrecon.runs.pictures import drawn_pictures, pictures_in
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
+from stages.ground.progress import SILENT
 from weights import store
 from weights.whole_files import write_text
 
 
-def evaluate(run, protocol=None, progress=None):
+def evaluate(run, protocol=None, progress=SILENT):
     """Score every condition that has pictures and write `scores/<protocol>.csv` and `.json`.
 
     Parameters
@@ -82,7 +83,7 @@ def _about_judges(run, protocol):
     ]
 
 
-def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, seed=0, device="cpu", progress=None):
+def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, seed=0, device="cpu", progress=SILENT):
     """Score a folder of pictures from elsewhere, named by stimulus, and write `scores/` and `external.json` into `folder`.
 
     Parameters

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -23,6 +23,7 @@ from brainrecon.simulation.world.photographs import Photographs
 from brainrecon.simulation.world.pictures import KINDS, LABELS
 from brainrecon.simulation.world.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT, Progress
 
 BETAS_FORMATS = {"hdf5": ("hdf5",), "nifti": ("nifti",), "both": ("hdf5", "nifti")}
 
@@ -42,7 +43,7 @@ def simulate(
     kinds: Sequence[str] = KINDS,
     photographs: str | os.PathLike | None = None,
     betas_format: str = "hdf5",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> SimulationReport:
     """Write a simulated cohort in NSD's own files and folders.
 
@@ -105,7 +106,6 @@ def simulate(
     if own is not None:
         options["photographs"] = own.digest
         _check_count(own, options)
-    progress = progress or (lambda label, done, total: None)
     return simulate_once(directory, options, lambda folder: _Cohort(folder, options, own, progress).write())
 
 

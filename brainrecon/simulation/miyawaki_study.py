@@ -2,7 +2,6 @@
 
 import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from brainrecon.simulation.files.report import SimulationReport, SubjectReport
 from brainrecon.simulation.files.simulation_folder import simulate_once
 from brainrecon.simulation.options import checked_number
 from brainrecon.simulation.world.checker_figures import MOST_FIGURES, RANDOM, draw_figures
+from stages.ground.progress import SILENT, Progress
 
 MODEL_VERSION = 1
 """Changes whenever the same options give other data."""
@@ -67,7 +67,7 @@ def simulate_miyawaki(
     repeats: int = 3,
     noise: float = 1.0,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> MiyawakiReport:
     """Write a simulated subject of Miyawaki et al. (2008) in the study's own file format.
 
@@ -113,7 +113,6 @@ def simulate_miyawaki(
         "noise": checked_number("noise", noise, 0, 100, whole=False),
         "seed": checked_number("seed", seed, 0, 2**32 - 1),
     }
-    progress = progress or (lambda label, done, total: None)
     return simulate_once(directory, options, lambda folder: (_Study(options, progress).write(folder),), MiyawakiReport)
 
 

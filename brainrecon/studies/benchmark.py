@@ -31,6 +31,7 @@ from brainrecon.runs.score import is_scored
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights.whole_files import locked, write_text
 
 PLAN = "benchmark.toml"
@@ -298,7 +299,7 @@ def make_plan(data, methods, subjects=None, **rest):
     return plan
 
 
-def work_through(folder, plan, *, features=None, device="cpu", memory=None, finished=None, progress=None, **drawing):
+def work_through(folder, plan, *, features=None, device="cpu", memory=None, finished=None, progress=SILENT, **drawing):
     """Finish every cell of a plan that is not finished, whoever else is at it.
 
     Parameters
@@ -336,8 +337,7 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
                     continue
                 computed += _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing)
             done += 1
-            if progress:
-                progress("cells", done, total)
+            progress("cells", done, total)
         if held_by_others:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         left = held_by_others

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Generator(Protocol):
         *,
         seed: int = 0,
         batch_size: int = 16,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress = SILENT,
         **settings: Any,
     ) -> Iterator[tuple[int, Any]]:
         """Draw one output per item.

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import named_numpy_generator
+from stages.ground.progress import SILENT
 from stages.networks.icgan import to_pictures
 from stages.targets.instance_features import square_pictures
 from weights.whole_files import whole_file, write_text
@@ -134,7 +135,7 @@ class Inversion:
         self.folder = Path(folder) / hashlib.sha256(identity.encode()).hexdigest()[:16]
         write_text(self.folder / "config.json", json.dumps(self.identity, indent=1, sort_keys=True) + "\n")
 
-    def prepare(self, images, progress=None):
+    def prepare(self, images, progress=SILENT):
         """Find the latents of all pictures that have no file yet.
 
         Parameters
@@ -145,8 +146,7 @@ class Inversion:
             Called with (label, done, total).
         """
         size, pending = self.settings.batch_size, {}
-        if progress:
-            progress("inverting pictures", 0, len(images))
+        progress("inverting pictures", 0, len(images))
         for row in range(len(images)):
             picture = square_pictures(np.asarray(images[row : row + 1]), self.network.config.image_size)[0]
             if self._read(key := _key(picture)) is None:
@@ -154,7 +154,7 @@ class Inversion:
             if len(pending) == size or (pending and row == len(images) - 1):
                 self._optimise_and_write(pending)
                 pending = {}
-            if progress and (not pending or row == len(images) - 1):
+            if not pending or row == len(images) - 1:
                 progress("inverting pictures", row + 1, len(images))
 
     def latents(self, images):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from stages.inverters.latent_search import LATENTS
 
 
@@ -37,7 +38,7 @@ class InvertedLatents:
         """What happens to a picture, as plain data; part of the feature store's key."""
         return {"inversion": self.inversion.identity}
 
-    def prepare(self, items, folder, progress=None):
+    def prepare(self, items, folder, progress=SILENT):
         """Find what is missing of the pictures' latents, into files below `folder`: the long part, which can be interrupted."""
         self.inversion.keep_in(Path(folder) / "inversions")
         self.inversion.prepare(items, progress)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from stages.ground.progress import SILENT
 from stages.networks.voxel_gan import GANDiscriminator
 from stages.objectives.adversarial_balance import Balance
 from stages.training.batches import Shuffled, step_seed
@@ -49,7 +50,7 @@ class Samples:
 
 
 def train_generator(
-    generator, comparator, samples, validation, losses, settings, *, folder=None, identity="", device="cpu", progress=None,
+    generator, comparator, samples, validation, losses, settings, *, folder=None, identity="", device="cpu", progress=SILENT,
     seconds_between_checkpoints=60.0,
 ):  # fmt: skip
     """Train a generator.
@@ -131,8 +132,7 @@ class _Training:
                 if time.monotonic() - saved >= seconds_between_checkpoints:
                     self._checkpoint()
                     saved = time.monotonic()
-                if progress:
-                    progress("training", self.step, total)
+                progress("training", self.step, total)
         self._checkpoint()
         if self.best_weights is not None:
             self.plain.load_state_dict(self.best_weights)

@@ -15,12 +15,13 @@ from brainrecon.datasets.arrays.folder import read_facts, read_json, read_splits
 from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights.whole_files import put_in_place, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
 
-def write(subject, folder, progress=None):
+def write(subject, folder, progress=SILENT):
     """Write a subject into a folder as plain arrays; an interrupted writing goes on where it stopped.
 
     Parameters
@@ -224,8 +225,7 @@ def _stream(path, rows, dtype, block, label, progress):
         values[start:stop] = rows[start:stop]
         values.flush()
         write_text(state, json.dumps({"rows": stop}))
-        if progress:
-            progress(label, stop, len(values))
+        progress(label, stop, len(values))
     del values
     put_in_place(partial, path)
     state.unlink(missing_ok=True)

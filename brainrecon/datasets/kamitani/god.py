@@ -28,6 +28,7 @@ from brainrecon.datasets.kamitani.stimuli import (
 )
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 TERMS = (
     "The responses are open to all at figshare; cite the paper; their pictures come by request form only, "
@@ -148,7 +149,7 @@ def _choose(path, subject):
     return name, there[name]
 
 
-def download(path, subject=None, progress=None):
+def download(path, subject=None, progress=SILENT):
     """Fetch the responses of a subject, or of all; see `brainrecon.datasets.kamitani.stimuli.download_responses`."""
     number = None if subject is None else int(re.sub(r"\D", "", str(subject)) or 0)
     return download_responses(FIGSHARE, path, number, FILE, progress)

@@ -11,6 +11,7 @@ from brainrecon.datasets.dataset import Option
 from brainrecon.datasets.download import fetch, figshare_files
 from brainrecon.datasets.stimulus_images import PictureFiles
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 REQUEST_FORM = "https://forms.gle/ujvA34948Xg49jdn9"
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".gif")
@@ -157,7 +158,7 @@ def check_one_size(paths):
             )
 
 
-def download_responses(article, path, subject, wanted, progress=None):
+def download_responses(article, path, subject, wanted, progress=SILENT):
     """Fetch those files of a figshare article that hold responses.
 
     Parameters

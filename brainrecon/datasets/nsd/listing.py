@@ -7,6 +7,7 @@ from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com/"
 TERMS = (
@@ -89,7 +90,7 @@ def _chosen(option, asked, allowed, is_there):
     return asked or next((name for name in allowed if is_there(name)), allowed[0])
 
 
-def download(path, subject=None, betas=None, space=None, betas_format=None, progress=None):
+def download(path, subject=None, betas=None, space=None, betas_format=None, progress=SILENT):
     """Fetch the files of one subject that are missing, NSD's from its bucket and COCO's annotations from COCO.
 
     Parameters

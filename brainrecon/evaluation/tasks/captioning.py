@@ -15,6 +15,7 @@ from brainrecon.evaluation.tasks.comparison import Comparison, summarise
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference, rows_of
 from brainrecon.evaluation.tasks.task import Outputs
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Captioning(ScoredTask):
         """Whether a protocol has a table ``[captions.NAME]``."""
         return bool(protocol.captions)
 
-    def score(self, outputs, shown, protocol, *, device="cpu", progress=None):
+    def score(self, outputs, shown, protocol, *, device="cpu", progress=SILENT):
         """Score the captions of each condition by the protocol's ``[captions.NAME]``.
 
         Parameters
@@ -79,9 +80,8 @@ class Captioning(ScoredTask):
             corpus[name] = {}
             for spec in specs:
                 corpus[name][spec.name] = compared[name].of_corpus(spec)
-                if progress is not None:
-                    done = len(corpus) * len(specs) - len(specs) + len(corpus[name])
-                    progress("scoring captions", done, len(outputs) * len(specs))
+                done = len(corpus) * len(specs) - len(specs) + len(corpus[name])
+                progress("scoring captions", done, len(outputs) * len(specs))
         ids = [str(one) for one in shown.stimulus_ids]
         return self.scores(protocol, **summarise(compared, specs, self.reference, ids, self.options), corpus=corpus)
 

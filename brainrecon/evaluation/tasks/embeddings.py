@@ -20,6 +20,7 @@ from brainrecon.evaluation.statistics.pair_intervals import bootstrap_pairs
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
 from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, paired
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 N_PERMUTATIONS = 1000
 
@@ -43,7 +44,7 @@ class Embeddings(ScoredTask):
         """Always: the effective ranks of predictions are measured whatever a protocol scores."""
         return True
 
-    def score(self, outputs, shown, protocol, *, device="cpu", progress=None):
+    def score(self, outputs, shown, protocol, *, device="cpu", progress=SILENT):
         """Score predicted embeddings by the protocol's ``[[embeddings]]``; see `score_embeddings`."""
         protocol = load_protocol(protocol)
         check_reference(self.reference, outputs)

@@ -15,6 +15,7 @@ from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference,
 from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.prepared_pictures import PreparedPictures
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from weights import store
 
 
@@ -65,7 +66,7 @@ class Reconstruction(ScoredTask):
         """Whether a protocol has metrics of pictures."""
         return bool(protocol.metrics)
 
-    def score(self, outputs, shown, protocol, *, device="cpu", progress=None):
+    def score(self, outputs, shown, protocol, *, device="cpu", progress=SILENT):
         """Score the pictures of each condition. Nothing given is changed.
 
         Parameters
@@ -150,8 +151,7 @@ def _compute(protocol, networks, shown, compared, brain, progress):
             else:
                 comparison.compute(metrics, shown, of_shown, network, brain)
             done += 1
-            if progress is not None:
-                progress("scoring", done, total)
+            progress("scoring", done, total)
     return predicted_response
 
 

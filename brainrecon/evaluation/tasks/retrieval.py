@@ -21,6 +21,7 @@ from brainrecon.evaluation.scores.retrieval_scores import RetrievalRow, Retrieva
 from brainrecon.evaluation.statistics.intervals import N_RESAMPLES, bootstrap_mean
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
 from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, similarities
+from stages.ground.progress import SILENT
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Retrieval(ScoredTask):
         """Whether a protocol has a table ``[retrieval.NAME]``."""
         return bool(protocol.retrieval)
 
-    def score(self, outputs, shown, protocol, *, device="cpu", progress=None):
+    def score(self, outputs, shown, protocol, *, device="cpu", progress=SILENT):
         """Score predicted embeddings by the protocol's ``[retrieval.NAME]``; see `score_retrieval`."""
         protocol = load_protocol(protocol)
         check_reference(self.reference, outputs)

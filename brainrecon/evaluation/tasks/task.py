@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stages.ground.errors import InputError
-from stages.ground.progress import Progress
+from stages.ground.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from brainrecon.evaluation.protocols.protocol import Protocol as ScoringProtocol
@@ -94,7 +94,7 @@ class Task(Protocol):
         protocol: "ScoringProtocol | str | None",
         *,
         device: str = "cpu",
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
     ) -> "Scores":
         """Score the outputs of each condition, by its name.
 

@@ -4,7 +4,7 @@ A picture is a function of a seed and an index alone, so that any part of the wo
 in any order, and be the same. Nothing here needs more than numpy, pillow and the digits scikit-learn ships.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from brainrecon.simulation.world.digits import DIGIT_WORDS, INKS, compose_digit,
 from brainrecon.simulation.world.scenes import PLACES, SCENE_COLOURS, compose_scene, paint_scene
 from brainrecon.simulation.world.shapes import SHAPES
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT, Progress
 
 __all__ = [
     "BACKGROUNDS", "CATEGORIES", "COLOURS", "DIGIT_WORDS", "KINDS", "LABELS", "PLACES", "VOCABULARY",
@@ -152,7 +153,7 @@ def draw_pictures(
     kind: str | None = None,
     size: int = 64,
     light: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> list[Picture]:
     """Draw several pictures; each is what `draw_picture` draws, in the order of `indices`.
 
@@ -172,6 +173,5 @@ def draw_pictures(
     pictures = []
     for index in indices:
         pictures.append(draw_picture(seed, int(index), kind, size, light))
-        if progress is not None:
-            progress("drawing pictures", len(pictures), len(indices))
+        progress("drawing pictures", len(pictures), len(indices))
     return pictures

@@ -202,7 +202,7 @@ class MultiscaleDecoder(SolvedDecoder):
         n_fits = 1 if self.weights == "equal" else self.n_folds + 1
 
         def fitted(done):
-            (progress or SILENT)("local decoders", done, n_fits)
+            progress("local decoders", done, n_fits)
 
         fitted(0)
         self._learn_weights(X, contrasts, pictures, groups, fitted)

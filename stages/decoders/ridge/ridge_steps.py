@@ -107,14 +107,14 @@ class FitInSteps:
             solver.factor.move_to(self.tensors_["factor_vectors_"], self.tensors_["factor_values_"])
             # From here on as it stands there: a fit that goes on has it from the same place.
             solver.factor = factor_of(self.tensors_, self.device)
-        solver.choose(targets, progress or SILENT)
+        solver.choose(targets, progress)
         self.alpha_, self.error_ = dict(solver.chosen), dict(solver.errors)
 
     def solve(self, targets, new_patterns=None, *, width=None, start=0, progress=SILENT):
         """Read the targets once, fill `tensors_`, and yield every `SolvedBlock` on the way."""
         solver = self._solver
         solver.chosen = dict(self.alpha_)
-        wanted = dict(weights=self.stored_ == "weights", width=width, start=start, progress=progress or SILENT)
+        wanted = dict(weights=self.stored_ == "weights", width=width, start=start, progress=progress)
         for solved in solver.solve(targets, new_patterns, **wanted):
             place, tensors = solved.block.place, self.tensors_
             tensors["target_mean_"][place], tensors["target_scale_"][place] = solved.mean, solved.scale

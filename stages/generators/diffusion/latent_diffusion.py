@@ -18,6 +18,7 @@ from stages.generators.diffusion.start import (
 from stages.generators.generator import rows_of, together
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
+from stages.ground.progress import SILENT
 
 STARTS = ("first_picture", "first_latent")
 
@@ -123,7 +124,7 @@ class LatentDiffusionGenerator:
         strength=0.75,
         weights=None,
         batch_size=16,
-        progress=None,
+        progress=SILENT,
     ):
         """Draw one picture per item.
 
@@ -199,7 +200,7 @@ class LatentDiffusionGenerator:
         return {name: 0.0 if values[name] is None else float(weight) for name, weight in weights.items()}
 
     def generate(
-        self, requests, *, seed=0, num_inference_steps=None, guidance_scale=None, batch_size=16, progress=None
+        self, requests, *, seed=0, num_inference_steps=None, guidance_scale=None, batch_size=16, progress=SILENT
     ):
         """Draw `GenerationRequest` of an image context and a text context; see `draw`."""
         requests = list(requests)
@@ -252,8 +253,7 @@ class LatentDiffusionGenerator:
             latents = self.latents([rows[position] for position in positions], seed, steps, scale)
             pictures = self._pictures(latents)
             done += len(positions)
-            if progress is not None:
-                progress("pictures", done, len(rows))
+            progress("pictures", done, len(rows))
             yield from zip(positions, pictures)
 
     @torch.inference_mode()

@@ -7,6 +7,7 @@ import torch
 
 from stages.generators.generator import rows_of, together
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from stages.networks.icgan import ICGAN, to_bytes
 
 
@@ -66,7 +67,7 @@ class ICGANGenerator:
         config = self.network.config
         return {"instance": (config.instance_features,), "noise": (config.n_noise,), "dense": (config.n_dense,)}
 
-    def draw(self, values, items, *, seed=0, batch_size=16, progress=None):
+    def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
         """Draw one picture per item; see `stages.generators.generator`.
 
         Parameters
@@ -104,8 +105,7 @@ class ICGANGenerator:
             batch = {name: [values[position] for position in positions] for name, values in rows.items()}
             pictures = self._pictures({name: values for name, values in batch.items() if values[0] is not None})
             done += len(positions)
-            if progress is not None:
-                progress("pictures", done, n_items)
+            progress("pictures", done, n_items)
             yield from zip(positions, pictures)
 
     @torch.inference_mode()
@@ -117,7 +117,7 @@ class ICGANGenerator:
         }
         return to_bytes(self.network(tensors["noise"], tensors["instance"], tensors.get("dense"))).cpu().numpy()
 
-    def generate(self, requests, *, batch_size=16, progress=None):
+    def generate(self, requests, *, batch_size=16, progress=SILENT):
         """Draw `InstanceRequest`, all with a dense vector or all without; see `draw`."""
         without = [request.dense is None for request in requests]
         if any(without) and not all(without):
