@@ -8,14 +8,17 @@ A package adds a kind by an entry point, whose name is what stands before the co
 `Faces` is a class without arguments, or an object, that does what `Dataset` says. In a notebook `register` does the same.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.subject import Subject
 from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 
@@ -33,7 +36,7 @@ MODULES = {
 GROUP = "brainrecon.datasets"
 """The entry points by which other packages add kinds."""
 
-_registered = {}
+_registered: dict[str, Dataset] = {}
 
 
 class ExpectedFile(NamedTuple):
@@ -64,7 +67,7 @@ class Option:
     for_files: bool = False
     keyword: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "keyword", self.keyword or self.name)
 
 
@@ -85,13 +88,13 @@ class Dataset(Protocol):
     description: Description
     options: tuple[Option, ...]
 
-    def subjects(self, path) -> list[str]:
+    def subjects(self, path: Path) -> list[str]:
         """Names of the subjects found at a path, sorted."""
 
-    def load(self, path, subject=None, roi=None, **options):
-        """One subject, a `brainrecon.datasets.subject.Subject`; by default the first, in the dataset's own roi."""
+    def load(self, path: Path, subject: str | None = None, roi: str | None = None, **options: Any) -> Subject:
+        """One subject; by default the first, in the dataset's own roi."""
 
-    def files(self, path, subject=None, **options) -> list[ExpectedFile]:
+    def files(self, path: Path, subject: str | None = None, **options: Any) -> list[ExpectedFile]:
         """The files that loading a subject reads or may read, there or not."""
 
 
@@ -108,7 +111,7 @@ class DatasetOf:
     terms: str = ""
 
 
-def register(kind, dataset):
+def register(kind: str, dataset: Any) -> Dataset:
     """Add a kind of data, or put another reader in the place of one.
 
     Parameters
@@ -136,7 +139,7 @@ def register(kind, dataset):
     return dataset
 
 
-def dataset_of(kind):
+def dataset_of(kind: str) -> Dataset:
     """The reader of a kind of data.
 
     >>> dataset_of("digits69").description.citation
@@ -166,12 +169,12 @@ def dataset_of(kind):
     return register(kind, _load(added[kind]))
 
 
-def kinds():
+def kinds() -> tuple[str, ...]:
     """Names of all kinds: the toolkit's own first, then those that were registered or that other packages add."""
     return tuple(dict.fromkeys([*MODULES, *_registered, *sorted(point.name for point in entry_points(group=GROUP))]))
 
 
-def _load(point):
+def _load(point: EntryPoint) -> Any:
     """The dataset of an entry point; an InputError that names it if it does not load, whatever goes wrong in it."""
     try:
         loaded = point.load()
@@ -184,7 +187,7 @@ def _load(point):
         ) from error
 
 
-def loaded_options(kind, options, for_files=False):
+def loaded_options(kind: str, options: dict[str, Any], for_files: bool = False) -> dict[str, Any]:
     """The options of a kind under the keywords of its `load`, or of its `files`.
 
     Parameters

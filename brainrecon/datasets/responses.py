@@ -1,8 +1,12 @@
 """Single-trial responses that are read by rows, and whether they are z-scored."""
 
-from typing import Literal, get_args
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
@@ -22,17 +26,17 @@ class Responses(LazyRows):
 
     standardized: Standardized = "no"
 
-    def _derived(self, rows):
+    def _derived(self, rows: LazyRows) -> Responses:
         return ResponsesOf(rows, self.standardized)
 
-    def joined(self, others):
+    def joined(self, others: Sequence[Responses]) -> Responses:
         """These trials and those of other responses to the same voxels, one below the other."""
         kinds = {part.standardized for part in (self, *others)}
         # Statistics that can no longer be told apart are settled.
-        kind = "no" if kinds == {"no"} else "session"
+        kind: Standardized = "no" if kinds == {"no"} else "session"
         return ResponsesOf(ConcatenatedRows([self, *others]), kind)
 
-    def standardized_by(self, trained):
+    def standardized_by(self, trained: NDArray) -> Responses:
         """The same trials, z-scored by the statistics of some of them if these are taken when the trials are read.
 
         Parameters
@@ -59,28 +63,30 @@ class ResponsesOf(Responses):
         Statistics of an array are settled, so it cannot be "training".
     """
 
-    def __init__(self, rows, standardized="no"):
+    def __init__(self, rows: Any, standardized: Standardized = "no") -> None:
         rows = as_rows(rows)
         super().__init__(rows.shape, rows.dtype)
         self._rows, self.standardized = rows, standardized
         self.takes_any_order = rows.takes_any_order
 
-    def _read(self, rows):
+    def _read(self, rows: NDArray) -> NDArray:
         return self._rows._values(rows)
 
-    def take(self, rows):
+    def take(self, rows: Any) -> Responses:
         return self._derived(self._rows.take(rows))
 
-    def columns(self, chosen):
+    def columns(self, chosen: Any) -> Responses:
         return self._derived(self._rows.columns(chosen))
 
 
-def as_responses(betas):
+def as_responses(betas: Any) -> Responses:
     """Responses as they are; any other array as responses that are not z-scored."""
     return betas if hasattr(betas, "standardized") else ResponsesOf(betas)
 
 
-def stored_responses(array, where, divisor=1, standardized="no", block_bytes=BLOCK_BYTES):
+def stored_responses(
+    array: Any, where: object, divisor: float = 1, standardized: Standardized = "no", block_bytes: int = BLOCK_BYTES
+) -> Responses:
     """Numbers of any type as responses, converted to float32 and checked for NaN and infinite values when read.
 
     Parameters
@@ -100,7 +106,7 @@ def stored_responses(array, where, divisor=1, standardized="no", block_bytes=BLO
     responses : Responses
     """
 
-    def convert(stored):
+    def convert(stored: NDArray) -> NDArray:
         values = np.asarray(stored, dtype=np.float32)
         if divisor != 1:
             values = values / np.float32(divisor)
@@ -111,7 +117,7 @@ def stored_responses(array, where, divisor=1, standardized="no", block_bytes=BLO
     return ResponsesOf(rows, standardized)
 
 
-def checked_standardized(value, where):
+def checked_standardized(value: Any, where: object) -> Standardized:
     """What a file says of its responses, which can be "no" or "session"; else an InputError."""
     stored = [kind for kind in get_args(Standardized) if kind != "training"]
     if value not in stored:

@@ -11,17 +11,20 @@
 Names may hold such signs themselves, "FFA-1" and "ecc4+": the longest name that fits is taken.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.ground.errors import InputError
 
-OPERATORS = {
+OPERATORS: dict[str, Callable] = {
     "+": np.logical_or,
     "|": np.logical_or,
     "&": np.logical_and,
@@ -56,12 +59,12 @@ class Regions:
 
     where: object
     names: tuple[str, ...]
-    mask_of: Callable
+    mask_of: Callable[[str], NDArray]
     aliases: tuple[str, ...] = ()
-    equal: Callable | None = None
+    equal: Callable[[str, float], NDArray] | None = None
     may_be_empty: bool = False
 
-    def select(self, expression):
+    def select(self, expression: str) -> NDArray:
         """The voxels that an expression selects.
 
         Parameters
@@ -84,13 +87,13 @@ class Regions:
         return mask
 
     @cached_property
-    def term(self):
+    def term(self) -> re.Pattern:
         """What finds a name at a place: the longest that is followed by a sign or the end."""
         longest_first = sorted({*self.names, *self.aliases} - {""}, key=len, reverse=True)
         follows = r"[-+|&)=]" if self.equal else r"[-+|&)]"
         return re.compile(rf"({'|'.join(map(re.escape, longest_first)) or '(?!)'})(?=\s*(?:{follows}|$))")
 
-    def region(self, name):
+    def region(self, name: str) -> NDArray:
         """The voxels of one region, by its name."""
         mask = self.mask_of(name)
         if not mask.any() and not self.may_be_empty:
@@ -100,7 +103,7 @@ class Regions:
             )
         return mask
 
-    def fitting(self, pattern):
+    def fitting(self, pattern: str) -> NDArray:
         """The voxels of all regions whose name fits a pattern with ``*``."""
         wanted = re.compile(".*".join(map(re.escape, pattern.split("*"))))
         for names in (self.names, self.aliases):
@@ -109,12 +112,12 @@ class Regions:
                 return np.any([self.mask_of(name) for name in found], axis=0)
         raise self.absent(pattern)
 
-    def absent(self, name):
+    def absent(self, name: str) -> InputError:
         """The error for a name that is not there."""
         return absent(self.where, "roi", name, self.names, self.aliases)
 
 
-def absent(where, what, name, names, aliases=()):
+def absent(where: object, what: str, name: str, names: Sequence[str], aliases: Iterable[str] = ()) -> InputError:
     """The InputError for a name that is not there, with the names that are, and the one that was likely meant.
 
     Parameters
@@ -135,7 +138,7 @@ def absent(where, what, name, names, aliases=()):
     return InputError(f"{where} has no {what} '{name}'; it has {', '.join(names) or 'none'}{meant}.")
 
 
-def masked_regions(where, masks, n_voxels, whole="all"):
+def masked_regions(where: object, masks: dict[str, NDArray], n_voxels: int, whole: str = "all") -> Regions:
     """Regions given as masks, and all voxels under a name of their own.
 
     Parameters
@@ -158,29 +161,29 @@ def masked_regions(where, masks, n_voxels, whole="all"):
 class _Reading:
     """One reading of an expression, from left to right."""
 
-    def __init__(self, regions, text):
+    def __init__(self, regions: Regions, text: str) -> None:
         self.regions, self.text, self.place, self.depth = regions, text, 0, 0
 
-    def whole(self):
+    def whole(self) -> NDArray:
         mask = self._joined()
         if self._next():
             raise self._mistake("an operator")
         return mask
 
-    def _joined(self):
+    def _joined(self) -> NDArray:
         mask = self._single()
         while (sign := self._next()) in OPERATORS:
             self.place += 1
             mask = OPERATORS[sign](mask, self._single())
         return mask
 
-    def _single(self):
+    def _single(self) -> NDArray:
         start = self._next()
         if found := self.regions.term.match(self.text, self.place):
             self.place = found.end()
-            return (
-                self._equal(found[1]) if self.regions.equal and self._next() == "=" else self.regions.region(found[1])
-            )
+            if self.regions.equal and self._next() == "=":
+                return self.regions.equal(found[1], self._number())
+            return self.regions.region(found[1])
         if start == "(":
             return self._in_parentheses()
         if found := PATTERN.match(self.text, self.place):
@@ -191,7 +194,7 @@ class _Reading:
         # An unknown name ends at the next sign; a minus within it may belong to it.
         raise self.regions.absent(re.split(r"\s*[+|&()=]|\s+-", self.text[self.place :])[0].strip())
 
-    def _in_parentheses(self):
+    def _in_parentheses(self) -> NDArray:
         self.depth += 1
         if self.depth > DEEPEST:
             raise InputError(f"The roi '{self.text[:40]}...' goes too deep; write it with fewer parentheses.")
@@ -205,26 +208,27 @@ class _Reading:
         self.depth -= 1
         return mask
 
-    def _equal(self, name):
+    def _number(self) -> float:
         self.place += 1
         self._next()
-        written = NUMBER.match(self.text, self.place)[0]
+        found = NUMBER.match(self.text, self.place)
+        written = found[0] if found else ""
         try:
             number = float(written.replace(" ", ""))
         except ValueError:
             raise self._mistake("a number") from None
         self.place += len(written)
-        return self.regions.equal(name, number)
+        return number
 
-    def _next(self):
+    def _next(self) -> str:
         """The next character that is no space, "" at the end."""
         while self.text[self.place : self.place + 1].isspace():
             self.place += 1
         return self.text[self.place : self.place + 1]
 
-    def _mistake(self, expected):
-        rest = re.match(r"[-+|&()=]|[^-+|&()=\s]+|$", self.text[self.place :])[0]
-        found = repr(rest) if rest else "the end"
+    def _mistake(self, expected: str) -> InputError:
+        rest = re.match(r"[-+|&()=]|[^-+|&()=\s]+", self.text[self.place :])
+        found = repr(rest[0]) if rest else "the end"
         return InputError(
             f"The roi '{self.text}' cannot be read: {found} stands where {expected} was expected; {EXAMPLE}."
         )
