@@ -74,7 +74,7 @@ def files(
         (
             "present" if row["present"] else "missing",
             "" if row["size"] is None else f"{row['size'] / 1e6:,.1f} MB",
-            row["what"],
+            row["what"] + (" (optional)" if row["optional"] else ""),
             row["path"],
         )
         for row in found

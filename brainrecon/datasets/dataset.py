@@ -40,10 +40,20 @@ _registered: dict[str, Dataset] = {}
 
 
 class ExpectedFile(NamedTuple):
-    """A file that a dataset consists of, there or not."""
+    """A file that a dataset consists of, there or not.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    what : str
+        What it holds and where it is to be had, as a phrase.
+    optional : bool
+        Whether the data load without it.
+    """
 
     path: Path
     what: str
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ University Nijmegen.
 import numpy as np
 import scipy.io
 
-from brainrecon.datasets.dataset import DatasetOf, Option, register
+from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.folds import checked_fold
 from brainrecon.datasets.responses import ResponsesOf
@@ -219,8 +219,8 @@ def _checked_fold(fold, names):
 
 
 def files(path, subject=None):
-    """The one file: ``(path, what it is)``."""
-    return [(path, "pictures and responses: misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository")]
+    """The one file."""
+    return [ExpectedFile(path, "pictures and responses: misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository")]
 
 
 FOLD = Option("fold", "(k, n): test part k of n parts of all digits, each with as many sixes as nines")

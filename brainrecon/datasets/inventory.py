@@ -136,17 +136,18 @@ def files(kind, path, subject=None, **options):
     Returns
     -------
     files : list of dict
-        ``path`` (str), ``what`` (a phrase), ``present`` (bool), ``size`` (bytes, None where absent).
+        ``path`` (str), ``what`` (a phrase), ``optional`` (bool), ``present`` (bool), ``size`` (bytes, None where absent).
     """
     rows = []
-    for file, what in dataset_of(kind).files(path, subject, **loaded_options(kind, options, for_files=True)):
-        present = file.is_file()
+    for file in dataset_of(kind).files(path, subject, **loaded_options(kind, options, for_files=True)):
+        present = file.path.is_file()
         rows.append(
             {
-                "path": str(file),
-                "what": what,
+                "path": str(file.path),
+                "what": file.what,
+                "optional": file.optional,
                 "present": present,
-                "size": file.stat().st_size if present else None,
+                "size": file.path.stat().st_size if present else None,
             }
         )
     return rows

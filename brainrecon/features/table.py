@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import LazyRows, as_slice
 from weights.whole_files import put_in_place
 
 # Runs read at a time: long enough for numpy's loops, short enough to meet them in the processor's cache.
@@ -28,7 +29,9 @@ _BYTES_AT_ONCE = 1 << 28
 class FeatureTable:
     """One target's values for the stimuli of a split, on disk.
 
-    `numpy.asarray(table)` reads the whole table, float32 (n_stimuli, n_targets).
+    `numpy.asarray(table)` reads the whole table, float32 (n_stimuli, n_targets). ``table[rows]`` reads some stimuli, chosen as
+    of any lazy array (`stages.ground.lazy_rows`); they are scattered over the file, so read blocks of `columns` if it
+    can be helped.
 
     Attributes
     ----------
@@ -132,10 +135,13 @@ class FeatureTable:
         A row is scattered over the whole file: for some rows of a table of test stimuli.
         """
         self._check("Rows", start, stop, self.shape[0])
-        with self.opened() as file:
-            runs = np.memmap(file, self.dtype, mode="r", offset=file.tell(), shape=self.file_shape)
-            rows = runs[:, start:stop].transpose(1, 0, 2).astype(np.float32, order="C")
-        return rows.reshape(stop - start, rows.shape[1] * rows.shape[2])[:, : self.shape[1]]
+        return self[start:stop]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        return TableRows(self)[index]
 
     def __array__(self, dtype=None, copy=None):
         return self.columns(0, self.shape[1]).astype(dtype or np.float32, copy=False)
@@ -172,6 +178,26 @@ class FeatureTable:
             f"{self.path} cannot be used ({reason}); delete the folder {self.folder} and run `brainrecon features` or "
             "`brainrecon fit` again."
         )
+
+
+class TableRows(LazyRows):
+    """A feature table as rows: values of stimuli, (n_stimuli, n_targets) float32.
+
+    Parameters
+    ----------
+    table : FeatureTable
+    """
+
+    def __init__(self, table):
+        super().__init__(table.shape, np.float32)
+        self._table = table
+
+    def _read(self, rows):
+        table = self._table
+        with table.opened() as file:
+            runs = np.memmap(file, table.dtype, mode="r", offset=file.tell(), shape=table.file_shape)
+            values = runs[:, as_slice(rows)].transpose(1, 0, 2).astype(np.float32, order="C")
+        return values.reshape(len(rows), -1)[:, : self.shape[1]]
 
 
 def arrange(rows, table):

@@ -178,13 +178,15 @@ def test_files_names_what_is_read(copy, monkeypatch):
         if split.images is not None:
             split.images[:]
     read = {path for path in opened if path.is_file() and path.is_relative_to(copy.path)}
-    listed = [Path(file) for file, _ in copy.reader.files(copy.path, subject.name)]
+    files = copy.reader.files(copy.path, subject.name)
+    listed = [file.path for file in files]
     assert read
     # Of a folder of pictures, below the copy or below a split, one is listed.
     pictures = {"images", "stimuli"} & {part for file in listed for part in file.parts}
     absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
     assert not absent
-    assert any(file.exists() for file in listed)
+    assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")
+    assert len(set(listed)) == len(listed) and all(file.what for file in files)
 
 
 @pytest.mark.parametrize("asked", [{"subject": "nobody"}, {"roi": "V0"}, {"shoe_size": 42}, {"fold": (0, 1)}])

@@ -34,6 +34,7 @@ from brainrecon.datasets.arrays.bids_events import (
 )
 from brainrecon.datasets.arrays.folder import by_stimulus
 from brainrecon.datasets.arrays.parts import as_mask, choose_voxels, own_subject, train_first
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
 from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
 from brainrecon.datasets.stimulus_images import PictureFiles
@@ -96,24 +97,26 @@ def load(path, subject=None, roi=None):
 
 
 def files(path, subject=None):
-    """The files found, and what is missing: ``(path, what it is)``."""
+    """The files found, and what is missing."""
     rows = []
     for name in [subject] if subject else subjects(path):
         folder = path / name if (path / name).is_dir() else path
         events = events_files(path, folder)
         masks = [file for file in sorted(folder.rglob("*.nii*")) if MASK.fullmatch(file.name)]
-        rows += [(file, "single-trial betas (x, y, z, trials)") for file in _beta_candidates(folder)]
-        rows += [(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
-        rows += [(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
+        rows += [ExpectedFile(file, "single-trial betas (x, y, z, trials)") for file in _beta_candidates(folder)]
+        rows += [ExpectedFile(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
+        rows += [ExpectedFile(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
     listed = [path / name for name in ("split.tsv", "test_stimuli.txt") if (path / name).exists()]
-    rows += [(file, "which stimuli are for testing") for file in listed]
+    rows += [ExpectedFile(file, "which stimuli are for testing") for file in listed]
     stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
     if stimuli is None:
         return rows
     pictures = [file for file in sorted(stimuli.rglob("*")) if file.suffix.lower() in PICTURES and file.name[0] != "."]
-    rows += [(file, "a picture per stimulus, the first of them") for file in pictures[:1]]
+    rows += [ExpectedFile(file, "a picture per stimulus, the first of them", optional=True) for file in pictures[:1]]
     return rows + [
-        (file, "optional: captions of the pictures") for file in [stimuli / "captions.json"] if file.exists()
+        ExpectedFile(file, "captions of the pictures", optional=True)
+        for file in [stimuli / "captions.json"]
+        if file.exists()
     ]
 
 

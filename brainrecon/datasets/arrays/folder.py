@@ -29,6 +29,7 @@ from brainrecon.datasets.arrays.parts import (
     rois_inside,
     train_first,
 )
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.volumes import one_line
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.stimulus_images import PictureFiles
@@ -104,28 +105,34 @@ def read_splits(path, chosen=None, standardized="no"):
 
 
 def files(path):
-    """The files of the layout, and what else of it is there: ``(path, what it is)``."""
-    rows = [(path / "subject.json", "name, dataset, roi, notes")]
+    """The files of the layout, and what else of it is there."""
+    rows = [ExpectedFile(path / "subject.json", "name, dataset, roi, notes")]
     found = {file.parent.name for file in path.glob("*/trials.csv")}
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
-    rows.append((path / "noise_ceiling.npy", "optional: percent of variance per voxel"))
-    return rows + [(file, f"optional: the voxels of {file.stem}") for file in sorted((path / "rois").glob("*.npy"))]
+    rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
+    masks = sorted((path / "rois").glob("*.npy"))
+    return rows + [ExpectedFile(file, f"the voxels of {file.stem}", optional=True) for file in masks]
 
 
 def _split_files(folder):
     # What is there decides which of two forms is listed.
-    averaged, pictures = (folder / "patterns.npy").exists(), sorted((folder / "images").glob("*"))
+    name, pictures = folder.name, sorted((folder / "images").glob("*"))
+    if (folder / "patterns.npy").exists():
+        responses = ExpectedFile(folder / "patterns.npy", f"{name} responses (n_stimuli, n_voxels)")
+    else:
+        responses = ExpectedFile(folder / "betas.npy", f"{name} responses (n_trials, n_voxels)")
+    if pictures:
+        shown = ExpectedFile(pictures[0], "a picture per stimulus, the first of them", optional=True)
+    else:
+        what = "pictures (n_stimuli, height, width, 3) uint8, or a folder images/"
+        shown = ExpectedFile(folder / "images.npy", what, optional=True)
     return [
-        (folder / "patterns.npy", f"{folder.name} responses (n_stimuli, n_voxels)")
-        if averaged
-        else (folder / "betas.npy", f"{folder.name} responses (n_trials, n_voxels)"),
-        (folder / "trials.csv", "stimulus_id, session, run of each trial"),
-        (pictures[0], "a picture per stimulus, the first of them")
-        if pictures
-        else (folder / "images.npy", "pictures (n_stimuli, height, width, 3) uint8, or a folder images/"),
-        (folder / "captions.json", "optional: stimulus id to list of captions"),
-        (folder / "categories.json", "optional: stimulus id to list of categories"),
+        responses,
+        ExpectedFile(folder / "trials.csv", "stimulus_id, session, run of each trial"),
+        shown,
+        ExpectedFile(folder / "captions.json", "stimulus id to list of captions", optional=True),
+        ExpectedFile(folder / "categories.json", "stimulus id to list of categories", optional=True),
     ]
 
 

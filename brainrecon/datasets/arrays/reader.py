@@ -10,7 +10,7 @@ from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
 from brainrecon.datasets.arrays.writing import write, write_template
-from brainrecon.datasets.dataset import DatasetOf, register
+from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.named_arrays import SUFFIXES
 from stages.ground.errors import InputError
@@ -63,10 +63,10 @@ def load(path, subject=None, roi=None):
 
 
 def files(path, subject=None):
-    """The files of what is there, or of the folder layout where nothing is: ``(path, what it is)``."""
+    """The files of what is there, or of the folder layout where nothing is."""
     path = Path(path)
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
-        return [(path, "betas, stimulus_ids, split, images and what else describes the trials")]
+        return [ExpectedFile(path, "betas, stimulus_ids, split, images and what else describes the trials")]
     if path.is_dir() and _form(path) is bids_betas:
         return bids_betas.files(path, subject)
     return arrays_folder.files(path)

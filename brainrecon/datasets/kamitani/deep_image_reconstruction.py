@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets.dataset import DatasetOf, Option, register
+from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.kamitani.bdata import BData
 from brainrecon.datasets.kamitani.recording import Part, make_subject
@@ -149,7 +149,7 @@ def trial_names(bdata, split):
 
 
 def files(path, subject=None):
-    """The files of the layout: ``(path, what it is)``, of the subject that is asked for or the first."""
+    """The files of the layout, of the subject that is asked for or the first."""
     path = Path(path)
     name = subject or next(iter(subjects(path)), "subj01")
     number = re.fullmatch(r"subj0*(\d+)", name)
@@ -160,8 +160,12 @@ def files(path, subject=None):
     for release in there or ("original",):
         expected = {split: path / f"sub-{int(number[1]):02d}_{stem}.h5" for split, stem in RELEASES[release].items()}
         for split, file in (expected | there.get(release, {})).items():
-            rows.append((file, f"responses of {name}, {split}, release {release}, from figshare"))
-    return [*rows, picture_row(path), (path / "class_names.csv", "optional: rows such as n01518878,ostrich")]
+            rows.append(ExpectedFile(file, f"responses of {name}, {split}, release {release}, from figshare"))
+    return [
+        *rows,
+        picture_row(path),
+        ExpectedFile(path / "class_names.csv", "rows such as n01518878,ostrich", optional=True),
+    ]
 
 
 def _files(path):

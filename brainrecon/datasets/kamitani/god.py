@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets.dataset import DatasetOf, register
+from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.kamitani.bdata import BData
 from brainrecon.datasets.kamitani.recording import Part, make_subject
@@ -113,7 +113,7 @@ def load(path, subject=None, roi=None, images=None, image_size=None):
 
 
 def files(path, subject=None):
-    """The files of the layout: ``(path, what it is)``; all subjects that are there, or the one that is asked for."""
+    """The files of the layout; all subjects that are there, or the one that is asked for."""
     path = Path(path)
     there = _files(path)
     if subject is not None:
@@ -121,9 +121,13 @@ def files(path, subject=None):
         if number is None:
             raise InputError(f"'{subject}' is no subject of god; write subj01, for example.")
         there = {subject: there.get(subject, path / f"Subject{number[1]}.h5")}
-    rows = [(file, f"responses of {name}, from figshare 7387130") for name, file in there.items()]
-    rows = rows or [(path / "Subject1.h5", "responses of subj01, from figshare 7387130")]
-    return [*rows, picture_row(path), (path / "class_names.csv", "optional: rows such as n01518878,ostrich")]
+    rows = [ExpectedFile(file, f"responses of {name}, from figshare 7387130") for name, file in there.items()]
+    rows = rows or [ExpectedFile(path / "Subject1.h5", "responses of subj01, from figshare 7387130")]
+    return [
+        *rows,
+        picture_row(path),
+        ExpectedFile(path / "class_names.csv", "rows such as n01518878,ostrich", optional=True),
+    ]
 
 
 def _files(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from brainrecon.datasets.dataset import Option
+from brainrecon.datasets.dataset import ExpectedFile, Option
 from brainrecon.datasets.download import fetch, figshare_files
 from brainrecon.datasets.stimulus_images import PictureFiles
 from stages.ground.errors import InputError
@@ -133,7 +133,7 @@ def pictures_of(splits, path, images=None, size=None):
 def picture_row(path):
     """What `files` says of the pictures: the first that is there, or where they go."""
     pictures = (file for file in sorted((path / "images").rglob("*")) if file.is_file())
-    return (next(pictures, path / "images"), f"optional: the pictures, by the form {REQUEST_FORM}")
+    return ExpectedFile(next(pictures, path / "images"), f"the pictures, by the form {REQUEST_FORM}", optional=True)
 
 
 def name_of_stem(stem):

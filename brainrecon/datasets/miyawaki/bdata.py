@@ -8,6 +8,7 @@ files; a folder that holds both is read as one. The laboratory's own `.mat` (v7.
 import h5py
 import numpy as np
 
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
@@ -86,8 +87,8 @@ def is_simulated(path):
 
 
 def files(path):
-    """The files of the layout: ``(path, what it is)``."""
-    return [(file, "BData with VoxelData, Image and StimulusType") for file in _paths(path)]
+    """The files of the layout."""
+    return [ExpectedFile(file, "BData with VoxelData, Image and StimulusType") for file in _paths(path)]
 
 
 def _paths(path):

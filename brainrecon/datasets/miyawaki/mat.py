@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import scipy.io
 
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import N_CELLS, Recording, read_patterns
 from brainrecon.datasets.nsd.volumes import one_line
 from stages.ground.errors import InputError
@@ -88,8 +89,8 @@ def read(path, responses=None, patterns=None, test_trials=None):
 
 
 def files(path):
-    """The one file: ``(path, what it is)``."""
-    return [(path, "responses (voxels x trials) and patterns (100 x trials) as a MATLAB file")]
+    """The one file."""
+    return [ExpectedFile(path, "responses (voxels x trials) and patterns (100 x trials) as a MATLAB file")]
 
 
 def _read_content(path):

@@ -18,6 +18,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from scipy.signal import detrend as without_line
 
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
 from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
 from brainrecon.datasets.subject import check_finite
@@ -94,17 +95,17 @@ def read(folder, detrend=True, shift=2):
 
 
 def files(folder):
-    """The files of the layout: ``(path, what it is)``."""
+    """The files of the layout."""
     where = "from nilearn.datasets.fetch_miyawaki2008"
     rows = []
     for part, n_runs, split in (("random", 20, "train"), ("figure", 12, "test")):
         for number in range(1, n_runs + 1):
             volumes, labels = _pair(folder, part, number)
-            rows.append((volumes, f"volumes of a {part} run ({split}), {where}"))
-            rows.append((labels, f"its patterns, {where}"))
-    rows.append((folder / "mask" / "mask.nii.gz", f"the voxels of visual cortex, {where}"))
+            rows.append(ExpectedFile(volumes, f"volumes of a {part} run ({split}), {where}"))
+            rows.append(ExpectedFile(labels, f"its patterns, {where}"))
+    rows.append(ExpectedFile(folder / "mask" / "mask.nii.gz", f"the voxels of visual cortex, {where}"))
     return rows + [
-        (folder / "mask" / f"{side}{area}.nii.gz", f"a region (optional), {where}")
+        ExpectedFile(folder / "mask" / f"{side}{area}.nii.gz", f"a region, {where}", optional=True)
         for side in ("LH", "RH")
         for area in AREAS
     ]

@@ -1,6 +1,7 @@
 """The files that make up one NSD subject, whether or not they are there."""
 
 from brainrecon.datasets import coco
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.download import AbsentError, Remote, fetch
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
@@ -31,8 +32,8 @@ def files(path, subject=None, betas=None, space=None, betas_format=None):
 
     Returns
     -------
-    files : list of (pathlib.Path, str)
-        Each file and what it is. Sessions are those of ``responses.tsv`` where that is present, else those
+    files : list of ExpectedFile
+        Sessions are those of ``responses.tsv`` where that is present, else those
         found, else the first alone.
 
     Raises
@@ -57,30 +58,35 @@ def files(path, subject=None, betas=None, space=None, betas_format=None):
     )
     responses = layout.responses(subject)
     listed = [
-        (layout.design, f"which picture on which trial, {WHERE}"),
-        (layout.stimulus_table, f"COCO ids of the pictures, {WHERE}"),
-        (layout.stimuli, f"pictures, about 40 GB, {WHERE}"),
-        (responses, f"runs and behaviour (optional), {WHERE}"),
+        ExpectedFile(layout.design, f"which picture on which trial, {WHERE}"),
+        ExpectedFile(layout.stimulus_table, f"COCO ids of the pictures, {WHERE}"),
+        ExpectedFile(layout.stimuli, f"pictures, about 40 GB, {WHERE}"),
+        ExpectedFile(responses, f"runs and behaviour, {WHERE}", optional=True),
     ]
     for atlas in nsd_rois.LABELS:
-        needed = "" if atlas == "nsdgeneral" else " (optional)"
-        listed.append((layout.roi(subject, space, atlas), f"regions{needed}, {WHERE}"))
+        volume = layout.roi(subject, space, atlas)
+        listed.append(ExpectedFile(volume, f"regions, {WHERE}", optional=atlas != "nsdgeneral"))
         for side in ("lh", "rh"):
-            listed.append(
-                (layout.roi(subject, space, f"{side}.{atlas}"), f"regions of one hemisphere (optional), {WHERE}")
-            )
-        listed.append((layout.labels(subject, atlas), f"names of regions (optional), {WHERE}"))
-    listed.append((layout.ncsnr(subject, space, version), f"noise ceiling (optional), {WHERE}"))
+            volume = layout.roi(subject, space, f"{side}.{atlas}")
+            listed.append(ExpectedFile(volume, f"regions of one hemisphere, {WHERE}", optional=True))
+        listed.append(ExpectedFile(layout.labels(subject, atlas), f"names of regions, {WHERE}", optional=True))
+    listed.append(ExpectedFile(layout.ncsnr(subject, space, version), f"noise ceiling, {WHERE}", optional=True))
     sessions = set(nsd_layout.session_files(layout, subject, space, version, file_format))
     if responses.is_file():
         sessions |= set(nsd_design.read_responses(responses)["SESSION"])
     for session in sorted(sessions or {1}):
         path = layout.betas_session(subject, space, version, session, file_format)
-        listed.append((path, f"betas of session {session}, {WHERE}"))
-    for content, what in {"captions": "captions", "instances": "categories"}.items():
-        for split in nsd_layout.COCO_SPLITS:
-            listed.append((layout.annotations(content, split), f"{what} (optional), {COCO_WHERE}"))
-    return listed
+        listed.append(ExpectedFile(path, f"betas of session {session}, {WHERE}"))
+    return listed + [ExpectedFile(file, f"{what}, {COCO_WHERE}", optional=True) for file, what in _annotations(layout)]
+
+
+def _annotations(layout):
+    """COCO's files, which do not come from NSD's bucket, and what each holds."""
+    return [
+        (layout.annotations(content, split), what)
+        for content, what in {"captions": "captions", "instances": "categories"}.items()
+        for split in nsd_layout.COCO_SPLITS
+    ]
 
 
 def _chosen(option, asked, allowed, is_there):
@@ -118,17 +124,16 @@ def download(path, subject=None, betas=None, space=None, betas_format=None, prog
         _fetch(layout, layout.responses(subject), progress)
     except AbsentError:
         pass
-    annotations, absent = [], []
-    for file, what in files(path, subject, betas, space, betas_format):
-        if COCO_WHERE in what:
-            annotations.append(file)
+    annotations, absent = [file for file, _ in _annotations(layout)], []
+    for expected in files(path, subject, betas, space, betas_format):
+        if expected.path in annotations:
             continue
         try:
-            _fetch(layout, file, progress)
+            _fetch(layout, expected.path, progress)
         except AbsentError:
-            if "(optional)" not in what:
+            if not expected.optional:
                 raise
-            absent.append(file)
+            absent.append(expected.path)
     coco.fetch_annotations(annotations, progress)
     return absent
 

@@ -10,6 +10,7 @@ which picture of NSD a row shows is not kept: stimuli are called ``train00000``,
 
 import numpy as np
 
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import SCALE
 from brainrecon.datasets.packed.files import find_subjects, map_npy, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
@@ -61,7 +62,7 @@ def load(folder, subject, roi, source):
 
 
 def files(path, subject=None):
-    """``(path, what it is)`` of the files of one subject."""
+    """The files of one subject."""
     found = find(path)
     subject = subject or next(iter(found), "subj01")
     folder = found.get(subject, path / "processed_data" / subject)
@@ -69,9 +70,9 @@ def files(path, subject=None):
     for name in SPLITS:
         betas, pictures, captions = _split_files(folder, subject, name)
         rows += [
-            (betas, f"{name} responses, averaged over repeats (n, n_voxels)"),
-            (pictures, f"{name} pictures (n, 425, 425, 3)"),
-            (captions, f"optional: {name} captions (n, 5)"),
+            ExpectedFile(betas, f"{name} responses, averaged over repeats (n, n_voxels)"),
+            ExpectedFile(pictures, f"{name} pictures (n, 425, 425, 3)"),
+            ExpectedFile(captions, f"{name} captions (n, 5)", optional=True),
         ]
     return rows
 

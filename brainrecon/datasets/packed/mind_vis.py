@@ -29,6 +29,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.volumes import one_line
 from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pickled, pictures_of
 from brainrecon.datasets.responses import ResponsesOf
@@ -77,7 +78,7 @@ def load(file, subject, roi, source):
 
 
 def files(path, subject=None):
-    """``(path, what it is)`` of the files of one subject."""
+    """The files of one subject."""
     found = find(path)
     subject = subject or next(iter(found), "subj01")
     file = found.get(subject, path / f"sbj_{subject.removeprefix('subj').lstrip('0')}.npz")
@@ -86,11 +87,11 @@ def files(path, subject=None):
     except InputError:
         pictures = file.parent / "images_256.npz"
     return [
-        (file, "responses, which picture each shows, and regions"),
-        (pictures, "train_images and test_images (n, 256, 256, 3)"),
-        (file.parent / "imagenet_training_label.csv", "optional: names of the training pictures"),
-        (file.parent / "imagenet_testing_label.csv", "optional: names of the test pictures"),
-        (file.parent / "imagenet_class_index.json", "optional: names of the categories"),
+        ExpectedFile(file, "responses, which picture each shows, and regions"),
+        ExpectedFile(pictures, "train_images and test_images (n, 256, 256, 3)"),
+        ExpectedFile(file.parent / "imagenet_training_label.csv", "names of the training pictures", optional=True),
+        ExpectedFile(file.parent / "imagenet_testing_label.csv", "names of the test pictures", optional=True),
+        ExpectedFile(file.parent / "imagenet_class_index.json", "names of the categories", optional=True),
     ]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.packed.files import find_subjects, pictures_of, require, responses_of
@@ -130,7 +131,7 @@ def notes_on(file, n_trials, order, found):
 
 
 def files(path, subject=None, design=None):
-    """``(path, what it is)`` of the files of one subject."""
+    """The files of one subject."""
     found = find(path)
     subject = subject or next(iter(found), "subj01")
     betas = found.get(subject, path / f"betas_all_{subject}_fp32_renorm.hdf5")
@@ -139,7 +140,9 @@ def files(path, subject=None, design=None):
     except InputError:
         design_file = betas.parent / DESIGN
     return [
-        (betas, "responses of all trials (n_trials, n_voxels)"),
-        (betas.parent / PICTURES, "pictures (73000, 3, 224, 224)"),
-        (design_file, "which picture was shown on which trial; from the NSD bucket, nsddata/experiments/nsd"),
+        ExpectedFile(betas, "responses of all trials (n_trials, n_voxels)"),
+        ExpectedFile(betas.parent / PICTURES, "pictures (73000, 3, 224, 224)"),
+        ExpectedFile(
+            design_file, "which picture was shown on which trial; from the NSD bucket, nsddata/experiments/nsd"
+        ),
     ]

@@ -79,7 +79,7 @@ def load(path, subject=None, roi=None, design=None):
 
 
 def files(path, subject=None, design=None):
-    """``(path, what it is)`` of the files of one subject; of all three layouts where none is recognised."""
+    """The files of one subject; of all three layouts where none is recognised."""
     layouts = [layout for layout in LAYOUTS if layout.find(path)] or LAYOUTS
     options = {packed_mindeye2: {"design": design}}
     return [row for layout in layouts for row in layout.files(path, subject, **options.get(layout, {}))]

@@ -9,7 +9,7 @@ import pytest
 
 from brainrecon.datasets import dataset as registry
 from brainrecon.datasets import dataset_of, inventory, kinds, load
-from brainrecon.datasets.dataset import GROUP, MODULES, Dataset, DatasetOf, Option, register
+from brainrecon.datasets.dataset import GROUP, MODULES, Dataset, DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
@@ -30,7 +30,7 @@ class Faces:
         return Subject("subj01", "faces", f"faces:{path}", splits, "all", details={"format": file_format})
 
     def files(self, path, subject=None, file_format="npy"):
-        return [(path / f"betas.{file_format}", "responses")]
+        return [ExpectedFile(path / f"betas.{file_format}", "responses")]
 
 
 @pytest.fixture(autouse=True)

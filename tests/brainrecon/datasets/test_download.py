@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets import download
+from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.download import Remote, fetch
 from stages.ground.errors import InputError
 
@@ -149,11 +150,11 @@ def test_a_broken_connection_is_not_taken_for_an_absent_file(server, tmp_path, m
     from brainrecon.datasets.nsd import listing as nsd_listing
 
     def files(path, *_):
-        return [(path / "breaks", "noise ceiling (optional)")]
+        return [ExpectedFile(path / "breaks", "noise ceiling", optional=True)]
 
     monkeypatch.setattr(nsd_listing, "BUCKET", f"{server}/")
     monkeypatch.setattr(nsd_listing, "files", files)
     with pytest.raises(InputError, match="broke off"):
         nsd_listing.download(tmp_path, "subj01")
-    monkeypatch.setattr(nsd_listing, "files", lambda path, *_: [(path / "refused", "noise ceiling (optional)")])
+    monkeypatch.setattr(nsd_listing, "files", lambda path, *_: [ExpectedFile(path / "refused", "noise ceiling", True)])
     assert nsd_listing.download(tmp_path, "subj01") == [tmp_path / "refused"]

@@ -99,6 +99,12 @@ def test_every_range_of_columns_and_rows_vs_slices(tmp_path, monkeypatch, dtype,
     for start in range(8):
         for stop in range(start, 8):
             np.testing.assert_array_equal(table.rows(start, stop), values[start:stop])
+    assert len(table) == 7
+    for index in (3, -1, [5, 0, 5], slice(None, None, -2), np.arange(7) % 2 == 0, np.array([], dtype=int)):
+        assert table[index].dtype == np.float32
+        np.testing.assert_array_equal(table[index], values[index])
+    with pytest.raises(IndexError, match="There is no row 7; there are 7"):
+        table[7]
 
 
 def test_the_file_is_runs_of_columns_and_zeros(tmp_path):

@@ -71,7 +71,7 @@ def test_template_loads_and_describes_itself(tmp_path):
     for told in ("trials.csv", "patterns.npy", "numpy.savez(", "roi_<name>", "_events.tsv", "test_stimuli.txt"):
         assert told in readme
     assert "fingerprint" not in json.loads((tmp_path / "mine" / "subject.json").read_text())
-    assert all(path.exists() for path, what in files(tmp_path / "mine") if "optional" not in what)
+    assert all(file.path.exists() for file in files(tmp_path / "mine") if not file.optional)
     assert "GLMsingle" in DESCRIPTION.measured and "10.7554/eLife.77599" in DESCRIPTION.citation
 
 
@@ -245,7 +245,7 @@ def test_patterns_have_a_row_per_stimulus(tmp_path, seed, repeated):
     assert test.stimulus_ids.tolist() == test.trial_stimulus_ids.tolist() == first
     np.testing.assert_allclose(test.patterns, patterns[:, :20], rtol=1e-6)
     assert (test.sessions is None) == repeated
-    assert (folder / "test" / "patterns.npy", "test responses (n_stimuli, n_voxels)") in files(folder)
+    assert (folder / "test" / "patterns.npy", "test responses (n_stimuli, n_voxels)", False) in files(folder)
     np.save(folder / "test" / "patterns.npy", patterns[:3])
     with pytest.raises(InputError, match="patterns.npy has 3 stimuli but trials.csv 4; give one row per stimulus."):
         load(f"arrays:{folder}")

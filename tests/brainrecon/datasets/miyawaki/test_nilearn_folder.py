@@ -92,8 +92,8 @@ def test_ids_spell_the_pattern():
 
 
 def test_files_of_each_copy(nilearn, tmp_path):
-    listed = dict(miyawaki.files(nilearn.root))
+    listed = {file.path: file.what for file in miyawaki.files(nilearn.root)}
     assert {nilearn.func("figure", 2), nilearn.label(), nilearn.mask_file(), nilearn.mask_file("LHVP")} <= listed.keys()
     assert len(miyawaki.files(tmp_path / "absent")) == 2 * 32 + 39
-    assert [path for path, _ in miyawaki.files(tmp_path / "any.mat")] == [tmp_path / "any.mat"]
-    assert [path for path, _ in miyawaki.files(tmp_path / "any.h5")] == [tmp_path / "any.h5"]
+    assert [path for path, *_ in miyawaki.files(tmp_path / "any.mat")] == [tmp_path / "any.mat"]
+    assert [path for path, *_ in miyawaki.files(tmp_path / "any.h5")] == [tmp_path / "any.h5"]

@@ -4,7 +4,7 @@ from brainrecon.datasets.packed import reader as packed
 
 
 def test_files_of_nothing_are_those_of_all_layouts(tmp_path):
-    names = {file.name for file, _ in packed.files(tmp_path, "subj02")}
+    names = {file.name for file, *_ in packed.files(tmp_path, "subj02")}
     assert {"nsd_train_stim_sub2.npy", "betas_all_subj02_fp32_renorm.hdf5", "sbj_2.npz", "nsd_expdesign.mat"} <= names
 
 

@@ -24,7 +24,7 @@ def test_brain_diffuser(tmp_path, seed, picture_type):
     assert subject.roi == "nsdgeneral" and subject.noise_ceiling is None and subject.details["divisor"] == 300
     np.testing.assert_allclose(subject.test.patterns, written.responses["test"], rtol=1e-6)
     assert subject.test.repeats.tolist() == [1] * 5
-    assert all(file.is_file() for file, _ in packed.files(written.root))
+    assert all(file.is_file() for file, *_ in packed.files(written.root))
 
 
 def test_the_fingerprint_is_of_what_was_shown(tmp_path):

@@ -29,7 +29,7 @@ def test_mind_vis(tmp_path, seed, save, singles):
     assert ["frog"] in subject.test.categories and ["n01621128"] in subject.test.categories
     assert any("does not say which trial" in note for note in subject.notes) == (not singles)
     assert not any("arr_2" in note for note in subject.notes)
-    assert all(file.is_file() for file, _ in packed.files(tmp_path))
+    assert all(file.is_file() for file, *_ in packed.files(tmp_path))
 
 
 def test_mind_vis_without_names(tmp_path):

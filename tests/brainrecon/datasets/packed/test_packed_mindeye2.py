@@ -30,7 +30,7 @@ def test_mindeye2(tmp_path, seed, n_trials):
     assert subject.details["sessions"] == list(range(1, sessions + 1)) and subject.details["n_trials"] == n_trials
     assert f"{sessions} of 3 sessions found" in subject.notes
     assert any("5 trials fewer" in note for note in subject.notes) == (n_trials == 13)
-    assert all(file.is_file() for file, _ in packed.files(tmp_path))
+    assert all(file.is_file() for file, *_ in packed.files(tmp_path))
 
 
 def test_where_the_design_of_mindeye2_is_sought(tmp_path):
