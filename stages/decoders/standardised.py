@@ -23,13 +23,15 @@ class Standardised(nn.Module):
     ----------
     network : torch.nn.Module
         Takes a tensor of shape (n, n_voxels).
+    n_voxels : int
+        So many numbers the mean and the scale are, until they are measured.
     """
 
-    def __init__(self, network):
+    def __init__(self, network, n_voxels=0):
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.empty(0))
-        self.register_buffer("scale", torch.empty(0))
+        self.register_buffer("mean", torch.zeros(n_voxels))
+        self.register_buffer("scale", torch.ones(n_voxels))
 
     def measure(self, responses, rows):
         """Take mean and standard deviation of every voxel over some rows; a voxel that does not vary is 0 from then on.

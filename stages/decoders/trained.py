@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -24,11 +23,9 @@ from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import Shuffled, held_out, random_state_kept, seed_all
 from stages.training.curves import Curves
 from stages.training.loop import train
+from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
 from weights.store import CheckpointError
-from weights.whole_files import write_text
-
-COURSE_FILE = "training.json"
 
 _PLAIN = (bool, int, float, str)
 _LABELS = {"validation": "validation loss", "gradient": "norm of the gradient", "rate": "learning rate"}
@@ -89,17 +86,19 @@ class TrainedDecoder:
     seconds_between_checkpoints : float
         Of a training that is given a folder.
 
-    Attributes
-    ----------
-    gives : dict of str to tuple of int
-        Name and shape of each predicted value, once it is fitted.
     """
 
     def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
         self.make, self.recipe, self.objectives = make, recipe, objectives
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
-        self.gives, self._network, self._curves = {}, None, Curves()
+        self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
+
+    @property
+    def gives(self):
+        """Name and shape of each predicted value, dict of str to tuple of int."""
+        self._check_fitted()
+        return self._gives
 
     def fit(self, training, *, folder=None, progress=SILENT):
         """Train the network.
@@ -117,8 +116,8 @@ class TrainedDecoder:
         -------
         self
         """
-        if self.recipe is None:
-            raise InputError("This decoder was opened and has no recipe; make a TrainedDecoder with one to fit it.")
+        if self._was_opened:
+            raise InputError("This decoder was opened, and its folder holds no objectives; make a new one to fit it.")
         if len(training.responses) != 1:
             raise InputError(
                 f"This decoder learns from one subject but {len(training.responses)} were given; load one of them."
@@ -130,20 +129,20 @@ class TrainedDecoder:
                 f"There are {len(responses):,} responses but {len(stimuli):,} stimulus_rows; give each response the row of its "
                 "stimulus."
             )
-        self.gives = {name: tuple(values.shape[1:]) for name, values in features.items()}
-        objectives = [MeanSquaredError(name) for name in self.gives] if self.objectives is None else self.objectives
+        gives = {name: tuple(values.shape[1:]) for name, values in features.items()}
+        objectives = [MeanSquaredError(name) for name in gives] if self.objectives is None else self.objectives
         for objective in objectives:
-            if unknown := [name for name in objective.reads if name not in self.gives]:
+            if unknown := [name for name in objective.reads if name not in gives]:
                 raise InputError(
-                    f"{objective!r} reads {unknown[0]!r}, which is no target; expected some of {', '.join(self.gives)}."
+                    f"{objective!r} reads {unknown[0]!r}, which is no target; expected some of {', '.join(gives)}."
                 )
         kept_away = held_out(len(next(iter(features.values()))), recipe.validation, recipe.seed)
         is_held_out = np.isin(stimuli, kept_away)
         learned, validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
         with random_state_kept():
             seed_all(recipe.seed)
-            self._network = Standardised(self.make(responses.shape[1], self.gives, **self.arguments))
-        self._network.measure(responses, learned)
+            network = Standardised(self.make(responses.shape[1], gives, **self.arguments))
+        network.measure(responses, learned)
 
         def batch(rows, step):
             shown = stimuli[rows]
@@ -152,18 +151,19 @@ class TrainedDecoder:
 
         order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
         self._curves = train(
-            _Learner(self._network, objectives).to(self.device),
+            _Learner(network, objectives).to(self.device),
             lambda step: batch(learned[order(step)], step),
             recipe,
             folder,
             held_out=_Batches(lambda rows: batch(rows, recipe.steps), validated, recipe.batch_size),
-            identity=self._identity(objectives, stimuli, batch(np.arange(min(8, len(stimuli))), 0)),
+            identity=self._identity(network, objectives, stimuli, batch(np.arange(min(8, len(stimuli))), 0)),
             progress=progress,
             seconds_between_checkpoints=self.seconds_between_checkpoints,
         )
+        self._gives, self._network = gives, network
         return self
 
-    def _identity(self, objectives, stimuli, batch):
+    def _identity(self, network, objectives, stimuli, batch):
         """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
         # Plain attributes alone: the representation of anything else may hold its place in memory.
         plain = [
@@ -175,7 +175,7 @@ class TrainedDecoder:
             for one in objectives
         ]
         digest = hashlib.sha256(repr([_name_of(self.make), self.arguments, plain]).encode())
-        for values in (self._network.mean.numpy(), self._network.scale.numpy(), stimuli, *batch["targets"].values()):
+        for values in (network.mean.numpy(), network.scale.numpy(), stimuli, *batch["targets"].values()):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
@@ -197,12 +197,11 @@ class TrainedDecoder:
         columns : slice
         values : array of shape (n_stimuli, n_columns), float32
         """
-        if self._network is None:
-            raise InputError("This decoder is not fitted; call fit, or open one with from_pretrained.")
+        self._check_fitted()
         patterns, n_voxels = np.asarray(patterns, dtype=np.float32), len(self._network.mean)
-        if patterns.ndim != 2 or patterns.shape[1] != n_voxels:
+        if patterns.shape[-1] != n_voxels:
             raise InputError(
-                f"Patterns are of shape {patterns.shape} but the decoder was fitted on {n_voxels:,} voxels; load the same "
+                f"Patterns have {patterns.shape[-1]:,} voxels but the decoder was fitted on {n_voxels:,}; load the same "
                 "subject and roi, or fit a decoder on these."
             )
         finite(patterns, "patterns", axis=1, units="voxels")
@@ -213,7 +212,9 @@ class TrainedDecoder:
         found = {name: [] for name in list(self.gives)[start:]}
         with torch.inference_mode():
             for first in range(0, len(patterns), ROWS_AT_A_TIME):
-                outputs = self._network(torch.from_numpy(patterns[first : first + ROWS_AT_A_TIME]).to(device))
+                # Copied: torch takes no reversed array, and warns of a read-only one.
+                block = torch.from_numpy(np.array(patterns[first : first + ROWS_AT_A_TIME]))
+                outputs = self._network(block.to(device))
                 for name, blocks in found.items():
                     blocks.append(outputs[name].float().flatten(1).cpu().numpy())
         for name in list(found):
@@ -244,16 +245,17 @@ class TrainedDecoder:
         return {_LABELS.get(name, name): self._curves[name] for name in self._curves}
 
     def save_pretrained(self, folder):
-        """Write ``training.json``, ``model.safetensors`` and ``config.json``, and remove the checkpoint of the training."""
+        """Write ``model.safetensors`` and ``config.json``, and remove the checkpoint of the training."""
+        self._check_fitted()
         config = {
             "architecture": type(self).__name__,
             "network": _name_of(self.make),
             "arguments": self.arguments,
             "n_voxels": len(self._network.mean),
             "gives": self.gives,
-            "recipe": None if self.recipe is None else asdict(self.recipe),
+            "recipe": asdict(self.recipe),
+            "curves": self._curves.lines,
         }
-        write_text(Path(folder) / COURSE_FILE, json.dumps(self._curves.lines, indent=1) + "\n")
         save_network(self._network, folder, config)
         remove_checkpoint(folder)
 
@@ -263,20 +265,31 @@ class TrainedDecoder:
 
         Raises
         ------
-        CheckpointError
+        InputError
             A file is absent or damaged, the network's class cannot be imported, or its tensors are others.
         """
         folder = Path(folder)
-        config = read_json_object(folder / CONFIG_FILE, cls.__name__)
-        with refusing_values(cls.__name__, folder / CONFIG_FILE):
-            decoder = cls(_class_named(config["network"]), None, arguments=config["arguments"], device=device)
-            decoder.gives = {name: tuple(shape) for name, shape in config["gives"].items()}
-            network = Standardised(decoder.make(config["n_voxels"], decoder.gives, **decoder.arguments))
-            network.measure(np.zeros((1, config["n_voxels"]), np.float32), np.arange(1))
-        tensors = read_network_tensors(folder, remedy="delete the folder and fit again")
-        decoder._network = fill_network(network, tensors, folder).to(device).requires_grad_(False)
-        decoder._curves = Curves(json.loads((folder / COURSE_FILE).read_text(encoding="utf-8")))
+        try:
+            config = read_json_object(folder / CONFIG_FILE, cls.__name__)
+            with refusing_values(cls.__name__, folder / CONFIG_FILE):
+                make, recipe = _class_named(config["network"]), read_recipe(config["recipe"])
+                decoder = cls(make, recipe, arguments=config["arguments"], device=device)
+                decoder._gives = {name: tuple(shape) for name, shape in config["gives"].items()}
+                network = Standardised(
+                    make(config["n_voxels"], decoder._gives, **decoder.arguments), config["n_voxels"]
+                )
+                decoder._curves, decoder._was_opened = Curves(config["curves"]), True
+            decoder._network = fill_network(network, read_network_tensors(folder), folder)
+        except CheckpointError as error:
+            raise InputError(
+                f"No decoder can be opened in {folder} ({error}); fit again with `brainrecon fit`."
+            ) from None
+        decoder._network.to(device).requires_grad_(False)
         return decoder
+
+    def _check_fitted(self):
+        if self._network is None:
+            raise InputError("This decoder is not fitted; call fit, or open one with from_pretrained.")
 
 
 class _Learner(nn.Module):

@@ -209,6 +209,24 @@ class Recipe:
                 ) from None
 
 
+def read_recipe(entries):
+    """Make a recipe of plain data, as ``dataclasses.asdict`` gives it and JSON keeps it.
+
+    >>> import json
+    >>> from dataclasses import asdict
+    >>> recipe = Recipe(steps=10, batch_size=2, schedule=Schedule("milestones", milestones=(5,)))
+    >>> read_recipe(json.loads(json.dumps(asdict(recipe)))) == recipe
+    True
+    """
+    parts = {"optimiser": OptimiserSpec, "schedule": Schedule}
+    plain = {name: parts[name](**_with_tuples(values)) if name in parts else values for name, values in entries.items()}
+    return Recipe(**_with_tuples(plain))
+
+
+def _with_tuples(entries):
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()}
+
+
 def _along_a_cosine(first, last, share):
     """The value between two that lies at a share of the way, along half a cosine."""
     return last + (first - last) / 2 * (1 + math.cos(math.pi * share))

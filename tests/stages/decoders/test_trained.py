@@ -14,7 +14,6 @@ from stages.ground.errors import InputError
 from stages.objectives.regression import MeanSquaredError
 from stages.training.recipe import OptimiserSpec, Recipe, Schedule
 from stages.training.state import FILE
-from weights.store import CheckpointError
 
 GIVES = {"clip_image": (3, 4), "vdvae": (5,)}
 RECIPE = Recipe(
@@ -67,31 +66,16 @@ def test_it_predicts_stimuli_that_it_never_saw(fitted, training):
     assert fitted.gives == GIVES
 
 
-def test_a_prediction_does_not_depend_on_its_batch(fitted, training):
-    patterns = np.tile(training.responses["subj01"], (3, 1))
-    together = predicted(fitted, patterns)
-    for row in (0, 5, 299):
-        for name, values in predicted(fitted, patterns[row : row + 1]).items():
-            assert np.abs(values[0] - together[name][row]).max() < 1e-4 * together[name].std()
-
-
-def test_blocks_that_are_there_are_left_out(fitted, training):
-    whole = list(fitted.predict_blocks(training.responses["subj01"]))
-    assert [(name, columns) for name, columns, _ in whole] == [("clip_image", slice(0, 12)), ("vdvae", slice(0, 5))]
-    ((name, columns, values),) = fitted.predict_blocks(training.responses["subj01"], start=1)
-    assert name == "vdvae" and np.array_equal(values, whole[1][2])
-    assert predicted(fitted, training.responses["subj01"][:0])["vdvae"].shape == (0, 5)
-
-
 def test_what_was_saved_predicts_the_same(fitted, training, tmp_path):
     fitted.save_pretrained(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "training.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
     again = TrainedDecoder.from_pretrained(tmp_path)
     for name, values in predicted(again, training.responses["subj01"]).items():
         assert np.array_equal(values, predicted(fitted, training.responses["subj01"])[name])
     assert (again.summary(), again.curves(), again.gives) == (fitted.summary(), fitted.curves(), fitted.gives)
-    with pytest.raises(InputError, match="has no recipe"):
+    with pytest.raises(InputError, match="holds no objectives"):
         again.fit(training)
+    assert again.recipe == RECIPE
 
 
 def test_the_course_of_training_is_told(fitted):
@@ -126,7 +110,7 @@ def test_killed_and_started_again_it_ends_in_the_same_bytes(fitted, training, tm
     for folder, decoder in (("parts", resumed), ("whole", fitted)):
         decoder.save_pretrained(tmp_path / folder)
     assert not (tmp_path / "parts" / FILE).exists()
-    for name in ("model.safetensors", "training.json", "config.json"):
+    for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -168,7 +152,7 @@ def test_mistakes_are_told(fitted, training, tmp_path):
         TrainedDecoder(TwoHeads, RECIPE).fit(Training(training.responses, fewer, training.features))
     with pytest.raises(InputError, match=r"MeanSquaredError\('clip', weight=1.0\) reads 'clip', .* clip_image, vdvae"):
         TrainedDecoder(TwoHeads, RECIPE, [MeanSquaredError("clip")]).fit(training)
-    with pytest.raises(InputError, match=r"shape \(2, 29\) but the decoder was fitted on 30 voxels"):
+    with pytest.raises(InputError, match=r"Patterns have 29 voxels but the decoder was fitted on 30; load"):
         fitted.predict_blocks(np.zeros((2, 29)))
     with pytest.raises(InputError, match="patterns hold NaN .* first being number 3"):
         fitted.predict_blocks(np.where(np.arange(30) == 3, np.nan, np.zeros((2, 30))))
@@ -181,5 +165,5 @@ def test_mistakes_are_told(fitted, training, tmp_path):
         ("json:dumps", "json:dumps is no network; expected a torch.nn.Module"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(config | {"network": network}))
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(InputError, match=said):
             TrainedDecoder.from_pretrained(tmp_path)
