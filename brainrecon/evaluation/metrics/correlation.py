@@ -24,6 +24,10 @@ _ONES = np.ones(_VALUES_PER_PASS)
 def correlation_matrix(reference, predicted, similarity="pearson"):
     """Correlations between all rows of two arrays, in float64.
 
+    >>> correlation_matrix([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], [[2.0, 4.0, 6.0]]).round(6)
+    array([[ 1.],
+           [-1.]])
+
     Parameters
     ----------
     reference : array of shape (n_references, ...)
@@ -69,6 +73,9 @@ def correlation_matrix(reference, predicted, similarity="pearson"):
 def row_correlation(reference, predicted):
     """Pearson correlation of row i with row i.
 
+    >>> row_correlation([[1.0, 2.0, 3.0]], [[3.0, 2.0, 1.0]]).round(6)
+    array([-1.])
+
     Parameters
     ----------
     reference, predicted : arrays of one shape (n_rows, ...)
@@ -105,6 +112,9 @@ def row_correlation(reference, predicted):
 def correlation_distance(reference, predicted):
     """One minus the Pearson correlation of matching feature rows, as `scipy.spatial.distance.correlation`.
 
+    >>> correlation_distance([[1.0, 2.0, 3.0]], [[3.0, 2.0, 1.0]]).round(6)
+    array([2.])
+
     Parameters
     ----------
     reference, predicted : arrays of shape (n_pictures, ...)
@@ -120,6 +130,9 @@ def correlation_distance(reference, predicted):
 
 def brain_correlation(measured, predicted):
     """Pearson correlation of measured response patterns with those that an encoding model predicts from the pictures.
+
+    >>> brain_correlation([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], [[2.0, 4.0, 6.0], [1.0, 1.0, 1.0]]).round(6)
+    array([1., 0.])
 
     Parameters
     ----------

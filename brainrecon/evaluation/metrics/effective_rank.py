@@ -25,6 +25,9 @@ def effective_rank(values):
     they spread equally over k orthogonal directions and over no other, and does not change when the values are scaled,
     shifted or rotated.
 
+    >>> round(effective_rank(np.eye(4)), 6)
+    3.0
+
     Parameters
     ----------
     values : array of shape (n_stimuli, n_targets)

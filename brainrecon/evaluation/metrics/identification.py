@@ -25,6 +25,10 @@ def two_way_identification(reference, predicted, targets=None, allowed=None, sim
     The denominator is the number of other references. An undefined correlation (a constant row) is below
     nothing and above nothing, so that a constant prediction scores 0.
 
+    >>> shown = np.eye(4)
+    >>> two_way_identification(shown, shown[[0, 1, 3, 2]])
+    array([1., 1., 0., 0.])
+
     Parameters
     ----------
     reference : array of shape (n_references, ...)
@@ -56,6 +60,9 @@ def two_way_identification(reference, predicted, targets=None, allowed=None, sim
 def identification_rates(correlation, targets=None, allowed=None):
     """Two-way identification from correlations that are already there.
 
+    >>> identification_rates(np.array([[0.9, 0.2, 0.8], [0.1, 0.5, 0.3], [0.3, 0.1, 0.4]]))
+    array([1. , 1. , 0.5])
+
     Parameters
     ----------
     correlation : array of shape (n_references, n_predictions)
@@ -76,6 +83,11 @@ def identification_rates(correlation, targets=None, allowed=None):
 
 def success_matrix(correlation, targets=None, allowed=None):
     """Every single comparison of two-way identification.
+
+    >>> success, competes = success_matrix(np.array([[0.9, 0.2], [0.1, 0.1]]))
+    >>> success
+    array([[False, False],
+           [ True, False]])
 
     Parameters
     ----------
@@ -140,6 +152,9 @@ def n_way_identification(reference, predicted, targets=None, allowed=None, n_way
     hypergeometric, and the own reference is found if that number is below `top_k`. At `n_way` 2 and `top_k` 1 this is
     two-way identification.
 
+    >>> n_way_identification(np.eye(5), np.eye(5), n_way=3)
+    array([1., 1., 1., 1., 1.])
+
     Parameters
     ----------
     reference, predicted, targets, allowed, similarity
@@ -165,6 +180,9 @@ def n_way_identification(reference, predicted, targets=None, allowed=None, n_way
 
 def n_way_rates(correlation, targets=None, allowed=None, n_way=2, top_k=1):
     """n-way identification from correlations that are already there.
+
+    >>> n_way_rates(np.array([[0.9, 0.2, 0.8], [0.1, 0.5, 0.3], [0.3, 0.1, 0.4]]), n_way=3, top_k=2)
+    array([1., 1., 1.])
 
     Parameters
     ----------

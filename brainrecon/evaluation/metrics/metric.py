@@ -121,6 +121,9 @@ class Metric:
 def label_agreement(reference, predicted):
     """Whether two sequences of labels agree: 1.0 if they do, 0.0 if they do not.
 
+    >>> label_agreement(["cat", "dog"], ["cat", "bus"])
+    array([1., 0.])
+
     Parameters
     ----------
     reference, predicted : sequences of str, length n_pictures

@@ -29,6 +29,10 @@ _BAND_T = np.ascontiguousarray(_BAND.T)
 def pixel_correlation(reference, predicted):
     """Pearson correlation of flattened pictures (PixCorr).
 
+    >>> shown = np.random.default_rng(0).random((2, 16, 16, 3))
+    >>> pixel_correlation(shown, 1 - shown).round(6)
+    array([-1., -1.])
+
     Parameters
     ----------
     reference, predicted : arrays of shape (n_pictures, height, width, n_channels)
@@ -54,6 +58,10 @@ def structural_similarity(reference, predicted):
     over the windows that lie inside the picture: `skimage.metrics.structural_similarity` with these settings, in
     float64. (The published code passes a multichannel flag for what is a grey picture; `channel_axis=None` is what that
     amounts to.) A picture's score depends neither on the other pictures nor on the number of threads.
+
+    >>> shown = np.random.default_rng(0).random((2, 16, 16, 3))
+    >>> structural_similarity(shown, shown).round(6)
+    array([1., 1.])
 
     Parameters
     ----------
@@ -94,6 +102,9 @@ def structural_similarity(reference, predicted):
 
 def binary_accuracy(reference, predicted, threshold=0.5):
     """Fraction of pixels that are on in both pictures or off in both.
+
+    >>> binary_accuracy(np.array([[[[1.0], [0.0]]]]), np.array([[[[1.0], [1.0]]]]))
+    array([0.5])
 
     Parameters
     ----------

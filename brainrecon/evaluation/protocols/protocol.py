@@ -208,6 +208,9 @@ def available():
 def load_protocol(name=DEFAULT):
     """Read a protocol.
 
+    >>> load_protocol("mindeye-2023").test_set.n_stimuli
+    982
+
     Parameters
     ----------
     name : str or Protocol

@@ -78,6 +78,9 @@ class PublishedRow:
 def published_values(protocol):
     """Published results of a protocol.
 
+    >>> [row.method for row in published_values("takagi-2023")]
+    ['Takagi and Nishimoto']
+
     Parameters
     ----------
     protocol : str

@@ -111,6 +111,9 @@ class Preparation:
 def prepare(images, resize, preparation):
     """Bring pictures to what a network takes: a protocol's resize, the network's own, crop, normalisation.
 
+    >>> prepare(np.zeros((2, 16, 16, 3), dtype=np.uint8), Resize(8, "bilinear", True), Preparation(crop=4)).shape
+    (2, 4, 4, 3)
+
     Parameters
     ----------
     images : uint8 array of shape (n, height, width, 3)
@@ -142,6 +145,9 @@ def prepare(images, resize, preparation):
 
 def resize_pictures(images, resize):
     """Pictures at a protocol's size, for comparing their pixels.
+
+    >>> resize_pictures(np.full((2, 16, 16, 3), 51, dtype=np.uint8), Resize(8, "area", True))[0, 0, 0]
+    array([0.2, 0.2, 0.2], dtype=float32)
 
     Parameters
     ----------
