@@ -107,6 +107,10 @@ def show_scores(scores):
     if scores.embeddings is not None:
         say()
         _show_embeddings(scores)
+    if scores.retrieval is not None and scores.retrieval.rows:
+        _show_retrieval(scores)
+    if scores.corpus:
+        _show_corpus(scores)
     say(
         f"± half the 95 % interval (bootstrap over stimuli); protocol {scores.protocol.name} {scores.protocol.sha256[:12]}, "
         f"with its judges {scores.identity[:12]}; "
@@ -137,3 +141,28 @@ def _show_embeddings(scores):
     table(("embeddings", "stimuli", "score (%)", f"95 % of {n_permutations:,} permutations"), rows)
     ranks = [(row.target, row.n, f"{row.predicted:.1f}", f"{row.true:.1f}") for row in scores.embeddings.ranks]
     table(("effective rank", "stimuli", "predictions", "true values"), ranks)
+
+
+def _show_retrieval(scores):
+    """How often what belongs together was found among candidates, beside chance."""
+    from brainrecon.cli.console import table
+
+    rows = []
+    for row in scores.retrieval.rows:
+        half = "" if row.ci_low is None else f" ±{50 * (row.ci_high - row.ci_low):.1f}"
+        label = scores.protocol.retrieval[row.metric].label
+        rows.append((label, row.n, row.n_candidates, f"{100 * row.mean:.1f}{half}", f"{100 * row.chance:.3g}"))
+    table(("retrieval", "stimuli", "candidates", "found (%)", "chance (%)"), rows)
+
+
+def _show_corpus(scores):
+    """Scores of all captions together, as published tables print them."""
+    from brainrecon.cli.console import table
+    from brainrecon.report.names import condition_label, score_text
+
+    specs = scores.protocol.captions.values()
+    rows = [
+        (condition_label(name), *(score_text(values.get(spec.name), spec.metric, unit=False) for spec in specs))
+        for name, values in scores.corpus.items()
+    ]
+    table(("captions of the corpus", *(spec.label for spec in specs)), rows)

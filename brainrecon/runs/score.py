@@ -196,8 +196,7 @@ def shown_pictures(run):
 
 def _embeddings(run, protocol):
     """(true, predicted) values of the targets that the protocol scores, rows in the order of the shown pictures."""
-    wanted = {spec.target for spec in protocol.embeddings.values()}
-    true, predicted = {}, {}
+    wanted, true, predicted = protocol.targets, {}, {}
     for part in run.parts:
         names = [name for name in part.chain.targets if name in wanted]
         if not names:

@@ -126,6 +126,11 @@ class Protocol:
         return self.metrics | self.captions
 
     @property
+    def targets(self):
+        """Names of the targets whose predicted embeddings are scored or searched, set of str."""
+        return {spec.target for spec in (*self.embeddings.values(), *self.retrieval.values())}
+
+    @property
     def sha256(self):
         """Hex digest of everything that changes a score, 64 characters."""
         canonical = json.dumps(_without_prose(self.content), sort_keys=True, separators=(",", ":"))

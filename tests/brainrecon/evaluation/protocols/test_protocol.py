@@ -202,3 +202,9 @@ def test_a_file_based_on_another_protocol_holds_its_tables(tmp_path):
     path.write_text('name = "mine"\nbased_on = "yours"\n')
     with pytest.raises(InputError, match="based_on.*'yours'.*'brainrecon-1'"):
         load_protocol(path)
+
+
+def test_targets_are_those_of_embeddings_and_of_retrieval(content):
+    content["retrieval"] = {"one": RETRIEVAL | {"target": "sd_latent"}}
+    assert Protocol(content).targets == {"clip_image", "vdvae", "sd_latent"}
+    assert load_protocol("mindeye-2023-pools").targets == {"clip_image"}
