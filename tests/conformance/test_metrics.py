@@ -14,7 +14,7 @@ from scipy.spatial import distance
 from scipy.stats import pearsonr
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, mean_squared_error, precision_score, recall_score
 
 from brainrecon.evaluation.metrics.caption_metrics import tokenised
 from brainrecon.evaluation.metrics.metric import METRICS, OPTIONS, TAKES, find_metric, metric_names
@@ -154,6 +154,7 @@ def cider(references, candidates):
 REFERENCES = {
     "pixel_correlation": each(lambda one, other: np.corrcoef(one.ravel(), other.ravel())[0, 1]),
     "structural_similarity": each(ssim),
+    "mean_squared_error": each(lambda one, other: mean_squared_error(one.ravel(), other.ravel())),
     "binary_accuracy": of_patterns(accuracy_score),
     "binary_precision": of_patterns(precision_score),
     "binary_recall": of_patterns(recall_score),

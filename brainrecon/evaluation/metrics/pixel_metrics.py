@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from skimage.color import rgb2gray
 
-from brainrecon.evaluation.metrics.correlation import in_blocks, paired, row_correlation
+from brainrecon.evaluation.metrics.correlation import as_rows, in_blocks, paired, row_correlation
 from stages.ground.errors import InputError
 
 _GREY = np.array([0.2125, 0.7154, 0.0721])  # as scikit-image's rgb2gray
@@ -15,6 +15,9 @@ _TAPS = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / 1.5) ** 2)
 _TAPS /= _TAPS.sum()
 _WINDOW = len(_TAPS)
 _C1, _C2 = 0.01**2, 0.03**2
+
+# So many pictures are in memory as float64 at a time.
+_PICTURES_PER_BLOCK = 64
 
 # The Gaussian is a product with a band matrix, this many lines at a time: few zeros are multiplied, and the products
 # are too small for a BLAS to split over threads, which would wait for each other.
@@ -97,6 +100,38 @@ def structural_similarity(reference, predicted):
     in_blocks(compare, len(reference), reference[:1].size)
     for low, high in extremes:
         _refuse_outside(low, high, "SSIM")
+    return scores
+
+
+def mean_squared_error(reference, predicted):
+    """Mean of the squared differences of all values of two pictures: ``MSE = mean((reference - predicted)²)``.
+
+    >>> mean_squared_error(np.zeros((1, 2, 2, 3)), np.full((1, 2, 2, 3), 0.5))
+    array([0.25])
+
+    Parameters
+    ----------
+    reference, predicted : arrays of shape (n_pictures, height, width, n_channels), in 0..1
+        Row i of one belongs to row i of the other.
+
+    Returns
+    -------
+    scores : array of shape (n_pictures,), float64, in 0..1
+        0 for equal pictures: lower is better.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or a value is not finite or outside 0..1.
+    """
+    sides = [as_rows(side) for side in paired(reference, predicted)]
+    scores = np.empty(len(sides[0]))
+    for start in range(0, len(scores), _PICTURES_PER_BLOCK):
+        rows = slice(start, start + _PICTURES_PER_BLOCK)
+        for side in sides:
+            _refuse_outside(side[rows].min(axis=1), side[rows].max(axis=1), "Mean squared error")
+        shown, drawn = (side[rows].astype(np.float64) for side in sides)
+        scores[rows] = ((shown - drawn) ** 2).mean(axis=1)
     return scores
 
 

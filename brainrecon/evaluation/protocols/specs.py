@@ -1,6 +1,7 @@
 """The tables of a protocol that are about pictures: its test set, networks and metrics."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from brainrecon.evaluation.metrics.metric import OPTIONS, Metric, find_metric
 from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize
@@ -120,9 +121,9 @@ class MetricSpec:
     refine: dict = field(default_factory=dict)
     resize: Resize | None = None
 
-    @property
+    @cached_property
     def metric(self) -> Metric:
-        """Direction, bounds, chance level and function."""
+        """Direction, bounds, chance level and function. Looked up once: another package's takes milliseconds to find."""
         return find_metric(self.measure)
 
     @property

@@ -1,6 +1,7 @@
 """The tables of a protocol that are about predicted values: embeddings, retrieval, captions."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from brainrecon.evaluation.metrics.identification import n_way_chance
 from brainrecon.evaluation.metrics.metric import METRICS, Metric, find_metric, metric_names
@@ -108,9 +109,9 @@ class CaptionSpec:
     references: str = "all"
     tokenisation: str | None = None
 
-    @property
+    @cached_property
     def metric(self) -> Metric:
-        """Direction, bounds, chance level and function."""
+        """Direction, bounds, chance level and function. Looked up once: another package's takes milliseconds to find."""
         return find_metric(self.measure)
 
     @property

@@ -30,6 +30,7 @@ from brainrecon.evaluation.metrics.pixel_metrics import (
     binary_f1,
     binary_precision,
     binary_recall,
+    mean_squared_error,
     pixel_correlation,
     structural_similarity,
 )
@@ -38,6 +39,7 @@ from stages.ground.errors import InputError
 PIXEL_METRICS = (
     pixel_correlation,
     structural_similarity,
+    mean_squared_error,
     binary_accuracy,
     binary_precision,
     binary_recall,
