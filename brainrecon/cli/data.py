@@ -118,7 +118,7 @@ def prepare(
     """Convert a subject once into plain arrays, trials by voxels, which arrays:FOLDER reads quickly."""
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
-    from brainrecon.datasets.arrays.reader import write
+    from brainrecon.datasets.arrays.writing import write
 
     with show_progress() as progress:
         write(load(data, subject=subject, roi=roi, **_loader_options(loader)), out, progress=progress)
@@ -128,7 +128,7 @@ def prepare(
 @app.command()
 def template(out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)]) -> None:
     """Write a small example of the arrays layout, with a description of each file, to fill with one's own data."""
-    from brainrecon.datasets.arrays.reader import write_template
+    from brainrecon.datasets.arrays.writing import write_template
 
     write_template(out)
     say(f"{out / 'README.md'} describes each file; when they are yours, use the folder as arrays:{out}")

@@ -44,7 +44,7 @@ def load(data, subject=None, roi=None, **options):
     >>> subject = load("nsd:/data/nsd", subject="subj02", roi="V1 + V2", betas="b3")  # doctest: +SKIP
     >>> subject.train.patterns.shape  # doctest: +SKIP
     (9000, 2405)
-    >>> from brainrecon.datasets.arrays.reader import write_template
+    >>> from brainrecon.datasets.arrays.writing import write_template
     >>> write_template("my-study")
     >>> subject = load("arrays:my-study")
     >>> subject.train.betas.shape

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets import dataset_of, loaded_options, parse_source
+from brainrecon.datasets import parse_source
+from brainrecon.datasets.dataset import dataset_of, loaded_options
 from brainrecon.datasets.near_duplicates import near_duplicates
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT

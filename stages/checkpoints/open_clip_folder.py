@@ -8,7 +8,7 @@ import open_clip
 from safetensors import SafetensorError, safe_open
 
 from stages.ground.errors import InputError
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 from weights.torchscript import is_torchscript
 from weights.whole_files import write_text
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from stages.checkpoints.strict_loading import check_tensors
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 from weights.whole_files import whole_file, write_text
 
 CONFIG_FILE = "config.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from weights.conversion import read_tensors
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 # In the order of preference.
 SUFFIXES = (".safetensors", ".pth", ".pth.tar")

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, read_json_object
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 class StoredTensors:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from stages.checkpoints.strict_loading import check_tensors
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 def load_transformers_strictly(model_class, folder):

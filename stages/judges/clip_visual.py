@@ -14,7 +14,7 @@ from stages.checkpoints.published_weights import put_weights
 from stages.ground.errors import InputError
 from stages.networks.frozen_backbones import check_prepared
 from weights.conversion import read_tensors
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 _PICTURES_AT_A_TIME = 16
 _WIDTH_PER_HEAD = 64

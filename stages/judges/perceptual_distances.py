@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from stages.ground.errors import InputError
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 # torchvision's AlexNet, as torchvision itself names the file.
 TRUNK_FILE = "alexnet-owt-7be5be79.pth"

@@ -4,7 +4,7 @@ Captions and the empty text must come from one recipe: generators mix the two, a
 """
 
 from stages.checkpoints.transformers_loading import load_clip_tokenizer
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 def load_tokenizer(folder, config):

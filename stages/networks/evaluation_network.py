@@ -15,7 +15,7 @@ from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_networ
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.checks import uint8_pictures
 from stages.ground.errors import InputError
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 HEADS = ("category", "colour", "background", "digit")
 

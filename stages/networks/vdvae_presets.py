@@ -5,7 +5,7 @@ import dataclasses
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.errors import InputError
 from stages.networks.vdvae_blocks import parse_blocks, parse_widths
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 @dataclasses.dataclass(frozen=True)

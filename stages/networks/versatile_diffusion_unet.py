@@ -14,7 +14,7 @@ import torch
 from stages.checkpoints.stored_tensors import StoredTensors
 from stages.checkpoints.strict_loading import check_tensors, read_config, read_json_object, refusing_values
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 IMAGE_FLOW, TEXT_FLOW = "image_unet", "text_unet"
 TEXT_FLOW_CLASS = "UNetFlatConditionModel"

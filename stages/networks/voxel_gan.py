@@ -18,7 +18,7 @@ from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_networ
 from stages.checkpoints.strict_loading import read_json_object
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 # Channels after each enlargement in units of `channels`, and after the convolution that follows it, if one does.
 _STAGES = ((1, 2), (1, 1), (1 / 2, 1 / 2), (1 / 4, None), (1 / 8, None))

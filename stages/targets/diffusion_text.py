@@ -20,7 +20,7 @@ from stages.checkpoints.transformers_loading import load_transformers_strictly
 from stages.ground.errors import InputError
 from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
 from stages.targets.caption_target import CaptionTarget
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 WEIGHTS_FILE = "model.safetensors"
 

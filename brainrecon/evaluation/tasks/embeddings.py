@@ -15,7 +15,8 @@ from brainrecon.evaluation.metrics.identification import TIE, n_way_rates, succe
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.protocols.task_specs import EMBEDDING_MEASURES
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
-from brainrecon.evaluation.statistics.intervals import N_RESAMPLES, bootstrap_mean
+from brainrecon.evaluation.statistics.bootstrap import N_RESAMPLES
+from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from brainrecon.evaluation.statistics.pair_intervals import bootstrap_pairs
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
 from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, paired

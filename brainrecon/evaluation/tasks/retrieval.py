@@ -18,7 +18,8 @@ import numpy as np
 from brainrecon.evaluation.metrics.identification import sampled_pools
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalRow, RetrievalScores
-from brainrecon.evaluation.statistics.intervals import N_RESAMPLES, bootstrap_mean
+from brainrecon.evaluation.statistics.bootstrap import N_RESAMPLES
+from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
 from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, similarities
 from stages.ground.progress import SILENT

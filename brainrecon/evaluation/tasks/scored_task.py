@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.evaluation.statistics.intervals import CONFIDENCE, N_RESAMPLES
+from brainrecon.evaluation.statistics.bootstrap import CONFIDENCE, N_RESAMPLES
 from stages.ground.errors import InputError
 
 

@@ -29,7 +29,9 @@ from brainrecon.simulation.brain.filters import (
     receptive_fields,
 )
 from brainrecon.simulation.brain.smooth_maps import smooth_maps
-from brainrecon.simulation.world.pictures import BACKGROUNDS, COLOURS, DIGIT_WORDS, LABELS, PLACES, Picture
+from brainrecon.simulation.world.digits import DIGIT_WORDS
+from brainrecon.simulation.world.pictures import BACKGROUNDS, COLOURS, LABELS, Picture
+from brainrecon.simulation.world.scenes import PLACES
 
 TARGET_CEILING = 35.0
 """Median noise ceiling of nsdgeneral for averages of three trials, percent of variance."""

@@ -11,7 +11,7 @@ import torch
 from stages.checkpoints.transformers_loading import load_transformers_strictly
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
 from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 def stored_empty_text(folder, width):

@@ -20,7 +20,7 @@ from stages.generators.diffusion.loading import computing_dtype, load_autoencode
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.generators.diffusion.stable_diffusion import load_stable_diffusion
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 WEIGHTS_MEAN = (
     "clip_image: the adapter's scale, with which what the image embedding adds to attention is multiplied (0: the text alone, "

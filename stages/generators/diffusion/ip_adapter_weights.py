@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from stages.checkpoints.strict_loading import check_tensors
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 SUFFIXES = (".safetensors", ".bin")
 

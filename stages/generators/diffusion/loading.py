@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from stages.checkpoints.strict_loading import load_strictly
 from stages.ground.errors import InputError
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 def computing_dtype(dtype, acceleration, device):

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from stages.checkpoints.strict_loading import load_strictly
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 from weights.whole_files import whole_folder
 
 FOLDER = "unconditional_contexts"

@@ -19,7 +19,7 @@ from stages.generators.diffusion.loading import load_autoencoder
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.generators.diffusion.unconditional_embedding import FOLDER, keep_where_possible
 from stages.networks.versatile_diffusion_unet import load_versatile_diffusion_unet
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 PIPELINES = ("VersatileDiffusionPipeline", "VersatileDiffusionDualGuidedPipeline")
 GUIDANCE_SCALE = 7.5
