@@ -43,12 +43,12 @@ __all__ = [
 CARD = "card.md"
 
 
-def checkpoints(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
+def checkpoints(manifest: Path | None = None) -> dict[str, Checkpoint]:
     """Every checkpoint the manifest knows, present or not, by name."""
-    return read_manifest(manifest)
+    return read_manifest(manifest or MANIFEST)
 
 
-def folder(name: str, manifest: Path = MANIFEST) -> Path:
+def folder(name: str, manifest: Path | None = None) -> Path:
     """Where a checkpoint lies or would lie, without looking whether it is there.
 
     Raises
@@ -56,10 +56,11 @@ def folder(name: str, manifest: Path = MANIFEST) -> Path:
     CheckpointError
         When the manifest has no checkpoint of that name.
     """
+    manifest = manifest or MANIFEST
     return _location(_find(name, manifest), manifest)
 
 
-def path(name: str, check: bool = True, manifest: Path = MANIFEST) -> Path:
+def path(name: str, check: bool = True, manifest: Path | None = None) -> Path:
     """Folder of a present checkpoint.
 
     Parameters
@@ -69,8 +70,8 @@ def path(name: str, check: bool = True, manifest: Path = MANIFEST) -> Path:
     check : bool
         Compare size and sha256 of every file with the manifest, and with the record of its pull (the default);
         otherwise only look that the files are there.
-    manifest : Path
-        The TOML file to go by.
+    manifest : Path, optional
+        The TOML file to go by; the package's own by default.
 
     Returns
     -------
@@ -82,6 +83,7 @@ def path(name: str, check: bool = True, manifest: Path = MANIFEST) -> Path:
     CheckpointError
         When the name is unknown, or the checkpoint is absent or damaged.
     """
+    manifest = manifest or MANIFEST
     checkpoint = _find(name, manifest)
     status = _status(checkpoint, manifest, check)
     if status.state in ("absent", "damaged"):
@@ -89,7 +91,7 @@ def path(name: str, check: bool = True, manifest: Path = MANIFEST) -> Path:
     return _location(checkpoint, manifest)
 
 
-def fingerprint(name: str, manifest: Path = MANIFEST) -> str:
+def fingerprint(name: str, manifest: Path | None = None) -> str:
     """Hex digest that names a checkpoint's content: over the paths and sha256 of its listed files.
 
     A file whose hash the manifest does not know is read and hashed, so that the digest describes content. It is the
@@ -100,6 +102,7 @@ def fingerprint(name: str, manifest: Path = MANIFEST) -> str:
     CheckpointError
         When the name is unknown, no file is listed, or a file without a known hash is absent.
     """
+    manifest = manifest or MANIFEST
     checkpoint = _find(name, manifest)
     if not all(file.sha256 for file in checkpoint.files) or not checkpoint.files:
         path(name, check=False, manifest=manifest)
@@ -113,7 +116,7 @@ def fingerprint(name: str, manifest: Path = MANIFEST) -> str:
     return digest.hexdigest()
 
 
-def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Path = MANIFEST) -> list[Status]:
+def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Path | None = None) -> list[Status]:
     """Compare what is present with the manifest.
 
     Parameters
@@ -123,8 +126,8 @@ def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Pat
     check : bool
         Read and hash the files (the default); otherwise only look that they are there, and call what is
         there "unverified".
-    manifest : Path
-        The TOML file to go by.
+    manifest : Path, optional
+        The TOML file to go by; the package's own by default.
 
     Returns
     -------
@@ -136,12 +139,13 @@ def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Pat
     CheckpointError
         When a name is unknown.
     """
+    manifest = manifest or MANIFEST
     known = checkpoints(manifest)
     chosen = list(known) if names is None else list(names)
     return [_status(_find(name, manifest), manifest, check) for name in chosen]
 
 
-def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
+def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
     """Rewrite one entry's file list from what a folder holds, and keep every other entry.
 
     Parameters
@@ -151,8 +155,8 @@ def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
     folder : Path
         The checkpoint's folder, inside the manifest's own; its path is recorded too. Every file below it is
         listed with size and sha256, except the card and hidden files.
-    manifest : Path
-        The TOML file to go by.
+    manifest : Path, optional
+        The TOML file to go by; the package's own by default.
 
     Returns
     -------
@@ -164,6 +168,7 @@ def record(name: str, folder: Path, manifest: Path = MANIFEST) -> Checkpoint:
     CheckpointError
         When the name is unknown, the folder lies elsewhere, or it holds no file.
     """
+    manifest = manifest or MANIFEST
     checkpoint = _find(name, manifest)
     root = Path(manifest).resolve().parent
     resolved = Path(folder).resolve()

@@ -109,13 +109,7 @@ def test_checkpoint_with_a_wrong_hash(capsys, cohort, run_folder, features, tmp_
     content = bytearray(target.read_bytes())
     content[-1] ^= 1
     target.write_bytes(content)
-    # The functions look their manifest up in a default argument.
-    for name in ("path", "fingerprint", "verify"):
-        function = getattr(store, name)
-        defaults = tuple(
-            copied / "manifest.toml" if value == store.MANIFEST else value for value in function.__defaults__
-        )
-        monkeypatch.setattr(function, "__defaults__", defaults)
+    monkeypatch.setattr(store, "MANIFEST", copied / "manifest.toml")
     before = state(run_folder)
     message = refuse(capsys, ["reconstruct", run_folder, "--features", features])
     assert "tiny-generator" in message
