@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from brainrecon.assembly.replacement import (
     Absence,
@@ -19,6 +20,9 @@ from brainrecon.assembly.replacement import (
     Truth,
 )
 from stages.ground.errors import InputError
+
+if TYPE_CHECKING:
+    from brainrecon.assembly.chain import Chain
 
 # Stands for every value of a chain that is the prediction of a target.
 EVERY_TARGET = "*"
@@ -61,7 +65,7 @@ class Condition:
     replaces: Mapping[str, Replacement] = field(default_factory=dict)
     shows: str = OUTPUT
 
-    def replacement(self, chain, name: str) -> Replacement | None:
+    def replacement(self, chain: Chain, name: str) -> Replacement | None:
         """What stands in the place of a value of `chain`, or None."""
         if name in self.replaces:
             return self.replaces[name]
@@ -69,11 +73,11 @@ class Condition:
             return self.replaces[OUTPUT]
         return self.replaces.get(EVERY_TARGET) if name in chain.targets else None
 
-    def shown(self, chain) -> str:
+    def shown(self, chain: Chain) -> str:
         """Name of the value that is shown."""
         return chain.output if self.shows == OUTPUT else self.shows
 
-    def why_not(self, chain) -> str | None:
+    def why_not(self, chain: Chain) -> str | None:
         """Why it does not apply to a chain, in a few words; None if it does."""
         if self.shows != OUTPUT and self.shows not in chain.given:
             return "the method has nothing for it"
@@ -86,7 +90,7 @@ class Condition:
         # What nobody reads may be replaced beside what somebody does; what somebody cannot do without may not.
         return next((reason for name, reason in reasons.items() if reason and chain.readers(name)), None)
 
-    def applies_to(self, chain) -> bool:
+    def applies_to(self, chain: Chain) -> bool:
         """Whether a chain can be drawn under it."""
         return self.why_not(chain) is None
 

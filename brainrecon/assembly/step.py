@@ -138,6 +138,8 @@ def rows_of(values: Values, rows: slice) -> Values:
 
 def repeated(value: Any, rows: np.ndarray) -> Any:
     """Rows of one value by their numbers, a row as often as it is named; what is absent stays absent."""
-    if value is ABSENT or isinstance(value, np.ndarray):
-        return value if value is ABSENT else value[rows]
+    if value is ABSENT:
+        return value
+    if isinstance(value, np.ndarray):
+        return value[rows]
     return [value[row] for row in rows]

@@ -131,7 +131,7 @@ class System(ABC):
             What the target is told besides.
         """
 
-        def load():
+        def load() -> Any:
             return part(place).from_pretrained(self.folder(role), device=machine.device, **options)
 
         return TargetSource(load, (self._roles[role],), self.settings.decoder.features)

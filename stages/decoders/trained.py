@@ -25,7 +25,7 @@ from stages.training.curves import Curves
 from stages.training.loop import train
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 _PLAIN = (bool, int, float, str)
 _LABELS = {"validation": "validation loss", "gradient": "norm of the gradient", "rate": "learning rate"}
