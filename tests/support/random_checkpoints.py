@@ -19,6 +19,8 @@ SIZE, EMBED_DIM, TEXT_TOKENS = 16, 12, 7
 VERSATILE_WIDTH = 16
 START, END = "<|startoftext|>", "<|endoftext|>"
 MEAN, STD = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
+# Contexts of the network that reads two.
+IMAGE_SHAPE, TEXT_SHAPE = (5, 16), (3, 16)
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 
 
@@ -146,6 +148,38 @@ def save_generator(kind, folder):
             clip_sample=False,
         ).save_pretrained(folder / "scheduler")  # fmt: skip
     (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def save_dual_context(folder):
+    """Write a tiny generator under two contexts in the toolkit's own layout."""
+    from diffusers import DDIMScheduler
+
+    from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
+    from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
+    from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
+
+    torch.manual_seed(0)
+    DualContextImg2ImgPipeline(
+        vae=vae(scaling_factor=0.7),
+        unet=DualContextUNet2DConditionModel(
+            sample_size=8,
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            cross_attention_dim=16,
+            attention_head_dim=2,
+            image_context_tokens=IMAGE_SHAPE[0],
+            text_context_tokens=TEXT_SHAPE[0],
+        ),
+        scheduler=DDIMScheduler(**BETAS, set_alpha_to_one=False, clip_sample=False),
+        unconditional_contexts=UnconditionalContexts.from_contexts(torch.randn(IMAGE_SHAPE), torch.randn(TEXT_SHAPE)),
+        guidance_scale=3.0,
+    ).save_pretrained(folder)
     return folder
 
 

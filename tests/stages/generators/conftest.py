@@ -3,52 +3,16 @@
 import numpy as np
 import pytest
 import random_checkpoints
-import torch
-from diffusers import DDIMScheduler
-from random_checkpoints import SIZE
+from random_checkpoints import IMAGE_SHAPE, SIZE, TEXT_SHAPE
 from safetensors.torch import save_file
 
 from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
-from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
-from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
-
-IMAGE_SHAPE, TEXT_SHAPE = (5, 16), (3, 16)
 
 
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory):
-    torch.manual_seed(0)
-    pipeline = DualContextImg2ImgPipeline(
-        vae=random_checkpoints.vae(scaling_factor=0.7),
-        unet=DualContextUNet2DConditionModel(
-            sample_size=8,
-            in_channels=4,
-            out_channels=4,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            block_out_channels=(16, 32),
-            layers_per_block=1,
-            norm_num_groups=8,
-            cross_attention_dim=16,
-            attention_head_dim=2,
-            image_context_tokens=IMAGE_SHAPE[0],
-            text_context_tokens=TEXT_SHAPE[0],
-        ),
-        scheduler=DDIMScheduler(
-            beta_schedule="scaled_linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            steps_offset=1,
-            set_alpha_to_one=False,
-            clip_sample=False,
-        ),
-        unconditional_contexts=UnconditionalContexts.from_contexts(torch.randn(IMAGE_SHAPE), torch.randn(TEXT_SHAPE)),
-        guidance_scale=3.0,
-    )
-    folder = tmp_path_factory.mktemp("generator")
-    pipeline.save_pretrained(folder)
-    return folder
+    return random_checkpoints.save_dual_context(tmp_path_factory.mktemp("generator"))
 
 
 @pytest.fixture

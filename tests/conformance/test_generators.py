@@ -1,0 +1,240 @@
+"""Laws that hold for every generator, whatever it draws from.
+
+A new generator is added to `MAKERS`: its name, and a function of an empty folder that returns it with small random weights.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import random_checkpoints
+import torch
+from safetensors.torch import save_file
+
+from stages.generators.generator import Item, in_order
+from stages.ground.errors import InputError
+from stages.ground.media import PICTURE
+
+MEDIA = {PICTURE.name: PICTURE}
+
+
+def versatile(folder):
+    from stages.generators.diffusion.dual_context import DualContextGenerator
+
+    return DualContextGenerator.from_pretrained(random_checkpoints.save_dual_context(folder))
+
+
+def adapted(kind, class_name):
+    def make(folder):
+        from stages.generators.diffusion import ip_adapter
+
+        random_checkpoints.save_generator(kind, folder)
+        save_file(random_checkpoints.adapter_state(), folder / "ip-adapter.safetensors")
+        return getattr(ip_adapter, class_name).from_pretrained(
+            folder, folder / "ip-adapter.safetensors", scheduler="ddim"
+        )
+
+    return make
+
+
+def stable_diffusion(folder):
+    from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator
+
+    return StableDiffusionGenerator.from_pretrained(random_checkpoints.save_generator("sd", folder), text_required=True)
+
+
+def stable_unclip(folder):
+    from stages.generators.diffusion.stable_unclip import StableUnCLIPGenerator
+
+    return StableUnCLIPGenerator.from_pretrained(random_checkpoints.save_generator("unclip", folder))
+
+
+def kandinsky(folder):
+    from stages.generators.diffusion.kandinsky import KandinskyGenerator
+
+    return KandinskyGenerator.from_pretrained(random_checkpoints.save_generator("kandinsky", folder))
+
+
+def icgan(folder):
+    from stages.generators.gan.icgan import ICGANGenerator
+    from weights import store
+
+    return ICGANGenerator.from_pretrained(store.path("tiny-icgan"))
+
+
+MAKERS = {
+    "versatile": versatile,
+    "stable-diffusion": stable_diffusion,
+    "stable-diffusion-adapter": adapted("sd", "StableDiffusionIPAdapterGenerator"),
+    "stable-diffusion-xl-adapter": adapted("sdxl", "StableDiffusionXLIPAdapterGenerator"),
+    "stable-unclip": stable_unclip,
+    "kandinsky": kandinsky,
+    "icgan": icgan,
+}
+STARTS = ("first_picture", "first_latent")
+ITEMS = [Item("nsd00001"), Item("nsd00002"), Item("nsd00001", sample=1), Item("nsd00003")]
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def generator(request, tmp_path_factory):
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def made(name, shape, n_items):
+    """Random rows of one value; the first two items differ, and the third has the first one's."""
+    draws = np.random.default_rng(len(name))
+    if name == "first_picture":
+        rows = draws.integers(0, 256, (n_items, 16, 16, 3), dtype=np.uint8)
+    else:
+        rows = draws.standard_normal((n_items, *(8 if length is None else length for length in shape)))
+        rows = rows.astype(np.float32)
+    rows[2] = rows[0]
+    return rows
+
+
+def values_for(generator, start=None):
+    """Every value that the generator takes, and at most one start."""
+    names = [name for name in generator.takes if name not in STARTS or name == start]
+    return {name: made(name, generator.takes[name], len(ITEMS)) for name in names}
+
+
+def starts_of(generator):
+    return [None, *(name for name in STARTS if name in generator.takes)]
+
+
+def settings_of(generator):
+    """Few steps, if the generator goes in steps at all."""
+    return {"num_inference_steps": 3} if hasattr(generator, "default_steps") else {}
+
+
+def drawn(generator, values, items=ITEMS, **options):
+    return np.stack(in_order(generator.draw(values, items, **settings_of(generator) | options))).astype(int)
+
+
+def chosen(values, rows):
+    return {name: value[rows] for name, value in values.items()}, [ITEMS[row] for row in rows]
+
+
+def test_it_declares_what_it_takes_and_gives(generator):
+    assert generator.optional <= set(generator.takes)
+    assert all(isinstance(shape, tuple) for shape in generator.takes.values())
+    assert generator.gives in MEDIA and isinstance(generator.draws_by_lot, bool)
+
+
+def test_an_output_passes_the_check_of_its_medium(generator):
+    for position, output in generator.draw(values_for(generator), ITEMS, **settings_of(generator)):
+        assert 0 <= position < len(ITEMS)
+        MEDIA[generator.gives].check(output)
+
+
+def test_an_output_does_not_depend_on_neighbours_batch_or_order(generator):
+    for start in starts_of(generator):
+        values = values_for(generator, start)
+        together = drawn(generator, values, batch_size=4)
+        backwards, items = chosen(values, [3, 2, 1, 0])
+        assert np.abs(drawn(generator, backwards, items, batch_size=3)[::-1] - together).max() <= 1, start
+        alone, items = chosen(values, [1])
+        assert np.abs(drawn(generator, alone, items)[0] - together[1]).max() <= 1, start
+
+
+def test_the_lot_is_drawn_from_seed_stimulus_and_sample(generator):
+    values = {name: np.repeat(value[:1], len(ITEMS), axis=0) for name, value in values_for(generator).items()}
+    first = drawn(generator, values)
+    np.testing.assert_array_equal(drawn(generator, values), first)
+    other = drawn(generator, values, seed=1)
+    if generator.draws_by_lot:
+        assert len(np.unique(first.reshape(len(ITEMS), -1), axis=0)) == len(ITEMS)
+        assert (np.abs(other - first).max(axis=(1, 2, 3)) > 1).all()
+    else:
+        assert np.abs(first - first[:1]).max() <= 1
+        np.testing.assert_array_equal(other, first)
+
+
+def test_every_value_matters(generator):
+    for start in starts_of(generator):
+        values = values_for(generator, start)
+        base = drawn(generator, values)
+        for name in values:
+            # The stimuli stay in their places, so that the lot is the same.
+            changed = drawn(generator, values | {name: values[name][::-1].copy()})
+            assert np.abs(changed - base).max() > 1, name
+
+
+def test_an_optional_value_may_be_absent_for_all_or_for_some(generator):
+    for name in generator.optional:
+        values = values_for(generator, name if name in STARTS else None)
+        absent = drawn(generator, {other: value for other, value in values.items() if other != name})
+        np.testing.assert_array_equal(drawn(generator, values | {name: None}), absent)
+        some = drawn(generator, values | {name: [None, *values[name][1:]]})
+        assert np.abs(some[0] - absent[0]).max() <= 1, name
+        assert np.abs(some[1:] - drawn(generator, values)[1:]).max() <= 1, name
+
+
+def test_flat_rows_are_as_good(generator):
+    values = values_for(generator)
+    flat = {name: value.reshape(len(ITEMS), -1) for name, value in values.items()}
+    np.testing.assert_array_equal(drawn(generator, flat), drawn(generator, values))
+
+
+def test_a_required_value_that_is_absent_is_named(generator):
+    required = sorted(set(generator.takes) - generator.optional)
+    for name in required:
+        given = {other: value for other, value in values_for(generator).items() if other != name}
+        listed = ", ".join(given) or "nothing"
+        with pytest.raises(InputError, match=f"needs {name} of shape .*was given {listed}"):
+            generator.draw(given, ITEMS)
+
+
+def test_nothing_at_all_is_refused_if_something_is_required(generator):
+    if set(generator.takes) - generator.optional:
+        with pytest.raises(InputError, match="was given nothing"):
+            generator.draw({}, ITEMS)
+    nothing = {name: value[:0] for name, value in values_for(generator).items()}
+    assert list(generator.draw(nothing, [])) == []
+
+
+def test_a_value_that_is_not_taken_is_refused(generator):
+    with pytest.raises(InputError, match="sonata, which it does not take; it takes"):
+        generator.draw(values_for(generator) | {"sonata": np.zeros((4, 2))}, ITEMS)
+
+
+def test_another_shape_is_refused_with_both_shapes(generator):
+    for name, value in values_for(generator).items():
+        wrong = value.reshape(len(ITEMS), -1)[:, :-1]
+        length = math.prod(value.shape[1:]) - 1
+        with pytest.raises(InputError, match=rf"{name} of nsd00001 has shape \({length},\).*reads \("):
+            generator.draw(values_for(generator) | {name: wrong}, ITEMS)
+        with pytest.raises(InputError, match=f"{name} has 3 rows for 4 items"):
+            generator.draw(values_for(generator) | {name: value[:3]}, ITEMS)
+
+
+def test_values_that_are_not_finite_are_refused(generator):
+    for name, value in values_for(generator).items():
+        broken = value.copy()
+        broken[1].flat[0] = np.nan
+        with pytest.raises(InputError, match=f"{name} of nsd00002 has 1 values that are not finite"):
+            generator.draw(values_for(generator) | {name: broken}, ITEMS)
+
+
+def test_no_picture_at_a_time_is_refused(generator):
+    with pytest.raises(InputError, match="batch_size is 0"):
+        generator.draw(values_for(generator), ITEMS, batch_size=0)
+
+
+def test_the_global_random_state_is_left_alone(generator):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.randn(4), np.random.standard_normal(4)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    drawn(generator, values_for(generator, starts_of(generator)[-1]))
+    assert torch.equal(torch.randn(4), expected[0])
+    np.testing.assert_array_equal(np.random.standard_normal(4), expected[1])
+
+
+def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
+    calls = []
+    options = settings_of(generator) | {"batch_size": 3, "progress": lambda *call: calls.append(call)}
+    pairs = generator.draw(values_for(generator), ITEMS, **options)
+    assert next(pairs)[0] in range(len(ITEMS)) and calls == [("pictures", 3, 4)]
+    assert len(list(pairs)) == 3 and calls == [("pictures", 3, 4), ("pictures", 4, 4)]
