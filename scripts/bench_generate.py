@@ -6,7 +6,7 @@
 Weights decide nothing about speed or memory, so none are read. Every picture starts from a first picture at strength
 0.75 under the model's own guidance. The plain loop calls diffusers' pipeline in float32, once per picture and with
 embeddings at hand; Stable unCLIP's takes no first picture, and is asked for as many steps as the share has. diffusers has
-none for Versatile Diffusion from a first picture and embeddings: there the toolkit's own is called in the same way. With one
+none for Versatile Diffusion from a first picture and embeddings: there the toolkit's generator draws one at a time. With one
 thread of a CPU the time is that of the processor, so that other work on the machine disturbs it less.
 """
 
@@ -44,10 +44,11 @@ from stages.generators.diffusion.ip_adapter import (
 )
 from stages.generators.diffusion.ip_adapter_weights import ip_adapter_tensors, load_ip_adapter
 from stages.generators.diffusion.kandinsky import KandinskyGenerator
-from stages.generators.diffusion.requests import GenerationRequest, denoising_steps
 from stages.generators.diffusion.schedulers import SOLVERS, make_scheduler
 from stages.generators.diffusion.stable_unclip import StableUnCLIPGenerator
+from stages.generators.diffusion.start import denoising_steps
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
+from stages.generators.generator import Item
 from stages.ground.item_seeds import item_generator
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 
@@ -187,47 +188,42 @@ def _random_adapter(unet, embed_dim):
         return load_ip_adapter(unet, path)
 
 
-def random_requests(generator, n):
-    """Return requests of random embeddings and first pictures."""
+def random_values(generator, n):
+    """Return random embeddings and first pictures by name, and the items that they belong to."""
     random = np.random.default_rng(0)
     side = generator.image_size
-
-    def drawn(shape):
-        return None if shape is None else random.standard_normal(shape).astype(np.float32)
-
-    return [
-        GenerationRequest(
-            stimulus_id=f"picture-{k}",
-            sample=0,
-            image_context=drawn(generator.image_context_shape),
-            text_context=drawn(generator.text_context_shape),
-            context_weights=(1, 0 if generator.text_context_shape is None else 1),
-            init_image=random.integers(0, 256, (side, side, 3), dtype=np.uint8),
-            strength=STRENGTH,
-        )
-        for k in range(n)
-    ]
+    values = {
+        name: random.standard_normal((n, *generator.takes[name])).astype(np.float32)
+        for name in ("clip_image", "clip_text")
+        if name in generator.takes
+    }
+    values["first_picture"] = random.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+    return values, [Item(f"picture-{k}") for k in range(n)]
 
 
-def draw_plainly(kind, generator, requests, steps):
-    """Call diffusers' pipeline once per request."""
+def part(values, items, n):
+    """Return the values of the first `n` items, and those."""
+    return {name: rows[:n] for name, rows in values.items()}, items[:n]
+
+
+def draw_plainly(kind, generator, values, items, steps):
+    """Call diffusers' pipeline once per item."""
     pipeline, device = generator.pipeline, generator.pipeline.unet.device
-    for request in requests:
-        image = torch.as_tensor(request.image_context, device=device)[None]
-        told = {"guidance_scale": generator.default_guidance_scale, "output_type": "np", "num_inference_steps": steps}
-        told["generator"] = item_generator(0, request.stimulus_id, request.sample)
-        first = Image.fromarray(request.init_image)
+    for row, item in enumerate(items):
         if kind == "versatile":
-            text = torch.as_tensor(request.text_context, device=device)[None]
-            told |= {"strength": STRENGTH, "guidance_scale": None, "generator": [told["generator"]]}
-            pipeline([first], image, text, request.context_weights, **told)
+            own = {name: rows[row : row + 1] for name, rows in values.items()}
+            list(generator.draw(own, [item], num_inference_steps=steps, strength=STRENGTH))
             continue
+        image = torch.as_tensor(values["clip_image"][row], device=device)[None]
+        told = {"guidance_scale": generator.default_guidance_scale, "output_type": "np", "num_inference_steps": steps}
+        told["generator"] = item_generator(0, item.stimulus_id, item.sample)
+        first = Image.fromarray(values["first_picture"][row])
         if kind == "kandinsky":
             side = generator.image_size
             told |= {"image": first, "strength": STRENGTH, "height": side, "width": side}
             pipeline(image_embeds=image, negative_image_embeds=image * 0, **told)
             continue
-        text = torch.as_tensor(request.text_context, device=device)[None]
+        text = torch.as_tensor(values["clip_text"][row], device=device)[None]
         if kind == "sdxl":
             tokens, pooled = generator.split_text(text)
             told |= {"prompt_embeds": tokens, "negative_prompt_embeds": tokens * 0}
@@ -277,11 +273,11 @@ def bench(kind, size, device, options):
     """Print one line of the table."""
     generator = random_generator(kind, size, device, options.scheduler)
     steps = options.steps or generator.default_steps
-    requests = random_requests(generator, options.pictures)
-    plain = requests[: options.plain_pictures]
-    draw_plainly(kind, generator, plain[:1], 4)
-    seconds, plain_memory = measured(device, lambda: draw_plainly(kind, generator, plain, steps))
-    plain_rate = len(plain) / seconds
+    values, items = random_values(generator, options.pictures)
+    plain = part(values, items, options.plain_pictures)
+    draw_plainly(kind, generator, *part(values, items, 1), 4)
+    seconds, plain_memory = measured(device, lambda: draw_plainly(kind, generator, *plain, steps))
+    plain_rate = len(plain[1]) / seconds
 
     if kind == "unclip":
         generator.pipeline.image_encoder = None
@@ -290,12 +286,12 @@ def bench(kind, size, device, options):
     if options.dtype != torch.float16 or not autoencoder.config.force_upcast:
         torch.nn.Module.to(autoencoder, options.dtype)
 
-    def draw(requests, steps):
-        list(generator.generate(requests, num_inference_steps=steps, batch_size=options.batch_size))
+    def draw(values, items, steps):
+        list(generator.draw(values, items, num_inference_steps=steps, strength=STRENGTH, batch_size=options.batch_size))
 
-    draw(requests[: options.batch_size], 4)
-    seconds, memory = measured(device, lambda: draw(requests, steps))
-    rate = len(requests) / seconds
+    draw(*part(values, items, options.batch_size), 4)
+    seconds, memory = measured(device, lambda: draw(values, items, steps))
+    rate = len(items) / seconds
     parameters = sum(parameter.numel() for parameter in generator.pipeline.unet.parameters()) / 1e6
     print(
         f"{kind:9s} {size:7s} {generator.image_size:5d} {parameters:8.1f} {steps:5d}"

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.generators.diffusion.sampler import mixture
+from stages.generators.generator import Item
 from weights.store import CheckpointError
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "weights" / "tiny" / "generator"
@@ -26,13 +28,13 @@ def time_rows(generator, batch_size, threads, repeats=7):
     size, tokens = unet.config.sample_size, sum(unet.context_tokens)
     random = torch.Generator().manual_seed(0)
     sample = torch.randn(batch_size, unet.config.in_channels, size, size, generator=random)
-    contexts = torch.randn(batch_size, tokens, generator.image_context_shape[1], generator=random)
-    weights = torch.tensor([[0.6, 0.4]]).expand(batch_size, 2)
+    contexts = torch.randn(batch_size, tokens, generator.takes["clip_image"][1], generator=random)
+    weights = mixture([(0.6,) * batch_size, (0.4,) * batch_size], sample.device, sample.dtype)
     seconds = []
     with torch.inference_mode():
         for _ in range(repeats):
             started = clock()
-            unet(sample, 500, contexts, cross_attention_kwargs={"context_weights": weights})
+            unet(sample, 500, contexts, cross_attention_kwargs=weights)
             seconds.append(clock() - started)
     return min(seconds[1:]) / batch_size
 
@@ -41,18 +43,14 @@ def time_pictures(generator, n, batch_size):
     """Return the seconds that `n` whole pictures took, from a first picture at strength 0.75 of 50 steps."""
     random = np.random.default_rng(0)
     side = generator.image_size
-    requests = [
-        GenerationRequest(
-            stimulus_id=f"picture-{k}",
-            sample=0,
-            image_context=random.standard_normal(generator.image_context_shape).astype(np.float32),
-            text_context=random.standard_normal(generator.text_context_shape).astype(np.float32),
-            init_image=random.integers(0, 256, (side, side, 3), dtype=np.uint8),
-        )
-        for k in range(n)
-    ]
+    values = {
+        name: random.standard_normal((n, *generator.takes[name])).astype(np.float32)
+        for name in ("clip_image", "clip_text")
+    }
+    values["first_picture"] = random.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+    items = [Item(f"picture-{k}") for k in range(n)]
     started = time.perf_counter()
-    for _ in generator.generate(requests, batch_size=batch_size):
+    for _ in generator.draw(values, items, batch_size=batch_size):
         pass
     return time.perf_counter() - started
 

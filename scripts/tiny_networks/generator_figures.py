@@ -7,7 +7,8 @@ from PIL import Image
 
 from brainrecon.evaluation.metrics.identification import two_way_identification
 from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation
-from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.generators.generator import Item, in_order
 from stages.networks.evaluation_network import EvaluationNetwork
 from stages.targets.vdvae import VDVAELatents
 from tiny_networks.generator_data import encode_pool
@@ -42,24 +43,20 @@ def draw(generator, encoded, rows, starts=None, *, weights=(0.6, 0.4), guidance_
     -------
     drawn : uint8 array of shape (len(rows), image_size, image_size, 3)
     """
-    text = encoded.text_tokens(rows)
-    requests = [
-        GenerationRequest(
-            f"held-out-{row}",
-            0,
-            encoded.image_tokens[row].astype(np.float32),
-            text[k],
-            weights,
-            None if starts is None else starts[k],
-        )
-        for k, row in enumerate(rows)
-    ]
-    drawn = np.empty((len(rows), generator.image_size, generator.image_size, 3), np.uint8)
-    for k, image in generator.generate(
-        requests, num_inference_steps=steps, guidance_scale=guidance_scale, batch_size=32
-    ):
-        drawn[k] = image
-    return drawn
+    values = {
+        "clip_image": encoded.image_tokens[rows].astype(np.float32),
+        "clip_text": encoded.text_tokens(rows),
+        "first_picture": starts,
+    }
+    drawn = generator.draw(
+        values,
+        [Item(f"held-out-{row}") for row in rows],
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        weights=dict(zip(("clip_image", "clip_text"), weights)),
+        batch_size=32,
+    )
+    return np.stack(in_order(drawn))
 
 
 def scores(shown, drawn):

@@ -19,15 +19,15 @@ def test_a_line_per_generator(capsys):
 @pytest.mark.parametrize("kind", ["versatile", "unclip", "kandinsky"])
 def test_both_sides_evaluate_the_network_equally_often(kind):
     generator = bench_generate.random_generator(kind, "tiny", torch.device("cpu"), "ddim")
-    requests = bench_generate.random_requests(generator, 2)
+    values, items = bench_generate.random_values(generator, 2)
     rows = []
     generator.pipeline.unet.register_forward_pre_hook(
         lambda _, given, told: rows.append(len(told["sample"] if "sample" in told else given[0])), with_kwargs=True
     )
-    bench_generate.draw_plainly(kind, generator, requests, 4)
+    bench_generate.draw_plainly(kind, generator, values, items, 4)
     assert rows == [2] * 3 * 2
     rows.clear()
-    list(generator.generate(requests, num_inference_steps=4))
+    list(generator.draw(values, items, num_inference_steps=4))
     assert rows == [4] * 3
 
 

@@ -160,7 +160,7 @@ def test_recipe_runs_whole(modules, recipe, workspace, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".export*"))
     generator = DualContextGenerator.from_pretrained(folder)
     assert generator.image_size == 64
-    assert (generator.image_context_shape, generator.text_context_shape) == ((65, 64), (24, 64))
+    assert (generator.takes["clip_image"], generator.takes["clip_text"]) == ((65, 64), (24, 64))
     assert generator.pipeline.config.guidance_scale == recipe.GUIDANCE_SCALE
     assert {"oracle_category", "from_noise_pixel_correlation", "stage_one_two_way_identification"} <= set(figures)
     assert "2 of 2 steps" in (folder / "card.md").read_text()

@@ -8,10 +8,12 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.dual_transformer_2d import DualTransformer2DModel
 from diffusers.pipelines.deprecated.versatile_diffusion import VersatileDiffusionDualGuidedPipeline
 from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
+from picture_requests import Request
+from picture_requests import pictures as drawn_pictures
 from random_checkpoints import SIZE, TEXT_TOKENS
 from random_checkpoints import VERSATILE_WIDTH as WIDTH
 
-from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 IMAGE_TOKENS = 5
@@ -53,7 +55,7 @@ def dual_guided(published, monkeypatch, mix_ratio):
 def requests_for(weights, strength):
     random = np.random.default_rng(5)
     return [
-        GenerationRequest(
+        Request(
             f"nsd{number}",
             0,
             random.standard_normal((IMAGE_TOKENS, WIDTH)).astype(np.float32),
@@ -67,5 +69,4 @@ def requests_for(weights, strength):
 
 
 def pictures(pipeline, requests, **options):
-    drawn = dict(DualContextGenerator(pipeline).generate(requests, **options))
-    return np.stack([drawn[position] for position in range(len(requests))]).astype(int)
+    return drawn_pictures(DualContextGenerator(pipeline), requests, **options).astype(int)

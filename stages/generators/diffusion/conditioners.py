@@ -1,11 +1,10 @@
 """Conditioners: each reads one named value and prepares the sampling with it.
 
-A generator is a UNet with a list of them. Adding another way in which a value conditions a network means one class here (or
-in a file of its own) with `reads` and `prepare`. Those that say where denoising starts are in `start.py`.
+A generator is a UNet with a list of them. Adding another way in which a value conditions a network means one class, here or
+in a file of its own, with `reads` and `prepare`. Those that say where denoising starts are in `start.py`.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,23 +12,30 @@ import torch
 from stages.generators.diffusion.sampler import Sampling
 
 
-class Conditioner(Protocol):
+class Conditioner:
     """Prepares a sampling with one named value.
 
     Attributes
     ----------
-    reads : str
+    reads : str, or None
         Name of the value.
     """
 
-    reads: str
+    reads: str | None = None
 
-    def prepare(self, value: Sequence[np.ndarray | None], sampling: Sampling) -> Sampling:
-        """Return the sampling, prepared with one row of the value per picture; None if a picture has none."""
-        ...
+    def prepare(self, value: Sequence[np.ndarray | None] | None, sampling: Sampling) -> Sampling:
+        """Return the sampling, prepared with one row of the value per picture; None if a picture has none.
+
+        One that reads no value is given None.
+        """
+        raise NotImplementedError
+
+    def together(self, weight: float):
+        """Return what pictures of this weight must agree in to share a batch; by default nothing."""
+        return None
 
 
-class ContextTokens:
+class ContextTokens(Conditioner):
     """Tokens that cross-attention reads, each row by its weight against the tokens of nothing.
 
         tokens = nothing + weight · (value − nothing)
@@ -53,7 +59,7 @@ class ContextTokens:
         return sampling.with_context(tokens, self._negative.to(sampling.device))
 
 
-class MixedContext:
+class MixedContext(Conditioner):
     """Tokens of one of several contexts, whose updates the network itself mixes by their weights.
 
     A row without a value, or of weight 0, is not computed for this context.
@@ -73,7 +79,7 @@ class MixedContext:
         return sampling.with_context(stacked(value, nothing), nothing, sampling.weights[self.reads])
 
 
-class TextVector:
+class TextVector(Conditioner):
     """The text of Stable Diffusion XL: one vector that holds tokens and a pooled state.
 
     Parameters
@@ -98,7 +104,7 @@ class TextVector:
         return sampling.with_added("text_embeds", pooled, pooled_without.expand_as(pooled))
 
 
-class PictureSize:
+class PictureSize(Conditioner):
     """The sizes that Stable Diffusion XL reads beside the time; an uncropped picture of the size that is drawn.
 
     It reads no value.
@@ -107,8 +113,6 @@ class PictureSize:
     ----------
     size : int
     """
-
-    reads = None
 
     def __init__(self, size):
         self._size = size
@@ -120,7 +124,7 @@ class PictureSize:
         return sampling.with_added("time_ids", sizes, sizes)
 
 
-class ImagePrompt:
+class ImagePrompt(Conditioner):
     """The image embedding of an IP-Adapter, which the network itself turns into tokens.
 
     Its weight is the adapter's scale. That one is a property of the network while it computes, not of a row, so pictures of
@@ -139,7 +143,6 @@ class ImagePrompt:
         self.reads, self._embed_dim, self._pipeline = reads, embed_dim, pipeline
 
     def together(self, weight):
-        """Return what all pictures of a batch must agree in."""
         return weight
 
     def prepare(self, value, sampling):
@@ -149,7 +152,7 @@ class ImagePrompt:
         return sampling.with_added("image_embeds", [images], [torch.zeros_like(images)])
 
 
-class ImageEmbedding:
+class ImageEmbedding(Conditioner):
     """The image embedding of Kandinsky's decoder, by its weight against that of a picture of nothing.
 
     Parameters
@@ -168,7 +171,7 @@ class ImageEmbedding:
         return sampling.with_added("image_embeds", images, nothing.expand_as(images))
 
 
-class NoisedEmbedding:
+class NoisedEmbedding(Conditioner):
     """The image embedding of Stable unCLIP, noised, with a code of the noise level, where others read a class label.
 
     Its weight multiplies both; guidance's unconditional rows read zeros. Noise is drawn from each row's own generator.

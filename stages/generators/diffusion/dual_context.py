@@ -5,12 +5,11 @@ from stages.generators.diffusion.conditioners import MixedContext
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import computing_dtype, placed
-from stages.generators.diffusion.requests import PUBLISHED_WEIGHTS, GenerationRequest
 from stages.generators.diffusion.schedulers import make_scheduler
 from stages.generators.diffusion.versatile_diffusion import is_versatile_diffusion, load_versatile_diffusion
 from stages.ground.errors import InputError
 
-__all__ = ["PUBLISHED_WEIGHTS", "DualContextGenerator", "GenerationRequest"]
+PUBLISHED_WEIGHTS = {"clip_image": 0.6, "clip_text": 0.4}
 
 
 class DualContextGenerator(LatentDiffusionGenerator):
@@ -26,11 +25,11 @@ class DualContextGenerator(LatentDiffusionGenerator):
     stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    weights_mean = (
+    takes_weights = (
         "shares of the image context's and of the text context's attention, added as they are; an absent context leaves its "
         "share to the other"
     )
-    default_weights = dict(zip(("clip_image", "clip_text"), PUBLISHED_WEIGHTS))
+    default_weights = PUBLISHED_WEIGHTS
     # As the UNet computes: this generator's noise is drawn in that precision.
     latent_dtype = None
 

@@ -22,7 +22,7 @@ from stages.generators.diffusion.stable_diffusion import load_stable_diffusion
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
 from weights.manifest import CheckpointError
 
-WEIGHTS_MEAN = (
+TAKES_WEIGHTS = (
     "clip_image: the adapter's scale, with which what the image embedding adds to attention is multiplied (0: the text alone, "
     "1: as trained, more is allowed); clip_text: the share of the text embedding against the empty text's (0: the empty text, "
     "1: all of it)"
@@ -49,7 +49,7 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
     stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    weights_mean = WEIGHTS_MEAN
+    takes_weights = TAKES_WEIGHTS
     default_weights = dict.fromkeys(BOTH, 1.0)
 
     def __init__(self, pipeline, embed_dim, empty_text):
@@ -120,7 +120,7 @@ class StableDiffusionXLIPAdapterGenerator(LatentDiffusionGenerator):
     stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    weights_mean = WEIGHTS_MEAN
+    takes_weights = TAKES_WEIGHTS
     default_weights = dict.fromkeys(BOTH, 1.0)
     default_guidance_scale = 5.0
 

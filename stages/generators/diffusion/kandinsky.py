@@ -42,7 +42,7 @@ class KandinskyGenerator(LatentDiffusionGenerator):
     stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    weights_mean = (
+    takes_weights = (
         "the share of the image embedding against that of guidance's unconditional half (0: that one, 1: all of it)"
     )
     default_weights = {"clip_image": 1.0}

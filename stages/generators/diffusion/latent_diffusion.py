@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from stages.generators.diffusion.autoencoder import LatentSpace, to_greys
-from stages.generators.diffusion.requests import check_requests
 from stages.generators.diffusion.sampler import Sampling, denoise
 from stages.generators.diffusion.start import (
     StartFromLatent,
@@ -77,7 +76,7 @@ class LatentDiffusionGenerator:
         See `stages.generators.generator.Generator`.
     image_size : int
         Height and width of what is drawn.
-    weights_mean : str
+    takes_weights : str
         What the weights do.
     default_weights : dict of str to float
         For each value that has a weight.
@@ -88,7 +87,7 @@ class LatentDiffusionGenerator:
 
     gives = "picture"
     draws_by_lot = True
-    weights_mean = ""
+    takes_weights = ""
     default_weights = {}
     default_steps = 50
     default_guidance_scale = 7.5
@@ -144,7 +143,7 @@ class LatentDiffusionGenerator:
         strength : float
             Share of the steps that are done from a start, 0..1.
         weights : mapping of str to float, optional
-            What they do is said by `weights_mean`; by default, and for names left out, `default_weights`. A value that is
+            What they do is said by `takes_weights`; by default, and for names left out, `default_weights`. A value that is
             absent has no weight.
         batch_size : int
             Pictures per batch; the network sees twice as many rows under guidance.
@@ -162,19 +161,20 @@ class LatentDiffusionGenerator:
         InputError
             Values or settings do not fit; raised before anything is drawn.
         """
-        items = list(items)
-        rows = rows_of(self, values, items)
-        denoising_steps(strength, 1)
+        steps = self.default_steps if num_inference_steps is None else num_inference_steps
+        scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
+        check_options(batch_size, steps, scale)
+        denoising_steps(strength, steps)
         weights = self._checked_weights(weights)
-        drawn = []
+        items = list(items)
+        by_name = rows_of(self, values, items)
+        rows = []
         for position, item in enumerate(items):
-            own = {name: rows[name][position] for name in self.takes}
-            given = [name for name in STARTS if own[name] is not None]
-            if len(given) > 1:
-                raise InputError(f"{item.stimulus_id} has {' and '.join(given)}, but starts from one; leave one out.")
+            own = {name: by_name[name][position] for name in self.takes}
             self._check_row(item, own)
-            drawn.append(Row(item.stimulus_id, item.sample, own, self._weights_of(own, weights), strength))
-        return self._draw_rows(drawn, seed, num_inference_steps, guidance_scale, batch_size, progress)
+            rows.append(Row(item.stimulus_id, item.sample, own, self._weights_of(own, weights), strength))
+        batches = list(together(rows, batch_size, lambda row: self._group(row, steps)))
+        return self._drawn(rows, batches, seed, steps, scale, progress)
 
     def _checked_weights(self, weights):
         weights = dict(weights or {})
@@ -188,6 +188,9 @@ class LatentDiffusionGenerator:
 
     def _check_row(self, item, values):
         """Raise InputError if one picture's values do not go together."""
+        given = [name for name in STARTS if values[name] is not None]
+        if len(given) > 1:
+            raise InputError(f"{item.stimulus_id} has {' and '.join(given)}, but starts from one; leave one out.")
         picture = values["first_picture"]
         if picture is not None and picture.dtype != np.uint8:
             raise InputError(
@@ -199,52 +202,11 @@ class LatentDiffusionGenerator:
         """Return the weights of one picture: an absent value has none, which changes no other value's."""
         return {name: 0.0 if values[name] is None else float(weight) for name, weight in weights.items()}
 
-    def generate(
-        self, requests, *, seed=0, num_inference_steps=None, guidance_scale=None, batch_size=16, progress=SILENT
-    ):
-        """Draw `GenerationRequest` of an image context and a text context; see `draw`."""
-        requests = list(requests)
-        check_requests(requests, self.image_context_shape, self.text_context_shape)
-        names = [name for name in ("clip_image", "clip_text") if name in self.takes]
-        rows = [
-            Row(
-                each.stimulus_id,
-                each.sample,
-                {
-                    "clip_image": each.image_context,
-                    "clip_text": each.text_context,
-                    "first_picture": each.init_image,
-                    "first_latent": None,
-                },
-                {name: float(weight) for name, weight in zip(names, each.context_weights)},
-                each.strength,
-            )
-            for each in requests
-        ]
-        return self._draw_rows(rows, seed, num_inference_steps, guidance_scale, batch_size, progress)
-
-    @property
-    def image_context_shape(self):
-        """Shape of ``clip_image``, or None."""
-        return self.takes.get("clip_image")
-
-    @property
-    def text_context_shape(self):
-        """Shape of ``clip_text``, or None."""
-        return self.takes.get("clip_text")
-
-    def _draw_rows(self, rows, seed, num_inference_steps, guidance_scale, batch_size, progress):
-        steps = self.default_steps if num_inference_steps is None else num_inference_steps
-        scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
-        check_options(batch_size, steps, scale)
-        batches = list(together(rows, batch_size, lambda row: self._group(row, steps)))
-        return self._drawn(rows, batches, seed, steps, scale, progress)
-
     def _group(self, row, steps):
         """Return what all pictures of a batch must agree in: where they start, and what conditioners ask for."""
         start = row.starts_from()
         begins = "noise" if start is None else (start, denoising_steps(row.strength, steps))
-        asked = [each.together(row.weights[each.reads]) for each in self.conditioners if hasattr(each, "together")]
+        asked = [each.together(row.weights.get(each.reads)) for each in self.conditioners]
         return begins, *asked
 
     def _drawn(self, rows, batches, seed, steps, scale, progress):

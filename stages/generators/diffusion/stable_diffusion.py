@@ -38,7 +38,7 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
     stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    weights_mean = "the share of the text embedding against the empty text's (0: the empty text, 1: all of it)"
+    takes_weights = "the share of the text embedding against the empty text's (0: the empty text, 1: all of it)"
     default_weights = {"clip_text": 1.0}
 
     def __init__(self, pipeline, empty_text, start=None, text_required=False):

@@ -40,7 +40,7 @@ class StableUnCLIPGenerator(LatentDiffusionGenerator):
     stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator : `draw`, and the attributes.
     """
 
-    weights_mean = (
+    takes_weights = (
         "clip_image: what the noised image embedding and the code of its noise level are multiplied with (0: the zeros of "
         "guidance's unconditional half, 1: all of it); clip_text: the share of the text embedding against the empty text's "
         "(0: the empty text, 1: all of it)"

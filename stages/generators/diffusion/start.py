@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from stages.generators.diffusion.autoencoder import normal, to_greys, to_pixels
+from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
 from stages.ground.errors import InputError
 
@@ -48,7 +49,7 @@ class StartRule:
 COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")
 
 
-class StartFromNoise:
+class StartFromNoise(Conditioner):
     """Noise alone, and all of the steps.
 
     Parameters
@@ -57,8 +58,6 @@ class StartFromNoise:
     latent_shape : tuple of int
         (channels, size, size)
     """
-
-    reads = None
 
     def __init__(self, scheduler, latent_shape):
         self.scheduler, self.latent_shape = scheduler, tuple(latent_shape)

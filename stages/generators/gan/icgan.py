@@ -1,7 +1,5 @@
 """IC-GAN as a generator: instance features, noise and dense vector to pictures, without anything drawn by lot."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -9,28 +7,6 @@ from stages.generators.generator import rows_of, together
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.networks.icgan import ICGAN, to_bytes
-
-
-@dataclass(frozen=True, eq=False)
-class InstanceRequest:
-    """One picture to be drawn.
-
-    Attributes
-    ----------
-    stimulus_id : str
-    sample : int
-        Which of several; they do not differ.
-    instance : array of shape (instance_features,), float32
-    noise : array of shape (n_noise,), float32
-    dense : array of shape (n_dense,), float32, or None
-        None leaves it to the generator's linear layer to make it from the noise.
-    """
-
-    stimulus_id: str
-    sample: int
-    instance: np.ndarray
-    noise: np.ndarray
-    dense: np.ndarray | None = None
 
 
 class ICGANGenerator:
@@ -116,11 +92,3 @@ class ICGANGenerator:
             for name, values in batch.items()
         }
         return to_bytes(self.network(tensors["noise"], tensors["instance"], tensors.get("dense"))).cpu().numpy()
-
-    def generate(self, requests, *, batch_size=16, progress=SILENT):
-        """Draw `InstanceRequest`, all with a dense vector or all without; see `draw`."""
-        without = [request.dense is None for request in requests]
-        if any(without) and not all(without):
-            raise InputError("Some requests have a dense vector and some have none; draw them in two calls.")
-        values = {name: [getattr(request, name) for request in requests] for name in self.takes}
-        return self.draw(values, requests, batch_size=batch_size, progress=progress)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import random_checkpoints
+from picture_requests import Request
 from random_checkpoints import IMAGE_SHAPE, SIZE, TEXT_SHAPE
 from safetensors.torch import save_file
 
-from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
 
 
@@ -38,7 +39,7 @@ def make_request():
             "text_context": random.standard_normal(TEXT_SHAPE).astype(np.float32),
             "init_image": random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8),
         }
-        return GenerationRequest(**fields | changes)
+        return Request(**fields | changes)
 
     return make
 
@@ -88,11 +89,11 @@ def request_for():
         fields = {
             "stimulus_id": f"nsd{number:05d}",
             "sample": 0,
-            "image_context": drawn(generator.image_context_shape),
-            "text_context": drawn(generator.text_context_shape),
-            "context_weights": (0.8, 0 if generator.text_context_shape is None else 0.7),
+            "image_context": drawn(generator.takes["clip_image"]),
+            "text_context": drawn(generator.takes.get("clip_text")),
+            "context_weights": (0.8, 0.7 if "clip_text" in generator.takes else 0),
             "init_image": random.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8),
         }
-        return GenerationRequest(**fields | changes)
+        return Request(**fields | changes)
 
     return make

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from picture_requests import Request, pictures
 
-from stages.generators.diffusion.dual_context import DualContextGenerator, GenerationRequest
+from stages.generators.diffusion.dual_context import DualContextGenerator
 from weights import store
 
 
@@ -23,13 +24,13 @@ def some_requests(generator):
             for tokens in (nothing.image, nothing.text)
         ]
         picture = random.integers(0, 256, (64, 64, 3), dtype=np.uint8) if start else None
-        requests.append(GenerationRequest(f"stimulus-{k}", 0, *contexts, weights, picture))
+        requests.append(Request(f"stimulus-{k}", 0, *contexts, weights, picture))
     return requests
 
 
 def test_shapes_fit_the_embedded_clip(generator):
     assert generator.image_size == 64
-    assert (generator.image_context_shape, generator.text_context_shape) == ((65, 64), (24, 64))
+    assert (generator.takes["clip_image"], generator.takes["clip_text"]) == ((65, 64), (24, 64))
     assert sum(parameter.numel() for parameter in generator.pipeline.unet.parameters()) <= 6_000_000
     assert generator.pipeline.scheduler.config.clip_sample is False
 
@@ -44,7 +45,7 @@ def test_files_are_half_precision_and_computed_in_single(generator):
 
 def test_batches_change_at_most_one_grey_level(generator):
     requests = some_requests(generator)
-    together = dict(generator.generate(requests, batch_size=8))
+    together = pictures(generator, requests, batch_size=8)
     for position, request in enumerate(requests):
-        ((_, alone),) = generator.generate([request], batch_size=1)
+        alone = pictures(generator, [request], batch_size=1)[0]
         assert np.abs(together[position].astype(int) - alone).max() <= 1

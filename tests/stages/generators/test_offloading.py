@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import cpu_offload
+from picture_requests import pictures
 
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.diffusion.dual_context import DualContextGenerator
@@ -29,10 +30,9 @@ def draw(request_for):
     def draw(generator):
         requests = [
             request_for(generator, 0, strength=0.5),
-            request_for(generator, 1, init_image=None, image_context=None, context_weights=(0, 0)),
+            request_for(generator, 1, init_image=None, context_weights=(0, 0)),
         ]
-        drawn = generator.generate(requests, seed=3, num_inference_steps=3, guidance_scale=3.0)
-        return np.stack([image for _, image in sorted(drawn, key=lambda each: each[0])]).astype(int)
+        return pictures(generator, requests, seed=3, num_inference_steps=3, guidance_scale=3.0).astype(int)
 
     return draw
 

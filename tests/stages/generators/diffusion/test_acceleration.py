@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0, SlicedAttnProcessor
+from picture_requests import pictures
 
 from stages.generators.diffusion.acceleration import Acceleration, free_memory
 from stages.generators.diffusion.dual_context import DualContextGenerator
@@ -21,7 +22,7 @@ def drawn(pipeline, make_request, guidance_scale=3.0):
     generator = DualContextGenerator(pipeline)
     requests = [make_request(number, strength=0.5 if number else 1.0) for number in range(3)]
     options = {"num_inference_steps": 4, "guidance_scale": guidance_scale}
-    return np.stack([image for _, image in sorted(generator.generate(requests, **options), key=lambda each: each[0])])
+    return pictures(generator, requests, **options)
 
 
 @pytest.fixture

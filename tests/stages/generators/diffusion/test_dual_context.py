@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from picture_requests import pictures
 
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.ground.errors import InputError
@@ -26,9 +27,7 @@ def requests(make_request):
 
 
 def drawn(generator, requests, **options):
-    pairs = list(generator.generate(requests, num_inference_steps=STEPS, **options))
-    assert sorted(position for position, _ in pairs) == list(range(len(requests)))
-    images = np.stack([image for _, image in sorted(pairs, key=lambda pair: pair[0])])
+    images = pictures(generator, requests, num_inference_steps=STEPS, **options)
     assert images.dtype == np.uint8 and images.shape[1:] == (16, 16, 3)
     return images
 
@@ -84,47 +83,41 @@ def test_conditions_share_batches_and_unequal_steps_do_not(pipeline, make_reques
     batches = []
     forward = pipeline.unet.forward
     pipeline.unet.forward = lambda s, t, c, **o: (batches.append((len(s), int(t))), forward(s, t, c, **o))[1]
-    requests = [make_request(0), make_request(1, context_weights=(1, 0)), make_request(2, init_image=None)]
-    list(generator.generate(requests, num_inference_steps=4))
+    requests = [make_request(0), make_request(1, text_context=None), make_request(2, init_image=None)]
+    pictures(generator, requests, num_inference_steps=4)
     assert [rows for rows, _ in batches] == [4] * 3 + [2] * 4
 
 
-def test_progress_counts_pictures(generator, requests):
-    calls = []
-    drawn(generator, requests, batch_size=3, progress=lambda *call: calls.append(call))
-    assert calls[-1] == ("pictures", 8, 8)
-    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
+def test_an_absent_context_leaves_its_share_to_the_other(generator, make_request):
+    asked = [make_request(0, text_context=None), make_request(0, context_weights=(1, 0))]
+    assert np.abs(np.diff(drawn(generator, asked).astype(int), axis=0)).max() <= 1
+    asked = [make_request(0, image_context=None), make_request(0, context_weights=(0, 1))]
+    assert np.abs(np.diff(drawn(generator, asked).astype(int), axis=0)).max() <= 1
 
 
-def test_pictures_come_as_they_are_done(generator, make_request):
-    iterator = generator.generate([make_request(0), make_request(1)], num_inference_steps=2, batch_size=1)
-    assert next(iterator)[0] == 0
-    assert next(iterator)[0] == 1
-
-
-def test_shapes_are_told(generator):
-    assert (generator.image_size, generator.image_context_shape, generator.text_context_shape) == (16, (5, 16), (3, 16))
-
-
-def test_nothing_to_draw(generator):
-    assert list(generator.generate([])) == []
+def test_what_it_takes(generator):
+    assert generator.image_size == 16
+    assert generator.takes == {
+        "clip_image": (5, 16), "clip_text": (3, 16), "first_picture": (None, None, 3), "first_latent": (4, 8, 8)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"text_context": None}, "no text context, but a text weight of 0.4"),
-        ({"image_context": np.zeros((4, 16), np.float32)}, r"shape \(4, 16\)"),
-        ({"image_context": np.full((5, 16), np.nan, np.float32)}, "80 values that are not finite"),
-        ({"context_weights": (0.5, float("inf"))}, "two finite numbers"),
+        ({"text_context": None, "image_context": None}, "nsd00001 has neither clip_image nor clip_text"),
+        (
+            {"context_weights": (0.5, float("inf"))},
+            "weight of clip_text is inf; .* finite number for clip_image and for",
+        ),
         ({"strength": 2}, "strength is 2"),
         ({"init_image": np.zeros((16, 16, 3))}, "expected uint8"),
-        ({"init_image": np.zeros((16, 16), np.uint8)}, "expected uint8"),
+        ({"init_image": np.zeros((16, 16), np.uint8)}, r"reads \(any, any, 3\)"),
     ],
 )
-def test_a_request_that_does_not_fit_stops_before_anything_is_drawn(generator, make_request, changes, said):
+def test_what_does_not_fit_stops_before_anything_is_drawn(generator, make_request, changes, said):
     with pytest.raises(InputError, match=said):
-        generator.generate([make_request(0), make_request(1, **changes)])
+        drawn(generator, [make_request(1, **changes)])
 
 
 def test_gradients_are_not_kept(generator, make_request):

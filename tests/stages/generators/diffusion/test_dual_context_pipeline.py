@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from picture_requests import pictures
 
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
@@ -22,9 +23,8 @@ def test_round_trip_in_diffusers_layout(pipeline, pipeline_folder, make_request,
     reloaded = DualContextImg2ImgPipeline.from_pretrained(tmp_path)
     assert reloaded.config.guidance_scale == 3.0
     assert torch.equal(reloaded.unconditional_contexts.text, pipeline.unconditional_contexts.text)
-    (_, first), (_, again) = (
-        next(DualContextGenerator(each).generate([make_request(0)], num_inference_steps=4))
-        for each in (pipeline, reloaded)
+    first, again = (
+        pictures(DualContextGenerator(each), [make_request(0)], num_inference_steps=4) for each in (pipeline, reloaded)
     )
     assert (first == again).all()
     for written in tmp_path.rglob("*.json"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from picture_requests import pictures
 from random_checkpoints import EMBED_DIM, save_generator
 from safetensors.torch import load_file, save_file
 
@@ -59,8 +60,7 @@ def conditions(generator, request, kind):
 
 
 def drawn(generator, request, **options):
-    ((_, image),) = generator.generate([request], num_inference_steps=STEPS, **options)
-    return image.astype(float)
+    return pictures(generator, [request], num_inference_steps=STEPS, **options)[0].astype(float)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "unipc"])
@@ -106,18 +106,18 @@ def test_the_adapter_vs_diffusers_own_loader(load_generator, adapter_state, kind
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_image_weights_do_not_share_a_batch_and_text_weights_do(load_generator, request_for):
+def test_pictures_without_an_image_do_not_share_a_batch_with_others(load_generator, request_for):
     generator = load_generator("sd", scheduler="ddim")
-    weights = [(1, 0.2), (0.5, 0.2), (1, 0.9), (1.5, 0.2)]
-    requests = [request_for(generator, 0, context_weights=pair) for pair in weights]
+    requests = [request_for(generator, number) for number in range(4)]
+    requests[1:4:2] = [request_for(generator, number, image_context=None) for number in (1, 3)]
     rows = []
     handle = generator.pipeline.unet.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
-        together = dict(generator.generate(requests, num_inference_steps=2, guidance_scale=1))
+        together = pictures(generator, requests, num_inference_steps=2, guidance_scale=1)
     finally:
         handle.remove()
-    assert rows == [2, 1, 1]
-    assert len({image.tobytes() for image in together.values()}) == 4
+    assert rows == [2, 2]
+    assert len({image.tobytes() for image in together}) == 4
 
 
 def test_no_encoder_is_kept_and_none_is_needed_a_second_time(request_for, kind, folder, adapter):
@@ -156,7 +156,7 @@ def test_a_weights_only_bin_is_read_too(adapter_state, tmp_path, folder, kind):
         state[part][rest] = tensor
     torch.save(state, tmp_path / "ip-adapter.bin")
     generator = CLASSES[kind].from_pretrained(folder, tmp_path / "ip-adapter.bin")
-    assert generator.image_context_shape == (12,)
+    assert generator.takes["clip_image"] == (12,)
     assert torch.equal(
         generator.pipeline.unet.encoder_hid_proj.image_projection_layers[0].image_embeds.weight,
         adapter_state["image_proj.proj.weight"],

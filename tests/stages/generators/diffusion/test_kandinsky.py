@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import KandinskyV22Pipeline
+from picture_requests import pictures
 from PIL import Image
 from random_checkpoints import save_generator, save_prior
 from safetensors.torch import load_file, save_file
 
 from stages.generators.diffusion.kandinsky import KandinskyGenerator, encode_zero_image
+from stages.generators.generator import Item
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from weights.store import CheckpointError
@@ -19,8 +21,7 @@ STEPS = 8
 
 
 def drawn(generator, request, **options):
-    ((_, image),) = generator.generate([request], num_inference_steps=STEPS, **options)
-    return image.astype(float)
+    return pictures(generator, [request], num_inference_steps=STEPS, **options)[0].astype(float)
 
 
 def conditions(generator, request):
@@ -89,12 +90,13 @@ def test_the_zero_image_is_embedded_once_and_stored(request_for, prior, tmp_path
     assert np.abs(drawn(given, nothing, guidance_scale=9) - drawn(given, nothing, guidance_scale=1)).max() <= 1
 
 
-def test_text_is_refused(load_generator, request_for):
+def test_text_is_not_taken(load_generator, request_for):
     generator = load_generator("kandinsky")
-    assert (generator.image_context_shape, generator.text_context_shape) == ((12,), None)
-    for changes in ({"context_weights": (1, 0.4)}, {"text_context": np.zeros((7, 16), np.float32)}):
-        with pytest.raises(InputError, match="takes no text"):
-            generator.generate([request_for(generator, 0, **changes)])
+    assert generator.takes["clip_image"] == (12,) and "clip_text" not in generator.takes
+    with pytest.raises(
+        InputError, match="weight of clip_text is 0.4; KandinskyGenerator takes a finite number for clip_im"
+    ):
+        generator.draw({"clip_image": np.zeros((1, 12))}, [Item("nsd00001")], weights={"clip_text": 0.4})
 
 
 def test_the_folders_own_noisy_scheduler_is_refused_only_where_it_is_asked_for(load_generator):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from picture_requests import pictures
 
 from stages.ground.errors import InputError
 
@@ -19,9 +20,7 @@ def generator(load_generator, request):
 
 def drawn(generator, requests, **options):
     options = {"num_inference_steps": STEPS} | options
-    pairs = list(generator.generate(requests, **options))
-    assert sorted(position for position, _ in pairs) == list(range(len(requests)))
-    images = np.stack([image for _, image in sorted(pairs, key=lambda pair: pair[0])])
+    images = pictures(generator, requests, **options)
     assert images.dtype == np.uint8 and images.shape[1:] == (16, 16, 3)
     return images
 
@@ -32,7 +31,7 @@ def difference(one, other):
 
 def mixed(generator, request_for):
     """Requests of different starts and weights."""
-    with_text = generator.text_context_shape is not None
+    with_text = "clip_text" in generator.takes
     requests = [
         request_for(generator, 0),
         request_for(generator, 1, context_weights=(1, 0), text_context=None),
@@ -76,7 +75,7 @@ def test_every_input_matters(generator, request_for):
 
 
 def test_an_image_weight_of_0_leaves_the_image_embedding_out(generator, request_for):
-    text_weight = 0 if generator.text_context_shape is None else 0.7
+    text_weight = 0.7 if "clip_text" in generator.takes else 0
     requests = [
         request_for(generator, 0, context_weights=(0, text_weight)),
         request_for(generator, 0, context_weights=(0, text_weight), image_context=None),
@@ -136,17 +135,6 @@ def test_first_pictures_of_another_size_are_resized(generator, request_for):
     assert difference(*drawn(generator, requests)) <= 1
 
 
-def test_progress_counts_pictures_and_pictures_come_as_they_are_done(generator, request_for):
-    calls = []
-    requests = [request_for(generator, number) for number in range(3)]
-    pairs = generator.generate(requests, num_inference_steps=2, batch_size=2, progress=lambda *call: calls.append(call))
-    assert next(pairs)[0] == 0
-    assert calls == [("pictures", 2, 3)]
-    assert len(list(pairs)) == 2
-    assert calls == [("pictures", 2, 3), ("pictures", 3, 3)]
-    assert list(generator.generate([])) == []
-
-
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "unipc", None])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_solver_draws(load_generator, request_for, kind, scheduler):
@@ -170,26 +158,21 @@ def test_half_precision_comes_close(load_generator, request_for, kind, dtype):
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "options, said",
     [
-        ({"image_context": None}, "no image context, but a image weight of 0.8"),
-        ({"image_context": np.zeros(5, np.float32)}, r"shape \(5,\)"),
-        ({"image_context": np.full(12, np.nan, np.float32)}, "12 values that are not finite"),
-        ({"context_weights": (0.5, float("inf"))}, "two finite numbers"),
-        ({"context_weights": (0.5,)}, "two finite numbers"),
-        ({"strength": 2}, "strength is 2"),
-        ({"init_image": np.zeros((16, 16, 3))}, "expected uint8"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps 0"),
+        ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
+        ({"strength": -0.1}, "strength is -0.1"),
+        ({"weights": {"clip_image": float("nan")}}, "weight of clip_image is nan"),
+        ({"weights": {"sonata": 1}}, "weight of sonata is 1; .*a finite number for clip_image"),
     ],
 )
-def test_a_request_that_does_not_fit_stops_before_anything_is_drawn(generator, request_for, changes, said):
+def test_settings_out_of_range_are_refused(generator, request_for, options, said):
+    request = request_for(generator, 0)
+    values = {name: [value] for name, value in request.values.items() if name in generator.takes}
     with pytest.raises(InputError, match=said):
-        generator.generate([request_for(generator, 0), request_for(generator, 1, **changes)])
-
-
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"num_inference_steps": 0}, {"guidance_scale": float("nan")}])
-def test_options_out_of_range_are_refused(generator, request_for, options):
-    with pytest.raises(InputError, match=next(iter(options))):
-        generator.generate([request_for(generator, 0)], **options)
+        generator.draw(values, [request], **options)
 
 
 @pytest.mark.parametrize("kind", WITH_TEXT)

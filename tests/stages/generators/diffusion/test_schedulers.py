@@ -13,6 +13,7 @@ from diffusers import (
     PNDMScheduler,
     UniPCMultistepScheduler,
 )
+from picture_requests import pictures
 
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.schedulers import last_timesteps, make_scheduler, read_scheduler
@@ -153,6 +154,6 @@ def test_the_dual_context_generator_takes_them(pipeline, make_request, name):
     generator = DualContextGenerator(pipeline)
     for picture in (make_request(0).init_image, None):
         requests = [make_request(number, init_image=picture) for number in range(2)]
-        together = dict(generator.generate(requests, num_inference_steps=6))
-        ((_, alone),) = generator.generate(requests[:1], num_inference_steps=6)
+        together = pictures(generator, requests, num_inference_steps=6)
+        alone = pictures(generator, requests[:1], num_inference_steps=6)[0]
         assert abs(together[0].astype(int) - alone).max() <= 1 and together[0].std() > 1

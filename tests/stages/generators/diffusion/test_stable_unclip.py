@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableUnCLIPImg2ImgPipeline
+from picture_requests import pictures
 from random_checkpoints import save_generator
 
 from stages.ground.errors import InputError
@@ -29,8 +30,7 @@ def generator(load_generator):
 
 
 def drawn(generator, request, **options):
-    ((_, image),) = generator.generate([request], num_inference_steps=STEPS, **options)
-    return image.astype(float)
+    return pictures(generator, [request], num_inference_steps=STEPS, **options)[0].astype(float)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "unipc", None])
@@ -101,7 +101,7 @@ def test_noise_levels_are_heeded_and_checked(load_generator, request_for, genera
 
 
 def test_shapes_are_told_and_no_encoder_is_kept(generator):
-    assert (generator.image_size, generator.image_context_shape, generator.text_context_shape) == (16, (12,), (7, 16))
+    assert (generator.image_size, generator.takes["clip_image"], generator.takes["clip_text"]) == (16, (12,), (7, 16))
     for part in ("image_encoder", "feature_extractor", "text_encoder", "tokenizer"):
         assert generator.pipeline.components[part] is None
 

@@ -37,10 +37,9 @@ def test_generators_join_the_published_folder_on_loading(folder, pipeline):
     requests = requests_for((0.6, 0.4), 0.75)
     generator = DualContextGenerator.from_pretrained(folder, dtype=torch.float32)
     assert generator.image_size == SIZE
-    assert (generator.image_context_shape, generator.text_context_shape) == ((5, WIDTH), (7, WIDTH))
-    drawn = dict(generator.generate(requests, num_inference_steps=4))
+    assert (generator.takes["clip_image"], generator.takes["clip_text"]) == ((5, WIDTH), (7, WIDTH))
     expected = pictures(pipeline, requests, num_inference_steps=4)
-    assert np.array_equal(np.stack([drawn[0], drawn[1]]), expected)
+    assert np.array_equal(pictures(generator.pipeline, requests, num_inference_steps=4), expected)
     half = DualContextGenerator.from_pretrained(folder, dtype=torch.bfloat16)
     assert half.pipeline.unet.dtype == torch.bfloat16
 
