@@ -92,7 +92,11 @@ class Generator(Protocol):
 
 
 def in_order(drawn: Iterable[tuple[int, Any]]) -> list:
-    """Return the outputs of `Generator.draw` as a list in the order of the items; waits for all of them."""
+    """Return the outputs of `Generator.draw` as a list in the order of the items; waits for all of them.
+
+    >>> in_order([(1, "second"), (0, "first")])
+    ['first', 'second']
+    """
     return [output for _, output in sorted(drawn, key=lambda each: each[0])]
 
 
@@ -136,7 +140,11 @@ def rows_of(generator: Generator, values: Mapping[str, Any], items: Sequence[Ite
 
 
 def together(rows: Sequence, batch_size: int, group: Callable[[Any], Hashable]) -> Iterator[list[int]]:
-    """Yield the positions of rows that share a batch, at most `batch_size`: those of one group, in their order."""
+    """Yield the positions of rows that share a batch, at most `batch_size`: those of one group, in their order.
+
+    >>> list(together(["noise", "picture", "noise", "noise"], 2, str))
+    [[0, 2], [3], [1]]
+    """
     groups: dict[Hashable, list[int]] = {}
     for position, row in enumerate(rows):
         groups.setdefault(group(row), []).append(position)
@@ -146,7 +154,11 @@ def together(rows: Sequence, batch_size: int, group: Callable[[Any], Hashable]) 
 
 
 def readable(shape: Sequence[int | None]) -> str:
-    """Return a shape for an error: (4, any, any) for (4, None, None)."""
+    """Return a shape for an error.
+
+    >>> readable((4, None, None))
+    '(4, any, any)'
+    """
     lengths = ", ".join("any" if length is None else str(length) for length in shape)
     return f"({lengths},)" if len(shape) == 1 else f"({lengths})"
 

@@ -201,7 +201,12 @@ def stacked(value, nothing):
 
 
 def towards(nothing, values, weights):
-    """Return ``nothing + weight · (values − nothing)`` for each row; weight 0 gives `nothing` to the bit."""
+    """Return ``nothing + weight · (values − nothing)`` for each row; weight 0 gives `nothing` to the bit.
+
+    >>> towards(torch.tensor([2.0]), torch.tensor([[4.0], [4.0]]), (0.5, 0.0))
+    tensor([[3.],
+            [2.]])
+    """
     weights = torch.tensor(weights, dtype=nothing.dtype).to(nothing.device).view(-1, *[1] * nothing.ndim)
     # lerp is exact at both ends: it computes from the nearer one.
     return torch.lerp(nothing.expand_as(values), values, weights.expand_as(values))

@@ -51,7 +51,7 @@ class DualContextGenerator(LatentDiffusionGenerator):
         return self.pipeline.config.guidance_scale
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None):
+    def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None):
         """Load a checkpoint in diffusers' folder layout.
 
         Parameters
@@ -66,6 +66,8 @@ class DualContextGenerator(LatentDiffusionGenerator):
             By default the folder's own; see `stages.generators.diffusion.schedulers.make_scheduler`.
         acceleration : Acceleration, optional
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
+        start : StartRule, optional
+            How a start is prepared.
 
         Returns
         -------
@@ -83,7 +85,7 @@ class DualContextGenerator(LatentDiffusionGenerator):
         pipeline = load(folder, dtype=computing_dtype(dtype, acceleration, device))
         if scheduler is not None:
             pipeline.scheduler = make_scheduler(pipeline.scheduler.config, scheduler)
-        return cls(placed(pipeline, device, acceleration))
+        return cls(placed(pipeline, device, acceleration), start)
 
     def _check_row(self, item, values):
         super()._check_row(item, values)

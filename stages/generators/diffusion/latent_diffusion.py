@@ -103,11 +103,11 @@ class LatentDiffusionGenerator:
         config = pipeline.unet.config
         self.image_size = config.sample_size * self.space.downscaling
         latent_shape = (config.in_channels, config.sample_size, config.sample_size)
-        any_latent = (config.in_channels, None, None)
+        given_size = config.sample_size if self.start.latent == "direct" else self.start.latent_size
         self.takes = {
             **takes,
             "first_picture": (None, None, 3),
-            "first_latent": latent_shape if self.start.latent == "direct" else any_latent,
+            "first_latent": (config.in_channels, given_size, given_size),
         }
         self.optional = frozenset((*optional, *STARTS))
         self._latent_shape = latent_shape

@@ -108,6 +108,9 @@ def denoise(unet, scheduler, sampling):
 
     and the scheduler's solver takes x from t to the next timestep.
 
+    >>> sampling = Sampling(random=(), latents=noise, timesteps=last_timesteps(scheduler, 50, 50))  # doctest: +SKIP
+    >>> latents = denoise(unet, scheduler, sampling.with_context(tokens, empty_tokens))  # doctest: +SKIP
+
     Parameters
     ----------
     unet : diffusers.UNet2DConditionModel
@@ -165,6 +168,10 @@ def network_arguments(sampling):
 
 def mixture(weights, device, dtype):
     """Return what a network of several contexts reads of their weights.
+
+    >>> found = mixture([(0.6, 0.0), (0.4, 1.0)], "cpu", torch.float32)
+    >>> found["context_rows"]
+    (tensor([0]), None)
 
     Parameters
     ----------

@@ -25,6 +25,8 @@ class StartRule:
     noised_to : {"first step", "step before"}
         Noise the start to the timestep that is denoised first, or to the one before it in the schedule, which is noisier:
         CompVis' scripts do the latter (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781).
+    latent_size : int, optional
+        Height and width of latents that go through a picture, for example 40 for those of 320 pixels; by default any.
 
     Raises
     ------
@@ -35,6 +37,7 @@ class StartRule:
     posterior: str = "mode"
     latent: str = "direct"
     noised_to: str = "first step"
+    latent_size: int | None = None
 
     def __post_init__(self):
         for name, allowed in (
@@ -130,7 +133,10 @@ class StartFromLatent(StartFromPicture):
 
 
 def denoising_steps(strength, num_inference_steps):
-    """Return how many of the steps a strength leaves to do: 37 for 0.75 of 50, all of them for 1.
+    """Return how many of the steps a strength leaves to do.
+
+    >>> denoising_steps(0.75, 50), denoising_steps(1, 50)
+    (37, 50)
 
     Raises
     ------

@@ -1,5 +1,7 @@
 """Stable Diffusion without an adapter, held against diffusers' own pipeline from the same latents."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,8 @@ def published(generator, values, steps, strength, scale):
 def test_compvis_rule_vs_the_published_order_of_operations(load, values):
     generator = load(scheduler="ddim", start=COMPVIS)
     assert generator.takes["first_latent"] == (4, None, None)
+    sized = load(start=dataclasses.replace(COMPVIS, latent_size=5))
+    assert sized.takes["first_latent"] == (4, 5, 5)
     smaller = values | {"first_latent": values["first_latent"][:, :5, :5]}
     ours = generator.latents([row(smaller, "clip_text", "first_latent")], 0, STEPS, 5.0)
     torch.testing.assert_close(ours, published(generator, values, STEPS, 0.8, 5.0), atol=1e-4, rtol=1e-4)
