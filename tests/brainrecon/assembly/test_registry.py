@@ -2,19 +2,17 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from brainrecon import methods
 from brainrecon.assembly import registry
 from brainrecon.assembly.registry import system, system_class, system_names
 from brainrecon.assembly.system import System
 from stages.ground.errors import InputError
 
-OWN = {
-    *("brain-diffuser", "brain-diffuser-sd", "brain-diffuser-sdxl", "brain-diffuser-unclip"),
-    *("brain-diffuser-kandinsky", "icgan2022", "miyawaki2008", "shen2019-gan"),
-    *("mean-image", "nearest-training-picture", "ridge-to-pixels", "noise"),
-}
+OWN = {path.stem.replace("_", "-") for path in Path(methods.__file__).parent.glob("*.py")} - {"--init--"}
 
 
 @pytest.fixture(autouse=True)
