@@ -130,7 +130,9 @@ class Chain:
                 f"{subject.source} has no pictures to learn from; put them where `brainrecon data files` says."
             )
 
-    def fit(self, training: Training, folder=None, store=None, predicts=(), progress=SILENT, training_pictures=None):
+    def fit(
+        self, training: Training, folder=None, store=None, predictions=None, progress=SILENT, training_pictures=None
+    ):
         """Fit the steps in order.
 
         Parameters
@@ -139,8 +141,8 @@ class Chain:
         folder : path, optional
             Where fitted steps are written, and found; without it everything stays in memory.
         store : FeatureStore, optional
-        predicts : sequence of Prediction
-            Patterns to predict on the way.
+        predictions : mapping of str to Prediction, optional
+            Patterns that steps may predict on the way, by the part of the step.
         progress : callable
         training_pictures : callable, optional
             As a `Workspace` has it, for steps that are opened instead of fitted.
@@ -163,9 +165,8 @@ class Chain:
                 self._described |= self._known(folder)
                 step.open(Workspace(store, own, description=self._described, **found))
                 continue
-            workspace = Workspace(
-                store, own, tuple(predicts), describe=lambda one: self._describe(folder, one), **found
-            )
+            wanted = (predictions or {}).get(step.part)
+            workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
             step.fit(training, workspace)
             if own is not None:
                 self._describe(folder, step)

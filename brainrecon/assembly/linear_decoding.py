@@ -12,7 +12,7 @@ from stages.decoders.ridge.ridge import RidgeDecoder
 
 
 class RidgeDecoding:
-    """Ridge: fitted by blocks of targets; with a folder it goes on at the block where it was interrupted."""
+    """Ridge: fitted by blocks of targets; with a folder, and patterns to predict, it goes on where it was interrupted."""
 
     def __init__(self, settings, machine):
         self.decoder = RidgeDecoder(
@@ -29,10 +29,10 @@ class RidgeDecoding:
 
     def fit(self, responses, features, stimuli, bands, workspace, patterns_of, before_config):
         """Fit to responses (n_trials, n_voxels) and feature tables; `stimuli` has each trial's row of these."""
-        if workspace.folder is None:
+        wanted = workspace.prediction
+        if workspace.folder is None or wanted is None:
             self.decoder.fit_targets(responses, features, stimuli=stimuli, progress=workspace.progress)
             return
-        (wanted,) = workspace.predicts
         fit_by_blocks(
             self.decoder,
             responses,

@@ -109,8 +109,8 @@ class Workspace:
     ----------
     folder : Path, optional
         The step's own folder, where a fit that takes long leaves what it needs to go on; None fits in memory.
-    predicts : tuple of Prediction
-        Patterns to predict on the way, for steps that can do so in the pass in which they are fitted.
+    prediction : Prediction, optional
+        Patterns to predict on the way, for a step that can do so in the pass in which it is fitted.
     store : FeatureStore
     description : dict
         What method.json says of the fitted chain; empty while it is being fitted.
@@ -125,7 +125,7 @@ class Workspace:
 
     store: Any
     folder: Path | None = None
-    predicts: tuple[Prediction, ...] = ()
+    prediction: Prediction | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
     describe: Callable[[Any], None] = lambda step: None
     training_pictures: Callable[[], Any] = _no_training_pictures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brainrecon.assembly.chain import Chain
-from brainrecon.assembly.values import Prediction, Training
+from brainrecon.assembly.values import PATTERNS, Prediction, Training
 from brainrecon.runs.predict import encode
 from brainrecon.runs.values import RunValues
 from stages.ground.progress import SILENT
@@ -27,11 +27,14 @@ def fit(run, progress=SILENT):
     def features(targets):
         return encode(run, chain, "train", targets, progress)
 
-    predicts = [
-        Prediction(test.patterns, names, run.layout.embeddings("test", step.part)) for step in chain.predicting[:1]
-    ]
+    # What reads anything else is predicted below, when the steps before it are fitted.
+    predictions = {
+        step.part: Prediction(test.patterns, names, run.layout.embeddings("test", step.part))
+        for step in chain.predicting
+        if step.is_learned and step.reads == (PATTERNS,)
+    }
     training = Training({subject.name: subject}, features)
-    chain.fit(training, run.layout.decoder, run.store, predicts, progress, lambda: subject.train.images)
+    chain.fit(training, run.layout.decoder, run.store, predictions, progress, lambda: subject.train.images)
     values = RunValues(run, chain)
     for step in chain.predicting:
         values.predicted("test", step, progress)

@@ -8,7 +8,7 @@ from made_up_systems import Adding, Learning, system_of
 
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.system import Needs
-from brainrecon.assembly.values import Item, Training
+from brainrecon.assembly.values import Item, Prediction, Training
 from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
 
@@ -205,6 +205,18 @@ def test_saved_and_opened_it_runs_the_same(subject, tmp_path):
     (tmp_path / "method.json").unlink()
     with pytest.raises(InputError, match="holds no fitted method: method.json is missing"):
         chain_with(*learning([])).open(tmp_path)
+
+
+def test_each_step_predicts_into_a_file_of_its_own_on_the_way(subject, tmp_path, monkeypatch):
+    first, _, second = steps = learning([])
+    given = {}
+    for step in (first, second):
+        monkeypatch.setattr(step, "fit", lambda training, workspace, step=step: given.update({step: workspace}))
+        step.offset = 0
+    predictions = {"two": Prediction(PATTERNS, ("a", "b", "c"), tmp_path / "test-two.safetensors")}
+    chain_with(*steps).fit(training_of(subject), tmp_path, predictions=predictions)
+    assert given[first].prediction is None and given[second].prediction is predictions["two"]
+    assert [given[step].folder for step in (first, second)] == [tmp_path / "one", tmp_path / "two"]
 
 
 @pytest.mark.parametrize("opened", [False, True])

@@ -4,14 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from made_up_systems import system_of
+from safetensors.numpy import load_file
 from stand_in_generators import Shaped, StandIn, chain_with_shapes
 
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.values import ABSENT, Item, Training
+from brainrecon.assembly.values import ABSENT, Item, Machine, Prediction, Training
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.brain_diffuser import BrainDiffuser
+from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError
 
 SHAPES = {"vdvae": (7,), "clip_image": (5, 4), "clip_text": (3, 4)}
@@ -157,6 +162,32 @@ def test_a_decoder_that_reads_the_feature_store_is_opened_and_saved_any_number_o
         assert known["features"] == {name: table.folder.name for name, table in tables.items()}
         for name, values in chain.predict(subject.test.patterns).items():
             np.testing.assert_array_equal(values, before[name])
+
+
+@pytest.mark.parametrize("folder", [None, "decoder"])
+def test_a_chain_may_decode_twice(subject, tmp_path, folder):
+    random = np.random.default_rng(4)
+    features = {name: random.normal(size=(30, int(np.prod(s)))).astype(np.float32) for name, s in SHAPES.items()}
+    settings = BrainDiffuser().settings.decoder
+    sources = chain_with_shapes("brain-diffuser", {}, SHAPES).targets
+    parts = {"": ["vdvae"], "contexts": ["clip_image", "clip_text"]}
+    steps = [Decode({n: sources[n] for n in names}, settings, Machine(), part) for part, names in parts.items()]
+    chain = Chain(system_of(*steps, output="clip_text"))
+    training = Training({"subj01": subject}, lambda names: {name: features[name] for name in names})
+    predictions = {
+        part: Prediction(subject.test.patterns, ("a", "b", "c"), tmp_path / f"test{part}.safetensors") for part in parts
+    }
+    chain.fit(training, folder and tmp_path / folder, predictions=predictions)
+    found = chain.predict(subject.test.patterns)
+    for name, values in found.items():
+        alone = RidgeDecoder().fit_targets(subject.train.patterns, {name: features[name]})
+        np.testing.assert_allclose(values, alone.split(alone.predict(subject.test.patterns))[name], atol=1e-4)
+    if folder:
+        for part, names in parts.items():
+            filed = load_file(tmp_path / f"test{part}.safetensors")
+            assert sorted(filed) == sorted(names)
+            for name in names:
+                np.testing.assert_allclose(filed[name], found[name], atol=1e-4)
 
 
 def test_settings_are_strict():
