@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from stages.checkpoints.named_networks import name_of, network_named
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
@@ -174,7 +174,7 @@ class TrainedDecoder:
             ]
             for one in objectives
         ]
-        digest = hashlib.sha256(repr([_name_of(self.make), self.arguments, plain]).encode())
+        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain]).encode())
         for values in (network.mean.numpy(), network.scale.numpy(), stimuli, *batch["targets"].values()):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
@@ -249,7 +249,7 @@ class TrainedDecoder:
         self._check_fitted()
         config = {
             "architecture": type(self).__name__,
-            "network": _name_of(self.make),
+            "network": name_of(self.make),
             "arguments": self.arguments,
             "n_voxels": len(self._network.mean),
             "gives": self.gives,
@@ -272,7 +272,7 @@ class TrainedDecoder:
         try:
             config = read_json_object(folder / CONFIG_FILE, cls.__name__)
             with refusing_values(cls.__name__, folder / CONFIG_FILE):
-                make, recipe = _class_named(config["network"]), read_recipe(config["recipe"])
+                make, recipe = network_named(config["network"]), read_recipe(config["recipe"])
                 decoder = cls(make, recipe, arguments=config["arguments"], device=device)
                 decoder._gives = {name: tuple(shape) for name, shape in config["gives"].items()}
                 network = Standardised(
@@ -315,23 +315,3 @@ class _Batches:
 
     def __iter__(self):
         return map(self.make, self.parts)
-
-
-def _name_of(make):
-    return f"{make.__module__}:{make.__qualname__}"
-
-
-def _class_named(name):
-    """Import a network's class; only a `torch.nn.Module` is one."""
-    module, _, names = name.partition(":")
-    try:
-        found = import_module(module)
-        for part in names.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(
-            f"{name} cannot be imported ({error}); install the package that has this network."
-        ) from None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise CheckpointError(f"{name} is no network; expected a torch.nn.Module.")
-    return found

@@ -11,9 +11,8 @@ import contextlib
 import copy
 import hashlib
 import math
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +27,7 @@ from stages.training.optimisers import learning_rate, make_optimisers, set_rates
 from stages.training.processes import accelerator_on, check_shared
 from stages.training.recipe import Recipe
 from stages.training.state import read_checkpoint, write_checkpoint
+from stages.training.trainable import only_trained
 
 SKIPPED_AT_MOST = 20
 """Gradients running that may overflow, as now and then one does in bfloat16: their steps change no weight."""
@@ -51,7 +51,7 @@ def train(
     recipe: Recipe,
     folder=None,
     *,
-    held_out: Sequence[Any] = (),
+    held_out: Iterable[Any] = (),
     identity: str = "",
     accelerator=None,
     progress=SILENT,
@@ -81,8 +81,9 @@ def train(
     recipe : Recipe
     folder : path, optional
         Where checkpoints are written, and read to go on; without it nothing is.
-    held_out : sequence of batches
-        Validation: stimuli that are not trained on, but are training stimuli.
+    held_out : iterable of batches
+        Validation: stimuli that are not trained on, but are training stimuli. It is gone through at every validation, so that
+        a generator, which ends once, does not do.
     identity : str
         What the training depends on beside the recipe and the shapes of the learner's tensors: a hash of the data, the seed of
         the initial weights. A checkpoint of another identity is not gone on with, and replaced.
@@ -107,7 +108,7 @@ def train(
     """
     check_shared("recipe.batch_size", recipe.batch_size, recipe.accumulate)
     device = next(learner.parameters()).device
-    with random_state_kept(), _only_trained(learner, recipe.trains) as trained:
+    with random_state_kept(), only_trained(learner, recipe.trains) as trained:
         training = _Training(learner, trained, recipe, accelerator or accelerator_on(device, recipe.precision))
         training.reopen(folder, identity)
         saved = time.monotonic()
@@ -293,30 +294,6 @@ def follow(average, network, decay):
         kept.lerp_(current, 1 - decay)
     for kept, current in zip(average.buffers(), network.buffers()):
         kept.copy_(current)
-
-
-@contextlib.contextmanager
-def _only_trained(learner, patterns):
-    """Give the parameters whose names fit one of the patterns; the others need no gradient meanwhile."""
-    named = dict(learner.named_parameters())
-    for pattern in patterns:
-        if not any(re.fullmatch(pattern, name) for name in named):
-            raise InputError(
-                f"recipe.trains has {pattern!r}, which fits no parameter; expected patterns of whole names such as "
-                f"{', '.join(list(named)[:3])}."
-            )
-    left_alone = [
-        parameter
-        for name, parameter in named.items()
-        if parameter.requires_grad and not any(re.fullmatch(pattern, name) for pattern in patterns)
-    ]
-    try:
-        for parameter in left_alone:
-            parameter.requires_grad_(False)
-        yield [parameter for parameter in named.values() if parameter.requires_grad]
-    finally:
-        for parameter in left_alone:
-            parameter.requires_grad_(True)
 
 
 def _copied(network):

@@ -12,7 +12,7 @@ import torch
 from small_learners import CASES, WithDropout, WithStatistics, batch_at, recipe
 
 from stages.ground.errors import InputError
-from stages.training.batches import held_out, step_seed
+from stages.training.batches import Shuffled, held_out, step_seed
 from stages.training.curves import Diverged
 from stages.training.loop import train
 from stages.training.recipe import OptimiserSpec
@@ -182,6 +182,16 @@ def test_mixed_precision_is_for_training_alone():
     again = CASE.learner()
     train(again, batch_at, PLAIN)
     assert not torch.equal(weights(again), weights(learner))
+
+
+def test_rows_of_a_step_follow_from_seed_and_step_alone():
+    rows = Shuffled(10, 4, seed=1)
+    in_order = np.concatenate([rows(step) for step in range(10)])
+    assert all(set(epoch) == set(range(10)) for epoch in in_order.reshape(4, 10))
+    assert not np.array_equal(in_order[:10], in_order[10:20])
+    for step in (7, 0, 9):
+        assert np.array_equal(Shuffled(10, 4, seed=1)(step), in_order[4 * step : 4 * step + 4])
+    assert not np.array_equal(Shuffled(10, 4, seed=2)(0), rows(0))
 
 
 def test_the_stimuli_held_out_follow_from_the_seed():
