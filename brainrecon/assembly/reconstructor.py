@@ -60,7 +60,9 @@ class Reconstructor:
         def features(names):
             return self._encode(subject, "train", names, captions, progress)
 
-        self.chain.fit(Training({subject.name: subject}, features), store=self.store, progress=progress)
+        self.chain.fit(
+            Training({subject.name: subject}, features, lambda: captions), store=self.store, progress=progress
+        )
         return self
 
     def predict(self, patterns):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.ground.checks import is_constant
 from stages.ground.errors import InputError
 
 
@@ -168,7 +169,7 @@ def nearest_rows(predictions: np.ndarray, table, block: int = 4096) -> np.ndarra
     for start in range(0, n_targets, block):
         train = table.columns(start, min(start + block, n_targets)).astype(np.float64)
         mean, scale = train.mean(axis=0), train.std(axis=0)
-        scale[scale <= 1e-7 * np.abs(mean) + 1e-12] = np.inf
+        scale[is_constant(mean, scale)] = np.inf
         train, predicted = (train - mean) / scale, (predictions[:, start : start + block] - mean) / scale
         products += predicted @ train.T
         prediction_sums += predicted.sum(axis=1)

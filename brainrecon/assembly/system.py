@@ -26,10 +26,13 @@ class Needs:
         Pictures of the training stimuli.
     disjoint_pictures : bool
         No picture stands in training and in another split under two ids; reading all of them takes a while.
+    captions : bool
+        Captions of the training stimuli, without which it cannot learn.
     """
 
     pictures: bool = True
     disjoint_pictures: bool = False
+    captions: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,30 @@ class Training:
     features : callable
         ``features(names) -> dict of str to FeatureTable (n_stimuli, n_values)``: true values of targets for the training
         stimuli, from the feature store or encoded now; rows in the order of ``subject.train.stimulus_ids``.
+    given_captions : callable, optional
+        ``given_captions() -> list of list of str``: captions of the training stimuli in place of the dataset's own; None
+        from it means the dataset's own.
     """
 
     subjects: Mapping[str, Subject]
     features: Callable[[tuple[str, ...]], Mapping[str, Any]]
+    given_captions: Callable[[], list[list[str]] | None] = lambda: None
+
+    def captions(self) -> list[list[str]]:
+        """Captions of the training stimuli of the one subject, a list for each.
+
+        Raises
+        ------
+        InputError
+            There are none.
+        """
+        captions = self.given_captions() or self.subject.train.captions
+        if captions is None:
+            raise InputError(
+                f"{self.subject.source} has no captions to learn from; pass --captions FILE, or put them where "
+                "`brainrecon data files` says."
+            )
+        return captions
 
     @property
     def subject(self) -> Subject:

@@ -44,6 +44,7 @@ def _describe(name, weights):
     system = kind(with_weights({}, kind, weights))
     chain = Chain(system)
     needs = ["responses"] + ["pictures"] * system.needs.pictures
+    needs += ["captions"] * system.needs.captions
     needs += ["captions, if there are any"] * bool(system.without_captions)
     applies = [one.name for one in CONDITIONS.values() if one.is_control and one.applies_to(chain)]
     say(f"{name}: {system.explanation}")

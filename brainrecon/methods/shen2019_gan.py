@@ -24,6 +24,7 @@ from skimage.metrics import structural_similarity
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import Needs, System
+from stages.ground.checks import is_constant
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_name, named_numpy_generator
 from stages.ground.pictures import resized_pictures, to_uint8
@@ -202,7 +203,7 @@ class DrawByNetwork(Step):
         stimuli = train.positions if single else np.arange(train.n_stimuli)
         self.mean = responses.mean(axis=0, dtype=np.float64).astype(np.float32)
         deviation = responses.std(axis=0, dtype=np.float64).astype(np.float32)
-        self.scale = np.where(deviation > 1e-7 * np.abs(self.mean) + 1e-12, deviation, np.inf).astype(np.float32)
+        self.scale = np.where(is_constant(self.mean, deviation), np.inf, deviation).astype(np.float32)
         self.test_repeats = int(np.median(subject.test.repeats))
         pictures = resized_pictures(train.images, settings.picture + settings.margin, workspace.progress)
         responses = self._standardised(responses, [f"training sample {row}" for row in range(len(responses))])

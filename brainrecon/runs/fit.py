@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.values import PATTERNS, Prediction, Training
+from brainrecon.runs.captions import captions
 from brainrecon.runs.predict import encode
 from brainrecon.runs.values import RunValues
 from stages.ground.progress import SILENT
@@ -33,7 +34,7 @@ def fit(run, progress=SILENT):
         for step in chain.predicting
         if step.is_learned and step.reads == (PATTERNS,)
     }
-    training = Training({subject.name: subject}, features)
+    training = Training({subject.name: subject}, features, lambda: captions(run, "train"))
     chain.fit(training, run.layout.decoder, run.store, predictions, progress, lambda: subject.train.images)
     values = RunValues(run, chain)
     for step in chain.predicting:

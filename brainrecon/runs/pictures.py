@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from brainrecon.datasets.stimulus_images import PictureFiles
+from brainrecon.runs.layout import MEDIA
 from stages.ground.errors import InputError
 
 DRAW_AGAIN = "delete it and run the same command again"
@@ -17,8 +18,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _NAME = re.compile(r"(?s)(?:stim-)?(?P<stimulus>.+?)(?:_sample-(?P<sample>\d+))?")
 
 
-def drawn_pictures(run, condition):
-    """What has been drawn under one condition: (list of stimulus ids, PictureFiles), samples of a stimulus in a row."""
+def drawn_outputs(run, condition):
+    """What has been drawn under one condition: (list of stimulus ids, outputs), samples of a stimulus in a row.
+
+    Outputs are `PictureFiles`, or a list of what another medium's files hold.
+    """
     ids, paths = [], []
     for part in run.parts:
         for name in part.subject.test.stimulus_ids:
@@ -27,7 +31,10 @@ def drawn_pictures(run, condition):
                 if path.exists():
                     ids.append(str(name))
                     paths.append(path)
-    return ids, PictureFiles(paths, mend=DRAW_AGAIN)
+    medium = run.unfitted.medium(run.unfitted.output)
+    if medium == "picture":
+        return ids, PictureFiles(paths, mend=DRAW_AGAIN)
+    return ids, [MEDIA[medium][0].read(path) for path in paths]
 
 
 def pictures_in(folder, stimulus_ids):

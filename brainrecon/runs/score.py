@@ -13,9 +13,10 @@ from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
+from brainrecon.evaluation.tasks.task import Outputs
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.encoding import brain
-from brainrecon.runs.pictures import drawn_pictures, pictures_in
+from brainrecon.runs.pictures import drawn_outputs, pictures_in
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
@@ -25,15 +26,14 @@ from weights.whole_files import write_text
 
 
 def evaluate(run, protocol=None, progress=SILENT):
-    """Score every condition that has pictures and write `scores/<protocol>.csv` and `.json`.
+    """Score every condition that has outputs, by every task of the protocol, and write `scores/<protocol>.csv` and `.json`.
 
     Parameters
     ----------
     run : brainrecon.runs.run.Run
-        Where it has folds, their pictures are scored together; brain correlation, which needs one training set, is
-        left out there.
+        If it has folds, their outputs are scored together; brain correlation, which needs one training set, is left out.
     protocol : str, optional
-        Name of a protocol, or a TOML file of one; the toolkit's own where it is not given.
+        Name of a protocol, or a TOML file of one; the toolkit's own if it is not given.
     progress : callable, optional
 
     Returns
@@ -43,20 +43,25 @@ def evaluate(run, protocol=None, progress=SILENT):
     Raises
     ------
     InputError
-        No picture of the method itself is there, or the dataset has no stimuli to compare with.
+        No output of the method itself is there, or the dataset has no stimuli to compare with.
     """
     protocol = load_protocol(protocol or DEFAULT)
     stimulus_ids, shown, categories = shown_pictures(run)
-    conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_pictures(run, name))[0]}
+    medium = run.unfitted.medium(run.unfitted.output)
+    conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
     if RECONSTRUCTION not in conditions:
         raise InputError(
-            f"{run.folder} holds no reconstructed pictures; run `brainrecon reconstruct {run.folder}` first."
+            f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
     scores = score(
         shown,
-        conditions,
+        conditions if medium == "picture" else {},
         stimulus_ids=stimulus_ids,
         categories=categories,
+        captions=true_captions(run),
+        predicted_captions={name: Outputs(*drawn) for name, drawn in conditions.items()}
+        if medium == "caption"
+        else None,
         protocol=protocol,
         embeddings=_embeddings(run, protocol),
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
@@ -156,7 +161,7 @@ def is_scored(run, protocol):
         _is_other(name, digest) for name, digest in scores.checkpoints.items()
     ):
         return False
-    return all(_is_of_what_is_drawn(scores.conditions.get(name), drawn_pictures(run, name)[0]) for name in CONDITIONS)
+    return all(_is_of_what_is_drawn(scores.conditions.get(name), drawn_outputs(run, name)[0]) for name in CONDITIONS)
 
 
 def _is_other(checkpoint, digest):
@@ -194,8 +199,14 @@ def shown_pictures(run):
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
+def true_captions(run):
+    """True captions of all test stimuli of all parts, a list for each, or None if some have none."""
+    found = [captions for part in run.parts for captions in (part.subject.test.captions or [None])]
+    return None if None in found else found
+
+
 def _embeddings(run, protocol):
-    """(true, predicted) values of the targets that the protocol scores, rows in the order of the shown pictures."""
+    """(true, predicted) values of the targets that the protocol scores or retrieves by, rows as the shown pictures."""
     wanted, true, predicted = protocol.targets, {}, {}
     for part in run.parts:
         names = [name for name in part.chain.targets if name in wanted]

@@ -8,20 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS
+from brainrecon.datasets import parse_source
+from brainrecon.datasets.dataset import dataset_of
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.run.html import ReportContent, render
-from brainrecon.runs.pictures import drawn_pictures
-from brainrecon.runs.score import shown_pictures
+from brainrecon.runs.pictures import drawn_outputs
+from brainrecon.runs.score import shown_pictures, true_captions
 from stages.ground.errors import InputError
 from weights.whole_files import write_text
-
-DATA_CITATIONS = {
-    "nsd": "Allen, E. J. et al. (2022). A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial "
-    "intelligence. Nature Neuroscience 25, 116-126.",
-    "digits69": "van Gerven, M. A. J., de Lange, F. P. & Heskes, T. (2010). Neural decoding with hierarchical generative "
-    "models. Neural Computation 22, 3127-3142.",
-}
 
 
 def write_report(run, protocol=None):
@@ -42,20 +37,24 @@ def write_report(run, protocol=None):
         raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
     subject = run.parts[0].subject
     stimulus_ids, shown, _ = shown_pictures(run)
+    drawn = {name: one for name in CONDITIONS if len(one := _Drawn(*drawn_outputs(run, name)))}
+    as_captions = run.unfitted.medium(run.unfitted.output) == "caption"
     content = ReportContent(
         title=f"{run.config.method} on {subject.dataset} {subject.name}",
         subtitle=_subtitle(run, subject, len(stimulus_ids)),
         stimulus_ids=stimulus_ids,
         shown=dict(zip(stimulus_ids, shown)),
         explanation=run.config.system.explanation,
-        conditions={name: drawn for name in CONDITIONS if len(drawn := _Drawn(*drawn_pictures(run, name)))},
+        conditions={} if as_captions else drawn,
+        predicted_captions=drawn if as_captions else {},
+        true_captions=dict(zip(stimulus_ids, true_captions(run) or ())) if as_captions else {},
         scores=(scores := Scores.from_json(path)),
         notes=_notes(run, subject),
         decoder=_decoder_rows(run),
         curves=run.parts[0].chain.curves(),
         config=run.config.to_dict(),
         environment=json.loads((run.folder / "environment.json").read_text()),
-        citations=[text for text in (run.config.system.citation, DATA_CITATIONS.get(subject.dataset)) if text],
+        citations=_citations(run),
         simulated=subject.simulated,
         rois=_regions(scores),
         rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
@@ -64,6 +63,12 @@ def write_report(run, protocol=None):
     )
     write_text(run.folder / "report.html", render(content))
     return run.folder / "report.html"
+
+
+def _citations(run):
+    """How to cite the method and the data."""
+    kind, _ = parse_source(run.config.data.source)
+    return [text for text in (run.config.system.citation, dataset_of(kind).description.citation) if text]
 
 
 def _subtitle(run, subject, n_test):
@@ -79,7 +84,7 @@ def is_reported(run, protocol=None):
 
 
 class _Drawn(Mapping):
-    """Pictures of one condition by stimulus, lists of samples, read when they are looked at: the page shows a few of many."""
+    """Outputs of one condition by stimulus, lists of samples, read when they are looked at: the page shows a few of many."""
 
     def __init__(self, ids, files):
         self._files, self._rows = files, {}
@@ -87,7 +92,8 @@ class _Drawn(Mapping):
             self._rows.setdefault(name, []).append(row)
 
     def __getitem__(self, name):
-        return list(self._files[self._rows[name]])
+        rows = self._rows[name]
+        return [self._files[row] for row in rows] if isinstance(self._files, list) else list(self._files[rows])
 
     def __iter__(self):
         return iter(self._rows)
