@@ -55,6 +55,7 @@ SMALL = {
     "shen2019-gan": Small("training.iterations=40", "training.validate_every=20", weights="tiny"),
     "mean-image": Small(),
     "nearest-training-picture": Small(),
+    "nearest-training-caption": Small(),
     "ridge-to-pixels": Small(),
     "noise": Small(),
 }

@@ -48,6 +48,7 @@ APPLIES = [
     ("mean-image", {}, RESPONSES),
     ("noise", {}, RESPONSES),
     ("nearest-training-picture", {}, set(RESPONSES) - {"mean_response"}),
+    ("nearest-training-caption", {}, ["reconstruction", "shuffled_responses"]),
     ("ridge-to-pixels", {}, set(RESPONSES) - {"ridge_to_pixels"}),
 ]
 
