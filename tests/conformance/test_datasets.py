@@ -14,7 +14,7 @@ import pytest
 from dataset_copies import COPIES, rng
 
 import brainrecon.datasets as datasets
-from brainrecon.datasets.dataset import MODULES, Dataset
+from brainrecon.datasets.dataset import MODULES, Dataset, ExpectedFile
 from brainrecon.datasets.responses import Standardized
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
@@ -186,7 +186,7 @@ def test_files_names_what_is_read(copy, monkeypatch):
     absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
     assert not absent
     assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")
-    assert len(set(listed)) == len(listed) and all(file.what for file in files)
+    assert len(set(listed)) == len(listed) and all(isinstance(file, ExpectedFile) and file.what for file in files)
 
 
 @pytest.mark.parametrize("asked", [{"subject": "nobody"}, {"roi": "V0"}, {"shoe_size": 42}, {"fold": (0, 1)}])

@@ -124,9 +124,11 @@ def download(path, subject=None, betas=None, space=None, betas_format=None, prog
         _fetch(layout, layout.responses(subject), progress)
     except AbsentError:
         pass
-    annotations, absent = [file for file, _ in _annotations(layout)], []
+    from_coco = {file for file, _ in _annotations(layout)}
+    annotations, absent = [], []
     for expected in files(path, subject, betas, space, betas_format):
-        if expected.path in annotations:
+        if expected.path in from_coco:
+            annotations.append(expected.path)
             continue
         try:
             _fetch(layout, expected.path, progress)

@@ -45,7 +45,7 @@ def test_one_release_is_chosen(tmp_path):
     assert again.details["release"] == "fmriprep" and list(again.splits) == ["train", "test", "imagery"]
     assert all("fmriprep" in name for name in again.details["files"])
     files = deep_image_reconstruction.files(tmp_path)
-    assert all(path.is_file() for path, _ in files[:8]) and len(files) == 10
+    assert all(path.is_file() for path, *_ in files[:8]) and len(files) == 10
     assert [path.name for path, *_ in deep_image_reconstruction.files(tmp_path / "absent")[:2]] == [
         "sub-01_perceptionNaturalImageTraining_original_VC.h5",
         "sub-01_perceptionNaturalImageTest_original_VC.h5",
