@@ -85,7 +85,6 @@ class TrainedDecoder:
     device : str
     seconds_between_checkpoints : float
         Of a training that is given a folder.
-
     """
 
     def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
@@ -168,14 +167,15 @@ class TrainedDecoder:
         # Plain attributes alone: the representation of anything else may hold its place in memory.
         plain = [
             [
-                type(one).__name__,
+                getattr(one, "__qualname__", type(one).__qualname__),
                 one.reads,
                 {name: value for name, value in vars(one).items() if isinstance(value, _PLAIN)},
             ]
             for one in objectives
         ]
         digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain]).encode())
-        for values in (network.mean.numpy(), network.scale.numpy(), stimuli, *batch["targets"].values()):
+        statistics = (network.mean.cpu().numpy(), network.scale.cpu().numpy())
+        for values in (*statistics, stimuli, *batch["targets"].values()):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
