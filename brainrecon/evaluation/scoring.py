@@ -110,9 +110,7 @@ def evaluate(
     test_set = Shown(stimulus_ids, shown, categories, captions, true, brain)
     parts = []
     for name in task_names():
-        task_class = find_task(name)
-        settings = {"reference": reference, "seed": seed, "n_resamples": n_resamples}
-        task = task_class(**settings, **({"networks": networks or {}} if name == "reconstruction" else {}))
+        task = find_task(name)(reference=reference, seed=seed, n_resamples=n_resamples, networks=networks or {})
         (value,) = task.reads
         if task.asked_by(protocol) and outputs[value]:
             parts.append(task.score(outputs[value], test_set, protocol, device=device, progress=progress))

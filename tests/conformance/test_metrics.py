@@ -16,7 +16,7 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 from sklearn.metrics import accuracy_score, f1_score, mean_squared_error, precision_score, recall_score
 
-from brainrecon.evaluation.metrics.caption_metrics import tokenised
+from brainrecon.evaluation.metrics.caption_words import tokenised
 from brainrecon.evaluation.metrics.metric import METRICS, OPTIONS, TAKES, find_metric, metric_names
 
 N = 12

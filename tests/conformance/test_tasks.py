@@ -54,8 +54,7 @@ def outputs_of(shown, value, rows, seed):
 
 def made(name, **settings):
     """A task with few resamples, and networks that need no checkpoint."""
-    networks = {"networks": {"judge": MeanColours()}} if name == "reconstruction" else {}
-    return find_task(name)(n_resamples=2000, **networks, **settings)
+    return find_task(name)(n_resamples=2000, networks={"judge": MeanColours()}, **settings)
 
 
 def given(name, shown):

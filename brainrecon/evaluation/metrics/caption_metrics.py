@@ -10,39 +10,19 @@ and returns float64 (n,) in that order. `corpus_bleu` and `corpus_meteor` return
 tables print under BLEU and METEOR, where counts are added up over the test set before anything is divided. Of ROUGE-L,
 CIDEr and SPICE tables print the mean over stimuli.
 
-Words are found in one of these ways, and scores are only comparable within one:
-
-    "ptb"       The Stanford PTB tokeniser 3.4.1 that comes with pycocoevalcap, then its list of punctuation removed. This
-                is what is published. It is a Java program.
-    "simple"    Needs no Java. Lower case; punctuation removed, except where it stands inside a word or number
-                ("black-and-white", "3.5", "10:30"); contractions cut as the PTB does ("dog 's", "is n't"). It
-                differs from "ptb" in symbols ("50%" stays one word), abbreviations ("U.S." loses its last point), "cannot"
-                and "gonna", and in brackets and runs such as "?!", which the published list fails to remove.
-    "none"      Captions are words with spaces between them already, as `tokenised` returns them.
-
+How words are found is said in `brainrecon.evaluation.metrics.caption_words`; scores are only comparable within one way.
 pycocoevalcap is an optional package: `pip install 'brainrecon[captions]'`. Nothing is ever downloaded.
 """
 
-import re
-import shutil
-import subprocess
-from contextlib import contextmanager
-from importlib import import_module
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 
+from brainrecon.evaluation.metrics.caption_words import tokenised_pairs
+from brainrecon.evaluation.metrics.coco_evaluation import folder_of, in_one_sentence, load_part, require_java
 from stages.ground.errors import InputError
 
-TOKENISATIONS = ("simple", "ptb", "none")
-
-_PTB_JAR = "stanford-corenlp-3.4.1.jar"
 _SPICE_JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
-_STRAIGHT = str.maketrans({"’": "'", "‘": "'", "`": "'", "“": '"', "”": '"', "…": " ", "–": " ", "—": " "})
-# Commas and colons stay between digits, full stops, apostrophes and hyphens between any characters of a word.
-_PUNCTUATION = re.compile(r"""[?!;"(){}\[\]]|(?<!\d)[,:]|[,:](?!\d)|(?<!\w)[.'-]|[.'-](?!\w)""")
-_CONTRACTION = re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
 
 
 def bleu(references, candidates, n=4, tokenisation="simple"):
@@ -110,8 +90,8 @@ def _bleu(references, candidates, n, tokenisation):
     """Corpus scores by order, and sentence scores by order."""
     if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= 4:
         raise InputError(f"BLEU counts n-grams of up to n words, and n is {n!r}; give an integer from 1 to 4.")
-    scorer = _load("bleu.bleu", "Bleu")(4)
-    return scorer.compute_score(*_tokenised(references, candidates, tokenisation), verbose=0)
+    scorer = load_part("bleu.bleu", "Bleu")(4)
+    return scorer.compute_score(*tokenised_pairs(references, candidates, tokenisation), verbose=0)
 
 
 def rouge_l(references, candidates, tokenisation="simple"):
@@ -136,8 +116,8 @@ def rouge_l(references, candidates, tokenisation="simple"):
     InputError
         As for `bleu`.
     """
-    scorer = _load("rouge.rouge", "Rouge")()
-    return scorer.compute_score(*_tokenised(references, candidates, tokenisation))[1].astype(np.float64)
+    scorer = load_part("rouge.rouge", "Rouge")()
+    return scorer.compute_score(*tokenised_pairs(references, candidates, tokenisation))[1].astype(np.float64)
 
 
 def cider(references, candidates, tokenisation="simple"):
@@ -164,8 +144,8 @@ def cider(references, candidates, tokenisation="simple"):
     InputError
         As for `bleu`, and for a single stimulus, of which every word would weigh nothing.
     """
-    scorer = _load("cider.cider", "Cider")()
-    captions = _tokenised(references, candidates, tokenisation)
+    scorer = load_part("cider.cider", "Cider")()
+    captions = tokenised_pairs(references, candidates, tokenisation)
     if len(candidates) < 2:
         raise InputError("CIDEr weighs words by how few stimuli have them and got 1 stimulus; score 2 or more at once.")
     return scorer.compute_score(*captions)[1].astype(np.float64)
@@ -225,14 +205,14 @@ def corpus_meteor(references, candidates, tokenisation="ptb"):
 
 def _meteor(references, candidates, tokenisation):
     """The score of all candidates together, and the scores of each."""
-    scorer_class = _load("meteor.meteor", "Meteor")
-    _require_java("METEOR")
+    scorer_class = load_part("meteor.meteor", "Meteor")
+    require_java("METEOR")
     # Bars divide the captions on the lines that the program reads.
     captions = [
         {k: [" ".join(text.replace("|", " ").split()) for text in texts] for k, texts in one.items()}
-        for one in _tokenised(references, candidates, tokenisation)
+        for one in tokenised_pairs(references, candidates, tokenisation)
     ]
-    with _in_one_sentence("METEOR"):
+    with in_one_sentence("METEOR"):
         scorer = scorer_class()
         try:
             return scorer.compute_score(*captions)
@@ -262,9 +242,9 @@ def spice(references, candidates, tokenisation="ptb"):
     InputError
         As for `bleu`, and if Java or the parser is absent or the program stops.
     """
-    scorer_class = _load("spice.spice", "Spice")
-    _require_java("SPICE")
-    library = _folder("spice") / "lib"
+    scorer_class = load_part("spice.spice", "Spice")
+    require_java("SPICE")
+    library = folder_of("spice") / "lib"
     absent = [name for name in _SPICE_JARS if not (library / name).is_file()]
     if absent:
         raise InputError(
@@ -272,143 +252,12 @@ def spice(references, candidates, tokenisation="ptb"):
             "is downloaded here; fetch stanford-corenlp-full-2015-12-09.zip from nlp.stanford.edu/software and copy "
             "both jars there."
         )
-    known, proposed = _tokenised(references, candidates, tokenisation)
+    known, proposed = tokenised_pairs(references, candidates, tokenisation)
     scores = np.zeros(len(candidates))
     # A sentence without a word has no graph.
     worded = [k for k, (text,) in proposed.items() if text]
     if worded:
-        with _in_one_sentence("SPICE"):
+        with in_one_sentence("SPICE"):
             _, parts = scorer_class().compute_score({k: known[k] for k in worded}, {k: proposed[k] for k in worded})
         scores[worded] = [part["All"]["f"] for part in parts]
     return scores
-
-
-def tokenised(captions, tokenisation="simple"):
-    """Captions as the metrics read them.
-
-    >>> tokenised(["A black-and-white dog, isn't it?"])
-    ["a black-and-white dog is n't it"]
-
-    Parameters
-    ----------
-    captions : sequence of str
-    tokenisation : {"simple", "ptb", "none"}
-
-    Returns
-    -------
-    captions : list of str
-        In lower case, words separated by one space, without punctuation.
-
-    Raises
-    ------
-    InputError
-        If there is no such tokenisation, or what it needs is not installed.
-    """
-    if tokenisation not in TOKENISATIONS:
-        raise InputError(f"There is no tokenisation {tokenisation!r}; choose one of {', '.join(TOKENISATIONS)}.")
-    # The PTB tokeniser reads a caption per line, and any kind of line break would shift all captions behind it.
-    captions = [" ".join(text.split()) for text in captions]
-    return {"simple": _simple, "ptb": _ptb, "none": list}[tokenisation](captions)
-
-
-def _simple(captions):
-    plain = (_PUNCTUATION.sub(" ", text.lower().translate(_STRAIGHT)) for text in captions)
-    return [" ".join(_CONTRACTION.sub(r" \1", text).split()) for text in plain]
-
-
-def _ptb(captions):
-    """As pycocoevalcap's PTBTokenizer, but without writing beside the jar, and in UTF-8 whatever the locale."""
-    removed = set(_load("tokenizer.ptbtokenizer", "PUNCTUATIONS"))
-    _require_java("The PTB tokeniser")
-    worded = [k for k, text in enumerate(captions) if text]
-    found = [""] * len(captions)
-    if not worded:
-        return found
-    command = ["java", "-cp", _PTB_JAR, "edu.stanford.nlp.process.PTBTokenizer"]
-    command += ["-preserveLines", "-lowerCase", "-encoding", "UTF-8"]
-    text = "".join(captions[k] + "\n" for k in worded)
-    with _in_one_sentence("The PTB tokeniser"):
-        run = subprocess.run(command, input=text.encode(), cwd=_folder("tokenizer"), capture_output=True, check=True)
-        lines = run.stdout.decode().removesuffix("\n").split("\n")
-        if len(lines) != len(worded):
-            raise ValueError(f"{len(worded)} captions became {len(lines)} lines")
-    for k, line in zip(worded, lines, strict=True):
-        found[k] = " ".join(word for word in line.rstrip().split(" ") if word not in removed)
-    return found
-
-
-def _tokenised(references, candidates, tokenisation):
-    """Both as pycocoevalcap takes them: dicts of stimulus to list of tokenised str, in the given order."""
-    if isinstance(candidates, str) or isinstance(references, str) or len(references) != len(candidates):
-        raise InputError(
-            f"There are {_number(candidates)} for {_number(references)} of references; "
-            "give one str for each stimulus, and for each a list of references."
-        )
-    if len(candidates) == 0:
-        raise InputError("There are 0 candidates to score; give at least one.")
-    flat, owners = list(candidates), list(range(len(candidates)))
-    for k, texts in enumerate(references):
-        if isinstance(texts, str):
-            raise InputError(f"The references of stimulus {k} are one str, {texts!r}; give a list of str.")
-        flat += texts
-        owners += [k] * len(texts)
-    for k, text in zip(owners, flat, strict=True):
-        if not isinstance(text, str):
-            raise InputError(f"A caption of stimulus {k} is {text!r}, a {type(text).__name__}; give a str.")
-    flat = tokenised(flat, tokenisation)
-    proposed = {k: [text] for k, text in enumerate(flat[: len(candidates)])}
-    known = {k: [] for k in proposed}
-    for k, text in zip(owners[len(candidates) :], flat[len(candidates) :], strict=True):
-        if text:
-            known[k].append(text)
-    bare = [k for k, texts in known.items() if not texts]
-    if bare:
-        raise InputError(
-            f"{len(bare)} of {len(known)} stimuli have no reference with a word, the first is stimulus {bare[0]}; "
-            "give each at least one, or leave these stimuli out."
-        )
-    return known, proposed
-
-
-def _number(captions):
-    return f"one str, {captions!r}," if isinstance(captions, str) else f"{len(captions)} entries"
-
-
-def _load(module, name):
-    """Something of pycocoevalcap. Importing its metrics starts no Java and loads nothing else."""
-    try:
-        return getattr(import_module(f"pycocoevalcap.{module}"), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "pycocoevalcap":
-            raise
-        raise InputError(
-            "Captions are scored with pycocoevalcap, which is not installed here; "
-            "install it with `pip install 'brainrecon[captions]'`."
-        ) from None
-
-
-def _folder(part):
-    """Where pycocoevalcap keeps the jars of one of its parts."""
-    return Path(next(iter(import_module(f"pycocoevalcap.{part}").__path__)))
-
-
-def _require_java(what):
-    if shutil.which("java") is None:
-        raise InputError(
-            f"{what} is a Java program and there is no `java` on the PATH; install a Java runtime, for example with "
-            "`apt install default-jre-headless` or `conda install openjdk`, or choose bleu, rouge_l or cider "
-            'with tokenisation="simple".'
-        )
-
-
-@contextmanager
-def _in_one_sentence(what):
-    """Turn what a Java program's end leaves behind into one sentence."""
-    try:
-        yield
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(
-            f"{what} stopped ({told}); see whether `java -version` works, is one that this program runs on, and "
-            "finds enough memory."
-        ) from error

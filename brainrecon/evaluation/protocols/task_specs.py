@@ -99,7 +99,7 @@ class CaptionSpec:
     references : {"all", "first"}
         Which of the true captions of a stimulus a predicted one is compared with.
     tokenisation : {"ptb", "simple"} or None
-        How words are found, see `brainrecon.evaluation.metrics.caption_metrics`; None if the metric reads plain text.
+        How words are found, see `brainrecon.evaluation.metrics.caption_words`; None if the metric reads plain text.
     """
 
     name: str

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from brainrecon.evaluation.metrics.caption_metrics import tokenised
+from brainrecon.evaluation.metrics.caption_words import tokenised
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.tasks.comparison import Comparison, summarise
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference, rows_of

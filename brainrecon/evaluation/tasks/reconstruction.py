@@ -1,6 +1,5 @@
 """The task of reconstruction: shown pictures and the pictures of each condition in, scores with intervals out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -51,16 +50,10 @@ class Reconstruction(ScoredTask):
 
     Identification within a condition is computed among that condition's own stimuli. The paired difference to the
     reference uses the stimuli that both have, with identification recomputed among those on both sides.
-
-    Attributes
-    ----------
-    networks : mapping of str to Network
-        The protocol's networks by name; those not given are loaded from their checkpoints.
     """
 
     name: ClassVar = "reconstruction"
     reads: ClassVar = ("picture",)
-    networks: Mapping = field(default_factory=dict)
 
     def asked_by(self, protocol):
         """Whether a protocol has metrics of pictures."""

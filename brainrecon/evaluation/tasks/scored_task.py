@@ -1,6 +1,7 @@
 """What the tasks of the toolkit share: their settings, and checks of what they are given."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +21,8 @@ class ScoredTask:
         The condition that the others are subtracted from.
     seed, n_resamples : int
         Of the bootstrap over stimuli.
+    networks : mapping of str to Network
+        The protocol's networks by name, for a task that needs some; those not given are loaded from their checkpoints.
     """
 
     name: ClassVar[str]
@@ -27,6 +30,7 @@ class ScoredTask:
     reference: str = "reconstruction"
     seed: int = 0
     n_resamples: int = N_RESAMPLES
+    networks: Mapping = field(default_factory=dict)
 
     @property
     def options(self):

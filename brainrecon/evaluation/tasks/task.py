@@ -124,7 +124,7 @@ def find_task(name: str) -> Callable[..., Task]:
     Returns
     -------
     task : class
-        Called with `reference`, `seed` and `n_resamples` it gives a `Task`.
+        Called with `reference`, `seed`, `n_resamples` and `networks` it gives a `Task`.
 
     Raises
     ------

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from brainrecon.evaluation.metrics import caption_metrics
-from brainrecon.evaluation.metrics.caption_metrics import bleu, cider, meteor, rouge_l, spice, tokenised
+from brainrecon.evaluation.metrics.caption_metrics import bleu, cider, meteor, rouge_l, spice
+from brainrecon.evaluation.metrics.caption_words import tokenised
 from stages.ground.errors import InputError
 
 METRICS = [bleu, rouge_l, cider]
@@ -331,7 +332,7 @@ def spice_stand_in(monkeypatch, folder, jars):
     for name in jars:
         (folder / "lib" / name).touch()
     monkeypatch.setattr(shutil, "which", lambda name: name)
-    monkeypatch.setattr(caption_metrics, "_folder", lambda part: folder)
+    monkeypatch.setattr(caption_metrics, "folder_of", lambda part: folder)
     monkeypatch.setattr("pycocoevalcap.spice.spice.Spice", StandIn)
     return StandIn
 

@@ -10,7 +10,8 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from brainrecon.evaluation import Outputs, Protocol, Shown, evaluate, find_task, load_protocol
-from brainrecon.evaluation.metrics.caption_metrics import corpus_bleu, tokenised
+from brainrecon.evaluation.metrics.caption_metrics import corpus_bleu
+from brainrecon.evaluation.metrics.caption_words import tokenised
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.tasks.captioning import caption_outputs
 from stages.ground.errors import InputError

@@ -1,0 +1,50 @@
+"""pycocoevalcap, an optional package: its parts, its Java programs, and what to say if one of them is not there."""
+
+import shutil
+import subprocess
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from stages.ground.errors import InputError
+
+
+def load_part(module, name):
+    """Something of pycocoevalcap. Importing its metrics starts no Java and loads nothing else."""
+    try:
+        return getattr(import_module(f"pycocoevalcap.{module}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pycocoevalcap":
+            raise
+        raise InputError(
+            "Captions are scored with pycocoevalcap, which is not installed here; "
+            "install it with `pip install 'brainrecon[captions]'`."
+        ) from None
+
+
+def folder_of(part):
+    """Where pycocoevalcap keeps the jars of one of its parts."""
+    return Path(next(iter(import_module(f"pycocoevalcap.{part}").__path__)))
+
+
+def require_java(what):
+    """Refuse to go on without Java, in the name of what needs it."""
+    if shutil.which("java") is None:
+        raise InputError(
+            f"{what} is a Java program and there is no `java` on the PATH; install a Java runtime, for example with "
+            "`apt install default-jre-headless` or `conda install openjdk`, or choose bleu, rouge_l or cider "
+            'with tokenisation="simple".'
+        )
+
+
+@contextmanager
+def in_one_sentence(what):
+    """Turn what a Java program's end leaves behind into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"{what} stopped ({told}); see whether `java -version` works, is one that this program runs on, and "
+            "finds enough memory."
+        ) from error
