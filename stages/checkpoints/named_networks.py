@@ -6,7 +6,7 @@ from importlib import import_module
 
 from torch import nn
 
-from weights.store import CheckpointError
+from weights.manifest import CheckpointError
 
 
 def name_of(network_class):
