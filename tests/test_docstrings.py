@@ -29,13 +29,7 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, request):
     assert not result.failed, capsys.readouterr().out
 
 
-# A run's own example follows with the run of steps.
-OPEN = {"Run": pytest.mark.xfail(strict=True, reason="Run is being taken apart into steps")}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=OPEN.get(name, ())) for name in brainrecon.__all__ if name != "__version__"]
-)
+@pytest.mark.parametrize("name", [name for name in brainrecon.__all__ if name != "__version__"])
 def test_every_public_name_has_an_example_that_runs(name):
     examples = doctest.DocTestParser().get_examples(getattr(brainrecon, name).__doc__)
     assert any(not example.options.get(doctest.SKIP) for example in examples)

@@ -33,6 +33,16 @@ from weights.whole_files import write_text
 class Run:
     """One system on one subject, in a folder.
 
+    >>> from brainrecon import simulate
+    >>> from brainrecon.runs.config import RunConfig
+    >>> report = simulate("cohort", sessions=2, trials_per_session=30, shared=5, voxels=160)
+    >>> config = RunConfig.from_dict({"method": "mean-image", "data": {"source": "nsd:cohort"}})
+    >>> run = Run.create("runs/subj01", config, features="features").fit()
+    >>> run.folder.name, run.config.data.subject
+    ('subj01', 'subj01')
+    >>> run.reconstruct()  # doctest: +SKIP
+    >>> run.evaluate().to_csv("scores.csv")  # doctest: +SKIP
+
     Parameters
     ----------
     folder : path
@@ -48,12 +58,6 @@ class Run:
     ----------
     config : RunConfig
     layout : Layout
-
-    Examples
-    --------
-    >>> run = brainrecon.Run("runs/subj01")  # doctest: +SKIP
-    >>> run.fit().reconstruct()  # doctest: +SKIP
-    >>> run.evaluate().to_csv("scores.csv")  # doctest: +SKIP
     """
 
     def __init__(self, folder, features=None, device="cpu", memory=None):
