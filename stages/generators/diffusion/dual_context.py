@@ -1,6 +1,5 @@
 """Pictures from predicted embeddings by the network under two contexts."""
 
-from stages.generators.diffusion.autoencoder import LatentSpace
 from stages.generators.diffusion.conditioners import MixedContext
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
@@ -8,6 +7,7 @@ from stages.generators.diffusion.loading import computing_dtype, placed
 from stages.generators.diffusion.schedulers import make_scheduler
 from stages.generators.diffusion.versatile_diffusion import is_versatile_diffusion, load_versatile_diffusion
 from stages.ground.errors import InputError
+from stages.networks.latent_space import LatentSpace
 
 PUBLISHED_WEIGHTS = {"clip_image": 0.6, "clip_text": 0.4}
 

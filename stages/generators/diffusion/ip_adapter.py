@@ -16,10 +16,11 @@ from stages.generators.diffusion.conditioners import ContextTokens, ImagePrompt,
 from stages.generators.diffusion.empty_text import encode_empty_text_xl
 from stages.generators.diffusion.ip_adapter_weights import load_ip_adapter
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
-from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
+from stages.generators.diffusion.loading import computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.generators.diffusion.stable_diffusion import load_stable_diffusion
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
+from stages.networks.latent_space import load_autoencoder
 from weights.manifest import CheckpointError
 
 TAKES_WEIGHTS = (

@@ -11,12 +11,12 @@ from diffusers import KandinskyV22Img2ImgPipeline, VQModel
 
 from stages.checkpoints.strict_loading import load_strictly
 from stages.checkpoints.transformers_loading import load_transformers_strictly
-from stages.generators.diffusion.autoencoder import QuantisedLatentSpace
 from stages.generators.diffusion.conditioners import ImageEmbedding
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.generators.diffusion.unconditional_embedding import stored_embedding
+from stages.networks.latent_space import QuantisedLatentSpace
 
 
 class KandinskyGenerator(LatentDiffusionGenerator):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from stages.generators.diffusion.autoencoder import LatentSpace, to_greys
 from stages.generators.diffusion.sampler import Sampling, denoise
 from stages.generators.diffusion.start import (
     StartFromLatent,
@@ -18,6 +17,7 @@ from stages.generators.generator import rows_of, together
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from stages.ground.progress import SILENT
+from stages.networks.latent_space import LatentSpace, to_greys
 
 STARTS = ("first_picture", "first_latent")
 

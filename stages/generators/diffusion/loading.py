@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 
 from stages.checkpoints.strict_loading import load_strictly
 from stages.ground.errors import InputError
@@ -24,14 +24,6 @@ def computing_dtype(dtype, acceleration, device):
 def placed(pipeline, device, acceleration):
     """Bring a pipeline to a device, under an acceleration's settings where there is one, and return it."""
     return pipeline.to(device) if acceleration is None else acceleration.apply(pipeline, device)
-
-
-def load_autoencoder(folder, dtype):
-    """Load ``vae/`` strictly; in float32 rather than float16 where its configuration says that it overflows."""
-    vae = load_strictly(AutoencoderKL, Path(folder) / "vae", dtype)
-    if dtype == torch.float16 and vae.config.force_upcast:
-        vae = load_strictly(AutoencoderKL, Path(folder) / "vae", torch.float32)
-    return vae
 
 
 def load_unet(folder, dtype, network, **expected):

@@ -9,8 +9,9 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from stages.generators.diffusion.conditioners import ContextTokens
 from stages.generators.diffusion.empty_text import stored_empty_text
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
-from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
+from stages.generators.diffusion.loading import computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
+from stages.networks.latent_space import load_autoencoder
 
 
 class StableDiffusionGenerator(LatentDiffusionGenerator):

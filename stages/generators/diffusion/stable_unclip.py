@@ -15,9 +15,10 @@ from stages.checkpoints.strict_loading import load_strictly, read_config, refusi
 from stages.generators.diffusion.conditioners import ContextTokens, NoisedEmbedding
 from stages.generators.diffusion.empty_text import stored_empty_text
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
-from stages.generators.diffusion.loading import computing_dtype, load_autoencoder, load_unet, placed
+from stages.generators.diffusion.loading import computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.ground.errors import InputError
+from stages.networks.latent_space import load_autoencoder
 
 
 class StableUnCLIPGenerator(LatentDiffusionGenerator):

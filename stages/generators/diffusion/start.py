@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from PIL import Image
 
-from stages.generators.diffusion.autoencoder import normal, to_greys, to_pixels
 from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
 from stages.ground.errors import InputError
+from stages.networks.latent_space import normal, to_greys, to_pixels
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class StartFromPicture(StartFromNoise):
     ----------
     scheduler, latent_shape
         As `StartFromNoise`.
-    space : stages.generators.diffusion.autoencoder.LatentSpace
+    space : stages.networks.latent_space.LatentSpace
     rule : StartRule
     """
 

@@ -15,9 +15,9 @@ from diffusers import DDIMScheduler
 from stages.checkpoints.strict_loading import load_strictly, read_json_object
 from stages.checkpoints.transformers_loading import load_clip_tokenizer, load_transformers_strictly
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
-from stages.generators.diffusion.loading import load_autoencoder
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.generators.diffusion.unconditional_embedding import FOLDER, keep_where_possible
+from stages.networks.latent_space import load_autoencoder
 from stages.networks.versatile_diffusion_unet import load_versatile_diffusion_unet
 from weights.manifest import CheckpointError
 

@@ -1,7 +1,12 @@
 """Pictures to the latents that a UNet sees, and back."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
+
+from stages.checkpoints.strict_loading import load_strictly
 
 
 class LatentSpace:
@@ -88,6 +93,14 @@ class QuantisedLatentSpace(LatentSpace):
         return torch.cat(
             [self.network.decode(part, force_not_quantize=True).sample for part in self._parts(latents)]
         ).float()
+
+
+def load_autoencoder(folder, dtype):
+    """Load ``vae/`` strictly; in float32 rather than float16 where its configuration says that it overflows."""
+    vae = load_strictly(AutoencoderKL, Path(folder) / "vae", dtype)
+    if dtype == torch.float16 and vae.config.force_upcast:
+        vae = load_strictly(AutoencoderKL, Path(folder) / "vae", torch.float32)
+    return vae
 
 
 def normal(random, shape, dtype=torch.float32):
