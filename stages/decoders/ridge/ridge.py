@@ -12,20 +12,16 @@ predictions, so that one pattern can be decoded alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
-from sklearn.utils.validation import check_array, validate_data
 
 from stages.decoders import decoder_files
 from stages.decoders.decoder_files import from_plain, plain, shapes_of
+from stages.decoders.ridge.by_blocks import FittedByBlocks
 from stages.decoders.ridge.ridge_prediction import predicted_blocks
 from stages.decoders.ridge.ridge_solver import check_new
 from stages.decoders.ridge.ridge_steps import FitInSteps
 from stages.decoders.ridge.ridge_storage import note_of_sizes
-from stages.decoders.ridge.target_blocks import plan
-from stages.decoders.solved import SolvedDecoder
-from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
@@ -34,7 +30,7 @@ ENTRIES = frozenset(
 )
 
 
-class RidgeDecoder(FitInSteps, SolvedDecoder):
+class RidgeDecoder(FitInSteps, FittedByBlocks):
     """Ridge regression from patterns to one or several targets.
 
     >>> random = np.random.default_rng(0)
@@ -114,65 +110,9 @@ class RidgeDecoder(FitInSteps, SolvedDecoder):
         self.memory = memory
         self.device = device
 
-    def fit(self, X, y, groups: Mapping[str, int] | None = None, stimuli=None):
-        """Fit all targets.
-
-        Parameters
-        ----------
-        X : array of shape (n_trials, n_voxels)
-            Patterns of the training stimuli, or single trials.
-        y : array of shape (n_stimuli, n_targets)
-            Targets side by side.
-        groups : mapping of str to int, optional
-            Name and number of columns of each target, in column order; they sum to n_targets. Each gets its own
-            penalty. One target called "target" if it is not given.
-        stimuli : array of int, shape (n_trials,), optional
-            Row of `y` for each trial; trial i shows stimulus i if it is not given.
-
-        Returns
-        -------
-        self
-        """
-        kinds = dict(dtype=(np.float64, np.float32), ensure_min_samples=3)
-        if stimuli is None:
-            X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **kinds)
-        else:
-            X, y = validate_data(self, X, **kinds), check_array(y, ensure_2d=False, **kinds)
-        single_output = y.ndim == 1
-        y = y.reshape(len(y), -1).astype(np.result_type(y.dtype, np.float32), copy=False)
-        groups = {"target": y.shape[1]} if groups is None else {name: int(n) for name, n in groups.items()}
-        if sum(groups.values()) != y.shape[1]:
-            raise InputError(
-                f"Groups hold {sum(groups.values()):,} columns but the targets have {y.shape[1]:,}; "
-                "pass groups={name: number of columns} in column order."
-            )
-        targets = {block.name: y[:, block.place] for block in plan(groups, max(groups.values()))}
-        self.fit_targets(X, targets, stimuli)
-        self._single_output = single_output
-        return self
-
     def fit_targets(self, X, targets, stimuli=None, progress=SILENT):
-        """Fit targets that are separate, and may be on disk.
-
-        Parameters
-        ----------
-        X : array of shape (n_trials, n_voxels), float32 or float64, finite
-        targets : mapping of str to array-like of shape (n_stimuli, n_columns)
-            In memory, or anything with ``shape`` and a method ``columns(start, stop)``.
-        stimuli : array of int, shape (n_trials,), optional
-        progress : callable, optional
-            Called with (label, done, total).
-
-        Returns
-        -------
-        self
-        """
-        self.start(X, targets, stimuli)
-        self.tensors_ = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self.layout().items()}
-        self.choose(targets, progress)
-        for _ in self.solve(targets, progress=progress):
-            pass
-        return self.attach(targets if self.stored_ == "factorisation" else None).finish()
+        super().fit_targets(X, targets, stimuli, progress)
+        return self.attach(targets if self.stored_ == "factorisation" else None)
 
     # Patterns to come
 

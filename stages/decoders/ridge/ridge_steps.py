@@ -1,23 +1,16 @@
-"""The fit of a ridge decoder in steps, for targets on disk and fits that can be interrupted.
-
-decoder.start(patterns, targets)            check, factorise the patterns
-decoder.tensors_ = ... decoder.layout()     arrays to fill, in memory or in a file
-decoder.choose(targets)                     choose the penalties
-for solved in decoder.solve(targets): ...   read the targets once, block by block
-decoder.finish()
-"""
+"""The fit of a ridge decoder in steps, see `stages.decoders.ridge.by_blocks`."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from stages.decoders.ridge.by_blocks import stimuli_shown
 from stages.decoders.ridge.factorisation import TrainingPatterns
 from stages.decoders.ridge.ridge_solver import RidgeSolver
 from stages.decoders.ridge.ridge_storage import STORED, bytes_of_each, choose_way, factor_of, layout
 from stages.decoders.ridge.target_blocks import plan
 from stages.decoders.solved import mean_correlation
 from stages.ground.checks import OneOf, check_all
-from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
 KEEP = ("auto", *STORED)
@@ -42,22 +35,8 @@ class FitInSteps:
             Tensors that an interrupted fit of the same patterns left behind, whole as far as the factor.
         """
         check_all(self, RULES)
-        shown = len(X)
-        if stimuli is not None:
-            stimuli = np.asarray(stimuli)
-            distinct = np.unique(stimuli)
-            shown = len(distinct)
-            if stimuli.shape != (len(X),) or not np.array_equal(distinct, np.arange(shown)):
-                raise InputError(
-                    f"stimuli has shape {stimuli.shape} and {shown:,} different values for {len(X):,} trials; "
-                    "give each trial the row of its stimulus, counted from 0 without gaps."
-                )
-        for name, target in targets.items():
-            if target.shape[0] != shown:
-                raise InputError(
-                    f"Target {name!r} has {target.shape[0]:,} stimuli but the patterns are of {shown:,}; "
-                    "encode the stimuli of the same split, or pass stimuli= for single trials."
-                )
+        shown = stimuli_shown(len(X), targets, stimuli)
+        stimuli = None if stimuli is None else np.asarray(stimuli)
         self.n_features_in_ = X.shape[1]
         self._single_output = False
         self.groups_ = {name: int(target.shape[1]) for name, target in targets.items()}
