@@ -13,6 +13,7 @@ import numpy as np
 from brainrecon.assembly.linear_decoding import DECODINGS
 from brainrecon.assembly.resumable_ridge import predict_by_blocks
 from brainrecon.assembly.step import Step
+from brainrecon.datasets.voxels import masked_regions
 from stages.decoders.ridge import voxel_selection
 from stages.decoders.ridge.ridge_solver import penalties
 from stages.decoders.ridge.target_blocks import read_columns, sketch
@@ -33,6 +34,10 @@ class Decode(Step):
     part : str
     left_out : sequence of str
         Targets that the system does without under its settings; those of the decoder may still name them.
+    roi : str
+        Voxels to read, of those that the subject was loaded with; see `brainrecon.datasets.voxels`. By default all.
+    decoding : optional
+        What is fitted, as those of `brainrecon.assembly.linear_decoding`; by default as `settings` say.
 
     Attributes
     ----------
@@ -43,15 +48,16 @@ class Decode(Step):
 
     is_learned = True
 
-    def __init__(self, targets, settings, machine, part="", left_out=()):
-        self.targets, self.gives, self.settings, self.part = targets, tuple(targets), settings, part
+    def __init__(self, targets, settings, machine, part="", left_out=(), roi="all", decoding=None):
+        self.targets, self.gives, self.settings, self.part, self.roi = targets, tuple(targets), settings, part, roi
         for name in ("alpha", "rescale"):
             value = getattr(settings, name)
             if isinstance(value, dict) and (unknown := sorted(value.keys() - {*targets, *left_out})):
                 raise InputError(
                     f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join((*targets, *left_out))}."
                 )
-        self._decoding, self.voxels, self._tables = DECODINGS[settings.kind](settings, machine), None, {}
+        self._decoding = decoding or DECODINGS[settings.kind](settings, machine)
+        self.voxels, self._tables = None, {}
 
     @property
     def decoder(self):
@@ -73,7 +79,7 @@ class Decode(Step):
         # Arrays in memory are in no table; a decoder keeps those itself.
         self._tables = {name: table.folder.name for name, table in features.items() if hasattr(table, "folder")}
         subject = training.subject
-        responses, stimuli = self.training(subject.train, features)
+        responses, stimuli = self.training(subject.train, features, self._region(subject))
         self._decoding.fit(
             responses,
             features,
@@ -88,7 +94,7 @@ class Decode(Step):
         workspace.describe(self)
         self._save_voxels(workspace.folder)
 
-    def training(self, split, features):
+    def training(self, split, features, region=None):
         """Choose voxels, and give what the decoder is fitted on.
 
         Parameters
@@ -96,13 +102,15 @@ class Decode(Step):
         split : brainrecon.datasets.subject.Split
         features : dict of str to array-like of shape (n_stimuli, n_targets)
             Rows in the order of ``split.stimulus_ids``.
+        region : bool array of shape (n_voxels,), optional
+            Voxels to choose from; by default all.
 
         Returns
         -------
         responses : array of shape (n_trials, n_voxels), float32
         stimuli : array of int, shape (n_trials,), or None if a row is a stimulus
         """
-        self.voxels = self._chosen_voxels(split, features)
+        self.voxels = self._chosen_voxels(split, features, region)
         if self.settings.trials == "averaged":
             return self.patterns(split.patterns), None
         return self.patterns(np.asarray(split.betas[:], dtype=np.float32)), split.positions
@@ -124,16 +132,21 @@ class Decode(Step):
 
     def open(self, workspace):
         self._decoding.open(workspace.folder)
-        if self.settings.voxels != "all":
+        if self.settings.voxels != "all" or self.roi != "all":
             self.voxels = _read_voxels(workspace.folder)
-        if names := workspace.description.get("features"):
+        if names := workspace.description.get(self._described_as):
             # Looked up when they are needed: predictions of the test stimuli are on disk already.
             self._tables = dict(names)
             self.decoder.attach(lambda: {name: workspace.store.table(table) for name, table in names.items()})
 
     def description(self):
         """The tables of features that a decoder without targets of its own reads."""
-        return {"features": self._tables} if self.decoder.needs_targets else {}
+        return {self._described_as: self._tables} if self.decoder.needs_targets else {}
+
+    @property
+    def _described_as(self):
+        """Each of several such steps has its own tables."""
+        return f"features of {self.part}" if self.part else "features"
 
     def summary(self):
         return self.decoder.summary()
@@ -151,11 +164,11 @@ class Decode(Step):
         ]
 
     def remarks(self):
-        voxels = self.voxels
-        chosen = (
-            [] if voxels is None else [f"{voxels.sum():,} of {len(voxels):,} voxels, chosen on the training stimuli."]
-        )
-        return chosen + self.decoder.notes()
+        if self.voxels is None:
+            return self.decoder.notes()
+        how = [] if self.roi == "all" else [f"of roi {self.roi}"]
+        how += [] if self.settings.voxels == "all" else ["chosen on the training stimuli"]
+        return [f"{self.voxels.sum():,} of {len(self.voxels):,} voxels, {', '.join(how)}.", *self.decoder.notes()]
 
     # Running
 
@@ -179,22 +192,36 @@ class Decode(Step):
             chosen = {"n_voxels": len(self.voxels), "voxels": np.flatnonzero(self.voxels).tolist()}
             write_text(Path(folder) / "voxels.json", json.dumps(chosen) + "\n")
 
-    def _chosen_voxels(self, split, features):
-        settings = self.settings
-        if settings.voxels == "all":
+    def _region(self, subject):
+        """Voxels of `roi`, bool array, or None for all."""
+        if self.roi == "all":
             return None
-        if settings.voxels == "noise_ceiling":
-            scores = voxel_selection.noise_ceiling(split.betas, split.trial_stimulus_ids)
-            if settings.least_noise_ceiling is not None:
-                return voxel_selection.at_least(scores, settings.least_noise_ceiling)
-        else:
-            columns = [
-                np.asarray(read_columns(values, part))
-                for name, values in features.items()
-                for part in sketch(name, values.shape[1], settings.sketch, self.decoder.seed)
-            ]
-            scores = voxel_selection.correlation_with_targets(split.patterns, np.hstack(columns))
-        return voxel_selection.strongest(scores, settings.top_voxels)
+        where = f"{subject.name} (roi {subject.roi})"
+        return masked_regions(where, subject.rois, subject.n_voxels).select(self.roi)
+
+    def _chosen_voxels(self, split, features, region):
+        if self.settings.voxels == "all":
+            return region
+        if region is None:
+            return self._best(self._voxel_scores(split, features))
+        voxels = np.zeros(len(region), dtype=bool)
+        voxels[region] = self._best(self._voxel_scores(split, features)[region])
+        return voxels
+
+    def _best(self, scores):
+        if self.settings.least_noise_ceiling is not None:
+            return voxel_selection.at_least(scores, self.settings.least_noise_ceiling)
+        return voxel_selection.strongest(scores, self.settings.top_voxels)
+
+    def _voxel_scores(self, split, features):
+        if self.settings.voxels == "noise_ceiling":
+            return voxel_selection.noise_ceiling(split.betas, split.trial_stimulus_ids)
+        columns = [
+            np.asarray(read_columns(values, part))
+            for name, values in features.items()
+            for part in sketch(name, values.shape[1], self.settings.sketch, self.decoder.seed)
+        ]
+        return voxel_selection.correlation_with_targets(split.patterns, np.hstack(columns))
 
 
 def _read_voxels(folder):

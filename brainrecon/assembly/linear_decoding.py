@@ -1,4 +1,4 @@
-"""The two linear decoders behind the step `Decode`: how each is made, fitted with and without a folder, read and written."""
+"""The decoders behind the step `Decode`: how each is made, fitted with and without a folder, read and written."""
 
 from __future__ import annotations
 
@@ -11,21 +11,16 @@ from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
 from stages.decoders.ridge.ridge import RidgeDecoder
 
 
-class RidgeDecoding:
-    """Ridge: fitted by blocks of targets; with a folder, and patterns to predict, it goes on where it was interrupted."""
+class DecodingByBlocks:
+    """A decoder that is fitted by blocks of targets; with a folder, and patterns to predict, it goes on where it was interrupted.
 
-    def __init__(self, settings, machine):
-        self.decoder = RidgeDecoder(
-            alphas=settings.alpha,
-            rescale=settings.rescale,
-            penalty=settings.penalty,
-            sketch=settings.sketch,
-            held_out=settings.held_out,
-            keep=settings.keep,
-            memory=machine.memory,
-            device=machine.device,
-        )
-        self._device, self._saved_in = machine.device, None
+    Parameters
+    ----------
+    decoder : stages.decoders.ridge.by_blocks.FittedByBlocks
+    """
+
+    def __init__(self, decoder):
+        self.decoder, self._device, self._saved_in = decoder, decoder.device, None
 
     def fit(self, responses, features, stimuli, bands, workspace, patterns_of, before_config):
         """Fit to responses (n_trials, n_voxels) and feature tables; `stimuli` has each trial's row of these."""
@@ -54,7 +49,23 @@ class RidgeDecoding:
 
     def open(self, folder):
         """Read the decoder."""
-        self.decoder = RidgeDecoder.from_pretrained(folder).set_params(device=self._device)
+        self.decoder = type(self.decoder).from_pretrained(folder).set_params(device=self._device)
+
+
+def ridge(settings, machine):
+    """Ridge as settings say."""
+    return DecodingByBlocks(
+        RidgeDecoder(
+            alphas=settings.alpha,
+            rescale=settings.rescale,
+            penalty=settings.penalty,
+            sketch=settings.sketch,
+            held_out=settings.held_out,
+            keep=settings.keep,
+            memory=machine.memory,
+            device=machine.device,
+        )
+    )
 
 
 class BandedRidgeDecoding:
@@ -81,4 +92,4 @@ class BandedRidgeDecoding:
         self.decoder = BandedRidgeDecoder.from_pretrained(folder)
 
 
-DECODINGS = {"ridge": RidgeDecoding, "banded_ridge": BandedRidgeDecoding}
+DECODINGS = {"ridge": ridge, "banded_ridge": BandedRidgeDecoding}

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+from made_up_systems import Adding, system_of
+from safetensors.numpy import load_file
 
+from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.linear_decoding import DecodingByBlocks
 from brainrecon.assembly.settings import from_dict
-from brainrecon.assembly.values import Machine, Training, Workspace
+from brainrecon.assembly.values import Machine, Prediction, Training, Workspace
 from brainrecon.datasets.subject import Split, Subject
+from brainrecon.features.store import FeatureStore
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError
 
@@ -33,6 +38,18 @@ def subject():
     shown = [int(name[1:]) for name in found.train.stimulus_ids]
     found.features = {"a": features[shown, :7].astype(np.float32), "b": features[shown, 7:].astype(np.float32)}
     return found
+
+
+class Known:
+    """A target whose values are known: its items are rows of them."""
+
+    takes, preprocessing = "images", {}
+
+    def __init__(self, name, values):
+        self.name, self.values, self.n_targets, self.shape = name, values, values.shape[1], values.shape[1:]
+
+    def encode(self, items):
+        return self.values[items]
 
 
 def unfitted(**settings):
@@ -98,6 +115,51 @@ def test_saved_and_opened_it_predicts_the_same(subject, tmp_path, settings):
         predict(again, subject.test.patterns[:, :59])
 
 
+def with_region(settings=None, **options):
+    return Decode(dict.fromkeys("ab"), DecoderSettings(**settings or {}), Machine(), **options)
+
+
+def fit(step, subject):
+    step.fit(Training({"subj01": subject}, lambda names: subject.features), Workspace(store=None))
+    return step
+
+
+def test_a_region_of_the_subject_is_all_that_is_read(subject, tmp_path):
+    step = fit(with_region(roi="all - noise"), subject)
+    np.testing.assert_array_equal(step.voxels, SIGNAL)
+    alone = RidgeDecoder().fit_targets(subject.train.patterns[:, SIGNAL], subject.features)
+    expected = alone.split(alone.predict(subject.test.patterns[:, SIGNAL]))
+    step.save(tmp_path)
+    again = with_region(roi="all - noise")
+    again.open(Workspace(store=None, folder=tmp_path))
+    # Whatever the other voxels say.
+    changed = subject.test.patterns + ~SIGNAL
+    for name, values in expected.items():
+        np.testing.assert_array_equal(predict(step, changed)[name], values)
+        np.testing.assert_array_equal(predict(again, changed)[name], values)
+    assert step.remarks()[0] == "20 of 60 voxels, of roi all - noise."
+    with pytest.raises(InputError, match=r"subj01 \(roi all\) has no roi 'V1'; it has signal, noise, all"):
+        fit(with_region(roi="V1"), subject)
+
+
+@pytest.mark.parametrize("settings", [{"voxels": "noise_ceiling"}, {"voxels": "correlation"}])
+def test_voxels_are_chosen_within_the_region(subject, settings):
+    subject.rois["half"] = np.arange(N_VOXELS) >= 10
+    step = fit(with_region(settings | {"top_voxels": 10}, roi="half"), subject)
+    np.testing.assert_array_equal(step.voxels, SIGNAL & subject.rois["half"])
+    assert step.remarks()[0] == "10 of 60 voxels, of roi half, chosen on the training stimuli."
+
+
+def test_a_decoder_of_ones_own_is_fitted_in_its_place(subject, tmp_path):
+    own = DecodingByBlocks(RidgeDecoder(alphas=3.0, rescale="none"))
+    step = fit(with_region(decoding=own), subject)
+    assert step.decoder is own.decoder and set(step.decoder.alpha_.values()) == {3.0}
+    step.save(tmp_path)
+    again = with_region(decoding=DecodingByBlocks(RidgeDecoder(device="cpu")))
+    again.open(Workspace(store=None, folder=tmp_path))
+    assert again.decoder.alphas == 3.0
+
+
 def test_spoilt_voxels_are_refused(subject, tmp_path):
     settings = dict(voxels="correlation", top_voxels=9)
     fitted(subject, **settings).save(tmp_path)
@@ -145,6 +207,36 @@ def test_banded_ridge_shrinks_the_region_without_signal(subject, tmp_path):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         from_dict(DecoderSettings, settings, "decoder")
+
+
+def test_two_of_a_chain_keep_what_is_theirs_apart(subject, tmp_path):
+    """Each predicts its own patterns on the way, into its own file, and finds its own tables when it is opened."""
+    store = FeatureStore(tmp_path / "store")
+    tables = {}
+    for name, values in subject.features.items():
+        tables[name] = store.encode(
+            Known(name, values), np.arange(len(values)), range(len(values)), dataset="x", checkpoint="y"
+        )
+
+    def steps():
+        settings = DecoderSettings(keep="factorisation")
+        return [Decode({name: None}, settings, Machine(), part=name) for name in "ab"]
+
+    def chain():
+        return Chain(system_of(*steps(), Adding(["a", "b"], "picture", media={"picture": "picture"})))
+
+    test = subject.test
+    files = {name: tmp_path / f"{name}.safetensors" for name in "ab"}
+    predictions = {name: Prediction(test.patterns, test.stimulus_ids, path) for name, path in files.items()}
+    training = Training({"subj01": subject}, lambda names: {name: tables[name] for name in names})
+    chain().fit(training, tmp_path / "decoder", store, predictions)
+    again = chain().open(tmp_path / "decoder", store).predict(test.patterns)
+    for name, values in subject.features.items():
+        alone = RidgeDecoder().fit_targets(subject.train.patterns, {name: values})
+        np.testing.assert_allclose(again[name], alone.predict(test.patterns), rtol=1e-3, atol=1e-3)
+        found = load_file(files[name])
+        assert list(found) == [name]
+        np.testing.assert_allclose(found[name], again[name], rtol=1e-3, atol=1e-3)
 
 
 def test_more_voxels_than_there_are(subject):
