@@ -105,7 +105,7 @@ CONDITIONS: dict[str, Condition] = {
         Condition(
             "stage_one",
             "Stage one alone",
-            "the picture decoded from predicted VDVAE latents, before any diffusion",
+            "the picture decoded from predicted latents, before any diffusion",
             is_control=False,
             in_a_sentence="stage one alone",
             shows="first_picture",
@@ -143,19 +143,19 @@ CONDITIONS: dict[str, Condition] = {
         Condition(
             "without_stage_one",
             "Without stage-one picture",
-            "diffusion from pure noise, under both decoded embeddings",
+            "diffusion from pure noise, under what else is decoded",
             replaces={"first_picture": Absence()},
         ),
         Condition(
             "without_image_context",
             "Without image context",
-            "decoded stage-one picture and text embedding only",
+            "without the decoded image embedding; all else is decoded as before",
             replaces={"clip_image": Absence()},
         ),
         Condition(
             "without_text_context",
             "Without text context",
-            "decoded stage-one picture and image embedding only",
+            "without the decoded text embedding; all else is decoded as before",
             replaces={"clip_text": Absence()},
         ),
         Condition(

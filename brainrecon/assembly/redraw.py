@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from brainrecon.assembly.draw import Draw
 from brainrecon.assembly.generator_settings import GeneratorSettings
@@ -18,11 +18,13 @@ def redraw(
     contexts: Mapping[str, TargetSource],
     weights: Callable[[frozenset], Mapping[str, float]],
     start: str = "first_picture",
-    folders: Callable[[], Mapping] = dict,
+    arguments: Callable[[], Mapping] = dict,
+    needed: Sequence[str] | None = None,
 ) -> Draw:
     """Step from contexts and a first picture to a picture.
 
-    The start may be absent: then the picture is drawn from noise. Of several contexts each may be absent.
+    The start may be absent: then the picture is drawn from noise. Of several contexts each may be absent, unless `needed`
+    says otherwise.
 
     Parameters
     ----------
@@ -38,14 +40,18 @@ def redraw(
         ``weights(present) -> dict``: weight of each context, given the names of the values that are not absent.
     start : str
         Value that it starts from: a picture, or a latent of the generator's own autoencoder.
-    folders : callable
-        ``folders() -> dict``: folders of further checkpoints, by the name of the generator's argument.
+    arguments : callable
+        ``arguments() -> dict``: what the generator is loaded with besides, such as the folder of a further checkpoint.
+    needed : sequence of str, optional
+        Contexts that may not be absent; by default the only one.
     """
+    if needed is None:
+        needed = tuple(contexts) if len(contexts) == 1 else ()
 
     def load():
         options = {} if settings.scheduler is None else {"scheduler": settings.scheduler}
         return part(generator).from_pretrained(
-            folder(), device=machine.device, acceleration=settings.acceleration, **options, **folders()
+            folder(), device=machine.device, acceleration=settings.acceleration, **options, **arguments()
         )
 
     def options(present):
@@ -60,5 +66,5 @@ def redraw(
         guided = settings.guidance_scale != 1
         return settings.acceleration.batch_size_for(loaded.pipeline, machine.device, guided=guided)
 
-    needed, spare = ((), tuple(contexts)) if len(contexts) > 1 else (tuple(contexts), ())
+    spare = tuple(name for name in contexts if name not in needed)
     return Draw(load, needed, (*spare, start), options=options, at_a_time=at_a_time, targets=contexts)

@@ -62,6 +62,6 @@ class Kandinsky(System):
                 machine,
                 contexts,
                 lambda present: {"clip_image": settings.generator.image_weight},
-                folders=lambda: {"prior_folder": self.folder("prior")},
+                arguments=lambda: {"prior_folder": self.folder("prior")},
             ),
         ]

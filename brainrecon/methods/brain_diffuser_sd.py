@@ -69,7 +69,7 @@ class StableDiffusion(System):
                 machine,
                 contexts,
                 self._weights,
-                folders=self._folders,
+                arguments=self._arguments,
             ),
         ]
 
@@ -78,5 +78,5 @@ class StableDiffusion(System):
         own = {"clip_image": self.settings.generator.image_weight, "clip_text": self.settings.generator.text_weight}
         return {name: weight if name in present else 0.0 for name, weight in own.items()}
 
-    def _folders(self):
+    def _arguments(self):
         return {"ip_adapter": self.folder("adapter")}

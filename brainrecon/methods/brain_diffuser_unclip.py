@@ -39,5 +39,5 @@ class StableUnCLIP(StableDiffusion):
     settings_class = UnCLIPSettings
     generator = "stages.generators.diffusion.stable_unclip:StableUnCLIPGenerator"
 
-    def _folders(self):
+    def _arguments(self):
         return {}
