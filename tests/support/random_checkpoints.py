@@ -26,6 +26,7 @@ BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 
 # Name in the manifest -> kind of `save_generator`.
 KINDS = {
+    "stable-diffusion-1-4": "sd",
     "stable-diffusion-1-5": "sd",
     "stable-diffusion-xl-base": "sdxl",
     "stable-unclip-small": "unclip",

@@ -29,6 +29,7 @@ PUBLISHED_SIZES = {
     "versatile-diffusion": GeneratorSize(
         _unet(64), _AUTOENCODER, 1_126_760_324, _AUTOENCODER_PARAMETERS, 257 * 768 + 77 * 768, two_contexts=True
     ),
+    "stable-diffusion-1-4": GeneratorSize(_unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS),
     # With ip-adapter-sd15: 16 attentions over 768 values, and the projection to four tokens.
     "stable-diffusion-1-5": GeneratorSize(_unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, 22_319_616),
     # With ip-adapter-sdxl-vit-h: 70 attentions over 2048 values, and the projection to four tokens.

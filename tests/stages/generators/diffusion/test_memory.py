@@ -109,7 +109,8 @@ def test_versatile_diffusion_at_full_size(most_values):
 
 
 def test_stable_diffusion_at_full_size(most_values):
-    size = PUBLISHED_SIZES["stable-diffusion-1-5"]
+    size, alone = PUBLISHED_SIZES["stable-diffusion-1-5"], PUBLISHED_SIZES["stable-diffusion-1-4"]
+    assert alone == dataclasses.replace(size, other_parameters=0)
     unet = on_meta(UNet2DConditionModel, cross_attention_dim=768, **shape_of(size))
     assert parameters(unet) == size.unet_parameters
     peak = most_values(lambda: unet(values(1, 4, 64, 64), values(1), values(1, 77, 768)))
