@@ -13,7 +13,6 @@ from brainrecon.assembly.condition import (
     Condition,
     condition,
 )
-from brainrecon.assembly.registry import system_names
 from brainrecon.assembly.replacement import (
     MEAN,
     Absence,
@@ -30,7 +29,7 @@ RESPONSES = ["reconstruction", "shuffled_responses", "mean_response", "ridge_to_
 EMBEDDINGS = [*RESPONSES, "oracle_embeddings", "nearest_training_picture"]
 ONE_CONTEXT = [*EMBEDDINGS, "stage_one", "without_stage_one"]
 TWO_CONTEXTS = [*ONE_CONTEXT, "without_image_context", "without_text_context"]
-# System and settings -> the conditions that it can be drawn under.
+# System and settings -> the conditions that it can be drawn under; the tests of a method have their own.
 APPLIES = [
     ("brain-diffuser", {}, TWO_CONTEXTS),
     ("brain-diffuser", {"text_context": False}, ONE_CONTEXT),
@@ -59,10 +58,6 @@ def test_which_conditions_apply_to_a_system(name, settings, expected):
     assert [name for name, one in CONDITIONS.items() if one.applies_to(chain)] == [
         name for name in CONDITIONS if name in expected
     ]
-
-
-def test_the_table_has_every_system():
-    assert {name for name, *_ in APPLIES} == set(system_names())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
 from weights import store
 
-TWO_STAGE = [name for name in system_names() if "first_picture" in chain_of(name).given]
+TWO_STAGE = [name for name in system_names() if "vdvae" in chain_of(name).given]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})
