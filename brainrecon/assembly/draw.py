@@ -72,7 +72,7 @@ class Draw(Step):
                 continue
             if name in self._sources and tuple(own := self._sources[name].target.shape) != tuple(shape):
                 raise InputError(
-                    f"Target {name} of checkpoint {self._sources[name].checkpoints[0]} has shape {tuple(own)} but the generator "
+                    f"Target {name}{_of(self._sources[name])} has shape {tuple(own)} but the generator "
                     f"takes {tuple(shape)}; name checkpoints that belong together."
                 )
         return generator
@@ -93,6 +93,10 @@ class Draw(Step):
 
     def batch_size(self):
         return self._at_a_time(self.generator) if self._at_a_time else super().batch_size()
+
+
+def _of(source):
+    return f" of checkpoint {source.checkpoints[0]}" if source.checkpoints else ""
 
 
 def _rows(value):

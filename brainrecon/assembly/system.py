@@ -67,6 +67,8 @@ class System(ABC):
         Settings for data that have no captions; empty if it reads none.
     without_captions_note : str
         What to say then.
+    asks_for : str
+        What its settings have to name before it is anything; empty if its defaults are complete.
     image_embedding : str, optional
         The value by which pictures are compared: the training picture nearest to what was decoded.
     """
@@ -82,6 +84,7 @@ class System(ABC):
     without_captions_note: ClassVar[str] = (
         "No captions: the text context is dropped (text_context = false in config.toml)."
     )
+    asks_for: ClassVar[str] = ""
     image_embedding: ClassVar[str | None] = None
 
     def __init__(self, settings: Any = None) -> None:

@@ -31,11 +31,14 @@ class TargetSource:
         Names of the checkpoints that its values depend on.
     dtype : {"float32", "float16"}
         How the feature store holds its values.
+    identity : callable, optional
+        ``identity() -> str``: what identifies the weights of a target that reads no checkpoint of the manifest.
     """
 
     load: Callable[[], Any]
     checkpoints: tuple[str, ...]
     dtype: str = "float32"
+    identity: Callable[[], str] | None = None
 
     @cached_property
     def target(self) -> Any:
@@ -45,7 +48,7 @@ class TargetSource:
     @property
     def fingerprint(self) -> str:
         """What identifies the weights that its values depend on."""
-        return "+".join(map(checkpoint_store.fingerprint, self.checkpoints))
+        return self.identity() if self.identity else "+".join(map(checkpoint_store.fingerprint, self.checkpoints))
 
 
 def part(place: str) -> Any:

@@ -26,6 +26,9 @@ def _list():
 
     rows = []
     for name in system_names():
+        if asked := system_class(name).asks_for:
+            rows.append((name, f"what is asked: {asked}", "-", "-"))
+            continue
         chain = Chain(system_class(name)())
         cited = re.match(r"([^,]+),.*?\((\d{4})\)", chain.system.citation)
         by = " ".join(cited.groups()) if cited else "-"
@@ -37,11 +40,16 @@ def _describe(name, weights):
     from brainrecon.assembly.chain import Chain
     from brainrecon.assembly.condition import CONDITIONS
     from brainrecon.assembly.registry import system_class
-    from brainrecon.assembly.settings import to_dict, with_weights
+    from brainrecon.assembly.settings import with_weights
     from brainrecon.cli.console import say
 
     kind = system_class(name)
     system = kind(with_weights({}, kind, weights))
+    if system.asks_for:
+        say(f"{name}: {system.explanation}. Its settings have to name {system.asks_for}:")
+        say()
+        _say_settings(system)
+        return
     chain = Chain(system)
     needs = ["responses"] + ["pictures"] * system.needs.pictures
     needs += ["captions"] * system.needs.captions
@@ -60,6 +68,13 @@ def _describe(name, weights):
     say()
     say("Settings (--set NAME=VALUE, or the table [settings] of a TOML file):")
     say()
+    _say_settings(system)
+
+
+def _say_settings(system):
+    from brainrecon.assembly.settings import to_dict
+    from brainrecon.cli.console import say
+
     for line in _lines(to_dict(system.settings)) or ["none"]:
         say(f"  {line}")
 

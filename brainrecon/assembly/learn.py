@@ -1,0 +1,72 @@
+"""The step from patterns to named values by a decoder that learns from everything at once, such as a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from brainrecon.assembly.step import Step
+from stages.decoders.trained import Training
+from stages.ground.errors import InputError
+
+TRIALS = ("averaged", "single")
+
+
+class Learn(Step):
+    """Fit a decoder of `stages.decoders` to targets, and predict them.
+
+    Parameters
+    ----------
+    targets : mapping of str to brainrecon.assembly.targets.TargetSource
+    decoder : stages.decoders.decoder.Decoder
+        Not yet fitted: ``decoder.fit(training, folder=None, progress=...)`` goes on where it was interrupted if it is given
+        a folder; its class has ``from_pretrained(folder, device=...)``.
+    device : str
+    trials : {"averaged", "single"}
+        Learn from patterns, each the average of a stimulus's trials, or from every trial by itself.
+    part : str
+        Folder of what it learns.
+    """
+
+    is_learned = True
+
+    def __init__(self, targets, decoder, device="cpu", trials="averaged", part=""):
+        if trials not in TRIALS:
+            raise InputError(f"trials is {trials!r}; expected averaged or single: pass --set trials=single.")
+        self.targets, self.gives, self.part = targets, tuple(targets), part
+        self.decoder, self._device, self._trials = decoder, device, trials
+
+    def fit(self, training, workspace):
+        features, responses, rows = training.features(self.gives), {}, {}
+        for name, subject in training.subjects.items():
+            train = subject.train
+            averaged = self._trials == "averaged"
+            responses[name] = train.patterns if averaged else train.betas
+            rows[name] = np.arange(train.n_stimuli) if averaged else train.positions
+        # In memory: a batch takes rows from anywhere, and a table lies by columns.
+        values = {name: np.asarray(table) for name, table in features.items()}
+        learned = Training(responses, rows, values)
+        self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
+
+    def run(self, items, values, *, seed=0):
+        patterns, found = np.asarray(values["patterns"]), {}
+        for name, columns, block in self.decoder.predict_blocks(patterns):
+            if name not in found:
+                size = int(np.prod(self.decoder.gives[name]))
+                found[name] = np.empty((len(patterns), size), dtype=np.float32)
+            found[name][:, columns] = block
+        return found
+
+    def summary(self):
+        return self.decoder.summary()
+
+    def remarks(self):
+        return list(self.decoder.notes())
+
+    def curves(self):
+        return dict(self.decoder.curves())
+
+    def save(self, folder):
+        self.decoder.save_pretrained(folder)
+
+    def open(self, workspace):
+        self.decoder = type(self.decoder).from_pretrained(workspace.folder, device=self._device)

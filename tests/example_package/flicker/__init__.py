@@ -1,0 +1,1 @@
+"""An example package that adds a part of every kind to brainrecon."""
