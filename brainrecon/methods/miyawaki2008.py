@@ -154,14 +154,7 @@ class DecodeContrasts(Step):
         return np.repeat(cells[..., None], 3, axis=-1)
 
     def summary(self):
-        """A row per size of elements: how many there are, and the weight of their contrasts in the picture."""
-        elements = self.decoder.elements_
-        return [
-            {"size": f"{height} x {width}", "elements": int(count), "weight": float(weight)}
-            for (height, width), count, weight in zip(
-                elements.sizes, np.bincount(elements.size_index), self.decoder.size_weights_
-            )
-        ]
+        return self.decoder.summary()
 
     def description(self):
         return {"picture_shape": list(self.picture_shape)}

@@ -45,6 +45,7 @@ class Trace:
     method: str
     stimulus_id: str
     condition: str
+    simulated: bool
     shown: Any
     values: list[TracedValue]
 
@@ -91,7 +92,7 @@ def trace(run, stimulus_id, name=RECONSTRUCTION, sample=0):
                 traced.append(_output(part, values, step, name, stimulus_id, sample, shown))
             elif chain.readers(given):
                 traced.append(_on_the_way(values, step, given, name, stimulus_id, shown))
-    return Trace(part.config.method, stimulus_id, name, shown, traced)
+    return Trace(part.config.method, stimulus_id, name, part.subject.simulated, shown, traced)
 
 
 def _measured(values, name, stimulus_id, sample):
@@ -149,16 +150,20 @@ def _output(run, values, step, name, stimulus_id, sample, shown):
 def _beside(picture, shown):
     """A picture beside the shown one, which is brought to its size."""
     if shown is None:
-        return {"size": f"{picture.shape[1]} x {picture.shape[0]}"}
+        return {"size": _size(picture)}
     from stages.ground.pictures import resized_to
 
     same = resized_to(shown, picture.shape[:2])
     return {
-        "size": f"{picture.shape[1]} x {picture.shape[0]}",
+        "size": _size(picture),
         "pixel correlation with the shown picture": float(_correlations(picture.ravel(), same.reshape(1, -1))[0]),
         "contrast beside the shown picture's": float(picture.std() / max(same.std(), 1e-12)),
         "fine detail beside the shown picture's": float(_detail(picture) / max(_detail(same), 1e-12)),
     }
+
+
+def _size(picture):
+    return f"{picture.shape[1]}\N{NO-BREAK SPACE}x\N{NO-BREAK SPACE}{picture.shape[0]}"
 
 
 def _detail(picture):

@@ -23,6 +23,7 @@ def lines(traced):
     """
     label = CONDITIONS[traced.condition].label
     found = [f"{traced.method}, stimulus {traced.stimulus_id}, {label[:1].lower()}{label[1:]}"]
+    found += ["The response was simulated."] if traced.simulated else []
     for value in traced.values:
         found.append("")
         found.append(f"{value.name} ({value.step})")
