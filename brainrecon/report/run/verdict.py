@@ -72,12 +72,12 @@ def write_verdict(scores):
         details.append("Shuffled responses were not scored, so nothing here says what the method draws anyway.")
     elif informative is None:
         details.append(
-            "By this measure it cannot be told whether the pictures say more about what was shown than pictures "
+            f"By this measure it cannot be told whether the {_outputs(spec)} say more about what was shown than {_outputs(spec)} "
             "drawn from the responses to another stimulus."
         )
     elif not informative:
         details.append(
-            "By this measure the pictures tell no more about what was shown than pictures drawn from the "
+            f"By this measure the {_outputs(spec)} tell no more about what was shown than {_outputs(spec)} drawn from the "
             "responses to another stimulus."
         )
     details += _about_chance(scores, spec)
@@ -103,7 +103,8 @@ def leading_metrics(scores):
 
 def _score_phrase(scores, spec, row):
     name = condition_label(scores.reference)
-    subject = "The reconstructions" if scores.reference == "reconstruction" else f"The pictures of \u201c{name}\u201d"
+    own = {"captions": "The captions", "pictures": "The reconstructions"}[_outputs(spec)]
+    subject = own if scores.reference == "reconstruction" else f"The {_outputs(spec)} of \u201c{name}\u201d"
     chance, level = "", chance_level(spec)
     if level is not None:
         scale, sign = (100, " %") if spec.metric.percent else (1, "")
@@ -113,6 +114,11 @@ def _score_phrase(scores, spec, row):
         interval = f"{100 * scores.confidence:g} % interval {interval}"
     mean = score_text(row.mean, spec.metric)
     return f"{subject} of {row.n:,} stimuli score {mean} in {in_sentence(spec.label)} ({interval}{chance})"
+
+
+def _outputs(spec):
+    """What a metric judges, as a sentence calls it."""
+    return "captions" if spec.metric.takes == "captions" else "pictures"
 
 
 def _with_interval(row, spec):
