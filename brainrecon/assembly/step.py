@@ -55,6 +55,11 @@ class Step:
         """Medium of a value it gives."""
         return self.media.get(name, "features")
 
+    @property
+    def kept_as(self) -> str:
+        """What tells the file of its predicted values from those of other steps: its part, or its value if it learns nothing."""
+        return self.part if self.is_learned else self.part or self.gives[0]
+
     # Learning
 
     def fit(self, training: Training, workspace: Workspace) -> None:

@@ -30,7 +30,7 @@ def fit(run, progress=SILENT):
 
     # What reads anything else is predicted below, when the steps before it are fitted.
     predictions = {
-        step.part: Prediction(test.patterns, names, run.layout.embeddings("test", step.part))
+        step.part: Prediction(test.patterns, names, run.layout.embeddings("test", step.kept_as))
         for step in chain.predicting
         if step.is_learned and step.reads == (PATTERNS,)
     }

@@ -4,7 +4,7 @@ config.toml            what was asked, every default spelled out
 environment.json       versions, machine, checkpoint fingerprints
 captions.json          captions of the training stimuli, if the dataset had none
 decoder/               the fitted steps; a step with a part of its own in decoder/<part>/
-embeddings/test.safetensors   predicted values of the test stimuli; of a step with a part test-<part>.safetensors
+embeddings/test.safetensors   predicted values of the test stimuli; of other steps test-<part or value>.safetensors
 stage_one/stim-<id>.png       first pictures, and other values on the way in folders of their name
 images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise
 controls/<name>/images/stim-<id>_sample-<k>.png
@@ -68,7 +68,7 @@ class Layout:
         return self.folder / "report.html"
 
     def embeddings(self, of: str, part: str = "") -> Path:
-        """Predicted values of the test stimuli ("test") or of the mean response, by the part of the step that gives them."""
+        """Predicted values of the test stimuli ("test") or of the mean response; `part` as the step is kept (`Step.kept_as`)."""
         return self.folder / "embeddings" / f"{of}{'-' if part else ''}{part}.safetensors"
 
     def fold(self, fold: int) -> Path:

@@ -157,7 +157,7 @@ class Run:
     @property
     def is_fitted(self):
         """Whether every fitted step is there, and the predicted values of the test stimuli."""
-        predicted = (self.layout.embeddings("test", step.part) for step in self.unfitted.predicting)
+        predicted = (self.layout.embeddings("test", step.kept_as) for step in self.unfitted.predicting)
         return self.unfitted.is_fitted(self.layout.decoder) and all(path.exists() for path in predicted)
 
     def image_path(self, name, stimulus_id, sample=0):

@@ -114,7 +114,7 @@ class RunValues:
 
     def predicted(self, of, step, progress=SILENT):
         """Predicted values of a step for the test stimuli ("test") or the mean response, dict of arrays, kept in files."""
-        path = self.run.layout.embeddings(of, step.part)
+        path = self.run.layout.embeddings(of, step.kept_as)
         if path not in self._predicted:
             if not path.exists():
                 names = self.stimulus_ids if of == "test" else [MEAN.name]
