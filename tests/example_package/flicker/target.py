@@ -8,6 +8,7 @@ from torchvision.models import resnet18
 class ResNet18:
     """The 512 pooled features of a ResNet-18."""
 
+    name = "resnet18"
     takes = "images"
     shape, n_targets = (512,), 512
     # Part of the feature store's key: other weights or another size never meet the values of these.
