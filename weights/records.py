@@ -26,7 +26,7 @@ class Content:
     etag : str or None
         The server's name for the content, for files that came over the network.
     source : str or None
-        For made files: the file they were converted from, None where they come from the manifest.
+        For made files: the file they were converted from, None if they come from the manifest.
     """
 
     size: int
@@ -71,7 +71,7 @@ def read_record(folder: Path) -> Record | None:
     Returns
     -------
     record : Record or None
-        None where the folder has none.
+        None if the folder has none.
 
     Raises
     ------

@@ -199,7 +199,7 @@ def _find(name: str, manifest: Path) -> Checkpoint:
 
 
 def _location(checkpoint: Checkpoint, manifest: Path) -> Path:
-    """Folder of a checkpoint: the first that holds all of it and what it becomes, all of it, any of it, or could."""
+    """Folder of a checkpoint. Order of preference: converted and complete; complete; incomplete; the user's default store."""
     if checkpoint.embedded:
         return Path(manifest).parent / checkpoint.folder
     places = [store / checkpoint.folder for store in user_stores()]

@@ -130,7 +130,7 @@ class _Declarations:
         self._known = {}
 
     def of(self, qualified_name):
-        """Set of attribute names, or None where the code does not say (files from before torch 1.5)."""
+        """Set of attribute names, or None if the code does not say (files from before torch 1.5)."""
         if qualified_name not in self._known:
             module, _, name = qualified_name.rpartition(".")
             try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.ground.errors import InputError
 
-SCHEDULERS = ("ddim", "dpm++", "unipc")
+SCHEDULERS = ("ddim", "plms", "dpm++", "unipc")
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class GeneratorSettings:
     num_inference_steps : int
         Steps from noise to a picture.
     guidance_scale : float, optional
-        The checkpoint's own where none is given.
+        The checkpoint's own if none is given.
     image_weight, text_weight : float
         What they do is the generator's affair; see its `takes_weights`.
-    scheduler : {"ddim", "dpm++", "unipc"}, optional
-        The checkpoint's own where none is given; the last two get by with fewer steps.
+    scheduler : {"ddim", "plms", "dpm++", "unipc"}, optional
+        The checkpoint's own if none is given; the last two get by with fewer steps.
     acceleration : stages.generators.diffusion.acceleration.Acceleration
         Precision, memory and speed.
     """

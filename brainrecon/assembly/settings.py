@@ -49,7 +49,7 @@ def from_dict(kind, values, where=""):
     for name, value in values.items():
         own = defaults[name]
         if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict) and own is not dataclasses.MISSING:
-            # What is not said stays as this kind has it, which need not be the part's own default.
+            # Missing keys keep the default of this method, which may differ from the default of the part.
             value = merged(to_dict(own()), value)
         given[name] = _converted(hints[name], value, f"{where}.{name}".lstrip("."))
     return kind(**given)

@@ -84,7 +84,7 @@ def examine_generators() -> list[Finding]:
 
 
 def roomiest_device() -> tuple[str, int]:
-    """The CUDA device with the most free memory, or the CPU where there is none, and the bytes that are free."""
+    """The CUDA device with the most free memory, or the CPU if there is none, and the bytes that are free."""
     import psutil
     import torch
 

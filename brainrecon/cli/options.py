@@ -166,7 +166,7 @@ def parse_memory(text):
 
 
 def parse_shard(text):
-    """(i, n) of "i/n"; this process's own part under `accelerate launch`, else everything, where it is not given."""
+    """(i, n) of "i/n"; this process's own part under `accelerate launch`, else everything, if it is not given."""
     if text is None:
         from accelerate import PartialState
 

@@ -70,7 +70,7 @@ def simulate(
 
 
 def _chosen(context, study):
-    """The study's own options, but for those left to its default; an InputError where another study's is given."""
+    """The study's own options, but for those left to its default; an InputError if another study's is given."""
     if study not in STUDIES:
         raise InputError(f"The study is {study!r} but must be one of {', '.join(STUDIES)}; choose one with --study.")
     known = STUDIES[study]

@@ -29,7 +29,7 @@ def read_captions(paths, coco_ids):
     Returns
     -------
     captions : list of list of str, as long as `coco_ids`
-        An empty list where the files have none.
+        An empty list if the files have none.
 
     Raises
     ------

@@ -96,7 +96,7 @@ def fetch(remote, progress=SILENT):
 
 
 def _transfer(remote, partial, progress):
-    """Append what is missing to the partial file; the size of the whole, or None where the source does not say."""
+    """Append what is missing to the partial file; the size of the whole, or None if the source does not say."""
     done = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(remote.url, headers={"Range": f"bytes={done}-"} if done else {})
     try:

@@ -85,7 +85,7 @@ def deal(ids, n_parts, classes=None):
 
 
 def single_categories(splits):
-    """The category of each stimulus, split after split, or None where a stimulus has none or several."""
+    """The category of each stimulus, split after split, or None if a stimulus has none or several."""
     if not all(split.has_categories for split in splits):
         return None
     categories = [own for split in splits for own in split.categories]

@@ -32,7 +32,7 @@ def describe(subject, duplicates=None, progress=SILENT):
         JSON-able. ``splits`` gives for each split n_trials, n_stimuli, sessions, ``repeats`` (trials of a
         stimulus -> number of stimuli), the pictures' size, and whether there are captions and categories;
         ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None; ``near_duplicates`` the number
-        of test pictures that a training picture resembles, and the closest pair of ids, or None where nobody looked.
+        of test pictures that a training picture resembles, and the closest pair of ids, or None if nobody looked.
         No betas are read.
     """
     kind, path = parse_source(subject.source)
@@ -137,7 +137,7 @@ def files(kind, path, subject=None, **options):
     Returns
     -------
     files : list of dict
-        ``path`` (str), ``what`` (a phrase), ``optional`` (bool), ``present`` (bool), ``size`` (bytes, None where absent).
+        ``path`` (str), ``what`` (a phrase), ``optional`` (bool), ``present`` (bool), ``size`` (bytes, None if absent).
     """
     rows = []
     for file in dataset_of(kind).files(path, subject, **loaded_options(kind, options, for_files=True)):
@@ -155,7 +155,7 @@ def files(kind, path, subject=None, **options):
 
 
 def terms(kind):
-    """On what terms a dataset is to be had; an InputError where it has no download."""
+    """On what terms a dataset is to be had; an InputError if it has no download."""
     reader = dataset_of(kind)
     if not getattr(reader, "download", None):
         where = reader.description.available.rstrip(".")

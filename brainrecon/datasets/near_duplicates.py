@@ -1,4 +1,4 @@
-"""Pictures of the test set that training has as good as shown."""
+"""Test pictures that nearly equal a training picture."""
 
 import numpy as np
 from PIL import Image

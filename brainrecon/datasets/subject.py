@@ -232,7 +232,7 @@ class Subject:
     details : dict
         JSON-able facts to record beside a score: betas version, sessions found, ...
     caption_choices : tuple of str
-        Where there are no captions: sentences of which one describes each picture, for a model to choose
+        If there are no captions: sentences of which one describes each picture, for a model to choose
         from.
 
     Raises

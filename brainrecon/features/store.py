@@ -41,7 +41,7 @@ class FeatureStore:
     Parameters
     ----------
     folder : path, optional
-        Where tables are kept; `default_folder()` where it is not given.
+        Where tables are kept; `default_folder()` if it is not given.
     """
 
     def __init__(self, folder=None):
@@ -207,7 +207,7 @@ def _finished(rows, state, row_bytes):
 
 
 def _stored(batch, dtype, target, stimuli):
-    """Values in the table's dtype, C-contiguous; an InputError where that is impossible."""
+    """Values in the table's dtype, C-contiguous; an InputError if that is impossible."""
     if not np.isfinite(batch).all():
         raise InputError(
             f"{target} has values that are not finite for {stimuli}; "

@@ -148,7 +148,7 @@ class FeatureTable:
 
     @contextmanager
     def opened(self):
-        """Give the file of values, at its first value; an InputError where it is not this table's, whole."""
+        """Give the file of values, at its first value; an InputError if it is not this table's, whole."""
         try:
             file = open(self.path, "rb")
         except OSError as error:

@@ -189,6 +189,7 @@ class DrawByNetwork(Step):
         from stages.judges.comparators import load_comparator
         from stages.networks.voxel_gan import GANGenerator
         from stages.training.adversarial import Samples, train_generator
+        from stages.training.batches import held_out
 
         subject, settings = training.subject, self.settings
         train = subject.train
@@ -210,8 +211,8 @@ class DrawByNetwork(Step):
         averages = self._averages(
             train.patterns, train.repeats, [f"training stimulus {name}" for name in train.stimulus_ids]
         )
-        held_out = _held_out(train.n_stimuli, settings.training.validation, settings.training.seed)
-        kept = ~np.isin(stimuli, held_out) if len(held_out) else slice(None)
+        validated = held_out(train.n_stimuli, settings.training.validation, settings.training.seed)
+        kept = ~np.isin(stimuli, validated) if len(validated) else slice(None)
         losses = settings.losses
         self.generator = GANGenerator(
             responses.shape[1],
@@ -225,7 +226,7 @@ class DrawByNetwork(Step):
             self.generator,
             comparator,
             Samples(responses[kept], pictures, stimuli[kept]),
-            Samples(averages[held_out], pictures, held_out) if len(held_out) else None,
+            Samples(averages[validated], pictures, validated) if len(validated) else None,
             losses,
             settings.training,
             folder=workspace.folder,
@@ -236,7 +237,7 @@ class DrawByNetwork(Step):
             progress=workspace.progress,
         )
         self.generator = self.generator.cpu().eval().requires_grad_(False)
-        chosen = {"training": np.setdiff1d(np.arange(train.n_stimuli), held_out), "validation": held_out}
+        chosen = {"training": np.setdiff1d(np.arange(train.n_stimuli), validated), "validation": validated}
         self._summary = [
             self._scored(name, averages[rows[:_SCORED_STIMULI]], pictures[rows[:_SCORED_STIMULI]])
             for name, rows in chosen.items()
@@ -352,17 +353,6 @@ def stretched(greys, share=0.04):
     flat = greys.reshape(len(greys), -1)
     low, high = (np.percentile(flat, q, axis=1)[:, None, None, None] for q in (share / 2, 100 - share / 2))
     return 255 * np.clip((greys - low) / np.maximum(high - low, 1e-6), 0, 1)
-
-
-def _held_out(n_stimuli, share, seed):
-    """Rows of the stimuli that validation keeps, sorted."""
-    n_kept = round(share * n_stimuli)
-    if share and not 1 <= n_kept < n_stimuli:
-        raise InputError(
-            f"training.validation {share} of {n_stimuli:,} training stimuli is {n_kept:,}; expected some of both: pass --set "
-            "training.validation=0, or load more stimuli."
-        )
-    return np.sort(np.random.default_rng([seed, 3]).permutation(n_stimuli)[:n_kept])
 
 
 def _noise(name, n_voxels):

@@ -36,7 +36,7 @@ def in_sentence(label):
 
 
 def chance_level(spec):
-    """The score of a metric, as a protocol uses it, that predictions without information expect; None where unknown."""
+    """The score of a metric, as a protocol uses it, that predictions without information expect; None if unknown."""
     return spec.metric.chance_level(**spec.options)
 
 

@@ -38,11 +38,11 @@ class DataSettings:
         Which stimuli to test instead of the dataset's own: ``category:NAME`` or ``clusters:N``, see
         `brainrecon.runs.splitting`.
     split_checkpoint : str, optional
-        CLIP checkpoint by whose embeddings clusters are made; the method's own where it is not given.
+        CLIP checkpoint by whose embeddings clusters are made; the method's own if it is not given.
     captions : str, optional
         A JSON file of stimulus id to list of captions, in place of the dataset's own.
     caption_choices : tuple of str, optional
-        Where there are no captions: each stimulus gets the one of these that the CLIP model finds closest.
+        If there are no captions: each stimulus gets the one of these that the CLIP model finds closest.
     options : dict
         Further options of the dataset's loader.
     """

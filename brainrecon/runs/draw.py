@@ -36,7 +36,7 @@ def reconstruct(
         Names in `brainrecon.assembly.condition.CONDITIONS`. Those that do not apply are left out; parts of the system, such
         as stage-one pictures, are added.
     stimuli : sequence of str, optional
-        Test stimuli to draw; all of them where it is not given.
+        Test stimuli to draw; all of them if it is not given.
     control_stimuli : int, optional
         Draw controls for so many stimuli only, spread evenly over the test set.
     batch_size : int, optional

@@ -22,7 +22,7 @@ VOXELS_OF_A_REGION = 30
 
 
 def brain(subject, protocol, folder, device="cpu", memory=None, progress=SILENT):
-    """What brain correlation needs for one subject, or None where the protocol does not score it.
+    """What brain correlation needs for one subject, or None if the protocol does not score it.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ def pictures_in(folder, stimulus_ids):
             continue
         whole = path.stem
         parts = _NAME.fullmatch(whole)
-        # An id may itself look like a name with additions; what is an id as it stands is one.
+        # If the whole name is an id, take it as the id: an id may itself look like a name with additions.
         name, sample = (whole, 0) if whole in known else (parts["stimulus"], int(parts["sample"] or 0))
         if name not in known:
             strangers.append(path.name)

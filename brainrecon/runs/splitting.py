@@ -82,7 +82,7 @@ def clip_image_tokens(subject, split_name, checkpoint, store, device="cpu"):
 
 
 def check_rule(split):
-    """The rule of a split and its value; an InputError where there is no such rule."""
+    """The rule of a split and its value; an InputError if there is no such rule."""
     rule, _, value = split.partition(":")
     if (rule == "category" and value) or (rule == "clusters" and value.isdigit() and int(value) >= 2):
         return rule, value

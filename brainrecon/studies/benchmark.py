@@ -271,7 +271,7 @@ def make_plan(data, methods, subjects=None, **rest):
     methods : dict of str to dict, or sequence of str
         As `Plan` has them, or as `read_methods` takes them.
     subjects : sequence of str, optional
-        All subjects of the dataset where it is not given.
+        All subjects of the dataset if it is not given.
     **rest
         As for `Plan`; None for its default.
     """

@@ -78,9 +78,9 @@ class Preset:
             )
 
     def rows(self, kind, weights=None):
-        """Settings of each row for a kind of data and of checkpoints, with a ``roi`` of its own where it has one in any kind.
+        """Settings of every row, for one kind of data. A row that names a region also gets `roi`.
 
-        Where data of this kind call it otherwise, or do not have it, loading them says so.
+        If data of this kind call the region otherwise, or do not have it, loading them says so.
         """
         own = {name: name for regions in self.regions.values() for name in regions} | self.regions.get(kind, {})
         rows = {}
@@ -98,7 +98,7 @@ def available():
 
 
 def load_preset(name):
-    """A preset by its name; an InputError that lists them where there is none."""
+    """A preset by its name; an InputError that lists them if there is none."""
     if name not in available():
         raise InputError(f"There is no preset {name!r}; expected one of {', '.join(available())}.")
     return from_dict(Preset, read_toml(_FOLDER / f"{name}.toml"))

@@ -37,7 +37,7 @@ def draw(generator, encoded, rows, starts=None, *, weights=(0.6, 0.4), guidance_
     encoded : EncodedPool
     rows : array of int
     starts : uint8 array of shape (len(rows), height, width, 3), optional
-        Pictures to redraw at strength 0.75; from noise where there are none.
+        Pictures to redraw at strength 0.75; from noise if there are none.
 
     Returns
     -------

@@ -41,7 +41,7 @@ def create_tensors(path, layout, metadata=None):
     Parameters
     ----------
     path : path-like
-        Its folder is made where it is missing; a file of that name is replaced.
+        Its folder is made if it is missing; a file of that name is replaced.
     layout : dict of str to (shape, dtype)
         float16, float32, float64, int8 to int64, uint8 or bool.
     metadata : dict of str to str, optional

@@ -1,8 +1,11 @@
-"""The class of a network by the name under which it is imported, as a ``config.json`` holds it."""
+"""The class of a network by the name under which it was imported, as a ``config.json`` holds it.
+
+A file may name only what the program has imported already: a name in a file imports nothing.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 
 from torch import nn
 
@@ -19,7 +22,7 @@ def name_of(network_class):
 
 
 def network_named(name):
-    """Import the class of a name.
+    """Find the class of a name among the modules that are imported.
 
     >>> network_named("torch.nn.modules.linear:Linear")
     <class 'torch.nn.modules.linear.Linear'>
@@ -37,17 +40,16 @@ def network_named(name):
     Raises
     ------
     CheckpointError
-        It cannot be imported, or is something else.
+        Its module is not imported, has no such class, or it is something else.
     """
     module, _, names = name.partition(":")
-    try:
-        found = import_module(module)
-        for part in names.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    if module not in sys.modules:
         raise CheckpointError(
-            f"{name} cannot be imported ({error}); install the package that has this network."
-        ) from None
+            f"The network {name} is not imported; write `import {module}` first, and open the folder again."
+        )
+    found = sys.modules[module]
+    for part in names.split("."):
+        found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise CheckpointError(f"{name} is no network; expected a torch.nn.Module.")
     return found

@@ -253,7 +253,7 @@ class Inversion:
         return found
 
     def _read(self, key):
-        """The latents of a file; None where there is none, or one that is damaged and will be written anew."""
+        """The latents of a file; None if there is none, or one that is damaged and will be written anew."""
         if self.folder is None:
             return None
         try:

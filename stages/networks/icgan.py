@@ -202,7 +202,7 @@ class ICGAN(nn.Module):
 
 
 def read_config(path):
-    """Read an IC-GAN's ``config.json``; CheckpointError where it is absent or describes no IC-GAN."""
+    """Read an IC-GAN's ``config.json``; CheckpointError if it is absent or describes no IC-GAN."""
     entries = read_json_object(path, ARCHITECTURE)
     with refusing_values(ARCHITECTURE, path):
         if (named := entries.pop("architecture", ARCHITECTURE)) != ARCHITECTURE:

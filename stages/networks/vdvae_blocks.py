@@ -16,7 +16,7 @@ from stages.ground.errors import InputError
 
 
 class BlockSpec(NamedTuple):
-    """One block: where it works, what it pools by afterwards, whose resolution it mixes in beforehand."""
+    """One block: resolution; pooling factor after the block; source resolution to mix in before it."""
 
     resolution: int
     pool: int | None = None

@@ -90,7 +90,7 @@ class DiffusionTextTokens(CaptionTarget):
 
     @property
     def pooled_width(self):
-        """Values of the pooled embedding, 1280 for Stable Diffusion XL; 0 where there is none."""
+        """Values of the pooled embedding, 1280 for Stable Diffusion XL; 0 if there is none."""
         return self.encoders[-1].config.projection_dim if self.penultimate else 0
 
     @property

@@ -149,7 +149,7 @@ def _with_splits(trials, path, folder, events):
 
 
 def _listed_splits(path, folder, shown):
-    """Stimulus id -> split as split.tsv or test_stimuli.txt say, and that file; None where there is neither."""
+    """Stimulus id -> split as split.tsv or test_stimuli.txt say, and that file; None if there is neither."""
     for place in dict.fromkeys((folder, path)):
         if (place / "split.tsv").exists():
             entries = _read_tsv(place / "split.tsv")

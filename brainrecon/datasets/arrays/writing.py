@@ -163,7 +163,7 @@ numpy.savez(
 
 ## A BIDS folder of single-trial betas
 
-As `arrays:FOLDER`, with `--subject sub-01` where there are several.
+As `arrays:FOLDER`, with `--subject sub-01` if there are several.
 
 ```
 {}```

@@ -87,7 +87,7 @@ class BData:
         return self._read(self.metadata(key) == 1, slice(None), np.float64)
 
     def column(self, key):
-        """The one column of a key, (n_samples,) float64; an InputError where it has none or several."""
+        """The one column of a key, (n_samples,) float64; an InputError if it has none or several."""
         values = self.get(key)
         if values.shape[1] != 1:
             raise InputError(

@@ -120,7 +120,7 @@ def load(path, subject=None, roi=None, images=None, image_size=None, release=Non
 
 
 def trial_names(bdata, split):
-    """The stimulus of every sample, from labels where the file has them, else from codes, else from numbers.
+    """The stimulus of every sample, from labels if the file has them, else from codes, else from numbers.
 
     Parameters
     ----------

@@ -200,7 +200,7 @@ def check_same_voxels(first, columns, other, other_columns):
 
 
 def whole_numbers(part, name):
-    """A key's whole numbers for the samples of a part, whatever its capitals; None where the file has none."""
+    """A key's whole numbers for the samples of a part, whatever its capitals; None if the file has none."""
     key = next((key for key in part.bdata.keys if key.lower() == name), None)
     values = part.bdata.get(key)[part.rows] if key else np.empty((0, 0))
     if values.shape[1] != 1 or not (np.isfinite(values) & (values == np.rint(values))).all():

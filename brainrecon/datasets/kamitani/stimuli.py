@@ -63,7 +63,7 @@ def name_of_text(text):
 
 
 def names_of_codes(bdata, codes, kind="stimulus"):
-    """`name_of_code` of every sample; an InputError where the file's numbers are too coarse for the codes."""
+    """`name_of_code` of every sample; an InputError if the file's numbers are too coarse for the codes."""
     if np.nanmax(codes, initial=0) >= FIRST_SYNSET and bdata.dtype.kind == "f" and bdata.dtype.itemsize < 8:
         raise InputError(
             f"{bdata.path} stores {bdata.dtype} numbers, too coarse for stimulus codes such as 1518878.010042; "

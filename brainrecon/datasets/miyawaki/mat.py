@@ -192,7 +192,7 @@ def _response(path, content, pattern, patterns):
 
 
 def _by_part(names):
-    """One name, or that of train and that of test; None where neither can be told."""
+    """One name, or that of train and that of test; None if neither can be told."""
     if len(names) == 1:
         return names
     parts = {part: [name for name in names if _part(name) == part] for part in PARTS}

@@ -188,7 +188,7 @@ def _read_nifti(path):
 
 
 def _check_grid(path, shape, affine, other, other_shape, other_affine):
-    """Raise an InputError where voxels of the same index are not the same place of the brain, to half a voxel."""
+    """Raise an InputError if voxels of the same index are not the same place of the brain, to half a voxel."""
     if shape != other_shape:
         raise InputError(f"{path} has volumes of {shape} but {other} of {other_shape}; {AGAIN}, or resample the mask.")
     corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]

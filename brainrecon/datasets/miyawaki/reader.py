@@ -135,7 +135,7 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
 
 
 def files(path, subject=None):
-    """The files of the copy at `path`, or of nilearn's where nothing is there."""
+    """The files of the copy at `path`, or of nilearn's if nothing is there."""
     place, reader = _layout(Path(path))
     return reader.files(place)
 

@@ -28,7 +28,7 @@ class Design:
     n_shared : int
         masterordering <= n_shared marks the shared pictures: the test split.
     trials_per_run : array of int, shape (n_sessions, n_runs), or None
-        Counted in `stimpattern`, where the file has it.
+        Counted in `stimpattern`, if the file has it.
     """
 
     masterordering: np.ndarray
@@ -114,7 +114,7 @@ def trial_table(design, subject, trials_in_file, responses):
     trials_in_file : dict of int to (pathlib.Path, int)
         For each session found (from 1, in order): its file and how many trials that holds.
     responses : pathlib.Path
-        The subject's ``responses.tsv``; used where present.
+        The subject's ``responses.tsv``; used if present.
 
     Returns
     -------

@@ -161,7 +161,7 @@ def sessions_on_disk(layout, subject, space, version, file_format=None):
     Parameters
     ----------
     file_format : {"hdf5", "nifti"}, optional
-        Only files of this format; by default HDF5 where a session has it, else NIfTI.
+        Only files of this format; by default HDF5 if a session has it, else NIfTI.
 
     Returns
     -------

@@ -28,7 +28,7 @@ def files(path, subject=None, betas=None, space=None, betas_format=None):
     subject : str, optional
         By default the first on disk, or subj01.
     betas, space, betas_format : str, optional
-        As for `brainrecon.datasets.nsd.reader.load`; where nothing is on disk, b3, func1pt8mm and HDF5.
+        As for `brainrecon.datasets.nsd.reader.load`; if nothing is on disk, b3, func1pt8mm and HDF5.
 
     Returns
     -------

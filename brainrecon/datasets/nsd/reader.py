@@ -53,7 +53,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
     space : str, optional
         ``func1pt8mm`` or ``func1mm``; by default the first of these on disk.
     betas_format : str, optional
-        ``hdf5`` or ``nifti``; by default HDF5 where a session has it.
+        ``hdf5`` or ``nifti``; by default HDF5 if a session has it.
     zscore : bool
         Z-score each voxel within each session, by mean and standard deviation over the session's training trials, so
         that nothing of the test pictures enters.
@@ -132,7 +132,7 @@ def simulation_note(marker):
 
 
 def training_rows(trials, layout, subject):
-    """0-based rows of each session's file that show no shared picture; an InputError where there are fewer than two."""
+    """0-based rows of each session's file that show no shared picture; an InputError if there are fewer than two."""
     rows = {}
     for session, table in trials.groupby("session"):
         rows[session] = table.loc[~table["shared"], "row"].to_numpy()

@@ -31,7 +31,7 @@ ROI = "nsdgeneral"
 
 
 def find(path):
-    """Subjects at `path`: dict of name to the file of betas; the renormalised one where there are two."""
+    """Subjects at `path`: dict of name to the file of betas; the renormalised one if there are two."""
     found = find_subjects(path, [""], r"betas_all_subj(?P<number>\d+)_fp32(_renorm)?\.hdf5")
     return {subject: max(files, key=lambda file: "_renorm" in file.name) for subject, files in found.items()}
 
@@ -102,7 +102,7 @@ def find_design(folder, design=None):
 
 
 def sessions_and_runs(order, n_trials):
-    """1-based session and run of the first `n_trials` trials, (n_trials,) int each; None where the design lacks them."""
+    """1-based session and run of the first `n_trials` trials, (n_trials,) int each; None if the design lacks them."""
     if order.trials_per_run is None:
         return None, None
     per_run = order.trials_per_run

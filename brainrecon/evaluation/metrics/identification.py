@@ -160,7 +160,7 @@ def n_way_identification(reference, predicted, targets=None, allowed=None, n_way
     reference, predicted, targets, allowed, similarity
         As for `two_way_identification`.
     n_way : int
-        Number of candidates, at least 2. Where there are fewer, all of them are taken, which is easier: 300 candidates
+        Number of candidates, at least 2. If there are fewer, all of them are taken, which is easier: 300 candidates
         need 300 stimuli.
     top_k : int
         From 1 to `n_way` - 1.

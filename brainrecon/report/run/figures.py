@@ -153,7 +153,7 @@ def course(curves):
     Parameters
     ----------
     curves : mapping of str to (steps, values)
-        By label; a value may be None where there is none.
+        By label; a value may be None if there is none.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def against(scores, metric_name, others):
     Returns
     -------
     svg : str or None
-        An `<svg>` element without a header; None where no panel is left, or where a stimulus is only right or
+        An `<svg>` element without a header; None if no panel is left, or where a stimulus is only right or
         wrong, so that all dots would fall on four places.
     """
     spec = scores.metrics[metric_name]
@@ -246,7 +246,7 @@ def against(scores, metric_name, others):
 
 
 def _paired_values(scores, name, metric_name):
-    """Values of the reference and of another condition for the stimuli both have, or None where there are none."""
+    """Values of the reference and of another condition for the stimuli both have, or None if there are none."""
     if name == scores.reference or name not in scores.conditions:
         return None
     own, other = (scores.conditions[one].scored(metric_name) for one in (scores.reference, name))

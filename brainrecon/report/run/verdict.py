@@ -33,11 +33,11 @@ class Verdict:
     sentence : str
         The main result: the reference condition's score in the headline metric.
     remains : str
-        Which controls it is above, not told apart from, and below; empty where none was scored.
+        Which controls it is above, not told apart from, and below; empty if none was scored.
     details : list of str
         What qualifies it.
     informative : bool or None
-        Whether the pictures say more about what was shown than those from shuffled responses; None where
+        Whether the pictures say more about what was shown than those from shuffled responses; None if
         that cannot be told: no such control was scored, or the interval of the difference holds zero.
     """
 
@@ -96,7 +96,7 @@ def leading_metrics(scores):
     Returns
     -------
     headline, low_level : str or None
-        The protocol's; the first that was scored where one was not, None where nothing was scored.
+        The protocol's; the first that was scored where one was not, None if nothing was scored.
     """
     return tuple(_first_available(scores, role) for role in (scores.protocol.headline, scores.protocol.low_level))
 
@@ -126,7 +126,7 @@ def _with_interval(row, spec):
 
 
 def _what_remains(scores, spec, n_reference):
-    """'above ...; not told apart from ...; below ....', or nothing where no control was scored.
+    """'above ...; not told apart from ...; below ....', or nothing if no control was scored.
 
     A control that was drawn for some of the stimuli only is compared on these; then their number is said.
     """
@@ -168,7 +168,7 @@ def _listed(phrases):
 
 
 def _better(scores, name, spec):
-    """Whether the reference is better than a condition; None where the interval of the difference leaves it open."""
+    """Whether the reference is better than a condition; None if the interval of the difference leaves it open."""
     row = scores.difference(name, spec.name)
     if row is None or not row.excludes_zero:
         return None

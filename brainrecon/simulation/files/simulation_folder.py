@@ -66,7 +66,7 @@ def simulate_once(
 
 
 def _find_earlier(target: Path, options: dict) -> tuple[SubjectReport, ...] | None:
-    """What an earlier simulation with the same options reached; None where the target is absent or empty."""
+    """What an earlier simulation with the same options reached; None if the target is absent or empty."""
     marker = target / MARKER
     if not marker.is_file():
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):

@@ -57,7 +57,7 @@ class Picture:
     background: str
     """One of `BACKGROUNDS`."""
     digit: int
-    """0 to 9, or -1 where there is none."""
+    """0 to 9, or -1 if there is none."""
     place: str
     """One of `PLACES`: where the main thing is."""
     layout: str

@@ -83,9 +83,9 @@ class MultiscaleDecoder(SolvedDecoder):
         elements with more different contrasts than a quarter of the samples. "univariate" needs a score: with "none" it
         takes the correlation.
     n_voxels : int
-        How many; all, where there are fewer.
+        How many; all, if there are fewer.
     n_nonzero : int
-        Voxels of "omp"; all, where there are fewer.
+        Voxels of "omp"; all, if there are fewer.
     alphas : sequence of float
         Penalties of "ridge", for standardised voxels.
     n_levels : int

@@ -17,7 +17,7 @@ class Trials:
     Parameters
     ----------
     stimuli : array of int, shape (n_trials,), optional
-        Row of the targets for each trial; trial i shows stimulus i where it is not given.
+        Row of the targets for each trial; trial i shows stimulus i if it is not given.
     n_stimuli : int
     """
 

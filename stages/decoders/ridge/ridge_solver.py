@@ -108,7 +108,7 @@ class RidgeSolver:
     alphas : float, sequence of float, or mapping of str to either
         Penalties to choose from, in units of standardised voxels.
     stimuli : array of int, shape (n_trials,), optional
-        Row of the targets for each trial; trial i shows stimulus i where it is not given.
+        Row of the targets for each trial; trial i shows stimulus i if it is not given.
     penalty : {"group", "target"}
         One penalty for all columns of a target, chosen on a sketch of them; or one for each column, by exact leave-one-out on
         every column, which costs 2 n_trials^2 operations per column and penalty.
@@ -122,7 +122,7 @@ class RidgeSolver:
     seed : int
         Of the sketch and of the tenth.
     memory : float, optional
-        Bytes that a fit may take; the width of blocks follows. 4096 columns where it is not given.
+        Bytes that a fit may take; the width of blocks follows. 4096 columns if it is not given.
     device : str
     """
 

@@ -105,7 +105,7 @@ def read_ahead(targets, planned, dtype, device="cpu"):
 
 
 def finite(values, name):
-    """The values themselves, tensor of any shape; an InputError where one is NaN or infinite."""
+    """The values themselves, tensor of any shape; an InputError if one is NaN or infinite."""
     if not torch.isfinite(values).all():
         raise InputError(
             f"Target {name!r} holds NaN or infinite values; encode it again with `brainrecon features`, or mend the array."

@@ -11,7 +11,7 @@ from weights.manifest import CheckpointError
 
 
 def computing_dtype(dtype, acceleration, device):
-    """Return the torch.dtype that networks are loaded in; InputError where it is said twice."""
+    """Return the torch.dtype that networks are loaded in; InputError if it is said twice."""
     if acceleration is None:
         return torch.float32 if dtype is None else dtype
     if dtype is not None:

@@ -56,7 +56,7 @@ def stored_embedding(folder, kind, shape, compute):
     Returns
     -------
     embedding : float32 tensor, or None
-        None where nothing is stored and there is nothing to compute with.
+        None if nothing is stored and there is nothing to compute with.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class ICGANGenerator:
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
-        """Load a folder with config.json and the weights; CheckpointError where they do not fit."""
+        """Load a folder with config.json and the weights; CheckpointError if they do not fit."""
         return cls(ICGAN.from_pretrained(folder, device))
 
     @property

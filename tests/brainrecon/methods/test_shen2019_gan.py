@@ -174,7 +174,7 @@ def test_settings_survive_their_file():
 
 
 def test_too_few_stimuli_for_validation_are_told(subject):
-    with pytest.raises(InputError, match="training.validation 0.01 of 48 training stimuli is 0"):
+    with pytest.raises(InputError, match="validation share of 0.01 of 48 training stimuli is 0"):
         step_of({"training": QUICK["training"] | {"validation": 0.01}}, subject)
 
 
