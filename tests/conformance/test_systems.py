@@ -5,11 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
-from chains import chain_of
+from chains import COMPLETE, chain_of
 from small_systems import SMALL, pull_random, small_chain
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
-from brainrecon.assembly.registry import system_class, system_names
+from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.cli.main import run_command
 from brainrecon.runs.config import RunConfig
@@ -22,7 +22,7 @@ UNPUBLISHED = {
     *("mean-image", "nearest-training-picture", "nearest-training-caption", "ridge-to-pixels", "noise"),
     *("brain-diffuser-sd", "brain-diffuser-sdxl", "brain-diffuser-unclip", "brain-diffuser-kandinsky"),
 }
-EVERY_SYSTEM = pytest.mark.parametrize("name", system_names())
+EVERY_SYSTEM = pytest.mark.parametrize("name", COMPLETE)
 
 
 def variants(name):
@@ -73,7 +73,7 @@ def assert_alike(one, other):
 
 
 def test_every_system_has_a_small_twin():
-    assert set(SMALL) == set(system_names())
+    assert set(SMALL) == set(COMPLETE)
 
 
 @EVERY_SYSTEM

@@ -3,9 +3,12 @@
 import numpy as np
 
 from brainrecon.assembly.chain import Chain
-from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.registry import system_class, system_names
 from brainrecon.assembly.settings import with_weights
 from brainrecon.assembly.values import Item
+
+# Systems whose defaults are complete: the others are nothing until their parts are named.
+COMPLETE = [name for name in system_names() if not system_class(name).asks_for]
 
 
 def chain_of(name, settings=None, weights=None):

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 import random_checkpoints
-from chains import chain_of
+from chains import COMPLETE, chain_of
 from PIL import Image
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
-from brainrecon.assembly.registry import system_names
 from brainrecon.assembly.settings import merged, to_dict
 from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
 from weights import store
 
-TWO_STAGE = [name for name in system_names() if "vdvae" in chain_of(name).given]
+TWO_STAGE = [name for name in COMPLETE if "vdvae" in chain_of(name).given]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chains import chain_of
+from chains import COMPLETE, chain_of
 from interruption import COMMAND_LINE, interrupted
 from PIL import Image
 from safetensors.numpy import load_file
 
 import brainrecon
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
-from brainrecon.assembly.registry import system_names
 from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.protocols import specs
@@ -226,7 +225,7 @@ def test_the_published_penalties_and_no_dense_vector(cohort, features, tmp_path)
 
 
 def test_every_system_by_way_of_targets_says_how_pictures_are_compared():
-    chains = [chain_of(name) for name in system_names()]
+    chains = [chain_of(name) for name in COMPLETE]
     with_targets = [chain for chain in chains if chain.targets]
     assert "icgan2022" in {chain.name for chain in with_targets} and len(with_targets) > 1
     for chain in with_targets:
