@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chains import chain_of
 from PIL import Image
 
 import brainrecon
+from brainrecon.assembly.condition import CONDITIONS as EVERY_CONDITION
 from brainrecon.assembly.condition import CONTROLS
 from brainrecon.cli.main import run_command
-from brainrecon.methods.brain_diffuser import BrainDiffuser
 from brainrecon.runs.run import Run
 
 TINY = ("--weights", "tiny")
 
-CONDITIONS = BrainDiffuser().conditions
+CHAIN = chain_of("brain-diffuser", weights="tiny")
+CONDITIONS = [name for name, one in EVERY_CONDITION.items() if one.applies_to(CHAIN)]
 DIGITS = (
     Path(os.environ.get("BRAINRECON_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
     / "digits69/digits69.mat"
@@ -79,15 +81,15 @@ def test_the_oracle_beats_shuffled_responses(complete):
 
 
 def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
-    from brainrecon.methods.nulls import small_pictures
     from sklearn.linear_model import Ridge
 
     from stages.decoders.ridge.ridge import ALPHAS
+    from stages.ground.pictures import resized_pictures
 
     subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")
     mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float, ddof=1)
     train, test = ((split.patterns - mean) / scale for split in (subject.train, subject.test))
-    pixels = small_pictures(subject.train.images, 64).reshape(len(train), -1)
+    pixels = resized_pictures(subject.train.images, 64).reshape(len(train), -1) / 255
     drawn = pictures(complete, "controls/ridge_to_pixels/images/*.png")
     drawn = np.stack([drawn[f"stim-{name}_sample-0.png"] for name in subject.test.stimulus_ids]).reshape(len(test), -1)
     furthest = [
@@ -166,7 +168,7 @@ def test_python_and_command_line_agree(fitted, features, reference, cohort):
 
 
 def test_prediction_is_the_same_alone_and_in_the_file(fitted, features, cohort, tmp_path):
-    from brainrecon.runs.fitting import read_embeddings
+    from brainrecon.runs.predict import read_embeddings
 
     patterns = brainrecon.load(f"nsd:{cohort}", subject="subj01").test.patterns
     np.save(tmp_path / "one.npy", patterns[4:5])
@@ -266,7 +268,7 @@ def test_captions_from_a_file_bring_it_back(cohort, features, tmp_path):
         str(features),
     ]
     assert run_command([*line, "--captions", str(tmp_path / "captions.json")]) == 0
-    assert "clip_text" in Run(tmp_path / "run").method.decoder.groups_
+    assert "clip_text" in Run(tmp_path / "run").chain.given
 
 
 def test_the_configuration_is_complete(fitted):

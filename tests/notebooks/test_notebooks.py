@@ -11,6 +11,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # What a method's settings say of a generator: plain dataclasses and arithmetic.
 SETTINGS_OF_GENERATORS = {
     "stages.generators",
+    "stages.generators.diffusion",
     "stages.generators.diffusion.acceleration",
     "stages.generators.diffusion.memory",
 }

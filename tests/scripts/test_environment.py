@@ -13,6 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# What scripts/test looks at before the tests.
+CHECKS = ("[ruff] [check]", "[ruff] [format]", "lint-imports", "[mypy]")
+
 # Code from standard input (the stamp, the check of torch) runs in the real interpreter; the rest is written
 # down.
 STAND_IN = """#!/usr/bin/env bash
@@ -37,11 +40,11 @@ def project(tmp_path):
 
 @pytest.fixture
 def environment(project, tmp_path):
-    """An active virtual environment whose interpreter and command are stand-ins."""
+    """An active virtual environment whose interpreter and commands are stand-ins."""
     environment = tmp_path / "active environment"
     (environment / "bin").mkdir(parents=True)
     stand_in = STAND_IN.format(python=sys.executable, log=tmp_path / "log")
-    for name in ("python", "brainrecon"):
+    for name in ("python", "brainrecon", "lint-imports"):
         (environment / "bin" / name).write_text(stand_in.replace("'python'", f"'{name}'"))
         (environment / "bin" / name).chmod(0o755)
     return environment
@@ -83,11 +86,12 @@ def run(project, environment, torchvision, tmp_path):
 def test_the_first_run_installs_and_the_second_does_not(run, project):
     result, calls = run("scripts/test", "-k", "two words")
     assert result.returncode == 0, result.stderr
-    install, test = calls
+    install, *checks, test = calls
     assert "[pip] [install]" in install and "[--editable] [.[test]]" in install and f"in={project}" in install
     assert "[-m] [pytest] [-q]" in test and "[-k] [two words] threads=1" in test and f"in={project}" in test
+    assert [any(word in check for check in checks) for word in CHECKS] == [True] * 4 and len(checks) == 4
     result, calls = run("scripts/test")
-    assert len(calls) == 1 and "pytest" in calls[0]
+    assert len(calls) == 5 and "pytest" in calls[-1] and not any("[install]" in call for call in calls)
     assert result.stderr == ""
 
 
@@ -95,7 +99,7 @@ def test_a_changed_project_file_is_installed_again(run, project):
     run("scripts/test")
     with (project / "pyproject.toml").open("a") as file:
         file.write("\n# changed\n")
-    assert len(run("scripts/test")[1]) == 2
+    assert "[install]" in run("scripts/test")[1][0]
 
 
 def test_the_demo_runs_in_the_callers_folder_with_its_options(run, tmp_path):

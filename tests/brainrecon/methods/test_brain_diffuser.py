@@ -193,7 +193,7 @@ def test_a_chain_may_decode_twice(subject, tmp_path, folder):
 def test_settings_are_strict():
     with pytest.raises(InputError, match="'generator.strength'"):
         BrainDiffuser({"generator": {"strenght": 1.0}})
-    with pytest.raises(InputError, match="expected one of brain-diffuser"):
+    with pytest.raises(InputError, match="expected one of .*brain-diffuser"):
         system_class("mind-reader")
 
 
