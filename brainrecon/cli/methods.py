@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from stages.ground.errors import InputError
+
 
 def methods(
     name: Annotated[str | None, typer.Argument(help="One method, with its settings.", show_default=False)] = None,
@@ -26,10 +28,16 @@ def _list():
 
     rows = []
     for name in system_names():
-        if asked := system_class(name).asks_for:
-            rows.append((name, f"what is asked: {asked}", "-", "-"))
+        try:
+            kind = system_class(name)
+            if kind.asks_for:
+                rows.append((name, f"what is asked: {kind.asks_for}", "-", "-"))
+                continue
+            chain = Chain(kind())
+        except InputError as error:
+            # One broken package hides no other method.
+            rows.append((name, f"cannot be used: {error}", "-", "-"))
             continue
-        chain = Chain(system_class(name)())
         cited = re.match(r"([^,]+),.*?\((\d{4})\)", chain.system.citation)
         by = " ".join(cited.groups()) if cited else "-"
         rows.append((name, ", ".join(chain.predicts) or "-", chain.output, by))

@@ -43,6 +43,21 @@ def test_a_setting_that_is_listed_can_be_typed(capsys):
     pytest.fail("decoder.penalty is not listed")
 
 
+def test_a_broken_method_hides_no_other(capsys, monkeypatch):
+    from brainrecon.assembly import registry
+    from brainrecon.assembly.system import System
+
+    class Broken(System):
+        name, explanation = "broken", "nothing"
+
+        def steps(self, machine):
+            return []
+
+    monkeypatch.setitem(registry._REGISTERED, "broken", Broken)
+    text = said(capsys)
+    assert "cannot be used: broken: its output is 'picture', which no step gives" in text and "brain-diffuser" in text
+
+
 def test_an_unknown_method_is_told(capsys):
     assert run_command(["methods", "brain-difuser"]) == 2
     assert "did you mean 'brain-diffuser'" in capsys.readouterr().err
