@@ -1,0 +1,105 @@
+"""Laws of every target: what a stimulus is worth does not depend on who else is encoded, and the target says what it is."""
+
+import json
+
+import numpy as np
+import pytest
+import random_checkpoints
+import torch
+
+from stages.ground.errors import InputError
+from stages.targets.autoencoder_latents import AutoencoderLatents
+from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
+from stages.targets.diffusion_text import DiffusionTextTokens
+from stages.targets.instance_features import InstanceFeatures
+from stages.targets.vdvae import VDVAELatents
+from weights import store
+
+
+def diffusion_text(folder):
+    random_checkpoints.save_generator("sd", folder / "sd")
+    return DiffusionTextTokens.from_pretrained(folder / "sd")
+
+
+def autoencoder(folder):
+    return AutoencoderLatents.from_pretrained(store.path("tiny-generator"), size=64)
+
+
+# Name -> ``make(folder)``.
+TARGETS = {
+    "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
+    "clip image tokens": lambda folder: CLIPImageTokens.from_pretrained(store.path("tiny-clip")),
+    "clip image vector": lambda folder: CLIPImageVector.from_pretrained(store.path("tiny-clip")),
+    "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
+    "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
+    "diffusion text": diffusion_text,
+    "autoencoder latents": autoencoder,
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def target(request, tmp_path_factory):
+    return TARGETS[request.param](tmp_path_factory.mktemp("target"))
+
+
+@pytest.fixture(scope="module")
+def stimuli(target):
+    """Five of what the target takes: pictures, or captions of stimuli that have one or several."""
+    if target.takes == "captions":
+        # The random tokenizer knows two words.
+        return [["a"], ["b"], ["a b"], ["b a"], ["a", "b"]]
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+
+
+@pytest.fixture(scope="module")
+def values(target, stimuli):
+    return np.asarray(target.encode(stimuli))
+
+
+def test_a_row_per_stimulus_of_the_shape_that_it_says(target, values):
+    assert values.shape == (5, target.n_targets) and values.dtype == np.float32 and np.isfinite(values).all()
+    assert int(np.prod(target.shape)) == target.n_targets
+    assert len(np.unique(values, axis=0)) == 5
+
+
+def test_one_alone_is_the_same_as_in_a_batch(target, stimuli, values):
+    # To float rounding: kernels differ with the size of the batch.
+    for row in range(5):
+        alone = np.asarray(target.encode(stimuli[row : row + 1]))[0]
+        np.testing.assert_allclose(alone, values[row], atol=1e-4 * values.std(), rtol=1e-4)
+
+
+def test_the_order_makes_no_difference(target, stimuli, values):
+    turned = np.asarray(target.encode(stimuli[::-1]))[::-1]
+    np.testing.assert_allclose(turned, values, atol=1e-4 * values.std(), rtol=1e-4)
+
+
+def test_twice_is_the_same_and_nothing_of_the_global_random_state_is_used(target, stimuli, values):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    np.testing.assert_array_equal(np.asarray(target.encode(stimuli)), values)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+
+
+def test_its_preprocessing_is_plain_data(target):
+    assert json.loads(json.dumps(target.preprocessing)) == target.preprocessing
+    assert target.takes in ("images", "captions") and isinstance(target.name, str)
+
+
+def test_what_it_cannot_take_is_refused_in_a_sentence(target, stimuli):
+    wrong = ["no list of captions", 3] if target.takes == "captions" else stimuli.astype(np.float32)
+    with pytest.raises((InputError, TypeError, ValueError)) as error:
+        target.encode(wrong)
+    assert len(str(error.value)) > 10
+
+
+def test_what_can_be_decoded_becomes_pictures_again(target, values):
+    if not hasattr(target, "decode"):
+        pytest.skip("it is no target that decodes")
+    pictures = target.decode(values, batch_size=2)
+    assert pictures.dtype == np.uint8 and pictures.shape[0] == 5 and pictures.shape[-1] == 3
+    alone = target.decode(values[1:2], batch_size=1)[0]
+    assert np.abs(alone.astype(int) - pictures[1]).max() <= 1
