@@ -175,13 +175,18 @@ class Chain:
             self._describe(folder)
         return self
 
-    def fit_in_memory(self, subject, store=None, progress=SILENT):
-        """Fit on one subject, its targets from the feature store or encoded now."""
+    def fit_in_memory(self, subject, store=None, progress=SILENT, captions=None):
+        """Fit on one subject, its targets from the feature store or encoded now; `captions` in place of the dataset's own."""
+
+        def given():
+            return captions
 
         def features(names):
-            return encode(self.targets, names, subject, "train", store or FeatureStore(), progress=progress)
+            return encode(
+                self.targets, names, subject, "train", store or FeatureStore(), captions=given, progress=progress
+            )
 
-        return self.fit(Training({subject.name: subject}, features), store=store, progress=progress)
+        return self.fit(Training({subject.name: subject}, features, given), store=store, progress=progress)
 
     def is_fitted(self, folder) -> bool:
         """Whether `folder` holds every fitted step."""

@@ -6,7 +6,7 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import read_saved, with_weights
 from brainrecon.assembly.targets import encode
-from brainrecon.assembly.values import Machine, Training
+from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -52,17 +52,13 @@ class Reconstructor:
 
     def encode(self, subject, split_name="train", captions=None, progress=SILENT):
         """True target values of a split's stimuli: dict of target name to FeatureTable (n_stimuli, n_targets)."""
-        return self._encode(subject, split_name, tuple(self.chain.targets), captions, progress)
+        given = (lambda: captions) if captions else None
+        names = tuple(self.chain.targets)
+        return encode(self.chain.targets, names, subject, split_name, self.store, captions=given, progress=progress)
 
     def fit(self, subject, captions=None, progress=SILENT):
         """Fit every step on a subject's training split; `captions` in place of the dataset's own."""
-
-        def features(names):
-            return self._encode(subject, "train", names, captions, progress)
-
-        self.chain.fit(
-            Training({subject.name: subject}, features, lambda: captions), store=self.store, progress=progress
-        )
+        self.chain.fit_in_memory(subject, self.store, progress, captions)
         return self
 
     def predict(self, patterns):
@@ -111,7 +107,3 @@ class Reconstructor:
         reconstructor = cls(known["method"], known["settings"], device=device, features=features)
         reconstructor.chain.open(folder, reconstructor.store)
         return reconstructor
-
-    def _encode(self, subject, split_name, names, captions, progress):
-        given = (lambda: captions) if captions else None
-        return encode(self.chain.targets, names, subject, split_name, self.store, captions=given, progress=progress)

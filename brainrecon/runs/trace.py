@@ -9,6 +9,7 @@ import numpy as np
 
 from brainrecon.assembly.condition import RECONSTRUCTION, condition
 from brainrecon.assembly.values import ABSENT, PATTERNS
+from brainrecon.evaluation.metrics.correlation import correlation_matrix
 from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
@@ -173,7 +174,5 @@ def _detail(picture):
 
 
 def _correlations(one, others):
-    """Pearson correlation of a vector with each row of others; 0 if either is constant."""
-    one, others = one.astype(float) - one.mean(), others.astype(float) - others.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(one) * np.linalg.norm(others, axis=1)
-    return np.divide(others @ one, norms, out=np.zeros(len(others)), where=norms > 0)
+    """Pearson correlation of a vector with each row of others; 0 if it is undefined, for one of them is constant."""
+    return np.nan_to_num(correlation_matrix(others, one[None])[:, 0])
