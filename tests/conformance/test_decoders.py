@@ -12,6 +12,7 @@ from stages.decoders.decoder import Decoder
 from stages.decoders.decoder_files import plain
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
+from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
@@ -109,6 +110,7 @@ MAKERS = {
     "ridge, one penalty": ridge({"alphas": 30.0}),
     "banded ridge": banded(),
     "banded ridge, fewer stimuli than voxels": banded(fewer_stimuli=True),
+    "ridge, a penalty per column by folds": Maker(KFoldRidgeDecoder, {"alphas": (0.1, 10.0)}),
     "local decoders": local({"sizes": 2, "n_voxels": 10}, np.float64),
     "local decoders, weights by stimuli held out": local(
         {"model": "ridge", "weights": "nnls", "n_folds": 2}, np.float64

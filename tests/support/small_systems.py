@@ -50,6 +50,7 @@ SMALL = {
     "brain-diffuser-kandinsky": Small(
         *RANDOM, checkpoints=("kandinsky-2-2-decoder", "kandinsky-2-2-prior", "clip-vit-bigg-14-laion2b")
     ),
+    "takagi2023": Small(*FEW_STEPS, "latent_size=12", checkpoints=("stable-diffusion-1-4",)),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "miyawaki2008": Small("decoder.model=omp"),
     "shen2019-gan": Small("training.iterations=40", "training.validate_every=20", weights="tiny"),
