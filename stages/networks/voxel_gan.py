@@ -16,7 +16,7 @@ from torch.nn.functional import leaky_relu
 
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object
-from stages.ground.checks import Number, check
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
@@ -43,10 +43,17 @@ class GANGenerator(nn.Module):
         Grey level of red, green and blue where the network says 0.
     seed : int
         Of the initial weights.
+    spread : {"caffe", "inputs"}
+        What the variance of a convolution's initial weights is divided by. Published are Caffe's deconvolutions, also for the
+        layers called convolutions, and "caffe" is what Caffe takes for their inputs: kernel positions times *output* channels,
+        the first axis of such a layer's weights being its input channels. "inputs": times input channels, as He et al. mean it.
     """
 
-    def __init__(self, n_voxels, picture=227, channels=256, brightness=255.0, offset=(0.0, 0.0, 0.0), seed=0):
+    def __init__(
+        self, n_voxels, picture=227, channels=256, brightness=255.0, offset=(0.0, 0.0, 0.0), seed=0, spread="caffe"
+    ):
         super().__init__()
+        check("spread", spread, OneOf("caffe", "inputs"))
         check("picture", picture, Number(2 * _SIDE_AT_FIRST, LARGEST_PICTURE, whole=True, example=227))
         if channels < 8 or channels % 8:
             raise InputError(f"channels is {channels}; expected a multiple of 8, such as 64 (published: 256).")
@@ -76,7 +83,7 @@ class GANGenerator(nn.Module):
         random, gains = torch.Generator().manual_seed(seed), {nn.Linear: 1.0, nn.Conv2d: 0.9, nn.ConvTranspose2d: 1.8}
         for layer in self.children():
             # The convolutions have no biases: the original starts them at zero and keeps them there.
-            _initialise(layer, gains[type(layer)], random)
+            _initialise(layer, gains[type(layer)], random, by_outputs=spread == "caffe")
 
     def forward(self, patterns):
         """Draw pictures.
@@ -174,11 +181,14 @@ def _enlarging(width_in, width_out):
     return nn.ConvTranspose2d(width_in, width_out, 4, stride=2, padding=1, bias=False)
 
 
-def _initialise(layer, gain, random):
-    """Normal weights after He et al. 2015, times a gain, and no biases."""
+def _initialise(layer, gain, random, by_outputs=False):
+    """Normal weights after He et al. 2015, times a gain, and no biases; `by_outputs` only matters to convolutions."""
     if layer.weight.is_meta:
         return
-    inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels * math.prod(layer.kernel_size)
+    if isinstance(layer, nn.Linear):
+        inputs = layer.in_features
+    else:
+        inputs = (layer.out_channels if by_outputs else layer.in_channels) * math.prod(layer.kernel_size)
     nn.init.normal_(layer.weight, std=gain * math.sqrt(2 / inputs), generator=random)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,6 +1,7 @@
 """Training of a generator that draws pictures from responses, end to end, against a discriminator and a comparator.
 
-Losses, the balance between the two players, and the optimiser are those of Shen et al. 2019 (see `stages.networks.voxel_gan`).
+Losses, the order of the players' turns, the balance between them, and the optimiser are those of Shen et al. 2019 (see
+`stages.networks.voxel_gan`): the discriminator is updated first, and its new weights judge the generator.
 What is random in a step, which samples, where pictures are cut, dropout, follows from the seed and the number of the step
 alone; a checkpoint therefore holds weights and moments and no random state, and training that was interrupted goes on as if
 it had not been.
@@ -20,6 +21,7 @@ from stages.ground.progress import SILENT
 from stages.networks.voxel_gan import GANDiscriminator
 from stages.objectives.adversarial_balance import Balance
 from stages.training.batches import Shuffled, step_seed
+from stages.training.caffe_adam import caffe_adam, updates_of
 from stages.training.curves import Curves, check_finite
 from stages.training.processes import accelerator_on, check_shared
 from stages.training.state import read_checkpoint, write_checkpoint
@@ -147,7 +149,6 @@ class _Training:
         """One step of both players, as far as they are to learn; the losses, floats."""
         torch.manual_seed(step_seed(self.seed, self.step, self.accelerator.process_index))
         patterns, shown = self._batch()
-        self._set_learning_rates()
         drawn = self.generator(patterns)
         parts = {}
         if self.losses.image:
@@ -157,9 +158,11 @@ class _Training:
                 wanted = self.comparator(shown)
             parts["feature"] = _euclidean(self.comparator(self.plain.greys(drawn)), wanted)
         learning = Balance(self.balance.discriminator, self.balance.generator)
-        verdicts = {}
+        verdicts, comes_first = {}, self.settings.turns == "discriminator_first"
         if self.judge is not None:
             verdicts = self._verdicts(drawn.detach(), self.plain.values(shown), learning.discriminator)
+            if learning.discriminator and comes_first:
+                self._update(self.judge_optimiser)
             self.judge.requires_grad_(False)
             parts["adversarial"] = _verdict(self.judge(drawn), SHOWN)
             self.judge.requires_grad_(True)
@@ -168,12 +171,10 @@ class _Training:
             self.balance.update(*self.accelerator.reduce(of_all, "mean").tolist())
         if learning.generator:
             self.accelerator.backward(sum(getattr(self.losses, name) * loss for name, loss in parts.items()))
-            self.optimiser.step()
-            self.optimiser.zero_grad()
-        # Only now, for the generator's turn is before the discriminator's new weights.
-        if verdicts and learning.discriminator:
-            self.judge_optimiser.step()
-            self.judge_optimiser.zero_grad()
+            self._update(self.optimiser)
+        # Only now, for the generator was to be judged by the weights that made the step's other verdicts.
+        if verdicts and learning.discriminator and not comes_first:
+            self._update(self.judge_optimiser)
         return {name: loss.detach() for name, loss in (parts | verdicts).items()}
 
     def _verdicts(self, drawn, shown, learns):
@@ -198,11 +199,18 @@ class _Training:
         ]
         return self._on_device(self.samples.responses[rows[own]]), self._greys(np.stack(pictures))
 
-    def _set_learning_rates(self):
-        halvings = sum(self.step >= milestone for milestone in self.settings.milestones)
-        for optimiser in (self.optimiser, self.judge_optimiser):
-            for group in optimiser.param_groups if optimiser is not None else ():
-                group["lr"] = self.settings.learning_rate * 0.5**halvings
+    def _update(self, optimiser):
+        """Apply a player's gradients, and forget them."""
+        settings = self.settings
+        if settings.adam == "caffe":
+            options = caffe_adam(settings.learning_rate, updates_of(optimiser), settings.milestones)
+        else:
+            halvings = sum(self.step >= milestone for milestone in settings.milestones)
+            options = {"lr": settings.learning_rate * 0.5**halvings}
+        for group in optimiser.param_groups:
+            group.update(options)
+        optimiser.step()
+        optimiser.zero_grad()
 
     def _on_device(self, values):
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)

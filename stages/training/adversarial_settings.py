@@ -9,6 +9,8 @@ _RULES = {
     "iterations": Number(1, whole=True, example=2000),
     "batch_size": Number(1, whole=True, example=32),
     "learning_rate": Number(0, above=True, example=2e-4),
+    "turns": OneOf("discriminator_first", "together"),
+    "adam": OneOf("caffe", "standard"),
     "discriminator_decay": Number(0),
     "dropout": Number(0, 1, below=True),
     "validation": Number(0, 0.5),
@@ -65,6 +67,11 @@ class TrainingSettings:
     learning_rate : float
     milestones : tuple of int
         Steps after which the learning rate is halved.
+    turns : {"discriminator_first", "together"}
+        "discriminator_first", as published: the discriminator is updated before it judges for the generator. "together": one
+        state of the discriminator gives all verdicts of a step, and both players are updated after them.
+    adam : {"caffe", "standard"}
+        "caffe", as published: see `stages.training.caffe_adam`. Each player then counts milestones in its own updates.
     discriminator_decay : float
         Weight decay of the discriminator; the generator has none.
     dropout : float
@@ -86,6 +93,8 @@ class TrainingSettings:
     batch_size: int = 64
     learning_rate: float = 2e-4
     milestones: tuple[int, ...] = (300_000, 500_000, 700_000, 900_000, 1_100_000)
+    turns: str = "discriminator_first"
+    adam: str = "caffe"
     discriminator_decay: float = 4e-4
     dropout: float = 0.5
     validation: float = 0.0

@@ -162,11 +162,31 @@ def test_an_absent_comparator_is_told_before_anything_is_trained(subject, tmp_pa
         ({"channels": 12}, "channels is 12"),
         ({"patterns": "eeg"}, "patterns is 'eeg'"),
         ({"margin": -1}, "margin is -1"),
+        ({"initial_spread": "he"}, "initial_spread is 'he'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, said):
     with pytest.raises(InputError, match=said):
         Shen2019GAN(settings)
+
+
+def test_defaults_are_the_published_ones():
+    settings = Shen2019Settings()
+    losses, training = settings.losses, settings.training
+    assert (losses.image, losses.feature, losses.adversarial, losses.brightness) == (2e-6, 0.01, 100.0, 1.0)
+    assert (training.learning_rate, training.batch_size, training.discriminator_decay) == (2e-4, 64, 4e-4)
+    assert training.milestones == (300_000, 500_000, 700_000, 900_000, 1_100_000)
+    assert (settings.comparator, settings.picture, settings.margin) == ("caffenet", 227, 248 - 227)
+    assert (training.turns, training.adam, settings.initial_spread) == ("discriminator_first", "caffe", "caffe")
+
+
+def test_the_initial_spread_reaches_the_network(subject):
+    still = {"training": QUICK["training"] | {"iterations": 1, "learning_rate": 1e-12}}
+    caffe, inputs = (
+        step_of({"initial_spread": spread} | still, subject).generator.deconv0.weight for spread in ("caffe", "inputs")
+    )
+    # 3 colours out and, at 8 channels, 4 in.
+    np.testing.assert_allclose(inputs, caffe * np.sqrt(3 / 4), rtol=1e-5)
 
 
 def test_settings_survive_their_file():

@@ -84,12 +84,31 @@ def test_discriminator_of_227_pixels_averages_11_by_11():
     torch.testing.assert_close(network(pictures), network.fc2(torch.relu(network.fc1(pooled))))
 
 
-def test_initial_weights_have_the_published_spread():
-    network = GANGenerator(2000, picture=64, channels=64, seed=0)
-    expected = {"defc7": (1.0, 2000), "deconv4": (1.8, 128 * 16), "conv4_1": (0.9, 64 * 9)}
-    for name, (gain, inputs) in expected.items():
-        spread = gain * math.sqrt(2 / inputs)
-        assert network.get_submodule(name).weight.std().item() == pytest.approx(spread, rel=0.02)
+# Width in, width out and kernel of three layers of 64 channels. All of the published generator's are Caffe's deconvolutions.
+DECONVOLUTIONS = {"deconv4": (1.8, 128, 64, 4), "conv5_1": (0.9, 64, 128, 3), "deconv0": (1.8, 16, 3, 4)}
+
+
+@pytest.mark.parametrize("spread", ["caffe", "inputs"])
+def test_initial_weights_have_the_spread_of_their_formula(spread):
+    network = GANGenerator(2000, picture=128, channels=64, seed=0, spread=spread)
+    assert network.defc7.weight.std().item() == pytest.approx(math.sqrt(2 / 2000), rel=0.02)
+    for name, (gain, width_in, width_out, kernel) in DECONVOLUTIONS.items():
+        # Caffe divides the number of weights by the length of their first axis, which is a deconvolution's input.
+        weights = np.empty((width_in, width_out, kernel, kernel))
+        inputs = weights.size // len(weights) if spread == "caffe" else width_in * kernel**2
+        found = network.get_submodule(name).weight
+        rough = 4 / math.sqrt(2 * found.numel())
+        assert found.numel() == weights.size
+        assert found.std().item() == pytest.approx(gain * math.sqrt(2 / inputs), rel=rough), name
+
+
+def test_the_published_spread_is_caffes():
+    usual, other = (GANGenerator(9, 64, 8, seed=5, **given).conv5_1.weight for given in ({}, {"spread": "inputs"}))
+    # 8 to 16 channels.
+    torch.testing.assert_close(other, usual * math.sqrt(2))
+
+
+def test_initial_weights_of_the_discriminator():
     judge = GANDiscriminator(256)
     assert judge.conv4.weight.std().item() == pytest.approx(math.sqrt(2 / (128 * 9)), rel=0.02)
     assert judge.fc1.weight.std().item() == pytest.approx(0.1 * math.sqrt(2 / 256), rel=0.02)
@@ -126,7 +145,12 @@ def test_files_keep_everything_and_loading_is_strict(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"picture": 300}, "picture is 300"), ({"channels": 12}, "channels is 12")]
+    ("options", "said"),
+    [
+        ({"picture": 300}, "picture is 300"),
+        ({"channels": 12}, "channels is 12"),
+        ({"spread": "he"}, "spread is 'he'"),
+    ],
 )
 def test_sizes_that_cannot_be_are_refused(options, said):
     with pytest.raises(InputError, match=said):
