@@ -12,9 +12,11 @@ Kandinsky take), or the patch tokens before they are projected (MindEye2).
 import numpy as np
 import torch
 
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.targets.caption_target import CaptionTarget
 from stages.targets.captions import kept_captions
+from stages.targets.enlarged_pictures import enlarged
 from stages.targets.open_clip_target import OpenCLIPImageTarget, OpenCLIPTarget
 
 
@@ -23,7 +25,20 @@ class CLIPImageTokens(OpenCLIPImageTarget):
 
     With tokens :math:`x_i` after the last layer norm and projection :math:`P`, the target is
     :math:`x_i P / ||x_0 P||`, i = 0 .. n_patches: ``shape`` is (1 + n_patches, embed_dim).
+
+    Parameters
+    ----------
+    model, preprocess, tokenizer
+        As for `OpenCLIPTarget`.
+    pictures : {"direct", "enlarged"}
+        "enlarged" brings pictures to 512 pixels and cuts their greys off before the model's own preprocessing, as
+        Brain-Diffuser's targets were made; see `stages.targets.enlarged_pictures`.
     """
+
+    def __init__(self, model, preprocess, tokenizer, pictures="direct"):
+        super().__init__(model, preprocess, tokenizer)
+        check("pictures", pictures, OneOf("direct", "enlarged"))
+        self.pictures = pictures
 
     @property
     def shape(self):
@@ -33,7 +48,11 @@ class CLIPImageTokens(OpenCLIPImageTarget):
     @property
     def preprocessing(self):
         """What happens to a picture, as plain data; part of the feature store's key."""
-        return self._image_preprocessing() | {"tokens": "projected, divided by the norm of the class token"}
+        used = self._image_preprocessing() | {"tokens": "projected, divided by the norm of the class token"}
+        return used if self.pictures == "direct" else used | {"before": "bilinear to 512 pixels, greys cut off"}
+
+    def _prepared(self, images):
+        return super()._prepared(images if self.pictures == "direct" else [enlarged(image) for image in images])
 
     def _encode(self, images):
         pooled, tokens = self._image_tokens(images)

@@ -115,7 +115,7 @@ def tokens_by_hand(model, ids):
     return model.ln_final(x) @ model.text_projection
 
 
-def test_image_tokens_vs_the_formula(folder, plain, images):
+def image_tokens_by_hand(plain, images):
     x = plain.visual.conv1(normalised(images)).flatten(2).transpose(1, 2)
     first = plain.visual.class_embedding.expand(len(x), 1, -1)
     x = plain.visual.ln_pre(torch.cat([first, x], 1) + plain.visual.positional_embedding)
@@ -123,13 +123,38 @@ def test_image_tokens_vs_the_formula(folder, plain, images):
         h = block.ln_1(x)
         x = x + block.attn(h, h, h)[0]
         x = x + block.mlp(block.ln_2(x))
-    expected = plain.visual.ln_post(x) @ plain.visual.proj
-    expected = expected / expected[:, :1].norm(dim=-1, keepdim=True)
+    tokens = plain.visual.ln_post(x) @ plain.visual.proj
+    return (tokens / tokens[:, :1].norm(dim=-1, keepdim=True)).numpy()
 
+
+def test_image_tokens_vs_the_formula(folder, plain, images):
     target = CLIPImageTokens.from_pretrained(folder)
     values = target.encode(images)
     assert target.shape == (17, 12) and target.n_targets == 204 and values.dtype == np.float32
-    np.testing.assert_allclose(values.reshape(5, 17, 12), expected.numpy(), atol=2e-5)
+    np.testing.assert_allclose(values.reshape(5, 17, 12), image_tokens_by_hand(plain, images), atol=2e-5)
+
+
+def test_image_tokens_by_the_published_route_vs_the_formula(folder, plain):
+    """425 pixels to 512 (bilinear), to −1..1 and back, cut off to 8 bit, to CLIP's size (bicubic), CLIP's normalisation."""
+    random = np.random.default_rng(1)
+    coarse = random.integers(0, 120, (3, 12, 12, 3), dtype=np.uint8)
+    images = np.stack([np.asarray(Image.fromarray(one).resize((425, 425))) for one in coarse])
+    prepared = []
+    for image in images:
+        large = np.asarray(Image.fromarray(image).resize((512, 512), Image.Resampling.BILINEAR))
+        there = torch.from_numpy(large.copy()).float() / 255 * 2 - 1
+        back = (((there + 1) / 2).numpy() * 255).astype(np.uint8)
+        assert (back != large).mean() > 0.1
+        prepared.append(np.asarray(Image.fromarray(back).resize((32, 32), Image.Resampling.BICUBIC)))
+    target = CLIPImageTokens.from_pretrained(folder, pictures="enlarged")
+    values = target.encode(images).reshape(3, 17, 12)
+    np.testing.assert_allclose(values, image_tokens_by_hand(plain, np.stack(prepared)), atol=2e-5)
+    direct = CLIPImageTokens.from_pretrained(folder)
+    assert np.abs(values - direct.encode(images).reshape(3, 17, 12)).max() > 1e-3
+    # Of other targets in a feature store; those that were stored before keep their key.
+    assert target.preprocessing != direct.preprocessing and "before" not in direct.preprocessing
+    with pytest.raises(InputError, match="pictures is 'smaller'; expected one of 'direct', 'enlarged'"):
+        CLIPImageTokens.from_pretrained(folder, pictures="smaller")
 
 
 def test_class_token_vs_open_clip(folder, plain, images):
