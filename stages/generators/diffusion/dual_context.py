@@ -5,7 +5,7 @@ from stages.generators.diffusion.dual_context_pipeline import DualContextImg2Img
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import computing_dtype, placed
 from stages.generators.diffusion.schedulers import make_scheduler
-from stages.generators.diffusion.versatile_diffusion import is_versatile_diffusion, load_versatile_diffusion
+from stages.generators.diffusion.versatile_diffusion import GREYS, is_versatile_diffusion, load_versatile_diffusion
 from stages.ground.errors import InputError
 from stages.networks.latent_space import LatentSpace
 
@@ -51,7 +51,9 @@ class DualContextGenerator(LatentDiffusionGenerator):
         return self.pipeline.config.guidance_scale
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None):
+    def from_pretrained(
+        cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None, unconditional_grey=None
+    ):
         """Load a checkpoint in diffusers' folder layout.
 
         Parameters
@@ -68,6 +70,9 @@ class DualContextGenerator(LatentDiffusionGenerator):
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
         start : StartRule, optional
             How a start is prepared.
+        unconditional_grey : {127.0, 127.5}, optional
+            Grey level of the picture that guidance's unconditional half sees. By default the checkpoint's own: that of
+            Versatile Diffusion is 127, and a `DualContextImg2ImgPipeline` brings what it was made with.
 
         Returns
         -------
@@ -78,11 +83,24 @@ class DualContextGenerator(LatentDiffusionGenerator):
         CheckpointError
             A file is absent or damaged, or a tensor missing, unexpected or misshapen.
         InputError
-            The scheduler is not known, or `dtype` and `acceleration` were both given.
+            The scheduler is not known, `dtype` and `acceleration` were both given, or a grey was given that the checkpoint
+            does not leave open.
         """
-        published = is_versatile_diffusion(folder)
+        published, grey = is_versatile_diffusion(folder), {}
+        if unconditional_grey is not None:
+            if unconditional_grey not in GREYS:
+                raise InputError(
+                    f"unconditional_grey is {unconditional_grey!r}; expected {' or '.join(map(str, GREYS))}: pass "
+                    f"unconditional_grey={GREYS[0]}."
+                )
+            if not published:
+                raise InputError(
+                    f"unconditional_grey is {unconditional_grey:g}, but {folder} brings its unconditional contexts with it; "
+                    "leave unconditional_grey out."
+                )
+            grey = {"unconditional_grey": unconditional_grey}
         load = load_versatile_diffusion if published else DualContextImg2ImgPipeline.from_pretrained
-        pipeline = load(folder, dtype=computing_dtype(dtype, acceleration, device))
+        pipeline = load(folder, dtype=computing_dtype(dtype, acceleration, device), **grey)
         if scheduler is not None:
             pipeline.scheduler = make_scheduler(pipeline.scheduler.config, scheduler)
         return cls(placed(pipeline, device, acceleration), start)

@@ -23,6 +23,9 @@ from weights.manifest import CheckpointError
 
 PIPELINES = ("VersatileDiffusionPipeline", "VersatileDiffusionDualGuidedPipeline")
 GUIDANCE_SCALE = 7.5
+GREYS = (127.0, 127.5)
+"""Grey levels of the picture that means nothing: 0.5 of white, cut off to 8 bit as in the published recipe, or not."""
+GREY = GREYS[0]
 # What is taken from the published scheduler, whatever its class; the rest is the sampler's.
 BETAS = ("beta_start", "beta_end", "beta_schedule")
 
@@ -36,17 +39,19 @@ def is_versatile_diffusion(folder):
     return isinstance(written_by, str) and written_by.startswith("VersatileDiffusion")
 
 
-def load_versatile_diffusion(folder, dtype=torch.float32):
+def load_versatile_diffusion(folder, dtype=torch.float32, unconditional_grey=GREY):
     """Load the published folder.
 
     Parameters
     ----------
     folder : path
-        As published, with weights in safetensors, whole or in shards. Where it has no ``unconditional_contexts/``,
-        they are computed (see `encode_unconditional_contexts`) and written there if the folder can be written to.
+        As published, with weights in safetensors, whole or in shards. If it has no unconditional contexts, they are computed
+        (see `encode_unconditional_contexts`) and written there if the folder can be written to.
     dtype : torch.dtype
         What is computed in, whatever the files store; float16 and bfloat16 are for accelerators. The
         autoencoder is kept in float32 rather than float16 where its configuration says that it overflows.
+    unconditional_grey : float
+        As of `load_unconditional_contexts`.
 
     Returns
     -------
@@ -67,12 +72,12 @@ def load_versatile_diffusion(folder, dtype=torch.float32):
             "only they keep both flows in their places; give the folder of shi-labs/versatile-diffusion."
         )
     # Before the UNet: the encoders are large and gone again by then.
-    contexts = load_unconditional_contexts(folder)
+    contexts = load_unconditional_contexts(folder, unconditional_grey)
     unet = load_versatile_diffusion_unet(folder, contexts.config.image_tokens, contexts.config.text_tokens, dtype)
     if contexts.config.width != unet.config.cross_attention_dim:
         raise CheckpointError(
             f"The unconditional contexts of {folder} have tokens of {contexts.config.width} values, but its UNet reads "
-            f"{unet.config.cross_attention_dim}; remove {FOLDER}/ to have them computed again."
+            f"{unet.config.cross_attention_dim}; remove {contexts_folder(unconditional_grey)}/ to have them computed again."
         )
     return DualContextImg2ImgPipeline(
         vae=load_autoencoder(folder, dtype),
@@ -122,14 +127,26 @@ def ddim_scheduler(path):
     )
 
 
-def load_unconditional_contexts(folder):
+def contexts_folder(grey=GREY):
+    """Name of the folder in which contexts that mean nothing are stored, of a picture of this grey.
+
+    >>> contexts_folder(), contexts_folder(127.5)
+    ('unconditional_contexts_127', 'unconditional_contexts')
+    """
+    # The second is how those of 0.5 of white were stored when there were no others.
+    return FOLDER if grey == 127.5 else f"{FOLDER}_{grey:g}"
+
+
+def load_unconditional_contexts(folder, grey=GREY):
     """Read the contexts that mean nothing, or compute them once.
 
     Parameters
     ----------
     folder : path
-        Its ``unconditional_contexts/`` is read where it is there. Otherwise they are computed and written there whole,
-        or kept in memory alone where the folder is read-only.
+        Its `contexts_folder` is read if it is there. Otherwise they are computed and written there whole, or kept in memory
+        alone if the folder is read-only.
+    grey : float
+        Grey level of the picture that means nothing: 127 as published, or 127.5, 0.5 of white.
 
     Returns
     -------
@@ -141,24 +158,24 @@ def load_unconditional_contexts(folder):
     CheckpointError
         They are damaged or not finite, or one of the encoders is.
     """
-    folder = Path(folder)
-    stored = folder / FOLDER
+    folder, name = Path(folder), contexts_folder(grey)
+    stored = folder / name
     if stored.is_dir():
         contexts = load_strictly(UnconditionalContexts, stored)
     else:
-        contexts = encode_unconditional_contexts(folder)
+        contexts = encode_unconditional_contexts(folder, grey)
         keep_where_possible(contexts, stored)
     if not all(parameter.isfinite().all() for parameter in contexts.parameters()):
         raise CheckpointError(
-            f"The unconditional contexts of {folder} are not finite; remove {FOLDER}/ from it, and fetch the "
+            f"The unconditional contexts of {folder} are not finite; remove {name}/ from it, and fetch the "
             "encoders again if that does not help."
         )
     return contexts
 
 
 @torch.no_grad()
-def encode_unconditional_contexts(folder):
-    """Encode a mid-grey picture (0.5 of 0..1) and the empty caption with the folder's own CLIP.
+def encode_unconditional_contexts(folder, grey=GREY):
+    """Encode a grey picture and the empty caption with the folder's own CLIP.
 
     Tokens after the last layer norm are projected and divided by the norm of the projected pooled token: of the image
     tokens the first, of the text tokens the first end token. As in the published recipe, end tokens fill the caption
@@ -168,6 +185,8 @@ def encode_unconditional_contexts(folder):
     ----------
     folder : path
         Holds ``image_encoder/``, ``image_feature_extractor/``, ``text_encoder/`` and ``tokenizer/``.
+    grey : float
+        Grey level of the picture, 0 to 255.
 
     Returns
     -------
@@ -181,7 +200,7 @@ def encode_unconditional_contexts(folder):
     """
     folder = Path(folder)
     # One encoder after the other, each gone before the next.
-    image = _encode_grey(folder)
+    image = _encode_grey(folder, grey)
     text = _encode_nothing(folder)
     if image.shape[1] != text.shape[1]:
         raise CheckpointError(
@@ -191,14 +210,14 @@ def encode_unconditional_contexts(folder):
     return UnconditionalContexts.from_contexts(image, text)
 
 
-def _encode_grey(folder):
+def _encode_grey(folder, level):
     from transformers import CLIPVisionModelWithProjection
 
     path = folder / "image_feature_extractor" / "preprocessor_config.json"
     config = read_json_object(path, "image processor")
     encoder = _load_encoder(CLIPVisionModelWithProjection, folder / "image_encoder")
     size = encoder.config.image_size
-    grey = torch.full((1, 3, size, size), 0.5)
+    grey = torch.full((1, 3, size, size), level / 255)
     # A picture of one colour is the same whatever the resizing and cropping, so none is done. Releases of the image
     # processor also differ in whether they divide floats by 255, which would make it black.
     if config.get("do_normalize", True):
@@ -242,7 +261,7 @@ def _start_and_end(folder, vocabulary):
 def _load_encoder(model_class, folder):
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{folder / 'config.json'} is absent, and there is no {FOLDER}/ beside it to do without the encoder; "
+            f"{folder / 'config.json'} is absent, and no unconditional contexts are stored beside it to do without the encoder; "
             "fetch the checkpoint again."
         )
     return load_transformers_strictly(model_class, folder)

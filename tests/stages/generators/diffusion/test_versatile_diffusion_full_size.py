@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL, PNDMScheduler
 from safetensors.torch import save_file
 
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
+from stages.generators.diffusion.versatile_diffusion import contexts_folder
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 from stages.networks.versatile_diffusion_unet import flow_names, text_flow_tensors
 
@@ -105,7 +106,7 @@ def full_size(tmp_path_factory):
         sample_size=256,
     ).half().save_pretrained(folder / "vae")
     UnconditionalContexts.from_contexts(torch.randn(257, 768), torch.randn(77, 768)).save_pretrained(
-        folder / "unconditional_contexts"
+        folder / contexts_folder()
     )
     PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True

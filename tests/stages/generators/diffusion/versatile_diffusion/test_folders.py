@@ -21,6 +21,7 @@ from versatile_requests import WEIGHTS_FILE, copies, pictures, requests_for
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.generators.diffusion.versatile_diffusion import (
+    contexts_folder,
     is_versatile_diffusion,
     load_versatile_diffusion,
 )
@@ -226,7 +227,7 @@ def test_a_vocabulary_of_another_encoder_is_refused(folder, extra):
 
 def test_stored_contexts_that_do_not_fit_are_refused(folder):
     tokens = torch.zeros(3, WIDTH)
-    stored = folder / "unconditional_contexts"
+    stored = folder / contexts_folder()
     UnconditionalContexts.from_contexts(tokens[:, :8], tokens[:, :8]).save_pretrained(stored)
     with pytest.raises(CheckpointError, match="tokens of 8 values, but its UNet reads 16"):
         load_versatile_diffusion(folder)
