@@ -106,7 +106,7 @@ class VDVAE(nn.Module):
         return latents
 
     @torch.no_grad()
-    def decode(self, latents, temperature=0.0, generator=None, sample_pixels=False):
+    def decode(self, latents, temperature=0.0, generator=None, sample_pixels=False, rounded=True):
         """Draw the pictures of given latents.
 
         Parameters
@@ -120,6 +120,8 @@ class VDVAE(nn.Module):
             Of the CPU; needed by a temperature above zero and by ``sample_pixels``.
         sample_pixels : bool
             Draw each pixel from its mixture instead of taking the expectation.
+        rounded : bool
+            Round to 8 bit; published code cuts off.
 
         Returns
         -------
@@ -151,7 +153,8 @@ class VDVAE(nn.Module):
             images = logistic_mixture.sample(parameters, uniform)
         else:
             images = logistic_mixture.mean(parameters)
-        levels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        levels = (images + 1) * 127.5
+        levels = (levels.round() if rounded else levels).clamp(0, 255).to(torch.uint8)
         return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
     def transmit(self, images, generator, n_layers=None):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stages.ground.checks import uint8_pictures
+from stages.ground.checks import OneOf, check, uint8_pictures
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import named_generator
 from stages.networks.vdvae import VDVAE
@@ -99,7 +99,7 @@ class VDVAELatents:
                 values[start : start + len(images), where] = z.flatten(1).cpu().numpy()
         return values
 
-    def decode(self, values, batch_size=32, temperature=0.0, generators=None, sample_pixels=False):
+    def decode(self, values, batch_size=32, temperature=0.0, generators=None, sample_pixels=False, greys="rounded"):
         """Draw the pictures of latents; the layers beyond the target lie at their prior's mean.
 
         Parameters
@@ -115,6 +115,8 @@ class VDVAELatents:
             zero and by `sample_pixels`.
         sample_pixels : bool
             Draw each pixel from its mixture, as the published recipe does, instead of taking the expectation.
+        greys : {"rounded", "cut off"}
+            How pictures become 8 bit; the published recipe cuts off.
 
         Returns
         -------
@@ -125,6 +127,7 @@ class VDVAELatents:
         InputError
             For rows of another length, draws without generators, or not as many generators as rows.
         """
+        check("greys", greys, OneOf("rounded", "cut off"))
         values = np.asarray(values)
         if values.ndim != 2 or values.shape[1] != self.n_targets:
             raise InputError(
@@ -140,7 +143,11 @@ class VDVAELatents:
             layers = zip(self.layer_slices, self._shapes)
             latents = [rows[:, where].reshape(-1, *shape) for where, shape in layers]
             images[start : start + len(rows)] = self.network.decode(
-                latents, temperature, generators and generators[start : start + len(rows)], sample_pixels
+                latents,
+                temperature,
+                generators and generators[start : start + len(rows)],
+                sample_pixels,
+                rounded=greys == "rounded",
             )
         return images
 

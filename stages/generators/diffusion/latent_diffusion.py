@@ -14,6 +14,7 @@ from stages.generators.diffusion.start import (
     denoising_steps,
 )
 from stages.generators.generator import rows_of, together
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from stages.ground.progress import SILENT
@@ -122,6 +123,7 @@ class LatentDiffusionGenerator:
         guidance_scale=None,
         strength=0.75,
         weights=None,
+        greys="rounded",
         batch_size=16,
         progress=SILENT,
     ):
@@ -145,6 +147,8 @@ class LatentDiffusionGenerator:
         weights : mapping of str to float, optional
             What they do is said by `takes_weights`; by default, and for names left out, `default_weights`. A value that is
             absent has no weight.
+        greys : {"rounded", "cut off"}
+            How a picture becomes 8 bit; published scripts cut off, which is half a grey level darker.
         batch_size : int
             Pictures per batch; the network sees twice as many rows under guidance.
         progress : callable, optional
@@ -164,6 +168,7 @@ class LatentDiffusionGenerator:
         steps = self.default_steps if num_inference_steps is None else num_inference_steps
         scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
         check_options(batch_size, steps, scale)
+        check("greys", greys, OneOf("rounded", "cut off"))
         denoising_steps(strength, steps)
         weights = self._checked_weights(weights)
         items = list(items)
@@ -174,7 +179,7 @@ class LatentDiffusionGenerator:
             self._check_row(item, own)
             rows.append(Row(item.stimulus_id, item.sample, own, self._weights_of(own, weights), strength))
         batches = list(together(rows, batch_size, lambda row: self._group(row, steps)))
-        return self._drawn(rows, batches, seed, steps, scale, progress)
+        return self._drawn(rows, batches, seed, steps, scale, greys == "rounded", progress)
 
     def _checked_weights(self, weights):
         weights = dict(weights or {})
@@ -209,11 +214,11 @@ class LatentDiffusionGenerator:
         asked = [each.together(row.weights.get(each.reads)) for each in self.conditioners]
         return begins, *asked
 
-    def _drawn(self, rows, batches, seed, steps, scale, progress):
+    def _drawn(self, rows, batches, seed, steps, scale, rounded, progress):
         done = 0
         for positions in batches:
             latents = self.latents([rows[position] for position in positions], seed, steps, scale)
-            pictures = self._pictures(latents)
+            pictures = self._pictures(latents, rounded)
             done += len(positions)
             progress("pictures", done, len(rows))
             yield from zip(positions, pictures)
@@ -251,10 +256,10 @@ class LatentDiffusionGenerator:
         return kind(self.pipeline.scheduler, self._latent_shape, self.space, self.start)
 
     @torch.inference_mode()
-    def _pictures(self, latents):
+    def _pictures(self, latents, rounded):
         pixels = self.space.decode(latents)
         self.pipeline.maybe_free_model_hooks()
-        return to_greys(pixels)
+        return to_greys(pixels, rounded)
 
 
 def check_options(batch_size, num_inference_steps, guidance_scale):

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from stages.ground.errors import InputError
+from stages.networks import logistic_mixture
 from stages.networks.vdvae import VDVAE
 from stages.networks.vdvae_presets import PRESETS, VDVAEConfig
 from stages.targets.vdvae import VDVAELatents
@@ -116,6 +117,27 @@ def test_decoding_with_a_temperature_is_seeded_and_independent_of_the_batch(targ
         assert np.mean(np.abs(drawn(10, slice(2, 5), **options) - whole[2:5]) <= 1) > 0.99
         assert np.abs(drawn(50, **options) - whole).max() > 3
     np.testing.assert_array_equal(drawn(10, temperature=0.0), target.decode(values))
+
+
+@pytest.mark.parametrize("sample_pixels", [False, True])
+def test_greys_are_rounded_or_cut_off(target, images, monkeypatch, sample_pixels):
+    """Published: colours in −1..1 plus 1, times 127.5, to uint8 as NumPy does, which cuts off."""
+    values, colours, kind = target.encode(images), [], "sample" if sample_pixels else "mean"
+    usual = getattr(logistic_mixture, kind)
+    monkeypatch.setattr(logistic_mixture, kind, lambda *given: colours.append(usual(*given)) or colours[-1])
+
+    def drawn(greys):
+        generators = [torch.Generator().manual_seed(row) for row in range(len(values))]
+        found = target.decode(values, generators=generators, sample_pixels=sample_pixels, greys=greys)
+        return found, (colours.pop().permute(0, 2, 3, 1).numpy() + 1) * 127.5
+
+    cut_off, levels = drawn("cut off")
+    np.testing.assert_array_equal(cut_off, np.clip(levels, 0, 255).astype(np.uint8))
+    rounded, levels = drawn("rounded")
+    np.testing.assert_array_equal(rounded, np.rint(np.clip(levels, 0, 255)).astype(np.uint8))
+    assert 0.2 < (rounded.astype(int) - cut_off).mean() < 0.6
+    with pytest.raises(InputError, match="greys is 'floor'; expected one of 'rounded', 'cut off'"):
+        drawn("floor")
 
 
 def test_draws_without_a_generator_per_picture_are_refused(target, images):

@@ -113,6 +113,18 @@ def test_a_strength_of_0_keeps_the_picture_but_for_the_autoencoder(generator, re
     assert difference(drawn(generator, [request])[0], expected) <= 1
 
 
+def test_greys_are_rounded_or_cut_off(generator, request_for, monkeypatch):
+    decode, pixels = generator.space.decode, []
+    monkeypatch.setattr(generator.space, "decode", lambda latents: pixels.append(decode(latents)) or pixels[-1])
+    found = {greys: drawn(generator, [request_for(generator, 0)], greys=greys)[0] for greys in ("rounded", "cut off")}
+    levels = [((each[0].permute(1, 2, 0).numpy() / 2 + 0.5).clip(0, 1) * 255).astype(np.float32) for each in pixels]
+    np.testing.assert_array_equal(found["rounded"], np.rint(levels[0]).astype(np.uint8))
+    np.testing.assert_array_equal(found["cut off"], levels[1].astype(np.uint8))
+    assert difference(found["rounded"], found["cut off"]) == 1
+    with pytest.raises(InputError, match="greys is 'floor'"):
+        drawn(generator, [request_for(generator, 0)], greys="floor")
+
+
 def test_a_strength_of_1_ignores_the_picture(generator, request_for):
     other = request_for(generator, 9).init_image
     requests = [request_for(generator, 0, strength=1, init_image=image) for image in (other, None)]
