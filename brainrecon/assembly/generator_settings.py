@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from stages.generators.diffusion.acceleration import Acceleration
+from stages.ground.checks import OneOf, check_all
 from stages.ground.errors import InputError
 
 SCHEDULERS = ("ddim", "plms", "dpm++", "unipc")
@@ -27,6 +28,8 @@ class GeneratorSettings:
         What they do is the generator's affair; see its `takes_weights`.
     scheduler : {"ddim", "plms", "dpm++", "unipc"}, optional
         The checkpoint's own if none is given; the last two get by with fewer steps.
+    greys : {"rounded", "cut off"}
+        How a picture becomes 8 bit.
     acceleration : stages.generators.diffusion.acceleration.Acceleration
         Precision, memory and speed.
     """
@@ -37,6 +40,7 @@ class GeneratorSettings:
     image_weight: float = 0.6
     text_weight: float = 0.4
     scheduler: str | None = None
+    greys: str = "rounded"
     acceleration: Acceleration = field(default_factory=Acceleration)
 
     def __post_init__(self):
@@ -53,3 +57,4 @@ class GeneratorSettings:
             raise InputError(
                 f"generator.scheduler is {self.scheduler!r}; expected one of {', '.join(SCHEDULERS)}, or none."
             )
+        check_all(self, {"greys": OneOf("rounded", "cut off")}, where="generator")

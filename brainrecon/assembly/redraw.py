@@ -60,6 +60,8 @@ def redraw(
             "guidance_scale": settings.guidance_scale,
             "strength": settings.strength if start in present else 1.0,
             "weights": dict(weights(present)),
+            # A generator that knows one way only need not know that there are others.
+            **({} if settings.greys == "rounded" else {"greys": settings.greys}),
         }
 
     def at_a_time(loaded):

@@ -7,7 +7,8 @@ CLIP embeddings.
 Departures from the published scripts, each for a reason: penalties are chosen on training data instead of typed in;
 predictions are rescaled with statistics of held-out training predictions instead of the test set's own
 (`decoder.rescale = "transductive"` is the published way); VDVAE targets are posterior means instead of unseeded samples;
-noise is seeded per stimulus and sample instead of once before the loop.
+noise is seeded per stimulus and sample instead of once before the loop. docs/generators.md has all of them, and the settings
+that are the published way.
 """
 
 from __future__ import annotations
@@ -21,6 +22,16 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
+from brainrecon.assembly.vdvae_settings import VDVAESettings
+from stages.ground.checks import OneOf, check
+
+_RULES = {
+    "clip_pictures": OneOf("enlarged", "direct"),
+    "unconditional_grey": OneOf(127.0, 127.5, None),
+    "start_posterior": OneOf("mode", "sample"),
+    "noised_to": OneOf("first step", "step before"),
+    "text_padding": OneOf("end", "zero"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,12 @@ class BrainDiffuserSettings:
     """All settings of the method; `text_context` is off if a dataset has no captions.
 
     What follows a caption's end token is, in Versatile Diffusion and so in the published targets, the end token again
-    (`text_padding` "end"), and zeros in open_clip and for the embedded networks ("zero").
+    (`text_padding` "end"), and zeros in open_clip and for the embedded networks ("zero"). Pictures are prepared for CLIP as
+    published (`clip_pictures` "enlarged") or by CLIP's own preprocessing alone ("direct"). Guidance's unconditional half sees
+    a picture of grey level 127, as published, unless `unconditional_grey` says 127.5.
+
+    Denoising starts from the `start_posterior`'s "mode" ("sample" is published), noised to the "first step" that is denoised
+    ("step before", a step noisier, is published).
 
     Stage two as published: 50 steps of which the last 37 are taken, 0.6 image context and 0.4 text context, guidance 7.5 (the
     checkpoint's own; the embedded network asks for less).
@@ -45,9 +61,18 @@ class BrainDiffuserSettings:
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
-    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    generator: GeneratorSettings = field(default_factory=lambda: GeneratorSettings(greys="cut off"))
+    vdvae: VDVAESettings = field(default_factory=lambda: VDVAESettings(greys="cut off"))
+    clip_pictures: str = "enlarged"
+    unconditional_grey: float | None = None
+    start_posterior: str = "mode"
+    noised_to: str = "first step"
     text_context: bool = True
     text_padding: str = "end"
+
+    def __post_init__(self):
+        for name, rule in _RULES.items():
+            check(name, getattr(self, name), rule, typed="--set {name}={example}")
 
 
 @system
@@ -66,19 +91,25 @@ class BrainDiffuser(System):
     tiny = {
         "checkpoints": {"vdvae": "tiny-vdvae", "clip": "tiny-clip", "generator": "tiny-generator"},
         "text_padding": "zero",
+        # As the embedded networks were trained and measured.
+        "clip_pictures": "direct",
+        "vdvae": {"greys": "rounded"},
+        "generator": {"greys": "rounded"},
     }
 
     def steps(self, machine):
         settings = self.settings
-        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine)
-        contexts = {"clip_image": self.target("stages.targets.clip:CLIPImageTokens", "clip", machine)}
+        seed = settings.vdvae.sample_seed
+        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine, sample_seed=seed)
+        image = self.target("stages.targets.clip:CLIPImageTokens", "clip", machine, pictures=settings.clip_pictures)
+        contexts = {"clip_image": image}
         if settings.text_context:
             padding = settings.text_padding
             contexts["clip_text"] = self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=padding)
         left_out = () if settings.text_context else ("clip_text",)
         return [
             Decode({"vdvae": latents} | contexts, settings.decoder, machine, left_out=left_out),
-            Show("vdvae", latents),
+            Show("vdvae", latents, options=settings.vdvae.showing, draws=settings.vdvae.draws),
             redraw(
                 "stages.generators.diffusion.dual_context:DualContextGenerator",
                 lambda: self.folder("generator"),
@@ -86,8 +117,17 @@ class BrainDiffuser(System):
                 machine,
                 contexts,
                 self._weights,
+                arguments=self._arguments,
             ),
         ]
+
+    def _arguments(self):
+        from stages.generators.diffusion.start import StartRule
+
+        settings = self.settings
+        start = StartRule(posterior=settings.start_posterior, noised_to=settings.noised_to)
+        grey = {} if settings.unconditional_grey is None else {"unconditional_grey": settings.unconditional_grey}
+        return {"start": start} | grey
 
     def _weights(self, present):
         """Shares of the two contexts; if one is absent the other has both."""

@@ -15,6 +15,7 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
+from brainrecon.assembly.vdvae_settings import VDVAESettings
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class KandinskySettings:
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(num_inference_steps=100, image_weight=1.0, text_weight=0.0)
     )
+    vdvae: VDVAESettings = field(default_factory=VDVAESettings)
 
 
 @system
@@ -50,11 +52,12 @@ class Kandinsky(System):
 
     def steps(self, machine):
         settings = self.settings
-        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine)
+        seed = settings.vdvae.sample_seed
+        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine, sample_seed=seed)
         contexts = {"clip_image": self.target("stages.targets.clip:CLIPImageVector", "clip", machine)}
         return [
             Decode({"vdvae": latents} | contexts, settings.decoder, machine),
-            Show("vdvae", latents),
+            Show("vdvae", latents, options=settings.vdvae.showing, draws=settings.vdvae.draws),
             redraw(
                 "stages.generators.diffusion.kandinsky:KandinskyGenerator",
                 lambda: self.folder("generator"),

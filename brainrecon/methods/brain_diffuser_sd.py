@@ -16,6 +16,7 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
+from brainrecon.assembly.vdvae_settings import VDVAESettings
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class StableDiffusionSettings:
     checkpoints: AdapterCheckpoints = field(default_factory=AdapterCheckpoints)
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
     generator: GeneratorSettings = field(default_factory=lambda: GeneratorSettings(text_weight=1.0))
+    vdvae: VDVAESettings = field(default_factory=VDVAESettings)
     text_context: bool = True
 
 
@@ -52,7 +54,8 @@ class StableDiffusion(System):
 
     def steps(self, machine):
         settings = self.settings
-        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine)
+        seed = settings.vdvae.sample_seed
+        latents = self.target("stages.targets.vdvae:VDVAELatents", "vdvae", machine, sample_seed=seed)
         contexts = {"clip_image": self.target("stages.targets.clip:CLIPImageVector", "clip", machine)}
         if settings.text_context:
             contexts["clip_text"] = self.target(
@@ -61,7 +64,7 @@ class StableDiffusion(System):
         left_out = () if settings.text_context else ("clip_text",)
         return [
             Decode({"vdvae": latents} | contexts, settings.decoder, machine, left_out=left_out),
-            Show("vdvae", latents),
+            Show("vdvae", latents, options=settings.vdvae.showing, draws=settings.vdvae.draws),
             redraw(
                 self.generator,
                 lambda: self.folder("generator"),

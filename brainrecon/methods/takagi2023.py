@@ -107,7 +107,7 @@ class Takagi2023Settings:
     decoder: Regression = field(default_factory=Regression)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
-            strength=0.8, guidance_scale=5.0, image_weight=0.0, text_weight=1.0, scheduler="ddim"
+            strength=0.8, guidance_scale=5.0, image_weight=0.0, text_weight=1.0, scheduler="ddim", greys="cut off"
         )
     )
     latent_roi: str = "early"

@@ -94,7 +94,7 @@ class RunValues:
         medium = self.chain.medium(name)
         path = self.run.layout.on_the_way(name, medium, source.name, condition)
         if not path.exists():
-            self.run.write_value(path, self._computed(condition, name, stimulus_id), medium)
+            self.run.write_value(path, self._computed(condition, name, source, stimulus_id), medium)
         return MEDIA[medium][0].read(path)
 
     def values(self, condition, step, items):
@@ -156,11 +156,13 @@ class RunValues:
             return self.predicted("test", self.chain.giver(name))[name][self.row[source.name]]
         if source == MEAN:
             return self.predicted(MEAN.name, self.chain.giver(name))[name][0]
-        return self._computed(condition, name, stimulus_id)
+        return self._computed(condition, name, source, stimulus_id)
 
-    def _computed(self, condition, name, stimulus_id):
+    def _computed(self, condition, name, source, stimulus_id):
         step, item = self.chain.giver(name), Item(self.subject.name, stimulus_id)
-        return step.run([item], self.values(condition, step, [item]), seed=self.seed)[name][0]
+        read = self.values(condition, step, [item])
+        # What is drawn by lot belongs to whose the value is, and not to who asks for it first.
+        return step.run([Item(self.subject.name, source.name)], read, seed=self.seed)[name][0]
 
     def _inputs(self, of, step):
         """What a step reads to predict: whole arrays, so that it may go through them in blocks."""

@@ -12,11 +12,15 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import ABSENT, Item, Machine, Prediction, Training
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from stages.decoders.ridge.ridge import RidgeDecoder
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.versatile_diffusion import GREY
 from stages.ground.errors import InputError
 
 SHAPES = {"vdvae": (7,), "clip_image": (5, 4), "clip_text": (3, 4)}
@@ -48,6 +52,66 @@ def test_the_papers_settings():
     assert (settings.image_weight, settings.text_weight) == (0.6, 0.4)
 
 
+def test_pictures_are_prepared_and_stored_as_published():
+    settings = BrainDiffuser().settings
+    assert settings.clip_pictures == "enlarged" and settings.text_padding == "end"
+    assert settings.generator.greys == settings.vdvae.greys == "cut off"
+    # None is the checkpoint's own, of Versatile Diffusion 127.
+    assert settings.unconditional_grey is None and GREY == 127
+    # The embedded networks do as they were trained and measured.
+    tiny = Reconstructor("brain-diffuser", weights="tiny").chain.system.settings
+    assert tiny.clip_pictures == "direct" and tiny.generator.greys == tiny.vdvae.greys == "rounded"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"clip_pictures": "small"}, "clip_pictures is 'small'; .*: pass --set clip_pictures=enlarged"),
+        ({"unconditional_grey": 128}, "unconditional_grey is 128.0; expected one of 127.0, 127.5, None"),
+        ({"start_posterior": "mean"}, "start_posterior is 'mean'; expected one of 'mode', 'sample'"),
+        ({"noised_to": "nowhere"}, "noised_to is 'nowhere'"),
+        ({"text_padding": "none"}, "text_padding is 'none'"),
+        ({"generator": {"greys": "floor"}}, "generator.greys is 'floor'"),
+        ({"vdvae": {"greys": "floor"}}, "vdvae.greys is 'floor'"),
+        ({"vdvae": {"temperature": -0.1}}, "vdvae.temperature is -0.1"),
+        ({"vdvae": {"sample_seed": -1}}, "vdvae.sample_seed is -1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, said):
+    with pytest.raises(InputError, match=said):
+        BrainDiffuser(settings)
+
+
+def test_settings_reach_the_targets(monkeypatch):
+    """What a target is told: of pictures for CLIP, and of draws from the posterior."""
+    told = {}
+
+    def loaded(self, place, role, machine, **options):
+        told[role if role not in told else f"{role} {place}"] = options
+        return TargetSource(lambda: None, ())
+
+    monkeypatch.setattr(BrainDiffuser, "target", loaded)
+    for settings in ({}, {"vdvae": {"sample_seed": 3}, "clip_pictures": "direct"}):
+        told.clear()
+        BrainDiffuser(settings).steps(Machine())
+        assert told["vdvae"] == {"sample_seed": 3 if settings else None}
+        assert told["clip"] == {"pictures": "direct" if settings else "enlarged"}
+
+
+@pytest.mark.parametrize("grey", [None, 127.5])
+def test_settings_reach_the_generator(monkeypatch, grey):
+    told = []
+    monkeypatch.setattr(DualContextGenerator, "from_pretrained", lambda folder, **given: told.append(given))
+    chain = chain_with_shapes("brain-diffuser", {"unconditional_grey": grey} if grey else {}, SHAPES)
+    monkeypatch.setattr(BrainDiffuser, "folder", lambda self, role: role)
+    chain.steps[-1]._load()
+    (given,) = told
+    assert given.get("unconditional_grey") == grey and given["start"] == StartRule()
+    published = {"start_posterior": "sample", "noised_to": "step before"}
+    chain_with_shapes("brain-diffuser", published, SHAPES).steps[-1]._load()
+    assert told[1]["start"] == StartRule("sample", noised_to="step before")
+
+
 def test_its_chain():
     chain = chain_with_shapes("brain-diffuser", {}, SHAPES)
     assert repr(chain) == (
@@ -66,6 +130,7 @@ def test_the_generator_is_handed_each_items_own_values(values):
         "guidance_scale": None,
         "strength": 0.75,
         "weights": {"clip_image": 0.6, "clip_text": 0.4},
+        "greys": "cut off",
     }
 
 
@@ -98,15 +163,15 @@ def test_first_pictures_are_decoded_one_at_a_time(values):
     """Stage two starts from these bytes, which must not depend on who else is in the batch."""
     chain, decoded = chain_with_shapes("brain-diffuser", {}, SHAPES), []
 
-    def decode(latents, batch_size):
-        decoded.append((latents, batch_size))
+    def decode(latents, batch_size, greys):
+        decoded.append((latents, batch_size, greys))
         return values["first_picture"]
 
     chain.targets["vdvae"].target.decode = decode
     latents = np.arange(28.0).reshape(4, 7)
     found = chain.steps[1].run(ITEMS, {"vdvae": list(latents)})
-    ((seen, batch_size),) = decoded
-    assert batch_size == 1 and seen.dtype == np.float32
+    ((seen, batch_size, greys),) = decoded
+    assert batch_size == 1 and greys == "cut off" and seen.dtype == np.float32
     np.testing.assert_array_equal(seen, latents)
     np.testing.assert_array_equal(found["first_picture"], values["first_picture"])
 

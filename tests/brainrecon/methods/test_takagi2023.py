@@ -87,6 +87,7 @@ def test_the_generator_is_asked_for_what_the_scripts_do(assembled):
         "guidance_scale": 5.0,
         "strength": 0.8,
         "weights": {"clip_text": 1.0},
+        "greys": "cut off",
     }
 
 
