@@ -63,9 +63,9 @@ class CLIPPatchTokens(OpenCLIPImageTarget):
     """Patch tokens of a picture from the last block, not projected, without the class token.
 
     ``shape`` is (n_patches, width of the image tower); 256 x 1664 of ViT-bigG-14 is what MindEye2 (Scotti and others,
-    2024) predicts: open_clip's output tokens. open_clip has changed what it means by them: older versions returned
-    them before the last layer norm, those that know ``final_ln_after_pool`` return them after it. MindEye2 names no
-    version, so which of the two its published weights were trained on is not established.
+    2024) predicts: open_clip's output tokens. open_clip has changed what it means by them: up to 2.20 it returned them
+    before the last layer norm, from 2.24 on, the version that MindEye2 pins, after it. MindEye2's own are moreover those of
+    washed-out pictures, for it gives greys of 0 to 1 to an embedder that expects −1 to 1; here they are of the pictures.
 
     Parameters
     ----------

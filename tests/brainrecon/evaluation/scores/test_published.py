@@ -90,6 +90,10 @@ def test_pictures_that_were_blended_before_scoring_say_so():
         assert "blends" in row("mindeye2-2024", method).note
 
 
+def test_pictures_that_were_chosen_by_the_shown_one_say_so():
+    assert "Of eight drawings" in row("mindeye-2023", "MindBridge").note
+
+
 def test_recorded_retrieval_of_the_subjects_averages_to_the_published_mean():
     whole = row("mindeye-2023", "MindEye")
     for metric in ("image_retrieval", "brain_retrieval"):
