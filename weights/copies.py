@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from weights.manifest import Checkpoint, CheckpointError
 from weights.records import Record
-from weights.whole_files import put_in_place
+from weights.whole_files import make_folder, put_in_place
 
 
 def find_copies(checkpoint: Checkpoint, folder: Path, record: Record | None) -> dict[str, Path]:
@@ -74,7 +74,7 @@ def copy_file(source: Path, destination: Path, root: Path) -> None:
         A folder on the destination's disk, for the unfinished copy.
     """
     source = source.resolve()
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(destination.parent)
     unfinished = root / f".copy.{os.getpid()}"
     unfinished.unlink(missing_ok=True)
     try:

@@ -11,7 +11,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -37,16 +37,16 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     ------
     partial : pathlib.Path
         An empty file in the same folder, with the same suffix, hidden. The finished file has the rights that the user's
-        umask gives, whatever the writer makes of them.
+        umask and the folder give (`share`), whatever the writer makes of them.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     partial = partial_name(path)
     partial.touch()
-    # Some writers make the file anew with rights of their own; what the user's umask says holds.
     mode = partial.stat().st_mode
     try:
         yield partial
+        # Some writers make the file anew with rights of their own.
         partial.chmod(mode)
         put_in_place(partial, path)
     finally:
@@ -68,7 +68,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     partial : pathlib.Path
-        An empty folder beside it, hidden.
+        An empty folder beside it, hidden. Finished, it and all in it have the rights that `whole_file` gives.
 
     Raises
     ------
@@ -76,10 +76,17 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         At the end, if `path` holds something by then.
     """
     path = Path(path)
+    make_folder(path.parent)
     partial = partial_name(path)
-    partial.mkdir(parents=True)
+    partial.mkdir()
+    mode = partial.stat().st_mode
     try:
         yield partial
+        # Some writers make files with rights of their own.
+        for made in partial.rglob("*"):
+            if not made.is_symlink():
+                made.chmod(mode if made.is_dir() else mode & 0o666)
+        _share_all(partial)
         if path.is_dir():
             path.rmdir()
         os.rename(partial, path)
@@ -94,6 +101,55 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder, and those above it, if they are missing, with the rights that `whole_file` gives.
+
+    >>> make_folder("features/clip")  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        share(path)
+
+
+def share(path: str | Path) -> None:
+    """Let those use a file or folder who may write into the folder around it: what several people use stays theirs.
+
+    >>> share("weights/vdvae/model.safetensors")  # doctest: +SKIP
+
+    Where the group may write, it may read and write what is made; where all may write, they may read files and write into
+    folders. Elsewhere the user's umask holds, also where each may touch only what is his own, as in ``/tmp``.
+
+    Parameters
+    ----------
+    path : path-like
+        What belongs to somebody else stays as it is.
+    """
+    path = Path(path)
+    mode, around, is_folder = path.stat().st_mode, path.parent.stat().st_mode, path.is_dir()
+    if around & 0o1070 == 0o070:
+        mode |= 0o070 if is_folder else 0o060
+    if around & 0o1007 == 0o007:
+        mode |= 0o007 if is_folder else 0o004
+    with suppress(PermissionError):
+        path.chmod(mode & 0o7777)
+
+
+def _share_all(path: Path) -> None:
+    """Share a file, or a folder and all in it from above downwards."""
+    for made in (path, *sorted(path.rglob("*"))):
+        if not made.is_symlink():
+            share(made)
 
 
 def put_in_place(partial: str | Path, path: str | Path) -> None:
@@ -112,6 +168,7 @@ def put_in_place(partial: str | Path, path: str | Path) -> None:
         Absent, or of the same kind. Its folder exists.
     """
     partial, path = Path(partial), Path(path)
+    _share_all(partial)
     if not partial.is_dir() or not path.exists():
         os.replace(partial, path)
         return
@@ -129,6 +186,16 @@ def partial_name(path: str | Path) -> Path:
     """
     path = Path(path)
     return path.with_name(f".partial-{uuid4().hex[:12]}-{path.name}")
+
+
+def is_partial(path: str | Path) -> bool:
+    """Whether a file or folder is half written, as an interrupted process leaves it, or a lock: nothing of the user's.
+
+    >>> is_partial("runs/subj01/.lock"), is_partial("runs/subj01/config.toml")
+    (True, False)
+    """
+    name = Path(path).name
+    return name.startswith(".partial-") or (name.startswith(".") and name.endswith(".lock"))
 
 
 @contextmanager
@@ -164,8 +231,9 @@ def locked(
     from filelock import FileLock, Timeout
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / name)
+    make_folder(folder)
+    # Whoever may write into the folder may hold its lock.
+    lock = FileLock(folder / name, mode=0o600 | (folder.stat().st_mode & 0o066))
     held = True
     try:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from weights.whole_files import put_in_place
+from weights.whole_files import make_folder, put_in_place
 
 BLOCK = 2**20
 TIMEOUT = 60
@@ -63,7 +63,7 @@ def fetch(remote, progress=SILENT):
     """
     if remote.path.exists():
         return False
-    remote.path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(remote.path.parent)
     partial = remote.path.with_name(remote.path.name + ".partial")
     try:
         size = _transfer(remote, partial, progress)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.ground.errors import InputError
+from weights.whole_files import make_folder
 
 # Little-endian, as the format has it. https://github.com/huggingface/safetensors#format
 DTYPES = {
@@ -79,7 +80,7 @@ def create_tensors(path, layout, metadata=None):
     header = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     path, size = Path(path), 8 + len(header) + offset
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     free = shutil.disk_usage(path.parent).free
     if size > free:
         # Said now, because a process that runs out of room while it writes to a map is killed without a word.

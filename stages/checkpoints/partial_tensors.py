@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from stages.checkpoints.mapped_tensors import create_tensors, reopen_tensors
-from weights.whole_files import put_in_place, write_text
+from weights.whole_files import make_folder, put_in_place, write_text
 
 
 class PartialTensors:
@@ -36,7 +36,7 @@ class PartialTensors:
 
     def create(self, layout, metadata=None):
         """Begin anew: dict of name to (shape, dtype); every value is zero."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self._note.unlink(missing_ok=True)
         self.tensors = create_tensors(self._partial, layout, metadata or {})
         return self.tensors

@@ -36,6 +36,55 @@ def test_the_users_rights_hold(tmp_path):
     assert (tmp_path / "private.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 
+# Rights of the folder -> of a file and of a folder made in it under the umask 077.
+SHARED = {
+    0o755: (0o600, 0o700),
+    0o700: (0o600, 0o700),
+    0o770: (0o660, 0o770),
+    0o777: (0o664, 0o777),
+    0o1777: (0o600, 0o700),
+}
+
+
+@pytest.mark.parametrize("rights", SHARED)
+def test_what_several_people_may_write_they_may_read(tmp_path, rights):
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(rights)
+    before = os.umask(0o077)
+    try:
+        with whole_file(place / "new" / "a.txt") as partial:
+            partial.unlink()
+            partial.touch(mode=0o600)
+        with whole_folder(place / "whole") as partial:
+            (partial / "inner").mkdir(mode=0o700)
+            (partial / "inner" / "a.txt").touch(mode=0o600)
+        with locked(place):
+            pass
+    finally:
+        os.umask(before)
+    file, folder = SHARED[rights]
+    for path in (place / "new", place / "whole", place / "whole" / "inner"):
+        assert path.stat().st_mode & 0o777 == folder
+    for path in (place / "new" / "a.txt", place / "whole" / "inner" / "a.txt"):
+        assert path.stat().st_mode & 0o777 == file
+    assert (place / ".lock").stat().st_mode & 0o777 == 0o600 | (rights & 0o066)
+
+
+def test_a_lock_never_empties_the_file_that_a_link_points_to(tmp_path):
+    (tmp_path / "theirs.txt").write_text("theirs")
+    (tmp_path / ".lock").symlink_to(tmp_path / "theirs.txt")
+    with pytest.raises(OSError), locked(tmp_path):
+        pass
+    assert (tmp_path / "theirs.txt").read_text() == "theirs"
+
+
+def test_what_a_killed_process_leaves_is_told_from_files(tmp_path):
+    left = partial_name(tmp_path / "config.toml")
+    assert whole_files.is_partial(left) and whole_files.is_partial(tmp_path / ".fit.lock")
+    assert not any(whole_files.is_partial(tmp_path / name) for name in ("config.toml", ".bashrc", "partial-1-a"))
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.nii.gz", ".pulled.json", "stim-a.b_sample-0.png", "no suffix"])
 def test_an_interrupted_writing_leaves_the_old(tmp_path, name):
     write_text(tmp_path / name, "old")
