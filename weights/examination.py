@@ -1,16 +1,11 @@
 """Whether a folder holds what a checkpoint's entry in the manifest, and the record of its pull, say."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from weights.hashes import hash_file
 from weights.manifest import Checkpoint, CheckpointError, CheckpointFile
 from weights.records import Content, Record, read_record
-
-# Large files are hashed once per process, as long as size and modification time stay the same. Small ones are
-# hashed each time: that is fast, and two writes within one tick of the file system's clock look alike.
-LARGE = 100_000_000
-_hashes: dict[tuple[str, int, int], str] = {}
 
 
 @dataclass(frozen=True)
@@ -33,15 +28,15 @@ class Status:
     detail: str
 
 
-def examine(checkpoint: Checkpoint, location: Path, check: bool = True) -> Status:
+def examine(checkpoint: Checkpoint, location: Path, check: bool = True, anew: bool = False) -> Status:
     """Compare what lies in one folder with a checkpoint's entry and with the record of its pull.
 
     Parameters
     ----------
     checkpoint : Checkpoint
     location : Path
-    check : bool
-        Read and hash the files, as for `verify`.
+    check, anew : bool
+        Hash the files, and read all of them for it, as for `verify`.
 
     Returns
     -------
@@ -65,7 +60,7 @@ def examine(checkpoint: Checkpoint, location: Path, check: bool = True) -> Statu
     known = record.files | record.made if record is not None else {}
     listed = {file.path: file for file in checkpoint.files}
     for path in (*listed, *(path for path in known if path not in listed)):
-        trouble = _trouble(listed.get(path), location / path, path, known.get(path))
+        trouble = _trouble(listed.get(path), location / path, path, known.get(path), anew)
         if trouble:
             return Status(checkpoint.name, "damaged", trouble)
     unknown = [file.path for file in checkpoint.files if file.sha256 is None and file.path not in known]
@@ -76,19 +71,6 @@ def examine(checkpoint: Checkpoint, location: Path, check: bool = True) -> Statu
     trusted = [path for path in listed if listed[path].sha256 is None]
     since = f"; {len(trusted)} as when pulled, the publisher's hashes are not known" if trusted else ""
     return Status(checkpoint.name, "verified", f"{len(present)} files, {size:,} bytes{since}")
-
-
-def hash_file(file: Path) -> str:
-    """The sha256 of a file as 64 hex digits."""
-    facts = file.stat()
-    key = (str(file.resolve()), facts.st_size, facts.st_mtime_ns)
-    if key in _hashes:
-        return _hashes[key]
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    if facts.st_size >= LARGE:
-        _hashes[key] = sha256
-    return sha256
 
 
 def unconverted(checkpoint: Checkpoint, location: Path) -> list[str]:
@@ -108,7 +90,7 @@ def _missing(checkpoint: Checkpoint, location: Path, record: Record | None) -> l
     return missing + [path for path in made if not (location / path).is_file()]
 
 
-def _trouble(file: CheckpointFile | None, found: Path, path: str, recorded: Content | None) -> str | None:
+def _trouble(file: CheckpointFile | None, found: Path, path: str, recorded: Content | None, anew: bool) -> str | None:
     """What is wrong with a file, in words, or None: against the manifest's entry and against the record, if any."""
     if not found.is_file():
         # Removed after its conversion; what is left to look at is the hash that was written down.
@@ -122,7 +104,7 @@ def _trouble(file: CheckpointFile | None, found: Path, path: str, recorded: Cont
         return f"{path} has {size:,} bytes where it had {recorded.size:,} when it was pulled"
     if recorded is None and (file is None or (file.sha256 is None and file.sha256_begins is None)):
         return None
-    sha256 = hash_file(found)
+    sha256 = hash_file(found, anew)
     if file is not None and not fits(file, sha256):
         return f"{path} has sha256 {sha256} where the manifest says {expected(file)}"
     if recorded is not None and sha256 != recorded.sha256:

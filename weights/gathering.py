@@ -6,13 +6,14 @@ from pathlib import Path
 from weights import download
 from weights.copies import copy_file, find_copies
 from weights.download import Address
-from weights.examination import examine, expected, fits, hash_file
+from weights.examination import examine, expected, fits
+from weights.hashes import hash_file
 from weights.hub import HubFile
 from weights.locations import user_stores
 from weights.manifest import CheckpointError, CheckpointFile
 from weights.origins import parse_origin
 from weights.records import Content, Record, read_record, write_record
-from weights.whole_files import put_in_place
+from weights.whole_files import make_folder, put_in_place
 
 
 def gather(checkpoint, destination, partial, source=None, progress=None):
@@ -123,7 +124,7 @@ def _fetch(checkpoint, file, partial, record, progress):
     """Fetch one file into the partial folder and prove it."""
     origin = parse_origin(checkpoint.origin)
     part = partial / f"{file.path}.part"
-    part.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(part.parent)
     label = f"{checkpoint.name}/{file.path}"
     if origin.kind == "hub":
         # All files are of the commit at which the first one was found, also when the pull goes on another day.

@@ -15,13 +15,18 @@ def user_stores() -> list[Path]:
     chosen = [part for part in os.environ.get("BRAINRECON_WEIGHTS", "").split(os.pathsep) if part.strip()]
     if chosen:
         return [Path(part).expanduser() for part in chosen]
+    return [cache_folder() / "weights"]
+
+
+def cache_folder() -> Path:
+    """The user's own folder for what can be had again: `brainrecon` in the platform's cache folder."""
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         cache = Path.home() / "Library" / "Caches"
     else:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [cache / "brainrecon" / "weights"]
+    return cache / "brainrecon"
 
 
 def user_store() -> Path:

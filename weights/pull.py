@@ -16,12 +16,13 @@ from weights import download
 from weights.conversion import convert
 from weights.copies import copy_file
 from weights.download import Progress
-from weights.examination import examine, hash_file, unconverted
+from weights.examination import examine, unconverted
 from weights.gathering import gather
+from weights.hashes import hash_file
 from weights.locations import user_store, user_stores, writable
 from weights.manifest import MANIFEST, Checkpoint, CheckpointError, read_manifest
 from weights.records import RECORD, Content, read_record, write_record
-from weights.whole_files import locked, put_in_place
+from weights.whole_files import locked, make_folder, put_in_place
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _convert(checkpoint, partial, remove_original):
             continue
         made = partial / file.converted
         if file.converted not in record.made or not made.is_file():
-            made.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(made.parent)
             try:
                 convert(original, made, file.member)
             except CheckpointError:
@@ -172,7 +173,7 @@ def _convert(checkpoint, partial, remove_original):
             original.unlink()
     for path, content in checkpoint.writes.items():
         written = partial / path
-        written.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(written.parent)
         written.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="")
         record.made[path] = Content(written.stat().st_size, hash_file(written))
     write_record(record, partial)

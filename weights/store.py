@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from weights.examination import Status, examine, hash_file, unconverted
+from weights.examination import Status, examine, unconverted
+from weights.hashes import hash_file
 from weights.locations import user_store, user_stores
 from weights.manifest import (
     MANIFEST,
@@ -116,7 +117,9 @@ def fingerprint(name: str, manifest: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Path | None = None) -> list[Status]:
+def verify(
+    names: Iterable[str] | None = None, check: bool = True, manifest: Path | None = None, anew: bool = False
+) -> list[Status]:
     """Compare what is present with the manifest.
 
     Parameters
@@ -128,6 +131,8 @@ def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Pat
         there "unverified".
     manifest : Path, optional
         The TOML file to go by; the package's own by default.
+    anew : bool
+        Read large files again whose hash is remembered (`weights.hashes.hash_file`), to find what a disk has lost.
 
     Returns
     -------
@@ -142,7 +147,7 @@ def verify(names: Iterable[str] | None = None, check: bool = True, manifest: Pat
     manifest = manifest or MANIFEST
     known = checkpoints(manifest)
     chosen = list(known) if names is None else list(names)
-    return [_status(_find(name, manifest), manifest, check) for name in chosen]
+    return [_status(_find(name, manifest), manifest, check, anew) for name in chosen]
 
 
 def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
@@ -209,8 +214,8 @@ def _location(checkpoint: Checkpoint, manifest: Path) -> Path:
     return next(iter((*ready, *whole, *there)), user_store() / checkpoint.folder)
 
 
-def _status(checkpoint: Checkpoint, manifest: Path, check: bool = True) -> Status:
-    return examine(checkpoint, _location(checkpoint, manifest), check)
+def _status(checkpoint: Checkpoint, manifest: Path, check: bool = True, anew: bool = False) -> Status:
+    return examine(checkpoint, _location(checkpoint, manifest), check, anew)
 
 
 def _refusal(checkpoint: Checkpoint, manifest: Path, status: Status) -> CheckpointError:

@@ -107,7 +107,7 @@ def verify(
 
     Succeeds when nothing present is damaged.
     """
-    statuses = store.verify(names or None)
+    statuses = store.verify(names or None, anew=True)
     table(("name", "state", "detail"), [(status.name, status.state, status.detail) for status in statuses])
     damaged = [status for status in statuses if status.state == "damaged"]
     if damaged:

@@ -1,12 +1,11 @@
 """The store: what is whole, absent or damaged, and how a folder is recorded."""
 
 import hashlib
-import os
 import shutil
 
 import pytest
 
-from weights import examination, store
+from weights import store
 from weights.manifest import read_manifest
 
 MANIFEST = """
@@ -159,20 +158,6 @@ def test_the_fingerprint_of_a_file_without_known_hash_is_taken_from_the_file(man
     first = store.fingerprint("published", manifest=manifest)
     file.write_bytes(b"other weights")
     assert store.fingerprint("published", manifest=manifest) != first
-
-
-def test_only_large_files_are_remembered_and_only_while_they_stay_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(examination, "LARGE", 100)
-    for size, remembered in ((99, False), (100, True)):
-        file = tmp_path / f"{size}"
-        file.write_bytes(b"a" * size)
-        os.utime(file, ns=(1, 1))
-        first = store.hash_file(file)
-        file.write_bytes(b"b" * size)
-        os.utime(file, ns=(1, 1))
-        assert (store.hash_file(file) == first) is remembered
-        os.utime(file, ns=(2, 2))
-        assert store.hash_file(file) == hashlib.sha256(b"b" * size).hexdigest()
 
 
 @pytest.mark.parametrize(
