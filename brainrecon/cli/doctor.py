@@ -39,21 +39,33 @@ def examine() -> list[Finding]:
     torch_finding = examine_torch()
     findings = [examine_python(), torch_finding, examine_requirements()]
     if torch_finding.state == "good":
-        findings += [examine_devices(), examine_threads(), *examine_generators()]
+        findings += [*examine_devices(), examine_threads(), *examine_generators()]
     return [*findings, examine_memory(), examine_disk(), *examine_weights(), examine_packages_home()]
 
 
-def examine_devices() -> Finding:
-    """List the accelerators torch can use."""
+def examine_devices() -> list[Finding]:
+    """Try each device that torch can use with one tiny step."""
     import torch
 
-    devices = []
+    from stages.ground.devices import float64_device, trouble_with
+
+    devices = {}
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
-        devices.append(f"cuda:{index} {facts.name}, {facts.total_memory / 1e9:.0f} GB")
+        devices[f"cuda:{index}"] = f"{facts.name}, {facts.total_memory / 1e9:.0f} GB, "
     if torch.backends.mps.is_available():
-        devices.append("mps")
-    return Finding("devices", "good", "; ".join([*devices, "cpu"]))
+        devices["mps"] = ""
+    findings = []
+    for name, facts in (devices | {"cpu": ""}).items():
+        if trouble := trouble_with(name):
+            detail = f"{facts}cannot be used: {trouble}"
+            findings.append(Finding(f"device {name}", "bad" if name == "cpu" else "note", detail, "Pass --device cpu."))
+            continue
+        elsewhere = (
+            "" if str(float64_device(name)) == name else "; linear decoders run on the CPU, for it has no float64"
+        )
+        findings.append(Finding(f"device {name}", "good", f"{facts}works{elsewhere}"))
+    return findings
 
 
 def examine_generators() -> list[Finding]:

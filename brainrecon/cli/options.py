@@ -140,18 +140,14 @@ def loader_options(assignments):
 
 def torch_device(name):
     """Torch device for an option's value; "auto" is this process's own under `accelerate launch`, or the best there is."""
-    import torch
+    from stages.ground.devices import trouble_with
 
     if name == "auto":
         from accelerate import PartialState
 
         name = str(PartialState().device)
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"Device {name!r} is not usable here ({str(error).splitlines()[0]}); pass --device cpu."
-        ) from None
+    if trouble := trouble_with(name):
+        raise InputError(f"Device {name!r} is not usable here ({trouble}); pass --device cpu.")
     return name
 
 

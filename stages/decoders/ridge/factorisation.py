@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from stages.ground.checks import is_constant
+from stages.ground.devices import float64_device
 
 VOXELS_PER_BLOCK = 2048
 TRIALS_PER_BLOCK = 2048
@@ -62,14 +63,14 @@ class TrainingPatterns:
     patterns : array of shape (n_trials, n_voxels), float32 or float64
         Sliced, never copied whole.
     device : str
-        Torch device of the Gram matrix and of all products.
+        Torch device of the Gram matrix and of all products; the CPU where it has no numbers of 64 bits.
     mean, scale : array of shape (n_voxels,), float64, optional
         As an earlier fit found them; a scale times the root of a voxel's penalty leaves a penalty of 1 for all. Taken from
         the patterns where they are not given.
     """
 
     def __init__(self, patterns, device="cpu", mean=None, scale=None):
-        self.patterns, self.device = patterns, torch.device(device)
+        self.patterns, self.device = patterns, float64_device(device)
         self.n_trials, self.n_voxels = patterns.shape
         self._known = None if mean is None else (mean, scale)
 

@@ -178,7 +178,7 @@ class KFoldRidgeDecoder(FittedByBlocks):
         """Read the targets once, fill `tensors_`, and yield every `SolvedColumns` on the way."""
         new = None if new_patterns is None else self._training.standardised(new_patterns).to(self._dtype)
         planned = plan(self.groups_, width or self.width(0 if new is None else len(new)))
-        for block, values in read_ahead(targets, planned[start:], self._dtype, self.device):
+        for block, values in read_ahead(targets, planned[start:], self._dtype, self._training.device):
             solved = self._solved(block, finite(values, block.name), new)
             place = solved.block.place
             self.tensors_["column_alpha_"][place], self.tensors_["column_error_"][place] = solved.alpha, solved.error

@@ -10,6 +10,7 @@ from stages.decoders.ridge.leave_one_out import Trials
 from stages.decoders.ridge.ridge_solver import rescaled, rescaling
 from stages.decoders.ridge.ridge_storage import factor_of
 from stages.decoders.ridge.target_blocks import plan, read_ahead, width_for
+from stages.ground.devices import float64_device
 from stages.ground.errors import InputError
 
 
@@ -31,7 +32,7 @@ def predicted_blocks(decoder, patterns, start=0):
     values : array of shape (n_stimuli, n_columns)
         In the dtype of the patterns.
     """
-    tensors, device = decoder.tensors_, decoder.device
+    tensors, device = decoder.tensors_, float64_device(decoder.device)
     dtype = torch.from_numpy(np.empty(0, patterns.dtype)).dtype
     if decoder.stored_ == "weights":
         training = TrainingPatterns(patterns, device, tensors["voxel_mean_"], tensors["voxel_scale_"])

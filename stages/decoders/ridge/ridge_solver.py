@@ -17,6 +17,7 @@ from stages.decoders.ridge.factorisation import Cholesky, Eigendecomposition, Tr
 from stages.decoders.ridge.leave_one_out import HeldOut, LeaveOneOut, Trials
 from stages.decoders.ridge.target_blocks import TargetBlock, finite, plan, read_ahead, read_columns, sketch, width_for
 from stages.ground.checks import Number, Numbers, OneOf, check
+from stages.ground.devices import float64_device
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
@@ -142,6 +143,7 @@ class RidgeSolver:
     errors: dict = field(default_factory=dict)
 
     def __post_init__(self):
+        self.device = float64_device(self.device)
         self.trials = Trials(self.n_stimuli, self.stimuli)
         self._searches = {}
         self.dtype = torch.from_numpy(np.empty(0, dtype=self.patterns.dtype)).dtype

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from stages.decoders.ridge.factorisation import Cholesky, Eigendecomposition
+from stages.ground.devices import float64_device
 from stages.ground.errors import InputError
 
 STORED = ("weights", "targets", "factorisation")
@@ -86,6 +87,7 @@ def layout(solver, stored):
 
 def factor_of(tensors, device):
     """The factor of the Gram matrix that stands in a decoder's tensors."""
+    device = float64_device(device)
     vectors = torch.from_numpy(tensors["factor_vectors_"]).to(device)
     values = torch.from_numpy(tensors["factor_values_"]).to(device)
     if vectors.ndim == 2:

@@ -88,7 +88,7 @@ def test_the_report_of_a_healthy_machine(capsys, monkeypatch):
         "python",
         "torch and torchvision",
         "packages",
-        "devices",
+        "device cpu: works",
         "threads",
         "memory",
         "generator",

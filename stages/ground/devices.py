@@ -1,0 +1,69 @@
+"""What a device can do: whether it computes at all, and where numbers of 64 bits are computed if it has none."""
+
+from __future__ import annotations
+
+# Accelerators without float64.
+_SINGLE_ONLY = ("mps",)
+
+
+def float64_device(device):
+    """The device itself, or the CPU where it has no numbers of 64 bits, as Apple's has none.
+
+    >>> float64_device("cuda:1"), float64_device("mps")
+    (device(type='cuda', index=1), device(type='cpu'))
+
+    Parameters
+    ----------
+    device : str or torch.device
+
+    Returns
+    -------
+    torch.device
+    """
+    import torch
+
+    device = torch.device(device)
+    return torch.device("cpu") if device.type in _SINGLE_ONLY else device
+
+
+def trouble_with(device):
+    """Why a device cannot be used, in a few words; None if it can. One tiny step is computed there and compared.
+
+    >>> trouble_with("cpu")
+    >>> trouble_with("gpu")
+    'torch knows no device of this name'
+
+    Parameters
+    ----------
+    device : str
+        As in torch: "cpu", "cuda", "cuda:1", "mps" and others.
+
+    Returns
+    -------
+    str or None
+    """
+    import torch
+
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        return "torch knows no device of this name"
+    if kind.type == "meta":
+        return "it has shapes but no numbers"
+    if kind.type == "cuda" and not torch.cuda.is_available():
+        return "torch finds no CUDA device" if torch.version.cuda else "this torch was built without CUDA"
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} CUDA devices, counted from 0"
+    if kind.type == "mps" and not torch.backends.mps.is_available():
+        return "Apple's devices are on macOS 14 or newer, with a torch built for them"
+    try:
+        numbers = torch.arange(64.0).reshape(1, 1, 8, 8) / 64
+        kernel = torch.ones(1, 1, 3, 3) / 9
+        expected = torch.nn.functional.conv2d(numbers, kernel) @ numbers[..., :6, :6]
+        found = torch.nn.functional.conv2d(numbers.to(kind), kernel.to(kind)) @ numbers[..., :6, :6].to(kind)
+        if not torch.allclose(found.cpu(), expected, atol=1e-2):
+            return "a tiny step computed there differs from the CPU's"
+        torch.zeros(1, dtype=torch.float64, device=float64_device(kind)).add_(1)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        return str(error).strip().splitlines()[0].split(". ")[0][:120]
+    return None
