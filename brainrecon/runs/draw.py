@@ -8,12 +8,16 @@ import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, condition
 from brainrecon.assembly.values import Item
+from brainrecon.runs import manifest
+from brainrecon.runs.claims import Claims
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
 # Requests held in memory at a time, in batches; a multiple of the batch, so that all but the last are full.
 BATCHES_AT_ONCE = 16
+# Values on the way that a process takes on at a time; they are computed one by one.
+VALUES_AT_ONCE = 16
 
 
 def reconstruct(
@@ -70,18 +74,18 @@ def reconstruct(
     controlled = set(every if control_stimuli is None else spread(every, control_stimuli))
     of = {name: [s for s in chosen if not one.is_control or s in controlled] for name, one in asked.items()}
 
-    for name, one in asked.items():
-        if chain.readers(shown := one.shown(chain)):
-            _keep(values, shown, of[name], progress)
-        elif (replacement := one.replacement(chain, chain.output)) is not None:
-            _draw_at_once(run, values, replacement, name, of[name])
-    drawn = [name for name, one in asked.items() if _is_drawn(one, chain)]
-    missing = {name: _missing(run, values, name, of[name]) for name in drawn}
-    counter = _Counter(progress, sum(map(len, missing.values())))
-    with _deterministic() if reproducible else contextlib.nullcontext():
-        for name, items in missing.items():
-            if items:
-                _draw(run, values, name, items, 1 if reproducible else batch_size, counter)
+    drawn = {name: _items(values, name, of[name]) for name, one in asked.items() if _is_drawn(one, chain)}
+    counter = _Counter(progress, sum(not _path(run, name, item).exists() for name in drawn for item in drawn[name]))
+    with Claims(run.folder, progress) as claims, _deterministic() if reproducible else contextlib.nullcontext():
+        for name, one in asked.items():
+            if chain.readers(shown := one.shown(chain)):
+                _keep(values, claims, shown, of[name], progress)
+            elif (replacement := one.replacement(chain, chain.output)) is not None:
+                _draw_at_once(run, values, claims, replacement, name, of[name])
+        for name, items in drawn.items():
+            _draw(run, values, claims, name, items, 1 if reproducible else batch_size, counter)
+    files = [run.image_path(name, stimulus_id) for name in asked if name not in drawn for stimulus_id in of[name]]
+    manifest.complete(run.layout, files + [_path(run, name, item) for name in drawn for item in drawn[name]])
 
 
 def _is_drawn(one, chain):
@@ -89,46 +93,58 @@ def _is_drawn(one, chain):
     return not chain.readers(one.shown(chain)) and one.replacement(chain, chain.output) is None
 
 
-def _keep(values, name, stimulus_ids, progress):
+def _path(run, name, item):
+    """File of an item under a condition."""
+    return run.image_path(name, item.stimulus_id, item.sample)
+
+
+def _items(values, name, stimulus_ids):
+    """Items of a condition; of a control one sample is drawn."""
+    return [
+        Item(values.subject.name, stimulus_id, sample)
+        for stimulus_id in stimulus_ids
+        for sample in range(1 if CONDITIONS[name].is_control else values.n_samples(stimulus_id))
+    ]
+
+
+def _keep(values, claims, name, stimulus_ids, progress):
     """Have a value on the way of every stimulus on disk."""
-    for done, stimulus_id in enumerate(stimulus_ids, start=1):
-        values.value(RECONSTRUCTION, name, stimulus_id)
-        progress("stage one", done, len(stimulus_ids))
+    medium, done = values.chain.medium(name), 0
+
+    def path_of(stimulus_id):
+        return values.run.layout.on_the_way(name, medium, stimulus_id)
+
+    for portion in claims.portions(stimulus_ids, path_of, 1, VALUES_AT_ONCE):
+        for stimulus_id in portion:
+            values.value(RECONSTRUCTION, name, stimulus_id)
+            done += 1
+            progress("stage one", done, len(stimulus_ids))
 
 
-def _draw_at_once(run, values, replacement, name, stimulus_ids):
+def _draw_at_once(run, values, claims, replacement, name, stimulus_ids):
     """Write the outputs of a condition that come from the training split, those that are not there."""
-    names = [one for one in stimulus_ids if not run.image_path(name, one).exists()]
-    if names:
+    for names in claims.portions(stimulus_ids, lambda one: run.image_path(name, one), len(stimulus_ids)):
         for stimulus_id, output in zip(names, replacement.draw(names, values)):
             run.write_value(run.image_path(name, stimulus_id), output, values.chain.medium(values.chain.output))
 
 
-def _missing(run, values, name, stimulus_ids):
-    """Items of a condition without a file; of a control one sample is drawn."""
-    is_control = CONDITIONS[name].is_control
-    return [
-        Item(run.subject.name, stimulus_id, sample)
-        for stimulus_id in stimulus_ids
-        for sample in range(1 if is_control else values.n_samples(stimulus_id))
-        if not run.image_path(name, stimulus_id, sample).exists()
-    ]
-
-
-def _draw(run, values, name, items, batch_size, counter):
-    """Draw items under a condition and write each as it is done."""
+def _draw(run, values, claims, name, items, batch_size, counter):
+    """Draw the items of a condition that are not there, and write each as it is done."""
     chain = values.chain
     shown = CONDITIONS[name].shown(chain)
     step = chain.giver(shown)
+
+    def path_of(item):
+        return _path(run, name, item)
+
+    if all(path_of(item).exists() for item in items):
+        # Before the step is asked for its batch size, which may bring a network into memory.
+        return
     batch_size = batch_size or step.batch_size()
-    at_once = BATCHES_AT_ONCE * batch_size
-    for start in range(0, len(items), at_once):
-        some = items[start : start + at_once]
-        read = values.values(name, step, some)
-        for position, given in step.stream(some, read, seed=run.config.seed, batch_size=batch_size):
-            item = some[position]
-            path = run.image_path(name, item.stimulus_id, item.sample)
-            run.write_value(path, given[shown], chain.medium(shown))
+    for portion in claims.portions(items, path_of, batch_size, BATCHES_AT_ONCE):
+        read = values.values(name, step, portion)
+        for position, given in step.stream(portion, read, seed=run.config.seed, batch_size=batch_size):
+            run.write_value(path_of(portion[position]), given[shown], chain.medium(shown))
             counter.count()
 
 

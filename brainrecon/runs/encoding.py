@@ -62,7 +62,10 @@ def _model(subject, protocol, spec, folder, device, memory):
     for block in blocks_of(np.arange(len(patterns)), 1024):
         digest.update(np.ascontiguousarray(patterns[block]))
     own = folder / digest.hexdigest()[:20]
+    if (own / "config.json").exists():
+        return EncodingModel.from_pretrained(own, device)
     with locked(own):
+        # Another process may have fitted it in the meantime.
         if (own / "config.json").exists():
             return EncodingModel.from_pretrained(own, device)
         features = PreparedPictures(subject.train.images, protocol).features(spec, load_network(spec, device))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +11,7 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, condition
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
+from brainrecon.runs import manifest
 from brainrecon.runs.config import RunConfig, differences
 from brainrecon.runs.layout import MEDIA, Layout
 from brainrecon.runs.record import (
@@ -27,7 +26,7 @@ from brainrecon.runs.record import (
 )
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from weights.whole_files import write_text
+from weights.whole_files import is_partial, locked, write_text
 
 
 class Run:
@@ -95,7 +94,7 @@ class Run:
                     f"{folder} is a run with {name} = {before!r} but {after!r} was asked for; "
                     "name another folder with --out, or repeat the settings of that run to continue it."
                 )
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and (not folder.is_dir() or not all(is_partial(path) for path in folder.iterdir())):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
         Chain(config.system).check_pictures(subject)
         now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
@@ -175,10 +174,7 @@ class Run:
     def write_value(self, path, value, medium):
         """Write a picture, caption or film, whole or not at all, and note it in the manifest."""
         MEDIA[medium][0].write(path, value)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        line = {"file": path.relative_to(self.folder).as_posix(), "sha256": digest, "time": round(time.time(), 3)}
-        with open(self.layout.manifest, "a", encoding="utf-8") as manifest:
-            manifest.write(json.dumps(line) + "\n")
+        manifest.note(self.layout, path)
 
     # The verbs; their modules bring the heavy libraries
 
@@ -187,7 +183,13 @@ class Run:
         from brainrecon.runs.fit import fit
 
         for part in self.parts:
-            fit(part, progress)
+            if part.is_fitted:
+                continue
+            # Another process may fit the same: when it is done, nothing is left to do here.
+            with locked(
+                part.folder, name=".fit.lock", waiting=lambda: progress("waiting for another process that fits", 0, 1)
+            ):
+                fit(part, progress)
         return self
 
     def reconstruct(self, conditions=(RECONSTRUCTION,), stimuli=None, **options):

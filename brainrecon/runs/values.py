@@ -19,6 +19,7 @@ from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.predict import encode, read_embeddings
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.whole_files import locked
 
 
 class RunValues:
@@ -118,7 +119,11 @@ class RunValues:
         if path not in self._predicted:
             if not path.exists():
                 names = self.stimulus_ids if of == "test" else [MEAN.name]
-                step.predict_into(path, names, self._inputs(of, step), progress)
+                inputs = self._inputs(of, step)
+                with locked(path.parent, name=f".{path.stem}.lock"):
+                    # Another process may have predicted the same in the meantime.
+                    if not path.exists():
+                        step.predict_into(path, names, inputs, progress)
             values, ids = read_embeddings(path)
             if of == "test" and ids != self.stimulus_ids:
                 raise InputError(

@@ -1,0 +1,117 @@
+"""Who draws what, where several processes draw into one run folder: each takes a portion, and nothing is drawn twice.
+
+Every process has two files in `.drawing/`: a lock that it holds as long as it lives, and the names of what it is drawing.
+What a process had taken that was killed is free again, for its lock is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+from stages.ground.progress import SILENT
+from weights.whole_files import locked, write_text
+
+FOLDER = ".drawing"
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class Claims:
+    """What this process draws into a run folder, as a context; nothing is written where everything is there.
+
+    >>> with Claims("runs/subj01") as claims:  # doctest: +SKIP
+    ...     for portion in claims.portions(items, path_of, batch_size=8):
+    ...         draw(portion)
+
+    Parameters
+    ----------
+    folder : path
+        The run's.
+    progress : callable
+        Called with (label, done, total) while another process has what is left.
+    """
+
+    def __init__(self, folder, progress=SILENT):
+        self._folder, self._own, self._progress = Path(folder) / FOLDER, uuid4().hex[:12], progress
+        self._alive, self._is_shown = ExitStack(), False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._alive.close()
+
+    def portions(self, items, path_of, batch_size, batches=1):
+        """Yield lists of items to draw now, until the file of every item is there, whoever drew it.
+
+        Parameters
+        ----------
+        items : sequence
+        path_of : callable
+            ``path_of(item)`` is the file of an item. Those of a portion have to be there when the next one is asked for.
+        batch_size : int
+        batches : int
+            At most so many batches make a portion, fewer where others draw too and little is left.
+
+        Yields
+        ------
+        portion : list
+            Items in their order.
+        """
+        left = [item for item in items if not path_of(item).exists()]
+        if left:
+            self._live()
+        while left:
+            portion = self._take(left, path_of, batch_size, batches)
+            if portion:
+                yield portion
+            else:
+                self._progress("waiting for another process that draws here", 0, len(left))
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            left = [item for item in left if not path_of(item).exists()]
+
+    def _take(self, left, path_of, batch_size, batches):
+        """Claim the first items that nobody else draws."""
+        with locked(self._folder):
+            others = self._others()
+            taken = {name for names in others for name in names}
+            # What was there a moment ago may be done, and no longer anybody's.
+            free = [item for item in left if str(path_of(item)) not in taken and not path_of(item).exists()]
+            if others:
+                batches = max(1, min(batches, len(free) // (2 * batch_size * (len(others) + 1))))
+            portion = free[: batch_size * batches]
+            write_text(self._names(self._own), json.dumps([str(path_of(item)) for item in portion]) + "\n")
+        return portion
+
+    def _others(self):
+        """What each other living process draws, lists of names; files of the dead are removed."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            if path.stem == self._own:
+                continue
+            with locked(self._folder, wait=False, name=_lock_name(path.stem)) as is_dead:
+                if not is_dead:
+                    found.append(json.loads(path.read_text(encoding="utf-8")))
+                    continue
+                path.unlink(missing_ok=True)
+            (self._folder / _lock_name(path.stem)).unlink(missing_ok=True)
+        return found
+
+    def _live(self):
+        """Show the others that this process draws, until the context ends."""
+        if self._is_shown:
+            return
+        self._is_shown = True
+        self._alive.callback((self._folder / _lock_name(self._own)).unlink, missing_ok=True)
+        self._alive.callback(self._names(self._own).unlink, missing_ok=True)
+        self._alive.enter_context(locked(self._folder, name=_lock_name(self._own)))
+
+    def _names(self, own):
+        return self._folder / f"{own}.json"
+
+
+def _lock_name(own):
+    return f".{own}.lock"

@@ -1,0 +1,64 @@
+"""What a run has drawn: `manifest.jsonl`, a line with name, hash and time for each file written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+
+
+def note(layout, path):
+    """Add a line for a file.
+
+    Parameters
+    ----------
+    layout : brainrecon.runs.layout.Layout
+    path : pathlib.Path
+        Below the run's folder.
+    """
+    line = {
+        "file": path.relative_to(layout.folder).as_posix(),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "time": round(time.time(), 3),
+    }
+    with open(layout.manifest, "ab+") as manifest:
+        # A process that was killed may have left half a line; what follows must not become part of it.
+        start = b"\n" if _ends_within_a_line(manifest) else b""
+        manifest.write(start + json.dumps(line).encode() + b"\n")
+
+
+def noted(layout):
+    """Names of the files that have a line, a set of str; half lines count for nothing."""
+    try:
+        lines = layout.manifest.read_bytes().splitlines()
+    except FileNotFoundError:
+        return set()
+    found = set()
+    for line in lines:
+        try:
+            found.add(json.loads(line)["file"])
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
+
+
+def complete(layout, paths):
+    """Add a line for those of some files that are there without one, as a process leaves them that is killed in between.
+
+    Parameters
+    ----------
+    layout : brainrecon.runs.layout.Layout
+    paths : iterable of pathlib.Path
+    """
+    known = noted(layout)
+    for path in paths:
+        if path.relative_to(layout.folder).as_posix() not in known and path.exists():
+            note(layout, path)
+
+
+def _ends_within_a_line(file):
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"

@@ -1,0 +1,91 @@
+"""Several processes that draw into one folder: each item once, in portions, and what the dead had taken is free again."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from brainrecon.runs.claims import FOLDER, Claims
+
+
+def _path(folder, item):
+    return Path(folder) / f"{item}.png"
+
+
+def _draw(folder, n_items, seconds, log, taken=None):
+    """Draw items and write down who drew which; a process that `taken` is given to dies after its first portion is taken."""
+    with Claims(folder) as claims:
+        for portion in claims.portions(range(n_items), lambda item: _path(folder, item), batch_size=2, batches=4):
+            if taken is not None:
+                taken.set()
+                time.sleep(60)
+            for item in portion:
+                time.sleep(seconds)
+                with open(log, "a") as file:
+                    file.write(f"{os.getpid()} {item}\n")
+                _path(folder, item).touch()
+
+
+def _processes(n, *arguments):
+    # Without what this process has loaded.
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_draw, args=arguments) for _ in range(n)]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def test_each_item_is_drawn_once_and_the_work_is_shared(tmp_path):
+    processes = _processes(3, tmp_path, 60, 0.02, tmp_path / "log")
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert sorted(int(item) for _, item in lines) == list(range(60))
+    assert len({pid for pid, _ in lines}) > 1
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [".lock"]
+
+
+def test_what_a_killed_process_had_taken_is_drawn_by_another(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    taken = context.Event()
+    dying = context.Process(target=_draw, args=(tmp_path, 6, 0, tmp_path / "log", taken))
+    dying.start()
+    assert taken.wait(60)
+    (waiting,) = _processes(1, tmp_path, 6, 0, tmp_path / "log")
+    time.sleep(1)
+    assert waiting.is_alive() and not (tmp_path / "log").exists()
+    os.kill(dying.pid, signal.SIGKILL)
+    dying.join()
+    waiting.join(30)
+    assert waiting.exitcode == 0
+    assert len((tmp_path / "log").read_text().splitlines()) == 6
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [".lock"]
+
+
+def test_batches_are_full_as_long_as_nobody_else_draws(tmp_path):
+    sizes = []
+    with Claims(tmp_path) as claims:
+        for portion in claims.portions(range(21), lambda item: _path(tmp_path, item), batch_size=4, batches=2):
+            sizes.append(len(portion))
+            for item in portion:
+                _path(tmp_path, item).touch()
+    assert sizes == [8, 8, 5]
+
+
+def test_where_everything_is_there_nothing_is_written(tmp_path):
+    _path(tmp_path, 0).touch()
+    with Claims(tmp_path) as claims:
+        assert not list(claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+def test_what_was_taken_is_free_after_an_error(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Claims(tmp_path) as claims:
+        for _ in claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1):
+            raise KeyboardInterrupt
+    with Claims(tmp_path) as claims:
+        assert next(claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1)) == [0]

@@ -1,0 +1,136 @@
+"""Two processes at once on one run, and two people with one folder of weights: both end well."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from interruption import COMMAND_LINE, ROOT
+from PIL import Image
+
+from brainrecon.cli.main import run_command
+from stages.generators.diffusion import unconditional_embedding
+from stages.generators.diffusion.unconditional_embedding import stored_embedding
+from weights.whole_files import locked
+
+NOBODY = 65534
+
+
+def at_once(*lines):
+    """Run command lines at the same time, each in a process of its own; what each printed on standard error."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMMAND_LINE, *map(str, line)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for line in lines
+    ]
+    printed = [process.communicate(timeout=900)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(lines), printed
+    return printed
+
+
+def pictures(folder):
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(Path(folder).glob("images/*.png"))}
+
+
+def drawn_twice(folder):
+    lines = [json.loads(line)["file"] for line in (Path(folder) / "manifest.jsonl").read_text().splitlines()]
+    return [name for name, count in Counter(lines).items() if count > 1]
+
+
+def test_one_run_started_twice_is_fitted_and_drawn_once(cohort, tmp_path):
+    line = ["run", "ridge-to-pixels", f"nsd:{cohort}", "--features", tmp_path / "features", "--samples", "1"]
+    at_once(*[[*line, "--out", tmp_path / "both"]] * 2)
+    assert run_command([str(part) for part in (*line, "--out", tmp_path / "alone")]) == 0
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    kept = [
+        path.relative_to(alone) for part in ("decoder", "embeddings", "scores") for path in alone.glob(f"{part}/**/*")
+    ]
+    assert any(name.suffix == ".safetensors" for name in kept)
+    for name in kept:
+        assert (alone / name).is_dir() or (both / name).read_bytes() == (alone / name).read_bytes(), name
+    found, expected = pictures(both), pictures(alone)
+    assert found.keys() == expected.keys() and all((found[name] == expected[name]).all() for name in expected)
+    assert not drawn_twice(both)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_drawing_of_one_run(run_folder, features):
+    at_once(*[["reconstruct", run_folder, "--features", features, "--controls", "shuffled_responses"]] * 2)
+    assert len(pictures(run_folder)) == 12 and not drawn_twice(run_folder)
+    assert [path.name for path in (run_folder / ".drawing").iterdir()] == [".lock"]
+
+
+def test_a_folder_that_a_kill_left_with_nothing_but_parts_is_taken_up(cohort, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".partial-0123456789ab-config.toml").write_text("half")
+    line = ["fit", "mean-image", f"nsd:{cohort}", "--out", str(folder), "--features", str(tmp_path / "features")]
+    assert run_command(line) == 0
+    (folder / "config.toml").rename(folder / "notes.txt")
+    assert run_command(line) == 2
+
+
+@pytest.fixture
+def open_to_all():
+    """A folder that everybody may look into, as none of pytest's own is."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def _as_nobody(work, *arguments):
+    """Do something in a process of an ordinary user; what it returns."""
+
+    def child(connection):
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        try:
+            connection.send(work(*arguments))
+        except Exception as error:
+            connection.send(repr(error))
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=child, args=(there,))
+    process.start()
+    answer = here.recv() if here.poll(60) else "no answer"
+    process.join(60)
+    return answer
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be two people")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_what_one_person_writes_into_shared_weights_another_can_read(open_to_all, umask):
+    shared = open_to_all / "weights"
+    shared.mkdir()
+    shared.chmod(0o777)
+    before = os.umask(umask)
+    try:
+        first = stored_embedding(shared / "model", "text", (1, 4), lambda: torch.ones(1, 4))
+    finally:
+        os.umask(before)
+    files = [path for path in shared.rglob("*") if path.is_file()]
+    assert files and unconditional_embedding.FOLDER in str(files[0])
+
+    def read_and_lock():
+        with locked(shared / "model"):
+            return [len(path.read_bytes()) for path in files]
+
+    with locked(shared / "model"):
+        pass
+    assert _as_nobody(read_and_lock) == [path.stat().st_size for path in files]
+    assert torch.equal(stored_embedding(shared / "model", "text", (1, 4), None), first)
