@@ -338,7 +338,9 @@ class _Smoothers:
 
     def of(self, alpha):
         if alpha not in self._made:
-            solver, training, parts = self._solver, self._solver.training, []
+            solver, training = self._solver, self._solver.training
+            # No row at all is wanted if nothing is predicted, held out or weighted: the targets themselves are stored.
+            parts = [torch.empty(0, solver.n_stimuli, device=solver.device)]
             if self._n_new:
                 new = training.smoother(solver.factor, self._cross[: self._n_new], alpha)
                 parts.append(solver.trials.summed(new, dim=1))

@@ -33,10 +33,12 @@ def test_scikit_learn_conformance(estimator, check):
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("alpha", [0.1, 30.0, 1e4])
-def test_predictions_vs_scikit_learn(shape, alpha):
+@pytest.mark.parametrize("held_out", ["tenth", "none"])
+@pytest.mark.parametrize("keep", ["weights", "targets"])
+def test_predictions_vs_scikit_learn(shape, alpha, held_out, keep):
     patterns, targets = simulated(*shape)
     new = simulated(11, shape[1], seed=1)[0]
-    decoder = RidgeDecoder(alphas=alpha, rescale="none").fit(patterns, targets)
+    decoder = RidgeDecoder(alphas=alpha, rescale="none", held_out=held_out, keep=keep).fit(patterns, targets)
     reference = Ridge(alpha).fit(standardised(patterns, patterns), targets)
     np.testing.assert_allclose(decoder.predict(new), reference.predict(standardised(new, patterns)), rtol=1e-8)
 
