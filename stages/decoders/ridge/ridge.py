@@ -26,7 +26,7 @@ from stages.ground.progress import SILENT
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
 ENTRIES = frozenset(
-    "parameters stored n_voxels n_stimuli single_output groups alpha error held_out_correlation sizes".split()
+    "parameters stored n_voxels n_stimuli n_trials single_output groups alpha error held_out_correlation sizes".split()
 )
 
 
@@ -50,7 +50,8 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
         mean and standard deviation it has in training, measured against leave-one-out predictions of training stimuli.
         "transductive" is the published recipe: against the very patterns that are passed to `predict`, all together, so
-        that predicting one item is impossible. "none" leaves predictions as they are. A dict gives each target its own way.
+        that predicting one item is impossible; both its standard deviations are those of NumPy, without a degree of freedom
+        taken off, as in the scripts. "none" leaves predictions as they are. A dict gives each target its own way.
     penalty : {"group", "target"}
         One penalty for all columns of a target, or one for each column; see `RidgeSolver`.
     sketch : int
@@ -164,6 +165,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
             "stored": self.stored_,
             "n_voxels": int(self.n_features_in_),
             "n_stimuli": int(self._n_stimuli),
+            "n_trials": int(self._n_trials),
             "single_output": self._single_output,
             "groups": self.groups_,
             "alpha": self.alpha_,
@@ -185,8 +187,8 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         decoder.groups_, decoder.alpha_, decoder.sizes_ = config["groups"], config["alpha"], config["sizes"]
         decoder.error_ = from_plain(config["error"])
         decoder.held_out_correlation_ = from_plain(config["held_out_correlation"])
-        decoder.n_features_in_, decoder._n_stimuli = config["n_voxels"], config["n_stimuli"]
-        decoder._single_output = config["single_output"]
+        decoder.n_features_in_, decoder._single_output = config["n_voxels"], config["single_output"]
+        decoder._n_stimuli, decoder._n_trials = config["n_stimuli"], config["n_trials"]
         return decoder
 
     def __sklearn_is_fitted__(self):
@@ -194,7 +196,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
 
 
 def _renamed(config):
-    """A configuration of before "factorisation" was called so, under today's names."""
+    """A configuration of before "factorisation" was called so and trials were counted, under today's names."""
     now = {"factor": "factorisation"}
     if "kept" in config:
         config["stored"] = now.get(config["kept"], config["kept"])
@@ -202,3 +204,6 @@ def _renamed(config):
         parameters["keep"] = now[parameters["keep"]]
     if isinstance(sizes := config.get("sizes"), dict):
         config["sizes"] = {now.get(way, way): size for way, size in sizes.items()}
+    if "n_stimuli" in config:
+        # Patterns, unless it was fitted on single trials: then "transductive" is off by less than 1 / n_stimuli.
+        config.setdefault("n_trials", config["n_stimuli"])

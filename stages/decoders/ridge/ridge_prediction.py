@@ -102,4 +102,5 @@ def _targets_again(decoder):
 def _rescaled(decoder, centred, block):
     tensors, place = decoder.tensors_, block.place
     statistics = ("target_mean_", "target_scale_", "predicted_mean_", "predicted_scale_")
-    return rescaled(centred, rescaling(decoder.rescale, block.name), *(tensors[name][place] for name in statistics))
+    statistics = (tensors[name][place] for name in statistics)
+    return rescaled(centred, rescaling(decoder.rescale, block.name), *statistics, decoder._n_trials)

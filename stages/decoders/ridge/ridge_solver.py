@@ -317,7 +317,13 @@ class RidgeSolver:
             errors=errors,
             centred=values.cpu().numpy(),
             predictions=rescaled(
-                predictions, rescaling(self.rescale, block.name), mean, scale, predicted_mean, predicted_scale
+                predictions,
+                rescaling(self.rescale, block.name),
+                mean,
+                scale,
+                predicted_mean,
+                predicted_scale,
+                self.trials.n_trials,
             ),
             weights=weights.cpu().numpy() if len(weights) else None,
         )
@@ -381,8 +387,15 @@ def check_new(rescale, names, n_new):
         )
 
 
-def rescaled(centred, how, mean, scale, predicted_mean, predicted_scale):
+def rescaled(centred, how, mean, scale, predicted_mean, predicted_scale, n_trials=None):
     """Predictions in the units of the targets.
+
+    "transductive" is what the scripts of Brain-Diffuser do with all test predictions p of a column and its training targets t,
+    both standard deviations without a degree of freedom taken off:
+
+        (p - mean(p)) / sd(p) * sd(t) + mean(t)
+
+    "held_out" estimates both spreads from samples of unequal size, and so takes it off both.
 
     Parameters
     ----------
@@ -393,12 +406,18 @@ def rescaled(centred, how, mean, scale, predicted_mean, predicted_scale):
         Of the training targets.
     predicted_mean, predicted_scale : array of shape (n_columns,)
         Of held-out predictions in the units of the targets; not used elsewhere than in "held_out".
+    n_trials : int, optional
+        Training trials that mean and scale are over; not used elsewhere than in "transductive".
+
+    Every scale that is given has one degree of freedom taken off.
     """
     if how == "none" or not len(centred):
         factor, offset = np.ones(len(mean)), mean
     else:
         if how == "transductive":
             from_mean, from_scale = centre(torch.from_numpy(centred.copy()))
+            from_scale = from_scale * np.sqrt((len(centred) - 1) / len(centred))
+            scale = scale * np.sqrt((n_trials - 1) / n_trials)
         else:
             from_mean, from_scale = predicted_mean - mean, predicted_scale
         factor = scale / from_scale

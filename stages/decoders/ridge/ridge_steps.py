@@ -62,7 +62,7 @@ class FitInSteps:
             self._solver.factorise(TrainingPatterns(X, self.device, mean, scale), factor_of(stored, self.device))
         else:
             self._solver.factorise()
-        self._n_stimuli = shown
+        self._n_stimuli, self._n_trials = shown, len(X)
         self.alpha_, self.error_, self.held_out_correlation_ = {}, {}, {}
         return self
 

@@ -130,17 +130,47 @@ def test_held_out_rescaling_restores_the_training_spread():
         assert np.corrcoef(plain[:, column], rescaled[:, column])[0, 1] == pytest.approx(1)
 
 
-def test_transductive_rescaling_is_the_published_formula():
+def published_rescaling(predicted, training):
+    """What the scripts of Brain-Diffuser do with all test predictions of ridge, by NumPy's standard deviation."""
+    standardised = (predicted - np.mean(predicted, axis=0)) / np.std(predicted, axis=0)
+    return standardised * np.std(training, axis=0) + np.mean(training, axis=0)
+
+
+@pytest.mark.parametrize("keep", ["weights", "targets"])
+@pytest.mark.parametrize("held_out", ["tenth", "none"])
+def test_transductive_rescaling_is_the_published_formula(keep, held_out, tmp_path):
     patterns, targets = simulated(60, 90)
-    new = simulated(20, 90, seed=2)[0]
-    plain = RidgeDecoder(alphas=50.0, rescale="none").fit(patterns, targets).predict(new)
-    expected = (plain - plain.mean(axis=0)) / plain.std(axis=0, ddof=1) * targets.std(axis=0, ddof=1) + targets.mean(
-        axis=0
-    )
-    decoder = RidgeDecoder(alphas=50.0, rescale="transductive").fit(patterns, targets)
-    np.testing.assert_allclose(decoder.predict(new), expected)
+    new = simulated(7, 90, seed=2)[0]
+    options = dict(alphas=50.0, keep=keep, held_out=held_out)
+    expected = published_rescaling(RidgeDecoder(rescale="none", **options).fit(patterns, targets).predict(new), targets)
+    decoder = RidgeDecoder(rescale="transductive", **options).fit(patterns, targets)
+    np.testing.assert_allclose(decoder.predict(new), expected, rtol=1e-6)
+    decoder.save_pretrained(tmp_path)
+    np.testing.assert_allclose(RidgeDecoder.from_pretrained(tmp_path).predict(new), expected, rtol=1e-6)
     with pytest.raises(InputError, match="held_out"):
         decoder.predict(new[:1])
+
+
+@pytest.mark.parametrize("keep", ["weights", "targets"])
+def test_transductive_rescaling_of_trials_counts_each_trial(keep):
+    patterns, targets = simulated(30, 40)
+    shown = np.concatenate([np.arange(30), np.arange(10)])
+    trials, new = simulated(40, 40, seed=3)[0], simulated(7, 40, seed=2)[0]
+    options = dict(alphas=50.0, keep=keep)
+    plain = RidgeDecoder(rescale="none", **options).fit(trials, targets, stimuli=shown).predict(new)
+    decoder = RidgeDecoder(rescale="transductive", **options).fit(trials, targets, stimuli=shown)
+    np.testing.assert_allclose(decoder.predict(new), published_rescaling(plain, targets[shown]), rtol=1e-6)
+
+
+def test_a_decoder_written_before_trials_were_counted_is_read(tmp_path):
+    patterns, targets = simulated(30, 20)
+    new = simulated(7, 20, seed=2)[0]
+    decoder = RidgeDecoder(rescale="transductive").fit(patterns, targets)
+    decoder.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["n_trials"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    np.testing.assert_array_equal(RidgeDecoder.from_pretrained(tmp_path).predict(new), decoder.predict(new))
 
 
 def test_constant_voxels_and_constant_targets_stay_finite():

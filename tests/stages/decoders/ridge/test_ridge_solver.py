@@ -228,6 +228,19 @@ def test_blocks_of_any_width_and_any_beginning_give_the_same(shape, rescale):
         np.testing.assert_allclose(standardised(new, patterns) @ coefficients + mean, together, rtol=1e-4, atol=1e-3)
 
 
+def test_new_patterns_on_the_way_are_rescaled_by_the_published_formula():
+    patterns, targets = simulated(50, 80, n_targets=9)
+    new = simulated(11, 80, seed=2)[0]
+
+    def predicted(rescale):
+        solver = RidgeSolver(patterns, {"a": 9}, 50, 10.0, rescale=rescale).factorise()
+        return np.hstack([block.predictions for block in solver.solve({"a": targets}, new)])
+
+    plain = predicted("none")
+    expected = (plain - np.mean(plain, axis=0)) / np.std(plain, axis=0) * np.std(targets, axis=0) + targets.mean(axis=0)
+    np.testing.assert_allclose(predicted("transductive"), expected, rtol=1e-6)
+
+
 def test_targets_are_read_once_by_blocks():
     patterns, targets = simulated(50, 80, n_targets=100, dtype=np.float32)
     table = Table(targets)
