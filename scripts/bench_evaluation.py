@@ -36,7 +36,8 @@ from skimage.metrics import structural_similarity as skimage_ssim
 
 from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.metrics.identification import two_way_identification
-from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation, structural_similarity
+from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation
+from brainrecon.evaluation.metrics.structural_similarity import structural_similarity
 
 _COLUMNS = 4096
 

@@ -67,9 +67,9 @@ def of_patterns(function):
     return lambda reference, predicted: [function(*pair) for pair in zip(on(reference), on(predicted))]
 
 
-def ssim(one, other):
+def ssim(one, other, channel_axis=None):
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-    return structural_similarity(rgb2gray(one), rgb2gray(other), **options)
+    return structural_similarity(rgb2gray(one), rgb2gray(other), channel_axis=channel_axis, **options)
 
 
 def two_way(reference, predicted):
@@ -154,6 +154,7 @@ def cider(references, candidates):
 REFERENCES = {
     "pixel_correlation": each(lambda one, other: np.corrcoef(one.ravel(), other.ravel())[0, 1]),
     "structural_similarity": each(ssim),
+    "structural_similarity_of_columns": each(lambda one, other: ssim(one, other, channel_axis=-1)),
     "mean_squared_error": each(lambda one, other: mean_squared_error(one.ravel(), other.ravel())),
     "binary_accuracy": of_patterns(accuracy_score),
     "binary_precision": of_patterns(precision_score),

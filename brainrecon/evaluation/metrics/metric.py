@@ -35,7 +35,10 @@ from brainrecon.evaluation.metrics.pixel_metrics import (
     binary_recall,
     mean_squared_error,
     pixel_correlation,
+)
+from brainrecon.evaluation.metrics.structural_similarity import (
     structural_similarity,
+    structural_similarity_of_columns,
 )
 from stages.ground.errors import InputError
 
@@ -163,6 +166,7 @@ def _of_captions(name, highest=1.0, weighs_by_set=False, corpus=None, tokenisati
 METRICS = {
     "pixel_correlation": Metric(pixel_correlation, "pixels", True, (-1.0, 1.0), None),
     "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None),
+    "structural_similarity_of_columns": Metric(structural_similarity_of_columns, "pixels", True, (-1.0, 1.0), None),
     "mean_squared_error": Metric(mean_squared_error, "pixels", False, (0.0, 1.0), None),
     "binary_accuracy": Metric(binary_accuracy, "pixels", True, (0.0, 1.0), None, percent=True),
     "binary_precision": Metric(binary_precision, "pixels", True, (0.0, 1.0), None),

@@ -6,10 +6,11 @@ test set it was computed on.
 
 import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from brainrecon.evaluation.protocols.protocol import load_protocol
 from stages.ground.errors import InputError
 
 _FILE = Path(__file__).with_name("published.toml")
@@ -89,9 +90,17 @@ def published_values(protocol):
     Returns
     -------
     rows : list of PublishedRow
-        In the order of the file.
+        In the order of the file; of a row of several protocols, the values of those metrics that this one has.
     """
-    return [row for row in _packaged() if row.protocol == protocol]
+    rows = [row for row in _packaged() if row.protocol == protocol]
+    return [_within(row, load_protocol(protocol)) for row in rows]
+
+
+def _within(row, protocol):
+    """A row without the metrics that a protocol lacks."""
+    known = protocol.columns | protocol.embeddings | protocol.retrieval
+    values, verified = ({name: own[name] for name in own if name in known} for own in (row.values, row.verified))
+    return replace(row, values=values, verified=verified)
 
 
 def read_published(path):

@@ -32,13 +32,17 @@ from brainrecon.evaluation.metrics.pixel_metrics import (
     binary_recall,
     mean_squared_error,
     pixel_correlation,
+)
+from brainrecon.evaluation.metrics.structural_similarity import (
     structural_similarity,
+    structural_similarity_of_columns,
 )
 from stages.ground.errors import InputError
 
 PIXEL_METRICS = (
     pixel_correlation,
     structural_similarity,
+    structural_similarity_of_columns,
     mean_squared_error,
     binary_accuracy,
     binary_precision,
@@ -164,13 +168,15 @@ def test_pixel_correlation_vs_corrcoef(pair):
 
 
 @rules(150)
-@given(pairs_of_pictures())
-def test_structural_similarity_vs_scikit_image(pair):
+@given(pairs_of_pictures(), st.sampled_from([(structural_similarity, None), (structural_similarity_of_columns, -1)]))
+def test_structural_similarity_vs_scikit_image(pair, kind):
+    function, channel_axis = kind
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     expected = [
-        skimage_ssim(rgb2gray(one), rgb2gray(other), **options) for one, other in zip(*pair.astype(float), strict=True)
+        skimage_ssim(rgb2gray(one), rgb2gray(other), channel_axis=channel_axis, **options)
+        for one, other in zip(*pair.astype(float), strict=True)
     ]
-    np.testing.assert_allclose(structural_similarity(*pair), expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(function(*pair), expected, rtol=0, atol=1e-10)
 
 
 @rules(150)

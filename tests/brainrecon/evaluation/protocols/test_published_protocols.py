@@ -29,6 +29,7 @@ from weights.manifest import write_manifest
 # Whoever changes one of these gives the changed protocol another name: scores were saved under the old one.
 SHA256 = {
     "brain-diffuser-2023": "7cb4e595666e3e5929019935c912349f78e80b129813d5100e69f050c055cacb",
+    "brain-diffuser-2023-columns": "0e876462a4b65a3800742c814acf72f56c82a6faa469a2ec24629433b1f91426",
     "brainhub-2024": "caab120f4fafaa00ae2a9da92cfca203ed92b354b3ed1f5b6716bd27b9484f12",
     "mindeye-2023": "d0f9ff887ca977e975af35a633c9fb628202e9091936845056bed386ebf98e25",
     "mindeye-2023-pools": "2192b9ba8323f6a95bd1878c69e461d136781a32460e24827ba79b7bcb6d4465",
@@ -136,7 +137,7 @@ def score(name, metric):
 
 def published_pixels(name):
     """Shown and drawn pictures in 0..1 at 425 px as the code of a protocol has them before PixCorr and SSIM."""
-    if name == "brain-diffuser-2023":
+    if name.startswith("brain-diffuser-2023"):
         drawn = [np.array(Image.fromarray(picture).resize((425, 425))) for picture in DRAWN]
         return SHOWN / 255.0, np.stack(drawn) / 255.0
     first, second = (transforms.Resize(size, antialias=False) for size in ((256, 256), 425))
@@ -146,14 +147,34 @@ def published_pixels(name):
     )
 
 
-@pytest.mark.parametrize("name", ["brain-diffuser-2023", "mindeye-2023", "mindeye2-2024"])
+# Which axis of a grey picture the scikit-image of a protocol's environment takes for channels.
+CHANNELS = {"ssim": None, "ssim_columns": -1}
+
+
+@pytest.mark.parametrize(
+    "name", ["brain-diffuser-2023", "brain-diffuser-2023-columns", "mindeye-2023", "mindeye2-2024"]
+)
 def test_pixcorr_and_ssim_are_those_of_the_published_code(name):
     pairs = list(zip(*published_pixels(name), strict=True))
     correlations = [np.corrcoef(shown.reshape(1, -1), drawn.reshape(1, -1))[0, 1] for shown, drawn in pairs]
     np.testing.assert_allclose(score(name, "pixcorr"), correlations, atol=1e-6)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-    similarities = [structural_similarity(rgb2gray(drawn), rgb2gray(shown), **options) for shown, drawn in pairs]
-    np.testing.assert_allclose(score(name, "ssim"), similarities, atol=1e-6)
+    for metric in CHANNELS.keys() & load_protocol(name).metrics:
+        similarities = [
+            structural_similarity(rgb2gray(drawn), rgb2gray(shown), channel_axis=CHANNELS[metric], **options)
+            for shown, drawn in pairs
+        ]
+        np.testing.assert_allclose(score(name, metric), similarities, atol=1e-6)
+
+
+def test_ssim_of_columns_is_in_the_protocol_whose_environment_computes_it_and_in_no_other():
+    assert [name for name in available() if "ssim_columns" in load_protocol(name).metrics] == [
+        "brain-diffuser-2023-columns"
+    ]
+    base, own = (load_protocol(name) for name in ("brain-diffuser-2023", "brain-diffuser-2023-columns"))
+    assert own.based_on == base.name and list(own.metrics) == [*base.metrics, "ssim_columns"]
+    for key in ("networks", "test_set", "headline", "low_level"):
+        assert base.content[key] == own.content[key]
 
 
 def test_the_preparations_of_the_protocols_are_not_interchangeable():
@@ -230,8 +251,8 @@ CHAINS = {
 
 
 def test_every_network_of_the_published_protocols_has_its_chain_here():
-    # These have the networks of mindeye-2023, as other tests here hold.
-    others = [name for name in SHA256 if name not in ("mindeye2-2024", "mindeye-2023-pools")]
+    # These have the networks of mindeye-2023 or of brain-diffuser-2023, as other tests here hold.
+    others = set(SHA256) - {"mindeye2-2024", "mindeye-2023-pools", "brain-diffuser-2023-columns"}
     assert {(name, one) for name in others for one in load_protocol(name).networks} == set(CHAINS)
 
 

@@ -8,7 +8,8 @@ from stand_in_networks import IDS, MeanColours, N, noisy
 
 from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.metrics.identification import two_way_identification
-from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation, structural_similarity
+from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation
+from brainrecon.evaluation.metrics.structural_similarity import structural_similarity
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
