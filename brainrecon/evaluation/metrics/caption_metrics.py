@@ -212,7 +212,8 @@ def _meteor(references, candidates, tokenisation):
         {k: [" ".join(text.replace("|", " ").split()) for text in texts] for k, texts in one.items()}
         for one in tokenised_pairs(references, candidates, tokenisation)
     ]
-    with in_one_sentence("METEOR"):
+    scorer = None
+    with in_one_sentence("METEOR", lambda: getattr(scorer, "meteor_p", None)):
         scorer = scorer_class()
         try:
             return scorer.compute_score(*captions)

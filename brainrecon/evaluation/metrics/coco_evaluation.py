@@ -2,11 +2,13 @@
 
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
 from stages.ground.errors import InputError
+
+_LONGEST = 300  # letters of what a program says: its first lines name the cause, what follows is its stack
 
 
 def load_part(module, name):
@@ -38,13 +40,32 @@ def require_java(what):
 
 
 @contextmanager
-def in_one_sentence(what):
-    """Turn what a Java program's end leaves behind into one sentence."""
+def in_one_sentence(what, program=lambda: None):
+    """Turn what a Java program's end leaves behind into one sentence, with the program's own words if it said any.
+
+    Parameters
+    ----------
+    what : str
+        What the program is called.
+    program : callable
+        Called without arguments after an error, it returns the program's process, or None. The process is ended.
+    """
     try:
         yield
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        told = " ".join(str(error).split())
+        told = _said(error, program()) or " ".join(str(error).split())
         raise InputError(
             f"{what} stopped ({told}); see whether `java -version` works, is one that this program runs on, and "
             "finds enough memory."
         ) from error
+
+
+def _said(error, process):
+    """The first words that a program that failed wrote to its standard error."""
+    written = getattr(error, "stderr", None)
+    if written is None and process is not None:
+        process.kill()  # it may wait for more captions, and its words end with it
+        written = process.stderr.read()
+        with suppress(OSError):  # of what it never read
+            process.stdin.close()
+    return " ".join((written or b"").decode(errors="replace").split())[:_LONGEST]

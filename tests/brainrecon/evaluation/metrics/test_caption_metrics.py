@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from brainrecon.evaluation.metrics import caption_metrics
-from brainrecon.evaluation.metrics.caption_metrics import bleu, cider, meteor, rouge_l, spice
+from brainrecon.evaluation.metrics.caption_metrics import (
+    bleu,
+    cider,
+    corpus_bleu,
+    corpus_meteor,
+    meteor,
+    rouge_l,
+    spice,
+)
 from brainrecon.evaluation.metrics.caption_words import tokenised
 from stages.ground.errors import InputError
 
@@ -119,6 +127,23 @@ def test_the_mean_of_sentence_bleu_is_not_the_corpus_value():
     corpus, sentences = Bleu(4).compute_score(known, proposed, verbose=0)
     np.testing.assert_allclose(bleu(references, candidates), sentences[3], rtol=1e-12)
     assert abs(corpus[3] - bleu(references, candidates).mean()) > 0.01
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_bleu_of_the_corpus_vs_its_formula(n):
+    """Papineni et al.: counts of all captions are added up before anything is divided."""
+    references, candidates = captions(15, n=40, words="abc")
+    clipped, found, length, closest = np.zeros(n), np.zeros(n), 0, 0
+    for texts, text in zip(references, candidates, strict=True):
+        own = len(text.split())
+        length += own
+        closest += min((abs(len(one.split()) - own), len(one.split())) for one in texts)[1]
+        for order in range(1, n + 1):
+            grams = ngrams(text, order)
+            found[order - 1] += max(own - order + 1, 0)
+            clipped[order - 1] += sum(min(k, max(ngrams(t, order)[g] for t in texts)) for g, k in grams.items())
+    expected = np.exp(np.log(clipped / found).mean()) * min(1.0, math.exp(1 - closest / length))
+    assert corpus_bleu(references, candidates, n=n) == pytest.approx(expected, rel=1e-6)
 
 
 def test_rouge_vs_brute_force():
@@ -277,6 +302,52 @@ def test_meteor_takes_the_best_reference():
     assert meteor(both[:1], candidates[:1])[0] == scores[0]
 
 
+def counts_of_meteor(reference, candidate):
+    """Matched words, words of either caption, and chunks; none for a caption that is its reference."""
+    words, other = candidate.split(), reference.split()
+    matched = [(place, other.index(word)) for place, word in enumerate(words) if word in other]
+    starts = [k for k, (i, j) in enumerate(matched) if k == 0 or (i - 1, j - 1) != matched[k - 1]]
+    whole = len(starts) == 1 and len(matched) == len(words) == len(other)
+    return np.array([len(matched), len(words), len(other), 0 if whole else len(starts)])
+
+
+def published_meteor(matched, n_words, n_other, chunks):
+    """Denkowski & Lavie (2014) for English: alpha .85, beta .2, gamma .6."""
+    if not matched:
+        return 0.0
+    precision, recall = matched / n_words, matched / n_other
+    mean = precision * recall / (0.85 * precision + 0.15 * recall)
+    return (1 - 0.6 * (chunks / matched) ** 0.2) * mean
+
+
+@pytest.mark.slow
+@needs_java
+def test_meteor_vs_its_formula():
+    """Words of which none is a function word, and none a synonym of another: each matches itself alone."""
+    candidates = [
+        "zebra quartz violin",
+        "zebra violin copper",
+        "tractor zebra lemon quartz",
+        "copper lemon",
+        "violin zebra",
+    ]
+    known = [
+        "zebra quartz violin",
+        "zebra quartz violin copper",
+        "zebra quartz tractor",
+        "zebra",
+        "zebra violin quartz",
+    ]
+    counts = [counts_of_meteor(*pair) for pair in zip(known, candidates, strict=True)]
+    references = [[text] for text in known]
+    np.testing.assert_allclose(
+        meteor(references, candidates, tokenisation="none"), [published_meteor(*one) for one in counts], atol=1e-9
+    )
+    # Of the corpus: counts are added up first.
+    found = corpus_meteor(references, candidates, tokenisation="none")
+    assert found == pytest.approx(published_meteor(*np.sum(counts, axis=0)), abs=1e-9)
+
+
 @pytest.mark.parametrize("call", [meteor, spice, lambda *a: bleu(*a, tokenisation="ptb")])
 def test_without_java_what_needs_it_says_so(call, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -312,6 +383,33 @@ def test_a_program_that_stops_is_told_and_does_not_hang(monkeypatch):
     with pytest.raises(InputError, match="METEOR stopped .*`java -version`"):
         meteor([["a"]], ["a"], tokenisation="simple")
     assert Stopping.deleted in ([], [True])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    "call, what",
+    [
+        (lambda *a: meteor(*a, tokenisation="simple"), "METEOR"),
+        (lambda *a: corpus_meteor(*a, tokenisation="simple"), "METEOR"),
+        (lambda *a: bleu(*a, tokenisation="ptb"), "The PTB tokeniser"),
+    ],
+    ids=["meteor", "meteor of the corpus", "tokeniser"],
+)
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "Could not reserve enough space for 2097152KB object heap",
+        "UnsupportedClassVersionError: this runtime is too old",
+        "Unable to access jarfile",
+    ],
+)
+def test_the_cause_that_java_names_is_in_the_error(call, what, cause, tmp_path, monkeypatch):
+    java = tmp_path / "java"
+    java.write_text(f"#!/bin/sh\necho 'Error: {cause}' >&2\nexit 1\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(InputError, match=rf"^{what} stopped \(Error: {cause}\); see whether `java -version` works"):
+        call([["a dog"], ["b"]], ["a dog", "b"])
 
 
 def spice_stand_in(monkeypatch, folder, jars):
