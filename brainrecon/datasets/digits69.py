@@ -144,6 +144,11 @@ def read_digits(path):
             f"Pictures in {path} run from {pictures.min():g} to {pictures.max():g}; expected 0 to 1: "
             "copy the file again."
         )
+    if blank := [row for row, picture in enumerate(pictures, start=1) if not len(_ink_positions(picture))]:
+        raise InputError(
+            f"Picture {blank[0]} of {len(pictures)} in {path} shows no digit ({len(blank)} such pictures); expected a six or a "
+            "nine, white on black, in each: copy the file again."
+        )
     responses = np.concatenate([content["y_train"], content["y_test"]]).astype(np.float32)
     return pictures, responses, found["x_train"][0]
 

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from stages.ground.errors import InputError
+from stages.ground.pictures import check_shown
 from stages.ground.progress import SILENT
 
 ROWS_PER_BLOCK = 256
@@ -238,7 +239,8 @@ class Subject:
     Raises
     ------
     InputError
-        Train shares a stimulus with another split, or the parts disagree about the number of voxels.
+        Train shares a stimulus with another split, the parts disagree about the number of voxels, or pictures are none:
+        of another type than uint8, binary patterns of 0 and 1 that would be black, or one picture for all stimuli.
     """
 
     name: str
@@ -256,6 +258,9 @@ class Subject:
 
     def __post_init__(self):
         check_disjoint(self.splits)
+        for name, split in self.splits.items():
+            if split.images is not None:
+                check_shown(split.images, f"{name} pictures of {self.source or self.name}")
         n_voxels = self.n_voxels
         sizes = {f"split {name}": split.n_voxels for name, split in self.splits.items()}
         sizes |= {f"roi {name}": len(mask) for name, mask in self.rois.items()}

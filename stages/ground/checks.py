@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stages.ground.errors import InputError
+from stages.ground.pictures import how_to_convert
 
 Value = TypeVar("Value")
 
@@ -251,9 +252,9 @@ def uint8_pictures(pictures: ArrayLike, taker: str = "what takes them") -> NDArr
 def _uint8(found: str, given: ArrayLike, shape: str, n_axes: int, taker: str) -> NDArray[np.uint8]:
     values = np.asarray(given)
     if values.dtype != np.uint8 or values.ndim != n_axes or values.shape[-1] != 3 or 0 in values.shape[-3:]:
-        pronoun = "them" if found.endswith("are") else "it"
         raise InputError(
-            f"{found} {values.dtype} of shape {values.shape} but {taker} takes uint8 of shape {shape}; convert {pronoun} first."
+            f"{found} {values.dtype} of shape {values.shape} but {taker} takes uint8 of shape {shape}, 0 to 255; "
+            f"{how_to_convert(values)}."
         )
     return values
 

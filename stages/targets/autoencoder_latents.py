@@ -15,6 +15,7 @@ from PIL import Image
 from stages.ground.checks import OneOf, check, uint8_pictures
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import named_generator
+from stages.ground.pictures import check_levels
 from stages.networks.latent_space import LatentSpace, load_autoencoder, to_greys, to_pixels
 
 INTERPOLATIONS = ("lanczos", "bicubic", "bilinear")
@@ -114,8 +115,9 @@ class AutoencoderLatents:
         Raises
         ------
         InputError
-            For anything but uint8 colour pictures.
+            For anything but uint8 colour pictures, and for several that hold 0 and 1 alone.
         """
+        check_levels(items, "pictures")
         values = np.empty((len(items), self.n_targets), dtype=np.float32)
         for start in range(0, len(items), batch_size):
             pictures = self._resized(items[start : start + batch_size])

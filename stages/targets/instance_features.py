@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from stages.checkpoints.open_clip_folder import CONFIG_FILE, load_open_clip
 from stages.ground.checks import uint8_pictures
+from stages.ground.pictures import check_levels
 from stages.networks.frozen_backbones import SwAVResNet50
 from stages.networks.icgan import to_pictures
 
@@ -96,8 +97,9 @@ class InstanceFeatures:
         Raises
         ------
         InputError
-            For anything but uint8 colour pictures.
+            For anything but uint8 colour pictures, and for several that hold 0 and 1 alone.
         """
+        check_levels(items, "pictures")
         values = np.empty((len(items), self.n_targets), dtype=np.float32)
         for start in range(0, len(items), batch_size):
             part = square_pictures(items[start : start + batch_size], self.size)

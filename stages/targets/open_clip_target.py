@@ -10,6 +10,7 @@ from PIL import Image
 
 from stages.checkpoints.open_clip_folder import load_open_clip
 from stages.ground.checks import uint8_pictures
+from stages.ground.pictures import check_levels
 
 
 class OpenCLIPTarget:
@@ -136,8 +137,9 @@ class OpenCLIPImageTarget(OpenCLIPTarget):
         Raises
         ------
         InputError
-            For anything but uint8 colour pictures.
+            For anything but uint8 colour pictures, and for several that hold 0 and 1 alone.
         """
+        check_levels(items, "pictures")
         return _by_batches(items, self._encode, self.n_targets, batch_size)
 
 

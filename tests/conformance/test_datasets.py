@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from dataset_copies import COPIES, rng
+from spoilt_pictures import WAYS, spoil
 
 import brainrecon.datasets as datasets
 from brainrecon.datasets.dataset import MODULES, Dataset, ExpectedFile
@@ -187,6 +188,25 @@ def test_files_names_what_is_read(copy, monkeypatch):
     assert not absent
     assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")
     assert len(set(listed)) == len(listed) and all(isinstance(file, ExpectedFile) and file.what for file in files)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pictures_that_are_none_are_refused_when_they_are_loaded(copy, way, tmp_path):
+    if copy.subject.train.images is None or copy.kind == "miyawaki":
+        pytest.skip("it has no pictures, or patterns whose files hold 0 and 1 by definition")
+    _, make, _ = COPIES[copy.name]
+    spoilt = Copy(copy.name, copy.kind, make(tmp_path), copy.options)
+    assert spoil(spoilt.path, WAYS[way]) > 0
+    with pytest.raises(InputError) as caught:
+        spoilt.load()
+    told = str(caught.value)
+    assert "\n" not in told and told.endswith(".")
+    expected = {
+        "binary": "255|0 to 1",
+        "constant": "one and the same|shows no digit",
+        "of 16 bits": "uint8|8-bit|0 to 1",
+    }[way]
+    assert re.search(expected, told), told
 
 
 @pytest.mark.parametrize("asked", [{"subject": "nobody"}, {"roi": "V0"}, {"shoe_size": 42}, {"fold": (0, 1)}])

@@ -96,6 +96,22 @@ def test_what_it_cannot_take_is_refused_in_a_sentence(target, stimuli):
     assert len(str(error.value)) > 10
 
 
+@pytest.mark.parametrize("wrong", ["floats of 0 to 255", "floats of 0 to 1", "16 bits", "bools", "binary"])
+def test_pictures_whose_range_is_not_what_their_type_says_are_refused(target, stimuli, wrong):
+    if target.takes == "captions":
+        pytest.skip("it takes no pictures")
+    given = {
+        "floats of 0 to 255": stimuli.astype(np.float32),
+        "floats of 0 to 1": stimuli / 255,
+        "16 bits": stimuli.astype(np.int16),
+        "bools": stimuli > 127,
+        "binary": (stimuli > 127).astype(np.uint8),
+    }[wrong]
+    with pytest.raises(InputError, match="uint8") as error:
+        target.encode(given)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
 def test_what_can_be_decoded_becomes_pictures_again(target, values):
     if not hasattr(target, "decode"):
         pytest.skip("it is no target that decodes")

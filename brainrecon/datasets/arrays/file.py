@@ -36,6 +36,7 @@ from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.subject import Split, first_presentation_order
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
+from stages.ground.pictures import how_to_convert
 
 RESPONSES = re.compile(r"(.*_|)(betas|patterns)")
 
@@ -149,7 +150,7 @@ class _Trials:
         if images is not None and (images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8):
             raise InputError(
                 f"'{self.prefix}images' in {self.path} is {images.dtype} {images.shape}; expected uint8 "
-                "(n_stimuli, height, width, 3), 0 to 255."
+                f"(n_stimuli, height, width, 3), 0 to 255: {how_to_convert(images)}."
             )
         self.captions = self._read_captions(arrays)
         named = _vector(arrays, f"{self.prefix}image_ids")

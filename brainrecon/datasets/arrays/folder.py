@@ -36,6 +36,7 @@ from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
+from stages.ground.pictures import how_to_convert
 
 
 def subjects(path):
@@ -201,7 +202,8 @@ def _images(folder, ids):
         images = read_array(folder / "images.npy", mapped=True)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(
-                f"{folder / 'images.npy'} is {images.dtype} {images.shape}; expected uint8 (n_stimuli, height, width, 3)."
+                f"{folder / 'images.npy'} is {images.dtype} {images.shape}; expected uint8 (n_stimuli, height, width, 3), 0 to "
+                f"255: {how_to_convert(images)}."
             )
         return images
     if not (folder / "images").is_dir():

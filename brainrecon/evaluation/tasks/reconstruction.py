@@ -14,6 +14,7 @@ from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference,
 from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.prepared_pictures import PreparedPictures
 from stages.ground.errors import InputError
+from stages.ground.pictures import check_levels, check_shown
 from stages.ground.progress import SILENT
 from weights import store
 
@@ -82,7 +83,8 @@ class Reconstruction(ScoredTask):
         Raises
         ------
         InputError
-            If a condition holds an unknown stimulus, numbers do not match, or the reference is missing.
+            If a condition holds an unknown stimulus, numbers do not match, the reference is missing, or what is given is no
+            8-bit picture, such as binary patterns of 0 and 1.
         weights.store.CheckpointError
             If a network's checkpoint is absent or damaged.
         """
@@ -90,6 +92,9 @@ class Reconstruction(ScoredTask):
         _check(shown)
         check_reference(self.reference, outputs)
         rows, brain = rows_of(outputs, shown, "pictures"), shown.brain
+        check_shown(shown.pictures, "shown pictures")
+        for name, (_, pictures) in outputs.items():
+            check_levels(pictures, f"pictures of {name!r}")
         networks, checkpoints = _assemble(protocol, self.networks, brain, device)
         same_category = None if shown.categories is None else share_a_category(shown.categories)
         compared = {

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from stages.ground.errors import InputError
+from stages.ground.pictures import how_to_convert
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area")
 VALUES = ("floats", "bytes")
@@ -248,8 +249,8 @@ def _checked(images):
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
         raise InputError(
-            f"Pictures are {images.dtype} of shape {images.shape}; expected uint8 of shape "
-            "(n, height, width, 3). Convert them to 8-bit RGB."
+            f"Pictures are {images.dtype} of shape {images.shape}; expected uint8 of shape (n, height, width, 3), 0 to 255: "
+            f"{how_to_convert(images)}."
         )
     return images
 

@@ -24,7 +24,8 @@ def draw_subject(n_train=11, n_test=5, kinds=("face", "house", "word"), repeats=
         splits[name] = Split(
             betas,
             [f"s{number:03d}" for number in trials],
-            images=np.repeat(own[:, None, None, None], 3, axis=3).astype(np.uint8) * np.ones((1, 2, 2, 1), np.uint8),
+            images=(100 + np.repeat(own[:, None, None, None], 3, axis=3)).astype(np.uint8)
+            * np.ones((1, 2, 2, 1), np.uint8),
             categories=[[kinds[number % len(kinds)]] for number in own] if kinds else None,
         )
     return Subject(name="subj01", dataset="arrays", source="arrays:x", splits=splits, roi="all", fingerprint="f")
@@ -52,7 +53,7 @@ def test_parts_cover_all_stimuli_once_and_are_of_one_size(n, kinds):
             numbers = [int(name[1:]) for name in split.trial_stimulus_ids]
             np.testing.assert_array_equal(np.asarray(split.betas)[:, 0], numbers)
             shown = [int(name[1:]) for name in split.stimulus_ids]
-            np.testing.assert_array_equal(np.asarray(split.images)[:, 0, 0, 0], shown)
+            np.testing.assert_array_equal(np.asarray(split.images)[:, 0, 0, 0], [100 + number for number in shown])
             assert split.categories == ([[kinds[number % 3]] for number in shown] if kinds else None)
     assert sum(part.test.n_trials for part in parts) == 11 + 5 * 2
     assert len({part.fingerprint for part in parts}) == n

@@ -72,8 +72,10 @@ def test_pictures_of_many_gigabytes_are_not_loaded(tmp_path):
         np.lib.format.open_memmap(bd_file(tmp_path, split, "stim"), "w+", float, (n, 425, 425, 3))
         np.lib.format.open_memmap(bd_file(tmp_path, split, "fmriavg_nsdgeneral"), "w+", float, (n, 15724))
     stored = np.lib.format.open_memmap(bd_file(tmp_path, "train", "stim"), "r+")
-    stored[8000] = 77.0
-    del stored
+    stored[8000], stored[0] = 77.0, 5.0
+    tested = np.lib.format.open_memmap(bd_file(tmp_path, "test", "stim"), "r+")
+    tested[0] = 9.0
+    del stored, tested
     tracemalloc.start()
     subject = packed.load(tmp_path)
     assert subject.train.images.shape == (8859, 425, 425, 3)

@@ -74,7 +74,9 @@ def test_mindeye2_of_full_size_is_not_loaded(tmp_path):
     with h5py.File(written.extra["betas"], "w") as file:  # unallocated: no bytes on disk
         file.create_dataset("betas", (30000, 15724), "f4", chunks=(100, 15724))
     with h5py.File(written.extra["images"], "w") as file:
-        file.create_dataset("images", (73000, 3, 224, 224), "f2", chunks=(1, 3, 224, 224))
+        images = file.create_dataset("images", (73000, 3, 224, 224), "f2", chunks=(1, 3, 224, 224))
+        for shared in (False, True):  # the first of either split, or all of its pictures were one and the same
+            images[subjectim[0, order[(order <= 1000) == shared][0] - 1] - 1] = 0.5
     tracemalloc.start()
     subject = packed.load(tmp_path)
     assert (subject.train.n_trials, subject.train.n_stimuli, subject.test.n_stimuli) == (27000, 9000, 1000)

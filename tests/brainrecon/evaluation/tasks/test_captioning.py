@@ -181,7 +181,7 @@ def test_files_hold_what_was_scored(tmp_path):
 
 
 def test_without_true_captions_a_note_says_so():
-    shown = np.zeros((8, 16, 16, 3), dtype=np.uint8)
+    shown = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     content = load_protocol("brainrecon-1").content | {
         "name": "mine",
         "captions": {"rouge_l": {"tokenisation": "simple"}},

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from stand_in_networks import IDS, MeanColours, N
 
 from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.evaluation.views import networks as judges
+from brainrecon.runs.pictures import pictures_in
 from stages.ground.errors import InputError
 
 
@@ -19,13 +22,50 @@ from stages.ground.errors import InputError
         (lambda x: {"reconstruction": Outputs(IDS[:3], x)}, "14 pictures and 3"),
         (lambda x: {"reconstruction": Outputs([], x[:0])}, "at least one"),
         (lambda x: {"reconstruction": Outputs([*IDS[:-1], "stranger"], x)}, "stranger"),
-        (lambda x: {"reconstruction": Outputs(IDS, x / 255)}, "8-bit"),
-        (lambda x: {"reconstruction": Outputs(IDS, x[..., :1])}, "8-bit RGB"),
+        (lambda x: {"reconstruction": Outputs(IDS, x / 255)}, "expected uint8.*np.rint\\(255 \\* pictures\\)"),
+        (lambda x: {"reconstruction": Outputs(IDS, x.astype(float))}, "pass np.rint\\(pictures\\)"),
+        (lambda x: {"reconstruction": Outputs(IDS, x[..., :1])}, "of grey ones np.stack"),
+        (
+            lambda x: {"reconstruction": Outputs(IDS, (x > 127).astype(np.uint8))},
+            "'reconstruction' .*highest value is 1",
+        ),
     ],
 )
 def test_hostile_conditions(shown, networks, conditions, words):
     with pytest.raises(InputError, match=words):
         evaluate(shown, conditions(shown), stimulus_ids=IDS, networks=networks)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda x: (x > 127).astype(np.uint8),
+            "shown pictures are uint8 and their highest value is 1, where 255 is white",
+        ),
+        (lambda x: x > 127, "shown pictures are bool .* lie in 0 to 1; .*255 \\* pictures"),
+        (lambda x: x.astype(np.int16), "shown pictures are int16 .*pass np.rint\\(pictures\\)"),
+        (lambda x: x / 255, "shown pictures are float64 .* lie in 0 to .*255 \\* pictures"),
+        (lambda x: x / 127.5 - 1, "shown pictures are float64 .*127.5"),
+        (lambda x: np.full_like(x, 9), "14 shown pictures are one and the same"),
+        (np.zeros_like, "14 shown pictures are one and the same"),
+    ],
+)
+def test_what_cannot_have_been_shown(shown, networks, change, words):
+    with pytest.raises(InputError, match=words):
+        evaluate(change(shown), {"reconstruction": shown}, stimulus_ids=IDS, networks=networks)
+
+
+def test_a_folder_of_binary_patterns_is_not_taken_for_black(shown, networks, tmp_path):
+    for name, picture in zip(IDS, shown):
+        Image.fromarray((picture > 127).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="pictures of 'reconstruction' .*highest value is 1"):
+        evaluate(shown, {"reconstruction": pictures_in(tmp_path, IDS)}, stimulus_ids=IDS, networks=networks)
+
+
+def test_black_pictures_are_scored(shown, networks):
+    scores = evaluate(shown, {"reconstruction": np.zeros_like(shown)}, stimulus_ids=IDS, networks=networks)
+    assert scores.mean("reconstruction", "pixcorr").mean == 0
 
 
 def test_hostile_stimulus_ids(shown, networks):

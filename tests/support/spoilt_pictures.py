@@ -1,0 +1,80 @@
+"""The pictures of a copy of some data, changed where they lie, in whatever file they are."""
+
+import io
+
+import h5py
+import numpy as np
+import scipy.io
+from PIL import Image
+
+PICTURES = (".png", ".jpeg", ".jpg")
+
+
+def binary(values):
+    """0 and 1 where white is 255; where white is 1, as in files of floats, 0 to 255."""
+    if values.dtype.kind == "f" and values.max() <= 1:
+        return (255 * values).astype(values.dtype)
+    return (values > 127).astype(values.dtype)
+
+
+def constant(values):
+    """One grey level for all pixels of all pictures."""
+    grey = 0.3 if values.dtype.kind == "f" and values.max() <= 1 else 77
+    return np.full_like(values, grey)
+
+
+def sixteen_bits(values):
+    return (100 * values.astype(float)).astype(np.uint16)
+
+
+WAYS = {"binary": binary, "constant": constant, "of 16 bits": sixteen_bits}
+
+
+def spoil(path, change):
+    """Change the pictures of a file, or of all files of a folder; how many arrays and pictures were changed."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return sum(_spoil(file, change) for file in files)
+
+
+def _spoil(path, change):
+    kind = path.suffix.lower()
+    if kind in PICTURES:
+        with Image.open(path) as picture:
+            values = change(np.asarray(picture.convert("RGB")))
+        # PNG has one channel of 16 bits, or several of 8.
+        values = values[..., 0] if values.dtype == np.uint16 else values
+        written = io.BytesIO()
+        Image.fromarray(values).save(written, format="PNG")
+        path.write_bytes(written.getvalue())
+        return 1
+    if kind == ".npy":
+        values = np.load(path)
+        return _saved(lambda changed: np.save(path, changed), values, change)
+    if kind == ".npz":
+        arrays = dict(np.load(path))
+        changed = {name: change(values) for name, values in arrays.items() if values.ndim == 4}
+        np.savez(path, **(arrays | changed))
+        return len(changed)
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r+") as file:
+            names = [name for name, values in file.items() if isinstance(values, h5py.Dataset) and values.ndim == 4]
+            for name in names:
+                changed = change(file[name][()])
+                attributes = dict(file[name].attrs)
+                del file[name]
+                file[name] = changed
+                file[name].attrs.update(attributes)
+        return len(names)
+    if kind == ".mat":
+        arrays = {name: values for name, values in scipy.io.loadmat(path).items() if not name.startswith("__")}
+        changed = {name: change(values) for name, values in arrays.items() if np.ndim(values) == 4}
+        scipy.io.savemat(path, arrays | changed)
+        return len(changed)
+    return 0
+
+
+def _saved(save, values, change):
+    if values.ndim != 4:
+        return 0
+    save(change(values))
+    return 1
