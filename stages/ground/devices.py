@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
 # Accelerators without float64.
 _SINGLE_ONLY = ("mps",)
 
 
-def float64_device(device):
+def float64_device(device: str | torch.device) -> torch.device:
     """The device itself, or the CPU where it has no numbers of 64 bits, as Apple's has none.
 
     >>> float64_device("cuda:1"), float64_device("mps")
@@ -26,7 +31,7 @@ def float64_device(device):
     return torch.device("cpu") if device.type in _SINGLE_ONLY else device
 
 
-def trouble_with(device):
+def trouble_with(device: str) -> str | None:
     """Why a device cannot be used, in a few words; None if it can. One tiny step is computed there and compared.
 
     >>> trouble_with("cpu")
