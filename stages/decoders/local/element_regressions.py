@@ -49,27 +49,34 @@ def least_squares(voxels, targets):
     return lapack.dpotrs(factor, voxels @ targets.T, lower=1)[0].T, alpha
 
 
-def ridge(voxels, targets, alphas):
+def ridge(voxels, targets, alphas, together=None):
     """Ridge regression, each target with the penalty that has the least squared leave-one-out error.
 
     The errors are exact, the mean left out with the sample: those of refitting without each sample, on voxels that stay
-    as they are.
+    as they are. Samples of one group are left out together: with H the smoother of all samples, the constant in it, the
+    residuals of group b without it are (I - H)_bb^-1 ((I - H) y)_b.
 
     Parameters
     ----------
     voxels : array of shape (n_voxels, n_samples)
     targets : array of shape (n_targets, n_samples)
     alphas : sequence of float
+    together : array of shape (n_samples,), int, optional
+        The group of each sample; every sample is one by itself if it is not given.
 
     Returns
     -------
     weights : array of shape (n_targets, n_voxels)
     alpha : array of shape (n_targets,)
-        Of equal errors, the first of `alphas`.
+        Of equal errors, the first of `alphas`. With one group there is no error, and it is the first.
     """
     values, left = _decomposed(voxels)
     parts = left.T @ targets.T
     n_samples = len(left)
+    if together is not None and len(np.unique(together)) < n_samples:
+        errors = _errors_of_groups(values, left, parts, targets, alphas, together)
+        alpha = np.asarray(alphas, dtype=np.float64)[errors.argmin(axis=0)]
+        return _shrunk(voxels, values, left, parts, alpha), alpha
     squared = np.square(left)
     if values.size == n_samples - 1:
         rest, rest_weight = 0, 0
@@ -84,6 +91,26 @@ def ridge(voxels, targets, alphas):
         errors[index] = np.square(residuals / left_out[:, None]).sum(axis=0)
     alpha = np.asarray(alphas, dtype=np.float64)[errors.argmin(axis=0)]
     return _shrunk(voxels, values, left, parts, alpha), alpha
+
+
+def _errors_of_groups(values, left, parts, targets, alphas, together):
+    """Squared residuals of samples that were left out with their group, (n_alphas, n_targets)."""
+    groups = [np.flatnonzero(together == one) for one in np.unique(together)]
+    errors = np.zeros((len(alphas), len(targets)))
+    if len(groups) == 1:
+        return errors
+    n_samples, rest = len(left), targets.T - left @ parts
+    reached = values.size == n_samples - 1
+    for index, alpha in enumerate(alphas):
+        damped = alpha / (values + alpha)
+        residuals = left @ (damped[:, None] * parts) + (0 if reached else rest)
+        for own in groups:
+            block = (left[own] * damped) @ left[own].T
+            if not reached:
+                block += np.eye(len(own)) - 1 / n_samples - left[own] @ left[own].T
+            block += EPS * np.eye(len(own))
+            errors[index] += np.square(np.linalg.solve(block, residuals[own])).sum(axis=0)
+    return errors
 
 
 def bayesian_ridge(voxels, targets):

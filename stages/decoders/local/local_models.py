@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from stages.decoders.local.element_regressions import bayesian_ridge, least_squares, ridge
 from stages.decoders.local.element_voxels import contrast_levels, select_voxels
@@ -21,6 +22,9 @@ from stages.decoders.local.sparse_logistic_regression import sparse_logistic_reg
 
 MODELS = ("omp", "linear", "bayesian_ridge", "ridge", "sparse_logistic", "univariate")
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 6, 13))
+# Of a sparse logistic regression: what its rounds take whatever the size, and what an entry of their Hessians does.
+SECONDS_AT_LEAST, SECONDS_PER_PRODUCT = 0.03, 1.2e-8
+WORTH_PROCESSES = 5.0  # seconds of work, from which it pays to start processes
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,11 @@ def fit_local_models(
     n_nonzero : int
         Voxels that orthogonal matching pursuit gives a weight.
     alphas : sequence of float
-        Penalties of "ridge".
+        Penalties of "ridge"; samples with the same contrasts in all elements are left out together.
     n_levels : int
         Classes of "sparse_logistic".
     n_jobs : int, optional
-        Threads; they change nothing but the time.
+        Threads; processes for "sparse_logistic", if it takes long. They change nothing but the time.
 
     Returns
     -------
@@ -124,7 +128,9 @@ def fit_local_models(
     else:
         coef, intercept, element, level = np.zeros(shape), mean, np.arange(shape[0]), np.full(shape[0], np.nan)
         targets = np.ascontiguousarray((contrasts - mean)[:, varying].T)
-        coef[varying], alpha[varying] = _regressions(model, voxels, targets, own, n_nonzero, alphas, n_jobs)
+        # Trials of one picture: with one of them left, the others would give it away.
+        together = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1) if model == "ridge" else None
+        coef[varying], alpha[varying] = _regressions(model, voxels, targets, own, n_nonzero, alphas, together, n_jobs)
     selected = None
     if own is not None:
         selected = np.full((shape[0], own.shape[1]), -1)
@@ -132,7 +138,7 @@ def fit_local_models(
     return LocalModels(scaler.mean_, scaler.scale_, coef, intercept, element, level, selected, alpha)
 
 
-def _regressions(model, voxels, targets, selected, n_nonzero, alphas, n_jobs):
+def _regressions(model, voxels, targets, selected, n_nonzero, alphas, together, n_jobs):
     """Weights (n_targets, n_voxels) and penalties (n_targets,) of the models that predict a contrast itself."""
     every = np.arange(len(targets))[:, None]
     weights, alpha = np.zeros((len(targets), len(voxels))), np.full(len(targets), np.nan)
@@ -149,7 +155,8 @@ def _regressions(model, voxels, targets, selected, n_nonzero, alphas, n_jobs):
         length = np.maximum(np.einsum("ij,ij->i", own, own), np.finfo(np.float64).tiny)
         weights[every, selected] = (np.einsum("ij,ij->i", own, targets) / length)[:, None]
         return weights, alpha
-    solve = {"linear": least_squares, "ridge": partial(ridge, alphas=alphas), "bayesian_ridge": bayesian_ridge}[model]
+    shrink = partial(ridge, alphas=alphas, together=together)
+    solve = {"linear": least_squares, "ridge": shrink, "bayesian_ridge": bayesian_ridge}[model]
     if selected is None:
         varying = voxels.any(axis=1)
         if varying.any():
@@ -163,16 +170,42 @@ def _regressions(model, voxels, targets, selected, n_nonzero, alphas, n_jobs):
 
 def _classifiers(voxels, contrasts, levels, codes, varying, selected, n_levels, n_jobs):
     """Contrasts, weights and intercepts of the classes of every varying element."""
-
-    def one(index):
-        element = varying[index]
+    every = np.arange(len(voxels))
+    tasks, named = {}, []
+    for index, element in enumerate(varying):
         own_levels, classes = levels[element], codes[:, element]
         if len(own_levels) > n_levels:
             own_levels, classes = rounded_levels(contrasts[:, element], n_levels)
-        patterns = voxels.T if selected is None else voxels[selected[index]].T
-        return own_levels, *sparse_logistic_regression(patterns, classes, len(own_levels))
+        own = every if selected is None else selected[index]
+        # Of few pictures several elements say the same: they are fitted once.
+        key = (classes.tobytes(), own.tobytes())
+        tasks.setdefault(key, (own, classes, len(own_levels)))
+        named.append((own_levels, key))
+    n_workers = effective_n_jobs(n_jobs)
+    n_voxels = len(every) if selected is None else selected.shape[1]
+    seconds = len(tasks) * seconds_of_a_classifier(len(contrasts), n_voxels)
+    if n_workers == 1 or seconds < WORTH_PROCESSES:
+        found = _classified(voxels, list(tasks.values()))
+    else:
+        # Every n-th, for large elements lie together; what a fit costs is mostly Python, which threads would wait for.
+        parts = [list(tasks.values())[start :: 4 * n_workers] for start in range(4 * n_workers)]
+        done = Parallel(n_jobs=n_jobs)(delayed(_classified)(voxels, part) for part in parts if part)
+        found = [None] * len(tasks)
+        for start, part in enumerate(done):
+            found[start :: 4 * n_workers] = part
+    fitted = dict(zip(tasks, found))
+    return [(own_levels, *fitted[key]) for own_levels, key in named]
 
-    return _in_threads(one, len(varying), n_jobs)
+
+def _classified(voxels, tasks):
+    """Weights and intercepts of some classifiers, one after another; on one thread, so that digits depend on nothing else."""
+    with threadpool_limits(1):
+        return [sparse_logistic_regression(voxels[own].T, classes, n) for own, classes, n in tasks]
+
+
+def seconds_of_a_classifier(n_samples, n_voxels):
+    """About how long a sparse logistic regression of an element takes on one core, measured on one of 2.5 GHz."""
+    return SECONDS_AT_LEAST + SECONDS_PER_PRODUCT * n_samples * n_voxels**2
 
 
 def _stacked(classifiers, varying, selected, mean, shape):

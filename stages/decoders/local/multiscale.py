@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,7 +19,13 @@ from stages.decoders.decoder_files import plain, shapes_of
 from stages.decoders.local.element_combination import element_weights, held_out_folds, size_weights
 from stages.decoders.local.element_voxels import SELECTIONS
 from stages.decoders.local.image_elements import ImageElements
-from stages.decoders.local.local_models import ALPHAS, MODELS, LocalModels, fit_local_models
+from stages.decoders.local.local_models import (
+    ALPHAS,
+    MODELS,
+    LocalModels,
+    fit_local_models,
+    seconds_of_a_classifier,
+)
 from stages.decoders.solved import SolvedDecoder
 from stages.ground.checks import Number, Numbers, OneOf, check, check_all
 from stages.ground.errors import InputError
@@ -108,7 +115,8 @@ class MultiscaleDecoder(SolvedDecoder):
         Rows and columns of the pictures. By default those of pictures of shape (n_samples, n_rows, n_columns); of flat
         pictures, a square where their length makes one, and otherwise one row.
     n_jobs : int, optional
-        Threads over elements, where each has voxels of its own.
+        Threads over elements, if each has voxels of its own; processes for "sparse_logistic", if it takes longer than seconds.
+        They change nothing but the time. -1: all cores.
     random_state : int, optional
         Of "sgd".
 
@@ -199,7 +207,7 @@ class MultiscaleDecoder(SolvedDecoder):
         self._picture_shape = tuple(shape[1:]) if len(shape) == 3 else Y.shape[1:]
         self.elements_ = ImageElements(self.sizes, self._grid(pictures.shape[1]))
         contrasts = self.elements_.contrasts(pictures)
-        n_fits = 1 if self.weights == "equal" else self.n_folds + 1
+        n_fits = self.n_fits
 
         def fitted(done):
             progress("local decoders", done, n_fits)
@@ -209,6 +217,32 @@ class MultiscaleDecoder(SolvedDecoder):
         self._keep(self._fitted(X, contrasts))
         fitted(n_fits)
         return self
+
+    @property
+    def n_fits(self):
+        """How many times all local decoders are fitted: once, and once more for each part that is held out for the weights."""
+        return 1 if self.weights == "equal" else self.n_folds + 1
+
+    def seconds_to_fit(self, n_samples, n_voxels, grid):
+        """About how long `fit` takes on the cores of `n_jobs`; 0 for models that take seconds.
+
+        Parameters
+        ----------
+        n_samples, n_voxels : int
+            Of the patterns.
+        grid : (int, int)
+            Rows and columns of the pictures.
+
+        Returns
+        -------
+        seconds : float
+        """
+        if self.model != "sparse_logistic":
+            return 0.0
+        used = n_voxels if self.selection == "none" else min(self.n_voxels, n_voxels)
+        n_elements = len(ImageElements(self.sizes, grid).places)
+        one = seconds_of_a_classifier(n_samples, used)
+        return self.n_fits * n_elements * one / effective_n_jobs(self.n_jobs)
 
     def predict_elements(self, X):
         """Contrast of every element.

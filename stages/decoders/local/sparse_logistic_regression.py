@@ -108,28 +108,31 @@ class _Multinomial:
         self._shown = np.eye(n_classes)[classes]
         self._two = n_classes == 2
 
-    def _probabilities(self, weights, row, column):
-        """Logarithms and values of the probabilities of all classes, shape (n_samples, n_classes)."""
-        table = np.zeros((1 if self._two else self._shown.shape[1], self._patterns.shape[1]))
-        table[row, column] = weights
-        present = np.unique(column)
-        activity = self._patterns[:, present] @ table[:, present].T
+    def _probabilities(self, weights, design, ends):
+        """Logarithms and values of the probabilities of all classes, shape (n_samples, n_classes).
+
+        `design` has the voxel of each weight; the weights of a class lie between two of `ends`.
+        """
+        activity = np.zeros(self._shown.shape)
         if self._two:
-            activity = np.concatenate([np.zeros_like(activity), activity], axis=1)
+            activity[:, 1] = design @ weights
+        else:
+            for index, (start, stop) in enumerate(zip(ends[:-1], ends[1:])):
+                activity[:, index] = design[:, start:stop] @ weights[start:stop]
         activity -= activity.max(axis=1, keepdims=True)
         logarithms = activity - np.log(np.exp(activity).sum(axis=1, keepdims=True))
         return logarithms, np.exp(logarithms)
 
     def step(self, weights, row, column, precision):
         """A Newton step towards the mode, halved until it climbs; and the variances where it started."""
-        logarithms, probabilities = self._probabilities(weights, row, column)
+        design, first = self._patterns[:, column], 1 if self._two else 0
+        ends = np.searchsorted(row, np.arange(self._shown.shape[1] + 1))
+        logarithms, probabilities = self._probabilities(weights, design, ends)
         objective = self._objective(logarithms, weights, precision)
-        first = 1 if self._two else 0
-        design = self._patterns[:, column]
         probability = probabilities[:, row + first]
         gradient = np.einsum("ij,ij->j", design, self._shown[:, row + first] - probability) - precision * weights
-        hessian = self._hessian(design, row, probability, probabilities)
-        hessian[np.diag_indices_from(hessian)] += precision
+        hessian = self._hessian(design, ends, probability, probabilities)
+        np.einsum("ii->i", hessian)[...] += precision
         factor, failed = lapack.dpotrf(hessian, lower=1, overwrite_a=1)
         if failed:
             raise InputError(
@@ -142,7 +145,7 @@ class _Multinomial:
         size = 1.0
         for _ in range(HALVINGS):
             moved = weights + size * direction
-            if self._objective(self._probabilities(moved, row, column)[0], moved, precision) >= objective:
+            if self._objective(self._probabilities(moved, design, ends)[0], moved, precision) >= objective:
                 return moved, variance
             size /= 2
         return weights, variance
@@ -150,13 +153,12 @@ class _Multinomial:
     def _objective(self, logarithms, weights, precision):
         return (self._shown * logarithms).sum() - 0.5 * (precision * weights) @ weights
 
-    def _hessian(self, design, row, probability, probabilities):
+    def _hessian(self, design, ends, probability, probabilities):
         """Of the negative likelihood; Fortran order, the lower triangle is what is used."""
         if self._two:
             return np.asfortranarray((design * (probability * probabilities[:, [0]])).T @ design)
         mixed = probability * design
         hessian = np.asfortranarray(-(mixed.T @ mixed))
-        ends = np.searchsorted(row, np.arange(self._shown.shape[1] + 1))
         for start, stop in zip(ends[:-1], ends[1:]):
             own = slice(start, stop)
             hessian[own, own] += mixed[:, own].T @ design[:, own]

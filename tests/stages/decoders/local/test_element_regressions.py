@@ -67,6 +67,33 @@ def test_penalties_vs_leaving_samples_out(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_penalties_vs_leaving_groups_out(shape):
+    """Trials of a picture share its contrast and more: left out one by one, they would ask for no penalty at all."""
+    generator, n_groups = np.random.default_rng(3), 9
+    voxels, _ = simulated(*shape)
+    together = generator.permutation(np.arange(shape[0]) % n_groups)
+    voxels = voxels + 2 * generator.normal(size=(len(voxels), n_groups))[:, together]
+    voxels = (voxels - voxels.mean(axis=1, keepdims=True)) / voxels.std(axis=1, keepdims=True)
+    targets = generator.normal(size=(5, n_groups))[:, together] + 0.1 * np.arange(5)[:, None] * voxels[:5]
+    targets -= targets.mean(axis=1, keepdims=True)
+    errors = np.zeros((len(ALPHAS), len(targets)))
+    for index, alpha in enumerate(ALPHAS):
+        for group in range(n_groups):
+            out = together == group
+            model = Ridge(alpha, tol=1e-12).fit(voxels[:, ~out].T, targets[:, ~out].T)
+            errors[index] += ((model.predict(voxels[:, out].T) - targets[:, out].T) ** 2).sum(axis=0)
+    expected = np.array(ALPHAS)[errors.argmin(axis=0)]
+    weights, alpha = ridge(voxels, targets, ALPHAS, together)
+    np.testing.assert_array_equal(alpha, expected)
+    assert (ridge(voxels, targets, ALPHAS)[1] < expected).any()
+    for row, own, target in zip(weights, alpha, targets):
+        np.testing.assert_allclose(row, Ridge(own, tol=1e-12).fit(voxels.T, target).coef_, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(
+        ridge(voxels, targets, ALPHAS, np.arange(shape[0]))[1], ridge(voxels, targets, ALPHAS)[1]
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_highest_evidence_vs_scikit_learn(shape):
     voxels, targets = simulated(*shape)
     models = [BayesianRidge(tol=1e-12, max_iter=50_000).fit(voxels.T, target) for target in targets]

@@ -255,6 +255,36 @@ def test_threads_change_nothing():
         np.testing.assert_array_equal(together.predict(patterns), alone.predict(patterns))
 
 
+def test_processes_change_nothing(monkeypatch):
+    from stages.decoders.local import local_models
+
+    patterns, pictures = simulated(60, 50, (4, 4))
+    alone = decoder(model="sparse_logistic", n_voxels=15).fit(patterns, pictures)
+    monkeypatch.setattr(local_models, "WORTH_PROCESSES", 0.0)
+    together = decoder(model="sparse_logistic", n_voxels=15, n_jobs=2).fit(patterns, pictures)
+    for name, values in alone.tensors_.items():
+        np.testing.assert_array_equal(together.tensors_[name], values)
+
+
+def test_ridge_leaves_all_trials_of_a_picture_out():
+    """Six pictures of five trials each: noise that trials share looks like signal to whoever leaves out one trial."""
+    from sklearn.linear_model import Ridge
+
+    generator = np.random.default_rng(0)
+    shown = np.repeat(np.arange(6), 5)
+    pictures = generator.random((6, 2, 2))[shown]
+    patterns = generator.normal(size=(6, 12))[shown] + 0.5 * generator.normal(size=(30, 12))
+    alphas = (0.1, 10.0, 1e3)
+    found = MultiscaleDecoder(sizes=1, model="ridge", selection="none", alphas=alphas).fit(patterns, pictures)
+    voxels, targets = (patterns - patterns.mean(axis=0)) / patterns.std(axis=0), pictures.reshape(30, 4)
+    errors = np.zeros((3, 4))
+    for index, alpha in enumerate(alphas):
+        for own in range(6):
+            model = Ridge(alpha, tol=1e-12).fit(voxels[shown != own], targets[shown != own])
+            errors[index] += ((model.predict(voxels[shown == own]) - targets[shown == own]) ** 2).sum(axis=0)
+    np.testing.assert_array_equal(found.alpha_, np.array(alphas)[errors.argmin(axis=0)])
+
+
 def test_float32_patterns_are_worked_on_in_float64():
     patterns, pictures = simulated(60, 50, (4, 4))
     single = patterns.astype(np.float32)
