@@ -96,6 +96,9 @@ class Condition:
 
 
 RECONSTRUCTION = "reconstruction"
+SHUFFLED_RESPONSES = "shuffled_responses"
+# A run with folds always draws it: a picture that was left out is not in the mean of the others, so that chance is not 50 %.
+MEAN_PICTURE = "mean_picture"
 
 # In the order of tables and pictures.
 CONDITIONS: dict[str, Condition] = {
@@ -125,7 +128,7 @@ CONDITIONS: dict[str, Condition] = {
             replaces={EVERY_TARGET: Truth()},
         ),
         Condition(
-            "shuffled_responses",
+            SHUFFLED_RESPONSES,
             "Shuffled responses",
             "the responses to another test stimulus: what the method draws without information",
             is_essential=True,
@@ -139,6 +142,13 @@ CONDITIONS: dict[str, Condition] = {
             is_essential=True,
             in_a_sentence="the mean response",
             replaces={"patterns": Mean()},
+        ),
+        Condition(
+            MEAN_PICTURE,
+            "Mean picture",
+            "the average of the training pictures, whatever the response: chance, if every stimulus is tested in a fold",
+            in_a_sentence="the mean picture",
+            replaces={OUTPUT: AnotherSystem("mean-image")},
         ),
         Condition(
             "without_stage_one",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from brainrecon.datasets.shuffled import partners
 from stages.ground.checks import is_constant
 from stages.ground.errors import InputError
 
@@ -136,16 +137,10 @@ def _not_a_picture(name, chain):
 
 
 def shuffled_partners(n_stimuli: int, seed: int) -> np.ndarray:
-    """For each stimulus another one whose responses it is given, array of int, shape (n_stimuli,).
-
-    One cycle through a random order: nobody keeps their own, everybody's is used once.
-    """
+    """For each stimulus another one whose responses it is given, see `brainrecon.datasets.shuffled.partners`."""
     if n_stimuli < 2:
         raise InputError(f"Shuffled responses need 2 test stimuli but there is {n_stimuli}; leave that control out.")
-    order = np.random.default_rng(seed).permutation(n_stimuli)
-    partners = np.empty(n_stimuli, dtype=int)
-    partners[order] = np.roll(order, -1)
-    return partners
+    return partners(n_stimuli, seed)
 
 
 def nearest_rows(predictions: np.ndarray, table, block: int = 4096) -> np.ndarray:

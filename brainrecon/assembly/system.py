@@ -96,6 +96,10 @@ class System(ABC):
     def steps(self, machine: Machine) -> list[Step]:
         """The steps of the chain, in order, not yet fitted."""
 
+    def settled(self, train: Any) -> Any:
+        """Its settings, with what they leave to the data settled by a training split; a run records these."""
+        return self.settings
+
     # What a system may say otherwise, from its settings
 
     @property

@@ -26,6 +26,7 @@ def evaluate(
     subject: options.SubjectName = None,
     roi: options.Roi = None,
     loader: options.LoaderOptions = None,
+    folds: options.Folds = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
     protocol: options.Protocol = None,
@@ -40,9 +41,9 @@ def evaluate(
             "`brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
         )
     if images is None:
-        if truth or out or subject or roi or loader:
+        if truth or out or subject or roi or loader or folds:
             raise InputError(
-                "--truth, --out, --subject, --roi and --option go with --images; leave them out for a run."
+                "--truth, --out, --subject, --roi, --folds and --option go with --images; leave them out for a run."
             )
         _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
         return
@@ -53,7 +54,8 @@ def evaluate(
         )
     if controls or control_stimuli:
         raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
-    _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, features, options.torch_device(device))
+    device = options.torch_device(device)
+    _evaluate_pictures(images, truth, out, subject, roi, loader, options.parse_folds(folds), protocol, features, device)
 
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
@@ -69,12 +71,16 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
     show_scores(scores)
 
 
-def _evaluate_pictures(images, truth, out, subject, roi, loader, protocol, features, device):
+def _evaluate_pictures(images, truth, out, subject, roi, loader, folds, protocol, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
+    from brainrecon.runs.config import check_folds
+    from brainrecon.runs.record import load_in_folds
     from brainrecon.runs.score import evaluate_pictures
 
-    data = load(truth, subject=subject, roi=roi, **options.loader_options(loader))
+    check_folds(folds or 0)
+    which = dict(subject=subject, roi=roi, **options.loader_options(loader))
+    data = load_in_folds(truth, folds, **which) if folds else load(truth, **which)
     with show_progress() as progress:
         scores = evaluate_pictures(images, data, out, protocol, features=features, device=device, progress=progress)
     show_scores(scores)

@@ -110,7 +110,7 @@ def run_config(
         "source": data,
         "subject": subject,
         "roi": roi,
-        "folds": int(folds) if folds is not None and re.fullmatch(r"-?\d+", str(folds)) else folds,
+        "folds": parse_folds(folds),
         "split": split,
         "captions": str(captions.resolve()) if captions else None,
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
@@ -189,6 +189,11 @@ def parse_conditions(text, default="none"):
             f"There is no control {unknown[0]!r}; expected 'all', 'essential', 'none', or some of {', '.join(CONTROLS)}."
         )
     return names
+
+
+def parse_folds(text):
+    """Number of folds from an option's value, or the word as it is; None if it is not given."""
+    return int(text) if text is not None and re.fullmatch(r"-?\d+", str(text)) else text
 
 
 def parse_names(text):

@@ -45,6 +45,15 @@ def in_fold(subject, fold):
     return replace(anew, details=details | {"fold": [k, n]})
 
 
+def name_of_folds(n_folds, n_stimuli):
+    """How a table calls a division into folds.
+
+    >>> name_of_folds(10, 60), name_of_folds(60, 60)
+    ('10 folds', 'leave one stimulus out')
+    """
+    return "leave one stimulus out" if n_folds == n_stimuli else f"{n_folds} folds"
+
+
 def checked_fold(fold):
     """The part to test and the number of parts, once they are two whole numbers that go together."""
     if not (isinstance(fold, (tuple, list)) and len(fold) == 2 and all(type(number) is int for number in fold)):

@@ -1,10 +1,12 @@
 """How conditions, metrics and numbers read in a report."""
 
-from brainrecon.assembly.condition import CONDITIONS
+from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE
 
 CEILINGS = {
     "shown_pictures": "what the shown pictures themselves score through the encoding model; a reconstruction can pass it, for "
     "it carries the noise of the very responses it was decoded from",
+    "best_constant_picture": "what the best picture that is the same for every stimulus scores, chosen with the shown ones at "
+    "hand: a method has to be above it before its score says anything of a response",
     "noise_ceiling": "what a perfect prediction of the pattern would score, given the noise of the responses",
 }
 
@@ -38,6 +40,31 @@ def in_sentence(label):
 def chance_level(spec):
     """The score of a metric, as a protocol uses it, that predictions without information expect; None if unknown."""
     return spec.metric.chance_level(**spec.options)
+
+
+def chance_of(scores, spec):
+    """The score that predictions without information expect in these scores; None if it is not known.
+
+    If every stimulus was tested in a fold it is that of the mean picture: a picture that was left out is not in the mean of the
+    others, which therefore resembles it less than it resembles them.
+    """
+    if not scores.data.get("folds"):
+        return chance_level(spec)
+    row = scores.mean(MEAN_PICTURE, spec.name)
+    return None if row is None else row.mean
+
+
+def chance_phrase(scores, spec):
+    """What a score is to be read against: 'chance 50 %', 'the mean picture 44.7 %', and a floor if it has one; or nothing."""
+    level, parts = chance_of(scores, spec), []
+    if level is not None and scores.data.get("folds"):
+        parts.append(f"the mean picture {score_text(level, spec.metric)}")
+    elif level is not None:
+        parts.append(f"chance {100 * level:.3g} %" if spec.metric.percent else f"chance {level:.3g}")
+    floor = scores.ceilings.get("best_constant_picture", {}).get(spec.name)
+    if floor is not None:
+        parts.append(f"the best constant picture {score_text(floor.mean, spec.metric)}")
+    return ", ".join(parts)
 
 
 def score_text(value, metric, unit=True):

@@ -45,6 +45,9 @@ class DataSettings:
         If there are no captions: each stimulus gets the one of these that the CLIP model finds closest.
     options : dict
         Further options of the dataset's loader.
+    shuffled : bool
+        Give each stimulus the responses to another one, in training and test: a control, see
+        `brainrecon.datasets.shuffled`.
     """
 
     source: str
@@ -57,6 +60,7 @@ class DataSettings:
     captions: str | None = None
     caption_choices: tuple[str, ...] | None = None
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    shuffled: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,7 @@ class RunConfig:
             raise InputError(f"samples is {self.samples}; expected 1 or more: pass --samples 1.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; expected 0 or more: pass --seed 0.")
-        folds = self.data.folds
-        if folds != LEAVE_ONE_OUT and (isinstance(folds, str) or folds < 0 or folds == 1):
-            raise InputError(
-                f"folds is {folds!r}; expected 0 for the dataset's own split, 2 or more, or {LEAVE_ONE_OUT} to leave out one "
-                "stimulus at a time: pass --folds 10."
-            )
+        check_folds(self.data.folds)
         if self.data.folds and self.data.split:
             raise InputError(
                 f"Both folds ({self.data.folds}) and split ({self.data.split!r}) are given; leave one out."
@@ -136,6 +135,15 @@ class RunConfig:
     def write(self, path):
         """Write TOML, whole or not at all."""
         write_text(path, tomli_w.dumps(self.to_dict()))
+
+
+def check_folds(folds):
+    """Raise an InputError for a number of folds that there cannot be, or another word than `LEAVE_ONE_OUT`."""
+    if folds != LEAVE_ONE_OUT and (isinstance(folds, str) or folds < 0 or folds == 1):
+        raise InputError(
+            f"folds is {folds!r}; expected 0 for the dataset's own split, 2 or more, or {LEAVE_ONE_OUT} to leave out one "
+            "stimulus at a time: pass --folds 10."
+        )
 
 
 def absolute_source(source):

@@ -9,6 +9,7 @@ stage_one/stim-<id>.png       first pictures, and other values on the way in fol
 images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise
 controls/<name>/images/stim-<id>_sample-<k>.png
 folds/<k>/             a run folder each, if there are folds
+shuffled/              a run folder with folds, in which each stimulus has the responses to another, if a fold tests but one
 manifest.jsonl         a line for each file written
 scores/<protocol>.csv, .json
 report.html
@@ -74,6 +75,11 @@ class Layout:
     def fold(self, fold: int) -> Path:
         """Run folder of a fold."""
         return self.folder / "folds" / str(fold)
+
+    @property
+    def shuffled(self) -> Path:
+        """Run folder of the same folds, fitted to responses that were shuffled among all stimuli."""
+        return self.folder / "shuffled"
 
     def scores(self, protocol: str) -> Path:
         """Scores under a protocol, as JSON; the table beside it ends in .csv."""

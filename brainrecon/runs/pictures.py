@@ -24,10 +24,11 @@ def drawn_outputs(run, condition):
     Outputs are `PictureFiles`, or a list of what another medium's files hold.
     """
     ids, paths = [], []
-    for part in run.parts:
+    parts, own = run.drawn_by(condition)
+    for part in parts:
         for name in part.subject.test.stimulus_ids:
             for sample in range(run.n_samples(condition)):
-                path = part.image_path(condition, name, sample)
+                path = part.image_path(own, name, sample)
                 if path.exists():
                     ids.append(str(name))
                     paths.append(path)

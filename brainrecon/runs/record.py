@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from brainrecon.datasets import load
+from brainrecon.datasets.shuffled import with_shuffled_responses
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.config import LEAVE_ONE_OUT
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
@@ -36,6 +37,7 @@ def load_subject(config, store=None, device="cpu"):
     data = config.data
     options = dict(data.options) | ({"fold": (data.fold or 0, data.folds)} if data.folds else {})
     subject = load(data.source, subject=data.subject, roi=data.roi, **options)
+    subject = with_shuffled_responses(subject, config.seed) if data.shuffled else subject
     if data.split is None:
         return subject
     store, clip = store or FeatureStore(), data.split_checkpoint or split_checkpoint(config)
@@ -53,6 +55,14 @@ def load_subject(config, store=None, device="cpu"):
     return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
 
 
+def load_in_folds(source, folds, *, subject=None, roi=None, **options):
+    """The subject as it is divided by each fold, a list; `folds` is their number, or `LEAVE_ONE_OUT`."""
+    if folds == LEAVE_ONE_OUT:
+        whole = load(source, subject=subject, roi=roi, **options)
+        folds = whole.train.n_stimuli + whole.test.n_stimuli
+    return [load(source, subject=subject, roi=roi, **options, fold=(fold, folds)) for fold in range(folds)]
+
+
 def check_checkpoint_names(system):
     """Raise a CheckpointError for a checkpoint that the manifest does not know, before anything is written."""
     for name in system.checkpoints:
@@ -65,7 +75,7 @@ def split_checkpoint(config):
 
 
 def resolved(config, store=None, device="cpu"):
-    """Fill in what depends on the data: subject, roi, by what clusters are made, where captions come from.
+    """Fill in what depends on the data: subject, roi, by what clusters are made, where captions come from, settings left open.
 
     Without any captions a system that reads some has the settings that it names for such data. Returns the configuration and
     the subject.
@@ -79,7 +89,7 @@ def resolved(config, store=None, device="cpu"):
     data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)
     if data.split and data.split_checkpoint is None:
         data = replace(data, split_checkpoint=split_checkpoint(config))
-    settings = config.settings
+    settings = config.system.settled(subject.train)
     if config.system.without_captions and not (own or choices):
         settings = replace(settings, **config.system.without_captions)
     return replace(config, data=data, settings=settings), subject

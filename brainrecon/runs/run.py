@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from brainrecon.assembly.chain import Chain
-from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, condition
+from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import manifest
@@ -129,6 +129,27 @@ class Run:
             runs[-1].config = replace(runs[-1].config, samples=self.config.samples)
         return runs
 
+    @property
+    def lends_no_response(self):
+        """Whether some part tests one stimulus, so that it has no other test stimulus whose response it could be given."""
+        return min(part.subject.test.n_stimuli for part in self.parts) < 2
+
+    @cached_property
+    def shuffled(self):
+        """The same folds with responses shuffled among all stimuli and everything fitted anew: a run, made if it is not there.
+
+        If a fold tests one stimulus, its shuffled response has to come from a stimulus that its decoder was trained on, and a
+        decoder knows these. So decoders of their own are fitted to wrong pairs, which leave the same stimuli out.
+        """
+        config = replace(self.config, samples=1, data=replace(self.config.data, shuffled=True))
+        return Run.create(self.layout.shuffled, config, self.store.folder, self.machine.device, self.machine.memory)
+
+    def drawn_by(self, name):
+        """(parts, condition) by which a condition is drawn: by the run's own parts, or by those with shuffled responses."""
+        if name == SHUFFLED_RESPONSES and len(self.parts) > 1 and self.lends_no_response:
+            return (self.shuffled.parts if Layout(self.layout.shuffled).config.exists() else []), RECONSTRUCTION
+        return self.parts, name
+
     @cached_property
     def subject(self):
         """The subject, loaded as the configuration says."""
@@ -197,7 +218,12 @@ class Run:
         from brainrecon.runs.draw import reconstruct
 
         check_checkpoints(self.folder, environment(self.config)["checkpoints"])
+        if len(self.parts) > 1 and not self.config.data.shuffled:
+            conditions = tuple(dict.fromkeys((*conditions, MEAN_PICTURE)))
         conditions = [name for name in conditions if name not in self.not_drawn(conditions)]
+        if SHUFFLED_RESPONSES in conditions and len(self.parts) > 1 and self.lends_no_response:
+            conditions.remove(SHUFFLED_RESPONSES)
+            self.shuffled.fit(options.get("progress", SILENT)).reconstruct(stimuli=stimuli, **options)
         own = [stimuli] * len(self.parts)
         if stimuli is not None and len(self.parts) > 1:
             tested = [set(map(str, part.subject.test.stimulus_ids)) for part in self.parts]
@@ -212,10 +238,8 @@ class Run:
         """Those of some conditions that this run cannot have, and why: dict of name to reason."""
         found = {name: CONDITIONS[name].why_not(self.unfitted) for name in conditions if name in CONDITIONS}
         reasons = {name: reason for name, reason in found.items() if reason}
-        # Another stimulus of the fold is one that its decoder was not trained on; there has to be one.
-        if "shuffled_responses" in conditions and len(self.parts) > 1:
-            if min(part.subject.test.n_stimuli for part in self.parts) < 2:
-                reasons["shuffled_responses"] = "a fold tests one stimulus, and has no other's response to give"
+        if SHUFFLED_RESPONSES in conditions and len(self.parts) == 1 and self.lends_no_response:
+            reasons[SHUFFLED_RESPONSES] = "one stimulus is tested, and there is no other's response to give"
         return reasons
 
     def evaluate(self, protocol=None, progress=SILENT):

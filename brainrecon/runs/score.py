@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION
+from brainrecon.datasets.folds import name_of_folds
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
@@ -20,6 +22,7 @@ from brainrecon.runs.pictures import drawn_outputs, pictures_in
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
+from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
 from weights import store
 from weights.whole_files import write_text
@@ -95,8 +98,9 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     ----------
     images : path
         Folder of pictures, see `brainrecon.runs.pictures.pictures_in`.
-    subject : brainrecon.datasets.subject.Subject
-        The data the pictures were reconstructed from.
+    subject : brainrecon.datasets.subject.Subject, or list of them
+        The data the pictures were reconstructed from. Of a list, one of each fold, all stimuli are tested, each in its fold;
+        brain correlation is left out, and the mean training picture of each fold says what chance is.
     folder : path
         Where scores go; `<benchmark>/<method>/<subject>/<roi>` puts them into that benchmark's table.
     protocol : str, optional
@@ -111,7 +115,9 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     -------
     brainrecon.evaluation.scores.scores.Scores
     """
-    protocol, folder, test = load_protocol(protocol or DEFAULT), Path(folder), subject.test
+    parts = subject if isinstance(subject, list) else [subject]
+    protocol, folder, subject = load_protocol(protocol or DEFAULT), Path(folder), parts[0]
+    test = subject.test if len(parts) == 1 else _tested(parts)
     if (folder / "config.toml").exists():
         raise InputError(
             f"{folder} is a run of the toolkit; name another folder with --out for pictures from elsewhere."
@@ -125,12 +131,14 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
     scores = score(
         as_rows(test.images).take(rows),
-        {RECONSTRUCTION: (ids, pictures)},
+        {RECONSTRUCTION: (ids, pictures)} | (_mean_pictures(parts, drawn) if len(parts) > 1 else {}),
         stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
         categories=[test.categories[row] for row in rows] if test.categories else None,
         protocol=protocol,
-        brain=_of_rows(brain(subject, protocol, FeatureStore(features).folder, device, progress=progress), rows),
-        data=_data(subject, len(rows)),
+        brain=_of_rows(brain(subject, protocol, FeatureStore(features).folder, device, progress=progress), rows)
+        if len(parts) == 1
+        else None,
+        data=_data(subject, len(rows)) | (in_folds(len(parts), len(test.stimulus_ids)) if len(parts) > 1 else {}),
         seed=seed,
         device=device,
         progress=progress,
@@ -179,18 +187,52 @@ def _is_of_what_is_drawn(scored, ids):
 
 
 def tested_data(parts):
-    """What tells the data of a run from another vintage of them, in plain values."""
-    return _data(parts[0].subject, sum(part.subject.test.n_stimuli for part in parts))
+    """What tells the data of a run from another vintage of them, in plain values; folds are a split with a name."""
+    n_stimuli, folds = sum(part.subject.test.n_stimuli for part in parts), parts[0].config.data.folds
+    return _data(parts[0].subject, n_stimuli) | (in_folds(folds, n_stimuli) if folds else {})
+
+
+def in_folds(folds, n_stimuli):
+    """What tells data that were tested fold by fold from those of the dataset's own split."""
+    return {"split": name_of_folds(folds, n_stimuli), "folds": folds}
+
+
+class _Tested(NamedTuple):
+    """The test stimuli of all folds."""
+
+    stimulus_ids: np.ndarray
+    images: np.ndarray
+    categories: list | None
+
+
+def _tested(subjects):
+    ids, shown, categories = _shown(subjects)
+    return _Tested(np.array(ids), shown, categories)
+
+
+def _mean_pictures(subjects, wanted):
+    """The mean training picture of each fold for the stimuli that it tests, those that are wanted."""
+    ids, pictures = [], []
+    for subject in subjects:
+        mean = to_uint8(moments(subject.train.images)[0])
+        own = [str(name) for name in subject.test.stimulus_ids if str(name) in wanted]
+        ids += own
+        pictures += [mean] * len(own)
+    return {MEAN_PICTURE: (ids, np.stack(pictures))}
 
 
 def shown_pictures(run):
     """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None)."""
+    return _shown([part.subject for part in run.parts])
+
+
+def _shown(subjects):
     ids, images, categories = [], [], []
-    for part in run.parts:
-        test = part.subject.test
+    for subject in subjects:
+        test = subject.test
         if test.images is None:
             raise InputError(
-                f"{part.config.data.source} has no stimuli to compare with; put them where `brainrecon data files` says."
+                f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
             )
         ids += [str(name) for name in test.stimulus_ids]
         images.append(np.asarray(test.images[:]))

@@ -14,6 +14,8 @@ from weights import store as checkpoint_store
 from weights.whole_files import write_text
 
 TESTED_SHARE = 0.1
+# What a benchmark holds out unless told otherwise: as many clusters, or fewer where they would be smaller than this on average.
+MOST_CLUSTERS, STIMULI_OF_A_CLUSTER = 20, 10
 # What makes clusters for a method that has no CLIP of its own.
 DEFAULT_CLIP = "tiny-clip"
 
@@ -81,6 +83,47 @@ def clip_image_tokens(subject, split_name, checkpoint, store, device="cpu"):
     )
 
 
+def rule_for(subject):
+    """The rule of a held-out split that suits a subject's stimuli: as many clusters as have about ten of them, 20 at most.
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+
+    Returns
+    -------
+    rule : str
+        "" if there are too few stimuli for two such clusters, or no pictures to make clusters of.
+    why : str
+        Why it is not `MOST_CLUSTERS`, in a sentence; empty if it is.
+    """
+    splits = (subject.train, subject.test)
+    if any(split.images is None for split in splits):
+        return "", f"No held-out split: {subject.source} has no pictures to make clusters of."
+    n_stimuli = sum(split.n_stimuli for split in splits)
+    n_clusters = min(MOST_CLUSTERS, n_stimuli // STIMULI_OF_A_CLUSTER)
+    if n_clusters < 2:
+        return "", (
+            f"No held-out split: {n_stimuli:,} stimuli are too few for clusters of {STIMULI_OF_A_CLUSTER}; --heldout clusters:N "
+            "makes one."
+        )
+    if n_clusters == MOST_CLUSTERS:
+        return f"clusters:{n_clusters}", ""
+    return f"clusters:{n_clusters}", (
+        f"Held-out split: clusters:{n_clusters}, for {n_stimuli:,} stimuli are too few for {MOST_CLUSTERS}."
+    )
+
+
+def check_feasible(subject, split):
+    """Raise an InputError for more clusters than a subject has stimuli."""
+    rule, value = check_rule(split)
+    n_stimuli = subject.train.n_stimuli + subject.test.n_stimuli
+    if rule == "clusters" and int(value) > n_stimuli:
+        raise InputError(
+            f"{n_stimuli:,} stimuli cannot make {int(value):,} clusters; ask for {n_stimuli:,} at most, or leave the split out."
+        )
+
+
 def check_rule(split):
     """The rule of a split and its value; an InputError if there is no such rule."""
     rule, _, value = split.partition(":")
@@ -111,8 +154,7 @@ def _in_clusters(subject, n_clusters, encode):
             f"{subject.source} has no pictures to make clusters of; put them where `brainrecon data files` says, or leave "
             "split out."
         )
-    if n_clusters > len(ids):
-        raise InputError(f"{len(ids):,} stimuli cannot make {n_clusters:,} clusters; ask for fewer.")
+    check_feasible(subject, f"clusters:{n_clusters}")
     embeddings, start = None, 0
     for name in ("train", "test"):
         # One array for both, filled as it comes: at the size of NSD it is 7 GB.

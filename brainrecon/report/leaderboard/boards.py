@@ -1,7 +1,7 @@
 """Boards: scores that compare, gathered over subjects, a row per method and a block per region.
 
-Scores of different protocols, or of the same one by other judges, never share a board; neither do datasets, nor measured
-and simulated responses.
+Scores of different protocols, or of the same one by other judges, never share a board; neither do datasets, splits of one
+dataset, nor measured and simulated responses.
 """
 
 import json
@@ -21,8 +21,11 @@ from brainrecon.report.leaderboard.comparison import (
 )
 from brainrecon.report.leaderboard.predicted import corpus_means, embedding_rows, retrieval_rows
 
+STANDARD = "standard"
+"""The dataset's own split."""
+
 # What a board or a row says itself; everything else in the description of the data tells vintages apart.
-_NO_VINTAGE = ("dataset", "subject", "roi", "test_stimuli", "simulated")
+_NO_VINTAGE = ("dataset", "subject", "roi", "test_stimuli", "simulated", "split", "folds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,8 @@ class Board:
     checkpoints : dict
     dataset : str
     simulated : bool
+    split : str
+        Which stimuli were tested: "standard", the dataset's own; or the name of another division, such as "10 folds".
     confidence : float
     headline : str
         The metric that orders methods.
@@ -156,6 +161,7 @@ class Board:
     checkpoints: dict
     dataset: str
     simulated: bool
+    split: str
     confidence: float
     headline: str
     blocks: list
@@ -197,11 +203,17 @@ def _group(scores):
         scores.protocol.name,
         str(scores.data.get("dataset", "")),
         bool(scores.data.get("simulated")),
+        str(scores.data.get("split") or STANDARD),
     )
 
 
+def _compares(held_out, key):
+    """Whether scores of the held-out split, which is one of its own, are otherwise of a board."""
+    return _group(held_out)[:-1] == key[:-1]
+
+
 def _board(key, cells, held_out):
-    identity, _, dataset, simulated = key
+    identity, _, dataset, simulated, split = key
     first = cells[0].scores
     protocol, by_roi = first.protocol, {}
     for cell in cells:
@@ -209,19 +221,22 @@ def _board(key, cells, held_out):
     scored = {metric for cell in cells for metric in cell.scores.conditions[cell.scores.reference].values}
     headline = next((name for name in (protocol.headline, *protocol.columns) if name in scored), protocol.headline)
     notes = list(dict.fromkeys(note for cell in cells for note in cell.scores.notes)) + _vintages(cells)
-    other_judges = sorted({f"{c.method}/{c.subject}/{c.roi}" for c in cells if c.heldout and _group(c.heldout) != key})
+    other_judges = sorted(
+        {f"{c.method}/{c.subject}/{c.roi}" for c in cells if c.heldout and not _compares(c.heldout, key)}
+    )
     if other_judges:
         notes.append(
             f"Left out, for the held-out split was scored by another protocol or judge: {', '.join(other_judges)}."
         )
     blocks = [_block(roi, methods, key, headline, held_out) for roi, methods in by_roi.items()]
-    published, why_not = _published(protocol, dataset, simulated, blocks)
+    published, why_not = _published(protocol, dataset, simulated or split != STANDARD, blocks)
     return Board(
         protocol,
         identity,
         first.checkpoints,
         dataset,
         simulated,
+        split,
         first.confidence,
         headline,
         blocks,
@@ -288,7 +303,7 @@ def _entry(method, cells, own_means, behind, key, headline, held_out):
     differences = {
         name: _filled(metrics, lambda metric, name=name: control_difference(scores, name, metric)) for name in controls
     }
-    heldout = [cell for cell in cells if cell.heldout is not None and _group(cell.heldout) == key]
+    heldout = [cell for cell in cells if cell.heldout is not None and _compares(cell.heldout, key)]
     there = _filled(metrics, lambda metric: mean_over_subjects([cell.heldout for cell in heldout], None, metric))
     ceilings = {}
     for kind in dict.fromkeys(kind for one in scores for kind in one.ceilings):
@@ -342,7 +357,7 @@ def _drop(cells, metric, there, what):
     return (what, there[metric], float(np.mean(drops))) if drops else None
 
 
-def _published(protocol, dataset, simulated, blocks):
+def _published(protocol, dataset, of_other_data, blocks):
     """(rows that stand beside this board, what to say of the others)."""
     rows = published_values(protocol.name)
     if not rows:
@@ -350,7 +365,7 @@ def _published(protocol, dataset, simulated, blocks):
     if protocol.name not in available() or load_protocol(protocol.name).sha256 != protocol.sha256:
         return [], [f"This is not the {protocol.name} that the toolkit holds: its published values are not shown."]
     counts = {count for block in blocks for entry in block.entries for count in entry.n_stimuli}
-    if not simulated:
+    if not of_other_data:
         shown = [row for row in rows if row.dataset == dataset and counts == {row.n_stimuli}]
         if shown:
             return shown, []

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from brainrecon.assembly.condition import MEAN_PICTURE
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.names import difference_text, in_sentence, interval_text, score_text
 from brainrecon.report.run.verdict import CONTROLS, STAGE_ONE
@@ -162,8 +163,8 @@ def sentence(method, spec, mean, differences, n_subjects, n_stimuli, heldout):
     for name, phrase in CONTROLS.items():
         row = differences.get(name)
         if row is None:
-            # A method that has two stages is never without its first.
-            groups["absent"] += [phrase] if name != STAGE_ONE else []
+            # A method that has two stages is never without its first, and one in folds never without the mean picture.
+            groups["absent"] += [phrase] if name not in (STAGE_ONE, MEAN_PICTURE) else []
             continue
         amount = difference_text(row.mean, metric)
         better = is_better(row, metric)

@@ -62,7 +62,7 @@ def _long_rows(entry, board):
     """((subject, split, condition, metric), (n, mean, low, high)) of everything an entry holds."""
     for cell in entry.cells:
         heldout = cell.heldout if entry.heldout else None
-        for split, scores in (("standard", cell.scores), ("heldout", heldout)):
+        for split, scores in ((board.split, cell.scores), ("heldout", heldout)):
             if scores is None or scores.identity != board.identity:
                 continue
             for row in scores.summary:
@@ -79,20 +79,20 @@ def _long_rows(entry, board):
             yield from _predicted_rows(cell.subject, split, scores)
     for condition, means in entry.means.items():
         for metric, mean in means.items():
-            yield ("all", "standard", condition, metric), (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+            yield ("all", board.split, condition, metric), (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
     for metric, mean in entry.heldout.items():
         yield ("all", "heldout", entry.reference, metric), (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
     for row in entry.embeddings:
         mean = row["mean"]
-        key = ("all", "standard", "predicted_embeddings", row["metric"])
+        key = ("all", board.split, "predicted_embeddings", row["metric"])
         yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
     for row in entry.retrieval:
         mean = row["mean"]
-        key = ("all", "standard", "retrieval", row["metric"])
+        key = ("all", board.split, "retrieval", row["metric"])
         yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
     for condition, values in entry.corpus.items():
         for metric, value in values.items():
-            yield ("all", "standard", condition, f"{metric}_corpus"), (len(entry.cells), value, None, None)
+            yield ("all", board.split, condition, f"{metric}_corpus"), (len(entry.cells), value, None, None)
 
 
 def _predicted_rows(subject, split, scores):

@@ -2,7 +2,9 @@
 
 from urllib.parse import quote
 
+from brainrecon.assembly.condition import MEAN_PICTURE
 from brainrecon.evaluation.statistics.intervals import SUBJECTS_TO_RESAMPLE
+from brainrecon.report.leaderboard.boards import STANDARD
 from brainrecon.report.leaderboard.comparison import fewer, is_better, metric_phrase, range_text
 from brainrecon.report.leaderboard.predicted_tables import predicted_tables
 from brainrecon.report.leaderboard.published_table import published_table
@@ -30,10 +32,7 @@ def notes_of(leaderboard):
     if missing:
         more = f" and {len(missing) - _MISSING_IN_VIEW} more" if len(missing) > _MISSING_IN_VIEW else ""
         notes.append(f"Not finished. Still without scores: {', '.join(missing[:_MISSING_IN_VIEW])}{more}.")
-    names = [board.protocol.name for board in leaderboard.boards]
-    if len(set(zip(names, [b.dataset for b in leaderboard.boards], [b.simulated for b in leaderboard.boards]))) < len(
-        names
-    ):
+    if len({(b.protocol.name, b.dataset, b.simulated, b.split) for b in leaderboard.boards}) < len(leaderboard.boards):
         notes.append(
             "Scores of one protocol were given by different judges or under different versions of it. They do not compare "
             "and stand in tables of their own; the digests say which belong together."
@@ -46,6 +45,7 @@ def board_view(board, preset=None):
     data = board.dataset or "data of unknown origin"
     if board.simulated and not data.startswith("simulated"):
         data = f"simulated {data}"
+    data += "" if board.split == STANDARD else f", {board.split}"
     counts = [count for block in board.blocks for entry in block.entries for count in entry.n_stimuli]
     judges = ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(board.checkpoints.items()))
     return {
@@ -100,10 +100,31 @@ def _scores(block, board):
         "Scores",
         f"{_about_intervals(block, board)} Best first in {metric_phrase(board.metrics[board.headline])}. "
         f"{_direction(board)} Bold: best, and told apart from the runner-up: {_TOLD_APART}."
+        + _about_floors(block, board)
         + (" Methods have different voxels here: nothing that is measured on the brain compares." if differ else ""),
         (("Method", "", ""), *_metric_columns(board, "%")),
         tuple(rows),
     )
+
+
+def _about_floors(block, board):
+    """What a score has to be above before it says something, for metrics in which that is known."""
+    constant, mean = {}, {}
+    for entry in block.entries:
+        constant |= entry.ceilings.get("best_constant_picture", {})
+        mean |= {name: one.mean for name, one in entry.means.get(MEAN_PICTURE, {}).items() if one is not None}
+    texts = []
+    for label, values, wanted in (
+        ("The best constant picture scores", constant, board.metrics),
+        ("Chance is the mean picture of the other folds:", mean if board.split != STANDARD else {}, [board.headline]),
+    ):
+        told = [
+            f"{score_text(values[name], board.metrics[name].metric)} in {metric_phrase(board.metrics[name])}"
+            for name in wanted
+            if name in values
+        ]
+        texts += [f" {label} {', '.join(told)}."] if told else []
+    return "".join(texts)
 
 
 def _regions(entry):

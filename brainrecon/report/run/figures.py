@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from brainrecon.report.names import chance_level, condition_label
+from brainrecon.report.names import chance_of, condition_label
 
 REFERENCE_COLOUR = "#1f5a96"
 COLOURS = {
@@ -28,6 +28,7 @@ MARKERS = {
     "binarised": "*",
     "shuffled_responses": "X",
     "mean_response": "v",
+    "mean_picture": "d",
     "oracle_embeddings": "D",
     "nearest_training_picture": "^",
     "ridge_to_pixels": "P",
@@ -92,7 +93,7 @@ def distribution(scores, metric_name):
     with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-{metric_name}"}):
         figure = Figure(figsize=(5.6, 0.72 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
-        if (chance := chance_level(spec)) is not None:
+        if (chance := chance_of(scores, spec)) is not None:
             axes.axvline(chance, color="#9aa1ab", linewidth=1, linestyle=(0, (3, 3)), zorder=1)
         n_points = sum(len(values) for _, values in rows)
         for height, (name, values) in enumerate(rows):

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report import predicted_rows, tables
-from brainrecon.report.names import chance_level, condition_explanation, condition_label, in_sentence, score_text
+from brainrecon.report.names import chance_of, condition_explanation, condition_label, in_sentence, score_text
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
 from brainrecon.report.run.figures import against, course, distribution
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
@@ -168,7 +168,8 @@ def render(content):
         environment=_flat(content.environment),
         links=[(label, _relative(path)) for label, path in content.links],
         score_text=score_text,
-        chance_level=chance_level,
+        chance_of=lambda spec: chance_of(scores, spec),
+        in_folds=bool(scores.data.get("folds")),
     )
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.report.names import (
-    chance_level,
+    chance_of,
+    chance_phrase,
     condition_label,
     difference_text,
     in_sentence,
@@ -84,7 +85,8 @@ def write_verdict(scores):
 
     if low_level != headline:
         spec, row = scores.metrics[low_level], scores.mean(scores.reference, low_level)
-        score = f"In {in_sentence(spec.label)} they score {_with_interval(row, spec)}"
+        floor = f", {phrase}" if (phrase := chance_phrase(scores, spec)) else ""
+        score = f"In {in_sentence(spec.label)} they score {_with_interval(row, spec)}{floor}"
         comparison = _what_remains(scores, spec, row.n)
         details.append(f"{score}: {in_sentence(comparison)}" if comparison else f"{score}.")
     return Verdict(sentence, f"{remains[:1].upper()}{remains[1:]}", details, informative)
@@ -105,10 +107,7 @@ def _score_phrase(scores, spec, row):
     name = condition_label(scores.reference)
     own = {"captions": "The captions", "pictures": "The reconstructions"}[_outputs(spec)]
     subject = own if scores.reference == "reconstruction" else f"The {_outputs(spec)} of \u201c{name}\u201d"
-    chance, level = "", chance_level(spec)
-    if level is not None:
-        scale, sign = (100, " %") if spec.metric.percent else (1, "")
-        chance = f", chance {scale * level:.3g}{sign}"
+    chance = f", {phrase}" if (phrase := chance_phrase(scores, spec)) else ""
     interval = interval_text(row, spec.metric)
     if row.ci_low is not None:
         interval = f"{100 * scores.confidence:g} % interval {interval}"
@@ -176,7 +175,7 @@ def _better(scores, name, spec):
 
 
 def _about_chance(scores, spec):
-    row, chance = scores.mean(SHUFFLED, spec.name), chance_level(spec)
+    row, chance = scores.mean(SHUFFLED, spec.name), chance_of(scores, spec)
     if row is None or chance is None or row.ci_low is None:
         return []
     if row.ci_low <= chance <= row.ci_high:

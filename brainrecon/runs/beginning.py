@@ -1,0 +1,48 @@
+"""A start that fails leaves nothing behind that would refuse the next command, which may well ask for something else."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+# What is written before anything is computed: what was asked, and on which machine.
+WRITTEN_AT_THE_START = ("benchmark.toml", "config.toml", "environment.json")
+
+
+@contextmanager
+def undone_if_it_fails(folder):
+    """Remove what is written into a folder within, if an error ends it before anything was computed.
+
+    >>> from pathlib import Path
+    >>> with undone_if_it_fails("begun"):
+    ...     Path("begun").mkdir()
+    ...     _ = Path("begun", "config.toml").write_text("method = 'noise'")
+    ...     raise ValueError("no such data")
+    Traceback (most recent call last):
+    ValueError: no such data
+    >>> Path("begun").exists()
+    False
+
+    Parameters
+    ----------
+    folder : path
+        Of a run or a benchmark. Files that were there before are left as they are.
+    """
+    folder = Path(folder)
+    before = _files(folder)
+    try:
+        yield
+    except Exception:
+        # Hidden ones are locks.
+        written = [path for path in _files(folder) - before if not path.name.startswith(".")]
+        if all(path.name in WRITTEN_AT_THE_START for path in written):
+            for path in written:
+                path.unlink(missing_ok=True)
+            if not before and folder.is_dir():
+                shutil.rmtree(folder)
+        raise
+
+
+def _files(folder):
+    return {path for path in folder.rglob("*") if not path.is_dir()}
