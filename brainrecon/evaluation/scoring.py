@@ -132,9 +132,10 @@ def _about_the_test_set(protocol, n_stimuli, data):
     if wanted is None:
         return ()
     dataset = data.get("dataset", wanted.dataset)
-    if (n_stimuli, dataset) == (wanted.n_stimuli, wanted.dataset) and not data.get("simulated"):
+    others = data.get("simulated") or data.get("folds")
+    if (n_stimuli, dataset) == (wanted.n_stimuli, wanted.dataset) and not others:
         return ()
-    what = f"{'simulated ' if data.get('simulated') else ''}{dataset}"
+    what = f"{'simulated ' if data.get('simulated') else ''}{dataset}{', in folds' if data.get('folds') else ''}"
     return (
         f"{protocol.name} was published on {wanted.n_stimuli:,} stimuli of {wanted.dataset}; these are {n_stimuli:,} of "
         f"{what}: no published score compares.",

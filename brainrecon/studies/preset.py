@@ -37,6 +37,8 @@ class Preset:
         Kinds of data that the comparison is of; "arrays" may be a copy of them.
     methods : dict of str to dict
         Settings of each row, nested, with ``method`` its name here; in the order of the table.
+    same_scores : tuple of str
+        Further protocols than the plan's that score the same, so that the published values stand beside theirs too.
     plan : dict
         What else the benchmark's plan has, as `brainrecon.studies.benchmark.Plan` takes it: rois, protocols, controls, heldout.
     published : dict of str to (dict of str to float)
@@ -59,6 +61,7 @@ class Preset:
     source: str
     kinds: tuple[str, ...]
     methods: dict[str, dict]
+    same_scores: tuple[str, ...] = ()
     plan: dict = field(default_factory=dict)
     published: dict[str, dict] = field(default_factory=dict)
     published_weights: dict[str, dict] = field(default_factory=dict)

@@ -33,6 +33,8 @@ from brainrecon.evaluation.metrics.pixel_metrics import (
     binary_f1,
     binary_precision,
     binary_recall,
+    majority_of_pictures,
+    mean_of_pictures,
     mean_squared_error,
     pixel_correlation,
 )
@@ -79,6 +81,9 @@ class Metric:
         For metrics whose options set the chance level: `chance_from(**options) -> float`.
     weighs_by_set : bool
         Whether the function weighs what it compares by how common it is among the given references.
+    best_constant : callable or None
+        For metrics of pixels with a known floor: `best_constant(reference, **options) -> picture (height, width, 3)`, which of
+        all pictures scores best if it stands for every reference.
     corpus : callable or None
         For metrics of captions whose published value is no mean over stimuli: one number for all captions together,
         `corpus(references, candidates, **options) -> float`. If None, that value is the mean.
@@ -94,6 +99,7 @@ class Metric:
     chance_from: Callable | None = None
     weighs_by_set: bool = False
     corpus: Callable | None = None
+    best_constant: Callable | None = None
 
     @property
     def relational(self):
@@ -167,8 +173,10 @@ METRICS = {
     "pixel_correlation": Metric(pixel_correlation, "pixels", True, (-1.0, 1.0), None),
     "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None),
     "structural_similarity_of_columns": Metric(structural_similarity_of_columns, "pixels", True, (-1.0, 1.0), None),
-    "mean_squared_error": Metric(mean_squared_error, "pixels", False, (0.0, 1.0), None),
-    "binary_accuracy": Metric(binary_accuracy, "pixels", True, (0.0, 1.0), None, percent=True),
+    "mean_squared_error": Metric(mean_squared_error, "pixels", False, (0.0, 1.0), None, best_constant=mean_of_pictures),
+    "binary_accuracy": Metric(
+        binary_accuracy, "pixels", True, (0.0, 1.0), None, percent=True, best_constant=majority_of_pictures
+    ),
     "binary_precision": Metric(binary_precision, "pixels", True, (0.0, 1.0), None),
     "binary_recall": Metric(binary_recall, "pixels", True, (0.0, 1.0), None),
     "binary_f1": Metric(binary_f1, "pixels", True, (0.0, 1.0), None),

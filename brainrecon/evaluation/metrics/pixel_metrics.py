@@ -93,6 +93,45 @@ def binary_accuracy(reference, predicted, threshold=0.5):
     return (n_pixels - shown - drawn + 2 * both) / n_pixels
 
 
+def majority_of_pictures(reference, threshold=0.5):
+    """The one picture that has the highest `binary_accuracy` for all references: on where most of them are.
+
+    >>> majority_of_pictures(np.array([[[[1.0], [0.0]]], [[[1.0], [1.0]]], [[[0.0], [0.0]]]])).tolist()
+    [[[1.0], [0.0]]]
+
+    Parameters
+    ----------
+    reference : array of shape (n_pictures, height, width, n_channels), in 0..1
+    threshold : float
+
+    Returns
+    -------
+    picture : array of shape (height, width, n_channels), float64, 0 or 1
+        Off where as many are on as off.
+    """
+    reference = np.asarray(reference)
+    grey = rgb2gray(reference) if reference.shape[-1] == 3 else reference[..., 0]
+    on = (grey > threshold).mean(axis=0) > 0.5
+    return np.repeat(on[..., None], reference.shape[-1], axis=-1).astype(np.float64)
+
+
+def mean_of_pictures(reference):
+    """The one picture that has the least `mean_squared_error` for all references: their mean.
+
+    >>> mean_of_pictures(np.array([[[[1.0]]], [[[0.5]]]])).tolist()
+    [[[0.75]]]
+
+    Parameters
+    ----------
+    reference : array of shape (n_pictures, height, width, n_channels), in 0..1
+
+    Returns
+    -------
+    picture : array of shape (height, width, n_channels), float64
+    """
+    return np.asarray(reference).mean(axis=0, dtype=np.float64)
+
+
 def binary_precision(reference, predicted, threshold=0.5):
     """Fraction of the pixels that are on in the prediction that are on in the reference.
 

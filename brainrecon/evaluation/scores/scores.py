@@ -110,7 +110,8 @@ class Scores:
         By condition and metric of captions: the score of all captions together, as tables print it.
     ceilings : dict of str to (dict of str to SummaryRow)
         By kind and metric: "shown_pictures", what the shown pictures themselves score through the encoding model;
-        "noise_ceiling", what a perfect prediction would score, given the noise of the responses.
+        "noise_ceiling", what a perfect prediction would score, given the noise of the responses. And what they have to be
+        above: "best_constant_picture", what the best picture that is one for all stimuli scores.
     regions : dict of str to list of SummaryRow
         By region: metrics of brain correlation over its voxels alone, a row per metric and condition.
     notes : tuple of str

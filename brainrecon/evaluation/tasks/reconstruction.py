@@ -18,6 +18,8 @@ from stages.ground.pictures import check_levels, check_shown
 from stages.ground.progress import SILENT
 from weights import store
 
+_FLOOR_BYTES = 1 << 30
+
 
 @dataclass(frozen=True)
 class Brain:
@@ -111,7 +113,8 @@ class Reconstruction(ScoredTask):
             **summarise(compared, protocol.metrics.values(), self.reference, ids, self.options),
             checkpoints=checkpoints,
             regions=_regions(protocol, brain, compared, self.options),
-            ceilings=_ceilings(protocol, brain, predicted_response, reference_rows, self.options),
+            ceilings=_ceilings(protocol, brain, predicted_response, reference_rows, self.options)
+            | _floors(protocol, PreparedPictures(shown.pictures, protocol), reference_rows, self.options),
         )
 
 
@@ -196,6 +199,21 @@ def _ceilings(protocol, brain, predicted_response, rows, options):
             if len(values):
                 found[kind][spec.name] = SummaryRow(kind, spec.name, *intervals.bootstrap_mean(values, **options))
     return {kind: limits for kind, limits in found.items() if limits}
+
+
+def _floors(protocol, shown, rows, options):
+    """What the best picture that is one for all stimuli scores, in metrics of pixels for which it is known."""
+    found = {}
+    for spec in protocol.metrics.values():
+        size = (spec.resize or protocol.resize).size if spec.features == "pixels" else 0
+        # Of pictures that do not fit into memory together nobody asks a floor.
+        if spec.metric.best_constant is None or len(rows) * size**2 * 12 > _FLOOR_BYTES:
+            continue
+        pixels = shown.pixels(spec.resize, rows)
+        constant = spec.metric.best_constant(pixels, **spec.options).astype(pixels.dtype)
+        values = spec.metric.function(pixels, np.broadcast_to(constant, pixels.shape), **spec.options)
+        found[spec.name] = SummaryRow("best_constant_picture", spec.name, *intervals.bootstrap_mean(values, **options))
+    return {"best_constant_picture": found} if found else {}
 
 
 def _check(shown):

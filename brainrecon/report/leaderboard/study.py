@@ -23,7 +23,7 @@ def study_tables(block, board, preset):
     tables : list of Table
         Empty if the board's protocol is not the one that the study's values belong to.
     """
-    if board.protocol.name not in preset.plan.get("protocols", ()):
+    if board.protocol.name not in (*preset.plan.get("protocols", ()), *preset.same_scores):
         return []
     entries = {entry.method: entry for entry in block.entries}
     tables = [
