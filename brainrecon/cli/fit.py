@@ -26,6 +26,7 @@ def fit(
     """Fit a method's decoder to one subject, in a run folder."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
+    from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.runs.run import Run
 
     wanted = options.run_config(
@@ -44,11 +45,12 @@ def fit(
         caption_choices=caption_choices,
         weights=weights,
     )
-    run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
-    for line in describe_cost(run):
-        say(line)
-    with show_progress() as progress:
-        run.fit(progress)
+    with undone_if_it_fails(out):
+        run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
+        for line in describe_cost(run):
+            say(line)
+        with show_progress() as progress:
+            run.fit(progress)
     for line in describe_fit(run):
         say(line)
 
@@ -58,8 +60,9 @@ def describe_cost(run):
     part = run.parts[0]
     if part.is_fitted:
         return []
-    train = part.subject.train
-    return [line for step in part.unfitted.steps for line in step.cost(train)]
+    train, n = part.subject.train, len(run.parts)
+    lines = [line for step in part.unfitted.steps for line in step.cost(train)]
+    return lines + ([f"All of it in each of {n} folds."] if lines and n > 1 else [])
 
 
 def describe_fit(run):

@@ -11,20 +11,25 @@ matching pursuit after nilearn's example and other sizes of elements; `brainreco
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from joblib import cpu_count
 from PIL import Image
 
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import Needs, System
+from brainrecon.assembly.training_trials import AUTO, FEW_STIMULI, check_trials, learned_from, settled_trials
+from stages.decoders.local.image_elements import ImageElements
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.ground.errors import InputError
 from stages.ground.pictures import to_uint8
 from stages.ground.progress import SILENT
 
 _BLOCK = 256
+PUBLISHED_WEIGHTS = "nnls"
+WORTH_SAYING = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,11 @@ class LocalDecoderSettings:
         Elements of 1 x 1, 1 x s, s x 1 and s x s cells; 1 is 1 x 1 alone.
     sizes : tuple of (height, width), optional
         Sizes of elements in place of those of `scale`.
-    model, selection, n_voxels, n_nonzero, weights
+    model, selection, n_voxels, n_nonzero
         As the decoder has them.
+    weights : {"auto", "nnls", "sgd", "equal"}
+        As the decoder has them; "auto" is the paper's "nnls", and "equal" for fewer than 100 training pictures: of few there are
+        no more of them than coefficients to find.
     """
 
     scale: int = 2
@@ -47,7 +55,7 @@ class LocalDecoderSettings:
     selection: str = "anova"
     n_voxels: int = 100
     n_nonzero: int = 10
-    weights: str = "nnls"
+    weights: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,9 @@ class Miyawaki2008Settings:
     ----------
     grid : int
         Cells along each side.
-    trials : {"averaged", "single"}
-        Train on patterns, each the average of a stimulus's trials, or on every trial by itself.
+    trials : {"auto", "averaged", "single"}
+        Train on patterns, each the average of a stimulus's trials, or on every trial by itself; "auto" takes single trials of few
+        stimuli, see `brainrecon.assembly.training_trials`.
     test_trials : {"averaged", "single"}
         Reconstruct from a stimulus's average, or draw its samples from its trials, one from each: as many as there are of
         both (``--samples``). Published scores are of single trials.
@@ -67,17 +76,27 @@ class Miyawaki2008Settings:
     """
 
     grid: int = 10
-    trials: str = "averaged"
+    trials: str = AUTO
     test_trials: str = "averaged"
     decoder: LocalDecoderSettings = field(default_factory=LocalDecoderSettings)
 
     def __post_init__(self):
         if self.grid < 1:
             raise InputError(f"grid is {self.grid}; expected 1 cell or more along a side: pass --set grid=10.")
-        for name in ("trials", "test_trials"):
-            if (value := getattr(self, name)) not in ("averaged", "single"):
-                raise InputError(f"{name} is {value!r}; expected averaged or single: pass --set {name}=single.")
+        check_trials(self.trials)
+        if self.test_trials not in ("averaged", "single"):
+            raise InputError(
+                f"test_trials is {self.test_trials!r}; expected averaged or single: pass --set test_trials=single."
+            )
         self.estimator().check_parameters((self.grid, self.grid))
+
+    def settled(self, train):
+        """These settings with what they leave open settled by the training split."""
+        weights = self.decoder.weights
+        if weights == AUTO:
+            weights = "equal" if train.n_stimuli < FEW_STIMULI else PUBLISHED_WEIGHTS
+        trials = settled_trials(self.trials, train)
+        return replace(self, trials=trials, decoder=replace(self.decoder, weights=weights))
 
     def estimator(self):
         """The decoder, not yet fitted."""
@@ -88,7 +107,9 @@ class Miyawaki2008Settings:
             selection=own.selection,
             n_voxels=own.n_voxels,
             n_nonzero=own.n_nonzero,
-            weights=own.weights,
+            weights=PUBLISHED_WEIGHTS if own.weights == AUTO else own.weights,
+            # Classifiers are fitted by processes, one for each core; the others are fast.
+            n_jobs=-1 if own.model == "sparse_logistic" else None,
         )
 
 
@@ -108,6 +129,9 @@ class Miyawaki2008(System):
     @property
     def reads_single_trials(self):
         return self.settings.test_trials == "single"
+
+    def settled(self, train):
+        return self.settings.settled(train)
 
     def steps(self, machine):
         return [DecodeContrasts(self.settings)]
@@ -132,12 +156,26 @@ class DecodeContrasts(Step):
 
     def fit(self, training, workspace):
         train, grid = training.subject.train, self.settings.grid
+        settings = self.settings.settled(train)
+        self.decoder = settings.estimator()
         self.picture_shape = train.images.shape[1:3]
         contrasts = contrast_grids(train.images, grid, workspace.progress)
-        averaged = self.settings.trials == "averaged"
-        responses = train.patterns if averaged else np.asarray(train.betas[:], dtype=np.float32)
-        stimuli = np.arange(train.n_stimuli) if averaged else train.positions
+        responses, stimuli = learned_from(settings.trials, train)
         self.decoder.fit(responses, contrasts[stimuli], groups=stimuli, progress=workspace.progress)
+
+    def cost(self, train):
+        settings = self.settings.settled(train)
+        n_samples = train.n_stimuli if settings.trials == "averaged" else train.n_trials
+        decoder, grid = settings.estimator(), self.settings.grid
+        seconds = decoder.seconds_to_fit(n_samples, train.n_voxels, (grid, grid))
+        if seconds < WORTH_SAYING:
+            return []
+        n_elements, times = len(ImageElements(decoder.sizes, (grid, grid)).places), decoder.n_fits
+        how = f", {times} times over to find their weights" if times > 1 else ""
+        return [
+            f"Sparse logistic regressions of {n_elements} image elements{how}: about {_in_words(seconds)} with "
+            f"{cpu_count()} cores; --set decoder.model=omp takes seconds."
+        ]
 
     def contrasts(self, patterns):
         """Decoded contrast of every cell, float (n_stimuli, grid, grid): 0 to 1 is the range of pictures, which it may leave."""
@@ -165,6 +203,10 @@ class DecodeContrasts(Step):
     def open(self, workspace):
         self.picture_shape = tuple(workspace.description["picture_shape"])
         self.decoder = MultiscaleDecoder.from_pretrained(workspace.folder)
+
+
+def _in_words(seconds):
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def contrast_grids(images, grid, progress=SILENT):

@@ -71,6 +71,72 @@ def test_files_keep_everything(fitted, subject, tmp_path):
     assert [row["elements"] for row in fitted.summary()] == [100, 90, 90, 81]
 
 
+def of_pictures(n, repeats):
+    """A subject of n training pictures, each shown several times, whose voxels are the cells and noise."""
+    random = np.random.default_rng(0)
+    pictures = 255 * random.integers(0, 2, (n + 3, 2, 2), dtype=np.uint8)
+    names, splits = np.array([f"s{row:03d}" for row in range(n + 3)]), {}
+    for name, rows in (("train", np.arange(n)), ("test", np.arange(n, n + 3))):
+        shown = random.permutation(np.repeat(rows, repeats))
+        betas = np.repeat(pictures.reshape(n + 3, 4), 3, axis=1)[shown] / 255
+        betas = (betas + random.normal(size=betas.shape)).astype(np.float32)
+        split = Split(betas, names[shown])
+        order = [int(one[1:]) for one in split.stimulus_ids]
+        images = np.repeat(pictures[order][..., None], 3, axis=-1)
+        splits[name] = Split(betas, names[shown], images=images)
+    return Subject("subj01", "arrays", "arrays:x", splits, roi="all")
+
+
+@pytest.mark.parametrize(
+    ("n", "repeats", "trials", "weights"),
+    [(9, 8, "single", "equal"), (99, 2, "single", "equal"), (9, 1, "averaged", "equal"), (100, 2, "averaged", "nnls")],
+)
+def test_what_is_left_to_the_data_follows_the_number_of_pictures(n, repeats, trials, weights):
+    """Single trials and equal weights of few pictures, what the paper did of many."""
+    system = chain_of("miyawaki2008").system
+    settled = system.settled(of_pictures(n, repeats).train)
+    assert (settled.trials, settled.decoder.weights, settled.decoder.model) == (trials, weights, "sparse_logistic")
+    assert (system.settings.trials, system.settings.decoder.weights) == ("auto", "auto")
+    asked = chain_of("miyawaki2008", {"trials": "averaged", "decoder": {"weights": "sgd"}}).system
+    settled = asked.settled(of_pictures(9, 8).train)
+    assert (settled.trials, settled.decoder.weights) == ("averaged", "sgd")
+
+
+def test_a_chain_in_memory_settles_as_a_run_does():
+    from stages.decoders.local.multiscale import MultiscaleDecoder
+
+    subject = of_pictures(9, 8)
+    left_open = {"grid": 2, "decoder": {"model": "ridge"}}
+    train = subject.train
+    (step,) = chain_of("miyawaki2008", left_open).fit_in_memory(subject).steps
+    contrasts = contrast_grids(train.images, 2)[train.positions]
+    expected = MultiscaleDecoder(model="ridge", n_voxels=100, weights="equal").fit(train.betas, contrasts)
+    np.testing.assert_array_equal(step.contrasts(subject.test.patterns), expected.predict(subject.test.patterns))
+
+
+def test_a_run_records_what_the_data_settled(recording, features, tmp_path):
+    line = ["run", "miyawaki2008", f"miyawaki:{recording}", *OPTIONS[:2], "--roi", "V1+V2", "--features", str(features)]
+    assert run_command([*line, "--out", str(tmp_path / "run")]) == 0
+    settings = Run(tmp_path / "run", features).config.settings
+    assert (settings.trials, settings.decoder.weights) == ("averaged", "nnls")
+    # What was settled may also be said.
+    more = ["--set", "trials=averaged", "--set", "decoder.weights=nnls"]
+    assert run_command([*line, *more, "--out", str(tmp_path / "run")]) == 0
+
+
+def test_what_takes_long_says_so_before_it_begins(recording, subject):
+    (step,) = chain_of("miyawaki2008").steps
+    (line,) = step.cost(subject.train)
+    assert line.startswith(
+        "Sparse logistic regressions of 361 image elements, 6 times over to find their weights: about "
+    )
+    assert "min with" in line and "decoder.model=omp" in line
+    (equal,) = chain_of("miyawaki2008", {"decoder": {"weights": "equal"}}).steps
+    assert "times over" not in equal.cost(subject.train)[0]
+    (fast,) = chain_of("miyawaki2008", FAST).steps
+    assert fast.cost(subject.train) == []
+
+
 def test_pictures_become_grids_of_mean_greys():
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3)).astype(np.uint8)
     grey = np.stack([np.asarray(Image.fromarray(image).convert("L"), dtype=float) for image in images])
@@ -171,7 +237,7 @@ def test_one_stimulus_is_left_out_at_a_time(tmp_path, features, capsys):
     simulate_miyawaki(folder, voxels=60, random_patterns=16, figures=4, repeats=2)
     line = ["run", "miyawaki2008", f"miyawaki:{folder}", *OPTIONS, "--folds", "stimuli", "--features", str(features)]
     assert run_command([*line, "--protocol", "miyawaki-2008", "--out", str(tmp_path / "run")]) == 0
-    assert "shuffled_responses is left out: a fold tests one stimulus" in capsys.readouterr().out
+    assert "left out" not in capsys.readouterr().out
     run = Run(tmp_path / "run", features)
     assert run.config.data.folds == 20 == len(run.parts)
     tested = [part.subject.test.stimulus_ids for part in run.parts]

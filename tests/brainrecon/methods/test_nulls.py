@@ -155,6 +155,48 @@ def test_ridge_to_pixels_vs_scikit_learn(subject):
     assert np.abs(pictures_of(chain, subject).reshape(N_TEST, -1) - expected).max() < 0.6
 
 
+def test_ridge_to_pixels_learns_from_single_trials_of_few_stimuli():
+    """Penalty and prediction against leaving each stimulus out with all of its trials, by scikit-learn."""
+    from sklearn.linear_model import Ridge
+
+    random, alphas = np.random.default_rng(4), (1.0, 30.0, 1e3, 1e5)
+    images = random.integers(0, 256, (11, 4, 4, 3)).astype(np.uint8)
+    weights = random.normal(size=(48, 30))
+    shown = np.repeat(np.arange(11), 8)
+    betas = (images.reshape(11, -1) / 255 @ weights)[shown]
+    betas = (betas + 2 * random.normal(size=betas.shape)).astype(np.float32)
+    names = np.array([f"s{row:02d}" for row in shown])
+    splits = {
+        name: Split(betas[rows], names[rows], images=images[np.unique(shown[rows])])
+        for name, rows in {"train": shown < 9, "test": shown >= 9}.items()
+    }
+    few = Subject("subj01", "arrays", "arrays:x", splits, roi="all")
+    chain = fitted("ridge-to-pixels", few, {"size": 4, "alpha": alphas})
+    trained, stimulus = betas[shown < 9].astype(float), shown[shown < 9]
+    mean, deviation = trained.mean(axis=0), trained.std(axis=0, ddof=1)
+    voxels, pixels = (trained - mean) / deviation, images[:9].reshape(9, -1)[stimulus] / 255
+    errors = []
+    for alpha in alphas:
+        left_out = [
+            Ridge(alpha)
+            .fit(voxels[stimulus != one], pixels[stimulus != one])
+            .predict(voxels[stimulus == one])
+            .mean(axis=0)
+            - images[one].reshape(-1) / 255
+            for one in range(9)
+        ]
+        varying = images[:9].reshape(9, -1).std(axis=0)
+        errors.append(np.mean(np.square(np.array(left_out) / varying)))
+    best = alphas[int(np.argmin(errors))]
+    assert chain.steps[0].decoder.alpha_["pixels"] == best
+    expected = Ridge(best).fit(voxels, pixels).predict((few.test.patterns - mean) / deviation)
+    found = pictures_of(chain, few).reshape(2, -1)
+    assert np.abs(found - 255 * np.clip(expected, 0, 1)).max() < 0.6
+    averaged = fitted("ridge-to-pixels", few, {"size": 4, "alpha": alphas, "trials": "averaged"})
+    assert np.abs(pictures_of(averaged, few).reshape(2, -1).astype(float) - found).max() > 1
+    assert chain.system.settled(few.train).trials == "single"
+
+
 def test_damaged_files_are_named(subject, tmp_path):
     fitted("mean-image", subject).save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
