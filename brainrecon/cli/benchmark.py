@@ -31,9 +31,11 @@ def benchmark(
     heldout: Annotated[
         str | None,
         typer.Option(
-            metavar="SPLIT", help="Split that holds out look-alikes: clusters:N, category:NAME, or none; clusters:20."
+            metavar="SPLIT",
+            help="Split that holds out look-alikes: clusters:N, category:NAME, or none; clusters:20 of 200 stimuli or more.",
         ),
     ] = None,
+    folds: options.Folds = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
     loader: options.LoaderOptions = None,
@@ -52,20 +54,17 @@ def benchmark(
     from brainrecon.cli.progress import show_progress
     from brainrecon.report.leaderboard.write import write_leaderboard
     from brainrecon.report.run.run_report import is_reported, write_report
+    from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.studies.benchmark import work_through
 
-    plan = _plan(
-        out,
-        data,
-        options.parse_names(methods),
-        preset,
-        weights,
+    asked = dict(
         subjects=options.parse_names(subjects),
         rois=options.parse_names(rois),
         protocols=options.parse_names(protocols),
         controls=options.parse_conditions(controls, "essential") if controls is not None else None,
         control_stimuli=control_stimuli,
         heldout=heldout if heldout != "none" else "",
+        folds=options.parse_folds(folds),
         seed=seed,
         samples=samples,
         options=options.loader_options(loader) or None,
@@ -80,26 +79,27 @@ def benchmark(
             # Whoever looks in the meantime sees what is finished.
             write_leaderboard(out)
 
-    with show_progress() as progress:
-        computed = work_through(
-            out,
-            plan,
-            features=features,
-            device=options.torch_device(device),
-            memory=options.parse_memory(memory),
-            batch_size=batch_size,
-            reproducible=reproducible,
-            finished=finished,
-            progress=progress,
-        )
+    drawing = dict(device=options.torch_device(device), memory=options.parse_memory(memory), batch_size=batch_size)
+    with undone_if_it_fails(out):
+        plan = _plan(out, data, options.parse_names(methods), preset, weights, say, **asked)
+        with show_progress() as progress:
+            computed = work_through(
+                out,
+                plan,
+                features=features,
+                reproducible=reproducible,
+                finished=finished,
+                progress=progress,
+                **drawing,
+            )
     page = write_leaderboard(out)
     say(page.with_suffix(".md").read_text(encoding="utf-8").rstrip())
     say()
     say(f"{computed} of {len(plan.cells())} cells were computed by this process. Leaderboard: {page}")
 
 
-def _plan(out, data, methods, preset, weights, **rest):
-    """The plan on disk, with what is asked for added; written when it has changed."""
+def _plan(out, data, methods, preset, weights, say, **rest):
+    """The plan on disk, with what is asked for added; written when it has changed. Says what the data settled."""
     from brainrecon.studies.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
     from stages.ground.errors import InputError
     from weights.whole_files import locked
@@ -122,7 +122,7 @@ def _plan(out, data, methods, preset, weights, **rest):
         # Hidden files are another process's plan on its way.
         if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
             raise InputError(f"{out} exists and is no benchmark; name a new or empty folder with --out.")
-        plan = make_plan(data, methods, **rest)
+        plan = make_plan(data, methods, told=say, **rest)
     elif asked:
         plan = there.extended(data, methods, **rest)
     else:

@@ -29,6 +29,7 @@ def run(
     memory: options.Memory = None,
 ) -> None:
     """Fit, reconstruct, evaluate and report. Shuffled responses are drawn as a control unless told otherwise."""
+    from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.runs.run import Run
 
     wanted = options.run_config(
@@ -48,8 +49,9 @@ def run(
         weights=weights,
     )
     conditions = options.parse_conditions(controls, default="shuffled_responses")
-    opened = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
-    finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
+    with undone_if_it_fails(out):
+        opened = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
+        finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
 
 
 def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, reproducible=False):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tomli_w
@@ -24,11 +24,19 @@ from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import load
 from brainrecon.datasets import subjects as subjects_of
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
-from brainrecon.runs.config import RunConfig, absolute_source, differences, read_toml, with_settings
+from brainrecon.runs.config import (
+    LEAVE_ONE_OUT,
+    RunConfig,
+    absolute_source,
+    check_folds,
+    differences,
+    read_toml,
+    with_settings,
+)
 from brainrecon.runs.record import check_checkpoint_names, split_checkpoint
 from brainrecon.runs.run import Run
 from brainrecon.runs.score import is_scored
-from brainrecon.runs.splitting import DEFAULT_CLIP, check_rule
+from brainrecon.runs.splitting import DEFAULT_CLIP, check_feasible, check_rule, rule_for
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -61,7 +69,9 @@ class Plan:
     control_stimuli : int
         Draw controls for so many stimuli, 0 for all.
     heldout : str
-        Rule of the held-out split, "" for none.
+        Rule of the held-out split, "" for none. If it is left open, `make_plan` takes what suits the number of stimuli.
+    folds : int or "stimuli"
+        0 for the dataset's own split; otherwise every stimulus is tested once, as `brainrecon.runs.config.DataSettings` has it.
     seed, samples : int
     options : dict
         Further options of the dataset's loader.
@@ -79,12 +89,13 @@ class Plan:
     protocols: tuple[str, ...] = (DEFAULT,)
     controls: tuple[str, ...] = ESSENTIAL_CONTROLS
     control_stimuli: int = 0
-    heldout: str = "clusters:20"
+    heldout: str = ""
     seed: int = 0
     samples: int = 1
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
     preset: str = ""
     split_checkpoint: str = ""
+    folds: int | str = 0
 
     def __post_init__(self):
         # Plans of earlier versions have settings beside the method's name.
@@ -104,6 +115,7 @@ class Plan:
             raise InputError(
                 f"Two protocols are called {max(names, key=names.count)}; their scores would overwrite each other: rename one."
             )
+        check_folds(self.folds)
         if self.heldout:
             check_rule(self.heldout)
             if not self.split_checkpoint:
@@ -135,7 +147,7 @@ class Plan:
         """RunConfig of one cell."""
         data = {"source": self.data, "subject": subject, "options": self.options}
         data |= ({"roi": roi} if roi else {}) | (
-            {"split": split, "split_checkpoint": self.split_checkpoint} if split else {}
+            {"split": split, "split_checkpoint": self.split_checkpoint} if split else {"folds": self.folds}
         )
         return self._config(self.methods[method], data)
 
@@ -261,7 +273,7 @@ def with_preset(name, data, methods, rest, there=None, weights=None):
     return rows | (methods or {}), (preset.plan if there is None else {}) | asked | {"preset": name}
 
 
-def make_plan(data, methods, subjects=None, **rest):
+def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
     """A Plan in which everything that was left open is settled, and everything named is there.
 
     Parameters
@@ -272,8 +284,15 @@ def make_plan(data, methods, subjects=None, **rest):
         As `Plan` has them, or as `read_methods` takes them.
     subjects : sequence of str, optional
         All subjects of the dataset if it is not given.
+    told : callable, optional
+        Given a sentence about each thing that was left open and settled by the data.
     **rest
         As for `Plan`; None for its default.
+
+    Raises
+    ------
+    InputError
+        Something that is named is not there, or cannot be done with these data.
     """
     chosen = methods if isinstance(methods, dict) else read_methods(methods)
     here = subjects_of(data)
@@ -291,12 +310,29 @@ def make_plan(data, methods, subjects=None, **rest):
         given["protocols"] = tuple(paths)
     source = absolute_source(data)
     plan = Plan(source, chosen, named, **given)
+    if "heldout" not in given:
+        heldout, why = _heldout_for(plan)
+        plan = replace(plan, heldout=heldout)
+        if why:
+            told(why)
     for cell in plan.cells()[: len(plan.methods)]:
         plan.config(*cell)
     own = {values["roi"]: None for values in plan.methods.values() if "roi" in values}
     for roi in (*(plan.rois or (None,)), *own):
-        load(plan.data, subject=plan.subjects[0], roi=roi, **plan.options)
+        subject = load(plan.data, subject=plan.subjects[0], roi=roi, **plan.options)
+        if plan.folds not in (0, LEAVE_ONE_OUT):
+            load(plan.data, subject=plan.subjects[0], roi=roi, fold=(0, plan.folds), **plan.options)
+    if plan.heldout:
+        check_feasible(subject, plan.heldout)
     return plan
+
+
+def _heldout_for(plan):
+    """The held-out split of a plan that leaves it open, and a sentence on why it is this."""
+    if plan.folds:
+        return "", "No held-out split: folds test every stimulus; --heldout clusters:N adds one."
+    roi = next((values["roi"] for values in plan.methods.values() if "roi" in values), None)
+    return rule_for(load(plan.data, subject=plan.subjects[0], roi=next(iter(plan.rois), roi), **plan.options))
 
 
 def work_through(folder, plan, *, features=None, device="cpu", memory=None, finished=None, progress=SILENT, **drawing):
@@ -378,7 +414,8 @@ def _finish(run, plan, controls, progress, **drawing):
 def _state(run):
     """Files of a run and when they were written: what changes when something is computed."""
     kinds = ("manifest.jsonl", "decoder/config.json", "scores/*.json")
-    return {path: path.stat().st_mtime_ns for kind in kinds for path in run.folder.glob(kind)}
+    folders = ("", "folds/*/", "shuffled/folds/*/")
+    return {path: path.stat().st_mtime_ns for f in folders for kind in kinds for path in run.folder.glob(f + kind)}
 
 
 def _folder_name(roi):
