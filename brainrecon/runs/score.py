@@ -75,9 +75,19 @@ def evaluate(run, protocol=None, progress=SILENT):
         device=run.machine.device,
         progress=progress,
     )
-    scores = replace(scores, notes=(*scores.notes, *_about_judges(run, protocol)))
+    scores = replace(scores, notes=(*scores.notes, *_about_judges(run, protocol), *_about_chance(run, scores)))
     write_scores(scores, run.folder)
     return scores
+
+
+def _about_chance(run, scores):
+    """What permutations of predicted embeddings do not know: the mean of the embeddings that a fold was trained on."""
+    if len(run.parts) == 1 or not (scores.embeddings or scores.retrieval):
+        return []
+    return [
+        "Embeddings were predicted fold by fold: a stimulus that was left out is not in the mean of the others, so that "
+        "chance is lower than permutations and the number of candidates say."
+    ]
 
 
 def _about_judges(run, protocol):

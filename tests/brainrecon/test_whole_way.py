@@ -87,9 +87,13 @@ def test_ridge_to_pixels_vs_scikit_learn(complete, cohort):
     from stages.ground.pictures import resized_pictures
 
     subject = brainrecon.load(f"nsd:{cohort}", subject="subj01")
-    mean, scale = subject.train.patterns.mean(axis=0), subject.train.patterns.std(axis=0, dtype=float, ddof=1)
-    train, test = ((split.patterns - mean) / scale for split in (subject.train, subject.test))
-    pixels = resized_pictures(subject.train.images, 64).reshape(len(train), -1) / 255
+    # Fewer than 100 stimuli, shown several times: every trial is learned from.
+    assert subject.train.n_stimuli < min(100, subject.train.n_trials)
+    betas = np.asarray(subject.train.betas[:])
+    mean, scale = betas.mean(axis=0), betas.std(axis=0, dtype=float, ddof=1)
+    train, test = ((values - mean) / scale for values in (betas, subject.test.patterns))
+    pixels = resized_pictures(subject.train.images, 64).reshape(subject.train.n_stimuli, -1) / 255
+    pixels = pixels[subject.train.positions]
     drawn = pictures(complete, "controls/ridge_to_pixels/images/*.png")
     drawn = np.stack([drawn[f"stim-{name}_sample-0.png"] for name in subject.test.stimulus_ids]).reshape(len(test), -1)
     furthest = [

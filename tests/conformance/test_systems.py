@@ -12,6 +12,7 @@ from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.cli.main import run_command
+from brainrecon.datasets.subject import Split
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.run import Run
@@ -111,6 +112,20 @@ def test_settings_survive_dictionaries_and_files(name, tmp_path):
         config.write(tmp_path / f"{number}.toml")
         again = RunConfig.read(tmp_path / f"{number}.toml")
         assert again == config and again.settings == settings
+
+
+@EVERY_SYSTEM
+@pytest.mark.parametrize(("n_stimuli", "repeats"), [(9, 8), (200, 1)])
+def test_what_the_data_settle_is_settled_for_good(name, n_stimuli, repeats):
+    """A run records it, and goes on with what it recorded."""
+    names = np.repeat([f"s{row:03d}" for row in range(n_stimuli)], repeats)
+    train = Split(np.zeros((len(names), 4), np.float32), names)
+    for values in variants(name):
+        system = system_class(name)(values)
+        settled = system.settled(train)
+        assert isinstance(settled, system.settings_class)
+        again = system_class(name)(from_dict(system.settings_class, to_dict(settled)))
+        assert again.settled(train) == settled
 
 
 @EVERY_SYSTEM

@@ -25,7 +25,7 @@ from brainrecon.assembly.replacement import (
 )
 from stages.ground.errors import InputError
 
-RESPONSES = ["reconstruction", "shuffled_responses", "mean_response", "ridge_to_pixels"]
+RESPONSES = ["reconstruction", "shuffled_responses", "mean_response", "mean_picture", "ridge_to_pixels"]
 EMBEDDINGS = [*RESPONSES, "oracle_embeddings", "nearest_training_picture"]
 ONE_CONTEXT = [*EMBEDDINGS, "stage_one", "without_stage_one"]
 TWO_CONTEXTS = [*ONE_CONTEXT, "without_image_context", "without_text_context"]
@@ -44,7 +44,7 @@ APPLIES = [
     ("icgan2022", {"decoder": {"rescale": {"instance": "transductive"}}}, set(EMBEDDINGS) - {"mean_response"}),
     ("miyawaki2008", {}, [*RESPONSES, "binarised"]),
     ("shen2019-gan", {}, RESPONSES),
-    ("mean-image", {}, RESPONSES),
+    ("mean-image", {}, set(RESPONSES) - {"mean_picture"}),
     ("noise", {}, RESPONSES),
     ("nearest-training-picture", {}, set(RESPONSES) - {"mean_response"}),
     ("nearest-training-caption", {}, ["reconstruction", "shuffled_responses"]),

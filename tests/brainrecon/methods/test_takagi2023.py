@@ -103,7 +103,7 @@ def test_the_variants_of_the_paper_are_conditions(assembled):
 def test_which_conditions_apply(text_context):
     chain = chain_of(NAME, {"text_context": text_context})
     expected = {"reconstruction", "shuffled_responses", "mean_response", "ridge_to_pixels", "oracle_embeddings"}
-    expected |= {"nearest_training_picture", "stage_one", "without_stage_one"}
+    expected |= {"nearest_training_picture", "mean_picture", "stage_one", "without_stage_one"}
     expected |= {"without_text_context"} if text_context else set()
     assert {name for name, one in CONDITIONS.items() if one.applies_to(chain)} == expected
 
