@@ -1,17 +1,14 @@
 """One person's responses to 100 handwritten sixes and nines (van Gerven, de Lange and Heskes 2010).
 
-3 T fMRI of V1 to V3, one response pattern per picture. The reader takes the `.mat` file distributed with the
-BRAIN-TO/CapsNet repository (``69dataset_split.mat``): `x_train` (80, 28, 28, 1), `x_test` (20, 28, 28, 1)
-pictures in 0..1, `y_train` (80, 3092), `y_test` (20, 3092) responses. In that copy the pictures lie on their
-side, as MATLAB wrote them. Acknowledge the Donders Institute for Brain, Cognition and Behaviour, Radboud
-University Nijmegen.
+3 T fMRI of V1 to V3, one response pattern per picture. `brainrecon.datasets.digits69_file` reads the file, in each of the
+forms in which it goes round. Acknowledge the Donders Institute for Brain, Cognition and Behaviour, Radboud University Nijmegen.
 """
 
 import numpy as np
-import scipy.io
 
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.digits69_file import NAMES, file_of, read_digits
 from brainrecon.datasets.folds import checked_fold
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
@@ -20,13 +17,16 @@ from stages.ground.errors import InputError
 
 DESCRIPTION = Description(
     measured="1 person saw 100 handwritten sixes and nines in 3 T fMRI; responses of V1 to V3, one per picture",
-    available="misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository; acknowledge the Donders Institute, Nijmegen",
+    available="Donders Repository, di.dcc.DSC_2018.00112_485, after its data use agreement (69dataset.mat); a copy is "
+    "misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository; acknowledge the Donders Institute, Nijmegen",
     citation="van Gerven, de Lange & Heskes 2010, Neural Computation 22:3127-3142, doi 10.1162/NECO_a_00047",
     licence="not stated by the authors (the repository of the copy is under MIT)",
 )
 SUBJECT = "subj01"
 ROI = "V1-V3"
 CAPTION_CHOICES = ("a handwritten six", "a handwritten nine")
+TESTED = 10
+"""Of a file without a split, the last of so many of each class are tested."""
 
 
 def subjects(path):
@@ -40,7 +40,7 @@ def load(path, subject=None, roi=None, fold=None):
     Parameters
     ----------
     path : pathlib.Path
-        The `.mat` file.
+        The `.mat` file, or the folder that holds it under a name of `brainrecon.datasets.digits69_file.NAMES`.
     subject : str, optional
         Only ``subj01`` is there.
     roi : str, optional
@@ -48,14 +48,14 @@ def load(path, subject=None, roi=None, fold=None):
     fold : tuple of (int, int), optional
         ``(k, n)``: test on part k (0 to n - 1) of n parts of all 100 digits, train on the rest. Each part
         holds as many sixes as nines, to one; with n = 100 it holds a single digit. By default the file's own
-        80 and 20.
+        split; of a file without one, the last tenth of each class is tested, as Fang et al. (2020) do.
 
     Returns
     -------
     subject : brainrecon.datasets.subject.Subject
-        ``digit001`` to ``digit080`` are the rows of `x_train`, ``digit081`` to ``digit100`` those of
-        `x_test`, whatever the fold. Pictures are upright, uint8 (n, 28, 28, 3), white on black; categories
-        are ["six"] or ["nine"], told from the picture (`digit_names`); there are no captions.
+        ``digit001`` to ``digit100`` are the rows of the file, training before test, whatever the fold: another form of
+        the file has other rows. Pictures are upright, uint8 (n, 28, 28, 3), white on black; categories are ["six"] or
+        ["nine"], as the file labels them or else told from the picture (`digit_names`); there are no captions.
 
     Raises
     ------
@@ -66,13 +66,19 @@ def load(path, subject=None, roi=None, fold=None):
         raise InputError(f"digits69 holds one subject, {SUBJECT}, not {subject}; leave the subject out.")
     if roi not in (None, ROI):
         raise absent(path, "roi", roi, [ROI])
-    pictures, responses, n_train = read_digits(path)
+    digits = read_digits(path)
+    if blank := [row for row, picture in enumerate(digits.pictures, start=1) if not len(_ink_positions(picture))]:
+        raise InputError(
+            f"Picture {blank[0]} of {len(digits.pictures)} in {file_of(path)} shows no digit ({len(blank)} such pictures); expected "
+            "a six or a nine, white on black, in each: copy the file again."
+        )
+    responses = digits.responses
     check_finite(responses, str(path))
-    upright, was_turned = turn_upright(pictures)
-    names = digit_names(upright)
+    upright, was_turned = turn_upright(digits.pictures)
+    names = digit_names(upright) if digits.names is None else digits.names
     images = np.repeat(np.rint(upright * 255).astype(np.uint8)[..., None], 3, axis=-1)
     if fold is None:
-        test = np.arange(len(images)) >= n_train
+        test = last_of_each_class(names) if digits.n_train is None else np.arange(len(images)) >= digits.n_train
     else:
         part, n_parts = _checked_fold(fold, names)
         test = fold_of(names, n_parts) == part
@@ -89,10 +95,16 @@ def load(path, subject=None, roi=None, fold=None):
     notes = [
         "one response per picture, so there is no noise ceiling",
         "no captions in this dataset",
-        f"{(names == 'six').sum()} sixes and {(names == 'nine').sum()} nines, told from the pictures "
-        "(a six has its ink low, a nine high) as the file has no labels",
+        f"{(names == 'six').sum()} sixes and {(names == 'nine').sum()} nines, "
+        + (
+            "told from the pictures (a six has its ink low, a nine high) as the file has no labels"
+            if digits.names is None
+            else "as the file labels them"
+        ),
         "no regions are named in the file: its voxels are from V1 to V3",
     ]
+    if digits.n_train is None and fold is None:
+        notes.append(f"the file has no split: the last tenth of each class, {test.sum()} digits, is tested")
     if was_turned:
         notes.append("the pictures lie on their side in the file and were turned upright")
     return Subject(
@@ -108,49 +120,13 @@ def load(path, subject=None, roi=None, fold=None):
     )
 
 
-def read_digits(path):
-    """Pictures and responses of the `.mat` file, training rows first.
-
-    Returns
-    -------
-    pictures : array of shape (n, height, width), float32, 0 to 1
-        As they lie in the file.
-    responses : array of shape (n, n_voxels), float32
-    n_train : int
-    """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; give the .mat file of the digits, as digits69:FILE.")
-    try:
-        content = scipy.io.loadmat(path)
-    except (ValueError, OSError, TypeError, NotImplementedError) as error:
-        raise InputError(f"{path} cannot be read as a MATLAB file ({error}); copy it again.") from error
-    wanted = {"x_train": 4, "x_test": 4, "y_train": 2, "y_test": 2}
-    found = {name: content[name].shape for name in wanted if name in content}
-    fits = len(found) == len(wanted) and all(len(found[name]) == wanted[name] for name in wanted)
-    if not (
-        fits
-        and all(found[f"x_{part}"] == (found[f"y_{part}"][0], *found["x_train"][1:3], 1) for part in ("train", "test"))
-        and found["x_train"][1] == found["x_train"][2]
-        and found["y_train"][1] == found["y_test"][1]
-    ):
-        raise InputError(
-            f"{path} holds {', '.join(f'{name} {shape}' for name, shape in found.items()) or 'none'} of "
-            f"{', '.join(wanted)}; expected square pictures (n, size, size, 1) and responses (n, voxels): "
-            "copy the file again."
-        )
-    pictures = np.concatenate([content["x_train"], content["x_test"]])[..., 0].astype(np.float32)
-    if not (pictures.min() >= 0 and pictures.max() <= 1):
-        raise InputError(
-            f"Pictures in {path} run from {pictures.min():g} to {pictures.max():g}; expected 0 to 1: "
-            "copy the file again."
-        )
-    if blank := [row for row, picture in enumerate(pictures, start=1) if not len(_ink_positions(picture))]:
-        raise InputError(
-            f"Picture {blank[0]} of {len(pictures)} in {path} shows no digit ({len(blank)} such pictures); expected a six or a "
-            "nine, white on black, in each: copy the file again."
-        )
-    responses = np.concatenate([content["y_train"], content["y_test"]]).astype(np.float32)
-    return pictures, responses, found["x_train"][0]
+def last_of_each_class(names):
+    """Mask of the last tenth of each class, one digit at least, (n,) bool."""
+    tested = np.zeros(len(names), dtype=bool)
+    for name in np.unique(names):
+        own = np.flatnonzero(names == name)
+        tested[own[-max(1, len(own) // TESTED) :]] = True
+    return tested
 
 
 def turn_upright(pictures):
@@ -225,7 +201,8 @@ def _checked_fold(fold, names):
 
 def files(path, subject=None):
     """The one file."""
-    return [ExpectedFile(path, "pictures and responses: misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository")]
+    where = f"pictures and responses, called {', '.join(NAMES[:3])} in public copies"
+    return [ExpectedFile(file_of(path) if any(path.glob("*.mat")) else path, where)]
 
 
 FOLD = Option("fold", "(k, n): test part k of n parts of all digits, each with as many sixes as nines")

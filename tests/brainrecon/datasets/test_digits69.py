@@ -4,6 +4,7 @@ import scipy.io
 from drawn_digits import draw_digit, write_digits
 
 from brainrecon.datasets import digits69, inventory, load
+from brainrecon.datasets.digits69_file import read_digits
 from stages.ground.errors import InputError
 
 
@@ -53,6 +54,58 @@ def test_folds_cover_all_digits_once_and_balanced(drawn):
         assert sorted(tests) == [f"digit{number:03d}" for number in range(1, 17)]
 
 
+def rows_of(content):
+    """Pictures as 784 numbers of 0 to 255 in the order in which MATLAB wrote them, and responses."""
+    pictures = np.concatenate([content["x_train"], content["x_test"]]) * 255
+    return pictures.reshape(16, 784).astype(np.uint8), np.concatenate([content["y_train"], content["y_test"]])
+
+
+def test_the_original_file_without_a_split(drawn):
+    path, content, names = drawn
+    pictures, responses = rows_of(content)
+    order = np.argsort(names == "nine", kind="stable")
+    labels = np.where(names[order] == "six", 1, 2)[:, None]
+    whole = path.with_name("69dataset.mat")
+    scipy.io.savemat(whole, {"X": pictures[order], "Y": responses[order], "labels": labels})
+    subject = load(f"digits69:{whole}")
+    # Eight of a class: one of each, the last, is tested.
+    assert subject.test.stimulus_ids.tolist() == ["digit008", "digit016"]
+    np.testing.assert_array_equal(subject.test.patterns, responses[order][[7, 15]])
+    for split in subject.splits.values():
+        for picture, (name,) in zip(split.images, split.categories):
+            np.testing.assert_array_equal(picture[..., 0], draw_digit(name) * 255)
+    assert any("no split" in note for note in subject.notes) and any("labels them" in note for note in subject.notes)
+    assert load(f"digits69:{whole}", fold=(0, 2)).test.n_stimuli == 8
+    scipy.io.savemat(whole, {"X": pictures, "Y": responses, "labels": labels + 5})
+    with pytest.raises(InputError, match=r"'labels' .* such as 6; expected 1 \(six\) or 2 \(nine\) for each of 16"):
+        load(f"digits69:{whole}")
+
+
+def test_the_copy_of_ninety_and_ten(drawn):
+    path, content, _ = drawn
+    pictures, responses = rows_of(content)
+    parts = {"stimTrn": pictures[:14], "fmriTrn": responses[:14], "stimTest": pictures[14:], "fmriTest": responses[14:]}
+    copy = path.with_name("digit69_28x28.mat")
+    scipy.io.savemat(copy, parts)
+    subject, same = load(f"digits69:{copy}"), load(f"digits69:{path}")
+    assert (subject.train.n_stimuli, subject.test.n_stimuli) == (14, 2)
+    np.testing.assert_array_equal(subject.test.images[:], same.test.images[2:])
+    np.testing.assert_array_equal(subject.train.patterns[12:], same.test.patterns[:2])
+    scipy.io.savemat(copy, parts | {"fmriTest": responses[13:]})
+    with pytest.raises(InputError, match=r"fmriTest \(3, 5\) of stimTrn, fmriTrn, stimTest, fmriTest"):
+        load(f"digits69:{copy}")
+
+
+def test_the_folder_of_the_file(drawn):
+    path, _, _ = drawn
+    path.rename(path.with_name("69dataset_split.mat"))
+    assert load(f"digits69:{path.parent}").test.n_stimuli == 4
+    assert inventory.files("digits69", path.parent)[0]["present"]
+    write_digits(path.with_name("69dataset.mat"))
+    with pytest.raises(InputError, match="holds 69dataset_split.mat, 69dataset.mat; give the .mat file"):
+        load(f"digits69:{path.parent}")
+
+
 def spoil(path, content, **changes):
     scipy.io.savemat(path, {name: value for name, value in (content | changes).items() if value is not None})
 
@@ -60,11 +113,12 @@ def spoil(path, content, **changes):
 @pytest.mark.parametrize(
     "changes, told",
     [
-        (dict(x_test=None), r"holds x_train \(12, 28, 28, 1\), .* of x_train, x_test"),
+        (dict(x_test=None), r"holds x_train \(12, 28, 28, 1\), .* of x_train, y_train, x_test, y_test"),
         (dict(x_train=np.zeros((12, 28, 20, 1))), "expected square pictures"),
         (dict(y_test=np.zeros((4, 6))), r"y_test \(4, 6\)"),
         (dict(y_test=np.zeros((3, 5))), r"y_test \(3, 5\)"),
-        (dict(x_train=np.full((12, 28, 28, 1), 255.0)), "run from 0 to 255; expected 0 to 1"),
+        (dict(x_train=np.full((12, 28, 28, 1), 255.5)), "run from 0 to 255.5; expected 0 to 1"),
+        (dict(x_train=np.full((12, 28, 28, 1), -1.0)), "run from -1 to 1; expected 0 to 1"),
         (dict(y_test=np.full((4, 5), np.nan)), "5 of 5 voxels hold NaN"),
     ],
 )
@@ -115,8 +169,7 @@ def test_the_real_digits(digits_file):
 
 
 def test_names_hold_under_other_thresholds_of_ink(digits_file):
-    pictures, _, _ = digits69.read_digits(digits_file)
-    upright, was_turned = digits69.turn_upright(pictures)
+    upright, was_turned = digits69.turn_upright(read_digits(digits_file).pictures)
     assert was_turned
     names = digits69.digit_names(upright)
     np.testing.assert_array_equal(names, digits69.digit_names(np.clip(upright * 1.5, 0, 1)))
