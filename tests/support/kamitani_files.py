@@ -74,12 +74,22 @@ class God:
             self.runs[number] = rng.integers(1, 5, len(trials))
             self.write(number, **storage)
 
-    def write(self, number=1, drop=(), labels=None, marked=("VoxelData",), types=None, codes=None, **storage):
+    def write(
+        self,
+        number=1,
+        drop=(),
+        labels=None,
+        marked=("VoxelData",),
+        types=None,
+        codes=None,
+        key="stimulus_id",
+        **storage,
+    ):
         all_codes = self.train | self.test | self.imagined
         columns = {
             "Run": self.runs[number],
             "DataType": self.types[number] if types is None else types,
-            "stimulus_id": [all_codes[name] for name in self.shown[number]] if codes is None else codes,
+            key: [all_codes[name] for name in self.shown[number]] if codes is None else codes,
         }
         columns = {name: values for name, values in columns.items() if name not in drop}
         regions = {name: mask for name, mask in self.regions[number].items() if name not in drop}

@@ -20,8 +20,8 @@ from brainrecon.datasets.kamitani.stimuli import (
     PICTURE_OPTIONS,
     REQUEST_FORM,
     download_responses,
-    name_of_text,
     names_of_codes,
+    names_of_labels,
     picture_row,
     stimulus_codes,
 )
@@ -135,9 +135,8 @@ def trial_names(bdata, split):
     numbered : bool
         Whether some are mere numbers.
     """
-    key = next((key for key in NAME_KEYS if key in bdata.keys and bdata.has_labels(key)), None)
-    if key:
-        return [name_of_text(label) for label in bdata.labels(key)], False
+    if (labelled := names_of_labels(bdata, (*NAME_KEYS, *CODE_KEYS))) is not None:
+        return labelled, False
     key = next((key for key in CODE_KEYS if key in bdata.keys), None)
     if key is None:
         raise InputError(

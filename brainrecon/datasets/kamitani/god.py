@@ -5,8 +5,9 @@ FOLDER/
   images/                           n01518878_10042.JPEG, ..., in subfolders too        optional
   class_names.csv                   rows such as n01518878,ostrich                      optional
 
-`DataType` tells the splits (1 train, 2 test, 3 imagery) and `stimulus_id`, or `Label`, the pictures. Categories of the
-test pictures are in no training picture, so that it also tests what a decoder makes of things it never learnt.
+`DataType` tells the splits (1 train, 2 test, 3 imagery) and `stimulus_name`, `stimulus_id`, or `Label`, the pictures: by what
+the file says its numbers stand for (`/vmap`), or by codes such as 1518878.010042. Categories of the test pictures are in no
+training picture, so that it also tests what a decoder makes of things it never learnt.
 """
 
 import re
@@ -23,6 +24,7 @@ from brainrecon.datasets.kamitani.stimuli import (
     REQUEST_FORM,
     download_responses,
     names_of_codes,
+    names_of_labels,
     picture_row,
     stimulus_codes,
 )
@@ -47,6 +49,7 @@ DESCRIPTION = Description(
 
 DATA_TYPES = {1: "train", 2: "test", 3: "imagery"}
 STIMULUS_KEYS = ("stimulus_id", "Label")
+LABELLED_KEYS = ("stimulus_name", *STIMULUS_KEYS)
 FILE = re.compile(r"Subject(\d+)\.(h5|mat)")
 
 
@@ -88,13 +91,14 @@ def load(path, subject=None, roi=None, images=None, image_size=None):
     path = Path(path)
     name, file = _choose(path, subject)
     bdata = BData(file)
+    labelled = names_of_labels(bdata, LABELLED_KEYS)
     key = next((key for key in STIMULUS_KEYS if key in bdata.keys), None)
-    if key is None or "DataType" not in bdata.keys:
+    if (labelled is None and key is None) or "DataType" not in bdata.keys:
         raise InputError(
             f"{file} has {', '.join(bdata.keys)}; expected DataType and stimulus_id (or Label): copy the file again."
         )
     types = bdata.column("DataType")
-    names = np.array(names_of_codes(bdata, stimulus_codes(bdata, key)), dtype=str)
+    names = np.array(labelled or names_of_codes(bdata, stimulus_codes(bdata, key)), dtype=str)
     parts = {
         split: Part(bdata, np.flatnonzero(types == number), names[types == number].tolist())
         for number, split in DATA_TYPES.items()

@@ -72,6 +72,24 @@ def names_of_codes(bdata, codes, kind="stimulus"):
     return [name_of_code(code, kind) for code in codes]
 
 
+def names_of_labels(bdata, keys):
+    """The stimulus of every sample by the file's own labels; None if it has them for none of the keys.
+
+    Parameters
+    ----------
+    bdata : brainrecon.datasets.kamitani.bdata.BData
+    keys : sequence of str
+        The first that the file says in words, ``/vmap/<key>``, is taken.
+
+    Returns
+    -------
+    names : list of str, length n_samples, or None
+        As of `name_of_text`; "" for a sample without a stimulus.
+    """
+    key = next((key for key in keys if key in bdata.keys and bdata.has_labels(key)), None)
+    return None if key is None else [name_of_text(label) for label in bdata.labels(key)]
+
+
 def stimulus_codes(bdata, key):
     """A number for the stimulus of each sample; where the key has several columns, the second holds it."""
     values = bdata.get(key)

@@ -74,6 +74,17 @@ def test_stimuli_by_label_one_column_or_number(tmp_path):
     assert subject.test.trial_stimulus_ids.tolist() == [f"test_{number}" for number in numbers]
 
 
+@pytest.mark.parametrize("key", ["stimulus_id", "image_index"])
+def test_numbers_of_any_key_are_read_by_their_labels(tmp_path, key):
+    written = Dir(tmp_path)
+    order = list(written.codes["test"])
+    numbers = [order.index(name) + 1.0 for name in written.shown[1, "test"]]
+    table = {f"{place + 1}.0": f"{name}.JPEG" for place, name in enumerate(order)}
+    written.write(1, "test", key=key, values=numbers, labels={key: table})
+    subject = deep_image_reconstruction.load(tmp_path, "subj01")
+    assert subject.test.trial_stimulus_ids.tolist() == written.shown[1, "test"]
+
+
 def other_voxels(written):
     written.write(
         1,

@@ -46,6 +46,28 @@ def test_god_is_what_was_written(tmp_path, seed):
     assert god.load(tmp_path).name == "subj01"
 
 
+@pytest.mark.parametrize("key", ["stimulus_id", "stimulus_name"])
+def test_stimuli_by_what_the_file_says_its_numbers_stand_for(tmp_path, key):
+    written = God(tmp_path)
+    folder = written.draw_pictures()
+    order = [*written.train, *written.test, *written.imagined]
+    table = {f"{place + 1}.0": f"{name}.JPEG" if "_" in name else name for place, name in enumerate(order)}
+    numbers = [order.index(name) + 1.0 for name in written.shown[1]]
+    written.write(1, codes=numbers, labels={key: table}, key=key)
+    subject = god.load(tmp_path, "subj01")
+    types, shown = np.array(written.types[1]), np.array(written.shown[1])
+    for split, value in {"train": 1, "test": 2, "imagery": 3}.items():
+        assert subject.splits[split].trial_stimulus_ids.tolist() == shown[types == value].tolist()
+    # So pictures are found by name, and categories by synset.
+    files = [file.stem for file in subject.test.images.paths]
+    assert files == subject.test.stimulus_ids.tolist() and folder.is_dir()
+    assert subject.test.categories == [[name[:9]] for name in subject.test.stimulus_ids]
+    del table["2.0"]
+    written.write(1, codes=numbers, labels={key: table}, key=key)
+    with pytest.raises(InputError, match=f"labels for .* numbers of {key} but none for 2"):
+        god.load(tmp_path, "subj01")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_regions_by_name_and_expression(tmp_path, seed):
     written = God(tmp_path, seed)
