@@ -100,7 +100,7 @@ def benchmark(
 
 def _plan(out, data, methods, preset, weights, say, **rest):
     """The plan on disk, with what is asked for added; written when it has changed. Says what the data settled."""
-    from brainrecon.studies.benchmark import PLAN, Plan, make_plan, read_methods, with_preset
+    from brainrecon.studies.benchmark import PLAN, Plan, make_plan, only_from_elsewhere, read_methods, with_preset
     from stages.ground.errors import InputError
     from weights.whole_files import locked
 
@@ -120,7 +120,8 @@ def _plan(out, data, methods, preset, weights, say, **rest):
     asked = any(value is not None for value in (data, methods, *rest.values()))
     if there is None:
         # Hidden files are another process's plan on its way.
-        if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
+        is_new = not out.exists() or (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir()))
+        if not (is_new or only_from_elsewhere(out)):
             raise InputError(f"{out} exists and is no benchmark; name a new or empty folder with --out.")
         plan = make_plan(data, methods, told=say, **rest)
     elif asked:

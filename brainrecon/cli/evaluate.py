@@ -13,7 +13,25 @@ def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run folder.", show_default=False)] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Instead of a run: a folder of pictures, each named by its stimulus id.", show_default=False),
+        typer.Option(
+            help="Instead of a run: a folder of pictures, each named by its stimulus id, or one array of them, .npy or .pt.",
+            show_default=False,
+        ),
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="With --images: how the files are called, as {id}_recon.png, {row:04d}.png (rows of the test set from 0), "
+            "{number}.png (from 1), {id}/{sample}.png.",
+            show_default=False,
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --images: a text file with the stimulus id of each row, one a line; the test set's order by default.",
+            show_default=False,
+        ),
     ] = None,
     truth: Annotated[
         str | None,
@@ -41,9 +59,9 @@ def evaluate(
             "`brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
         )
     if images is None:
-        if truth or out or subject or roi or loader or folds:
+        if truth or out or subject or roi or loader or folds or pattern or ids:
             raise InputError(
-                "--truth, --out, --subject, --roi, --folds and --option go with --images; leave them out for a run."
+                "--truth, --out, --subject, --roi, --folds, --option, --pattern and --ids go with --images; leave them out for a run."
             )
         _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
         return
@@ -54,8 +72,9 @@ def evaluate(
         )
     if controls or control_stimuli:
         raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
-    device = options.torch_device(device)
-    _evaluate_pictures(images, truth, out, subject, roi, loader, options.parse_folds(folds), protocol, features, device)
+    named, device = {"pattern": pattern, "row_ids": ids}, options.torch_device(device)
+    parts = options.parse_folds(folds)
+    _evaluate_pictures(images, named, truth, out, subject, roi, loader, parts, protocol, features, device)
 
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
@@ -71,18 +90,23 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
     show_scores(scores)
 
 
-def _evaluate_pictures(images, truth, out, subject, roi, loader, folds, protocol, features, device):
+def _evaluate_pictures(images, named, truth, out, subject, roi, loader, folds, protocol, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
     from brainrecon.runs.config import check_folds
+    from brainrecon.runs.pictures_elsewhere import read_row_ids
     from brainrecon.runs.record import load_in_folds
     from brainrecon.runs.score import evaluate_pictures
 
+    if named["row_ids"] is not None:
+        named = named | {"row_ids": read_row_ids(named["row_ids"])}
     check_folds(folds or 0)
     which = dict(subject=subject, roi=roi, **options.loader_options(loader))
     data = load_in_folds(truth, folds, **which) if folds else load(truth, **which)
     with show_progress() as progress:
-        scores = evaluate_pictures(images, data, out, protocol, features=features, device=device, progress=progress)
+        scores = evaluate_pictures(
+            images, data, out, protocol, **named, features=features, device=device, progress=progress
+        )
     show_scores(scores)
 
 

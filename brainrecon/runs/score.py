@@ -18,7 +18,8 @@ from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.encoding import brain
-from brainrecon.runs.pictures import drawn_outputs, pictures_in
+from brainrecon.runs.pictures import drawn_outputs
+from brainrecon.runs.pictures_elsewhere import pictures_elsewhere
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
@@ -101,19 +102,35 @@ def _about_judges(run, protocol):
     ]
 
 
-def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, seed=0, device="cpu", progress=SILENT):
-    """Score a folder of pictures from elsewhere, named by stimulus, and write `scores/` and `external.json` into `folder`.
+def evaluate_pictures(
+    images,
+    subject,
+    folder,
+    protocol=None,
+    *,
+    pattern=None,
+    row_ids=None,
+    features=None,
+    seed=0,
+    device="cpu",
+    progress=SILENT,
+):
+    """Score pictures from elsewhere and write `scores/` and `external.json` into `folder`.
 
     Parameters
     ----------
     images : path
-        Folder of pictures, see `brainrecon.runs.pictures.pictures_in`.
+        Folder or array of pictures, see `brainrecon.runs.pictures_elsewhere.pictures_elsewhere`.
     subject : brainrecon.datasets.subject.Subject, or list of them
         The data the pictures were reconstructed from. Of a list, one of each fold, all stimuli are tested, each in its fold;
         brain correlation is left out, and the mean training picture of each fold says what chance is.
     folder : path
         Where scores go; `<benchmark>/<method>/<subject>/<roi>` puts them into that benchmark's table.
     protocol : str, optional
+    pattern : str, optional
+        How the files of a folder are called.
+    row_ids : sequence of str, optional
+        The stimulus of each row of an array, or of a pattern with rows.
     features : path, optional
         Folder of the feature store, where encoding models are kept too.
     seed : int
@@ -124,6 +141,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
     Returns
     -------
     brainrecon.evaluation.scores.scores.Scores
+        Its notes say by what order rows were taken, what was left out, and what is missing.
     """
     parts = subject if isinstance(subject, list) else [subject]
     protocol, folder, subject = load_protocol(protocol or DEFAULT), Path(folder), parts[0]
@@ -136,7 +154,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
         raise InputError(
             f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
         )
-    ids, pictures = pictures_in(images, test.stimulus_ids)
+    ids, pictures, told = pictures_elsewhere(images, test.stimulus_ids, pattern, row_ids)
     drawn = set(ids)
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
     scores = score(
@@ -152,7 +170,7 @@ def evaluate_pictures(images, subject, folder, protocol=None, *, features=None, 
         seed=seed,
         device=device,
         progress=progress,
-    )
+    ).with_notes(*told)
     described = {"name": Path(images).resolve().name, "images": len(pictures), "stimuli": len(rows)}
     write_text(folder / "external.json", json.dumps(described, indent=1) + "\n")
     write_scores(scores, folder)

@@ -385,6 +385,14 @@ def cell_folder(folder, method, subject, roi):
     return Path(folder) / method / subject / _folder_name(roi or "default")
 
 
+def only_from_elsewhere(folder):
+    """Whether a folder holds scores of pictures from elsewhere, each in <method>/<subject>/<roi>, and nothing else."""
+    folder = Path(folder)
+    cells = {path.parent for path in folder.glob("*/*/*/external.json")}
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return bool(cells) and all(cells.intersection(path.parents) for path in files)
+
+
 def _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing):
     """Do what is missing in one cell; whether anything was."""
     runs = [Run.create(place, plan.config(*cell), features, device, memory)]

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def collect(folder):
         raise InputError(
             f"{folder} holds no scores; expected <method>/<subject>/<roi>/scores/<protocol>.json. Run the benchmark first."
         )
+    cells = _beside_runs(cells)
     # Regions in the order of the plan, others after them; the sort keeps everything else as it is.
     regions = list(plan.get("rois", ()))
     cells.sort(key=lambda cell: (_place(cell, regions), cell.roi))
@@ -75,6 +77,15 @@ def _read_cell(folder, path):
         {name: "/".join((method, subject, roi, name)) for name in _LINKS if (place / name).exists()},
         _read_json(place / "decoder" / "summary.json", "delete the decoder folder and fit again") or (),
     )
+
+
+def _beside_runs(cells):
+    """Cells of pictures from elsewhere in the region of the runs on the same voxels, whatever their folder is called."""
+    regions = {cell.scores.data.get("roi"): cell.roi for cell in cells if cell.external is None}
+    return [
+        cell if cell.external is None else replace(cell, roi=regions.get(cell.scores.data.get("roi"), cell.roi))
+        for cell in cells
+    ]
 
 
 def _read_json(path, remedy):

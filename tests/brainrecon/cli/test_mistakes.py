@@ -243,7 +243,8 @@ def test_pictures_from_elsewhere_that_do_not_fit(capsys, cohort, theirs, tmp_pat
 
     path = sorted(theirs.iterdir())[3]
     if damage == "stranger":
-        path.rename(theirs / "zebra.png")
+        for each in theirs.iterdir():
+            each.rename(theirs / f"zebra{'' if each == path else each.stem}.png")
     elif damage == "size":
         Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(path)
     else:

@@ -1,14 +1,11 @@
-"""Pictures in files: read when looked at, and matched to stimuli by their names."""
+"""Pictures in files, read when looked at."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from brainrecon.datasets.stimulus_images import PictureFiles, read_picture
-from brainrecon.runs.pictures import pictures_in
 from stages.ground.errors import InputError
-
-IDS = ["nsd-00012", "b", "c_sample-1"]
 
 
 def save(folder, *names, size=(8, 6), value=0):
@@ -29,28 +26,6 @@ def test_files_are_indexed_like_an_array(tmp_path):
     assert [picture[0, 0, 0] for picture in files] == [0, 1, 2]
 
 
-def test_names_with_and_without_additions_find_their_stimulus(tmp_path):
-    save(tmp_path, "b.png", "stim-nsd-00012_sample-1.png", "nsd-00012_sample-0.png", "c_sample-1.png")
-    (tmp_path / "notes.txt").write_text("no picture")
-    ids, pictures = pictures_in(tmp_path, IDS)
-    assert ids == ["nsd-00012", "nsd-00012", "b", "c_sample-1"]
-    assert [path.name for path in pictures.paths][:2] == ["nsd-00012_sample-0.png", "stim-nsd-00012_sample-1.png"]
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        ((), "holds no picture"),
-        (("b.png", "zebra.png"), "1 pictures .* no test stimulus.*zebra.png.*nsd-00012.png"),
-        (("b.png", "stim-b.png"), "both sample 0 of stimulus b"),
-    ],
-)
-def test_what_cannot_be_matched_is_refused(tmp_path, names, words):
-    save(tmp_path, *names)
-    with pytest.raises(InputError, match=words):
-        pictures_in(tmp_path, IDS)
-
-
 def test_pictures_of_two_sizes_are_refused(tmp_path):
     paths = save(tmp_path, "a.png") + save(tmp_path, "b.png", size=(8, 8))
     with pytest.raises(InputError, match="8 x 8 pixels but .* 8 x 6"):
@@ -64,8 +39,3 @@ def test_what_is_no_picture_is_refused(tmp_path):
     Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "c.tif")
     with pytest.raises(InputError, match="mode F"):
         read_picture(tmp_path / "c.tif")
-
-
-def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no folder"):
-        pictures_in(tmp_path / "absent", IDS)

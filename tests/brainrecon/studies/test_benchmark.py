@@ -11,6 +11,7 @@ from interruption import COMMAND_LINE, interrupted
 
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.report.leaderboard.collect import collect
 from brainrecon.studies.benchmark import Plan, cell_folder, make_plan, read_methods
 from stages.ground.errors import InputError
 from weights.whole_files import locked
@@ -122,14 +123,18 @@ def test_pictures_from_elsewhere_enter_the_table(complete, line, subjects, featu
     theirs.mkdir()
     for path in (own / "images").glob("*.png"):
         (theirs / path.name.replace("stim-", "").replace("_sample-0", "")).write_bytes(path.read_bytes())
-    out = complete / "their-method" / "subj01" / "default"
+    out = complete / "their-method" / "subj01" / "nsdgeneral"
     asked = ["evaluate", "--images", str(theirs), "--truth", f"nsd:{subjects}", "--subject", "subj01"]
     assert run_command([*asked, "--out", str(out)]) == 0
     mine, scores = (Scores.from_json(folder / "scores" / "brainrecon-1.json") for folder in (own, out))
     for name, values in scores.conditions["reconstruction"].values.items():
         assert values == pytest.approx(mine.conditions["reconstruction"].values[name], abs=1e-6, nan_ok=True), name
     assert run_command([*line, "--out", str(complete)]) == 0
-    assert "their-method" in (complete / "leaderboard.md").read_text()
+    table = (complete / "leaderboard.md").read_text()
+    assert "their-method" in table
+    # The runs' folders are called default, and have the same voxels: one block of one board.
+    (board,) = collect(complete).boards
+    assert [block.roi for block in board.blocks] == ["nsdgeneral"]
 
 
 @pytest.mark.parametrize(
