@@ -8,6 +8,7 @@ import numpy as np
 from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of, loaded_options
 from brainrecon.datasets.near_duplicates import near_duplicates
+from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
@@ -31,12 +32,13 @@ def describe(subject, duplicates=None, progress=SILENT):
     facts : dict
         JSON-able. ``splits`` gives for each split n_trials, n_stimuli, sessions, ``repeats`` (trials of a
         stimulus -> number of stimuli), the pictures' size, and whether there are captions and categories;
-        ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None; ``near_duplicates`` the number
-        of test pictures that a training picture resembles, and the closest pair of ids, or None if nobody looked.
-        No betas are read.
+        ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None, by the repeats of the test stimuli if
+        the files hold no ceiling and the responses are few; ``near_duplicates`` the number of test pictures that a
+        training picture resembles, and the closest pair of ids, or None if nobody looked.
     """
     kind, path = parse_source(subject.source)
     reader = dataset_of(kind)
+    ceiling, unknown = _noise_ceiling(subject)
     return {
         "dataset": subject.dataset,
         "subject": subject.name,
@@ -48,12 +50,22 @@ def describe(subject, duplicates=None, progress=SILENT):
         "roi": subject.roi,
         "n_voxels": subject.n_voxels,
         "rois": {name: int(mask.sum()) for name, mask in subject.rois.items()},
-        "noise_ceiling_median": None if subject.noise_ceiling is None else float(np.median(subject.noise_ceiling)),
+        "noise_ceiling_median": ceiling,
+        "noise_ceiling_measured": ceiling is not None and subject.noise_ceiling is None,
         "details": subject.details,
         "fingerprint": subject.fingerprint,
         "near_duplicates": _near_duplicates(subject, duplicates, progress),
-        "notes": list(subject.notes),
+        "notes": [*subject.notes, *unknown],
     }
+
+
+def _noise_ceiling(subject):
+    """Median noise ceiling of the voxels, or None, and a note if damaged responses hide it."""
+    try:
+        ceiling = measured_noise_ceiling(subject)
+    except InputError as error:
+        return None, [f"the noise ceiling cannot be measured: {error}"]
+    return None if ceiling is None else float(np.median(ceiling)), []
 
 
 def _near_duplicates(subject, wanted, progress):
@@ -83,7 +95,8 @@ def summary(facts):
     for name, split in facts["splits"].items():
         yield f"{name}: {_split_line(split)}"
     if facts["noise_ceiling_median"] is not None:
-        yield f"noise ceiling: median {facts['noise_ceiling_median']:.1f} % of the variance of the test patterns"
+        how = ", by their repeats" if facts["noise_ceiling_measured"] else ""
+        yield f"noise ceiling: median {facts['noise_ceiling_median']:.1f} % of the variance of the test patterns{how}"
     near = facts["near_duplicates"]
     if near is None:
         yield "near-duplicates between train and test: not looked for (--duplicates does)"

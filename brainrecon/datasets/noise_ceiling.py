@@ -2,6 +2,12 @@
 
 import numpy as np
 
+from brainrecon.datasets.responses import as_responses
+from stages.decoders.ridge.voxel_selection import noise_ceiling as ceiling_of_repeats
+
+FEW_VALUES = 2**25
+"""Responses up to this many are read for their noise ceiling: a subject of GOD, not one of NSD, which has it in its files."""
+
 
 def noise_ceiling(ncsnr, repeats):
     """Noise ceiling of repeat-averaged patterns, in percent of variance.
@@ -26,3 +32,39 @@ def noise_ceiling(ncsnr, repeats):
     signal = np.where(np.isfinite(ncsnr), ncsnr, 0.0) ** 2
     noise = np.mean(1.0 / np.asarray(repeats, dtype=np.float64))
     return (100.0 * signal / (signal + noise)).astype(np.float32)
+
+
+def measured_noise_ceiling(subject):
+    """Noise ceiling of a subject's test patterns: the dataset's own, or that of the test stimuli's repeats.
+
+    If all stimuli are tested in folds, it is that of all stimuli. How signal and noise are told apart is described in
+    `stages.decoders.ridge.voxel_selection.signal_and_noise`.
+
+    >>> from brainrecon.datasets import load
+    >>> measured_noise_ceiling(load("arrays:my-study")).shape  # doctest: +SKIP
+    (50,)
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+
+    Returns
+    -------
+    percent : array of shape (n_voxels,), float, or None
+        0 to 100. None if the dataset has none, and no test stimulus is repeated, just one is tested, or there are more than
+        `FEW_VALUES` responses.
+
+    Raises
+    ------
+    InputError
+        A response is NaN or infinite.
+    """
+    if subject.noise_ceiling is not None:
+        return subject.noise_ceiling
+    tested = [subject.train, subject.test] if "fold" in subject.details else [subject.test]
+    ids = np.concatenate([split.trial_stimulus_ids for split in tested])
+    n_stimuli = sum(split.n_stimuli for split in tested)
+    if n_stimuli < 2 or len(ids) == n_stimuli or len(ids) * subject.n_voxels > FEW_VALUES:
+        return None
+    first, *others = (as_responses(split.betas) for split in tested)
+    return ceiling_of_repeats(first.joined(others), ids)

@@ -84,7 +84,7 @@ def read(folder, detrend=True, shift=2):
         regions=add_unions(regions),
         notes=[
             f"each volume with a pattern is a trial, {shift} volumes after its label; volumes of one block of the same "
-            "pattern count as its repeats, and follow each other, so they are not independent",
+            "pattern count as its repeats, and follow each other, so they are not independent, and raise a noise ceiling",
             "responses are as the files have them"
             + (", but for a straight line taken out of each voxel in each run" if detrend else ", not detrended"),
             "regions hold only their voxels within mask.nii.gz",

@@ -10,6 +10,7 @@ import numpy as np
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of
+from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.run.html import ReportContent, render
@@ -104,9 +105,10 @@ class _Drawn(Mapping):
 
 def _notes(run, subject):
     notes = [*subject.notes, *run.config.system.notes, *run.parts[0].config.remarks()]
-    if subject.noise_ceiling is not None:
+    if (ceiling := measured_noise_ceiling(subject)) is not None:
+        how = ", by their repeats" if subject.noise_ceiling is None else ""
         notes.append(
-            f"Median noise ceiling of the voxels for the test patterns: {np.median(subject.noise_ceiling):.0f} % of variance."
+            f"Median noise ceiling of the voxels for the test patterns{how}: {np.median(ceiling):.0f} % of variance."
         )
     return notes
 
