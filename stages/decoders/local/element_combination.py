@@ -125,7 +125,8 @@ def held_out_folds(pictures, groups, n_folds):
     Raises
     ------
     InputError
-        Fewer sets of samples that can be told apart than folds, or labels that are not one per sample.
+        Fewer sets of samples that can be told apart than folds, or labels that are not one per sample. Labels of runs leave
+        a single set if pictures repeat over runs.
     """
     pattern = np.unique(pictures, axis=0, return_inverse=True)[1].reshape(-1)
     together = pattern
@@ -140,10 +141,22 @@ def held_out_folds(pictures, groups, n_folds):
         size = n_patterns + label.max() + 1
         edges = (np.ones(len(pattern)), (pattern, n_patterns + label))
         together = connected_components(csr_array(edges, shape=(size, size)), directed=False)[1][pattern]
-    n_sets = len(np.unique(together))
+    n_sets, n_pictures = len(np.unique(together)), int(pattern.max()) + 1
     if n_sets < n_folds:
         raise InputError(
             f"There are {n_sets:,} sets of samples without an equal picture or group in another set, but n_folds is "
-            f"{n_folds}; pass n_folds={max(n_sets, 2)} or less, more samples, or weights='equal'."
+            f"{n_folds}; {_cure(n_sets, n_pictures, n_folds)}."
         )
     return list(GroupKFold(n_folds).split(pictures, groups=together))
+
+
+def _cure(n_sets, n_pictures, n_folds):
+    """What to pass where samples make fewer sets than folds; never what was passed."""
+    cures = [f"pass n_folds={n_sets}" + (" or less" if n_sets > 2 else "")] if n_sets > 1 else []
+    if n_pictures >= n_folds:
+        cures.append(
+            "leave groups out, so that the repeats of a picture stay together and samples of one group may be on both sides "
+            "(what a group shares, such as the drift of a run, then leaks into the weights)"
+        )
+    cures.append("pass weights='equal', which holds nothing out")
+    return ", or ".join(cures)

@@ -1,6 +1,7 @@
 """The multiscale decoder against scikit-learn's pipelines, its laws, and shapes that it was never shown."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from stages.decoders.local.element_combination import held_out_folds
 from stages.decoders.local.local_models import MODELS, rounded_levels
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.ground.errors import InputError
@@ -317,6 +319,38 @@ def test_hostile_parameters():
     few = decoder(weights="sgd", n_folds=7)
     refuse("There are 6 sets .* n_folds is 7; pass n_folds=6", few.fit, patterns[:6], pictures[:6])
     refuse("There are 2 sets", few.fit, patterns, pictures, groups=np.arange(30) % 2)
+
+
+def test_pictures_that_repeat_over_runs_leave_groups_nothing_to_hold_out():
+    patterns, pictures = simulated(48, 20, (4, 4))
+    pictures = np.tile(pictures[:6], (8, 1, 1))
+    runs = np.repeat(np.arange(8), 6)
+    told = (
+        r"There are 1 sets .* but n_folds is 2; leave groups out, .* leaks into the weights\), or pass weights='equal'"
+    )
+    refuse(told, decoder(weights="nnls", n_folds=2).fit, patterns, pictures, groups=runs)
+    # Without groups the repeats of a picture stay together.
+    folds = held_out_folds(pictures.reshape(48, 16), None, 2)
+    assert all(not set(train % 6) & set(test % 6) for train, test in folds)
+    assert all(set(train // 6) & set(test // 6) for train, test in folds)
+    decoder(weights="nnls", n_folds=2).fit(patterns, pictures)
+    decoder(weights="equal").fit(patterns, pictures, groups=runs)
+
+
+@pytest.mark.parametrize("n_pictures", [1, 2, 3, 6])
+@pytest.mark.parametrize("n_groups", [None, 1, 2, 4])
+@pytest.mark.parametrize("n_folds", [2, 3, 7])
+def test_the_number_of_folds_that_is_advised_is_one_that_works(n_pictures, n_groups, n_folds):
+    pictures = np.eye(n_pictures)[np.arange(24) % n_pictures]
+    groups = None if n_groups is None else np.arange(24) % n_groups
+    try:
+        assert len(held_out_folds(pictures, groups, n_folds)) == n_folds
+    except InputError as error:
+        advised = re.search(r"pass n_folds=(\d+)", str(error))
+        if advised:
+            assert int(advised[1]) < n_folds and held_out_folds(pictures, groups, int(advised[1]))
+        if "leave groups out" in str(error):
+            assert len(held_out_folds(pictures, None, n_folds)) == n_folds
 
 
 def test_hostile_arrays():
