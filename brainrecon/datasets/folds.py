@@ -34,13 +34,18 @@ def in_fold(subject, fold):
     sources = [subject.splits[name] for name in POOLED]
     ids = np.concatenate([source.stimulus_ids for source in sources])
     if n > len(ids):
-        raise InputError(f"{n:,} folds of {len(ids):,} stimuli cannot be made; choose 2 to {len(ids):,} folds.")
+        raise InputError(
+            f"{n:,} folds of {len(ids):,} stimuli cannot be made; "
+            + (f"choose 2 to {len(ids):,} folds." if len(ids) > 1 else "add stimuli, 2 at least.")
+        )
     # Where every stimulus is a part of its own there is nothing to balance, and categories can be slow to read.
     classes = single_categories(sources) if n < len(ids) else None
     test_ids = ids[deal(ids, n, classes) == k]
-    how = f"fold {k} of {n}, counted from 0" + ("" if classes is None else ", every category shared out evenly")
-    anew = resplit(subject, test_ids, how)
-    # What tells one fold from another is no property of the whole; `how` stands in the notes.
+    how = f"fold {k} of {n}, counted from 0"
+    # The same for every fold: of a run with folds it is said once.
+    evenly = "" if classes is None else ", every category shared out evenly"
+    anew = resplit(subject, test_ids, how, f"all {len(ids):,} stimuli are tested once, in {n:,} folds{evenly}")
+    # What tells one fold from another is no property of the whole.
     details = {name: value for name, value in anew.details.items() if name != "split"}
     return replace(anew, details=details | {"fold": [k, n]})
 

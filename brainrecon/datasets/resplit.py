@@ -13,7 +13,7 @@ from stages.ground.lazy_rows import ConcatenatedRows, as_rows
 POOLED = ("train", "test")
 
 
-def resplit(subject, test_ids, how):
+def resplit(subject, test_ids, how, told=None):
     """Train on all of a subject's stimuli but some, and test on these.
 
     Parameters
@@ -23,6 +23,8 @@ def resplit(subject, test_ids, how):
         The stimuli to hold out, from train and test alike.
     how : str
         The rule in words, for the notes: "every picture with a dog".
+    told : str, optional
+        What the notes say in place of the rule and how many stimuli it tests.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def resplit(subject, test_ids, how):
         "test": _pooled(sources, betas, set(ids[held_out])),
     }
     dropped = [name for name in subject.splits if name not in POOLED]
-    note = f"split anew: {how}, {held_out.sum():,} of {len(ids):,} stimuli, are tested"
+    note = told or f"split anew: {how}, {held_out.sum():,} of {len(ids):,} stimuli, are tested"
     if dropped:
         note += f"; {', '.join(dropped)} left out"
     if betas.standardized == "session":
