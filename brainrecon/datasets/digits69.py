@@ -193,8 +193,9 @@ def _checked_fold(fold, names):
     smallest_class = min(np.unique(names, return_counts=True)[1])
     if n > smallest_class and n != len(names):
         raise InputError(
-            f"{n} folds of {len(names)} digits cannot be made; choose 2 to {smallest_class} folds, or {len(names)} to leave "
-            "out one at a time."
+            f"{n} folds of {len(names)} digits cannot be made; choose "
+            + (f"2 to {smallest_class} folds, or " if smallest_class > 1 else "")
+            + f"{len(names)} to leave out one at a time."
         )
     return k, n
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -190,21 +191,36 @@ def read_toml(path):
 
 
 def assign(values, assignment, option="--set"):
-    """Set one dotted name in a nested dictionary from `name=value`, the value in TOML's notation or a bare word."""
+    """Set one dotted name in a nested dictionary from `name=value`, see `typed_value`."""
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
         example = {"--set": "generator.strength=0.5", "--option": "betas=b2"}[option]
         raise InputError(f"{option} got {assignment!r}; expected NAME=VALUE, for example {option} {example}.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = typed_value(text)
     *tables, last = name.strip().split(".")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
             raise InputError(f"{option} {name}: {table!r} is a value, not a table; set {table}=VALUE itself.")
     values[last] = value
+
+
+def typed_value(text):
+    """What a text on the command line stands for: in TOML's notation, in Python's, which messages print, or a bare word.
+
+    >>> [typed_value(text) for text in ("true", "True", ".5", "(0, 10)", "b2")]
+    [True, True, 0.5, [0, 10], 'b2']
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+    value = list(value) if isinstance(value, tuple) else value
+    return value if value is None or isinstance(value, bool | int | float | list) else text
 
 
 def differences(old, new, where=""):

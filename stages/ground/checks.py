@@ -158,7 +158,7 @@ class Numbers:
 
 
 def check(name: str, value: Value, rule: Rule, typed: str = "{name}={example!r}") -> Value:
-    """Return a value that keeps to its rule.
+    """Return a value that keeps to its rule; a number or a word of NumPy's is what it is in Python.
 
     >>> check("n_folds", 5, Number(2, whole=True))
     5
@@ -180,7 +180,11 @@ def check(name: str, value: Value, rule: Rule, typed: str = "{name}={example!r}"
     InputError
         The value breaks its rule.
     """
-    if not rule.holds(value):
+    # What is advised must not be refused for its type: numpy.str_("anova") prints as "anova".
+    plain = (
+        value.item() if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0) else value
+    )
+    if not rule.holds(plain):
         example = list(rule.example) if isinstance(rule.example, tuple) else rule.example
         typed = typed.format(name=name, example=example)
         value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -10,6 +10,7 @@ from PIL import Image
 from brainrecon.datasets.dataset import ExpectedFile, Option
 from brainrecon.datasets.download import fetch, figshare_files
 from brainrecon.datasets.stimulus_images import PictureFiles
+from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
@@ -119,8 +120,7 @@ def pictures_of(splits, path, images=None, size=None):
     InputError
         The folder lacks pictures, or they differ in size and no size is given.
     """
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST):
-        raise InputError(f"image_size is {size!r}; expected a number of pixels up to {LARGEST:,}, such as 224.")
+    check("image_size", size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
     if images is not None and not isinstance(images, str | PathLike):
         raise InputError(f"images is {images!r}; expected the path of a folder.")
     folder = Path(images).expanduser() if images else path / "images"

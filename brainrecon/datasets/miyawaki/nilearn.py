@@ -22,11 +22,13 @@ from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
 from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
 from brainrecon.datasets.subject import check_finite
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 
 PARTS = ("random", "figure")
 AREAS = ("V1d", "V1v", "V2d", "V2v", "V3A", "V3", "V4v", "VP", *(f"lag{k}to{k + 1}" for k in range(11)))
 AGAIN = "fetch the data again with nilearn.datasets.fetch_miyawaki2008"
+OPTION = "--option {name}={example}"
 BOTH = AGAIN
 """What to do where a split has no trial."""
 
@@ -53,10 +55,8 @@ def read(folder, detrend=True, shift=2):
     InputError
         A file is absent, damaged or at odds with the others.
     """
-    if not isinstance(detrend, bool):
-        raise InputError(f"detrend is {detrend!r}; pass True or False.")
-    if isinstance(shift, bool) or not isinstance(shift, int) or shift < 0:
-        raise InputError(f"shift is {shift!r}; pass a number of volumes, 0 or more.")
+    check("detrend", detrend, OneOf(True, False), OPTION)
+    check("shift", shift, Number(0, whole=True, example=2), OPTION)
     runs = {part: _runs(folder, part) for part in PARTS}
     mask_path = folder / "mask" / "mask.nii.gz"
     mask, affine = _read_mask(mask_path)

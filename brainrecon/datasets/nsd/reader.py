@@ -17,6 +17,7 @@ from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 
 DESCRIPTION = Description(
@@ -69,8 +70,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
     InputError
         Files are absent, damaged or at odds with each other.
     """
-    if not isinstance(zscore, bool):
-        raise InputError(f"zscore is {zscore!r}; expected true or false.")
+    check("zscore", zscore, OneOf(True, False), "--option {name}={example}")
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.choose_subject(layout, subject)
     space = nsd_layout.choose_space(layout, subject, space)

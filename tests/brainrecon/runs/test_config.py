@@ -2,7 +2,7 @@
 
 import pytest
 
-from brainrecon.runs.config import RunConfig, assign, differences, read_toml
+from brainrecon.runs.config import RunConfig, assign, differences, read_toml, typed_value
 from stages.ground.errors import InputError
 
 BASE = {"method": "brain-diffuser", "data": {"source": "nsd:/somewhere", "subject": "subj01"}}
@@ -64,12 +64,27 @@ def test_settings_of_the_method_are_a_table_of_their_own_and_older_files_are_rea
         ("decoder.alpha=[1.0, 2.0]", {"decoder": {"alpha": [1.0, 2.0]}}),
         ("decoder.rescale=none", {"decoder": {"rescale": "none"}}),
         ("text_context=false", {"text_context": False}),
+        ("text_context=False", {"text_context": False}),
+        ("decoder.top_voxels=None", {"decoder": {"top_voxels": None}}),
+        ("generator.strength=.5", {"generator": {"strength": 0.5}}),
+        ("fold=(0, 10)", {"fold": [0, 10]}),
+        ("betas=b2", {"betas": "b2"}),
+        ("subject=01", {"subject": "01"}),
+        ("roi={'a': 1}", {"roi": "{'a': 1}"}),
+        ("when=1-2j", {"when": "1-2j"}),
+        ("text=" + "(" * 5000, {"text": "(" * 5000}),
     ],
 )
 def test_assignments(assignment, expected):
     values = {}
     assign(values, assignment)
     assert values == expected
+
+
+@pytest.mark.parametrize("value", [True, False, 0, -3, 0.5, 1e-9, "anova", "a b", [1, 2.5], [True], None])
+def test_what_messages_print_can_be_typed(value):
+    """Messages print values as Python does and say what to type so; to type it back gives the value itself."""
+    assert typed_value(repr(value)) == value and type(typed_value(repr(value))) is type(value)
 
 
 @pytest.mark.parametrize("assignment", ["decoder.alpha", "=3", "seed.deep=1"])

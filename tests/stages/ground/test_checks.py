@@ -52,6 +52,13 @@ def test_what_a_rule_allows(rule, value, allowed):
     assert rule.holds(value) is allowed
 
 
+@pytest.mark.parametrize("rule", [rule for rule, *_ in RULES] + [OneOf(True, False)])
+def test_what_is_advised_is_never_refused_for_being_numpys(rule):
+    example = rule.example
+    for value in (example, np.asarray(example), *([] if isinstance(example, tuple) else [np.asarray(example)[()]])):
+        check("x", value, rule)
+
+
 @pytest.mark.parametrize(("rule", "words"), [case[:2] for case in RULES])
 def test_how_a_rule_reads_and_that_its_example_keeps_to_it(rule, words):
     assert str(rule) == words

@@ -94,9 +94,9 @@ def test_god_tells_what_is_wrong_in_one_sentence(small, case):
     [
         ({"images": 3}, "images is 3; expected the path of a folder"),
         ({"images": ["a"]}, "expected the path of a folder"),
-        ({"image_size": 100_000}, "expected a number of pixels up to 4,096"),
-        ({"image_size": 0}, "expected a number of pixels"),
-        ({"image_size": True}, "expected a number of pixels"),
+        ({"image_size": 100_000}, "expected a whole number from 1 to 4,096 or None: pass --option image_size=224"),
+        ({"image_size": 0}, "image_size is 0; expected a whole number from 1"),
+        ({"image_size": True}, "image_size is True; expected a whole number from 1"),
     ],
 )
 def test_options_of_another_type(small, options, told):

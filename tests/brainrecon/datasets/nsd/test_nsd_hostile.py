@@ -330,7 +330,7 @@ CASES = {
     grey_pictures: r"'imgBrick' in .*nsd_stimuli\.hdf5 is uint8",
     damaged_categories: r"instances_train2017\.json is no JSON file",
     responses_with_words: r"responses\.tsv holds 'one'|responses\.tsv",
-    z_scores_of_a_word: "zscore is 'maybe'; expected true or false",
+    z_scores_of_a_word: "zscore is 'maybe'; expected one of True, False",
     z_scores_without_training_trials: "training trials; z-scoring within sessions needs 2 or more",
     damaged_marker: "simulated.json is damaged",
     no_folder: "There is no folder .*absent",
