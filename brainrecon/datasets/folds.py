@@ -31,7 +31,7 @@ def in_fold(subject, fold):
         There is no such fold.
     """
     k, n = checked_fold(fold)
-    sources = [subject.splits[name] for name in POOLED]
+    sources = [subject.splits[name] for name in POOLED if name in subject.splits]
     ids = np.concatenate([source.stimulus_ids for source in sources])
     if n > len(ids):
         raise InputError(

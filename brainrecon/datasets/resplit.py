@@ -39,7 +39,7 @@ def resplit(subject, test_ids, how, told=None):
     InputError
         No stimulus, or every one, is held out.
     """
-    sources = [subject.splits[name] for name in POOLED]
+    sources = [subject.splits[name] for name in POOLED if name in subject.splits]
     ids = np.concatenate([source.stimulus_ids for source in sources])
     held_out = np.isin(ids, list(test_ids))
     if not held_out.any() or held_out.all():

@@ -81,7 +81,8 @@ def resolved(config, store=None, device="cpu"):
     the subject.
     """
     if config.data.folds == LEAVE_ONE_OUT:
-        whole = load_subject(replace(config, data=replace(config.data, folds=0)), store, device)
+        # In two folds, for which no dataset needs a split of its own.
+        whole = load_subject(replace(config, data=replace(config.data, folds=2)), store, device)
         config = replace(config, data=replace(config.data, folds=whole.train.n_stimuli + whole.test.n_stimuli))
     data, subject = config.data, load_subject(config, store, device)
     own = subject.train.has_captions or data.captions

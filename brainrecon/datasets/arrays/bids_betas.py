@@ -64,8 +64,10 @@ def subjects(path):
     return found or [path.name if path.name.startswith("sub-") else "subj01"]
 
 
-def load(path, subject=None, roi=None):
+def load(path, subject=None, roi=None, needs_split=True):
     """Load one subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
+
+    Without `needs_split` nothing need say which trials are for testing.
 
     Voxels are in C order of the (x, y, z) brain mask. A file's voxels are read when its first trial is asked for, and
     kept while there is room.
@@ -84,7 +86,7 @@ def load(path, subject=None, roi=None):
     chosen = choose_voxels(path, inside, roi, int(brain.sum()))
     mask = brain.copy()
     mask[brain] = True if chosen is None else chosen
-    trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)})
+    trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
     stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
     if stimuli is None:
         notes.append("no folder stimuli/, so there are no pictures")

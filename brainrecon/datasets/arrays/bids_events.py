@@ -51,7 +51,7 @@ def picture_id(name):
     return "_".join(parts[1:] if parts[:1] == ["stimuli"] else parts)
 
 
-def read_trials(path, folder, betas):
+def read_trials(path, folder, betas, needs_split=True):
     """The trials of a subject that showed something.
 
     Parameters
@@ -60,6 +60,8 @@ def read_trials(path, folder, betas):
         The whole folder, and the subject's in it.
     betas : dict of pathlib.Path to int
         The files of betas in order, and the number of volumes of each.
+    needs_split : bool
+        Whether it must be said which trials are for testing; otherwise all may be for training.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def read_trials(path, folder, betas):
             session, run = (numbers[key][of_file.get(key, "1")] for key in ("ses", "run"))
             trials.append(Trial(number, row, stimulus, session, run, (entry.get("split") or "").strip()))
     check_ids(first_names, found[0])
-    return _with_splits(trials, path, folder, found[0])
+    return _with_splits(trials, path, folder, found[0], needs_split)
 
 
 def _rows(betas, n_volumes, tables):
@@ -120,7 +122,7 @@ def _rows(betas, n_volumes, tables):
     )
 
 
-def _with_splits(trials, path, folder, events):
+def _with_splits(trials, path, folder, events, needs_split):
     if any(trial.split for trial in trials):
         unnamed = next((trial for trial in trials if trial.split in NOTHING), None)
         if unnamed:
@@ -129,18 +131,22 @@ def _with_splits(trials, path, folder, events):
                 "train or test in every row."
             )
     else:
-        told, where = _listed_splits(path, folder, {trial.stimulus_id for trial in trials})
+        shown = {trial.stimulus_id for trial in trials}
+        told, where = _listed_splits(path, folder, shown)
+        if told is None and not needs_split:
+            told = dict.fromkeys(shown, "train")
         if told is None:
             raise InputError(
                 f"{folder} does not say which trials are for testing; add a column split (train or test) to the events, "
-                f"or {path / 'test_stimuli.txt'} with the id of a test stimulus per line."
+                f"or {path / 'test_stimuli.txt'} with the id of a test stimulus per line, or test every stimulus once, as with "
+                "--folds 10."
             )
         absent = next((trial.stimulus_id for trial in trials if trial.stimulus_id not in told), None)
         if absent:
             raise InputError(f"{where} does not name stimulus {absent}; add it with train or test.")
         trials = [trial._replace(split=told[trial.stimulus_id]) for trial in trials]
     found = {trial.split for trial in trials}
-    if not {"train", "test"} <= found:
+    if not ({"train", "test"} if needs_split else {"train"}) <= found:
         raise InputError(
             f"The trials of {folder} are all for {', '.join(sorted(found))[:80]}; write train for some stimuli and test "
             "for others."

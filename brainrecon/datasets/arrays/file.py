@@ -2,13 +2,15 @@
 
 FILE
   betas                   (n_trials, n_voxels) numbers, one row per trial, or
-  patterns                (n_stimuli, n_voxels) numbers, one row per stimulus
-  stimulus_ids            a text or whole number per row
-  split                   a text per row: train, test, or any further one
-  sessions, runs          a whole number per row                            optional
+  patterns                (n_stimuli, n_voxels) numbers, one row per stimulus, or
+  volumes                 (n_volumes, n_voxels) numbers, raw runs one after the other, one row per volume
+  stimulus_ids            a text or whole number per row; of volumes nothing, rest or -1 where none is shown
+  split                   a text per row: train, test, or any further one; not needed with --folds
+  sessions, runs          a whole number per row                            optional, but volumes need runs
   images                  (n_stimuli, height, width, 3) uint8               optional
   image_ids               whose the pictures and captions are; without it they are in the order in which
-                          stimulus_ids first names each stimulus            optional
+                          stimulus_ids first names each stimulus; needed
+                          if ids are mere numbers in another order          optional
   captions                (n_stimuli,) or (n_stimuli, k) text               optional
   noise_ceiling           (n_voxels,) percent of variance                   optional
   rois/<name>, roi_<name> (n_voxels,) of 0 and 1                            optional
@@ -20,6 +22,7 @@ test_betas, test_stimulus_ids, ... In MATLAB texts are cell arrays of char, and 
 """
 
 import re
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -31,6 +34,7 @@ from brainrecon.datasets.arrays.parts import (
     own_subject,
     train_first,
 )
+from brainrecon.datasets.arrays.raw_runs import cleaning, trials_of_runs
 from brainrecon.datasets.named_arrays import NamedArrays
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.subject import Split, first_presentation_order
@@ -38,7 +42,7 @@ from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert
 
-RESPONSES = re.compile(r"(.*_|)(betas|patterns)")
+RESPONSES = re.compile(r"(.*_|)(betas|patterns|volumes)")
 
 
 def subjects(path):
@@ -46,16 +50,27 @@ def subjects(path):
     return [_subject_name(NamedArrays(path))]
 
 
-def load(path, subject=None, roi=None):
+def load(path, subject=None, roi=None, needs_split=True, **raw):
     """Load the subject of a file; as `brainrecon.datasets.arrays.reader.load`.
 
     HDF5 is read by rows when betas or pictures are asked for; .npz and MATLAB's older .mat are read into memory.
+
+    Parameters
+    ----------
+    path, subject, roi
+        As of the reader.
+    needs_split : bool
+        Whether there must be train and test; otherwise all may be one split, train.
+    **raw
+        As `brainrecon.datasets.arrays.raw_runs.cleaning` takes them.
     """
     arrays = NamedArrays(path)
     name = _subject_name(arrays)
     if subject not in (None, name):
         raise InputError(f"{path} holds subject {name}, not {subject}; ask for {name}.")
-    groups = {prefix: _Trials(arrays, prefix) for prefix in _prefixes(arrays)}
+    prefixes = _prefixes(arrays, needs_split)
+    how = cleaning(path, any(f"{prefix}volumes" in arrays for prefix in prefixes), raw)
+    groups = {prefix: _Trials(arrays, prefix, how) for prefix in prefixes}
     n_voxels = next(iter(groups.values())).betas.shape[1]
     rois = {
         re.sub("^rois?_", "", key): as_mask(arrays[key], f"'{key}' in {path}").reshape(-1)
@@ -70,17 +85,19 @@ def load(path, subject=None, roi=None):
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
         ceiling = ceiling.astype(np.float32)
     if "" in groups:
-        labels = _labels(arrays, groups[""])
+        labels = _labels(arrays, groups[""], needs_split)
         found = train_first(set(labels.tolist()))
         splits = {label: groups[""].split(np.flatnonzero(labels == label), chosen) for label in found}
     else:
         splits = {prefix[:-1]: trials.split(np.arange(len(trials.ids)), chosen) for prefix, trials in groups.items()}
     averaged = any(trials.averaged for trials in groups.values())
     notes = ["one averaged response per stimulus: its single trials are not in the file"] if averaged else []
-    return own_subject(path, name, splits, roi, rois, chosen, ceiling, notes)
+    notes += dict.fromkeys(note for trials in groups.values() for note in trials.notes)
+    subject = own_subject(path, name, splits, roi, rois, chosen, ceiling, notes)
+    return subject if how is None else replace(subject, details=subject.details | asdict(how))
 
 
-def _prefixes(arrays):
+def _prefixes(arrays, needs_split):
     """What stands before the names of a group of trials: nothing when one group holds all splits."""
     found = {match[1] for match in map(RESPONSES.fullmatch, arrays) if match}
     if "" in found:
@@ -90,10 +107,10 @@ def _prefixes(arrays):
             f"{arrays.path} holds GLMsingle's betasmd but not what was shown; put it into a folder with its events.tsv "
             "and stimuli/, and give that folder."
         )
-    if not {"train_", "test_"} <= found:
+    if not ({"train_", "test_"} if needs_split else {"train_"}) <= found:
         raise InputError(
             f"{arrays.path} holds {_listed(arrays)}; it needs betas, stimulus_ids and split, or train_betas, "
-            "train_stimulus_ids, test_betas and test_stimulus_ids."
+            "train_stimulus_ids, test_betas and test_stimulus_ids; raw runs are called volumes."
         )
     return [f"{name}_" for name in train_first(prefix[:-1] for prefix in found)]
 
@@ -101,12 +118,14 @@ def _prefixes(arrays):
 class _Trials:
     """The arrays of one group of trials, checked against each other."""
 
-    def __init__(self, arrays, prefix):
-        self.path, self.prefix = arrays.path, prefix
-        self.averaged = f"{prefix}patterns" in arrays
-        if self.averaged and f"{prefix}betas" in arrays:
-            raise InputError(f"{self.path} holds both {prefix}betas and {prefix}patterns; keep {prefix}betas only.")
-        self.name = f"{prefix}patterns" if self.averaged else f"{prefix}betas"
+    def __init__(self, arrays, prefix, how=None):
+        self.path, self.prefix, self.notes = arrays.path, prefix, []
+        self.responses, self._labelled = None, slice(None)
+        there = [f"{prefix}{kind}" for kind in ("betas", "patterns", "volumes") if f"{prefix}{kind}" in arrays]
+        if len(there) > 1:
+            raise InputError(f"{self.path} holds both {there[0]} and {there[1]}; keep {there[0]} only.")
+        (self.name,) = there
+        self.averaged = self.name == f"{prefix}patterns"
         self.betas = arrays[self.name]
         if self.betas.ndim != 2 or self.betas.dtype.kind not in "fiu":
             raise InputError(
@@ -118,6 +137,9 @@ class _Trials:
             raise InputError(
                 f"{self.path} holds no {prefix}stimulus_ids but {_listed(arrays)}; add one id per row of {self.name}."
             )
+        self.standardized = checked_standardized(_text(arrays, "standardized", "no"), self.path)
+        if self.name == f"{prefix}volumes":
+            self._clean(arrays, how)
         self.stimuli = first_presentation_order(self.ids)[0].tolist()
         check_ids(self.stimuli, f"'{prefix}stimulus_ids' in {self.path}")
         if self.averaged and len(self.stimuli) < len(self.ids):
@@ -127,11 +149,22 @@ class _Trials:
             )
         self.sessions = self.per_row(arrays, "sessions", _whole_numbers)
         self.runs = self.per_row(arrays, "runs", _whole_numbers)
-        self.standardized = checked_standardized(_text(arrays, "standardized", "no"), self.path)
         self._read_stimuli(arrays)
 
+    def _clean(self, arrays, how):
+        """Trials in the place of the volumes."""
+        runs = self.per_row(arrays, "runs", _whole_numbers)
+        if runs is None:
+            raise InputError(
+                f"{self.path} holds {self.name} but no {self.prefix}runs; add the number of the run of each volume."
+            )
+        found = trials_of_runs(self.betas, self.ids, runs, how, f"'{self.name}' in {self.path}")
+        self._labelled, self.notes = found.labelled, found.notes
+        self.responses, self.standardized = found.responses, found.responses.standardized
+        self.ids = self.ids[self._labelled]
+
     def per_row(self, arrays, name, convert):
-        """An array with an entry per row of the betas, converted; None when it is absent."""
+        """An array with an entry per row, converted, for each trial; None when it is absent."""
         values = _vector(arrays, self.prefix + name)
         if values is None:
             return None
@@ -142,7 +175,7 @@ class _Trials:
                 f"'{self.prefix}{name}' has {len(values):,} entries; "
                 + ("transpose the betas to one row per trial." if lies else "give one entry per row.")
             )
-        return convert(values, f"'{self.prefix}{name}' in {self.path}")
+        return convert(values, f"'{self.prefix}{name}' in {self.path}")[self._labelled]
 
     def _read_stimuli(self, arrays):
         """Pictures, captions, and the row of each stimulus in both."""
@@ -155,6 +188,8 @@ class _Trials:
         self.captions = self._read_captions(arrays)
         named = _vector(arrays, f"{self.prefix}image_ids")
         names = self.stimuli if named is None else as_texts(named, f"'{self.prefix}image_ids' in {self.path}").tolist()
+        if named is None and (images is not None or self.captions is not None):
+            self._check_order()
         for what, values in (("images", images), ("captions", self.captions)):
             if values is not None and len(values) != len(names):
                 raise InputError(
@@ -171,6 +206,17 @@ class _Trials:
                     f"{self.prefix}images; give each picture an id of its own."
                 )
 
+    def _check_order(self):
+        """Raise an InputError if ids may be the rows of the pictures: 0 to n - 1 or 1 to n, in another order."""
+        numbers = [int(name) for name in self.stimuli if name.isdecimal()]
+        first, n = min(numbers, default=0), len(self.stimuli)
+        if len(numbers) == n and first in (0, 1) and sorted(numbers) == list(range(first, first + n)) != numbers:
+            raise InputError(
+                f"'{self.prefix}stimulus_ids' in {self.path} are {first} to {first + n - 1} and not shown in that order, so they "
+                f"may be rows of the pictures or names in order of presentation; add {self.prefix}image_ids, the id of each "
+                f"picture: numpy.arange({first}, {first + n}) for rows."
+            )
+
     def split(self, rows, chosen):
         """The Split of some rows, over the chosen voxels."""
         stimuli = first_presentation_order(self.ids[rows])[0].tolist()
@@ -186,16 +232,22 @@ class _Trials:
             images = None if self.images is None else as_rows(self.images).take(places)
             if self.captions is not None:
                 captions = [[str(text) for text in self.captions[place] if text] for place in places]
-        betas = as_rows(self.betas).take(rows)
-        betas = betas if chosen is None else betas.columns(chosen)
         return Split(
-            stored_responses(betas, f"'{self.name}' in {self.path}", standardized=self.standardized),
+            self._responses(rows, chosen),
             self.ids[rows],
             None if self.sessions is None else self.sessions[rows],
             None if self.runs is None else self.runs[rows],
             images,
             captions,
         )
+
+    def _responses(self, rows, chosen):
+        if self.responses is not None:
+            # A run is cleaned once for all of its trials, so that columns are chosen first.
+            return (self.responses if chosen is None else self.responses.columns(chosen)).take(rows)
+        betas = as_rows(self.betas).take(rows)
+        betas = betas if chosen is None else betas.columns(chosen)
+        return stored_responses(betas, f"'{self.name}' in {self.path}", standardized=self.standardized)
 
     def _read_captions(self, arrays):
         """(n_stimuli, k) text, where a row may end with empty texts; None when there are none."""
@@ -211,12 +263,17 @@ class _Trials:
         return texts.reshape(-1, 1) if texts.ndim < 2 or len(texts) == 1 < len(self.stimuli) else texts
 
 
-def _labels(arrays, trials):
+def _labels(arrays, trials, needs_split):
     labels = trials.per_row(arrays, "split", as_texts)
+    if labels is None and not needs_split:
+        return np.full(len(trials.ids), "train")
     if labels is None:
-        raise InputError(f"{arrays.path} has no array 'split'; add one text per row, 'train' or 'test'.")
+        raise InputError(
+            f"{arrays.path} has no array 'split'; add one text per row, 'train' or 'test', or test every stimulus once, as with "
+            "--folds 10."
+        )
     found = sorted(set(labels.tolist()))
-    if not {"train", "test"} <= set(found):
+    if not ({"train", "test"} if needs_split else {"train"}) <= set(found):
         raise InputError(
             f"'split' in {arrays.path} holds {', '.join(found[:8])}; write 'train' for some rows and 'test' for others."
         )

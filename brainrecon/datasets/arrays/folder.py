@@ -44,20 +44,23 @@ def subjects(path):
     return [read_facts(path).get("name", "subj01")]
 
 
-def load(path, subject=None, roi=None):
-    """Load the subject of a folder; as `brainrecon.datasets.arrays.reader.load`."""
+def load(path, subject=None, roi=None, needs_split=True):
+    """Load the subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
+
+    Without `needs_split` a single split will do, train.
+    """
     facts = read_facts(path)
     name, whole = facts.get("name", "subj01"), facts.get("roi", "all")
     if subject not in (None, name):
         raise InputError(f"{path} holds subject {name}, not {subject}; ask for {name}.")
     rois = {file.stem: as_mask(read_array(file), file).reshape(-1) for file in sorted((path / "rois").glob("*.npy"))}
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
-    n_voxels = _betas(path / _split_names(path)[0])[0].shape[1]
+    n_voxels = _betas(path / _split_names(path, needs_split)[0])[0].shape[1]
     chosen = choose_voxels(path, rois, roi, n_voxels, whole)
     if ceiling is not None:
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
     standardized = checked_standardized(facts.get("standardized", "no"), path / "subject.json")
-    splits = read_splits(path, chosen, standardized)
+    splits = read_splits(path, chosen, standardized, needs_split)
     content = stimulus_fingerprint("arrays", splits)
     inside = slice(None) if chosen is None else chosen
     return Subject(
@@ -91,7 +94,7 @@ def valid_fingerprint(facts, content):
     return facts.get("fingerprint", "") if facts.get("content") == content else ""
 
 
-def read_splits(path, chosen=None, standardized="no"):
+def read_splits(path, chosen=None, standardized="no", needs_split=True):
     """The folder's splits, train first and the others sorted; betas and pictures stay on disk.
 
     Parameters
@@ -101,8 +104,10 @@ def read_splits(path, chosen=None, standardized="no"):
         Voxels to keep, by default all.
     standardized : {"no", "session"}
         As of `brainrecon.datasets.responses.Responses`.
+    needs_split : bool
+        Whether there must be a test split.
     """
-    return {name: _read_split(path / name, chosen, standardized) for name in _split_names(path)}
+    return {name: _read_split(path / name, chosen, standardized) for name in _split_names(path, needs_split)}
 
 
 def files(path):
@@ -137,12 +142,12 @@ def _split_files(folder):
     ]
 
 
-def _split_names(path):
+def _split_names(path, needs_split=True):
     found = {file.parent.name for name in ("betas.npy", "patterns.npy") for file in path.glob(f"*/{name}")}
-    if not {"train", "test"} <= found:
+    if not ({"train", "test"} if needs_split else {"train"}) <= found:
         raise InputError(
             f"{path} has betas for {', '.join(sorted(found)) or 'no split'}; it needs train/betas.npy and "
-            "test/betas.npy: `brainrecon data template FOLDER` writes an example."
+            "test/betas.npy, or train/betas.npy alone with --folds 10: `brainrecon data template FOLDER` writes an example."
         )
     return train_first(found)
 

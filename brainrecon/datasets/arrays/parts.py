@@ -130,8 +130,8 @@ def own_subject(path, name, splits, roi, rois, chosen, ceiling=None, notes=()):
 
 def pictures_on_both_sides(splits):
     """A note where test pictures are training pictures under another id; of up to 256 MB of pictures in all."""
-    sides = [splits[name] for name in ("train", "test")]
-    if any(side.images is None for side in sides):
+    sides = [splits[name] for name in ("train", "test") if name in splits]
+    if len(sides) < 2 or any(side.images is None for side in sides):
         return []
     if sum(np.prod(side.images.shape, dtype=float) for side in sides) > BYTES_IN_FINGERPRINT:
         return []

@@ -9,9 +9,12 @@ from pathlib import Path
 from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
+from brainrecon.datasets.arrays.raw_runs import OPTIONS as RAW_OPTIONS
+from brainrecon.datasets.arrays.raw_runs import cleaning
 from brainrecon.datasets.arrays.writing import write, write_template
-from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, register
+from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.folds import checked_fold, in_fold
 from brainrecon.datasets.named_arrays import SUFFIXES
 from stages.ground.errors import InputError
 
@@ -34,7 +37,7 @@ def subjects(path):
     return _form(path).subjects(path)
 
 
-def load(path, subject=None, roi=None):
+def load(path, subject=None, roi=None, fold=None, **raw):
     """Load one's own data.
 
     Parameters
@@ -46,6 +49,11 @@ def load(path, subject=None, roi=None):
     roi : str, optional
         Name of one of the masks that are there, or several joined by "+" (union) and "-" (difference): "V1+V2",
         "all-V1"; by default all voxels.
+    fold : tuple of (int, int), optional
+        ``(k, n)``: test part k of n parts of all stimuli, see `brainrecon.datasets.folds`; a split is not needed then.
+    **raw
+        Of a file with volumes of raw runs: `shift`, `detrend`, `zscore` and `blocks`, see
+        `brainrecon.datasets.arrays.raw_runs.Cleaning`.
 
     Returns
     -------
@@ -58,8 +66,14 @@ def load(path, subject=None, roi=None):
     InputError
         A file is absent, damaged or at odds with the others.
     """
-    path = Path(path)
-    return _form(path).load(path, subject, roi)
+    if fold is not None:
+        checked_fold(fold)
+    path, form = Path(path), _form(Path(path))
+    if form is not arrays_file:
+        cleaning(path, False, raw)
+        raw = {}
+    loaded = form.load(path, subject, roi, needs_split=fold is None, **raw)
+    return loaded if fold is None else in_fold(loaded, fold)
 
 
 def files(path, subject=None):
@@ -86,4 +100,5 @@ def _form(path):
     raise InputError(f"There is no folder {path}; type `brainrecon data template {path}` for an example of one.")
 
 
-register("arrays", DatasetOf(DESCRIPTION, subjects, load, files))
+FOLD = Option("fold", "(k, n): test part k of n parts of all stimuli; no split is needed then")
+register("arrays", DatasetOf(DESCRIPTION, subjects, load, files, (FOLD, *RAW_OPTIONS)))

@@ -87,7 +87,7 @@ def test_rows_index_like_an_array(tmp_path, index, reverse):
 def test_numbers_may_be_ids_and_pictures_in_order_of_presentation(tmp_path):
     arrays = content(2)
     order = list(dict.fromkeys(arrays["stimulus_ids"]))
-    arrays["stimulus_ids"] = np.array([float(name[4:]) for name in arrays["stimulus_ids"]])
+    arrays["stimulus_ids"] = np.array([100 + float(name[4:]) for name in arrays["stimulus_ids"]])
     places = [list(arrays["image_ids"]).index(name) for name in order]
     arrays["images"], arrays["captions"] = arrays["images"][places], arrays["captions"][places, 0]
     del arrays["image_ids"]
@@ -96,9 +96,31 @@ def test_numbers_may_be_ids_and_pictures_in_order_of_presentation(tmp_path):
     for name in ("mine.npz", "mine.mat"):
         train = load(f"arrays:{tmp_path / name}").train
         for place, stimulus in enumerate(train.stimulus_ids):
-            row = [str(int(order[k][4:])) for k in range(len(order))].index(stimulus)
+            row = [str(100 + int(order[k][4:])) for k in range(len(order))].index(stimulus)
             np.testing.assert_array_equal(train.images[place], arrays["images"][row])
             assert train.captions[place] == [arrays["captions"][row]]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_that_may_be_rows_of_the_pictures_are_asked_about(tmp_path, first):
+    arrays, path = content(2), tmp_path / "mine.npz"
+    n = len(arrays["images"])
+    rows = [list(arrays["image_ids"]).index(name) for name in arrays["stimulus_ids"]]
+    arrays |= {"stimulus_ids": first + np.array(rows), "image_ids": np.arange(first, first + n)}
+    np.savez(path, **arrays)
+    for split in load(f"arrays:{path}").splits.values():
+        for place, name in enumerate(split.stimulus_ids):
+            np.testing.assert_array_equal(split.images[place], arrays["images"][int(name) - first])
+    del arrays["image_ids"]
+    np.savez(path, **arrays)
+    told = rf"'stimulus_ids' in .* are {first} to {first + n - 1} and not shown in that order.* image_ids, .*arange\({first}"
+    with pytest.raises(InputError, match=told):
+        load(f"arrays:{path}")
+    # In that order there is one reading.
+    places = np.argsort(arrays["stimulus_ids"], kind="stable")
+    per_trial = {name: arrays[name][places] for name in ("betas", "stimulus_ids", "split", "sessions", "runs")}
+    np.savez(path, **(arrays | per_trial))
+    assert load(f"arrays:{path}").train.n_stimuli
 
 
 def test_patterns_subject_name_and_files(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from brainrecon.datasets import load, subjects
 from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays.bids_events import entities, in_order, picture_id
-from brainrecon.datasets.inventory import describe, files
+from brainrecon.datasets.inventory import files
 from stages.ground.errors import InputError
 
 
@@ -72,7 +72,6 @@ def test_a_file_is_read_when_its_first_trial_is_asked_for_and_kept(tmp_path, mon
     read, original = [], bids_betas.read_session
     monkeypatch.setattr(bids_betas, "read_session", lambda file, mask: read.append(file) or original(file, mask))
     subject = load(study.source)
-    describe(subject, duplicates=False)
     assert read == []
     subject.train.betas[:], subject.test.betas[:]
     assert sorted(read) == study.betas
