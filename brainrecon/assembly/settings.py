@@ -107,6 +107,9 @@ def _converted(hint, value, where):
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if str in options and int not in options and isinstance(value, int) and not isinstance(value, bool):
+        # A name made of digits, as it was typed: --set data.subject=1.
+        return str(value)
     for option in options:
         origin = typing.get_origin(option) or option
         if origin is tuple and isinstance(value, (list, tuple)):

@@ -222,7 +222,7 @@ def _test_trials(path, content, n_trials, types, chosen):
         first, dash, last = chosen.partition("-") if isinstance(chosen, str) else ("", "", "")
         if dash and first.isdecimal() and last.isdecimal():
             chosen = range(int(first), min(int(last), n_trials + 1) + 1)
-        numbers = np.asarray(chosen)
+        numbers = np.atleast_1d(chosen)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not ((numbers >= 1) & (numbers <= n_trials)).all():
             raise InputError(f"test_trials does not fit {path}; pass numbers from 1 to {n_trials:,}, or FIRST-LAST.")
         return np.isin(np.arange(1, n_trials + 1), numbers)

@@ -81,6 +81,18 @@ def test_assignments(assignment, expected):
     assert values == expected
 
 
+def test_folds_and_a_split_are_not_both_followed():
+    with pytest.raises(InputError, match=r"Both folds \(10\) and split \('category:dog'\) are given; leave one out"):
+        RunConfig.from_dict(BASE | {"data": {"source": "nsd:/data/nsd", "folds": 10, "split": "category:dog"}})
+
+
+def test_a_name_of_digits_is_a_name():
+    data = {"source": "nsd:/data/nsd", "subject": 1}
+    assert RunConfig.from_dict(BASE | {"data": data}).data.subject == "1"
+    with pytest.raises(InputError, match="'data.subject' is True"):
+        RunConfig.from_dict(BASE | {"data": data | {"subject": True}})
+
+
 @pytest.mark.parametrize("value", [True, False, 0, -3, 0.5, 1e-9, "anova", "a b", [1, 2.5], [True], None])
 def test_what_messages_print_can_be_typed(value):
     """Messages print values as Python does and say what to type so; to type it back gives the value itself."""

@@ -56,6 +56,10 @@ def test_fields_of_a_struct_are_variables(tmp_path):
     write_mat(tmp_path / "data.mat", {"D": {"data": content["fmri"], "label": content["stim"], "name": "s1"}})
     subject = miyawaki.load(tmp_path / "data.mat", test_trials="13-21")
     check_split(subject.test, [(None, *trial) for trial in zip(shown[12:], content["fmri"].T[12:])])
+    # A single number is one that may be passed.
+    told = [np.asarray(pattern).tobytes() for pattern in shown]
+    once = next(number for number, pattern in enumerate(told, 1) if told.count(pattern) == 1)
+    assert miyawaki.load(tmp_path / "data.mat", test_trials=once).test.n_trials == 1
 
 
 def test_flags_of_test_trials(tmp_path):
