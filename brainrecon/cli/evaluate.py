@@ -61,7 +61,8 @@ def evaluate(
     if images is None:
         if truth or out or subject or roi or loader or folds or pattern or ids:
             raise InputError(
-                "--truth, --out, --subject, --roi, --folds, --option, --pattern and --ids go with --images; leave them out for a run."
+                "--truth, --out, --subject, --roi, --folds, --option, --pattern and --ids go with --images; leave them out for a "
+                "run."
             )
         _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
         return
