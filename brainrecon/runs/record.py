@@ -58,7 +58,8 @@ def load_subject(config, store=None, device="cpu"):
 def load_in_folds(source, folds, *, subject=None, roi=None, **options):
     """The subject as it is divided by each fold, a list; `folds` is their number, or `LEAVE_ONE_OUT`."""
     if folds == LEAVE_ONE_OUT:
-        whole = load(source, subject=subject, roi=roi, **options)
+        # In two folds, for which no dataset needs a split of its own.
+        whole = load(source, subject=subject, roi=roi, **options, fold=(0, 2))
         folds = whole.train.n_stimuli + whole.test.n_stimuli
     return [load(source, subject=subject, roi=roi, **options, fold=(fold, folds)) for fold in range(folds)]
 

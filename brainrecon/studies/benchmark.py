@@ -319,9 +319,12 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         plan.config(*cell)
     own = {values["roi"]: None for values in plan.methods.values() if "roi" in values}
     for roi in (*(plan.rois or (None,)), *own):
-        subject = load(plan.data, subject=plan.subjects[0], roi=roi, **plan.options)
-        if plan.folds not in (0, LEAVE_ONE_OUT):
-            load(plan.data, subject=plan.subjects[0], roi=roi, fold=(0, plan.folds), **plan.options)
+        which = dict(subject=plan.subjects[0], roi=roi, **plan.options)
+        if plan.folds:
+            # Folds need no split of the dataset's own; two will do to see that all is there.
+            load(plan.data, **which, fold=(0, 2 if plan.folds == LEAVE_ONE_OUT else plan.folds))
+        if plan.heldout or not plan.folds:
+            subject = load(plan.data, **which)
     if plan.heldout:
         check_feasible(subject, plan.heldout)
     return plan

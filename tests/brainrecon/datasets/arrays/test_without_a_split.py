@@ -9,7 +9,8 @@ from bids_study import Study
 
 from brainrecon.datasets import load
 from brainrecon.runs.config import RunConfig
-from brainrecon.runs.record import resolved
+from brainrecon.runs.record import load_in_folds, resolved
+from brainrecon.studies.benchmark import make_plan
 from stages.ground.errors import InputError
 
 
@@ -45,6 +46,18 @@ def test_one_left_out_at_a_time_needs_no_split(one_file):
         settled.data.folds == len(set(arrays["stimulus_ids"].tolist()))
         and subject.train.n_stimuli == settled.data.folds - 1
     )
+
+
+def test_a_benchmark_in_folds_needs_no_split(one_file):
+    source, arrays = one_file
+    n_stimuli = len(set(arrays["stimulus_ids"].tolist()))
+    assert len(load_in_folds(source, "stimuli")) == n_stimuli
+    for folds in (3, "stimuli"):
+        assert make_plan(source, ["mean-image"], folds=folds, heldout="").folds == folds
+    with pytest.raises(InputError, match="no array 'split'"):
+        make_plan(source, ["mean-image"], folds=3, heldout="clusters:2")
+    with pytest.raises(InputError, match="no array 'split'"):
+        make_plan(source, ["mean-image"], heldout="")
 
 
 def test_a_folder_with_train_alone(tmp_path):
