@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -129,8 +130,11 @@ def _tensor(path):
 
     again = f"save it again with torch.save(pictures, {path.name!r})"
     try:
-        # Files of before PyTorch 1.6 cannot be mapped.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        with warnings.catch_warnings():
+            # PyTorch's own remarks on how a file was pickled.
+            warnings.simplefilter("ignore")
+            # Files of before PyTorch 1.6 cannot be mapped.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
         raise InputError(f"{path} cannot be read as a tensor and nothing else ({_line(error)}); {again}.") from None
     if not isinstance(content, torch.Tensor):

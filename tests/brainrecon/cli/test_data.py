@@ -19,7 +19,7 @@ TINY = ("--weights", "tiny")
         ("subject=subj01", "is no option of the data's loader; write --subject instead"),
         ("roi=V1", "write --roi instead"),
         ("path=elsewhere", "write KIND:PATH instead"),
-        ("zscore=true", "'zscore' is no option of arrays data"),
+        ("zscore=true", "'zscore' does nothing for"),
     ],
 )
 def test_options_that_are_none(tmp_path, capsys, option, told):
