@@ -69,8 +69,8 @@ def load(path, subject=None, roi=None, fold=None):
     digits = read_digits(path)
     if blank := [row for row, picture in enumerate(digits.pictures, start=1) if not len(_ink_positions(picture))]:
         raise InputError(
-            f"Picture {blank[0]} of {len(digits.pictures)} in {file_of(path)} shows no digit ({len(blank)} such pictures); expected "
-            "a six or a nine, white on black, in each: copy the file again."
+            f"Picture {blank[0]} of {len(digits.pictures)} in {file_of(path)} shows no digit ({len(blank)} such pictures); "
+            "expected a six or a nine, white on black, in each: copy the file again."
         )
     responses = digits.responses
     check_finite(responses, str(path))
