@@ -1,0 +1,58 @@
+"""What a file is by its first bytes, whatever its name says: to tell a user why it cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# How files begin, and what they are then.
+_BEGINNINGS = (
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the file, which `git lfs pull` fetches"),
+    (b"/annex/objects/", "a pointer of git-annex in place of the file, which `git annex get` fetches"),
+    (b"../.git/annex", "a pointer of git-annex in place of the file, which `git annex get` fetches"),
+    (b"<!doctype html", "a web page, as a failed download leaves it"),
+    (b"<html", "a web page, as a failed download leaves it"),
+    (b"<?xml", "an XML document, as a failed download leaves it"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (b"PK\x03\x04", "a ZIP archive (such as .npz, or of torch)"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"MATLAB 5.0", "a MATLAB file of version 5"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x03", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x80\x05", "a pickle"),
+    (b"{", "JSON text"),
+)
+
+
+def what_it_is(path: str | Path) -> str | None:
+    """Name what a file is, as far as its first bytes tell.
+
+    >>> path = getfixture("tmp_path") / "model.bin"
+    >>> _ = path.write_text("version https://git-lfs.github.com/spec/v1")
+    >>> what_it_is(path)
+    'a pointer of Git LFS in place of the file, which `git lfs pull` fetches'
+
+    Returns
+    -------
+    str or None
+        None for what is not known, or cannot be opened.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError:
+        return None
+    if not head:
+        return "empty"
+    if not head.strip(b"\0"):
+        return "filled with zeros, as a power cut or a full disk leaves it"
+    begin = head.lstrip()
+    for beginning, name in _BEGINNINGS:
+        if head.startswith(beginning) or begin.lower().startswith(beginning):
+            return name
+    return None

@@ -1,0 +1,147 @@
+"""NumPy's .npy and .npz: numbers and text, whose sizes the file itself can hold; nothing is unpickled."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from stages.ground.errors import InputError
+from stages.ground.reading.wall import reading
+
+# Deflate makes a byte of no more than so many.
+MOST_BY_COMPRESSION = 1032
+_LONGEST_HEADER = 65_536
+
+
+def read_npy(path: str | Path, mapped: bool = False, remedy: str = "save it again with numpy.save") -> np.ndarray:
+    """Read an array, in memory or mapped read-only.
+
+    >>> path = getfixture("tmp_path") / "betas.npy"
+    >>> np.save(path, np.eye(2))
+    >>> read_npy(path).shape
+    (2, 2)
+
+    Parameters
+    ----------
+    path : path
+    mapped : bool
+        Leave the values on disk until they are used.
+    remedy : str
+        What to do about a file that cannot be read, for the message.
+
+    Raises
+    ------
+    InputError
+        The file is absent, damaged, no plain array, or of another size than its header says.
+    """
+    with reading(path, "a .npy array", remedy), open(path, "rb") as file:
+        shape, fortran, dtype = _header(file, path)
+        room = Path(path).stat().st_size - file.tell()
+        if (needed := _bytes(shape, dtype)) != room:
+            raise InputError(
+                f"{path} says that it holds {dtype} {shape}, which is {needed:,} bytes, but has {room:,}; {remedy}."
+            )
+        if mapped and needed:
+            return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+        values = np.fromfile(file, dtype, math.prod(shape))
+        return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+
+class NpzFile:
+    """The arrays of one .npz, each read when it is looked up and checked against its header and its checksum.
+
+    >>> path = getfixture("tmp_path") / "mine.npz"
+    >>> np.savez(path, betas=np.eye(2))
+    >>> with npz_file(path) as archive:
+    ...     print(archive.names, archive.read("betas").shape)
+    ['betas'] (2, 2)
+
+    Made by `npz_file`.
+
+    Attributes
+    ----------
+    names : list of str
+    """
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, remedy: str) -> None:
+        self._path, self._archive, self._remedy = path, archive, remedy
+        self._members = {
+            member.filename.removesuffix(".npy"): member
+            for member in archive.infolist()
+            if member.filename.endswith(".npy")
+        }
+        self.names = list(self._members)
+
+    def read(self, name: str) -> np.ndarray:
+        """Return one array."""
+        member = self._members[name]
+        with self._archive.open(member) as file:
+            shape, fortran, dtype = _header(file, f"'{name}' in {self._path}")
+            needed, room = _bytes(shape, dtype), member.file_size - file.tell()
+            if needed != room or member.file_size > MOST_BY_COMPRESSION * max(member.compress_size, 1):
+                raise InputError(
+                    f"'{name}' in {self._path} says that it holds {dtype} {shape}, which is {needed:,} bytes, but has "
+                    f"{room:,}, from {member.compress_size:,} compressed ones; {self._remedy}."
+                )
+            values = np.empty(math.prod(shape), dtype)
+            view, done = memoryview(values).cast("B") if needed else memoryview(b""), 0
+            while done < needed:
+                piece = file.read(min(needed - done, 2**24))
+                if not piece:
+                    raise EOFError(f"it ends after {done:,} of {needed:,} bytes")
+                view[done : done + len(piece)] = piece
+                done += len(piece)
+            # The checksum is compared at the end.
+            if file.read(1):
+                raise ValueError("more bytes than its header says")
+        return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+
+@contextmanager
+def npz_file(path: str | Path, remedy: str = "save it again with numpy.savez") -> Iterator[NpzFile]:
+    """Open a .npz; what is wrong with it is told in one sentence, also when its arrays are read within the block.
+
+    >>> path = getfixture("tmp_path") / "mine.npz"
+    >>> np.savez(path, betas=np.eye(2))
+    >>> with npz_file(path) as archive:
+    ...     archive.names
+    ['betas']
+
+    Parameters
+    ----------
+    path : path
+    remedy : str
+        What to do about a file that cannot be read, for the message.
+    """
+    with reading(path, "a .npz archive", remedy), zipfile.ZipFile(path) as archive:
+        yield NpzFile(Path(path), archive, remedy)
+
+
+def _header(file: IO[bytes], where: str | Path) -> tuple[tuple[int, ...], bool, np.dtype]:
+    version = npy.read_magic(file)
+    # Read as NumPy's own reader does, after a look at the length that is claimed.
+    if version == (1, 0):
+        shape, fortran, dtype = npy.read_array_header_1_0(file, max_header_size=_LONGEST_HEADER)
+    elif version == (2, 0):
+        shape, fortran, dtype = npy.read_array_header_2_0(file, max_header_size=_LONGEST_HEADER)
+    else:
+        raise ValueError(f"version {version} of the format")
+    if dtype.hasobject or dtype.kind not in "biufcUSMm":
+        raise InputError(
+            f"{where} is an array of {'Python objects' if dtype.hasobject else dtype}, which is neither numbers nor text; save "
+            "it as a plain array, for example numpy.asarray(values, dtype=str) for text or dtype=numpy.float32 for betas."
+        )
+    if any(length < 0 for length in shape):
+        raise ValueError(f"a shape of {shape}")
+    return shape, fortran, dtype
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return math.prod(shape) * dtype.itemsize
