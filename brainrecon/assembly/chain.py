@@ -16,9 +16,18 @@ from brainrecon.datasets.folds import check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.seals import broken, seal
 from weights.whole_files import write_text
 
 DESCRIPTION = "method.json"
+
+
+def fit_again(folder) -> str:
+    """What to type where a fitted chain in `folder` is damaged: of a run, the command that mends it."""
+    run = Path(folder).parent
+    if not (run / "config.toml").exists():
+        return "fit again, and save it anew"
+    return f"`brainrecon fit --config {run / 'config.toml'} --out {run}` fits it again"
 
 
 class Chain:
@@ -173,6 +182,7 @@ class Chain:
                 step.save(own)
         if folder is not None:
             self._describe(folder)
+            seal(folder)
         return self
 
     def fit_in_memory(self, subject, store=None, progress=SILENT, captions=None):
@@ -199,9 +209,12 @@ class Chain:
         self._describe(folder, *self.steps)
         for step in self.steps:
             step.save(Path(folder) / step.part)
+        seal(folder)
 
     def open(self, folder, store=None, **found):
         """Read what `save` wrote, or the decoder folder of a run; `found` is what a `Workspace` has besides."""
+        if damage := broken(folder):
+            raise InputError(f"In {folder}, {damage}; {fit_again(folder)}.")
         self._described = read_saved(folder)
         self.n_voxels = self._described.get("n_voxels")
         for step in self.steps:

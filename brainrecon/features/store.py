@@ -19,6 +19,7 @@ import numpy as np
 from brainrecon.features.table import FeatureTable, arrange
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.seals import seal
 from weights.whole_files import locked, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
@@ -112,9 +113,10 @@ class FeatureStore:
                         # What takes long has files of its own here, that several targets may share.
                         target.prepare(items, self.folder, progress)
                     _write(target, items, table, progress)
+                    seal(table.folder)
         # A damaged file is noticed here, and not in the middle of a fit.
-        with table.opened():
-            return table
+        table.check()
+        return table
 
     def table(self, folder_name, stimulus_ids=None):
         """Open a table again that `encode` once returned.
@@ -164,8 +166,8 @@ class FeatureStore:
                 "run `brainrecon fit` again."
             )
         # A damaged file is noticed here, and not in the middle of a fit.
-        with table.opened():
-            return table
+        table.check()
+        return table
 
 
 def _table(folder, identity, stimulus_ids):

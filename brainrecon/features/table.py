@@ -17,6 +17,7 @@ import numpy as np
 
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows, as_slice
+from weights.seals import broken
 from weights.whole_files import put_in_place
 
 # Runs read at a time: long enough for numpy's loops, short enough to meet them in the processor's cache.
@@ -145,6 +146,13 @@ class FeatureTable:
 
     def __array__(self, dtype=None, copy=None):
         return self.columns(0, self.shape[1]).astype(dtype or np.float32, copy=False)
+
+    def check(self):
+        """Refuse a file of values that is not this table's, or not what was written; a large one is read once for it."""
+        with self.opened():
+            pass
+        if damage := broken(self.folder, [self.path.name]):
+            raise self._damaged(damage)
 
     @contextmanager
     def opened(self):

@@ -13,8 +13,10 @@ from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
 from brainrecon.evaluation.tasks.reconstruction import Brain
 from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.prepared_pictures import PreparedPictures, blocks_of
+from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights import store
+from weights.seals import broken, seal
 from weights.whole_files import locked
 
 # A correlation over fewer voxels says nothing.
@@ -63,11 +65,18 @@ def _model(subject, protocol, spec, folder, device, memory):
         digest.update(np.ascontiguousarray(patterns[block]))
     own = folder / digest.hexdigest()[:20]
     if (own / "config.json").exists():
-        return EncodingModel.from_pretrained(own, device)
+        return _opened(own, device)
     with locked(own):
         # Another process may have fitted it in the meantime.
         if (own / "config.json").exists():
-            return EncodingModel.from_pretrained(own, device)
+            return _opened(own, device)
         features = PreparedPictures(subject.train.images, protocol).features(spec, load_network(spec, device))
         model.fit(features, patterns).save_pretrained(own)
+        seal(own)
     return model
+
+
+def _opened(folder, device):
+    if damage := broken(folder):
+        raise InputError(f"In {folder}, {damage}; delete that folder and run the same command again.")
+    return EncodingModel.from_pretrained(folder, device)

@@ -8,6 +8,7 @@ from brainrecon.runs.captions import captions
 from brainrecon.runs.predict import encode
 from brainrecon.runs.values import RunValues
 from stages.ground.progress import SILENT
+from weights.seals import seal
 
 
 def fit(run, progress=SILENT):
@@ -39,3 +40,5 @@ def fit(run, progress=SILENT):
     values = RunValues(run, chain)
     for step in chain.predicting:
         values.predicted("test", step, progress)
+    if (folder := run.layout.embeddings("test").parent).exists():
+        seal(folder)

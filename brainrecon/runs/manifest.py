@@ -9,7 +9,7 @@ import time
 
 
 def note(layout, path):
-    """Add a line for a file.
+    """Add a line for a file, and return its hash.
 
     Parameters
     ----------
@@ -17,27 +17,30 @@ def note(layout, path):
     path : pathlib.Path
         Below the run's folder.
     """
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     line = {
         "file": path.relative_to(layout.folder).as_posix(),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256,
         "time": round(time.time(), 3),
     }
     with open(layout.manifest, "ab+") as manifest:
         # A process that was killed may have left half a line; what follows must not become part of it.
         start = b"\n" if _ends_within_a_line(manifest) else b""
         manifest.write(start + json.dumps(line).encode() + b"\n")
+    return sha256
 
 
 def noted(layout):
-    """Names of the files that have a line, a set of str; half lines count for nothing."""
+    """Hashes of the files that have a line, dict of name to str, the last line's; half lines count for nothing."""
     try:
         lines = layout.manifest.read_bytes().splitlines()
     except FileNotFoundError:
-        return set()
-    found = set()
+        return {}
+    found = {}
     for line in lines:
         try:
-            found.add(json.loads(line)["file"])
+            line = json.loads(line)
+            found[str(line["file"])] = str(line["sha256"])
         except (ValueError, TypeError, KeyError):
             continue
     return found

@@ -21,6 +21,7 @@ def drawn_outputs(run, condition):
             for sample in range(run.n_samples(condition)):
                 path = part.image_path(own, name, sample)
                 if path.exists():
+                    part.check_written(path)
                     ids.append(str(name))
                     paths.append(path)
     medium = run.unfitted.medium(run.unfitted.output)

@@ -13,6 +13,8 @@ from brainrecon.assembly.values import PATTERNS
 from brainrecon.runs.captions import captions
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.reading.wall import reading
+from weights.seals import broken
 from weights.whole_files import whole_file
 
 
@@ -59,13 +61,16 @@ def predict_patterns(chain, patterns, names, path, progress=SILENT):
 
 def read_embeddings(path):
     """Embeddings in a file: (dict of name to float32 array (n_stimuli, n_targets), list of stimulus ids)."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["stimulus_ids"])
-    except FileNotFoundError:
-        raise InputError(f"There are no embeddings at {path}; run `brainrecon fit` first.") from None
-    except Exception as error:
-        raise InputError(f"{path} cannot be read ({error}); delete the run's decoder folder and fit again.") from None
+    remedy = f"delete the folder {path.parent} and run `brainrecon fit` again"
+    if not path.exists():
+        raise InputError(f"There are no embeddings at {path}; run `brainrecon fit` first.")
+    if damage := broken(path.parent, [path.name]):
+        raise InputError(f"In {path.parent}, {damage}; {remedy}.")
+    with reading(path, "embeddings", remedy), safe_open(path, framework="numpy") as file:
+        ids = json.loads(file.metadata()["stimulus_ids"])
+        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+            raise ValueError("its stimulus ids are no list of texts")
+        return {name: file.get_tensor(name) for name in file.keys()}, ids
 
 
 def read_patterns(path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import warnings
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,8 @@ from brainrecon.runs.record import (
 )
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.hashes import hash_file
+from weights.seals import broken
 from weights.whole_files import is_partial, locked, write_text
 
 
@@ -180,6 +184,10 @@ class Run:
         predicted = (self.layout.embeddings("test", step.kept_as) for step in self.unfitted.predicting)
         return self.unfitted.is_fitted(self.layout.decoder) and all(path.exists() for path in predicted)
 
+    def damage(self):
+        """What of the fitted steps and predicted values is not as it was written, in a few words; None if nothing."""
+        return broken(self.layout.decoder) or broken(self.layout.embeddings("test").parent)
+
     def image_path(self, name, stimulus_id, sample=0):
         """File of what a condition shows for a stimulus and a sample; a value on the way has no samples."""
         chain, shown = self.unfitted, condition(name).shown(self.unfitted)
@@ -195,7 +203,26 @@ class Run:
     def write_value(self, path, value, medium):
         """Write a picture, caption or film, whole or not at all, and note it in the manifest."""
         MEDIA[medium][0].write(path, value)
-        manifest.note(self.layout, path)
+        sha256 = manifest.note(self.layout, path)
+        self.written[path.relative_to(self.folder).as_posix()] = sha256
+
+    def read_value(self, path, medium):
+        """Read what `write_value` wrote; an InputError if it has changed since."""
+        self.check_written(path)
+        return MEDIA[medium][0].read(path)
+
+    @cached_property
+    def written(self):
+        """Hashes of what was written, by the manifest: dict of file name to str."""
+        return manifest.noted(self.layout)
+
+    def check_written(self, path):
+        """Refuse a file that is not as the manifest says; what it does not know, as of a process that was killed, passes."""
+        known = self.written.get(path.relative_to(self.folder).as_posix())
+        if known is not None and path.is_file() and hash_file(path) != known:
+            raise InputError(
+                f"{path} is not what was drawn, by {self.layout.manifest.name}; delete it and run the same command again."
+            )
 
     # The verbs; their modules bring the heavy libraries
 
@@ -204,12 +231,16 @@ class Run:
         from brainrecon.runs.fit import fit
 
         for part in self.parts:
-            if part.is_fitted:
+            if part.is_fitted and not part.damage():
                 continue
             # Another process may fit the same: when it is done, nothing is left to do here.
             with locked(
                 part.folder, name=".fit.lock", waiting=lambda: progress("waiting for another process that fits", 0, 1)
             ):
+                if damage := part.damage():
+                    warnings.warn(f"In {part.folder}, {damage}: the decoder is fitted again.", stacklevel=2)
+                    for folder in (part.layout.decoder, part.layout.embeddings("test").parent):
+                        shutil.rmtree(folder, ignore_errors=True)
                 fit(part, progress)
         return self
 

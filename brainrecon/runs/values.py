@@ -15,10 +15,10 @@ from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.replacement import MEAN, Source, shuffled_partners
 from brainrecon.assembly.values import ABSENT, PATTERNS, Item
-from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.predict import encode, read_embeddings
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.seals import seal
 from weights.whole_files import locked
 
 
@@ -96,7 +96,7 @@ class RunValues:
         path = self.run.layout.on_the_way(name, medium, source.name, condition)
         if not path.exists():
             self.run.write_value(path, self._computed(condition, name, source, stimulus_id), medium)
-        return MEDIA[medium][0].read(path)
+        return self.run.read_value(path, medium)
 
     def values(self, condition, step, items):
         """What a step reads for items under a condition: dict of value name to list of rows, or `ABSENT`."""
@@ -124,6 +124,7 @@ class RunValues:
                     # Another process may have predicted the same in the meantime.
                     if not path.exists():
                         step.predict_into(path, names, inputs, progress)
+                        seal(path.parent)
             values, ids = read_embeddings(path)
             if of == "test" and ids != self.stimulus_ids:
                 raise InputError(

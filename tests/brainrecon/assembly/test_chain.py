@@ -203,7 +203,7 @@ def test_saved_and_opened_it_runs_the_same(subject, tmp_path):
     np.testing.assert_array_equal(again.run_from_patterns(["a", "b", "c"], PATTERNS), before)
     assert again.n_voxels == 4
     (tmp_path / "method.json").unlink()
-    with pytest.raises(InputError, match="holds no fitted method: method.json is missing"):
+    with pytest.raises(InputError, match="method.json is missing"):
         chain_with(*learning([])).open(tmp_path)
 
 

@@ -157,6 +157,7 @@ def test_an_interrupted_encoding_goes_on(tmp_path, pictures, dtype, batches, tor
     np.testing.assert_array_equal(np.asarray(table), np.asarray(undisturbed))
     assert sorted(path.name for path in table.folder.iterdir()) == [
         ".lock",
+        ".sealed.json",
         "config.json",
         "stimuli.json",
         "values.npy",
@@ -364,3 +365,14 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         table.columns(0, 3)
     np.testing.assert_array_equal(np.asarray(encode(store, Rows(96), values)), values)
+
+
+def test_one_changed_bit_of_the_values_is_found_on_opening(tmp_path, pictures):
+    store, target = FeatureStore(tmp_path), MeanColour()
+    table = encode(store, target, pictures)
+    content = bytearray(table.path.read_bytes())
+    content[-5] ^= 1
+    table.path.write_bytes(content)
+    for again in (lambda: encode(store, target, pictures), lambda: store.table(table.folder.name)):
+        with pytest.raises(InputError, match=r"values.npy is not what was written\); delete the folder"):
+            again()

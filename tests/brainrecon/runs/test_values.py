@@ -191,7 +191,10 @@ def test_a_whole_run_computes_nothing_twice(run):
 def test_embeddings_of_other_stimuli_are_refused(run):
     from safetensors.numpy import save_file
 
+    from weights.seals import seal
+
     path = run.layout.embeddings("test")
     save_file({"code": np.zeros((2, 2), np.float32)}, path, metadata={"stimulus_ids": '["x", "y"]'})
+    seal(path.parent)
     with pytest.raises(ValueError, match="is of other stimuli than the run's test set"):
         RunValues(run).value("reconstruction", "code", str(run.subject.test.stimulus_ids[0]))

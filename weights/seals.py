@@ -1,0 +1,66 @@
+"""Files of the toolkit's own that must stay as they were written: their hashes lie beside them, and are compared on opening.
+
+What a disk loses, a power cut leaves half and a copy breaks off is then found before it changes a result in silence.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from weights.hashes import hash_file
+from weights.whole_files import write_text
+
+SEAL = ".sealed.json"
+
+
+def seal(folder: Path) -> None:
+    """Write down the hash of every file below a folder, hidden ones left out.
+
+    >>> folder = getfixture("tmp_path")
+    >>> _ = (folder / "model.safetensors").write_text("weights")
+    >>> seal(folder)
+    >>> broken(folder)
+    >>> _ = (folder / "model.safetensors").write_text("weighs")
+    >>> broken(folder)
+    'model.safetensors is not what was written'
+
+    Parameters
+    ----------
+    folder : Path
+        Everything in it is written.
+    """
+    folder = Path(folder)
+    hashes = {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+    write_text(folder / SEAL, json.dumps(hashes, indent=1) + "\n")
+
+
+def broken(folder: Path, names: Iterable[str] | None = None) -> str | None:
+    """Say in a few words which sealed file is missing or has changed; None if there is none, or nothing is sealed.
+
+    Parameters
+    ----------
+    folder : Path
+    names : iterable of str, optional
+        Paths below `folder` to look at; all that are sealed by default. Large files are read once (`weights.hashes`).
+    """
+    folder = Path(folder)
+    try:
+        hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        hashes = {str(name): str(sha256) for name, sha256 in hashes.items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return f"{SEAL} cannot be read ({str(error).splitlines()[0][:100]})"
+    for name in hashes if names is None else names:
+        if name not in hashes:
+            continue
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if hash_file(path) != hashes[name]:
+            return f"{name} is not what was written"
+    return None
