@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from brainrecon.datasets.download import Remote, fetch
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.reading.wall import reading
 from weights.whole_files import whole_file
 
 ANNOTATIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
@@ -69,11 +70,9 @@ def read_categories(paths, coco_ids):
 
 
 def _read(path, keys):
-    try:
+    with reading(path, "JSON", "fetch COCO's annotations again"):
         # Outlines are most of a file of instances: each entry is reduced to what is used as soon as it is read.
         content = json.loads(path.read_text(encoding="utf-8"), object_hook=_what_is_used)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON file ({error}); fetch COCO's annotations again.") from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
             raise InputError(f"{path} has no '{key}'; expected an annotation file in COCO's format, fetch it again.")

@@ -1,24 +1,20 @@
 """The named arrays of one file: NumPy's .npz, HDF5 of any writer, MATLAB's .mat of either kind."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
-from contextlib import contextmanager
 from functools import partial
 
 import h5py
 import numpy as np
-import scipy.io
-from scipy.io.matlab import MatReadError
 
 from brainrecon.datasets.hdf5_rows import Hdf5Rows
-from brainrecon.datasets.nsd.volumes import one_line
 from stages.ground.errors import InputError
+from stages.ground.reading.hdf5_files import check_own, dataset, hdf5_file, linked
+from stages.ground.reading.matlab_files import read_mat
+from stages.ground.reading.numpy_files import npz_file
+from stages.ground.reading.wall import reading
 
 SUFFIXES = (".npz", ".h5", ".hdf5", ".mat")
-DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError)
-DAMAGE += (MatReadError, zlib.error, zipfile.BadZipFile)
-"""What numpy, h5py and scipy raise when a file is truncated or no such file at all."""
+AGAIN = "copy or save it again"
 
 
 class NamedArrays(Mapping):
@@ -43,21 +39,19 @@ class NamedArrays(Mapping):
         self.path = path
         if not path.is_file():
             raise InputError(f"There is no file {path}; `brainrecon data template FOLDER` explains what it holds.")
-        with _damage_told(path):
-            if path.suffix.lower() == ".npz":
-                readers = _npz_readers(path)
-            elif h5py.is_hdf5(path):
-                readers = _hdf5_readers(path)
-            elif path.suffix.lower() == ".mat":
-                readers = _matlab_readers(path)
-            else:
-                raise InputError(f"{path} is no HDF5 file, or a truncated one; copy or save it again.")
+        if path.suffix.lower() == ".npz":
+            readers = _npz_readers(path)
+        elif h5py.is_hdf5(path):
+            readers = _hdf5_readers(path)
+        elif path.suffix.lower() == ".mat":
+            readers = _matlab_readers(path)
+        else:
+            with reading(path, "HDF5", AGAIN):
+                raise ValueError("it does not begin as one")
         self._readers = {name.replace("/", "_"): reader for name, reader in readers.items()}
 
     def __getitem__(self, name):
-        reader = self._readers[name]
-        with _damage_told(self.path):
-            return reader()
+        return self._readers[name]()
 
     def __contains__(self, name):
         return name in self._readers
@@ -69,18 +63,6 @@ class NamedArrays(Mapping):
         return len(self._readers)
 
 
-@contextmanager
-def _damage_told(path):
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(
-            f"{path} is damaged, incomplete or of another kind ({one_line(error)}); copy or save it again."
-        ) from error
-
-
 def _no_pickle(path, name, kind):
     return InputError(
         f"'{name}' in {path} is {kind}, which is neither numbers nor text; save it as a plain array, for example "
@@ -90,18 +72,11 @@ def _no_pickle(path, name, kind):
 
 def _npz_readers(path):
     def read(name):
-        with np.load(path, allow_pickle=False) as archive:
-            try:
-                values = archive[name]
-            except ValueError as error:
-                if "pickle" not in str(error):
-                    raise
-                raise _no_pickle(path, name, "an array of Python objects") from None
-        return _plain(path, name, values)
+        with npz_file(path, AGAIN) as archive:
+            return _plain(path, name, archive.read(name))
 
-    with zipfile.ZipFile(path) as archive:
-        names = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
-    return {name: partial(read, name) for name in names}
+    with npz_file(path, AGAIN) as archive:
+        return {name: partial(read, name) for name in archive.names}
 
 
 def _plain(path, name, values):
@@ -114,35 +89,39 @@ def _plain(path, name, values):
 
 
 def _hdf5_readers(path):
-    with h5py.File(path, "r") as file:
+    with hdf5_file(path, AGAIN) as file:
         names = []
         # MATLAB marks what it saves; all of its arrays have their axes in reverse.
         marked = ["#refs#" in file]
 
         def visit(name, entry):
             if isinstance(entry, h5py.Dataset) and entry.shape is not None and name[0] != "#":
+                check_own(entry)
                 names.append(name)
                 marked.append("MATLAB_class" in entry.attrs)
 
         file.visititems(visit)
+        for name in file:
+            # Links that lead nowhere, round in circles or out of the file are not visited.
+            linked(file, name)
     return {name: partial(_read_hdf5, path, name, any(marked)) for name in names}
 
 
 def _read_hdf5(path, name, matlab):
-    with h5py.File(path, "r") as file:
-        dataset = file[name]
-        kind = dataset.attrs.get("MATLAB_class", b"")
+    with hdf5_file(path, AGAIN) as file:
+        found = dataset(file, name)
+        kind = found.attrs.get("MATLAB_class", b"")
         if matlab and kind == b"char":
-            return _characters(dataset)
+            return _characters(found)
         if matlab and kind == b"cell":
-            return _texts(path, name, [_cell(file[entry]) for entry in dataset[()].T.flat], dataset.shape[::-1])
-        if h5py.check_string_dtype(dataset.dtype):
-            values = np.asarray(dataset.asstr()[()], dtype=str)
+            return _texts(path, name, [_cell(file[entry]) for entry in found[()].T.flat], found.shape[::-1])
+        if h5py.check_string_dtype(found.dtype):
+            values = np.asarray(found.asstr()[()], dtype=str)
             return values.T if matlab else values
-        if dataset.dtype.kind not in "biuf":
-            raise _no_pickle(path, name, f"an array of {dataset.dtype}")
-        if dataset.ndim == 0:
-            return np.asarray(dataset[()])
+        if found.dtype.kind not in "biuf":
+            raise _no_pickle(path, name, f"an array of {found.dtype}")
+        if found.ndim == 0:
+            return np.asarray(found[()])
     return Hdf5Rows(path, name, reverse=matlab)
 
 
@@ -163,9 +142,7 @@ def _matlab_readers(path):
         return _matlab_value(path, name, content[name])
 
     content = {}
-    for name, value in scipy.io.loadmat(path).items():
-        if name.startswith("__"):
-            continue
+    for name, value in read_mat(path, AGAIN).items():
         names = getattr(getattr(value, "dtype", None), "names", None)
         if names and value.size == 1:
             content |= {f"{name}_{part}": value[part].flat[0] for part in names}

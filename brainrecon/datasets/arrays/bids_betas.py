@@ -19,8 +19,6 @@ FOLDER/
 import re
 from collections import OrderedDict
 
-import h5py
-import nibabel
 import numpy as np
 
 from brainrecon.datasets.arrays.bids_events import (
@@ -36,10 +34,12 @@ from brainrecon.datasets.arrays.folder import by_stimulus
 from brainrecon.datasets.arrays.parts import as_mask, choose_voxels, own_subject, train_first
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
-from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
 from stages.ground.errors import InputError
+from stages.ground.reading.hdf5_files import dataset, hdf5_file
+from stages.ground.reading.nifti_files import open_nifti, read_nifti
+from stages.ground.reading.wall import reading
 
 BETAS = re.compile(r".*[_-]betas[_.].*nii(\.gz)?|betas\.nii(\.gz)?")
 MASK = re.compile(r"(.*_)?mask\.nii(\.gz)?")
@@ -162,19 +162,13 @@ def pickled(path):
 
 def _grid(file):
     """Shape and affine (None in HDF5) of a volume or of betas, from the header."""
-    try:
-        if file.suffix == ".hdf5":
-            with h5py.File(file, "r") as content:
-                shape = content["betasmd"].shape if "betasmd" in content else None
-                found = ", ".join(content) or "nothing"
-            if shape is None:
-                raise InputError(f"{file} holds {found} but no dataset betasmd; save GLMsingle's output again.")
-            affine = None
-        else:
-            image = nibabel.load(file)
-            shape, affine = image.shape, image.affine
-    except DAMAGE as error:
-        raise InputError(f"{file} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+    if file.suffix == ".hdf5":
+        again = "save GLMsingle's output again"
+        with hdf5_file(file, again) as content:
+            shape, affine = dataset(content, "betasmd", again).shape, None
+    else:
+        image = open_nifti(file)
+        shape, affine = image.shape, image.affine
     if MASK.fullmatch(file.name) is None and len(shape) != 4:
         raise InputError(f"{file} has shape {shape}; expected single-trial betas (x, y, z, trials).")
     return shape, affine
@@ -230,10 +224,9 @@ def _region(file):
 
 
 def _volume(file, grid):
-    try:
-        return np.asanyarray(nibabel.load(file).dataobj).reshape(grid[0][:3])
-    except (*DAMAGE, ValueError) as error:
-        raise InputError(f"{file} cannot be read as one volume ({one_line(error)}); save the mask again.") from error
+    values = read_nifti(file, "save the mask again")
+    with reading(file, "one volume", "save the mask again"):
+        return values.reshape(grid[0][:3])
 
 
 def _split(trials, store, stimuli):
@@ -311,13 +304,8 @@ class VoxelStore:
 
 def _read_glmsingle(file, mask):
     """Voxels of GLMsingle's betasmd, (n_trials, n_voxels), in C order of the mask; about 64 MB are read at a time."""
-    try:
-        with h5py.File(file, "r") as content:
-            betas = content["betasmd"]
-            planes = max(1, SLAB_BYTES * len(betas) // betas.nbytes)
-            slabs = [
-                betas[start : start + planes][mask[start : start + planes]] for start in range(0, len(betas), planes)
-            ]
-    except DAMAGE as error:
-        raise InputError(f"{file} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+    with hdf5_file(file) as content:
+        betas = dataset(content, "betasmd")
+        planes = max(1, SLAB_BYTES * len(betas) // betas.nbytes)
+        slabs = [betas[start : start + planes][mask[start : start + planes]] for start in range(0, len(betas), planes)]
     return np.concatenate(slabs).T

@@ -30,13 +30,13 @@ from brainrecon.datasets.arrays.parts import (
     train_first,
 )
 from brainrecon.datasets.dataset import ExpectedFile
-from brainrecon.datasets.nsd.volumes import one_line
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert
+from stages.ground.reading.wall import one_line
 
 
 def subjects(path):

@@ -18,6 +18,7 @@ import numpy as np
 
 from brainrecon.datasets.voxels import Regions
 from stages.ground.errors import InputError
+from stages.ground.reading.hdf5_files import check_own, hdf5_file, linked
 
 LAYOUTS = (("dataset", "metadata"), ("dataSet", "metaData"))
 BLOCK_BYTES = 32 * 2**20
@@ -209,30 +210,25 @@ class BData:
         """The open file; damage met on opening or reading becomes an InputError."""
         if not self.path.is_file():
             raise InputError(f"There is no file {self.path}; copy it to this place.")
-        try:
-            with h5py.File(self.path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES) as file:
-                yield file
-        except (OSError, KeyError, RuntimeError) as error:
-            if isinstance(error, OSError) and _is_old_matlab(self.path):
-                raise InputError(
-                    f"{self.path} is a MATLAB file before v7.3; save it with '-v7.3' in MATLAB."
-                ) from error
-            raise InputError(
-                f"{self.path} cannot be read as HDF5 ({_one_line(error)}); copy the file again."
-            ) from error
+        if _is_old_matlab(self.path):
+            raise InputError(f"{self.path} is a MATLAB file before v7.3; save it with '-v7.3' in MATLAB.")
+        with hdf5_file(self.path, rdcc_nbytes=CHUNK_CACHE_BYTES) as file:
+            yield file
 
     def _matrices(self, file):
         """``/dataset`` and ``/metadata/value``, once they are what the format says."""
-        dataset, metadata = (file[name] for name in self._names)
-        parts = [metadata.get(name) for name in ("key", "value")] if isinstance(metadata, h5py.Group) else [None]
+        dataset, metadata = (linked(file, name) for name in self._names)
+        parts = [linked(metadata, name) for name in ("key", "value")] if isinstance(metadata, h5py.Group) else [None]
         for name, part in {self._names[0]: dataset, f"{self._names[1]}/value": parts[-1]}.items():
             if not isinstance(part, h5py.Dataset) or part.ndim != 2 or part.dtype.kind not in "fiu":
                 found = f"{part.dtype} {part.shape}" if isinstance(part, h5py.Dataset) else "no matrix"
                 raise InputError(
                     f"/{name} of {self.path} is {found}; expected numbers in rows and columns: copy it again."
                 )
+            check_own(part)
         if not isinstance(parts[0], h5py.Dataset):
             raise InputError(f"/{self._names[1]} of {self.path} has no names of keys; copy the file again.")
+        check_own(parts[0])
         return dataset, parts[1]
 
 
@@ -264,7 +260,3 @@ def _text(value):
 def _is_old_matlab(path):
     with open(path, "rb") as file:
         return file.read(10) == b"MATLAB 5.0"
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__

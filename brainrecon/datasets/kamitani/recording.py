@@ -12,6 +12,7 @@ from brainrecon.datasets.kamitani.stimuli import pictures_of
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
 from stages.ground.errors import InputError
+from stages.ground.reading.wall import reading
 
 DEFAULT_ROI = "VC"
 WHOLE = "all"
@@ -228,11 +229,9 @@ def class_names(folder):
     path = next((folder / name for name in CLASS_NAMES if (folder / name).is_file()), None)
     if path is None:
         return {}
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
+    with reading(path, "a table", "write rows such as n01518878,ostrich"):
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if len(row) > 1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a table ({error}); write rows such as n01518878,ostrich.") from None
     return {row[0].strip(): row[1].strip() for row in rows}
 
 

@@ -5,13 +5,13 @@ below 0 rest), ``VoxelData`` the responses, ``Run`` the run. The cookbook writes
 files; a folder that holds both is read as one. The laboratory's own `.mat` (v7.3) holds the same rows.
 """
 
-import h5py
 import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
+from stages.ground.reading.hdf5_files import hdf5_file
 
 KINDS = {1: "random", 2: "geometric", 3: "thin alphabet", 4: "long alphabet", 5: "alphabet"}
 """StimulusType -> kind of figure."""
@@ -80,7 +80,7 @@ def is_bdata(path):
 def is_simulated(path):
     """Whether a forward model made the responses: a file says so, or the marker of a simulation beside it does."""
     for file in _paths(path):
-        with h5py.File(file, "r") as content:
+        with hdf5_file(file) as content:
             if "simulated" in content.attrs or (file.parent / MARKER).is_file():
                 return True
     return False

@@ -10,12 +10,12 @@ import re
 
 import h5py
 import numpy as np
-import scipy.io
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import N_CELLS, Recording, read_patterns
-from brainrecon.datasets.nsd.volumes import one_line
 from stages.ground.errors import InputError
+from stages.ground.reading.hdf5_files import check_own, hdf5_file
+from stages.ground.reading.matlab_files import read_mat
 
 PARTS = {"train": ("train", "random"), "test": ("test", "figure")}
 """Split -> words, one of which its variables have in their name."""
@@ -95,23 +95,19 @@ def files(path):
 
 def _read_content(path):
     """Every matrix of numbers in the file, as MATLAB shows it: name -> array of two axes."""
-    try:
-        if h5py.is_hdf5(path):
-            found = {}
-            with h5py.File(path) as file:
-                file.visititems(lambda name, item: _collect_hdf5(name, item, found))
-        else:
-            content = scipy.io.loadmat(path)
-            found = {key: matrix for name, value in content.items() for key, matrix in _matrices(name, value)}
-    # Given a damaged file, scipy fails in ways that it does not list, UnboundLocalError among them.
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as a MATLAB file ({one_line(error)}); copy it again.") from error
+    if h5py.is_hdf5(path):
+        found = {}
+        with hdf5_file(path) as file:
+            file.visititems(lambda name, item: _collect_hdf5(name, item, found))
+    else:
+        found = {key: matrix for name, value in read_mat(path).items() for key, matrix in _matrices(name, value)}
     return {name: matrix for name, matrix in found.items() if VARIABLE.fullmatch(name)}
 
 
 def _collect_hdf5(name, item, found):
     text = item.attrs.get("MATLAB_class") == b"char"
     if isinstance(item, h5py.Dataset) and item.ndim == 2 and item.dtype.kind in "biuf" and not text:
+        check_own(item)
         # MATLAB's columns are HDF5's rows.
         found[name.replace("/", ".")] = item[()].T
 

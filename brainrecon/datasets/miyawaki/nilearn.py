@@ -13,17 +13,16 @@ responses that lag two volumes behind the patterns.
 
 import re
 
-import nibabel
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from scipy.signal import detrend as without_line
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
-from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
 from brainrecon.datasets.subject import check_finite
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.reading.nifti_files import open_nifti
+from stages.ground.reading.wall import reading
 
 PARTS = ("random", "figure")
 AREAS = ("V1d", "V1v", "V2d", "V2v", "V3A", "V3", "V4v", "VP", *(f"lag{k}to{k + 1}" for k in range(11)))
@@ -160,11 +159,9 @@ def _read_run(volumes_path, labels_path, mask, affine, mask_path, detrend, shift
 
 def _read_cells(path):
     """Rows of a label file, (n_volumes, n_cells) float."""
-    try:
-        rows = path.read_text(encoding="utf-8").split()
+    with reading(path, "rows of numbers", AGAIN):
+        rows = path.read_text(encoding="utf-8-sig").split()
         return np.loadtxt(rows or ["empty"], delimiter=",", ndmin=2)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as rows of numbers ({one_line(error)}); {AGAIN}.") from error
 
 
 def _read_mask(path):
@@ -180,11 +177,9 @@ def _read_nifti(path):
     """Values, in the file's own type, and affine."""
     if not path.is_file():
         raise InputError(f"There is no {path}; {AGAIN}.")
-    try:
-        image = nibabel.load(path)
+    image = open_nifti(path, AGAIN)
+    with reading(path, "NIfTI", AGAIN):
         return np.asanyarray(image.dataobj), image.affine
-    except (*DAMAGE, HeaderDataError, ValueError) as error:
-        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); {AGAIN}.") from error
 
 
 def _check_grid(path, shape, affine, other, other_shape, other_affine):

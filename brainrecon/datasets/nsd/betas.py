@@ -8,16 +8,17 @@ formats.
 import copy
 import os
 from collections import OrderedDict
+from contextlib import contextmanager
 
-import h5py
-import nibabel
 import numpy as np
 
-from brainrecon.datasets.nsd.volumes import DAMAGE, one_line
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_slice, positions
+from stages.ground.reading.hdf5_files import dataset, hdf5_file
+from stages.ground.reading.nifti_files import open_nifti
+from stages.ground.reading.wall import reading
 
 SCALE = 300
 BLOCK_BYTES = 64 * 2**20
@@ -59,10 +60,7 @@ def read_session(path, mask):
     InputError
         The file is damaged.
     """
-    try:
-        return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
-    except DAMAGE as error:
-        raise InputError(f"{path} is damaged or incomplete ({one_line(error)}); copy the file again.") from error
+    return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
 
 
 def _read_hdf5(path, mask):
@@ -106,37 +104,32 @@ def _read_slabs(file, places, stored):
 
 def _read_nifti(path, mask):
     # The compressed stream is kept open: each block of trials goes on where the last one ended.
-    volumes = nibabel.load(path, keep_file_open=True).dataobj
+    volumes = _open_nifti(path, keep_file_open=True).dataobj
     n_trials = volumes.shape[3]
     trials = max(1, BLOCK_BYTES // (mask.size * volumes.dtype.itemsize))
     blocks = []
-    for start in range(0, n_trials, trials):
-        blocks.append(np.asanyarray(volumes[..., start : start + trials])[mask].T)
+    with reading(path, "NIfTI"):
+        for start in range(0, n_trials, trials):
+            blocks.append(np.asanyarray(volumes[..., start : start + trials])[mask].T)
     stored = np.concatenate(blocks)
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
+@contextmanager
 def _open_hdf5(path):
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5 ({one_line(error)}); copy the file again.") from error
-    if "betas" not in file or file["betas"].ndim != 4:
-        found = f"betas {file['betas'].shape}" if "betas" in file else ", ".join(file) or "nothing"
-        file.close()
-        raise InputError(f"{path} holds {found}; expected a dataset 'betas' (trials, z, y, x): copy the file again.")
-    if file["betas"].dtype.kind not in "iuf":
-        found = file["betas"].dtype
-        file.close()
-        raise InputError(f"{path} holds betas of {found}; expected numbers: copy the file again.")
-    return file
+    with hdf5_file(path) as file:
+        betas = dataset(file, "betas")
+        if betas.ndim != 4:
+            raise InputError(
+                f"{path} holds betas {betas.shape}; expected a dataset 'betas' (trials, z, y, x): copy the file again."
+            )
+        if betas.dtype.kind not in "iuf":
+            raise InputError(f"{path} holds betas of {betas.dtype}; expected numbers: copy the file again.")
+        yield file
 
 
-def _open_nifti(path):
-    try:
-        image = nibabel.load(path)
-    except DAMAGE as error:
-        raise InputError(f"{path} cannot be read as NIfTI ({one_line(error)}); copy the file again.") from error
+def _open_nifti(path, **options):
+    image = open_nifti(path, **options)
     if image.ndim != 4:
         raise InputError(f"{path} has shape {image.shape}; expected (x, y, z, trials): copy the file again.")
     return image

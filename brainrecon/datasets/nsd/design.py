@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy.io
 
 from stages.ground.errors import InputError
+from stages.ground.reading.matlab_files import read_mat
+from stages.ground.reading.wall import reading
+
+NSD_PICTURES = 73_000
+"""As many as there are in `nsd_stimuli.hdf5`."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,19 @@ def read_design(path):
     """
     if not path.is_file():
         raise InputError(f"There is no {path}; copy it from the NSD bucket to this place.")
-    try:
-        content = scipy.io.loadmat(path)
-    except (ValueError, OSError, TypeError, NotImplementedError) as error:
-        raise InputError(f"{path} cannot be read as a MATLAB file ({error}); copy it again.") from error
+    content = read_mat(path)
     absent = [name for name in ("masterordering", "subjectim", "sharedix") if name not in content]
     if absent:
         raise InputError(f"{path} has no {', '.join(absent)}; copy the original file again.")
-    masterordering = content["masterordering"].astype(np.int64).ravel()
-    subjectim = np.atleast_2d(content["subjectim"]).astype(np.int64)
+    masterordering, subjectim, shared = (
+        _whole_numbers(path, name, content[name]) for name in ("masterordering", "subjectim", "sharedix")
+    )
+    masterordering, subjectim = masterordering.ravel(), np.atleast_2d(subjectim)
+    if shared.size and not 1 <= shared.min() <= shared.max() <= NSD_PICTURES:
+        raise InputError(
+            f"{path}: sharedix runs from {shared.min()} to {shared.max()}; expected 1-based picture numbers up to "
+            f"{NSD_PICTURES:,}: copy the original file again."
+        )
     if masterordering.min() < 1 or masterordering.max() > subjectim.shape[1]:
         raise InputError(
             f"{path}: masterordering runs from {masterordering.min()} to {masterordering.max()}, but "
@@ -101,7 +109,17 @@ def read_design(path):
                 f"{len(masterordering):,}; "
                 "copy the original file again."
             )
-    return Design(masterordering, subjectim, content["sharedix"].size, trials_per_run)
+    return Design(masterordering, subjectim, shared.size, trials_per_run)
+
+
+def _whole_numbers(path, name, values):
+    """Values of a field as int64, once they are whole numbers."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "iuf" or not np.array_equal(values, np.rint(values)):
+        raise InputError(
+            f"{path}: {name} is {values.dtype} {values.shape}; expected whole numbers: copy the original file again."
+        )
+    return values.astype(np.int64)
 
 
 def trial_table(design, subject, trials_in_file, responses):
@@ -167,12 +185,20 @@ def runs_of_session(trials_per_run):
 
 def read_responses(path):
     """The columns SESSION, RUN and 73KID (from 1) of ``responses.tsv``: a row per trial released."""
-    try:
-        return pd.read_csv(path, sep="\t", usecols=["SESSION", "RUN", "73KID"])
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as a table with SESSION, RUN and 73KID ({error}); copy it again."
-        ) from error
+    return _table(path, ("SESSION", "RUN", "73KID"), sep="\t")
+
+
+def _table(path, whole, texts=(), **options):
+    """Columns of a table: those of `whole` as int64, those of `texts` as they are."""
+    names = [*whole, *texts]
+    with reading(path, f"a table with {', '.join(names[:-1])} and {names[-1]}"):
+        table = pd.read_csv(path, usecols=names, **options)
+        for name in whole:
+            values = pd.to_numeric(table[name])
+            if not np.array_equal(values, np.rint(values)) or np.abs(values).max() >= 2**53:
+                raise ValueError(f"{name} holds values that are no whole numbers")
+            table[name] = values.astype(np.int64)
+    return table
 
 
 def runs_in_responses(behaviour, trials, path):
@@ -215,12 +241,7 @@ def read_coco_ids(path, pictures):
     InputError
         The table lacks a column or a picture.
     """
-    try:
-        table = pd.read_csv(path, usecols=["cocoId", "cocoSplit", "nsdId"]).set_index("nsdId")
-    except (ValueError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as a table with cocoId, cocoSplit and nsdId ({error}); copy it again."
-        ) from error
+    table = _table(path, ("cocoId", "nsdId"), ("cocoSplit",)).set_index("nsdId")
     missing = np.setdiff1d(pictures, table.index)
     if len(missing):
         raise InputError(

@@ -127,6 +127,10 @@ def _read_labelled(path):
     volume = read_volume(path)
     if volume.ndim != 3:
         raise InputError(f"{path} has shape {volume.shape}; expected (x, y, z): copy the file again.")
+    if not np.isfinite(volume).all() or np.abs(volume).max() > np.iinfo(np.int16).max:
+        raise InputError(
+            f"{path} holds values that are no labels, up to {np.abs(volume).max():g}; copy the file again."
+        )
     return np.rint(volume).astype(np.int16)
 
 

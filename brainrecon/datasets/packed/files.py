@@ -8,10 +8,10 @@ import re
 
 import numpy as np
 
-from brainrecon.datasets.nsd.volumes import one_line
 from brainrecon.datasets.responses import stored_responses
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import MappedRows, as_rows
+from stages.ground.reading.numpy_files import read_npy
 
 BLOCK_BYTES = 16 * 2**20
 """As stored; converting a block takes a few times as much for a moment."""
@@ -50,25 +50,9 @@ def require(path, partner):
     return path
 
 
-def pickled(path):
-    """The InputError for a file of pickled objects."""
-    return InputError(
-        f"{path} holds pickled Python objects, which are not read as they could run any code; if you trust the file, "
-        "load it with numpy.load(allow_pickle=True), turn it into an array of numbers or of text (astype(float) or "
-        "astype(str)) and save that."
-    )
-
-
 def map_npy(path):
     """The array of a ``.npy`` file, mapped from disk."""
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        if "Python objects" in str(error):
-            raise pickled(path) from None
-        raise InputError(
-            f"{path} cannot be read as a .npy array ({one_line(error)}); copy it again, or save it again with numpy.save."
-        ) from error
+    return read_npy(path, mapped=True, remedy="copy it again, or save it again with numpy.save")
 
 
 def responses_of(stored, path, divisor=1, standardized="no"):

@@ -19,29 +19,26 @@ copy has arr_4, without which only the averages can be told apart and are taken 
 """
 
 import csv
-import json
 import re
-import zipfile
-import zlib
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import PurePath
 
 import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
-from brainrecon.datasets.nsd.volumes import one_line
-from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pickled, pictures_of
+from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pictures_of
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
+from stages.ground.reading.json_files import read_json
+from stages.ground.reading.numpy_files import npz_file
+from stages.ground.reading.wall import one_line
 
 NAME = "MinD-Vis"
 EXAMPLE = "Kamitani/npz/sbj_1.npz with images_256.npz"
 DEFAULT_ROI, ALL = "VC", "all"
-DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def find(path):
@@ -105,16 +102,8 @@ def read_subject(path):
     rois : dict of str to bool array of shape (n_voxels,)
         Those that hold a voxel.
     """
-    content = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    content[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-    except DAMAGE as error:
-        if "Object arrays" in str(error):
-            raise pickled(path) from None
-        raise InputError(f"{path} cannot be read as .npz ({one_line(error)}); copy it again.") from error
+    with npz_file(path, "copy it again") as archive:
+        content = {name: archive.read(name) for name in archive.names}
     absent = [name for name in ("arr_0", "arr_2", "arr_3") if name not in content]
     if absent:
         raise InputError(f"{path} has no {', '.join(absent)} but {', '.join(content) or 'nothing'}; copy it again.")
@@ -213,8 +202,10 @@ def read_class_names(path):
     if not path.is_file():
         return None
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path, dict, "copy it again")
         return {int(word[1:]): entry[-1] for entry in table.values() for word in entry[:-1]}
+    except InputError:
+        raise
     except (ValueError, AttributeError, TypeError, IndexError) as error:
         raise InputError(
             f"{path} is no table of classes, WordNet ids and names ({one_line(error)}); copy it again."
@@ -238,8 +229,12 @@ class NpzPictures(LazyRows):
 
     def __init__(self, path, name):
         self.path, self.name = path, name
-        with self._member() as member:
-            shape, self._stored = self._header(member)
+        with npz_file(path, "copy the file again") as archive:
+            if name not in archive.names:
+                raise InputError(
+                    f"{path} has no {name} but {', '.join(archive.names) or 'nothing'}; copy the file again."
+                )
+            shape, _, self._stored = archive.header(name)
         check_pictures(shape, self._stored, path, white=1)
         super().__init__(shape, np.uint8)
 
@@ -251,37 +246,9 @@ class NpzPictures(LazyRows):
         pictures = np.empty(self.shape, dtype=np.uint8)
         row_bytes = self._stored.itemsize * int(np.prod(self.shape[1:]))
         n_rows = max(1, BLOCK_BYTES // max(1, row_bytes))
-        with self._member() as member:
-            self._header(member)
-            for start in range(0, len(pictures), n_rows):
-                wanted = pictures[start : start + n_rows]
-                content = member.read(len(wanted) * row_bytes)
-                if len(content) < len(wanted) * row_bytes:
-                    raise EOFError("it ends before its last picture")
-                wanted[:] = as_uint8(np.frombuffer(content, self._stored).reshape(wanted.shape), 1, self.path)
+        with npz_file(self.path, "copy the file again") as archive:
+            done = 0
+            for block in archive.blocks(self.name, n_rows):
+                pictures[done : done + len(block)] = as_uint8(block, 1, self.path)
+                done += len(block)
         return pictures
-
-    @contextmanager
-    def _member(self):
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.name}.npy") as member:
-                yield member
-        except InputError:
-            raise
-        except DAMAGE as error:
-            raise InputError(
-                f"{self.name} of {self.path} cannot be read ({one_line(error)}); copy the file again."
-            ) from error
-
-    def _header(self, member):
-        version = np.lib.format.read_magic(member)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran_order, dtype = readers[version](member)
-        if dtype.hasobject:
-            raise pickled(self.path)
-        if fortran_order:
-            raise InputError(
-                f"{self.name} of {self.path} is stored by columns; save it again with numpy.ascontiguousarray and "
-                "numpy.savez."
-            )
-        return shape, dtype

@@ -29,6 +29,10 @@ _BEGINNINGS = (
 )
 
 
+# A file that begins with some zeros may be whole.
+_LOOKED_AT = 2**16
+
+
 def what_it_is(path: str | Path) -> str | None:
     """Name what a file is, as far as its first bytes tell.
 
@@ -44,7 +48,7 @@ def what_it_is(path: str | Path) -> str | None:
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(512)
+            head = file.read(_LOOKED_AT)
     except OSError:
         return None
     if not head:

@@ -35,7 +35,7 @@ def hdf5_file(path: str | Path, remedy: str = "copy the file again", **options: 
         yield file
 
 
-def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+def dataset(group: h5py.Group, name: str, remedy: str = "copy the original file again") -> h5py.Dataset:
     """Return a dataset of a file or group, whose values are its own.
 
     Parameters
@@ -43,6 +43,8 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     group : h5py.Group
         Of a file that `hdf5_file` has opened.
     name : str
+    remedy : str
+        What to do where there is no such dataset, for the message.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset):
         kind, names = ("", group) if found is None else ("a group of that name, with ", found)
         held = kind + (", ".join(names) or "nothing")
-        raise InputError(f"{path} has no dataset '{name}' but {held}; copy the original file again.")
+        raise InputError(f"{path} has no dataset '{name}' but {held}; {remedy}.")
     check_own(found)
     return found
 

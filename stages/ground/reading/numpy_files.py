@@ -81,6 +81,44 @@ class NpzFile:
 
     def read(self, name: str) -> np.ndarray:
         """Return one array."""
+        shape, fortran, dtype = self.header(name)
+        values, done = np.empty(math.prod(shape), dtype), 0
+        for piece in self._pieces(name, 2**24 // max(dtype.itemsize, 1) + 1):
+            values[done : done + len(piece)] = piece
+            done += len(piece)
+        return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+    def header(self, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+        """Shape of an array, whether it lies column by column, and its type; refused if the file cannot hold so much."""
+        with self._opened(name) as (_, header):
+            return header
+
+    def blocks(self, name: str, n_rows: int) -> Iterator[np.ndarray]:
+        """Yield `n_rows` rows at a time, the last ones fewer, of an array that lies row by row."""
+        shape, fortran, _ = self.header(name)
+        if fortran:
+            raise InputError(
+                f"{name} of {self._path} is stored by columns; save it again with numpy.ascontiguousarray and numpy.savez."
+            )
+        for piece in self._pieces(name, n_rows * math.prod(shape[1:])):
+            yield piece.reshape(-1, *shape[1:])
+
+    def _pieces(self, name: str, length: int) -> Iterator[np.ndarray]:
+        """Yield the values as they lie in the file, `length` at a time."""
+        with self._opened(name) as (file, (shape, _, dtype)):
+            left = math.prod(shape)
+            while left:
+                content = file.read(min(left, length) * dtype.itemsize)
+                if len(content) < min(left, length) * dtype.itemsize:
+                    raise EOFError(f"'{name}' ends before its last {left:,} values")
+                left -= min(left, length)
+                yield np.frombuffer(content, dtype)
+            # The checksum is compared at the end.
+            if file.read(1):
+                raise ValueError(f"'{name}' has more bytes than its header says")
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[IO[bytes], tuple[tuple[int, ...], bool, np.dtype]]]:
         member = self._members[name]
         with self._archive.open(member) as file:
             shape, fortran, dtype = _header(file, f"'{name}' in {self._path}")
@@ -90,18 +128,7 @@ class NpzFile:
                     f"'{name}' in {self._path} says that it holds {dtype} {shape}, which is {needed:,} bytes, but has "
                     f"{room:,}, from {member.compress_size:,} compressed ones; {self._remedy}."
                 )
-            values = np.empty(math.prod(shape), dtype)
-            view, done = memoryview(values).cast("B") if needed else memoryview(b""), 0
-            while done < needed:
-                piece = file.read(min(needed - done, 2**24))
-                if not piece:
-                    raise EOFError(f"it ends after {done:,} of {needed:,} bytes")
-                view[done : done + len(piece)] = piece
-                done += len(piece)
-            # The checksum is compared at the end.
-            if file.read(1):
-                raise ValueError("more bytes than its header says")
-        return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+            yield file, (shape, fortran, dtype)
 
 
 @contextmanager
@@ -134,9 +161,10 @@ def _header(file: IO[bytes], where: str | Path) -> tuple[tuple[int, ...], bool, 
     else:
         raise ValueError(f"version {version} of the format")
     if dtype.hasobject or dtype.kind not in "biufcUSMm":
+        held = "holds pickled Python objects, which could run any code" if dtype.hasobject else f"is of {dtype}"
         raise InputError(
-            f"{where} is an array of {'Python objects' if dtype.hasobject else dtype}, which is neither numbers nor text; save "
-            "it as a plain array, for example numpy.asarray(values, dtype=str) for text or dtype=numpy.float32 for betas."
+            f"{where} {held} and is neither numbers nor text; save it as a plain array, for example "
+            "numpy.asarray(values, dtype=str) for text or dtype=numpy.float32 for betas."
         )
     if any(length < 0 for length in shape):
         raise ValueError(f"a shape of {shape}")

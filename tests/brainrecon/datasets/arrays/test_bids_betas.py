@@ -270,9 +270,9 @@ def clashing_names(study):
 HOSTILE = {
     "no betas": (lambda s: [path.unlink() for path in s.betas], "has no betas; save"),
     "a pickle": (pickled, "pickled dict.*\\['betasmd'\\].*wanthdf5=1"),
-    "hdf5 without betasmd": (other_hdf5, "holds R2 but no dataset betasmd"),
-    "truncated betas": (lambda s: cut(s.betas[0]), "damaged or incomplete|cannot be read"),
-    "no NIfTI at all": (lambda s: s.betas[0].write_bytes(gzip.compress(b"x" * 999)), "damaged or incomplete"),
+    "hdf5 without betasmd": (other_hdf5, "has no dataset 'betasmd' but R2"),
+    "truncated betas": (lambda s: cut(s.betas[0]), "cannot be read"),
+    "no NIfTI at all": (lambda s: s.betas[0].write_bytes(gzip.compress(b"x" * 999)), "cannot be read as NIfTI"),
     "one volume": (lambda s: save(s.betas[0], s.volumes[0][..., 0]), "expected single-trial betas"),
     "more volumes than events": (more_volumes, "has 8 volumes but .*run-2_events.tsv 4 rows.*one row per volume"),
     "runs on two grids": (another_grid, "is on a grid of \\(2, 2, 2\\)"),

@@ -78,7 +78,7 @@ def test_only_the_chunks_of_the_voxels_are_read(nsd_writer, monkeypatch):
         file.write(b"\xff\x00\xff")
     np.testing.assert_array_equal(read_session(path, mask), values.transpose(3, 2, 1, 0)[mask].T)
     mask[5, 1, 3] = True
-    with pytest.raises(InputError, match="betas_session01.hdf5 is damaged"):
+    with pytest.raises(InputError, match="betas_session01.hdf5 cannot be read as HDF5"):
         read_session(path, mask)
 
 

@@ -71,10 +71,13 @@ def test_mindeye2_of_full_size_is_not_loaded(tmp_path):
     scipy.io.savemat(
         written.extra["design"], {"masterordering": order, "subjectim": subjectim, "sharedix": np.arange(1, 1001)}
     )
-    with h5py.File(written.extra["betas"], "w") as file:  # unallocated: no bytes on disk
-        file.create_dataset("betas", (30000, 15724), "f4", chunks=(100, 15724))
+    sparse = h5py.h5p.create(h5py.h5p.DATASET_CREATE)  # space in the file, but no bytes on disk
+    sparse.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    sparse.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(written.extra["betas"], "w") as file:
+        file.create_dataset("betas", (30000, 15724), "f4", dcpl=sparse)
     with h5py.File(written.extra["images"], "w") as file:
-        images = file.create_dataset("images", (73000, 3, 224, 224), "f2", chunks=(1, 3, 224, 224))
+        images = file.create_dataset("images", (73000, 3, 224, 224), "f2", dcpl=sparse)
         for shared in (False, True):  # the first of either split, or all of its pictures were one and the same
             images[subjectim[0, order[(order <= 1000) == shared][0] - 1] - 1] = 0.5
     tracemalloc.start()
