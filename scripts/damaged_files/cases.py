@@ -1,0 +1,165 @@
+"""Valid files of every kind that the toolkit reads, each with what reads it."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from dataset_copies import COPIES
+
+import brainrecon
+from brainrecon.cli.main import run_command
+
+# What a run's file is read by, in order of the table.
+READ_BY = {
+    "config.toml": ("report",),
+    "environment.json": ("reconstruct",),
+    "decoder/*": ("predict",),
+    "embeddings/*": ("reconstruct",),
+    "stage_one/*": ("reconstruct",),
+    "images/*": ("evaluate",),
+    "manifest.jsonl": ("reconstruct",),
+    "scores/*.json": ("report",),
+    "features/*/*": ("predict", "evaluate"),
+    "features/encoding/*/*": ("evaluate",),
+    "features/encoding/*/ridge/*": ("evaluate",),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One valid file, and how the toolkit reads it.
+
+    Attributes
+    ----------
+    kind : str
+        For the table.
+    root : pathlib.Path
+        What is copied, a folder.
+    file : pathlib.Path
+        Below `root`.
+    read : callable
+        ``read(copy of root)``: reads it and returns a digest of what came out.
+    about : tuple of str
+        Names one of which a refusal has to hold, beside the file's own.
+    """
+
+    kind: str
+    root: Path
+    file: Path
+    read: object
+    about: tuple = field(default=())
+
+
+def cases_of_data(folder):
+    """A case for every file of every kind of data."""
+    cases = []
+    for number, (name, (kind, make, options)) in enumerate(COPIES.items()):
+        root = folder / f"data-{number}"
+        root.mkdir(parents=True)
+        path = make(root)
+
+        read = partial(_read_data, kind=kind, below=path.relative_to(root), options=options)
+        files = [one for one in sorted(root.rglob("*")) if one.is_file()]
+        # Of many pictures and sessions a few.
+        few = {}
+        for one in files:
+            few.setdefault((one.parent, one.suffix), []).append(one)
+        chosen = [one for group in few.values() for one in group[:3]]
+        cases += [Case(name, root, one.relative_to(root), read) for one in chosen]
+    return cases
+
+
+def _read_data(copy, kind, below, options):
+    return _subject_digest(brainrecon.load(f"{kind}:{copy / below}", **options))
+
+
+def _subject_digest(subject):
+    digest = hashlib.sha256()
+
+    def add(value):
+        if value is None or isinstance(value, str | int | float | bool):
+            digest.update(repr(value).encode())
+        else:
+            values = np.asarray(value)
+            digest.update(f"{values.shape} {values.dtype}".encode())
+            digest.update(
+                repr(values.tolist()).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()
+            )
+
+    for name, split in subject.splits.items():
+        for value in (name, split.betas, split.trial_stimulus_ids, split.stimulus_ids, split.images):
+            add(value)
+        for value in (split.sessions, split.runs, split.captions, split.categories):
+            digest.update(repr(value if value is None else [list(map(str, np.ravel(one))) for one in value]).encode())
+    for name, mask in sorted(subject.rois.items()):
+        add(name)
+        add(mask)
+    # A note is a word about what was found.
+    add(repr([str(note).replace(str(subject.source), "") for note in subject.notes]))
+    return digest.hexdigest()
+
+
+def cases_of_runs(folder):
+    """A case for every file of a finished run, and of its feature store."""
+    root = folder / "run"
+    root.mkdir(parents=True)
+    _typed("simulate", folder / "nsd", *"--sessions 3 --trials-per-session 60 --shared 12 --voxels 300".split())
+    _typed(
+        *("run", "brain-diffuser", f"nsd:{folder / 'nsd'}", "--weights", "tiny", "--out", root / "run"),
+        *("--features", root / "features", "--set", "generator.num_inference_steps=2", "--controls", "none"),
+    )
+    cases, places = [], {}
+    for pattern, verbs in READ_BY.items():
+        base = root if pattern.startswith("features") else root / "run"
+        for one in [path for path in sorted(base.glob(pattern)) if path.is_file()][:4]:
+            places[one] = (pattern, verbs)
+    for one, (pattern, verbs) in places.items():
+        for verb in verbs:
+            cases.append(Case(f"run, {pattern}", root, one.relative_to(root), _reader_of_run(verb)))
+    return cases
+
+
+def _reader_of_run(verb):
+    def read(copy):
+        run, features = copy / "run", ("--features", copy / "features")
+        match verb:
+            case "predict":
+                _typed("predict", run, "--out", copy / "predicted.safetensors", *features)
+                return hashlib.sha256((copy / "predicted.safetensors").read_bytes()).hexdigest()
+            case "reconstruct":
+                drawn = sorted((run / "images").glob("*.png"))[-1]
+                drawn.unlink()
+                _typed("reconstruct", run, *features)
+                return hashlib.sha256(drawn.read_bytes()).hexdigest()
+            case "evaluate":
+                _typed("evaluate", run, *features)
+                return hashlib.sha256((run / "scores" / "brainrecon-1.csv").read_bytes()).hexdigest()
+            case "report":
+                _typed("report", run, *features)
+                return "a report"
+
+    return read
+
+
+class Refused(Exception):
+    """A command ended with exit code 2; its text is what it said."""
+
+
+def _typed(*line):
+    code = run_command([str(part) for part in line])
+    if code:
+        raise (Refused if code == 2 else RuntimeError)(f"exit code {code}")
+
+
+def copied(case, folder):
+    """A copy of a case's files by hard links, which costs nothing; the file that is to be damaged is a copy of its own."""
+    shutil.copytree(case.root, folder, copy_function=os.link)
+    file = folder / case.file
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+    return file
