@@ -19,6 +19,7 @@ from stages.decoders.ridge.ridge_solver import penalties
 from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.reading.wall import reading
 from weights.whole_files import write_text
 
 
@@ -226,12 +227,8 @@ class Decode(Step):
 
 def _read_voxels(folder):
     path = Path(folder) / "voxels.json"
-    try:
+    with reading(path, "a choice of voxels", f"delete {folder} and fit again with `brainrecon fit`"):
         chosen = json.loads(path.read_text(encoding="utf-8"))
         voxels = np.zeros(chosen["n_voxels"], dtype=bool)
         voxels[chosen["voxels"]] = True
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); delete {folder} and fit again with `brainrecon fit`."
-        ) from None
     return voxels

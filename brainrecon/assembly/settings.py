@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import types
 import typing
 from pathlib import Path
 
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 
 
 def to_dict(settings):
@@ -93,11 +93,10 @@ def read_saved(folder):
     path = Path(folder) / "method.json"
     if not path.exists():
         raise InputError(f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run.")
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        known["method"], known["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); fit again with `brainrecon fit`.") from None
+    remedy = "fit again with `brainrecon fit`"
+    known = read_json(path, dict, remedy)
+    if absent := {"method", "settings"} - known.keys():
+        raise InputError(f"{path} says nothing of {', '.join(sorted(absent))}; {remedy}.")
     return known
 
 

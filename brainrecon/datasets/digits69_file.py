@@ -12,9 +12,9 @@ MATLAB wrote them. The forms have the digits in different orders.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.io
 
 from stages.ground.errors import InputError
+from stages.ground.reading.matlab_files import read_mat
 
 NAMES = ("69dataset_split.mat", "69dataset.mat", "digit69_28x28.mat", "digits69.mat")
 """What the file is called in public copies, and in the examples here."""
@@ -60,10 +60,7 @@ def read_digits(path):
     path = file_of(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}; give the .mat file of the digits, as digits69:FILE.")
-    try:
-        content = scipy.io.loadmat(path)
-    except (ValueError, OSError, TypeError, NotImplementedError) as error:
-        raise InputError(f"{path} cannot be read as a MATLAB file ({error}); copy it again.") from error
+    content = {name: value for name, value in read_mat(path).items() if np.ndim(value)}
     forms = (*SPLIT_FORMS, WHOLE_FORM)
     # The form of which most is there: what is missing of it is told.
     form = max(forms, key=lambda names: sum(name in content for name in names) / len(names))

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
+from stages.ground.reading.picture_files import picture_file
 
 
 def stimulus_images(path, rows, dataset="imgBrick"):
@@ -121,12 +122,9 @@ def read_picture(path, mend="save it again as PNG"):
     InputError
         The file is no picture, or has values that are not 8-bit colours.
     """
-    try:
-        with Image.open(path) as picture:
-            if picture.mode == "F" or picture.mode.startswith("I"):
-                raise InputError(
-                    f"{path} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."
-                )
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as a picture ({error}); {mend}.") from None
+    with picture_file(path, mend) as picture:
+        if picture.mode == "F" or picture.mode.startswith("I"):
+            raise InputError(
+                f"{path} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."
+            )
+        return np.asarray(picture.convert("RGB"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from brainrecon.assembly.nearest_pattern import NearestPattern
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import Needs, System
-from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
 
 
@@ -55,9 +55,5 @@ class RepeatCaption(NearestPattern):
     def open(self, workspace):
         super().open(workspace)
         path = Path(workspace.folder) / "captions.json"
-        try:
-            self.captions = [str(caption) for caption in json.loads(path.read_text(encoding="utf-8"))]
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{path} cannot be read ({error}); delete {workspace.folder} and fit again with `brainrecon fit`."
-            ) from None
+        remedy = f"delete {workspace.folder} and fit again with `brainrecon fit`"
+        self.captions = [str(caption) for caption in read_json(path, list, remedy)]

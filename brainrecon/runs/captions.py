@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
 from weights.whole_files import write_text
 
@@ -25,7 +26,7 @@ def captions(run, split_name):
     if not choices:
         return None
     path = run.folder / "captions.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = read_json(path, dict, "remove it, and they are chosen again") if path.exists() else {}
     key = f"{split_name} stimuli"
     if key not in known:
         from stages.targets.clip import CLIPImageTokens, choose_captions
@@ -40,20 +41,19 @@ def captions(run, split_name):
 
 
 def _from_file(path, stimulus_ids):
-    try:
-        table = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no captions file {path}; name an existing JSON file after --captions.") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); mend it and run again.") from None
-    if not isinstance(table, dict):
-        raise InputError(
-            f"{path} holds a {type(table).__name__}; expected an object of stimulus id to list of captions."
-        )
+    if not Path(path).exists():
+        raise InputError(f"There is no captions file {path}; name an existing JSON file after --captions.")
+    table = read_json(path, dict, "give an object of stimulus id to list of captions")
     absent = [name for name in stimulus_ids if name not in table]
     if absent:
         raise InputError(
             f"{path} has captions for {len(stimulus_ids) - len(absent):,} of {len(stimulus_ids):,} stimuli; "
             f"add the others, the first is {absent[0]}."
         )
-    return [[table[name]] if isinstance(table[name], str) else list(table[name]) for name in stimulus_ids]
+    captions = {name: [table[name]] if isinstance(table[name], str) else table[name] for name in stimulus_ids}
+    for name, own in captions.items():
+        if not isinstance(own, list) or not own or not all(isinstance(one, str) and one.strip() for one in own):
+            raise InputError(
+                f"{path} has {json.dumps(own)[:100]} for stimulus {name}; expected a caption, or a list of captions: add them."
+            )
+    return [captions[name] for name in stimulus_ids]

@@ -13,6 +13,7 @@ import tomli_w
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict
 from stages.ground.errors import InputError
+from stages.ground.reading import json_files
 from weights.whole_files import write_text
 
 LEAVE_ONE_OUT = "stimuli"
@@ -182,12 +183,9 @@ class _Numbers:
 
 def read_toml(path):
     """Nested dictionary of a TOML file; an InputError that says where it does not parse."""
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no configuration file {path}; name an existing TOML file after --config.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML ({error}); mend that line and run again.") from None
+    if not Path(path).exists():
+        raise InputError(f"There is no configuration file {path}; name an existing TOML file after --config.")
+    return json_files.read_toml(path, "mend that line and run again")
 
 
 def assign(values, assignment, option="--set"):

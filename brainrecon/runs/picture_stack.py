@@ -11,6 +11,7 @@ import numpy as np
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
 from stages.ground.pictures import to_uint8
+from stages.ground.reading.numpy_files import read_npy
 
 STACKS = (".npy", ".pt", ".pth")
 COLOURS = (3, 1)
@@ -113,16 +114,7 @@ def read_stack(path):
         The file is absent, damaged, holds anything but one array, or `PictureStack` refuses the array.
     """
     path = Path(path)
-    return PictureStack(_numpy_array(path) if path.suffix == ".npy" else _tensor(path), path)
-
-
-def _numpy_array(path):
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(
-            f"{path} cannot be read as an array ({_line(error)}); save it again with numpy.save."
-        ) from None
+    return PictureStack(read_npy(path, mapped=True) if path.suffix == ".npy" else _tensor(path), path)
 
 
 def _tensor(path):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.runs.layout import MEDIA
-
-DRAW_AGAIN = "delete it and run the same command again"
-"""What to do with a damaged picture of a run."""
+from stages.ground.media import DRAW_AGAIN
 
 
 def drawn_outputs(run, condition):

@@ -13,6 +13,7 @@ from brainrecon.assembly.values import PATTERNS
 from brainrecon.runs.captions import captions
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.reading.numpy_files import read_npy
 from stages.ground.reading.wall import reading
 from weights.seals import broken
 from weights.whole_files import whole_file
@@ -75,10 +76,7 @@ def read_embeddings(path):
 
 def read_patterns(path):
     """Patterns in a .npy file, float32 (n_stimuli, n_voxels), all finite."""
-    try:
-        patterns = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a .npy array ({error}); save patterns with numpy.save.") from None
+    patterns = read_npy(path, remedy="save patterns with numpy.save")
     if patterns.ndim != 2 or not len(patterns) or patterns.dtype.kind not in "fiu":
         raise InputError(
             f"{path} holds an array of shape {patterns.shape} and type {patterns.dtype}; "

@@ -8,6 +8,7 @@ import json
 import platform
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from brainrecon.features.store import FeatureStore
 from brainrecon.runs.config import LEAVE_ONE_OUT
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
 
 PACKAGES = (
@@ -107,9 +109,26 @@ def environment(config):
     }
 
 
+def read_environment(folder):
+    """What `environment.json` of a run folder says, of the types that `environment` gives."""
+    path = Path(folder) / "environment.json"
+    remedy = "remove it, if nothing has changed since, and the same command writes it anew"
+    known = read_json(path, dict, remedy)
+    kinds = {"checkpoints": dict, "packages": dict, "details": dict, "data": str, "responses": str}
+    for name, kind in kinds.items():
+        value = known.get(name, kind())
+        if not isinstance(value, kind) or (name == "checkpoints" and not all(map(_is_text, value.values()))):
+            raise InputError(f"{path} has {json.dumps(value)[:100]} as {name}; {remedy}.")
+    return {"checkpoints": {}} | known
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
 def check_checkpoints(folder, now):
     """Refuse to go on under other weights: half of the pictures would come from either."""
-    then = json.loads((folder / "environment.json").read_text())["checkpoints"]
+    then = read_environment(folder)["checkpoints"]
     changed = [
         name for name in now if name in then and "absent" not in (now[name], then[name]) and now[name] != then[name]
     ]
@@ -130,7 +149,7 @@ def response_digest(subject):
 
 def check_data(folder, subject, responses=None):
     """Refuse to go on with other stimuli, or another vintage of the responses, than the run began with."""
-    recorded = json.loads((folder / "environment.json").read_text())
+    recorded = read_environment(folder)
     then, details = recorded.get("data", subject.fingerprint), recorded.get("details", {})
     for name, before in details.items():
         now = json.loads(json.dumps(subject.details.get(name)))

@@ -26,6 +26,7 @@ from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
 from weights import store
+from weights.seals import seal
 from weights.whole_files import write_text
 
 
@@ -181,6 +182,7 @@ def write_scores(scores, folder):
     """Write `scores/<protocol>.csv` and then `.json`: where the latter is, both are whole."""
     scores.to_csv(Path(folder) / "scores" / f"{scores.protocol.name}.csv")
     scores.to_json(Path(folder) / "scores" / f"{scores.protocol.name}.json")
+    seal(Path(folder) / "scores")
 
 
 def is_scored(run, protocol):

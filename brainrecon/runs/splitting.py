@@ -10,6 +10,7 @@ import numpy as np
 
 from brainrecon.datasets.resplit import resplit
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
 from weights.whole_files import write_text
 
@@ -51,7 +52,9 @@ def split_subject(subject, split, encode, remembered=None):
         wanted = [name.strip() for name in value.split(",")]
         return resplit(subject, _with_category(subject, wanted), f"category {', '.join(wanted)}")
     if remembered is not None and remembered.exists():
-        known = json.loads(remembered.read_text(encoding="utf-8"))
+        known = read_json(remembered, dict, "remove it, and it is made again")
+        if not isinstance(known.get("stimulus_ids"), list) or not isinstance(known.get("how"), str):
+            raise InputError(f"{remembered} says nothing of stimulus_ids and how; remove it, and it is made again.")
         return resplit(subject, known["stimulus_ids"], known["how"])
     ids, how = _in_clusters(subject, int(value), encode)
     if remembered is not None:

@@ -18,12 +18,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from stages.ground.checks import uint8_picture, uint8_pictures
 from stages.ground.errors import InputError
+from stages.ground.reading.picture_files import picture_file
+from stages.ground.reading.wall import reading
 from weights.whole_files import whole_file
 
 FRAMES_PER_SECOND = 8
 """How fast a program shows the film of a file. The frames themselves have no rate."""
 
 _REPEATS = "brainrecon repeats"
+
+DRAW_AGAIN = "delete it and run the same command again"
+"""What to do with a damaged output."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,8 @@ class Medium:
 
     def read(self, path: str | Path) -> Any:
         """Read the value in the file `path`; InputError, a sentence that names the file, if it is absent or damaged."""
-        try:
+        with reading(path, f"a {self.name}", DRAW_AGAIN):
             return self._load(Path(path))
-        except InputError:
-            raise
-        except Exception as error:
-            # Readers raise errors of many kinds at damaged files: OSError, SyntaxError, EOFError, struct.error.
-            raise InputError(
-                f"{path} cannot be read as a {self.name} ({error}); delete it and run the same command again."
-            ) from None
 
     def __repr__(self) -> str:
         return f"<medium {self.name!r}, {self.suffix}>"
@@ -83,7 +81,7 @@ def _save_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def _load_picture(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
+    with picture_file(path, DRAW_AGAIN) as picture:
         return _frame(path, picture)
 
 
@@ -125,7 +123,7 @@ def _save_film(path: Path, frames: NDArray[np.uint8]) -> None:
 
 
 def _load_film(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as film:
+    with picture_file(path, DRAW_AGAIN) as film:
         counts, frames = film.info.get(_REPEATS), []
         for position in range(getattr(film, "n_frames", 1)):
             film.seek(position)

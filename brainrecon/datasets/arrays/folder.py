@@ -16,7 +16,6 @@ FOLDER/
 """
 
 import csv
-import json
 
 import numpy as np
 
@@ -36,7 +35,8 @@ from brainrecon.datasets.subject import Split, Subject, first_presentation_order
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert
-from stages.ground.reading.wall import one_line
+from stages.ground.reading import json_files
+from stages.ground.reading.numpy_files import read_npy
 
 
 def subjects(path):
@@ -259,24 +259,16 @@ def read_facts(path):
 
 def read_array(path, mapped=False):
     """An array of a .npy file, in memory or mapped read-only; an InputError when it is absent or no plain array."""
-    try:
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except FileNotFoundError:
-        raise _absent(path) from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(
-            f"{path} cannot be read as a .npy array ({one_line(error)}); save it again with numpy.save."
-        ) from None
+    if not path.exists():
+        raise _absent(path)
+    return read_npy(path, mapped)
 
 
 def read_json(path):
     """What a JSON file holds; an InputError when it is absent or no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _absent(path) from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); mend it.") from None
+    if not path.exists():
+        raise _absent(path)
+    return json_files.read_json(path)
 
 
 def _absent(path):

@@ -5,7 +5,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from brainrecon.datasets.dataset import ExpectedFile, Option
 from brainrecon.datasets.download import fetch, figshare_files
@@ -13,6 +12,7 @@ from brainrecon.datasets.stimulus_images import PictureFiles
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.reading.picture_files import picture_file
 
 REQUEST_FORM = "https://forms.gle/ujvA34948Xg49jdn9"
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".gif")
@@ -163,11 +163,8 @@ def check_one_size(paths):
     """Raise an InputError unless all pictures are as large as the first; only their headers are read."""
     sizes = {}
     for path in paths:
-        try:
-            with Image.open(path) as picture:
-                sizes.setdefault(picture.size, path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read as a picture ({error}); save it again as PNG.") from None
+        with picture_file(path) as picture:
+            sizes.setdefault(picture.size, path)
         if len(sizes) > 1:
             (one, first), (two, second) = sizes.items()
             raise InputError(

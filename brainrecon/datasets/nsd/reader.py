@@ -4,8 +4,6 @@ Nothing about the original's size is typed in: subjects, sessions, trials per se
 volumes are what the files say. The test split holds the pictures shown to every subject.
 """
 
-import json
-
 from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.noise_ceiling import noise_ceiling
@@ -19,6 +17,7 @@ from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 
 DESCRIPTION = Description(
     measured="8 people saw 9,209 to 10,000 photographs each, most of them three times, over 30 to 40 sessions of 7 T fMRI",
@@ -124,10 +123,8 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
 
 def simulation_note(marker):
     """What a reader must know of a simulated cohort, given its marker file."""
-    try:
-        photographs = "photographs" in json.loads(marker.read_text(encoding="utf-8")).get("options", {})
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{marker} is damaged ({error!r}); simulate the cohort again.") from None
+    options = read_json(marker, dict, "simulate the cohort again").get("options", {})
+    photographs = isinstance(options, dict) and "photographs" in options
     return SIMULATED + (UNTOLD if photographs else TOLD)
 
 

@@ -206,7 +206,7 @@ class EncodingModel:
             raise InputError(
                 f"No encoding model in {folder}: {Path(error.filename).name} is missing; fit one and save it there."
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"The encoding model in {folder} cannot be read ({error}); fit it again.") from None
         found = config.get("class") if isinstance(config, dict) else config
         if found != cls.__name__:

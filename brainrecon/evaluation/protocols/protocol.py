@@ -11,7 +11,6 @@ score of captions of the same name replaces the other's; an empty list (``embedd
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 
 from brainrecon.evaluation.protocols.specs import (
@@ -33,6 +32,7 @@ from brainrecon.evaluation.protocols.task_specs import (
 )
 from brainrecon.evaluation.views.networks import check_network
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_toml
 
 _FOLDER = Path(__file__).parent
 
@@ -238,10 +238,7 @@ def load_protocol(name=DEFAULT):
             f"There is no protocol {str(name)!r}; the toolkit has {', '.join(available())}. "
             "Give one of these names, or the path of a .toml file."
         )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML ({error}); expected a protocol like {DEFAULT}. Mend the file.") from error
+    content = read_toml(path, f"mend the file; {DEFAULT} is an example of a protocol")
     if "based_on" in content:
         content = _on_the_base_of(load_protocol(_base(content, path)).content, content)
     protocol = Protocol(content)

@@ -14,6 +14,8 @@ from brainrecon.evaluation.scores.embedding_scores import EmbeddingScores
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
 from brainrecon.evaluation.scores.table import scores_html
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
+from weights.seals import broken
 from weights.whole_files import write_text
 
 # 3 added retrieval and corpus; files of 2 are read as they are.
@@ -243,8 +245,12 @@ class Scores:
             If the file is not there, is not such a file, or its protocol was edited after scoring.
         """
         path = Path(path)
+        if not path.exists():
+            raise InputError(f"There are no scores at {path}; expected a scores .json file. Run evaluate first.")
+        if damage := broken(path.parent, [path.name]):
+            raise InputError(f"In {path.parent}, {damage}; run evaluate again.")
+        content = read_json(path, dict, "run evaluate again")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             if content.get("format", 0) > _FORMAT:
                 raise InputError(
                     f"{path} is of format {content['format']}, written by a newer brainrecon; this one reads up to {_FORMAT}. "
@@ -282,10 +288,6 @@ class Scores:
                 },
                 notes=tuple(content.get("notes", ())),
             )
-        except FileNotFoundError as error:
-            raise InputError(
-                f"There are no scores at {path}; expected a scores .json file. Run evaluate first."
-            ) from error
         except InputError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:

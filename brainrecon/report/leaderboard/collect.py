@@ -1,7 +1,5 @@
 """The scores of a benchmark, read from its folder."""
 
-import json
-import tomllib
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,6 +9,7 @@ from brainrecon.report.leaderboard.boards import Cell, boards_of
 from brainrecon.report.leaderboard.leaderboard import Leaderboard
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json, read_toml
 
 PLAN, HELD_OUT = "benchmark.toml", "heldout"
 _LINKS = ("report.html", "config.toml")
@@ -51,14 +50,7 @@ def collect(folder):
 
 
 def _read_plan(path):
-    if not path.exists():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(
-            f"{path} is not TOML ({error}); expected the plan of a benchmark. Mend or remove it."
-        ) from error
+    return read_toml(path, "mend or remove it: it is the plan of the benchmark") if path.exists() else {}
 
 
 def _read_cell(folder, path):
@@ -73,9 +65,9 @@ def _read_cell(folder, path):
         roi,
         scores,
         Scores.from_json(beside) if beside.exists() else None,
-        _read_json(place / "external.json", "score these pictures again"),
+        _read_json(place / "external.json", dict, "score these pictures again"),
         {name: "/".join((method, subject, roi, name)) for name in _LINKS if (place / name).exists()},
-        _read_json(place / "decoder" / "summary.json", "delete the decoder folder and fit again") or (),
+        _read_json(place / "decoder" / "summary.json", list, "delete the decoder folder and fit again") or (),
     )
 
 
@@ -88,14 +80,9 @@ def _beside_runs(cells):
     ]
 
 
-def _read_json(path, remedy):
+def _read_json(path, kind, remedy):
     """What a JSON file holds; None if there is none."""
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); {remedy}.") from error
+    return read_json(path, kind, remedy) if path.exists() else None
 
 
 def _place(cell, regions):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,8 +14,10 @@ from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.runs.pictures import drawn_outputs
+from brainrecon.runs.record import read_environment
 from brainrecon.runs.score import shown_pictures, true_captions
 from stages.ground.errors import InputError
+from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
 
 
@@ -54,7 +55,7 @@ def write_report(run, protocol=None):
         decoder=_decoder_rows(run),
         curves=run.parts[0].chain.curves(),
         config=run.config.to_dict(),
-        environment=json.loads((run.folder / "environment.json").read_text()),
+        environment=read_environment(run.folder),
         citations=_citations(run),
         simulated=subject.simulated,
         rois=_regions(scores),
@@ -149,7 +150,7 @@ def _captions(run):
     path = part.folder / "captions.json"
     if not path.exists():
         return {}
-    known = json.loads(path.read_text())
+    known = read_json(path, dict, "remove it, and captions are chosen again")
     captions = known["train stimuli"]
     train = part.subject.train
     rows = {str(name): row for row, name in enumerate(train.stimulus_ids)}

@@ -10,7 +10,7 @@ from typing import Any
 from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
 
-_NAMES = {dict: "an object, {...}", list: "a list, [...]"}
+_NAMES: dict[type, str] = {dict: "an object, {...}", list: "a list, [...]"}
 
 
 def read_json(path: str | Path, kind: type | None = None, remedy: str = "mend it") -> Any:
@@ -66,7 +66,7 @@ def read_toml(path: str | Path, remedy: str = "mend it") -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
 
 
-def _distinct(pairs):
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -35,7 +35,7 @@ def open_nifti(path: str | Path, remedy: str = "copy the file again", **options:
         The file is absent, damaged, holds colours in place of numbers, or claims more values than it can hold.
     """
     with reading(path, "NIfTI", remedy):
-        image = nibabel.load(path, **options)
+        image: nibabel.Nifti1Image = nibabel.load(path, **options)  # type: ignore[assignment]
         dtype, shape = image.get_data_dtype(), image.shape
         if dtype.kind not in "iuf":
             raise InputError(f"{path} holds values of type {dtype}; expected whole or real numbers: {remedy}.")

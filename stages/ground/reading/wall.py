@@ -58,7 +58,7 @@ def reading(path: str | Path, kind: str, remedy: str = "copy the file again") ->
         raise _refusal(Path(path), kind, remedy, error) from error
 
 
-def _refusal(path, kind, remedy, error):
+def _refusal(path: Path, kind: str, remedy: str, error: Exception) -> InputError:
     number = getattr(error, "errno", None)
     text = one_line(error)
     if "unable to lock file" in text or (number in _HELD and path.is_file() and _readable(path)):
@@ -79,7 +79,7 @@ def _refusal(path, kind, remedy, error):
     return InputError(f"{path} cannot be read as {kind} ({text}){is_other}; {remedy}.")
 
 
-def _readable(path):
+def _readable(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             file.read(1)
