@@ -123,7 +123,7 @@ def _save_film(path: Path, frames: NDArray[np.uint8]) -> None:
 
 
 def _load_film(path: Path) -> NDArray[np.uint8]:
-    with picture_file(path, DRAW_AGAIN) as film:
+    with picture_file(path, DRAW_AGAIN, "a film") as film:
         counts, frames = film.info.get(_REPEATS), []
         for position in range(getattr(film, "n_frames", 1)):
             film.seek(position)

@@ -17,7 +17,9 @@ MOST_PIXELS = 100_000_000
 
 
 @contextmanager
-def picture_file(path: str | Path, remedy: str = "save it again as PNG") -> Iterator[Image.Image]:
+def picture_file(
+    path: str | Path, remedy: str = "save it again as PNG", kind: str = "a picture"
+) -> Iterator[Image.Image]:
     """Open a picture; what is wrong with it is told in one sentence, also when it is decoded within the block.
 
     >>> path = getfixture("tmp_path") / "a.png"
@@ -30,13 +32,15 @@ def picture_file(path: str | Path, remedy: str = "save it again as PNG") -> Iter
     path : path
     remedy : str
         What to do about a file that cannot be read, for the message.
+    kind : str
+        What it is read as, for the message.
 
     Raises
     ------
     InputError
         The file is absent, damaged, of another format than `FORMATS`, or has more than `MOST_PIXELS` pixels.
     """
-    with reading(path, "a picture", remedy), Image.open(path, formats=FORMATS) as picture:
+    with reading(path, kind, remedy), Image.open(path, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > MOST_PIXELS:
             raise InputError(

@@ -111,7 +111,7 @@ def test_differences_name_both_values():
 
 def test_toml_errors_are_sentences(tmp_path):
     (tmp_path / "bad.toml").write_text("seed = \n")
-    with pytest.raises(InputError, match="bad.toml is not TOML"):
+    with pytest.raises(InputError, match="bad.toml cannot be read as TOML"):
         read_toml(tmp_path / "bad.toml")
     with pytest.raises(InputError, match="no configuration file"):
         read_toml(tmp_path / "absent.toml")

@@ -169,7 +169,7 @@ def damage(name):
         ("nan", "1 of 50 voxels hold NaN"),
         ("voxels", "49 voxels .* 50"),
         ("trials", "11 trials but trials.csv 12"),
-        ("pickle", "cannot be read"),
+        ("pickle", "holds pickled Python objects"),
         ("leak", "in both train and test"),
         ("caption", "nothing for 4 of 4 stimuli"),
         ("absent", "trials.csv is missing"),
@@ -180,8 +180,8 @@ def damage(name):
         ("latin", "cannot be read as CSV"),
         ("column", "no column stimulus_id"),
         ("session", "Column session .* no whole number"),
-        ("truncated", "cannot be read as a .npy"),
-        ("truncated pictures", "cannot be read as a .npy"),
+        ("truncated", "says that it holds"),
+        ("truncated pictures", "says that it holds"),
         ("flat", "expected numbers \\(n_trials, n_voxels\\)"),
         ("text", "expected numbers"),
         ("grey", "expected uint8"),
@@ -192,7 +192,7 @@ def damage(name):
         ("ceiling", "the noise ceiling has 3 voxels"),
         ("both", "both betas.npy and patterns.npy"),
         ("list", "holds a list"),
-        ("json", "is not JSON"),
+        ("json", "cannot be read as JSON"),
     ],
 )
 def test_hostile_input(tmp_path, name, message):

@@ -332,7 +332,7 @@ CASES = {
     responses_with_words: r"responses\.tsv holds 'one'|responses\.tsv",
     z_scores_of_a_word: "zscore is 'maybe'; expected one of True, False",
     z_scores_without_training_trials: "training trials; z-scoring within sessions needs 2 or more",
-    damaged_marker: "simulated.json is damaged",
+    damaged_marker: "simulated.json cannot be read as JSON",
     no_folder: "There is no folder .*absent",
     empty_folder: "empty holds no subject.* brainrecon data files",
     no_subject: "holds no subj09 but subj01, subj02; pass one",

@@ -136,7 +136,7 @@ def test_broken_protocols_say_what_is_wrong(content, change, words):
 def test_text_that_is_no_toml(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("name = ")
-    with pytest.raises(InputError, match="not TOML"):
+    with pytest.raises(InputError, match="cannot be read as TOML"):
         load_protocol(path)
 
 

@@ -11,7 +11,7 @@ from stand_in_networks import IDS, MeanColours, N
 from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.evaluation.views import networks as judges
-from brainrecon.runs.pictures import pictures_in
+from brainrecon.runs.pictures_elsewhere import pictures_elsewhere
 from stages.ground.errors import InputError
 
 
@@ -60,7 +60,9 @@ def test_a_folder_of_binary_patterns_is_not_taken_for_black(shown, networks, tmp
     for name, picture in zip(IDS, shown):
         Image.fromarray((picture > 127).astype(np.uint8)).save(tmp_path / f"{name}.png")
     with pytest.raises(InputError, match="pictures of 'reconstruction' .*highest value is 1"):
-        evaluate(shown, {"reconstruction": pictures_in(tmp_path, IDS)}, stimulus_ids=IDS, networks=networks)
+        elsewhere = pictures_elsewhere(tmp_path, IDS)
+        drawn = (elsewhere.ids, elsewhere.pictures)
+        evaluate(shown, {"reconstruction": drawn}, stimulus_ids=IDS, networks=networks)
 
 
 def test_black_pictures_are_scored(shown, networks):

@@ -261,11 +261,11 @@ def test_scores_that_cannot_be_read_are_refused(tmp_path):
         collect(tmp_path)
     place = put(tmp_path, "a", "subj01", scores_of({"reconstruction": 0.9}))
     (place / "external.json").write_text("{")
-    with pytest.raises(InputError, match="external.json is not JSON"):
+    with pytest.raises(InputError, match="external.json cannot be read as JSON"):
         collect(tmp_path)
     (place / "external.json").unlink()
     (tmp_path / "benchmark.toml").write_text("methods = ")
-    with pytest.raises(InputError, match="not TOML"):
+    with pytest.raises(InputError, match="cannot be read as TOML"):
         collect(tmp_path)
     (tmp_path / "benchmark.toml").unlink()
     (place / "scores" / "brainrecon-1.json").write_text("{}")
