@@ -7,6 +7,7 @@ from pathlib import Path
 import open_clip
 from safetensors import SafetensorError, safe_open
 
+from stages.checkpoints.quiet_loading import quietly
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 from weights.torchscript import is_torchscript
@@ -54,10 +55,11 @@ def load_open_clip(folder, device="cpu"):
     source = f"local-dir:{folder}"
     try:
         # The custom-text class keeps the text tower whole, so that it can return its tokens.
-        model, preprocess = open_clip.create_model_from_pretrained(
-            source, device=device, precision="fp32", force_custom_text=True, weights_only=True
-        )
-        tokenizer = open_clip.get_tokenizer(source)
+        with quietly():
+            model, preprocess = open_clip.create_model_from_pretrained(
+                source, device=device, precision="fp32", force_custom_text=True, weights_only=True
+            )
+            tokenizer = open_clip.get_tokenizer(source)
     except (RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"open_clip cannot load {folder} ({str(error).splitlines()[0]}); expected {CONFIG_FILE}, "

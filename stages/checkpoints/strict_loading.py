@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from stages.checkpoints.quiet_loading import quietly
 from weights.manifest import CheckpointError
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -121,9 +122,13 @@ def read_json_object(path, network):
 
 @contextmanager
 def refusing_values(network, path):
-    """Turn what a constructor raises over the values of a configuration into a CheckpointError that names its file."""
+    """Turn what a constructor raises over the values of a configuration into a CheckpointError that names its file.
+
+    Its remarks are not shown.
+    """
     try:
-        yield
+        with quietly():
+            yield
     except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
         told = " ".join(str(error).split())
         raise CheckpointError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from stages.checkpoints.quiet_loading import quietly
 from stages.checkpoints.strict_loading import check_tensors
 from weights.manifest import CheckpointError
 
@@ -79,9 +80,10 @@ def load_clip_tokenizer(folder):
 
 @contextmanager
 def refusing_folder(folder, network):
-    """Turn what transformers raises over a folder into a CheckpointError that names it."""
+    """Turn what transformers raises over a folder into a CheckpointError that names it; its bars and remarks are not shown."""
     try:
-        yield
+        with quietly():
+            yield
     # Its readers raise whatever a damaged file leads them to.
     except Exception as error:
         told = " ".join(str(error).split())[:200]
