@@ -8,6 +8,7 @@ A `.caffemodel` is read by `weights.caffemodel`.
 import gzip
 import lzma
 import pickle
+import re
 import shutil
 import tarfile
 import zipfile
@@ -72,7 +73,7 @@ def read_tensors(path, in_place=False):
     return stored
 
 
-def convert(source, destination, member=None):
+def convert(source, destination, member=None, keeps=None):
     """Convert a published file of weights to safetensors.
 
     Names lose the ``module.`` of data-parallel training where every one has it; values and dtypes stay. The new file
@@ -86,6 +87,8 @@ def convert(source, destination, member=None):
         A `.safetensors` file; appears whole or not at all, in a folder that exists.
     member : str, optional
         Where `source` is a tar archive, compressed or not: the path within it of what is to be converted.
+    keeps : str, optional
+        Regular expression: the tensors in whose names it is found are converted; by default all.
 
     Raises
     ------
@@ -100,13 +103,21 @@ def convert(source, destination, member=None):
     source, destination = Path(source), Path(destination)
     if member is not None:
         with _taken_out(source, member, destination) as pickled:
-            convert(pickled, destination)
+            convert(pickled, destination, keeps=keeps)
         return
     tensors = read_tensors(source, in_place=True)
     if is_torchscript(source):
         tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _NO_WEIGHTS}
     if tensors and all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
+    if keeps is not None:
+        kept = {name: value for name, value in tensors.items() if re.search(keeps, name)}
+        if not kept:
+            raise CheckpointError(
+                f"{source} holds {', '.join(list(tensors)[:3]) or 'nothing'}, but names with {keeps!r} were expected; give the "
+                "file of weights as it was published."
+            )
+        tensors = kept
     try:
         with whole_file(destination) as partial:
             save_file(_apart(tensors), partial, metadata={"format": "pt"})

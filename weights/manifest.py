@@ -10,15 +10,19 @@ The manifest is a TOML file with one ``[[checkpoint]]`` table per checkpoint::
     licence = "MIT"
     needed_by = ["brain-diffuser"]     # methods, verbs, or families of generators
     note = "..."                       # what is not established about the entry; absent where nothing is
+    knows = "drawn pictures"           # all that its networks have seen, where they know no photographs
     files = [{path = "...", size = 123, sha256 = "...", sha256_begins = "...", becomes = "...", member = "..."}]
 
     [checkpoint.writes."config.json"]  # JSON files that are written beside converted weights
     preset = "imagenet64"
 
-``size`` and ``sha256`` are absent for published files whose hash is not known; nothing is guessed. ``sha256_begins``
-holds the first digits where the publisher made them part of the file's name, as torch.hub does. ``becomes`` names what
-a pickle is converted to where the rule of `CheckpointFile.converted` does not fit. ``member`` is the pickle's path within a
-file that is a tar archive; nothing else of the archive is read.
+``size`` and ``sha256`` are absent for published files whose hash is not known; nothing is guessed. ``reckoned`` are then the
+bytes that follow from the number of a network's parameters and the type they are published in: to say beforehand what a pull
+brings, right to a hundredth, and never compared with a file. ``sha256_begins`` holds the first digits where the publisher made
+them part of the file's name, as torch.hub does. ``becomes`` names what a pickle is converted to where the rule of
+`CheckpointFile.converted` does not fit. ``member`` is the pickle's path within a file that is a tar archive; nothing else of the
+archive is read. ``keeps`` is a regular expression: of a pickle's tensors those whose names it finds are converted, where nothing
+reads the others.
 """
 
 import re
@@ -64,6 +68,10 @@ class CheckpointFile:
         What the file is converted to, relative to the checkpoint's folder, where the rule of `converted` does not fit.
     member : str or None
         For a tar archive: the pickle within it that is converted.
+    reckoned : int or None
+        Bytes by the number of parameters, where the size is not known.
+    keeps : str or None
+        Regular expression for the names of the tensors that are converted; None for all.
     """
 
     path: str
@@ -72,6 +80,13 @@ class CheckpointFile:
     sha256_begins: str | None = None
     becomes: str | None = None
     member: str | None = None
+    reckoned: int | None = None
+    keeps: str | None = None
+
+    @property
+    def holds_tensors(self) -> bool:
+        """Whether it is of a format that weights are published in, so that its size matters."""
+        return self.path.endswith((".safetensors", ".caffemodel", ".tar.gz", *PICKLES))
 
     @property
     def converted(self) -> str | None:
@@ -102,6 +117,7 @@ class Checkpoint:
     needed_by: tuple[str, ...] = ()
     files: tuple[CheckpointFile, ...] = ()
     note: str | None = None
+    knows: str | None = None
     writes: Mapping[str, Mapping] = field(default_factory=dict, hash=False)
 
     @property
@@ -114,6 +130,17 @@ class Checkpoint:
         """Bytes of all files together, None when a size is not known or no file is listed."""
         sizes = [file.size for file in self.files]
         return None if not sizes or None in sizes else sum(sizes)
+
+    @property
+    def reckoned_size(self) -> int | None:
+        """Bytes of all files that hold tensors, reckoned where they are not known; None if one can be neither."""
+        sizes = [file.size or file.reckoned for file in self.files if file.holds_tensors]
+        return None if not sizes or None in sizes else sum(sizes)
+
+    @property
+    def converted_size(self) -> int:
+        """Bytes of those files that are converted, which stay beside what is made of them unless they are removed."""
+        return sum(file.size or file.reckoned or 0 for file in self.files if file.converted is not None)
 
 
 def read_manifest(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
@@ -189,6 +216,12 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
             raise CheckpointError(f"{where} names the path {path!r}; a path stays inside its folder.")
     for file in files:
+        try:
+            re.compile(file.keeps or "")
+        except re.error as error:
+            raise CheckpointError(
+                f"{where} keeps {file.keeps!r} of {file.path}, which is no pattern ({error})."
+            ) from None
         if file.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", file.sha256):
             raise CheckpointError(
                 f"{where} gives {file.path} the sha256 {file.sha256!r}; expected 64 lower-case hex digits."
@@ -207,6 +240,8 @@ def _table_from_checkpoint(checkpoint: Checkpoint) -> dict:
     table["needed_by"] = list(checkpoint.needed_by)
     if checkpoint.note is not None:
         table["note"] = checkpoint.note
+    if checkpoint.knows is not None:
+        table["knows"] = checkpoint.knows
     table["files"] = [
         {key: value for key, value in vars(file).items() if value is not None} for file in checkpoint.files
     ]

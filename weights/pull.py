@@ -99,7 +99,7 @@ def pull(
     source : Path, optional
         A folder with files copied by hand, in the checkpoint's layout or all in one folder; the network is not asked.
     remove_original : bool
-        Remove a pickle once it is converted; the record keeps its hash.
+        Remove a pickle once it is converted, also one that an earlier pull kept; the record keeps its hash.
     progress : callable, optional
         Called as ``progress(label, bytes_done, bytes_of_file)``.
     note : callable, optional
@@ -125,6 +125,8 @@ def pull(
         raise CheckpointError(f"The manifest lists no file for {name}; there is nothing to pull.")
     for store in user_stores():
         if _complete(checkpoint, store / checkpoint.folder):
+            if remove_original:
+                _remove_originals(checkpoint, store / checkpoint.folder)
             return _pulled(checkpoint, store / checkpoint.folder, "present")
     store = user_store()
     if not writable(store):
@@ -140,6 +142,8 @@ def pull(
     with _disk(destination), locked(destination.parent, name=f".{destination.name}.lock", waiting=waiting):
         # Another process may have pulled it in the meantime.
         if _complete(checkpoint, destination):
+            if remove_original:
+                _remove_originals(checkpoint, destination)
             return _pulled(checkpoint, destination, "present")
         partial = destination.with_name(f".{destination.name}.partial")
         partial.mkdir(exist_ok=True)
@@ -160,7 +164,7 @@ def _convert(checkpoint, partial, remove_original):
         if file.converted not in record.made or not made.is_file():
             make_folder(made.parent)
             try:
-                convert(original, made, file.member)
+                convert(original, made, file.member, file.keeps)
             except CheckpointError:
                 # It would be refused for ever; the next pull asks for it anew.
                 original.unlink()
@@ -177,6 +181,15 @@ def _convert(checkpoint, partial, remove_original):
         written.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="")
         record.made[path] = Content(written.stat().st_size, hash_file(written))
     write_record(record, partial)
+
+
+def _remove_originals(checkpoint, location):
+    """Remove the pickles of a complete checkpoint, of which the record knows what was made of them."""
+    record = read_record(location)
+    with _disk(location):
+        for file in checkpoint.files:
+            if record is not None and record.replacements(file.path):
+                (location / file.path).unlink(missing_ok=True)
 
 
 def _publish(checkpoint, partial, destination):

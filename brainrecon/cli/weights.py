@@ -37,7 +37,11 @@ def list_checkpoints(
         say(json.dumps(rows, indent=1))
         return
     heads = ("name", "state", "size", "needed_by", "licence", "origin", "role")
-    shown = [row | {"size": _size(row["size"]), "needed_by": ", ".join(row["needed_by"]) or "-"} for row in rows]
+    shown = [
+        row
+        | {"size": size_in_words(row["size"], row["reckoned_size"]), "needed_by": ", ".join(row["needed_by"]) or "-"}
+        for row in rows
+    ]
     table([head.replace("_", " ") for head in heads], [[row[head] for head in heads] for row in shown])
 
 
@@ -52,6 +56,7 @@ def _facts(entry, status):
         "role": entry.role,
         "state": state,
         "size": size,
+        "reckoned_size": entry.reckoned_size,
         "origin": entry.origin,
         "licence": entry.licence,
         "needed_by": list(entry.needed_by),
@@ -61,10 +66,13 @@ def _facts(entry, status):
     }
 
 
-def _size(size):
+def size_in_words(size, reckoned=None):
+    """Bytes in words: ``"12.3 GB"``, ``"about 12.3 GB"`` if they are reckoned, ``"?"`` if nothing is known."""
+    about = "about " if size is None else ""
+    size = size or reckoned
     if size is None:
         return "?"
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return f"{about}{size / 1e9:,.1f} GB" if size >= 1e9 else f"{about}{size / 1e6:.1f} MB"
 
 
 @app.command()
@@ -93,10 +101,34 @@ def pull(
     from weights.pull import choose
     from weights.pull import pull as pull_checkpoint
 
-    for name in choose(names or (), method, manifest=store.MANIFEST):
+    chosen = choose(names or (), method, manifest=store.MANIFEST)
+    if source is None:
+        for line in describe_pull(chosen, remove_original):
+            say(line)
+    for name in chosen:
         with show_progress() as progress:
             pulled = pull_checkpoint(name, source, remove_original, progress, note, manifest=store.MANIFEST)
-        say(f"{name}: {pulled.action}, {_size(pulled.size)} in {pulled.folder}")
+        say(f"{name}: {pulled.action}, {size_in_words(pulled.size)} in {pulled.folder}")
+
+
+def describe_pull(names, remove_original=False):
+    """What a pull will bring, before it begins, a line for each checkpoint that is not there and one for all."""
+    known = store.checkpoints()
+    absent = [known[status.name] for status in store.verify(names, False) if status.state != "unverified"]
+    lines = []
+    for entry in absent:
+        size = size_in_words(entry.size, entry.reckoned_size)
+        line = f"{entry.name}: {size} to fetch" if size != "?" else f"{entry.name}: of unknown size"
+        if entry.converted_size and not remove_original:
+            both = size_in_words((entry.size or entry.reckoned_size) + entry.converted_size)
+            line += f", up to {both} on disk with the pickles beside what is made of them (--remove-original leaves them out)"
+        lines.append(line)
+    if len(absent) > 1:
+        known_sizes = [entry.size or entry.reckoned_size for entry in absent]
+        together = size_in_words(None, sum(size or 0 for size in known_sizes))
+        unknown = known_sizes.count(None)
+        lines.append(f"Together {together}" + (f", and {unknown} of unknown size." if unknown else "."))
+    return lines
 
 
 @app.command()

@@ -54,6 +54,16 @@ def test_transposed_and_tied_tensors_are_written_out(tmp_path):
     assert same(load_file(tmp_path / "a.safetensors"), state)
 
 
+def test_only_the_tensors_that_are_read_are_kept(tmp_path):
+    state = {"blocks.0.attentions.0.weight": torch.ones(2), "blocks.0.resnets.0.weight": torch.ones(3)}
+    torch.save(state, tmp_path / "a.pth")
+    convert(tmp_path / "a.pth", tmp_path / "a.safetensors", keeps="attentions")
+    assert same(load_file(tmp_path / "a.safetensors"), {"blocks.0.attentions.0.weight": torch.ones(2)})
+    with pytest.raises(CheckpointError, match="names with 'transformers' were expected"):
+        convert(tmp_path / "a.pth", tmp_path / "b.safetensors", keeps="transformers")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
 def test_the_prefix_of_parallel_training_goes_only_where_every_name_has_it(tmp_path):
     for state, names in (
         ({"module.a": torch.ones(1), "module.module.b": torch.ones(1)}, {"a", "module.b"}),
@@ -216,6 +226,17 @@ def test_the_original_goes_when_asked_and_everything_still_holds(served, own_sto
     (folder / "model.safetensors").unlink()
     assert store.verify(manifest=file)[0].state == "damaged"
     assert pull("model", manifest=file).action == "pulled"
+
+
+def test_the_original_goes_when_asked_after_it_was_kept(served, server):
+    file = served(TENSORS)
+    folder = pull("model", manifest=file).folder
+    fingerprint = store.fingerprint("model", manifest=file)
+    server.asked.clear()
+    assert pull("model", remove_original=True, manifest=file).action == "present" and server.asked == []
+    assert sorted(path.name for path in folder.iterdir()) == [".pulled.json", "model.safetensors"]
+    assert store.verify(manifest=file)[0].state == "verified"
+    assert store.fingerprint("model", manifest=file) == fingerprint
 
 
 def test_a_folder_without_its_original_can_be_carried_elsewhere(served, own_store, tmp_path, server):

@@ -123,6 +123,40 @@ def test_clip_is_what_open_clip_says_it_is():
         assert weights_names == {constants.HF_CONFIG_NAME, constants.HF_SAFE_WEIGHTS_NAME}
 
 
+def test_reckoned_sizes_are_those_of_the_networks():
+    import torch
+    from diffusers import UNet2DConditionModel
+    from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
+    from torchvision.models import alexnet
+
+    with torch.device("meta"):
+        shape = {"sample_size": 64, "cross_attention_dim": 768}
+        flat = dict(
+            **shape,
+            in_channels=(768, 1, 1),
+            out_channels=(768, 1, 1),
+            down_block_types=(*("CrossAttnDownBlockFlat",) * 3, "DownBlockFlat"),
+            up_block_types=("UpBlockFlat", *("CrossAttnUpBlockFlat",) * 3),
+        )
+        networks = {
+            ("versatile-diffusion", "image_unet/diffusion_pytorch_model.bin"): UNet2DConditionModel(**shape),
+            ("versatile-diffusion", "text_unet/diffusion_pytorch_model.bin"): UNetFlatConditionModel(**flat),
+            ("alexnet-imagenet1k-v1", "alexnet-owt-7be5be79.pth"): alexnet(),
+        }
+    for (name, path), network in networks.items():
+        (file,) = (each for each in PUBLISHED[name].files if each.path == path)
+        assert file.reckoned == sum(4 * parameter.numel() for parameter in network.parameters()), path
+    # 12.3 GB to fetch, and as much again for safetensors of what are pickles.
+    entry = PUBLISHED["versatile-diffusion"]
+    assert round((entry.reckoned_size + entry.converted_size) / 1e9, 1) == 24.6
+
+
+def test_every_checkpoint_says_what_it_will_bring():
+    unknown = [name for name, entry in PUBLISHED.items() if entry.reckoned_size is None]
+    # An archive of several networks.
+    assert unknown == ["icgan-biggan-imagenet256"]
+
+
 def test_presets_are_the_networks_own():
     from stages.networks.vdvae_presets import PRESETS
 

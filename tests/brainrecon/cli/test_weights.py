@@ -6,6 +6,7 @@ import json
 import pytest
 
 from brainrecon.cli.main import run_command
+from brainrecon.cli.weights import describe_pull
 from weights import manifest as manifest_module
 from weights import store
 from weights.manifest import Checkpoint, write_manifest
@@ -91,6 +92,7 @@ def test_list_as_json_and_for_one_method(capsys, model):
         "role": "elsewhere",
         "state": "absent",
         "size": None,
+        "reckoned_size": None,
         "origin": "hub:somebody/large@main",
         "licence": "MIT",
         "needed_by": ["magic"],
@@ -135,6 +137,23 @@ def test_pull_refuses_in_one_sentence(capsys, model, tmp_path, monkeypatch):
     ):
         code, out, err = run(capsys, "pull", *arguments)
         assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+def test_sizes_are_told_before_a_pull_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    # Reckoned from parameters: 859,520,964 of the image flow, four bytes each, and so on; pickles once more as safetensors.
+    assert describe_pull(["versatile-diffusion"]) == [
+        "versatile-diffusion: about 12.3 GB to fetch, up to 24.6 GB on disk with the pickles beside what is made of them "
+        "(--remove-original leaves them out)"
+    ]
+    lines = describe_pull(["versatile-diffusion", "tiny-clip", "alexnet-imagenet1k-v1"], remove_original=True)
+    assert lines == [
+        "versatile-diffusion: about 12.3 GB to fetch",
+        "alexnet-imagenet1k-v1: about 244.4 MB to fetch",
+        "Together about 12.6 GB.",
+    ]
+    both = describe_pull(["icgan-biggan-imagenet256", "alexnet-imagenet1k-v1"], remove_original=True)
+    assert both[0] == "icgan-biggan-imagenet256: of unknown size" and both[-1].endswith(", and 1 of unknown size.")
 
 
 def test_pull_says_what_it_does_with_pickles(capsys):

@@ -1,6 +1,7 @@
 """Kinds of folders that load, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -25,7 +26,7 @@ from stages.generators.diffusion.versatile_diffusion import (
     is_versatile_diffusion,
     load_versatile_diffusion,
 )
-from weights.store import CheckpointError
+from weights.store import CheckpointError, checkpoints
 
 
 def test_folders_are_recognised(published, pipeline_folder, tmp_path):
@@ -53,6 +54,25 @@ def test_shards_load_as_one_file_does(folder, pipeline):
         assert len(list((folder / flow).glob("*.safetensors"))) > 2
     state = load_versatile_diffusion(folder).unet.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in pipeline.unet.state_dict().items())
+
+
+def test_of_the_text_flow_its_transformers_are_enough(folder, pipeline):
+    path = folder / "text_unet" / WEIGHTS_FILE
+    whole = load_file(path)
+    (kept,) = (file.keeps for file in checkpoints()["versatile-diffusion"].files if file.keeps)
+    used = {name: tensor for name, tensor in whole.items() if re.search(kept, name)}
+    assert 0 < len(used) < len(whole)
+    save_file(used, path)
+    state = load_versatile_diffusion(folder).unet.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in pipeline.unet.state_dict().items())
+    # With one of the others it claims to be whole again, and is not.
+    save_file(used | {"conv_out.bias": whole["conv_out.bias"]}, path)
+    with pytest.raises(CheckpointError, match="do not fit the text flow.*missing"):
+        load_versatile_diffusion(folder)
+    used.popitem()
+    save_file(used, path)
+    with pytest.raises(CheckpointError, match="do not fit the text flow.*missing"):
+        load_versatile_diffusion(folder)
 
 
 def test_a_tensor_in_two_shards_is_refused(folder):
