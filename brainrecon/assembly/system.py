@@ -71,6 +71,8 @@ class System(ABC):
         What its settings have to name before it is anything; empty if its defaults are complete.
     image_embedding : str, optional
         The value by which pictures are compared: the training picture nearest to what was decoded.
+    protocol : str
+        How its pictures are judged if it draws photographs with published networks and nothing else is asked for.
     """
 
     name: ClassVar[str]
@@ -86,6 +88,7 @@ class System(ABC):
     )
     asks_for: ClassVar[str] = ""
     image_embedding: ClassVar[str | None] = None
+    protocol: ClassVar[str] = "mindeye-2023"
 
     def __init__(self, settings: Any = None) -> None:
         if not isinstance(settings, self.settings_class):

@@ -52,6 +52,8 @@ def benchmark(
     """
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
+    from brainrecon.evaluation.judges import check_judges
+    from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.leaderboard.write import write_leaderboard
     from brainrecon.report.run.run_report import is_reported, write_report
     from brainrecon.runs.beginning import undone_if_it_fails
@@ -82,6 +84,8 @@ def benchmark(
     drawing = dict(device=options.torch_device(device), memory=options.parse_memory(memory), batch_size=batch_size)
     with undone_if_it_fails(out):
         plan = _plan(out, data, options.parse_names(methods), preset, weights, say, **asked)
+        for name in plan.protocols:
+            check_judges(load_protocol(name))
         with show_progress() as progress:
             computed = work_through(
                 out,

@@ -74,7 +74,10 @@ ControlStimuli = Annotated[
 ]
 Protocol = Annotated[
     str | None,
-    typer.Option(help="Named way to score, or a TOML file of one; the toolkit's own by default.", show_default=False),
+    typer.Option(
+        help="Named way to score, or a TOML file of one; a published one by default where published networks draw photographs.",
+        show_default=False,
+    ),
 ]
 
 

@@ -61,8 +61,12 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.cli.evaluate import show_scores
     from brainrecon.cli.fit import describe_cost, describe_fit
     from brainrecon.cli.progress import show_progress
+    from brainrecon.evaluation.judges import check_judges
+    from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.run.run_report import write_report
 
+    # Now rather than after hours of drawing.
+    check_judges(load_protocol(protocol or opened.protocol))
     for line in describe_cost(opened):
         say(line)
     with show_progress() as progress:

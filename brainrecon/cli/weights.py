@@ -8,6 +8,7 @@ import typer
 from brainrecon.cli.console import note, say, table
 from weights import store
 from weights.manifest import CheckpointError
+from weights.sizes import in_words
 
 app = typer.Typer(help="List, fetch, verify and find the checkpoints.", add_completion=False)
 
@@ -38,8 +39,7 @@ def list_checkpoints(
         return
     heads = ("name", "state", "size", "needed_by", "licence", "origin", "role")
     shown = [
-        row
-        | {"size": size_in_words(row["size"], row["reckoned_size"]), "needed_by": ", ".join(row["needed_by"]) or "-"}
+        row | {"size": in_words(row["size"], row["reckoned_size"]), "needed_by": ", ".join(row["needed_by"]) or "-"}
         for row in rows
     ]
     table([head.replace("_", " ") for head in heads], [[row[head] for head in heads] for row in shown])
@@ -64,15 +64,6 @@ def _facts(entry, status):
         "files": [file.path for file in entry.files],
         "note": entry.note,
     }
-
-
-def size_in_words(size, reckoned=None):
-    """Bytes in words: ``"12.3 GB"``, ``"about 12.3 GB"`` if they are reckoned, ``"?"`` if nothing is known."""
-    about = "about " if size is None else ""
-    size = size or reckoned
-    if size is None:
-        return "?"
-    return f"{about}{size / 1e9:,.1f} GB" if size >= 1e9 else f"{about}{size / 1e6:.1f} MB"
 
 
 @app.command()
@@ -108,7 +99,7 @@ def pull(
     for name in chosen:
         with show_progress() as progress:
             pulled = pull_checkpoint(name, source, remove_original, progress, note, manifest=store.MANIFEST)
-        say(f"{name}: {pulled.action}, {size_in_words(pulled.size)} in {pulled.folder}")
+        say(f"{name}: {pulled.action}, {in_words(pulled.size)} in {pulled.folder}")
 
 
 def describe_pull(names, remove_original=False):
@@ -117,15 +108,15 @@ def describe_pull(names, remove_original=False):
     absent = [known[status.name] for status in store.verify(names, False) if status.state != "unverified"]
     lines = []
     for entry in absent:
-        size = size_in_words(entry.size, entry.reckoned_size)
+        size = in_words(entry.size, entry.reckoned_size)
         line = f"{entry.name}: {size} to fetch" if size != "?" else f"{entry.name}: of unknown size"
         if entry.converted_size and not remove_original:
-            both = size_in_words((entry.size or entry.reckoned_size) + entry.converted_size)
+            both = in_words((entry.size or entry.reckoned_size) + entry.converted_size)
             line += f", up to {both} on disk with the pickles beside what is made of them (--remove-original leaves them out)"
         lines.append(line)
     if len(absent) > 1:
         known_sizes = [entry.size or entry.reckoned_size for entry in absent]
-        together = size_in_words(None, sum(size or 0 for size in known_sizes))
+        together = in_words(None, sum(size or 0 for size in known_sizes))
         unknown = known_sizes.count(None)
         lines.append(f"Together {together}" + (f", and {unknown} of unknown size." if unknown else "."))
     return lines

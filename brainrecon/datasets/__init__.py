@@ -1,5 +1,6 @@
 """Data of every kind, loaded as subjects: `load("kind:path")`. A file or a folder reads each kind."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.datasets.dataset import dataset_of, kinds, loaded_options
@@ -78,12 +79,14 @@ def load(data, subject=None, roi=None, **options):
     deals = any(option.name == "fold" for option in reader.options)
     fold = None if deals else options.pop("fold", None)
     keywords = loaded_options(kind, options)
-    if fold is None:
-        return reader.load(path, subject=subject, roi=roi, **keywords)
-    from brainrecon.datasets.folds import checked_fold, in_fold
+    if fold is not None:
+        from brainrecon.datasets.folds import checked_fold, in_fold
 
-    checked_fold(fold)
-    return in_fold(reader.load(path, subject=subject, roi=roi, **keywords), fold)
+        checked_fold(fold)
+    loaded = reader.load(path, subject=subject, roi=roi, **keywords)
+    if not loaded.pictures and reader.description.pictures:
+        loaded = replace(loaded, pictures=reader.description.pictures)
+    return loaded if fold is None else in_fold(loaded, fold)
 
 
 def subjects(data):

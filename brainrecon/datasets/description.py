@@ -17,9 +17,12 @@ class Description:
         Reference with its DOI.
     licence : str
         As the source states it; "not stated" where it does not.
+    pictures : str
+        What was shown: "photographs", "drawn pictures", or "" if its own files may hold either.
     """
 
     measured: str
     available: str
     citation: str
     licence: str
+    pictures: str = ""

@@ -21,6 +21,7 @@ DESCRIPTION = Description(
     "misc/69dataset_split.mat of the BRAIN-TO/CapsNet repository; acknowledge the Donders Institute, Nijmegen",
     citation="van Gerven, de Lange & Heskes 2010, Neural Computation 22:3127-3142, doi 10.1162/NECO_a_00047",
     licence="not stated by the authors (the repository of the copy is under MIT)",
+    pictures="drawn pictures",
 )
 SUBJECT = "subj01"
 ROI = "V1-V3"

@@ -230,6 +230,8 @@ class Subject:
         What a reader should know: what is absent, what was derived and how.
     simulated : bool
         No human was measured.
+    pictures : str
+        What was shown: "photographs", "drawn pictures", or "" if nobody says; networks that judge know the one or the other.
     details : dict
         JSON-able facts to record beside a score: betas version, sessions found, ...
     caption_choices : tuple of str
@@ -253,10 +255,16 @@ class Subject:
     fingerprint: str = ""
     notes: list[str] = field(default_factory=list, repr=False)
     simulated: bool = False
+    pictures: str = ""
     details: dict = field(default_factory=dict, repr=False)
     caption_choices: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if self.pictures not in ("", "photographs", "drawn pictures"):
+            raise InputError(
+                f"{self.name}: pictures is {self.pictures!r}; expected 'photographs', 'drawn pictures', or nothing if nobody "
+                "knows. Mend it in subject.json, or in the reader."
+            )
         check_disjoint(self.splits)
         for name, split in self.splits.items():
             if split.images is not None:

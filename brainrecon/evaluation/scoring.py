@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from brainrecon.evaluation.judges import about_strangers
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.joining import joined
 from brainrecon.evaluation.statistics import intervals
@@ -70,7 +71,7 @@ def evaluate(
         The condition that others are subtracted from.
     data : dict, optional
         What was tested, in plain values; goes into the scores as it is. `data["dataset"]` is compared with the
-        protocol's test set.
+        protocol's test set, `data["pictures"]` ("photographs" or "drawn pictures") with what the judges know.
     seed, n_resamples : int
         Of the bootstrap over stimuli.
     networks : mapping of str to Network, optional
@@ -103,7 +104,8 @@ def evaluate(
         "caption": {name: caption_outputs(read) for name, read in (predicted_captions or {}).items()},
         "embeddings": {reference: Outputs(stimulus_ids, predicted)} if embeddings else {},
     }
-    notes = []
+    # Networks given by hand are nobody's checkpoints.
+    notes = about_strangers(protocol, data.get("pictures", "")) if data and outputs["picture"] and not networks else []
     if outputs["caption"] and protocol.captions and captions is None:
         outputs["caption"] = {}
         notes.append("Captions were predicted but not scored: the stimuli have no true ones.")

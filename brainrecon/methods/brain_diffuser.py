@@ -86,6 +86,7 @@ class BrainDiffuser(System):
         "diffusion. Scientific Reports 13, 15666."
     )
     settings_class = BrainDiffuserSettings
+    protocol = "brain-diffuser-2023"
     image_embedding = "clip_image"
     without_captions = {"text_context": False}
     tiny = {

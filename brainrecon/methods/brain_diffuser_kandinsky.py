@@ -47,6 +47,7 @@ class Kandinsky(System):
     name = "brain-diffuser-kandinsky"
     explanation = "the full method: decoded stage-one picture, redrawn under the decoded image embedding"
     settings_class = KandinskySettings
+    protocol = "brain-diffuser-2023"
     image_embedding = "clip_image"
     tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}
 

@@ -47,6 +47,7 @@ class StableDiffusion(System):
     name = "brain-diffuser-sd"
     explanation = "the full method: decoded stage-one picture, redrawn under decoded image and text embeddings"
     settings_class = StableDiffusionSettings
+    protocol = "brain-diffuser-2023"
     image_embedding = "clip_image"
     without_captions = {"text_context": False}
     tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}

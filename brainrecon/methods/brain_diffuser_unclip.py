@@ -37,6 +37,7 @@ class StableUnCLIP(StableDiffusion):
 
     name = "brain-diffuser-unclip"
     settings_class = UnCLIPSettings
+    protocol = "brain-diffuser-2023"
     generator = "stages.generators.diffusion.stable_unclip:StableUnCLIPGenerator"
 
     def _arguments(self):

@@ -131,6 +131,7 @@ class Shen2019GAN(System):
         "human brain activity. Frontiers in Computational Neuroscience 13, 21."
     )
     settings_class = Shen2019Settings
+    protocol = "shen-2019"
     needs = Needs(disjoint_pictures=True)
     tiny = {
         "comparator": "alexnet",

@@ -139,6 +139,7 @@ class Takagi2023(System):
         "activity. CVPR 2023, 14453-14463."
     )
     settings_class = Takagi2023Settings
+    protocol = "takagi-2023"
     image_embedding = LATENT
     without_captions = {"text_context": False}
 

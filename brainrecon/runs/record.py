@@ -14,6 +14,8 @@ import numpy as np
 
 from brainrecon.datasets import load
 from brainrecon.datasets.shuffled import with_shuffled_responses
+from brainrecon.evaluation.judges import DRAWN
+from brainrecon.evaluation.protocols.protocol import DEFAULT
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.config import LEAVE_ONE_OUT
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
@@ -75,6 +77,23 @@ def check_checkpoint_names(system):
 def split_checkpoint(config):
     """CLIP checkpoint by which clusters of look-alikes are made: the method's own, or the embedded one if it has none."""
     return config.system.clip or DEFAULT_CLIP
+
+
+def default_protocol(system, pictures):
+    """Name of the protocol that judges unless another is asked for.
+
+    Judges follow the checkpoints: a method that draws photographs with published networks is judged by published ones, as its
+    authors did or as most do; the embedded networks know only drawn pictures, and judge the embedded methods.
+
+    Parameters
+    ----------
+    system : brainrecon.assembly.system.System
+    pictures : str
+        What is shown, as `brainrecon.datasets.subject.Subject.pictures` has it.
+    """
+    known = checkpoint_store.checkpoints()
+    published = any(name in known and not known[name].embedded for name in system.checkpoints)
+    return system.protocol if published and pictures != DRAWN else DEFAULT
 
 
 def resolved(config, store=None, device="cpu"):

@@ -20,6 +20,7 @@ from brainrecon.runs.record import (
     check_checkpoint_names,
     check_checkpoints,
     check_data,
+    default_protocol,
     environment,
     load_subject,
     resolved,
@@ -177,6 +178,11 @@ class Run:
         return Chain(self.config.system, self.machine).open(
             self.layout.decoder, self.store, training_pictures=lambda: self.subject.train.images
         )
+
+    @property
+    def protocol(self):
+        """Name of the protocol that judges unless another is asked for, see `brainrecon.runs.record.default_protocol`."""
+        return default_protocol(self.config.system, self.parts[0].subject.pictures)
 
     @property
     def is_fitted(self):

@@ -12,6 +12,7 @@ import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION
 from brainrecon.datasets.folds import name_of_folds
+from brainrecon.evaluation.judges import check_judges
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
@@ -38,7 +39,7 @@ def evaluate(run, protocol=None, progress=SILENT):
     run : brainrecon.runs.run.Run
         If it has folds, their outputs are scored together; brain correlation, which needs one training set, is left out.
     protocol : str, optional
-        Name of a protocol, or a TOML file of one; the toolkit's own if it is not given.
+        Name of a protocol, or a TOML file of one; by default as `Run.protocol` says.
     progress : callable, optional
 
     Returns
@@ -47,10 +48,13 @@ def evaluate(run, protocol=None, progress=SILENT):
 
     Raises
     ------
+    weights.store.CheckpointError
+        Networks of the protocol are absent.
     InputError
         No output of the method itself is there, or the dataset has no stimuli to compare with.
     """
-    protocol = load_protocol(protocol or DEFAULT)
+    protocol = load_protocol(protocol or run.protocol)
+    check_judges(protocol)
     stimulus_ids, shown, categories = shown_pictures(run)
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
@@ -147,6 +151,7 @@ def evaluate_pictures(
     parts = subject if isinstance(subject, list) else [subject]
     protocol, folder, subject = load_protocol(protocol or DEFAULT), Path(folder), parts[0]
     test = subject.test if len(parts) == 1 else _tested(parts)
+    check_judges(protocol)
     if (folder / "config.toml").exists():
         raise InputError(
             f"{folder} is a run of the toolkit; name another folder with --out for pictures from elsewhere."
@@ -300,7 +305,10 @@ def _data(subject, n_stimuli):
     # Which fold it was is no property of the whole.
     details = {name: value for name, value in subject.details.items() if name != "fold"}
     plain = {"dataset": subject.dataset, "subject": subject.name, "roi": subject.roi, "test_stimuli": n_stimuli}
-    return plain | ({"simulated": True} if subject.simulated else {}) | details
+    known = ({"simulated": True} if subject.simulated else {}) | (
+        {"pictures": subject.pictures} if subject.pictures else {}
+    )
+    return plain | known | details
 
 
 def _of_rows(whole, rows):

@@ -33,7 +33,7 @@ from brainrecon.runs.config import (
     read_toml,
     with_settings,
 )
-from brainrecon.runs.record import check_checkpoint_names, split_checkpoint
+from brainrecon.runs.record import check_checkpoint_names, default_protocol, split_checkpoint
 from brainrecon.runs.run import Run
 from brainrecon.runs.score import is_scored
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_feasible, check_rule, rule_for
@@ -64,6 +64,7 @@ class Plan:
     rois : tuple of str
         Empty: the dataset's own choice of voxels.
     protocols : tuple of str
+        When a plan is made: that of the first method which draws photographs with published networks, or the toolkit's own.
     controls : tuple of str
         Conditions that are drawn beside the method.
     control_stimuli : int
@@ -315,18 +316,20 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         plan = replace(plan, heldout=heldout)
         if why:
             told(why)
-    for cell in plan.cells()[: len(plan.methods)]:
-        plan.config(*cell)
+    configs = [plan.config(*cell) for cell in plan.cells()[: len(plan.methods)]]
     own = {values["roi"]: None for values in plan.methods.values() if "roi" in values}
     for roi in (*(plan.rois or (None,)), *own):
         which = dict(subject=plan.subjects[0], roi=roi, **plan.options)
         if plan.folds:
             # Folds need no split of the dataset's own; two will do to see that all is there.
-            load(plan.data, **which, fold=(0, 2 if plan.folds == LEAVE_ONE_OUT else plan.folds))
+            subject = load(plan.data, **which, fold=(0, 2 if plan.folds == LEAVE_ONE_OUT else plan.folds))
         if plan.heldout or not plan.folds:
             subject = load(plan.data, **which)
     if plan.heldout:
         check_feasible(subject, plan.heldout)
+    if "protocols" not in given:
+        judged = (default_protocol(config.system, subject.pictures) for config in configs)
+        plan = replace(plan, protocols=(next((name for name in judged if name != DEFAULT), DEFAULT),))
     return plan
 
 

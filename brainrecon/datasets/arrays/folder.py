@@ -1,8 +1,8 @@
 """A subject as plain arrays in a folder.
 
 FOLDER/
-  subject.json            name, dataset, roi, simulated, notes, and standardized: "session" if betas were z-scored
-                          within sessions (every entry optional)
+  subject.json            name, dataset, roi, simulated, notes, pictures: "photographs" or "drawn pictures", and
+                          standardized: "session" if betas were z-scored within sessions (every entry optional)
   noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
   rois/<name>.npy         (n_voxels,) bool                                  optional
   train/ and test/, and any further split:
@@ -75,6 +75,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         # What was converted may have had the same note.
         notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits)])),
         simulated=bool(facts.get("simulated", False)),
+        pictures=facts.get("pictures", ""),
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
         caption_choices=tuple(facts.get("caption_choices", ())),
     )

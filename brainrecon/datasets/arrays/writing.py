@@ -76,6 +76,7 @@ def write(subject, folder, progress=SILENT):
         "dataset": subject.dataset,
         "roi": subject.roi,
         "simulated": subject.simulated,
+        "pictures": subject.pictures,
         "notes": subject.notes,
         "standardized": "no" if subject.train.standardized == "no" else "session",
         "details": subject.details,

@@ -42,6 +42,7 @@ DESCRIPTION = Description(
     citation="Shen, G., Horikawa, T., Majima, K. and Kamitani, Y. (2019). Deep image reconstruction from human brain "
     "activity. PLOS Computational Biology 15, e1006633. https://doi.org/10.1371/journal.pcbi.1006633",
     licence="not stated where we read; check at the source. Pictures are under their owners' copyright",
+    pictures="photographs",
 )
 
 RELEASES = {

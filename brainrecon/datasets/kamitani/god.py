@@ -45,6 +45,7 @@ DESCRIPTION = Description(
     citation="Horikawa, T. and Kamitani, Y. (2017). Generic decoding of seen and imagined objects using hierarchical "
     "visual features. Nature Communications 8, 15037. https://doi.org/10.1038/ncomms15037",
     licence="CC BY 4.0 as others cite it, to be checked at the source; pictures are under their owners' copyright",
+    pictures="photographs",
 )
 
 DATA_TYPES = {1: "train", 2: "test", 3: "imagery"}

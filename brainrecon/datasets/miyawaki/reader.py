@@ -39,6 +39,7 @@ DESCRIPTION = Description(
         "multiscale local image decoders, Neuron 60:915-929, doi:10.1016/j.neuron.2008.11.004"
     ),
     licence="unknown, as nilearn's description of the data says",
+    pictures="drawn pictures",
 )
 
 SUBJECT = "subj01"

@@ -24,6 +24,7 @@ DESCRIPTION = Description(
     available="naturalscenesdataset.org, bucket natural-scenes-dataset, after its access form; not to be passed on",
     citation="Allen et al. 2022, Nature Neuroscience 25:116-126, doi 10.1038/s41593-021-00962-x",
     licence="NSD Terms and Conditions; the photographs are COCO's, under their own licences",
+    pictures="photographs",
 )
 DEFAULT_ROI = "nsdgeneral"
 SIMULATED = "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas "
@@ -111,6 +112,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
         fingerprint=stimulus_fingerprint("nsd", splits, **stimuli.facts),
         notes=notes,
         simulated=simulated,
+        pictures="drawn pictures" if simulated and not shows_photographs(layout.marker) else "photographs",
         details={
             "betas": nsd_layout.BETAS_VERSIONS[version],
             "space": space,
@@ -123,9 +125,13 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
 
 def simulation_note(marker):
     """What a reader must know of a simulated cohort, given its marker file."""
+    return SIMULATED + (UNTOLD if shows_photographs(marker) else TOLD)
+
+
+def shows_photographs(marker):
+    """Whether the pictures of a simulated cohort are somebody's photographs, given its marker file."""
     options = read_json(marker, dict, "simulate the cohort again").get("options", {})
-    photographs = isinstance(options, dict) and "photographs" in options
-    return SIMULATED + (UNTOLD if photographs else TOLD)
+    return isinstance(options, dict) and "photographs" in options
 
 
 def training_rows(trials, layout, subject):

@@ -29,6 +29,7 @@ DESCRIPTION = Description(
         "2017, Nature Communications 8:15037, doi 10.1038/ncomms15037; and the repository that made the copy"
     ),
     licence="not stated in the copies: that of the original, which is the NSD Terms and Conditions for copies of NSD",
+    pictures="photographs",
 )
 
 

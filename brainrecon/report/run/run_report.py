@@ -10,7 +10,7 @@ from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of
 from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
-from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
+from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.runs.pictures import drawn_outputs
@@ -28,13 +28,13 @@ def write_report(run, protocol=None):
     ----------
     run : brainrecon.runs.run.Run
     protocol : str, optional
-        Whose scores to show; those of the toolkit's own if it is not given.
+        Whose scores to show; by default the run's own, see `Run.protocol`, or the latest if there are only others.
 
     Returns
     -------
     pathlib.Path
     """
-    path = run.folder / "scores" / f"{load_protocol(protocol or DEFAULT).name}.json"
+    path = _scores_file(run, protocol)
     if not path.exists():
         raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
     subject = run.parts[0].subject
@@ -81,8 +81,17 @@ def _subtitle(run, subject, n_test):
 def is_reported(run, protocol=None):
     """Whether the report on disk was written after the scores it shows."""
     report = run.folder / "report.html"
-    scores = run.folder / "scores" / f"{load_protocol(protocol or DEFAULT).name}.json"
+    scores = _scores_file(run, protocol)
     return report.exists() and scores.exists() and report.stat().st_mtime_ns >= scores.stat().st_mtime_ns
+
+
+def _scores_file(run, protocol):
+    """Scores under a protocol; by default the run's own, or the latest of the others if there are none."""
+    path = run.folder / "scores" / f"{load_protocol(protocol or run.protocol).name}.json"
+    if protocol is None and not path.exists():
+        others = sorted((run.folder / "scores").glob("*.json"), key=lambda one: one.stat().st_mtime_ns)
+        path = others[-1] if others else path
+    return path
 
 
 class _Drawn(Mapping):

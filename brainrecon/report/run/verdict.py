@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from brainrecon.assembly.condition import CONDITIONS
+from brainrecon.evaluation.judges import DRAWN, judged_by_strangers
 from brainrecon.report.names import (
     chance_of,
     chance_phrase,
@@ -64,7 +65,7 @@ def write_verdict(scores):
     if headline is None:
         return Verdict("Nothing has been scored.", "", [], None)
     spec, row = scores.metrics[headline], scores.mean(scores.reference, headline)
-    sentence = f"{_score_phrase(scores, spec, row)}."
+    sentence = f"{_score_phrase(scores, spec, row)}{_by_strangers(scores, spec)}."
     remains = _what_remains(scores, spec, row.n)
     details = []
 
@@ -113,6 +114,14 @@ def _score_phrase(scores, spec, row):
         interval = f"{100 * scores.confidence:g} % interval {interval}"
     mean = score_text(row.mean, spec.metric)
     return f"{subject} of {row.n:,} stimuli score {mean} in {in_sentence(spec.label)} ({interval}{chance})"
+
+
+def _by_strangers(scores, spec):
+    """In the same breath: that the network behind a score knows no such pictures."""
+    pictures = scores.data.get("pictures", "")
+    if not judged_by_strangers(scores.protocol, spec, pictures):
+        return ""
+    return f", judged by a network that knows only {DRAWN} and no {pictures}"
 
 
 def _outputs(spec):
