@@ -185,6 +185,17 @@ class Chain:
             seal(folder)
         return self
 
+    def free_targets(self) -> None:
+        """Let go of the targets' networks: what comes next does not need them, or loads them again."""
+        for source in self.targets.values():
+            source.free()
+
+    def free(self) -> None:
+        """Let go of all networks that can be loaded again."""
+        self.free_targets()
+        for step in self.steps:
+            step.free()
+
     def fit_in_memory(self, subject, store=None, progress=SILENT, captions=None):
         """Fit on one subject, its targets from the feature store or encoded now; `captions` in place of the dataset's own."""
 

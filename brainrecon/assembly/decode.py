@@ -15,7 +15,6 @@ from brainrecon.assembly.resumable_ridge import predict_by_blocks
 from brainrecon.assembly.step import Step
 from brainrecon.datasets.voxels import masked_regions
 from stages.decoders.ridge import voxel_selection
-from stages.decoders.ridge.ridge_solver import penalties
 from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -152,17 +151,13 @@ class Decode(Step):
     def summary(self):
         return self.decoder.summary()
 
-    def cost(self, train):
-        if self.settings.penalty != "target":
-            return []
+    def operations(self, train):
         n_trials = train.n_stimuli if self.settings.trials == "averaged" else train.n_trials
-        sizes = {name: source.target.n_targets for name, source in self.targets.items()}
-        columns = sum(size * len(penalties(self.settings.alpha, name)) for name, size in sizes.items())
-        operations = 2 * n_trials**2 * columns
-        return [
-            f"A penalty for each of {sum(sizes.values()):,} columns by exact leave-one-out: {operations:.1e} operations "
-            f"({operations / 1e11 / 60:.1f} min at 100 billion a second); decoder.penalty=group looks at a sketch only."
-        ]
+        sizes = {name: source.outline.n_targets for name, source in self.targets.items()}
+        what = f"Fitting {', '.join(sizes)} ({sum(sizes.values()):,} columns) to {n_trials:,} rows of {train.n_voxels:,} voxels"
+        if self.settings.penalty == "target":
+            what += ", a penalty for each column (decoder.penalty=group looks at a sketch only)"
+        return {what: self._decoding.operations(n_trials, train.n_voxels, sizes)}
 
     def remarks(self):
         if self.voxels is None:

@@ -9,6 +9,7 @@ import numpy as np
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.values import ABSENT
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 
 
 class Draw(Step):
@@ -52,6 +53,15 @@ class Draw(Step):
         self.by_lot, self._load, self._options, self._at_a_time = by_lot, load, options, at_a_time
         self._sources = targets or {}
 
+    def load(self, progress=SILENT):
+        if "generator" not in vars(self):
+            progress("loading the generator", 0, 1)
+            self.generator  # noqa: B018
+            progress("loading the generator", 1, 1)
+
+    def free(self):
+        vars(self).pop("generator", None)
+
     @cached_property
     def generator(self):
         """The generator, once it is sure that it takes what the chain gives.
@@ -70,7 +80,7 @@ class Draw(Step):
                         "only; name a generator that belongs to the method."
                     )
                 continue
-            if name in self._sources and tuple(own := self._sources[name].target.shape) != tuple(shape):
+            if name in self._sources and tuple(own := self._sources[name].outline.shape) != tuple(shape):
                 raise InputError(
                     f"Target {name}{_of(self._sources[name])} has shape {tuple(own)} but the generator "
                     f"takes {tuple(shape)}; name checkpoints that belong together."
@@ -81,11 +91,12 @@ class Draw(Step):
         rows = dict(self.stream(items, values, seed=seed, batch_size=self.batch_size()))
         return {name: [rows[row][name] for row in range(len(items))] for name in self.gives}
 
-    def stream(self, items, values, *, seed=0, batch_size=16):
+    def stream(self, items, values, *, seed=0, batch_size=16, progress=SILENT):
         given = {name: None if value is ABSENT else _rows(value) for name, value in values.items()}
         present = frozenset(name for name, value in given.items() if value is not None)
         options = self._options(present) if self._options else {}
-        for position, output in self.generator.draw(given, items, seed=seed, batch_size=batch_size, **options):
+        drawn = self.generator.draw(given, items, seed=seed, batch_size=batch_size, progress=progress, **options)
+        for position, output in drawn:
             yield position, {self.gives[0]: output}
 
     def told(self, present):

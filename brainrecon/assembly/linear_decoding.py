@@ -42,6 +42,10 @@ class DecodingByBlocks:
         )
         self._saved_in = Path(workspace.folder)
 
+    def operations(self, n_rows, n_voxels, sizes):
+        """Operations of a fit to `n_rows` rows, given the number of columns of each target."""
+        return self.decoder.operations(n_rows, n_voxels, sizes)
+
     def save(self, folder):
         """Write the decoder, unless its fit has done so."""
         if Path(folder) != self._saved_in:
@@ -82,6 +86,10 @@ class BandedRidgeDecoding:
         self.decoder.fit(responses, values, groups=groups, stimuli=stimuli)
         if workspace.folder is not None:
             before_config()
+
+    def operations(self, n_rows, n_voxels, sizes):
+        """Not counted: how many weights of bands are tried depends on the search."""
+        return 0
 
     def save(self, folder):
         """Write the decoder."""

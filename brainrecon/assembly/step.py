@@ -92,8 +92,12 @@ class Step:
         return {}
 
     def cost(self, train: Any) -> list[str]:
-        """What fitting to a training split will cost, a sentence each, if it is worth saying before it begins."""
+        """Sentences on what a fit to a training split will take, where a count of operations does not tell it."""
         return []
+
+    def operations(self, train: Any) -> dict[str, float]:
+        """Operations of fitting to a training split, by what is done; for the time that is told before it begins."""
+        return {}
 
     # Running
 
@@ -111,9 +115,18 @@ class Step:
         raise NotImplementedError
 
     def stream(
-        self, items: Sequence[Item], values: Values, *, seed: int = 0, batch_size: int = 16
+        self,
+        items: Sequence[Item],
+        values: Values,
+        *,
+        seed: int = 0,
+        batch_size: int = 16,
+        progress: Progress = SILENT,
     ) -> Iterator[tuple[int, Values]]:
-        """Yield (position in items, its row of every given value) as they are done, `batch_size` at a time."""
+        """Yield (position in items, its row of every given value) as they are done, `batch_size` at a time.
+
+        `progress` hears of what goes on within a batch, if that takes long.
+        """
         for start in range(0, len(items), batch_size):
             chosen = slice(start, start + batch_size)
             given = self.run(items[chosen], rows_of(values, chosen), seed=seed)
@@ -130,6 +143,12 @@ class Step:
         with whole_file(path) as partial:
             tensors = {name: np.asarray(rows, dtype=np.float32) for name, rows in given.items()}
             save_file(tensors, partial, metadata={"stimulus_ids": json.dumps(list(names))})
+
+    def load(self, progress: Progress = SILENT) -> None:
+        """Load what it runs with, if that is not there yet; loading it takes a while at published sizes."""
+
+    def free(self) -> None:
+        """Let go of networks that it loads again when it needs them."""
 
     def batch_size(self) -> int:
         """Items to run at a time."""

@@ -116,6 +116,13 @@ class System(ABC):
         return self._roles.get("clip")
 
     @property
+    def generator_size(self) -> Any:
+        """Size of the published generator that it draws with, `stages.generators.diffusion.memory.GeneratorSize`, or None."""
+        from stages.generators.diffusion.published_sizes import PUBLISHED_SIZES
+
+        return PUBLISHED_SIZES.get(self._roles.get("generator", ""))
+
+    @property
     def fitted_through(self) -> tuple[str, ...]:
         """Names of checkpoints whose networks took part in a loss: if they also judge, scores say so."""
         return ()
@@ -147,10 +154,16 @@ class System(ABC):
         def load() -> Any:
             return part(place).from_pretrained(self.folder(role), device=machine.device, **options)
 
-        return TargetSource(load, (self._roles[role],), self.settings.decoder.features)
+        def sketch() -> Any:
+            from stages.checkpoints.outlines import outlines
 
-    def folder(self, role: str) -> Path:
-        """Folder of the checkpoint in a role of its settings' `checkpoints`.
+            with outlines():
+                return part(place).from_pretrained(self.folder(role, check=False), device="meta", **options)
+
+        return TargetSource(load, (self._roles[role],), self.settings.decoder.features, sketch=sketch)
+
+    def folder(self, role: str, check: bool = True) -> Path:
+        """Folder of the checkpoint in a role of its settings' `checkpoints`; its files are proved unless `check` is off.
 
         Raises
         ------
@@ -158,7 +171,7 @@ class System(ABC):
             It is absent; the message names the embedded networks if the role has an embedded twin.
         """
         try:
-            return checkpoint_store.path(self._roles[role])
+            return checkpoint_store.path(self._roles[role], check)
         except checkpoint_store.CheckpointError as error:
             twin = role in self.tiny.get("checkpoints", {})
             more = (

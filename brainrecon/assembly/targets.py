@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
 
@@ -33,17 +33,39 @@ class TargetSource:
         How the feature store holds its values.
     identity : callable, optional
         ``identity() -> str``: what identifies the weights of a target that reads no checkpoint of the manifest.
+    sketch : callable, optional
+        ``sketch() -> target``: the target from its configuration alone, see `stages.checkpoints.outlines`.
     """
 
     load: Callable[[], Any]
     checkpoints: tuple[str, ...]
     dtype: str = "float32"
     identity: Callable[[], str] | None = None
+    sketch: Callable[[], Any] | None = None
 
     @cached_property
     def target(self) -> Any:
-        """The target."""
+        """The target, loaded."""
         return self.load()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its network is in memory."""
+        return "target" in vars(self)
+
+    @property
+    def outline(self) -> Any:
+        """The target in outline: its shape, its preprocessing and all else but values; the target itself if it is loaded."""
+        return self.target if self.is_loaded or self.sketch is None else self._sketched
+
+    @cached_property
+    def _sketched(self) -> Any:
+        assert self.sketch is not None
+        return self.sketch()
+
+    def free(self) -> None:
+        """Let go of the network; it is loaded again if somebody asks."""
+        vars(self).pop("target", None)
 
     @property
     def fingerprint(self) -> str:
@@ -87,7 +109,8 @@ def encode(targets, names, subject, split_name, store, *, captions=None, progres
         raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(targets) or 'none'}.")
     split, own_captions, tables = subject.splits[split_name], None, {}
     for name in names:
-        target = targets[name].target
+        # What is in the store already needs no network.
+        target = targets[name].outline
         if target.takes == "captions" and own_captions is None:
             own_captions = (captions() if captions else None) or split.captions
         stimuli = split.images if target.takes == "images" else own_captions
@@ -102,6 +125,17 @@ def encode(targets, names, subject, split_name, store, *, captions=None, progres
             dataset=f"{subject.fingerprint}/{split_name}",
             checkpoint=targets[name].fingerprint,
             dtype=targets[name].dtype,
+            load=partial(_loaded, targets[name], name, progress),
             progress=progress,
         )
     return tables
+
+
+def _loaded(source, name, progress):
+    """The target, and a word while its checkpoint is read and proved."""
+    if not (loaded := source.is_loaded):
+        progress(f"loading the network of {name}", 0, 1)
+    target = source.target
+    if not loaded:
+        progress(f"loading the network of {name}", 1, 1)
+    return target

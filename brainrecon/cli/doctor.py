@@ -70,7 +70,7 @@ def examine_devices() -> list[Finding]:
 
 def examine_generators() -> list[Finding]:
     """Reckon for each published generator whether it fits on the device with the most free memory, and how."""
-    from stages.generators.diffusion.memory import SET_ASIDE, batch_size_for, memory_need
+    from stages.generators.diffusion.memory import SET_ASIDE, batch_size_for, peak
     from stages.generators.diffusion.published_sizes import PUBLISHED_SIZES
 
     device, free = roomiest_device()
@@ -84,7 +84,7 @@ def examine_generators() -> list[Finding]:
             batch = batch_size_for(size, free, **settings)
             if batch:
                 break
-        need = memory_need(size, batch_size=max(batch, 1), **settings).total
+        need = peak(size, batch_size=max(batch, 1), **settings)
         fits = "fits, at most" if batch else "does not fit,"
         pictures = "1 picture" if batch <= 1 else f"{batch} pictures"
         detail = (

@@ -31,6 +31,7 @@ def features(
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
     from brainrecon.features.store import FeatureStore
+    from brainrecon.runs.estimate import of_encoding
 
     config = options.run_config(method, data, None, assignments, subject=subject, weights=weights)
     chain, loaded = (
@@ -38,6 +39,8 @@ def features(
         load(config.data.source, subject=subject),
     )
     names = options.parse_names(targets) or tuple(chain.targets)
+    for line in of_encoding(chain.targets, names, loaded, list(loaded.splits), chain.machine.device):
+        say(line)
     with show_progress() as progress:
         for split_name in loaded.splits:
             tables = encode(chain.targets, names, loaded, split_name, FeatureStore(store), progress=progress)

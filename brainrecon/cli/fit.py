@@ -27,6 +27,7 @@ def fit(
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.beginning import undone_if_it_fails
+    from brainrecon.runs.estimate import of_fitting
     from brainrecon.runs.run import Run
 
     wanted = options.run_config(
@@ -47,22 +48,12 @@ def fit(
     )
     with undone_if_it_fails(out):
         run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
-        for line in describe_cost(run):
+        for line in of_fitting(run):
             say(line)
         with show_progress() as progress:
             run.fit(progress)
     for line in describe_fit(run):
         say(line)
-
-
-def describe_cost(run):
-    """What a fit will cost, before it begins, a line per step that knows; no lines if it is done."""
-    part = run.parts[0]
-    if part.is_fitted:
-        return []
-    train, n = part.subject.train, len(run.parts)
-    lines = [line for step in part.unfitted.steps for line in step.cost(train)]
-    return lines + ([f"All of it in each of {n} folds."] if lines and n > 1 else [])
 
 
 def describe_fit(run):

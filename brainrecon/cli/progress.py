@@ -11,6 +11,8 @@ from stages.ground.progress import Progress
 
 SECONDS_BETWEEN_LINES = 3.0
 SHARE_BETWEEN_LINES = 0.1
+# A tenth of some works is a day.
+SECONDS_WITHOUT_A_LINE = 60.0
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
 
 
 class PlainLines:
-    """Progress as plain lines: a tenth of the work and some seconds apart, and one when a work is finished.
+    """Progress as plain lines: a tenth of the work and some seconds apart, or a minute; and one when a work is finished.
 
     Parameters
     ----------
@@ -99,6 +101,9 @@ class PlainLines:
         if work is None or done < work.done:
             # What was there before the first call (a resumed work) counts for nothing in the time left.
             work = self._works[label] = _Work(began=now, found_done=done, said=now, said_done=done)
+            if total == 1 and not done:
+                # In one piece: nothing can be said until it is done.
+                print(f"{label} …", file=self._stream, flush=True)
         work.done = done
         if done >= total:
             if not work.finished:
@@ -106,7 +111,10 @@ class PlainLines:
                 self._say(label, done, total, f"done in {duration(now - work.began)}")
             return
         far_enough = done - work.said_done >= SHARE_BETWEEN_LINES * total
-        if far_enough and now - work.said >= SECONDS_BETWEEN_LINES:
+        waited = now - work.said
+        if (far_enough and waited >= SECONDS_BETWEEN_LINES) or (
+            done > work.found_done and waited >= SECONDS_WITHOUT_A_LINE
+        ):
             work.said, work.said_done = now, done
             per_second = (done - work.found_done) / (now - work.began)
             self._say(label, done, total, f"{rate(per_second)}, {duration((total - done) / per_second)} left")

@@ -21,6 +21,7 @@ def reconstruct(
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
+    from brainrecon.runs.estimate import of_drawing
     from brainrecon.runs.run import Run
 
     conditions = (RECONSTRUCTION, *options.parse_conditions(controls))
@@ -28,6 +29,8 @@ def reconstruct(
     opened = Run(run, features, options.torch_device(device))
     if samples is not None:
         opened = Run.create(run, replace(opened.config, samples=samples), features, opened.machine.device)
+    for line in of_drawing(opened, conditions, control_stimuli, 1 if reproducible else batch_size):
+        say(line)
     with show_progress() as progress:
         opened.reconstruct(
             conditions,

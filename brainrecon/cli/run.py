@@ -59,21 +59,23 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.evaluate import show_scores
-    from brainrecon.cli.fit import describe_cost, describe_fit
+    from brainrecon.cli.fit import describe_fit
     from brainrecon.cli.progress import show_progress
     from brainrecon.evaluation.judges import check_judges
     from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.run.run_report import write_report
+    from brainrecon.runs.estimate import of_drawing, of_fitting
 
     # Now rather than after hours of drawing.
     check_judges(load_protocol(protocol or opened.protocol))
-    for line in describe_cost(opened):
+    part = opened.parts[0]
+    asked = [name for name in (RECONSTRUCTION, *conditions) if name not in opened.not_drawn(conditions)]
+    for line in (*of_fitting(opened), *of_drawing(opened, asked, control_stimuli, 1 if reproducible else batch_size)):
         say(line)
     with show_progress() as progress:
         opened.fit(progress)
     for line in describe_fit(opened):
         say(line)
-    part = opened.parts[0]
     if (
         part.config.system.reads_single_trials
         and (most := int(part.subject.test.repeats.max())) < opened.config.samples

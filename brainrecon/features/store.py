@@ -48,7 +48,7 @@ class FeatureStore:
     def __init__(self, folder=None):
         self.folder = Path(folder) if folder is not None else default_folder()
 
-    def encode(self, target, items, stimulus_ids, *, dataset, checkpoint, dtype="float32", progress=SILENT):
+    def encode(self, target, items, stimulus_ids, *, dataset, checkpoint, dtype="float32", load=None, progress=SILENT):
         """Return the table of a target's values, encoding what is missing.
 
         Parameters
@@ -65,6 +65,9 @@ class FeatureStore:
             Fingerprint of the target's checkpoint.
         dtype : {"float32", "float16"}
             Of the values on disk. float16 takes half the room and keeps three digits.
+        load : callable, optional
+            ``load() -> target``: the one that encodes, if `target` knows its shape and preprocessing only; called if there is
+            something to encode.
         progress : callable, optional
             Called with (label, done, total).
 
@@ -109,6 +112,7 @@ class FeatureStore:
                 if not table.path.exists():
                     write_text(table.folder / "stimuli.json", json.dumps(stimulus_ids) + "\n")
                     write_text(table.folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
+                    target = load() if load is not None else target
                     if hasattr(target, "prepare"):
                         # What takes long has files of its own here, that several targets may share.
                         target.prepare(items, self.folder, progress)

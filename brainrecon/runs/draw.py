@@ -75,15 +75,21 @@ def reconstruct(
     of = {name: [s for s in chosen if not one.is_control or s in controlled] for name, one in asked.items()}
 
     drawn = {name: _items(values, name, of[name]) for name, one in asked.items() if _is_drawn(one, chain)}
-    counter = _Counter(progress, sum(not _path(run, name, item).exists() for name in drawn for item in drawn[name]))
+    missing = {name: [item for item in drawn[name] if not _path(run, name, item).exists()] for name in drawn}
+    counter = _Counter(progress, sum(map(len, missing.values())))
     with Claims(run.folder, progress) as claims, _deterministic() if reproducible else contextlib.nullcontext():
         for name, one in asked.items():
             if chain.readers(shown := one.shown(chain)):
                 _keep(values, claims, shown, of[name], progress)
             elif (replacement := one.replacement(chain, chain.output)) is not None:
                 _draw_at_once(run, values, claims, replacement, name, of[name])
-        for name, items in drawn.items():
-            _draw(run, values, claims, name, items, 1 if reproducible else batch_size, counter)
+        for name, items in missing.items():
+            _look_up(values, claims, name, items)
+        # The generator is loaded into the room that the targets' networks leave.
+        chain.free_targets()
+        for name, items in missing.items():
+            if items:
+                _draw(run, values, claims, name, items, 1 if reproducible else batch_size, counter)
     files = [run.image_path(name, stimulus_id) for name in asked if name not in drawn for stimulus_id in of[name]]
     manifest.complete(run.layout, files + [_path(run, name, item) for name in drawn for item in drawn[name]])
 
@@ -128,22 +134,37 @@ def _draw_at_once(run, values, claims, replacement, name, stimulus_ids):
             run.write_value(run.image_path(name, stimulus_id), output, values.chain.medium(values.chain.output))
 
 
+def _look_up(values, claims, name, items):
+    """Have on disk, or in tables, what the last step reads under a condition, so that no target is needed while it draws."""
+    chain = values.chain
+    step = chain.giver(CONDITIONS[name].shown(chain))
+    for value in (*step.reads, *step.optional):
+        places = {item: values.place(name, value, item.stimulus_id) for item in items}
+        if not any(places.values()):
+            some = items[:1]
+        else:
+            kept = [item for item in items if places[item] is not None]
+            some = (item for part in claims.portions(kept, places.get, 1, VALUES_AT_ONCE) for item in part)
+        for item in some:
+            values.value(name, value, item.stimulus_id, item.sample)
+
+
 def _draw(run, values, claims, name, items, batch_size, counter):
     """Draw the items of a condition that are not there, and write each as it is done."""
     chain = values.chain
     shown = CONDITIONS[name].shown(chain)
     step = chain.giver(shown)
+    step.load(counter.progress)
+    batch_size = batch_size or step.batch_size()
 
     def path_of(item):
         return _path(run, name, item)
 
-    if all(path_of(item).exists() for item in items):
-        # Before the step is asked for its batch size, which may bring a network into memory.
-        return
-    batch_size = batch_size or step.batch_size()
     for portion in claims.portions(items, path_of, batch_size, BATCHES_AT_ONCE):
         read = values.values(name, step, portion)
-        for position, given in step.stream(portion, read, seed=run.config.seed, batch_size=batch_size):
+        for position, given in step.stream(
+            portion, read, seed=run.config.seed, batch_size=batch_size, progress=counter.within()
+        ):
             run.write_value(path_of(portion[position]), given[shown], chain.medium(shown))
             counter.count()
 
@@ -152,11 +173,20 @@ class _Counter:
     """Counts what is drawn, over all conditions."""
 
     def __init__(self, progress, total):
-        self._progress, self._done, self._total = progress, 0, total
+        self.progress, self._done, self._total = progress, 0, total
 
     def count(self):
         self._done += 1
-        self._progress("reconstructing", self._done, self._total)
+        self.progress("reconstructing", self._done, self._total)
+
+    def within(self):
+        """Progress within a batch; what the generator counts in outputs is counted here already."""
+
+        def progress(label, done, total):
+            if label != "pictures":
+                self.progress(label, done, total)
+
+        return progress
 
 
 def spread(stimulus_ids, count):

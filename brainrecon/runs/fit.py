@@ -42,3 +42,4 @@ def fit(run, progress=SILENT):
         values.predicted("test", step, progress)
     if (folder := run.layout.embeddings("test").parent).exists():
         seal(folder)
+    chain.free()

@@ -184,6 +184,11 @@ class Run:
         """Name of the protocol that judges unless another is asked for, see `brainrecon.runs.record.default_protocol`."""
         return default_protocol(self.config.system, self.parts[0].subject.pictures)
 
+    def free(self):
+        """Let go of all networks that can be loaded again."""
+        if "chain" in vars(self):
+            self.chain.free()
+
     @property
     def is_fitted(self):
         """Whether every fitted step is there, and the predicted values of the test stimuli."""

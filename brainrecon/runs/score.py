@@ -55,6 +55,9 @@ def evaluate(run, protocol=None, progress=SILENT):
     """
     protocol = load_protocol(protocol or run.protocol)
     check_judges(protocol)
+    for part in run.parts:
+        # Judges are loaded into the room that the generator leaves.
+        part.free()
     stimulus_ids, shown, categories = shown_pictures(run)
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}

@@ -86,17 +86,25 @@ class RunValues:
         source = self.source(condition, name, stimulus_id)
         if source is None:
             return ABSENT
+        path = self.place(condition, name, stimulus_id)
         if source.kind == "own":
             condition, stimulus_id = RECONSTRUCTION, source.name
         if self.chain.giver(name) is None:
             return self._measured(name, source, stimulus_id, sample)
-        if self.chain.medium(name) == "features":
+        if path is None:
             return self._feature(condition, name, source, stimulus_id)
         medium = self.chain.medium(name)
-        path = self.run.layout.on_the_way(name, medium, source.name, condition)
         if not path.exists():
             self.run.write_value(path, self._computed(condition, name, source, stimulus_id), medium)
         return self.run.read_value(path, medium)
+
+    def place(self, condition, name, stimulus_id):
+        """File of a stimulus's row of a value under a condition; None of what is absent, measured, or a feature."""
+        source = self.source(condition, name, stimulus_id)
+        if source is None or self.chain.giver(name) is None or self.chain.medium(name) == "features":
+            return None
+        whose = RECONSTRUCTION if source.kind == "own" else condition
+        return self.run.layout.on_the_way(name, self.chain.medium(name), source.name, whose)
 
     def values(self, condition, step, items):
         """What a step reads for items under a condition: dict of value name to list of rows, or `ABSENT`."""

@@ -2,11 +2,15 @@
 
 import difflib
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError, safe_open
 
+from stages.checkpoints.outlines import outlining
 from stages.checkpoints.quiet_loading import quietly
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
@@ -56,9 +60,18 @@ def load_open_clip(folder, device="cpu"):
     try:
         # The custom-text class keeps the text tower whole, so that it can return its tokens.
         with quietly():
-            model, preprocess = open_clip.create_model_from_pretrained(
-                source, device=device, precision="fp32", force_custom_text=True, weights_only=True
-            )
+            # An outline is built, too, but nothing is loaded into it.
+            with torch.device("meta") if outlining() else nullcontext():
+                model = open_clip.create_model(
+                    source,
+                    device=device,
+                    precision="fp32",
+                    force_custom_text=True,
+                    weights_only=True,
+                    load_weights=not outlining(),
+                    require_pretrained=not outlining(),
+                )
+            preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
             tokenizer = open_clip.get_tokenizer(source)
     except (RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(

@@ -17,6 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from stages.checkpoints.outlines import outlining, tensor_outlines
 from stages.checkpoints.strict_loading import check_tensors
 from weights.manifest import CheckpointError
 from weights.whole_files import whole_file, write_text
@@ -74,7 +75,7 @@ def read_network_tensors(folder, remedy="fetch or export the checkpoint again"):
     """
     path = Path(folder) / WEIGHTS_FILE
     try:
-        return load_file(path)
+        return tensor_outlines(path) if outlining() else load_file(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is absent; {remedy}.") from None
     except (OSError, SafetensorError) as error:

@@ -8,8 +8,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from stages.checkpoints.outlines import outlining
 from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, read_json_object
 from weights.manifest import CheckpointError
+
+# Tensors that are read before the file is opened anew.
+_AT_ONCE = 32
 
 
 class StoredTensors:
@@ -66,9 +70,14 @@ class StoredTensors:
             wanted = [name for name in stored if name in names]
             if not wanted:
                 continue
-            with _opened(path) as file:
-                for name in wanted:
-                    yield name, file.get_tensor(name).to(dtype, copy=True)
+            if outlining():
+                yield from ((name, self.tensors[name].to(dtype)) for name in wanted)
+                continue
+            for start in range(0, len(wanted), _AT_ONCE):
+                # What was read of a mapped file counts as this process's memory until the file is closed.
+                with _opened(path) as file:
+                    for name in wanted[start : start + _AT_ONCE]:
+                        yield name, file.get_tensor(name).to(dtype, copy=True)
 
 
 def _opened(path):

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from stages.checkpoints.outlines import outlining, tensor_outlines
 from stages.checkpoints.quiet_loading import quietly
 from weights.manifest import CheckpointError
 
@@ -45,13 +46,13 @@ def load_strictly(model_class, folder, dtype=torch.float32):
     """
     folder = Path(folder)
     config = read_config(model_class, folder / "config.json")
-    with refusing_values(model_class.__name__, folder / "config.json"):
+    with refusing_values(model_class.__name__, folder / "config.json"), torch.device("meta" if outlining() else "cpu"):
         model = model_class.from_config(config)
     state = read_tensors(folder)
     # diffusers renames the attention parameters of files from before 2023 (the published kl-f8 is one).
     model._fix_state_dict_keys_on_load(state)
     check_tensors(model_class.__name__, folder, state, model.state_dict())
-    model.load_state_dict(state)
+    model.load_state_dict(state, assign=outlining())
     # torch's own `to`: diffusers' warns about modules that it was never told to keep in float32.
     return torch.nn.Module.to(model, dtype).eval()
 
@@ -148,7 +149,7 @@ def read_tensors(folder):
                 f"{path} is absent; pickled weights are never read, so convert a .bin or .pth to safetensors first."
             )
         try:
-            state.update(load_file(path))
+            state.update(tensor_outlines(path) if outlining() else load_file(path))
         except SafetensorError as error:
             raise CheckpointError(f"{path} is damaged ({error}); fetch or export the checkpoint again.") from None
     return state

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from stages.checkpoints.outlines import outlining
 from stages.checkpoints.quiet_loading import quietly
 from stages.checkpoints.strict_loading import check_tensors
 from weights.manifest import CheckpointError
@@ -33,6 +34,9 @@ def load_transformers_strictly(model_class, folder):
     CheckpointError
         A file is absent or damaged, or tensors are missing, unexpected or misshapen; the message names them.
     """
+    if outlining():
+        with refusing_folder(folder, model_class.__name__), torch.device("meta"):
+            return model_class(model_class.config_class.from_pretrained(folder, local_files_only=True)).eval()
     with refusing_folder(folder, model_class.__name__):
         # Misshapen tensors are not ignored but reported, so that they can be named below.
         model, found = model_class.from_pretrained(

@@ -1,7 +1,9 @@
 """An open_clip model as targets use it: pictures in by batches, its tokens, its preprocessing as plain data."""
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -9,8 +11,28 @@ from open_clip.transform import PreprocessCfg
 from PIL import Image
 
 from stages.checkpoints.open_clip_folder import load_open_clip
+from stages.checkpoints.outlines import outlining
 from stages.ground.checks import uint8_pictures
 from stages.ground.pictures import check_levels
+
+
+@dataclass(eq=False)
+class _LoadedModel:
+    model: object
+    preprocess: object
+    tokenizer: object
+
+
+# By folder, files and device: targets of one model share it, and it goes with the last of them.
+_in_use = WeakValueDictionary()
+
+
+def _loaded(folder, device):
+    files = tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(Path(folder).glob("open_clip_*")))
+    key = (str(Path(folder).resolve()), files, str(device), outlining())
+    if (loaded := _in_use.get(key)) is None:
+        loaded = _in_use[key] = _LoadedModel(*load_open_clip(folder, device))
+    return loaded
 
 
 class OpenCLIPTarget:
@@ -33,7 +55,7 @@ class OpenCLIPTarget:
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu", **options):
-        """Load an open_clip model's folder in float32.
+        """Load an open_clip model's folder in float32; targets of one folder share the model.
 
         Parameters
         ----------
@@ -51,7 +73,10 @@ class OpenCLIPTarget:
             A file is missing or damaged, its weights do not fit the configuration exactly, or the model is of
             another family.
         """
-        return cls(*load_open_clip(folder, device), **options)
+        loaded = _loaded(folder, device)
+        target = cls(loaded.model, loaded.preprocess, loaded.tokenizer, **options)
+        target._shares = loaded
+        return target
 
     @property
     def device(self):

@@ -28,7 +28,7 @@ class StandIn:
         self.folder, self.options, self.asked = folder, options, []
         self.takes, self.optional = takes, frozenset((*optional, "first_picture"))
 
-    def draw(self, values, items, *, seed, batch_size, **settings):
+    def draw(self, values, items, *, seed, batch_size, progress=None, **settings):
         self.asked.append((dict(values), list(items), settings))
         yield from enumerate(np.zeros((len(items), 8, 8, 3), dtype=np.uint8))
 

@@ -159,7 +159,7 @@ class Acceleration:
             there = _bytes_on(size, device) if self.offload == "none" else 0
             size = GeneratorSize.of(size)
         free = free_memory(device) + there if free_bytes is None else free_bytes
-        settings = self._settings(device) | {"guided": guided, "vae_slicing": self.vae_slicing is not False}
+        settings = self.settings_on(device) | {"guided": guided, "vae_slicing": self.vae_slicing is not False}
         found = memory.batch_size_for(size, free, **settings)
         if found == 0:
             need = memory_need(size, batch_size=1, **settings).total
@@ -174,7 +174,11 @@ class Acceleration:
             return self.dtype
         return "float16" if str(device).partition(":")[0] == "cuda" else "float32"
 
-    def _settings(self, device):
+    def settings_on(self, device):
+        """What `stages.generators.diffusion.memory.memory_need` is told of these settings on a device."""
+        import torch
+
+        device = torch.device(device)
         return {
             "dtype": self._dtype_name(device),
             "attention_slicing": self.attention_slicing,
@@ -194,7 +198,7 @@ class Acceleration:
         free = free_memory(device) + _bytes_on(pipeline, device) if free_bytes is None else free_bytes
         batch = LARGEST_BATCH if self.batch_size == "auto" else self.batch_size
         whole = memory_need(
-            GeneratorSize.of(pipeline), batch_size=batch, vae_slicing=False, **self._settings(device)
+            GeneratorSize.of(pipeline), batch_size=batch, vae_slicing=False, **self.settings_on(device)
         )  # fmt: skip
         return whole.total > free
 

@@ -152,7 +152,8 @@ class LatentDiffusionGenerator:
         batch_size : int
             Pictures per batch; the network sees twice as many rows under guidance.
         progress : callable, optional
-            Called as ``progress("pictures", done, total)`` after each batch.
+            Called as ``progress("pictures", done, total)`` after each batch, and as ``progress("denoising", done, total)``
+            after each step of a batch.
 
         Yields
         ------
@@ -215,20 +216,21 @@ class LatentDiffusionGenerator:
         return begins, *asked
 
     def _drawn(self, rows, batches, seed, steps, scale, rounded, progress):
-        done = 0
+        done, count = 0, _StepCount(progress, len(batches))
         for positions in batches:
-            latents = self.latents([rows[position] for position in positions], seed, steps, scale)
+            latents = self.latents([rows[position] for position in positions], seed, steps, scale, count)
             pictures = self._pictures(latents, rounded)
             done += len(positions)
             progress("pictures", done, len(rows))
             yield from zip(positions, pictures)
 
     @torch.inference_mode()
-    def latents(self, rows, seed, num_inference_steps, guidance_scale):
+    def latents(self, rows, seed, num_inference_steps, guidance_scale, count=None):
         """Return the denoised latents of a batch of `Row` that start alike, tensor (n, channels, size, size)."""
         pipeline = self.pipeline
         sampling = self.prepared(rows, seed, num_inference_steps, guidance_scale)
-        return denoise(pipeline.unet, pipeline.scheduler, sampling)
+        stepped = () if count is None else (count.of_a_batch(len(sampling.timesteps)),)
+        return denoise(pipeline.unet, pipeline.scheduler, sampling, *stepped)
 
     def prepared(self, rows, seed, num_inference_steps, guidance_scale):
         """Return the complete `Sampling` of a batch of `Row` that start alike."""
@@ -260,6 +262,25 @@ class LatentDiffusionGenerator:
         pixels = self.space.decode(latents)
         self.pipeline.maybe_free_model_hooks()
         return to_greys(pixels, rounded)
+
+
+class _StepCount:
+    """Counts denoising steps over all batches; a batch that has not begun is taken to have as many as the last."""
+
+    def __init__(self, progress, n_batches):
+        self._progress, self._left, self._done = progress, n_batches, 0
+
+    def of_a_batch(self, n_steps):
+        """What to call after each of its steps."""
+        total = self._done + n_steps * self._left
+        self._left -= 1
+
+        def stepped():
+            self._done += 1
+            self._progress("denoising", self._done, total)
+
+        self._progress("denoising", self._done, total)
+        return stepped
 
 
 def check_options(batch_size, num_inference_steps, guidance_scale):

@@ -30,6 +30,9 @@ from dataclasses import dataclass
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 SET_ASIDE = 1_000_000_000
+# What a process holds beside its networks once torch, diffusers, transformers and open_clip are imported and have computed:
+# 0.75 GB of its own and up to 0.4 GB of mapped files, of which the system takes some back.
+LIBRARIES = 900_000_000
 LARGEST_BATCH = 16
 
 
@@ -45,6 +48,8 @@ class GeneratorSize:
         Other is whatever else the pipeline holds on the device, an IP-Adapter for example.
     two_contexts : bool
         Whether the UNet is a `DualContextUNet2DConditionModel`.
+    unet_operations, vae_operations : int
+        Of one row through the UNet and of one picture through the autoencoder's decoder; 0 if they were not counted.
     """
 
     unet: dict
@@ -53,6 +58,8 @@ class GeneratorSize:
     vae_parameters: int
     other_parameters: int = 0
     two_contexts: bool = False
+    unet_operations: int = 0
+    vae_operations: int = 0
 
     @property
     def image_size(self):
@@ -132,6 +139,18 @@ def memory_need(
         unet += sliced_scores(size.unet)
     vae = (1 if vae_slicing else batch_size) * decoder_values(size.vae, size.unet["sample_size"])
     return MemoryNeed(weights, max(bytes_each * unet, vae_bytes * vae * 4 // 3), set_aside)
+
+
+def peak(size, **settings):
+    """Bytes that a process takes at its peak while it draws: `memory_need` on the host, and what the libraries take.
+
+    Parameters
+    ----------
+    size : GeneratorSize
+    **settings
+        Of `memory_need`.
+    """
+    return memory_need(size, **settings).total + LIBRARIES
 
 
 def batch_size_for(size, free_bytes, largest=LARGEST_BATCH, **settings):

@@ -1,7 +1,8 @@
 """Sizes of the published generators, as plain data, so that memory can be reckoned without building or reading them.
 
 Configurations hold what `stages.generators.diffusion.memory` reads. Parameters are those of the networks that diffusers and this
-toolkit build from the whole configurations; the adapters' follow from the widths of the attention that they extend.
+toolkit build from the whole configurations; the adapters' follow from the widths of the attention that they extend. Operations
+are those that torch counts in one row through the UNet, without an adapter's, and in one picture through the decoder.
 """
 
 from stages.generators.diffusion.memory import GeneratorSize
@@ -9,6 +10,8 @@ from stages.generators.diffusion.memory import GeneratorSize
 # A configuration that does not mention force_upcast has it: in float16 the autoencoder computes in float32.
 _AUTOENCODER = {"block_out_channels": (128, 256, 512, 512), "force_upcast": True}
 _AUTOENCODER_PARAMETERS = 83_653_863
+# Of its decoder, by the size of the latents.
+_AUTOENCODER_OPERATIONS = {64: 2_514_518_933_504, 96: 5_754_304_364_544, 128: 10_470_392_594_432}
 
 
 def _unet(sample_size, attention_head_dim=8):
@@ -24,14 +27,27 @@ def _unet(sample_size, attention_head_dim=8):
     }
 
 
+_STABLE_DIFFUSION = {"unet_operations": 803_273_441_280, "vae_operations": _AUTOENCODER_OPERATIONS[64]}
+
 # By the name of the generator's checkpoint.
 PUBLISHED_SIZES = {
     "versatile-diffusion": GeneratorSize(
-        _unet(64), _AUTOENCODER, 1_126_760_324, _AUTOENCODER_PARAMETERS, 257 * 768 + 77 * 768, two_contexts=True
+        _unet(64),
+        _AUTOENCODER,
+        1_126_760_324,
+        _AUTOENCODER_PARAMETERS,
+        257 * 768 + 77 * 768,
+        two_contexts=True,
+        unet_operations=1_203_347_783_680,
+        vae_operations=_AUTOENCODER_OPERATIONS[64],
     ),
-    "stable-diffusion-1-4": GeneratorSize(_unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS),
+    "stable-diffusion-1-4": GeneratorSize(
+        _unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, **_STABLE_DIFFUSION
+    ),
     # With ip-adapter-sd15: 16 attentions over 768 values, and the projection to four tokens.
-    "stable-diffusion-1-5": GeneratorSize(_unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, 22_319_616),
+    "stable-diffusion-1-5": GeneratorSize(
+        _unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, 22_319_616, **_STABLE_DIFFUSION
+    ),
     # With ip-adapter-sdxl-vit-h: 70 attentions over 2048 values, and the projection to four tokens.
     "stable-diffusion-xl-base": GeneratorSize(
         {
@@ -47,11 +63,25 @@ PUBLISHED_SIZES = {
         2_567_463_684,
         _AUTOENCODER_PARAMETERS,
         349_188_096,
+        unet_operations=6_761_236_398_080,
+        vae_operations=_AUTOENCODER_OPERATIONS[128],
     ),
     "stable-unclip-small": GeneratorSize(
-        _unet(96, (5, 10, 20, 20)), _AUTOENCODER, 869_517_764, _AUTOENCODER_PARAMETERS
+        _unet(96, (5, 10, 20, 20)),
+        _AUTOENCODER,
+        869_517_764,
+        _AUTOENCODER_PARAMETERS,
+        unet_operations=2_149_112_954_880,
+        vae_operations=_AUTOENCODER_OPERATIONS[96],
     ),
-    "stable-unclip": GeneratorSize(_unet(96, (5, 10, 20, 20)), _AUTOENCODER, 870_173_124, _AUTOENCODER_PARAMETERS),
+    "stable-unclip": GeneratorSize(
+        _unet(96, (5, 10, 20, 20)),
+        _AUTOENCODER,
+        870_173_124,
+        _AUTOENCODER_PARAMETERS,
+        unet_operations=2_149_114_265_600,
+        vae_operations=_AUTOENCODER_OPERATIONS[96],
+    ),
     "kandinsky-2-2-decoder": GeneratorSize(
         {
             "sample_size": 64,
@@ -65,5 +95,7 @@ PUBLISHED_SIZES = {
         {"block_out_channels": (128, 256, 256, 512), "norm_type": "spatial"},
         1_253_057_288,
         67_832_495,
+        unet_operations=856_056_004_608,
+        vae_operations=1_999_525_511_168,
     ),
 }

@@ -99,7 +99,7 @@ class Sampling:
 
 
 @torch.inference_mode()
-def denoise(unet, scheduler, sampling):
+def denoise(unet, scheduler, sampling, stepped=lambda: None):
     """Denoise latents, one timestep after the other.
 
     At each timestep t the network predicts the noise (or v) in the latents x, under guidance scale g as
@@ -120,6 +120,8 @@ def denoise(unet, scheduler, sampling):
         From `make_scheduler`, set up for the sampling's timesteps (see `last_timesteps`).
     sampling : Sampling
         Complete.
+    stepped : callable
+        Called after each timestep.
 
     Returns
     -------
@@ -140,6 +142,7 @@ def denoise(unet, scheduler, sampling):
             nothing, conditional = prediction.chunk(2)
             prediction = nothing + sampling.guidance_scale * (conditional - nothing)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
+        stepped()
     return latents
 
 

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from stages.generators.diffusion.memory import (
     GeneratorSize,
@@ -23,6 +24,8 @@ from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
 from weights.manifest import read_manifest
 
 VD = PUBLISHED_SIZES["versatile-diffusion"]
+# `most_values` puts another one in its place.
+_ATTENTION = torch.nn.functional.scaled_dot_product_attention
 SMALL = {
     "sample_size": 32,
     "block_out_channels": (32, 64),
@@ -90,6 +93,15 @@ def parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def operations(call):
+    """What torch counts, as the published sizes have it."""
+    with pytest.MonkeyPatch.context() as patch, FlopCounterMode(display=False) as counter:
+        patch.setattr(torch.nn.functional, "scaled_dot_product_attention", _ATTENTION)
+        with torch.no_grad(), torch.device("meta"):
+            call()
+    return counter.get_total_flops()
+
+
 def shape_of(size):
     """The configuration of a published UNet, as diffusers' constructor takes it."""
     return dict(size.unet)
@@ -105,6 +117,8 @@ def test_versatile_diffusion_at_full_size(most_values):
     weights = {"context_weights": values(1, 2)}
     tokens = values(1, 257 + 77, 768)
     peak = most_values(lambda: unet(values(1, 4, 64, 64), values(1), tokens, cross_attention_kwargs=weights))
+    counted = operations(lambda: unet(values(1, 4, 64, 64), values(1), tokens, cross_attention_kwargs=weights))
+    assert counted == VD.unet_operations
     assert unet_values(VD.unet, two_contexts=True) == pytest.approx(peak, rel=0.02)
 
 
@@ -114,6 +128,7 @@ def test_stable_diffusion_at_full_size(most_values):
     unet = on_meta(UNet2DConditionModel, cross_attention_dim=768, **shape_of(size))
     assert parameters(unet) == size.unet_parameters
     peak = most_values(lambda: unet(values(1, 4, 64, 64), values(1), values(1, 77, 768)))
+    assert operations(lambda: unet(values(1, 4, 64, 64), values(1), values(1, 77, 768))) == size.unet_operations
     assert unet_values(size.unet) == pytest.approx(peak, rel=0.02)
     attended = [module.to_k.in_features for name, module in unet.named_modules() if name.endswith("attn2")]
     widths = [module.to_k.out_features for name, module in unet.named_modules() if name.endswith("attn2")]
@@ -138,6 +153,7 @@ def test_stable_diffusion_xl_at_full_size(most_values):
     added = {"text_embeds": values(1, 1280), "time_ids": values(1, 6)}
     call = lambda: unet(values(1, 4, 128, 128), values(1), values(1, 77, 2048), added_cond_kwargs=added)  # noqa: E731
     assert unet_values(size.unet) == pytest.approx(most_values(call), rel=0.02)
+    assert operations(call) == size.unet_operations
     widths = [module.to_k.out_features for name, module in unet.named_modules() if name.endswith("attn2")]
     assert len(widths) == 70
     assert size.other_parameters == 2 * 2048 * sum(widths) + (1024 + 1) * 4 * 2048 + 2 * 2048
@@ -157,6 +173,8 @@ def test_stable_unclip_at_full_size(most_values, name, embed_dim):
     assert parameters(unet) == size.unet_parameters
     labels = values(1, 2 * embed_dim)
     peak = most_values(lambda: unet(values(1, 4, 96, 96), values(1), values(1, 77, 1024), class_labels=labels))
+    counted = operations(lambda: unet(values(1, 4, 96, 96), values(1), values(1, 77, 1024), class_labels=labels))
+    assert counted == size.unet_operations
     assert unet_values(size.unet) == pytest.approx(peak, rel=0.02)
 
 
@@ -176,6 +194,8 @@ def test_kandinsky_at_full_size(most_values):
     assert parameters(unet) == size.unet_parameters
     added = {"image_embeds": values(1, 1280)}
     peak = most_values(lambda: unet(values(1, 4, 64, 64), values(1), None, added_cond_kwargs=added))
+    counted = operations(lambda: unet(values(1, 4, 64, 64), values(1), None, added_cond_kwargs=added))
+    assert counted == size.unet_operations
     assert unet_values(size.unet) == pytest.approx(peak, rel=0.02)
     movq = on_meta(
         VQModel,
@@ -189,6 +209,7 @@ def test_kandinsky_at_full_size(most_values):
     )
     assert parameters(movq) == size.vae_parameters
     peak = most_values(lambda: movq.decode(values(1, 4, 64, 64), force_not_quantize=True))
+    assert operations(lambda: movq.decode(values(1, 4, 64, 64), force_not_quantize=True)) == size.vae_operations
     assert decoder_values(size.vae, 64) == pytest.approx(peak, rel=0.02)
 
 

@@ -1,0 +1,184 @@
+"""What a run will take, time and memory, before it begins: operations counted on configurations, and a rate measured here.
+
+Time is operations by rate, the rate that of a convolution on this device, which is most of the work: right to a factor of two
+or so. Memory is the arithmetic of `stages.generators.diffusion.memory`, and what the libraries take.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+import numpy as np
+
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from weights.manifest import CheckpointError
+
+# Below it nothing is said: seconds on any device.
+OPERATIONS_WORTH_SAYING = 2e12
+_UNTOLD = (CheckpointError, ImportError)
+
+
+def of_fitting(run):
+    """Lines on encoding the training stimuli and on fitting, those that are worth saying; none if it is done.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+
+    Returns
+    -------
+    lines : list of str
+    """
+    if all(part.is_fitted for part in run.parts):
+        return []
+    part = next(part for part in run.parts if not part.is_fitted)
+    chain, device, n_parts = part.unfitted, part.machine.device, sum(not part.is_fitted for part in run.parts)
+    learned = [step for step in chain.steps if step.is_learned]
+    names = [name for step in learned for name in step.gives if name in chain.targets]
+    lines = of_encoding(chain.targets, names, part.subject, ["train"], device)
+    try:
+        works = [work for step in learned for work in step.operations(part.subject.train).items()]
+    except _UNTOLD:
+        works = []
+    told = [line for step in learned for line in step.cost(part.subject.train)]
+    if told and n_parts > 1:
+        told.append(f"All of it in each of {n_parts} folds.")
+    folds = "" if n_parts == 1 else f" in each of {n_parts} folds"
+    return lines + told + [
+        f"{what}{folds}: {_taking(n_parts * operations, device)}."
+        for what, operations in works
+        if n_parts * operations >= OPERATIONS_WORTH_SAYING
+    ]
+
+
+def of_encoding(targets, names, subject, split_names, device):
+    """A line on encoding stimuli by some of a chain's targets, if it is worth saying.
+
+    Parameters
+    ----------
+    targets : mapping of str to TargetSource
+    names, split_names : sequence of str
+    subject : brainrecon.datasets.subject.Subject
+    device : str
+
+    Returns
+    -------
+    lines : list of str
+    """
+    splits = [subject.splits[name] for name in split_names]
+    n_stimuli, operations = sum(split.n_stimuli for split in splits), 0
+    for name in names:
+        try:
+            operations += n_stimuli * _of_one_stimulus(targets[name], splits[0])
+        except _UNTOLD:
+            # Absent: whoever loads it says so.
+            continue
+    if operations < OPERATIONS_WORTH_SAYING:
+        return []
+    return [
+        f"Encoding {n_stimuli:,} stimuli by {', '.join(names)}: {_taking(operations, device)}; what the feature store "
+        "holds is not encoded again."
+    ]
+
+
+def of_drawing(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size=None):
+    """A line on drawing what is missing, with the memory that it takes, if it is worth saying.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+    conditions : sequence of str
+    control_stimuli, batch_size : int, optional
+        As `brainrecon.runs.draw.reconstruct` takes them.
+
+    Returns
+    -------
+    lines : list of str
+    """
+    from stages.generators.diffusion.start import denoising_steps
+
+    size, n = run.config.system.generator_size, _missing(run, conditions, control_stimuli)
+    if size is None or not n:
+        return []
+    settings, device = run.config.system.settings.generator, run.machine.device
+    steps = denoising_steps(settings.strength, settings.num_inference_steps)
+    rows = 1 if settings.guidance_scale == 1 else 2
+    operations = n * (steps * rows * size.unet_operations + size.vae_operations)
+    if operations < OPERATIONS_WORTH_SAYING:
+        return []
+    line = f"Drawing {n:,} pictures in {steps} steps each: {_taking(operations, device)}"
+    need, batch = memory_of_drawing(run, n, batch_size)
+    return [f"{line}; {need / 1e9:.1f} GB of memory, {batch} at a time."]
+
+
+def memory_of_drawing(run, n_pictures, batch_size=None):
+    """(bytes that a process takes at its peak while it draws, pictures in a batch)."""
+    from stages.generators.diffusion.memory import peak
+
+    system, device = run.config.system, run.machine.device
+    acceleration, guided = system.settings.generator.acceleration, system.settings.generator.guidance_scale != 1
+    batch = batch_size or acceleration.batch_size_for(system.generator_size, device, guided=guided)
+    batch = min(batch, n_pictures)
+    return peak(system.generator_size, batch_size=batch, guided=guided, **acceleration.settings_on(device)), batch
+
+
+def _missing(run, conditions, control_stimuli):
+    """How many outputs of some conditions are still to be drawn, item by item."""
+    n = 0
+    for part in run.parts:
+        ids, chain = [str(name) for name in part.subject.test.stimulus_ids], part.unfitted
+        for name in dict.fromkeys(conditions):
+            one = CONDITIONS[name]
+            if not one.applies_to(chain) or chain.readers(one.shown(chain)) or one.replacement(chain, chain.output):
+                continue
+            wanted = ids[:control_stimuli] if one.is_control and control_stimuli else ids
+            samples = 1 if one.is_control else run.config.samples
+            n += sum(not part.image_path(name, each, k).exists() for each in wanted for k in range(samples))
+    return n
+
+
+def _of_one_stimulus(source, split):
+    """Operations of encoding one stimulus; 0 for a target without an outline."""
+    from stages.checkpoints.outlines import count_operations
+
+    if source.sketch is None:
+        return 0
+    outline = source.outline
+    if outline.takes == "captions":
+        return count_operations(lambda: outline.encode([["a caption"]]))
+    if split.images is None:
+        return 0
+    return count_operations(lambda: outline.encode(np.zeros((1, *split.images.shape[1:]), dtype=np.uint8)))
+
+
+def _taking(operations, device):
+    """Operations, and the time that they take here, in words."""
+    return f"{operations:.1e} operations, about {in_words(operations / rate(str(device)))} on {device}"
+
+
+def in_words(seconds):
+    """Seconds in few digits: ``"40 s"``, ``"12 min"``, ``"5 h"``, ``"11 days"``."""
+    for unit, size, least in (("days", 86400, 2), ("h", 3600, 2), ("min", 60, 2)):
+        if seconds >= least * size:
+            return f"{float(f'{seconds / size:.2g}'):,.0f} {unit}"
+    return f"{max(1, seconds):.0f} s"
+
+
+@lru_cache
+def rate(device):
+    """Operations a second of a convolution on a device, in the precision in which generators compute there; takes a moment."""
+    import torch
+
+    dtype = torch.float16 if device.startswith("cuda") else torch.float32
+    rows = 8 if device.startswith("cuda") else 1
+    maps = torch.zeros(rows, 320, 64, 64, device=device, dtype=dtype)
+    kernel = torch.zeros(320, 320, 3, 3, device=device, dtype=dtype)
+    operations, best = 2 * rows * 64 * 64 * 320 * 320 * 9, np.inf
+    for _ in range(3):
+        began = time.perf_counter()
+        found = torch.nn.functional.conv2d(maps, kernel, padding=1)
+        # Waits for the device.
+        float(found[0, 0, 0, 0])
+        best = min(best, time.perf_counter() - began)
+    return operations / best
