@@ -103,7 +103,7 @@ class PlainLines:
             work = self._works[label] = _Work(began=now, found_done=done, said=now, said_done=done)
             if total == 1 and not done:
                 # In one piece: nothing can be said until it is done.
-                print(f"{label} …", file=self._stream, flush=True)
+                self._say(label, done, total, "begun")
         work.done = done
         if done >= total:
             if not work.finished:

@@ -117,3 +117,16 @@ def test_a_terminal_gets_a_bar():
 )
 def test_duration(seconds, words):
     assert duration(seconds) == words
+
+
+def test_long_work_is_heard_of_every_minute_and_work_in_one_piece_when_it_begins():
+    now, stream = [0.0], io.StringIO()
+    lines = PlainLines(stream, clock=lambda: now[0])
+    lines("loading", 0, 1)
+    assert stream.getvalue() == "loading: 0/1 (0 %), begun\n"
+    lines("denoising", 0, 36_334)
+    # Far from a tenth of the work; the first minute has not passed, then it has.
+    for seconds, steps in ((20, 1), (61, 3), (90, 4)):
+        now[0] = float(seconds)
+        lines("denoising", steps, 36_334)
+    assert stream.getvalue().splitlines()[1:] == ["denoising: 3/36334 (0 %), 0.049/s, 205 h 12 min left"]
