@@ -45,11 +45,15 @@ def of_fitting(run):
     if told and n_parts > 1:
         told.append(f"All of it in each of {n_parts} folds.")
     folds = "" if n_parts == 1 else f" in each of {n_parts} folds"
-    return lines + told + [
-        f"{what}{folds}: {_taking(n_parts * operations, device)}."
-        for what, operations in works
-        if n_parts * operations >= OPERATIONS_WORTH_SAYING
-    ]
+    return (
+        lines
+        + told
+        + [
+            f"{what}{folds}: {_taking(n_parts * operations, device)}."
+            for what, operations in works
+            if n_parts * operations >= OPERATIONS_WORTH_SAYING
+        ]
+    )
 
 
 def of_encoding(targets, names, subject, split_names, device):
