@@ -6,6 +6,9 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
+from brainrecon.runs.layout import FIT_LOCK
+from weights.whole_files import locked
+
 # What is written before anything is computed: what was asked, and on which machine.
 WRITTEN_AT_THE_START = ("benchmark.toml", "config.toml", "environment.json")
 
@@ -34,14 +37,22 @@ def undone_if_it_fails(folder):
     try:
         yield
     except Exception:
+        if folder.is_dir():
+            _undo(folder, before)
+        raise
+
+
+def _undo(folder, before):
+    with locked(folder, wait=False, name=FIT_LOCK) as alone:
         # Hidden ones are locks.
         written = [path for path in _files(folder) - before if not path.name.startswith(".")]
-        if all(path.name in WRITTEN_AT_THE_START for path in written):
-            for path in written:
-                path.unlink(missing_ok=True)
-            if not before and folder.is_dir():
-                shutil.rmtree(folder)
-        raise
+        if not alone or any(path.name not in WRITTEN_AT_THE_START for path in written):
+            # Another process works here, or something was computed.
+            return
+        for path in written:
+            path.unlink(missing_ok=True)
+        if not before:
+            shutil.rmtree(folder)
 
 
 def _files(folder):

@@ -28,6 +28,8 @@ MEDIA: dict[str, tuple[Medium, str]] = {
     medium.name: (medium, folder)
     for medium, folder in ((PICTURE, "images"), (CAPTION, "captions"), (FILM, "films"), (FEATURES, "features"))
 }
+FIT_LOCK = ".fit.lock"
+"""Held by the process that fits a run."""
 # Values on the way whose folder has another name than the value.
 _FOLDERS = {"first_picture": "stage_one"}
 

@@ -15,7 +15,7 @@ from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import manifest
 from brainrecon.runs.config import RunConfig, differences
-from brainrecon.runs.layout import MEDIA, Layout
+from brainrecon.runs.layout import FIT_LOCK, MEDIA, Layout
 from brainrecon.runs.record import (
     check_checkpoint_names,
     check_checkpoints,
@@ -246,7 +246,7 @@ class Run:
                 continue
             # Another process may fit the same: when it is done, nothing is left to do here.
             with locked(
-                part.folder, name=".fit.lock", waiting=lambda: progress("waiting for another process that fits", 0, 1)
+                part.folder, name=FIT_LOCK, waiting=lambda: progress("waiting for another process that fits", 0, 1)
             ):
                 if damage := part.damage():
                     warnings.warn(f"In {part.folder}, {damage}: the decoder is fitted again.", stacklevel=2)
