@@ -132,7 +132,11 @@ class RunConfig:
     @classmethod
     def read(cls, path):
         """Read a TOML file that `write` wrote, or one a user wrote."""
-        return cls.from_dict(read_toml(path))
+        values = read_toml(path)
+        try:
+            return cls.from_dict(values)
+        except InputError as error:
+            raise InputError(f"{path} cannot be used: {error}") from None
 
     def write(self, path):
         """Write TOML, whole or not at all."""

@@ -41,7 +41,7 @@ def noted(layout):
         try:
             line = json.loads(line)
             found[str(line["file"])] = str(line["sha256"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return found
 

@@ -161,7 +161,12 @@ class Plan:
     @classmethod
     def read(cls, folder):
         """The plan of a benchmark folder."""
-        return from_dict(cls, read_toml(Path(folder) / PLAN))
+        path = Path(folder) / PLAN
+        values = read_toml(path)
+        try:
+            return from_dict(cls, values)
+        except (InputError, TypeError) as error:
+            raise InputError(f"{path} is no plan of a benchmark ({error}); mend it, or name another folder.") from None
 
     def write(self, folder):
         """Write the plan, whole or not at all."""

@@ -105,7 +105,7 @@ def _read_file(path):
         raise InputError(
             f"{path} has no {', '.join(absent)} but {', '.join(data.keys)}; give the BData file of Miyawaki 2008."
         )
-    types = data.get("StimulusType")[:, 0]
+    types = data.column("StimulusType")
     wrong = types[~((types < 0) | np.isin(types, list(KINDS)))]
     if len(wrong):
         raise InputError(
@@ -117,7 +117,7 @@ def _read_file(path):
     columns = np.asarray(data.columns("VoxelData"))
     responses = data.read(columns, rows)
     check_finite(responses, str(path))
-    runs, sessions = (data.get(key)[rows, 0].astype(int) if key in data.keys else None for key in ("Run", "Session"))
+    runs, sessions = (data.column(key)[rows].astype(int) if key in data.keys else None for key in ("Run", "Session"))
     return responses, patterns, types[rows].astype(int), runs, sessions, _regions(data, columns)
 
 

@@ -8,7 +8,10 @@ import pytest
 from brainrecon.runs.beginning import undone_if_it_fails
 from brainrecon.runs.layout import FIT_LOCK
 
-HOLD = "import sys\nfrom weights.whole_files import locked\nwith locked(sys.argv[1], name=sys.argv[2]):\n print(1, flush=True)\n input()"
+HOLD = (
+    "import sys\nfrom weights.whole_files import locked\n"
+    "with locked(sys.argv[1], name=sys.argv[2]):\n print(1, flush=True)\n input()"
+)
 
 
 def fail(folder, *names):
