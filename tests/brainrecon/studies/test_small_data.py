@@ -27,7 +27,7 @@ def line(data, features):
 def of_stimuli(n, pictures=True):
     """A subject of so many stimuli, a fifth of them tested."""
     names = np.array([f"s{one}" for one in range(n)])
-    images = np.zeros((n, 4, 4, 3), np.uint8) if pictures else None
+    images = np.random.default_rng(0).integers(0, 256, (n, 4, 4, 3), dtype=np.uint8) if pictures else None
     splits = {}
     for name, rows in (("train", slice(0, n - n // 5)), ("test", slice(n - n // 5, n))):
         splits[name] = Split(
