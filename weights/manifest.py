@@ -33,6 +33,7 @@ from pathlib import Path, PurePosixPath
 
 import tomli_w
 
+from weights.names import trouble_with_path
 from weights.origins import EMBEDDED, parse_origin
 from weights.whole_files import write_text
 
@@ -212,9 +213,8 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
         raise CheckpointError(f"{where} has a wrong origin: {error}.") from None
     inside = (checkpoint.folder, *(file.path for file in files), *checkpoint.writes)
     for path in (*inside, *(file.becomes for file in files if file.becomes is not None)):
-        pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-            raise CheckpointError(f"{where} names the path {path!r}; a path stays inside its folder.")
+        if trouble := trouble_with_path(path):
+            raise CheckpointError(f"{where} names the path {path!r}, and {trouble}; a path stays inside its folder.")
     for file in files:
         try:
             re.compile(file.keeps or "")

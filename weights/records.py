@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from weights.manifest import CheckpointError
+from weights.names import trouble_with_path
 from weights.whole_files import write_text
 
 RECORD = ".pulled.json"
@@ -83,10 +84,14 @@ def read_record(folder: Path) -> Record | None:
         table = json.loads(path.read_text(encoding="utf-8"))
         for kind in ("files", "made"):
             table[kind] = {name: Content(**content) for name, content in table[kind].items()}
-        return Record(**table)
+        record = Record(**table)
+        for name in (*record.files, *record.made, *(made.source for made in record.made.values() if made.source)):
+            if trouble := trouble_with_path(name):
+                raise ValueError(f"it names {name!r}, and {trouble}")
+        return record
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is no record of a pull ({error}); remove it, and what lies beside it counts as unverified."
         ) from None

@@ -20,6 +20,7 @@ def trace(
     from brainrecon.report.trace.page import lines, page
     from brainrecon.runs.run import Run
     from brainrecon.runs.trace import trace as follow
+    from weights.names import file_name
     from weights.whole_files import write_text
 
     opened = Run(run, features, options.torch_device(device))
@@ -27,7 +28,7 @@ def trace(
     for line in lines(traced):
         say(line)
     suffix = "" if condition == "reconstruction" else f"_{condition}"
-    path = opened.folder / "trace" / f"stim-{stimulus}_sample-{sample}{suffix}.html"
+    path = opened.folder / "trace" / f"stim-{file_name(stimulus)}_sample-{sample}{suffix}.html"
     write_text(path, page(traced))
     say()
     say(f"Page: {path}")

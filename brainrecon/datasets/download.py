@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.names import trouble_with_part
 from weights.whole_files import make_folder, put_in_place
 
 BLOCK = 2**20
@@ -139,9 +140,10 @@ def figshare_files(article, folder):
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             listed = json.load(answer)
-        return [
-            Remote(entry["download_url"], folder / Path(entry["name"]).name, entry["computed_md5"]) for entry in listed
-        ]
+        for entry in listed:
+            if trouble := trouble_with_part(entry["name"]):
+                raise ValueError(f"it lists a file {entry['name']!r}, and {trouble}")
+        return [Remote(entry["download_url"], folder / entry["name"], entry["computed_md5"]) for entry in listed]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"figshare's list of article {article} could not be read ({error}); try again later."

@@ -11,6 +11,7 @@ import numpy as np
 from stages.ground.errors import InputError
 from stages.ground.pictures import check_shown
 from stages.ground.progress import SILENT
+from weights.names import file_name, trouble_with_part
 
 ROWS_PER_BLOCK = 256
 BYTES_IN_FINGERPRINT = 256 * 2**20
@@ -265,6 +266,20 @@ class Subject:
                 f"{self.name}: pictures is {self.pictures!r}; expected 'photographs', 'drawn pictures', or nothing if nobody "
                 "knows. Mend it in subject.json, or in the reader."
             )
+        for what, name in (("subject", self.name), *(("split", name) for name in self.splits)):
+            if trouble := trouble_with_part(name):
+                raise InputError(
+                    f"{self.source or self.dataset} has a {what} called {name[:80]!r}, which cannot name a folder, for "
+                    f"{trouble}; call it by letters, digits, - and _."
+                )
+        for name, split in self.splits.items():
+            for stimulus_id in split.stimulus_ids.tolist():
+                try:
+                    file_name(str(stimulus_id))
+                except ValueError as error:
+                    raise InputError(
+                        f"A stimulus of {name} in {self.source or self.name}: {error}; shorten it."
+                    ) from None
         check_disjoint(self.splits)
         for name, split in self.splits.items():
             if split.images is not None:

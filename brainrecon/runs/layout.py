@@ -6,7 +6,7 @@ captions.json          captions of the training stimuli, if the dataset had none
 decoder/               the fitted steps; a step with a part of its own in decoder/<part>/
 embeddings/test.safetensors   predicted values of the test stimuli; of other steps test-<part or value>.safetensors
 stage_one/stim-<id>.png       first pictures, and other values on the way in folders of their name
-images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise
+images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise; ids as `weights.names.file_name` writes them
 controls/<name>/images/stim-<id>_sample-<k>.png
 folds/<k>/             a run folder each, if there are folds
 shuffled/              a run folder with folds, in which each stimulus has the responses to another, if a fold tests but one
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from brainrecon.assembly.condition import RECONSTRUCTION
 from stages.ground.media import CAPTION, FEATURES, FILM, PICTURE, Medium
+from weights.names import file_name
 
 # Medium of an output -> what it is, and the folder it lies in.
 MEDIA: dict[str, tuple[Medium, str]] = {
@@ -90,11 +91,11 @@ class Layout:
     def output(self, condition: str, medium: str, stimulus_id: str, sample: int = 0) -> Path:
         """An output under a condition."""
         kind, folder = MEDIA[medium]
-        return self._root(condition) / folder / f"stim-{stimulus_id}_sample-{sample}{kind.suffix}"
+        return self._root(condition) / folder / f"stim-{file_name(stimulus_id)}_sample-{sample}{kind.suffix}"
 
     def on_the_way(self, value: str, medium: str, source: str, condition: str = RECONSTRUCTION) -> Path:
         """A value on the way, by whose it is."""
-        return self._root(condition) / _FOLDERS.get(value, value) / f"stim-{source}{MEDIA[medium][0].suffix}"
+        return self._root(condition) / _FOLDERS.get(value, value) / f"stim-{file_name(source)}{MEDIA[medium][0].suffix}"
 
     def _root(self, condition: str) -> Path:
         return self.folder if condition == RECONSTRUCTION else self.folder / "controls" / condition

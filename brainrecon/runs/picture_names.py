@@ -7,6 +7,7 @@ from string import Formatter
 from typing import NamedTuple
 
 from stages.ground.errors import InputError
+from weights.names import identifier_of
 
 # stim-<id>_sample-<k>, as a run writes them; both additions may be absent.
 _OWN = r"(?:stim-)?(?P<id>.+?)(?:_sample-(?P<sample>\d+))?"
@@ -88,7 +89,9 @@ class PictureNames:
         told = match.groupdict()
         sample = int(told.get("sample") or 0)
         if "id" in told:
-            return Shown(told["id"], sample)
+            # As a run writes ids that no file can be called by.
+            name = told["id"] if told["id"] in self._ids else identifier_of(told["id"])
+            return Shown(name if name in self._ids else told["id"], sample)
         first = int("number" in told)
         row = int(told["number" if first else "row"]) - first
         if not 0 <= row < len(self._row_ids):

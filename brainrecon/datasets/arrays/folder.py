@@ -37,6 +37,7 @@ from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert
 from stages.ground.reading import json_files
 from stages.ground.reading.numpy_files import read_npy
+from weights.names import identifier_of
 
 
 def subjects(path):
@@ -53,7 +54,10 @@ def load(path, subject=None, roi=None, needs_split=True):
     name, whole = facts.get("name", "subj01"), facts.get("roi", "all")
     if subject not in (None, name):
         raise InputError(f"{path} holds subject {name}, not {subject}; ask for {name}.")
-    rois = {file.stem: as_mask(read_array(file), file).reshape(-1) for file in sorted((path / "rois").glob("*.npy"))}
+    rois = {
+        identifier_of(file.stem): as_mask(read_array(file), file).reshape(-1)
+        for file in sorted((path / "rois").glob("*.npy"))
+    }
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
     n_voxels = _betas(path / _split_names(path, needs_split)[0])[0].shape[1]
     chosen = choose_voxels(path, rois, roi, n_voxels, whole)
@@ -119,7 +123,7 @@ def files(path):
         rows += _split_files(path / split)
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
     masks = sorted((path / "rois").glob("*.npy"))
-    return rows + [ExpectedFile(file, f"the voxels of {file.stem}", optional=True) for file in masks]
+    return rows + [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]
 
 
 def _split_files(folder):

@@ -16,6 +16,7 @@ from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.names import file_name
 from weights.whole_files import put_in_place, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
@@ -94,7 +95,7 @@ def write(subject, folder, progress=SILENT):
 def _write_parts(subject, folder, progress):
     (folder / "rois").mkdir(parents=True, exist_ok=True)
     for name, mask in subject.rois.items():
-        _save(folder / "rois" / f"{name}.npy", mask)
+        _save(folder / "rois" / f"{file_name(name)}.npy", mask)
     if subject.noise_ceiling is not None:
         _save(folder / "noise_ceiling.npy", subject.noise_ceiling)
     # What is small comes first, so that what is wrong with it is told before hours of copying.

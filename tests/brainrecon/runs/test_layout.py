@@ -60,3 +60,10 @@ def test_no_two_outputs_share_a_file():
         LAYOUT.on_the_way(value, "picture", "a", one) for value in ("first_picture", "draft") for one in CONDITIONS
     ]
     assert len(set(paths)) == len(paths)
+
+
+def test_an_id_never_leads_out_of_its_folder():
+    for name in ("../../escaped", "/etc/passwd", "a\\..\\b", "cats/001.png"):
+        assert LAYOUT.output("reconstruction", "picture", name).parent == LAYOUT.folder / "images"
+        assert LAYOUT.on_the_way("first_picture", "picture", name).parent == LAYOUT.folder / "stage_one"
+    assert LAYOUT.output("reconstruction", "picture", "cats/001").name == "stim-cats%2F001_sample-0.png"
