@@ -87,9 +87,11 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             if not made.is_symlink():
                 made.chmod(mode if made.is_dir() else mode & 0o666)
         _share_all(partial)
+        _to_disk(partial)
         if path.is_dir():
             path.rmdir()
         os.rename(partial, path)
+        _to_disk(path.parent, inside=False)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -157,8 +159,8 @@ def put_in_place(partial: str | Path, path: str | Path) -> None:
 
     >>> put_in_place("data.hdf5.partial", "data.hdf5")  # doctest: +SKIP
 
-    A file is the old one or the new one at every moment. Between an old folder and the new one there is a moment without
-    either.
+    A file is the old one or the new one at every moment, also after a power cut: its content is on the disk before its name is.
+    Between an old folder and the new one there is a moment without either.
 
     Parameters
     ----------
@@ -169,13 +171,30 @@ def put_in_place(partial: str | Path, path: str | Path) -> None:
     """
     partial, path = Path(partial), Path(path)
     _share_all(partial)
-    if not partial.is_dir() or not path.exists():
-        os.replace(partial, path)
-        return
-    replaced = partial_name(path)
-    os.rename(path, replaced)
-    os.rename(partial, path)
-    shutil.rmtree(replaced, ignore_errors=True)
+    _to_disk(partial)
+    replaced = partial_name(path) if partial.is_dir() and path.exists() else None
+    if replaced is not None:
+        os.rename(path, replaced)
+    os.replace(partial, path)
+    _to_disk(path.parent, inside=False)
+    if replaced is not None:
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _to_disk(path: Path, inside: bool = True) -> None:
+    """Wait until a file, or a folder and all in it, is on the disk; of the folder alone the names are."""
+    for one in (*(path.rglob("*") if inside and path.is_dir() else ()), path):
+        if one.is_symlink() or (one.is_dir() and os.name != "posix"):
+            continue
+        descriptor = os.open(one, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some file systems know it for files alone.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP) or not one.is_dir():
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def partial_name(path: str | Path) -> Path:

@@ -139,6 +139,43 @@ def test_a_finished_file_or_folder_takes_its_name(tmp_path):
     assert names(tmp_path) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "text", "replaced folder"])
+def test_content_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch, kind):
+    """What a power cut may lose is what was not waited for: every file written is, then the name, then its folder."""
+    done, names = [], {}
+    fsync, replace, rename, opened = os.fsync, os.replace, os.rename, os.open
+
+    def note_opening(path, *rest, **options):
+        descriptor = opened(path, *rest, **options)
+        names[descriptor] = Path(path).name
+        return descriptor
+
+    monkeypatch.setattr(os, "open", note_opening)
+    monkeypatch.setattr(os, "fsync", lambda one: (done.append(("on disk", names.get(one))), fsync(one)))
+    for name, move in (("replace", replace), ("rename", rename)):
+        monkeypatch.setattr(
+            os, name, lambda old, new, move=move: (done.append(("named", Path(new).name)), move(old, new))
+        )
+    target = tmp_path / "target"
+    if kind == "text":
+        write_text(target, "content")
+    elif kind == "file":
+        with whole_file(target) as partial:
+            partial.write_text("content")
+    elif kind == "folder":
+        with whole_folder(target) as partial:
+            (partial / "a.txt").write_text("content")
+    else:
+        target.mkdir()
+        (partial := tmp_path / "partial").mkdir()
+        (partial / "a.txt").write_text("content")
+        put_in_place(partial, target)
+    named = done.index(("named", "target"))
+    before, after = {name for what, name in done[:named] if what == "on disk"}, done[named + 1 :]
+    assert ("a.txt" in before) if "folder" in kind else any(name.endswith("target") for name in before)
+    assert after[0] == ("on disk", tmp_path.name)
+
+
 # The lock
 
 HOLD = "import sys\nfrom weights.whole_files import locked\nwith locked(sys.argv[1]):\n print(1, flush=True)\n input()"

@@ -17,7 +17,7 @@ from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.names import file_name
-from weights.whole_files import put_in_place, whole_file, write_text
+from weights.whole_files import is_partial, put_in_place, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
@@ -60,7 +60,7 @@ def write(subject, folder, progress=SILENT):
                 f"{folder} holds an unfinished writing of {read_json(begun)[1]} from other data or with other options; "
                 "name another folder."
             )
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and not all(is_partial(path) for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files; name a new or empty folder.")
     existed = folder.exists()
     write_text(begun, json.dumps(identity) + "\n")
