@@ -105,6 +105,29 @@ def fetch(find: Callable[[], Address], partial: Path, progress: Progress | None 
             time.sleep(DELAY * 2 ** max(failures - 1, 0) if failures else 0)
 
 
+class _NoWayBack(urllib.request.HTTPRedirectHandler):
+    """Follows redirections, but none from a secured connection to an open one, where anybody could change what comes."""
+
+    def redirect_request(self, request, file, code, message, headers, new_url):
+        if request.full_url.startswith("https:") and not new_url.startswith("https:"):
+            raise urllib.error.HTTPError(
+                request.full_url, code, f"it sends on to {new_url.split('?')[0]}, which is not secured", headers, file
+            )
+        return super().redirect_request(request, file, code, message, headers, new_url)
+
+
+def opened(request, timeout):
+    """Open an address as `urllib.request.urlopen` does, over https from beginning to end where it begins so.
+
+    Parameters
+    ----------
+    request : urllib.request.Request or str
+    timeout : float
+        Seconds.
+    """
+    return urllib.request.build_opener(_NoWayBack).open(request, timeout=timeout)
+
+
 def _attempt(address, partial, progress, label):
     """Ask for what is missing once; return the server's name for the content, or raise where it is still not whole."""
     named = partial.with_name(partial.name + ".etag")
@@ -126,7 +149,7 @@ def _attempt(address, partial, progress, label):
     for name, value in address.headers.items():
         request.add_unredirected_header(name, value)
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+        answer = opened(request, TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
