@@ -8,6 +8,7 @@ that knows tensors, plain containers and an inert stand-in for every module, and
 import ast
 import pickle
 import re
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -25,6 +26,10 @@ _DTYPES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
+# Deflate makes a byte of no more than so many.
+MOST_BY_COMPRESSION = 1032
+# Of names, in the code of one class.
+LONGEST_LIST = 100_000
 # How TorchScript writes lists of one type: the list itself is the first argument.
 _LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
 
@@ -46,6 +51,32 @@ def is_torchscript(path) -> bool:
     except (OSError, zipfile.BadZipFile):
         return False
     return any(name.endswith("/constants.pkl") for name in names)
+
+
+def check_archive(path) -> bool:
+    """Refuse an archive of torch that is damaged or would unpack without end.
+
+    Returns
+    -------
+    plain : bool
+        Whether its tensors can be read where they lie: stored as they are, and in this machine's order of bytes.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        A member's checksum is wrong, or it claims more bytes than its compressed ones can become.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members, order = archive.infolist(), sys.byteorder.encode()
+        for member in members:
+            if member.file_size > MOST_BY_COMPRESSION * max(member.compress_size, 1):
+                raise zipfile.BadZipFile(f"{member.filename} claims {member.file_size:,} bytes")
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        for member in members:
+            if member.filename.endswith("/byteorder"):
+                order = archive.read(member).strip()
+    return all(member.compress_type == zipfile.ZIP_STORED for member in members) and order == sys.byteorder.encode()
 
 
 def read_torchscript(path):
@@ -142,12 +173,15 @@ class _Declarations:
 
 
 def _declared(code, name):
-    body = re.search(rf"^class {re.escape(name)}\(Module\):\n((?:[ ]+.*\n|\n)*)", code, re.MULTILINE)
-    lists = [
-        re.search(rf"^\s*{kind} = (\[.*?\])", body[1], re.MULTILINE) if body else None
-        for kind in ("__parameters__", "__buffers__")
-    ]
-    return None if None in lists else {each for found in lists for each in ast.literal_eval(found[1])}
+    """Names in ``__parameters__ = [...]`` and ``__buffers__ = [...]`` of one class; a line is looked at once."""
+    lists, within = {}, False
+    for line in code.splitlines():
+        if line.strip() and not line.startswith(" "):
+            within = line == f"class {name}(Module):"
+        kind, equals, written = line.strip().partition(" = ")
+        if within and equals and kind in ("__parameters__", "__buffers__") and len(written) <= LONGEST_LIST:
+            lists.setdefault(kind, ast.literal_eval(written.partition("]")[0] + "]"))
+    return {each for found in lists.values() for each in found} if len(lists) == 2 else None
 
 
 def _collect(module, prefix, declarations, tensors):

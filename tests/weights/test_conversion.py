@@ -14,7 +14,7 @@ from weights import store
 from weights.conversion import convert, read_tensors
 from weights.manifest import CheckpointError, CheckpointFile
 from weights.pull import pull
-from weights.torchscript import is_torchscript, read_torchscript
+from weights.torchscript import _declared, is_torchscript, read_torchscript
 
 TENSORS = {
     "weight": torch.arange(6.0).reshape(2, 3),
@@ -369,3 +369,76 @@ def test_pulling_without_pickles_loads_no_torch(server, own_store, manifest):
         "assert not {'torch', 'safetensors', 'huggingface_hub'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
+
+
+def _stored(path, tensors):
+    torch.save(tensors, path)
+    return path
+
+
+def _repacked(path, change):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", change.get("compression", zipfile.ZIP_STORED)) as archive:
+        for name, content in members.items():
+            archive.writestr(name, change.get(name.rpartition("/")[2], content))
+    return path
+
+
+def test_a_deflated_archive_and_one_of_the_other_order_of_bytes_are_read_right(tmp_path):
+    value = torch.arange(300, dtype=torch.float32)
+    deflated = _repacked(_stored(tmp_path / "a.th", {"w": value}), {"compression": zipfile.ZIP_DEFLATED})
+    turned = _repacked(
+        _stored(tmp_path / "b.th", {"w": value}), {"byteorder": b"big", "0": value.numpy().astype(">f4").tobytes()}
+    )
+    for path in (deflated, turned):
+        convert(path, tmp_path / "out.safetensors")
+        assert torch.equal(load_file(tmp_path / "out.safetensors")["w"], value)
+
+
+def test_a_wrong_checksum_is_found(tmp_path):
+    path = _stored(tmp_path / "a.th", {"w": torch.arange(3000, dtype=torch.float32)})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(1500, 1502, dtype=torch.float32).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="the checksum of .* is wrong"):
+        convert(path, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {1: torch.zeros(3)},
+        {"w": torch.zeros(1).expand(10**11)},
+        {"w": torch.eye(3).to_sparse()},
+        {"w": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])},
+    ],
+    ids=["nothing", "numbers for names", "one value for many", "sparse", "nested"],
+)
+def test_what_is_no_dict_of_ordinary_tensors_is_refused_at_once(tmp_path, tensors):
+    with pytest.raises(CheckpointError, match="named tensors were expected"):
+        convert(_stored(tmp_path / "a.th", tensors), tmp_path / "out.safetensors")
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
+    path = _repacked(
+        _stored(tmp_path / "a.th", {"w": torch.zeros(3)}),
+        {"compression": zipfile.ZIP_DEFLATED, "0": bytes(30_000_000)},
+    )
+    content = path.read_bytes()
+    # A claim that no compression keeps.
+    path.write_bytes(content.replace((30_000_000).to_bytes(4, "little"), (2_000_000_000).to_bytes(4, "little")))
+    with pytest.raises(CheckpointError, match=r"claims 2,000,000,000 bytes"):
+        convert(path, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize(
+    "code", ["class A(Module):\n" + " \n" * 300_000, "class A(Module):\n  " + "a" * 10**6], ids=["blanks", "one line"]
+)
+def test_code_that_declares_nothing_is_gone_through_once(code):
+    assert _declared(code, "A") is None
+
+
+def test_declared_names_vs_the_code():
+    assert _declared('class A(Module):\n  __parameters__ = ["w", ]\n  __buffers__ = []\n', "A") == {"w"}
