@@ -207,6 +207,40 @@ def partial_name(path: str | Path) -> Path:
     return path.with_name(f".partial-{uuid4().hex[:12]}-{path.name}")
 
 
+def reserve(path: str | Path) -> None:
+    """Take the space on the disk that a file's size promises, before it is written to through a map.
+
+    >>> reserve("model.safetensors")  # doctest: +SKIP
+
+    A process that runs out of space in the middle of a map is killed without a word.
+
+    Parameters
+    ----------
+    path : path-like
+        Of its full size, with holes in it.
+
+    Raises
+    ------
+    OSError
+        The disk is full (`errno.ENOSPC`), with its free space and what was wanted.
+    """
+    size = Path(path).stat().st_size
+    if not size or not hasattr(os, "posix_fallocate"):
+        return
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(Path(path).parent).free
+            raise OSError(error.errno, f"{size:,} bytes are wanted and {free:,} are free", str(path)) from None
+        # Some file systems cannot take space ahead.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def is_partial(path: str | Path) -> bool:
     """Whether a file or folder is half written, as an interrupted process leaves it, or a lock: nothing of the user's.
 

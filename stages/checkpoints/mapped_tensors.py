@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.ground.errors import InputError
-from weights.whole_files import make_folder
+from weights.whole_files import make_folder, reserve
 
 # Little-endian, as the format has it. https://github.com/huggingface/safetensors#format
 DTYPES = {
@@ -90,6 +90,7 @@ def create_tensors(path, layout, metadata=None):
     with open(path, "wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(size)
+    reserve(path)
     tensors = _views(np.memmap(path, dtype=np.uint8, mode="r+"), entries, 8 + len(header))
     return {name: tensors[name] for name in layout}
 

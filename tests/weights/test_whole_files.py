@@ -1,5 +1,6 @@
 """A file or folder is the old one or the new one, never half of either; and a lock holds until its process ends."""
 
+import errno
 import os
 import re
 import subprocess
@@ -174,6 +175,23 @@ def test_content_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch, kind):
     before, after = {name for what, name in done[:named] if what == "on disk"}, done[named + 1 :]
     assert ("a.txt" in before) if "folder" in kind else any(name.endswith("target") for name in before)
     assert after[0] == ("on disk", tmp_path.name)
+
+
+def test_space_is_taken_before_a_map_is_written_to(tmp_path, monkeypatch):
+    with open(tmp_path / "a", "wb") as file:
+        file.truncate(1_000_000)
+    whole_files.reserve(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_blocks * 512 >= 1_000_000
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="1,000,000 bytes are wanted and .* are free") as told:
+        whole_files.reserve(tmp_path / "a")
+    assert told.value.errno == errno.ENOSPC
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(errno.EOPNOTSUPP, "no")))
+    whole_files.reserve(tmp_path / "a")
 
 
 # The lock

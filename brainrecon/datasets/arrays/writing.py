@@ -17,7 +17,7 @@ from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.names import file_name
-from weights.whole_files import is_partial, put_in_place, whole_file, write_text
+from weights.whole_files import is_partial, put_in_place, reserve, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
@@ -220,6 +220,7 @@ def _stream(path, rows, dtype, block, label, progress):
     done = read_json(state)["rows"] if partial.exists() and state.exists() else 0
     mode = {"mode": "r+"} if done else {"mode": "w+", "dtype": dtype, "shape": tuple(rows.shape)}
     values = np.lib.format.open_memmap(partial, **mode)
+    reserve(partial)
     if done:
         _check_same(partial, values, rows, done)
     for start in range(done, len(values), block):

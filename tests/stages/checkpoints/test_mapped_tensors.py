@@ -123,10 +123,11 @@ def test_what_is_written_to_a_mapped_tensor_never_reaches_the_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == before
 
 
-def test_a_file_is_laid_out_without_being_written(tmp_path):
+def test_a_file_is_laid_out_and_its_space_is_taken_without_being_written(tmp_path):
     tensors = create_tensors(tmp_path / "a", {"large": ((1 << 17, 1 << 10), np.float16), "small": ((3,), np.int8)})
     assert (tmp_path / "a").stat().st_size > 1 << 28
-    assert (tmp_path / "a").stat().st_blocks * 512 < 1 << 20
+    if hasattr(os, "posix_fallocate"):
+        assert (tmp_path / "a").stat().st_blocks * 512 >= 1 << 28
     tensors["large"][-1, -1] = 2
     tensors["large"].flush()
     with safetensors.safe_open(tmp_path / "a", framework="numpy") as file:
