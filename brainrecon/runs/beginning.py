@@ -43,11 +43,14 @@ def undone_if_it_fails(folder):
 
 
 def _undo(folder, before):
+    # Hidden ones are locks.
+    written = [path for path in _files(folder) - before if not path.name.startswith(".")]
+    if not written or any(path.name not in WRITTEN_AT_THE_START for path in written):
+        # Nothing was asked yet, or something was computed.
+        return
     with locked(folder, wait=False, name=FIT_LOCK) as alone:
-        # Hidden ones are locks.
-        written = [path for path in _files(folder) - before if not path.name.startswith(".")]
-        if not alone or any(path.name not in WRITTEN_AT_THE_START for path in written):
-            # Another process works here, or something was computed.
+        if not alone:
+            # Another process works here.
             return
         for path in written:
             path.unlink(missing_ok=True)

@@ -110,12 +110,15 @@ def test_refusals_are_one_sentence(server, tmp_path):
 def test_figshare_lists(monkeypatch, tmp_path):
     import io
 
-    listing = b'[{"name": "../Subject1.h5", "download_url": "https://x/1", "computed_md5": "ab", "size": 3}]'
+    listing = b'[{"name": "Subject1.h5", "download_url": "https://x/1", "computed_md5": "ab", "size": 3}]'
     monkeypatch.setattr(download.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(listing))
     assert download.figshare_files(7387130, tmp_path) == [Remote("https://x/1", tmp_path / "Subject1.h5", "ab")]
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"<html>"))
-    with pytest.raises(InputError, match="figshare's list of article 7387130"):
-        download.figshare_files(7387130, tmp_path)
+    for content in (b"<html>", listing.replace(b"Subject1.h5", b"../Subject1.h5")):
+        monkeypatch.setattr(
+            download.urllib.request, "urlopen", lambda url, timeout, content=content: io.BytesIO(content)
+        )
+        with pytest.raises(InputError, match="figshare's list of article 7387130"):
+            download.figshare_files(7387130, tmp_path)
 
 
 def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):
