@@ -104,7 +104,7 @@ def main():
                 state = "equal" if told == expected[key] else "other"
             if way == "nothing":
                 state = "equal"
-            reason = UNKNOWABLE.get(case.file.suffix, "") if state == "other" else ""
+            reason = UNKNOWABLE.get(case.file.suffix.lower().replace("jpeg", "jpg"), "") if state == "other" else ""
             found.append(
                 {"number": number, "kind": kind, "file": str(case.file), "way": way, "outcome": state}
                 | ({"told": told} if state not in ("equal", "other") else {"reason": reason} if reason else {})

@@ -200,7 +200,7 @@ def test_ridge_to_pixels_learns_from_single_trials_of_few_stimuli():
 def test_damaged_files_are_named(subject, tmp_path):
     fitted("mean-image", subject).save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(InputError, match="model.safetensors cannot be read"):
+    with pytest.raises(InputError, match="model.safetensors is not what was written"):
         chain_of("mean-image").open(tmp_path)
 
 
