@@ -142,7 +142,7 @@ def test_files_keep_everything(fitted, subject, tmp_path):
     np.testing.assert_array_equal(again.reconstruct(patterns, ids), fitted.reconstruct(patterns, ids))
     assert again.chain.summary() == fitted.chain.summary() and again.chain.curves() == fitted.chain.curves()
     (tmp_path / "patterns.safetensors").unlink()
-    with pytest.raises(InputError, match="cannot be read .* fit again"):
+    with pytest.raises(InputError, match="patterns.safetensors is missing; fit again"):
         Reconstructor.from_pretrained(tmp_path)
 
 
