@@ -194,6 +194,8 @@ def test_files_names_what_is_read(copy, monkeypatch):
 def test_pictures_that_are_none_are_refused_when_they_are_loaded(copy, way, tmp_path):
     if copy.subject.train.images is None or copy.kind == "miyawaki":
         pytest.skip("it has no pictures, or patterns whose files hold 0 and 1 by definition")
+    if copy.kind == "digits69" and way != "constant":
+        pytest.skip("its public files hold 0 to 1, or whole numbers from 0 to 255")
     _, make, _ = COPIES[copy.name]
     spoilt = Copy(copy.name, copy.kind, make(tmp_path), copy.options)
     assert spoil(spoilt.path, WAYS[way]) > 0

@@ -233,8 +233,13 @@ def test_the_global_random_state_is_left_alone(generator):
 
 
 def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
-    calls = []
-    options = settings_of(generator) | {"batch_size": 3, "progress": lambda *call: calls.append(call)}
+    calls, steps = [], []
+    options = settings_of(generator) | {
+        "batch_size": 3,
+        # Steps within a batch are counted too, where there are any.
+        "progress": lambda *call: (calls if call[0] == "pictures" else steps).append(call),
+    }
     pairs = generator.draw(values_for(generator), ITEMS, **options)
     assert next(pairs)[0] in range(len(ITEMS)) and calls == [("pictures", 3, 4)]
     assert len(list(pairs)) == 3 and calls == [("pictures", 3, 4), ("pictures", 4, 4)]
+    assert not steps or steps[-1][1] == steps[-1][2]

@@ -244,7 +244,10 @@ def test_names_of_targets_that_do_not_exist_are_refused():
 def test_the_clip_of_a_plans_clusters_does_not_depend_on_the_order_of_methods():
     methods = {"icgan2022": {"method": "icgan2022"}, "brain-diffuser": {"method": "brain-diffuser"}}
     for order in (methods, dict(reversed(methods.items()))):
-        assert Plan("nsd:somewhere", order, ("subj01",), heldout="clusters:20").split_checkpoint == "clip-vit-l-14-quickgelu"
+        assert (
+            Plan("nsd:somewhere", order, ("subj01",), heldout="clusters:20").split_checkpoint
+            == "clip-vit-l-14-quickgelu"
+        )
 
 
 def test_a_killed_search_for_latents_goes_on_and_ends_in_the_same_bytes(cohort, tmp_path):
