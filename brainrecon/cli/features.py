@@ -21,6 +21,14 @@ def features(
         Path | None,
         typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default."),
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write them into files, one a split, as NAME-train.npz: .safetensors, .npz, .npy (one target), .csv.",
+            metavar="NAME.npz",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
 ) -> None:
     """Encode stimuli into the store; what is there is left alone, an interrupted encoding goes on."""
@@ -31,6 +39,7 @@ def features(
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import load
     from brainrecon.features.store import FeatureStore
+    from brainrecon.runs.array_files import check_suffix, write_arrays
     from brainrecon.runs.estimate import of_encoding
 
     config = options.run_config(method, data, None, assignments, subject=subject, weights=weights)
@@ -39,6 +48,8 @@ def features(
         load(config.data.source, subject=subject),
     )
     names = options.parse_names(targets) or tuple(chain.targets)
+    if export is not None:
+        check_suffix(export, names)
     for line in of_encoding(chain.targets, names, loaded, list(loaded.splits), chain.machine.device):
         say(line)
     with show_progress() as progress:
@@ -46,3 +57,7 @@ def features(
             tables = encode(chain.targets, names, loaded, split_name, FeatureStore(store), progress=progress)
             for name, table in tables.items():
                 say(f"{split_name} {name}: {table.shape[0]:,} x {table.shape[1]:,} in {table.folder}")
+            if export is not None:
+                file = export.with_name(f"{export.stem}-{split_name}{export.suffix}")
+                write_arrays(file, tables, loaded.splits[split_name].stimulus_ids)
+                say(f"{split_name}: {file}")

@@ -61,6 +61,13 @@ BatchSize = Annotated[
     typer.Option(min=1, help="Pictures drawn together; as many as fit, up to 16, by default.", show_default=False),
 ]
 Stimuli = Annotated[str | None, typer.Option(help="Test stimuli to draw, separated by commas; all by default.")]
+NewPatterns = Annotated[
+    Path | None,
+    typer.Option(
+        help="Patterns of one's own instead of the run's test patterns, (n_stimuli, n_voxels): .npy, .npz, .safetensors, .csv.",
+        show_default=False,
+    ),
+]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
 Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
 Controls = Annotated[

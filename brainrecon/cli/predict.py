@@ -11,18 +11,18 @@ from stages.ground.errors import InputError
 
 def predict(
     run: options.RunFolder,
-    out: Annotated[Path, typer.Option(help="safetensors file to write.", show_default=False)],
-    betas: Annotated[
-        Path | None,
-        typer.Option(help=".npy file of patterns, (n_stimuli, n_voxels); the run's test patterns by default."),
-    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="File to write: .safetensors, .npz, .npy (one target) or .csv.", show_default=False)
+    ],
+    betas: options.NewPatterns = None,
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:
     """Predict embeddings from brain activity: one array per target, a row per stimulus; interrupted, it goes on."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.runs.predict import predict_patterns, read_patterns
+    from brainrecon.runs.pattern_files import read_patterns
+    from brainrecon.runs.predict import predict_patterns
     from brainrecon.runs.run import Run
 
     opened = Run(run, features, options.torch_device(device))
@@ -34,8 +34,7 @@ def predict(
         test = opened.subject.test
         patterns, names = test.patterns, test.stimulus_ids
     else:
-        patterns = read_patterns(betas)
-        names = [f"row{row:05d}" for row in range(len(patterns))]
+        patterns, names = read_patterns(betas)
     with show_progress() as progress:
         shapes = predict_patterns(opened.chain, patterns, names, out, progress)
     say(f"{out}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")

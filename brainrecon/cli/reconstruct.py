@@ -1,12 +1,24 @@
 """``brainrecon reconstruct``: draw the pictures of a fitted run that are not there yet."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from brainrecon.cli import options
+from stages.ground.errors import InputError
 
 
 def reconstruct(
     run: options.RunFolder,
+    betas: options.NewPatterns = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --betas: folder for the pictures; RUN/new/NAME of the file by default.", show_default=False
+        ),
+    ] = None,
     samples: options.Samples = None,
     stimuli: options.Stimuli = None,
     controls: options.Controls = None,
@@ -17,7 +29,10 @@ def reconstruct(
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:
-    """Reconstruct the pictures: stage one, then the diffusion. What is there is left alone."""
+    """Reconstruct the pictures: stage one, then the diffusion. What is there is left alone.
+
+    Of the run's test stimuli, or with --betas of patterns that nobody has seen the pictures of.
+    """
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
@@ -26,7 +41,17 @@ def reconstruct(
 
     conditions = (RECONSTRUCTION, *options.parse_conditions(controls))
     part = options.parse_shard(shard)
+    if betas is None and out is not None:
+        raise InputError(
+            f"--out {out} is where pictures of new patterns go; name these with --betas FILE, or leave --out out."
+        )
+    if betas is not None and (controls is not None or control_stimuli is not None):
+        raise InputError("Controls are drawn of test stimuli; leave --controls and --control-stimuli out with --betas.")
     opened = Run(run, features, options.torch_device(device))
+    if betas is not None:
+        drawing = dict(samples=samples, batch_size=batch_size, shard=part, reproducible=reproducible)
+        say(f"Pictures are in {_draw_new(opened, betas, out, options.parse_names(stimuli), drawing)}")
+        return
     if samples is not None:
         opened = Run.create(run, replace(opened.config, samples=samples), features, opened.machine.device)
     for line in of_drawing(opened, conditions, control_stimuli, 1 if reproducible else batch_size):
@@ -42,3 +67,13 @@ def reconstruct(
             progress=progress,
         )
     say(f"Pictures are in {opened.folder / 'images'}")
+
+
+def _draw_new(run, betas, out, stimuli, drawing):
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.runs.draw_new import draw_new
+    from brainrecon.runs.pattern_files import read_patterns
+
+    folder = out or run.layout.new(betas.stem)
+    with show_progress() as progress:
+        return draw_new(run, *read_patterns(betas), folder, stimuli=stimuli, progress=progress, **drawing)

@@ -77,7 +77,7 @@ def reconstruct(
     drawn = {name: _items(values, name, of[name]) for name, one in asked.items() if _is_drawn(one, chain)}
     missing = {name: [item for item in drawn[name] if not _path(run, name, item).exists()] for name in drawn}
     counter = _Counter(progress, sum(map(len, missing.values())))
-    with Claims(run.folder, progress) as claims, _deterministic() if reproducible else contextlib.nullcontext():
+    with Claims(run.folder, progress) as claims, deterministic() if reproducible else contextlib.nullcontext():
         for name, one in asked.items():
             if chain.readers(shown := one.shown(chain)):
                 _keep(values, claims, shown, of[name], progress)
@@ -196,7 +196,8 @@ def spread(stimulus_ids, count):
 
 
 @contextlib.contextmanager
-def _deterministic():
+def deterministic():
+    """Have torch compute by deterministic kernels within."""
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()

@@ -9,6 +9,7 @@ stage_one/stim-<id>.png       first pictures, and other values on the way in fol
 images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise; ids as `weights.names.file_name` writes them
 controls/<name>/images/stim-<id>_sample-<k>.png
 folds/<k>/             a run folder each, if there are folds
+new/<name>/            pictures of patterns from a file <name>, in images/ (captions/, films/), with patterns.json
 shuffled/              a run folder with folds, in which each stimulus has the responses to another, if a fold tests but one
 manifest.jsonl         a line for each file written
 scores/<protocol>.csv, .json
@@ -83,6 +84,10 @@ class Layout:
     def shuffled(self) -> Path:
         """Run folder of the same folds, fitted to responses that were shuffled among all stimuli."""
         return self.folder / "shuffled"
+
+    def new(self, name: str) -> Path:
+        """Where pictures of new patterns go, by the name of their file without its ending."""
+        return self.folder / "new" / name
 
     def scores(self, protocol: str) -> Path:
         """Scores under a protocol, as JSON; the table beside it ends in .csv."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from brainrecon.assembly import targets
 from brainrecon.assembly.values import PATTERNS
+from brainrecon.runs.array_files import check_suffix, write_arrays
 from brainrecon.runs.captions import captions
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from stages.ground.reading.numpy_files import read_npy
 from stages.ground.reading.wall import reading
 from weights.seals import broken
-from weights.whole_files import whole_file
 
 
 def encode(run, chain, split_name, names, progress=SILENT):
@@ -33,7 +31,7 @@ def encode(run, chain, split_name, names, progress=SILENT):
 
 
 def predict_patterns(chain, patterns, names, path, progress=SILENT):
-    """Predict patterns into a safetensors file, a row for each of `names`; a linear decoder goes on if it was interrupted.
+    """Predict patterns into a file, a row for each of `names`; a linear decoder goes on if it was interrupted.
 
     Parameters
     ----------
@@ -42,22 +40,36 @@ def predict_patterns(chain, patterns, names, path, progress=SILENT):
     patterns : array of shape (n_stimuli, n_voxels), float32
     names : sequence of str, length n_stimuli
     path : path
+        In the format that its name says, see `brainrecon.runs.array_files.write_arrays`.
     progress : callable
 
     Returns
     -------
     dict of str to tuple of int
         Shape of what was written, by value.
+
+    Raises
+    ------
+    InputError
+        The name says no format, or one that cannot hold so many values; or the patterns are not those that were learned from.
     """
-    names = [str(name) for name in names]
+    names, wanted = [str(name) for name in names], Path(path)
+    check_suffix(wanted, chain.predicts)
+    is_tensors = wanted.suffix.lower() == ".safetensors"
+    # Blocks are written one by one, which only tensors allow; other formats are made of them at the end.
+    path = wanted if is_tensors else wanted.with_name(f".{wanted.name}.safetensors")
     steps = chain.predicting
     if len(steps) == 1 and steps[0].reads == (PATTERNS,):
         steps[0].predict_into(path, names, {PATTERNS: patterns}, progress)
     else:
-        with whole_file(path) as partial:
-            save_file(chain.predict(patterns), partial, metadata={"stimulus_ids": json.dumps(names)})
+        write_arrays(path, chain.predict(patterns), names)
     with safe_open(path, framework="numpy") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        if not is_tensors:
+            write_arrays(wanted, {name: file.get_tensor(name) for name in shapes}, names)
+    if not is_tensors:
+        path.unlink()
+    return shapes
 
 
 def read_embeddings(path):
@@ -72,19 +84,3 @@ def read_embeddings(path):
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
             raise ValueError("its stimulus ids are no list of texts")
         return {name: file.get_tensor(name) for name in file.keys()}, ids
-
-
-def read_patterns(path):
-    """Patterns in a .npy file, float32 (n_stimuli, n_voxels), all finite."""
-    patterns = read_npy(path, remedy="save patterns with numpy.save")
-    if patterns.ndim != 2 or not len(patterns) or patterns.dtype.kind not in "fiu":
-        raise InputError(
-            f"{path} holds an array of shape {patterns.shape} and type {patterns.dtype}; "
-            "expected numbers of shape (n_stimuli, n_voxels)."
-        )
-    bad = int((~np.isfinite(patterns)).any(axis=0).sum())
-    if bad:
-        raise InputError(
-            f"{bad:,} of {patterns.shape[1]:,} voxels in {path} are NaN or infinite; mend or mask those voxels."
-        )
-    return patterns.astype(np.float32, copy=False)

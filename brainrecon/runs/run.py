@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
 from brainrecon.assembly.values import Machine
@@ -234,6 +236,53 @@ class Run:
             raise InputError(
                 f"{path} is not what was drawn, by {self.layout.manifest.name}; delete it and run the same command again."
             )
+
+    # What is there to look at
+
+    @property
+    def stimulus_ids(self):
+        """The test stimuli of all parts, list of str: the order of rows of `embeddings`."""
+        return [str(name) for part in self.parts for name in part.subject.test.stimulus_ids]
+
+    @property
+    def embeddings(self):
+        """Predicted values of the test stimuli: dict of name to array (n_stimuli, n_values), rows as `stimulus_ids`.
+
+        >>> run.embeddings["clip_image"].shape  # doctest: +SKIP
+        (982, 197376)
+
+        Raises
+        ------
+        InputError
+            The run is not fitted yet.
+        """
+        from brainrecon.runs.values import RunValues
+
+        parts = []
+        for part in self.parts:
+            values = RunValues(part)
+            predicted = [values.predicted("test", step) for step in part.chain.predicting]
+            parts.append({name: rows for own in predicted for name, rows in own.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    @property
+    def scores(self):
+        """Scores on disk: under the run's own protocol, or else the latest; `Run.evaluate` makes them.
+
+        >>> run.scores.to_pandas().groupby("condition").mean(numeric_only=True)  # doctest: +SKIP
+
+        Raises
+        ------
+        InputError
+            The run has not been evaluated.
+        """
+        from brainrecon.evaluation.scores.scores import Scores
+        from brainrecon.runs.score import scores_file
+
+        path = scores_file(self)
+        if not path.exists():
+            raise InputError(f"{self.folder} has no scores yet; run `brainrecon evaluate {self.folder}` first.")
+        return Scores.from_json(path)
 
     # The verbs; their modules bring the heavy libraries
 

@@ -177,6 +177,33 @@ class Scores:
         """The same scores with more notes behind those that are there."""
         return replace(self, notes=(*self.notes, *notes))
 
+    def to_pandas(self):
+        """A table of all scores, for plots and statistics of one's own.
+
+        >>> scores.to_pandas().pivot(index="stimulus_id", columns="condition", values="pixcorr")  # doctest: +SKIP
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per condition and stimulus, in the order of `to_csv`: condition, stimulus_id, n_samples, then a column per
+            metric of the protocol, float64; NaN for what a condition or a stimulus has no score of.
+        """
+        import pandas
+
+        return pandas.concat(
+            [
+                pandas.DataFrame(
+                    {"condition": name, "stimulus_id": list(one.stimulus_ids), "n_samples": list(one.n_samples)}
+                    | {
+                        metric: one.values.get(metric, np.full(len(one.stimulus_ids), np.nan))
+                        for metric in self.metrics
+                    }
+                )
+                for name, one in self.conditions.items()
+            ],
+            ignore_index=True,
+        )
+
     def to_csv(self, path):
         """Write a row per condition and stimulus: condition, stimulus_id, n_samples, a column per metric.
 

@@ -10,12 +10,11 @@ from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of
 from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
-from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.record import read_environment
-from brainrecon.runs.score import shown_pictures, true_captions
+from brainrecon.runs.score import scores_file, shown_pictures, true_captions
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
@@ -34,7 +33,7 @@ def write_report(run, protocol=None):
     -------
     pathlib.Path
     """
-    path = _scores_file(run, protocol)
+    path = scores_file(run, protocol)
     if not path.exists():
         raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
     subject = run.parts[0].subject
@@ -81,17 +80,8 @@ def _subtitle(run, subject, n_test):
 def is_reported(run, protocol=None):
     """Whether the report on disk was written after the scores it shows."""
     report = run.folder / "report.html"
-    scores = _scores_file(run, protocol)
+    scores = scores_file(run, protocol)
     return report.exists() and scores.exists() and report.stat().st_mtime_ns >= scores.stat().st_mtime_ns
-
-
-def _scores_file(run, protocol):
-    """Scores under a protocol; by default the run's own, or the latest of the others if there are none."""
-    path = run.folder / "scores" / f"{load_protocol(protocol or run.protocol).name}.json"
-    if protocol is None and not path.exists():
-        others = sorted((run.folder / "scores").glob("*.json"), key=lambda one: one.stat().st_mtime_ns)
-        path = others[-1] if others else path
-    return path
 
 
 class _Drawn(Mapping):
