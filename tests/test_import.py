@@ -49,6 +49,12 @@ def test_every_public_name_loads_and_is_listed():
         assert name in brainrecon.__all__
 
 
+def test_the_public_names_alone_are_listed():
+    assert dir(brainrecon) == sorted(brainrecon.__all__)
+    # What is loaded on the way lists itself nowhere.
+    assert brainrecon.Subject and dir(brainrecon) == sorted(brainrecon.__all__)
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'reconstruct_everything'"):
         _ = brainrecon.reconstruct_everything

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from brainrecon.datasets.subject_html import subject_html
 from stages.ground.errors import InputError
 from stages.ground.pictures import check_shown
 from stages.ground.progress import SILENT
@@ -296,6 +297,9 @@ class Subject:
                     f"{n_voxels:,}; "
                     "take all of them from the same subject and roi."
                 )
+
+    def _repr_html_(self):
+        return subject_html(self)
 
     @property
     def n_voxels(self):
