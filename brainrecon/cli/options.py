@@ -149,16 +149,10 @@ def loader_options(assignments):
 
 
 def torch_device(name):
-    """Torch device for an option's value; "auto" is this process's own under `accelerate launch`, or the best there is."""
-    from stages.ground.devices import trouble_with
+    """Torch device for an option's value, see `stages.ground.devices.chosen_device`."""
+    from stages.ground.devices import chosen_device
 
-    if name == "auto":
-        from accelerate import PartialState
-
-        name = str(PartialState().device)
-    if trouble := trouble_with(name):
-        raise InputError(f"Device {name!r} is not usable here ({trouble}); pass --device cpu.")
-    return name
+    return chosen_device(name)
 
 
 def parse_memory(text):

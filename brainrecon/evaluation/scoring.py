@@ -8,8 +8,12 @@ from brainrecon.evaluation.scores.joining import joined
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.evaluation.tasks.captioning import caption_outputs
 from brainrecon.evaluation.tasks.task import Outputs, Shown, find_task, task_names
+from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
-from stages.ground.progress import SILENT
+from stages.ground.notebook_progress import IN_NOTEBOOKS
+from stages.ground.picture_stack import pictures_given
+
+RECONSTRUCTION = "reconstruction"
 
 
 def evaluate(
@@ -23,13 +27,13 @@ def evaluate(
     embeddings=None,
     brain=None,
     protocol="brainrecon-1",
-    reference="reconstruction",
+    reference=None,
     data=None,
     seed=0,
     n_resamples=intervals.N_RESAMPLES,
     networks=None,
-    device="cpu",
-    progress=SILENT,
+    device=AUTO,
+    progress=IN_NOTEBOOKS,
 ):
     """Score every condition against what was shown, by every task that the protocol has a table for.
 
@@ -41,16 +45,26 @@ def evaluate(
     >>> round(scores.mean("reconstruction", "pixcorr").mean, 6)
     1.0
 
+    Several samples of each stimulus, as `Reconstructor.reconstruct` gives them, are scored one by one and averaged:
+
+    >>> mine = np.stack([shown, 255 - shown], axis=1)
+    >>> scores = evaluate(shown, {"mine": mine}, stimulus_ids=ids, protocol="miyawaki-2008", n_resamples=2000)
+    >>> round(scores.mean("mine", "pixcorr").mean, 6) + 0.0, scores.conditions["mine"].n_samples[0]
+    (0.0, 2)
+
     Conditions may cover fewer stimuli than were shown. Nothing given is changed.
 
     Parameters
     ----------
-    shown : uint8 array of shape (n_stimuli, height, width, 3), or None
-        The pictures that were seen; or anything with `len` that gives such an array for an array of rows.
-    conditions : mapping of str to (Outputs, pair, or uint8 array of shape (n_stimuli, height, width, 3))
-        Pictures by name of the condition ("reconstruction", "stage_one", "shuffled_responses", ...); they may have any size.
-        A pair is (stimulus ids, pictures). An array has a picture for each of `stimulus_ids`, in their order. Empty for a
-        system that draws none.
+    shown : pictures of n_stimuli, or None
+        The pictures that were seen: an array or a tensor of shape (n_stimuli, height, width, 3) or (n_stimuli, 3, height,
+        width), uint8 or floats in 0 to 1; a list of PIL pictures; or anything with `len` and `shape` that gives such an array for
+        an array of rows.
+    conditions : mapping of str to (pictures, pair, or Outputs)
+        Pictures by name of the condition: any name, those of `brainrecon.assembly.condition.CONDITIONS` have a label and an
+        explanation in reports. They may have any size, and are given like those that were shown, a picture for each of
+        `stimulus_ids` in their order, or several: an axis n_samples behind n_stimuli, or a list for each. A pair is (stimulus
+        ids, pictures). Empty for a system that draws none.
     stimulus_ids : sequence of str, length n_stimuli
         The stimulus of each shown picture, each once.
     categories : sequence of sequence of str, length n_stimuli, optional
@@ -67,8 +81,8 @@ def evaluate(
         Metrics of brain correlation are left out without it.
     protocol : str or Protocol
         How to score.
-    reference : str
-        The condition that others are subtracted from.
+    reference : str, optional
+        The condition that others are subtracted from; "reconstruction" if there is one of that name, else the first.
     data : dict, optional
         What was tested, in plain values; goes into the scores as it is. `data["dataset"]` is compared with the
         protocol's test set, `data["pictures"]` ("photographs" or "drawn pictures") with what the judges know.
@@ -77,7 +91,7 @@ def evaluate(
     networks : mapping of str to Network, optional
         The protocol's networks by name; those not given are loaded from their checkpoints.
     device : str
-        Torch device of the networks that are loaded.
+        Torch device of the networks that are loaded; the best there is by default.
     progress : callable, optional
         `progress(label, done, total)`.
 
@@ -88,18 +102,19 @@ def evaluate(
     Raises
     ------
     InputError
-        If a condition holds an unknown stimulus, numbers do not match, the reference is missing, or nothing that is given
-        is scored by the protocol.
+        If a condition holds an unknown stimulus, numbers do not match, the reference is missing, pictures are out of their
+        range, or nothing that is given is scored by the protocol.
     weights.store.CheckpointError
         If a network's checkpoint is absent or damaged.
     """
     protocol, data = load_protocol(protocol), dict(data or {})
     stimulus_ids = [str(one) for one in stimulus_ids]
+    reference = reference or _reference(conditions, predicted_captions or {})
+    device = chosen_device(device)
     true, predicted = embeddings or ({}, {})
     outputs = {
         "picture": {
-            name: Outputs(stimulus_ids, drawn) if isinstance(drawn, np.ndarray) else Outputs(*drawn)
-            for name, drawn in conditions.items()
+            name: _picture_outputs(drawn, stimulus_ids, f"pictures of {name!r}") for name, drawn in conditions.items()
         },
         "caption": {name: caption_outputs(read) for name, read in (predicted_captions or {}).items()},
         "embeddings": {reference: Outputs(stimulus_ids, predicted)} if embeddings else {},
@@ -109,7 +124,7 @@ def evaluate(
     if outputs["caption"] and protocol.captions and captions is None:
         outputs["caption"] = {}
         notes.append("Captions were predicted but not scored: the stimuli have no true ones.")
-    test_set = Shown(stimulus_ids, shown, categories, captions, true, brain)
+    test_set = Shown(stimulus_ids, None if shown is None else _shown(shown), categories, captions, true, brain)
     parts = []
     for name in task_names():
         task = find_task(name)(reference=reference, seed=seed, n_resamples=n_resamples, networks=networks or {})
@@ -126,6 +141,43 @@ def evaluate(
     scores = joined(parts, stimulus_ids, data)
     n_stimuli = len(scores.conditions[reference].stimulus_ids)
     return scores.with_notes(*_about_the_test_set(protocol, n_stimuli, data), *notes)
+
+
+def _reference(*conditions):
+    """The condition that others are subtracted from, if nobody says: the method itself, or the first."""
+    names = [name for own in conditions for name in own]
+    return RECONSTRUCTION if RECONSTRUCTION in names or not names else names[0]
+
+
+def _shown(pictures):
+    """The shown pictures, one of each stimulus."""
+    given = pictures_given(pictures, "shown pictures")
+    if set(given.n_samples) - {1}:
+        raise InputError(
+            f"A stimulus has {max(given.n_samples)} shown pictures; expected one, in an array (n_stimuli, height, width, 3)."
+        )
+    return given.pictures
+
+
+def _picture_outputs(drawn, stimulus_ids, what):
+    """Pictures of one condition with the stimulus of each; `stimulus_ids` are meant if it brings none of its own."""
+    ids, pictures = drawn if _is_pair(drawn) else (stimulus_ids, drawn)
+    given, ids = pictures_given(pictures, what), [str(one) for one in ids]
+    if len(given.n_samples) != len(ids):
+        raise InputError(
+            f"There are {what} for {len(given.n_samples):,} stimuli but {len(ids):,} stimulus ids; give one for each, or a pair "
+            "(stimulus ids, pictures)."
+        )
+    return Outputs([name for name, count in zip(ids, given.n_samples) for _ in range(count)], given.pictures)
+
+
+def _is_pair(drawn):
+    """Whether a condition is (stimulus ids, pictures)."""
+    if isinstance(drawn, Outputs):
+        return True
+    if not isinstance(drawn, list | tuple) or len(drawn) != 2 or hasattr(drawn[0], "mode"):
+        return False
+    return np.ndim(drawn[0]) == 1 and all(isinstance(one, str | int | np.integer) for one in drawn[0])
 
 
 def _about_the_test_set(protocol, n_stimuli, data):

@@ -4,15 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stages.ground.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
+AUTO = "auto"
+"""The device of a function, estimator or run that is told none."""
 # Accelerators without float64.
 _SINGLE_ONLY = ("mps",)
 
 
+def chosen_device(name: str) -> str:
+    """The device that a name stands for; "auto" is this process's own under `accelerate launch`, or the best there is.
+
+    >>> chosen_device("cpu")
+    'cpu'
+
+    Parameters
+    ----------
+    name : str
+        "auto", or as in torch.
+
+    Returns
+    -------
+    str
+        As in torch.
+
+    Raises
+    ------
+    InputError
+        It cannot be used here, see `trouble_with`.
+    """
+    if name == "cpu":
+        return name
+    if name == AUTO:
+        from accelerate import PartialState
+
+        name = str(PartialState().device)
+    if trouble := trouble_with(name):
+        raise InputError(f"Device {name!r} is not usable here ({trouble}); pass --device cpu.")
+    return name
+
+
 def float64_device(device: str | torch.device) -> torch.device:
-    """The device itself, or the CPU where it has no numbers of 64 bits, as Apple's has none.
+    """The device itself, or the CPU where it has no numbers of 64 bits, as Apple's has none; "auto" as `chosen_device` has it.
 
     >>> float64_device("cuda:1"), float64_device("mps")
     (device(type='cuda', index=1), device(type='cpu'))
@@ -27,7 +63,7 @@ def float64_device(device: str | torch.device) -> torch.device:
     """
     import torch
 
-    device = torch.device(device)
+    device = torch.device(chosen_device(AUTO) if device == AUTO else device)
     return torch.device("cpu") if device.type in _SINGLE_ONLY else device
 
 

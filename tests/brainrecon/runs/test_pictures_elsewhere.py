@@ -127,15 +127,15 @@ def test_rows_of_an_array_by_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (stack() / 127.5 - 1, r"run from -1 to .*; expected 0 to 1: save \(x \+ 1\) / 2"),
-        (stack().astype(float), "run from 0 to .*; expected 0 to 1: save x / 255"),
-        (stack() - 300.0, "expected 0 to 1: save floats from 0 to 1, or uint8"),
+        (stack() / 127.5 - 1, r"run from -1 to .*; expected 0 to 1: give \(x \+ 1\) / 2"),
+        (stack().astype(float), "run from 0 to .*; expected 0 to 1: give x / 255"),
+        (stack() - 300.0, "expected 0 to 1: give floats from 0 to 1, or uint8"),
         (stack().astype(int) * 2 + 100, "Whole numbers in .* run from .* to .*; expected 0 to 255"),
         (np.full((3, 4, 5, 3), np.nan), "NaN or infinite"),
         (np.zeros((3, 4, 5, 3), complex), "are complex128"),
-        (np.zeros((3, 60)), r"has shape \(3, 60\); expected pictures \(n_stimuli, height, width, 3\)"),
+        (np.zeros((3, 60)), r"recons.npy is \(3, 60\); expected pictures \(n_stimuli, height, width, 3\)"),
         (np.zeros((3, 3, 5, 3)), "save the colours last"),
-        (np.zeros((0, 4, 5, 3)), r"has shape \(0, 4, 5, 3\)"),
+        (np.zeros((0, 4, 5, 3)), r"recons.npy is \(0, 4, 5, 3\)"),
     ],
 )
 def test_values_that_are_no_pictures_are_refused(tmp_path, values, words):

@@ -18,13 +18,22 @@ from stages.ground.errors import InputError
 @pytest.mark.parametrize(
     "conditions, words",
     [
-        (lambda x: {"stage_one": Outputs(IDS, x)}, "'reconstruction' is not among 'stage_one'"),
-        (lambda x: {"reconstruction": Outputs(IDS[:3], x)}, "14 pictures and 3"),
+        (lambda x: {"reconstruction": Outputs(IDS[:3], x)}, "for 14 stimuli but 3 stimulus ids"),
+        (lambda x: {"reconstruction": x[:3]}, "for 3 stimuli but 14 stimulus ids"),
         (lambda x: {"reconstruction": Outputs([], x[:0])}, "at least one"),
         (lambda x: {"reconstruction": Outputs([*IDS[:-1], "stranger"], x)}, "stranger"),
-        (lambda x: {"reconstruction": Outputs(IDS, x / 255)}, "expected uint8.*np.rint\\(255 \\* pictures\\)"),
-        (lambda x: {"reconstruction": Outputs(IDS, x.astype(float))}, "pass np.rint\\(pictures\\)"),
-        (lambda x: {"reconstruction": Outputs(IDS, x[..., :1])}, "of grey ones np.stack"),
+        (lambda x: {"reconstruction": Outputs(IDS, x.astype(float))}, "run from 0 to 2.*expected 0 to 1: give x / 255"),
+        (lambda x: {"reconstruction": Outputs(IDS, x / 127.5 - 1)}, "give \\(x \\+ 1\\) / 2 if -1 is black"),
+        (lambda x: {"reconstruction": x.astype(int) * 4}, "Whole numbers .* expected 0 to 255"),
+        (lambda x: {"reconstruction": np.where(x > 200, np.nan, x / 255)}, "'reconstruction' hold NaN"),
+        (lambda x: {"reconstruction": x[..., 0]}, "The shape of the array of pictures of 'reconstruction' is \\(14, "),
+        (
+            lambda x: {"reconstruction": [Image.fromarray(x[0]).resize((5 + k, 4)) for k in range(14)]},
+            "are of 14 sizes",
+        ),
+        (lambda x: {"reconstruction": [Image.new("I;16", (4, 4))] * 14}, "of mode I;16"),
+        (lambda x: {"reconstruction": [[]] * 14}, "empty list"),
+        (lambda x: {"reconstruction": ["a.png"] * 14}, "is a str; expected a PIL picture"),
         (
             lambda x: {"reconstruction": Outputs(IDS, (x > 127).astype(np.uint8))},
             "'reconstruction' .*highest value is 1",
@@ -43,10 +52,10 @@ def test_hostile_conditions(shown, networks, conditions, words):
             lambda x: (x > 127).astype(np.uint8),
             "shown pictures are uint8 and their highest value is 1, where 255 is white",
         ),
-        (lambda x: x > 127, "shown pictures are bool .* lie in 0 to 1; .*255 \\* pictures"),
-        (lambda x: x.astype(np.int16), "shown pictures are int16 .*pass np.rint\\(pictures\\)"),
-        (lambda x: x / 255, "shown pictures are float64 .* lie in 0 to .*255 \\* pictures"),
-        (lambda x: x / 127.5 - 1, "shown pictures are float64 .*127.5"),
+        (lambda x: x > 127, "shown pictures are bool; give them as uint8"),
+        (lambda x: x.astype(float), "shown pictures run from 0 to 2"),
+        (lambda x: x / 127.5 - 1, "shown pictures run from -1 to .*\\(x \\+ 1\\) / 2"),
+        (lambda x: np.stack([x, x], axis=1), "A stimulus has 2 shown pictures"),
         (lambda x: np.full_like(x, 9), "14 shown pictures are one and the same"),
         (np.zeros_like, "14 shown pictures are one and the same"),
     ],
@@ -54,6 +63,11 @@ def test_hostile_conditions(shown, networks, conditions, words):
 def test_what_cannot_have_been_shown(shown, networks, change, words):
     with pytest.raises(InputError, match=words):
         evaluate(change(shown), {"reconstruction": shown}, stimulus_ids=IDS, networks=networks)
+
+
+def test_a_reference_that_is_asked_for_and_absent_is_named(shown, networks):
+    with pytest.raises(InputError, match="'reconstruction' is not among 'stage_one'"):
+        evaluate(shown, {"stage_one": shown}, stimulus_ids=IDS, networks=networks, reference="reconstruction")
 
 
 def test_a_folder_of_binary_patterns_is_not_taken_for_black(shown, networks, tmp_path):
