@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from brainrecon.assembly.chain import Chain
-from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.registry import system, system_class
 from brainrecon.assembly.settings import read_saved, with_weights
+from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import encode
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
+from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
-from stages.ground.progress import SILENT
+from stages.ground.notebook_progress import IN_NOTEBOOKS
 
 
 class Reconstructor:
@@ -17,14 +19,15 @@ class Reconstructor:
 
     Parameters
     ----------
-    method : str
-        Name of a system, such as "brain-diffuser".
+    method : str, or a class or an instance of brainrecon.assembly.system.System
+        Name of a system, such as "brain-diffuser"; or one of your own, which is then known under its name. An instance has
+        its settings already.
     settings : dict, optional
         What differs from the system's defaults, nested as in a run's configuration.
     weights : {"published", "tiny"}, optional
         "tiny" takes the embedded networks wherever a checkpoint has a small twin.
     device : str
-        Torch device of targets, decoder and generator.
+        Torch device of targets, decoder and generator; the best there is by default.
     features : path, optional
         Folder of the feature store; the user's cache if it is not given.
     memory : float, optional
@@ -43,20 +46,24 @@ class Reconstructor:
     >>> reconstructor = Reconstructor("mean-image").fit(subject)
     >>> reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids).shape
     (5, 1, 64, 64, 3)
+
+    A system of your own, as `docs/your-own.md` writes one:
+
+    >>> Reconstructor(MySystem)  # doctest: +SKIP
+    >>> Reconstructor(MySystem({"generator": {"strength": 0.5}}))  # doctest: +SKIP
     """
 
-    def __init__(self, method="brain-diffuser", settings=None, weights=None, device="cpu", features=None, memory=None):
-        kind = system_class(method)
-        self.chain = Chain(kind(with_weights(settings or {}, kind, weights)), Machine(device, memory))
+    def __init__(self, method="brain-diffuser", settings=None, weights=None, device=AUTO, features=None, memory=None):
+        self.chain = Chain(_system(method, settings, weights), Machine(chosen_device(device), memory))
         self.store = FeatureStore(features)
 
-    def encode(self, subject, split_name="train", captions=None, progress=SILENT):
+    def encode(self, subject, split_name="train", captions=None, progress=IN_NOTEBOOKS):
         """True target values of a split's stimuli: dict of target name to FeatureTable (n_stimuli, n_targets)."""
         given = (lambda: captions) if captions else None
         names = tuple(self.chain.targets)
         return encode(self.chain.targets, names, subject, split_name, self.store, captions=given, progress=progress)
 
-    def fit(self, subject, captions=None, progress=SILENT):
+    def fit(self, subject, captions=None, progress=IN_NOTEBOOKS):
         """Fit every step on a subject's training split; `captions` in place of the dataset's own."""
         self.chain.fit_in_memory(subject, self.store, progress, captions)
         return self
@@ -65,7 +72,9 @@ class Reconstructor:
         """Embeddings of patterns (n_stimuli, n_voxels): dict of value name to float32 (n_stimuli, n_targets)."""
         return self.chain.predict(patterns)
 
-    def reconstruct(self, patterns, stimulus_ids, *, samples=1, seed=0, batch_size=16, repeats=None, progress=SILENT):
+    def reconstruct(
+        self, patterns, stimulus_ids, *, samples=1, seed=0, batch_size=16, repeats=None, progress=IN_NOTEBOOKS
+    ):
         """Pictures from patterns.
 
         Parameters
@@ -101,9 +110,35 @@ class Reconstructor:
         self.chain.save(folder)
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu", features=None):
+    def from_pretrained(cls, folder, device=AUTO, features=None):
         """Read what `save_pretrained` wrote, or the `decoder` folder of a run."""
         known = read_saved(folder)
         reconstructor = cls(known["method"], known["settings"], device=device, features=features)
         reconstructor.chain.open(folder, reconstructor.store)
         return reconstructor
+
+    def __repr__(self):
+        return f"Reconstructor({self.chain.name!r}, {len(self.chain.steps)} steps, on {self.chain.machine.device})"
+
+
+def _system(method, settings, weights):
+    """The system that is meant by a name, a class or an instance."""
+    if isinstance(method, str):
+        kind = system_class(method)
+    elif isinstance(method, type) and issubclass(method, System):
+        kind = system(method)
+    elif isinstance(method, System):
+        if settings is not None or weights is not None:
+            raise InputError(
+                f"{method.name} is given with its settings already; leave settings and weights out, or pass the class "
+                f"{type(method).__name__}."
+            )
+        # What is saved is opened again by this name.
+        system(type(method))
+        return method
+    else:
+        raise InputError(
+            f"A method is {method!r}; expected a name such as 'brain-diffuser', or a class or an instance of "
+            "brainrecon.assembly.system.System."
+        )
+    return kind(with_weights(settings or {}, kind, weights))

@@ -100,7 +100,10 @@ def draw_new(
 
 def _check_record(folder, run, patterns, ids):
     """Note whose outputs a folder holds, or refuse one that holds those of others."""
-    digest = hashlib.sha256(json.dumps([run.config.to_dict() | {"samples": 0}, ids, str(patterns.dtype)]).encode())
+    # Data may move, and more samples are more of the same.
+    config = run.config.to_dict() | {"samples": 0}
+    config["data"] = config["data"] | {"source": ""}
+    digest = hashlib.sha256(json.dumps([config, ids, str(patterns.dtype)]).encode())
     digest.update(np.ascontiguousarray(patterns))
     record = {"patterns": digest.hexdigest(), "run": str(run.folder.resolve()), "stimulus_ids": ids}
     path = folder / _RECORD

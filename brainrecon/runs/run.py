@@ -29,8 +29,9 @@ from brainrecon.runs.record import (
     response_digest,
     split_checkpoint,
 )
+from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
-from stages.ground.progress import SILENT
+from stages.ground.notebook_progress import IN_NOTEBOOKS
 from weights.hashes import hash_file
 from weights.seals import broken
 from weights.whole_files import is_partial, locked, write_text
@@ -56,7 +57,7 @@ class Run:
     features : path, optional
         Folder of the feature store; `brainrecon.features.store.default_folder()` if it is not given.
     device : str
-        Torch device for targets, decoder and generator.
+        Torch device for targets, decoder and generator; the best there is by default.
     memory : float, optional
         Bytes that fitting the decoder may take.
 
@@ -66,7 +67,7 @@ class Run:
     layout : Layout
     """
 
-    def __init__(self, folder, features=None, device="cpu", memory=None):
+    def __init__(self, folder, features=None, device=AUTO, memory=None):
         self.folder, self.layout = Path(folder), Layout(Path(folder))
         if not self.layout.config.exists():
             raise InputError(
@@ -74,10 +75,10 @@ class Run:
                 f"`brainrecon run METHOD KIND:PATH --out {self.folder}`."
             )
         self.config = RunConfig.read(self.layout.config)
-        self.store, self.machine = FeatureStore(features), Machine(device, memory)
+        self.store, self._computes_on = FeatureStore(features), (device, memory)
 
     @classmethod
-    def create(cls, folder, config, features=None, device="cpu", memory=None):
+    def create(cls, folder, config, features=None, device=AUTO, memory=None):
         """Make a run folder, or open the one that is there if it was asked for the same.
 
         What the configuration leaves open is settled first, and nothing is written before the data have been opened.
@@ -87,7 +88,7 @@ class Run:
         InputError
             The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
-        layout = Layout(folder := Path(folder))
+        layout, device = Layout(folder := Path(folder)), chosen_device(device)
         check_checkpoint_names(config.system)
         config, subject = resolved(config, FeatureStore(features), device)
         if layout.config.exists():
@@ -119,6 +120,12 @@ class Run:
 
     def __repr__(self):
         return f"Run({str(self.folder)!r}: {self.config.method}, {self.config.data.source})"
+
+    @cached_property
+    def machine(self):
+        """Where it computes; found when it is first needed, for a look at what is there needs none."""
+        device, memory = self._computes_on
+        return Machine(chosen_device(device), memory)
 
     @cached_property
     def parts(self):
@@ -286,7 +293,7 @@ class Run:
 
     # The verbs; their modules bring the heavy libraries
 
-    def fit(self, progress=SILENT):
+    def fit(self, progress=IN_NOTEBOOKS):
         """Fit the steps of every part and predict the values of its test stimuli; what is done is left alone."""
         from brainrecon.runs.fit import fit
 
@@ -308,13 +315,14 @@ class Run:
         """Draw what is missing; options as in `brainrecon.runs.draw.reconstruct`."""
         from brainrecon.runs.draw import reconstruct
 
+        options.setdefault("progress", IN_NOTEBOOKS)
         check_checkpoints(self.folder, environment(self.config)["checkpoints"])
         if len(self.parts) > 1 and not self.config.data.shuffled:
             conditions = tuple(dict.fromkeys((*conditions, MEAN_PICTURE)))
         conditions = [name for name in conditions if name not in self.not_drawn(conditions)]
         if SHUFFLED_RESPONSES in conditions and len(self.parts) > 1 and self.lends_no_response:
             conditions.remove(SHUFFLED_RESPONSES)
-            self.shuffled.fit(options.get("progress", SILENT)).reconstruct(stimuli=stimuli, **options)
+            self.shuffled.fit(options["progress"]).reconstruct(stimuli=stimuli, **options)
         own = [stimuli] * len(self.parts)
         if stimuli is not None and len(self.parts) > 1:
             tested = [set(map(str, part.subject.test.stimulus_ids)) for part in self.parts]
@@ -333,7 +341,7 @@ class Run:
             reasons[SHUFFLED_RESPONSES] = "one stimulus is tested, and there is no other's response to give"
         return reasons
 
-    def evaluate(self, protocol=None, progress=SILENT):
+    def evaluate(self, protocol=None, progress=IN_NOTEBOOKS):
         """Score every condition whose outputs are there and write `scores/<protocol>.csv` and `.json`."""
         from brainrecon.runs.score import evaluate
 

@@ -22,6 +22,7 @@ from stages.decoders.ridge.ridge_prediction import predicted_blocks
 from stages.decoders.ridge.ridge_solver import check_new, penalties
 from stages.decoders.ridge.ridge_steps import FitInSteps
 from stages.decoders.ridge.ridge_storage import note_of_sizes
+from stages.ground.devices import AUTO
 from stages.ground.progress import SILENT
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(0, 7, 22))
@@ -69,7 +70,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
     memory : float, optional
         Bytes that `fit` may take; the width of its blocks follows.
     device : str
-        Torch device.
+        Torch device; the best there is by default.
 
     Attributes
     ----------
@@ -99,7 +100,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         keep="auto",
         seed=0,
         memory=None,
-        device="cpu",
+        device=AUTO,
     ):
         self.alphas = alphas
         self.rescale = rescale
