@@ -1,12 +1,24 @@
 """``brainrecon report``: one HTML file with pictures, scores and settings of a run."""
 
+from typing import Annotated
+
+import typer
+
 from brainrecon.cli import options
 
 
-def report(run: options.RunFolder, protocol: options.Protocol = None, features: options.Features = None) -> None:
+def report(
+    run: options.RunFolder,
+    protocol: options.Protocol = None,
+    all_pictures: Annotated[
+        bool,
+        typer.Option("--all-pictures", help="Also all test pictures, a hundred to a page, led to from the report."),
+    ] = False,
+    features: options.Features = None,
+) -> None:
     """Write the one-file HTML report of a run that has been evaluated."""
     from brainrecon.cli.console import say
     from brainrecon.report.run.run_report import write_report
     from brainrecon.runs.run import Run
 
-    say(f"Report: {write_report(Run(run, features), protocol)}")
+    say(f"Report: {write_report(Run(run, features), protocol, all_pictures)}")

@@ -197,7 +197,7 @@ def scores_file(run, protocol=None):
     """Scores under a protocol; by default the run's own, or the latest of the others if there are none."""
     path = run.folder / "scores" / f"{load_protocol(protocol or run.protocol).name}.json"
     if protocol is None and not path.exists():
-        others = sorted((run.folder / "scores").glob("*.json"), key=lambda one: one.stat().st_mtime_ns)
+        others = sorted((run.folder / "scores").glob("[!.]*.json"), key=lambda one: one.stat().st_mtime_ns)
         path = others[-1] if others else path
     return path
 

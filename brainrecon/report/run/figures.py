@@ -41,6 +41,17 @@ OTHER_MARKER = "h"
 # As vectors every point costs about a hundred bytes of page; beyond this many they become one bitmap.
 _MOST_VECTOR_POINTS = 1200
 
+# Drawn on white; in the page each is a colour of its style sheet, which has another one for a dark screen.
+_OF_THE_PAGE = {
+    "#ffffff": "page",
+    "#23272e": "ink",
+    "#5b626c": "soft",
+    "#d9dce1": "line",
+    "#eceef1": "faint",
+    "#9aa1ab": "grey",
+    "#1f5a96": "blue",
+}
+
 _HALO = "white"  # around mean and interval, to keep them apart from a thousand dots
 
 _LARGEST_DOT = 12  # in stimuli; a heap of more is no larger
@@ -309,4 +320,10 @@ def _svg(figure, dpi):
     svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)
-    return re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _page_colour(found[0]), svg)
+
+
+def _page_colour(colour):
+    """The style sheet's colour of a colour in a figure, with itself for a page without that style sheet."""
+    return f"var(--{_OF_THE_PAGE[colour]}, {colour})" if colour in _OF_THE_PAGE else colour

@@ -13,6 +13,7 @@ from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report import predicted_rows, tables
 from brainrecon.report.names import chance_of, condition_explanation, condition_label, in_sentence, score_text
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
+from brainrecon.report.run.citing import cite_this
 from brainrecon.report.run.figures import against, course, distribution
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
 from stages.ground.errors import InputError
@@ -61,6 +62,10 @@ class ReportContent:
         Nested; shown as dotted names.
     citations : sequence of str
         How to cite the method and the data.
+    all_pictures : sequence of str
+        Paths of the pages with all test pictures, relative to the folder that the report lies in; empty if there are none.
+    all_pictures_by : str
+        What to type to have them.
     simulated : bool
         Whether the responses were simulated; said beside the title.
     n_each, n_unselected : int
@@ -89,6 +94,8 @@ class ReportContent:
     config: Mapping = field(default_factory=dict)
     environment: Mapping = field(default_factory=dict)
     citations: Sequence[str] = ()
+    all_pictures: Sequence[str] = ()
+    all_pictures_by: str = ""
     simulated: bool = False
     n_each: int = 5
     n_unselected: int = 6
@@ -113,63 +120,73 @@ def render(content):
         If a link leads anywhere but to a path relative to the report, or a region has a score that is not in the
         protocol.
     """
-    environment = Environment(
+    scores = content.scores
+    headline, low_level = leading_metrics(scores)
+    blocks, how_chosen = _choose(content)
+    columns = column_order(content.conditions, scores.reference)
+    region_columns, regions = tables.region_table(content.rois, scores)
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            content=content,
+            verdict=write_verdict(scores),
+            columns=[_column(name, scores, content.explanation) for name in columns],
+            blocks=[
+                (block.heading, [grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
+                for block in blocks
+            ],
+            how_chosen=how_chosen,
+            headline=scores.metrics.get(headline),
+            low_level=scores.metrics.get(low_level),
+            prepared=_preparations(scores.protocol),
+            several_samples=any(max(one.n_samples) > 1 for one in scores.conditions.values()),
+            metrics=list(scores.metrics.values()),
+            scored_metrics=tables.scored_metrics(scores),
+            means=tables.mean_rows(scores),
+            ceilings=tables.ceiling_rows(scores),
+            differences=tables.difference_rows(scores),
+            reference=condition_label(scores.reference),
+            figures=[
+                (spec, _figure(distribution(scores, spec.name)))
+                for spec in scores.metrics.values()
+                if any(spec.name in one.values for one in scores.conditions.values())
+            ],
+            comparisons=_comparisons(scores),
+            embeddings=predicted_rows.embedding_rows(scores),
+            ranks=predicted_rows.rank_rows(scores),
+            retrieval=predicted_rows.retrieval_rows(scores),
+            corpus_metrics=list(scores.protocol.captions.values()),
+            corpus=predicted_rows.corpus_rows(scores),
+            read_captions=_read_captions(content),
+            region_columns=region_columns,
+            regions=regions,
+            captions=_captions(content),
+            n_captions_in_view=_CAPTIONS_IN_VIEW,
+            decoder_columns=tables.table_columns(content.decoder),
+            course=_figure(course(content.curves)) if content.curves else None,
+            as_cell=tables.as_cell,
+            heading=tables.heading,
+            config=_flat(content.config),
+            environment=_flat(content.environment),
+            links=[(label, _relative(path)) for label, path in content.links],
+            pages=[_relative(path) for path in content.all_pictures],
+            cite_this=cite_this(content.title, scores),
+            score_text=score_text,
+            chance_of=lambda spec: chance_of(scores, spec),
+            in_folds=bool(scores.data.get("folds")),
+        )
+    )
+
+
+def environment():
+    """The templates of this folder, in which everything is escaped."""
+    return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    scores = content.scores
-    headline, low_level = leading_metrics(scores)
-    blocks, how_chosen = _choose(content)
-    columns = _column_order(content.conditions, scores.reference)
-    region_columns, regions = tables.region_table(content.rois, scores)
-    return environment.get_template("report.html.jinja").render(
-        content=content,
-        verdict=write_verdict(scores),
-        columns=[_column(name, scores, content.explanation) for name in columns],
-        blocks=[
-            (block.heading, [_grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
-            for block in blocks
-        ],
-        how_chosen=how_chosen,
-        headline=scores.metrics.get(headline),
-        low_level=scores.metrics.get(low_level),
-        prepared=_preparations(scores.protocol),
-        several_samples=any(max(one.n_samples) > 1 for one in scores.conditions.values()),
-        metrics=list(scores.metrics.values()),
-        scored_metrics=tables.scored_metrics(scores),
-        means=tables.mean_rows(scores),
-        ceilings=tables.ceiling_rows(scores),
-        differences=tables.difference_rows(scores),
-        reference=condition_label(scores.reference),
-        figures=[
-            (spec, _figure(distribution(scores, spec.name)))
-            for spec in scores.metrics.values()
-            if any(spec.name in one.values for one in scores.conditions.values())
-        ],
-        comparisons=_comparisons(scores),
-        embeddings=predicted_rows.embedding_rows(scores),
-        ranks=predicted_rows.rank_rows(scores),
-        retrieval=predicted_rows.retrieval_rows(scores),
-        corpus_metrics=list(scores.protocol.captions.values()),
-        corpus=predicted_rows.corpus_rows(scores),
-        read_captions=_read_captions(content),
-        region_columns=region_columns,
-        regions=regions,
-        captions=_captions(content),
-        n_captions_in_view=_CAPTIONS_IN_VIEW,
-        decoder_columns=tables.table_columns(content.decoder),
-        course=_figure(course(content.curves)) if content.curves else None,
-        as_cell=tables.as_cell,
-        heading=tables.heading,
-        config=_flat(content.config),
-        environment=_flat(content.environment),
-        links=[(label, _relative(path)) for label, path in content.links],
-        score_text=score_text,
-        chance_of=lambda spec: chance_of(scores, spec),
-        in_folds=bool(scores.data.get("folds")),
     )
 
 
@@ -234,7 +251,7 @@ def _relative(path):
     return quote(path)
 
 
-def _column_order(conditions, reference):
+def column_order(conditions, reference):
     """Stage one, then what was made of it, then the controls: as the pictures come about."""
     first = [name for name in (STAGE_ONE, reference) if name in conditions]
     return first + [name for name in conditions if name not in first]
@@ -254,7 +271,7 @@ def _kind(name, scores):
     return "reference" if name == scores.reference else "stage-one" if name == STAGE_ONE else "control"
 
 
-def _grid_row(stimulus_id, columns, content):
+def grid_row(stimulus_id, columns, content):
     """The shown picture and the picture of each condition; None if a condition has not drawn it."""
     scores, cells = content.scores, []
     headline, low_level = leading_metrics(scores)
@@ -268,6 +285,7 @@ def _grid_row(stimulus_id, columns, content):
         ranked_by_both = name == scores.reference and low_level != headline
         cells.append(
             {
+                "label": label,
                 "uri": data_uri(first_sample(drawn[stimulus_id])),
                 "alt": f"{label}, {stimulus_id}",
                 "tooltip": "\n".join([f"{label}, {stimulus_id}", *lines]),
@@ -311,7 +329,7 @@ def _captions(content):
 
 def _read_captions(content):
     """Rows of (stimulus id, picture or None, [(label, text)]): the predicted captions of each stimulus, then the true ones."""
-    names = _column_order(content.predicted_captions, content.scores.reference)
+    names = column_order(content.predicted_captions, content.scores.reference)
     rows = []
     for stimulus_id in content.stimulus_ids:
         said = [(condition_label(name), content.predicted_captions[name].get(stimulus_id)) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from brainrecon.datasets.dataset import dataset_of
 from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.run.html import ReportContent, render
+from brainrecon.report.run.picture_pages import render_pages
 from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.record import read_environment
 from brainrecon.runs.score import scores_file, shown_pictures, true_captions
@@ -19,15 +21,24 @@ from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
 
+# Pages of all test pictures, of the runs that somebody asked them of.
+ALL_PICTURES = "all-pictures"
 
-def write_report(run, protocol=None):
+
+def write_report(run, protocol=None, all_pictures=False):
     """Write `report.html` into a run folder that has been evaluated.
+
+    >>> write_report(run, all_pictures=True)  # doctest: +SKIP
+    PosixPath('runs/subj01/report.html')
 
     Parameters
     ----------
     run : brainrecon.runs.run.Run
     protocol : str, optional
         Whose scores to show; by default the run's own, see `Run.protocol`, or the latest if there are only others.
+    all_pictures : bool
+        Write all test pictures, too, a hundred to a page, into the folder `all-pictures`. Pages that are there are written
+        anew with every report.
 
     Returns
     -------
@@ -62,8 +73,25 @@ def write_report(run, protocol=None):
         links=_links(run.folder),
         **_captions(run),
     )
-    write_text(run.folder / "report.html", render(content))
+    write_text(run.folder / "report.html", render(replace(content, **_all_pictures(run, content, all_pictures))))
     return run.folder / "report.html"
+
+
+def _all_pictures(run, content, wanted):
+    """What a report says of the pages of all test pictures, which are written if they are wanted, or were once."""
+    folder = run.folder / ALL_PICTURES
+    if not content.conditions:
+        return {}
+    if not (wanted or folder.exists()):
+        return {"all_pictures_by": f"brainrecon report {run.folder} --all-pictures"}
+    names = []
+    for name, page in render_pages(content):
+        write_text(folder / name, page)
+        names.append(name)
+    for path in folder.glob("*.html"):
+        if path.name not in names:
+            path.unlink()
+    return {"all_pictures": [f"{ALL_PICTURES}/{name}" for name in names]}
 
 
 def _citations(run):
@@ -138,7 +166,7 @@ def _links(folder):
     """Files beside the report, (label, relative path), those that are there."""
     listed = [("Configuration", "config.toml"), ("Versions and machine", "environment.json")]
     listed += [("Pictures drawn", "manifest.jsonl")]
-    listed += [(f"Scores, {path.name}", f"scores/{path.name}") for path in sorted((folder / "scores").glob("*"))]
+    listed += [(f"Scores, {path.name}", f"scores/{path.name}") for path in sorted((folder / "scores").glob("[!.]*"))]
     listed += [("The same on held-out look-alikes", "heldout/report.html")]
     return [(label, path) for label, path in listed if (folder / path).exists()]
 

@@ -69,6 +69,11 @@ def content():
     )
 
 
+@pytest.fixture(scope="module")
+def html(content):
+    return render(content)
+
+
 class Page(HTMLParser):
     """Collects what matters of a page."""
 
@@ -392,3 +397,81 @@ def test_printing_cuts_nothing_and_unfolds(content):
         assert expected in rules
     assert "size: landscape" in html
     assert html.count('<details class="printed">') == 3 and "Configuration" in html
+
+
+def test_contents_lead_to_the_sections_that_are_there(content, html):
+    led_to = re.findall(r'<li><a href="#([a-z-]+)">', html)
+    assert led_to == re.findall(r'<section id="([a-z-]+)">', html)
+    bare = render(dataclasses.replace(content, decoder=(), captions=None, conditions={}))
+    assert re.findall(r'<li><a href="#([a-z-]+)">', bare) == re.findall(r'<section id="([a-z-]+)">', bare)
+    assert "#decoder" in html and "#decoder" not in bare and "#pictures" not in bare
+
+
+def test_what_was_found_stands_before_notes_and_contents(html):
+    text = Page(html).text
+    assert text.index("score", text.index("The reconstructions of 48")) < text.index(
+        "Half of the stimuli under controls."
+    )
+    assert text.index("The reconstructions of 48") < text.index("Every stimulus")
+
+
+def test_a_dark_screen_has_a_colour_for_every_colour(html):
+    light, dark = re.findall(r":root \{([^}]*)\}", html)
+    named = {name: set(re.findall(r"--([a-z-]+): ", rules)) for name, rules in (("light", light), ("dark", dark))}
+    assert named["light"] == named["dark"] and "prefers-color-scheme: dark" in html
+    style = html[: html.index("</style>")].replace(light, "").replace(dark, "")
+    # What has no name there would stay as it is on a dark screen.
+    assert not re.findall(r"#[0-9a-f]{3,6}\b", style)
+    used = set(re.findall(r"var\(--([a-z-]+)", html)) - {"side", "columns"}
+    assert used <= named["light"]
+
+
+def test_figures_take_the_colours_of_the_page(html):
+    figure = html[html.index("<svg") : html.index("</svg>")]
+    for name in ("page", "ink", "blue"):
+        assert f"var(--{name}, #" in figure
+    assert "#23272e" not in figure.replace("var(--ink, #23272e)", "")
+
+
+def test_every_picture_can_be_enlarged_and_tells_its_scores_then(html):
+    grid = html[html.index('<section id="pictures">') : html.index('<section id="scores">')]
+    pictures = grid.count("<img ")
+    assert pictures == grid.count('<label class="zoom"><input type="checkbox" aria-label="Enlarge ') > 0
+    lines = re.findall(r'<span class="lines">(Reconstruction, nsd[^<]*)</span>', grid)
+    assert lines and all("PixCorr: " in one and "CLIP" in one for one in lines)
+    # A picture is in the page once, small or large.
+    uris = re.findall(r'src="(data:[^"]+)"', grid)
+    assert len(uris) == pictures
+
+
+def test_a_narrow_screen_has_the_headline_in_a_table_of_its_own(content, html):
+    table = html[html.index("means headline") :]
+    table = table[: table.index("</table>")]
+    row = content.scores.mean("reconstruction", "identification_evaluation")
+    assert f"<b>{100 * row.mean:.1f}</b>" in table and table.count("<tr") == len(content.scores.conditions)
+    assert ".headline { display: none; }" in html
+
+
+def test_what_to_cite_says_protocol_judges_result_and_software(content, html):
+    import brainrecon
+
+    quoted = html[html.index('<p class="quote">') :]
+    quoted = quoted[: quoted.index("</p>")]
+    row = content.scores.mean("reconstruction", "identification_evaluation")
+    expected = f"{100 * row.mean:.1f} % (95 % interval {100 * row.ci_low:.1f} to {100 * row.ci_high:.1f})"
+    for text in (
+        "A title (48 test stimuli)",
+        content.scores.protocol.sha256[:16],
+        content.scores.identity[:16],
+        expected,
+    ):
+        assert text in quoted, text
+    assert f"brainrecon, version {brainrecon.__version__}" in quoted
+
+
+def test_all_pictures_are_led_to_or_how_to_have_them_is_said(content):
+    page = Page(render(dataclasses.replace(content, all_pictures=["all-pictures/1.html", "all-pictures/2.html"])))
+    assert "all-pictures/1.html" in page.addresses and "all-pictures/2.html" in page.addresses
+    assert "All 48 test pictures: page 1 , 2 ." in page.text
+    page = Page(render(dataclasses.replace(content, all_pictures_by="brainrecon report RUN --all-pictures")))
+    assert "All 48 test pictures: brainrecon report RUN --all-pictures" in page.text
