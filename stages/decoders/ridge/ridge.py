@@ -203,7 +203,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         An InputError if files are missing or do not belong together.
         """
         config, tensors = decoder_files.read(cls, folder, ENTRIES, _renamed)
-        decoder = cls(**config["parameters"])
+        decoder = cls(**config["parameters"] | {"device": AUTO})
         decoder.tensors_, decoder.stored_ = tensors, config["stored"]
         decoder.groups_, decoder.alpha_, decoder.sizes_ = config["groups"], config["alpha"], config["sizes"]
         decoder.error_ = from_plain(config["error"])
