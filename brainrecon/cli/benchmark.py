@@ -44,6 +44,7 @@ def benchmark(
     features: options.Features = None,
     device: options.Device = "auto",
     memory: options.Memory = None,
+    plan_only: options.Plan = False,
 ) -> None:
     """Run every method on every subject and region, score it beside its controls, and write the leaderboard.
 
@@ -82,6 +83,10 @@ def benchmark(
             write_leaderboard(out)
 
     drawing = dict(device=options.torch_device(device), memory=options.parse_memory(memory), batch_size=batch_size)
+    if plan_only:
+        plan = _plan(out, data, options.parse_names(methods), preset, weights, say, write=False, **asked)
+        _show_plan(out, plan, features, drawing, reproducible)
+        return
     with undone_if_it_fails(out):
         plan = _plan(out, data, options.parse_names(methods), preset, weights, say, **asked)
         for name in plan.protocols:
@@ -102,7 +107,35 @@ def benchmark(
     say(f"{computed} of {len(plan.cells())} cells were computed by this process. Leaderboard: {page}")
 
 
-def _plan(out, data, methods, preset, weights, say, **rest):
+def _show_plan(out, plan, features, drawing, reproducible):
+    """What is left of all cells, a row for each kind of work in each."""
+    from dataclasses import replace
+
+    from brainrecon.assembly.condition import RECONSTRUCTION
+    from brainrecon.cli.console import say
+    from brainrecon.cli.plan_table import show_plan
+    from brainrecon.runs.plan import FETCHING, planned, works_of
+    from brainrecon.studies.benchmark import cell_folder
+
+    works, batch_size = [], 1 if reproducible else drawing["batch_size"]
+    for cell in plan.cells():
+        machine = (features, drawing["device"], drawing["memory"])
+        with planned(cell_folder(out, *cell), plan.config(*cell), *machine) as run:
+            asked = [name for name in (RECONSTRUCTION, *plan.controls) if name not in run.not_drawn(plan.controls)]
+            name = " ".join(part for part in cell if part)
+            found = works_of(run, asked, plan.control_stimuli or None, batch_size)
+            # Cells share what is fetched.
+            shared = [work for work in found if work.what.startswith(FETCHING) and work not in works]
+            own = [replace(work, what=f"{name}: {work.what}") for work in found if not work.what.startswith(FETCHING)]
+            works += shared + own
+    show_plan(works, drawing["device"], out)
+    if plan.heldout:
+        say(
+            f"Each cell is fitted and drawn once more on the held-out split {plan.heldout}, which takes about as much again."
+        )
+
+
+def _plan(out, data, methods, preset, weights, say, write=True, **rest):
     """The plan on disk, with what is asked for added; written when it has changed. Says what the data settled."""
     from brainrecon.studies.benchmark import PLAN, Plan, make_plan, only_from_elsewhere, read_methods, with_preset
     from stages.ground.errors import InputError
@@ -132,7 +165,7 @@ def _plan(out, data, methods, preset, weights, say, **rest):
         plan = there.extended(data, methods, **rest)
     else:
         plan = there
-    if plan == there:
+    if plan == there or not write:
         return plan
     with locked(out / ".plan"):
         # Another process may have written a plan while this one was made.

@@ -22,12 +22,15 @@ def fit(
     features: options.Features = None,
     device: options.Device = "auto",
     memory: options.Memory = None,
+    plan: options.Plan = False,
 ) -> None:
     """Fit a method's decoder to one subject, in a run folder."""
     from brainrecon.cli.console import say
+    from brainrecon.cli.plan_table import show_plan
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.runs.estimate import of_fitting
+    from brainrecon.runs.plan import planned, works_of
     from brainrecon.runs.run import Run
 
     wanted = options.run_config(
@@ -46,6 +49,10 @@ def fit(
         caption_choices=caption_choices,
         weights=weights,
     )
+    if plan:
+        with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as run:
+            show_plan(works_of(run, draws=False), run.machine.device, out)
+        return
     with undone_if_it_fails(out):
         run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
         for line in of_fitting(run):

@@ -68,6 +68,12 @@ NewPatterns = Annotated[
         show_default=False,
     ),
 ]
+Plan = Annotated[
+    bool,
+    typer.Option(
+        "--plan", help="Only say what it takes here in time, memory and disk; nothing is computed or written."
+    ),
+]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
 Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
 Controls = Annotated[

@@ -28,6 +28,7 @@ def reconstruct(
     reproducible: options.Reproducible = False,
     features: options.Features = None,
     device: options.Device = "auto",
+    plan: options.Plan = False,
 ) -> None:
     """Reconstruct the pictures: stage one, then the diffusion. What is there is left alone.
 
@@ -35,8 +36,10 @@ def reconstruct(
     """
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
+    from brainrecon.cli.plan_table import show_plan
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.estimate import of_drawing
+    from brainrecon.runs.plan import works_of
     from brainrecon.runs.run import Run
 
     conditions = (RECONSTRUCTION, *options.parse_conditions(controls))
@@ -48,6 +51,13 @@ def reconstruct(
     if betas is not None and (controls is not None or control_stimuli is not None):
         raise InputError("Controls are drawn of test stimuli; leave --controls and --control-stimuli out with --betas.")
     opened = Run(run, features, options.torch_device(device))
+    if plan:
+        if betas is not None:
+            raise InputError("A plan is of test stimuli; leave --plan out with --betas.")
+        opened.config = replace(opened.config, samples=samples or opened.config.samples)
+        works = works_of(opened, conditions, control_stimuli, 1 if reproducible else batch_size, fits=False)
+        show_plan(works, opened.machine.device, run)
+        return
     if betas is not None:
         drawing = dict(samples=samples, batch_size=batch_size, shard=part, reproducible=reproducible)
         say(f"Pictures are in {_draw_new(opened, betas, out, options.parse_names(stimuli), drawing)}")

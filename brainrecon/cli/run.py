@@ -27,9 +27,13 @@ def run(
     features: options.Features = None,
     device: options.Device = "auto",
     memory: options.Memory = None,
+    plan: options.Plan = False,
 ) -> None:
     """Fit, reconstruct, evaluate and report. Shuffled responses are drawn as a control unless told otherwise."""
+    from brainrecon.assembly.condition import RECONSTRUCTION
+    from brainrecon.cli.plan_table import show_plan
     from brainrecon.runs.beginning import undone_if_it_fails
+    from brainrecon.runs.plan import planned, works_of
     from brainrecon.runs.run import Run
 
     wanted = options.run_config(
@@ -49,6 +53,12 @@ def run(
         weights=weights,
     )
     conditions = options.parse_conditions(controls, default="shuffled_responses")
+    if plan:
+        with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as opened:
+            asked = [name for name in (RECONSTRUCTION, *conditions) if name not in opened.not_drawn(conditions)]
+            works = works_of(opened, asked, control_stimuli, 1 if reproducible else batch_size)
+            show_plan(works, opened.machine.device, out)
+        return
     with undone_if_it_fails(out):
         opened = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
         finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)

@@ -16,7 +16,7 @@ from weights.manifest import CheckpointError
 
 # Below it nothing is said: seconds on any device.
 OPERATIONS_WORTH_SAYING = 2e12
-_UNTOLD = (CheckpointError, ImportError)
+UNTOLD = (CheckpointError, ImportError)
 
 
 def of_fitting(run):
@@ -39,7 +39,7 @@ def of_fitting(run):
     lines = of_encoding(chain.targets, names, part.subject, ["train"], device)
     try:
         works = [work for step in learned for work in step.operations(part.subject.train).items()]
-    except _UNTOLD:
+    except UNTOLD:
         works = []
     told = [line for step in learned for line in step.cost(part.subject.train)]
     if told and n_parts > 1:
@@ -74,8 +74,8 @@ def of_encoding(targets, names, subject, split_names, device):
     n_stimuli, operations = sum(split.n_stimuli for split in splits), 0
     for name in names:
         try:
-            operations += n_stimuli * _of_one_stimulus(targets[name], splits[0])
-        except _UNTOLD:
+            operations += n_stimuli * operations_of_one_stimulus(targets[name], splits[0])
+        except UNTOLD:
             # Absent: whoever loads it says so.
             continue
     if operations < OPERATIONS_WORTH_SAYING:
@@ -102,7 +102,7 @@ def of_drawing(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_si
     """
     from stages.generators.diffusion.start import denoising_steps
 
-    size, n = run.config.system.generator_size, _missing(run, conditions, control_stimuli)
+    size, n = run.config.system.generator_size, n_missing(run, conditions, control_stimuli)
     if size is None or not n:
         return []
     settings, device = run.config.system.settings.generator, run.machine.device
@@ -127,7 +127,7 @@ def memory_of_drawing(run, n_pictures, batch_size=None):
     return peak(system.generator_size, batch_size=batch, guided=guided, **acceleration.settings_on(device)), batch
 
 
-def _missing(run, conditions, control_stimuli):
+def n_missing(run, conditions, control_stimuli):
     """How many outputs of some conditions are still to be drawn, item by item."""
     n = 0
     for part in run.parts:
@@ -142,7 +142,7 @@ def _missing(run, conditions, control_stimuli):
     return n
 
 
-def _of_one_stimulus(source, split):
+def operations_of_one_stimulus(source, split):
     """Operations of encoding one stimulus; 0 for a target without an outline."""
     from stages.checkpoints.outlines import count_operations
 

@@ -86,7 +86,7 @@ def test_operations_of_an_outline_are_those_of_the_loaded_network():
 
     run = run_of("brain-diffuser", "tiny")
     for name, source in run.unfitted.targets.items():
-        counted = estimate._of_one_stimulus(source, run.subject.train)
+        counted = estimate.operations_of_one_stimulus(source, run.subject.train)
         stimulus = [["a caption"]] if source.target.takes == "captions" else run.subject.train.images[:1]
         with FlopCounterMode(display=False) as counter:
             source.target.encode(stimulus)

@@ -1,0 +1,140 @@
+"""What a run will take, work by work, with nothing computed: time, memory and disk for this device and these data."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from brainrecon.assembly.condition import RECONSTRUCTION
+from brainrecon.runs.estimate import (
+    UNTOLD,
+    memory_of_drawing,
+    n_missing,
+    operations_of_one_stimulus,
+    rate,
+)
+from brainrecon.runs.layout import Layout
+from brainrecon.runs.run import Run
+from weights import store
+
+FETCHING = "fetching"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A part of what a run does.
+
+    Attributes
+    ----------
+    what, amount : str
+    seconds : float or None
+        To a factor of two or so; None if nobody can count it.
+    memory, disk : float or None
+        Bytes: at the peak, and to be written or fetched; None if nobody can count them.
+    """
+
+    what: str
+    amount: str
+    seconds: float | None = None
+    memory: float | None = None
+    disk: float | None = None
+
+
+@contextmanager
+def planned(folder, config, features=None, device="auto", memory=None):
+    """A run as it would be in a folder, which is not written to; the one that is there if there is one.
+
+    >>> with planned("runs/subj01", config) as run:  # doctest: +SKIP
+    ...     works_of(run)
+
+    The data are opened, and refused as `Run.create` refuses them. A split by clusters of look-alikes has to be known, for which
+    their pictures are encoded.
+    """
+    if Layout(Path(folder)).config.exists():
+        run = Run(folder, features, device, memory)
+        if config is not None:
+            run.config = replace(run.config, samples=config.samples)
+        yield run
+        return
+    with TemporaryDirectory(prefix="brainrecon-plan-") as place:
+        yield Run.create(Path(place) / Path(folder).name, config, features, device, memory)
+
+
+def works_of(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size=None, *, fits=True, draws=True):
+    """What is still to be done in a run.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+    conditions, control_stimuli, batch_size
+        As of `brainrecon.runs.draw.reconstruct`.
+    fits, draws : bool
+        Whether the steps are fitted, and outputs drawn.
+
+    Returns
+    -------
+    list of Work
+    """
+    train, test = run.parts[0].subject.train, run.parts[0].subject.test
+    responses = 4 * (train.n_stimuli + test.n_stimuli) * train.n_voxels
+    amount = f"{train.n_stimuli:,} + {test.n_stimuli:,} stimuli x {train.n_voxels:,} voxels"
+    works = [Work("averaging responses", amount, memory=responses)]
+    works += _checkpoints(run)
+    works += _fitting(run) if fits else []
+    works += _drawing(run, conditions, control_stimuli, batch_size) if draws else []
+    return works
+
+
+def _checkpoints(run):
+    known = store.checkpoints()
+    names = [name for name in run.config.system.checkpoints if name in known]
+    absent = [known[one.name] for one in store.verify(names, check=False) if one.state == "absent"]
+    return [Work(f"{FETCHING} {entry.name}", "weights", disk=entry.size or entry.reckoned_size) for entry in absent]
+
+
+def _fitting(run):
+    left = [part for part in run.parts if not part.is_fitted]
+    if not left:
+        return []
+    subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
+    folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
+    learned, works = [step for step in chain.steps if step.is_learned], []
+    for name in dict.fromkeys(name for step in learned for name in step.gives if name in chain.targets):
+        source, n_stimuli = chain.targets[name], subject.train.n_stimuli
+        try:
+            seconds = len(left) * n_stimuli * operations_of_one_stimulus(source, subject.train) / rate_here
+            disk = len(left) * n_stimuli * source.outline.n_targets * (2 if source.dtype == "float16" else 4)
+        except UNTOLD:
+            # Absent: it stands among what is to be fetched.
+            seconds = disk = None
+        works.append(Work(f"encoding {name}", f"{n_stimuli:,} stimuli{folds}", seconds or None, disk=disk))
+    for step in learned:
+        try:
+            operations = sum(step.operations(subject.train).values())
+        except UNTOLD:
+            operations = 0
+        amount = f"{subject.train.n_trials:,} trials{folds}"
+        works.append(Work(f"fitting {', '.join(step.gives)}", amount, len(left) * operations / rate_here or None))
+    return works
+
+
+def _drawing(run, conditions, control_stimuli, batch_size):
+    from stages.generators.diffusion.start import denoising_steps
+
+    n, size = n_missing(run, conditions, control_stimuli), run.config.system.generator_size
+    if not n:
+        return []
+    amount = f"{n:,} outputs"
+    if size is None:
+        return [Work("drawing", amount)]
+    settings = run.config.system.settings.generator
+    steps = denoising_steps(settings.strength, settings.num_inference_steps)
+    rows = 1 if settings.guidance_scale == 1 else 2
+    operations = n * (steps * rows * size.unet_operations + size.vae_operations)
+    memory, batch = memory_of_drawing(run, n, batch_size)
+    # A PNG is no larger than its pixels.
+    disk = n * 3 * size.image_size**2
+    amount += f" in {steps} steps, {batch} at a time"
+    return [Work("drawing", amount, operations / rate(str(run.machine.device)), memory, disk)]
