@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.condition import RECONSTRUCTION
 from brainrecon.runs.draw import deterministic
-from brainrecon.runs.layout import MEDIA
+from brainrecon.runs.layout import MEDIA, Layout
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.reading.json_files import read_json
@@ -63,26 +64,26 @@ def draw_new(
     Raises
     ------
     InputError
-        Patterns of other voxels; an unknown stimulus; an id that is no file name; or the folder has outputs of other patterns.
+        Patterns of other voxels; an unknown stimulus; an id that is empty or too long for a file's name; or a folder that has
+        outputs of other patterns.
     """
     folder, ids = Path(folder), [str(name) for name in stimulus_ids]
     patterns, samples = run.chain.checked(patterns), samples or run.config.samples
-    if strange := [name for name in ids if not name or set(name) & set("/\\:\0") or name.startswith(".")]:
-        raise InputError(
-            f"Stimulus {strange[0]!r} cannot be part of a file's name; call it by letters, digits, - and _."
-        )
     chosen = ids if stimuli is None else list(dict.fromkeys(map(str, stimuli)))
     row = {name: place for place, name in enumerate(ids)}
     if unknown := [name for name in chosen if name not in row]:
         raise InputError(f"Stimulus {unknown[0]!r} is not among the {len(ids):,} patterns; the first is {ids[0]!r}.")
-    _check_record(folder, run, patterns, ids)
     medium, kind = MEDIA[run.chain.medium(run.chain.output)]
-
-    def path_of(name, sample):
-        return folder / kind / f"stim-{name}_sample-{sample}{medium.suffix}"
-
+    try:
+        paths = {
+            name: [Layout(folder).output(RECONSTRUCTION, medium.name, name, sample) for sample in range(samples)]
+            for name in chosen
+        }
+    except ValueError as error:
+        raise InputError(f"{error}; call that stimulus otherwise.") from None
+    _check_record(folder, run, patterns, ids)
     chosen = chosen[shard[0] :: shard[1]]
-    missing = [name for name in chosen if not all(path_of(name, sample).exists() for sample in range(samples))]
+    missing = [name for name in chosen if not all(path.exists() for path in paths[name])]
     batch_size = 1 if reproducible else batch_size or run.chain.giver(run.chain.output).batch_size()
     drawing = dict(samples=samples, seed=run.config.seed, batch_size=batch_size)
     # A batch is what an interruption costs.
@@ -93,7 +94,8 @@ def draw_new(
             outputs = run.chain.run_from_patterns(names, patterns[[row[name] for name in names]], **drawing)
             for name, drawn in zip(names, outputs):
                 for sample, output in enumerate(drawn):
-                    medium.write(path_of(name, sample), output)
+                    if not paths[name][sample].exists():
+                        medium.write(paths[name][sample], output)
             progress("reconstructing", start + len(names), len(missing))
     return folder / kind
 

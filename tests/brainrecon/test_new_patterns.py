@@ -88,16 +88,33 @@ def test_what_is_there_is_left_alone_and_other_patterns_are_refused(drawn, featu
         (["--out", "somewhere"], "--betas FILE"),
         (["--betas", "{new}", "--stimuli", "nobody"], "'nobody' is not among the 3 patterns"),
         (["--betas", "{few}"], "7"),
-        (["--betas", "{path}"], "part of a file's name"),
+        (["--betas", "{path}"], "too long for the name of a file"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_and_nothing_is_written(drawn, features, rest, said, tmp_path, capsys):
     np.save(tmp_path / "few.npy", np.zeros((2, 7), np.float32))
-    np.savez(tmp_path / "path.npz", betas=np.zeros((1, 300), np.float32), stimulus_ids=["../up"])
+    np.savez(tmp_path / "path.npz", betas=np.zeros((1, 300), np.float32), stimulus_ids=["a" * 300])
     places = {"new": drawn.parent / "new.npz", "few": tmp_path / "few.npy", "path": tmp_path / "path.npz"}
     before = sorted(drawn.rglob("*"))
     assert call("reconstruct", drawn, *[part.format(**places) for part in rest], "--features", features) == 2
     assert said in capsys.readouterr().err and sorted(drawn.rglob("*")) == before
+
+
+def test_an_id_that_is_a_path_stays_in_the_folder(drawn, features, tmp_path):
+    np.savez(tmp_path / "new.npz", betas=np.zeros((1, 300), np.float32), stimulus_ids=["../../up"])
+    line = (
+        "reconstruct",
+        drawn,
+        "--betas",
+        tmp_path / "new.npz",
+        "--features",
+        features,
+        "--out",
+        tmp_path / "a" / "b",
+    )
+    assert call(*line) == 0
+    (only,) = tmp_path.rglob("*.png")
+    assert only.parent == tmp_path / "a" / "b" / "images"
 
 
 def test_predictions_are_the_same_in_every_format(drawn, features, tmp_path):
