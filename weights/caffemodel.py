@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
@@ -48,7 +49,8 @@ def read_caffemodel(path):
             for kind, values in zip(("weight", "bias"), blobs):
                 tensors[f"{name}.{kind}"] = torch.from_numpy(values)
     except (ValueError, IndexError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a .caffemodel ({error}); fetch it again.") from None
+        told = why_no_tensors(path, error)
+        raise CheckpointError(f"{path} cannot be read as a .caffemodel ({told}); fetch it again.") from None
     if not tensors:
         raise CheckpointError(f"{path} holds no layers with weights; give a .caffemodel as it was published.")
     return tensors

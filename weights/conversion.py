@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from weights.caffemodel import read_caffemodel
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 from weights.torchscript import check_archive, is_torchscript, read_torchscript
 from weights.whole_files import partial_name, whole_file
@@ -58,8 +59,9 @@ def read_tensors(path, in_place=False):
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and plain)
     # Readers of damaged files raise errors of every kind.
     except Exception as error:
-        told = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise CheckpointError(f"{path} cannot be read ({told}); fetch it again, it is no file of tensors.") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({why_no_tensors(path, error)}); fetch it again, it is no file of tensors."
+        ) from None
     if not isinstance(stored, dict) or not stored or not all(map(_is_named_tensor, stored.items())):
         inside = ", ".join(map(str, list(stored)[:3])) if isinstance(stored, dict) else type(stored).__name__
         raise CheckpointError(
@@ -150,7 +152,7 @@ def _taken_out(archive, member, destination):
             if isinstance(error, OSError) and error.errno is not None:
                 # Of the disk that is written to.
                 raise
-            told = error.args[0] if error.args else type(error).__name__
+            told = why_no_tensors(archive, error)
             raise CheckpointError(f"{archive} gives no {member} ({told}); fetch it again.") from None
         yield taken
     finally:

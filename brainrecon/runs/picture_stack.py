@@ -9,6 +9,7 @@ from pathlib import Path
 from stages.ground.errors import InputError
 from stages.ground.picture_stack import PictureStack
 from stages.ground.reading.numpy_files import read_npy
+from weights.contents import why_no_tensors
 
 STACKS = (".npy", ".pt", ".pth")
 
@@ -44,7 +45,8 @@ def _tensor(path):
             # Files of before PyTorch 1.6 cannot be mapped.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a tensor and nothing else ({_line(error)}); {again}.") from None
+        told = why_no_tensors(path, error)
+        raise InputError(f"{path} cannot be read as a tensor and nothing else ({told}); {again}.") from None
     if not isinstance(content, torch.Tensor):
         held = (
             f"a dictionary of {', '.join(map(str, content))}"
@@ -58,8 +60,3 @@ def _tensor(path):
 def _is_zip(path):
     with open(path, "rb") as file:
         return file.read(2) == b"PK"
-
-
-def _line(error):
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else f"{text[:160]} ..."

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.ground.errors import InputError
+from weights.contents import why_no_tensors
 from weights.whole_files import make_folder, reserve
 
 # Little-endian, as the format has it. https://github.com/huggingface/safetensors#format
@@ -141,7 +142,9 @@ def _mapped(path, mode):
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); name a safetensors file.") from None
     except Exception as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}); write or download it again.") from None
+        raise InputError(
+            f"{path} is not a whole safetensors file ({why_no_tensors(path, error)}); write or download it again."
+        ) from None
 
 
 def _views(file, entries, start):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from stages.checkpoints.outlines import outlining
 from stages.checkpoints.quiet_loading import quietly
 from stages.ground.errors import InputError
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 from weights.torchscript import is_torchscript
 from weights.whole_files import write_text
@@ -182,7 +183,7 @@ def _check_positions(folder, config):
         with safe_open(path, framework="pt") as file:
             found = {key: file.get_slice(key).get_shape()[0] for key in file.keys() if key in expected}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); restore the file.") from error
+        raise CheckpointError(f"{path} cannot be read ({why_no_tensors(path, error)}); restore the file.") from error
     for key, length in found.items():
         if length != expected[key]:
             raise CheckpointError(

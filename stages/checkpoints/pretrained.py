@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from stages.checkpoints.outlines import outlining, tensor_outlines
 from stages.checkpoints.strict_loading import check_tensors
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 from weights.whole_files import whole_file, write_text
 
@@ -79,7 +80,7 @@ def read_network_tensors(folder, remedy="fetch or export the checkpoint again"):
     except FileNotFoundError:
         raise CheckpointError(f"{path} is absent; {remedy}.") from None
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); {remedy}.") from None
+        raise CheckpointError(f"{path} is damaged ({why_no_tensors(path, error)}); {remedy}.") from None
 
 
 def fill_network(network, tensors, source):

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from stages.checkpoints.outlines import outlining
 from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, read_json_object
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 # Tensors that are read before the file is opened anew.
@@ -89,7 +90,9 @@ def _opened(path):
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); fetch the checkpoint again.") from None
+        raise CheckpointError(
+            f"{path} is damaged ({why_no_tensors(path, error)}); fetch the checkpoint again."
+        ) from None
 
 
 def _files(folder):

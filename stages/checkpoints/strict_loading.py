@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from stages.checkpoints.outlines import outlining, tensor_outlines
 from stages.checkpoints.quiet_loading import quietly
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -151,7 +152,8 @@ def read_tensors(folder):
         try:
             state.update(tensor_outlines(path) if outlining() else load_file(path))
         except SafetensorError as error:
-            raise CheckpointError(f"{path} is damaged ({error}); fetch or export the checkpoint again.") from None
+            told = why_no_tensors(path, error)
+            raise CheckpointError(f"{path} is damaged ({told}); fetch or export the checkpoint again.") from None
     return state
 
 

@@ -11,6 +11,7 @@ import torch
 from stages.checkpoints.outlines import outlining
 from stages.checkpoints.quiet_loading import quietly
 from stages.checkpoints.strict_loading import check_tensors
+from weights.contents import first_stand_in, why_no_tensors
 from weights.manifest import CheckpointError
 
 
@@ -90,7 +91,8 @@ def refusing_folder(folder, network):
             yield
     # Its readers raise whatever a damaged file leads them to.
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
+        found = first_stand_in(folder)
+        told = f"{found.name}: {why_no_tensors(found, error)}" if found else " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{folder} holds no {network} that can be read ({told}); fetch the checkpoint again, with weights in "
             "safetensors."

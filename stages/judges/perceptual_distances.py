@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from stages.ground.errors import InputError
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 # torchvision's AlexNet, as torchvision itself names the file.
@@ -344,8 +345,7 @@ def _telling_damage(path, network):
         RuntimeError,
         UserWarning,
     ) as error:
-        told = " ".join(str(error).split())
-        told = told if len(told) < 300 else told[:300] + "…"
+        told = why_no_tensors(path, error)
         raise CheckpointError(f"{path} does not hold {network} ({told}); fetch the checkpoint again.") from error
 
 

@@ -20,6 +20,7 @@ from stages.checkpoints.transformers_loading import load_transformers_strictly
 from stages.ground.errors import InputError
 from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
 from stages.targets.caption_target import CaptionTarget
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 WEIGHTS_FILE = "model.safetensors"
@@ -168,8 +169,9 @@ def _load_encoder(folder):
         with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
             projected = "text_projection.weight" in file.keys()
     except SafetensorError as error:
+        told = why_no_tensors(folder / WEIGHTS_FILE, error)
         raise CheckpointError(
-            f"{folder / WEIGHTS_FILE} cannot be read ({error}); fetch or export the checkpoint again."
+            f"{folder / WEIGHTS_FILE} cannot be read ({told}); fetch or export the checkpoint again."
         ) from None
     model_class = CLIPTextModelWithProjection if projected else CLIPTextModel
     return load_transformers_strictly(model_class, folder).requires_grad_(False)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from stages.checkpoints.strict_loading import check_tensors
+from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 SUFFIXES = (".safetensors", ".bin")
@@ -114,7 +115,9 @@ def _read(path):
         try:
             stored = load_file(path)
         except SafetensorError as error:
-            raise CheckpointError(f"{path} is damaged ({error}); fetch the IP-Adapter again.") from None
+            raise CheckpointError(
+                f"{path} is damaged ({why_no_tensors(path, error)}); fetch the IP-Adapter again."
+            ) from None
     else:
         stored = _read_weights_only(path)
     strange = sorted(name for name in stored if not name.startswith(("image_proj.", "ip_adapter.")))
@@ -130,7 +133,7 @@ def _read_weights_only(path):
     try:
         parts = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = why_no_tensors(path, error)
         raise CheckpointError(
             f"{path} is damaged or holds more than tensors ({told}); expected weights alone; fetch the safetensors "
             "file of the IP-Adapter."

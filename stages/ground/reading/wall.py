@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.ground.errors import InputError
-from stages.ground.reading.contents import what_it_is
+from weights.contents import what_it_is
 
 # Of HDF5 and others, where another program holds the file.
 _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK, errno.ETXTBSY)

@@ -17,7 +17,6 @@ import scipy.sparse
 from PIL import Image
 
 from stages.ground.errors import InputError
-from stages.ground.reading.contents import what_it_is
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 from stages.ground.reading.json_files import read_json, read_toml
 from stages.ground.reading.matlab_files import read_mat
@@ -25,6 +24,7 @@ from stages.ground.reading.nifti_files import open_nifti, read_nifti
 from stages.ground.reading.numpy_files import npz_file, read_npy
 from stages.ground.reading.picture_files import picture_file
 from stages.ground.reading.wall import reading
+from weights.contents import what_it_is
 
 
 def read_hdf5(path):

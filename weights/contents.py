@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 # How files begin, and what they are then.
@@ -60,3 +61,51 @@ def what_it_is(path: str | Path) -> str | None:
         if head.startswith(beginning) or begin.lower().startswith(beginning):
             return name
     return None
+
+
+def first_stand_in(folder: str | Path) -> Path | None:
+    """Return the first file of a folder that is a pointer, or a web page, in place of the file of that name."""
+    if not Path(folder).is_dir():
+        return None
+    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    return next((path for path in files if re.search("in place of|failed download", what_it_is(path) or "")), None)
+
+
+# What torch reads by itself; anything else that has a name is the reason why it could not.
+_OF_TORCH = ("a ZIP archive (such as .npz, or of torch)", "a pickle")
+
+
+def why_no_tensors(path: str | Path, error: BaseException) -> str:
+    """Say why a file of weights gave no tensors: what it is instead, or what was wrong with it.
+
+    torch advises to load what it refuses without its safeguard, which runs whatever the file says; that is never repeated.
+
+    >>> path = getfixture("tmp_path") / "model.pth"
+    >>> _ = path.write_text("<!DOCTYPE html>")
+    >>> why_no_tensors(path, ValueError("Weights only load failed. Set weights_only to False."))
+    'it is a web page, as a failed download leaves it, 15 bytes'
+
+    Parameters
+    ----------
+    path : path
+        The file, or a folder of several.
+    error : Exception
+        What its reader raised.
+
+    Returns
+    -------
+    why : str
+        A part of a sentence, on one line.
+    """
+    path, told = Path(path), str(error)
+    found = what_it_is(path)
+    if found and found not in _OF_TORCH:
+        size = path.stat().st_size
+        return f"it is {found}" + (f", {size:,} bytes" if size else "")
+    if asked := re.search(r"GLOBAL ([\w.]+)", told):
+        return f"it asks to run {asked[1]}, where a file of tensors names none"
+    if "weights_only" in told or "Weights only" in told:
+        return "it is a pickle of something else than tensors"
+    # Colours of a terminal have no place in a sentence.
+    first = next(iter(re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()), "").partition(". ")[0].strip()
+    return first[:200] if re.search("[A-Za-z]", first) else "its bytes are of no format that is known"
