@@ -2,7 +2,8 @@
 
 FOLDER/
   subject.json            name, dataset, roi, simulated, notes, pictures: "photographs" or "drawn pictures", and
-                          standardized: "session" if betas were z-scored within sessions (every entry optional)
+                          standardized: "session" if betas were z-scored within sessions; every entry is optional, and so
+                          is the file, without which the subject is subj01 of "arrays"
   noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
   rois/<name>.npy         (n_voxels,) bool                                  optional
   train/ and test/, and any further split:
@@ -38,6 +39,9 @@ from stages.ground.pictures import how_to_convert
 from stages.ground.reading import json_files
 from stages.ground.reading.numpy_files import read_npy
 from weights.names import identifier_of
+
+UNFINISHED = "subject.partial.json"
+"""Stands in a folder for as long as `brainrecon.datasets.arrays.writing` writes it."""
 
 
 def subjects(path):
@@ -117,7 +121,7 @@ def read_splits(path, chosen=None, standardized="no", needs_split=True):
 
 def files(path):
     """The files of the layout, and what else of it is there."""
-    rows = [ExpectedFile(path / "subject.json", "name, dataset, roi, notes")]
+    rows = [ExpectedFile(path / "subject.json", "name, dataset, roi, notes", optional=True)]
     found = {file.parent.name for file in path.glob("*/trials.csv")}
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
@@ -255,7 +259,15 @@ def _numbers(rows, column, folder):
 
 
 def read_facts(path):
-    """The entries of `subject.json`."""
+    """The entries of `subject.json`, none without the file; an InputError where the folder is not of this layout at all."""
+    if not (path / "subject.json").exists():
+        if (path / UNFINISHED).exists():
+            raise InputError(
+                f"{path} is an unfinished writing of arrays; run the same `brainrecon data prepare` again, which goes on with it."
+            )
+        if not any(path.glob("*/betas.npy")) and not any(path.glob("*/patterns.npy")):
+            raise _of_another_layout(path)
+        return {}
     facts = read_json(path / "subject.json")
     if not isinstance(facts, dict):
         raise InputError(f"{path / 'subject.json'} holds a {type(facts).__name__}; expected an object, {{}} at least.")
@@ -274,6 +286,15 @@ def read_json(path):
     if not path.exists():
         raise _absent(path)
     return json_files.read_json(path)
+
+
+def _of_another_layout(path):
+    names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in path.iterdir() if one.name[0] != ".")
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return InputError(
+        f"{path} holds {', '.join(names[:5]) or 'nothing'}{more}; expected train/ and test/, each with betas.npy and trials.csv, "
+        "or sub-<label>/ of BIDS: `brainrecon data template FOLDER` writes an example and explains each form."
+    )
 
 
 def _absent(path):

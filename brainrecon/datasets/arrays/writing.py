@@ -53,7 +53,7 @@ def write(subject, folder, progress=SILENT):
         return
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder.")
-    begun = folder / "subject.partial.json"
+    begun = folder / arrays_folder.UNFINISHED
     if begun.exists():
         if read_json(begun) != identity:
             raise InputError(

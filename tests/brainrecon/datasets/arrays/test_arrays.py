@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainrecon.datasets import load
+from brainrecon.datasets import load, subjects
 from brainrecon.datasets.arrays.reader import DESCRIPTION, files, write, write_template
 from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
@@ -55,12 +55,32 @@ def test_an_interrupted_writing_goes_on(tmp_path, subject):
 
     with pytest.raises(KeyboardInterrupt):
         write(subject, tmp_path / "out", progress=stop)
-    with pytest.raises(InputError, match="subject.json is missing"):
+    with pytest.raises(InputError, match="unfinished writing of arrays; run the same"):
         load(f"arrays:{tmp_path / 'out'}")
     done = []
     write(subject, tmp_path / "out", progress=lambda label, rows, total: done.append((label, rows)))
     assert done[0] == ("train betas", 300)  # the first block of 256 was there
     np.testing.assert_array_equal(load(f"arrays:{tmp_path / 'out'}").train.patterns, subject.train.patterns)
+
+
+def test_a_file_whose_every_entry_is_optional_is_optional_itself(tmp_path):
+    write_template(tmp_path / "mine")
+    whole = load(f"arrays:{tmp_path / 'mine'}")
+    (tmp_path / "mine" / "subject.json").unlink()
+    subject = load(f"arrays:{tmp_path / 'mine'}")
+    assert (subject.name, subject.dataset, subject.roi) == ("subj01", "arrays", "all")
+    assert subjects(f"arrays:{tmp_path / 'mine'}") == ["subj01"]
+    np.testing.assert_array_equal(subject.test.patterns, whole.test.patterns)
+    assert [file.optional for file in files(tmp_path / "mine") if file.path.name == "subject.json"] == [True]
+
+
+def test_a_folder_of_another_layout_is_told_what_is_read(tmp_path):
+    (tmp_path / "training_split" / "training_images").mkdir(parents=True)
+    (tmp_path / "lh_fmri.npy").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"holds lh_fmri.npy, training_split/; expected train/ and test/, each with betas.npy"
+    ):
+        load(f"arrays:{tmp_path}")
 
 
 def test_template_loads_and_describes_itself(tmp_path):
