@@ -67,6 +67,7 @@ def _embedding_row(row, spec):
     mean, low, high, null, null_low, null_high = (
         percent_text(value) for value in (row.mean, row.ci_low, row.ci_high, row.null_mean, row.null_low, row.null_high)
     )
+    spec = spec and spec.among(row.n)
     return {
         "label": spec.label if spec else row.metric,
         "description": spec.description if spec else "",
@@ -88,6 +89,7 @@ def _retrieval_row(row, spec):
     low, high = row.ci_low, row.ci_high
     above, below = low is not None and low > row.chance, high is not None and high < row.chance
     pools = f"{row.n_candidates:,} in each of {row.repeats:,} pools" if row.repeats > 1 else f"{row.n_candidates:,}"
+    spec = spec and spec.among(row.n_candidates)
     return {
         "label": spec.label if spec else row.metric,
         "description": retrieval_explanation(spec) if spec else "",

@@ -1,6 +1,7 @@
 """The tables of a protocol that are about predicted values: embeddings, retrieval, captions."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from brainrecon.evaluation.metrics.identification import n_way_chance
@@ -22,8 +23,33 @@ TOKENISATIONS = ("ptb", "simple")
 _POOL, _REPEATS = 300, 30
 
 
+class _AmongCandidates:
+    """What is looked for among so many candidates, and is called after that number."""
+
+    def among(self, *found):
+        """The same with a label and a description that name the number of candidates that there were.
+
+        >>> EmbeddingSpec("a", "image_retrieval", "clip_image", n_way=300, label="Picture among 300").among(6).label
+        'Picture among 6 (300 wanted)'
+
+        Parameters
+        ----------
+        *found : int
+            Candidates that there were, for several subjects or runs each.
+        """
+        wanted = self.candidates
+        if wanted is None or not found or min(found) >= wanted:
+            return self
+        low, high = min(found), min(max(found), wanted)
+        counts = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        named = re.compile(rf"\bamong {wanted}\b")
+        told = f"among {counts} ({wanted:,} wanted)"
+        label = named.sub(told, self.label) if named.search(self.label) else f"{self.label}, {told}"
+        return replace(self, label=label, description=named.sub(told, self.description))
+
+
 @dataclass(frozen=True)
-class EmbeddingSpec:
+class EmbeddingSpec(_AmongCandidates):
     """A score of predicted embeddings themselves, before any picture is drawn.
 
     Attributes
@@ -49,9 +75,14 @@ class EmbeddingSpec:
     label: str = ""
     description: str = ""
 
+    @property
+    def candidates(self):
+        """How many the protocol wants, int."""
+        return self.n_way
+
 
 @dataclass(frozen=True)
-class RetrievalSpec:
+class RetrievalSpec(_AmongCandidates):
     """Retrieval among pools of candidates, as it is published, or among the whole test set.
 
     Attributes
@@ -83,6 +114,11 @@ class RetrievalSpec:
     top_k: int = 1
     label: str = ""
     description: str = ""
+
+    @property
+    def candidates(self):
+        """How many the protocol wants, int; None for all."""
+        return self.pool
 
 
 @dataclass(frozen=True)

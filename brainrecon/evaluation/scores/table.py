@@ -57,7 +57,7 @@ def _retrieval_lines(scores):
     for row in scores.retrieval.rows if scores.retrieval else ():
         spec = scores.protocol.retrieval.get(row.metric)
         half = "" if row.ci_low is None else f" ± {50 * (row.ci_high - row.ci_low):.1f}"
-        label = spec.label if spec else row.metric
+        label = spec.among(row.n_candidates).label if spec else row.metric
         lines.append(f"{label}: {100 * row.mean:.1f}{half} % of {row.n:,} (chance {100 * row.chance:.3g} %).")
     return lines
 
@@ -78,11 +78,14 @@ def _means(found, metrics):
 
 
 def _mean(row, metric):
-    """'87.1 ± 2.9' for percentages, '0.312 ± 0.021' elsewhere; the mean alone if there is no interval."""
+    """'87.1 ± 2.9' for percentages, '0.312 ± 0.021' elsewhere; '98.0 (93.1 to 100.0)' near an end; the mean alone without one."""
     if row is None or row.ci_low is None:
         return _number(None if row is None else row.mean, metric)
-    scale, digits = (100, 1) if metric.percent else (1, 3)
-    return f"{_number(row.mean, metric)} ± {scale * (row.ci_high - row.ci_low) / 2:.{digits}f}"
+    half, (low, high) = (row.ci_high - row.ci_low) / 2, metric.bounds
+    if row.mean - half < low or row.mean + half > high:
+        # As far as scores go, and no further.
+        return f"{_number(row.mean, metric)} ({_number(row.ci_low, metric)} to {_number(row.ci_high, metric)})"
+    return f"{_number(row.mean, metric)} ± {_number(half, metric)}"
 
 
 def _number(value, metric):

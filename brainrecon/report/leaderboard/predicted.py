@@ -51,7 +51,7 @@ def retrieval_rows(scores):
     Returns
     -------
     rows : list of dict
-        metric, mean (AcrossSubjects), mean_over_pools, and chance as (lowest, highest) of a subject.
+        metric, mean (AcrossSubjects), mean_over_pools, chance as (lowest, highest) of a subject, and n_candidates of each.
     """
     having = [one.retrieval for one in scores if one.retrieval is not None]
     rows = []
@@ -64,6 +64,7 @@ def retrieval_rows(scores):
                 "mean": _mean(found),
                 "mean_over_pools": float(np.mean([row.mean_over_pools for _, row in found])),
                 "chance": (min(chance), max(chance)),
+                "n_candidates": tuple(row.n_candidates for _, row in found),
             }
         )
     return rows

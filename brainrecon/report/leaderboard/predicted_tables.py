@@ -22,7 +22,7 @@ def _embeddings(block, board):
             interval = "" if mean.ci_low is None else f"{percent_text(mean.ci_low)} to {percent_text(mean.ci_high)}"
             rank = NOTHING if row["rank"] is None else f"{row['rank']:.1f}"
             true_rank = "" if row["true_rank"] is None else f"of {row['true_rank']:.1f}"
-            score = spec.label if spec else row["metric"].replace("_", " ")
+            score = spec.among(*mean.n_stimuli).label if spec else row["metric"].replace("_", " ")
             cells = (
                 TableCell(percent_text(mean.mean), interval),
                 TableCell(
@@ -47,8 +47,11 @@ def _embeddings(block, board):
 
 
 def _retrieval(block, board):
-    specs = board.protocol.retrieval
     found = {entry.method: {row["metric"]: row for row in entry.retrieval} for entry in block.entries}
+    specs = {
+        name: spec.among(*(count for rows in found.values() if name in rows for count in rows[name]["n_candidates"]))
+        for name, spec in board.protocol.retrieval.items()
+    }
     names = [name for name in specs if any(name in rows for rows in found.values())]
     rows = []
     for method, own in found.items():

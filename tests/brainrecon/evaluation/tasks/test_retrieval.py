@@ -6,7 +6,7 @@ import pytest
 from brainrecon.evaluation import Outputs, Protocol, Shown, evaluate, find_task
 from brainrecon.evaluation.metrics.correlation import correlation_matrix
 from brainrecon.evaluation.metrics.identification import n_way_rates
-from brainrecon.evaluation.protocols.task_specs import RetrievalSpec, retrieval_spec
+from brainrecon.evaluation.protocols.task_specs import EmbeddingSpec, RetrievalSpec, retrieval_spec
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
@@ -48,6 +48,27 @@ def test_the_whole_test_set_vs_a_loop(embeddings, direction, top_k):
     assert (row.n, row.n_candidates, row.repeats, row.chance) == (N, N, 1, top_k / N)
     assert row.mean == row.mean_over_pools == np.mean(expected)
     assert (row.ci_low, row.ci_high) == bootstrap_mean(np.array(expected), n_resamples=2000)[2:]
+
+
+@pytest.mark.parametrize(
+    ("label", "found", "expected"),
+    [
+        ("Picture among 300", (300,), "Picture among 300"),
+        ("Picture among 300", (982, 907), "Picture among 300"),
+        ("Picture among 300", (6,), "Picture among 6 (300 wanted)"),
+        ("Picture among 300", (6, 8, 6), "Picture among 6 to 8 (300 wanted)"),
+        ("Picture among 300", (200, 982), "Picture among 200 to 300 (300 wanted)"),
+        ("Forward", (6,), "Forward, among 6 (300 wanted)"),
+    ],
+)
+def test_a_label_names_the_candidates_that_there_were(label, found, expected):
+    embedding = EmbeddingSpec("a", "image_retrieval", "clip_image", n_way=300, label=label)
+    retrieval = RetrievalSpec("a", "clip_image", "brain_to_picture", pool=300, label=label, description="among 3000")
+    assert embedding.among(*found).label == retrieval.among(*found).label == expected
+    assert retrieval.among(*found).description == "among 3000"
+    assert (
+        RetrievalSpec("a", "clip_image", "brain_to_picture", pool=None, label="among all").among(2).label == "among all"
+    )
 
 
 def test_pools_vs_a_loop(embeddings):
