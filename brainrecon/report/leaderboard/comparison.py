@@ -7,6 +7,9 @@ from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.names import difference_text, in_sentence, interval_text, score_text
 from brainrecon.report.run.verdict import CONTROLS, STAGE_ONE
 
+# Means of equal scores differ by less: subjects whose differences are all 0 have an interval without width beside it.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class AcrossSubjects:
@@ -21,8 +24,9 @@ class AcrossSubjects:
         Mean over subjects of the means over stimuli; None if `reason` says why.
     ci_low, ci_high : float or None
     reason : str
-    every_subject : bool
-        Of differences: whether each subject's own interval, over its stimuli, lies on one and the same side of zero.
+    within : (float, float) or None
+        Of differences over several subjects: the lowest and the highest end of the subjects' own intervals, which are over
+        stimuli, if all of these lie on one and the same side of zero.
     """
 
     n_subjects: int
@@ -31,7 +35,12 @@ class AcrossSubjects:
     ci_low: float | None = None
     ci_high: float | None = None
     reason: str = ""
-    every_subject: bool = False
+    within: tuple | None = None
+
+    @property
+    def every_subject(self):
+        """Whether each subject's own interval lies on one and the same side of zero."""
+        return self.within is not None
 
     @property
     def excludes_zero(self):
@@ -40,7 +49,18 @@ class AcrossSubjects:
         Two to four subjects, as most datasets of the field have, are too few for an interval over subjects to say much;
         each of them is a replication of its own.
         """
-        return self.every_subject or (self.ci_low is not None and (self.ci_low > 0 or self.ci_high < 0))
+        return self.every_subject or self._over_subjects
+
+    @property
+    def _over_subjects(self):
+        return self.ci_low is not None and (self.ci_low > _ROUNDING or self.ci_high < -_ROUNDING)
+
+    def interval_text(self, metric):
+        """The interval of a difference that decides whether it is one: '+2.1 to +8.4', or '+1.0 to +9.9 in every subject'."""
+        if self._over_subjects or not self.every_subject:
+            return interval_text(self, metric, signed=True)
+        low, high = (difference_text(end, metric) for end in self.within)
+        return f"{low} to {high} in every subject"
 
 
 def mean_over_subjects(scores, condition, metric):
@@ -87,8 +107,9 @@ def control_difference(scores, condition, metric):
     held = [row for one in scores if (row := one.difference(condition, metric)) is not None]
     if len(held) < 2:
         return _of_one(held[0]) if held else None
-    estimate = intervals.mean_over_subjects([row.mean for row in held])
-    return _pooled(estimate, [row.n for row in held], _agree(held))
+    bounds = _bounds_of_differences(scores[0].metrics[metric].metric)
+    estimate = intervals.mean_over_subjects([row.mean for row in held], bounds=bounds)
+    return _pooled(estimate, [row.n for row in held], _within(held))
 
 
 def method_difference(ours, theirs, metric):
@@ -122,7 +143,8 @@ def method_difference(ours, theirs, metric):
     own = [intervals.bootstrap_difference(*pair) for pair in pairs]
     if len(pairs) == 1:
         return _pooled(own[0], [own[0].n])
-    return _pooled(intervals.difference_over_subjects(pairs), [one.n for one in own], _agree(own))
+    bounds = _bounds_of_differences(ours[common[0]].metrics[metric].metric)
+    return _pooled(intervals.difference_over_subjects(pairs, bounds=bounds), [one.n for one in own], _within(own))
 
 
 def is_better(difference, metric):
@@ -169,7 +191,7 @@ def sentence(method, spec, mean, differences, n_subjects, n_stimuli, heldout):
         amount = difference_text(row.mean, metric)
         better = is_better(row, metric)
         group = "no interval" if row.ci_low is None else {True: "above", False: "below", None: "open"}[better]
-        interval = f", {interval_text(row, metric, signed=True)}" if group == "open" else ""
+        interval = f", {row.interval_text(metric)}" if group == "open" else ""
         on = fewer(row, n_subjects, n_stimuli)
         groups[group].append(f"{phrase} ({amount}{interval}{f'; {on}' if on else ''})")
     above, below = ("above", "below") if metric.higher_is_better else ("better than", "worse than")
@@ -258,12 +280,20 @@ def _of_one(row):
     return AcrossSubjects(1, (row.n, row.n), row.mean, row.ci_low, row.ci_high)
 
 
-def _pooled(estimate, counts, every_subject=False):
+def _pooled(estimate, counts, within=None):
     n_stimuli = min(counts), max(counts)
-    return AcrossSubjects(len(counts), n_stimuli, *estimate[1:], every_subject=every_subject)
+    return AcrossSubjects(len(counts), n_stimuli, *estimate[1:], within=within)
 
 
-def _agree(differences):
-    """Whether every one of several differences has an interval on one and the same side of zero."""
-    known = all(one.ci_low is not None for one in differences)
-    return known and (all(one.ci_low > 0 for one in differences) or all(one.ci_high < 0 for one in differences))
+def _bounds_of_differences(metric):
+    """The lowest and highest difference that two scores can have; infinite for a scale without an end."""
+    low, high = metric.bounds
+    return low - high, high - low
+
+
+def _within(differences):
+    """Ends of the intervals of several differences, if all of them lie on one and the same side of zero; else None."""
+    if any(one.ci_low is None for one in differences):
+        return None
+    low, high = min(one.ci_low for one in differences), max(one.ci_high for one in differences)
+    return (low, high) if low > _ROUNDING or high < -_ROUNDING else None

@@ -83,7 +83,7 @@ def _claims(entries, board, preset):
                     continue
                 better = is_better(difference, spec.metric)
                 value = f"{MARKS[better]} {difference_text(difference.mean, spec.metric)}"
-                cells.append(TableCell(value, interval_text(difference, spec.metric, signed=True), VERDICTS[better]))
+                cells.append(TableCell(value, difference.interval_text(spec.metric), VERDICTS[better]))
             rows.append(TableRow(f"{one} minus {other}", tuple(cells), comparison.claim))
     unit = ["points" if spec.metric.percent else "" for spec in specs]
     return Table(

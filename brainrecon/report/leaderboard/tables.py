@@ -40,16 +40,20 @@ def notes_of(leaderboard):
     return notes
 
 
-def board_view(board, preset=None):
-    """Everything the pages say of a board, as text; with a preset, beside what its study published."""
+def board_title(board):
+    """By which protocol and on which data: "mindeye-2023 on nsd"."""
     data = board.dataset or "data of unknown origin"
     if board.simulated and not data.startswith("simulated"):
         data = f"simulated {data}"
-    data += "" if board.split == STANDARD else f", {board.split}"
+    return f"{board.protocol.name} on {data}" + ("" if board.split == STANDARD else f", {board.split}")
+
+
+def board_view(board, preset=None):
+    """Everything the pages say of a board, as text; with a preset, beside what its study published."""
     counts = [count for block in board.blocks for entry in block.entries for count in entry.n_stimuli]
     judges = ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(board.checkpoints.items()))
     return {
-        "title": f"{board.protocol.name} on {data}",
+        "title": board_title(board),
         "simulated": board.simulated,
         "notes": board.notes,
         "provenance": f"Protocol {board.protocol.name}, sha256 {board.protocol.sha256[:16]}; with its judges "
@@ -188,7 +192,8 @@ def _controls(block, board):
     return Table(
         "Controls",
         "Each method, and under it what it has to be read against: the mean of the control and, below, the method minus "
-        "the control, paired by stimulus. ▲ the method is better, ▼ it is worse, ○ not told apart: "
+        "the control, paired by stimulus, with the interval that says whether it is better. "
+        "▲ the method is better, ▼ it is worse, ○ not told apart: "
         f"{_TOLD_APART}. The held-out split has "
         "stimuli of its own, so no pairs; its interval stands below."
         + "".join(
@@ -214,7 +219,7 @@ def _behind(block, board):
                 continue
             better = is_better(difference, spec.metric)
             value = f"{MARKS[better]} {difference_text(difference.mean, spec.metric)}"
-            cells.append(TableCell(value, interval_text(difference, spec.metric, signed=True), VERDICTS[better]))
+            cells.append(TableCell(value, difference.interval_text(spec.metric), VERDICTS[better]))
         some = next((row for row in entry.behind.values() if row.mean is not None), None)
         most = max(len(entry.cells), len(block.entries[0].cells))
         small = "" if some is None or some.n_subjects == most else f"{some.n_subjects} of {most} subjects"
@@ -240,8 +245,9 @@ def _control_cell(mean, difference, spec):
     if mean is None or difference is None or difference.mean is None:
         return _mean_cell(mean, spec, _bare)
     better = is_better(difference, spec.metric)
-    mark = "" if difference.ci_low is None else f"{MARKS[better]} "
-    under = f"{mark}{difference_text(difference.mean, spec.metric)}"
+    under = difference_text(difference.mean, spec.metric)
+    if difference.ci_low is not None:
+        under = f"{MARKS[better]} {under}, {difference.interval_text(spec.metric)}"
     return TableCell(score_text(mean.mean, spec.metric, unit=False), under, VERDICTS[better])
 
 

@@ -27,8 +27,12 @@ def write_leaderboard(folder):
     InputError
         If there are no scores, or a file of them cannot be read.
     """
+    return write_pages(collect(folder), folder)
+
+
+def write_pages(leaderboard, folder):
+    """Write the three files of a `brainrecon.report.leaderboard.leaderboard.Leaderboard`; the path of the HTML page."""
     folder = Path(folder)
-    leaderboard = collect(folder)
     pages = {"md": as_markdown(leaderboard), "csv": as_csv(leaderboard), "html": as_html(leaderboard)}
     for suffix, text in pages.items():
         write_text(folder / f"{NAME}.{suffix}", text)

@@ -1,16 +1,19 @@
 """The table of a benchmark: what compares is compared, what does not stands apart, and sentences follow from numbers."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from study_of_scores import HEADLINE, IDS, only, put, rows_of, scores_of, spread
 
+from brainrecon.evaluation.metrics.metric import METRICS
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.leaderboard.collect import collect
+from brainrecon.report.leaderboard.comparison import method_difference
 from brainrecon.report.leaderboard.pages import as_html, as_markdown
 from brainrecon.report.leaderboard.write import write_leaderboard
 from stages.ground.errors import InputError
@@ -206,6 +209,36 @@ def test_two_subjects_tell_methods_apart_where_each_of_them_does(tmp_path, secon
     assert ("above shuffled responses" in one.sentence) == told_apart
     assert only(collect(tmp_path)).outstanding == ({HEADLINE: "a"} if told_apart else {})
     assert other.method == "b"
+
+
+def test_a_mark_stands_beside_the_interval_that_it_rests_on(tmp_path):
+    for subject, level in (("subj01", 0.9), ("subj02", 0.7)):
+        put(tmp_path, "a", subject, scores_of({"reconstruction": spread(level), "shuffled_responses": spread(0.5)}))
+        put(tmp_path, "b", subject, scores_of({"reconstruction": spread(0.5)}))
+    (one, other) = only(collect(tmp_path)).entries
+    for row in (one.differences["shuffled_responses"][HEADLINE], other.behind[HEADLINE]):
+        # Student's t of +40 and +20 points would go from -97 to +157, which no difference of two shares can be.
+        assert (row.ci_low, row.ci_high) == (pytest.approx(-0.97, abs=0.01), 1.0)
+    own = [intervals.bootstrap_difference(spread(level), spread(0.5)) for level in (0.7, 0.9)]
+    ends = f"+{100 * own[0].ci_low:.1f} to +{100 * own[1].ci_high:.1f} in every subject"
+    text = as_markdown(collect(tmp_path))
+    assert f"▲ +30.0 ({ends})" in text and f"(▲ +30.0, {ends})" in text.replace("**", "")
+
+
+def test_a_claim_of_any_leaderboard_is_on_one_side_of_zero_and_on_the_scale():
+    draw = np.random.default_rng(3)
+    for _ in range(200):
+        n_subjects = int(draw.integers(2, 5))
+        ours = {
+            f"s{k}": scores_of({"reconstruction": draw.uniform(size=10) * draw.uniform(0.3, 1)})
+            for k in range(n_subjects)
+        }
+        theirs = {k: scores_of({"reconstruction": draw.uniform(size=10) * draw.uniform(0.3, 1)}) for k in ours}
+        row = method_difference(ours, theirs, HEADLINE)
+        assert -1 <= row.ci_low <= row.mean <= row.ci_high <= 1
+        ends = re.findall(r"[+\N{MINUS SIGN}]?\d+\.\d", row.interval_text(METRICS["two_way_identification"]))
+        if row.excludes_zero:
+            assert len({end[0] for end in ends} - {"0"}) <= 1, ends
 
 
 def test_few_subjects_are_not_called_95_percent(tmp_path):
