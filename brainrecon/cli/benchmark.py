@@ -51,11 +51,13 @@ def benchmark(
     What is finished is left alone: stop it at any time and type the same line again, or `--out` alone; start it several
     times at once, and the processes share the work. More methods, subjects, regions or protocols are added to the plan.
     """
+    from brainrecon.cli.boards import show_boards
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.evaluation.judges import check_judges
     from brainrecon.evaluation.protocols.protocol import load_protocol
-    from brainrecon.report.leaderboard.write import write_leaderboard
+    from brainrecon.report.leaderboard.collect import collect
+    from brainrecon.report.leaderboard.write import write_leaderboard, write_pages
     from brainrecon.report.run.run_report import is_reported, write_report
     from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.studies.benchmark import work_through
@@ -101,10 +103,11 @@ def benchmark(
                 progress=progress,
                 **drawing,
             )
-    page = write_leaderboard(out)
-    say(page.with_suffix(".md").read_text(encoding="utf-8").rstrip())
-    say()
-    say(f"{computed} of {len(plan.cells())} cells were computed by this process. Leaderboard: {page}")
+    leaderboard = collect(out)
+    page = write_pages(leaderboard, out)
+    show_boards(leaderboard)
+    say(f"{computed} of {len(plan.cells())} cells were computed by this process.")
+    say(f"Leaderboard, with controls, differences and every subject: {page} (also .md and .csv)")
 
 
 def _show_plan(out, plan, features, drawing, reproducible):

@@ -80,6 +80,7 @@ def evaluate(
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
     from brainrecon.cli.progress import show_progress
+    from brainrecon.cli.score_tables import show_scores
     from brainrecon.runs.run import Run
 
     conditions = options.parse_conditions(controls)
@@ -93,6 +94,7 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
 
 def _evaluate_pictures(images, named, truth, out, subject, roi, loader, folds, protocol, features, device):
     from brainrecon.cli.progress import show_progress
+    from brainrecon.cli.score_tables import show_scores
     from brainrecon.datasets import load
     from brainrecon.runs.config import check_folds
     from brainrecon.runs.pictures_elsewhere import read_row_ids
@@ -109,91 +111,3 @@ def _evaluate_pictures(images, named, truth, out, subject, roi, loader, folds, p
             images, data, out, protocol, **named, features=features, device=device, progress=progress
         )
     show_scores(scores)
-
-
-def show_scores(scores):
-    """Print a row per condition: number of stimuli, then each metric's mean and half the width of its 95 % interval."""
-    from brainrecon.cli.console import say, table
-    from brainrecon.report.names import condition_label, score_text
-
-    def cell(condition, spec):
-        row = scores.mean(condition, spec.name)
-        if row is None:
-            return "-"
-        mean = score_text(row.mean, spec.metric, unit=False)
-        if row.ci_low is None:
-            return mean
-        return f"{mean} ±{score_text((row.ci_high - row.ci_low) / 2, spec.metric, unit=False)}"
-
-    columns = [spec.label + (" (%)" if spec.metric.percent else "") for spec in scores.metrics.values()]
-    rows = [
-        (
-            condition_label(name),
-            len(scores.conditions[name].stimulus_ids),
-            *(cell(name, spec) for spec in scores.metrics.values()),
-        )
-        for name in scores.conditions
-    ]
-    table(("condition", "stimuli", *columns), rows)
-    if scores.embeddings is not None:
-        say()
-        _show_embeddings(scores)
-    if scores.retrieval is not None and scores.retrieval.rows:
-        _show_retrieval(scores)
-    if scores.corpus:
-        _show_corpus(scores)
-    say(
-        f"± half the 95 % interval (bootstrap over stimuli); protocol {scores.protocol.name} {scores.protocol.sha256[:12]}, "
-        f"with its judges {scores.identity[:12]}; "
-        "per stimulus in scores/, paired differences in the report"
-    )
-    for line in scores.notes:
-        say(line)
-    if scores.vintage:
-        say(f"data: {scores.vintage}")
-
-
-def _show_embeddings(scores):
-    """Scores of predicted embeddings beside their permutation null, and how many directions the predictions use."""
-    from brainrecon.cli.console import table
-
-    rows = [
-        (
-            scores.protocol.embeddings[row.metric].label,
-            row.n,
-            f"{100 * row.mean:.1f}",
-            f"{100 * row.null_low:.1f} to {100 * row.null_high:.1f}",
-        )
-        for row in scores.embeddings.rows
-    ]
-    if not rows:
-        return
-    (n_permutations,) = {row.n_permutations for row in scores.embeddings.rows}
-    table(("embeddings", "stimuli", "score (%)", f"95 % of {n_permutations:,} permutations"), rows)
-    ranks = [(row.target, row.n, f"{row.predicted:.1f}", f"{row.true:.1f}") for row in scores.embeddings.ranks]
-    table(("effective rank", "stimuli", "predictions", "true values"), ranks)
-
-
-def _show_retrieval(scores):
-    """How often what belongs together was found among candidates, beside chance."""
-    from brainrecon.cli.console import table
-
-    rows = []
-    for row in scores.retrieval.rows:
-        half = "" if row.ci_low is None else f" ±{50 * (row.ci_high - row.ci_low):.1f}"
-        label = scores.protocol.retrieval[row.metric].label
-        rows.append((label, row.n, row.n_candidates, f"{100 * row.mean:.1f}{half}", f"{100 * row.chance:.3g}"))
-    table(("retrieval", "stimuli", "candidates", "found (%)", "chance (%)"), rows)
-
-
-def _show_corpus(scores):
-    """Scores of all captions together, as published tables print them."""
-    from brainrecon.cli.console import table
-    from brainrecon.report.names import condition_label, score_text
-
-    specs = scores.protocol.captions.values()
-    rows = [
-        (condition_label(name), *(score_text(values.get(spec.name), spec.metric, unit=False) for spec in specs))
-        for name, values in scores.corpus.items()
-    ]
-    table(("captions of the corpus", *(spec.label for spec in specs)), rows)

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from brainrecon import __version__
+from brainrecon.cli import console
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SystemExit
         Always, with the exit codes of this module's description.
     """
+    console.be_lenient()
     sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -191,5 +193,5 @@ def _installation_remedy(error: Exception) -> str | None:
 def _fail(message: str, exit_code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(" ".join(message.split()), file=sys.stderr)
+    console.note(" ".join(message.split()))
     return exit_code

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from brainrecon.cli.console import write_line
 from stages.ground.progress import Progress
 
 SECONDS_BETWEEN_LINES = 3.0
@@ -121,7 +122,7 @@ class PlainLines:
 
     def _say(self, label: str, done: int, total: int, when: str) -> None:
         percent = round(100 * done / total) if total else 100
-        print(f"{label}: {done}/{total} ({percent} %), {when}", file=self._stream, flush=True)
+        write_line(f"{label}: {done}/{total} ({percent} %), {when}", self._stream)
 
 
 @dataclass

@@ -68,9 +68,9 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     """Do everything of a run that is not done yet and print scores and where the report is."""
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
-    from brainrecon.cli.evaluate import show_scores
     from brainrecon.cli.fit import describe_fit
     from brainrecon.cli.progress import show_progress
+    from brainrecon.cli.score_tables import show_scores
     from brainrecon.evaluation.judges import check_judges
     from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.run.run_report import write_report
@@ -102,5 +102,7 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
             progress=progress,
         )
         scores = opened.evaluate(protocol, progress)
+    # Before a word of it is printed: what has been worked out is not lost to a print.
+    path = write_report(opened, scores.protocol.name)
     show_scores(scores)
-    say(f"Report: {write_report(opened, scores.protocol.name)}")
+    say(f"Report: {path}")

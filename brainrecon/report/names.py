@@ -85,6 +85,27 @@ def score_text(value, metric, unit=True):
     return _typeset(text) + (" %" if unit and metric.percent else "")
 
 
+def mean_text(row, metric):
+    """A mean with half the width of its interval: '87.1 ±2.9'; '98.0 (93.1 to 100.0)' if that would leave the scale.
+
+    Parameters
+    ----------
+    row : object with mean, ci_low, ci_high; or None
+        None gives a hyphen.
+    metric : brainrecon.evaluation.metrics.metric.Metric
+        Says what the lowest and the highest possible score are.
+    """
+    if row is None:
+        return "-"
+    mean = score_text(row.mean, metric, unit=False)
+    if row.ci_low is None:
+        return mean
+    half, (low, high) = (row.ci_high - row.ci_low) / 2, metric.bounds
+    if row.mean - half < low or row.mean + half > high:
+        return f"{mean} ({interval_text(row, metric)})"
+    return f"{mean} ±{score_text(half, metric, unit=False)}"
+
+
 def difference_text(value, metric):
     """A difference with its sign: '+12.3' (percentage points) or '+0.041'."""
     if value is None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from brainrecon.cli.evaluate import show_scores
+from brainrecon.cli.score_tables import show_scores
 from brainrecon.evaluation import Protocol, evaluate
 
 IDS = [f"s{row}" for row in range(8)]
@@ -33,4 +33,4 @@ def test_retrieval_and_the_corpus_are_printed(capsys):
     show_scores(scores)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "retrieval stimuli candidates found (%) chance (%)" in lines and "Found among 4 8 4 100.0 ±0.0 25" in lines
-    assert "captions of the corpus BLEU-1" in lines and "Mean response 0.500" in lines
+    assert "captions of the corpus Reconstruction Mean response" in lines and "BLEU-1 1.000 0.500" in lines

@@ -108,7 +108,7 @@ def test_folds_and_held_out_clusters_stand_side_by_side(line, tmp_path, capsys):
     assert run_command([*line, "--folds", "5", "--heldout", "clusters:2", "--out", str(tmp_path / "bench")]) == 0
     cell = cell_folder(tmp_path / "bench", "mean-image", "subj01", None)
     assert len(list((cell / "folds").iterdir())) == 5 and (cell / "heldout" / "scores" / f"{PROTOCOL}.json").exists()
-    assert "On the held-out split" in capsys.readouterr().out
+    assert "On the held-out split" in (tmp_path / "bench" / "leaderboard.md").read_text()
 
 
 def test_a_plan_in_folds_is_gone_on_with_in_the_same_folds(line, tmp_path, capsys):

@@ -1,0 +1,88 @@
+"""Scores on the screen: a row per score, a column per condition, then what was predicted before any picture was drawn."""
+
+from brainrecon.cli.console import numbers, say, tell
+from brainrecon.evaluation.metrics.metric import METRICS
+from brainrecon.report.names import condition_label, mean_text, score_text
+
+# Retrieval is read as identification is: a share of all, in percent.
+SHARE = METRICS["n_way_identification"]
+
+
+def show_scores(scores):
+    """Print the mean of each metric under each condition with half the width of its interval, and what to know of them.
+
+    Parameters
+    ----------
+    scores : brainrecon.evaluation.scores.scores.Scores
+    """
+    names = list(scores.conditions)
+    rows = [("stimuli", *(f"{len(scores.conditions[name].stimulus_ids):,}" for name in names))]
+    rows += [
+        (_label(spec), *(mean_text(scores.mean(name, spec.name), spec.metric) for name in names))
+        for spec in scores.metrics.values()
+    ]
+    numbers(("score", *map(condition_label, names)), rows)
+    if scores.embeddings is not None:
+        _show_embeddings(scores)
+    if scores.retrieval is not None and scores.retrieval.rows:
+        _show_retrieval(scores)
+    if scores.corpus:
+        _show_corpus(scores)
+    say()
+    tell(
+        f"± half the {100 * scores.confidence:g} % interval (bootstrap over stimuli); protocol {scores.protocol.name} "
+        f"{scores.protocol.sha256[:12]}, with its judges {scores.identity[:12]}; per stimulus in scores/, paired differences in "
+        "the report"
+    )
+    for line in scores.notes:
+        tell(line)
+    if scores.vintage:
+        tell(f"data: {scores.vintage}")
+
+
+def _label(spec):
+    return f"{spec.label} (%)" if spec.metric.percent else spec.label
+
+
+def _show_embeddings(scores):
+    """Scores of predicted embeddings beside their permutation null, and how many directions the predictions use."""
+    specs = scores.protocol.embeddings
+    rows = [
+        (
+            specs[row.metric].among(row.n).label,
+            row.n,
+            f"{100 * row.mean:.1f}",
+            f"{100 * row.null_low:.1f} to {100 * row.null_high:.1f}",
+        )
+        for row in scores.embeddings.rows
+    ]
+    if not rows:
+        return
+    (n_permutations,) = {row.n_permutations for row in scores.embeddings.rows}
+    say()
+    numbers(("embeddings", "stimuli", "score (%)", f"95 % of {n_permutations:,} permutations"), rows)
+    say()
+    ranks = [(row.target, row.n, f"{row.predicted:.1f}", f"{row.true:.1f}") for row in scores.embeddings.ranks]
+    numbers(("effective rank", "stimuli", "predictions", "true values"), ranks)
+
+
+def _show_retrieval(scores):
+    """How often what belongs together was found among candidates, beside chance."""
+    rows = []
+    for row in scores.retrieval.rows:
+        label = scores.protocol.retrieval[row.metric].among(row.n_candidates).label
+        found = mean_text(row, SHARE)
+        rows.append((label, row.n, row.n_candidates, found, f"{100 * row.chance:.3g}"))
+    say()
+    numbers(("retrieval", "stimuli", "candidates", "found (%)", "chance (%)"), rows)
+
+
+def _show_corpus(scores):
+    """Scores of all captions together, as published tables print them."""
+    specs = scores.protocol.captions.values()
+    rows = [
+        (spec.label, *(score_text(values.get(spec.name), spec.metric, unit=False) for values in scores.corpus.values()))
+        for spec in specs
+    ]
+    say()
+    numbers(("captions of the corpus", *map(condition_label, scores.corpus)), rows)

@@ -1,0 +1,33 @@
+"""What has been worked out is on disk before a word of it is printed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from brainrecon.cli import run as verb
+
+
+def test_the_report_is_written_before_scores_are_printed(monkeypatch):
+    done = []
+    stand_ins = {
+        "brainrecon.cli.fit.describe_fit": lambda run: [],
+        "brainrecon.evaluation.judges.check_judges": lambda protocol: None,
+        "brainrecon.runs.estimate.of_fitting": lambda run: [],
+        "brainrecon.runs.estimate.of_drawing": lambda *asked: [],
+        "brainrecon.report.run.run_report.write_report": lambda run, protocol: done.append(f"report of {protocol}"),
+        "brainrecon.cli.score_tables.show_scores": lambda scores: [][0],
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(name, stand_in)
+    part = SimpleNamespace(config=SimpleNamespace(system=SimpleNamespace(reads_single_trials=False)))
+    run = SimpleNamespace(
+        protocol="brainrecon-1",
+        parts=[part],
+        not_drawn=lambda conditions: {},
+        fit=lambda progress: None,
+        reconstruct=lambda conditions, **options: None,
+        evaluate=lambda protocol, progress: SimpleNamespace(protocol=SimpleNamespace(name="brainrecon-1")),
+    )
+    with pytest.raises(IndexError):
+        verb.finish(run, (), None)
+    assert done == ["report of brainrecon-1"]
