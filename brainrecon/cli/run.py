@@ -103,6 +103,6 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
         )
         scores = opened.evaluate(protocol, progress)
     # Before a word of it is printed: what has been worked out is not lost to a print.
-    path = write_report(opened, scores.protocol.name)
+    path = write_report(opened, scores.protocol)
     show_scores(scores)
     say(f"Report: {path}")

@@ -195,7 +195,10 @@ def write_scores(scores, folder):
 
 def scores_file(run, protocol=None):
     """Scores under a protocol; by default the run's own, or the latest of the others if there are none."""
-    path = run.folder / "scores" / f"{load_protocol(protocol or run.protocol).name}.json"
+    # Scores hold their protocol whole, so that the name of one of the user's own is enough here.
+    path = run.folder / "scores" / f"{protocol}.json"
+    if protocol is None or not path.is_file():
+        path = run.folder / "scores" / f"{load_protocol(protocol or run.protocol).name}.json"
     if protocol is None and not path.exists():
         others = sorted((run.folder / "scores").glob("[!.]*.json"), key=lambda one: one.stat().st_mtime_ns)
         path = others[-1] if others else path

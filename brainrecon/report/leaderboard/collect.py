@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.leaderboard.boards import Cell, boards_of
 from brainrecon.report.leaderboard.leaderboard import Leaderboard
@@ -53,6 +54,16 @@ def _read_plan(path):
     return read_toml(path, "mend or remove it: it is the plan of the benchmark") if path.exists() else {}
 
 
+def _protocol_name(text):
+    """What a protocol of a plan is called, which for a file need not be the file's name; None if it can no longer be read."""
+    if not text.endswith(".toml"):
+        return text
+    try:
+        return load_protocol(text).name
+    except InputError:
+        return None
+
+
 def _read_cell(folder, path):
     method, subject, roi = path.relative_to(folder).parts[:3]
     if any(part.startswith(".") for part in (method, subject, roi, path.name)):
@@ -95,8 +106,7 @@ def _missing(plan, cells):
     methods, subjects = (
         [name for name in plan.get(key, ()) if isinstance(name, str)] for key in ("methods", "subjects")
     )
-    # A protocol from a file may be called otherwise than the file.
-    protocols = [name for name in plan.get("protocols", ()) if not str(name).endswith(".toml")]
+    protocols = [name for one in plan.get("protocols", ()) if (name := _protocol_name(str(one)))]
     n_rois, absent = max(1, len(plan.get("rois", ()))), []
     for method, subject in product(methods, subjects):
         scored = {

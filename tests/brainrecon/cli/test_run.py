@@ -14,7 +14,9 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
         "brainrecon.evaluation.judges.check_judges": lambda protocol: None,
         "brainrecon.runs.estimate.of_fitting": lambda run: [],
         "brainrecon.runs.estimate.of_drawing": lambda *asked: [],
-        "brainrecon.report.run.run_report.write_report": lambda run, protocol: done.append(f"report of {protocol}"),
+        "brainrecon.report.run.run_report.write_report": lambda run, protocol: done.append(
+            f"report of {protocol.name}"
+        ),
         "brainrecon.cli.score_tables.show_scores": lambda scores: [][0],
     }
     for name, stand_in in stand_ins.items():
