@@ -2,7 +2,8 @@
 
 Embedded checkpoints lie beside the manifest. Others lie in the user's stores: the folders that the environment
 variable ``BRAINRECON_WEIGHTS`` names, or else ``brainrecon/weights`` in the platform's cache folder
-(`weights.locations`). Nothing here reaches for the network or writes into a store.
+(`weights.locations`). A folder of one's own is named by its path, with a slash in it, wherever a checkpoint's name is taken.
+Nothing here reaches for the network or writes into a store.
 """
 
 import hashlib
@@ -33,6 +34,7 @@ __all__ = [
     "fingerprint",
     "folder",
     "hash_file",
+    "is_own_folder",
     "path",
     "record",
     "user_store",
@@ -42,6 +44,7 @@ __all__ = [
 
 # The card is prose about the checkpoint: a better sentence in it must not make feature stores stale.
 CARD = "card.md"
+OWN_FOLDER = "a folder of one's own"
 
 
 def checkpoints(manifest: Path | None = None) -> dict[str, Checkpoint]:
@@ -179,13 +182,7 @@ def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
     resolved = Path(folder).resolve()
     if not resolved.is_relative_to(root) or resolved == root:
         raise CheckpointError(f"Checkpoint {name} cannot be recorded from {folder}; its folder must lie below {root}.")
-    paths = sorted(
-        found.relative_to(resolved).as_posix()
-        for found in resolved.rglob("*")
-        if found.is_file()
-        and found.name != CARD
-        and not any(part.startswith(".") for part in found.relative_to(resolved).parts)
-    )
+    paths = _files_below(resolved)
     if not paths:
         raise CheckpointError(
             f"Checkpoint {name} cannot be recorded from {folder}: the folder holds no file; train it first."
@@ -196,11 +193,49 @@ def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
     return recorded
 
 
+def is_own_folder(name: str) -> bool:
+    """Whether a checkpoint's name is the path of a folder, for it has a slash: no name of the manifest has one.
+
+    >>> is_own_folder("./my-clip"), is_own_folder("tiny-clip")
+    (True, False)
+    """
+    return "/" in name or "\\" in name
+
+
 def _find(name: str, manifest: Path) -> Checkpoint:
     known = checkpoints(manifest)
-    if name not in known:
-        raise CheckpointError(f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}.")
-    return known[name]
+    if name in known:
+        return known[name]
+    if is_own_folder(name):
+        return _own_folder(name)
+    raise CheckpointError(
+        f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}, and a folder of your own by its path, as "
+        f"./{name}."
+    )
+
+
+def _own_folder(name: str) -> Checkpoint:
+    """An entry for a folder that no manifest knows: its files as they are."""
+    place = Path(name).expanduser().resolve()
+    files = _files_below(place)
+    if not files:
+        what = "holds no file" if place.is_dir() else "is not there"
+        raise CheckpointError(
+            f"The folder {place}, named as a checkpoint, {what}; name one with the files of a checkpoint."
+        )
+    listed = tuple(CheckpointFile(each, (place / each).stat().st_size) for each in files)
+    return Checkpoint(name, "given by its folder", OWN_FOLDER, str(place), "as you know it", files=listed)
+
+
+def _files_below(place: Path) -> list[str]:
+    """What a folder holds, by relative paths: every file but the card and what is hidden."""
+    return sorted(
+        found.relative_to(place).as_posix()
+        for found in place.rglob("*")
+        if found.is_file()
+        and found.name != CARD
+        and not any(part.startswith(".") for part in found.relative_to(place).parts)
+    )
 
 
 def _location(checkpoint: Checkpoint, manifest: Path) -> Path:

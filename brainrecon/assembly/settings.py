@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
+from weights.store import is_own_folder
 
 
 def to_dict(settings):
@@ -66,7 +67,7 @@ def merged(base, over):
 
 
 def with_weights(values, kind, weights):
-    """Settings of a method with the checkpoints of a family, and with what else these ask for.
+    """Settings of a method with the checkpoints of a family, and with what else these ask for; own folders by their whole path.
 
     Parameters
     ----------
@@ -85,7 +86,19 @@ def with_weights(values, kind, weights):
     """
     if weights not in (None, "published", "tiny"):
         raise InputError(f"There are no weights {weights!r}; expected published or tiny.")
-    return merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
+    values = merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
+    named = values.get("checkpoints")
+    if not isinstance(named, dict) or not any(map(_is_folder, named.values())):
+        return values
+    # From whatever folder the run is gone on with.
+    places = {
+        role: str(Path(name).expanduser().resolve()) if _is_folder(name) else name for role, name in named.items()
+    }
+    return values | {"checkpoints": places}
+
+
+def _is_folder(name):
+    return isinstance(name, str) and is_own_folder(name)
 
 
 def read_saved(folder):

@@ -62,6 +62,9 @@ def check_judges(protocol):
         Networks are absent; they are named together, with their sizes and what fetches them.
     """
     known = store.checkpoints()
+    for spec in protocol.networks.values():
+        if store.is_own_folder(spec.checkpoint):
+            store.path(spec.checkpoint, check=False)
     names = dict.fromkeys(spec.checkpoint for spec in protocol.networks.values() if spec.checkpoint in known)
     absent = [known[status.name] for status in store.verify(names, check=False) if status.state == "absent"]
     if not absent:

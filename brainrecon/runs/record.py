@@ -92,7 +92,7 @@ def default_protocol(system, pictures):
         What is shown, as `brainrecon.datasets.subject.Subject.pictures` has it.
     """
     known = checkpoint_store.checkpoints()
-    published = any(name in known and not known[name].embedded for name in system.checkpoints)
+    published = any(name not in known or not known[name].embedded for name in system.checkpoints)
     return system.protocol if published and pictures != DRAWN else DEFAULT
 
 
