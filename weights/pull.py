@@ -22,6 +22,7 @@ from weights.hashes import hash_file
 from weights.locations import user_store, user_stores, writable
 from weights.manifest import MANIFEST, Checkpoint, CheckpointError, read_manifest
 from weights.records import RECORD, Content, read_record, write_record
+from weights.suggestions import did_you_mean
 from weights.whole_files import locked, make_folder, put_in_place
 
 
@@ -219,7 +220,9 @@ def _pulled(checkpoint, folder, action):
 
 def _find(name, known: dict[str, Checkpoint]) -> Checkpoint:
     if name not in known:
-        raise CheckpointError(f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}.")
+        raise CheckpointError(
+            f"There is no checkpoint {name!r}{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}."
+        )
     return known[name]
 
 

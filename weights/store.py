@@ -23,6 +23,7 @@ from weights.manifest import (
     write_manifest,
 )
 from weights.records import read_record
+from weights.suggestions import did_you_mean
 
 __all__ = [
     "MANIFEST",
@@ -209,8 +210,8 @@ def _find(name: str, manifest: Path) -> Checkpoint:
     if is_own_folder(name):
         return _own_folder(name)
     raise CheckpointError(
-        f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}, and a folder of your own by its path, as "
-        f"./{name}."
+        f"There is no checkpoint {name!r}{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}, and a folder of "
+        f"your own by its path, as ./{name}."
     )
 
 

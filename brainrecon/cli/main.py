@@ -9,6 +9,7 @@ Exit codes: 0 done; 1 something unforeseen; 2 something the user can mend; 130 i
 
 import errno
 import importlib
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ class VerbRegistry(TyperGroup):
 
     def __init__(self, **settings):
         super().__init__(**settings)
+        _show_flags_without_a_type(self)
         self.commands = {verb: TyperCommand(verb, help=line) for verb, line in VERBS.items()}
 
     def resolve_command(self, context, args):
@@ -91,10 +93,26 @@ def load_verb(verb: str):
         single.command()(getattr(module, verb))
         command = typer.main.get_command(single)
     command.name = verb
+    for one in (command, *getattr(command, "commands", {}).values()):
+        _show_flags_without_a_type(one)
     return command
 
 
-app = typer.Typer(cls=VerbRegistry, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+def _show_flags_without_a_type(command) -> None:
+    """Leave the word "<bool>" out of a command's help: a flag takes no value."""
+    listed = command.get_params
+
+    def get_params(context):
+        params = listed(context)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+    command.get_params = get_params
+
+
+app = typer.Typer(cls=VerbRegistry, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def _print_version(asked: bool) -> None:
@@ -145,7 +163,7 @@ def run_command(arguments: list[str]) -> int:
             arguments or ["--help"], prog_name="brainrecon", standalone_mode=False
         )
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("Interrupted; what is finished is kept.", 130, debug=False)
+        return _interrupted(arguments)
     except (InputError, CheckpointError) as error:
         return _fail(str(error), 2, debug)
     except _ParserError as error:
@@ -157,7 +175,7 @@ def run_command(arguments: list[str]) -> int:
         hint = "" if debug else " Run again with --debug for the traceback."
         return _fail(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.{hint}", 1, debug)
     if result == 130:
-        return _fail("Interrupted; what is finished is kept.", 130, debug=False)
+        return _interrupted(arguments)
     return result if isinstance(result, int) else 0
 
 
@@ -188,6 +206,12 @@ def _installation_remedy(error: Exception) -> str | None:
     from brainrecon.cli.installation import torchvision_remedy
 
     return torchvision_remedy(error)
+
+
+def _interrupted(arguments: list[str]) -> int:
+    """Say that it was interrupted, and the line that goes on."""
+    console.note(f"Interrupted; what is finished is kept. Go on with:\n{shlex.join(['brainrecon', *arguments])}")
+    return 130
 
 
 def _fail(message: str, exit_code: int, debug: bool) -> int:

@@ -10,8 +10,31 @@ from typing import Annotated
 import typer
 
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
-Method = Annotated[str | None, typer.Argument(help="Name of a method, for example brain-diffuser.", show_default=False)]
+
+def _methods(incomplete: str) -> list[str]:
+    """For the shell's completion: names of methods that begin so."""
+    from brainrecon.assembly.registry import system_names
+
+    return [name for name in system_names() if name.startswith(incomplete)]
+
+
+def _protocols(incomplete: str) -> list[str]:
+    """For the shell's completion: names of the toolkit's protocols that begin so."""
+    # Their files are looked at in place: the module that reads them takes seconds to import, and a shell waits.
+    files = (Path(__file__).parents[1] / "evaluation" / "protocols").glob("*.toml")
+    return sorted(file.stem for file in files if file.stem.startswith(incomplete))
+
+
+def _families(incomplete: str) -> list[str]:
+    return [name for name in ("published", "tiny") if name.startswith(incomplete)]
+
+
+Method = Annotated[
+    str | None,
+    typer.Argument(help="Name of a method, for example brain-diffuser.", show_default=False, autocompletion=_methods),
+]
 Data = Annotated[str | None, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 Out = Annotated[Path, typer.Option(help="Run folder to make or continue.", show_default=False)]
@@ -24,7 +47,9 @@ Assignments = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        metavar="FAMILY", help="published, or tiny: the embedded networks wherever a checkpoint has a small twin."
+        metavar="FAMILY",
+        autocompletion=_families,
+        help="published, or tiny: the embedded networks wherever a checkpoint has a small twin.",
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
@@ -88,6 +113,7 @@ ControlStimuli = Annotated[
 Protocol = Annotated[
     str | None,
     typer.Option(
+        autocompletion=_protocols,
         help="Named way to score, or a TOML file of one; a published one by default where published networks draw photographs.",
         show_default=False,
     ),
@@ -196,7 +222,8 @@ def parse_conditions(text, default="none"):
     unknown = [name for name in names if name not in CONTROLS]
     if unknown:
         raise InputError(
-            f"There is no control {unknown[0]!r}; expected 'all', 'essential', 'none', or some of {', '.join(CONTROLS)}."
+            f"There is no control {unknown[0]!r}; expected 'all', 'essential', 'none', or some of {', '.join(CONTROLS)}"
+            f"{did_you_mean(unknown[0], CONTROLS)}."
         )
     return names
 

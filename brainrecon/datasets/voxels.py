@@ -133,7 +133,7 @@ def absent(where: object, what: str, name: str, names: Sequence[str], aliases: I
         Further ones that may have been meant.
     """
     known = {other.casefold(): other for other in (*aliases, *names)}
-    near = get_close_matches(str(name).casefold(), known, n=1, cutoff=0.7)
+    near = get_close_matches(str(name).casefold(), known, n=1)
     meant = f" (did you mean '{known[near[0]]}'?)" if near else ""
     return InputError(f"{where} has no {what} '{name}'; it has {', '.join(names) or 'none'}{meant}.")
 

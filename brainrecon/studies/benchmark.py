@@ -40,6 +40,7 @@ from brainrecon.runs.splitting import DEFAULT_CLIP, check_feasible, check_rule, 
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.suggestions import did_you_mean
 from weights.whole_files import locked, write_text
 
 PLAN = "benchmark.toml"
@@ -110,7 +111,8 @@ class Plan:
                     f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only."
                 )
         if unknown := [name for name in self.controls if name not in CONTROLS]:
-            raise InputError(f"There is no control {unknown[0]!r}; expected some of {', '.join(CONTROLS)}.")
+            meant = did_you_mean(unknown[0], CONTROLS)
+            raise InputError(f"There is no control {unknown[0]!r}; expected some of {', '.join(CONTROLS)}{meant}.")
         names = [load_protocol(name).name for name in self.protocols]
         if len(set(names)) < len(names):
             raise InputError(
@@ -306,7 +308,8 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         load(data)  # says what is missing
     named = tuple(subjects or here)
     if absent := [name for name in named if name not in here]:
-        raise InputError(f"There is no subject {absent[0]!r} at {data}; there are {', '.join(here) or 'none'}.")
+        meant = did_you_mean(absent[0], here)
+        raise InputError(f"There is no subject {absent[0]!r} at {data}; there are {', '.join(here) or 'none'}{meant}.")
     given = {
         name: tuple(value) if isinstance(value, list) else value for name, value in rest.items() if value is not None
     }

@@ -33,6 +33,7 @@ from brainrecon.evaluation.protocols.task_specs import (
 from brainrecon.evaluation.views.networks import check_network
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_toml
+from weights.suggestions import did_you_mean
 
 _FOLDER = Path(__file__).parent
 
@@ -235,7 +236,8 @@ def load_protocol(name=DEFAULT):
     path = Path(name) if str(name).endswith(".toml") else _FOLDER / f"{name}.toml"
     if not path.is_file() or (path.parent == _FOLDER and path.stem not in available()):
         raise InputError(
-            f"There is no protocol {str(name)!r}; the toolkit has {', '.join(available())}. "
+            f"There is no protocol {str(name)!r}; the toolkit has {', '.join(available())}"
+            f"{did_you_mean(str(name), available())}. "
             "Give one of these names, or the path of a .toml file."
         )
     content = read_toml(path, f"mend the file; {DEFAULT} is an example of a protocol")

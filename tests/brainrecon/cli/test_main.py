@@ -1,6 +1,9 @@
 """The registry of verbs and what happens when one fails."""
 
 import errno
+import os
+import shlex
+import subprocess
 import sys
 import types
 
@@ -122,7 +125,58 @@ def test_what_the_system_refuses_can_be_mended(capsys, verb, error, sentence):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interruption_is_one_line_and_exit_code_130(capsys, verb, error):
     verb(raising(error))
-    assert run(capsys, "fit") == (130, "", "Interrupted; what is finished is kept.\n")
+    told = "Interrupted; what is finished is kept. Go on with:\nbrainrecon fit\n"
+    assert run(capsys, "fit") == (130, "", told)
+
+
+def test_the_line_to_go_on_with_can_be_pasted(capsys, verb):
+    def fit(data: str, out: str = "") -> None:
+        raise KeyboardInterrupt
+
+    verb(fit)
+    line = ["fit", "arrays:/my data/it's", "--out", "a  b"]
+    *_, last = run(capsys, *line)[2].splitlines()
+    assert shlex.split(last) == ["brainrecon", *line]
+
+
+def completed(line):
+    """What the shell is offered after some words."""
+    asked = {"_BRAINRECON_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    program = "from brainrecon.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | asked | {"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("brainrecon rep", ["report"]),
+        ("brainrecon weights ve", ["verify"]),
+        ("brainrecon run brain-diffuser-sd", ["brain-diffuser-sd", "brain-diffuser-sdxl"]),
+        ("brainrecon run --protocol mindeye2", ["mindeye2-2024"]),
+        ("brainrecon run --weights t", ["tiny"]),
+    ],
+)
+def test_the_shell_completes_verbs_methods_and_protocols(line, offered):
+    assert completed(line) == offered
+
+
+def test_completion_can_be_installed(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0 and "--install-completion" in out
+
+
+@pytest.mark.parametrize(
+    "line", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["data", "--help"], ["data", "info", "-h"]]
+)
+def test_flags_have_no_type_in_the_help(capsys, line):
+    code, out, _ = run(capsys, *line)
+    assert code == 0 and "<bool>" not in out and "--help" in out
 
 
 def test_a_verbs_own_exit_code_is_passed_on(capsys, verb):
