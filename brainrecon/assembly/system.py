@@ -14,6 +14,7 @@ from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import TargetSource, part
 from brainrecon.assembly.values import Machine
 from weights import store as checkpoint_store
+from weights.sizes import with_sizes
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,20 @@ class System(ABC):
             more = (
                 " Or take the small embedded networks, which know no photographs, with --weights tiny." if twin else ""
             )
-            raise checkpoint_store.CheckpointError(f"{error}{more}") from None
+            raise checkpoint_store.CheckpointError(f"{self._all_absent(role) or error}{more}") from None
+
+    def _all_absent(self, role: str) -> str:
+        """A sentence that names every checkpoint that is absent, if that of this role is and another is, too; else nothing."""
+        known = checkpoint_store.checkpoints()
+        found = checkpoint_store.verify([name for name in self.checkpoints if name in known], check=False)
+        absent = [known[status.name] for status in found if status.state == "absent"]
+        if len(absent) < 2 or self._roles[role] not in {entry.name for entry in absent}:
+            return ""
+        named = " ".join(entry.name for entry in absent)
+        return (
+            f"{self.name} reads {with_sizes(absent)}, absent here; fetch them with `brainrecon weights pull {named}`, or set "
+            "BRAINRECON_WEIGHTS to the folder that holds them."
+        )
 
     @property
     def _roles(self) -> dict[str, str]:

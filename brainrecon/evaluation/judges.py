@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brainrecon.evaluation.protocols.protocol import DEFAULT
 from weights import store
-from weights.sizes import in_words
+from weights.sizes import with_sizes
 
 # What the shown pictures may be, as `brainrecon.datasets.subject.Subject.pictures` has it; "" if nobody says.
 PHOTOGRAPHS, DRAWN = "photographs", "drawn pictures"
@@ -69,10 +69,7 @@ def check_judges(protocol):
     absent = [known[status.name] for status in store.verify(names, check=False) if status.state == "absent"]
     if not absent:
         return
-    told = [f"{entry.name} ({in_words(entry.size, entry.reckoned_size)})" for entry in absent]
-    sizes = [entry.size or entry.reckoned_size for entry in absent]
-    together = "" if len(absent) == 1 or None in sizes else f", {in_words(None, sum(sizes))} together"
     raise store.CheckpointError(
-        f"Protocol {protocol.name} judges by {', '.join(told)}{together}, absent here; fetch them with `brainrecon weights pull "
+        f"Protocol {protocol.name} judges by {with_sizes(absent)}, absent here; fetch them with `brainrecon weights pull "
         f"--for evaluate`, or judge by the embedded networks, which know only {DRAWN}, with --protocol {DEFAULT}."
     )

@@ -11,6 +11,7 @@ from brainrecon.assembly import registry
 from brainrecon.assembly.registry import system, system_class, system_names
 from brainrecon.assembly.system import System
 from stages.ground.errors import InputError
+from weights.manifest import CheckpointError
 
 OWN = {path.stem.replace("_", "-") for path in Path(methods.__file__).parent.glob("*.py")} - {"--init--"}
 
@@ -140,3 +141,28 @@ def test_a_package_that_brings_something_else_is_told_in_a_sentence(plug_in, sou
     plug_in(source)
     with pytest.raises(InputError, match="System 'dreamer' of dreams is .*; expected a class of System of that name"):
         system_class("dreamer")
+
+
+def test_checkpoints_that_are_absent_are_named_together_with_their_sizes(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    with pytest.raises(CheckpointError) as caught:
+        system_class("brain-diffuser")().folder("vdvae")
+    told = str(caught.value)
+    assert all(
+        name in told
+        for name in ("vdvae-imagenet64 (about", "clip-vit-l-14-quickgelu (about", "versatile-diffusion (about")
+    )
+    assert (
+        "together, absent here; fetch them with `brainrecon weights pull clip-vit-l-14-quickgelu" in told
+        and "--weights tiny" in told
+    )
+
+
+def test_one_that_is_damaged_is_told_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    (tmp_path / "clip-vit-l-14-quickgelu").mkdir()
+    (tmp_path / "clip-vit-l-14-quickgelu" / "open_clip_model.safetensors").write_bytes(b"1")
+    with pytest.raises(CheckpointError, match="clip-vit-l-14-quickgelu is (damaged|absent)"):
+        system_class("brain-diffuser")({"checkpoints": {"vdvae": "tiny-vdvae", "generator": "tiny-generator"}}).folder(
+            "clip"
+        )
