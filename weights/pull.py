@@ -221,7 +221,7 @@ def _pulled(checkpoint, folder, action):
 def _find(name, known: dict[str, Checkpoint]) -> Checkpoint:
     if name not in known:
         raise CheckpointError(
-            f"There is no checkpoint {name!r}{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}."
+            f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}{did_you_mean(name, known)}."
         )
     return known[name]
 

@@ -210,7 +210,7 @@ def _find(name: str, manifest: Path) -> Checkpoint:
     if is_own_folder(name):
         return _own_folder(name)
     raise CheckpointError(
-        f"There is no checkpoint {name!r}{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}, and a folder of "
+        f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}{did_you_mean(name, known)}, and a folder of "
         f"your own by its path, as ./{name}."
     )
 
