@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from brainrecon.datasets.captions import checked_captions
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
@@ -44,16 +45,4 @@ def _from_file(path, stimulus_ids):
     if not Path(path).exists():
         raise InputError(f"There is no captions file {path}; name an existing JSON file after --captions.")
     table = read_json(path, dict, "give an object of stimulus id to list of captions")
-    absent = [name for name in stimulus_ids if name not in table]
-    if absent:
-        raise InputError(
-            f"{path} has captions for {len(stimulus_ids) - len(absent):,} of {len(stimulus_ids):,} stimuli; "
-            f"add the others, the first is {absent[0]}."
-        )
-    captions = {name: [table[name]] if isinstance(table[name], str) else table[name] for name in stimulus_ids}
-    for name, own in captions.items():
-        if not isinstance(own, list) or not own or not all(isinstance(one, str) and one.strip() for one in own):
-            raise InputError(
-                f"{path} has {json.dumps(own)[:100]} for stimulus {name}; expected a caption, or a list of captions: add them."
-            )
-    return [captions[name] for name in stimulus_ids]
+    return checked_captions(table, stimulus_ids, path)

@@ -34,6 +34,7 @@ from brainrecon.datasets.arrays.folder import by_stimulus
 from brainrecon.datasets.arrays.parts import as_mask, choose_voxels, own_subject, train_first
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
+from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
 from stages.ground.errors import InputError
@@ -257,8 +258,8 @@ def _pictures(folder, ids):
     absent = [name for name in ids if name not in found]
     if absent:
         raise InputError(
-            f"{folder} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add it, "
-            "named after the id."
+            f"{folder} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is "
+            f"{absent[0]}{said_of(absent[0], found)}; add it, named after the id."
         )
     for name in ids:
         if len(found[name]) > 1:

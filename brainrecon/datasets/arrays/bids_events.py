@@ -1,10 +1,11 @@
 """What was shown on each trial, from the events of a BIDS folder."""
 
-import csv
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from brainrecon.datasets.arrays.parts import check_ids
+from brainrecon.datasets.spellings import said_of
+from brainrecon.datasets.trial_tables import read_table
 from stages.ground.errors import InputError
 
 ID_COLUMNS = ("stimulus_id", "stim_file", "trial_type")
@@ -169,8 +170,8 @@ def _listed_splits(path, folder, shown):
             unknown = sorted(test.keys() - shown)
             if unknown:
                 raise InputError(
-                    f"{place / 'test_stimuli.txt'} names {test[unknown[0]]}, which no trial shows; write ids as in "
-                    "the events."
+                    f"{place / 'test_stimuli.txt'} names {test[unknown[0]]}, which no trial "
+                    f"shows{said_of(unknown[0], sorted(shown))}; write ids as in the events."
                 )
             return {name: "test" if name in test else "train" for name in shown}, place / "test_stimuli.txt"
     return None, None
@@ -204,4 +205,4 @@ def _text(path):
 
 
 def _read_tsv(path):
-    return list(csv.DictReader(_text(path).splitlines(), delimiter="\t"))
+    return read_table(path, "\t")

@@ -35,8 +35,10 @@ from brainrecon.datasets.arrays.parts import (
     train_first,
 )
 from brainrecon.datasets.arrays.raw_runs import cleaning, trials_of_runs
+from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.named_arrays import NamedArrays
 from brainrecon.datasets.responses import checked_standardized, stored_responses
+from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.subject import Split, first_presentation_order
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
@@ -226,12 +228,13 @@ class _Trials:
             if absent:
                 raise InputError(
                     f"{self.path} has no picture or caption for {len(absent):,} of {len(stimuli):,} stimuli, the first "
-                    f"is {absent[0]}; add it, and its id to {self.prefix}image_ids."
+                    f"is {absent[0]}{said_of(absent[0], self.row)}; add it, and its id to {self.prefix}image_ids."
                 )
             places = [self.row[name] for name in stimuli]
             images = None if self.images is None else as_rows(self.images).take(places)
             if self.captions is not None:
-                captions = [[str(text) for text in self.captions[place] if text] for place in places]
+                said = {name: list(map(str, self.captions[place])) for name, place in zip(stimuli, places)}
+                captions = checked_captions(said, stimuli, f"'{self.prefix}captions' in {self.path}")
         return Split(
             self._responses(rows, chosen),
             self.ids[rows],

@@ -16,7 +16,7 @@ FOLDER/
     categories.json       stimulus id -> list of categories                 optional
 """
 
-import csv
+import json
 
 import numpy as np
 
@@ -29,10 +29,13 @@ from brainrecon.datasets.arrays.parts import (
     rois_inside,
     train_first,
 )
+from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.responses import checked_standardized, stored_responses
+from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
+from brainrecon.datasets.trial_tables import read_table, unread_columns
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert
@@ -42,6 +45,7 @@ from weights.names import identifier_of
 
 UNFINISHED = "subject.partial.json"
 """Stands in a folder for as long as `brainrecon.datasets.arrays.writing` writes it."""
+TRIAL_COLUMNS = ("stimulus_id", "session", "run")
 
 
 def subjects(path):
@@ -69,6 +73,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
     standardized = checked_standardized(facts.get("standardized", "no"), path / "subject.json")
     splits = read_splits(path, chosen, standardized, needs_split)
+    unread = unread_columns([path / name / "trials.csv" for name in splits], TRIAL_COLUMNS)
     content = stimulus_fingerprint("arrays", splits)
     inside = slice(None) if chosen is None else chosen
     return Subject(
@@ -81,7 +86,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         noise_ceiling=None if ceiling is None else ceiling[inside],
         fingerprint=valid_fingerprint(facts, content) or content,
         # What was converted may have had the same note.
-        notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits)])),
+        notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits), *unread])),
         simulated=bool(facts.get("simulated", False)),
         pictures=facts.get("pictures", ""),
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
@@ -199,15 +204,12 @@ def _betas(folder):
 
 def _read_trials(path):
     try:
-        # Spreadsheets put a byte order mark before the first column's name.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_table(path)
     except FileNotFoundError:
         raise _absent(path) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}); save it again as CSV in UTF-8.") from None
     if not rows or "stimulus_id" not in rows[0]:
-        raise InputError(f"{path} has no column stimulus_id; give one row per trial with that column.")
+        found = f" but {', '.join(rows[0])}" if rows else ""
+        raise InputError(f"{path} has no column stimulus_id{found}; give one row per trial with that column.")
     return rows
 
 
@@ -226,14 +228,17 @@ def _images(folder, ids):
     absent = [name for name in ids if name not in found]
     if absent:
         raise InputError(
-            f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; "
-            "add it, named after the id."
+            f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is "
+            f"{absent[0]}{said_of(absent[0], found)}; add it, named after the id."
         )
     return PictureFiles([found[name] for name in ids])
 
 
 def by_stimulus(path, ids):
-    """Texts of a JSON file, stimulus id -> text or list of texts, in the order of ids; None without the file."""
+    """Texts of a JSON file, stimulus id -> text or list of texts, in the order of ids; None without the file.
+
+    Captions have to be there for every stimulus; a stimulus may be of no category, which is an empty list.
+    """
     if not path.exists():
         return None
     table = read_json(path)
@@ -242,9 +247,16 @@ def by_stimulus(path, ids):
     absent = [name for name in ids if name not in table]
     if absent:
         raise InputError(
-            f"{path} has nothing for {len(absent):,} of {len(ids):,} stimuli, the first is {absent[0]}; add them."
+            f"{path} has nothing for {len(absent):,} of {len(ids):,} stimuli, the first is "
+            f"{absent[0]}{said_of(absent[0], table)}; add them."
         )
-    return [[table[name]] if isinstance(table[name], str) else list(table[name]) for name in ids]
+    if path.stem == "captions":
+        return checked_captions(table, ids, path)
+    texts = [[table[name]] if isinstance(table[name], str) else table[name] for name in ids]
+    for name, own in zip(ids, texts):
+        if not isinstance(own, list) or not all(isinstance(text, str) for text in own):
+            raise InputError(f"{path} has {json.dumps(own)[:100]} for stimulus {name}; expected a list of texts.")
+    return texts
 
 
 def _numbers(rows, column, folder):

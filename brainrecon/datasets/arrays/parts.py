@@ -12,6 +12,8 @@ from stages.ground.errors import InputError
 LONGEST_ID = 200
 NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 WHOLE = "all"
+ROUNDED = 1e-3
+"""By so much a value of a mask may differ from 0 or 1."""
 
 
 def check_ids(ids, where):
@@ -38,14 +40,20 @@ def check_ids(ids, where):
 
 
 def as_mask(values, where):
-    """A region's mask, bool of the same shape, from bools or numbers that are all 0 or 1; else an InputError."""
+    """A region's mask, bool of the same shape, from bools or numbers that are all 0 or 1; else an InputError.
+
+    Numbers within `ROUNDED` of 0 or 1 are taken for them: a NIfTI that stores a scale factor gives back 0.9999999.
+    """
     values = np.asarray(values)
     if values.dtype.kind not in "biuf":
         raise InputError(f"{where} is {values.dtype}; expected a mask of bools, or of 0 and 1.")
-    other = values[(values != 0) & (values != 1)]
+    numbers = values.astype(np.float64)
+    near = numbers > 0.5
+    # A value that is not finite is near nothing.
+    other = values[~(np.abs(numbers - near) <= ROUNDED)]
     if other.size:
-        raise InputError(f"{where} holds {other.flat[0]:g} beside 0 and 1; save a mask of 0 and 1, one per voxel.")
-    return values.astype(bool)
+        raise InputError(f"{where} holds {other.flat[0]:.9g} beside 0 and 1; save a mask of 0 and 1, one per voxel.")
+    return near.astype(bool)
 
 
 def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):

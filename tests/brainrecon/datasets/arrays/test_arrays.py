@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from brainrecon.datasets import load, subjects
+from brainrecon.datasets.arrays.parts import as_mask
 from brainrecon.datasets.arrays.reader import DESCRIPTION, files, write, write_template
 from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
@@ -377,3 +378,18 @@ def test_regions_are_joined(tmp_path, subject):
     }.items():
         with pytest.raises(InputError, match=told):
             load(source, roi=roi)
+
+
+@pytest.mark.parametrize("inside", [1 - 2**-23, 1 + 1e-4, 0.9995])
+def test_a_mask_rounded_by_its_scale_factor_is_a_mask(inside):
+    values = np.array([[0, inside], [1e-4, 1]])
+    np.testing.assert_array_equal(as_mask(values, "mask.nii"), [[False, True], [False, True]])
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [(0.998, "0.998"), (0.9989999, "0.9989999"), (2, "2"), (-1, "-1"), (np.nan, "nan"), (np.inf, "inf")],
+)
+def test_what_is_no_mask_is_shown_with_all_its_digits(other, told):
+    with pytest.raises(InputError, match=f"mask.nii holds {told} beside 0 and 1"):
+        as_mask(np.array([0, 1, other]), "mask.nii")
