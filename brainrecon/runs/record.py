@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets import load
+from brainrecon.datasets import load, parse_source
 from brainrecon.datasets.shuffled import with_shuffled_responses
 from brainrecon.evaluation.judges import DRAWN
 from brainrecon.evaluation.protocols.protocol import DEFAULT
@@ -164,6 +164,17 @@ def response_digest(subject):
     return hashlib.sha256(
         b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)
     ).hexdigest()
+
+
+def check_place(folder, config):
+    """Raise an InputError, with two ways to mend it, if the data of a run are no longer where they were."""
+    _, path = parse_source(config.data.source)
+    if not path.exists():
+        raise InputError(
+            f"{folder} was begun on data at {path}, where nothing is now; if they lie elsewhere, write their place as "
+            f"data.source into {Path(folder) / 'config.toml'}, or type `brainrecon fit {config.method} KIND:PATH --config "
+            f"{Path(folder) / 'config.toml'} --out {folder}`, which takes them if they are the same."
+        )
 
 
 def check_data(folder, subject, responses=None):

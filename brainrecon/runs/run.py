@@ -22,6 +22,7 @@ from brainrecon.runs.record import (
     check_checkpoint_names,
     check_checkpoints,
     check_data,
+    check_place,
     default_protocol,
     environment,
     load_subject,
@@ -96,7 +97,9 @@ class Run:
             if there.data.split and there.data.split_checkpoint is None:
                 there = replace(there, data=replace(there.data, split_checkpoint=split_checkpoint(there)))
             # More samples are more of the same run.
-            if found := differences(replace(there, samples=config.samples).to_dict(), config.to_dict()):
+            found = differences(replace(there, samples=config.samples).to_dict(), config.to_dict())
+            # Data may have moved: whether they are the same is checked below.
+            if found := [one for one in found if one[0] != "data.source"]:
                 name, before, after = found[0]
                 raise InputError(
                     f"{folder} is a run with {name} = {before!r} but {after!r} was asked for; "
@@ -140,7 +143,8 @@ class Run:
             there = Layout(folder).config.exists()
             config = replace(self.config, data=replace(data, fold=fold))
             runs.append(Run(folder, *with_machine) if there else Run.create(folder, config, *with_machine))
-            runs[-1].config = replace(runs[-1].config, samples=self.config.samples)
+            known = runs[-1].config
+            runs[-1].config = replace(known, samples=self.config.samples, data=replace(known.data, source=data.source))
         return runs
 
     @property
@@ -167,6 +171,7 @@ class Run:
     @cached_property
     def subject(self):
         """The subject, loaded as the configuration says."""
+        check_place(self.folder, self.config)
         subject = load_subject(self.config, self.store, self.machine.device)
         if self.layout.environment.exists():
             check_data(self.folder, subject)

@@ -127,3 +127,29 @@ def test_a_run_notices_responses_that_were_replaced(tmp_path, features, capsys):
     capsys.readouterr()
     assert run_command(line) == 2
     assert "was begun on other responses" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "2")])
+def test_a_run_goes_on_where_its_data_lie_now(folds, tmp_path, features, capsys):
+    write_template(tmp_path / "mine")
+    out = str(tmp_path / "run")
+    line = ["--out", out, "--features", str(features), *folds]
+    assert run_command(["fit", "mean-image", f"arrays:{tmp_path / 'mine'}", *line]) == 0
+    (tmp_path / "mine").rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert run_command(["evaluate", out]) == 2
+    told = capsys.readouterr().err
+    assert (
+        f"data at {tmp_path / 'mine'}, where nothing is now" in told and "data.source" in told and told.count("\n") == 1
+    )
+    # What is there instead must be the same.
+    write_template(tmp_path / "other")
+    ids = tmp_path / "other" / "test" / "betas.npy"
+    np.save(ids, np.load(ids) + 1)
+    assert run_command(["fit", "mean-image", f"arrays:{tmp_path / 'other'}", *line]) == 2
+    assert "was begun on other responses" in capsys.readouterr().err
+    assert Run(out, features).config.data.source == f"arrays:{tmp_path / 'mine'}"
+    config = ["--config", str(tmp_path / "run" / "config.toml")]
+    assert run_command(["fit", "mean-image", f"arrays:{tmp_path / 'elsewhere'}", *config, *line[:4]]) == 0
+    parts = Run(out, features).parts
+    assert [part.subject.source for part in parts] == [f"arrays:{tmp_path / 'elsewhere'}"] * (2 if folds else 1)
