@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.response_size import other_scale, response_size
 from brainrecon.assembly.settings import read_saved, to_dict
 from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
@@ -47,6 +49,8 @@ class Chain:
         Values that are predictions of a target.
     n_voxels : int, optional
         Of the patterns it was fitted on.
+    usual_size : float, optional
+        Of the responses it was fitted on, as `brainrecon.assembly.response_size` takes it.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class Chain:
         self.given = self._check()
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
         self.n_voxels: int | None = None
+        self.usual_size: float | None = None
 
     name = property(lambda self: self.system.name)
     output = property(lambda self: self.system.output)
@@ -172,11 +177,14 @@ class Chain:
             own = None if folder is None else Path(folder) / step.part
             if own is not None and step.is_fitted(own):
                 self._described |= self._known(folder)
+                self.usual_size = self._described.get("usual_size")
                 step.open(Workspace(store, own, description=self._described, **found))
                 continue
             wanted = (predictions or {}).get(step.part)
             workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
             step.fit(training, workspace)
+            if PATTERNS in step.reads and self.usual_size is None:
+                self.usual_size = response_size(next(iter(training.subjects.values())).train.patterns)
             if own is not None:
                 self._describe(folder, step)
                 step.save(own)
@@ -227,7 +235,7 @@ class Chain:
         if damage := broken(folder):
             raise InputError(f"In {folder}, {damage}; {fit_again(folder)}.")
         self._described = read_saved(folder)
-        self.n_voxels = self._described.get("n_voxels")
+        self.n_voxels, self.usual_size = (self._described.get(name) for name in ("n_voxels", "usual_size"))
         for step in self.steps:
             if step.is_learned:
                 own = Path(folder) / step.part
@@ -241,6 +249,8 @@ class Chain:
         for step in steps:
             self._described |= step.description()
         known = {"method": self.name, "settings": to_dict(self.system.settings), "n_voxels": self.n_voxels}
+        if self.usual_size is not None:
+            known["usual_size"] = self.usual_size
         write_text(Path(folder) / DESCRIPTION, json.dumps(self._described | known, indent=1) + "\n")
 
     def summary(self) -> list[dict]:
@@ -322,7 +332,10 @@ class Chain:
         raise AssertionError("a chain ends in its output")
 
     def checked(self, patterns):
-        """Patterns as they are, if they have the right number of voxels and are finite; an InputError if not."""
+        """Patterns as they are, if they have the right number of voxels and are finite; an InputError if not.
+
+        A warning names the factor where they are of another size than the responses that the method learned from.
+        """
         patterns = np.asarray(patterns)
         if patterns.ndim != 2 or (self.n_voxels is not None and patterns.shape[1] != self.n_voxels):
             raise InputError(
@@ -334,4 +347,6 @@ class Chain:
                 f"{(~np.isfinite(patterns)).any(axis=1).sum():,} of {len(patterns):,} patterns hold NaN or infinite values; "
                 "leave them out, or mend these voxels."
             )
+        if self.usual_size is not None and (told := other_scale(patterns, self.usual_size)):
+            warnings.warn(told, stacklevel=2)
         return patterns

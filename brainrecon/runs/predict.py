@@ -53,7 +53,7 @@ def predict_patterns(chain, patterns, names, path, progress=SILENT):
     InputError
         The name says no format, or one that cannot hold so many values; or the patterns are not those that were learned from.
     """
-    names, wanted = [str(name) for name in names], Path(path)
+    names, wanted, patterns = [str(name) for name in names], Path(path), chain.checked(patterns)
     check_suffix(wanted, chain.predicts)
     is_tensors = wanted.suffix.lower() == ".safetensors"
     # Blocks are written one by one, which only tensors allow; other formats are made of them at the end.

@@ -174,6 +174,7 @@ def test_steps_are_fitted_in_order_and_each_is_saved_before_the_next_is_fitted(s
     assert course == ["fit one", "save one", "fit two", "save two"]
     assert chain.is_fitted(tmp_path) and chain.n_voxels == 4
     known = json.loads((tmp_path / "method.json").read_text())
+    assert known.pop("usual_size") == pytest.approx(np.median(np.abs(subject.train.patterns)))
     assert known == {"method": "made-up", "settings": {}, "n_voxels": 4, "offset of one": 0, "offset of two": 2}
 
 

@@ -1,0 +1,53 @@
+"""How large responses are, to tell a unit from another: NSD's files hold 300 times percent signal change."""
+
+import numpy as np
+
+FACTOR = 10
+"""Responses of another size by this factor or more are hardly in the unit that was learned from."""
+MOST_ROWS = 256
+
+
+def response_size(patterns):
+    """The median absolute response, over voxels with one, of up to 256 patterns at even spacing.
+
+    >>> response_size(np.float32([[1, -2, 3], [0, 2, 0]]))
+    2.0
+
+    Parameters
+    ----------
+    patterns : array of shape (n_stimuli, n_voxels)
+
+    Returns
+    -------
+    size : float or None
+        In the unit of the patterns; None where all are zero.
+    """
+    rows = (
+        np.unique(np.linspace(0, len(patterns) - 1, min(MOST_ROWS, len(patterns))).astype(int)) if len(patterns) else []
+    )
+    sizes = np.abs(np.asarray(patterns)[rows])
+    # What lies outside the brain is stored as zero, and of some datasets that is most of it.
+    sizes = sizes[sizes > 0]
+    return float(np.median(sizes)) if sizes.size else None
+
+
+def other_scale(patterns, usual):
+    """A sentence where patterns are of another size than usual by `FACTOR` or more, else "".
+
+    Averages over repeats are smaller than single trials, and z-scores than percent signal change, but by less.
+
+    Parameters
+    ----------
+    patterns : array of shape (n_stimuli, n_voxels)
+    usual : float
+        The `response_size` of what was learned from.
+    """
+    size = response_size(patterns)
+    if size is None or 1 / FACTOR < size / usual < FACTOR:
+        return ""
+    factor = max(size / usual, usual / size)
+    larger = "larger" if size > usual else "smaller"
+    return (
+        f"These responses are {factor:,.0f} times {larger} than those that were learned from (median {size:.3g}, not "
+        f"{usual:.3g}): bring them into the same unit. NSD's files hold 300 times percent signal change."
+    )
