@@ -8,7 +8,8 @@ import numpy as np
 from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of, loaded_options
 from brainrecon.datasets.near_duplicates import near_duplicates
-from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
+from brainrecon.datasets.noise_ceiling import FEW_VALUES, measured_noise_ceiling
+from brainrecon.datasets.subject import ROWS_PER_BLOCK, NotFiniteError
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
@@ -38,6 +39,7 @@ def describe(subject, duplicates=None, progress=SILENT):
     """
     kind, path = parse_source(subject.source)
     reader = dataset_of(kind)
+    unmeasured = _without_values(subject)
     ceiling, unknown = _noise_ceiling(subject)
     return {
         "dataset": subject.dataset,
@@ -55,8 +57,29 @@ def describe(subject, duplicates=None, progress=SILENT):
         "details": subject.details,
         "fingerprint": subject.fingerprint,
         "near_duplicates": _near_duplicates(subject, duplicates, progress),
-        "notes": [*subject.notes, *unknown],
+        "voxels_without_values": unmeasured[0],
+        "notes": [*subject.notes, *unmeasured[1], *unknown],
     }
+
+
+def _without_values(subject):
+    """How many voxels have no value on some trial, and a note if there are any; None and no note if responses are many."""
+    splits = subject.splits.values()
+    if sum(split.n_trials for split in splits) * subject.n_voxels > FEW_VALUES:
+        return None, []
+    found, told = np.zeros(subject.n_voxels, dtype=bool), ""
+    for split in splits:
+        for start in range(0, split.n_trials, ROWS_PER_BLOCK):
+            try:
+                split.betas[start : start + ROWS_PER_BLOCK]
+            except NotFiniteError as error:
+                found |= error.voxels
+                told = told or str(error)
+    count, remedy = int(found.sum()), told.rpartition("; ")[2].removesuffix(".")
+    note = (
+        f"{count:,} of {subject.n_voxels:,} voxels hold NaN or infinite betas, from which no method can learn; {remedy}"
+    )
+    return count, [note] if count else []
 
 
 def _noise_ceiling(subject):

@@ -85,7 +85,12 @@ def as_responses(betas: Any) -> Responses:
 
 
 def stored_responses(
-    array: Any, where: object, divisor: float = 1, standardized: Standardized = "no", block_bytes: int = BLOCK_BYTES
+    array: Any,
+    where: object,
+    divisor: float = 1,
+    standardized: Standardized = "no",
+    block_bytes: int = BLOCK_BYTES,
+    **remedy: str,
 ) -> Responses:
     """Numbers of any type as responses, converted to float32 and checked for NaN and infinite values when read.
 
@@ -100,6 +105,8 @@ def stored_responses(
     standardized : {"no", "session"}
     block_bytes : int
         So many bytes of the array are converted at a time.
+    **remedy : str
+        ``remedy``, what to do where a value is not finite, as `brainrecon.datasets.subject.check_finite` takes it.
 
     Returns
     -------
@@ -110,7 +117,7 @@ def stored_responses(
         values = np.asarray(stored, dtype=np.float32)
         if divisor != 1:
             values = values / np.float32(divisor)
-        check_finite(values, where)
+        check_finite(values, where, **remedy)
         return values
 
     rows = MappedRows(as_rows(array), convert, dtype=np.float32, block_bytes=block_bytes)

@@ -84,13 +84,20 @@ def average_repeats(betas, stimulus_ids, progress=SILENT):
     return patterns
 
 
-def check_finite(betas, where):
-    """Raise an InputError that counts the voxels of betas (n_trials, n_voxels) that are not finite."""
+class NotFiniteError(InputError):
+    """Responses hold NaN or infinite values, in the voxels of the mask `voxels`, bool (n_voxels,)."""
+
+    def __init__(self, message, voxels):
+        super().__init__(message)
+        self.voxels = voxels
+
+
+def check_finite(betas, where, remedy="estimate these betas again, or choose a roi without those voxels"):
+    """Raise a `NotFiniteError` that counts the voxels of betas (n_trials, n_voxels) that are not finite."""
     if not np.isfinite(betas).all():
-        bad = int((~np.isfinite(betas)).any(axis=0).sum())
-        raise InputError(
-            f"{bad:,} of {betas.shape[1]:,} voxels hold NaN or infinite betas in {where}; "
-            "estimate these betas again, or choose a roi without those voxels."
+        bad = (~np.isfinite(betas)).any(axis=0)
+        raise NotFiniteError(
+            f"{int(bad.sum()):,} of {betas.shape[1]:,} voxels hold NaN or infinite betas in {where}; {remedy}.", bad
         )
 
 

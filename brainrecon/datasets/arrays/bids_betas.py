@@ -30,6 +30,7 @@ from brainrecon.datasets.arrays.bids_events import (
     picture_id,
     read_trials,
 )
+from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.folder import by_stimulus
 from brainrecon.datasets.arrays.parts import as_mask, choose_voxels, own_subject, train_first
 from brainrecon.datasets.dataset import ExpectedFile
@@ -84,10 +85,11 @@ def load(path, subject=None, roi=None, needs_split=True):
         _check_grid(file, grid, betas[0], grids[0])
     brain, rois, notes = _masks(folder, betas[0], grids[0])
     inside = {key: mask[brain] for key, mask in rois.items()}
-    chosen = choose_voxels(path, inside, roi, int(brain.sum()))
+    trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
+    finite = FiniteVoxels(lambda: _as_stored(betas, brain, trials))
+    chosen = choose_voxels(path, inside, roi, int(brain.sum()), finite)
     mask = brain.copy()
     mask[brain] = True if chosen is None else chosen
-    trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
     stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
     if stimuli is None:
         notes.append("no folder stimuli/, so there are no pictures")
@@ -96,7 +98,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         split: _split([trial for trial in trials if trial.split == split], store, stimuli)
         for split in train_first({trial.split for trial in trials})
     }
-    return own_subject(path, name, splits, roi, inside, chosen, notes=notes)
+    return own_subject(path, name, splits, roi, inside, chosen, notes=[*notes, *finite.notes])
 
 
 def files(path, subject=None):
@@ -297,10 +299,25 @@ class VoxelStore:
         return np.array(self._kept[number][rows][:, voxels])
 
     def _read(self, file):
-        read = _read_glmsingle if file.suffix == ".hdf5" else read_session
-        values = read(file, self.mask).astype(np.float32, copy=False)
-        check_finite(values, file)
+        values = _read(file, self.mask)
+        check_finite(values, file, LEFT_OUT)
         return values
+
+
+def _as_stored(betas, brain, trials):
+    """Pairs of split and what its trials have in one file, unchecked, (n_trials, n_voxels), one after the other."""
+    for number, file in enumerate(betas):
+        values = _read(file, brain)
+        for split in train_first({trial.split for trial in trials}):
+            rows = [trial.row for trial in trials if (trial.file, trial.split) == (number, split)]
+            if rows:
+                yield split, values[rows]
+
+
+def _read(file, mask):
+    """Voxels of a file of betas, (n_trials, n_voxels) float32, unchecked."""
+    read = _read_glmsingle if file.suffix == ".hdf5" else read_session
+    return read(file, mask).astype(np.float32, copy=False)
 
 
 def _read_glmsingle(file, mask):

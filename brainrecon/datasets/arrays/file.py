@@ -26,6 +26,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.parts import (
     as_mask,
     check_ids,
@@ -79,15 +80,16 @@ def load(path, subject=None, roi=None, needs_split=True, **raw):
         for key in sorted(arrays)
         if re.match("rois?_", key)
     }
-    chosen = choose_voxels(path, rois, roi, n_voxels)
+    labels = _labels(arrays, groups[""], needs_split) if "" in groups else None
+    finite = FiniteVoxels(lambda: _as_stored(groups, labels))
+    chosen = choose_voxels(path, rois, roi, n_voxels, finite)
     ceiling = _vector(arrays, "noise_ceiling")
     if ceiling is not None:
         if ceiling.dtype.kind not in "fiu":
             raise InputError(f"'noise_ceiling' in {path} is {ceiling.dtype}; expected percent of variance per voxel.")
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
         ceiling = ceiling.astype(np.float32)
-    if "" in groups:
-        labels = _labels(arrays, groups[""], needs_split)
+    if labels is not None:
         found = train_first(set(labels.tolist()))
         splits = {label: groups[""].split(np.flatnonzero(labels == label), chosen) for label in found}
     else:
@@ -95,8 +97,21 @@ def load(path, subject=None, roi=None, needs_split=True, **raw):
     averaged = any(trials.averaged for trials in groups.values())
     notes = ["one averaged response per stimulus: its single trials are not in the file"] if averaged else []
     notes += dict.fromkeys(note for trials in groups.values() for note in trials.notes)
+    notes += finite.notes
     subject = own_subject(path, name, splits, roi, rois, chosen, ceiling, notes)
     return subject if how is None else replace(subject, details=subject.details | asdict(how))
+
+
+def _as_stored(groups, labels):
+    """Pairs of split and responses as they are stored; raw runs all count as training."""
+    for prefix, trials in groups.items():
+        stored = as_rows(trials.betas)
+        if labels is None or trials.responses is not None:
+            yield prefix[:-1] or "train", stored
+        else:
+            yield from (
+                (label, stored.take(np.flatnonzero(labels == label))) for label in train_first(set(labels.tolist()))
+            )
 
 
 def _prefixes(arrays, needs_split):
@@ -250,7 +265,7 @@ class _Trials:
             return (self.responses if chosen is None else self.responses.columns(chosen)).take(rows)
         betas = as_rows(self.betas).take(rows)
         betas = betas if chosen is None else betas.columns(chosen)
-        return stored_responses(betas, f"'{self.name}' in {self.path}", standardized=self.standardized)
+        return stored_responses(betas, f"'{self.name}' in {self.path}", standardized=self.standardized, remedy=LEFT_OUT)
 
     def _read_captions(self, arrays):
         """(n_stimuli, k) text, where a row may end with empty texts; None when there are none."""

@@ -20,6 +20,7 @@ import json
 
 import numpy as np
 
+from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.parts import (
     as_mask,
     check_ids,
@@ -67,8 +68,10 @@ def load(path, subject=None, roi=None, needs_split=True):
         for file in sorted((path / "rois").glob("*.npy"))
     }
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
-    n_voxels = _betas(path / _split_names(path, needs_split)[0])[0].shape[1]
-    chosen = choose_voxels(path, rois, roi, n_voxels, whole)
+    names = _split_names(path, needs_split)
+    n_voxels = _betas(path / names[0])[0].shape[1]
+    finite = FiniteVoxels(lambda: ((name, _betas(path / name)[0]) for name in names))
+    chosen = choose_voxels(path, rois, roi, n_voxels, finite, whole)
     if ceiling is not None:
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
     standardized = checked_standardized(facts.get("standardized", "no"), path / "subject.json")
@@ -86,7 +89,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         noise_ceiling=None if ceiling is None else ceiling[inside],
         fingerprint=valid_fingerprint(facts, content) or content,
         # What was converted may have had the same note.
-        notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits), *unread])),
+        notes=list(dict.fromkeys([*facts.get("notes", ()), *pictures_on_both_sides(splits), *unread, *finite.notes])),
         simulated=bool(facts.get("simulated", False)),
         pictures=facts.get("pictures", ""),
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
@@ -185,7 +188,7 @@ def _read_split(folder, chosen, standardized):
     images = _images(folder, ids)
     captions, categories = (by_stimulus(folder / f"{name}.json", ids) for name in ("captions", "categories"))
     betas = betas if chosen is None else as_rows(betas).columns(chosen)
-    responses = stored_responses(betas, path, standardized=standardized)
+    responses = stored_responses(betas, path, standardized=standardized, remedy=LEFT_OUT)
     return Split(responses, trial_ids, sessions, runs, images, captions, categories)
 
 

@@ -1,10 +1,12 @@
 """What the forms of one's own arrays share: ids that can name a file and the choice of voxels."""
 
 import re
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
 
+from brainrecon.datasets.arrays.finite_voxels import FINITE
 from brainrecon.datasets.subject import BYTES_IN_FINGERPRINT, Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
@@ -56,7 +58,7 @@ def as_mask(values, where):
     return near.astype(bool)
 
 
-def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
+def choose_voxels(path, rois, roi, n_voxels, finite, whole=WHOLE):
     """The mask of the roi that was asked for, or None for all voxels.
 
     Parameters
@@ -68,6 +70,8 @@ def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
         As `brainrecon.datasets.voxels` describes.
     n_voxels : int
         As many as the betas have.
+    finite : brainrecon.datasets.arrays.finite_voxels.FiniteVoxels
+        The region ``finite``, unless one of the masks has that name.
     whole : str
         The name under which all voxels can be asked for.
 
@@ -80,7 +84,11 @@ def choose_voxels(path, rois, roi, n_voxels, whole=WHOLE):
         check_voxels(mask, n_voxels, f"roi {name}", path)
     if roi is None:
         return None
-    chosen = masked_regions(path, rois, n_voxels, whole).select(roi)
+    named = masked_regions(path, rois, n_voxels, whole)
+    if FINITE not in rois:
+        mask_of = named.mask_of
+        named = replace(named, aliases=(FINITE,), mask_of=lambda name: finite.mask if name == FINITE else mask_of(name))
+    chosen = named.select(roi)
     return None if chosen.all() else chosen
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import detrend as without_line
 
+from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT
 from brainrecon.datasets.dataset import Option
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import check_finite
@@ -213,7 +214,7 @@ class RunResponses(Responses):
         # Trials come in order, so that the run before is asked for no more.
         if self._kept[0] != span:
             values = self._volumes[slice(*self._spans[span])]
-            check_finite(values, self._where)
+            check_finite(values, self._where, LEFT_OUT)
             self._kept = span, self._how.clean(values)
         return self._kept[1]
 
