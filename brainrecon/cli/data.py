@@ -12,6 +12,7 @@ from stages.ground.errors import InputError
 app = typer.Typer(help="What a dataset holds, what is missing and where to get it; convert once.", add_completion=False)
 
 Source = Annotated[str, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)]
+Betas = Annotated[str | None, typer.Option(help="NSD's version: b1, b2 or b3.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -61,7 +62,7 @@ def info(
 def files(
     data: Annotated[str, typer.Argument(help="KIND or KIND:PATH, for example nsd:/data/nsd.", show_default=False)],
     subject: options.SubjectName = None,
-    betas: Annotated[str | None, typer.Option(help="NSD's version: b1, b2 or b3.")] = None,
+    betas: Betas = None,
     loader: options.LoaderOptions = None,
 ) -> None:
     """List the exact files a dataset consists of, their sizes, which are missing, and where they are to be had."""
@@ -70,38 +71,68 @@ def files(
 
     chosen = _loader_options(loader) | ({"betas": betas} if betas else {})
     found = list_files(*parse_source(data if ":" in data else f"{data}:."), subject=subject, **chosen)
+    _print_files(found)
+
+
+def _print_files(found):
+    """A line for each file, and what is still to come in all."""
+    from weights.sizes import in_words
+
+    def size(row):
+        if row["size"] is not None:
+            return in_words(row["size"])
+        return f"up to {in_words(row['largest'])}" if row["largest"] is not None else "?"
+
     rows = [
         (
             "present" if row["present"] else "missing",
-            "" if row["size"] is None else f"{row['size'] / 1e6:,.1f} MB",
+            size(row),
             row["what"] + (" (optional)" if row["optional"] else ""),
-            row["path"],
+            row["path"] if row["present"] or not row["address"] else row["address"],
         )
         for row in found
     ]
-    table(("state", "size", "what", "path"), rows)
-    say(f"{sum(row['present'] for row in found)} of {len(found)} files are there")
+    missing = [row for row in found if not row["present"]]
+    last = "path, or address of what is missing" if any(row["address"] for row in missing) else "path"
+    table(("state", "size", "what", last), rows)
+    say(f"{len(found) - len(missing)} of {len(found)} files are there")
+    known = [row["largest"] for row in missing if row["largest"] is not None]
+    if known:
+        others = len(missing) - len(known)
+        rest = f", and {others} small ones whose size nobody gives" if others else ""
+        say(
+            f"to come: up to {in_words(sum(known))} in {len(known)} files, reckoned from their shapes before compression{rest}"
+        )
 
 
 @app.command()
 def download(
     data: Source,
     subject: options.SubjectName = None,
+    betas: Betas = None,
     loader: options.LoaderOptions = None,
     agree: Annotated[bool, typer.Option("--agree", help="You have agreed to the terms that are printed.")] = False,
 ) -> None:
-    """Fetch what is missing of a public dataset; an interrupted download goes on where it stopped."""
+    """Fetch what is missing of a public dataset, once --agree is given; an interrupted download goes on where it stopped."""
     from brainrecon.cli.progress import show_progress
     from brainrecon.datasets import parse_source
+    from brainrecon.datasets.download import free_bytes
     from brainrecon.datasets.inventory import download as download_files
+    from brainrecon.datasets.inventory import files as list_files
     from brainrecon.datasets.inventory import terms
+    from weights.sizes import in_words
 
     kind, path = parse_source(data)
-    say(terms(kind))
+    conditions, chosen = terms(kind), _loader_options(loader) | ({"betas": betas} if betas else {})
     if not agree:
-        raise InputError(f"Nothing was fetched; once you have agreed to these terms, run again with --agree ({data}).")
+        _print_files(list_files(kind, path, subject, **chosen))
+        say(f"free at {path}: {in_words(free_bytes(path))}")
+        say(conditions)
+        say("Nothing was fetched; once you have agreed to these terms, run the same command with --agree.")
+        return
+    say(conditions)
     with show_progress() as progress:
-        absent = download_files(kind, path, subject, progress, **_loader_options(loader))
+        absent = download_files(kind, path, subject, progress, **chosen)
     for file in absent:
         say(f"not to be had there: {file}")
     say(f"See what is there with: brainrecon data info {data}")

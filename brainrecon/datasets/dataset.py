@@ -49,11 +49,17 @@ class ExpectedFile(NamedTuple):
         What it holds and where it is to be had, as a phrase.
     optional : bool
         Whether the data load without it.
+    largest : int, optional
+        How many bytes it has at most, reckoned, for those who do not have it yet.
+    address : str
+        Where it is fetched from, "" if nobody knows.
     """
 
     path: Path
     what: str
     optional: bool = False
+    largest: int | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True)

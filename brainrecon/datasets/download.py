@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.names import trouble_with_part
+from weights.sizes import in_words
 from weights.whole_files import make_folder, put_in_place
 
 BLOCK = 2**20
@@ -40,6 +42,38 @@ class AbsentError(InputError):
     """The source answers, and says that it has no such file."""
 
 
+def check_room(folder, files, less):
+    """Raise an InputError if the disk has not the room that missing files take at most.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where they go; it need not exist.
+    files : sequence of brainrecon.datasets.dataset.ExpectedFile
+    less : str
+        How to fetch less, for the message.
+    """
+    wanted = sum(file.largest or 0 for file in files if not file.path.exists())
+    # What is fetched already lies beside it.
+    wanted -= sum(partial.stat().st_size for file in files if (partial := _partial(file.path)).exists())
+    free = free_bytes(folder)
+    if wanted > free:
+        raise InputError(
+            f"Up to {in_words(wanted)} are to come and {in_words(free)} are free at {folder}; free some, or fetch less, for "
+            f"example {less}."
+        )
+
+
+def free_bytes(folder):
+    """Bytes that are free where a folder is, or would be."""
+    folder = Path(folder).resolve()
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+
+
+def _partial(path):
+    return path.with_name(path.name + ".partial")
+
+
 def fetch(remote, progress=SILENT):
     """Download one file unless it is there.
 
@@ -65,7 +99,7 @@ def fetch(remote, progress=SILENT):
     if remote.path.exists():
         return False
     make_folder(remote.path.parent)
-    partial = remote.path.with_name(remote.path.name + ".partial")
+    partial = _partial(remote.path)
     try:
         size = _transfer(remote, partial, progress)
     except (OSError, http.client.HTTPException) as error:
@@ -112,6 +146,11 @@ def _transfer(remote, partial, progress):
         resumed = answer.status == 206
         length = answer.headers.get("Content-Length")
         size = None if length is None else int(length) + (done if resumed else 0)
+        if length is not None and int(length) > (free := free_bytes(partial.parent)):
+            raise InputError(
+                f"{remote.url} brings {in_words(int(length))} and {in_words(free)} are free at {partial.parent}; free some, "
+                "and run the same command again."
+            )
         # A source that cannot resume sends everything again.
         with open(partial, "ab" if resumed else "wb") as file:
             done = done if resumed else 0

@@ -63,9 +63,10 @@ def describe(subject, duplicates=None, progress=SILENT):
 
 
 def _without_values(subject):
-    """How many voxels have no value on some trial, and a note if there are any; None and no note if responses are many."""
+    """How many voxels have no value on some trial, and a note if there are any; None and no note if reading takes long."""
     splits = subject.splits.values()
-    if sum(split.n_trials for split in splits) * subject.n_voxels > FEW_VALUES:
+    quick = all(getattr(split.betas, "is_quick", True) for split in splits)
+    if not quick or sum(split.n_trials for split in splits) * subject.n_voxels > FEW_VALUES:
         return None, []
     found, told = np.zeros(subject.n_voxels, dtype=bool), ""
     for split in splits:
@@ -173,7 +174,8 @@ def files(kind, path, subject=None, **options):
     Returns
     -------
     files : list of dict
-        ``path`` (str), ``what`` (a phrase), ``optional`` (bool), ``present`` (bool), ``size`` (bytes, None if absent).
+        ``path`` (str), ``what`` (a phrase), ``optional`` (bool), ``present`` (bool), ``size`` (bytes, None if absent),
+        ``largest`` (bytes at most, reckoned, of what is absent; None if nobody knows) and ``address`` (str, "" likewise).
     """
     rows = []
     for file in dataset_of(kind).files(path, subject, **loaded_options(kind, options, for_files=True)):
@@ -185,6 +187,8 @@ def files(kind, path, subject=None, **options):
                 "optional": file.optional,
                 "present": present,
                 "size": file.path.stat().st_size if present else None,
+                "largest": None if present else file.largest,
+                "address": file.address,
             }
         )
     return rows

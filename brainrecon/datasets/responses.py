@@ -25,6 +25,8 @@ class Responses(LazyRows):
     """Responses of trials, (n_trials, n_voxels) float32, which say in `standardized` whether they are z-scored."""
 
     standardized: Standardized = "no"
+    is_quick: bool = True
+    """Whether few responses can all be read in a moment; not if they lie scattered over files of many others."""
 
     def _derived(self, rows: LazyRows) -> Responses:
         return ResponsesOf(rows, self.standardized)

@@ -281,7 +281,7 @@ class VoxelStore:
         How much to keep. One file is always kept.
     """
 
-    reference_rows = None
+    reference_rows, is_quick = None, True
 
     def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
         self.files, self.mask, self.cache_bytes = files, mask, cache_bytes

@@ -151,6 +151,8 @@ class SessionStore:
         One session is always kept.
     """
 
+    is_quick = False
+
     def __init__(self, files, mask, reference_rows=None, cache_bytes=CACHE_BYTES):
         self.files = files
         self.mask = mask
@@ -229,6 +231,10 @@ class SessionBetas(Responses):
     @property
     def standardized(self):
         return "no" if self.store.reference_rows is None else "training"
+
+    @property
+    def is_quick(self):
+        return self.store.is_quick
 
     def _read(self, rows):
         sessions, places = self.sessions[rows], self.rows[rows]

@@ -1,12 +1,17 @@
 """The files that make up one NSD subject, whether or not they are there."""
 
+import numpy as np
+
 from brainrecon.datasets import coco
 from brainrecon.datasets.dataset import ExpectedFile
-from brainrecon.datasets.download import AbsentError, Remote, fetch
+from brainrecon.datasets.download import AbsentError, Remote, check_room, fetch
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
+from brainrecon.datasets.nsd import sizes as nsd_sizes
+from brainrecon.datasets.nsd.sessions import PUBLISHED, read_sessions
 from brainrecon.datasets.subject import subject_name
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
@@ -15,11 +20,9 @@ TERMS = (
     "NSD may be used by those who agreed to its Terms and Conditions and filled in its access form, both on "
     "naturalscenesdataset.org"
 )
-WHERE = "from the bucket natural-scenes-dataset, after its terms form"
-COCO_WHERE = "from annotations_trainval2017.zip of cocodataset.org"
 
 
-def files(path, subject=None, betas=None, space=None, betas_format=None):
+def files(path, subject=None, betas=None, space=None, betas_format=None, sessions=None, pictures=True):
     """List what one subject needs.
 
     Parameters
@@ -29,18 +32,23 @@ def files(path, subject=None, betas=None, space=None, betas_format=None):
         By default the first on disk, or subj01.
     betas, space, betas_format : str, optional
         As for `brainrecon.datasets.nsd.reader.load`; if nothing is on disk, b3, func1pt8mm and HDF5.
+    sessions : str, int, list of int, optional
+        As `brainrecon.datasets.nsd.sessions.read_sessions` takes them; by default those of ``responses.tsv`` if that is
+        present, else all that were released.
+    pictures : bool
+        Whether the pictures are wanted.
 
     Returns
     -------
     files : list of ExpectedFile
-        Sessions are those of ``responses.tsv`` where that is present, else those
-        found, else the first alone.
+        With the size that each has at most, reckoned, and its address.
 
     Raises
     ------
     InputError
         An option is no name of NSD's.
     """
+    check("pictures", pictures, OneOf(True, False), "--option {name}={example}")
     layout = nsd_layout.Layout(path)
     subject = subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
     space = _chosen("space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir())
@@ -56,28 +64,52 @@ def files(path, subject=None, betas=None, space=None, betas_format=None):
         tuple(nsd_layout.SUFFIXES),
         lambda name: nsd_layout.session_files(layout, subject, space, version, name),
     )
-    responses = layout.responses(subject)
+    labels, ceiling = (nsd_sizes.volume_bytes(subject, space, n_bytes) for n_bytes in (2, 4))
     listed = [
-        ExpectedFile(layout.design, f"which picture on which trial, {WHERE}"),
-        ExpectedFile(layout.stimulus_table, f"COCO ids of the pictures, {WHERE}"),
-        ExpectedFile(layout.stimuli, f"pictures, about 40 GB, {WHERE}"),
-        ExpectedFile(responses, f"runs and behaviour, {WHERE}", optional=True),
+        _ours(layout, layout.design, "which picture on which trial"),
+        _ours(layout, layout.stimulus_table, "COCO ids of the pictures"),
     ]
+    if pictures:
+        listed.append(_ours(layout, layout.stimuli, "pictures, of all subjects", largest=nsd_sizes.PICTURES))
+    listed.append(_ours(layout, layout.responses(subject), "runs and behaviour", optional=True))
     for atlas in nsd_rois.LABELS:
         volume = layout.roi(subject, space, atlas)
-        listed.append(ExpectedFile(volume, f"regions, {WHERE}", optional=atlas != "nsdgeneral"))
+        listed.append(_ours(layout, volume, "regions", atlas != "nsdgeneral", labels))
         for side in ("lh", "rh"):
             volume = layout.roi(subject, space, f"{side}.{atlas}")
-            listed.append(ExpectedFile(volume, f"regions of one hemisphere, {WHERE}", optional=True))
-        listed.append(ExpectedFile(layout.labels(subject, atlas), f"names of regions, {WHERE}", optional=True))
-    listed.append(ExpectedFile(layout.ncsnr(subject, space, version), f"noise ceiling, {WHERE}", optional=True))
-    sessions = set(nsd_layout.session_files(layout, subject, space, version, file_format))
-    if responses.is_file():
-        sessions |= set(nsd_design.read_responses(responses)["SESSION"])
-    for session in sorted(sessions or {1}):
-        path = layout.betas_session(subject, space, version, session, file_format)
-        listed.append(ExpectedFile(path, f"betas of session {session}, {WHERE}"))
-    return listed + [ExpectedFile(file, f"{what}, {COCO_WHERE}", optional=True) for file, what in _annotations(layout)]
+            listed.append(_ours(layout, volume, "regions of one hemisphere", True, labels))
+        listed.append(_ours(layout, layout.labels(subject, atlas), "names of regions", optional=True))
+    listed.append(_ours(layout, layout.ncsnr(subject, space, version), "noise ceiling", True, ceiling))
+    there = nsd_layout.session_files(layout, subject, space, version, file_format)
+    for session in read_sessions(sessions) or sorted(_all_sessions(layout, subject) | set(there)):
+        file = layout.betas_session(subject, space, version, session, file_format)
+        listed.append(
+            _ours(layout, file, f"betas of session {session}", largest=nsd_sizes.session_bytes(subject, space))
+        )
+    return listed + [
+        ExpectedFile(file, f"{what}, in COCO's archive", optional=True, address=coco.ANNOTATIONS)
+        for file, what in _annotations(layout)
+    ]
+
+
+def _ours(layout, file, what, optional=False, largest=None):
+    """A file of NSD's own bucket."""
+    return ExpectedFile(file, what, optional, largest, _address(layout, file))
+
+
+def _address(layout, file):
+    return BUCKET + file.relative_to(layout.root).as_posix()
+
+
+def _all_sessions(layout, subject):
+    """Numbers of all sessions of a subject: as its responses say, else as the design plans and NSD released."""
+    if layout.responses(subject).is_file():
+        return set(nsd_design.read_responses(layout.responses(subject))["SESSION"].tolist())
+    n_sessions = PUBLISHED.get(subject, 1)
+    if layout.design.is_file():
+        planned = nsd_design.read_design(layout.design).trials_per_run
+        n_sessions = n_sessions if planned is None else min(n_sessions, len(np.atleast_1d(planned)))
+    return set(range(1, n_sessions + 1))
 
 
 def _annotations(layout):
@@ -96,13 +128,15 @@ def _chosen(option, asked, allowed, is_there):
     return asked or next((name for name in allowed if is_there(name)), allowed[0])
 
 
-def download(path, subject=None, betas=None, space=None, betas_format=None, progress=SILENT):
+def download(
+    path, subject=None, betas=None, space=None, betas_format=None, sessions=None, pictures=True, progress=SILENT
+):
     """Fetch the files of one subject that are missing, NSD's from its bucket and COCO's annotations from COCO.
 
     Parameters
     ----------
     path : pathlib.Path
-    subject, betas, space, betas_format : str, optional
+    subject, betas, space, betas_format, sessions, pictures
         As for `files`.
     progress : callable, optional
         Called as ``progress(label, bytes_done, bytes_of_file)``.
@@ -126,7 +160,9 @@ def download(path, subject=None, betas=None, space=None, betas_format=None, prog
         pass
     from_coco = {file for file, _ in _annotations(layout)}
     annotations, absent = [], []
-    for expected in files(path, subject, betas, space, betas_format):
+    expected_files = files(path, subject, betas, space, betas_format, sessions, pictures)
+    check_room(path, expected_files, "--option sessions=1-10, or without the pictures, --option pictures=false")
+    for expected in expected_files:
         if expected.path in from_coco:
             annotations.append(expected.path)
             continue
@@ -141,4 +177,4 @@ def download(path, subject=None, betas=None, space=None, betas_format=None, prog
 
 
 def _fetch(layout, file, progress):
-    fetch(Remote(BUCKET + file.relative_to(layout.root).as_posix(), file), progress)
+    fetch(Remote(_address(layout, file), file), progress)

@@ -12,6 +12,7 @@ from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
 from brainrecon.datasets.nsd.listing import TERMS, download, files
+from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
 from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
@@ -37,7 +38,17 @@ def subjects(path):
     return nsd_layout.subjects_on_disk(nsd_layout.Layout(path))
 
 
-def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None, zscore=False):
+def load(
+    path,
+    subject=None,
+    roi=None,
+    betas=None,
+    space=None,
+    betas_format=None,
+    zscore=False,
+    sessions=None,
+    pictures=True,
+):
     """Load one NSD subject.
 
     Parameters
@@ -58,6 +69,11 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
     zscore : bool
         Z-score each voxel within each session, by mean and standard deviation over the session's training trials, so
         that nothing of the test pictures enters.
+    sessions : str, int, list of int, optional
+        Which sessions, as `brainrecon.datasets.nsd.sessions.read_sessions` takes them: ``1-37`` is what was released before
+        2023. By default all that are on disk.
+    pictures : bool
+        False to do without pictures, though they may be there.
 
     Returns
     -------
@@ -70,12 +86,14 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
     InputError
         Files are absent, damaged or at odds with each other.
     """
-    check("zscore", zscore, OneOf(True, False), "--option {name}={example}")
+    for name, value in {"zscore": zscore, "pictures": pictures}.items():
+        check(name, value, OneOf(True, False), "--option {name}={example}")
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.choose_subject(layout, subject)
     space = nsd_layout.choose_space(layout, subject, space)
     version = nsd_layout.choose_version(layout, subject, space, betas)
-    files = nsd_layout.sessions_on_disk(layout, subject, space, version, betas_format)
+    there = nsd_layout.sessions_on_disk(layout, subject, space, version, betas_format)
+    files = chosen_sessions(there, sessions, layout.betas(subject, space, version))
     design = nsd_design.read_design(layout.design)
 
     regions = nsd_rois.read_rois(layout, subject, space)
@@ -83,7 +101,7 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
     mask = nsd_rois.select(regions, roi or DEFAULT_ROI, f"{subject} below {path}")
 
     trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
-    stimuli = Stimuli(layout, trials["picture"])
+    stimuli = Stimuli(layout, trials["picture"], pictures)
     store = nsd_betas.SessionStore(files, mask, training_rows(trials, layout, subject) if zscore else None)
     splits = {}
     for name, wanted in {"train": ~trials["shared"], "test": trials["shared"]}.items():
@@ -97,7 +115,9 @@ def load(path, subject=None, roi=None, betas=None, space=None, betas_format=None
     simulated = layout.marker.is_file()
     ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), mask, splits["test"].repeats)
     notes = [simulation_note(layout.marker)] if simulated else []
-    notes += [session_note(files, design), *stimuli.notes]
+    notes += [session_note(there, design)]
+    notes += [f"sessions {in_words(files)} are used, as was asked"] if sessions is not None else []
+    notes += stimuli.notes
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
     within = {name: region.within(mask) for name, region in regions.items()}
@@ -223,6 +243,8 @@ OPTIONS = (
     Option("betas", "b1, b2 or b3; by default the best on disk", for_files=True),
     Option("space", "func1pt8mm or func1mm; by default the first of these on disk", for_files=True),
     Option("format", "hdf5 or nifti; by default HDF5 if a session has it", for_files=True, keyword="betas_format"),
+    Option("sessions", "such as 1-37 or 1,2,5-8; by default all that are there", for_files=True),
+    Option("pictures", "false: without the pictures, which are 40 GB; by default true", for_files=True),
     Option("zscore", "true: z-score voxels within sessions, by training trials; by default false"),
 )
 register("nsd", DatasetOf(DESCRIPTION, subjects, load, files, OPTIONS, download, TERMS))

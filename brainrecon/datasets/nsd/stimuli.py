@@ -17,6 +17,8 @@ class Stimuli:
     layout : brainrecon.datasets.nsd.layout.Layout
     pictures : array of int
         All 0-based pictures that the subject saw.
+    shown : bool
+        Whether the pictures themselves are wanted.
 
     Attributes
     ----------
@@ -25,13 +27,14 @@ class Stimuli:
         What, beside ids and pictures, identifies the stimuli: the sizes of the caption files in bytes.
     """
 
-    def __init__(self, layout, pictures):
+    def __init__(self, layout, pictures, shown=True):
         self.layout = layout
         self.notes = []
         self.facts = {}
         self._coco = {}
-        if not layout.stimuli.is_file():
-            self.notes.append(f"no pictures: {layout.stimuli} is absent")
+        self._shown = shown and layout.stimuli.is_file()
+        if not self._shown:
+            self.notes.append(f"no pictures: {layout.stimuli} is absent" if shown else "no pictures, as was asked")
         self._annotations = {"captions": None, "instances": None}
         if not layout.stimulus_table.is_file():
             self.notes.append(f"no captions or categories: {layout.stimulus_table} is absent")
@@ -52,7 +55,7 @@ class Stimuli:
 
     def images(self, pictures):
         """Lazily read pictures, or None."""
-        return stimulus_images(self.layout.stimuli, pictures) if self.layout.stimuli.is_file() else None
+        return stimulus_images(self.layout.stimuli, pictures) if self._shown else None
 
     def captions(self, pictures):
         """A function that reads the captions, or None."""

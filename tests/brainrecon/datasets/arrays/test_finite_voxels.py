@@ -67,6 +67,8 @@ def test_finite_leaves_out_what_has_no_value_or_never_differs_and_says_how_many(
 def test_finite_of_a_bids_folder(glmsingle, tmp_path):
     study = Study(tmp_path, 5, glmsingle=glmsingle)
     if glmsingle:
+        for mask in study.folder.glob("*MNI152*"):
+            mask.unlink()
         with h5py.File(study.betas[0], "r+") as file:
             file["betasmd"][0, 0, 0, 2] = np.nan
     else:
