@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from brainrecon.datasets.subject_html import subject_html
+from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.errors import InputError
 from stages.ground.pictures import check_shown
 from stages.ground.progress import SILENT
@@ -246,6 +247,8 @@ class Subject:
     caption_choices : tuple of str
         If there are no captions: sentences of which one describes each picture, for a model to choose
         from.
+    grid : brainrecon.datasets.voxel_grid.VoxelGrid, optional
+        Where the voxels are, if the files say so: indices, affine, and `to_nifti`.
 
     Raises
     ------
@@ -267,6 +270,7 @@ class Subject:
     pictures: str = ""
     details: dict = field(default_factory=dict, repr=False)
     caption_choices: tuple[str, ...] = ()
+    grid: VoxelGrid | None = field(default=None, repr=False)
 
     def __post_init__(self):
         if self.pictures not in ("", "photographs", "drawn pictures"):
@@ -297,6 +301,8 @@ class Subject:
         sizes |= {f"roi {name}": len(mask) for name, mask in self.rois.items()}
         if self.noise_ceiling is not None:
             sizes["the noise ceiling"] = len(self.noise_ceiling)
+        if self.grid is not None:
+            sizes["the grid"] = len(self.grid)
         for part, size in sizes.items():
             if size != n_voxels:
                 raise InputError(
@@ -311,6 +317,29 @@ class Subject:
     @property
     def n_voxels(self):
         return next(iter(self.splits.values())).n_voxels
+
+    def to_nifti(self, values, outside=np.nan):
+        """Values of the voxels as a NIfTI image in the subject's own grid, see `brainrecon.datasets.voxel_grid`.
+
+        >>> subject.to_nifti(subject.noise_ceiling).to_filename("ceiling.nii.gz")  # doctest: +SKIP
+
+        Parameters
+        ----------
+        values : array of shape (n_voxels,) or (n_maps, n_voxels)
+        outside : float
+            What all other places get.
+
+        Raises
+        ------
+        InputError
+            The files do not say where voxels are, or there is another number of values.
+        """
+        if self.grid is None:
+            raise InputError(
+                f"{self.source or self.name} does not say where its voxels are; NSD and BIDS folders do, and what `brainrecon "
+                "data prepare` makes of them."
+            )
+        return self.grid.to_nifti(values, outside)
 
     @property
     def train(self):

@@ -18,6 +18,7 @@ FOLDER/
 
 import re
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,6 +39,7 @@ from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_sessio
 from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
+from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.errors import InputError
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
@@ -83,7 +85,7 @@ def load(path, subject=None, roi=None, needs_split=True):
     grids = [_grid(file) for file in betas]
     for file, grid in zip(betas[1:], grids[1:]):
         _check_grid(file, grid, betas[0], grids[0])
-    brain, rois, notes = _masks(folder, betas[0], grids[0])
+    brain, rois, notes, affine = _masks(folder, betas[0], grids[0])
     inside = {key: mask[brain] for key, mask in rois.items()}
     trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
     finite = FiniteVoxels(lambda: _as_stored(betas, brain, trials))
@@ -98,7 +100,8 @@ def load(path, subject=None, roi=None, needs_split=True):
         split: _split([trial for trial in trials if trial.split == split], store, stimuli)
         for split in train_first({trial.split for trial in trials})
     }
-    return own_subject(path, name, splits, roi, inside, chosen, notes=[*notes, *finite.notes])
+    subject = own_subject(path, name, splits, roi, inside, chosen, notes=[*notes, *finite.notes])
+    return replace(subject, grid=None if affine is None else VoxelGrid.of_mask(mask, affine))
 
 
 def files(path, subject=None):
@@ -190,15 +193,17 @@ def _check_grid(file, grid, reference_file, reference):
 
 
 def _masks(folder, betas, grid):
-    """The brain mask, the regions within its grid, both (x, y, z) bool, and notes."""
+    """The brain mask, the regions within its grid, both (x, y, z) bool, notes, and the affine if a file has one."""
     space = entities(betas).get("space")
-    brains, rois = [], {}
+    brains, rois, affine = [], {}, grid[1]
     for file in sorted(folder.rglob("*.nii*")):
         if not MASK.fullmatch(file.name):
             continue
         if space and entities(file).get("space", space) != space:
             continue
-        _check_grid(file, _grid(file), betas, grid)
+        _check_grid(file, own := _grid(file), betas, grid)
+        # GLMsingle's HDF5 has none.
+        affine = own[1] if affine is None else affine
         region = _region(file)
         values = as_mask(_volume(file, grid), file)
         if region == "brain":
@@ -216,7 +221,7 @@ def _masks(folder, betas, grid):
         raise InputError(f"The brain mask of {folder} holds no voxel; save one that is 1 inside the brain.")
     outside = [name for name, mask in rois.items() if (mask & ~brain).any()]
     notes = [f"{', '.join(outside)}: voxels outside the brain mask are left out"] if outside else []
-    return brain, rois, notes
+    return brain, rois, notes, affine
 
 
 def _region(file):

@@ -6,6 +6,8 @@ FOLDER/
                           is the file, without which the subject is subj01 of "arrays"
   noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
   rois/<name>.npy         (n_voxels,) bool                                  optional
+  voxel_indices.npy       (n_voxels, 3) int, x, y, z of each voxel from 0; then subject.json has
+                          grid: {"shape": [x, y, z], "affine": four rows of four numbers}     optional
   train/ and test/, and any further split:
     betas.npy             (n_trials, n_voxels) float, one row per trial, or
     patterns.npy          (n_stimuli, n_voxels) float, one row per stimulus, in the order of first presentation
@@ -37,6 +39,7 @@ from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
 from brainrecon.datasets.trial_tables import read_table, unread_columns
+from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert
@@ -47,6 +50,29 @@ from weights.names import identifier_of
 UNFINISHED = "subject.partial.json"
 """Stands in a folder for as long as `brainrecon.datasets.arrays.writing` writes it."""
 TRIAL_COLUMNS = ("stimulus_id", "session", "run")
+GRID = "voxel_indices.npy"
+
+
+def _grid(path, facts, n_voxels, inside):
+    """Where the chosen voxels are, if the folder says so."""
+    if "grid" not in facts and not (path / GRID).exists():
+        return None
+    try:
+        shape, affine = tuple(map(int, facts["grid"]["shape"])), np.array(facts["grid"]["affine"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path / 'subject.json'} has {json.dumps(facts.get('grid'))[:100]} as grid; expected shape [x, y, z] and affine, "
+            f"four rows of four numbers, which go with {GRID}."
+        ) from None
+    indices = read_array(path / GRID)
+    if indices.shape != (n_voxels, 3) or indices.dtype.kind not in "iu" or len(shape) != 3 or affine.shape != (4, 4):
+        raise InputError(
+            f"{path / GRID} is {indices.dtype} {indices.shape} in a grid of {shape}; expected whole numbers ({n_voxels}, 3), "
+            "the x, y, z of each voxel."
+        )
+    if len(indices) and not ((indices >= 0) & (indices < np.array(shape))).all():
+        raise InputError(f"{path / GRID} has places outside the grid of {shape}; indices count from 0.")
+    return VoxelGrid(shape, affine, indices[inside])
 
 
 def subjects(path):
@@ -94,6 +120,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         pictures=facts.get("pictures", ""),
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
         caption_choices=tuple(facts.get("caption_choices", ())),
+        grid=_grid(path, facts, n_voxels, inside),
     )
 
 
@@ -133,6 +160,7 @@ def files(path):
     found = {file.parent.name for file in path.glob("*/trials.csv")}
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
+    rows.append(ExpectedFile(path / GRID, "the x, y, z of each voxel", optional=True))
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
     masks = sorted((path / "rois").glob("*.npy"))
     return rows + [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]

@@ -11,7 +11,7 @@ import numpy as np
 from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
-from brainrecon.datasets.arrays.folder import read_facts, read_json, read_splits, valid_fingerprint
+from brainrecon.datasets.arrays.folder import GRID, read_facts, read_json, read_splits, valid_fingerprint
 from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
@@ -83,6 +83,8 @@ def write(subject, folder, progress=SILENT):
         "details": subject.details,
         "caption_choices": list(subject.caption_choices),
     }
+    if subject.grid is not None:
+        facts["grid"] = {"shape": list(subject.grid.shape), "affine": subject.grid.affine.tolist()}
     if subject.fingerprint:
         # It holds for as long as the stimuli are those that were written.
         content = stimulus_fingerprint("arrays", read_splits(folder))
@@ -98,6 +100,8 @@ def _write_parts(subject, folder, progress):
         _save(folder / "rois" / f"{file_name(name)}.npy", mask)
     if subject.noise_ceiling is not None:
         _save(folder / "noise_ceiling.npy", subject.noise_ceiling)
+    if subject.grid is not None:
+        _save(folder / GRID, subject.grid.indices)
     # What is small comes first, so that what is wrong with it is told before hours of copying.
     for name, split in subject.splits.items():
         _write_words(folder / name, split)

@@ -16,9 +16,11 @@ from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
 from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
+from stages.ground.reading.nifti_files import open_nifti
 
 DESCRIPTION = Description(
     measured="8 people saw 9,209 to 10,000 photographs each, most of them three times, over 30 to 40 sessions of 7 T fMRI",
@@ -140,6 +142,7 @@ def load(
             "sessions": list(files),
             "n_trials": len(trials),
         },
+        grid=VoxelGrid.of_mask(mask, open_nifti(next(iter(regions.values())).path).affine),
     )
 
 
