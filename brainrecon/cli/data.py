@@ -16,14 +16,14 @@ Betas = Annotated[str | None, typer.Option(help="NSD's version: b1, b2 or b3.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _loader_options(assignments):
+def _loader_options(assignments, mask=None):
     """Dictionary of `--option NAME=VALUE`, without what has a place of its own on the line."""
     chosen = options.loader_options(assignments)
     for name in ("data", "path", "kind", "subject", "roi"):
         if name in chosen:
             own = f"--{name}" if name in ("subject", "roi") else "KIND:PATH"
             raise InputError(f"--option {name}={chosen[name]} is no option of the data's loader; write {own} instead.")
-    return chosen
+    return chosen | ({"mask": str(mask.resolve())} if mask else {})
 
 
 @app.command()
@@ -32,6 +32,7 @@ def info(
     subject: options.SubjectName = None,
     roi: options.Roi = None,
     loader: options.LoaderOptions = None,
+    mask: options.Mask = None,
     duplicates: Annotated[
         bool | None,
         typer.Option(
@@ -48,7 +49,7 @@ def info(
     from brainrecon.datasets import load
     from brainrecon.datasets.inventory import describe, summary
 
-    loaded = load(data, subject=subject, roi=roi, **_loader_options(loader))
+    loaded = load(data, subject=subject, roi=roi, **_loader_options(loader, mask))
     with show_progress() as progress:
         facts = describe(loaded, duplicates, progress)
     if as_json:
@@ -145,6 +146,7 @@ def prepare(
     subject: options.SubjectName = None,
     roi: options.Roi = None,
     loader: options.LoaderOptions = None,
+    mask: options.Mask = None,
 ) -> None:
     """Convert a subject once into plain arrays, trials by voxels, which arrays:FOLDER reads quickly."""
     from brainrecon.cli.progress import show_progress
@@ -152,7 +154,7 @@ def prepare(
     from brainrecon.datasets.arrays.writing import write
 
     with show_progress() as progress:
-        write(load(data, subject=subject, roi=roi, **_loader_options(loader)), out, progress=progress)
+        write(load(data, subject=subject, roi=roi, **_loader_options(loader, mask)), out, progress=progress)
     say(f"Use it as arrays:{out}")
 
 

@@ -40,6 +40,12 @@ RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=Fa
 Out = Annotated[Path, typer.Option(help="Run folder to make or continue.", show_default=False)]
 SubjectName = Annotated[str | None, typer.Option(help="For example subj01; a dataset with one subject needs none.")]
 Roi = Annotated[str | None, typer.Option(help="Voxels to use, for example nsdgeneral or V1.")]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        help="Voxels of your own, the region 'mask': a NIfTI or .npy; used alone unless --roi says otherwise."
+    ),
+]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings; options on the line win over it.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set one setting, e.g. generator.strength=0.5.")
@@ -61,7 +67,10 @@ Folds = Annotated[
     ),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Stimuli to test instead of the dataset's own: category:NAME or clusters:N.")
+    str | None,
+    typer.Option(
+        help="Stimuli to test instead of the dataset's own: category:NAME, clusters:N, ids:FILE, or another split by its name."
+    ),
 ]
 LoaderOptions = Annotated[
     list[str] | None,
@@ -136,6 +145,7 @@ def run_config(
     captions=None,
     caption_choices=None,
     weights=None,
+    mask=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
     from brainrecon.assembly.registry import system_class
@@ -153,13 +163,15 @@ def run_config(
         "subject": subject,
         "roi": roi,
         "folds": parse_folds(folds),
-        "split": split,
+        "split": f"ids:{Path(split[4:]).resolve()}" if split and split.startswith("ids:") and split[4:] else split,
         "captions": str(captions.resolve()) if captions else None,
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
     }
     values["data"] |= {name: value for name, value in options.items() if value is not None}
     if loader:
         values["data"]["options"] = values["data"].get("options", {}) | loader_options(loader)
+    if mask:
+        values["data"]["options"] = values["data"].get("options", {}) | {"mask": str(mask.resolve())}
     top = {"method": method, "seed": seed, "samples": samples}
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:

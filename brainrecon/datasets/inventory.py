@@ -115,7 +115,9 @@ def summary(facts):
     measured = ", ".join(str(details[name]) for name in ("betas", "space", "units") if name in details)
     yield f"voxels: {facts['n_voxels']:,} of {facts['roi']}" + (f"; {measured}" if measured else "")
     if facts["rois"]:
-        yield "regions: " + ", ".join(f"{name} {count:,}" for name, count in facts["rois"].items())
+        yield f"regions, counted within {facts['roi']}: " + ", ".join(
+            f"{name} {count:,}" for name, count in facts["rois"].items()
+        )
     for name, split in facts["splits"].items():
         yield f"{name}: {_split_line(split)}"
     if facts["noise_ceiling_median"] is not None:

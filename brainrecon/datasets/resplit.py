@@ -70,6 +70,33 @@ def resplit(subject, test_ids, how, told=None):
     )
 
 
+def with_test(subject, name):
+    """Test another of the dataset's own splits, such as imagery, in place of test; train stays as it is.
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+    name : str
+        Of `subject.splits`.
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+        With train and test alone. There is no noise ceiling unless `name` is test: it would be that of other patterns.
+    """
+    if name == "test":
+        return subject
+    splits = {"train": subject.train, "test": subject.splits[name]}
+    return replace(
+        subject,
+        splits=splits,
+        noise_ceiling=None,
+        fingerprint=stimulus_fingerprint(subject.dataset, splits, tested=name, of=subject.fingerprint),
+        notes=[*subject.notes, f"{name} is tested, in place of test"],
+        details=subject.details | {"split": name},
+    )
+
+
 def _pooled(sources, betas, wanted):
     """The split of the wanted stimuli; `betas` are the responses of all trials of the sources."""
     trials = np.flatnonzero(np.isin(_concatenated(sources, "trial_stimulus_ids"), list(wanted)))

@@ -6,6 +6,7 @@
     VC & early               voxels of both
     all - (V1 | V2)          parentheses first; everything else from left to right, no sign binds closer than another
     V*                       every region whose name fits; * is any text
+    FFA                      FFA-1 and FFA-2, if there are such and none of the name itself
     voxel_x = 3              voxels whose number is 3, if the data keep numbers for voxels (BData)
 
 Names may hold such signs themselves, "FFA-1" and "ecc4+": the longest name that fits is taken.
@@ -89,13 +90,23 @@ class Regions:
     @cached_property
     def term(self) -> re.Pattern:
         """What finds a name at a place: the longest that is followed by a sign or the end."""
-        longest_first = sorted({*self.names, *self.aliases} - {""}, key=len, reverse=True)
+        longest_first = sorted({*self.names, *self.aliases, *self.families} - {""}, key=len, reverse=True)
         follows = r"[-+|&)=]" if self.equal else r"[-+|&)]"
         return re.compile(rf"({'|'.join(map(re.escape, longest_first)) or '(?!)'})(?=\s*(?:{follows}|$))")
 
+    @cached_property
+    def families(self) -> dict[str, list[str]]:
+        """Regions that are numbered, by what stands before the number: FFA for FFA-1 and FFA-2."""
+        found: dict[str, list[str]] = {}
+        for name in (*self.names, *self.aliases):
+            if numbered := re.fullmatch(r"(.*\w)-\d+", name):
+                found.setdefault(numbered[1], []).append(name)
+        return {family: parts for family, parts in found.items() if family not in (*self.names, *self.aliases)}
+
     def region(self, name: str) -> NDArray:
-        """The voxels of one region, by its name."""
-        mask = self.mask_of(name)
+        """The voxels of one region by its name, or of a family of numbered ones."""
+        parts = self.families.get(name, [name])
+        mask = np.any([self.mask_of(part) for part in parts], axis=0)
         if not mask.any() and not self.may_be_empty:
             filled = ", ".join(other for other in self.names if self.mask_of(other).any())
             raise InputError(

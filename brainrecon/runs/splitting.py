@@ -5,10 +5,12 @@ method may retrieve instead of reconstruct; scores on held-out categories and cl
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets.resplit import resplit
+from brainrecon.datasets.resplit import resplit, with_test
+from brainrecon.datasets.spellings import said_of
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
@@ -31,6 +33,8 @@ def split_subject(subject, split, encode, remembered=None):
         ``category:NAME`` (or ``category:NAME,NAME``) tests every stimulus that has one of these categories.
         ``clusters:N`` cuts all stimuli into N clusters by their CLIP image embeddings (k-means) and tests whole
         clusters, about a tenth of the stimuli but one cluster at least: half of them with two clusters.
+        ``ids:FILE`` tests the stimuli whose ids stand in a text file, one a line. The name of a split of the dataset's own,
+        such as ``imagery``, tests that in place of ``test``.
     encode : callable
         ``encode(split_name) -> array (n_stimuli, n_values)``: CLIP image embeddings of a split; called for clusters
         only.
@@ -47,7 +51,11 @@ def split_subject(subject, split, encode, remembered=None):
     InputError
         No such rule, or one that the data cannot follow.
     """
+    if split in subject.splits and split != "train":
+        return with_test(subject, split)
     rule, value = check_rule(split)
+    if rule == "ids":
+        return resplit(subject, _of_file(subject, Path(value)), f"stimuli of {Path(value).name}")
     if rule == "category":
         wanted = [name.strip() for name in value.split(",")]
         return resplit(subject, _with_category(subject, wanted), f"category {', '.join(wanted)}")
@@ -130,9 +138,29 @@ def check_feasible(subject, split):
 def check_rule(split):
     """The rule of a split and its value; an InputError if there is no such rule."""
     rule, _, value = split.partition(":")
-    if (rule == "category" and value) or (rule == "clusters" and value.isdigit() and int(value) >= 2):
+    if (rule in ("category", "ids") and value) or (rule == "clusters" and value.isdigit() and int(value) >= 2):
         return rule, value
-    raise InputError(f"There is no split {split!r}; write category:NAME or clusters:N with N from 2, or leave it out.")
+    raise InputError(
+        f"There is no split {split!r}; write category:NAME or clusters:N with N from 2, ids:FILE, or the name of another split "
+        "that the data have, or leave it out."
+    )
+
+
+def _of_file(subject, path):
+    """Ids of a text file, one a line, all of them stimuli of train or test."""
+    try:
+        named = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as ids, one a line ({error}); name a text file in UTF-8.") from None
+    ids = [str(name) for part in (subject.train, subject.test) for name in part.stimulus_ids]
+    if not named:
+        raise InputError(f"{path} names no stimulus; write an id on each line.")
+    if absent := [name for name in dict.fromkeys(named) if name not in set(ids)]:
+        raise InputError(
+            f"{path} names {len(absent):,} stimuli that {subject.source} does not show in train or test, the first is "
+            f"{absent[0]}{said_of(absent[0], ids)}; leave them out, or write them as the data do."
+        )
+    return named
 
 
 def _with_category(subject, wanted):

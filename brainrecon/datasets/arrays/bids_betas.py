@@ -33,7 +33,7 @@ from brainrecon.datasets.arrays.bids_events import (
 )
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.folder import by_stimulus
-from brainrecon.datasets.arrays.parts import as_mask, choose_voxels, own_subject, train_first
+from brainrecon.datasets.arrays.parts import MASK, as_mask, choose_voxels, own_subject, train_first
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
 from brainrecon.datasets.spellings import said_of
@@ -46,7 +46,7 @@ from stages.ground.reading.nifti_files import open_nifti, read_nifti
 from stages.ground.reading.wall import reading
 
 BETAS = re.compile(r".*[_-]betas[_.].*nii(\.gz)?|betas\.nii(\.gz)?")
-MASK = re.compile(r"(.*_)?mask\.nii(\.gz)?")
+MASK_FILE = re.compile(r"(.*_)?mask\.nii(\.gz)?")
 GLMSINGLE = "TYPE[BCD]_FITHRF*"
 SLAB_BYTES = 64 * 2**20
 SAME_PLACE = 1e-3  # millimetres by which two files' affines may differ
@@ -68,10 +68,10 @@ def subjects(path):
     return found or [path.name if path.name.startswith("sub-") else "subj01"]
 
 
-def load(path, subject=None, roi=None, needs_split=True):
+def load(path, subject=None, roi=None, needs_split=True, own=None):
     """Load one subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
 
-    Without `needs_split` nothing need say which trials are for testing.
+    Without `needs_split` nothing need say which trials are for testing. `own` is a mask of one's own, (x, y, z).
 
     Voxels are in C order of the (x, y, z) brain mask. A file's voxels are read when its first trial is asked for, and
     kept while there is room.
@@ -86,6 +86,8 @@ def load(path, subject=None, roi=None, needs_split=True):
     for file, grid in zip(betas[1:], grids[1:]):
         _check_grid(file, grid, betas[0], grids[0])
     brain, rois, notes, affine = _masks(folder, betas[0], grids[0])
+    if own is not None:
+        rois[MASK] = own.in_volume(brain.shape, affine)
     inside = {key: mask[brain] for key, mask in rois.items()}
     trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
     finite = FiniteVoxels(lambda: _as_stored(betas, brain, trials))
@@ -110,7 +112,7 @@ def files(path, subject=None):
     for name in [subject] if subject else subjects(path):
         folder = path / name if (path / name).is_dir() else path
         events = events_files(path, folder)
-        masks = [file for file in sorted(folder.rglob("*.nii*")) if MASK.fullmatch(file.name)]
+        masks = [file for file in sorted(folder.rglob("*.nii*")) if MASK_FILE.fullmatch(file.name)]
         rows += [ExpectedFile(file, "single-trial betas (x, y, z, trials)") for file in _beta_candidates(folder)]
         rows += [ExpectedFile(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
         rows += [ExpectedFile(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
@@ -175,7 +177,7 @@ def _grid(file):
     else:
         image = open_nifti(file)
         shape, affine = image.shape, image.affine
-    if MASK.fullmatch(file.name) is None and len(shape) != 4:
+    if MASK_FILE.fullmatch(file.name) is None and len(shape) != 4:
         raise InputError(f"{file} has shape {shape}; expected single-trial betas (x, y, z, trials).")
     return shape, affine
 
@@ -197,7 +199,7 @@ def _masks(folder, betas, grid):
     space = entities(betas).get("space")
     brains, rois, affine = [], {}, grid[1]
     for file in sorted(folder.rglob("*.nii*")):
-        if not MASK.fullmatch(file.name):
+        if not MASK_FILE.fullmatch(file.name):
             continue
         if space and entities(file).get("space", space) != space:
             continue

@@ -28,6 +28,7 @@ import numpy as np
 
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.parts import (
+    MASK,
     as_mask,
     check_ids,
     check_voxels,
@@ -53,7 +54,7 @@ def subjects(path):
     return [_subject_name(NamedArrays(path))]
 
 
-def load(path, subject=None, roi=None, needs_split=True, **raw):
+def load(path, subject=None, roi=None, needs_split=True, own=None, **raw):
     """Load the subject of a file; as `brainrecon.datasets.arrays.reader.load`.
 
     HDF5 is read by rows when betas or pictures are asked for; .npz and MATLAB's older .mat are read into memory.
@@ -64,6 +65,7 @@ def load(path, subject=None, roi=None, needs_split=True, **raw):
         As of the reader.
     needs_split : bool
         Whether there must be train and test; otherwise all may be one split, train.
+    own : brainrecon.datasets.own_mask.OwnMask, optional
     **raw
         As `brainrecon.datasets.arrays.raw_runs.cleaning` takes them.
     """
@@ -80,6 +82,8 @@ def load(path, subject=None, roi=None, needs_split=True, **raw):
         for key in sorted(arrays)
         if re.match("rois?_", key)
     }
+    if own is not None:
+        rois[MASK] = own.in_columns(n_voxels)
     labels = _labels(arrays, groups[""], needs_split) if "" in groups else None
     finite = FiniteVoxels(lambda: _as_stored(groups, labels))
     chosen = choose_voxels(path, rois, roi, n_voxels, finite)

@@ -24,6 +24,7 @@ import numpy as np
 
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.parts import (
+    MASK,
     as_mask,
     check_ids,
     check_voxels,
@@ -53,8 +54,8 @@ TRIAL_COLUMNS = ("stimulus_id", "session", "run")
 GRID = "voxel_indices.npy"
 
 
-def _grid(path, facts, n_voxels, inside):
-    """Where the chosen voxels are, if the folder says so."""
+def _grid(path, facts, n_voxels):
+    """Where the voxels are, if the folder says so."""
     if "grid" not in facts and not (path / GRID).exists():
         return None
     try:
@@ -72,7 +73,7 @@ def _grid(path, facts, n_voxels, inside):
         )
     if len(indices) and not ((indices >= 0) & (indices < np.array(shape))).all():
         raise InputError(f"{path / GRID} has places outside the grid of {shape}; indices count from 0.")
-    return VoxelGrid(shape, affine, indices[inside])
+    return VoxelGrid(shape, affine, indices)
 
 
 def subjects(path):
@@ -80,10 +81,10 @@ def subjects(path):
     return [read_facts(path).get("name", "subj01")]
 
 
-def load(path, subject=None, roi=None, needs_split=True):
+def load(path, subject=None, roi=None, needs_split=True, own=None):
     """Load the subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
 
-    Without `needs_split` a single split will do, train.
+    Without `needs_split` a single split will do, train. `own` is a mask of one's own.
     """
     facts = read_facts(path)
     name, whole = facts.get("name", "subj01"), facts.get("roi", "all")
@@ -96,6 +97,9 @@ def load(path, subject=None, roi=None, needs_split=True):
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
     names = _split_names(path, needs_split)
     n_voxels = _betas(path / names[0])[0].shape[1]
+    grid = _grid(path, facts, n_voxels)
+    if own is not None:
+        rois[MASK] = own.in_columns(n_voxels, grid)
     finite = FiniteVoxels(lambda: ((name, _betas(path / name)[0]) for name in names))
     chosen = choose_voxels(path, rois, roi, n_voxels, finite, whole)
     if ceiling is not None:
@@ -120,7 +124,7 @@ def load(path, subject=None, roi=None, needs_split=True):
         pictures=facts.get("pictures", ""),
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
         caption_choices=tuple(facts.get("caption_choices", ())),
-        grid=_grid(path, facts, n_voxels, inside),
+        grid=None if grid is None else grid.columns(inside),
     )
 
 

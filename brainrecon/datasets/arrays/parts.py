@@ -13,7 +13,7 @@ from stages.ground.errors import InputError
 
 LONGEST_ID = 200
 NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
-WHOLE = "all"
+WHOLE, MASK = "all", "mask"
 ROUNDED = 1e-3
 """By so much a value of a mask may differ from 0 or 1."""
 

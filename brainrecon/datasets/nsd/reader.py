@@ -4,6 +4,11 @@ Nothing about the original's size is typed in: subjects, sessions, trials per se
 volumes are what the files say. The test split holds the pictures shown to every subject.
 """
 
+from pathlib import Path
+
+import numpy as np
+
+from brainrecon.datasets.arrays.parts import MASK
 from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.noise_ceiling import noise_ceiling
@@ -15,6 +20,7 @@ from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
 from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.volumes import read_volume
+from brainrecon.datasets.own_mask import read_mask
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.checks import OneOf, check
@@ -50,6 +56,7 @@ def load(
     zscore=False,
     sessions=None,
     pictures=True,
+    mask=None,
 ):
     """Load one NSD subject.
 
@@ -76,6 +83,9 @@ def load(
         2023. By default all that are on disk.
     pictures : bool
         False to do without pictures, though they may be there.
+    mask : path or array, optional
+        Voxels of one's own, (x, y, z), as `brainrecon.datasets.own_mask.read_mask` takes them: the region ``mask``, which is
+        what is used unless `roi` says otherwise.
 
     Returns
     -------
@@ -100,7 +110,12 @@ def load(
 
     regions = nsd_rois.read_rois(layout, subject, space)
     trials_in_file = check_volumes(files, regions)
-    mask = nsd_rois.select(regions, roi or DEFAULT_ROI, f"{subject} below {path}")
+    affine = open_nifti(next(iter(regions.values())).path).affine
+    if own := read_mask(mask):
+        volume = own.in_volume(next(iter(regions.values())).volume.shape, affine)
+        regions |= {MASK: nsd_rois.Region(MASK, Path(own.name), volume.astype(np.int16))}
+    roi = roi or (MASK if own else DEFAULT_ROI)
+    mask = nsd_rois.select(regions, roi, f"{subject} below {path}")
 
     trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
     stimuli = Stimuli(layout, trials["picture"], pictures)
@@ -128,7 +143,7 @@ def load(
         dataset="nsd",
         source=f"nsd:{path}",
         splits=splits,
-        roi=roi or DEFAULT_ROI,
+        roi=roi,
         rois={name: voxels for name, voxels in within.items() if voxels.any()},
         noise_ceiling=ceiling,
         fingerprint=stimulus_fingerprint("nsd", splits, **stimuli.facts),
@@ -141,8 +156,9 @@ def load(
             "units": "z-scores within sessions" if zscore else "percent signal change",
             "sessions": list(files),
             "n_trials": len(trials),
-        },
-        grid=VoxelGrid.of_mask(mask, open_nifti(next(iter(regions.values())).path).affine),
+        }
+        | (own.details if own else {}),
+        grid=VoxelGrid.of_mask(mask, affine),
     )
 
 
@@ -248,6 +264,9 @@ OPTIONS = (
     Option("format", "hdf5 or nifti; by default HDF5 if a session has it", for_files=True, keyword="betas_format"),
     Option("sessions", "such as 1-37 or 1,2,5-8; by default all that are there", for_files=True),
     Option("pictures", "false: without the pictures, which are 40 GB; by default true", for_files=True),
+    Option(
+        "mask", "a NIfTI or .npy (x, y, z) of your own, the region 'mask', used alone unless the roi says otherwise"
+    ),
     Option("zscore", "true: z-score voxels within sessions, by training trials; by default false"),
 )
 register("nsd", DatasetOf(DESCRIPTION, subjects, load, files, OPTIONS, download, TERMS))

@@ -125,3 +125,21 @@ def test_a_region_without_voxels_is_a_mistake_unless_it_may_be_empty():
 def test_what_was_meant_is_looked_for_among_all_names():
     assert "did you mean 'subj01'?" in str(absent("x", "subject", "Subj1", ["subj01", "subj02"]))
     assert "did you mean" not in str(absent("x", "subject", "anybody", ["subj01"]))
+
+
+def test_a_family_is_all_of_its_numbered_regions():
+    masks = {
+        "FFA-1": [1, 0, 0, 0],
+        "FFA-2": [0, 1, 0, 0],
+        "V1": [0, 1, 1, 0],
+        "PPA": [0, 0, 0, 1],
+        "PPA-1": [1, 0, 0, 0],
+    }
+    regions = masked_regions("here", {name: np.array(mask, dtype=bool) for name, mask in masks.items()}, 4)
+    assert regions.select("FFA").tolist() == [True, True, False, False]
+    assert regions.select("FFA - V1").tolist() == [True, False, False, False]
+    assert regions.select("FFA-1").tolist() == [True, False, False, False]
+    # A region of the name itself is that region.
+    assert regions.select("PPA").tolist() == [False, False, False, True]
+    with pytest.raises(InputError, match="has no roi 'EBA'"):
+        regions.select("EBA")

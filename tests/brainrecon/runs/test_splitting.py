@@ -95,3 +95,38 @@ def test_pictures_are_needed(subject):
     subject.test.images = None
     with pytest.raises(InputError, match="has no pictures to make clusters of"):
         split_subject(subject, "clusters:8", no_encoding)
+
+
+def test_stimuli_of_a_file_are_tested(subject, tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\ufeffs007\n\n s041 \ns003\n", encoding="utf-8")
+    anew = split_subject(subject, f"ids:{path}", no_encoding)
+    assert sorted(anew.test.stimulus_ids) == ["s003", "s007", "s041"] and anew.train.n_stimuli == 49
+    assert anew.details["split"] == "stimuli of mine.txt" and anew.fingerprint != subject.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "names no stimulus"),
+        ("s003\nS7\n", r"first is S7 \('s007' is there"),
+        ("x", "the first is x"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_names_no_stimuli(subject, text, told, tmp_path):
+    if text is not None:
+        (tmp_path / "mine.txt").write_text(text)
+    with pytest.raises(InputError, match=told):
+        split_subject(subject, f"ids:{tmp_path / 'mine.txt'}", no_encoding)
+
+
+def test_another_split_of_the_data_is_tested_in_place_of_test(subject):
+    imagery = Split(np.ones((3, 5), np.float32), ["s041", "i1", "i2"])
+    subject = Subject("subj01", "arrays", "arrays:/x", subject.splits | {"imagery": imagery}, "all", {}, np.ones(5))
+    anew = split_subject(subject, "imagery", no_encoding)
+    assert anew.test is imagery and anew.train is subject.train and list(anew.splits) == ["train", "test"]
+    assert anew.noise_ceiling is None and anew.details["split"] == "imagery" and anew.fingerprint != subject.fingerprint
+    assert split_subject(subject, "test", no_encoding) is subject
+    with pytest.raises(InputError, match="no split 'train'"):
+        split_subject(subject, "train", no_encoding)

@@ -1,0 +1,73 @@
+"""A mask of one's own, as a file or an array, in every form of data that takes one."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from brainrecon.cli.main import run_command
+from brainrecon.datasets import load
+from brainrecon.datasets.arrays.reader import write, write_template
+from brainrecon.datasets.own_mask import read_mask
+from stages.ground.errors import InputError
+from tests.support.bids_study import AFFINE, Study
+
+
+def save(path, values, affine):
+    nibabel.save(nibabel.Nifti1Image(np.asarray(values, dtype=np.float32), affine), path)
+    return path
+
+
+def test_a_mask_of_nsd_takes_voxels_outside_its_default_region(cohort, tmp_path):
+    subject = load(f"nsd:{cohort}", roi="V1 + V2")
+    volume = np.zeros(subject.grid.shape, dtype=bool)
+    volume[tuple(subject.grid.indices[::3].T)] = True
+    path = save(tmp_path / "mine.nii.gz", volume, subject.grid.affine)
+    np.save(tmp_path / "mine.npy", volume)
+    for mask in (path, str(path), tmp_path / "mine.npy", volume, volume.astype(int)):
+        own = load(f"nsd:{cohort}", mask=mask)
+        assert own.roi == "mask" and own.details["mask"]["voxels"] == own.n_voxels == volume.sum()
+        np.testing.assert_array_equal(own.test.betas[:], subject.test.betas[:][:, ::3])
+    both = load(f"nsd:{cohort}", roi="V1 & mask", mask=path)
+    np.testing.assert_array_equal(both.test.betas[:], subject.test.betas[:][:, ::3][:, subject.rois["V1"][::3]])
+    with pytest.raises(InputError, match="has shape .* but the responses"):
+        load(f"nsd:{cohort}", mask=volume[1:])
+    moved = save(tmp_path / "moved.nii.gz", volume, subject.grid.affine + np.eye(4))
+    with pytest.raises(InputError, match="another affine"):
+        load(f"nsd:{cohort}", mask=moved)
+
+
+def test_a_mask_of_one_s_own_arrays(tmp_path, capsys):
+    write_template(tmp_path / "mine")
+    mask = np.arange(50) % 7 == 0
+    np.save(tmp_path / "mask.npy", mask)
+    found = load(f"arrays:{tmp_path / 'mine'}", mask=tmp_path / "mask.npy")
+    np.testing.assert_array_equal(found.train.betas[:], np.load(tmp_path / "mine" / "train" / "betas.npy")[:, mask])
+    assert load(f"arrays:{tmp_path / 'mine'}", mask=mask, roi="early & mask", fold=(0, 2)).n_voxels == 3
+    line = ["data", "info", f"arrays:{tmp_path / 'mine'}", "--mask", str(tmp_path / "mask.npy")]
+    assert run_command(line) == 0 and "voxels: 8 of mask" in capsys.readouterr().out
+    with pytest.raises(InputError, match="but there are 50 voxels"):
+        load(f"arrays:{tmp_path / 'mine'}", mask=mask[1:])
+
+
+def test_a_mask_of_a_bids_folder_and_of_what_is_made_of_it(tmp_path):
+    study = Study(tmp_path / "bids", 5)
+    path = save(tmp_path / "mine.nii.gz", study.v1, AFFINE)
+    found, right = load(study.source, mask=path), load(study.source, roi="V1")
+    np.testing.assert_array_equal(found.train.betas[:], right.train.betas[:])
+    write(load(study.source), tmp_path / "plain")
+    again = load(f"arrays:{tmp_path / 'plain'}", mask=path)
+    np.testing.assert_array_equal(again.test.betas[:], right.test.betas[:])
+
+
+def test_what_is_no_mask_is_refused(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros(4))
+    (tmp_path / "mask.txt").write_text("1 0 1")
+    for mask, told in [
+        (tmp_path / "none.npy", "holds no voxel"),
+        (tmp_path / "mask.txt", "save it as NIfTI"),
+        (tmp_path / "absent.nii.gz", "There is no mask"),
+        (np.array([0, 1, 2]), "The mask holds 2 beside 0 and 1"),
+        (np.array(["a"]), "expected a mask of bools"),
+    ]:
+        with pytest.raises(InputError, match=told):
+            read_mask(mask)
