@@ -104,3 +104,10 @@ def test_a_roi_without_voxels_names_those_that_have_some(nsd):
         InputError, match="'FFA-2' of subj01 below .* has no voxels; those that have some are nsdgeneral"
     ):
         load(f"nsd:{nsd.root}", roi="FFA-2")
+
+
+def test_a_family_of_nsd_is_all_of_its_numbered_areas(cohort):
+    parts = load(f"nsd:{cohort}", roi="FFA-1 | FFA-2")
+    whole, left = load(f"nsd:{cohort}", roi="FFA"), load(f"nsd:{cohort}", roi="lh.FFA")
+    np.testing.assert_array_equal(whole.grid.indices, parts.grid.indices)
+    np.testing.assert_array_equal(left.grid.indices, load(f"nsd:{cohort}", roi="lh.FFA-1 | lh.FFA-2").grid.indices)
