@@ -78,7 +78,7 @@ def test_betas_of_another_voxel_count(capsys, fitted, features, tmp_path):
     np.save(tmp_path / "betas.npy", np.zeros((3, 7), dtype=np.float32))
     line = ["predict", fitted, "--betas", tmp_path / "betas.npy", "--out", tmp_path / "out.safetensors"]
     message = refuse(capsys, line)
-    assert "7 voxels" in message and "300" in message
+    assert "(3, 7)" in message and "300" in message
     assert not (tmp_path / "out.safetensors").exists() and state(fitted) == before
 
 

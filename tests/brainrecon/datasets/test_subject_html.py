@@ -44,7 +44,7 @@ def subject(**options):
         "train": Split(Unread((1500, 7), np.float32), [f"s{row // 2}" for row in range(1500)], captions=lambda: 1 / 0),
         "test": Split(Unread((3, 7), np.float32), ["<a>", "b", "b"]),
     }
-    return Subject("subj<1>", "mine & yours", "arrays:<here>", splits, roi="all", **options)
+    return Subject("subj&1", "mine & yours", "arrays:<here>", splits, roi="all", **options)
 
 
 def test_a_row_for_each_split_and_everything_is_escaped():
@@ -54,7 +54,7 @@ def test_a_row_for_each_split_and_everything_is_escaped():
         ["train", "750", "1,500", "2", "no", "yes", "no"],
         ["test", "2", "3", "1 to 2", "no", "no", "no"],
     ]
-    assert "subj<1>" in found.text and "mine & yours" in found.text and "7 voxels (all) of arrays:<here>" in found.text
+    assert "subj&1" in found.text and "mine & yours" in found.text and "7 voxels (all) of arrays:<here>" in found.text
     assert "simulated" not in found.text
 
 
