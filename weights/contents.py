@@ -107,5 +107,5 @@ def why_no_tensors(path: str | Path, error: BaseException) -> str:
     if "weights_only" in told or "Weights only" in told:
         return "it is a pickle of something else than tensors"
     # Colours of a terminal have no place in a sentence.
-    first = next(iter(re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()), "").partition(". ")[0].strip()
+    first = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", told).split()).partition(". ")[0].strip()
     return first[:200] if re.search("[A-Za-z]", first) else "its bytes are of no format that is known"
