@@ -135,7 +135,9 @@ def test_greys_are_rounded_or_cut_off(target, images, monkeypatch, sample_pixels
     np.testing.assert_array_equal(cut_off, np.clip(levels, 0, 255).astype(np.uint8))
     rounded, levels = drawn("rounded")
     np.testing.assert_array_equal(rounded, np.rint(np.clip(levels, 0, 255)).astype(np.uint8))
-    assert 0.2 < (rounded.astype(int) - cut_off).mean() < 0.6
+    # How much is black or white altogether depends on the network.
+    within = (levels > 0) & (levels < 255)
+    assert within.sum() > 100 and 0.35 < (rounded.astype(int) - cut_off)[within].mean() < 0.65
     with pytest.raises(InputError, match="greys is 'floor'; expected one of 'rounded', 'cut off'"):
         drawn("floor")
 
