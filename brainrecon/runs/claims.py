@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -94,7 +94,9 @@ class Claims:
                 continue
             with locked(self._folder, wait=False, name=_lock_name(path.stem)) as is_dead:
                 if not is_dead:
-                    found.append(json.loads(path.read_text(encoding="utf-8")))
+                    # It may end just now, and take its names away.
+                    with suppress(FileNotFoundError):
+                        found.append(json.loads(path.read_text(encoding="utf-8")))
                     continue
                 path.unlink(missing_ok=True)
             (self._folder / _lock_name(path.stem)).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from brainrecon.runs.claims import FOLDER, Claims
+from weights.whole_files import locked
 
 
 def _path(folder, item):
@@ -89,3 +90,21 @@ def test_what_was_taken_is_free_after_an_error(tmp_path):
             raise KeyboardInterrupt
     with Claims(tmp_path) as claims:
         assert next(claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1)) == [0]
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / FOLDER).mkdir()
+    ending = tmp_path / FOLDER / "0123456789ab.json"
+    ending.write_text("[]")
+    with locked(tmp_path / FOLDER, name=".0123456789ab.lock"):
+        read = Path.read_text
+
+        def too_late(path, *rest, **options):
+            if path == ending:
+                path.unlink()
+            return read(path, *rest, **options)
+
+        monkeypatch.setattr(Path, "read_text", too_late)
+        with Claims(tmp_path) as claims:
+            assert next(claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1)) == [0]
+    assert not ending.exists()
