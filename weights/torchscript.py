@@ -13,6 +13,8 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+from weights.compression import MOST_BY_COMPRESSION
+
 # What storages are called in the pickle, and the torch dtype of their elements.
 _DTYPES = {
     "DoubleStorage": "float64",
@@ -26,8 +28,6 @@ _DTYPES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
-# Deflate makes a byte of no more than so many.
-MOST_BY_COMPRESSION = 1032
 # Of names, in the code of one class.
 LONGEST_LIST = 100_000
 # How TorchScript writes lists of one type: the list itself is the first argument.

@@ -10,8 +10,8 @@ from pathlib import Path
 import h5py
 
 from stages.ground.errors import InputError
-from stages.ground.reading.numpy_files import MOST_BY_COMPRESSION
 from stages.ground.reading.wall import reading
+from weights.compression import MOST_BY_COMPRESSION
 
 
 @contextmanager

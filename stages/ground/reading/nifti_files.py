@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 
 from stages.ground.errors import InputError
-from stages.ground.reading.numpy_files import MOST_BY_COMPRESSION
 from stages.ground.reading.wall import reading
+from weights.compression import MOST_BY_COMPRESSION
 
 
 def open_nifti(path: str | Path, remedy: str = "copy the file again", **options: bool) -> nibabel.Nifti1Image:

@@ -14,9 +14,8 @@ from numpy.lib import format as npy
 
 from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
+from weights.compression import MOST_BY_COMPRESSION
 
-# Deflate makes a byte of no more than so many.
-MOST_BY_COMPRESSION = 1032
 _LONGEST_HEADER = 65_536
 
 
