@@ -89,7 +89,7 @@ class Claims:
     def _others(self):
         """What each other living process draws, lists of names; files of the dead are removed."""
         found = []
-        for path in sorted(self._folder.glob("*.json")):
+        for path in sorted(self._folder.glob("[!.]*.json")):
             if path.stem == self._own:
                 continue
             with locked(self._folder, wait=False, name=_lock_name(path.stem)) as is_dead:

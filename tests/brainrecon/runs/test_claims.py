@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from brainrecon.runs.claims import FOLDER, Claims
-from weights.whole_files import locked
+from weights.whole_files import locked, partial_name
 
 
 def _path(folder, item):
@@ -90,6 +90,15 @@ def test_what_was_taken_is_free_after_an_error(tmp_path):
             raise KeyboardInterrupt
     with Claims(tmp_path) as claims:
         assert next(claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1)) == [0]
+
+
+def test_what_another_process_is_just_writing_is_left_to_it(tmp_path):
+    (tmp_path / FOLDER).mkdir()
+    half = partial_name(tmp_path / FOLDER / "0123456789ab.json")
+    half.write_text('["0')
+    with Claims(tmp_path) as claims:
+        assert next(claims.portions([0], lambda item: _path(tmp_path, item), batch_size=1)) == [0]
+    assert half.read_text() == '["0'
 
 
 def test_a_process_that_ends_while_it_is_looked_at_is_no_error(tmp_path, monkeypatch):
