@@ -35,7 +35,7 @@ def collect(folder):
     """
     folder = Path(folder)
     plan = _read_plan(folder / PLAN)
-    cells = [cell for path in sorted(folder.glob("*/*/*/scores/[!.]*.json")) if (cell := _read_cell(folder, path))]
+    cells = [cell for path in sorted(folder.glob("*/*/*/scores/*.json")) if (cell := _read_cell(folder, path))]
     if not cells:
         raise InputError(
             f"{folder} holds no scores; expected <method>/<subject>/<roi>/scores/<protocol>.json. Run the benchmark first."
