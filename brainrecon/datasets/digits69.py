@@ -14,6 +14,7 @@ from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
 from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 DESCRIPTION = Description(
     measured="1 person saw 100 handwritten sixes and nines in 3 T fMRI; responses of V1 to V3, one per picture",
@@ -204,7 +205,7 @@ def _checked_fold(fold, names):
 def files(path, subject=None):
     """The one file."""
     where = f"pictures and responses, called {', '.join(NAMES[:3])} in public copies"
-    return [ExpectedFile(file_of(path) if any(path.glob("*.mat")) else path, where)]
+    return [ExpectedFile(file_of(path) if visible(path, "*.mat") else path, where)]
 
 
 FOLD = Option("fold", "(k, n): test part k of n parts of all digits, each with as many sixes as nines")

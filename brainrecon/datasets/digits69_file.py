@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.reading.matlab_files import read_mat
 
 NAMES = ("69dataset_split.mat", "69dataset.mat", "digit69_28x28.mat", "digits69.mat")
@@ -93,7 +94,7 @@ def file_of(path):
     """The file of a folder; any other path as it is."""
     if not path.is_dir():
         return path
-    found = [path / name for name in NAMES if (path / name).is_file()] or sorted(path.glob("*.mat"))
+    found = [path / name for name in NAMES if (path / name).is_file()] or visible(path, "*.mat")
     if len(found) != 1:
         listed = ", ".join(file.name for file in found) or f"none of {', '.join(NAMES)}"
         raise InputError(f"{path} holds {listed}; give the .mat file of the digits itself, as digits69:FILE.")

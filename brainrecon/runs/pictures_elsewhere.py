@@ -9,6 +9,7 @@ from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.runs.picture_names import PictureNames
 from brainrecon.runs.picture_stack import STACKS, read_stack
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -90,8 +91,7 @@ def pictures_elsewhere(path, stimulus_ids, pattern=None, row_ids=None):
 
 def _in_folder(folder, names, known):
     """(stimulus, sample) -> file of test stimuli, what reads them, how rows were told, and the files of no test stimulus."""
-    listed = sorted(folder.rglob("*") if names.has_folders else folder.iterdir())
-    files = [path for path in listed if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    files = [path for path in visible(folder, "**/*" if names.has_folders else "*") if path.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(
             f"{folder} holds no picture ({', '.join(SUFFIXES)}); name each after its stimulus, for example {known[0]}.png."

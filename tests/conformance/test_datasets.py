@@ -162,6 +162,31 @@ def test_loading_again_gives_the_same(copy):
     assert copy.subject.name in copy.reader.subjects(copy.path) == sorted(copy.reader.subjects(copy.path))
 
 
+def test_what_systems_leave_beside_files_changes_nothing(copy, tmp_path):
+    """Finder's copies of attributes and folders' views, a half written file, thumbnails, an emptied folder's marker."""
+    _, make, _ = COPIES[copy.name]
+    littered = Copy(copy.name, copy.kind, make(tmp_path), copy.options)
+    if littered.path.is_file():
+        pytest.skip("it is one file")
+    for path in [littered.path, *littered.path.rglob("*")]:
+        if path.is_file():
+            for name in (f"._{path.name}", f".partial-0123456789ab-{path.name}"):
+                path.with_name(name).write_bytes(b"\0\5\x16\7 no data")
+        else:
+            for name in (".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep"):
+                (path / name).write_bytes(b"no data")
+    found = littered.subject
+    assert found.fingerprint == copy.subject.fingerprint and found.rois.keys() == copy.subject.rois.keys()
+    assert littered.reader.subjects(littered.path) == copy.reader.subjects(copy.path)
+    for name, split in copy.splits:
+        assert found.splits[name].stimulus_ids.tolist() == split.stimulus_ids.tolist()
+        np.testing.assert_array_equal(found.splits[name].betas[:2], split.betas[:2])
+        if split.images is not None:
+            np.testing.assert_array_equal(found.splits[name].images[:], split.images[:])
+    listed = {file.path.relative_to(littered.path) for file in littered.reader.files(littered.path, found.name)}
+    assert listed == {file.path.relative_to(copy.path) for file in copy.reader.files(copy.path, found.name)}
+
+
 def test_files_names_what_is_read(copy, monkeypatch):
     """Whatever is opened while a subject is loaded and read through is listed; of a folder of pictures, one of them."""
     original = h5py.File.__init__

@@ -41,6 +41,7 @@ from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
 from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
 from stages.ground.reading.wall import reading
@@ -56,15 +57,15 @@ def is_bids(path):
     """Whether a folder looks like one of BIDS derivatives, or like GLMsingle's output."""
     return (
         path.name.startswith("sub-")
-        or any(path.glob("sub-*"))
-        or any(path.glob(f"{GLMSINGLE}.*"))
-        or any(BETAS.fullmatch(file.name) for file in path.iterdir())
+        or any(visible(path, "sub-*"))
+        or any(visible(path, f"{GLMSINGLE}.*"))
+        or any(BETAS.fullmatch(file.name) for file in visible(path))
     )
 
 
 def subjects(path):
     """Names of the subjects found, sorted: ``sub-01``, ...; a folder without sub- folders is one, ``subj01``."""
-    found = sorted(folder.name for folder in path.glob("sub-*") if folder.is_dir())
+    found = [folder.name for folder in visible(path, "sub-*") if folder.is_dir()]
     return found or [path.name if path.name.startswith("sub-") else "subj01"]
 
 
@@ -112,7 +113,7 @@ def files(path, subject=None):
     for name in [subject] if subject else subjects(path):
         folder = path / name if (path / name).is_dir() else path
         events = events_files(path, folder)
-        masks = [file for file in sorted(folder.rglob("*.nii*")) if MASK_FILE.fullmatch(file.name)]
+        masks = [file for file in visible(folder, "**/*.nii*") if MASK_FILE.fullmatch(file.name)]
         rows += [ExpectedFile(file, "single-trial betas (x, y, z, trials)") for file in _beta_candidates(folder)]
         rows += [ExpectedFile(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
         rows += [ExpectedFile(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
@@ -121,7 +122,7 @@ def files(path, subject=None):
     stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
     if stimuli is None:
         return rows
-    pictures = [file for file in sorted(stimuli.rglob("*")) if file.suffix.lower() in PICTURES and file.name[0] != "."]
+    pictures = [file for file in visible(stimuli, "**/*") if file.suffix.lower() in PICTURES]
     rows += [ExpectedFile(file, "a picture per stimulus, the first of them", optional=True) for file in pictures[:1]]
     return rows + [
         ExpectedFile(file, "captions of the pictures", optional=True)
@@ -131,10 +132,10 @@ def files(path, subject=None):
 
 
 def _beta_candidates(folder):
-    found = [file for file in sorted(folder.rglob("*.nii*")) if BETAS.fullmatch(file.name)]
+    found = [file for file in visible(folder, "**/*.nii*") if BETAS.fullmatch(file.name)]
     if not found:
         # Of GLMsingle's models the last, in the order of their names, is the most elaborate.
-        best = {file.parent: file for file in sorted(folder.rglob(f"{GLMSINGLE}.hdf5"))}
+        best = {file.parent: file for file in visible(folder, f"**/{GLMSINGLE}.hdf5")}
         found = list(best.values())
     return in_order(found)
 
@@ -142,7 +143,7 @@ def _beta_candidates(folder):
 def _beta_files(folder):
     found = _beta_candidates(folder)
     if not found:
-        other = sorted(file for file in folder.rglob(f"{GLMSINGLE}.*") if file.suffix in (".npy", ".mat"))
+        other = [file for file in visible(folder, f"**/{GLMSINGLE}.*") if file.suffix in (".npy", ".mat")]
         if other and other[-1].suffix == ".npy":
             raise pickled(other[-1])
         if other:
@@ -198,7 +199,7 @@ def _masks(folder, betas, grid):
     """The brain mask, the regions within its grid, both (x, y, z) bool, notes, and the affine if a file has one."""
     space = entities(betas).get("space")
     brains, rois, affine = [], {}, grid[1]
-    for file in sorted(folder.rglob("*.nii*")):
+    for file in visible(folder, "**/*.nii*"):
         if not MASK_FILE.fullmatch(file.name):
             continue
         if space and entities(file).get("space", space) != space:
@@ -261,8 +262,8 @@ def _stimuli_places(path):
 
 def _pictures(folder, ids):
     found = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in PICTURES and file.name[0] != ".":
+    for file in visible(folder, "**/*"):
+        if file.suffix.lower() in PICTURES:
             found.setdefault(picture_id(file.relative_to(folder).as_posix()), []).append(file)
     absent = [name for name in ids if name not in found]
     if absent:

@@ -7,6 +7,7 @@ from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.trial_tables import read_table
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 ID_COLUMNS = ("stimulus_id", "stim_file", "trial_type")
 WHICH_EVENTS = ("ses", "task", "run")
@@ -39,9 +40,9 @@ def in_order(paths):
 
 def events_files(path, folder):
     """The events of a subject in order; those of the raw data set where derivatives/<name>/ has none of its own."""
-    found = folder.rglob("*events.tsv")
+    found = visible(folder, "**/*events.tsv")
     raw = path.parent.parent / folder.name
-    return in_order(found) or (in_order(raw.rglob("*events.tsv")) if path.parent.name == "derivatives" else [])
+    return in_order(found) or (in_order(visible(raw, "**/*events.tsv")) if path.parent.name == "derivatives" else [])
 
 
 def picture_id(name):

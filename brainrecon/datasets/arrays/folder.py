@@ -43,6 +43,7 @@ from brainrecon.datasets.trial_tables import read_table, unread_columns
 from brainrecon.datasets.voxel_grid import VoxelGrid
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
+from stages.ground.listing import visible
 from stages.ground.pictures import how_to_convert
 from stages.ground.reading import json_files
 from stages.ground.reading.numpy_files import read_npy
@@ -92,7 +93,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
         raise InputError(f"{path} holds subject {name}, not {subject}; ask for {name}.")
     rois = {
         identifier_of(file.stem): as_mask(read_array(file), file).reshape(-1)
-        for file in sorted((path / "rois").glob("*.npy"))
+        for file in visible(path / "rois", "*.npy")
     }
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
     names = _split_names(path, needs_split)
@@ -161,18 +162,18 @@ def read_splits(path, chosen=None, standardized="no", needs_split=True):
 def files(path):
     """The files of the layout, and what else of it is there."""
     rows = [ExpectedFile(path / "subject.json", "name, dataset, roi, notes", optional=True)]
-    found = {file.parent.name for file in path.glob("*/trials.csv")}
+    found = {file.parent.name for file in visible(path, "*/trials.csv")}
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
     rows.append(ExpectedFile(path / GRID, "the x, y, z of each voxel", optional=True))
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
-    masks = sorted((path / "rois").glob("*.npy"))
+    masks = visible(path / "rois", "*.npy")
     return rows + [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]
 
 
 def _split_files(folder):
     # What is there decides which of two forms is listed.
-    name, pictures = folder.name, sorted((folder / "images").glob("*"))
+    name, pictures = folder.name, visible(folder / "images")
     if (folder / "patterns.npy").exists():
         responses = ExpectedFile(folder / "patterns.npy", f"{name} responses (n_stimuli, n_voxels)")
     else:
@@ -192,7 +193,7 @@ def _split_files(folder):
 
 
 def _split_names(path, needs_split=True):
-    found = {file.parent.name for name in ("betas.npy", "patterns.npy") for file in path.glob(f"*/{name}")}
+    found = {file.parent.name for name in ("betas.npy", "patterns.npy") for file in visible(path, f"*/{name}")}
     if not ({"train", "test"} if needs_split else {"train"}) <= found:
         raise InputError(
             f"{path} has betas for {', '.join(sorted(found)) or 'no split'}; it needs train/betas.npy and "
@@ -259,7 +260,7 @@ def _images(folder, ids):
         return images
     if not (folder / "images").is_dir():
         return None
-    found = {file.stem: file for file in sorted((folder / "images").iterdir())}
+    found = {file.stem: file for file in visible(folder / "images")}
     absent = [name for name in ids if name not in found]
     if absent:
         raise InputError(
@@ -312,7 +313,7 @@ def read_facts(path):
             raise InputError(
                 f"{path} is an unfinished writing of arrays; run the same `brainrecon data prepare` again, which goes on with it."
             )
-        if not any(path.glob("*/betas.npy")) and not any(path.glob("*/patterns.npy")):
+        if not visible(path, "*/betas.npy") and not visible(path, "*/patterns.npy"):
             raise _of_another_layout(path)
         return {}
     facts = read_json(path / "subject.json")
@@ -336,7 +337,7 @@ def read_json(path):
 
 
 def _of_another_layout(path):
-    names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in path.iterdir() if one.name[0] != ".")
+    names = [f"{one.name}/" if one.is_dir() else one.name for one in visible(path)]
     more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
     return InputError(
         f"{path} holds {', '.join(names[:5]) or 'nothing'}{more}; expected train/ and test/, each with betas.npy and trials.csv, "

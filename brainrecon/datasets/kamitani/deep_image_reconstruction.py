@@ -27,6 +27,7 @@ from brainrecon.datasets.kamitani.stimuli import (
 )
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.progress import SILENT
 
 TERMS = (
@@ -171,7 +172,7 @@ def files(path, subject=None):
 def _files(path):
     """(subject, release) -> split -> file."""
     found = {}
-    for file in sorted(path.iterdir()) if path.is_dir() else ():
+    for file in visible(path):
         match = FILE.fullmatch(file.name)
         word = match and next((word for word in EXPERIMENTS if word in match[2].lower()), None)
         if word:

@@ -30,6 +30,7 @@ from brainrecon.datasets.kamitani.stimuli import (
 )
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.progress import SILENT
 
 TERMS = (
@@ -137,7 +138,7 @@ def files(path, subject=None):
 
 def _files(path):
     """Subject -> file, in the order of the subjects' numbers; `.h5` before `.mat`."""
-    found = [(FILE.fullmatch(file.name), file) for file in (sorted(path.iterdir()) if path.is_dir() else ())]
+    found = [(FILE.fullmatch(file.name), file) for file in visible(path)]
     numbered = sorted((int(match[1]), match[2], file) for match, file in found if match)
     files = {}
     for number, _, file in numbered:

@@ -11,6 +11,7 @@ from brainrecon.datasets.download import fetch, figshare_files
 from brainrecon.datasets.stimulus_images import PictureFiles
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.progress import SILENT
 from stages.ground.reading.picture_files import picture_file
 
@@ -129,8 +130,8 @@ def pictures_of(splits, path, images=None, size=None):
             raise InputError(f"There is no folder {folder}; name the folder of the pictures, or leave images out.")
         return {}, [f"no pictures: they are to be had by the form {REQUEST_FORM}; put them into {path / 'images'}"]
     found, notes, pictures = {}, [], {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith("."):
+    for file in visible(folder, "**/*"):
+        if file.suffix.lower() in PICTURE_SUFFIXES:
             found.setdefault(name_of_stem(file.stem), file)
     for split, part in splits.items():
         absent = [str(name) for name in part.stimulus_ids if name not in found]
@@ -150,7 +151,7 @@ def pictures_of(splits, path, images=None, size=None):
 
 def picture_row(path):
     """What `files` says of the pictures: the first that is there, or where they go."""
-    pictures = (file for file in sorted((path / "images").rglob("*")) if file.is_file())
+    pictures = (file for file in visible(path / "images", "**/*") if file.is_file())
     return ExpectedFile(next(pictures, path / "images"), f"the pictures, by the form {REQUEST_FORM}", optional=True)
 
 

@@ -11,6 +11,7 @@ from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.reading.hdf5_files import hdf5_file
 
 KINDS = {1: "random", 2: "geometric", 3: "thin alphabet", 4: "long alphabet", 5: "alphabet"}
@@ -92,7 +93,7 @@ def files(path):
 
 
 def _paths(path):
-    return sorted(path.glob("*.h5")) if path.is_dir() else [path]
+    return visible(path, "*.h5") if path.is_dir() else [path]
 
 
 def _read_file(path):

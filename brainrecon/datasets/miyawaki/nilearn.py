@@ -21,6 +21,7 @@ from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_p
 from brainrecon.datasets.subject import check_finite
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.reading.nifti_files import open_nifti
 from stages.ground.reading.wall import reading
 
@@ -70,7 +71,7 @@ def read(folder, detrend=True, shift=2):
             test.append(np.full(len(run_patterns), part == "figure"))
             numbers.append(np.full(len(run_patterns), number))
     regions = {}
-    for path in sorted((folder / "mask").glob("*.nii.gz")):
+    for path in visible(folder / "mask", "*.nii.gz"):
         if path != mask_path:
             region, region_affine = _read_mask(path)
             _check_grid(path, region.shape, region_affine, mask_path, mask.shape, affine)
@@ -120,7 +121,7 @@ def _runs(folder, part):
     patterns = {"func": rf"data_{part}_run(\d+)\.nii\.gz", "label": rf"data_{part}_run(\d+)_label\.csv"}
     found = {}
     for place, pattern in patterns.items():
-        matches = (re.fullmatch(pattern, path.name) for path in (folder / place).glob("*"))
+        matches = (re.fullmatch(pattern, path.name) for path in visible(folder / place))
         found[place] = {int(match[1]) for match in matches if match}
     if not found["func"]:
         use = {"random": "train", "figure": "test"}[part]

@@ -24,6 +24,7 @@ from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, first_presentation_order, stimulus_fingerprint
 from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 DESCRIPTION = Description(
     measured=(
@@ -145,7 +146,7 @@ def _layout(path):
     """Where the copy lies, and the module that reads it."""
     if path.suffix == ".mat":
         return path, miyawaki_bdata if miyawaki_bdata.is_bdata(path) else miyawaki_mat
-    if path.suffix in (".h5", ".hdf5") or (path.is_dir() and any(path.glob("*.h5"))):
+    if path.suffix in (".h5", ".hdf5") or visible(path, "*.h5"):
         return path, miyawaki_bdata
     if path.is_file():
         raise InputError(f"{path} is neither a .h5 nor a .mat file; give one of these or a folder of nilearn's.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 BETAS_VERSIONS = {
     "b3": "betas_fithrf_GLMdenoise_RR",
@@ -84,7 +85,7 @@ def subjects_on_disk(layout):
     """Names of the subjects that have a betas folder, sorted; empty when there is none."""
     if not layout.betas_root.is_dir():
         return []
-    return sorted(folder.name for folder in layout.betas_root.glob("subj[0-9][0-9]") if folder.is_dir())
+    return [folder.name for folder in visible(layout.betas_root, "subj[0-9][0-9]") if folder.is_dir()]
 
 
 def choose_subject(layout, subject):
@@ -148,7 +149,7 @@ def session_files(layout, subject, space, version, file_format):
     """Session files of one format, by session number (from 1), in order; empty when there is none."""
     suffix = SUFFIXES[file_format]
     found = {}
-    for path in layout.betas(subject, space, version).glob(f"betas_session*{suffix}"):
+    for path in visible(layout.betas(subject, space, version), f"betas_session*{suffix}"):
         number = re.fullmatch(r"betas_session(\d+)", path.name.removesuffix(suffix))
         if number:
             found[int(number[1])] = path

@@ -13,6 +13,7 @@ import numpy as np
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.voxels import Regions
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 LABELS = {
     "nsdgeneral": {1: "nsdgeneral"},
@@ -100,7 +101,7 @@ def read_rois(layout, subject, space):
         No ROI volume, or a damaged one.
     """
     folder = layout.rois(subject, space)
-    names = (path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz"))
+    names = (path.name.removesuffix(".nii.gz") for path in visible(folder, "*.nii.gz"))
     atlases = [name for name in names if not name.startswith(("lh.", "rh."))]
     if not atlases:
         raise InputError(f"{folder} holds no ROI volume; expected nsdgeneral.nii.gz and others: copy them there.")

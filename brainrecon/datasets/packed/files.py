@@ -11,6 +11,7 @@ import numpy as np
 from brainrecon.datasets.responses import stored_responses
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import MappedRows, as_rows
+from stages.ground.listing import visible
 from stages.ground.reading.numpy_files import read_npy
 
 BLOCK_BYTES = 16 * 2**20
@@ -34,7 +35,7 @@ def find_subjects(path, folders, name):
     found : dict of str to list of pathlib.Path
         ``subj01`` to its files, in the order of `folders`; subjects sorted.
     """
-    places = [path] if path.is_file() else [file for folder in folders for file in sorted(path.glob(f"{folder}*"))]
+    places = [path] if path.is_file() else [file for folder in folders for file in visible(path, f"{folder}*")]
     found = {}
     for file in places:
         match = re.fullmatch(name, file.name)

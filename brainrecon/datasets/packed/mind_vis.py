@@ -32,6 +32,7 @@ from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_f
 from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
+from stages.ground.listing import visible
 from stages.ground.reading.json_files import read_json
 from stages.ground.reading.numpy_files import npz_file
 from stages.ground.reading.wall import one_line
@@ -168,7 +169,7 @@ def _make_split(name, responses, rows, chosen, pictures, file, notes):
 
 def pictures_file(file):
     """``images_256.npz`` or the like next to a subject's file; the one of the largest pictures."""
-    sizes = {path: re.fullmatch(r"images_(\d+)\.npz", path.name) for path in sorted(file.parent.glob("images_*.npz"))}
+    sizes = {path: re.fullmatch(r"images_(\d+)\.npz", path.name) for path in visible(file.parent, "images_*.npz")}
     sizes = {path: int(match[1]) for path, match in sizes.items() if match}
     if not sizes:
         raise InputError(

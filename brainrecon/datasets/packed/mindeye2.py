@@ -22,6 +22,7 @@ from brainrecon.datasets.packed.files import find_subjects, pictures_of, require
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 
 NAME = "MindEye2"
 EXAMPLE = "betas_all_subj01_fp32_renorm.hdf5"
@@ -92,7 +93,7 @@ def find_design(folder, design=None):
         return Path(design).expanduser()
     usual = (folder / DESIGN, folder / "nsddata/experiments/nsd" / DESIGN)
     # The whole tree is searched only where the file is in neither of its usual places.
-    found = [place for place in usual if place.is_file()] or sorted(folder.rglob(DESIGN))
+    found = [place for place in usual if place.is_file()] or visible(folder, f"**/{DESIGN}")
     if not found:
         raise InputError(
             f"There is no {DESIGN} in {folder} or below it, and the betas do not say which picture was shown when; copy "
