@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 
 from stages.ground.errors import InputError
+from stages.ground.reading.trial import TRIAL
 from stages.ground.reading.wall import reading
 from weights.compression import MOST_BY_COMPRESSION
 
@@ -31,8 +32,10 @@ def hdf5_file(path: str | Path, remedy: str = "copy the file again", **options: 
     **options
         Of `h5py.File`, such as `rdcc_nbytes`.
     """
-    with reading(path, "HDF5", remedy), h5py.File(path, "r", **options) as file:
-        yield file
+    with reading(path, "HDF5", remedy):
+        TRIAL.check(path, "HDF5")
+        with h5py.File(path, "r", **options) as file:
+            yield file
 
 
 def dataset(group: h5py.Group, name: str, remedy: str = "copy the original file again") -> h5py.Dataset:

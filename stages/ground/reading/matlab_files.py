@@ -9,6 +9,7 @@ import scipy.io
 import scipy.sparse
 
 from stages.ground.errors import InputError
+from stages.ground.reading.trial import TRIAL
 from stages.ground.reading.wall import reading
 
 
@@ -33,8 +34,10 @@ def read_mat(path: str | Path, remedy: str = "copy the file again", **options: A
     InputError
         The file is absent or damaged, or holds a sparse matrix.
     """
-    with reading(path, "a MATLAB file", remedy), open(path, "rb") as file:
-        content = scipy.io.loadmat(file, **options)
+    with reading(path, "a MATLAB file", remedy):
+        TRIAL.check(path, "MATLAB")
+        with open(path, "rb") as file:
+            content = scipy.io.loadmat(file, **options)
     sparse = [name for name, value in content.items() if scipy.sparse.issparse(value)]
     if sparse:
         raise InputError(f"'{sparse[0]}' in {path} is a sparse matrix; save it as full(...) in MATLAB, or {remedy}.")
