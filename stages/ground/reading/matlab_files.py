@@ -9,6 +9,7 @@ import scipy.io
 import scipy.sparse
 
 from stages.ground.errors import InputError
+from stages.ground.reading.matlab_elements import check_elements
 from stages.ground.reading.trial import TRIAL
 from stages.ground.reading.wall import reading
 
@@ -35,6 +36,7 @@ def read_mat(path: str | Path, remedy: str = "copy the file again", **options: A
         The file is absent or damaged, or holds a sparse matrix.
     """
     with reading(path, "a MATLAB file", remedy):
+        check_elements(path)
         TRIAL.check(path, "MATLAB")
         with open(path, "rb") as file:
             content = scipy.io.loadmat(file, **options)
