@@ -1,4 +1,7 @@
-"""Ways to damage a file, each a function of the file, a generator of random numbers and nothing else."""
+"""Ways to damage a file, each a function of its content and of a generator of random numbers.
+
+A way gives the new content, or that and what exactly was done. Of HDF5 and MATLAB's files it gets the path.
+"""
 
 import gzip
 import json
@@ -101,7 +104,7 @@ def json_value(content, draw):
                 holder[key] = VALUES[draw.integers(len(VALUES))]
             break
         holder = holder[key]
-    return json.dumps(whole).encode()
+    return json.dumps(whole).encode(), f"{key}"
 
 
 def json_outermost(content, draw):
@@ -128,7 +131,7 @@ def toml_value(content, draw):
     place = places[draw.integers(len(places))]
     value = draw.choice(["-1", "true", '""', "[]", "{}", "nan", "1e400", '"../../escaped"', "[" * 1000])
     lines[place] = f"{lines[place].split(' = ')[0]} = {value}"
-    return "\n".join(lines).encode()
+    return "\n".join(lines).encode(), lines[place][:60]
 
 
 def table_cell(content, draw):
@@ -137,17 +140,19 @@ def table_cell(content, draw):
     mark = "\t" if "\t" in lines[0] else ","
     row = draw.integers(len(lines))
     cells = lines[row].split(mark)
-    cells[draw.integers(len(cells))] = CELLS[draw.integers(len(CELLS))]
+    column = draw.integers(len(cells))
+    before, cells[column] = cells[column], CELLS[draw.integers(len(CELLS))]
     lines[row] = mark.join(cells)
-    return "\n".join(lines).encode()
+    return "\n".join(lines).encode(), f"{lines[0].split(mark)[column]}, {before!r} to {cells[column]!r}"
 
 
 def table_rows(content, draw):
     """A row less, or one twice."""
     lines = content.decode("utf-8").splitlines()
     row = draw.integers(len(lines))
-    lines[row : row + 1] = [] if draw.random() < 0.5 else [lines[row]] * 2
-    return "\n".join(lines).encode()
+    less = draw.random() < 0.5
+    lines[row : row + 1] = [] if less else [lines[row]] * 2
+    return "\n".join(lines).encode(), "one less" if less else "one twice"
 
 
 # Arrays
@@ -161,8 +166,10 @@ def npy_header(content, draw):
     shape = draw.choice(["(1000000000000,)", "(-1,)", "(3, -4)", "()", "(0,)", "(7, 7, 7)"])
     start, stop = header.index("'shape':"), header.index(")", header.index("'shape':")) + 1
     kinds = [header[:start] + f"'shape': {shape}" + header[stop:], header.replace("<f", ">f"), "(" * length]
-    changed = kinds[draw.integers(len(kinds))][:length].ljust(length)
-    return content[:10] + changed.encode("latin1") + content[10 + length :]
+    chosen = draw.integers(len(kinds))
+    changed = kinds[chosen][:length].ljust(length)
+    done = (f"shape {shape}", "byte order", "brackets")[chosen]
+    return content[:10] + changed.encode("latin1") + content[10 + length :], done
 
 
 def zip_member(content, draw):
@@ -172,13 +179,16 @@ def zip_member(content, draw):
     name = draw.choice(sorted(members))
     if draw.random() < 0.3:
         del members[name]
+        done = "absent"
+    elif draw.random() < 0.5:
+        members[name], done = npy_header(members[name], draw)
     else:
-        members[name] = npy_header(members[name], draw) if draw.random() < 0.5 else flip(members[name], draw)
+        members[name], done = flip(members[name], draw), "flipped"
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, member in members.items():
             archive.writestr(name, member)
-    return out.getvalue()
+    return out.getvalue(), f"{name}, {done}"
 
 
 def hdf5_content(path, draw):
@@ -216,6 +226,7 @@ def hdf5_content(path, draw):
         if name in file and kind not in ("loop", "external"):
             for key, value in attributes.items():
                 file[name].attrs[key] = value
+        return f"{name}, {kind if name in file or kind in ('absent', 'loop', 'external') else 'absent'}"
 
 
 def mat_content(path, draw):
@@ -240,23 +251,25 @@ def mat_content(path, draw):
         case "cell":
             content[name] = np.array([value, {}], dtype=object)
     scipy.io.savemat(path, content)
+    return f"{name}, {kind}"
 
 
 def nifti_header(content, draw):
     """Another number in one field of the header."""
     packed = content[:2] == b"\x1f\x8b"
     values = bytearray(gzip.decompress(content) if packed else content)
-    offset, code, choices = [
-        (40, "<h", [0, 9, -1]),
-        (42, "<h", [-4, 0, 32000]),
-        (48, "<h", [-4, 0, 32000]),
-        (70, "<h", [0, 2, 16, 64, 128, 256, 2304, 4096]),
-        (108, "<f", [float("nan"), -1, 1e9, 400]),
-        (112, "<f", [float("nan"), float("inf"), -1, 0]),
-        (344, "<i", [0]),
+    field, offset, code, choices = [
+        ("number of axes", 40, "<h", [0, 9, -1]),
+        ("first length", 42, "<h", [-4, 0, 32000]),
+        ("fourth length", 48, "<h", [-4, 0, 32000]),
+        ("type", 70, "<h", [0, 2, 16, 64, 128, 256, 2304, 4096]),
+        ("offset", 108, "<f", [float("nan"), -1, 1e9, 400]),
+        ("slope", 112, "<f", [float("nan"), float("inf"), -1, 0]),
+        ("mark", 344, "<i", [0]),
     ][draw.integers(7)]
-    struct.pack_into(code, values, offset, choices[draw.integers(len(choices))])
-    return gzip.compress(bytes(values)) if packed else bytes(values)
+    value = choices[draw.integers(len(choices))]
+    struct.pack_into(code, values, offset, value)
+    return gzip.compress(bytes(values)) if packed else bytes(values), f"{field} {value}"
 
 
 # Pictures
@@ -298,13 +311,13 @@ def tensors(content, draw):
         header[name], header[other] = header[other], header[name]
     elif kind == "zeros":
         start, stop = (8 + length + offset for offset in header[name]["data_offsets"])
-        return content[:start] + bytes(stop - start) + content[stop:]
+        return content[:start] + bytes(stop - start) + content[stop:], f"{name}, zeros"
     elif kind == "ids" and "__metadata__" in header:
         header["__metadata__"] = {"stimulus_ids": draw.choice(["null", "[1, 2]", '["../../escaped"]', "{}"])}
     else:
         header[name]["data_offsets"] = [0, 10**12]
     changed = json.dumps(header).encode()
-    return struct.pack("<Q", len(changed)) + changed + content[8 + length :]
+    return struct.pack("<Q", len(changed)) + changed + content[8 + length :], f"{name}, {kind}"
 
 
 OF_SUFFIX = {
@@ -340,7 +353,7 @@ def damage(path, draw):
     Returns
     -------
     str
-        What was done, or "nothing" if the way does not suit the file.
+        The way's name, and what exactly it did if it says so; or "nothing" if it does not suit the file.
     """
     content = path.read_bytes()
     ways = ANY + OF_SUFFIX.get(path.suffix, [])
@@ -350,11 +363,11 @@ def damage(path, draw):
             # Never through a link to the valid file.
             path.unlink()
             path.write_bytes(content)
-            way(path, draw)
-            return way.__name__
+            return f"{way.__name__}: {way(path, draw)}"
         damaged = way(content, draw)
     except Exception:
         damaged, way = flip(content, draw) if content else content, flip
+    damaged, done = damaged if isinstance(damaged, tuple) else (damaged, "")
     path.unlink()
     path.write_bytes(damaged)
-    return way.__name__ if damaged != content else "nothing"
+    return (f"{way.__name__}: {done}" if done else way.__name__) if damaged != content else "nothing"
