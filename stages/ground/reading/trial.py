@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-SECONDS = 5.0
-"""Of the processor, for one step; more for MATLAB's files, which are read in one."""
+# Of MATLAB's files, which are read whole.
 _BYTES_A_SECOND = 10_000_000
 _PROGRAM = Path(__file__).with_name("trial_process.py")
 # Signals that come from outside, and say nothing about the file; 0 is a process that ended by itself.
@@ -49,17 +48,20 @@ class Trial:
 
     Parameters
     ----------
+    seconds : float
+        Of the processor, that one object of an HDF5 file takes at most; for MATLAB's files more by their size.
     program : path
-        What is run; for tests.
+        What is run.
 
     Attributes
     ----------
+    seconds : float
     n_tried : int
         How many files were tried.
     """
 
-    def __init__(self, program: str | Path = _PROGRAM) -> None:
-        self.n_tried = 0
+    def __init__(self, seconds: float = 5.0, program: str | Path = _PROGRAM) -> None:
+        self.seconds, self.n_tried = seconds, 0
         self._program = Path(program)
         self._process: subprocess.Popen[bytes] | None = None
         self._cannot_start = False
@@ -69,7 +71,7 @@ class Trial:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
-    def check(self, path: str | Path, kind: Literal["HDF5", "MATLAB"], seconds: float = SECONDS) -> None:
+    def check(self, path: str | Path, kind: Literal["HDF5", "MATLAB"]) -> None:
         """Raise unless a library comes to an end with a file, whatever it says of it.
 
         Parameters
@@ -77,8 +79,6 @@ class Trial:
         path : path
         kind : str
             Whose reader tries it.
-        seconds : float
-            Of the processor, that one object of an HDF5 file takes at most; for MATLAB's files more by their size.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Trial:
         with self._lock:
             if key not in self._found:
                 more = about.st_size / _BYTES_A_SECOND if kind == "MATLAB" else 0
-                self._found[key] = self._told(path, kind, seconds + more)
+                self._found[key] = self._told(path, kind, self.seconds + more)
             told = self._found[key]
         if told:
             raise LibraryLost(told)
