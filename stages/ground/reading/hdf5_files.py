@@ -78,6 +78,12 @@ def linked(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
                 "the file, for example with h5repack."
             )
         here = here[part]
+        if here.file.filename != path:
+            # A soft link whose way goes through a link into another file.
+            raise InputError(
+                f"'{name}' in {path} leads into another file, {here.file.filename!r}, which is not read; copy the values into "
+                "the file, for example with h5repack."
+            )
     return here
 
 

@@ -247,6 +247,9 @@ def _hdf5(path, kind):
                 file["betas"] = h5py.ExternalLink(other.name, "betas")
             case "external link to nothing":
                 file["betas"] = h5py.ExternalLink("nowhere.hdf5", "betas")
+            case "external link behind another link":
+                file["away"] = h5py.ExternalLink(other.name, "/")
+                file["betas"] = h5py.SoftLink("/away/betas")
             case "external storage":
                 file.create_dataset("betas", (8,), "u1", external=[(str(other), 0, 8)])
             case "virtual":
@@ -259,7 +262,8 @@ def _hdf5(path, kind):
                 file["beta"] = [1]
 
 
-HDF5 = ["many", "never written", "group", "loop", "external link", "external link to nothing", "external storage"]
+OUTSIDE = ["external link", "external link to nothing", "external link behind another link", "external storage"]
+HDF5 = ["many", "never written", "group", "loop", *OUTSIDE]
 
 
 @pytest.mark.parametrize("kind", [*HDF5, "virtual", "nothing", "another name"])
