@@ -3,7 +3,7 @@
     python scripts/torture_files.py [--count 1000] [--seed 0] [--only run] [--seconds 20] [--memory 2] [--out FILE.json]
 
 Each of `--count` cases draws a file and a way to damage it from `--seed` and its own number, reads it in a process of its
-own, under a limit of seconds and of memory in GB, and is one of
+own, under a limit of seconds of the processor and of memory in GB, and is one of
 
     refused    one sentence that names the file, its folder or its data; exit code 2
     equal      the result is that of the valid file
@@ -70,7 +70,7 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("data", "run"))
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=20, help="of the processor; five times as many by the clock")
     parser.add_argument("--memory", type=float, default=2, help="GB above what the process has at its start")
     parser.add_argument("--out", type=Path, help="every case as JSON")
     options = parser.parse_args()
@@ -111,9 +111,9 @@ def main():
             )
             if state in MUST_NOT_BE or (state == "other" and not reason):
                 print(f"{number}: {kind}, {case.file}, {way}: {state}: {told[:300]}", flush=True)
+            if options.out and (number % 20 == 19 or number == options.first + options.count - 1):
+                options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     report(found, kinds)
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return any(one["outcome"] in MUST_NOT_BE for one in found)
 
 
@@ -127,13 +127,14 @@ def outcome(case, place, draw, options):
         child = os.fork()
         if not child:
             os.close(reading)
-            _limit(options.memory)
+            _limit(options)
             state, told = _read(case, copy, file)
             with os.fdopen(writing, "w", encoding="utf-8", errors="replace") as pipe:
                 pipe.write(json.dumps([state, told]))
             os._exit(0)
         os.close(writing)
-        deadline, status = time.monotonic() + options.seconds, None
+        # Other programs may keep it waiting.
+        deadline, status = time.monotonic() + 5 * options.seconds, None
         while status is None:
             ended, status = os.waitpid(child, os.WNOHANG)
             status = status if ended else None
@@ -141,20 +142,23 @@ def outcome(case, place, draw, options):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 os.close(reading)
-                return "hang", f"{way}\0longer than {options.seconds:g} s"
+                return "hang", f"{way}\0longer than {5 * options.seconds:g} s by the clock"
             time.sleep(0.002)
         with os.fdopen(reading, encoding="utf-8") as pipe:
             answer = pipe.read()
+        if not answer and os.WTERMSIG(status) == signal.SIGXCPU:
+            return "hang", f"{way}\0longer than {options.seconds:g} s of the processor"
         if not answer:
             return "killed", f"{way}\0by signal {os.WTERMSIG(status)}"
         state, told = json.loads(answer)
         return state, f"{way}\0{told}" if draw is not None else told
 
 
-def _limit(gigabytes):
+def _limit(options):
+    resource.setrlimit(resource.RLIMIT_CPU, (int(options.seconds) + 1,) * 2)
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + int(gigabytes * 2**30),) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(options.memory * 2**30),) * 2)
 
 
 def _read(case, copy, file):
