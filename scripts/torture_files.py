@@ -155,7 +155,8 @@ def outcome(case, place, draw, options):
 
 
 def _limit(options):
-    resource.setrlimit(resource.RLIMIT_CPU, (int(options.seconds) + 1,) * 2)
+    seconds = int(options.seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(options.memory * 2**30),) * 2)
