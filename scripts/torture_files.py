@@ -35,32 +35,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from damaged_files.cases import Refused, cases_of_data, cases_of_runs, copied
 from damaged_files.mutations import damage
+from damaged_files.reasons import reason
 
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
 MUST_NOT_BE = ("traceback", "hang", "memory", "killed", "unnamed")
 GOOD = ("refused", "equal", "other")
-
-# Why another result could not have been known, by what was done to which file. Only what no length, type, range, header or
-# checksum of the format tells.
-NO_CHECKSUM = "the format has no checksum: other numbers of the same type and range are other data"
-UNKNOWABLE = {
-    ".nii": NO_CHECKSUM,
-    ".npy": NO_CHECKSUM,
-    ".hdf5": NO_CHECKSUM,
-    ".h5": NO_CHECKSUM,
-    ".mat": "other numbers of the same shape are other data",
-    ".png": "a PNG with valid checksums of its own, or damage behind the last pixel, is another picture",
-    ".jpg": "JPEG has no checksum",
-    ".npz": "an archive that is whole again is other data",
-    ".gz": "a volume that is whole again is other data",
-    ".csv": "another cell of the same type is another fact",
-    ".tsv": "another cell of the same type is another fact",
-    ".txt": "another word is another fact",
-    ".json": "another value of the same type is another fact",
-    ".toml": "another value of the same type is another wish",
-}
 
 
 def main():
@@ -95,22 +76,20 @@ def main():
             of_kind = [case for case in cases if case.kind == kind]
             case = of_kind[draw.integers(len(of_kind))]
             if (key := id(case)) not in expected:
-                state, expected[key] = outcome(case, folder / "valid", None, options)
+                _, state, expected[key] = outcome(case, folder / "valid", None, options)
                 if state != "read":
                     raise SystemExit(f"The valid {case.kind} {case.file} is not read: {expected[key]}")
-            state, told = outcome(case, folder / "case", draw, options)
-            way, _, told = told.partition("\0")
+            way, state, told = outcome(case, folder / "case", draw, options)
+            about = {"told": told}
             if state == "read":
-                state = "equal" if told == expected[key] else "other"
-            if way == "nothing":
-                state = "equal"
-            reason = UNKNOWABLE.get(case.file.suffix.lower().replace("jpeg", "jpg"), "") if state == "other" else ""
-            found.append(
-                {"number": number, "kind": kind, "file": str(case.file), "way": way, "outcome": state}
-                | ({"told": told} if state not in ("equal", "other") else {"reason": reason} if reason else {})
-            )
-            if state in MUST_NOT_BE or (state == "other" and not reason):
-                print(f"{number}: {kind}, {case.file}, {way}: {state}: {told[:300]}", flush=True)
+                valid = expected[key]
+                changed = sorted(part for part in valid.keys() | told.keys() if valid.get(part) != told.get(part))
+                state = "other" if changed and way != "nothing" else "equal"
+                about = {"changed": changed, "reason": reason(case.file, way, changed)} if state == "other" else {}
+            found.append({"number": number, "kind": kind, "file": str(case.file), "way": way, "outcome": state} | about)
+            if state in MUST_NOT_BE or (state == "other" and not about["reason"]):
+                what = told if state in MUST_NOT_BE else ", ".join(about["changed"])
+                print(f"{number}: {kind}, {case.file}, {way}: {state}: {what[:300]}", flush=True)
             if options.out and (number % 20 == 19 or number == options.first + options.count - 1):
                 options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     report(found, kinds)
@@ -118,7 +97,7 @@ def main():
 
 
 def outcome(case, place, draw, options):
-    """Read a copy of a case, damaged if `draw` is given, in a process of its own: (state, what it told)."""
+    """Read a copy of a case, damaged if `draw` is given, in a process of its own: (way, state, what it told)."""
     with tempfile.TemporaryDirectory(dir=place.parent) as own:
         copy = Path(own) / "copy"
         file = copied(case, copy)
@@ -142,16 +121,15 @@ def outcome(case, place, draw, options):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 os.close(reading)
-                return "hang", f"{way}\0longer than {5 * options.seconds:g} s by the clock"
+                return way, "hang", f"longer than {5 * options.seconds:g} s by the clock"
             time.sleep(0.002)
         with os.fdopen(reading, encoding="utf-8") as pipe:
             answer = pipe.read()
         if not answer and os.WTERMSIG(status) == signal.SIGXCPU:
-            return "hang", f"{way}\0longer than {options.seconds:g} s of the processor"
+            return way, "hang", f"longer than {options.seconds:g} s of the processor"
         if not answer:
-            return "killed", f"{way}\0by signal {os.WTERMSIG(status)}"
-        state, told = json.loads(answer)
-        return state, f"{way}\0{told}" if draw is not None else told
+            return way, "killed", f"by signal {os.WTERMSIG(status)}"
+        return way, *json.loads(answer)
 
 
 def _limit(options):
@@ -193,9 +171,9 @@ def report(found, kinds):
         print(f"{kind:{width}}  " + "  ".join(f"{counts[state]:9}" for state in states))
     counts = Counter(one["outcome"] for one in found)
     print(f"{'all':{width}}  " + "  ".join(f"{counts[state]:9}" for state in states))
-    reasons = Counter((one.get("reason") or "no reason") for one in found if one["outcome"] == "other")
-    for reason, count in reasons.most_common():
-        print(f"{count:5}  other: {reason}")
+    reasons = Counter((one["reason"] or "no reason") for one in found if one["outcome"] == "other")
+    for why, count in reasons.most_common():
+        print(f"{count:5}  other: {why}")
 
 
 if __name__ == "__main__":

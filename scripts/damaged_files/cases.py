@@ -42,7 +42,7 @@ class Case:
     file : pathlib.Path
         Below `root`.
     read : callable
-        ``read(copy of root)``: reads it and returns a digest of what came out.
+        ``read(copy of root)``: reads it and returns a hash of each part of what came out.
     about : tuple of str
         Names one of which a refusal has to hold, beside the file's own.
     """
@@ -74,13 +74,15 @@ def cases_of_data(folder):
 
 
 def _read_data(copy, kind, below, options):
-    return _subject_digest(brainrecon.load(f"{kind}:{copy / below}", **options))
+    return _subject_digests(brainrecon.load(f"{kind}:{copy / below}", **options), str(copy))
 
 
-def _subject_digest(subject):
-    digest = hashlib.sha256()
+def _subject_digests(subject, folder):
+    """A hash for each part of a subject."""
+    parts = {}
 
-    def add(value):
+    def add(part, value):
+        digest = parts.setdefault(part, hashlib.sha256())
         if value is None or isinstance(value, str | int | float | bool):
             digest.update(repr(value).encode())
         else:
@@ -90,17 +92,23 @@ def _subject_digest(subject):
                 repr(values.tolist()).encode() if values.dtype == object else np.ascontiguousarray(values).tobytes()
             )
 
+    def told(value):
+        return repr(value if value is None else [list(map(str, np.ravel(one))) for one in value])
+
     for name, split in subject.splits.items():
-        for value in (name, split.betas, split.trial_stimulus_ids, split.stimulus_ids, split.images):
-            add(value)
-        for value in (split.sessions, split.runs, split.captions, split.categories):
-            digest.update(repr(value if value is None else [list(map(str, np.ravel(one))) for one in value]).encode())
+        add("betas", name)
+        add("betas", split.betas)
+        for ids in (split.trial_stimulus_ids, split.stimulus_ids):
+            add("ids", ids)
+        add("pictures", split.images)
+        for part in ("sessions", "runs", "captions", "categories"):
+            add(part, told(getattr(split, part)))
     for name, mask in sorted(subject.rois.items()):
-        add(name)
-        add(mask)
+        add("regions", name)
+        add("regions", mask)
     # A note is a word about what was found.
-    add(repr([str(note).replace(str(subject.source), "") for note in subject.notes]))
-    return digest.hexdigest()
+    add("notes", repr([str(note).replace(folder, "") for note in subject.notes]))
+    return {part: digest.hexdigest() for part, digest in parts.items()}
 
 
 def cases_of_runs(folder):
@@ -129,20 +137,24 @@ def _reader_of_run(verb):
         match verb:
             case "predict":
                 _typed("predict", run, "--out", copy / "predicted.safetensors", *features)
-                return hashlib.sha256((copy / "predicted.safetensors").read_bytes()).hexdigest()
+                return _hashed("embeddings", copy / "predicted.safetensors")
             case "reconstruct":
                 drawn = sorted((run / "images").glob("*.png"))[-1]
                 drawn.unlink()
                 _typed("reconstruct", run, *features)
-                return hashlib.sha256(drawn.read_bytes()).hexdigest()
+                return _hashed("pictures", drawn)
             case "evaluate":
                 _typed("evaluate", run, *features)
-                return hashlib.sha256((run / "scores" / "brainrecon-1.csv").read_bytes()).hexdigest()
+                return _hashed("scores", run / "scores" / "brainrecon-1.csv")
             case "report":
                 _typed("report", run, *features)
-                return "a report"
+                return {"report": "written"}
 
     return read
+
+
+def _hashed(part, path):
+    return {part: hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 class Refused(Exception):

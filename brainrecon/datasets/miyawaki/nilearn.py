@@ -22,7 +22,7 @@ from brainrecon.datasets.subject import check_finite
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
-from stages.ground.reading.nifti_files import open_nifti
+from stages.ground.reading.nifti_files import open_nifti, read_nifti
 from stages.ground.reading.wall import reading
 
 PARTS = ("random", "figure")
@@ -178,9 +178,7 @@ def _read_nifti(path):
     """Values, in the file's own type, and affine."""
     if not path.is_file():
         raise InputError(f"There is no {path}; {AGAIN}.")
-    image = open_nifti(path, AGAIN)
-    with reading(path, "NIfTI", AGAIN):
-        return np.asanyarray(image.dataobj), image.affine
+    return read_nifti(path, AGAIN), open_nifti(path, AGAIN).affine
 
 
 def _check_grid(path, shape, affine, other, other_shape, other_affine):

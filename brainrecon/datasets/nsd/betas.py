@@ -17,8 +17,7 @@ from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_slice, positions
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
-from stages.ground.reading.nifti_files import open_nifti
-from stages.ground.reading.wall import reading
+from stages.ground.reading.nifti_files import nifti_values, open_nifti
 
 SCALE = 300
 BLOCK_BYTES = 64 * 2**20
@@ -103,12 +102,10 @@ def _read_slabs(file, places, stored):
 
 
 def _read_nifti(path, mask):
-    # The compressed stream is kept open: each block of trials goes on where the last one ended.
-    volumes = _open_nifti(path, keep_file_open=True).dataobj
-    n_trials = volumes.shape[3]
-    trials = max(1, BLOCK_BYTES // (mask.size * volumes.dtype.itemsize))
     blocks = []
-    with reading(path, "NIfTI"):
+    with nifti_values(path) as volumes:
+        n_trials = volumes.shape[3]
+        trials = max(1, BLOCK_BYTES // (mask.size * volumes.dtype.itemsize))
         for start in range(0, n_trials, trials):
             blocks.append(np.asanyarray(volumes[..., start : start + trials])[mask].T)
     stored = np.concatenate(blocks)
@@ -128,8 +125,8 @@ def _open_hdf5(path):
         yield file
 
 
-def _open_nifti(path, **options):
-    image = open_nifti(path, **options)
+def _open_nifti(path):
+    image = open_nifti(path)
     if image.ndim != 4:
         raise InputError(f"{path} has shape {image.shape}; expected (x, y, z, trials): copy the file again.")
     return image

@@ -16,6 +16,7 @@ from brainrecon.datasets.packed.files import find_subjects, map_npy, pictures_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
+from stages.ground.reading.numpy_files import PickledError, read_npy
 
 NAME = "Brain-Diffuser"
 EXAMPLE = "processed_data/subj01/nsd_train_fmriavg_nsdgeneral_sub1.npy"
@@ -108,8 +109,8 @@ def _read_captions(path):
     if not path.is_file():
         return None, f"there is no {path}"
     try:
-        table = np.atleast_2d(map_npy(path))
-    except InputError as error:
+        table = np.atleast_2d(read_npy(path, True, "copy it again, or delete it to go on without captions"))
+    except PickledError as error:
         # Captions are a help, not a need: the subject loads without them, and says so.
         return None, str(error).removesuffix(".")
     if table.dtype.kind != "U" or table.ndim != 2:

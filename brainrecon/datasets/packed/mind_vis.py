@@ -195,6 +195,11 @@ def read_labels(path, n_pictures):
             f"{path} names {len({name for _, name in labels}):,} pictures but there are {n_pictures:,}; "
             "take labels and pictures from the same source."
         )
+    for line, (number, name) in enumerate(labels, start=1):
+        if not name.startswith(f"n{number:08d}_"):
+            raise InputError(
+                f"Line {line:,} of {path} names '{name}' a picture of n{number:08d}; expected 'n{number:08d}_...': copy it again."
+            )
     return labels
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -12,9 +17,13 @@ from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
 from weights.compression import MOST_BY_COMPRESSION
 
+PACKED = (".gz", ".bz2", ".zst")
+"""Ends of the names of files that are compressed."""
+_WITH_CHECKSUM: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+
 
 def open_nifti(path: str | Path, remedy: str = "copy the file again", **options: bool) -> nibabel.Nifti1Image:
-    """Open a volume; its values are read when they are asked for, best within `reading`.
+    """Open a volume; its values are read by `nifti_values`.
 
     >>> path = getfixture("tmp_path") / "mask.nii.gz"
     >>> nibabel.Nifti1Image(np.ones((2, 2, 2), np.int16), np.eye(4)).to_filename(path)
@@ -43,12 +52,36 @@ def open_nifti(path: str | Path, remedy: str = "copy the file again", **options:
             raise InputError(f"{path} says that its shape is {shape}; expected 1 or more along every axis: {remedy}.")
         claimed, size = math.prod(shape) * dtype.itemsize, Path(path).stat().st_size
         offset = image.dataobj.offset if hasattr(image.dataobj, "offset") else 0
-        packed = str(path).endswith((".gz", ".bz2", ".zst"))
+        packed = str(path).endswith(PACKED)
         if claimed > (size * MOST_BY_COMPRESSION if packed else size - offset):
             raise InputError(
                 f"{path} says that it holds {dtype} {shape}, which is {claimed:,} bytes, more than its {size:,} can be; {remedy}."
             )
     return image
+
+
+@contextmanager
+def nifti_values(path: str | Path, remedy: str = "copy the file again") -> Iterator[Any]:
+    """Give the values of a volume, to be read within the block as an array's; errors as of `open_nifti`.
+
+    >>> path = getfixture("tmp_path") / "betas.nii.gz"
+    >>> nibabel.Nifti1Image(np.ones((2, 2, 2, 9), np.int16), np.eye(4)).to_filename(path)
+    >>> with nifti_values(path) as values: print(int(values[..., 2:].sum()))
+    56
+
+    A packed file goes on from where the last reading ended, so that the last volumes are best read last. Its checksum,
+    which stands behind the last value, is checked at the end of the block.
+    """
+    image = open_nifti(path, remedy)
+    with reading(path, "NIfTI", remedy):
+        unpacked = _WITH_CHECKSUM.get(Path(path).suffix)
+        if unpacked is None:
+            yield image.dataobj
+            return
+        with unpacked(path, "rb") as stream:
+            yield type(image).from_stream(stream).dataobj
+            while stream.read(2**20):
+                pass
 
 
 def read_nifti(path: str | Path, remedy: str = "copy the file again") -> np.ndarray:
@@ -59,6 +92,5 @@ def read_nifti(path: str | Path, remedy: str = "copy the file again") -> np.ndar
     >>> int(read_nifti(path).sum())
     8
     """
-    image = open_nifti(path, remedy)
-    with reading(path, "NIfTI", remedy):
-        return np.asanyarray(image.dataobj)
+    with nifti_values(path, remedy) as values:
+        return np.asanyarray(values)

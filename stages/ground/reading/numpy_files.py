@@ -19,6 +19,10 @@ from weights.compression import MOST_BY_COMPRESSION
 _LONGEST_HEADER = 65_536
 
 
+class PickledError(InputError):
+    """An array is made of Python objects, which are not unpickled: no damage, but nothing that can be read."""
+
+
 def read_npy(path: str | Path, mapped: bool = False, remedy: str = "save it again with numpy.save") -> np.ndarray:
     """Read an array, in memory or mapped read-only.
 
@@ -161,7 +165,7 @@ def _header(file: IO[bytes], where: str | Path) -> tuple[tuple[int, ...], bool, 
         raise ValueError(f"version {version} of the format")
     if dtype.hasobject or dtype.kind not in "biufcUSMm":
         held = "holds pickled Python objects, which could run any code" if dtype.hasobject else f"is of {dtype}"
-        raise InputError(
+        raise (PickledError if dtype.hasobject else InputError)(
             f"{where} {held} and is neither numbers nor text; save it as a plain array, for example "
             "numpy.asarray(values, dtype=str) for text or dtype=numpy.float32 for betas."
         )

@@ -1,0 +1,63 @@
+"""Why nobody could have known that a result is another one: no length, type, range, header, checksum or record tells."""
+
+BYTES = ("cut", "flip", "flip_head", "zero_block", "zero_head", "junk_behind")
+FORMATS = {
+    ".nii": "NIfTI",
+    ".npy": ".npy",
+    ".h5": "HDF5",
+    ".hdf5": "HDF5",
+    ".mat": "MATLAB's format",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+}
+"""Formats without a checksum."""
+TABLES = (".csv", ".tsv", ".txt")
+OF_ARRAYS = {
+    "zeros": "an array of zeros has the type and the shape of the valid one",
+    "nan": "a value that is NaN is a voxel without values, which is left out or counted in a note",
+    "few": "half the rows or columns: nothing in the file counts them",
+    "turned": "a turned array: nothing in the file says which axis is which",
+    "many": "the array is none that has to be there",
+    "absent": "the array is none that has to be there",
+    "group": "the array is none that has to be there",
+    "loop": "the array is none that has to be there",
+    "external": "the array is none that has to be there",
+    "text": "text in place of text",
+    "cell": "a cell array of the same content",
+    "complex": "the same numbers as complex ones",
+    "sparse": "the same numbers as a sparse matrix",
+    "flipped": "an archive whose checksums were made for the other numbers",
+    "byte order": "numbers in the other byte order, of the same type",
+    "brackets": "the array is none that has to be there",
+}
+
+
+def reason(file, way, changed):
+    """The reason for an accepted change, nothing if there is none.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    way : str
+        As `mutations.damage` tells it.
+    changed : list of str
+        Parts of the result that are others.
+    """
+    name, _, done = way.partition(": ")
+    suffix, what = file.suffix.lower(), " and ".join(changed)
+    if changed == ["notes"]:
+        return "the values are the same, and a note says what was left out"
+    if name in BYTES and suffix in FORMATS:
+        return f"{FORMATS[suffix]} has no checksum: other bytes are other {what}"
+    if name in ("table_cell", "table_rows", *BYTES) and suffix in TABLES:
+        return f"another cell or row of a table that holds together is another fact: {what}"
+    if name == "json_value" or (name in BYTES and suffix in (".json", ".jsonl")):
+        return f"another value of the same type in JSON is another fact: {what}"
+    if name == "toml_value" or (name in BYTES and suffix == ".toml"):
+        return f"another value of the same type in a configuration is another wish: {what}"
+    if name == "nifti_header":
+        return f"another {done.rpartition(' ')[0]} in a NIfTI header that agrees with its size: other {what}"
+    if name in ("hdf5_content", "mat_content", "zip_member", "npy_header"):
+        kind = done.rpartition(", ")[2] if name != "npy_header" else done
+        return f"{OF_ARRAYS[kind]}: other {what}" if kind in OF_ARRAYS else ""
+    return ""
