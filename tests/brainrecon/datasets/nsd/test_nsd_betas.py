@@ -19,6 +19,20 @@ def test_a_session_is_the_same_in_blocks_of_any_size(nsd_writer, monkeypatch, bl
     np.testing.assert_array_equal(stored, nsd.stored["subj01"][2][mask].T)
 
 
+@pytest.mark.parametrize("block_bytes", [1, 10**9])
+def test_a_session_whose_checksum_is_another_is_refused(nsd_writer, monkeypatch, block_bytes):
+    nsd = nsd_writer(formats=("hdf5", "nifti"))
+    monkeypatch.setattr(nsd_betas, "BLOCK_BYTES", block_bytes)
+    path = nsd.session(2, suffix=".nii.gz")
+    content = bytearray(path.read_bytes())
+    # The checksum stands in the last eight bytes.
+    content[-8] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{path.name} cannot be read as NIfTI .*CRC check failed"):
+        read_session(path, np.ones(nsd.shape, dtype=bool))
+
+
 def test_chunks_of_several_planes(tmp_path):
     import h5py
 

@@ -79,6 +79,12 @@ def bd_stim(root, split="train"):
     return bd_file(root, split, "stim")
 
 
+def rename_label(root):
+    path = root / "imagenet_training_label.csv"
+    number, _, rest = path.read_text().partition(",")
+    path.write_text(f"{number},1e400.JPEG\n{rest.partition(chr(10))[2]}")
+
+
 def as_objects(values):
     return values.astype(object)
 
@@ -105,6 +111,16 @@ CASES = {
         bd(lambda root: change_npy(bd_file(root, "test", "cap"), lambda values: values[1:])),
         {},
         "nsd_test_cap_sub1.npy has 4 rows but .* 5",
+    ),
+    "bd: emptied captions": (
+        bd(lambda root: bd_file(root, "test", "cap").write_bytes(b"")),
+        {},
+        "nsd_test_cap_sub1.npy cannot be read as a .npy array .*delete it to go on without captions",
+    ),
+    "bd: cut captions": (
+        bd(lambda root: cut(bd_file(root, "train", "cap"), 0.7)),
+        {},
+        "nsd_train_cap_sub1.npy says that it holds <U.* but has",
     ),
     "bd: other voxels": (
         bd(lambda root: change_npy(bd_betas(root), lambda values: values[:, 1:])),
@@ -284,6 +300,11 @@ CASES = {
         vis(lambda root: (root / "imagenet_testing_label.csv").write_text("1.2,a.JPEG\n")),
         {},
         "imagenet_testing_label.csv names 1 pictures but there are 4",
+    ),
+    "vis: another name": (
+        vis(rename_label),
+        {},
+        r"Line 1 of .*imagenet_training_label.csv names '1e400' a picture of n\d{8}; expected 'n\d{8}_",
     ),
     "vis: damaged labels": (
         vis(lambda root: (root / "imagenet_training_label.csv").write_text("a,b\n")),

@@ -20,7 +20,7 @@ from stages.ground.errors import InputError
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 from stages.ground.reading.json_files import read_json, read_toml
 from stages.ground.reading.matlab_files import read_mat
-from stages.ground.reading.nifti_files import open_nifti, read_nifti
+from stages.ground.reading.nifti_files import nifti_values, open_nifti, read_nifti
 from stages.ground.reading.numpy_files import npz_file, read_npy
 from stages.ground.reading.picture_files import picture_file
 from stages.ground.reading.wall import reading
@@ -377,3 +377,20 @@ def test_what_is_not_known_has_no_name(tmp_path):
 def test_open_nifti_reads_no_values(tmp_path):
     path = valid(tmp_path / "a.nii.gz")
     assert open_nifti(path).shape == (4, 5, 4, 3)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2"])
+def test_the_checksum_of_a_packed_volume_is_read(tmp_path, suffix):
+    path = tmp_path / f"mask.nii{suffix}"
+    values = np.random.default_rng(0).integers(0, 999, (9, 9, 9, 4)).astype(np.int16)
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(path)
+    assert np.array_equal(read_nifti(path), values)
+    with nifti_values(path) as volumes:
+        assert np.array_equal(volumes[..., :2], values[..., :2]) and np.array_equal(volumes[..., 2:], values[..., 2:])
+    content = bytearray(path.read_bytes())
+    # Of gzip the four bytes before the last four; of bzip2 the last ones, but for its bits beyond the end.
+    content[-7 if suffix == ".gz" else -4] ^= 16
+    path.write_bytes(content)
+    assert "mask.nii" in refusal(read_nifti, path)
+    with pytest.raises(InputError, match="mask.nii"), nifti_values(path) as volumes:
+        volumes[..., :]
