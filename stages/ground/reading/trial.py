@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+START_SECONDS = 60.0
+"""By the clock, for the process to say that it is there; it takes 0.05 s."""
 # Of MATLAB's files, which are read whole.
 _BYTES_A_SECOND = 10_000_000
 _PROGRAM = Path(__file__).with_name("trial_process.py")
@@ -132,7 +134,8 @@ class Trial:
 
     def _started(self) -> bool:
         """Whether there is a process that answers."""
-        if self._process is None and not self._cannot_start:
+        # The executable of a frozen program is no interpreter.
+        if self._process is None and not self._cannot_start and not getattr(sys, "frozen", False):
             # Only what this process was found with; no name of a folder that somebody can write to in between.
             places = [os.path.abspath(place) for place in sys.path if place]
             flags = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
@@ -144,8 +147,13 @@ class Trial:
                     stderr=subprocess.DEVNULL,
                     bufsize=0,
                 )
-                if self._asked(places) != b"ready\n":
-                    raise OSError("it does not answer")
+                timer = threading.Timer(START_SECONDS, self._process.kill)
+                timer.start()
+                try:
+                    if self._asked(places) != b"ready\n":
+                        raise OSError("it does not answer")
+                finally:
+                    timer.cancel()
             except (OSError, ValueError):
                 self._cannot_start = True
                 self.end()

@@ -263,3 +263,11 @@ def test_without_a_process_files_are_read_directly(tmp_path, monkeypatch, execut
     monkeypatch.undo()
     trial.check(named(tmp_path, "error"), "HDF5")
     assert trial.n_tried == 0
+
+
+def test_a_program_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    (tmp_path / "program.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(trial_file, "START_SECONDS", 0.2)
+    trial = Trial(program=tmp_path / "program.py")
+    trial.check(named(tmp_path, "whole"), "HDF5")
+    assert trial.n_tried == 0 and trial._process is None
