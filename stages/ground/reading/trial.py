@@ -94,10 +94,12 @@ class Trial:
             return
         key = (kind, about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
         with self._lock:
-            if key not in self._found:
+            told = self._found.get(key)
+            if told is None:
                 more = about.st_size / _BYTES_A_SECOND if kind == "MATLAB" else 0
-                self._found[key] = self._told(path, kind, self.seconds + more)
-            told = self._found[key]
+                told = self._told(path, kind, self.seconds + more)
+                if told is not None:
+                    self._found[key] = told
         if told:
             raise LibraryLost(told)
 
@@ -111,17 +113,17 @@ class Trial:
                 if pipe is not None:
                     pipe.close()
 
-    def _told(self, path: str | Path, kind: str, seconds: float) -> str:
-        """What became of the library, nothing if it came to an end."""
+    def _told(self, path: str | Path, kind: str, seconds: float) -> str | None:
+        """How the library was lost, nothing if it came to an end, None if it raised: next time it may not, as after a lock."""
         code = 0
         for _ in range(2):
             if not self._started():
                 return ""
             self.n_tried += 1
-            ended = self._tried(path, kind, seconds)
-            if ended is None:
-                return ""
-            code = ended
+            answer = self._tried(path, kind, seconds)
+            if isinstance(answer, bytes):
+                return "" if answer == b"read\n" else None
+            code = answer
             if code not in _FROM_OUTSIDE:
                 break
         library = f"the library for {kind} files"
@@ -162,8 +164,8 @@ class Trial:
                 raise
         return self._process is not None
 
-    def _tried(self, path: str | Path, kind: str, seconds: float) -> int | None:
-        """The process's exit code, None if it lives."""
+    def _tried(self, path: str | Path, kind: str, seconds: float) -> bytes | int:
+        """The process's answer, or its exit code."""
         assert self._process is not None
         try:
             answer = self._asked([kind, seconds, os.fsencode(os.path.abspath(path)).decode("latin1")])
@@ -174,7 +176,7 @@ class Trial:
             self.end()
             raise
         if answer:
-            return None
+            return answer
         code = self._process.wait()
         self.end()
         return code

@@ -35,13 +35,15 @@ def main() -> None:
     os.write(answers, b"ready\n")
     for line in sys.stdin.buffer:
         kind, seconds, path = json.loads(line)
+        answer = b"raised\n"
         with suppress(Exception):
             library, read = _READERS[kind]
             import_module(library)
             _limit(seconds)
             read(os.fsdecode(path.encode("latin1")), seconds)
+            answer = b"read\n"
         _limit(0)
-        os.write(answers, b"read\n")
+        os.write(answers, answer)
     # Nothing is left to be tidied up.
     os._exit(0)
 
