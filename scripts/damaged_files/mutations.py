@@ -186,8 +186,8 @@ def zip_member(content, draw):
         members[name], done = flip(members[name], draw), "flipped"
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, member in members.items():
-            archive.writestr(name, member)
+        for entry, member in members.items():
+            archive.writestr(entry, member)
     return out.getvalue(), f"{name}, {done}"
 
 

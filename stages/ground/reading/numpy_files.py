@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,8 @@ def read_npy(path: str | Path, mapped: bool = False, remedy: str = "save it agai
                 f"{path} says that it holds {dtype} {shape}, which is {needed:,} bytes, but has {room:,}; {remedy}."
             )
         if mapped and needed:
-            return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
-        values = np.fromfile(file, dtype, math.prod(shape))
+            return _letters(np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C"))
+        values = _letters(np.fromfile(file, dtype, math.prod(shape)))
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
 
@@ -89,6 +90,8 @@ class NpzFile:
         for piece in self._pieces(name, 2**24 // max(dtype.itemsize, 1) + 1):
             values[done : done + len(piece)] = piece
             done += len(piece)
+        with reading(self._path, f"'{name}' of a .npz archive", self._remedy):
+            _letters(values)
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
     def header(self, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -172,6 +175,17 @@ def _header(file: IO[bytes], where: str | Path) -> tuple[tuple[int, ...], bool, 
     if any(length < 0 for length in shape):
         raise ValueError(f"a shape of {shape}")
     return shape, fortran, dtype
+
+
+def _letters(values: np.ndarray) -> np.ndarray:
+    """The same values; if they are text, each letter is one that Unicode has."""
+    if values.dtype.kind == "U" and values.nbytes:
+        codes = values.reshape(-1).view(values.dtype.str[0] + "u4")
+        # Halves of pairs, from 0xD800 on, are no letters, and can be written nowhere.
+        wrong = codes[(codes > sys.maxunicode) | ((codes >= 0xD800) & (codes <= 0xDFFF))]
+        if len(wrong):
+            raise ValueError(f"it holds text with a letter of the number {wrong[0]:,}, which Unicode does not have")
+    return values
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

@@ -221,6 +221,20 @@ def test_npz(tmp_path, little_memory):
         refusal(read_npz, tmp_path / f"{name}.npz")
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("code", [0xDC00, 0x110000, 0xFFFFFFFF])
+def test_text_of_letters_that_do_not_exist(tmp_path, order, mapped, code):
+    texts = np.array([["stim", "é"], ["\U0010ffff", ""]], dtype=f"{order}U4")
+    np.save(tmp_path / "a.npy", texts)
+    assert np.array_equal(read_npy(tmp_path / "a.npy", mapped), texts)
+    texts.view(f"{order}u4")[0, 2] = code
+    np.save(tmp_path / "a.npy", texts)
+    np.savez(tmp_path / "a.npz", names=texts)
+    for read, name in ((lambda path: read_npy(path, mapped), "a.npy"), (read_npz, "a.npz")):
+        assert f"number {code:,}, which Unicode does not have" in refusal(read, tmp_path / name)
+
+
 def test_a_flipped_byte_of_an_npz_is_found(tmp_path):
     np.savez(tmp_path / "a.npz", betas=np.arange(1000.0))
     content = bytearray((tmp_path / "a.npz").read_bytes())
