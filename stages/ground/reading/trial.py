@@ -44,7 +44,7 @@ class Trial:
     It takes about 0.3 s to start, 0.4 s more for the first of MATLAB's files, and some 0.2 ms for each object of an HDF5
     file, up to 1 s. Of large datasets only the index and the chunks at both ends are read. A file is tried once while its
     size and its time of change stay. If no process can be started, as where Python is part of another program, files are
-    read without a trial.
+    read without a trial. Windows has no clock that ends a process, so that only crashes are caught there.
 
     It ends with this process, also when that one is killed. A process that is forked from this one starts its own.
 
