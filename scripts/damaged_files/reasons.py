@@ -17,18 +17,18 @@ OF_ARRAYS = {
     "nan": "a value that is NaN is a voxel without values, which is left out or counted in a note",
     "few": "half the rows or columns: nothing in the file counts them",
     "turned": "a turned array: nothing in the file says which axis is which",
-    "many": "the array is none that has to be there",
-    "absent": "the array is none that has to be there",
-    "group": "the array is none that has to be there",
-    "loop": "the array is none that has to be there",
-    "external": "the array is none that has to be there",
+    "many": "an array that need not be there",
+    "absent": "an array that need not be there",
+    "group": "an array that need not be there",
+    "loop": "an array that need not be there",
+    "external": "an array that need not be there",
     "text": "text in place of text",
     "cell": "a cell array of the same content",
     "complex": "the same numbers as complex ones",
     "sparse": "the same numbers as a sparse matrix",
     "flipped": "an archive whose checksums were made for the other numbers",
     "byte order": "numbers in the other byte order, of the same type",
-    "brackets": "the array is none that has to be there",
+    "brackets": "an array that need not be there",
 }
 
 
@@ -44,17 +44,19 @@ def reason(file, way, changed):
         Parts of the result that are others.
     """
     name, _, done = way.partition(": ")
-    suffix, what = file.suffix.lower(), " and ".join(changed)
+    suffix, what = file.suffix.lower(), ", ".join(changed)
     if changed == ["notes"]:
         return "the values are the same, and a note says what was left out"
     if name in BYTES and suffix in FORMATS:
         return f"{FORMATS[suffix]} has no checksum: other bytes are other {what}"
+    if name == "table_cell" and done.endswith("to ''"):
+        return f"an empty cell is one without a value, as pandas writes it: other {what}"
     if name in ("table_cell", "table_rows", *BYTES) and suffix in TABLES:
-        return f"another cell or row of a table that holds together is another fact: {what}"
+        return f"another cell or row of a table that holds together is another fact: other {what}"
     if name == "json_value" or (name in BYTES and suffix in (".json", ".jsonl")):
-        return f"another value of the same type in JSON is another fact: {what}"
+        return f"another value of the same type in JSON is another fact: other {what}"
     if name == "toml_value" or (name in BYTES and suffix == ".toml"):
-        return f"another value of the same type in a configuration is another wish: {what}"
+        return f"another value of the same type in a configuration is another wish: other {what}"
     if name == "nifti_header":
         return f"another {done.rpartition(' ')[0]} in a NIfTI header that agrees with its size: other {what}"
     if name in ("hdf5_content", "mat_content", "zip_member", "npy_header"):
