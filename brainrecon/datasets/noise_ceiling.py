@@ -4,6 +4,7 @@ import numpy as np
 
 from brainrecon.datasets.responses import as_responses
 from stages.decoders.ridge.voxel_selection import noise_ceiling as ceiling_of_repeats
+from stages.ground.errors import InputError
 
 FEW_VALUES = 2**25
 """Responses up to this many are read for their noise ceiling: a subject of GOD, not one of NSD, which has it in its files."""
@@ -68,3 +69,27 @@ def measured_noise_ceiling(subject):
         return None
     first, *others = (as_responses(split.betas) for split in tested)
     return ceiling_of_repeats(first.joined(others), ids)
+
+
+def median_noise_ceiling(subject):
+    """Median over voxels of `measured_noise_ceiling`, to a tenth of a percent.
+
+    >>> from brainrecon.datasets import load
+    >>> median_noise_ceiling(load("arrays:my-study"))  # doctest: +SKIP
+    34.2
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+
+    Returns
+    -------
+    percent : float or None
+        0 to 100. None where the ceiling is not known: see `measured_noise_ceiling`; or a response is NaN or infinite.
+    """
+    try:
+        ceiling = measured_noise_ceiling(subject)
+    except InputError:
+        # Pictures from elsewhere can be scored beside responses that no method can learn from.
+        return None
+    return None if ceiling is None else round(float(np.median(ceiling)), 1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION
 from brainrecon.datasets.folds import name_of_folds
+from brainrecon.datasets.noise_ceiling import median_noise_ceiling
 from brainrecon.evaluation.judges import check_judges
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.evaluation.scores.scores import Scores
@@ -323,6 +324,8 @@ def _data(subject, n_stimuli):
     known = ({"simulated": True} if subject.simulated else {}) | (
         {"pictures": subject.pictures} if subject.pictures else {}
     )
+    ceiling = median_noise_ceiling(subject)
+    known |= {"voxels": subject.n_voxels} | ({} if ceiling is None else {"noise_ceiling_percent": ceiling})
     return plain | known | details
 
 

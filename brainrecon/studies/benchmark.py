@@ -123,7 +123,7 @@ class Plan:
             check_rule(self.heldout)
             if not self.split_checkpoint:
                 object.__setattr__(self, "split_checkpoint", self._clip())
-        places = [_folder_name(roi) for roi in self.rois]
+        places = [region_folder(roi) for roi in self.rois]
         if len(set(places)) < len(places):
             raise InputError(f"Two of the regions {', '.join(self.rois)} would share a folder; leave one of them out.")
         if self.rois and (own := [name for name, values in self.methods.items() if "roi" in values]):
@@ -396,7 +396,7 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
 
 def cell_folder(folder, method, subject, roi):
     """Run folder of one cell."""
-    return Path(folder) / method / subject / _folder_name(roi or "default")
+    return Path(folder) / method / subject / region_folder(roi or "default")
 
 
 def only_from_elsewhere(folder):
@@ -440,5 +440,10 @@ def _state(run):
     return {path: path.stat().st_mtime_ns for f in folders for kind in kinds for path in run.folder.glob(f + kind)}
 
 
-def _folder_name(roi):
+def region_folder(roi):
+    """What the folder of a region is called.
+
+    >>> region_folder("V1 + V2")
+    'V1_+_V2'
+    """
     return re.sub(r"[^\w.+-]+", "_", roi)

@@ -25,7 +25,7 @@ STANDARD = "standard"
 """The dataset's own split."""
 
 # What a board or a row says itself; everything else in the description of the data tells vintages apart.
-_NO_VINTAGE = ("dataset", "subject", "roi", "test_stimuli", "simulated", "split", "folds")
+_NO_VINTAGE = ("dataset", "subject", "roi", "test_stimuli", "simulated", "split", "folds", "noise_ceiling_percent")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +154,8 @@ class Board:
     notes : list of str
     published : list of PublishedRow
         Of this protocol and on this test set.
+    planned : tuple of str
+        Regions that the benchmark's plan names, in its order.
     """
 
     protocol: Protocol
@@ -167,6 +169,7 @@ class Board:
     blocks: list
     notes: list
     published: list
+    planned: tuple = ()
 
     @property
     def metrics(self):
@@ -176,7 +179,7 @@ class Board:
         return {name: spec for name, spec in self.protocol.columns.items() if name in scored}
 
 
-def boards_of(cells, held_out):
+def boards_of(cells, held_out, planned=()):
     """Boards of all cells, by protocol, dataset and digest.
 
     Parameters
@@ -184,6 +187,8 @@ def boards_of(cells, held_out):
     cells : sequence of Cell
     held_out : str
         How to call what the held-out split holds out.
+    planned : sequence of str
+        Regions of the benchmark's plan.
 
     Returns
     -------
@@ -193,7 +198,7 @@ def boards_of(cells, held_out):
     for cell in cells:
         groups.setdefault(_group(cell.scores), []).append(cell)
     ordered = sorted(groups.items(), key=lambda item: (item[0][1:], item[0][0]))
-    return [_board(key, cells, held_out) for key, cells in ordered]
+    return [_board(key, cells, held_out, tuple(planned)) for key, cells in ordered]
 
 
 def _group(scores):
@@ -212,7 +217,7 @@ def _compares(held_out, key):
     return _group(held_out)[:-1] == key[:-1]
 
 
-def _board(key, cells, held_out):
+def _board(key, cells, held_out, planned):
     identity, _, dataset, simulated, split = key
     first = cells[0].scores
     protocol, by_roi = first.protocol, {}
@@ -242,6 +247,7 @@ def _board(key, cells, held_out):
         blocks,
         notes + why_not,
         published,
+        planned,
     )
 
 

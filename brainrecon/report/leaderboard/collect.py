@@ -8,6 +8,7 @@ from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.leaderboard.boards import Cell, boards_of
 from brainrecon.report.leaderboard.leaderboard import Leaderboard
+from brainrecon.report.leaderboard.regions import planned_region
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json, read_toml
@@ -42,12 +43,12 @@ def collect(folder):
         )
     cells = _beside_runs(cells)
     # Regions in the order of the plan, others after them; the sort keeps everything else as it is.
-    regions = list(plan.get("rois", ()))
+    regions = [str(roi) for roi in plan.get("rois", ())]
     cells.sort(key=lambda cell: (_place(cell, regions), cell.roi))
     rule = str(plan.get("heldout", plan.get("split", "")))
     held_out = "held-out clusters" if rule.startswith("clusters") else "the held-out split"
     preset = load_preset(plan["preset"]) if plan.get("preset") else None
-    return Leaderboard(boards_of(cells, held_out), plan, _missing(plan, cells), preset)
+    return Leaderboard(boards_of(cells, held_out, regions), plan, _missing(plan, cells), preset)
 
 
 def _read_plan(path):
@@ -97,8 +98,8 @@ def _read_json(path, kind, remedy):
 
 
 def _place(cell, regions):
-    names = (cell.scores.data.get("roi"), cell.roi)
-    return next((regions.index(name) for name in names if name in regions), len(regions))
+    roi = planned_region(cell, regions)
+    return len(regions) if roi is None else regions.index(roi)
 
 
 def _missing(plan, cells):

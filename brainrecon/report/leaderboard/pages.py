@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from brainrecon.report.leaderboard.region_figure import region_figure
 from brainrecon.report.leaderboard.tables import board_view, notes_of
 
 COLUMNS = (
@@ -118,6 +120,8 @@ def as_markdown(leaderboard):
             lines += ["**SIMULATED RESPONSES.** No brain was measured for these scores.", ""]
         lines += [_escaped(view["provenance"]), ""]
         lines += [line for note in board.notes for line in (f"> {_escaped(note)}", "")]
+        if view["regions"]:
+            lines += _markdown_table(view["regions"])
         for block in view["blocks"]:
             lines += [f"### {_escaped(block['title'])}", ""]
             lines += [f"- **{_escaped(method)}**{_escaped(rest)}" for method, rest in block["sentences"]] + [""]
@@ -173,5 +177,8 @@ def as_html(leaderboard, alone=False):
     return environment.get_template("leaderboard.html.jinja").render(
         alone=alone,
         notes=notes_of(leaderboard),
-        boards=[board_view(board, leaderboard.preset) for board in leaderboard.boards],
+        boards=[
+            board_view(board, leaderboard.preset) | {"figure": "" if alone else Markup(region_figure(board))}  # noqa: S704
+            for board in leaderboard.boards
+        ],
     )

@@ -3,13 +3,22 @@
 from urllib.parse import quote
 
 from brainrecon.assembly.condition import MEAN_PICTURE
-from brainrecon.evaluation.statistics.intervals import SUBJECTS_TO_RESAMPLE
 from brainrecon.report.leaderboard.boards import STANDARD
 from brainrecon.report.leaderboard.comparison import fewer, is_better, metric_phrase, range_text
 from brainrecon.report.leaderboard.predicted_tables import predicted_tables
 from brainrecon.report.leaderboard.published_table import published_table
+from brainrecon.report.leaderboard.regions import region_table
 from brainrecon.report.leaderboard.study import study_tables
-from brainrecon.report.leaderboard.text import MARKS, VERDICTS, Table, TableCell, TableRow, unit_of
+from brainrecon.report.leaderboard.text import (
+    MARKS,
+    TOLD_APART,
+    VERDICTS,
+    Table,
+    TableCell,
+    TableRow,
+    about_intervals,
+    unit_of,
+)
 from brainrecon.report.names import (
     CEILINGS,
     NOTHING,
@@ -22,7 +31,6 @@ from brainrecon.report.names import (
 )
 
 _MISSING_IN_VIEW = 8
-_TOLD_APART = "the interval of the paired difference excludes zero, over subjects or within every one of them"
 _ONE_SUBJECT = " With one subject the interval is over stimuli; for identification it is a little narrow."
 
 
@@ -58,6 +66,7 @@ def board_view(board, preset=None):
         "notes": board.notes,
         "provenance": f"Protocol {board.protocol.name}, sha256 {board.protocol.sha256[:16]}; with its judges "
         f"{board.identity[:16]}{f' ({judges})' if judges else ''}. Test stimuli per subject: {range_text(counts)}.",
+        "regions": region_table(board),
         "blocks": [_block(block, board, preset) for block in board.blocks],
         "tables": [published_table(board)] if board.published else [],
     }
@@ -102,8 +111,8 @@ def _scores(block, board):
         rows.append(TableRow(entry.method, tuple(cells), f"{small}; {origin}" if origin else small, links, "method"))
     return Table(
         "Scores",
-        f"{_about_intervals(block, board)} Best first in {metric_phrase(board.metrics[board.headline])}. "
-        f"{_direction(board)} Bold: best, and told apart from the runner-up: {_TOLD_APART}."
+        f"{about_intervals(block.entries, board.confidence)} Best first in {metric_phrase(board.metrics[board.headline])}. "
+        f"{_direction(board)} Bold: best, and told apart from the runner-up: {TOLD_APART}."
         + _about_floors(block, board)
         + (" Methods have different voxels here: nothing that is measured on the brain compares." if differ else ""),
         (("Method", "", ""), *_metric_columns(board, "%")),
@@ -134,18 +143,6 @@ def _about_floors(block, board):
 def _regions(entry):
     """The voxels that a method was given, as text; empty if it is not known."""
     return ", ".join(dict.fromkeys(str(cell.scores.data["roi"]) for cell in entry.cells if cell.scores.data.get("roi")))
-
-
-def _about_intervals(block, board):
-    """What the intervals are over, and how often they hold what they should: few subjects give less than is asked for."""
-    counts, asked = sorted({len(entry.cells) for entry in block.entries}), f"{100 * board.confidence:g} %"
-    over_stimuli = f"{asked} intervals over stimuli"
-    if counts == [1]:
-        return f"Means over stimuli with their {over_stimuli}."
-    text = f"Means over subjects with intervals over subjects{f' (with one subject: {over_stimuli})' if 1 in counts else ''}."
-    if few := [n for n in counts if 1 < n < SUBJECTS_TO_RESAMPLE]:
-        text += f" With {' or '.join(map(str, few))} subjects they are Student's t, wide as so few deserve."
-    return text
 
 
 def _subjects(block, board):
@@ -194,7 +191,7 @@ def _controls(block, board):
         "Each method, and under it what it has to be read against: the mean of the control and, below, the method minus "
         "the control, paired by stimulus, with the interval that says whether it is better. "
         "▲ the method is better, ▼ it is worse, ○ not told apart: "
-        f"{_TOLD_APART}. The held-out split has "
+        f"{TOLD_APART}. The held-out split has "
         "stimuli of its own, so no pairs; its interval stands below."
         + "".join(
             f" {condition_label(kind)}: {CEILINGS.get(kind, '')}."
@@ -227,7 +224,7 @@ def _behind(block, board):
     return Table(
         f"{best} minus each of the others",
         f"Paired by stimulus within a subject, then over the subjects that both have. ▲ {best} is better, ▼ it is worse, "
-        f"○ not told apart: {_TOLD_APART}. Where two methods have different stimuli, nothing that compares stimuli with one "
+        f"○ not told apart: {TOLD_APART}. Where two methods have different stimuli, nothing that compares stimuli with one "
         f"another is subtracted.{_ONE_SUBJECT if one_subject else ''}",
         (("Compared with", "", ""), *_metric_columns(board, "points")),
         tuple(rows),

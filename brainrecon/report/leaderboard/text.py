@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from brainrecon.evaluation.statistics.intervals import SUBJECTS_TO_RESAMPLE
+
 # Whether the first of two is better; None if the interval leaves that open.
 MARKS = {True: "▲", False: "▼", None: "○"}
+TOLD_APART = "the interval of the paired difference excludes zero, over subjects or within every one of them"
 VERDICTS = {True: "better", False: "worse", None: "open"}
 
 
@@ -43,3 +46,26 @@ class Table:
 def unit_of(spec, unit):
     """The unit of a metric, and an arrow if lower is better: what stands behind its name."""
     return " ".join([unit] * spec.metric.percent + ["↓"] * (not spec.metric.higher_is_better))
+
+
+def about_intervals(entries, confidence):
+    """What the intervals of some entries are over, and how often they hold what they should: few subjects give less.
+
+    Parameters
+    ----------
+    entries : sequence of brainrecon.report.leaderboard.boards.Entry
+    confidence : float
+        Nominal coverage, 0 to 1.
+
+    Returns
+    -------
+    text : str
+    """
+    counts, asked = sorted({len(entry.cells) for entry in entries}), f"{100 * confidence:g} %"
+    over_stimuli = f"{asked} intervals over stimuli"
+    if counts == [1]:
+        return f"Means over stimuli with their {over_stimuli}."
+    text = f"Means over subjects with intervals over subjects{f' (with one subject: {over_stimuli})' if 1 in counts else ''}."
+    if few := [n for n in counts if 1 < n < SUBJECTS_TO_RESAMPLE]:
+        text += f" With {' or '.join(map(str, few))} subjects they are Student's t, wide as so few deserve."
+    return text

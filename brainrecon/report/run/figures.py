@@ -1,14 +1,12 @@
 """Figures of a report, each as SVG text that goes straight into the page."""
 
-import io
-import re
-
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from brainrecon.report.drawing import HALO, INK, STYLE, limits_of, percent_formatter, svg_text
 from brainrecon.report.names import chance_of, condition_label
 
 REFERENCE_COLOUR = "#1f5a96"
@@ -19,7 +17,6 @@ COLOURS = {
     "oracle_embeddings": "#3b8058",
 }
 OTHER_COLOUR = "#6f6a92"
-INK, FAINT = "#23272e", "#d9dce1"
 
 # A shape per condition, so that a page printed in black still tells them apart.
 REFERENCE_MARKER = "o"
@@ -41,33 +38,7 @@ OTHER_MARKER = "h"
 # As vectors every point costs about a hundred bytes of page; beyond this many they become one bitmap.
 _MOST_VECTOR_POINTS = 1200
 
-# Drawn on white; in the page each is a colour of its style sheet, which has another one for a dark screen.
-_OF_THE_PAGE = {
-    "#ffffff": "page",
-    "#23272e": "ink",
-    "#5b626c": "soft",
-    "#d9dce1": "line",
-    "#eceef1": "faint",
-    "#9aa1ab": "grey",
-    "#1f5a96": "blue",
-}
-
-_HALO = "white"  # around mean and interval, to keep them apart from a thousand dots
-
 _LARGEST_DOT = 12  # in stimuli; a heap of more is no larger
-
-_STYLE = {
-    "svg.fonttype": "none",  # text stays text: small, selectable, in the page's own font
-    "font.family": "sans-serif",
-    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 9.5,
-    "text.parse_math": False,  # names are names, also those with a dollar sign
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": "#5b626c",
-    "ytick.color": INK,
-}
 
 
 def colour(name, reference):
@@ -101,7 +72,7 @@ def distribution(scores, metric_name):
     spec = scores.metrics[metric_name]
     rows = [(name, one.scored(metric_name)[1]) for name, one in scores.conditions.items() if metric_name in one.values]
     binary = _only_right_or_wrong(spec, [values for _, values in rows])
-    with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-{metric_name}"}):
+    with rc_context({**STYLE, "svg.hashsalt": f"brainrecon-{metric_name}"}):
         figure = Figure(figsize=(5.6, 0.72 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         if (chance := chance_of(scores, spec)) is not None:
@@ -129,7 +100,7 @@ def distribution(scores, metric_name):
                     color=INK,
                     linewidth=2.4,
                     zorder=3,
-                    path_effects=[withStroke(linewidth=4, foreground=_HALO)],
+                    path_effects=[withStroke(linewidth=4, foreground=HALO)],
                 )
             axes.plot(
                 [row.mean],
@@ -140,23 +111,23 @@ def distribution(scores, metric_name):
                 markeredgecolor=INK,
                 markeredgewidth=0.8,
                 zorder=4,
-                path_effects=[withStroke(linewidth=2.4, foreground=_HALO)],
+                path_effects=[withStroke(linewidth=2.4, foreground=HALO)],
             )
         axes.set_yticks(range(len(rows)), [condition_label(name) for name, _ in rows])
         for label, (name, _) in zip(axes.get_yticklabels(), rows, strict=True):
             if name == scores.reference:
                 label.set_fontweight("bold")
         axes.set_ylim(len(rows) - 0.45, -0.55)
-        axes.set_xlim(_limits(spec, [values for _, values in rows]))
+        axes.set_xlim(limits_of(spec, [values for _, values in rows]))
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         if spec.metric.percent:
-            axes.xaxis.set_major_formatter(_percent_formatter())
+            axes.xaxis.set_major_formatter(percent_formatter())
         axes.tick_params(length=0)
         axes.grid(axis="x", color="#eceef1", linewidth=0.8)
         axes.set_axisbelow(True)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
-        return _svg(figure, dpi=200)
+        return svg_text(figure, dpi=200)
 
 
 def course(curves):
@@ -174,7 +145,7 @@ def course(curves):
     """
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    with rc_context({**_STYLE, "svg.hashsalt": "brainrecon-course"}):
+    with rc_context({**STYLE, "svg.hashsalt": "brainrecon-course"}):
         figure = Figure(figsize=(3.1 * columns, 2.1 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in panels[len(curves) :]:
@@ -193,7 +164,7 @@ def course(curves):
                 axes.spines[side].set_visible(False)
         for axes in panels[max(0, len(curves) - columns) : len(curves)]:
             axes.set_xlabel("Step")
-        return _svg(figure, dpi=200)
+        return svg_text(figure, dpi=200)
 
 
 def against(scores, metric_name, others):
@@ -222,8 +193,8 @@ def against(scores, metric_name, others):
     if not pairs or _only_right_or_wrong(spec, everything):
         return None
     n_points = sum(len(own) for own, _ in pairs.values())
-    limits = _limits(spec, everything)
-    with rc_context({**_STYLE, "svg.hashsalt": f"brainrecon-against-{metric_name}"}):
+    limits = limits_of(spec, everything)
+    with rc_context({**STYLE, "svg.hashsalt": f"brainrecon-against-{metric_name}"}):
         figure = Figure(figsize=(2.9 * len(pairs) + 0.5, 3.3), layout="compressed")
         for axes, (name, (own, other)) in zip(
             figure.subplots(1, len(pairs), squeeze=False, sharey=True)[0], pairs.items(), strict=True
@@ -247,14 +218,14 @@ def against(scores, metric_name, others):
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
                 if spec.metric.percent:
-                    axis.set_major_formatter(_percent_formatter())
+                    axis.set_major_formatter(percent_formatter())
             axes.tick_params(length=0)
             axes.grid(color="#eceef1", linewidth=0.8)
             axes.set_axisbelow(True)
             for side in ("top", "right"):
                 axes.spines[side].set_visible(False)
         figure.axes[0].set_ylabel(condition_label(scores.reference), fontweight="bold")
-        return _svg(figure, dpi=130)
+        return svg_text(figure, dpi=130)
 
 
 def _paired_values(scores, name, metric_name):
@@ -277,23 +248,8 @@ def _tally(own, other, higher_is_better):
     return f"better {better}, equal {equal}, worse {worse}"
 
 
-def _percent_formatter():
-    return FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
-
-
 def _only_right_or_wrong(spec, values):
     return spec.metric.percent and bool(np.isin(np.concatenate(values), (0.0, 1.0)).all())
-
-
-def _limits(spec, values):
-    """Limits of an axis that hold every dot and zero: all of 0..1 for percentages."""
-    low, high = spec.metric.bounds
-    if spec.metric.percent:
-        return low - 0.02, high + 0.02
-    points = np.concatenate(values)
-    lowest, highest = min(points.min(), 0.0), points.max()
-    margin = 0.04 * max(highest - lowest, 1e-3)
-    return max(low, lowest - margin) - margin / 4, min(high, highest + margin) + margin / 4
 
 
 def _spread(values):
@@ -308,22 +264,3 @@ def _spread(values):
     # Steps of the golden ratio are evenly spread over every stretch of neighbours.
     sequence[order] = np.modf(np.arange(len(values)) * 0.6180339887)[0]
     return (2 * sequence - 1) * width
-
-
-def _svg(figure, dpi):
-    """The figure as an `<svg>` element without XML header, document type, metadata, fixed size or ids of groups.
-
-    Groups are numbered alike in every figure, and a page may hold an id only once.
-    """
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=dpi)
-    svg = text.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _page_colour(found[0]), svg)
-
-
-def _page_colour(colour):
-    """The style sheet's colour of a colour in a figure, with itself for a page without that style sheet."""
-    return f"var(--{_OF_THE_PAGE[colour]}, {colour})" if colour in _OF_THE_PAGE else colour

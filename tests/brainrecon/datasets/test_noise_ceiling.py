@@ -7,7 +7,7 @@ import pytest
 
 from brainrecon.datasets import load
 from brainrecon.datasets.inventory import describe, summary
-from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
+from brainrecon.datasets.noise_ceiling import measured_noise_ceiling, median_noise_ceiling
 from brainrecon.report.run.run_report import _notes
 from stages.ground.errors import InputError
 
@@ -85,3 +85,11 @@ def test_damaged_responses_hide_it_and_are_told(tmp_path):
     facts = describe(subject)
     assert facts["noise_ceiling_median"] is None
     assert facts["notes"][-1].startswith("the noise ceiling cannot be measured: 1 of 4 voxels hold NaN")
+    assert median_noise_ceiling(subject) is None
+
+
+def test_the_median_is_over_voxels_and_to_a_tenth(tmp_path):
+    write(tmp_path / "own.npz", noise_ceiling=np.float32([10, 20.26, 20.31, 40]))
+    assert median_noise_ceiling(load(f"arrays:{tmp_path / 'own.npz'}")) == 20.3
+    write(tmp_path / "once.npz", {"train": (3, 3), "test": (1, 1, 1)})
+    assert median_noise_ceiling(load(f"arrays:{tmp_path / 'once.npz'}")) is None

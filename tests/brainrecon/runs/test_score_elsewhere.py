@@ -58,6 +58,7 @@ def test_names_rows_samples_and_arrays_score_the_same(study, tmp_path, capsys):
     one = evaluated(study, named, tmp_path / "bench" / "named" / "subj01" / "all")
     assert not [note for note in one.notes if "networks that judge" not in note]
     assert one.conditions["reconstruction"].n_samples == (2,) * N_TEST
+    assert one.data["voxels"] == N_VOXELS and "noise_ceiling_percent" not in one.data  # no repeats, no ceiling
     # Brain correlation goes by region, as in a run.
     assert set(one.regions) == {"V1"} and one.mean("reconstruction", "brain_correlation") is not None
     for place, images, more in (

@@ -1,0 +1,85 @@
+"""What the figures of all pages have in common: style, axes, and the SVG text that goes straight into a page."""
+
+import io
+import re
+from html import escape
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter
+
+INK, FAINT = "#23272e", "#d9dce1"
+
+# Drawn on white; in the page each is a colour of its style sheet, which has another one for a dark screen.
+_OF_THE_PAGE = {
+    "#ffffff": "page",
+    "#23272e": "ink",
+    "#5b626c": "soft",
+    "#d9dce1": "line",
+    "#eceef1": "faint",
+    "#9aa1ab": "grey",
+    "#1f5a96": "blue",
+}
+
+HALO = "white"  # around mean and interval, to keep them apart from a thousand dots
+
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: small, selectable, in the page's own font
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 9.5,
+    "text.parse_math": False,  # names are names, also those with a dollar sign
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": "#5b626c",
+    "ytick.color": INK,
+}
+
+
+def percent_formatter():
+    """Labels of an axis on which shares stand: "50 %"."""
+    return FuncFormatter(lambda value, _: f"{100 * value:.0f} %")
+
+
+def limits_of(spec, values):
+    """Limits of an axis that hold every dot and zero: all of 0..1 for percentages."""
+    low, high = spec.metric.bounds
+    if spec.metric.percent:
+        return low - 0.02, high + 0.02
+    points = np.concatenate(values)
+    lowest, highest = min(points.min(), 0.0), points.max()
+    margin = 0.04 * max(highest - lowest, 1e-3)
+    return max(low, lowest - margin) - margin / 4, min(high, highest + margin) + margin / 4
+
+
+def svg_text(figure, dpi, alternative=""):
+    """The figure as an `<svg>` element without XML header, document type, metadata, fixed size or ids of groups.
+
+    Groups are numbered alike in every figure, and a page may hold an id only once.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    dpi : int
+        Of its bitmaps.
+    alternative : str
+        What is read to somebody who does not see it; without one, the texts in it are.
+
+    Returns
+    -------
+    svg : str
+    """
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=dpi)
+    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' (?:width|height)="[0-9.]+pt"', "", svg, count=2)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    if alternative:
+        svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
+    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _page_colour(found[0]), svg)
+
+
+def _page_colour(colour):
+    """The style sheet's colour of a colour in a figure, with itself for a page without that style sheet."""
+    return f"var(--{_OF_THE_PAGE[colour]}, {colour})" if colour in _OF_THE_PAGE else colour
