@@ -72,7 +72,9 @@ def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path 
         needed = [entry for entry in known.values() if method in entry.needed_by]
         if not needed:
             methods = dict.fromkeys(each for entry in known.values() for each in entry.needed_by)
-            raise CheckpointError(f"No checkpoint is needed by {method!r}; known are {', '.join(methods) or 'none'}.")
+            raise CheckpointError(
+                f"No checkpoint is needed by {method!r}; known are {', '.join(methods) or 'none'}{did_you_mean(method, methods)}."
+            )
         chosen += [entry.name for entry in needed if not entry.embedded]
         if not chosen:
             raise CheckpointError(f"All that {method} needs travels with the package; there is nothing to pull.")

@@ -20,6 +20,7 @@ from brainrecon.assembly.replacement import (
     Truth,
 )
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from brainrecon.assembly.chain import Chain
@@ -191,5 +192,7 @@ ESSENTIAL_CONTROLS = tuple(one.name for one in CONDITIONS.values() if one.is_ess
 def condition(name: str) -> Condition:
     """The condition of a name; an InputError that lists them if there is none."""
     if name not in CONDITIONS:
-        raise InputError(f"There is no condition {name!r}; expected some of {', '.join(CONDITIONS)}.")
+        raise InputError(
+            f"There is no condition {name!r}; expected some of {', '.join(CONDITIONS)}{did_you_mean(name, CONDITIONS)}."
+        )
     return CONDITIONS[name]

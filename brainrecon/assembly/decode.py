@@ -19,6 +19,7 @@ from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.reading.wall import reading
+from weights.suggestions import did_you_mean
 from weights.whole_files import write_text
 
 
@@ -54,7 +55,8 @@ class Decode(Step):
             value = getattr(settings, name)
             if isinstance(value, dict) and (unknown := sorted(value.keys() - {*targets, *left_out})):
                 raise InputError(
-                    f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join((*targets, *left_out))}."
+                    f"decoder.{name} names the target {unknown[0]!r}; expected some of {', '.join((*targets, *left_out))}"
+                    f"{did_you_mean(unknown[0], (*targets, *left_out))}."
                 )
         self._decoding = decoding or DECODINGS[settings.kind](settings, machine)
         self.voxels, self._tables = None, {}
@@ -179,7 +181,8 @@ class Decode(Step):
     def _bands(self, rois):
         if unknown := [name for name in self.settings.bands if name not in rois]:
             raise InputError(
-                f"There is no region {unknown[0]!r} to make a band of; expected some of {', '.join(sorted(rois))}."
+                f"There is no region {unknown[0]!r} to make a band of; expected some of {', '.join(sorted(rois))}"
+                f"{did_you_mean(unknown[0], rois)}."
             )
         return {name: self.patterns(np.asarray(rois[name])[None])[0] for name in self.settings.bands}
 

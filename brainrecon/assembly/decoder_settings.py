@@ -8,6 +8,7 @@ from stages.decoders.ridge.ridge import ALPHAS
 from stages.decoders.ridge.ridge_solver import RESCALINGS
 from stages.decoders.ridge.ridge_steps import HELD_OUT, KEEP, PENALTIES
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 KINDS = ("ridge", "banded_ridge")
 TRIALS = ("averaged", "single")
@@ -73,12 +74,16 @@ class DecoderSettings:
         }
         for name, choices in allowed.items():
             if (value := getattr(self, name)) not in choices:
-                raise InputError(f"decoder.{name} is {value!r}; expected one of {', '.join(choices)}.")
+                raise InputError(
+                    f"decoder.{name} is {value!r}; expected one of {', '.join(choices)}{did_you_mean(value, choices)}."
+                )
         ways = self.rescale if isinstance(self.rescale, dict) else {"": self.rescale}
         for name, way in ways.items():
             if way not in RESCALINGS:
                 where = f"decoder.rescale.{name}".rstrip(".")
-                raise InputError(f"{where} is {way!r}; expected one of {', '.join(RESCALINGS)}.")
+                raise InputError(
+                    f"{where} is {way!r}; expected one of {', '.join(RESCALINGS)}{did_you_mean(way, RESCALINGS)}."
+                )
         if "held_out" in ways.values() and self.held_out == "none":
             raise InputError("decoder.held_out is 'none' but decoder.rescale is 'held_out'; set one of the two anew.")
         if (self.kind == "banded_ridge") != bool(self.bands):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.ground.checks import OneOf, check_all
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 SCHEDULERS = ("ddim", "plms", "dpm++", "unipc")
 
@@ -55,6 +56,7 @@ class GeneratorSettings:
             raise InputError(f"generator.num_inference_steps is {self.num_inference_steps}; expected 1 or more.")
         if self.scheduler not in (None, *SCHEDULERS):
             raise InputError(
-                f"generator.scheduler is {self.scheduler!r}; expected one of {', '.join(SCHEDULERS)}, or none."
+                f"generator.scheduler is {self.scheduler!r}; expected one of {', '.join(SCHEDULERS)}, or none"
+                f"{did_you_mean(self.scheduler, SCHEDULERS)}."
             )
         check_all(self, {"greys": OneOf("rounded", "cut off")}, where="generator")

@@ -8,11 +8,11 @@ A package names them in its pyproject.toml::
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import entry_points
 from typing import Any
 
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 GROUPS = {kind: f"brainrecon.{kind}s" for kind in ("target", "decoder", "generator")}
 
@@ -53,12 +53,7 @@ def named_part(kind: str, name: str) -> Any:
                 f"({type(error).__name__}: {error}); mend or uninstall that package."
             ) from error
     known = part_names(kind)
-    near = difflib.get_close_matches(name, known, n=1)
     raise InputError(
         f"There is no {kind} {name!r} in any package here; there are {', '.join(known) or 'none'}"
-        + (
-            f": did you mean {near[0]!r}?"
-            if near
-            else f"; install the package whose entry points {GROUPS[kind]} name it."
-        )
+        f"{did_you_mean(name, known) or f'; install the package whose entry points {GROUPS[kind]} name it'}."
     )

@@ -6,13 +6,13 @@ theirs in the entry point group ``brainrecon.systems``, and a class with the dec
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
 from brainrecon.assembly.system import System
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 GROUP = "brainrecon.systems"
 _HOME = "brainrecon.methods"
@@ -91,8 +91,5 @@ def _load(name: str) -> None:
             )
         system(kind)
     if name not in _REGISTERED:
-        near = difflib.get_close_matches(name, known := system_names(), n=1)
-        raise InputError(
-            f"There is no method {name!r}; expected one of {', '.join(known)}"
-            + (f": did you mean {near[0]!r}?" if near else ".")
-        )
+        known = system_names()
+        raise InputError(f"There is no method {name!r}; expected one of {', '.join(known)}{did_you_mean(name, known)}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.store import is_own_folder
+from weights.suggestions import did_you_mean
 
 
 def to_dict(settings):
@@ -40,10 +40,8 @@ def from_dict(kind, values, where=""):
     unknown = sorted(values.keys() - hints.keys())
     if unknown:
         name = f"{where}.{unknown[0]}".lstrip(".")
-        near = difflib.get_close_matches(unknown[0], hints, n=1)
         raise InputError(
-            f"There is no setting {name!r}; expected one of {', '.join(hints)}"
-            + (f": did you mean {f'{where}.{near[0]}'.lstrip('.')!r}?" if near else ".")
+            f"There is no setting {name!r}; expected one of {', '.join(hints)}{did_you_mean(unknown[0], hints, where)}."
         )
     defaults = {field.name: field.default_factory for field in dataclasses.fields(kind)}
     given = {}
@@ -85,7 +83,8 @@ def with_weights(values, kind, weights):
         A new one where anything differs.
     """
     if weights not in (None, "published", "tiny"):
-        raise InputError(f"There are no weights {weights!r}; expected published or tiny.")
+        meant = did_you_mean(weights, ("published", "tiny"))
+        raise InputError(f"There are no weights {weights!r}; expected published or tiny{meant}.")
     values = merged(getattr(kind, "tiny", {}), values) if weights == "tiny" else values
     named = values.get("checkpoints")
     if not isinstance(named, dict) or not any(map(_is_folder, named.values())):

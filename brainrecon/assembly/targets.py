@@ -11,6 +11,7 @@ from typing import Any
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights import store as checkpoint_store
+from weights.suggestions import did_you_mean
 
 # What to do if a dataset lacks what a target takes.
 _REMEDIES = {
@@ -79,6 +80,24 @@ def part(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def check_targets(names, targets):
+    """Refuse a name that is no target.
+
+    Parameters
+    ----------
+    names : sequence of str
+    targets : mapping of str to anything
+        Those that there are.
+
+    Raises
+    ------
+    InputError
+    """
+    if unknown := [name for name in names if name not in targets]:
+        meant = did_you_mean(unknown[0], targets)
+        raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(targets) or 'none'}{meant}.")
+
+
 def encode(targets, names, subject, split_name, store, *, captions=None, progress=SILENT):
     """True values of targets for a split's stimuli, from the feature store or encoded now.
 
@@ -105,8 +124,7 @@ def encode(targets, names, subject, split_name, store, *, captions=None, progres
     InputError
         A name that is no target, or a target that takes what the dataset does not have.
     """
-    if unknown := [name for name in names if name not in targets]:
-        raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(targets) or 'none'}.")
+    check_targets(names, targets)
     split, own_captions, tables = subject.splits[split_name], None, {}
     for name in names:
         # What is in the store already needs no network.

@@ -33,7 +33,7 @@ def features(
 ) -> None:
     """Encode stimuli into the store; what is there is left alone, an interrupted encoding goes on."""
     from brainrecon.assembly.chain import Chain
-    from brainrecon.assembly.targets import encode
+    from brainrecon.assembly.targets import check_targets, encode
     from brainrecon.assembly.values import Machine
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
@@ -48,6 +48,7 @@ def features(
         load(config.data.source, subject=subject),
     )
     names = options.parse_names(targets) or tuple(chain.targets)
+    check_targets(names, chain.targets)
     if export is not None:
         check_suffix(export, names)
     for line in of_encoding(chain.targets, names, loaded, list(loaded.splits), chain.machine.device):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 STUDIES = {
     "nsd": (
@@ -72,7 +73,10 @@ def simulate(
 def _chosen(context, study):
     """The study's own options, but for those left to its default; an InputError if another study's is given."""
     if study not in STUDIES:
-        raise InputError(f"The study is {study!r} but must be one of {', '.join(STUDIES)}; choose one with --study.")
+        raise InputError(
+            f"The study is {study!r} but must be one of {', '.join(STUDIES)}{did_you_mean(study, STUDIES)}; choose "
+            "one with --study."
+        )
     known = STUDIES[study]
     others = {name for options in STUDIES.values() for name in options} - set(known)
     for name in context.params:

@@ -9,6 +9,7 @@ from brainrecon.cli.console import note, say, table
 from weights import store
 from weights.manifest import CheckpointError
 from weights.sizes import in_words
+from weights.suggestions import did_you_mean
 
 app = typer.Typer(help="List, fetch, verify and find the checkpoints.", add_completion=False)
 
@@ -28,7 +29,9 @@ def list_checkpoints(
     chosen = [entry for entry in store.checkpoints().values() if method is None or method in entry.needed_by]
     if not chosen:
         needed = dict.fromkeys(each for entry in store.checkpoints().values() for each in entry.needed_by)
-        raise CheckpointError(f"No checkpoint is needed by {method!r}; known are {', '.join(needed) or 'none'}.")
+        raise CheckpointError(
+            f"No checkpoint is needed by {method!r}; known are {', '.join(needed) or 'none'}{did_you_mean(method, needed)}."
+        )
     rows = [
         _facts(entry, status) for entry, status in zip(chosen, store.verify([entry.name for entry in chosen], False))
     ]

@@ -21,6 +21,7 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.subject import Subject
 from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 MODULES = {
     "nsd": "brainrecon.datasets.nsd.reader",
@@ -228,7 +229,8 @@ def loaded_options(kind: str, options: dict[str, Any], for_files: bool = False) 
         if for_files and not (name in known and known[name].for_files):
             raise InputError(f"'{name}' does not matter for the files of {kind} data; leave it out.")
         if name not in known:
+            taken = list(dict.fromkeys([*known, "fold"]))
             raise InputError(
-                f"'{name}' is no option of {kind} data; it takes {', '.join(dict.fromkeys([*known, 'fold']))}."
+                f"'{name}' is no option of {kind} data; it takes {', '.join(taken)}{did_you_mean(name, taken)}."
             )
     return {known[name].keyword: value for name, value in options.items()}

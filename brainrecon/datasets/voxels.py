@@ -17,13 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 OPERATORS: dict[str, Callable] = {
     "+": np.logical_or,
@@ -143,9 +143,7 @@ def absent(where: object, what: str, name: str, names: Sequence[str], aliases: I
     aliases : sequence of str
         Further ones that may have been meant.
     """
-    known = {other.casefold(): other for other in (*aliases, *names)}
-    near = get_close_matches(str(name).casefold(), known, n=1)
-    meant = f" (did you mean '{known[near[0]]}'?)" if near else ""
+    meant = did_you_mean(name, (*aliases, *names))
     return InputError(f"{where} has no {what} '{name}'; it has {', '.join(names) or 'none'}{meant}.")
 
 

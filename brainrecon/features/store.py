@@ -20,6 +20,7 @@ from brainrecon.features.table import FeatureTable, arrange
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.seals import seal
+from weights.suggestions import did_you_mean
 from weights.whole_files import locked, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
@@ -90,7 +91,9 @@ class FeatureStore:
         if not stimulus_ids:
             raise InputError(f"There are 0 stimuli to encode with target {target.name}; pass one or more.")
         if dtype not in DTYPES:
-            raise InputError(f"dtype is {dtype!r}; expected one of {', '.join(map(repr, DTYPES))}.")
+            raise InputError(
+                f"dtype is {dtype!r}; expected one of {', '.join(map(repr, DTYPES))}{did_you_mean(dtype, DTYPES)}."
+            )
         identity = {
             "dataset": dataset,
             "target": target.name,

@@ -31,6 +31,7 @@ from stages.ground.item_seeds import item_name, named_numpy_generator
 from stages.ground.pictures import resized_pictures, to_uint8
 from stages.training.adversarial_settings import LossWeights, TrainingSettings
 from weights import store as checkpoint_store
+from weights.suggestions import did_you_mean
 from weights.whole_files import whole_file, write_text
 
 # Grey levels of red, green and blue that published pictures are given without.
@@ -104,7 +105,8 @@ class Shen2019Settings:
         for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise InputError(
-                    f"{name} is {value!r}; expected one of {', '.join(known)}: pass --set {name}={known[0]}."
+                    f"{name} is {value!r}; expected one of {', '.join(known)}{did_you_mean(value, known)}: pass "
+                    f"--set {name}={known[0]}."
                 )
         if not 63 <= self.picture <= 256:
             raise InputError(f"picture is {self.picture} pixels; expected 63 to 256: pass --set picture=64.")

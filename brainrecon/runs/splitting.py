@@ -14,6 +14,7 @@ from brainrecon.datasets.spellings import said_of
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
+from weights.suggestions import did_you_mean
 from weights.whole_files import write_text
 
 TESTED_SHARE = 0.1
@@ -170,8 +171,8 @@ def _with_category(subject, wanted):
     names = [set(own) for part in parts for own in part.categories]
     if absent := [name for name in wanted if not any(name in own for own in names)]:
         known = sorted(set().union(*names))
-        more = f" and {len(known) - 20} more" if len(known) > 20 else ""
-        raise InputError(f"No stimulus has the category {absent[0]!r}; there are {', '.join(known[:20])}{more}.")
+        more, meant = f" and {len(known) - 20} more" if len(known) > 20 else "", did_you_mean(absent[0], known)
+        raise InputError(f"No stimulus has the category {absent[0]!r}; there are {', '.join(known[:20])}{more}{meant}.")
     ids = [name for part in parts for name in part.stimulus_ids]
     return [name for name, own in zip(ids, names) if own & set(wanted)]
 

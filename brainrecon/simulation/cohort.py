@@ -24,6 +24,7 @@ from brainrecon.simulation.world.pictures import KINDS, LABELS
 from brainrecon.simulation.world.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT, Progress
+from weights.suggestions import did_you_mean
 
 BETAS_FORMATS = {"hdf5": ("hdf5",), "nifti": ("nifti",), "both": ("hdf5", "nifti")}
 
@@ -113,8 +114,10 @@ def _checked(kinds, betas_format, **numbers):
     """The options as plain data, once they can be met."""
     shown = [kind for kind in KINDS if kind in kinds]
     if isinstance(kinds, str) or not shown or set(kinds) - set(KINDS):
+        wrong = [] if isinstance(kinds, str) else [kind for kind in kinds if kind not in KINDS]
+        meant = did_you_mean(wrong[0], KINDS) if wrong else ""
         raise InputError(
-            f"kinds is {kinds!r} but must be some of {', '.join(KINDS)}; name them with --kinds, separated by commas."
+            f"kinds is {kinds!r} but must be some of {', '.join(KINDS)}{meant}; name them with --kinds, separated by commas."
         )
     ranges = {
         "subjects": (1, nsd_files.SUBJECTS_OF_TABLE),
@@ -128,8 +131,8 @@ def _checked(kinds, betas_format, **numbers):
     options = {name: checked_number(name, numbers[name], *limits) for name, limits in ranges.items()}
     if betas_format not in BETAS_FORMATS:
         raise InputError(
-            f"betas_format is {betas_format!r} but must be one of {', '.join(BETAS_FORMATS)}; "
-            "choose one with --betas-format."
+            f"betas_format is {betas_format!r} but must be one of {', '.join(BETAS_FORMATS)}"
+            f"{did_you_mean(betas_format, BETAS_FORMATS)}; choose one with --betas-format."
         )
     trials = options["sessions"] * options["trials_per_session"]
     if trials % design.REPEATS:

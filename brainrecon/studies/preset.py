@@ -12,6 +12,7 @@ from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, merged, with_weights
 from brainrecon.runs.config import read_toml, with_settings
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 _FOLDER = Path(__file__).with_name("presets")
 
@@ -103,5 +104,6 @@ def available():
 def load_preset(name):
     """A preset by its name; an InputError that lists them if there is none."""
     if name not in available():
-        raise InputError(f"There is no preset {name!r}; expected one of {', '.join(available())}.")
+        meant = did_you_mean(name, available())
+        raise InputError(f"There is no preset {name!r}; expected one of {', '.join(available())}{meant}.")
     return from_dict(Preset, read_toml(_FOLDER / f"{name}.toml"))

@@ -5,6 +5,7 @@ from pathlib import Path
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.inverters.latent_search import LATENTS
+from weights.suggestions import did_you_mean
 
 
 class InvertedLatents:
@@ -20,7 +21,9 @@ class InvertedLatents:
 
     def __init__(self, name, inversion):
         if name not in LATENTS:
-            raise InputError(f"There is no latent {name!r}; expected {' or '.join(LATENTS)}.")
+            raise InputError(
+                f"There is no latent {name!r}; expected {' or '.join(LATENTS)}{did_you_mean(name, LATENTS)}."
+            )
         self.name, self.inversion = name, inversion
 
     @property

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from stages.checkpoints.published_weights import put_weights, read_weights, weights_file
 from stages.ground.errors import InputError
 from stages.networks.evaluation_network import EvaluationNetwork
+from weights.suggestions import did_you_mean
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Blue, green, red: what Caffe's models were trained with, and the pictures less these means.
@@ -130,7 +131,8 @@ def load_comparator(name, folder=None, seed=0, device="cpu"):
         A file is absent or damaged, or holds another network.
     """
     if name not in COMPARATORS:
-        raise InputError(f"There is no comparator {name!r}; expected one of {', '.join(COMPARATORS)}.")
+        meant = did_you_mean(name, COMPARATORS)
+        raise InputError(f"There is no comparator {name!r}; expected one of {', '.join(COMPARATORS)}{meant}.")
     if name == "evaluation":
         if folder is None:
             raise InputError("The comparator 'evaluation' is a trained network; name its checkpoint, tiny-evaluation.")

@@ -18,6 +18,7 @@ from torch.nn import functional
 from stages.ground.errors import InputError
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
+from weights.suggestions import did_you_mean
 
 # torchvision's AlexNet, as torchvision itself names the file.
 TRUNK_FILE = "alexnet-owt-7be5be79.pth"
@@ -191,7 +192,10 @@ class DreamSimDistance:
             Something is absent or damaged.
         """
         if variant not in DREAMSIM_VARIANTS:
-            raise InputError(f"There is no DreamSim variant {variant!r}; choose one of {', '.join(DREAMSIM_VARIANTS)}.")
+            meant = did_you_mean(variant, DREAMSIM_VARIANTS)
+            raise InputError(
+                f"There is no DreamSim variant {variant!r}; choose one of {', '.join(DREAMSIM_VARIANTS)}{meant}."
+            )
         dreamsim = _package("DreamSim is", "dreamsim")
         folder = Path(folder)
         *files, adapter = DREAMSIM_VARIANTS[variant]

@@ -14,6 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from stages.checkpoints.published_weights import put_weights, read_weights, weights_file
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 _PICTURES_AT_A_TIME = 32
 
@@ -155,7 +156,10 @@ class JudgingNetwork:
     @classmethod
     def _check_layer(cls, layer):
         if layer not in cls.layers:
-            raise InputError(f"{cls.__name__} has no layer {layer!r} to read; choose one of {', '.join(cls.layers)}.")
+            meant = did_you_mean(layer, cls.layers)
+            raise InputError(
+                f"{cls.__name__} has no layer {layer!r} to read; choose one of {', '.join(cls.layers)}{meant}."
+            )
 
 
 class AlexNet(JudgingNetwork):

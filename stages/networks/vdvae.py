@@ -19,6 +19,7 @@ from stages.ground.errors import InputError
 from stages.networks import logistic_mixture
 from stages.networks.vdvae_blocks import Decoder, Encoder, parse_blocks
 from stages.networks.vdvae_presets import PRESETS, read_config
+from weights.suggestions import did_you_mean
 
 
 class Transmission(NamedTuple):
@@ -50,7 +51,8 @@ class VDVAE(nn.Module):
         super().__init__()
         if isinstance(config, str):
             if config not in PRESETS:
-                raise InputError(f"There is no VDVAE preset {config!r}; choose one of {', '.join(PRESETS)}.")
+                meant = did_you_mean(config, PRESETS)
+                raise InputError(f"There is no VDVAE preset {config!r}; choose one of {', '.join(PRESETS)}{meant}.")
             config = PRESETS[config]
         self.config = config
         self.encoder = Encoder(parse_blocks(config.encoder_blocks), config.width_at, config.middle)

@@ -45,6 +45,7 @@ from stages.ground.listing import visible
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
 from stages.ground.reading.wall import reading
+from weights.suggestions import did_you_mean
 
 BETAS = re.compile(r".*[_-]betas[_.].*nii(\.gz)?|betas\.nii(\.gz)?")
 MASK_FILE = re.compile(r"(.*_)?mask\.nii(\.gz)?")
@@ -80,7 +81,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
     names = subjects(path)
     name = subject or names[0]
     if name not in names:
-        raise InputError(f"{path} has no subject {name}; it has {', '.join(names)}.")
+        raise InputError(f"{path} has no subject {name}; it has {', '.join(names)}{did_you_mean(name, names)}.")
     folder = path / name if (path / name).is_dir() else path
     betas = _beta_files(folder)
     grids = [_grid(file) for file in betas]

@@ -19,6 +19,7 @@ import numpy as np
 from brainrecon.datasets.voxels import Regions
 from stages.ground.errors import InputError
 from stages.ground.reading.hdf5_files import check_own, hdf5_file, linked
+from weights.suggestions import did_you_mean
 
 LAYOUTS = (("dataset", "metadata"), ("dataSet", "metaData"))
 BLOCK_BYTES = 32 * 2**20
@@ -202,7 +203,9 @@ class BData:
 
     def _place(self, key):
         if key not in self.keys:
-            raise InputError(f"{self.path} has no key {key!r}; it has {', '.join(self.keys)}.")
+            raise InputError(
+                f"{self.path} has no key {key!r}; it has {', '.join(self.keys)}{did_you_mean(key, self.keys)}."
+            )
         return self.keys.index(key)
 
     @contextmanager

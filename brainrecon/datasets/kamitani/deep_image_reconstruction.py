@@ -29,6 +29,7 @@ from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.progress import SILENT
+from weights.suggestions import did_you_mean
 
 TERMS = (
     "The responses are open to all at figshare; cite the paper; their pictures come by request form only, "
@@ -193,7 +194,9 @@ def _choose(path, subject, release):
         raise InputError(f"{path} holds no sub-01_{stem}.h5 or other subject; copy them from figshare 7033577.")
     subject = None if subject is None else subject_name(subject)
     if subject is not None and subject not in names:
-        raise InputError(f"{path} holds no {subject} but {', '.join(names)}; pass one of these.")
+        raise InputError(
+            f"{path} holds no {subject} but {', '.join(names)}{did_you_mean(subject, names)}; pass one of these."
+        )
     name = subject or names[0]
     for wanted in (release,) if release else RELEASES:
         if {"train", "test"} <= set(found.get((name, wanted), ())):

@@ -32,6 +32,7 @@ from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.progress import SILENT
+from weights.suggestions import did_you_mean
 
 TERMS = (
     "The responses are open to all at figshare; cite the paper; their pictures come by request form only, "
@@ -154,7 +155,9 @@ def _choose(path, subject):
         raise InputError(f"{path} holds no Subject1.h5 or other subject; copy them from figshare 7387130.")
     subject = None if subject is None else subject_name(subject)
     if subject is not None and subject not in there:
-        raise InputError(f"{path} holds no {subject} but {', '.join(there)}; pass one of these.")
+        raise InputError(
+            f"{path} holds no {subject} but {', '.join(there)}{did_you_mean(subject, there)}; pass one of these."
+        )
     name = subject or next(iter(there))
     return name, there[name]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
+from weights.suggestions import did_you_mean
 
 BETAS_VERSIONS = {
     "b3": "betas_fithrf_GLMdenoise_RR",
@@ -103,7 +104,7 @@ def choose_subject(layout, subject):
     name = subject_name(subject)
     if name not in present:
         raise InputError(
-            f"{layout.root} holds no {name} but {', '.join(present)}; pass one of these as subject, "
+            f"{layout.root} holds no {name} but {', '.join(present)}{did_you_mean(name, present)}; pass one of these as subject, "
             f"or add {layout.betas_root / name}."
         )
     return name
@@ -118,7 +119,7 @@ def choose_space(layout, subject, space):
     if space not in present:
         asked = f"no betas in {space}" if space else "no volume betas"
         raise InputError(
-            f"{folder} holds {asked}; it has {', '.join(present) or 'none'} of {', '.join(SPACES)}: "
+            f"{folder} holds {asked}; it has {', '.join(present) or 'none'} of {', '.join(SPACES)}{did_you_mean(space, SPACES)}: "
             "pass one of these as space, or add the folder."
         )
     return space
@@ -135,7 +136,7 @@ def choose_version(layout, subject, space, version):
         raise InputError(
             f"{layout.betas_root / subject / space} holds {asked}; it has "
             f"{', '.join(f'{name} ({BETAS_VERSIONS[name]})' for name in present) or 'no version'}: "
-            f"pass one of {', '.join(BETAS_VERSIONS)} as betas, or add its folder."
+            f"pass one of {', '.join(BETAS_VERSIONS)} as betas{did_you_mean(version, BETAS_VERSIONS)}, or add its folder."
         )
     return short
 

@@ -10,6 +10,7 @@ from brainrecon.datasets.packed import brain_diffuser as packed_brain_diffuser
 from brainrecon.datasets.packed import mind_vis as packed_mind_vis
 from brainrecon.datasets.packed import mindeye2 as packed_mindeye2
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 LAYOUTS = (packed_brain_diffuser, packed_mindeye2, packed_mind_vis)
 
@@ -66,7 +67,10 @@ def load(path, subject=None, roi=None, design=None):
     """
     layout, found = recognise(path)
     if subject is not None and subject not in found:
-        raise InputError(f"{path} holds no {subject} but {', '.join(found)} ({layout.NAME}); choose one of these.")
+        raise InputError(
+            f"{path} holds no {subject} but {', '.join(found)} ({layout.NAME}){did_you_mean(subject, found)}; choose one "
+            "of these."
+        )
     subject = subject or next(iter(found))
     options = {}
     if design is not None:

@@ -16,6 +16,7 @@ import subprocess
 
 from brainrecon.evaluation.metrics.coco_evaluation import folder_of, in_one_sentence, load_part, require_java
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 TOKENISATIONS = ("simple", "ptb", "none")
 
@@ -48,7 +49,8 @@ def tokenised(captions, tokenisation="simple"):
         If there is no such tokenisation, or what it needs is not installed.
     """
     if tokenisation not in TOKENISATIONS:
-        raise InputError(f"There is no tokenisation {tokenisation!r}; choose one of {', '.join(TOKENISATIONS)}.")
+        meant = did_you_mean(tokenisation, TOKENISATIONS)
+        raise InputError(f"There is no tokenisation {tokenisation!r}; choose one of {', '.join(TOKENISATIONS)}{meant}.")
     # The PTB tokeniser reads a caption per line, and any kind of line break would shift all captions behind it.
     captions = [" ".join(text.split()) for text in captions]
     return {"simple": _simple, "ptb": _ptb, "none": list}[tokenisation](captions)

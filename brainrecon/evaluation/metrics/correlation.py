@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 SIMILARITIES = ("pearson", "cosine")
 
@@ -48,7 +49,7 @@ def correlation_matrix(reference, predicted, similarity="pearson"):
         If the numbers of features differ, a value is not finite, or the similarity is unknown.
     """
     if similarity not in SIMILARITIES:
-        options = ", ".join(map(repr, SIMILARITIES))
+        options = ", ".join(map(repr, SIMILARITIES)) + did_you_mean(similarity, SIMILARITIES)
         raise InputError(f"The similarity is {similarity!r}; expected one of {options}. Give one of these.")
     reference, predicted = as_rows(reference), as_rows(predicted)
     if reference.shape[1] != predicted.shape[1]:

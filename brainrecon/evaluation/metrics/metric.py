@@ -43,6 +43,7 @@ from brainrecon.evaluation.metrics.structural_similarity import (
     structural_similarity_of_columns,
 )
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 GROUP = "brainrecon.metrics"
 TAKES = ("pixels", "features", "labels", "brain", "pair", "captions")
@@ -242,8 +243,8 @@ def find_metric(name):
     found = list(entry_points(group=GROUP, name=name)) if isinstance(name, str) else []
     if not found:
         raise InputError(
-            f"There is no metric {name!r}; expected one of {', '.join(metric_names())}. Name one of these, or install the "
-            "package that brings it."
+            f"There is no metric {name!r}; expected one of {', '.join(metric_names())}{did_you_mean(name, metric_names())}. Name "
+            "one of these, or install the package that brings it."
         )
     if len({entry.value for entry in found}) > 1:
         brought = " and ".join(sorted(f"{entry.value} of {_package(entry)}" for entry in found))

@@ -6,6 +6,7 @@ from functools import cached_property
 from brainrecon.evaluation.metrics.metric import OPTIONS, Metric, find_metric
 from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 # What the tables may hold. Unknown keys are refused: a protocol must not contain a setting that no metric uses.
 NETWORK_KEYS = ("kind", "checkpoint", "layer", "label", "resize", "crop", "mean", "std")
@@ -193,5 +194,5 @@ def one_of(where, table, key, allowed):
 
 def refuse(where, key, given, allowed):
     """Say that a value is none of those allowed."""
-    options = ", ".join(repr(option) for option in allowed)
+    options = ", ".join(repr(option) for option in allowed) + did_you_mean(given, allowed)
     raise InputError(f"Invalid {key} in {where}: {given!r}; expected one of {options}. Change it there.")

@@ -22,6 +22,7 @@ from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
 from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, paired
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.suggestions import did_you_mean
 
 N_PERMUTATIONS = 1000
 
@@ -181,5 +182,5 @@ def _check(specs, stimulus_ids, n_permutations):
         )
     for name, spec in specs.items():
         if spec.measure not in EMBEDDING_MEASURES:
-            options = ", ".join(map(repr, EMBEDDING_MEASURES))
+            options = ", ".join(map(repr, EMBEDDING_MEASURES)) + did_you_mean(spec.measure, EMBEDDING_MEASURES)
             raise InputError(f"Embedding metric {name!r} measures {spec.measure!r}; expected one of {options}.")

@@ -9,6 +9,7 @@ import numpy as np
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.statistics.bootstrap import CONFIDENCE, N_RESAMPLES
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -93,5 +94,5 @@ def check_reference(reference, outputs):
     if reference not in outputs:
         raise InputError(
             f"The reference condition {reference!r} is not among {', '.join(map(repr, outputs)) or 'none'}; expected one of "
-            "these. Name another reference, or reconstruct first."
+            f"these{did_you_mean(reference, outputs)}. Name another reference, or reconstruct first."
         )

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 from stages.ground.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def find_task(name: str) -> Callable[..., Task]:
         If there is no such task.
     """
     if name not in _TASKS:
-        raise InputError(f"There is no task {name!r}; expected one of {', '.join(_TASKS)}. Name one of these.")
+        meant = did_you_mean(name, _TASKS)
+        raise InputError(f"There is no task {name!r}; expected one of {', '.join(_TASKS)}{meant}. Name one of these.")
     module, _, attribute = _TASKS[name].partition(":")
     return getattr(import_module(module), attribute)

@@ -6,6 +6,7 @@ from typing import Protocol as Interface
 
 from stages.ground.errors import InputError
 from weights import store
+from weights.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,14 @@ def check_network(spec):
     """
     if spec.kind not in KINDS:
         raise InputError(
-            f"Network {spec.name} is of kind {spec.kind!r}; the toolkit has {', '.join(KINDS)}. Use one of these."
+            f"Network {spec.name} is of kind {spec.kind!r}; the toolkit has {', '.join(KINDS)}"
+            f"{did_you_mean(spec.kind, KINDS)}. Use one of these."
         )
     kind = KINDS[spec.kind]
     if spec.layer not in kind.layers:
         raise InputError(
             f"Network {spec.name} is read at layer {spec.layer!r}; a network of kind {spec.kind!r} is read at "
-            f"{', '.join(kind.layers)}. Use one of these."
+            f"{', '.join(kind.layers)}{did_you_mean(spec.layer, kind.layers)}. Use one of these."
         )
     if kind.prepared and not spec.preparation.normalises:
         raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from brainrecon.evaluation.views.resize_and_crop import prepare, resize_pictures
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 PICTURES_PER_BLOCK = 64
 # Prepared pixels up to this size are kept for the metrics that follow; larger ones are prepared again.
@@ -63,8 +64,8 @@ class PreparedPictures:
             found = network.classify(prepared)
             if absent := [head for head in heads if head not in found]:
                 raise InputError(
-                    f"Network {spec.name!r} has no head {absent[0]!r}; it classifies {', '.join(found)}. "
-                    "Name one of these in the protocol."
+                    f"Network {spec.name!r} has no head {absent[0]!r}; it classifies {', '.join(found)}"
+                    f"{did_you_mean(absent[0], found)}. Name one of these in the protocol."
                 )
             for head in heads:
                 names[head] += list(found[head])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from stages.ground.errors import InputError
 from stages.ground.pictures import how_to_convert
+from weights.suggestions import did_you_mean
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area")
 VALUES = ("floats", "bytes")
@@ -59,7 +60,7 @@ class Resize:
         for key, allowed in (("interpolation", INTERPOLATIONS), ("antialias", (True, False)), ("values", VALUES)):
             given = getattr(self, key)
             if given not in allowed or isinstance(given, bool) != isinstance(allowed[0], bool):
-                options = ", ".join(repr(option) for option in allowed)
+                options = ", ".join(repr(option) for option in allowed) + did_you_mean(given, allowed)
                 raise InputError(f"Invalid {key} of a resize: {given!r}; expected one of {options}. Change it there.")
         if self.values == "bytes" and not self.antialias and self.interpolation in ("bilinear", "bicubic"):
             raise InputError(

@@ -17,6 +17,7 @@ from brainrecon.simulation.world.scenes import PLACES, SCENE_COLOURS, compose_sc
 from brainrecon.simulation.world.shapes import SHAPES
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT, Progress
+from weights.suggestions import did_you_mean
 
 __all__ = [
     "BACKGROUNDS", "CATEGORIES", "COLOURS", "DIGIT_WORDS", "KINDS", "LABELS", "PLACES", "VOCABULARY",
@@ -142,7 +143,8 @@ def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64,
     if kind is None:
         kind = KINDS[np.random.default_rng([seed, index]).choice(len(KINDS), p=_SHARES)]
     if kind not in KINDS:
-        raise InputError(f"There is no kind of picture called {kind!r}; pass one of {', '.join(KINDS)}.")
+        meant = did_you_mean(kind, KINDS)
+        raise InputError(f"There is no kind of picture called {kind!r}; pass one of {', '.join(KINDS)}{meant}.")
     key = [seed, index, KINDS.index(kind) + 1]
     return _DRAWERS[kind](np.random.default_rng(key), np.random.default_rng([*key, light + 1]), size)
 

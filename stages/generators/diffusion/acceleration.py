@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from stages.generators.diffusion import memory
 from stages.generators.diffusion.memory import BYTES, LARGEST_BATCH, SET_ASIDE, GeneratorSize, memory_need
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 # diffusers' names of what attention slicing replaces by something that computes the same.
 _PLAIN_ATTENTION = ("AttnProcessor", "AttnProcessor2_0", "AttnAddedKVProcessor", "AttnAddedKVProcessor2_0")
@@ -63,7 +64,8 @@ class Acceleration:
             value = getattr(self, name)
             # 1 == True, but the file of a run would say something else.
             if not any(value is each or (isinstance(value, str) and value == each) for each in allowed):
-                raise InputError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.")
+                meant = did_you_mean(value, allowed)
+                raise InputError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}{meant}.")
         number = self.batch_size
         if number != "auto" and not (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
             raise InputError(f"batch_size is {number!r}; expected 'auto' or a number from 1.")

@@ -18,6 +18,7 @@ from diffusers import (
 
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 SOLVERS = {
     "ddim": DDIMScheduler,
@@ -88,7 +89,8 @@ def _solver(config, name):
     if name in SOLVERS:
         return SOLVERS[name]
     if name is not None:
-        raise InputError(f"scheduler is {name!r}; expected one of {_names()}, or None for the folder's own.")
+        meant = did_you_mean(name, SOLVERS)
+        raise InputError(f"scheduler is {name!r}; expected one of {_names()}, or None for the folder's own{meant}.")
     written_by = config.get("_class_name")
     solver = DETERMINISTIC.get(written_by)
     if solver is None or str(config.get("algorithm_type", "")).startswith("sde"):
