@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from stages.ground.errors import InputError
-from weights.suggestions import did_you_mean
 from stages.ground.progress import SILENT, Progress
+from weights.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from brainrecon.evaluation.protocols.protocol import Protocol as ScoringProtocol
