@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from weights.remark import Remark
+
 # Of file systems that know no locks, or whose server for locks is not there.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 # Disks of which it was said that nothing on them can be locked.
@@ -315,5 +317,6 @@ def _say_that_nothing_is_held(folder: Path, error: Exception) -> None:
         warnings.warn(
             f"Files in {folder} cannot be locked ({error}), so that two processes may do the same work twice; "
             "run one at a time, or name a folder on another disk.",
+            Remark,
             stacklevel=4,
         )

@@ -18,6 +18,7 @@ from brainrecon.datasets.folds import check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.remark import Remark
 from weights.seals import broken, seal
 from weights.whole_files import write_text
 
@@ -348,5 +349,5 @@ class Chain:
                 "leave them out, or mend these voxels."
             )
         if self.usual_size is not None and (told := other_scale(patterns, self.usual_size)):
-            warnings.warn(told, stacklevel=2)
+            warnings.warn(told, Remark, stacklevel=2)
         return patterns

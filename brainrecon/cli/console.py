@@ -12,8 +12,12 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
+
+from weights.remark import Remark
 
 _GAP = "  "
 # As few columns as a number with its interval and a word of a label take.
@@ -72,6 +76,22 @@ def tell(sentence: str) -> None:
 def note(text: str) -> None:
     """Print a remark on standard error, as it is."""
     write_line(text, sys.stderr)
+
+
+@contextmanager
+def plain_remarks() -> Iterator[None]:
+    """Within, print each of the toolkit's own warnings as the sentence that it is; those of libraries stay as they are."""
+    with warnings.catch_warnings():
+        as_usual = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):
+            if issubclass(category, Remark):
+                note(str(message))
+            else:
+                as_usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def write_line(text: str, stream: TextIO) -> None:

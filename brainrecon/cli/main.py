@@ -160,9 +160,10 @@ def run_command(arguments: list[str]) -> int:
     """
     arguments, debug = _take_debug(arguments)
     try:
-        result = typer.main.get_command(app).main(
-            arguments or ["--help"], prog_name="brainrecon", standalone_mode=False
-        )
+        with console.plain_remarks():
+            result = typer.main.get_command(app).main(
+                arguments or ["--help"], prog_name="brainrecon", standalone_mode=False
+            )
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(arguments)
     except (InputError, CheckpointError) as error:

@@ -34,6 +34,7 @@ from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
 from stages.ground.notebook_progress import IN_NOTEBOOKS
 from weights.hashes import hash_file
+from weights.remark import Remark
 from weights.seals import broken
 from weights.whole_files import is_partial, locked, write_text
 
@@ -310,7 +311,7 @@ class Run:
                 part.folder, name=FIT_LOCK, waiting=lambda: progress("waiting for another process that fits", 0, 1)
             ):
                 if damage := part.damage():
-                    warnings.warn(f"In {part.folder}, {damage}: the decoder is fitted again.", stacklevel=2)
+                    warnings.warn(f"In {part.folder}, {damage}: the decoder is fitted again.", Remark, stacklevel=2)
                     for folder in (part.layout.decoder, part.layout.embeddings("test").parent):
                         shutil.rmtree(folder, ignore_errors=True)
                 fit(part, progress)

@@ -21,6 +21,9 @@ from weights.whole_files import write_text
 # 3 added retrieval and corpus; files of 2 are read as they are.
 _FORMAT = 3
 
+ROUNDING = 1e-12
+"""Means of equal scores differ by less: where all differences are 0, an interval without width lies beside it."""
+
 
 @dataclass(frozen=True)
 class SummaryRow:
@@ -41,7 +44,7 @@ class SummaryRow:
     @property
     def excludes_zero(self):
         """Whether the interval lies on one side of zero."""
-        return self.ci_low is not None and (self.ci_low > 0 or self.ci_high < 0)
+        return self.ci_low is not None and (self.ci_low > ROUNDING or self.ci_high < -ROUNDING)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from brainrecon.assembly.condition import MEAN_PICTURE
+from brainrecon.evaluation.scores.scores import ROUNDING
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.names import difference_text, in_sentence, interval_text, score_text
 from brainrecon.report.run.verdict import CONTROLS, STAGE_ONE
-
-# Means of equal scores differ by less: subjects whose differences are all 0 have an interval without width beside it.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class AcrossSubjects:
 
     @property
     def _over_subjects(self):
-        return self.ci_low is not None and (self.ci_low > _ROUNDING or self.ci_high < -_ROUNDING)
+        return self.ci_low is not None and (self.ci_low > ROUNDING or self.ci_high < -ROUNDING)
 
     def interval_text(self, metric):
         """The interval of a difference that decides whether it is one: '+2.1 to +8.4', or '+1.0 to +9.9 in every subject'."""
@@ -296,4 +294,4 @@ def _within(differences):
     if any(one.ci_low is None for one in differences):
         return None
     low, high = min(one.ci_low for one in differences), max(one.ci_high for one in differences)
-    return (low, high) if low > _ROUNDING or high < -_ROUNDING else None
+    return (low, high) if low > ROUNDING or high < -ROUNDING else None

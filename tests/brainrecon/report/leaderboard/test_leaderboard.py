@@ -13,7 +13,7 @@ from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, Embeddin
 from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.leaderboard.collect import collect
-from brainrecon.report.leaderboard.comparison import method_difference
+from brainrecon.report.leaderboard.comparison import _within, method_difference
 from brainrecon.report.leaderboard.pages import as_html, as_markdown
 from brainrecon.report.leaderboard.write import write_leaderboard
 from stages.ground.errors import InputError
@@ -305,3 +305,31 @@ def test_scores_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(InputError):
         write_leaderboard(tmp_path)
     assert not (tmp_path / "leaderboard.html").exists()
+
+
+@pytest.mark.parametrize(("apart", "told_apart"), [(0.0, False), (3e-13, False), (1e-9, True), (-1e-9, True)])
+def test_scores_that_are_equal_but_for_rounding_are_not_told_apart(tmp_path, apart, told_apart):
+    # 0.1 + 0.2 is not 0.3: means of equal scores differ by so much, and the interval over subjects has no width.
+    values = {subject: spread(level) for subject, level in (("subj01", 0.3), ("subj02", 0.6), ("subj05", 0.9))}
+    for subject, own in values.items():
+        rounded = (own / 3 + own / 3 + own / 3) + apart
+        put(tmp_path, "a", subject, scores_of({"reconstruction": rounded, "shuffled_responses": own}))
+        put(tmp_path, "b", subject, scores_of({"reconstruction": own}))
+    block = only(collect(tmp_path))
+    there = {entry.method: entry for entry in block.entries}
+    control = there["a"].differences["shuffled_responses"][HEADLINE]
+    (behind,) = (entry.behind[HEADLINE] for entry in block.entries if entry.behind)
+    assert control.ci_low is not None and abs(control.mean - apart) < 1e-15
+    assert control.excludes_zero == behind.excludes_zero == told_apart
+    assert bool(block.outstanding) == told_apart
+    assert ("above shuffled responses" in there["a"].sentence) == (apart > 0 and told_apart)
+
+
+def test_a_tie_is_not_told_apart_in_one_of_the_subjects_either():
+    ends = [(1e-13, 2e-13), (0.1, 0.2)]
+    rows = [SummaryRow("shuffled_responses", HEADLINE, 10, sum(pair) / 2, *pair) for pair in ends]
+    assert (
+        [row.excludes_zero for row in rows] == [False, True]
+        and _within(rows) is None
+        and _within(rows[1:]) == (0.1, 0.2)
+    )
