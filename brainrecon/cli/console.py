@@ -161,14 +161,16 @@ def fitted(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -
         Blocks of them, an empty line between two.
     """
     width = max(width, _NARROWEST)
-    widths = [
-        max(max((len(row[column]) for row in cells), default=1), *map(len, columns[column].split() or [""]))
-        for column in range(1, len(columns))
-    ]
+    least = max(_SHORT_LABEL, width * 2 // 5)
+    widths = []
+    for column in range(1, len(columns)):
+        # A name without a blank may be longer than the line.
+        word = min(max(map(len, columns[column].split()), default=0), width - least - len(_GAP))
+        widths.append(max(word, *(len(row[column]) for row in cells), 1))
     names = max(len(text) for text in (columns[0], *(row[0] for row in cells)))
     beside = width - sum(len(_GAP) + one for one in widths)
     if names > beside:
-        names = min(names, beside if beside >= _SHORT_LABEL else max(_SHORT_LABEL, width * 2 // 5))
+        names = min(names, beside if beside >= _SHORT_LABEL else least)
     blocks: list[list[int]] = [[]]
     for column in range(1, len(columns)):
         taken = names + sum(len(_GAP) + widths[one - 1] for one in (*blocks[-1], column))

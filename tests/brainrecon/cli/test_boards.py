@@ -1,5 +1,7 @@
 """What the command line prints of a benchmark: short, and as wide as the screen."""
 
+import re
+
 import numpy as np
 import pytest
 from study_of_scores import put, scores_of, spread
@@ -7,6 +9,7 @@ from study_of_scores import put, scores_of, spread
 from brainrecon.cli import console
 from brainrecon.cli.boards import show_boards
 from brainrecon.report.leaderboard.collect import collect
+from brainrecon.report.names import mean_text
 
 
 @pytest.fixture
@@ -39,6 +42,34 @@ def test_a_board_fits_the_screen(leaderboard, capsys, monkeypatch, width):
     show_boards(leaderboard)
     lines = capsys.readouterr().out.splitlines()
     assert width * 0.7 < max(map(len, lines)) <= width
+
+
+LONG = ("brain-diffuser-with-another-decoder-and-without-its-captions", "x" * 90, "three plain words")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_long_names_are_broken_and_numbers_are_not(tmp_path, capsys, monkeypatch, width):
+    roi = "nsdgeneral minus early visual cortex and " + "V" * 70
+    for number, method in enumerate(LONG):
+        values = {"identification_evaluation": spread(0.8, 0.05), "pixcorr": -spread(0.1 * number, 0.02)}
+        put(tmp_path, method, "subj01", scores_of({"reconstruction": values}, data={"roi": roi}))
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    board = collect(tmp_path)
+    monkeypatch.setattr("brainrecon.cli.boards.tell", lambda sentence: None)
+    show_boards(board)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(map(len, re.findall("x{3,}", "\n".join(lines)))) == 90
+    letters = "".join("".join(lines).split())
+    assert all(part in letters for part in ("brain-diffuser-with", "captions", "three", "plain", "words"))
+    for mean, metric in ((0.8, "identification_evaluation"), (-0.1, "pixcorr"), (-0.2, "pixcorr")):
+        row = next(
+            entry.means["reconstruction"][metric]
+            for entry in board.boards[0].blocks[0].entries
+            if abs(entry.means["reconstruction"][metric].mean - mean) < 1e-9
+        )
+        assert any(mean_text(row, board.boards[0].metrics[metric].metric) in line for line in lines)
 
 
 @pytest.mark.parametrize("seed", range(20))
