@@ -113,7 +113,11 @@ def convert(source, destination, member=None, keeps=None):
     source, destination = Path(source), Path(destination)
     if member is not None:
         with _taken_out(source, member, destination) as pickled:
-            convert(pickled, destination, keeps=keeps)
+            try:
+                convert(pickled, destination, keeps=keeps)
+            except CheckpointError as error:
+                # What was taken out is gone; the archive is what the user has.
+                raise CheckpointError(str(error).replace(str(pickled), f"{member} in {source}", 1)) from None
         return
     tensors = read_tensors(source, in_place=True)
     if is_torchscript(source):

@@ -60,6 +60,8 @@ def system_class(name: str) -> type[System]:
     InputError
         There is none, with those that there are; or the package that brings it cannot be loaded.
     """
+    if not isinstance(name, str):
+        raise InputError(f"The method is {name!r}; expected a name, such as 'brain-diffuser'.")
     if name not in _REGISTERED:
         _load(name)
     return _REGISTERED[name]

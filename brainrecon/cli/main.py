@@ -52,6 +52,7 @@ _REFUSALS = {
     errno.ENOTDIR: "name a folder where there is a file",
     errno.EISDIR: "name a file where there is a folder",
     errno.EEXIST: "name another folder",
+    errno.ELOOP: "remove that link",
 }
 
 # Usage errors of the option parser; typer exports only this descendant of the common ancestor.

@@ -9,6 +9,7 @@ from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of, loaded_options
 from brainrecon.datasets.near_duplicates import near_duplicates
 from brainrecon.datasets.noise_ceiling import FEW_VALUES, measured_noise_ceiling
+from brainrecon.datasets.silent_trials import silence_note, silent_trials
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, NotFiniteError
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -63,24 +64,26 @@ def describe(subject, duplicates=None, progress=SILENT):
 
 
 def _without_values(subject):
-    """How many voxels have no value on some trial, and a note if there are any; None and no note if reading takes long."""
+    """How many voxels lack a value on some trial, and notes of them and of silent trials; None and none if reading takes long."""
     splits = subject.splits.values()
     quick = all(getattr(split.betas, "is_quick", True) for split in splits)
     if not quick or sum(split.n_trials for split in splits) * subject.n_voxels > FEW_VALUES:
         return None, []
-    found, told = np.zeros(subject.n_voxels, dtype=bool), ""
-    for split in splits:
+    found, told, silent = np.zeros(subject.n_voxels, dtype=bool), "", []
+    for name, split in subject.splits.items():
+        quiet = []
         for start in range(0, split.n_trials, ROWS_PER_BLOCK):
             try:
-                split.betas[start : start + ROWS_PER_BLOCK]
+                quiet.extend(start + silent_trials(split.betas[start : start + ROWS_PER_BLOCK]))
             except NotFiniteError as error:
                 found |= error.voxels
                 told = told or str(error)
+        silent += [silence_note(quiet, split.n_trials, name)] if quiet else []
     count, remedy = int(found.sum()), told.rpartition("; ")[2].removesuffix(".")
     note = (
         f"{count:,} of {subject.n_voxels:,} voxels hold NaN or infinite betas, from which no method can learn; {remedy}"
     )
-    return count, [note] if count else []
+    return count, [note] * bool(count) + silent
 
 
 def _noise_ceiling(subject):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -214,7 +215,8 @@ def is_scored(run, protocol):
         return False
     try:
         scores = Scores.from_json(path)
-    except InputError:
+    except InputError as error:
+        warnings.warn(f"Scores are made again: {error}", stacklevel=2)
         return False
     if scores.protocol.sha256 != protocol.sha256 or any(
         _is_other(name, digest) for name, digest in scores.checkpoints.items()

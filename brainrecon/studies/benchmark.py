@@ -232,11 +232,21 @@ def read_methods(texts, weights=None):
             )
         if label in chosen:
             raise InputError(f"Two methods are called {label}; rename one of the files.")
-        values, kind = with_settings(values), system_class(values["method"])
-        values["settings"] = with_weights(values["settings"], kind, weights)
-        check_checkpoint_names(kind(values["settings"]))
-        chosen[label] = values
+        try:
+            chosen[label] = _checked_method(values, weights)
+        except InputError as error:
+            if path.suffix != ".toml":
+                raise
+            raise InputError(f"{path} cannot be used: {error}") from None
     return chosen
+
+
+def _checked_method(values, weights):
+    """Settings of one method, complete."""
+    values, kind = with_settings(values), system_class(values["method"])
+    values["settings"] = with_weights(values["settings"], kind, weights)
+    check_checkpoint_names(kind(values["settings"]))
+    return values
 
 
 def with_preset(name, data, methods, rest, there=None, weights=None):

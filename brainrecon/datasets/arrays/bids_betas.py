@@ -104,6 +104,8 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
         split: _split([trial for trial in trials if trial.split == split], store, stimuli)
         for split in train_first({trial.split for trial in trials})
     }
+    if blank := sum(grid[0][3] for grid in grids) - len(trials):
+        notes.append(f"{blank:,} of {blank + len(trials):,} trials name no stimulus in their events and are left out")
     subject = own_subject(path, name, splits, roi, inside, chosen, notes=[*notes, *finite.notes])
     return replace(subject, grid=None if affine is None else VoxelGrid.of_mask(mask, affine))
 

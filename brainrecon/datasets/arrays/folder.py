@@ -306,6 +306,23 @@ def _numbers(rows, column, folder):
         ) from None
 
 
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _are_texts(value):
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_KINDS_OF_FACTS = {
+    **dict.fromkeys(("name", "dataset", "roi", "pictures", "fingerprint", "content"), (_is_text, "a text")),
+    **dict.fromkeys(("notes", "caption_choices"), (_are_texts, "a list of texts")),
+    "simulated": (lambda value: isinstance(value, bool), "true or false"),
+    "details": (lambda value: isinstance(value, dict), "an object, {...}"),
+}
+"""Entry of `subject.json` -> what tells whether its value is one, and how to say it."""
+
+
 def read_facts(path):
     """The entries of `subject.json`, none without the file; an InputError where the folder is not of this layout at all."""
     if not (path / "subject.json").exists():
@@ -319,6 +336,11 @@ def read_facts(path):
     facts = read_json(path / "subject.json")
     if not isinstance(facts, dict):
         raise InputError(f"{path / 'subject.json'} holds a {type(facts).__name__}; expected an object, {{}} at least.")
+    for name, (is_one, expected) in _KINDS_OF_FACTS.items():
+        if name in facts and not is_one(facts[name]):
+            raise InputError(
+                f"{path / 'subject.json'} has {json.dumps(facts[name])[:100]} as {name}; expected {expected}, or no such entry."
+            )
     return facts
 
 

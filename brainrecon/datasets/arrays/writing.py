@@ -11,8 +11,9 @@ import numpy as np
 from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
-from brainrecon.datasets.arrays.folder import GRID, read_facts, read_json, read_splits, valid_fingerprint
+from brainrecon.datasets.arrays.folder import GRID, read_array, read_facts, read_json, read_splits, valid_fingerprint
 from brainrecon.datasets.arrays.parts import check_ids
+from brainrecon.datasets.silent_trials import silence_note, silent_trials
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -78,7 +79,7 @@ def write(subject, folder, progress=SILENT):
         "roi": subject.roi,
         "simulated": subject.simulated,
         "pictures": subject.pictures,
-        "notes": subject.notes,
+        "notes": list(dict.fromkeys([*subject.notes, *_silence(folder, subject.splits)])),
         "standardized": "no" if subject.train.standardized == "no" else "session",
         "details": subject.details,
         "caption_choices": list(subject.caption_choices),
@@ -111,6 +112,14 @@ def _write_parts(subject, folder, progress):
             _stream(
                 folder / name / "images.npy", split.images, np.uint8, IMAGES_PER_BLOCK, f"{name} pictures", progress
             )
+
+
+def _silence(folder, splits):
+    """Notes of trials without any response, as they were written."""
+    for name in splits:
+        written = read_array(folder / name / "betas.npy")
+        if len(rows := silent_trials(written)):
+            yield silence_note(rows, len(written), name)
 
 
 def write_template(folder):

@@ -48,6 +48,11 @@ def open_nifti(path: str | Path, remedy: str = "copy the file again", **options:
         dtype, shape = image.get_data_dtype(), image.shape
         if dtype.kind not in "iuf":
             raise InputError(f"{path} holds values of type {dtype}; expected whole or real numbers: {remedy}.")
+        bits = _stored_bits(path, image.header)
+        if bits and bits != 8 * dtype.itemsize:
+            raise InputError(
+                f"{path} says that a value has {bits} bits and is of type {dtype}, which has {8 * dtype.itemsize}: {remedy}."
+            )
         if any(length < 1 for length in shape):
             raise InputError(f"{path} says that its shape is {shape}; expected 1 or more along every axis: {remedy}.")
         claimed, size = math.prod(shape) * dtype.itemsize, Path(path).stat().st_size
@@ -58,6 +63,14 @@ def open_nifti(path: str | Path, remedy: str = "copy the file again", **options:
                 f"{path} says that it holds {dtype} {shape}, which is {claimed:,} bytes, more than its {size:,} can be; {remedy}."
             )
     return image
+
+
+def _stored_bits(path: str | Path, header: nibabel.nifti1.Nifti1Header) -> int:
+    """Bits of a value as the file's header says; 0 if it does not. On opening they are made to agree with the type."""
+    if not isinstance(header, nibabel.nifti1.Nifti1Header):
+        return 0
+    with nibabel.openers.ImageOpener(str(path)) as file:
+        return int(type(header).from_fileobj(file, check=False)["bitpix"])
 
 
 @contextmanager
