@@ -1,6 +1,7 @@
 """Ways to damage a file, each a function of its content and of a generator of random numbers.
 
-A way gives the new content, or that and what exactly was done. Of HDF5 and MATLAB's files it gets the path.
+A way gives the new content, or that and what exactly was done. Of HDF5 and MATLAB's files it gets the path. One kind of damage
+alone, which a way may draw, is a function of its own.
 """
 
 import gzip
@@ -160,47 +161,84 @@ def table_rows(content, draw):
 
 def npy_header(content, draw):
     """Another shape or type in the header."""
-    # Fields of the header, with the length kept.
-    length = struct.unpack("<H", content[8:10])[0]
-    header = content[10 : 10 + length].decode("latin1")
     shape = draw.choice(["(1000000000000,)", "(-1,)", "(3, -4)", "()", "(0,)", "(7, 7, 7)"])
-    start, stop = header.index("'shape':"), header.index(")", header.index("'shape':")) + 1
-    kinds = [header[:start] + f"'shape': {shape}" + header[stop:], header.replace("<f", ">f"), "(" * length]
-    chosen = draw.integers(len(kinds))
-    changed = kinds[chosen][:length].ljust(length)
-    done = (f"shape {shape}", "byte order", "brackets")[chosen]
-    return content[:10] + changed.encode("latin1") + content[10 + length :], done
+    kinds = [
+        (npy_shape(content, shape), f"shape {shape}"),
+        (npy_header_of(content, lambda header: header.replace("<f", ">f")), "byte order"),
+        (npy_brackets(content), "brackets"),
+    ]
+    return kinds[draw.integers(len(kinds))]
+
+
+def npy_shape(content, shape):
+    """Another shape in the header, as it is written there."""
+
+    def change(header):
+        start, stop = header.index("'shape':"), header.index(")", header.index("'shape':")) + 1
+        return header[:start] + f"'shape': {shape}" + header[stop:]
+
+    return npy_header_of(content, change)
+
+
+def npy_brackets(content):
+    """A header of opening brackets."""
+    return npy_header_of(content, lambda header: "(" * len(header))
+
+
+def npy_header_of(content, change):
+    """The header passed through `change`, with its length kept."""
+    length = struct.unpack("<H", content[8:10])[0]
+    changed = change(content[10 : 10 + length].decode("latin1"))[:length].ljust(length)
+    return content[:10] + changed.encode("latin1") + content[10 + length :]
 
 
 def zip_member(content, draw):
     """A member less, or a damaged one in an archive that is whole."""
+
+    done = []
+
+    def change(members):
+        name = draw.choice(sorted(members))
+        if draw.random() < 0.3:
+            del members[name]
+            how = "absent"
+        elif draw.random() < 0.5:
+            members[name], how = npy_header(members[name], draw)
+        else:
+            members[name], how = flip(members[name], draw), "flipped"
+        done.append(f"{name}, {how}")
+
+    return zip_members(content, change), done[0]
+
+
+def zip_members(content, change, compression=zipfile.ZIP_DEFLATED):
+    """The archive written anew after `change(dict of name to content)`."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    name = draw.choice(sorted(members))
-    if draw.random() < 0.3:
-        del members[name]
-        done = "absent"
-    elif draw.random() < 0.5:
-        members[name], done = npy_header(members[name], draw)
-    else:
-        members[name], done = flip(members[name], draw), "flipped"
+    change(members)
     out = BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry, member in members.items():
-            archive.writestr(entry, member)
-    return out.getvalue(), f"{name}, {done}"
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return out.getvalue()
 
 
 def hdf5_content(path, draw):
     """A dataset that is absent, a link, a group, or of another shape, type or content."""
     names = []
-    with h5py.File(path, "a") as file:
+    with h5py.File(path) as file:
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        name = names[draw.integers(len(names))]
+    kinds = ["absent", "group", "loop", "external", "many", "zeros", "text", "turned", "few", "nan"]
+    name, kind = names[draw.integers(len(names))], draw.choice(kinds)
+    return f"{name}, {hdf5_dataset(path, name, kind, draw)}"
+
+
+def hdf5_dataset(path, name, kind, draw=None):
+    """Another thing of the same name, of a kind of `hdf5_content`, 10^12 rows for "many"; the kind, or "absent" if it has none."""
+    with h5py.File(path, "a") as file:
         values, attributes = file[name], dict(file[name].attrs)
         shape, dtype = values.shape, values.dtype
         kept = values[()]
-        kind = draw.choice(["absent", "group", "loop", "external", "many", "zeros", "text", "turned", "few", "nan"])
         del file[name]
         match kind:
             case "group":
@@ -210,7 +248,8 @@ def hdf5_content(path, draw):
             case "external":
                 file[name] = h5py.ExternalLink("/etc/hostname.hdf5", "/a")
             case "many":
-                file.create_dataset(name, (10**12,), dtype if dtype.kind in "biuf" else "f4", chunks=(1000,))
+                rows = (10**12, *shape[1:])
+                file.create_dataset(name, rows, dtype, chunks=(1, *shape[1:]))
             case "zeros":
                 file.create_dataset(name, shape, dtype)
             case "text":
@@ -226,15 +265,22 @@ def hdf5_content(path, draw):
         if name in file and kind not in ("loop", "external"):
             for key, value in attributes.items():
                 file[name].attrs[key] = value
-        return f"{name}, {kind if name in file or kind in ('absent', 'loop', 'external') else 'absent'}"
+        return kind if name in file or kind in ("absent", "loop", "external") else "absent"
 
 
 def mat_content(path, draw):
     """A variable that is absent, or of another shape, type or content."""
+    names = [name for name in scipy.io.loadmat(path) if not name.startswith("__")]
+    kinds = ["absent", "text", "turned", "sparse", "complex", "few", "cell"]
+    name, kind = draw.choice(sorted(names)), draw.choice(kinds)
+    mat_variable(path, name, kind)
+    return f"{name}, {kind}"
+
+
+def mat_variable(path, name, kind):
+    """Another variable of the same name: one of the kinds of `mat_content`."""
     content = {name: value for name, value in scipy.io.loadmat(path).items() if not name.startswith("__")}
-    name = draw.choice(sorted(content))
     value = content[name]
-    kind = draw.choice(["absent", "text", "turned", "sparse", "complex", "few", "cell"])
     match kind:
         case "absent":
             del content[name]
@@ -251,13 +297,10 @@ def mat_content(path, draw):
         case "cell":
             content[name] = np.array([value, {}], dtype=object)
     scipy.io.savemat(path, content)
-    return f"{name}, {kind}"
 
 
 def nifti_header(content, draw):
     """Another number in one field of the header."""
-    packed = content[:2] == b"\x1f\x8b"
-    values = bytearray(gzip.decompress(content) if packed else content)
     field, offset, code, choices = [
         ("number of axes", 40, "<h", [0, 9, -1]),
         ("first length", 42, "<h", [-4, 0, 32000]),
@@ -268,8 +311,15 @@ def nifti_header(content, draw):
         ("mark", 344, "<i", [0]),
     ][draw.integers(7)]
     value = choices[draw.integers(len(choices))]
+    return nifti_field(content, offset, code, value), f"{field} {value}"
+
+
+def nifti_field(content, offset, code, value):
+    """A number in the header, as `struct` writes it."""
+    packed = content[:2] == b"\x1f\x8b"
+    values = bytearray(gzip.decompress(content) if packed else content)
     struct.pack_into(code, values, offset, value)
-    return gzip.compress(bytes(values)) if packed else bytes(values), f"{field} {value}"
+    return gzip.compress(bytes(values)) if packed else bytes(values)
 
 
 # Pictures
@@ -281,12 +331,31 @@ def _chunk(kind, content):
 
 def picture_bomb(content, draw):
     """A few bytes that claim to be a picture of 400 million pixels, or hold 100 MB of text."""
-    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
-    kinds = [
-        [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")],
-        [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)), (b"zTXt", b"C\0\0" + zlib.compress(bytes(10**8)))],
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*one) for one in kinds[draw.integers(2)])
+    return [huge_picture, picture_of_text][draw.integers(2)]()
+
+
+def huge_picture():
+    """A PNG that claims 20,000 x 20,000 pixels."""
+    return _png(_picture_header(20_000), (b"IDAT", zlib.compress(b"")))
+
+
+def picture_of_text():
+    """A PNG of one pixel with 100 MB of text before it."""
+    pixel = (b"IDAT", zlib.compress(bytes(4)))
+    return _png(_picture_header(1), (b"zTXt", b"C\0\0" + zlib.compress(bytes(10**8))), pixel)
+
+
+def grey_of_16_bit():
+    """A PNG of one grey pixel of 16 bits."""
+    return _png(_picture_header(1, bits=16, colour=0), (b"IDAT", zlib.compress(b"\0\x12\x34")))
+
+
+def _picture_header(length, bits=8, colour=2):
+    return b"IHDR", struct.pack(">IIBBBBB", length, length, bits, colour, 0, 0, 0)
+
+
+def _png(*chunks):
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*one) for one in (*chunks, (b"IEND", b"")))
 
 
 def picture_program(content, draw):
@@ -299,8 +368,7 @@ def picture_program(content, draw):
 
 def tensors(content, draw):
     """Another shape, place or content of one tensor, or other stimuli."""
-    length = struct.unpack("<Q", content[:8])[0]
-    header = json.loads(content[8 : 8 + length])
+    header, values = tensor_header(content)
     names = [name for name in header if name != "__metadata__"]
     kind = draw.choice(["shape", "swap", "zeros", "ids", "offsets"])
     name = names[draw.integers(len(names))]
@@ -310,14 +378,31 @@ def tensors(content, draw):
         other = names[draw.integers(len(names))]
         header[name], header[other] = header[other], header[name]
     elif kind == "zeros":
-        start, stop = (8 + length + offset for offset in header[name]["data_offsets"])
-        return content[:start] + bytes(stop - start) + content[stop:], f"{name}, zeros"
+        return zeros_in_tensor(content, name), f"{name}, zeros"
     elif kind == "ids" and "__metadata__" in header:
         header["__metadata__"] = {"stimulus_ids": draw.choice(["null", "[1, 2]", '["../../escaped"]', "{}"])}
     else:
         header[name]["data_offsets"] = [0, 10**12]
-    changed = json.dumps(header).encode()
-    return struct.pack("<Q", len(changed)) + changed + content[8 + length :], f"{name}, {kind}"
+    return tensor_file(header, values), f"{name}, {kind}"
+
+
+def zeros_in_tensor(content, name):
+    """Zeros for the values of one tensor."""
+    header, values = tensor_header(content)
+    start, stop = header[name]["data_offsets"]
+    return tensor_file(header, values[:start] + bytes(stop - start) + values[stop:])
+
+
+def tensor_header(content):
+    """A file of tensors as its header, a dict, and the bytes behind it."""
+    length = struct.unpack("<Q", content[:8])[0]
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def tensor_file(header, values):
+    """The bytes of such a file."""
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + values
 
 
 OF_SUFFIX = {
