@@ -6,7 +6,8 @@ from urllib.parse import quote, unquote
 
 # Of Windows; with any ending too.
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in "123456789")}
-_SEPARATORS = "/\\"
+# Behind the two, others that look like them, and that a code page of Windows makes one of them.
+_SEPARATORS = "/\\" + "\u2044\u2215\u2216\u2571\u29f5\u29f8\u29f9"
 _FORBIDDEN = set('<>:"|?*')
 LONGEST = 200
 """Bytes of a name in UTF-8: room for what is written around it within the 255 that file systems take."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weights.hashes import hash_file
+from weights.names import trouble_with_path
 from weights.whole_files import write_text
 
 SEAL = ".sealed.json"
@@ -58,6 +59,8 @@ def broken(folder: Path, names: Iterable[str] | None = None) -> str | None:
     for name in hashes if names is None else names:
         if name not in hashes:
             continue
+        if trouble := trouble_with_path(name):
+            return f"{SEAL} names {name[:80]!r}, but {trouble}"
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"

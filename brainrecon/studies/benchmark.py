@@ -40,6 +40,7 @@ from brainrecon.runs.splitting import DEFAULT_CLIP, check_feasible, check_rule, 
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.names import trouble_with_part
 from weights.suggestions import did_you_mean
 from weights.whole_files import locked, write_text
 
@@ -109,6 +110,11 @@ class Plan:
             if not re.fullmatch(r"[\w.+ -]+", name) or name in (".", ".."):
                 raise InputError(
                     f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only."
+                )
+        for name in (*self.methods, *self.subjects):
+            if trouble := trouble_with_part(name):
+                raise InputError(
+                    f"{str(name)[:80]!r} cannot name a folder of a benchmark, for {trouble}; call it otherwise."
                 )
         if unknown := [name for name in self.controls if name not in CONTROLS]:
             meant = did_you_mean(unknown[0], CONTROLS)

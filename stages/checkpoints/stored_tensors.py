@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from stages.checkpoints.outlines import outlining
-from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, read_json_object
+from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, shard_files
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
@@ -100,7 +100,4 @@ def _files(folder):
     index = folder / INDEX_FILE
     if not index.is_file():
         return [folder / WEIGHTS_FILE]
-    shards = read_json_object(index, "sharded network").get("weight_map")
-    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
-        raise CheckpointError(f"{index} has no weight_map from names of tensors to files; fetch the checkpoint again.")
-    return [folder / name for name in sorted(set(shards.values()))]
+    return shard_files(index)

@@ -16,6 +16,7 @@ from stages.checkpoints.outlines import outlining, tensor_outlines
 from stages.checkpoints.quiet_loading import quietly
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
+from weights.names import trouble_with_part
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 INDEX_FILE = "diffusion_pytorch_model.safetensors.index.json"
@@ -142,7 +143,7 @@ def read_tensors(folder):
     """Return name -> tensor from the safetensors file, or from all shards of the index."""
     folder = Path(folder)
     index = folder / INDEX_FILE
-    files = _shards(index) if index.is_file() else [folder / WEIGHTS_FILE]
+    files = shard_files(index) if index.is_file() else [folder / WEIGHTS_FILE]
     state = {}
     for path in files:
         if not path.is_file():
@@ -157,13 +158,24 @@ def read_tensors(folder):
     return state
 
 
-def _shards(index):
-    """Return the sorted files that an index names."""
+def shard_files(index):
+    """Return the sorted files that an index names, which lie beside it.
+
+    Raises
+    ------
+    CheckpointError
+        The index is absent, no JSON, names no files, or files elsewhere.
+    """
     shards = read_json_object(index, "sharded network").get("weight_map")
     if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
         raise CheckpointError(
             f"{index} has no weight_map from names of tensors to files; fetch or export the checkpoint again."
         )
+    for name in sorted(set(shards.values())):
+        if trouble := trouble_with_part(name):
+            raise CheckpointError(
+                f"{index} names the file {name[:80]!r}, but {trouble}; expected a file beside it: fetch the checkpoint again."
+            )
     return [index.parent / name for name in sorted(set(shards.values()))]
 
 

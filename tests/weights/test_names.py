@@ -27,6 +27,7 @@ PIECES = [
     " ",
 ]
 PIECES += ["\n", "x" * 300, "\u202e", "%2F", "%", "~", "-rf", "*", "?", "\ud800", "ﬀ", "\u3000"]
+PIECES += ["\u2044", "\u29f8", "\u2216", "/etc", "~/", "aux.", "COM1", "a" * 120, "\u2025", "\t", "\x1b[2J", "..\\"]
 
 
 def drawn_names(n=10_000):
@@ -49,6 +50,44 @@ def test_a_name_that_passes_is_one_part_below_its_folder(tmp_path):
             assert joined.parent == tmp_path and joined.name == form
             assert "\\" not in form and ":" not in form
     assert 100 < passed < 9_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "..",
+            ".",
+            "...",
+            "/a",
+            "//host/a",
+            "\\\\host\\share",
+            "C:",
+            "C:\\a",
+            "c:a",
+            "a\0",
+            "a/../b",
+            "..\u2215a",
+            "\uff0e\uff0e",
+        ),
+        *(
+            "..\uff0fa",
+            "\u2025",
+            "con",
+            "CON.txt",
+            "nul",
+            "Aux.tar.gz",
+            "COM9",
+            "lpt1.png",
+            "con ",
+            "x" * 201,
+            "é" * 101,
+        ),
+        *("a.", "a ", " a", "a\n", "a\x1b[2J", "\u202egnp.a", "\u200ba", "\ud800", "a*", "a|b", "", " ", "\u3000"),
+    ],
+)
+def test_names_that_are_refused(name):
+    assert trouble_with_part(name) and trouble_with_path(f"a/{name}") and "\n" not in trouble_with_part(name)
 
 
 def test_a_path_that_passes_stays_below_its_folder(tmp_path):

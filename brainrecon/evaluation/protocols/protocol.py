@@ -33,6 +33,7 @@ from brainrecon.evaluation.protocols.task_specs import (
 from brainrecon.evaluation.views.networks import check_network
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_toml
+from weights.names import trouble_with_part
 from weights.suggestions import did_you_mean
 
 _FOLDER = Path(__file__).parent
@@ -150,15 +151,12 @@ class Protocol:
         return f"Protocol({self.name!r}, sha256={self.sha256[:12]}, metrics={list(self.columns)})"
 
     def _check(self):
-        if (
-            not isinstance(self.name, str)
-            or not self.name.strip()
-            or self.name[0] == "."
-            or set(self.name) & set("/\\")
-        ):
+        trouble = "it begins with a dot" if str(self.name)[:1] == "." else trouble_with_part(self.name)
+        if trouble:
+            shown = self.name[:80] if isinstance(self.name, str) else self.name
             raise InputError(
-                f"A protocol is named {self.name!r}; expected a text without slashes, for it names the files of "
-                f"scores. Give it a name like {DEFAULT}."
+                f"A protocol is named {shown!r}; expected a text without slashes, for it names the files of scores, but "
+                f"{trouble}. Give it a name like {DEFAULT}."
             )
         names = [spec["name"] for key in ("metrics", "embeddings") for spec in self.content.get(key, ())]
         names += [*self.retrieval, *self.captions]
