@@ -2,7 +2,8 @@
 
 On a terminal tables fit its width; piped, everything is plain lines that are never wrapped, so that ``grep`` and ``cut``
 work. A print never ends the work: what the stream's encoding lacks is written otherwise, and a stream that is gone is not
-written to any more.
+written to any more. What would steer a terminal (colours, jumps, text that runs backwards) is written as its code, for names
+and notes come from data.
 """
 
 import codecs
@@ -24,6 +25,8 @@ _GAP = "  "
 _NARROWEST = 40
 # Labels are broken to this length before columns are.
 _SHORT_LABEL = 20
+# Categories of Unicode: controls, formats such as changes of direction, halves of pairs, ends of lines and of paragraphs.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _PLAINER = {
     "\N{MINUS SIGN}": "-",
     "\N{EN DASH}": "-",
@@ -94,10 +97,38 @@ def plain_remarks() -> Iterator[None]:
         yield
 
 
+def visible(text: str) -> str:
+    r"""Text with the codes of characters that steer a terminal or are not seen, in their place; breaks of lines and tabs stay.
+
+    >>> print(visible("subj01\x1b[2J, \u202egnp.exe"))
+    subj01\x1b[2J, \u202egnp.exe
+    """
+    if text.isprintable():
+        return text
+    return "".join(_code_of(one) if one not in "\n\t" and unicodedata.category(one) in _UNSEEN else one for one in text)
+
+
+def one_line(text: str) -> str:
+    r"""Text as `visible` gives it, in one line.
+
+    >>> print(one_line("first\nsecond"))
+    first\nsecond
+    """
+    return visible(text).replace("\n", r"\n").replace("\t", " ")
+
+
+def _code_of(character: str) -> str:
+    # Letters of some scripts and pictures are joined by these two.
+    return character if character in "\u200c\u200d" else ascii(character)[1:-1]
+
+
 def write_line(text: str, stream: TextIO) -> None:
-    """Write a line at once; nothing if the stream is gone: its reader has ended, its terminal was closed, its disk is full."""
+    """Write a line at once, as `visible` gives it; nothing if the stream is gone.
+
+    Its reader may have ended, its terminal may be closed, its disk may be full.
+    """
     try:
-        print(text, file=stream, flush=True)
+        print(visible(text), file=stream, flush=True)
     except OSError:
         # What is left in its buffer would be an error again at the end.
         with open(os.devnull, "wb") as nowhere:
@@ -114,7 +145,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     rows : iterable of sequences, each as long as `columns`
         The cells; anything `str` can turn into one line of text.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw(columns, cells)
     else:
@@ -134,7 +165,7 @@ def numbers(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     rows : iterable of sequences, each as long as `columns`
         A label, and short cells.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         _say_lines(columns, cells)
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from brainrecon.cli import options
-from brainrecon.cli.console import say, table
+from brainrecon.cli.console import one_line, say, table
 from stages.ground.errors import InputError
 
 app = typer.Typer(help="What a dataset holds, what is missing and where to get it; convert once.", add_completion=False)
@@ -56,7 +56,7 @@ def info(
         say(json.dumps(facts, indent=1))
         return
     for line in summary(facts):
-        say(line)
+        say(one_line(line))
 
 
 @app.command()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from brainrecon.cli.console import write_line
+from brainrecon.cli.console import one_line, write_line
 from stages.ground.progress import Progress
 
 SECONDS_BETWEEN_LINES = 3.0
@@ -72,6 +72,7 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
         tasks = {}
 
         def progress(label: str, done: int, total: int) -> None:
+            label = one_line(label)
             if label not in tasks or done < bars.tasks[tasks[label]].completed:
                 tasks[label] = bars.add_task(label, total=total)
             bars.update(tasks[label], completed=done, total=total)
@@ -122,7 +123,7 @@ class PlainLines:
 
     def _say(self, label: str, done: int, total: int, when: str) -> None:
         percent = round(100 * done / total) if total else 100
-        write_line(f"{label}: {done}/{total} ({percent} %), {when}", self._stream)
+        write_line(f"{one_line(label)}: {done}/{total} ({percent} %), {when}", self._stream)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from stages.ground.errors import InputError
+from stages.ground.table_cells import text_cell
 from weights.whole_files import whole_file
 
 SUFFIXES = (".safetensors", ".npz", ".npy", ".csv")
@@ -76,8 +77,10 @@ def write_arrays(path, arrays, stimulus_ids):
 def _write_table(path, arrays, ids):
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        head = [f"{name}.{column}" for name, values in arrays.items() for column in range(values.shape[1])]
+        head = [text_cell(f"{name}.{column}") for name, values in arrays.items() for column in range(values.shape[1])]
         writer.writerow(["stimulus_id", *head])
         for row, name in enumerate(ids):
             # As text each value has the fewest digits that give it back.
-            writer.writerow([name, *(cell for values in arrays.values() for cell in values[row].astype(str))])
+            writer.writerow(
+                [text_cell(name), *(cell for values in arrays.values() for cell in values[row].astype(str))]
+            )

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from stages.ground.errors import InputError
 from stages.ground.reading.numpy_files import npz_file, read_npy
 from stages.ground.reading.wall import reading
+from stages.ground.table_cells import text_of
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".csv", ".tsv")
 # What the array is called in a file of several, and the column, or array, of stimulus ids.
@@ -146,7 +147,7 @@ def _from_table(path):
         )
     has_ids = head is not None and head[0].strip().lower() in _ID_COLUMNS
     has_ids = has_ids or not all(_is_number(row[0]) for row in rows)
-    ids = [row[0].strip() for row in rows] if has_ids else None
+    ids = [text_of(row[0].strip()) for row in rows] if has_ids else None
     cells = [row[1:] if has_ids else row for row in rows]
     for number, row in enumerate(cells, start=1):
         if wrong := [cell for cell in row if not _is_number(cell)]:

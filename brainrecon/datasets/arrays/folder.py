@@ -47,6 +47,7 @@ from stages.ground.listing import visible
 from stages.ground.pictures import how_to_convert
 from stages.ground.reading import json_files
 from stages.ground.reading.numpy_files import read_npy
+from stages.ground.table_cells import text_of
 from weights.names import identifier_of
 
 UNFINISHED = "subject.partial.json"
@@ -204,7 +205,7 @@ def _split_names(path, needs_split=True):
 
 def _read_split(folder, chosen, standardized):
     rows = _read_trials(folder / "trials.csv")
-    trial_ids = [row["stimulus_id"] or "" for row in rows]
+    trial_ids = [text_of(row["stimulus_id"] or "") for row in rows]
     ids = first_presentation_order(trial_ids)[0].tolist()
     check_ids(ids, folder / "trials.csv")
     betas, path = _betas(folder)

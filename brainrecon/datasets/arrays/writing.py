@@ -17,6 +17,7 @@ from brainrecon.datasets.silent_trials import silence_note, silent_trials
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.table_cells import text_cell
 from weights.names import file_name
 from weights.whole_files import is_partial, put_in_place, reserve, whole_file, write_text
 
@@ -214,7 +215,8 @@ def _check_same(path, written, rows, n_written):
 def _write_words(folder, split):
     """Write the trials, captions and categories of a split."""
     folder.mkdir(exist_ok=True)
-    columns = {"stimulus_id": split.trial_stimulus_ids, "session": split.sessions, "run": split.runs}
+    names = [text_cell(str(name)) for name in split.trial_stimulus_ids]
+    columns = {"stimulus_id": names, "session": split.sessions, "run": split.runs}
     columns = {key: values for key, values in columns.items() if values is not None}
     lines = io.StringIO(newline="")
     csv.writer(lines, lineterminator="\n").writerows([columns, *zip(*columns.values())])

@@ -15,6 +15,7 @@ from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
 from brainrecon.evaluation.scores.table import scores_html
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
+from stages.ground.table_cells import text_cell
 from weights.seals import broken
 from weights.whole_files import write_text
 
@@ -210,8 +211,8 @@ class Scores:
     def to_csv(self, path):
         """Write a row per condition and stimulus: condition, stimulus_id, n_samples, a column per metric.
 
-        Values have all their digits; a metric that a condition lacks is an empty cell. The file appears whole
-        or not at all.
+        Values have all their digits; a metric that a condition lacks is an empty cell. A name that begins like a formula
+        has an apostrophe before it (`stages.ground.table_cells`). The file appears whole or not at all.
         """
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
@@ -219,7 +220,7 @@ class Scores:
         for name, scores in self.conditions.items():
             for row, stimulus_id in enumerate(scores.stimulus_ids):
                 values = [_cell(scores.values[m][row]) if m in scores.values else "" for m in self.metrics]
-                writer.writerow([name, stimulus_id, scores.n_samples[row], *values])
+                writer.writerow([text_cell(name), text_cell(stimulus_id), scores.n_samples[row], *values])
         write_text(path, text.getvalue())
 
     def to_json(self, path):

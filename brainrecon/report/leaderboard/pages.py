@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from brainrecon.report.leaderboard.region_figure import region_figure
 from brainrecon.report.leaderboard.tables import board_view, notes_of
+from stages.ground.table_cells import text_cell
 
 COLUMNS = (
     "protocol",
@@ -56,7 +57,7 @@ def as_csv(leaderboard):
                         condition,
                         metric,
                     )
-                    writer.writerow([*place, n, *cells, board.dataset])
+                    writer.writerow([*map(text_cell, place), n, *cells, text_cell(board.dataset)])
     return text.getvalue()
 
 

@@ -12,6 +12,7 @@ from brainrecon.datasets import parse_source
 from brainrecon.datasets.dataset import dataset_of
 from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
 from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.report.places import without_home, without_places
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.report.run.picture_pages import render_pages
 from brainrecon.runs.pictures import drawn_outputs
@@ -61,10 +62,10 @@ def write_report(run, protocol=None, all_pictures=False):
         predicted_captions=drawn if as_captions else {},
         true_captions=dict(zip(stimulus_ids, true_captions(run) or ())) if as_captions else {},
         scores=(scores := Scores.from_json(path)),
-        notes=_notes(run, subject),
+        notes=[without_home(note) for note in _notes(run, subject)],
         decoder=_decoder_rows(run),
         curves=run.parts[0].chain.curves(),
-        config=run.config.to_dict(),
+        config=without_places(run.config.to_dict()),
         environment=read_environment(run.folder),
         citations=_citations(run),
         simulated=subject.simulated,
