@@ -25,8 +25,8 @@ _GAP = "  "
 _NARROWEST = 40
 # Labels are broken to this length before columns are.
 _SHORT_LABEL = 20
-# Categories of Unicode: controls, formats such as changes of direction, halves of pairs, ends of lines and of paragraphs.
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Categories of Unicode: controls, formats such as changes of direction, ends of lines and of paragraphs.
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 _PLAINER = {
     "\N{MINUS SIGN}": "-",
     "\N{EN DASH}": "-",
