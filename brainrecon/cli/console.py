@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from stages.ground.visible_text import visible
 from weights.remark import Remark
 
 _GAP = "  "
@@ -25,8 +26,6 @@ _GAP = "  "
 _NARROWEST = 40
 # Labels are broken to this length before columns are.
 _SHORT_LABEL = 20
-# Categories of Unicode: controls, formats such as changes of direction, ends of lines and of paragraphs.
-_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 _PLAINER = {
     "\N{MINUS SIGN}": "-",
     "\N{EN DASH}": "-",
@@ -97,17 +96,6 @@ def plain_remarks() -> Iterator[None]:
         yield
 
 
-def visible(text: str) -> str:
-    r"""Text with the codes of characters that steer a terminal or are not seen, in their place; breaks of lines and tabs stay.
-
-    >>> print(visible("subj01\x1b[2J, \u202egnp.exe"))
-    subj01\x1b[2J, \u202egnp.exe
-    """
-    if text.isprintable():
-        return text
-    return "".join(_code_of(one) if one not in "\n\t" and unicodedata.category(one) in _UNSEEN else one for one in text)
-
-
 def one_line(text: str) -> str:
     r"""Text as `visible` gives it, in one line.
 
@@ -115,11 +103,6 @@ def one_line(text: str) -> str:
     first\nsecond
     """
     return visible(text).replace("\n", r"\n").replace("\t", " ")
-
-
-def _code_of(character: str) -> str:
-    # Letters of some scripts and pictures are joined by these two.
-    return character if character in "\u200c\u200d" else ascii(character)[1:-1]
 
 
 def write_line(text: str, stream: TextIO) -> None:

@@ -12,6 +12,7 @@ from dataset_copies import COPIES
 
 import brainrecon
 from brainrecon.cli.main import run_command
+from damaged_files.places import write_run
 
 # What a run's file is read by, in order of the table.
 READ_BY = {
@@ -115,11 +116,7 @@ def cases_of_runs(folder):
     """A case for every file of a finished run, and of its feature store."""
     root = folder / "run"
     root.mkdir(parents=True)
-    _typed("simulate", folder / "nsd", *"--sessions 3 --trials-per-session 60 --shared 12 --voxels 300".split())
-    _typed(
-        *("run", "brain-diffuser", f"nsd:{folder / 'nsd'}", "--weights", "tiny", "--out", root / "run"),
-        *("--features", root / "features", "--set", "generator.num_inference_steps=2", "--controls", "none"),
-    )
+    write_run(root)
     cases, places = [], {}
     for pattern, verbs in READ_BY.items():
         base = root if pattern.startswith("features") else root / "run"
@@ -139,7 +136,8 @@ def _reader_of_run(verb):
                 _typed("predict", run, "--out", copy / "predicted.safetensors", *features)
                 return _hashed("embeddings", copy / "predicted.safetensors")
             case "reconstruct":
-                drawn = sorted((run / "images").glob("*.png"))[-1]
+                # The first, of which the first file of stage one is read.
+                drawn = sorted((run / "images").glob("*.png"))[0]
                 drawn.unlink()
                 _typed("reconstruct", run, *features)
                 return _hashed("pictures", drawn)

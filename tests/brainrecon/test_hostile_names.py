@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import brainrecon
-from brainrecon.cli.console import one_line, visible
+from brainrecon.cli.console import one_line
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.arrays.writing import write_template
 from brainrecon.runs.array_files import write_arrays
+from stages.ground.visible_text import visible
 
 STEERING = "\x1b[2J\x1b]0;title\x07\u202egnp.exe\u2066\x9b31m\r\x08\u200b\u2028"
 FORMULA = "=1+cmd(A0)"

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from brainrecon.report.leaderboard.region_figure import region_figure
 from brainrecon.report.leaderboard.tables import board_view, notes_of
 from stages.ground.table_cells import text_cell
+from stages.ground.visible_text import visible
 
 COLUMNS = (
     "protocol",
@@ -155,7 +156,7 @@ def _markdown_cell(cell):
 
 def _escaped(text):
     """Text that Markdown and the HTML inside it leave alone."""
-    text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = visible(re.sub(r"\s+", " ", text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|#~])", r"\\\1", text)
 
 

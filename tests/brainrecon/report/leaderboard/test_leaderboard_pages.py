@@ -45,6 +45,20 @@ def test_everything_from_outside_is_escaped(tmp_path):
     assert len(widths) == 1  # no name has added a column
 
 
+def test_no_name_steers_a_terminal_starts_a_formula_or_ends_a_row(tmp_path):
+    hostile = "=1+1\x1b[2J\u202ex\r\n| a |"
+    scores = scores_of({"reconstruction": 0.9, hostile: 0.5}, data={"roi": "V1", "dataset": hostile}, notes=(hostile,))
+    put(tmp_path, "=method", "@subject", scores, roi="roi")
+    leaderboard = collect(tmp_path)
+    text = as_markdown(leaderboard)
+    assert all(one.isprintable() or one == "\n" for one in text) and "\\\\x1b" in text
+    assert not any(line.startswith("| a |") for line in text.splitlines())
+    rows = rows_of(leaderboard)
+    assert {(row["method"], row["subject"]) for row in rows} <= {("'=method", "'@subject"), ("'=method", "all")}
+    assert not any(str(value).startswith(("=", "@", "+")) for row in rows for value in row.values())
+    assert all(float(row["mean"]) <= 1 for row in rows)
+
+
 def test_links_lead_to_reports_beside_the_page(tmp_path):
     place = put(tmp_path, "method one", "subj01", scores_of({"reconstruction": 0.9}))
     assert Tags(as_html(collect(tmp_path))).addresses == []
