@@ -194,7 +194,6 @@ def npy_header_of(content, change):
 
 def zip_member(content, draw):
     """A member less, or a damaged one in an archive that is whole."""
-
     done = []
 
     def change(members):
@@ -234,7 +233,7 @@ def hdf5_content(path, draw):
 
 
 def hdf5_dataset(path, name, kind, draw=None):
-    """Another thing of the same name, of a kind of `hdf5_content`, 10^12 rows for "many"; the kind, or "absent" if it has none."""
+    """Another thing of the same name, of a kind of `hdf5_content`, 10^12 rows for "many"; the kind, "absent" if it has none."""
     with h5py.File(path, "a") as file:
         values, attributes = file[name], dict(file[name].attrs)
         shape, dtype = values.shape, values.dtype
