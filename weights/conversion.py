@@ -15,8 +15,9 @@ from pathlib import Path
 from weights.caffemodel import read_caffemodel
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
+from weights.partial_files import partial_name
 from weights.torchscript import check_archive, is_torchscript, read_torchscript
-from weights.whole_files import partial_name, whole_file
+from weights.whole_files import whole_file
 
 # Data-parallel training leaves this before every name.
 _PARALLEL = "module."

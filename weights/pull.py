@@ -21,6 +21,7 @@ from weights.gathering import gather
 from weights.hashes import hash_file
 from weights.locations import user_store, user_stores, writable
 from weights.manifest import MANIFEST, Checkpoint, CheckpointError, read_manifest
+from weights.partial_files import sweep
 from weights.records import RECORD, Content, read_record, write_record
 from weights.suggestions import did_you_mean
 from weights.whole_files import locked, make_folder, put_in_place
@@ -148,6 +149,7 @@ def pull(
             if remove_original:
                 _remove_originals(checkpoint, destination)
             return _pulled(checkpoint, destination, "present")
+        sweep(destination.parent)
         partial = destination.with_name(f".{destination.name}.partial")
         partial.mkdir(exist_ok=True)
         action = gather(checkpoint, destination, partial, source, progress)

@@ -5,6 +5,7 @@ What a disk loses, a power cut leaves half and a copy breaks off is then found b
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from weights.hashes import hash_file
@@ -30,13 +31,45 @@ def seal(folder: Path) -> None:
     folder : Path
         Everything in it is written.
     """
+    _write(Path(folder), {})
+
+
+def complete_seal(folder: Path, name: str) -> None:
+    """Seal a file that a process was killed after writing and before sealing, and what else lies there unsealed.
+
+    >>> complete_seal(getfixture("tmp_path"), "model.safetensors")
+
+    Parameters
+    ----------
+    folder : Path
+        If it cannot be written to, or its seal cannot be read, it stays as it is.
+    name : str
+        Path below `folder` of the file that is written last. Nothing is done if it is not there, or is sealed already.
+    """
     folder = Path(folder)
-    hashes = {
-        path.relative_to(folder).as_posix(): hash_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    }
+    if not (folder / name).is_file():
+        return
+    with suppress(OSError, ValueError, RecursionError):
+        known = _read(folder) if (folder / SEAL).exists() else {}
+        if name not in known:
+            _write(folder, known)
+
+
+def _write(folder, known):
+    """Write down all hashes; those that are known already as they are."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in below.parts):
+            hashes[below.as_posix()] = known.get(below.as_posix()) or hash_file(path)
     write_text(folder / SEAL, json.dumps(hashes, indent=1) + "\n")
+
+
+def _read(folder):
+    hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    if not isinstance(hashes, dict):
+        raise ValueError("it holds no table")
+    return {str(name): str(sha256) for name, sha256 in hashes.items()}
 
 
 def broken(folder: Path, names: Iterable[str] | None = None) -> str | None:
@@ -50,11 +83,10 @@ def broken(folder: Path, names: Iterable[str] | None = None) -> str | None:
     """
     folder = Path(folder)
     try:
-        hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        hashes = {str(name): str(sha256) for name, sha256 in hashes.items()}
+        hashes = _read(folder)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"{SEAL} cannot be read ({str(error).splitlines()[0][:100]})"
     for name in hashes if names is None else names:
         if name not in hashes:

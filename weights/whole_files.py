@@ -13,14 +13,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
 
+from weights.partial_files import partial_name, sweep
 from weights.remark import Remark
 
 # Of file systems that know no locks, or whose server for locks is not there.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 # Disks of which it was said that nothing on them can be locked.
 _warned_of: set[int] = set()
+# Folders that this process has swept when it first wrote into them.
+_swept: set[Path] = set()
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         umask and the folder give (`share`), whatever the writer makes of them.
     """
     path = Path(path)
-    make_folder(path.parent)
+    _enter(path.parent)
     partial = partial_name(path)
     partial.touch()
     mode = partial.stat().st_mode
@@ -78,7 +80,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         At the end, if `path` holds something by then.
     """
     path = Path(path)
-    make_folder(path.parent)
+    _enter(path.parent)
     partial = partial_name(path)
     partial.mkdir()
     mode = partial.stat().st_mode
@@ -124,6 +126,16 @@ def make_folder(path: str | Path) -> None:
             raise
     else:
         share(path)
+        _to_disk(path.parent, inside=False)
+
+
+def _enter(folder: Path) -> None:
+    """Make a folder to write into, or remove what killed processes left half written in it, once."""
+    make_folder(folder)
+    place = folder.absolute()
+    if place not in _swept:
+        _swept.add(place)
+        sweep(place, deep=False)
 
 
 def share(path: str | Path) -> None:
@@ -199,16 +211,6 @@ def _to_disk(path: Path, inside: bool = True) -> None:
             os.close(descriptor)
 
 
-def partial_name(path: str | Path) -> Path:
-    """Return a hidden path beside `path`, that nobody else has and that ends as its name does.
-
-    >>> partial_name("betas/session01.nii.gz").name.endswith("session01.nii.gz")
-    True
-    """
-    path = Path(path)
-    return path.with_name(f".partial-{uuid4().hex[:12]}-{path.name}")
-
-
 def reserve(path: str | Path) -> None:
     """Take the space on the disk that a file's size promises, before it is written to through a map.
 
@@ -241,16 +243,6 @@ def reserve(path: str | Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def is_partial(path: str | Path) -> bool:
-    """Whether a file or folder is half written, as an interrupted process leaves it, or a lock: nothing of the user's.
-
-    >>> is_partial("runs/subj01/.lock"), is_partial("runs/subj01/config.toml")
-    (True, False)
-    """
-    name = Path(path).name
-    return name.startswith(".partial-") or (name.startswith(".") and name.endswith(".lock"))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ import numpy as np
 from brainrecon.features.table import FeatureTable, arrange
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from weights.seals import seal
+from weights.partial_files import sweep
+from weights.seals import complete_seal, seal
 from weights.suggestions import did_you_mean
 from weights.whole_files import locked, write_text
 
@@ -111,6 +113,7 @@ class FeatureStore:
         table = _table(self.folder / _folder_name(identity), identity, stimulus_ids)
         if not table.path.exists():
             with locked(table.folder):
+                sweep(table.folder)
                 # Another process may have finished it in the meantime.
                 if not table.path.exists():
                     write_text(table.folder / "stimuli.json", json.dumps(stimulus_ids) + "\n")
@@ -121,6 +124,7 @@ class FeatureStore:
                         target.prepare(items, self.folder, progress)
                     _write(target, items, table, progress)
                     seal(table.folder)
+        _tidy(table)
         # A damaged file is noticed here, and not in the middle of a fit.
         table.check()
         return table
@@ -184,7 +188,7 @@ def _table(folder, identity, stimulus_ids):
 
 def _write(target, items, table, progress):
     """Encode `items` into the table's file, from the last finished batch on."""
-    rows, state = table.folder / "rows.partial", table.folder / "rows.partial.json"
+    rows, state = _unfinished(table)
     n_stimuli, n_targets = table.shape
     row_bytes = n_targets * table.dtype.itemsize
     done = _finished(rows, state, row_bytes)
@@ -202,8 +206,20 @@ def _write(target, items, table, progress):
             progress(f"encoding {target.name}", stop, n_stimuli)
     for run in arrange(np.memmap(rows, table.dtype, mode="r", shape=table.shape), table):
         progress(f"arranging {target.name}", run, table.file_shape[0])
-    state.unlink()
-    rows.unlink()
+    _tidy(table)
+
+
+def _tidy(table):
+    """Remove what only an unfinished table needs; a process may have been killed before it did."""
+    complete_seal(table.folder, table.path.name)
+    for path in _unfinished(table):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _unfinished(table):
+    """Files of rows that are encoded, and of how many they are."""
+    return table.folder / "rows.partial", table.folder / "rows.partial.json"
 
 
 def _finished(rows, state, row_bytes):

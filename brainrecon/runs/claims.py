@@ -39,6 +39,10 @@ class Claims:
         self._alive, self._is_shown = ExitStack(), False
 
     def __enter__(self):
+        if any(self._folder.glob("[!.]*.json")):
+            # Nothing may be left to draw, and yet something of a process that was killed.
+            with locked(self._folder):
+                self._others()
         return self
 
     def __exit__(self, *error):
@@ -109,7 +113,9 @@ class Claims:
         self._is_shown = True
         self._alive.callback((self._folder / _lock_name(self._own)).unlink, missing_ok=True)
         self._alive.callback(self._names(self._own).unlink, missing_ok=True)
-        self._alive.enter_context(locked(self._folder, name=_lock_name(self._own)))
+        # Nobody may take it for that of a dead process while it is made.
+        with locked(self._folder):
+            self._alive.enter_context(locked(self._folder, name=_lock_name(self._own)))
 
     def _names(self, own):
         return self._folder / f"{own}.json"

@@ -16,7 +16,7 @@ from brainrecon.evaluation.views.prepared_pictures import PreparedPictures, bloc
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights import store
-from weights.seals import broken, seal
+from weights.seals import broken, complete_seal, seal
 from weights.whole_files import locked
 
 # A correlation over fewer voxels says nothing.
@@ -77,6 +77,7 @@ def _model(subject, protocol, spec, folder, device, memory):
 
 
 def _opened(folder, device):
+    complete_seal(folder, "config.json")
     if damage := broken(folder):
         raise InputError(f"In {folder}, {damage}; delete that folder and run the same command again.")
     return EncodingModel.from_pretrained(folder, device)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.chain import DESCRIPTION, Chain
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
@@ -34,9 +34,10 @@ from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
 from stages.ground.notebook_progress import IN_NOTEBOOKS
 from weights.hashes import hash_file
+from weights.partial_files import is_partial, sweep
 from weights.remark import Remark
-from weights.seals import broken
-from weights.whole_files import is_partial, locked, write_text
+from weights.seals import broken, complete_seal
+from weights.whole_files import locked, write_text
 
 
 class Run:
@@ -114,6 +115,7 @@ class Run:
         if layout.environment.exists():
             check_checkpoints(folder, now["checkpoints"])
             check_data(folder, subject, now["responses"])
+        sweep(folder)
         config.write(layout.config)
         if not layout.environment.exists():
             write_text(layout.environment, json.dumps(now, indent=1) + "\n")
@@ -303,8 +305,11 @@ class Run:
         """Fit the steps of every part and predict the values of its test stimuli; what is done is left alone."""
         from brainrecon.runs.fit import fit
 
+        sweep(self.folder)
         for part in self.parts:
             if part.is_fitted and not part.damage():
+                # It may have been fitted by a process that was killed before it wrote the hashes.
+                complete_seal(part.layout.decoder, DESCRIPTION)
                 continue
             # Another process may fit the same: when it is done, nothing is left to do here.
             with locked(
@@ -322,6 +327,7 @@ class Run:
         from brainrecon.runs.draw import reconstruct
 
         options.setdefault("progress", IN_NOTEBOOKS)
+        sweep(self.folder)
         check_checkpoints(self.folder, environment(self.config)["checkpoints"])
         if len(self.parts) > 1 and not self.config.data.shuffled:
             conditions = tuple(dict.fromkeys((*conditions, MEAN_PICTURE)))
@@ -351,4 +357,5 @@ class Run:
         """Score every condition whose outputs are there and write `scores/<protocol>.csv` and `.json`."""
         from brainrecon.runs.score import evaluate
 
+        sweep(self.folder)
         return evaluate(self, protocol, progress)

@@ -18,7 +18,7 @@ from brainrecon.assembly.values import ABSENT, PATTERNS, Item
 from brainrecon.runs.predict import encode, read_embeddings
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from weights.seals import seal
+from weights.seals import complete_seal, seal
 from weights.whole_files import locked
 
 
@@ -133,6 +133,7 @@ class RunValues:
                     if not path.exists():
                         step.predict_into(path, names, inputs, progress)
                         seal(path.parent)
+            complete_seal(path.parent, path.name)
             values, ids = read_embeddings(path)
             if of == "test" and ids != self.stimulus_ids:
                 raise InputError(

@@ -41,6 +41,7 @@ from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.names import trouble_with_part
+from weights.partial_files import sweep
 from weights.suggestions import did_you_mean
 from weights.whole_files import locked, write_text
 
@@ -391,6 +392,7 @@ def work_through(folder, plan, *, features=None, device="cpu", memory=None, fini
         Cells in which this process computed something.
     """
     folder = Path(folder)
+    sweep(folder)
     left, computed, done = plan.cells(), 0, 0
     total = len(left)
     while left:

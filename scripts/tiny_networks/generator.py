@@ -22,7 +22,8 @@ from tiny_networks.decoding_errors import DecodingErrors
 from tiny_networks.generator_data import encode_pool, encoders
 from tiny_networks.generator_start import initialised
 from tiny_networks.training import averaged_weights, fit, record
-from weights.whole_files import partial_name, put_in_place
+from weights.partial_files import partial_name
+from weights.whole_files import put_in_place
 
 NAME = "generator"
 STEPS = 12_000

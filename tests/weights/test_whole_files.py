@@ -13,7 +13,8 @@ import filelock
 import pytest
 
 from weights import whole_files
-from weights.whole_files import locked, partial_name, put_in_place, whole_file, whole_folder, write_text
+from weights.partial_files import is_partial, partial_name
+from weights.whole_files import locked, put_in_place, whole_file, whole_folder, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,8 +83,8 @@ def test_a_lock_never_empties_the_file_that_a_link_points_to(tmp_path):
 
 def test_what_a_killed_process_leaves_is_told_from_files(tmp_path):
     left = partial_name(tmp_path / "config.toml")
-    assert whole_files.is_partial(left) and whole_files.is_partial(tmp_path / ".fit.lock")
-    assert not any(whole_files.is_partial(tmp_path / name) for name in ("config.toml", ".bashrc", "partial-1-a"))
+    assert is_partial(left) and is_partial(tmp_path / ".fit.lock")
+    assert not any(is_partial(tmp_path / name) for name in ("config.toml", ".bashrc", "partial-1-a"))
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.nii.gz", ".pulled.json", "stim-a.b_sample-0.png", "no suffix"])

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.table_cells import text_cell
 from weights.names import file_name
-from weights.whole_files import is_partial, put_in_place, reserve, whole_file, write_text
+from weights.partial_files import is_partial, sweep
+from weights.whole_files import make_folder, put_in_place, reserve, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
@@ -52,6 +54,7 @@ def write(subject, folder, progress=SILENT):
     identity = json.loads(json.dumps([subject.fingerprint, subject.name, subject.roi, subject.details]))
     if (folder / "subject.json").exists():
         _check_written(subject, folder, identity)
+        _tidy(folder)
         return
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder.")
@@ -65,6 +68,7 @@ def write(subject, folder, progress=SILENT):
     elif folder.exists() and not all(is_partial(path) for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files; name a new or empty folder.")
     existed = folder.exists()
+    sweep(folder)
     write_text(begun, json.dumps(identity) + "\n")
     try:
         _write_parts(subject, folder, progress)
@@ -93,11 +97,11 @@ def write(subject, folder, progress=SILENT):
         facts |= {"fingerprint": subject.fingerprint, "content": content}
     # Last: where this file stands, the folder is whole.
     write_text(folder / "subject.json", json.dumps(facts, indent=1) + "\n")
-    begun.unlink()
+    _tidy(folder)
 
 
 def _write_parts(subject, folder, progress):
-    (folder / "rois").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "rois")
     for name, mask in subject.rois.items():
         _save(folder / "rois" / f"{file_name(name)}.npy", mask)
     if subject.noise_ceiling is not None:
@@ -186,6 +190,13 @@ As `arrays:FOLDER`, with `--subject sub-01` if there are several.
 """.format(*layouts)
 
 
+def _tidy(folder):
+    """Remove what only an unfinished writing needs; a process may have been killed before it did."""
+    for left in (folder / arrays_folder.UNFINISHED, *folder.glob("*/*.partial.json")):
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
+
+
 def _check_written(subject, folder, identity):
     """Raise an InputError unless the folder holds this very subject, with the stimuli as they were written."""
     there = read_facts(folder)
@@ -214,7 +225,7 @@ def _check_same(path, written, rows, n_written):
 
 def _write_words(folder, split):
     """Write the trials, captions and categories of a split."""
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     names = [text_cell(str(name)) for name in split.trial_stimulus_ids]
     columns = {"stimulus_id": names, "session": split.sessions, "run": split.runs}
     columns = {key: values for key, values in columns.items() if values is not None}

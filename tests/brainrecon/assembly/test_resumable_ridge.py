@@ -17,7 +17,7 @@ from brainrecon.runs.predict import read_embeddings
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from weights.whole_files import is_partial
+from weights.partial_files import is_partial
 
 GROUPS = {"a": 70, "b": 33}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from brainrecon.runs.claims import FOLDER, Claims
-from weights.whole_files import locked, partial_name
+from weights.partial_files import partial_name
+from weights.whole_files import locked
 
 
 def _path(folder, item):

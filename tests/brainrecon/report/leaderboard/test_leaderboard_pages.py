@@ -9,7 +9,7 @@ from study_of_scores import HEADLINE, only, put, rows_of, scores_of
 from brainrecon.report.leaderboard.collect import collect
 from brainrecon.report.leaderboard.pages import COLUMNS, as_html, as_markdown
 from brainrecon.report.leaderboard.write import write_leaderboard
-from weights.whole_files import partial_name
+from weights.partial_files import partial_name
 
 HOSTILE = "<script>alert('x')</script> & | *b* `c`"
 
