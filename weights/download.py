@@ -92,7 +92,7 @@ def fetch(find: Callable[[], Address], partial: Path, progress: Progress | None 
         try:
             address = find()
             url = address.url
-            return _attempt(address, partial, progress, label)
+            return attempt(address, partial, progress, label)
         except (OSError, http.client.HTTPException) as error:
             _refuse(error, url, partial)
             failures = 0 if _size(partial) > furthest else failures + 1
@@ -128,9 +128,25 @@ def opened(request, timeout):
     return urllib.request.build_opener(_NoWayBack).open(request, timeout=timeout)
 
 
-def _attempt(address, partial, progress, label):
-    """Ask for what is missing once; return the server's name for the content, or raise where it is still not whole."""
-    named = partial.with_name(partial.name + ".etag")
+def name_of_content(partial: Path) -> Path:
+    """Return the file beside a partial file that keeps the server's name for the content, or its date."""
+    return partial.with_name(partial.name + ".etag")
+
+
+def attempt(address: Address, partial: Path, progress: Progress | None = None, label: str = "") -> str | None:
+    """Ask once for what is missing of a partial file; as `fetch`, which asks again.
+
+    Returns
+    -------
+    etag : str or None
+        The server's name for the content; the partial file is whole then.
+
+    Raises
+    ------
+    OSError, http.client.HTTPException
+        It is still not whole. What came stays if it is a part of what the server has.
+    """
+    named = name_of_content(partial)
     before = named.read_text(encoding="utf-8") if named.is_file() else None
     done = _size(partial)
     if done and not (address.constant or before):
@@ -177,7 +193,7 @@ def _attempt(address, partial, progress, label):
     if size is not None and there != size:
         if there > size:
             _discard(partial, named)
-        raise ConnectionError(f"{there:,} of {size:,} bytes came")
+        raise ConnectionError(f"it broke off after {there:,} of {size:,} bytes")
     return etag
 
 

@@ -4,20 +4,15 @@ import hashlib
 import http.client
 import json
 import shutil
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from weights.download import FULL, TIMEOUT, Address, attempt, name_of_content, opened
 from weights.names import trouble_with_part
 from weights.sizes import in_words
 from weights.whole_files import make_folder, put_in_place
-
-BLOCK = 2**20
-TIMEOUT = 60
-"""Seconds without a byte after which the connection counts as lost."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +87,8 @@ def fetch(remote, progress=SILENT):
     ------
     InputError
         The source refuses, the connection breaks, or the content is not what the source said it would be. What came
-        so far stays in a file that ends in ``.partial``, and the next call goes on behind it.
+        so far stays in a file that ends in ``.partial``. The next call goes on behind it if the source still has the same
+        content, and begins anew if it has not, or does not say.
     AbsentError
         The source has no such file.
     """
@@ -100,65 +96,32 @@ def fetch(remote, progress=SILENT):
         return False
     make_folder(remote.path.parent)
     partial = _partial(remote.path)
+    # What does not fit the source's sum is found at the end, so that any part may be gone on with.
+    address = Address(remote.url, constant=remote.md5 is not None)
     try:
-        size = _transfer(remote, partial, progress)
+        attempt(address, partial, progress, remote.path.name)
     except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) in FULL:
+            raise InputError(
+                f"There is no room for {remote.url} at {partial.parent} ({error.strerror}); free some, and run the same command "
+                "again."
+            ) from error
         reason = getattr(error, "reason", None) or error
         # A bucket whose list is not public answers 403 for what it does not hold.
         kind = AbsentError if getattr(error, "code", None) in (403, 404) else InputError
         raise kind(
             f"{remote.url} could not be fetched ({reason}); run the same command again to go on where it stopped."
         ) from error
-    there = partial.stat().st_size
-    if size is not None and there > size:
-        partial.unlink()
-        raise InputError(
-            f"{partial} held {there:,} bytes, more than the {size:,} of {remote.url}; it was removed: try again."
-        )
-    if size is not None and there < size:
-        raise InputError(
-            f"{remote.url} broke off after {there:,} of {size:,} bytes; run the same command again to go on where it "
-            "stopped."
-        )
     if remote.md5 and (found := _md5(partial)) != remote.md5:
         partial.unlink()
+        name_of_content(partial).unlink(missing_ok=True)
         raise InputError(
             f"{remote.url} has the MD5 sum {found} but its source says {remote.md5}; the copy was removed: "
             "run the same command again."
         )
     put_in_place(partial, remote.path)
+    name_of_content(partial).unlink(missing_ok=True)
     return True
-
-
-def _transfer(remote, partial, progress):
-    """Append what is missing to the partial file; the size of the whole, or None if the source does not say."""
-    done = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(remote.url, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:
-            raise
-        # Nothing lies behind what is there: it is whole, or longer than the source's.
-        whole = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-        return int(whole) if whole.isdigit() else done
-    with answer:
-        resumed = answer.status == 206
-        length = answer.headers.get("Content-Length")
-        size = None if length is None else int(length) + (done if resumed else 0)
-        if length is not None and int(length) > (free := free_bytes(partial.parent)):
-            raise InputError(
-                f"{remote.url} brings {in_words(int(length))} and {in_words(free)} are free at {partial.parent}; free some, "
-                "and run the same command again."
-            )
-        # A source that cannot resume sends everything again.
-        with open(partial, "ab" if resumed else "wb") as file:
-            done = done if resumed else 0
-            while block := answer.read(BLOCK):
-                file.write(block)
-                done += len(block)
-                progress(remote.path.name, done, size or done)
-    return size
 
 
 def _md5(path):
@@ -177,7 +140,7 @@ def figshare_files(article, folder):
     """
     url = f"https://api.figshare.com/v2/articles/{article}/files?page_size=1000"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        with opened(url, TIMEOUT) as answer:
             listed = json.load(answer)
         for entry in listed:
             if trouble := trouble_with_part(entry["name"]):

@@ -16,14 +16,18 @@ CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    behaviour, asked = {}, []
+    asked, content, version = [], CONTENT, ("ETag", '"one"')
 
     def do_GET(self):
         self.asked.append(self.headers.get("Range"))
+        CONTENT = self.content
         if self.path == "/refused":
             self.send_error(403)
             return
         start, span = 0, self.headers.get("Range")
+        if self.headers.get("If-Range") not in (None, self.version[1]):
+            # The rest of another content is no rest.
+            span = None
         if span and self.path != "/no-ranges":
             start = int(span.removeprefix("bytes=").removesuffix("-"))
             if start >= len(CONTENT):
@@ -32,9 +36,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
             self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
+        if self.version[1]:
+            self.send_header(*self.version)
         self.end_headers()
         stop = len(CONTENT) if self.path != "/breaks" else start + 1_200_000
         self.wfile.write(CONTENT[start:stop])
@@ -77,12 +84,37 @@ def test_what_broke_off_is_resumed(server, tmp_path):
     assert remote.path.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("version", [("ETag", '"one"'), ("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")])
 @pytest.mark.parametrize("there", [1000, len(CONTENT)])
 @pytest.mark.parametrize("path", ["file", "no-ranges"])
-def test_partial_files_of_any_length(server, tmp_path, there, path):
+def test_partial_files_of_any_length(server, tmp_path, monkeypatch, there, path, version):
+    monkeypatch.setattr(Handler, "version", version)
     (tmp_path / "file.partial").write_bytes(CONTENT[:there])
+    (tmp_path / "file.partial.etag").write_text(version[1])
     assert fetch(Remote(f"{server}/{path}", tmp_path / "file"))
     assert (tmp_path / "file").read_bytes() == CONTENT
+    assert Handler.asked == [f"bytes={there}-"] and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("after", [("ETag", '"two"'), ("ETag", 'W/"one"'), ("ETag", "")])
+def test_halves_of_two_versions_are_never_joined(server, tmp_path, monkeypatch, after):
+    remote, other = Remote(f"{server}/breaks", tmp_path / "file"), CONTENT[::-1][:2_000_000]
+    with pytest.raises(InputError, match="broke off"):
+        fetch(remote)
+    monkeypatch.setattr(Handler, "content", other)
+    monkeypatch.setattr(Handler, "version", after)
+    assert fetch(Remote(f"{server}/file", remote.path))
+    assert remote.path.read_bytes() == other
+
+
+def test_a_source_that_names_no_content_is_not_resumed_unless_its_sum_is_known(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(Handler, "version", ("ETag", ""))
+    sums = {None: None, hashlib.md5(CONTENT).hexdigest(): "bytes=1000-"}
+    for number, (md5, asked) in enumerate(sums.items()):
+        path = tmp_path / str(number)
+        (tmp_path / f"{number}.partial").write_bytes(CONTENT[:1000])
+        assert fetch(Remote(f"{server}/file", path, md5)) and path.read_bytes() == CONTENT
+        assert Handler.asked.pop() == asked
 
 
 def test_another_content_is_removed(server, tmp_path):
@@ -93,9 +125,20 @@ def test_another_content_is_removed(server, tmp_path):
 
 def test_a_partial_file_longer_than_the_source(server, tmp_path):
     (tmp_path / "file.partial").write_bytes(CONTENT + b"more")
-    with pytest.raises(InputError, match="3,000,004 bytes, more than the 3,000,000"):
+    (tmp_path / "file.partial.etag").write_text('"one"')
+    with pytest.raises(InputError, match="no bytes behind 3,000,004"):
         fetch(Remote(f"{server}/file", tmp_path / "file"))
     assert fetch(Remote(f"{server}/file", tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_full_disk_is_said_and_what_came_stays(server, tmp_path, monkeypatch):
+    import shutil
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match="no room for .*3,000,000 bytes are to come and 1,000 are free.*; free some"):
+        fetch(Remote(f"{server}/file", tmp_path / "file"))
 
 
 def test_refusals_are_one_sentence(server, tmp_path):
@@ -111,12 +154,10 @@ def test_figshare_lists(monkeypatch, tmp_path):
     import io
 
     listing = b'[{"name": "Subject1.h5", "download_url": "https://x/1", "computed_md5": "ab", "size": 3}]'
-    monkeypatch.setattr(download.urllib.request, "urlopen", lambda url, timeout: io.BytesIO(listing))
+    monkeypatch.setattr(download, "opened", lambda url, timeout: io.BytesIO(listing))
     assert download.figshare_files(7387130, tmp_path) == [Remote("https://x/1", tmp_path / "Subject1.h5", "ab")]
     for content in (b"<html>", listing.replace(b"Subject1.h5", b"../Subject1.h5")):
-        monkeypatch.setattr(
-            download.urllib.request, "urlopen", lambda url, timeout, content=content: io.BytesIO(content)
-        )
+        monkeypatch.setattr(download, "opened", lambda url, timeout, content=content: io.BytesIO(content))
         with pytest.raises(InputError, match="figshare's list of article 7387130"):
             download.figshare_files(7387130, tmp_path)
 
