@@ -63,12 +63,24 @@ def what_it_is(path: str | Path) -> str | None:
     return None
 
 
+def stand_in(path: str | Path) -> str | None:
+    """Name what lies in place of a file's content: nothing, zeros, a pointer, or a web page; None if it may be the content.
+
+    >>> path = getfixture("tmp_path") / "model.safetensors"
+    >>> _ = path.write_text("")
+    >>> stand_in(path)
+    'empty'
+    """
+    found = what_it_is(path)
+    return found if found and re.search("^empty|^filled with zeros|in place of|failed download", found) else None
+
+
 def first_stand_in(folder: str | Path) -> Path | None:
     """Return the first file of a folder that is a pointer, or a web page, in place of the file of that name."""
     if not Path(folder).is_dir():
         return None
     files = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    return next((path for path in files if re.search("in place of|failed download", what_it_is(path) or "")), None)
+    return next((path for path in files if re.search("in place of|failed download", stand_in(path) or "")), None)
 
 
 # What torch reads by itself; anything else that has a name is the reason why it could not.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from weights.contents import stand_in
 from weights.hashes import hash_file
 from weights.manifest import Checkpoint, CheckpointError, CheckpointFile
 from weights.records import Content, Record, read_record
@@ -102,7 +103,11 @@ def _trouble(file: CheckpointFile | None, found: Path, path: str, recorded: Cont
         return f"{path} has {size:,} bytes where the manifest says {file.size:,}"
     if recorded is not None and size != recorded.size:
         return f"{path} has {size:,} bytes where it had {recorded.size:,} when it was pulled"
-    if recorded is None and (file is None or (file.sha256 is None and file.sha256_begins is None)):
+    is_unknown = file is None or (file.sha256 is None and file.sha256_begins is None)
+    # Where no hash is known, this much can be told, also of what was pulled so.
+    if file is not None and is_unknown and (instead := stand_in(found)):
+        return f"{path} is {instead}"
+    if recorded is None and is_unknown:
         return None
     sha256 = hash_file(found, anew)
     if file is not None and not fits(file, sha256):

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from weights import download
+from weights.contents import stand_in
 from weights.copies import copy_file, find_copies
 from weights.download import Address
 from weights.examination import examine, expected, fits
@@ -161,6 +162,9 @@ def _prove(file, partial, record, where, etag=None, described=None, kept=None):
         trouble = f"has sha256 {sha256} where it had {kept.sha256} when it was pulled"
     elif described is not None:
         trouble = described.check(found, sha256)
+    # Where no hash is known, this much can be told.
+    if trouble is None and not (file.sha256 or file.sha256_begins) and (instead := stand_in(found)):
+        trouble = f"is {instead}"
     if trouble is not None:
         found.unlink()
         record.files.pop(file.path, None)

@@ -311,6 +311,26 @@ def test_files_that_were_there_before_are_written_down_without_being_fetched(ser
     assert state(served).state == "verified" and server.asked == []
 
 
+@pytest.mark.parametrize(
+    "content", [b"", bytes(5000), b"version https://git-lfs.github.com/spec/v1", b"<!DOCTYPE html>"]
+)
+def test_what_lies_in_place_of_a_file_is_no_file_though_no_hash_is_known(
+    server, own_store, manifest, tmp_path, content
+):
+    server.files = {"/m/a.safetensors": content}
+    file = manifest(f"{server.url}/m/", [CheckpointFile("a.safetensors")])
+    with pytest.raises(CheckpointError, match="a.safetensors from .* is (empty|filled|a pointer|a web page).*removed"):
+        pull("model", manifest=file)
+    assert nothing_published(own_store)
+    (copied := tmp_path / "stick").mkdir()
+    (copied / "a.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="is (empty|filled|a pointer|a web page)"):
+        pull("model", source=copied, manifest=file)
+    (own_store / "model").mkdir(exist_ok=True)
+    (own_store / "model" / "a.safetensors").write_bytes(content)
+    assert state(file).state == "damaged"
+
+
 def test_a_broken_record_is_damage_and_a_pull_mends_it(served, own_store):
     record = pull("model", manifest=served).folder / ".pulled.json"
     facts = json.loads(record.read_text())
