@@ -4,7 +4,8 @@ A verb's module is ``brainrecon/cli/<verb>.py``. It is imported when the verb is
 that ``brainrecon --help`` is immediate. The module offers either a function named like the verb, or, for a
 verb with verbs of its own, a ``typer.Typer`` named ``app``.
 
-Exit codes: 0 done; 1 something unforeseen; 2 something the user can mend; 130 interrupted.
+Exit codes: 0 done; 1 something unforeseen; 2 something the user can mend; 130 interrupted; 143 ended by SIGTERM, as a
+scheduler or ``kill`` sends it.
 """
 
 import errno
@@ -21,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from brainrecon import __version__
 from brainrecon.cli import console
+from brainrecon.cli.ending import INTERRUPTED, TERMINATED, terminated_like_interrupted
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
@@ -47,6 +49,7 @@ VERBS = {
 _REFUSALS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
+    errno.EIO: "look whether the disk is sound",
     errno.EROFS: "choose a folder that can be written to",
     errno.EACCES: "choose a folder that you may read and write",
     errno.EPERM: "choose a folder that you may read and write",
@@ -168,25 +171,25 @@ def run_command(arguments: list[str]) -> int:
     exit_code : int
     """
     arguments, debug = _take_debug(arguments)
-    try:
-        with console.plain_remarks():
+    with console.plain_remarks(), terminated_like_interrupted() as received:
+        try:
             result = typer.main.get_command(app).main(
                 arguments or ["--help"], prog_name="brainrecon", standalone_mode=False
             )
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted(arguments)
-    except (InputError, CheckpointError) as error:
-        return _fail(str(error), 2, debug)
-    except _ParserError as error:
-        return _fail(_usage_sentence(error), 2, debug)
-    except Exception as error:  # the outermost frame: everything unforeseen ends here, named
-        remedy = _system_refusal(error) or _installation_remedy(error)
-        if remedy:
-            return _fail(remedy, 2, debug)
-        hint = "" if debug else " Run again with --debug for the traceback."
-        return _fail(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.{hint}", 1, debug)
-    if result == 130:
-        return _interrupted(arguments)
+        except (KeyboardInterrupt, typer.Abort):
+            return _interrupted(arguments, received)
+        except (InputError, CheckpointError) as error:
+            return _fail(str(error), 2, debug)
+        except _ParserError as error:
+            return _fail(_usage_sentence(error), 2, debug)
+        except Exception as error:  # the outermost frame: everything unforeseen ends here, named
+            remedy = _system_refusal(error) or _installation_remedy(error)
+            if remedy:
+                return _fail(remedy, 2, debug)
+            hint = "" if debug else " Run again with --debug for the traceback."
+            return _fail(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.{hint}", 1, debug)
+    if result == INTERRUPTED:
+        return _interrupted(arguments, received)
     return result if isinstance(result, int) else 0
 
 
@@ -219,10 +222,11 @@ def _installation_remedy(error: Exception) -> str | None:
     return torchvision_remedy(error)
 
 
-def _interrupted(arguments: list[str]) -> int:
+def _interrupted(arguments: list[str], received: list[int]) -> int:
     """Say that it was interrupted, and the line that goes on."""
-    console.note(f"Interrupted; what is finished is kept. Go on with:\n{shlex.join(['brainrecon', *arguments])}")
-    return 130
+    what = "Ended by SIGTERM" if received else "Interrupted"
+    console.note(f"{what}; what is finished is kept. Go on with:\n{shlex.join(['brainrecon', *arguments])}")
+    return TERMINATED if received else INTERRUPTED
 
 
 def _fail(message: str, exit_code: int, debug: bool) -> int:
