@@ -109,7 +109,9 @@ Plan = Annotated[
     ),
 ]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
-Reproducible = Annotated[bool, typer.Option(help="Equal bytes whatever is drawn together (slower).")]
+Reproducible = Annotated[
+    bool, typer.Option(help="Equal bytes whatever is drawn together, on one machine with as many threads (slower).")
+]
 Controls = Annotated[
     str | None,
     typer.Option(

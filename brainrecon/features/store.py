@@ -113,7 +113,6 @@ class FeatureStore:
         table = _table(self.folder / _folder_name(identity), identity, stimulus_ids)
         if not table.path.exists():
             with locked(table.folder):
-                sweep(table.folder)
                 # Another process may have finished it in the meantime.
                 if not table.path.exists():
                     write_text(table.folder / "stimuli.json", json.dumps(stimulus_ids) + "\n")
@@ -123,8 +122,12 @@ class FeatureStore:
                         # What takes long has files of its own here, that several targets may share.
                         target.prepare(items, self.folder, progress)
                     _write(target, items, table, progress)
+                    _forget_rows(table)
                     seal(table.folder)
-        _tidy(table)
+        # A process may have been killed before it did so.
+        sweep(table.folder)
+        _forget_rows(table)
+        complete_seal(table.folder, table.path.name)
         # A damaged file is noticed here, and not in the middle of a fit.
         table.check()
         return table
@@ -206,12 +209,10 @@ def _write(target, items, table, progress):
             progress(f"encoding {target.name}", stop, n_stimuli)
     for run in arrange(np.memmap(rows, table.dtype, mode="r", shape=table.shape), table):
         progress(f"arranging {target.name}", run, table.file_shape[0])
-    _tidy(table)
 
 
-def _tidy(table):
-    """Remove what only an unfinished table needs; a process may have been killed before it did."""
-    complete_seal(table.folder, table.path.name)
+def _forget_rows(table):
+    """Remove what only an unfinished table needs."""
     for path in _unfinished(table):
         with suppress(OSError):
             path.unlink(missing_ok=True)

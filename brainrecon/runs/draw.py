@@ -48,7 +48,8 @@ def reconstruct(
     shard : tuple of int
         (i, n): every n-th stimulus from the i-th on.
     reproducible : bool
-        Each picture in a batch of its own with deterministic kernels: equal bytes whatever was asked together.
+        Each picture in a batch of its own with deterministic kernels: equal bytes whatever was asked together, on one
+        machine with as many threads (OMP_NUM_THREADS). The run folder's `environment.json` has their number.
     progress : callable
         Called with (label, done, total).
 

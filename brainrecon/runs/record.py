@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,9 +124,28 @@ def environment(config):
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "threads": _threads(),
         "packages": {name: _version(name) for name in PACKAGES},
         "checkpoints": {name: _fingerprint(name) for name in config.system.checkpoints},
     }
+
+
+def _threads():
+    """How many threads compute on the CPU; the order of sums, and so the last digits, depends on it."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def check_threads(folder):
+    """Warn if a run goes on with another number of threads than it began with, where equal bytes are asked for."""
+    then, now = read_environment(folder).get("threads"), _threads()
+    if then not in (None, now):
+        warnings.warn(
+            f"{folder} was begun with {then} threads and {now} compute now, so that bytes may differ from what is there; set "
+            f"OMP_NUM_THREADS={then} and run the same command again where they must not.",
+            stacklevel=3,
+        )
 
 
 def read_environment(folder):
@@ -133,7 +153,7 @@ def read_environment(folder):
     path = Path(folder) / "environment.json"
     remedy = "remove it, if nothing has changed since, and the same command writes it anew"
     known = read_json(path, dict, remedy)
-    kinds = {"checkpoints": dict, "packages": dict, "details": dict, "data": str, "responses": str}
+    kinds = {"checkpoints": dict, "packages": dict, "details": dict, "data": str, "responses": str, "threads": int}
     for name, kind in kinds.items():
         value = known.get(name, kind())
         if not isinstance(value, kind) or (name == "checkpoints" and not all(map(_is_text, value.values()))):

@@ -23,6 +23,7 @@ from brainrecon.runs.record import (
     check_checkpoints,
     check_data,
     check_place,
+    check_threads,
     default_protocol,
     environment,
     load_subject,
@@ -329,6 +330,8 @@ class Run:
         options.setdefault("progress", IN_NOTEBOOKS)
         sweep(self.folder)
         check_checkpoints(self.folder, environment(self.config)["checkpoints"])
+        if options.get("reproducible"):
+            check_threads(self.folder)
         if len(self.parts) > 1 and not self.config.data.shuffled:
             conditions = tuple(dict.fromkeys((*conditions, MEAN_PICTURE)))
         conditions = [name for name in conditions if name not in self.not_drawn(conditions)]

@@ -66,6 +66,43 @@ def test_one_run_started_twice_is_fitted_and_drawn_once(cohort, tmp_path):
     assert not drawn_twice(both)
 
 
+def whole(folder):
+    """Content of every file by path, but for locks and what else is hidden."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def test_data_prepared_twice_at_once_are_written_once(cohort, tmp_path):
+    line = ["data", "prepare", f"nsd:{cohort}", "--out"]
+    at_once(*[[*line, tmp_path / "both"]] * 3)
+    assert run_command([str(part) for part in (*line, tmp_path / "alone")]) == 0
+    assert whole(tmp_path / "both") == whole(tmp_path / "alone")
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_features_encoded_twice_at_once_are_encoded_once(cohort, tmp_path):
+    line = ["features", f"nsd:{cohort}", "--weights", "tiny", "--targets", "clip_image", "--store"]
+    at_once(*[[*line, tmp_path / "both"]] * 2)
+    assert run_command([str(part) for part in (*line, tmp_path / "alone")]) == 0
+    assert whole(tmp_path / "both") == whole(tmp_path / "alone")
+
+
+def test_a_benchmark_started_twice_computes_every_cell_once(cohort, tmp_path):
+    line = ["benchmark", f"nsd:{cohort}", "--methods", "mean-image,ridge-to-pixels", "--controls", "none"]
+    line += ["--heldout", "none", "--features", tmp_path / "features", "--out"]
+    at_once(*[[*line, tmp_path / "both"]] * 2)
+    assert run_command([str(part) for part in (*line, tmp_path / "alone")]) == 0
+    both, alone = whole(tmp_path / "both"), whole(tmp_path / "alone")
+    assert both.keys() == alone.keys()
+    assert not [
+        name for name in both if name.endswith((".json", ".png", ".toml", ".csv")) and both[name] != alone[name]
+    ]
+    assert not any(drawn_twice(path.parent) for path in (tmp_path / "both").rglob("manifest.jsonl"))
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_drawing_of_one_run(run_folder, features):
     at_once(*[["reconstruct", run_folder, "--features", features, "--controls", "shuffled_responses"]] * 2)

@@ -21,7 +21,7 @@ from stages.ground.progress import SILENT
 from stages.ground.table_cells import text_cell
 from weights.names import file_name
 from weights.partial_files import is_partial, sweep
-from weights.whole_files import make_folder, put_in_place, reserve, whole_file, write_text
+from weights.whole_files import locked, make_folder, put_in_place, reserve, whole_file, write_text
 
 IMAGES_PER_BLOCK = 64
 
@@ -52,12 +52,20 @@ def write(subject, folder, progress=SILENT):
         check_ids(map(str, split.stimulus_ids), f"split {name}")
     # Units, version and sessions of the betas are among the details.
     identity = json.loads(json.dumps([subject.fingerprint, subject.name, subject.roi, subject.details]))
-    if (folder / "subject.json").exists():
-        _check_written(subject, folder, identity)
-        _tidy(folder)
-        return
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; name a folder.")
+    existed = folder.exists()
+    if not (folder / "subject.json").exists():
+        # Another process may write the same: when it is done, nothing is left to do here.
+        with locked(folder, waiting=lambda: progress("waiting for another process that writes here", 0, 1)):
+            if not (folder / "subject.json").exists():
+                _write(subject, folder, identity, existed, progress)
+                return
+    _check_written(subject, folder, identity)
+    _tidy(folder)
+
+
+def _write(subject, folder, identity, existed, progress):
     begun = folder / arrays_folder.UNFINISHED
     if begun.exists():
         if read_json(begun) != identity:
@@ -65,9 +73,8 @@ def write(subject, folder, progress=SILENT):
                 f"{folder} holds an unfinished writing of {read_json(begun)[1]} from other data or with other options; "
                 "name another folder."
             )
-    elif folder.exists() and not all(is_partial(path) for path in folder.iterdir()):
+    elif not all(is_partial(path) for path in folder.iterdir()):
         raise InputError(f"{folder} holds other files; name a new or empty folder.")
-    existed = folder.exists()
     sweep(folder)
     write_text(begun, json.dumps(identity) + "\n")
     try:
