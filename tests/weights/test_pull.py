@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
-from interruption import interrupted
+from interruption import ROOT, interrupted
 
 from weights import download, store
 from weights.manifest import CheckpointError, CheckpointFile
@@ -222,6 +224,15 @@ def test_two_pulls_at_once_fetch_once(served, server):
     assert len(notes) == 1 and "Another process is pulling model" in notes[0]
     assert server.ranges("/m/sub/b%20c.json") == [None]
     assert state(served).state == "verified"
+
+
+def test_two_processes_pull_once(served, server):
+    server.behaviours["/m/a.safetensors"] = [("stall", 1_000_000)]
+    code = f"from pathlib import Path; from weights.pull import pull; pull('model', manifest=Path({str(served)!r}))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
+    assert [process.wait(300) for process in processes] == [0, 0]
+    assert server.ranges("/m/sub/b%20c.json") == [None] and state(served).state == "verified"
 
 
 def test_a_pull_that_was_killed_is_gone_on_with(served, server, own_store):
