@@ -1,5 +1,6 @@
 """``brainrecon report``: one HTML file with pictures, scores and settings of a run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,10 @@ def report(
         bool,
         typer.Option("--all-pictures", help="Also all test pictures, a hundred to a page, led to from the report."),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write, such as page.html; RUN/report.html by default.", show_default=False),
+    ] = None,
     features: options.Features = None,
 ) -> None:
     """Write the one-file HTML report of a run that has been evaluated."""
@@ -21,4 +26,4 @@ def report(
     from brainrecon.report.run.run_report import write_report
     from brainrecon.runs.run import Run
 
-    say(f"Report: {write_report(Run(run, features), protocol, all_pictures)}")
+    say(f"Report: {write_report(Run(run, features), protocol, all_pictures, out)}")

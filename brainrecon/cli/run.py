@@ -77,6 +77,7 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.run.run_report import write_report
     from brainrecon.runs.estimate import of_drawing, of_fitting
+    from stages.ground.read_only import told_if_read_only
 
     # Now rather than after hours of drawing.
     check_judges(load_protocol(protocol or opened.protocol))
@@ -105,6 +106,9 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
         )
         scores = opened.evaluate(protocol, progress)
     # Before a word of it is printed: what has been worked out is not lost to a print.
-    path = write_report(opened, scores.protocol)
+    path = None
+    with told_if_read_only("Reports", opened.folder):
+        path = write_report(opened, scores.protocol)
     show_scores(scores)
-    say(f"Report: {path}")
+    if path is not None:
+        say(f"Report: {path}")

@@ -40,8 +40,8 @@ class Claims:
 
     def __enter__(self):
         if any(self._folder.glob("[!.]*.json")):
-            # Nothing may be left to draw, and yet something of a process that was killed.
-            with locked(self._folder):
+            # Nothing may be left to draw, and yet something of a process that was killed; in a read-only folder it stays.
+            with suppress(OSError), locked(self._folder):
                 self._others()
         return self
 

@@ -139,8 +139,10 @@ class RunConfig:
             raise InputError(f"{path} cannot be used: {error}") from None
 
     def write(self, path):
-        """Write TOML, whole or not at all."""
-        write_text(path, tomli_w.dumps(self.to_dict()))
+        """Write TOML, whole or not at all; a file that says the same already is left alone."""
+        text = tomli_w.dumps(self.to_dict())
+        if not Path(path).is_file() or Path(path).read_bytes() != text.encode():
+            write_text(path, text)
 
 
 def check_folds(folds):

@@ -15,6 +15,7 @@ from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.prepared_pictures import PreparedPictures, blocks_of
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.read_only import told_if_read_only
 from weights import store
 from weights.seals import broken, complete_seal, seal
 from weights.whole_files import locked
@@ -66,14 +67,19 @@ def _model(subject, protocol, spec, folder, device, memory):
     own = folder / digest.hexdigest()[:20]
     if (own / "config.json").exists():
         return _opened(own, device)
-    with locked(own):
+    with told_if_read_only("Encoding models", folder), locked(own):
         # Another process may have fitted it in the meantime.
         if (own / "config.json").exists():
             return _opened(own, device)
-        features = PreparedPictures(subject.train.images, protocol).features(spec, load_network(spec, device))
-        model.fit(features, patterns).save_pretrained(own)
+        _fit(model, subject, patterns, protocol, spec, device).save_pretrained(own)
         seal(own)
-    return model
+        return model
+    return _fit(model, subject, patterns, protocol, spec, device)
+
+
+def _fit(model, subject, patterns, protocol, spec, device):
+    features = PreparedPictures(subject.train.images, protocol).features(spec, load_network(spec, device))
+    return model.fit(features, patterns)
 
 
 def _opened(folder, device):

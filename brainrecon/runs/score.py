@@ -28,6 +28,7 @@ from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
+from stages.ground.read_only import told_if_read_only
 from weights import store
 from weights.seals import seal
 from weights.whole_files import write_text
@@ -35,6 +36,8 @@ from weights.whole_files import write_text
 
 def evaluate(run, protocol=None, progress=SILENT):
     """Score every condition that has outputs, by every task of the protocol, and write `scores/<protocol>.csv` and `.json`.
+
+    If the run's folder cannot be written to, a warning says so, and the scores are returned all the same.
 
     Parameters
     ----------
@@ -87,7 +90,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         progress=progress,
     )
     scores = replace(scores, notes=(*scores.notes, *_about_judges(run, protocol), *_about_chance(run, scores)))
-    write_scores(scores, run.folder)
+    with told_if_read_only("Scores", run.folder):
+        write_scores(scores, run.folder)
     return scores
 
 

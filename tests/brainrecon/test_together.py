@@ -1,11 +1,15 @@
 """Two processes at once on one run, and two people with one folder of weights: both end well."""
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -144,7 +148,7 @@ def _as_nobody(work, *arguments):
     here, there = context.Pipe()
     process = context.Process(target=child, args=(there,))
     process.start()
-    answer = here.recv() if here.poll(60) else "no answer"
+    answer = here.recv() if here.poll(300) else "no answer"
     process.join(60)
     return answer
 
@@ -171,3 +175,48 @@ def test_what_one_person_writes_into_shared_weights_another_can_read(open_to_all
         pass
     assert _as_nobody(read_and_lock) == [path.stat().st_size for path in files]
     assert torch.equal(stored_embedding(shared / "model", "text", (1, 4), None), first)
+
+
+def _quietly(*line):
+    """Exit code of a command, and what it printed and warned of."""
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(record=True) as told,
+    ):
+        warnings.simplefilter("always")
+        code = run_command([str(part) for part in line])
+    return code, printed.getvalue() + " ".join(str(one.message) for one in told)
+
+
+def test_a_finished_run_that_cannot_be_written_to_is_opened_scored_and_reported(cohort, open_to_all):
+    """The run, its features and its data belong to somebody else; root, whom no right stops, looks as nobody."""
+    data, run, features = (open_to_all / name for name in ("nsd", "run", "features"))
+    shutil.copytree(cohort, data)
+    made = ["run", "ridge-to-pixels", f"nsd:{data}", "--out", run, "--features", features]
+    assert _quietly(*made)[0] == 0
+    (mine := open_to_all / "mine").mkdir()
+    mine.chmod(0o777)
+    for path in (*run.rglob("*"), *features.rglob("*"), run, features):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def look():
+        return [
+            _quietly("evaluate", run, "--features", features),
+            _quietly("report", run, "--features", features, "--out", mine / "page.html"),
+            _quietly(*made),
+            _quietly("reconstruct", run, "--features", features),
+            # Nothing of another store can be read: what is missing is fitted, and not kept.
+            _quietly("evaluate", run, "--features", features / "clip_image"),
+        ]
+
+    answers = _as_nobody(look) if os.geteuid() == 0 else look()
+    assert [code for code, _ in answers] == [0] * 5, answers
+    evaluated, reported, ran, _, elsewhere = (told for _, told in answers)
+    assert "PixCorr" in evaluated and f"Scores are not kept: {run} cannot be written to" in evaluated
+    assert "PixCorr" in ran and "Reports are not kept" in ran
+    assert "Encoding models are not kept" in elsewhere and "PixCorr" in elsewhere
+    assert "PixCorr" in (mine / "page.html").read_text() and "page.html" in reported
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -26,8 +27,8 @@ from weights.whole_files import write_text
 ALL_PICTURES = "all-pictures"
 
 
-def write_report(run, protocol=None, all_pictures=False):
-    """Write `report.html` into a run folder that has been evaluated.
+def write_report(run, protocol=None, all_pictures=False, page=None):
+    """Write `report.html` into a run folder that has been evaluated, or its page elsewhere.
 
     >>> write_report(run, all_pictures=True)  # doctest: +SKIP
     PosixPath('runs/subj01/report.html')
@@ -40,6 +41,8 @@ def write_report(run, protocol=None, all_pictures=False):
     all_pictures : bool
         Write all test pictures, too, a hundred to a page, into the folder `all-pictures`. Pages that are there are written
         anew with every report.
+    page : path, optional
+        The file to write; `report.html` in the run folder by default. Elsewhere it leads to no files of the run.
 
     Returns
     -------
@@ -48,6 +51,9 @@ def write_report(run, protocol=None, all_pictures=False):
     path = scores_file(run, protocol)
     if not path.exists():
         raise InputError(f"{run.folder} has no scores yet; run `brainrecon evaluate {run.folder}` first.")
+    page = run.layout.report if page is None else Path(page)
+    if page.is_dir():
+        raise InputError(f"{page} is a folder; name the file to write, for example {page / 'report.html'}.")
     subject = run.parts[0].subject
     stimulus_ids, shown, _ = shown_pictures(run)
     drawn = {name: one for name in CONDITIONS if len(one := _Drawn(*drawn_outputs(run, name)))}
@@ -71,16 +77,15 @@ def write_report(run, protocol=None, all_pictures=False):
         simulated=subject.simulated,
         rois=_regions(scores),
         rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
-        links=_links(run.folder),
+        links=_links(run.folder) if page == run.layout.report else [],
         **_captions(run),
     )
-    write_text(run.folder / "report.html", render(replace(content, **_all_pictures(run, content, all_pictures))))
-    return run.folder / "report.html"
+    write_text(page, render(replace(content, **_all_pictures(run, content, all_pictures, page.parent / ALL_PICTURES))))
+    return page
 
 
-def _all_pictures(run, content, wanted):
+def _all_pictures(run, content, wanted, folder):
     """What a report says of the pages of all test pictures, which are written if they are wanted, or were once."""
-    folder = run.folder / ALL_PICTURES
     if not content.conditions:
         return {}
     if not (wanted or folder.exists()):

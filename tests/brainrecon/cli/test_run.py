@@ -23,6 +23,7 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
         monkeypatch.setattr(name, stand_in)
     part = SimpleNamespace(config=SimpleNamespace(system=SimpleNamespace(reads_single_trials=False)))
     run = SimpleNamespace(
+        folder="runs/subj01",
         protocol="brainrecon-1",
         parts=[part],
         not_drawn=lambda conditions: {},
