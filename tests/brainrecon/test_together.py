@@ -94,6 +94,7 @@ def test_features_encoded_twice_at_once_are_encoded_once(cohort, tmp_path):
     assert whole(tmp_path / "both") == whole(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_benchmark_started_twice_computes_every_cell_once(cohort, tmp_path):
     line = ["benchmark", f"nsd:{cohort}", "--methods", "mean-image,ridge-to-pixels", "--controls", "none"]
     line += ["--heldout", "none", "--features", tmp_path / "features", "--out"]
