@@ -13,27 +13,19 @@ from faulty_disk import Failure, disk_calls, power_cuts, restore, state_of
 from brainrecon.cli.main import run_command
 
 TINY = ("--weights", "tiny", "--set", "generator.num_inference_steps=2")
+
+
+def run(method, *options):
+    """The line that does a whole run, by where the data are and where it may write."""
+    return lambda data, disk: ["run", method, data, *options, "--out", disk / "run", "--features", disk / "features"]
+
+
 # What is done, and of how many moments the quick test takes a sample.
 WORKS = {
     "data prepare": (lambda data, disk: ["data", "prepare", data, "--out", disk / "out"], 14),
     "features": (lambda data, disk: ["features", data, "--store", disk, *TINY, "--targets", "clip_image"], 6),
-    "run": (
-        lambda data, disk: ["run", "ridge-to-pixels", data, "--out", disk / "run", "--features", disk / "features"],
-        6,
-    ),
-    "run with values on the way": (
-        lambda data, disk: [
-            "run",
-            "brain-diffuser",
-            data,
-            *TINY,
-            "--out",
-            disk / "run",
-            "--features",
-            disk / "features",
-        ],
-        0,
-    ),
+    "run": (run("ridge-to-pixels"), 6),
+    "run with values on the way": (run("brain-diffuser", *TINY), 0),
 }
 # Of the slow test; a smaller number for a first look.
 EVERY = int(os.environ.get("FAULTS", "10000"))
