@@ -1,0 +1,1 @@
+"""What makes decoded values likely: from what the brain gives to what a picture could have."""
