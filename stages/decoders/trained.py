@@ -26,7 +26,6 @@ from stages.training.loop import train
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
 from weights.manifest import CheckpointError
-from weights.suggestions import did_you_mean
 
 _PLAIN = (bool, int, float, str)
 _LABELS = {"validation": "validation loss", "gradient": "norm of the gradient", "rate": "learning rate"}
@@ -79,20 +78,39 @@ class TrainedDecoder:
         name.
     recipe : Recipe
         Its `validation` is the share of the training stimuli that are held out; its `seed` is also that of the weights.
-    objectives : sequence of Objective, optional
-        Their sum is minimised. By default the mean squared error of every target.
+    objectives : sequence of Objective, or callable, optional
+        Their sum is minimised. By default the mean squared error of every value. A callable is given the network and returns
+        them: an objective may belong to a part of the network, which is then trained and saved with it.
     arguments : dict, optional
         Further arguments of `make`, as they are written to JSON.
+    heads : mapping of str to str, optional
+        Predicted value to the target that holds its true values, where these have other names, or where several values are
+        held to one target. By default every target is predicted under its own name.
     device : str
     seconds_between_checkpoints : float
         Of a training that is given a folder.
     """
 
-    def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
-        self.make, self.recipe, self.objectives = make, recipe, objectives
+    def __init__(
+        self,
+        make,
+        recipe,
+        objectives=None,
+        arguments=None,
+        device="cpu",
+        seconds_between_checkpoints=60.0,
+        heads=None,
+    ):
+        self.make, self.recipe, self.objectives, self.heads = make, recipe, objectives, heads
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
+
+    @property
+    def network(self):
+        """The trained network, a `torch.nn.Module` behind the standardisation of its voxels."""
+        self._check_fitted()
+        return self._network
 
     @property
     def gives(self):
@@ -129,14 +147,12 @@ class TrainedDecoder:
                 f"There are {len(responses):,} responses but {len(stimuli):,} stimulus_rows; give each response the row of its "
                 "stimulus."
             )
-        gives = {name: tuple(values.shape[1:]) for name, values in features.items()}
-        objectives = [MeanSquaredError(name) for name in gives] if self.objectives is None else self.objectives
-        for objective in objectives:
-            if unknown := [name for name in objective.reads if name not in gives]:
-                raise InputError(
-                    f"{objective!r} reads {unknown[0]!r}, which is no target; expected some of {', '.join(gives)}"
-                    f"{did_you_mean(unknown[0], gives)}."
-                )
+        heads = {name: name for name in features} if self.heads is None else dict(self.heads)
+        if unknown := [target for target in heads.values() if target not in features]:
+            raise InputError(
+                f"heads names the target {unknown[0]!r}, which is not there; expected some of {', '.join(features)}."
+            )
+        gives = {name: tuple(features[target].shape[1:]) for name, target in heads.items()}
         kept_away = held_out(len(next(iter(features.values()))), recipe.validation, recipe.seed)
         is_held_out = np.isin(stimuli, kept_away)
         learned, validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
@@ -144,10 +160,12 @@ class TrainedDecoder:
             seed_all(recipe.seed)
             network = Standardised(self.make(responses.shape[1], gives, **self.arguments))
         network.measure(responses, learned)
+        objectives = self._objectives_of(network.network, gives)
 
         def batch(rows, step):
             shown = stimuli[rows]
-            targets = {name: np.asarray(values[shown], dtype=np.float32) for name, values in features.items()}
+            true = {target: np.asarray(features[target][shown], dtype=np.float32) for target in set(heads.values())}
+            targets = {name: true[target] for name, target in heads.items()}
             return {"patterns": np.asarray(responses[rows], dtype=np.float32), "targets": targets, "step": step}
 
         order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
@@ -164,6 +182,17 @@ class TrainedDecoder:
         self._gives, self._network = gives, network
         return self
 
+    def _objectives_of(self, network, gives):
+        if self.objectives is None:
+            return [MeanSquaredError(name) for name in gives]
+        objectives = self.objectives(network) if callable(self.objectives) else self.objectives
+        for objective in objectives:
+            if unknown := [name for name in objective.reads if name not in gives]:
+                raise InputError(
+                    f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(gives)}."
+                )
+        return list(objectives)
+
     def _identity(self, network, objectives, stimuli, batch):
         """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
         # Plain attributes alone: the representation of anything else may hold its place in memory.
@@ -175,7 +204,7 @@ class TrainedDecoder:
             ]
             for one in objectives
         ]
-        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain]).encode())
+        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain, self.heads]).encode())
         statistics = (network.mean.cpu().numpy(), network.scale.cpu().numpy())
         for values in (*statistics, stimuli, *batch["targets"].values()):
             digest.update(np.ascontiguousarray(values).tobytes())
@@ -304,7 +333,11 @@ class _Learner(nn.Module):
         self._objectives = tuple(objectives)
 
     def forward(self, batch):
-        outputs = self.network(batch["patterns"])
+        patterns = batch["patterns"]
+        for objective in self._objectives:
+            if (before := getattr(objective, "before", None)) is not None:
+                patterns = before(patterns, batch["step"])
+        outputs = self.network(patterns)
         judged = [objective(outputs, batch["targets"], batch["step"]) for objective in self._objectives]
         return sum(loss for loss, _ in judged), {name: value for _, parts in judged for name, value in parts.items()}
 

@@ -15,6 +15,12 @@ class Objective(Protocol):
     ----------
     reads : tuple of str
         Names of the outputs that it judges.
+
+    Notes
+    -----
+    An objective that changes what the network reads, as mixing samples does, has ``before(patterns, step)`` too. It is called
+    with the patterns of each batch, tensor of shape (n, n_voxels), and returns what takes their place; then the objective is
+    called with what the network makes of these.
     """
 
     reads: tuple[str, ...]

@@ -11,7 +11,11 @@ from small_decoders import TwoHeads
 
 from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
+from stages.networks.token_prior import TokenPrior
+from stages.objectives.prior_error import PriorError
 from stages.objectives.regression import MeanSquaredError
+from stages.objectives.retrieval import MixedThenSoft
+from stages.priors.diffusion import DiffusionPrior
 from stages.training.recipe import OptimiserSpec, Recipe, Schedule
 from stages.training.state import FILE
 
@@ -142,6 +146,88 @@ def test_an_objective_with_a_parameter_is_trained_with_the_network(training):
     settings = Recipe(steps=4, batch_size=8)
     TrainedDecoder(TwoHeads, settings, [scaled, MeanSquaredError("clip_image", 0.5)]).fit(training)
     assert scaled.scale.item() != 1.0 and scaled.steps == [0, 1, 2, 3]
+
+
+class Led(torch.nn.Module):
+    """Two values for one target, and a prior that one of them leads."""
+
+    def __init__(self, n_voxels, gives):
+        super().__init__()
+        self.rough = torch.nn.Linear(n_voxels, 12)
+        self.projector = torch.nn.Linear(4, 4)
+        self.prior = DiffusionPrior(TokenPrior(3, 4, depth=1, n_heads=2, head_width=4))
+
+    def forward(self, patterns):
+        rough = self.rough(patterns).unflatten(1, (3, 4))
+        return {"rough": rough, "retrieval": self.projector(rough)}
+
+
+HEADS = {"rough": "clip_image", "retrieval": "clip_image"}
+
+
+def led(**more):
+    recipe = Recipe(steps=12, batch_size=8, optimiser=OptimiserSpec("adamw", 1e-2), seed=1)
+    contrast = MixedThenSoft("retrieval", n_epochs=4, steps_per_epoch=3, mixed_share=0.5)
+
+    def objectives(network):
+        return [contrast, PriorError("rough", network.prior)]
+
+    return TrainedDecoder(Led, recipe, objectives, heads=HEADS, **more)
+
+
+def test_values_of_one_target_and_a_part_that_one_of_them_leads(training, tmp_path):
+    decoder = led().fit(training)
+    assert decoder.gives == {"rough": (3, 4), "retrieval": (3, 4)}
+    patterns = training.responses["subj01"][:5]
+    found = predicted(decoder, patterns)
+    assert {name: values.shape for name, values in found.items()} == {"rough": (5, 12), "retrieval": (5, 12)}
+    assert {"retrieval contrast", "rough prior error"} <= set(decoder.curves())
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        untrained = Led(30, decoder.gives)
+    trained = decoder.network.network.state_dict()
+    for name, before in untrained.state_dict().items():
+        # What no step changes: the angles, and the biases of distances that so few tokens do not have.
+        assert name.endswith("freqs") or not torch.equal(trained[name], before), name
+    decoder.save_pretrained(tmp_path)
+    again = TrainedDecoder.from_pretrained(tmp_path)
+    for name, values in predicted(again, patterns).items():
+        np.testing.assert_array_equal(values, found[name])
+    brain = torch.zeros(1, 3, 4)
+    samples = [one.network.network.prior.sample(brain, [torch.Generator().manual_seed(0)]) for one in (decoder, again)]
+    assert torch.equal(*samples)
+
+
+def test_what_mixes_reads_mixed_patterns_and_targets_as_they_are(training):
+    class Noting(MeanSquaredError):
+        seen = []
+
+        def before(self, patterns, step):
+            self.given = patterns
+            return patterns * 0 + step
+
+        def __call__(self, outputs, targets, step):
+            self.seen.append((self.given, outputs["vdvae"], targets["vdvae"]))
+            return super().__call__(outputs, targets, step)
+
+    class Plain(torch.nn.Linear):
+        def __init__(self, n_voxels, gives):
+            super().__init__(n_voxels, 5)
+
+        def forward(self, patterns):
+            return {"vdvae": super().forward(patterns)}
+
+    recipe = Recipe(steps=2, batch_size=8)
+    TrainedDecoder(Plain, recipe, [Noting("vdvae")], heads={"vdvae": "vdvae"}).fit(training)
+    assert len(Noting.seen) == 2
+    for step, (given, outputs, true) in enumerate(Noting.seen):
+        # Every pattern that it reads is the number of the step, and so all outputs are one.
+        assert given.std() > 0 and true.std(dim=0).min() > 0 and outputs.std(dim=0).max() < 1e-6, step
+
+
+def test_a_head_of_no_target_is_told(training):
+    with pytest.raises(InputError, match="heads names the target 'clip_text', .* clip_image, vdvae"):
+        TrainedDecoder(TwoHeads, RECIPE, heads={"rough": "clip_text"}).fit(training)
 
 
 def test_mistakes_are_told(fitted, training, tmp_path):

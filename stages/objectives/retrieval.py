@@ -1,0 +1,92 @@
+"""What MindEye's retrieval head is trained with: mixed samples first, soft labels after (Scotti et al. 2023)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from stages.ground.checks import Number, check
+from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip, soft_clip_temperature
+
+
+class MixedThenSoft:
+    """In a first part of the epochs patterns are mixed and told apart by their shares (BiMixCo); then labels are soft (SoftCLIP).
+
+    >>> import torch
+    >>> objective = MixedThenSoft("clip_retrieval", n_epochs=240, steps_per_epoch=276)
+    >>> objective.n_mixed_epochs
+    79
+    >>> patterns, true = torch.rand(4, 9), torch.rand(4, 6)
+    >>> mixed = objective.before(patterns, step=0)
+    >>> loss, parts = objective({"clip_retrieval": mixed[:, :6]}, {"clip_retrieval": true}, step=0)
+    >>> list(parts)
+    ['clip_retrieval contrast']
+
+    Parameters
+    ----------
+    name : str
+        The value that is held to its target.
+    n_epochs, steps_per_epoch : int
+        Of the whole training; the temperature of soft labels changes from one epoch to the next.
+    mixed_share : float
+        Of the epochs. Published: 0.33, and so 79 of 240.
+    temperature : float
+        While samples are mixed.
+    first, last : float
+        Temperatures of the soft labels.
+    weight : float
+    own_partner : {"whole", "rest"}
+        Label of a sample that the permutation mixes with itself; see `stages.objectives.contrastive.Mixture.labels`. The
+        published code has "rest".
+    """
+
+    def __init__(
+        self,
+        name,
+        n_epochs,
+        steps_per_epoch,
+        mixed_share=0.33,
+        temperature=0.006,
+        first=0.004,
+        last=0.0075,
+        weight=1.0,
+        own_partner="whole",
+    ):
+        check("n_epochs", n_epochs, Number(1, whole=True, example=240))
+        check("steps_per_epoch", steps_per_epoch, Number(1, whole=True, example=276))
+        check("mixed_share", mixed_share, Number(0, 1))
+        self.reads, self.n_epochs, self.steps_per_epoch = (name,), n_epochs, steps_per_epoch
+        self.mixed_share, self.temperature, self.first, self.last = mixed_share, temperature, first, last
+        self.weight, self.own_partner = weight, own_partner
+        # Drawn before the network reads, needed after.
+        self._mixture = None
+
+    @property
+    def n_mixed_epochs(self) -> int:
+        """How many epochs, from the first, mix."""
+        return int(self.mixed_share * self.n_epochs)
+
+    def is_mixed(self, step: int) -> bool:
+        """Whether a step mixes."""
+        return step // self.steps_per_epoch < self.n_mixed_epochs
+
+    def soft_temperature(self, step: int) -> float:
+        """Temperature of the soft labels in a step."""
+        n_soft = self.n_epochs - self.n_mixed_epochs
+        place = step // self.steps_per_epoch - self.n_mixed_epochs
+        return soft_clip_temperature(min(max(place, 0) / max(n_soft - 1, 1), 1.0), self.first, self.last)
+
+    def before(self, patterns: Tensor, step: int) -> Tensor:
+        """Mix the patterns, if the step does."""
+        self._mixture = draw_mixture(len(patterns), device=patterns.device) if self.is_mixed(step) else None
+        return patterns if self._mixture is None else self._mixture.mix(patterns)
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        if self._mixture is not None:
+            loss = mixed_nce(outputs[name], targets[name], self._mixture, self.temperature, self.own_partner)
+        else:
+            loss = soft_clip(outputs[name], targets[name], self.soft_temperature(step))
+        return self.weight * loss, {f"{name} contrast": loss.detach()}
+
+    def __repr__(self):
+        return f"MixedThenSoft({self.reads[0]!r}, {self.n_epochs}, {self.steps_per_epoch})"
