@@ -22,7 +22,9 @@ from stages.ground.progress import SILENT
 from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import Shuffled, held_out, random_state_kept, seed_all
 from stages.training.curves import Curves
+from stages.training.joining import check_parameters
 from stages.training.loop import train
+from stages.training.processes import n_processes
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
 from weights.manifest import CheckpointError
@@ -162,20 +164,27 @@ class TrainedDecoder:
         network.measure(responses, learned)
         objectives = self._objectives_of(network.network, gives)
 
-        def batch(rows, step):
+        def made(rows, step):
             shown = stimuli[rows]
             true = {target: np.asarray(features[target][shown], dtype=np.float32) for target in set(heads.values())}
             targets = {name: true[target] for name, target in heads.items()}
             return {"patterns": np.asarray(responses[rows], dtype=np.float32), "targets": targets, "step": step}
 
+        def batch(rows, step):
+            whole = made(rows, step)
+            for objective in objectives:
+                if (before := getattr(objective, "before", None)) is not None:
+                    whole["patterns"] = before(torch.as_tensor(whole["patterns"]), step)
+            return whole
+
         order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
         self._curves = train(
-            _Learner(network, objectives).to(self.device),
+            _Learner(network, objectives, recipe.accumulate).to(self.device),
             lambda step: batch(learned[order(step)], step),
             recipe,
             folder,
             held_out=_Batches(lambda rows: batch(rows, recipe.steps), validated, recipe.batch_size),
-            identity=self._identity(network, objectives, stimuli, batch(np.arange(min(8, len(stimuli))), 0)),
+            identity=self._identity(network, objectives, stimuli, made(np.arange(min(8, len(stimuli))), 0)),
             progress=progress,
             seconds_between_checkpoints=self.seconds_between_checkpoints,
         )
@@ -326,19 +335,40 @@ class TrainedDecoder:
 class _Learner(nn.Module):
     """A network with the sum of its objectives."""
 
-    def __init__(self, network, objectives):
+    def __init__(self, network, objectives, accumulate=1):
         super().__init__()
         self.network = network
         self.with_parameters = nn.ModuleList(one for one in objectives if isinstance(one, nn.Module))
         self._objectives = tuple(objectives)
+        self._comparing = [one for one in objectives if getattr(one, "compares", False)]
+        if n_processes() > 1 or accumulate > 1:
+            check_parameters(self._comparing)
 
-    def forward(self, batch):
-        patterns = batch["patterns"]
-        for objective in self._objectives:
-            if (before := getattr(objective, "before", None)) is not None:
-                patterns = before(patterns, batch["step"])
-        outputs = self.network(patterns)
-        judged = [objective(outputs, batch["targets"], batch["step"]) for objective in self._objectives]
+    @property
+    def compares(self):
+        """Whether an objective compares the samples of a batch."""
+        return bool(self._comparing)
+
+    def compared(self, batch):
+        """Outputs that are compared."""
+        outputs = self.network(batch["patterns"])
+        return {name: outputs[name] for objective in self._comparing for name in objective.reads}
+
+    def compare(self, rows, batch):
+        """Judge the outputs of a whole batch."""
+        return self._judged(self._comparing, rows, batch)
+
+    def forward(self, batch, pulls=None):
+        outputs = self.network(batch["patterns"])
+        if pulls is None:
+            return self._judged(self._objectives, outputs, batch)
+        others = [one for one in self._objectives if one not in self._comparing]
+        loss, parts = self._judged(others, outputs, batch)
+        pulled = sum((outputs[name].float() * pull).sum() for name, pull in pulls.items())
+        return loss + pulled, {**parts, "loss": torch.as_tensor(loss).detach()}
+
+    def _judged(self, objectives, outputs, batch):
+        judged = [objective(outputs, batch["targets"], batch["step"]) for objective in objectives]
         return sum(loss for loss, _ in judged), {name: value for _, parts in judged for name, value in parts.items()}
 
 

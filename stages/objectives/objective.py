@@ -18,9 +18,12 @@ class Objective(Protocol):
 
     Notes
     -----
+    An objective that compares the samples of a batch with each other has `compares` true. It is called with whole batches,
+    however these are cut into parts or shared by processes.
+
     An objective that changes what the network reads, as mixing samples does, has ``before(patterns, step)`` too. It is called
-    with the patterns of each batch, tensor of shape (n, n_voxels), and returns what takes their place; then the objective is
-    called with what the network makes of these.
+    with the patterns of each batch, tensor of shape (n, n_voxels) on the CPU, and returns what takes their place; then the
+    objective is called with what the network makes of these.
     """
 
     reads: tuple[str, ...]

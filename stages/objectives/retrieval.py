@@ -39,6 +39,8 @@ class MixedThenSoft:
         published code has "rest".
     """
 
+    compares = True
+
     def __init__(
         self,
         name,
@@ -77,7 +79,7 @@ class MixedThenSoft:
 
     def before(self, patterns: Tensor, step: int) -> Tensor:
         """Mix the patterns, if the step does."""
-        self._mixture = draw_mixture(len(patterns), device=patterns.device) if self.is_mixed(step) else None
+        self._mixture = draw_mixture(len(patterns)) if self.is_mixed(step) else None
         return patterns if self._mixture is None else self._mixture.mix(patterns)
 
     def __call__(self, outputs, targets, step):

@@ -23,6 +23,7 @@ from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.training.batches import n_samples, on_device, random_state_kept, seed_all, share_of, step_seed
 from stages.training.curves import Curves, Diverged, check_finite
+from stages.training.joining import pulls_of
 from stages.training.optimisers import learning_rate, make_optimisers, set_rates
 from stages.training.processes import accelerator_on, check_shared
 from stages.training.recipe import Recipe
@@ -39,6 +40,11 @@ class Learner(Protocol):
     """What is trained: a `torch.nn.Module` with its loss.
 
     Whatever it draws at random must come from torch's, numpy's or Python's global generators, which are seeded by the step.
+
+    A loss that compares the samples of a batch is computed on the whole of it, into however many parts it is cut. Such a learner
+    has `compares` true, ``compared(batch)``, which gives the rows to be compared (dict of str to tensor, rows first), and
+    ``compare(rows, batch)``, which gives that loss and what it is made of. Its `forward` is given `pulls` then: it leaves that
+    loss out, adds the sum of pulls times rows instead, and gives the loss that is left as `loss` among the parts.
     """
 
     def forward(self, batch: Any) -> tuple[torch.Tensor, Mapping[str, torch.Tensor | float]]:
@@ -143,12 +149,10 @@ class _Training:
 
     def take_step(self, batch_at):
         """Take a step: gradient, update, average."""
-        recipe, step, process = self.recipe, self.step, self.accelerator.process_index
+        recipe, step = self.recipe, self.step
         seed_all(step_seed(recipe.seed, step))
         batch = batch_at(step)
         self.check(batch)
-        # Every process draws numbers of its own, after all have made the same batch.
-        seed_all(step_seed(recipe.seed, step, 1 + process))
         losses = self.find_gradient(batch)
         check_finite({"loss": losses["loss"]}, step, _REMEDY)
         set_rates(self.optimisers, recipe, step)
@@ -176,14 +180,21 @@ class _Training:
     def find_gradient(self, batch):
         """Losses of a batch and the norm of its gradient before clipping, dict of str to float; the gradient is in place."""
         accelerator, parts = self.accelerator, self.recipe.accumulate
+        among = parts * accelerator.num_processes
+        places = [part * accelerator.num_processes + accelerator.process_index for part in range(parts)]
+        shares = {place: on_device(share_of(batch, place, among), accelerator.device) for place in places}
+        compares = among > 1 and getattr(self.plain, "compares", False)
+        if compares:
+            whole = on_device(batch, accelerator.device)
+            pulls, compared = pulls_of(self.plain, shares, whole, among, accelerator, self.seed_part)
         found = []
-        for part in range(parts):
-            place = part * accelerator.num_processes + accelerator.process_index
-            own = on_device(share_of(batch, place, parts * accelerator.num_processes), accelerator.device)
+        for part, (place, own) in enumerate(shares.items()):
+            # Every part draws numbers of its own, after all processes have made the same batch.
+            self.seed_part(place)
             # Processes exchange their gradients once, with the last part.
             waits = contextlib.nullcontext() if part == parts - 1 else accelerator.no_sync(self.learner)
             with waits:
-                loss, details = self.learner(own)
+                loss, details = self.learner(own, pulls[part]) if compares else self.learner(own)
                 accelerator.backward(loss / parts)
             found.append({"loss": loss, **details})
         gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
@@ -191,7 +202,14 @@ class _Training:
         if self.recipe.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.trained, self.recipe.clip, norm)
         means = {name: sum(_number(losses[name]) for losses in found) / parts for name in found[0]}
+        if compares:
+            of_all = {name: _number(value) for name, value in compared.items()}
+            means |= of_all | {"loss": means["loss"] + of_all["loss"]}
         return means | {"gradient": _number(norm)}
+
+    def seed_part(self, place):
+        """Seed what is random in a part of the step's batch."""
+        seed_all(step_seed(self.recipe.seed, self.step, 1 + place))
 
     def skip(self):
         """Count a gradient that overflowed."""

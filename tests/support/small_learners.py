@@ -62,6 +62,32 @@ class WithTemperature(torch.nn.Module):
         return loss, {"temperature": self.temperature.item()}
 
 
+class Comparing(torch.nn.Module):
+    """Two embeddings that find each other among all samples of a batch, and an error of each by itself."""
+
+    compares = True
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm = torch.nn.Linear(6, 3), torch.nn.BatchNorm1d(3)
+
+    def compared(self, batch):
+        return {"found": self.norm(self.one(batch["x"]))}
+
+    def compare(self, rows, batch):
+        one, other = functional.normalize(rows["found"], dim=1), functional.normalize(batch["y"], dim=1)
+        loss = functional.cross_entropy(one @ other.T / 0.2, torch.arange(len(one)))
+        return loss, {"contrast": loss.detach()}
+
+    def forward(self, batch, pulls=None):
+        rows = self.compared(batch)
+        error = (rows["found"] - batch["y"]).square().mean()
+        if pulls is None:
+            loss, parts = self.compare(rows, batch)
+            return error + loss, parts | {"error": error.detach()}
+        return error + (rows["found"] * pulls["found"]).sum(), {"error": error.detach(), "loss": error.detach()}
+
+
 def batch_at(step, n=8):
     """Noise, and a linear function of it that is not quite to be seen."""
     random = np.random.default_rng([5, step])
@@ -120,6 +146,9 @@ CASES = {
     "two optimisers, parts of a batch": Case(
         WithDropout, recipe(OptimiserSpec("muon", 1e-2, momentum=0.95, weight_decay=0.01), accumulate=2)
     ),
+    "samples that are compared, parts of a batch": Case(
+        Comparing, recipe(OptimiserSpec("adamw", 1e-2), accumulate=4, average=0.9), held_out=(100,)
+    ),
     "a head alone": Case(
         WithDropout,
         recipe(OptimiserSpec("adamw", 1e-2, weight_decay=0.1), trains=(r"head\..*",), average=0.9),
@@ -129,14 +158,15 @@ CASES = {
 
 
 def main():
-    """Train by as many processes as there are; the first writes its weights and curves."""
+    """Train a named learner by as many processes as there are; the first writes its weights and curves."""
     from accelerate import PartialState
 
     from stages.training.loop import train
 
     torch.set_num_threads(1)
     place, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
-    learner = Case(WithStatistics, recipe(OptimiserSpec("sgd", 0.05), **changes)).learner()
+    make = {one.__name__: one for one in (WithStatistics, Comparing)}[changes.pop("learner", "WithStatistics")]
+    learner = Case(make, recipe(OptimiserSpec("sgd", 0.05), **changes)).learner()
     # Statistics of half a batch are no statistics of a whole one.
     learner.norm = torch.nn.Identity()
     curves = train(learner, lambda step: batch_at(step, 16), recipe(OptimiserSpec("sgd", 0.05), **changes))

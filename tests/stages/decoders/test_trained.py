@@ -225,6 +225,43 @@ def test_what_mixes_reads_mixed_patterns_and_targets_as_they_are(training):
         assert given.std() > 0 and true.std(dim=0).min() > 0 and outputs.std(dim=0).max() < 1e-6, step
 
 
+def test_contrasts_are_of_the_whole_batch_whatever_its_parts(training):
+    class Plain(torch.nn.Linear):
+        def __init__(self, n_voxels, gives):
+            super().__init__(n_voxels, 5)
+
+        def forward(self, patterns):
+            return {"vdvae": super().forward(patterns)}
+
+    def trained(accumulate):
+        recipe = Recipe(steps=6, batch_size=8, accumulate=accumulate, optimiser=OptimiserSpec("sgd", 1e-2))
+        contrast = MixedThenSoft("vdvae", n_epochs=2, steps_per_epoch=3, mixed_share=0.5, temperature=0.1)
+        objectives = [contrast, MeanSquaredError("vdvae")]
+        return TrainedDecoder(Plain, recipe, objectives, heads={"vdvae": "vdvae"}).fit(training)
+
+    patterns = training.responses["subj01"][:9]
+    (whole, parts) = (trained(accumulate) for accumulate in (1, 4))
+    expected = predicted(whole, patterns)["vdvae"]
+    np.testing.assert_allclose(predicted(parts, patterns)["vdvae"], expected, atol=1e-4 * expected.std())
+    assert parts.curves()["vdvae contrast"][1] == pytest.approx(whole.curves()["vdvae contrast"][1], rel=1e-4)
+
+
+def test_a_contrast_with_a_parameter_is_refused_where_nobody_would_train_it(training):
+    class Sharpened(torch.nn.Module):
+        reads, compares = ("vdvae",), True
+
+        def __init__(self):
+            super().__init__()
+            self.sharpness = torch.nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, outputs, targets, step):
+            return self.sharpness * outputs["vdvae"].square().mean(), {}
+
+    with pytest.raises(InputError, match="Sharpened compares samples and has parameters .* recipe.accumulate = 1"):
+        TrainedDecoder(TwoHeads, Recipe(steps=2, batch_size=8, accumulate=2), [Sharpened()]).fit(training)
+    TrainedDecoder(TwoHeads, Recipe(steps=2, batch_size=8), [Sharpened()]).fit(training)
+
+
 def test_a_head_of_no_target_is_told(training):
     with pytest.raises(InputError, match="heads names the target 'clip_text', .* clip_image, vdvae"):
         TrainedDecoder(TwoHeads, RECIPE, heads={"rough": "clip_text"}).fit(training)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_learners import CASES, WithDropout, WithStatistics, batch_at, recipe
+from small_learners import CASES, Case, Comparing, WithDropout, WithStatistics, batch_at, recipe
 
 from stages.ground.errors import InputError
 from stages.training.batches import Shuffled, held_out, step_seed
@@ -112,12 +112,39 @@ def in_processes(tmp_path, n, **changes):
     return json.loads(path.read_text())
 
 
-def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(tmp_path):
-    changes = {"batch_size": 16, "steps": 8, "validate_every": 2, "average": 0.9}
-    one, two = in_processes(tmp_path, 1, **changes), in_processes(tmp_path, 2, **changes)
+@pytest.mark.parametrize("learner, parts", [("WithStatistics", 1), ("Comparing", 4)])
+def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, parts, tmp_path):
+    changes = {"learner": learner, "batch_size": 16, "steps": 8, "validate_every": 2, "average": 0.9}
+    one, two = in_processes(tmp_path, 1, **changes), in_processes(tmp_path, 2, **changes, accumulate=parts)
     assert (one["processes"], two["processes"]) == (1, 2)
     assert [line["loss"] for line in two["lines"]] == pytest.approx([line["loss"] for line in one["lines"]], abs=1e-5)
     assert np.abs(np.subtract(one["weights"], two["weights"])).max() < 1e-5
+
+
+def test_samples_are_compared_with_the_whole_batch_whatever_its_parts():
+    def trained(accumulate):
+        learner = Case(Comparing, PLAIN).learner()
+        learner.norm = torch.nn.Identity()
+        curves = train(learner, batch_at, replace(PLAIN, accumulate=accumulate))
+        return curves, torch.cat([value.flatten() for value in learner.state_dict().values()])
+
+    (curves, whole), others = trained(1), [trained(parts) for parts in (2, 4, 8)]
+    for found, weights in others:
+        torch.testing.assert_close(weights, whole, atol=1e-5, rtol=0)
+        for name in ("loss", "contrast", "error", "gradient"):
+            assert found[name][1] == pytest.approx(curves[name][1], abs=1e-5), name
+
+
+def test_statistics_are_counted_once_where_parts_are_computed_twice():
+    """Running means are those of the passes that have gradients."""
+    learner, parts = Case(Comparing, PLAIN).learner(), 2
+    expected, x = torch.zeros(3), batch_at(0)["x"]
+    for part in range(parts):
+        with torch.no_grad():
+            expected = 0.9 * expected + 0.1 * learner.one(x[part::parts]).mean(dim=0)
+    train(learner, batch_at, replace(PLAIN, accumulate=parts, steps=1))
+    torch.testing.assert_close(learner.norm.running_mean, expected)
+    assert learner.norm.num_batches_tracked == parts
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
