@@ -8,7 +8,7 @@ from brainrecon.assembly.step import Step
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
 
-TRIALS = ("averaged", "single")
+TRIALS = ("averaged", "single", "in turn")
 
 
 class Learn(Step):
@@ -21,8 +21,9 @@ class Learn(Step):
         Not yet fitted: ``decoder.fit(training, folder=None, progress=...)`` goes on where it was interrupted if it is given
         a folder; its class has ``from_pretrained(folder, device=...)``.
     device : str
-    trials : {"averaged", "single"}
-        Learn from patterns, each the average of a stimulus's trials, or from every trial by itself.
+    trials : {"averaged", "single", "in turn"}
+        Learn from patterns, each the average of a stimulus's trials; from every trial by itself; or from one trial of every
+        stimulus in an epoch, those of each taking turns.
     part : str
         Folder of what it learns.
     """
@@ -31,7 +32,7 @@ class Learn(Step):
 
     def __init__(self, targets, decoder, device="cpu", trials="averaged", part=""):
         if trials not in TRIALS:
-            raise InputError(f"trials is {trials!r}; expected averaged or single: pass --set trials=single.")
+            raise InputError(f"trials is {trials!r}; expected one of {', '.join(TRIALS)}: pass --set trials=single.")
         self.targets, self.gives, self.part = targets, tuple(targets), part
         self.decoder, self._device, self._trials = decoder, device, trials
 
@@ -44,7 +45,7 @@ class Learn(Step):
             rows[name] = np.arange(train.n_stimuli) if averaged else train.positions
         # In memory: a batch takes rows from anywhere, and a table lies by columns.
         values = {name: np.asarray(table) for name, table in features.items()}
-        learned = Training(responses, rows, values)
+        learned = Training(responses, rows, values, "stimuli" if self._trials == "in turn" else "trials")
         self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
 
     def run(self, items, values, *, seed=0):

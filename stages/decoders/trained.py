@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,12 @@ from stages.checkpoints.named_networks import name_of, network_named
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
-from stages.ground.checks import finite
+from stages.ground.checks import OneOf, check, finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
 from stages.objectives.regression import MeanSquaredError
-from stages.training.batches import Shuffled, held_out, random_state_kept, seed_all
+from stages.training.batches import InTurn, Shuffled, held_out, random_state_kept, seed_all
 from stages.training.curves import Curves
 from stages.training.joining import check_parameters
 from stages.training.loop import train
@@ -45,11 +46,18 @@ class Training:
         By subject: the row in `features` of each trial's stimulus.
     features : mapping of str to rows of shape (n_stimuli, ...)
         By target: true values of the stimuli.
+    epoch_of : {"trials", "stimuli"}
+        What an epoch of a training goes through: every trial, or every stimulus once, the trials of each taking turns from
+        step to step. Losses that compare samples should not meet a stimulus twice in a batch.
     """
 
     responses: Mapping[str, Rows | np.ndarray]
     stimulus_rows: Mapping[str, np.ndarray]
     features: Mapping[str, Rows | np.ndarray]
+    epoch_of: str = "trials"
+
+    def __post_init__(self):
+        check("epoch_of", self.epoch_of, OneOf("trials", "stimuli"))
 
 
 class TrainedDecoder:
@@ -177,7 +185,8 @@ class TrainedDecoder:
                     whole["patterns"] = before(torch.as_tensor(whole["patterns"]), step)
             return whole
 
-        order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
+        drawn = Shuffled if training.epoch_of == "trials" else partial(InTurn, groups=stimuli[learned])
+        order = drawn(len(learned), recipe.batch_size, recipe.seed)
         self._curves = train(
             _Learner(network, objectives, recipe.accumulate).to(self.device),
             lambda step: batch(learned[order(step)], step),

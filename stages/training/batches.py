@@ -41,6 +41,34 @@ class Shuffled:
         return self._order[place]
 
 
+class InTurn:
+    """Rows of a step's samples: one of every group in an epoch, in an order of the epoch's own; rows of a group take turns.
+
+    >>> rows = InTurn(n_samples=6, batch_size=3, seed=0, groups=np.array([7, 8, 9, 7, 8, 9]))
+    >>> [sorted(rows(step).tolist()) for step in range(3)]
+    [[0, 1, 2], [3, 4, 5], [0, 1, 2]]
+
+    Parameters
+    ----------
+    n_samples, batch_size, seed : int
+        A batch may lie in two epochs, or in several.
+    groups : array of shape (n_samples,)
+        The group of each sample, such as the stimulus of a trial. In step t a group of n rows gives its row t modulo n.
+    """
+
+    def __init__(self, n_samples, batch_size, seed, groups):
+        if len(groups) != n_samples:
+            raise InputError(f"groups has {len(groups)} entries for {n_samples} samples; give one to each.")
+        _, members, self._counts = np.unique(groups, return_inverse=True, return_counts=True)
+        self._by_group, self._first = np.argsort(members, kind="stable"), np.cumsum(self._counts) - self._counts
+        self._order = Shuffled(len(self._counts), batch_size, seed)
+
+    def __call__(self, step):
+        """Rows of a step (counted from 0), int array of shape (batch_size,)."""
+        chosen = self._order(step)
+        return self._by_group[self._first[chosen] + step % self._counts[chosen]]
+
+
 def held_out(n_stimuli, share, seed):
     """Choose the stimuli that validation keeps away from training.
 

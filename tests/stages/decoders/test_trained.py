@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -260,6 +261,22 @@ def test_a_contrast_with_a_parameter_is_refused_where_nobody_would_train_it(trai
     with pytest.raises(InputError, match="Sharpened compares samples and has parameters .* recipe.accumulate = 1"):
         TrainedDecoder(TwoHeads, Recipe(steps=2, batch_size=8, accumulate=2), [Sharpened()]).fit(training)
     TrainedDecoder(TwoHeads, Recipe(steps=2, batch_size=8), [Sharpened()]).fit(training)
+
+
+def test_an_epoch_of_stimuli_meets_none_twice(training):
+    class Noting(MeanSquaredError):
+        seen = []
+
+        def __call__(self, outputs, targets, step):
+            self.seen.append(targets["vdvae"].numpy())
+            return super().__call__(outputs, targets, step)
+
+    once = replace(training, epoch_of="stimuli")
+    TrainedDecoder(TwoHeads, Recipe(steps=12, batch_size=10), [Noting("vdvae")]).fit(once)
+    for epoch in (np.concatenate(Noting.seen[:6]), np.concatenate(Noting.seen[6:])):
+        assert len(np.unique(epoch, axis=0)) == 60
+    with pytest.raises(InputError, match="epoch_of is 'days'"):
+        replace(training, epoch_of="days")
 
 
 def test_a_head_of_no_target_is_told(training):
