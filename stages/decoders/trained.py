@@ -45,7 +45,7 @@ class Training:
     stimulus_rows : mapping of str to int array of shape (n_trials,)
         By subject: the row in `features` of each trial's stimulus.
     features : mapping of str to rows of shape (n_stimuli, ...)
-        By target: true values of the stimuli.
+        By predicted value: true ones of the stimuli. Two values may be held to one target: both names then stand for one array.
     epoch_of : {"trials", "stimuli"}
         What an epoch of a training goes through: every trial, or every stimulus once, the trials of each taking turns from
         step to step. Losses that compare samples should not meet a stimulus twice in a batch.
@@ -93,25 +93,13 @@ class TrainedDecoder:
         them: an objective may belong to a part of the network, which is then trained and saved with it.
     arguments : dict, optional
         Further arguments of `make`, as they are written to JSON.
-    heads : mapping of str to str, optional
-        Predicted value to the target that holds its true values, where these have other names, or where several values are
-        held to one target. By default every target is predicted under its own name.
     device : str
     seconds_between_checkpoints : float
         Of a training that is given a folder.
     """
 
-    def __init__(
-        self,
-        make,
-        recipe,
-        objectives=None,
-        arguments=None,
-        device="cpu",
-        seconds_between_checkpoints=60.0,
-        heads=None,
-    ):
-        self.make, self.recipe, self.objectives, self.heads = make, recipe, objectives, heads
+    def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
+        self.make, self.recipe, self.objectives = make, recipe, objectives
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
@@ -157,12 +145,7 @@ class TrainedDecoder:
                 f"There are {len(responses):,} responses but {len(stimuli):,} stimulus_rows; give each response the row of its "
                 "stimulus."
             )
-        heads = {name: name for name in features} if self.heads is None else dict(self.heads)
-        if unknown := [target for target in heads.values() if target not in features]:
-            raise InputError(
-                f"heads names the target {unknown[0]!r}, which is not there; expected some of {', '.join(features)}."
-            )
-        gives = {name: tuple(features[target].shape[1:]) for name, target in heads.items()}
+        gives = {name: tuple(values.shape[1:]) for name, values in features.items()}
         kept_away = held_out(len(next(iter(features.values()))), recipe.validation, recipe.seed)
         is_held_out = np.isin(stimuli, kept_away)
         learned, validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
@@ -174,8 +157,7 @@ class TrainedDecoder:
 
         def made(rows, step):
             shown = stimuli[rows]
-            true = {target: np.asarray(features[target][shown], dtype=np.float32) for target in set(heads.values())}
-            targets = {name: true[target] for name, target in heads.items()}
+            targets = {name: np.asarray(values[shown], dtype=np.float32) for name, values in features.items()}
             return {"patterns": np.asarray(responses[rows], dtype=np.float32), "targets": targets, "step": step}
 
         def batch(rows, step):
@@ -222,7 +204,7 @@ class TrainedDecoder:
             ]
             for one in objectives
         ]
-        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain, self.heads]).encode())
+        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain]).encode())
         statistics = (network.mean.cpu().numpy(), network.scale.cpu().numpy())
         for values in (*statistics, stimuli, *batch["targets"].values()):
             digest.update(np.ascontiguousarray(values).tobytes())

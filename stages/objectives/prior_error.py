@@ -13,18 +13,17 @@ class PriorError:
     name : str
         The value that leads; its target is what the prior is to make.
     prior : stages.priors.diffusion.DiffusionPrior
-        A part of the network that is trained.
+        Whose network is a part of the one that is trained.
     weight : float
         Published by Scotti et al. (2023): 30.
     """
 
     def __init__(self, name, prior, weight=30.0):
-        # In a tuple, since the prior's parameters are the network's and not this objective's.
-        self.reads, self._prior, self.weight = (name,), (prior,), weight
+        self.reads, self.prior, self.weight = (name,), prior, weight
 
     def __call__(self, outputs, targets, step):
-        (name,), (prior,) = self.reads, self._prior
-        error = prior.loss(outputs[name], targets[name])
+        (name,) = self.reads
+        error = self.prior.loss(outputs[name], targets[name])
         return self.weight * error, {f"{name} prior error": error.detach()}
 
     def __repr__(self):

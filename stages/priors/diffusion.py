@@ -16,7 +16,7 @@ from stages.ground.checks import Number, check
 from stages.priors.noise_process import NoiseProcess
 
 
-class DiffusionPrior(nn.Module):
+class DiffusionPrior:
     """A network from noisy to clean tokens, with its noise process.
 
     >>> from stages.networks.token_prior import TokenPrior
@@ -31,7 +31,7 @@ class DiffusionPrior(nn.Module):
     ----------
     net : torch.nn.Module
         ``net(noisy, times, brain, without_brain, without_image)``, as `stages.networks.token_prior.TokenPrior`; all of its
-        tensors (n, n_tokens, width).
+        tensors (n, n_tokens, width). It is trained by whoever owns it.
     process : NoiseProcess, optional
         Of 100 steps by default.
     without_brain, without_image : float
@@ -50,7 +50,6 @@ class DiffusionPrior(nn.Module):
         without_image: float = 0.2,
         scale: float | None = None,
     ) -> None:
-        super().__init__()
         check("without_brain", without_brain, Number(0, 1))
         check("without_image", without_image, Number(0, 1))
         self.net, self.process = net, process or NoiseProcess()

@@ -156,14 +156,12 @@ class Led(torch.nn.Module):
         super().__init__()
         self.rough = torch.nn.Linear(n_voxels, 12)
         self.projector = torch.nn.Linear(4, 4)
-        self.prior = DiffusionPrior(TokenPrior(3, 4, depth=1, n_heads=2, head_width=4))
+        self.net = TokenPrior(3, 4, depth=1, n_heads=2, head_width=4)
+        self.prior = DiffusionPrior(self.net)
 
     def forward(self, patterns):
         rough = self.rough(patterns).unflatten(1, (3, 4))
         return {"rough": rough, "retrieval": self.projector(rough)}
-
-
-HEADS = {"rough": "clip_image", "retrieval": "clip_image"}
 
 
 def led(**more):
@@ -173,11 +171,12 @@ def led(**more):
     def objectives(network):
         return [contrast, PriorError("rough", network.prior)]
 
-    return TrainedDecoder(Led, recipe, objectives, heads=HEADS, **more)
+    return TrainedDecoder(Led, recipe, objectives, **more)
 
 
 def test_values_of_one_target_and_a_part_that_one_of_them_leads(training, tmp_path):
-    decoder = led().fit(training)
+    clip = training.features["clip_image"]
+    decoder = led().fit(replace(training, features={"rough": clip, "retrieval": clip}))
     assert decoder.gives == {"rough": (3, 4), "retrieval": (3, 4)}
     patterns = training.responses["subj01"][:5]
     found = predicted(decoder, patterns)
@@ -197,6 +196,10 @@ def test_values_of_one_target_and_a_part_that_one_of_them_leads(training, tmp_pa
     brain = torch.zeros(1, 3, 4)
     samples = [one.network.network.prior.sample(brain, [torch.Generator().manual_seed(0)]) for one in (decoder, again)]
     assert torch.equal(*samples)
+
+
+def of_one_target(training):
+    return replace(training, features={"vdvae": training.features["vdvae"]})
 
 
 def test_what_mixes_reads_mixed_patterns_and_targets_as_they_are(training):
@@ -219,7 +222,7 @@ def test_what_mixes_reads_mixed_patterns_and_targets_as_they_are(training):
             return {"vdvae": super().forward(patterns)}
 
     recipe = Recipe(steps=2, batch_size=8)
-    TrainedDecoder(Plain, recipe, [Noting("vdvae")], heads={"vdvae": "vdvae"}).fit(training)
+    TrainedDecoder(Plain, recipe, [Noting("vdvae")]).fit(of_one_target(training))
     assert len(Noting.seen) == 2
     for step, (given, outputs, true) in enumerate(Noting.seen):
         # Every pattern that it reads is the number of the step, and so all outputs are one.
@@ -238,7 +241,7 @@ def test_contrasts_are_of_the_whole_batch_whatever_its_parts(training):
         recipe = Recipe(steps=6, batch_size=8, accumulate=accumulate, optimiser=OptimiserSpec("sgd", 1e-2))
         contrast = MixedThenSoft("vdvae", n_epochs=2, steps_per_epoch=3, mixed_share=0.5, temperature=0.1)
         objectives = [contrast, MeanSquaredError("vdvae")]
-        return TrainedDecoder(Plain, recipe, objectives, heads={"vdvae": "vdvae"}).fit(training)
+        return TrainedDecoder(Plain, recipe, objectives).fit(of_one_target(training))
 
     patterns = training.responses["subj01"][:9]
     (whole, parts) = (trained(accumulate) for accumulate in (1, 4))
@@ -277,11 +280,6 @@ def test_an_epoch_of_stimuli_meets_none_twice(training):
         assert len(np.unique(epoch, axis=0)) == 60
     with pytest.raises(InputError, match="epoch_of is 'days'"):
         replace(training, epoch_of="days")
-
-
-def test_a_head_of_no_target_is_told(training):
-    with pytest.raises(InputError, match="heads names the target 'clip_text', .* clip_image, vdvae"):
-        TrainedDecoder(TwoHeads, RECIPE, heads={"rough": "clip_text"}).fit(training)
 
 
 def test_mistakes_are_told(fitted, training, tmp_path):
