@@ -46,10 +46,13 @@ def save_network(network, folder, config, dtype=None, indent=2):
         Of ``config.json``.
     """
     folder = Path(folder)
-    stored = {}
+    stored, places = {}, set()
     for name, value in network.state_dict().items():
         value = value.detach().cpu()
-        stored[name] = (value.to(dtype) if dtype is not None and value.is_floating_point() else value).contiguous()
+        value = (value.to(dtype) if dtype is not None and value.is_floating_point() else value).contiguous()
+        # Weights that layers share are stored under each of their names, as they are published.
+        stored[name] = value.clone() if value.data_ptr() in places else value
+        places.add(value.data_ptr())
     with whole_file(folder / WEIGHTS_FILE) as partial:
         save_file(stored, partial)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=indent) + "\n")
