@@ -149,11 +149,17 @@ class TrainedDecoder:
         kept_away = held_out(len(next(iter(features.values()))), recipe.validation, recipe.seed)
         is_held_out = np.isin(stimuli, kept_away)
         learned, validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+        n_in_epoch = len(np.unique(stimuli[learned])) if training.epoch_of == "stimuli" else len(learned)
         with random_state_kept():
             seed_all(recipe.seed)
             network = Standardised(self.make(responses.shape[1], gives, **self.arguments))
         network.measure(responses, learned)
         objectives = self._objectives_of(network.network, gives)
+        if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
+            raise InputError(
+                f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from; make "
+                f"batches of {max(n_in_epoch // 2, 1)} or fewer (batch_size), or load more stimuli."
+            )
 
         def made(rows, step):
             shown = stimuli[rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch.nn.functional import mse_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 
 class MeanSquaredError:
@@ -30,3 +30,27 @@ class MeanSquaredError:
 
     def __repr__(self):
         return f"MeanSquaredError({self.reads[0]!r}, weight={self.weight})"
+
+
+class MeanAbsoluteError(MeanSquaredError):
+    """The mean absolute difference: loss = weight * mean(abs(output - target)), over samples and values.
+
+    >>> import torch
+    >>> loss, parts = MeanAbsoluteError("vdvae", weight=2.0)({"vdvae": torch.ones(4, 3)}, {"vdvae": torch.zeros(4, 3)}, step=0)
+    >>> loss.item(), parts["vdvae difference"].item()
+    (2.0, 1.0)
+
+    Parameters
+    ----------
+    name : str
+        The output, and the target of the same name.
+    weight : float
+    """
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        error = l1_loss(outputs[name].float(), targets[name].float())
+        return self.weight * error, {f"{name} difference": error.detach()}
+
+    def __repr__(self):
+        return f"MeanAbsoluteError({self.reads[0]!r}, weight={self.weight})"

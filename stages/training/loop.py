@@ -135,7 +135,7 @@ class _Training:
     """A learner, its optimisers and its average, and how far they are."""
 
     def __init__(self, learner, trained, recipe, accelerator):
-        self.plain, self.trained, self.recipe, self.accelerator = learner, trained, recipe, accelerator
+        self.plain, self.trained, self.recipe, self.accelerator = learner, list(trained.values()), recipe, accelerator
         self.average = None
         if recipe.average is not None:
             self.average = copy.deepcopy(learner).eval().requires_grad_(False)

@@ -12,14 +12,14 @@ from stages.training.muon import Muon
 LARGEST_RATE_BESIDE_MUON = 3e-3
 
 
-def make_optimisers(parameters, spec):
+def make_optimisers(named, spec):
     """Make the optimisers of some parameters.
 
     Updates of PyTorch's own are fused: one pass over memory a step, a third of the time on the CPU at the sizes met here.
 
     Parameters
     ----------
-    parameters : iterable of torch.nn.Parameter
+    named : mapping of str to torch.nn.Parameter
         All of them are trained.
     spec : OptimiserSpec
 
@@ -28,7 +28,7 @@ def make_optimisers(parameters, spec):
     optimisers : list of torch.optim.Optimizer
         One, or Muon and AdamW.
     """
-    parameters = list(parameters)
+    parameters = list(named.values())
     matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
     vectors = [parameter for parameter in parameters if parameter.ndim < 2]
     decayed = {"weight_decay": spec.weight_decay}
@@ -42,7 +42,12 @@ def make_optimisers(parameters, spec):
         if matrices:
             made.append(Muon(matrices, **rate, **decayed, momentum=spec.momentum))
         return made
-    groups = [group for group in ({"params": matrices} | decayed, of_vectors) if group["params"]]
+    groups = [{"params": matrices} | decayed, of_vectors]
+    if spec.undecayed == "biases":
+        biases = [parameter for name, parameter in named.items() if name.split(".")[-1] == "bias"]
+        others = [parameter for name, parameter in named.items() if name.split(".")[-1] != "bias"]
+        groups = [{"params": others} | decayed, {"params": biases, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
     if spec.name == "sgd":
         return [torch.optim.SGD(groups, **rate, momentum=spec.momentum, fused=True)]
     return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.name](groups, **rate, **adam)]

@@ -15,7 +15,7 @@ _RULES = {
         "name": OneOf("adamw", "adam", "sgd", "muon"),
         "learning_rate": Number(0, above=True, example=1e-3),
         "weight_decay": Number(0),
-        "undecayed": OneOf("none", "vectors"),
+        "undecayed": OneOf("none", "vectors", "biases"),
         "betas": Numbers(_SHARE, example=(0.9, 0.999)),
         "epsilon": Number(0, 1, above=True, below=True, example=1e-8),
         "momentum": _SHARE,
@@ -59,8 +59,9 @@ class OptimiserSpec:
         Largest rate; the schedule says which share of it a step takes.
     weight_decay : float
         Added to the gradient by adam and sgd, decoupled in adamw and muon.
-    undecayed : {"none", "vectors"}
-        Parameters without decay: none, or those of fewer than two dimensions (biases and normalisations).
+    undecayed : {"none", "vectors", "biases"}
+        Parameters without decay: none; those of fewer than two dimensions (biases and normalisations); or those called bias,
+        so that the gains of normalisations decay. Muon knows the first two.
     betas : tuple of two floats
         Of adam and adamw.
     epsilon : float

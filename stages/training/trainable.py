@@ -15,8 +15,8 @@ def only_trained(learner, patterns):
     >>> import torch
     >>> network = torch.nn.ModuleDict({"trunk": torch.nn.Linear(2, 3), "head": torch.nn.Linear(3, 1)})
     >>> with only_trained(network, [r"head\..*"]) as trained:
-    ...     [tuple(parameter.shape) for parameter in trained], network["trunk"].weight.requires_grad
-    ([(1, 3), (1,)], False)
+    ...     {name: tuple(one.shape) for name, one in trained.items()}, network["trunk"].weight.requires_grad
+    ({'head.weight': (1, 3), 'head.bias': (1,)}, False)
     >>> network["trunk"].weight.requires_grad
     True
 
@@ -28,7 +28,7 @@ def only_trained(learner, patterns):
 
     Yields
     ------
-    trained : list of torch.nn.Parameter
+    trained : dict of str to torch.nn.Parameter
 
     Raises
     ------
@@ -50,7 +50,7 @@ def only_trained(learner, patterns):
     try:
         for parameter in left_alone:
             parameter.requires_grad_(False)
-        yield [parameter for parameter in named.values() if parameter.requires_grad]
+        yield {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     finally:
         for parameter in left_alone:
             parameter.requires_grad_(True)

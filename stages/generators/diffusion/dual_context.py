@@ -1,11 +1,14 @@
 """Pictures from predicted embeddings by the network under two contexts."""
 
+import torch
+
 from stages.generators.diffusion.conditioners import MixedContext
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import computing_dtype, placed
 from stages.generators.diffusion.schedulers import make_scheduler
 from stages.generators.diffusion.versatile_diffusion import GREYS, is_versatile_diffusion, load_versatile_diffusion
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.networks.latent_space import LatentSpace
 
@@ -19,6 +22,8 @@ class DualContextGenerator(LatentDiffusionGenerator):
     ----------
     pipeline : DualContextImg2ImgPipeline
     start : StartRule, optional
+    unconditional : {"stored", "zeros"}
+        What guidance's unconditional half reads: the contexts that are stored with the checkpoint, or zeros.
 
     See Also
     --------
@@ -33,9 +38,12 @@ class DualContextGenerator(LatentDiffusionGenerator):
     # As the UNet computes: this generator's noise is drawn in that precision.
     latent_dtype = None
 
-    def __init__(self, pipeline, start=None):
+    def __init__(self, pipeline, start=None, unconditional="stored"):
+        check("unconditional", unconditional, OneOf("stored", "zeros"))
         nothing = pipeline.unconditional_contexts
         contexts = {"clip_image": nothing.image, "clip_text": nothing.text}
+        if unconditional == "zeros":
+            contexts = {name: torch.zeros_like(tokens) for name, tokens in contexts.items()}
         super().__init__(
             pipeline,
             [MixedContext(name, tokens) for name, tokens in contexts.items()],
@@ -52,7 +60,15 @@ class DualContextGenerator(LatentDiffusionGenerator):
 
     @classmethod
     def from_pretrained(
-        cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None, unconditional_grey=None
+        cls,
+        folder,
+        device="cpu",
+        dtype=None,
+        scheduler=None,
+        acceleration=None,
+        start=None,
+        unconditional_grey=None,
+        unconditional="stored",
     ):
         """Load a checkpoint in diffusers' folder layout.
 
@@ -73,6 +89,8 @@ class DualContextGenerator(LatentDiffusionGenerator):
         unconditional_grey : {127.0, 127.5}, optional
             Grey level of the picture that guidance's unconditional half sees. By default the checkpoint's own: that of
             Versatile Diffusion is 127, and a `DualContextImg2ImgPipeline` brings what it was made with.
+        unconditional : {"stored", "zeros"}
+            See the class.
 
         Returns
         -------
@@ -103,7 +121,7 @@ class DualContextGenerator(LatentDiffusionGenerator):
         pipeline = load(folder, dtype=computing_dtype(dtype, acceleration, device), **grey)
         if scheduler is not None:
             pipeline.scheduler = make_scheduler(pipeline.scheduler.config, scheduler)
-        return cls(placed(pipeline, device, acceleration), start)
+        return cls(placed(pipeline, device, acceleration), start, unconditional)
 
     def _check_row(self, item, values):
         super()._check_row(item, values)

@@ -27,6 +27,9 @@ class StartRule:
         CompVis' scripts do the latter (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781).
     latent_size : int, optional
         Height and width of latents that go through a picture, for example 40 for those of 320 pixels; by default any.
+    pixels : {"as they are", "for CLIP"}
+        Encode a picture's values from -1 to 1, or, as MindEye's scripts do by a slip, after CLIP's mean and deviation were
+        taken from values of 0 to 1.
 
     Raises
     ------
@@ -38,16 +41,21 @@ class StartRule:
     latent: str = "direct"
     noised_to: str = "first step"
     latent_size: int | None = None
+    pixels: str = "as they are"
 
     def __post_init__(self):
         for name, allowed in (
             ("posterior", ("mode", "sample")),
             ("latent", ("direct", "through picture")),
             ("noised_to", ("first step", "step before")),
+            ("pixels", ("as they are", "for CLIP")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
 
+
+# Mean and deviation of red, green and blue, as OpenAI's CLIP takes them.
+_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")
 
@@ -108,6 +116,9 @@ class StartFromPicture(StartFromNoise):
     def _encoded(self, pictures, sampling):
         size = self.latent_shape[-1] * self.space.downscaling
         pixels = to_pixels([resized(picture, size) for picture in pictures]).to(sampling.device)
+        if self.rule.pixels == "for CLIP":
+            mean, deviation = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in _CLIP)
+            pixels = ((pixels + 1) / 2 - mean) / deviation
         return self.space.encode(pixels, sampling.random if self.rule.posterior == "sample" else None)
 
 

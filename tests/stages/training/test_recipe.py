@@ -16,7 +16,7 @@ STEPS, RATE = 40, 0.02
 def ours(schedule, **spec):
     """Learning rates and momenta of every step, as the optimiser gets them."""
     recipe = Recipe(STEPS, 1, OptimiserSpec(learning_rate=RATE, **spec), schedule)
-    (optimiser,) = make_optimisers([torch.nn.Parameter(torch.zeros(2))], recipe.optimiser)
+    (optimiser,) = make_optimisers({"x": torch.nn.Parameter(torch.zeros(2))}, recipe.optimiser)
     found = []
     for step in range(STEPS):
         set_rates([optimiser], recipe, step)
@@ -87,7 +87,9 @@ def test_one_cycle_turns_the_momentum_of_sgd_as_pytorch_does():
 def test_vectors_need_not_decay():
     network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3))
     for undecayed, expected in (("none", 0.1), ("vectors", 0.0)):
-        (optimiser,) = make_optimisers(network.parameters(), OptimiserSpec(weight_decay=0.1, undecayed=undecayed))
+        (optimiser,) = make_optimisers(
+            dict(network.named_parameters()), OptimiserSpec(weight_decay=0.1, undecayed=undecayed)
+        )
         decays = {
             id(parameter): group["weight_decay"] for group in optimiser.param_groups for parameter in group["params"]
         }
@@ -97,7 +99,7 @@ def test_vectors_need_not_decay():
 
 def test_muon_leaves_vectors_to_adamw_at_a_rate_that_these_bear():
     network, spec = torch.nn.Linear(2, 3), OptimiserSpec("muon", 0.05, momentum=0.95)
-    adamw, muon = make_optimisers(network.parameters(), spec)
+    adamw, muon = make_optimisers(dict(network.named_parameters()), spec)
     set_rates([adamw, muon], Recipe(10, 1, spec), 0)
     assert isinstance(muon, Muon) and muon.param_groups[0]["params"] == [network.weight]
     assert adamw.param_groups[0]["params"] == [network.bias]
