@@ -173,7 +173,7 @@ class Decode(Step):
     def run(self, items, values, *, seed=0):
         return self.decoder.split(self.decoder.predict(self.patterns(np.asarray(values["patterns"]))))
 
-    def predict_into(self, path, names, values, progress=SILENT):
+    def predict_into(self, path, names, values, progress=SILENT, *, seed=0):
         predict_by_blocks(self.decoder, self.patterns(values["patterns"]), names, path, progress)
 
     # Voxels

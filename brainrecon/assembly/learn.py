@@ -17,6 +17,7 @@ class Learn(Step):
     Parameters
     ----------
     targets : mapping of str to brainrecon.assembly.targets.TargetSource
+        By predicted value; several values may be held to one target.
     decoder : stages.decoders.decoder.Decoder
         Not yet fitted: ``decoder.fit(training, folder=None, progress=...)`` goes on where it was interrupted if it is given
         a folder; its class has ``from_pretrained(folder, device=...)``.
@@ -43,8 +44,13 @@ class Learn(Step):
             averaged = self._trials == "averaged"
             responses[name] = train.patterns if averaged else train.betas
             rows[name] = np.arange(train.n_stimuli) if averaged else train.positions
-        # In memory: a batch takes rows from anywhere, and a table lies by columns.
-        values = {name: np.asarray(table) for name, table in features.items()}
+        # In memory: a batch takes rows from anywhere, and a table lies by columns. Values of one target have one array.
+        arrays: dict = {}
+        for name, table in features.items():
+            source = self.targets[name]
+            if source not in arrays:
+                arrays[source] = np.asarray(table).reshape(len(table), *source.outline.shape)
+        values = {name: arrays[self.targets[name]] for name in features}
         learned = Training(responses, rows, values, "stimuli" if self._trials == "in turn" else "trials")
         self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
 

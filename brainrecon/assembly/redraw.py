@@ -17,7 +17,7 @@ def redraw(
     machine: Machine,
     contexts: Mapping[str, TargetSource],
     weights: Callable[[frozenset], Mapping[str, float]],
-    start: str = "first_picture",
+    start: str | None = "first_picture",
     arguments: Callable[[], Mapping] = dict,
     needed: Sequence[str] | None = None,
 ) -> Draw:
@@ -38,8 +38,8 @@ def redraw(
         Values that it reads, and the targets that they are predictions of.
     weights : callable
         ``weights(present) -> dict``: weight of each context, given the names of the values that are not absent.
-    start : str
-        Value that it starts from: a picture, or a latent of the generator's own autoencoder.
+    start : str, optional
+        Value that it starts from: a picture, or a latent of the generator's own autoencoder; None starts from noise.
     arguments : callable
         ``arguments() -> dict``: what the generator is loaded with besides, such as the folder of a further checkpoint.
     needed : sequence of str, optional
@@ -69,4 +69,6 @@ def redraw(
         return settings.acceleration.batch_size_for(loaded.pipeline, machine.device, guided=guided)
 
     spare = tuple(name for name in contexts if name not in needed)
-    return Draw(load, needed, (*spare, start), options=options, at_a_time=at_a_time, targets=contexts)
+    return Draw(
+        load, needed, (*spare, start) if start else spare, options=options, at_a_time=at_a_time, targets=contexts
+    )

@@ -137,9 +137,11 @@ class Step:
         """Settings that its output depends on, by name, if the values in `present` are there: for people who ask why."""
         return {}
 
-    def predict_into(self, path: Path, names: Sequence[str], values: Values, progress: Progress = SILENT) -> None:
-        """Write what it gives into a safetensors file, a row for each of `names`; `values` as for `run`."""
-        given = self.run([Item("", name) for name in names], values)
+    def predict_into(
+        self, path: Path, names: Sequence[str], values: Values, progress: Progress = SILENT, *, seed: int = 0
+    ) -> None:
+        """Write what it gives into a safetensors file, a row for each of `names`; `values` and `seed` as for `run`."""
+        given = self.run([Item("", name) for name in names], values, seed=seed)
         with whole_file(path) as partial:
             tensors = {name: np.asarray(rows, dtype=np.float32) for name, rows in given.items()}
             save_file(tensors, partial, metadata={"stimulus_ids": json.dumps(list(names))})

@@ -131,7 +131,7 @@ class RunValues:
                 with locked(path.parent, name=f".{path.stem}.lock"):
                     # Another process may have predicted the same in the meantime.
                     if not path.exists():
-                        step.predict_into(path, names, inputs, progress)
+                        step.predict_into(path, names, inputs, progress, seed=self.seed)
                         seal(path.parent)
             complete_seal(path.parent, path.name)
             values, ids = read_embeddings(path)

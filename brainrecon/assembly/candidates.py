@@ -1,0 +1,86 @@
+"""Several outputs of an item, drawn by lot, of which the one that fits a decoded embedding best is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from brainrecon.assembly.step import Step, repeated, rows_of
+from brainrecon.assembly.values import Item
+from stages.ground.progress import SILENT
+
+
+class Candidates(Step):
+    """Draw candidates by some steps in a row, and choose by the cosine of their embedding with a predicted one.
+
+    What chooses comes from the brain: no shown picture is looked at.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        Nothing of them is learned; the last one gives the output, a picture.
+    n : int
+        Candidates for each item. Candidate c of sample k draws by the lot of sample k * n + c.
+    source : brainrecon.assembly.targets.TargetSource
+        The target that candidates are embedded by.
+    wanted : str
+        The predicted embedding, flattened rows.
+    """
+
+    by_lot = True
+
+    def __init__(self, steps, n, source, wanted):
+        self._steps, self._n, self._source, self._wanted = tuple(steps), n, source, wanted
+        inside = {name for step in steps for name in step.gives}
+        read = dict.fromkeys(name for step in steps for name in step.reads if name not in inside)
+        spare = dict.fromkeys(name for step in steps for name in step.optional if name not in inside)
+        self.reads = tuple(dict.fromkeys([*read, wanted]))
+        self.optional = tuple(name for name in spare if name not in self.reads)
+        self.gives, self.media = steps[-1].gives, steps[-1].media
+
+    def run(self, items, values, *, seed=0):
+        rows = dict(self.stream(items, values, seed=seed))
+        return {name: [rows[row][name] for row in range(len(items))] for name in self.gives}
+
+    def stream(self, items, values, *, seed=0, batch_size=None, progress=SILENT):
+        (gives,) = self.gives
+        for row, item in enumerate(items):
+            candidates = self._drawn(item, rows_of(values, slice(row, row + 1)), seed, batch_size, progress)
+            yield row, {gives: candidates[self._best(candidates, values[self._wanted][row])]}
+
+    def _drawn(self, item, given, seed, batch_size, progress):
+        """All candidates of an item, a list."""
+        items = [Item(item.subject, item.stimulus_id, item.sample * self._n + one) for one in range(self._n)]
+        values = {name: repeated(value, np.zeros(self._n, dtype=int)) for name, value in given.items()}
+        *before, last = self._steps
+        for step in before:
+            values |= step.run(items, {name: values[name] for name in (*step.reads, *step.optional)}, seed=seed)
+        read = {name: values[name] for name in (*last.reads, *last.optional)}
+        size = batch_size or last.batch_size()
+        rows = dict(last.stream(items, read, seed=seed, batch_size=size, progress=progress))
+        return [rows[row][last.gives[0]] for row in range(self._n)]
+
+    def _best(self, pictures, wanted):
+        """Which of the candidates is nearest to the predicted embedding."""
+        # One by one, so that the choice does not depend on how many there are.
+        found = [np.asarray(self._source.target.encode(picture[None])).reshape(-1) for picture in pictures]
+        return int(np.argmax([_cosine(row, np.asarray(wanted).reshape(-1)) for row in found]))
+
+    def load(self, progress=SILENT):
+        for step in self._steps:
+            step.load(progress)
+
+    def free(self):
+        for step in self._steps:
+            step.free()
+
+    def batch_size(self):
+        return self._steps[-1].batch_size()
+
+    def told(self, present):
+        inside = {name for step in self._steps for name in step.gives}
+        told = {name: value for step in self._steps for name, value in step.told(present | inside).items()}
+        return told | {"candidates": self._n}
+
+
+def _cosine(one, other):
+    return float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12))

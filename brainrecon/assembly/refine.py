@@ -1,0 +1,56 @@
+"""The step from values that the brain gives to likely ones, by a diffusion prior that was trained with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from brainrecon.assembly.step import Step
+from stages.ground.item_seeds import named_generator
+
+_ROWS_AT_A_TIME = 16
+
+
+class Refine(Step):
+    """Sample a prior, led by a predicted value.
+
+    Parameters
+    ----------
+    learned : brainrecon.assembly.learn.Learn
+        Step before it, whose network has a `prior` (`stages.priors.diffusion.DiffusionPrior`).
+    reads : str
+        The value that leads.
+    gives : str
+    source : brainrecon.assembly.targets.TargetSource
+        The target that the prior's samples are embeddings of.
+    n_evaluations : int, optional
+        Of the prior's network; see `stages.priors.noise_process.NoiseProcess.sample`.
+    unit_token : bool
+        Bring the first token of each sample to unit length, and the others with it.
+    """
+
+    by_lot = True
+
+    def __init__(self, learned, reads, gives, source, n_evaluations=None, unit_token=True):
+        self._learned, self.reads, self.gives, self.targets = learned, (reads,), (gives,), {gives: source}
+        self._n_evaluations, self._unit_token = n_evaluations, unit_token
+
+    def run(self, items, values, *, seed=0):
+        import torch
+
+        (read,), (gives,) = self.reads, self.gives
+        decoder, rows = self._learned.decoder, np.asarray(values[read], dtype=np.float32)
+        prior, device = decoder.network.network.prior, next(decoder.network.parameters()).device
+        found = np.empty_like(rows)
+        for first in range(0, len(rows), _ROWS_AT_A_TIME):
+            chosen = slice(first, first + _ROWS_AT_A_TIME)
+            # Another stream than that of a sample's noise in stage two.
+            generators = [named_generator(f"{seed}/{one.stimulus_id}/{one.sample}/{gives}") for one in items[chosen]]
+            led = torch.from_numpy(rows[chosen]).reshape(-1, *decoder.gives[read]).to(device)
+            tokens = prior.sample(led, generators, self._n_evaluations)
+            if self._unit_token:
+                tokens = tokens / (tokens[:, :1].norm(dim=-1, keepdim=True) + 1e-6)
+            found[chosen] = tokens.flatten(1).cpu().numpy()
+        return {gives: found}
+
+    def told(self, present):
+        return {"prior evaluations": self._n_evaluations or "every step"}
