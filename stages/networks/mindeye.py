@@ -1,0 +1,92 @@
+"""MindEye's two networks as decoders: patterns in, named values out (Scotti et al. 2023).
+
+Names of parameters are those of the published weights.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from stages.ground.errors import InputError
+from stages.networks.token_prior import TokenPrior
+from stages.networks.voxel_mlp import BlurryLatent, VoxelMLP
+
+ROUGH, RETRIEVAL = "clip_rough", "clip_retrieval"
+
+
+class MindEyeTokens(nn.Module):
+    """Rough tokens that lead a prior, and tokens for retrieval that a projector makes of them.
+
+    Parameters
+    ----------
+    n_voxels : int
+    gives : mapping of str to tuple of int
+        ``clip_rough`` and ``clip_retrieval``, both (n_tokens, width); a single vector counts as one token.
+    hidden, n_blocks, projected : int
+        See `stages.networks.voxel_mlp.VoxelMLP`.
+    prior_depth, prior_heads, prior_head_width : int
+        See `stages.networks.token_prior.TokenPrior`.
+    """
+
+    def __init__(
+        self,
+        n_voxels,
+        gives,
+        hidden=4096,
+        n_blocks=4,
+        projected=2048,
+        prior_depth=6,
+        prior_heads=12,
+        prior_head_width=64,
+    ):
+        super().__init__()
+        shapes = {tuple(shape) for shape in gives.values()}
+        if set(gives) != {ROUGH, RETRIEVAL} or len(shapes) != 1:
+            raise InputError(f"The network gives {ROUGH} and {RETRIEVAL} of one shape, but is asked for {dict(gives)}.")
+        (self.shape,) = shapes
+        n_tokens, width = self.shape if len(self.shape) == 2 else (1, *self.shape)
+        self.voxel2clip = VoxelMLP(n_voxels, n_tokens, width, hidden, n_blocks, projected)
+        self.net = TokenPrior(n_tokens, width, prior_depth, prior_heads, prior_head_width)
+
+    @property
+    def prior(self):
+        """The diffusion prior over the tokens, `stages.priors.diffusion.DiffusionPrior`."""
+        from stages.priors.diffusion import DiffusionPrior
+
+        return DiffusionPrior(self.net)
+
+    def forward(self, patterns):
+        """Of patterns (n, n_voxels), both values."""
+        rough, projected = self.voxel2clip(patterns)
+        return {ROUGH: rough, RETRIEVAL: projected}
+
+
+class MindEyeLatent(BlurryLatent):
+    """The latent of a blurry picture as the one value that is asked for.
+
+    Parameters
+    ----------
+    n_voxels : int
+    gives : mapping of str to tuple of int
+        One value (channels, side, side); the map before it has a quarter of the sides.
+    hidden, n_blocks : int
+    map_channels : int
+    channels : sequence of int
+        See `stages.networks.voxel_mlp.BlurryLatent`.
+    """
+
+    def __init__(self, n_voxels, gives, hidden=4096, n_blocks=4, map_channels=64, channels=(64, 128, 256)):
+        ((name, (latent_channels, height, width)),) = gives.items()
+        smaller = 2 ** (len(channels) - 1)
+        if height % smaller or width % smaller:
+            raise InputError(
+                f"{name} is {height} x {width}; expected multiples of {smaller} for {len(channels)} blocks."
+            )
+        map_shape = (map_channels, height // smaller, width // smaller)
+        super().__init__(n_voxels, hidden, n_blocks, map_shape, latent_channels, channels)
+        self.name = name
+
+    def forward(self, patterns):
+        """Of patterns (n, n_voxels), the latents by their name."""
+        latents, _ = super().forward(patterns)
+        return {self.name: latents}
