@@ -97,6 +97,14 @@ def test_vectors_need_not_decay():
         assert {decays[id(value)] for value in (network[0].bias, *network[1].parameters())} == {expected}
 
 
+def test_biases_alone_need_not_decay():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3))
+    spec = OptimiserSpec(weight_decay=0.1, undecayed="biases")
+    (optimiser,) = make_optimisers(dict(network.named_parameters()), spec)
+    decays = {id(one): group["weight_decay"] for group in optimiser.param_groups for one in group["params"]}
+    assert {decays[id(one.weight)] for one in network} == {0.1} and {decays[id(one.bias)] for one in network} == {0.0}
+
+
 def test_muon_leaves_vectors_to_adamw_at_a_rate_that_these_bear():
     network, spec = torch.nn.Linear(2, 3), OptimiserSpec("muon", 0.05, momentum=0.95)
     adamw, muon = make_optimisers(dict(network.named_parameters()), spec)

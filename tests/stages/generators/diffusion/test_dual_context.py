@@ -120,6 +120,23 @@ def test_what_does_not_fit_stops_before_anything_is_drawn(generator, make_reques
         drawn(generator, [make_request(1, **changes)])
 
 
+def test_guidance_may_be_led_away_from_zeros(generator, make_request, pipeline_folder):
+    """As if zeros were stored: nothing else of the checkpoint changes."""
+    zeros = DualContextGenerator.from_pretrained(pipeline_folder, unconditional="zeros")
+    stored = DualContextGenerator.from_pretrained(pipeline_folder)
+    with torch.no_grad():
+        stored.pipeline.unconditional_contexts.image.zero_()
+        stored.pipeline.unconditional_contexts.text.zero_()
+    request = [make_request(0)]
+    found, usual = (drawn(one, request, guidance_scale=3.5).astype(int) for one in (zeros, generator))
+    np.testing.assert_array_equal(found, drawn(stored, request, guidance_scale=3.5))
+    assert np.abs(found - usual).max() > 1
+    # Without guidance nothing is unconditional.
+    np.testing.assert_array_equal(drawn(zeros, request, guidance_scale=1), drawn(generator, request, guidance_scale=1))
+    with pytest.raises(InputError, match="unconditional is 'grey'"):
+        DualContextGenerator.from_pretrained(pipeline_folder, unconditional="grey")
+
+
 def test_gradients_are_not_kept(generator, make_request):
     assert torch.is_grad_enabled()
     drawn(generator, [make_request(0)])

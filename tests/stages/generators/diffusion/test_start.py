@@ -1,9 +1,12 @@
 """How much of the steps is done, which pictures share a batch, and what a first picture becomes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from stages.generators.diffusion.start import denoising_steps, resized
+from stages.generators.diffusion.start import StartFromPicture, StartRule, denoising_steps, resized
 from stages.generators.generator import together
 from stages.ground.errors import InputError
 
@@ -20,6 +23,31 @@ def test_steps_of_a_strength():
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="strength is"):
             denoising_steps(strength, 50)
+
+
+class Encoded:
+    """An autoencoder that keeps what it is given to encode."""
+
+    downscaling = 8
+
+    def encode(self, pixels, random=None):
+        self.given = pixels
+        return torch.zeros(len(pixels), 4, 1, 1)
+
+
+@pytest.mark.parametrize("pixels", ["as they are", "for CLIP"])
+def test_pixels_that_are_encoded_vs_the_formula(pixels):
+    space, picture = Encoded(), np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    start = StartFromPicture(None, (4, 1, 1), space, StartRule(pixels=pixels))
+    start._encoded([picture], SimpleNamespace(device="cpu", random=None))
+    shares = picture.transpose(2, 0, 1) / 255
+    expected = 2 * shares - 1
+    if pixels == "for CLIP":
+        mean, deviation = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+        expected = (shares - np.reshape(mean, (3, 1, 1))) / np.reshape(deviation, (3, 1, 1))
+    np.testing.assert_allclose(space.given[0].numpy(), expected, atol=1e-5)
+    with pytest.raises(InputError, match="pixels is 'raw'"):
+        StartRule(pixels="raw")
 
 
 def test_pictures_are_resized_only_if_their_size_differs():
