@@ -51,6 +51,13 @@ SMALL = {
         *RANDOM, checkpoints=("kandinsky-2-2-decoder", "kandinsky-2-2-prior", "clip-vit-bigg-14-laion2b")
     ),
     "takagi2023": Small(*FEW_STEPS, "latent_size=12", checkpoints=("stable-diffusion-1-4",)),
+    "mindeye2023": Small(
+        *FEW_STEPS,
+        "prior_evaluations=3",
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=64"),
+        *("latent.epochs=2", "latent.batch_size=4"),
+        weights="tiny",
+    ),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "miyawaki2008": Small("decoder.model=omp"),
     "shen2019-gan": Small("training.iterations=40", "training.validate_every=20", weights="tiny"),

@@ -1,0 +1,347 @@
+"""MindEye (Scotti et al., NeurIPS 2023): a residual MLP to CLIP tokens, a contrastive head, a diffusion prior, a blurry start.
+
+A wide residual network makes rough CLIP tokens of a response. A projector makes of these the tokens for retrieval, trained by
+contrast: mixed samples first, soft labels after. A prior that is trained with them turns rough tokens into likely ones, under
+which Versatile Diffusion redraws a blurry picture, that a second network decodes through Stable Diffusion's autoencoder. Of
+several such pictures the one is kept whose tokens are nearest to the retrieval tokens.
+
+docs/mindeye2023.md says what the scripts do, which of their slips are the defaults here, and what is done otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from brainrecon.assembly.candidates import Candidates
+from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.learn import TRIALS, Learn
+from brainrecon.assembly.redraw import redraw
+from brainrecon.assembly.refine import Refine
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.show import Show
+from brainrecon.assembly.system import System
+from stages.ground.checks import Number, OneOf, check_all
+
+ROUGH, RETRIEVAL, REFINED, LATENT = "clip_rough", "clip_retrieval", "clip_image", "sd_latent"
+# Scale of Stable Diffusion's latents, by which the published loss divides.
+_LATENT_SCALE = 0.18215
+# Of the published training: 8,859 stimuli in batches of 32, and of 8.
+_STEPS_PER_EPOCH, _LATENT_STEPS_PER_EPOCH = 276, 1107
+
+_COUNT = Number(1, whole=True)
+_RULES = {
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "accumulate": _COUNT,
+    "hidden": _COUNT,
+    "n_blocks": Number(0, whole=True),
+    "learning_rate": Number(0, above=True, example=3e-4),
+    "weight_decay": Number(0),
+    "validation": Number(0, 0.5),
+    "trials": OneOf(*TRIALS),
+    "features": OneOf("float32", "float16"),
+}
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Names in `weights/manifest.toml`."""
+
+    clip: str = "clip-vit-l-14-quickgelu"
+    generator: str = "versatile-diffusion"
+    autoencoder: str = "stable-diffusion-1-4"
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs : int
+    steps_per_epoch : int, optional
+        Batches in an epoch; those that the training stimuli fill, if it is not given.
+    batch_size : int
+    accumulate : int
+        Parts into which a batch is cut where memory is short; samples are compared with the whole batch all the same.
+    learning_rate : float
+        At its highest, after two epochs.
+    weight_decay : float
+        Of everything but biases, as published.
+    validation : float
+        Share of the training stimuli that chooses which weights are kept. The scripts keep the last, as 0 does.
+    trials : {"in turn", "single", "averaged"}
+        One trial of every stimulus in an epoch, those of each taking turns (published); every trial by itself; or averages.
+    features : {"float32", "float16"}
+        How the feature store holds the targets.
+    precision : {"no", "bf16"}
+        Mixed precision. The scripts train in fp16.
+    hidden, n_blocks : int
+        Of the residual network.
+    seed : int
+    """
+
+    epochs: int = 240
+    steps_per_epoch: int | None = None
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-2
+    validation: float = 0.0
+    trials: str = "in turn"
+    features: str = "float32"
+    precision: str = "no"
+    hidden: int = 4096
+    n_blocks: int = 4
+    seed: int = 42
+
+    def __post_init__(self):
+        check_all(self, _RULES)
+
+    def settled(self, train):
+        """These settings with as many steps in an epoch as a training split fills."""
+        if self.steps_per_epoch is not None:
+            return self
+        n = train.n_stimuli - round(self.validation * train.n_stimuli)
+        if self.trials == "single":
+            n = round(n * train.n_trials / train.n_stimuli)
+        return replace(self, steps_per_epoch=max(n // self.batch_size, 1))
+
+    def recipe(self, published_steps):
+        """The recipe of the training loop."""
+        from stages.training.recipe import OptimiserSpec, Recipe, Schedule
+
+        steps = self.epochs * (self.steps_per_epoch or published_steps)
+        return Recipe(
+            steps=steps,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            optimiser=OptimiserSpec("adamw", self.learning_rate, self.weight_decay, undecayed="biases"),
+            schedule=Schedule("one-cycle", rise=min(2 / self.epochs, 0.5), first_divisor=25, last_divisor=1000),
+            precision=self.precision,
+            validation=self.validation,
+            validate_every=self.steps_per_epoch or published_steps,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class TokenFitting(Fitting):
+    """How tokens, retrieval and the prior are trained, in one.
+
+    Attributes
+    ----------
+    projected : int
+        Values inside the projector.
+    prior_depth, prior_heads, prior_head_width : int
+    prior_weight : float
+        Of the prior's error beside the contrast.
+    mixed_share : float
+        Of the epochs, in which samples are mixed; in the others labels are soft.
+    own_partner : {"rest", "whole"}
+        Label of a sample that is mixed with itself; "rest" is what the scripts do, "whole" what is meant.
+    """
+
+    projected: int = 2048
+    prior_depth: int = 6
+    prior_heads: int = 12
+    prior_head_width: int = 64
+    prior_weight: float = 30.0
+    mixed_share: float = 0.33
+    own_partner: str = "rest"
+
+
+@dataclass(frozen=True)
+class LatentFitting(Fitting):
+    """How the blurry latent is trained.
+
+    Attributes
+    ----------
+    map_channels : int
+    channels : tuple of int
+        See `stages.networks.voxel_mlp.BlurryLatent`.
+    """
+
+    epochs: int = 120
+    batch_size: int = 8
+    learning_rate: float = 5e-4
+    seed: int = 0
+    map_channels: int = 64
+    channels: tuple[int, ...] = (64, 128, 256)
+
+
+@dataclass(frozen=True)
+class MindEye2023Settings:
+    """All settings of the method.
+
+    Attributes
+    ----------
+    decoder : TokenFitting
+    latent : LatentFitting
+    blurry : bool
+        Whether drawing starts from a decoded blurry picture; else from noise.
+    latent_size : int, optional
+        Side in pixels of the pictures whose latents are decoded; that of the autoencoder's configuration, if it is not given.
+    prior_evaluations : int, optional
+        Of the prior's network in sampling; 100, one for every step, if it is not given.
+    candidates : int
+        Pictures of which the best is kept. The scripts draw one unless they are told otherwise, the tables are of 16.
+    start_pixels : {"for CLIP", "as they are"}
+        The scripts encode the blurry picture after CLIP's normalisation.
+    unconditional : {"zeros", "stored"}
+        What guidance's unconditional half reads: zeros, as published, or what is stored with the checkpoint.
+    """
+
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    decoder: TokenFitting = field(default_factory=TokenFitting)
+    latent: LatentFitting = field(default_factory=LatentFitting)
+    generator: GeneratorSettings = field(
+        default_factory=lambda: GeneratorSettings(
+            strength=0.85,
+            num_inference_steps=20,
+            guidance_scale=3.5,
+            image_weight=1.0,
+            text_weight=0.0,
+            scheduler="unipc",
+        )
+    )
+    blurry: bool = True
+    latent_size: int | None = None
+    prior_evaluations: int | None = None
+    candidates: int = 16
+    start_pixels: str = "for CLIP"
+    unconditional: str = "zeros"
+
+    def __post_init__(self):
+        rules = {
+            "candidates": _COUNT,
+            "start_pixels": OneOf("for CLIP", "as they are"),
+            "unconditional": OneOf("zeros", "stored"),
+        }
+        check_all(self, rules)
+
+
+@system
+class MindEye2023(System):
+    """The method of one subject at its published settings."""
+
+    name = "mindeye2023"
+    explanation = (
+        "the full method: a decoded blurry picture, redrawn under refined CLIP tokens, the best of the candidates"
+    )
+    citation = (
+        "Scotti, P. S. et al. (2023). Reconstructing the mind's eye: fMRI-to-image with contrastive learning and diffusion "
+        "priors. NeurIPS 36."
+    )
+    settings_class = MindEye2023Settings
+    protocol = "mindeye-2023"
+    image_embedding = RETRIEVAL
+    tiny = {
+        "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator", "autoencoder": "tiny-generator"},
+        "candidates": 2,
+        "prior_evaluations": 20,
+        "start_pixels": "as they are",
+        "unconditional": "stored",
+        "decoder": {
+            "epochs": 60,
+            "hidden": 512,
+            "n_blocks": 2,
+            "projected": 256,
+            "prior_depth": 2,
+            "prior_heads": 4,
+            "prior_head_width": 32,
+            "learning_rate": 1e-3,
+        },
+        "latent": {
+            "epochs": 40,
+            "batch_size": 32,
+            "hidden": 256,
+            "n_blocks": 2,
+            "map_channels": 32,
+            "channels": (32, 32, 64),
+            "learning_rate": 1e-3,
+        },
+    }
+
+    def settled(self, train):
+        settings = self.settings
+        latent = settings.latent.settled(train) if settings.blurry else settings.latent
+        return replace(settings, decoder=settings.decoder.settled(train), latent=latent)
+
+    def steps(self, machine):
+        settings = self.settings
+        tokens = self.target("stages.targets.clip:CLIPImageTokens", "clip", machine)
+        learned = Learn(
+            {ROUGH: tokens, RETRIEVAL: tokens},
+            self._tokens_decoder(machine),
+            machine.device,
+            settings.decoder.trials,
+            part="tokens",
+        )
+        steps = [learned, *(self._blurry(machine) if settings.blurry else ())]
+        refine = Refine(learned, ROUGH, REFINED, tokens, settings.prior_evaluations)
+        draw = redraw(
+            "stages.generators.diffusion.dual_context:DualContextGenerator",
+            lambda: self.folder("generator"),
+            settings.generator,
+            machine,
+            {REFINED: tokens},
+            lambda present: {"clip_image": settings.generator.image_weight, "clip_text": 0.0},
+            start="first_picture" if settings.blurry else None,
+            arguments=self._arguments,
+        )
+        if settings.candidates == 1:
+            return [*steps, refine, draw]
+        return [*steps, Candidates([refine, draw], settings.candidates, tokens, RETRIEVAL)]
+
+    def _tokens_decoder(self, machine):
+        from stages.decoders.trained import TrainedDecoder
+        from stages.networks.mindeye import MindEyeTokens
+        from stages.objectives.prior_error import PriorError
+        from stages.objectives.retrieval import MixedThenSoft
+
+        own = self.settings.decoder
+        contrast = MixedThenSoft(
+            RETRIEVAL,
+            own.epochs,
+            own.steps_per_epoch or _STEPS_PER_EPOCH,
+            mixed_share=own.mixed_share,
+            own_partner=own.own_partner,
+        )
+        sizes = ("hidden", "n_blocks", "projected", "prior_depth", "prior_heads", "prior_head_width")
+        return TrainedDecoder(
+            MindEyeTokens,
+            own.recipe(_STEPS_PER_EPOCH),
+            lambda network: [contrast, PriorError(ROUGH, network.prior, own.prior_weight)],
+            {name: getattr(own, name) for name in sizes},
+            machine.device,
+        )
+
+    def _blurry(self, machine):
+        """The steps from patterns to a blurry picture."""
+        from stages.decoders.trained import TrainedDecoder
+        from stages.networks.mindeye import MindEyeLatent
+        from stages.objectives.regression import MeanAbsoluteError
+
+        own = self.settings.latent
+        latent = self.target(
+            "stages.targets.autoencoder_latents:AutoencoderLatents",
+            "autoencoder",
+            machine,
+            size=self.settings.latent_size,
+            interpolation="bilinear",
+        )
+        decoder = TrainedDecoder(
+            MindEyeLatent,
+            own.recipe(_LATENT_STEPS_PER_EPOCH),
+            [MeanAbsoluteError(LATENT, 1 / _LATENT_SCALE)],
+            {name: getattr(own, name) for name in ("hidden", "n_blocks", "map_channels", "channels")},
+            machine.device,
+        )
+        return [Learn({LATENT: latent}, decoder, machine.device, own.trials, part="latent"), Show(LATENT, latent)]
+
+    def _arguments(self):
+        from stages.generators.diffusion.start import StartRule
+
+        start = StartRule(posterior="sample", pixels=self.settings.start_pixels)
+        return {"start": start, "unconditional": self.settings.unconditional}

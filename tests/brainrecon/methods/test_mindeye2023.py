@@ -1,0 +1,206 @@
+"""MindEye: what its scripts do in numbers, its variants, and the whole way on a simulated subject."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from chains import chain_of
+from interruption import COMMAND_LINE, interrupted
+from small_systems import SMALL
+from stand_in_generators import StandIn
+
+from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.values import ABSENT, Item
+from brainrecon.cli.main import run_command
+from brainrecon.datasets.subject import Split
+from brainrecon.methods.mindeye2023 import Fitting, LatentFitting, TokenFitting
+from brainrecon.runs.run import Run
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.generators.diffusion.start import StartRule, denoising_steps
+from stages.ground.errors import InputError
+from stages.training.optimisers import learning_rate
+
+NAME = "mindeye2023"
+
+
+# What is published
+
+
+def test_the_chain_in_the_published_order():
+    assert repr(chain_of(NAME)) == (
+        "Chain(mindeye2023: Learn(clip_rough, clip_retrieval) -> Learn(sd_latent) -> Show(first_picture) -> "
+        "Candidates(picture))"
+    )
+    assert repr(chain_of(NAME, {"candidates": 1, "blurry": False})) == (
+        "Chain(mindeye2023: Learn(clip_rough, clip_retrieval) -> Refine(clip_image) -> Draw(picture))"
+    )
+    tokens, latent, *_ = chain_of(NAME).steps
+    assert (tokens.part, latent.part) == ("tokens", "latent")
+
+
+def test_the_recipe_of_the_tokens_is_that_of_the_scripts():
+    decoder = chain_of(NAME).steps[0].decoder
+    recipe = decoder.recipe
+    assert (recipe.steps, recipe.batch_size, recipe.clip, recipe.average) == (66_240, 32, None, None)
+    assert (recipe.optimiser.name, recipe.optimiser.weight_decay, recipe.optimiser.undecayed) == (
+        "adamw",
+        0.01,
+        "biases",
+    )
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.AdamW([parameter], lr=3e-4)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=3e-4, total_steps=66_240, pct_start=2 / 240, final_div_factor=1000
+    )
+    for step in range(2000):
+        assert learning_rate(recipe, step) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6)
+        optimiser.step()
+        theirs.step()
+    assert decoder.arguments == {
+        "hidden": 4096,
+        "n_blocks": 4,
+        "projected": 2048,
+        "prior_depth": 6,
+        "prior_heads": 12,
+        "prior_head_width": 64,
+    }
+
+
+def test_the_objectives_are_those_of_the_scripts():
+    decoder = chain_of(NAME).steps[0].decoder
+    with torch.device("meta"):
+        network = decoder.make(100, {"clip_rough": (257, 768), "clip_retrieval": (257, 768)}, **decoder.arguments)
+    assert sum(one.numel() for one in network.net.parameters()) == 56_055_184
+    contrast, prior = decoder.objectives(network)
+    assert (contrast.reads, contrast.n_mixed_epochs, contrast.temperature) == (("clip_retrieval",), 79, 0.006)
+    assert (contrast.first, contrast.last, contrast.own_partner) == (0.004, 0.0075, "rest")
+    assert (prior.reads, prior.weight) == (("clip_rough",), 30.0)
+    assert (prior.prior.without_brain, prior.prior.without_image, prior.prior.process.n_steps) == (0.2, 0.2, 100)
+
+
+def test_the_recipe_of_the_latent_is_that_of_the_scripts():
+    step = chain_of(NAME).steps[1]
+    recipe, (error,) = step.decoder.recipe, step.decoder.objectives
+    assert (recipe.steps, recipe.batch_size, recipe.optimiser.learning_rate) == (120 * 1107, 8, 5e-4)
+    assert error.weight == pytest.approx(1 / 0.18215)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What a generator of published shapes is loaded with and asked for, for one item."""
+
+    def ask(settings=None, absent=()):
+        monkeypatch.setattr(
+            DualContextGenerator,
+            "from_pretrained",
+            lambda folder, **options: StandIn(folder, {"clip_image": (257, 768)}, ["clip_image"], **options),
+        )
+        monkeypatch.setattr(system_class(NAME), "folder", lambda self, role: f"folder of {self._roles[role]}")
+        step = chain_of(NAME, {"candidates": 1} | (settings or {})).steps[-1]
+        monkeypatch.setattr(step, "_sources", {})
+        values = {"clip_image": np.zeros((1, 257 * 768)), "first_picture": np.zeros((1, 512, 512, 3), np.uint8)}
+        read = {name: values[name] for name in (*step.reads, *step.optional)} | dict.fromkeys(absent, ABSENT)
+        list(step.stream([Item("", "a")], read))
+        return step.generator
+
+    return ask
+
+
+def test_the_generator_is_asked_for_what_the_scripts_do(asked):
+    generator = asked()
+    _, _, settings = generator.asked[-1]
+    assert settings["num_inference_steps"] == 20 and settings["guidance_scale"] == 3.5
+    assert denoising_steps(settings["strength"], 20) == 17
+    assert settings["weights"] == {"clip_image": 1.0, "clip_text": 0.0}
+    assert generator.options["scheduler"] == "unipc" and generator.options["unconditional"] == "zeros"
+    assert generator.options["start"] == StartRule(posterior="sample", pixels="for CLIP")
+    _, _, settings = asked(absent=("first_picture",)).asked[-1]
+    assert settings["strength"] == 1.0
+
+
+# Settings
+
+
+def split_of(n_stimuli, repeats=3):
+    return Split(np.zeros((n_stimuli * repeats, 4), np.float32), [f"s{one:05d}" for one in range(n_stimuli)] * repeats)
+
+
+def test_an_epoch_is_what_the_stimuli_fill():
+    train = split_of(8859)
+    assert TokenFitting().settled(train).steps_per_epoch == 276
+    assert LatentFitting().settled(train).steps_per_epoch == 1107
+    assert Fitting(trials="single").settled(split_of(64)).steps_per_epoch == 6
+    assert Fitting(validation=0.5).settled(split_of(128)).steps_per_epoch == 2
+    kept = Fitting(steps_per_epoch=5)
+    assert kept.settled(train) is kept
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"candidates": 0}, "candidates is 0"),
+        ({"start_pixels": "raw"}, "start_pixels is 'raw'"),
+        ({"decoder": {"trials": "both"}}, "trials is 'both'"),
+        ({"decoder": {"learning_rate": 0}}, "learning_rate is 0"),
+        ({"decoder": {"batch_size": 9, "accumulate": 2}}, "recipe.accumulate is 2 but recipe.batch_size 9"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, said):
+    with pytest.raises(InputError, match=said):
+        chain_of(NAME, settings)
+
+
+# The whole way
+
+
+@pytest.fixture(scope="module")
+def line(cohort):
+    settings = [part for text in SMALL[NAME].settings for part in ("--set", text)]
+    return [NAME, f"nsd:{cohort}", "--weights", "tiny", *settings]
+
+
+@pytest.fixture(scope="module")
+def complete(line, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mindeye") / "run"
+    assert run_command(["fit", *line, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_both_networks_show_how_they_were_trained(complete):
+    chain = Run(complete).chain
+    curves = chain.curves()
+    assert {"clip_retrieval contrast", "clip_rough prior error", "sd_latent difference"} <= set(curves)
+    assert [row["network"] for row in chain.summary()] == ["MindEyeTokens", "MindEyeLatent"]
+    described = json.loads((complete / "decoder" / "tokens" / "config.json").read_text())
+    assert described["gives"] == {"clip_rough": [65, 64], "clip_retrieval": [65, 64]}
+
+
+def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(line, complete, tmp_path):
+    killed = tmp_path / "killed"
+    again = ["fit", *line, "--out", str(killed)]
+    interrupted(COMMAND_LINE, *again, when=lambda: (killed / "decoder" / "tokens" / "config.json").exists())
+    assert run_command(again) == 0
+    for name in ("tokens/model.safetensors", "tokens/config.json", "latent/model.safetensors", "latent/config.json"):
+        assert (killed / "decoder" / name).read_bytes() == (complete / "decoder" / name).read_bytes(), name
+
+
+def test_too_few_stimuli_for_a_batch_are_told_before_anything_is_trained(cohort, tmp_path, capsys):
+    line = ["fit", NAME, f"nsd:{cohort}", "--weights", "tiny", "--set", "decoder.batch_size=500"]
+    assert run_command([*line, "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "A batch of 500 samples is to be compared but there are" in said and "Traceback" not in said
+
+
+def test_a_vector_is_one_token():
+    network = chain_of(NAME).steps[0].decoder.make
+    small = dict(hidden=8, n_blocks=1, projected=8, prior_depth=1, prior_heads=2, prior_head_width=8)
+    vector = network(5, {"clip_rough": (12,), "clip_retrieval": (12,)}, **small)
+    assert {values.shape for values in vector(torch.zeros(2, 5)).values()} == {(2, 1, 12)}
+    with pytest.raises(InputError, match="gives clip_rough and clip_retrieval of one shape"):
+        network(5, {"clip_rough": (12,), "clip_image": (12,)}, **small)
+
+
+def test_settings_of_another_number_of_parts_are_other_trainings():
+    assert replace(TokenFitting(), accumulate=4).recipe(276).accumulate == 4
