@@ -29,6 +29,7 @@ from stages.training.processes import n_processes
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
 from weights.manifest import CheckpointError
+from weights.suggestions import did_you_mean
 
 _PLAIN = (bool, int, float, str)
 _LABELS = {"validation": "validation loss", "gradient": "norm of the gradient", "rate": "learning rate"}
@@ -195,7 +196,8 @@ class TrainedDecoder:
         for objective in objectives:
             if unknown := [name for name in objective.reads if name not in gives]:
                 raise InputError(
-                    f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(gives)}."
+                    f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(gives)}"
+                    f"{did_you_mean(unknown[0], gives)}."
                 )
         return list(objectives)
 
