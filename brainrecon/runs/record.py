@@ -23,6 +23,7 @@ from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_sub
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
+from weights.remark import Remark
 
 PACKAGES = (
     "brainrecon",
@@ -144,6 +145,7 @@ def check_threads(folder):
         warnings.warn(
             f"{folder} was begun with {then} threads and {now} compute now, so that bytes may differ from what is there; set "
             f"OMP_NUM_THREADS={then} and run the same command again where they must not.",
+            Remark,
             stacklevel=3,
         )
 

@@ -30,6 +30,7 @@ from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
 from stages.ground.read_only import told_if_read_only
 from weights import store
+from weights.remark import Remark
 from weights.seals import seal
 from weights.whole_files import write_text
 
@@ -220,7 +221,7 @@ def is_scored(run, protocol):
     try:
         scores = Scores.from_json(path)
     except InputError as error:
-        warnings.warn(f"Scores are made again: {error}", stacklevel=2)
+        warnings.warn(f"Scores are made again: {error}", Remark, stacklevel=2)
         return False
     if scores.protocol.sha256 != protocol.sha256 or any(
         _is_other(name, digest) for name, digest in scores.checkpoints.items()
