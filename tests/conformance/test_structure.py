@@ -1,4 +1,4 @@
-"""What no file does: ask for the class or the name of a system, take a name from a file that does not define it, warn in code."""
+"""What no file does: ask for the class or the name of a system, or take a name from a file that does not define it."""
 
 import ast
 from functools import cache
@@ -139,22 +139,3 @@ def test_a_name_is_imported_from_the_file_that_defines_it():
                 ]
                 found += [f"{place(file, node)} ({name})" for name in missing]
     assert not found, "\n".join(found)
-
-
-# Warnings
-
-
-def test_a_warning_is_a_remark():
-    """So that the command line prints it as a sentence."""
-    warned = [
-        (file, node)
-        for file in files("brainrecon", "stages", "weights")
-        for node in ast.walk(parsed(file))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("warnings.warn", "warn")
-    ]
-    others = [
-        place(file, node)
-        for file, node in warned
-        if not any(isinstance(one, ast.Name) and one.id == "Remark" for one in node.args)
-    ]
-    assert len(warned) > 5 and not others
