@@ -39,6 +39,7 @@ def benchmark(
     seed: options.Seed = None,
     samples: options.Samples = None,
     loader: options.LoaderOptions = None,
+    mask: options.Mask = None,
     batch_size: options.BatchSize = None,
     reproducible: options.Reproducible = False,
     features: options.Features = None,
@@ -64,7 +65,8 @@ def benchmark(
 
     asked = dict(
         subjects=options.parse_names(subjects),
-        rois=options.parse_names(rois),
+        # A mask is the one region unless others are named beside it.
+        rois=options.parse_names(rois) or (["mask"] if mask else None),
         protocols=options.parse_names(protocols),
         controls=options.parse_conditions(controls, "essential") if controls is not None else None,
         control_stimuli=control_stimuli,
@@ -72,7 +74,7 @@ def benchmark(
         folds=options.parse_folds(folds),
         seed=seed,
         samples=samples,
-        options=options.loader_options(loader) or None,
+        options=options.loader_options(loader, mask) or None,
     )
 
     def finished(runs, computed):

@@ -18,12 +18,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def _loader_options(assignments, mask=None):
     """Dictionary of `--option NAME=VALUE`, without what has a place of its own on the line."""
-    chosen = options.loader_options(assignments)
+    chosen = options.loader_options(assignments, mask)
     for name in ("data", "path", "kind", "subject", "roi"):
         if name in chosen:
             own = f"--{name}" if name in ("subject", "roi") else "KIND:PATH"
             raise InputError(f"--option {name}={chosen[name]} is no option of the data's loader; write {own} instead.")
-    return chosen | ({"mask": str(mask.resolve())} if mask else {})
+    return chosen
 
 
 @app.command()

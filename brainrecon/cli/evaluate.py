@@ -44,6 +44,7 @@ def evaluate(
     subject: options.SubjectName = None,
     roi: options.Roi = None,
     loader: options.LoaderOptions = None,
+    mask: options.Mask = None,
     folds: options.Folds = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
@@ -59,10 +60,10 @@ def evaluate(
             "`brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
         )
     if images is None:
-        if truth or out or subject or roi or loader or folds or pattern or ids:
+        if truth or out or subject or roi or loader or mask or folds or pattern or ids:
             raise InputError(
-                "--truth, --out, --subject, --roi, --folds, --option, --pattern and --ids go with --images; leave them out for a "
-                "run."
+                "--truth, --out, --subject, --roi, --mask, --folds, --option, --pattern and --ids go with --images; leave them "
+                "out for a run."
             )
         _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
         return
@@ -75,7 +76,8 @@ def evaluate(
         raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
     named, device = {"pattern": pattern, "row_ids": ids}, options.torch_device(device)
     parts = options.parse_folds(folds)
-    _evaluate_pictures(images, named, truth, out, subject, roi, loader, parts, protocol, features, device)
+    which = dict(subject=subject, roi=roi, **options.loader_options(loader, mask))
+    _evaluate_pictures(images, named, truth, out, which, parts, protocol, features, device)
 
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
@@ -92,7 +94,7 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
     show_scores(scores)
 
 
-def _evaluate_pictures(images, named, truth, out, subject, roi, loader, folds, protocol, features, device):
+def _evaluate_pictures(images, named, truth, out, which, folds, protocol, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.cli.score_tables import show_scores
     from brainrecon.datasets import load
@@ -104,7 +106,6 @@ def _evaluate_pictures(images, named, truth, out, subject, roi, loader, folds, p
     if named["row_ids"] is not None:
         named = named | {"row_ids": read_row_ids(named["row_ids"])}
     check_folds(folds or 0)
-    which = dict(subject=subject, roi=roi, **options.loader_options(loader))
     data = load_in_folds(truth, folds, **which) if folds else load(truth, **which)
     with show_progress() as progress:
         scores = evaluate_pictures(

@@ -43,7 +43,8 @@ Roi = Annotated[str | None, typer.Option(help="Voxels to use, for example nsdgen
 Mask = Annotated[
     Path | None,
     typer.Option(
-        help="Voxels of your own, the region 'mask': a NIfTI or .npy; used alone unless --roi says otherwise."
+        help="Voxels of your own, the region 'mask': a NIfTI or .npy, in the subject's space or one value for each voxel; used "
+        "alone unless --roi says otherwise."
     ),
 ]
 Config = Annotated[Path | None, typer.Option(help="TOML file of settings; options on the line win over it.")]
@@ -170,10 +171,8 @@ def run_config(
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
     }
     values["data"] |= {name: value for name, value in options.items() if value is not None}
-    if loader:
-        values["data"]["options"] = values["data"].get("options", {}) | loader_options(loader)
-    if mask:
-        values["data"]["options"] = values["data"].get("options", {}) | {"mask": str(mask.resolve())}
+    if more := loader_options(loader, mask):
+        values["data"]["options"] = values["data"].get("options", {}) | more
     top = {"method": method, "seed": seed, "samples": samples}
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:
@@ -184,13 +183,15 @@ def run_config(
     return RunConfig.from_dict(values)
 
 
-def loader_options(assignments):
-    """Dictionary of `--option NAME=VALUE`, values in TOML's notation or bare words."""
+def loader_options(assignments, mask=None):
+    """Dictionary of `--option NAME=VALUE`, values in TOML's notation or bare words, and of `--mask`, its path made absolute."""
     from brainrecon.runs.config import assign
 
     values = {}
     for assignment in assignments or ():
         assign(values, assignment, "--option")
+    if mask or "mask" in values:
+        values["mask"] = str(Path(str(mask or values["mask"])).expanduser().resolve())
     return values
 
 

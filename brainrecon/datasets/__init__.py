@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.datasets.dataset import dataset_of, kinds, loaded_options
+from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 
 __all__ = ["dataset_of", "kinds", "load", "parse_source", "subjects"]
@@ -39,7 +40,7 @@ def parse_source(data):
     return kind, Path(path).expanduser()
 
 
-def load(data, subject=None, roi=None, **options):
+def load(data, subject=None, roi=None, mask=None, **options):
     """Load one subject of a dataset.
 
     >>> subject = load("nsd:/data/nsd", subject="subj02", roi="V1 + V2", betas="b3")  # doctest: +SKIP
@@ -59,6 +60,9 @@ def load(data, subject=None, roi=None, **options):
         For example ``subj01``; by default the first that is there.
     roi : str, optional
         Which voxels; by default the dataset's own choice (NSD: ``nsdgeneral``).
+    mask : path or array, optional
+        Voxels of one's own, the region ``mask`` of a roi, alone unless `roi` says otherwise. A NIfTI or .npy file, or an array,
+        of 0 and 1: a volume (x, y, z) if the data know where their voxels are, or one value for each voxel, as they are stored.
     **options
         The dataset's own options, ``dataset_of(kind).options``, for example ``betas="b2"`` for NSD. Every kind takes
         ``fold=(k, n)``: all stimuli of train and test are dealt to n parts, of which part k, counted from 0, is tested,
@@ -83,10 +87,29 @@ def load(data, subject=None, roi=None, **options):
         from brainrecon.datasets.folds import checked_fold, in_fold
 
         checked_fold(fold)
-    loaded = reader.load(path, subject=subject, roi=roi, **keywords)
+    if mask is None:
+        loaded = reader.load(path, subject=subject, roi=roi, **keywords)
+    else:
+        loaded = _load_with_mask(reader, path, subject, roi, mask, keywords)
     if not loaded.pictures and reader.description.pictures:
         loaded = replace(loaded, pictures=reader.description.pictures)
     return loaded if fold is None else in_fold(loaded, fold)
+
+
+def _load_with_mask(reader, path, subject, roi, mask, keywords):
+    """A subject that has a mask of one's own as a region, and is recorded with it."""
+    from brainrecon.datasets.own_mask import read_mask, within_mask
+
+    own, roi = read_mask(mask), roi or MASK
+    if any(option.name == MASK for option in reader.options):
+        loaded = reader.load(path, subject=subject, roi=roi, mask=own, **keywords)
+    else:
+        loaded = within_mask(reader.load(path, subject=subject, **keywords), own, roi)
+    count = int(loaded.rois[MASK].sum()) if MASK in loaded.rois else 0
+    named = replace(loaded, details=loaded.details | own.details)
+    used = f"{count:,} voxels of the mask {own.name} are used"
+    note = used if named.region != named.roi else f"the roi {roi} leaves the mask {own.name} out"
+    return replace(named, notes=[*loaded.notes, note])
 
 
 def subjects(data):

@@ -229,7 +229,7 @@ def loaded_options(kind: str, options: dict[str, Any], for_files: bool = False) 
         if for_files and not (name in known and known[name].for_files):
             raise InputError(f"'{name}' does not matter for the files of {kind} data; leave it out.")
         if name not in known:
-            taken = list(dict.fromkeys([*known, "fold"]))
+            taken = list(dict.fromkeys([*known, "mask", "fold"]))
             raise InputError(
                 f"'{name}' is no option of {kind} data; it takes {', '.join(taken)}{did_you_mean(name, taken)}."
             )

@@ -10,9 +10,9 @@ from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, registe
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.digits69_file import NAMES, file_of, read_digits
 from brainrecon.datasets.folds import checked_fold
+from brainrecon.datasets.own_mask import OWN_MASK, chosen_voxels
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
-from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -36,7 +36,7 @@ def subjects(path):
     return [SUBJECT]
 
 
-def load(path, subject=None, roi=None, fold=None):
+def load(path, subject=None, roi=None, fold=None, mask=None):
     """Load the digits.
 
     Parameters
@@ -51,6 +51,8 @@ def load(path, subject=None, roi=None, fold=None):
         ``(k, n)``: test on part k (0 to n - 1) of n parts of all 100 digits, train on the rest. Each part
         holds as many sixes as nines, to one; with n = 100 it holds a single digit. By default the file's own
         split; of a file without one, the last tenth of each class is tested, as Fang et al. (2020) do.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: a value for each voxel of the file.
 
     Returns
     -------
@@ -66,15 +68,14 @@ def load(path, subject=None, roi=None, fold=None):
     """
     if subject not in (None, SUBJECT):
         raise InputError(f"digits69 holds one subject, {SUBJECT}, not {subject}; leave the subject out.")
-    if roi not in (None, ROI):
-        raise absent(path, "roi", roi, [ROI])
     digits = read_digits(path)
     if blank := [row for row, picture in enumerate(digits.pictures, start=1) if not len(_ink_positions(picture))]:
         raise InputError(
             f"Picture {blank[0]} of {len(digits.pictures)} in {file_of(path)} shows no digit ({len(blank)} such pictures); "
             "expected a six or a nine, white on black, in each: copy the file again."
         )
-    responses = digits.responses
+    chosen, rois = chosen_voxels(path, {}, roi, digits.responses.shape[1], ROI, mask)
+    responses = digits.responses[:, chosen]
     check_finite(responses, str(path))
     upright, was_turned = turn_upright(digits.pictures)
     names = digit_names(upright) if digits.names is None else digits.names
@@ -87,12 +88,12 @@ def load(path, subject=None, roi=None, fold=None):
     ids = np.array([f"digit{number:03d}" for number in range(1, len(images) + 1)])
     splits = {
         name: Split(
-            betas=ResponsesOf(responses[chosen]),
-            trial_stimulus_ids=ids[chosen],
-            images=images[chosen],
-            categories=[[name] for name in names[chosen]],
+            betas=ResponsesOf(responses[rows]),
+            trial_stimulus_ids=ids[rows],
+            images=images[rows],
+            categories=[[name] for name in names[rows]],
         )
-        for name, chosen in {"train": ~test, "test": test}.items()
+        for name, rows in {"train": ~test, "test": test}.items()
     }
     notes = [
         "one response per picture, so there is no noise ceiling",
@@ -114,7 +115,8 @@ def load(path, subject=None, roi=None, fold=None):
         dataset="digits69",
         source=f"digits69:{path}",
         splits=splits,
-        roi=ROI,
+        roi=roi or ROI,
+        rois=rois,
         fingerprint=stimulus_fingerprint("digits69", splits),
         notes=notes,
         details={"n_trials": len(images)} | ({} if fold is None else {"fold": list(fold)}),
@@ -209,4 +211,4 @@ def files(path, subject=None):
 
 
 FOLD = Option("fold", "(k, n): test part k of n parts of all digits, each with as many sixes as nines")
-register("digits69", DatasetOf(DESCRIPTION, subjects, load, files, (FOLD,)))
+register("digits69", DatasetOf(DESCRIPTION, subjects, load, files, (FOLD, OWN_MASK)))

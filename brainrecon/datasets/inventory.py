@@ -50,7 +50,7 @@ def describe(subject, duplicates=None, progress=SILENT):
         "subjects": reader.subjects(path),
         "simulated": subject.simulated,
         "splits": {name: _describe_split(split) for name, split in subject.splits.items()},
-        "roi": subject.roi,
+        "roi": subject.region,
         "n_voxels": subject.n_voxels,
         "rois": {name: int(mask.sum()) for name, mask in subject.rois.items()},
         "noise_ceiling_median": ceiling,

@@ -10,6 +10,7 @@ import numpy as np
 
 from brainrecon.datasets.subject_html import subject_html
 from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.pictures import check_shown
 from stages.ground.progress import SILENT
@@ -163,6 +164,20 @@ class Split:
 
     def __repr__(self):
         return f"Split({self.n_trials:,} trials, {self.n_stimuli:,} stimuli, {self.n_voxels:,} voxels)"
+
+    def columns(self, chosen):
+        """The same trials and stimuli over some of the voxels, chosen like columns of an array."""
+        from brainrecon.datasets.responses import as_responses
+
+        return Split(
+            as_responses(self.betas).columns(chosen),
+            self.trial_stimulus_ids,
+            self.sessions,
+            self.runs,
+            self.images,
+            (lambda: self.captions) if self.has_captions else None,
+            (lambda: self.categories) if self.has_categories else None,
+        )
 
     @cached_property
     def captions(self):
@@ -336,10 +351,20 @@ class Subject:
         """
         if self.grid is None:
             raise InputError(
-                f"{self.source or self.name} does not say where its voxels are; NSD and BIDS folders do, and what `brainrecon "
-                "data prepare` makes of them."
+                f"{self.source or self.name} does not say where its voxels are; NSD, BIDS folders and nilearn's copy of Miyawaki "
+                "do, and what `brainrecon data prepare` makes of them."
             )
         return self.grid.to_nifti(values, outside)
+
+    @property
+    def region(self):
+        """The roi, and in brackets what a mask of one's own in it is called.
+
+        >>> Subject("subj01", "nsd", "nsd:/data", {"train": Split(np.ones((1, 2)), ["a"])}, "V1 & mask").region
+        'V1 & mask'
+        """
+        mask = self.details.get(MASK)
+        return f"{self.roi} [{mask}]" if isinstance(mask, str) and re.search(rf"\b{MASK}\b", self.roi) else self.roi
 
     @property
     def train(self):

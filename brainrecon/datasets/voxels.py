@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
+ALL, MASK = "all", "mask"
+"""All voxels, and the region that a mask of one's own is, see `brainrecon.datasets.own_mask`."""
 OPERATORS: dict[str, Callable] = {
     "+": np.logical_or,
     "|": np.logical_or,
@@ -147,7 +149,7 @@ def absent(where: object, what: str, name: str, names: Sequence[str], aliases: I
     return InputError(f"{where} has no {what} '{name}'; it has {', '.join(names) or 'none'}{meant}.")
 
 
-def masked_regions(where: object, masks: dict[str, NDArray], n_voxels: int, whole: str = "all") -> Regions:
+def masked_regions(where: object, masks: dict[str, NDArray], n_voxels: int, whole: str = ALL) -> Regions:
     """Regions given as masks, and all voxels under a name of their own.
 
     Parameters
@@ -156,15 +158,15 @@ def masked_regions(where: object, masks: dict[str, NDArray], n_voxels: int, whol
     masks : dict of str to bool array of shape (n_voxels,)
     n_voxels : int
     whole : str
-        The name of all voxels, unless a region has it.
+        The name of all voxels, unless a region has it; ``all`` is another.
 
     Returns
     -------
     regions : Regions
     """
-    masks = {whole: np.ones(n_voxels, dtype=bool)} | masks
-    names = [name for name in masks if name != whole]
-    return Regions(where, (*names, whole), masks.__getitem__)
+    names = (*(name for name in masks if name != whole), whole)
+    masks = dict.fromkeys((ALL, whole), np.ones(n_voxels, dtype=bool)) | masks
+    return Regions(where, names, masks.__getitem__, aliases=() if ALL in names else (ALL,))
 
 
 class _Reading:

@@ -17,6 +17,7 @@ from stages.ground.reading import json_files
 from weights.whole_files import write_text
 
 LEAVE_ONE_OUT = "stimuli"
+MASK_FILE = "data.options.mask"
 # What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
 _RESERVED = ("method", "data", "seed", "samples", "roi")
 

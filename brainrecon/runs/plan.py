@@ -79,7 +79,9 @@ def works_of(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size
     """
     train, test = run.parts[0].subject.train, run.parts[0].subject.test
     responses = 4 * (train.n_stimuli + test.n_stimuli) * train.n_voxels
-    amount = f"{train.n_stimuli:,} + {test.n_stimuli:,} stimuli x {train.n_voxels:,} voxels"
+    amount = (
+        f"{train.n_stimuli:,} + {test.n_stimuli:,} stimuli x {train.n_voxels:,} voxels of {run.parts[0].subject.region}"
+    )
     works = [Work("averaging responses", amount, memory=responses)]
     works += _checkpoints(run)
     works += _fitting(run) if fits else []

@@ -16,7 +16,7 @@ from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTI
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import manifest
-from brainrecon.runs.config import RunConfig, differences
+from brainrecon.runs.config import MASK_FILE, RunConfig, differences
 from brainrecon.runs.layout import FIT_LOCK, MEDIA, Layout
 from brainrecon.runs.record import (
     check_checkpoint_names,
@@ -101,8 +101,9 @@ class Run:
                 there = replace(there, data=replace(there.data, split_checkpoint=split_checkpoint(there)))
             # More samples are more of the same run.
             found = differences(replace(there, samples=config.samples).to_dict(), config.to_dict())
-            # Data may have moved: whether they are the same is checked below.
-            if found := [one for one in found if one[0] != "data.source"]:
+            # Data and a mask may have moved: whether they are the same is checked below.
+            moved = [one for one in found if one[0] == "data.source" or (one[0] == MASK_FILE and None not in one)]
+            if found := [one for one in found if one not in moved]:
                 name, before, after = found[0]
                 raise InputError(
                     f"{folder} is a run with {name} = {before!r} but {after!r} was asked for; "
@@ -148,7 +149,8 @@ class Run:
             config = replace(self.config, data=replace(data, fold=fold))
             runs.append(Run(folder, *with_machine) if there else Run.create(folder, config, *with_machine))
             known = runs[-1].config
-            runs[-1].config = replace(known, samples=self.config.samples, data=replace(known.data, source=data.source))
+            moved = replace(known.data, source=data.source, options=data.options)
+            runs[-1].config = replace(known, samples=self.config.samples, data=moved)
         return runs
 
     @property

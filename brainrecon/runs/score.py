@@ -327,7 +327,7 @@ def _one_table(tables):
 def _data(subject, n_stimuli):
     # Which fold it was is no property of the whole.
     details = {name: value for name, value in subject.details.items() if name != "fold"}
-    plain = {"dataset": subject.dataset, "subject": subject.name, "roi": subject.roi, "test_stimuli": n_stimuli}
+    plain = {"dataset": subject.dataset, "subject": subject.name, "roi": subject.region, "test_stimuli": n_stimuli}
     known = ({"simulated": True} if subject.simulated else {}) | (
         {"pictures": subject.pictures} if subject.pictures else {}
     )

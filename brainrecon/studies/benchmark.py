@@ -136,7 +136,7 @@ class Plan:
         if self.rois and (own := [name for name, values in self.methods.items() if "roi" in values]):
             raise InputError(
                 f"Method {own[0]} has voxels of its own, {self.methods[own[0]]['roi']}, but the benchmark has the regions "
-                f"{', '.join(self.rois)}; leave --rois out."
+                f"{', '.join(self.rois)}; leave --rois and --mask out."
             )
 
     def _clip(self):

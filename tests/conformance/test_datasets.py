@@ -154,6 +154,44 @@ def test_regions_are_masks_of_the_voxels(copy):
     assert whole.noise_ceiling is None or whole.noise_ceiling.shape == (whole.n_voxels,)
 
 
+def stored(copy):
+    """The subject with the voxels that a mask (n_voxels,) is over: all that are stored, or those of the default region."""
+    return copy.load() if copy.kind == "nsd" else copy.load(roi="all")
+
+
+def test_a_mask_that_equals_a_region_is_that_region(copy, tmp_path):
+    whole = stored(copy)
+    every_other = {"every other voxel": np.arange(whole.n_voxels) % 2 == 0}
+    for number, (name, mask) in enumerate((whole.rois | every_other).items()):
+        np.save(tmp_path / f"{number}.npy", mask)
+        right = copy.load(roi=f"({whole.roi}) & {name}") if name in whole.rois else None
+        for given in (mask, mask.astype(np.int16), tmp_path / f"{number}.npy"):
+            own = copy.load(mask=given)
+            assert own.roi == "mask" and own.n_voxels == mask.sum() and own.fingerprint == whole.fingerprint
+            assert list(own.rois["mask"]) == [True] * own.n_voxels
+            for split_name, split in own.splits.items():
+                expected = whole.splits[split_name].patterns[:, mask]
+                np.testing.assert_allclose(split.patterns, expected, rtol=1e-6, atol=1e-6)
+                np.testing.assert_array_equal(split.betas[:2], whole.splits[split_name].betas[:2][:, mask])
+                if right is not None:
+                    np.testing.assert_array_equal(split.betas[:2], right.splits[split_name].betas[:2])
+            if whole.noise_ceiling is not None:
+                np.testing.assert_array_equal(own.noise_ceiling, whole.noise_ceiling[mask])
+        assert own.region == f"mask [{own.details['mask']}]" and own.details["mask"].startswith(f"{number}.npy ")
+        both = copy.load(mask=mask, roi=f"{name} & mask" if name in whole.rois else f"({whole.roi}) - mask")
+        assert both.n_voxels == (mask.sum() if name in whole.rois else (~mask).sum())
+
+
+def test_a_mask_that_does_not_fit_is_one_sentence_with_both_sizes(copy):
+    n_voxels = stored(copy).n_voxels
+    for wrong in (np.ones(n_voxels + 1, bool), np.ones((2, 1, n_voxels), int)):
+        with pytest.raises(InputError) as caught:
+            copy.load(mask=wrong)
+        told = str(caught.value)
+        assert "\n" not in told and told.endswith(".")
+        assert str(wrong.shape) in told and f"{n_voxels:,} voxels" in told and "value of 0 or 1 for each" in told
+
+
 def test_loading_again_gives_the_same(copy):
     again = copy.load(subject=copy.subject.name)
     assert again.fingerprint == copy.subject.fingerprint and again.source == copy.source

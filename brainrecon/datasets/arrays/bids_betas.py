@@ -33,13 +33,15 @@ from brainrecon.datasets.arrays.bids_events import (
 )
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.folder import by_stimulus
-from brainrecon.datasets.arrays.parts import MASK, as_mask, choose_voxels, own_subject, train_first
+from brainrecon.datasets.arrays.parts import choose_voxels, own_subject, train_first
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
+from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
 from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
@@ -73,7 +75,7 @@ def subjects(path):
 def load(path, subject=None, roi=None, needs_split=True, own=None):
     """Load one subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
 
-    Without `needs_split` nothing need say which trials are for testing. `own` is a mask of one's own, (x, y, z).
+    Without `needs_split` nothing need say which trials are for testing. `own` is a mask of one's own.
 
     Voxels are in C order of the (x, y, z) brain mask. A file's voxels are read when its first trial is asked for, and
     kept while there is room.
@@ -89,7 +91,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
         _check_grid(file, grid, betas[0], grids[0])
     brain, rois, notes, affine = _masks(folder, betas[0], grids[0])
     if own is not None:
-        rois[MASK] = own.in_volume(brain.shape, affine)
+        rois[MASK] = own.in_volume(brain, affine)
     inside = {key: mask[brain] for key, mask in rois.items()}
     trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
     finite = FiniteVoxels(lambda: _as_stored(betas, brain, trials))

@@ -28,8 +28,6 @@ import numpy as np
 
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.parts import (
-    MASK,
-    as_mask,
     check_ids,
     check_voxels,
     choose_voxels,
@@ -39,9 +37,11 @@ from brainrecon.datasets.arrays.parts import (
 from brainrecon.datasets.arrays.raw_runs import cleaning, trials_of_runs
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.named_arrays import NamedArrays
+from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.subject import Split, first_presentation_order
+from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.pictures import how_to_convert

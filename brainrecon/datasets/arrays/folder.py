@@ -24,8 +24,6 @@ import numpy as np
 
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.parts import (
-    MASK,
-    as_mask,
     check_ids,
     check_voxels,
     choose_voxels,
@@ -35,12 +33,14 @@ from brainrecon.datasets.arrays.parts import (
 )
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
+from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
 from brainrecon.datasets.trial_tables import read_table, unread_columns
 from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 from stages.ground.listing import visible

@@ -13,9 +13,7 @@ from stages.ground.errors import InputError
 
 LONGEST_ID = 200
 NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
-WHOLE, MASK = "all", "mask"
-ROUNDED = 1e-3
-"""By so much a value of a mask may differ from 0 or 1."""
+WHOLE = "all"
 
 
 def check_ids(ids, where):
@@ -39,23 +37,6 @@ def check_ids(ids, where):
                 f"{where} holds a stimulus id of {len(name.encode()):,} bytes ({name[:40]!r}...) and a file name takes "
                 f"{LONGEST_ID}; give it a shorter id."
             )
-
-
-def as_mask(values, where):
-    """A region's mask, bool of the same shape, from bools or numbers that are all 0 or 1; else an InputError.
-
-    Numbers within `ROUNDED` of 0 or 1 are taken for them: a NIfTI that stores a scale factor gives back 0.9999999.
-    """
-    values = np.asarray(values)
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{where} is {values.dtype}; expected a mask of bools, or of 0 and 1.")
-    numbers = values.astype(np.float64)
-    near = numbers > 0.5
-    # A value that is not finite is near nothing.
-    other = values[~(np.abs(numbers - near) <= ROUNDED)]
-    if other.size:
-        raise InputError(f"{where} holds {other.flat[0]:.9g} beside 0 and 1; save a mask of 0 and 1, one per voxel.")
-    return near.astype(bool)
 
 
 def choose_voxels(path, rois, roi, n_voxels, finite, whole=WHOLE):
@@ -87,7 +68,11 @@ def choose_voxels(path, rois, roi, n_voxels, finite, whole=WHOLE):
     named = masked_regions(path, rois, n_voxels, whole)
     if FINITE not in rois:
         mask_of = named.mask_of
-        named = replace(named, aliases=(FINITE,), mask_of=lambda name: finite.mask if name == FINITE else mask_of(name))
+        named = replace(
+            named,
+            aliases=(*named.aliases, FINITE),
+            mask_of=lambda name: finite.mask if name == FINITE else mask_of(name),
+        )
     chosen = named.select(roi)
     return None if chosen.all() else chosen
 

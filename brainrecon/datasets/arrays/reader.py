@@ -4,13 +4,11 @@
 which of them reads it. A folder of plain arrays is also what another dataset is converted to.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
-from brainrecon.datasets.arrays.parts import MASK
 from brainrecon.datasets.arrays.raw_runs import OPTIONS as RAW_OPTIONS
 from brainrecon.datasets.arrays.raw_runs import cleaning
 from brainrecon.datasets.arrays.writing import write, write_template
@@ -18,7 +16,7 @@ from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, registe
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.folds import checked_fold, in_fold
 from brainrecon.datasets.named_arrays import SUFFIXES
-from brainrecon.datasets.own_mask import read_mask
+from brainrecon.datasets.own_mask import OWN_MASK
 from stages.ground.errors import InputError
 
 __all__ = ["DESCRIPTION", "files", "load", "subjects", "write", "write_template"]
@@ -54,10 +52,8 @@ def load(path, subject=None, roi=None, fold=None, mask=None, **raw):
         "all-V1"; by default all voxels.
     fold : tuple of (int, int), optional
         ``(k, n)``: test part k of n parts of all stimuli, see `brainrecon.datasets.folds`; a split is not needed then.
-    mask : path or array, optional
-        Voxels of one's own, (n_voxels,) or, if places of voxels are known, (x, y, z), as
-        `brainrecon.datasets.own_mask.read_mask` takes them: the region ``mask``, which is what is used unless `roi` says
-        otherwise.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: (n_voxels,) or, if places of voxels are known, (x, y, z).
     **raw
         Of a file with volumes of raw runs: `shift`, `detrend`, `zscore` and `blocks`, see
         `brainrecon.datasets.arrays.raw_runs.Cleaning`.
@@ -79,10 +75,7 @@ def load(path, subject=None, roi=None, fold=None, mask=None, **raw):
     if form is not arrays_file:
         cleaning(path, False, raw)
         raw = {}
-    own = read_mask(mask)
-    loaded = form.load(path, subject, MASK if own and roi is None else roi, needs_split=fold is None, own=own, **raw)
-    if own:
-        loaded = replace(loaded, details=loaded.details | own.details)
+    loaded = form.load(path, subject, roi, needs_split=fold is None, own=mask, **raw)
     return loaded if fold is None else in_fold(loaded, fold)
 
 
@@ -110,6 +103,5 @@ def _form(path):
     raise InputError(f"There is no folder {path}; type `brainrecon data template {path}` for an example of one.")
 
 
-OWN_MASK = Option("mask", "a NIfTI or .npy of your own, the region 'mask', used alone unless the roi says otherwise")
 FOLD = Option("fold", "(k, n): test part k of n parts of all stimuli; no split is needed then")
 register("arrays", DatasetOf(DESCRIPTION, subjects, load, files, (FOLD, OWN_MASK, *RAW_OPTIONS)))

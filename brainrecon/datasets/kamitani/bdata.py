@@ -24,6 +24,8 @@ from weights.suggestions import did_you_mean
 LAYOUTS = (("dataset", "metadata"), ("dataSet", "metaData"))
 BLOCK_BYTES = 32 * 2**20
 CHUNK_CACHE_BYTES = 64 * 2**20
+COORDINATES = ("voxel_x", "voxel_y", "voxel_z")
+"""Keys that hold the place of each voxel, in millimetres."""
 COLUMN_GAP = 512
 """Unwanted columns between wanted ones that are read along: one long read is cheaper than two short ones."""
 ROW_GAP = 8
@@ -87,6 +89,12 @@ class BData:
     def get(self, key):
         """The columns of a key for all samples, (n_samples, n_columns of the key) float64; meant for sample metadata."""
         return self._read(self.metadata(key) == 1, slice(None), np.float64)
+
+    def coordinates(self, columns):
+        """Where the voxels of some columns are, (n_voxels, 3) millimetres; None if the file does not say."""
+        if not set(COORDINATES) <= set(self.keys):
+            return None
+        return np.stack([self.metadata(key)[columns] for key in COORDINATES], axis=1)
 
     def column(self, key):
         """The one column of a key, (n_samples,) float64; an InputError if it has none or several."""

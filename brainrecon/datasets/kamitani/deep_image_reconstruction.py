@@ -25,6 +25,7 @@ from brainrecon.datasets.kamitani.stimuli import (
     picture_row,
     stimulus_codes,
 )
+from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -73,7 +74,7 @@ def subjects(path):
     return sorted({name for name, _ in _files(Path(path))}, key=lambda name: (len(name), name))
 
 
-def load(path, subject=None, roi=None, images=None, image_size=None, release=None):
+def load(path, subject=None, roi=None, images=None, image_size=None, release=None, mask=None):
     """Load one subject.
 
     Parameters
@@ -92,6 +93,8 @@ def load(path, subject=None, roi=None, images=None, image_size=None, release=Non
         Cut and resize pictures to squares of so many pixels; needed only where they differ in size.
     release : str, optional
         ``original`` or ``fmriprep``; by default the first of these that has train and test.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: a value for each voxel of the files, or a volume that their coordinates are looked up in.
 
     Returns
     -------
@@ -119,7 +122,7 @@ def load(path, subject=None, roi=None, images=None, image_size=None, release=Non
     absent = [split for split in SPLITS if split not in parts]
     if absent:
         notes.append(f"no file of {', '.join(absent)}")
-    return make_subject("dir", path, name, parts, roi, images, image_size, notes, {"release": release})
+    return make_subject("dir", path, name, parts, roi, images, image_size, notes, {"release": release}, mask)
 
 
 def trial_names(bdata, split):
@@ -215,4 +218,4 @@ def download(path, subject=None, progress=SILENT):
 
 
 RELEASE = Option("release", "original or fmriprep; by default the one that is there")
-register("dir", DatasetOf(DESCRIPTION, subjects, load, files, (RELEASE, *PICTURE_OPTIONS), download, TERMS))
+register("dir", DatasetOf(DESCRIPTION, subjects, load, files, (RELEASE, *PICTURE_OPTIONS, OWN_MASK), download, TERMS))

@@ -28,6 +28,7 @@ from brainrecon.datasets.kamitani.stimuli import (
     picture_row,
     stimulus_codes,
 )
+from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -61,7 +62,7 @@ def subjects(path):
     return list(_files(Path(path)))
 
 
-def load(path, subject=None, roi=None, images=None, image_size=None):
+def load(path, subject=None, roi=None, images=None, image_size=None, mask=None):
     """Load one subject.
 
     Parameters
@@ -78,6 +79,8 @@ def load(path, subject=None, roi=None, images=None, image_size=None):
         Folder of the pictures, named after the stimuli; by default ``images`` in `path`, where that is.
     image_size : int, optional
         Cut and resize pictures to squares of so many pixels; needed only where they differ in size.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: a value for each voxel of the file, or a volume that its coordinates are looked up in.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def load(path, subject=None, roi=None, images=None, image_size=None):
     notes = [f"{others.sum():,} samples of another DataType than 1, 2, 3 were left out"] if others.any() else []
     if "imagery" not in parts:
         notes.append(f"no imagery in {file.name}")
-    return make_subject("god", path, name, parts, roi, images, image_size, notes)
+    return make_subject("god", path, name, parts, roi, images, image_size, notes, mask=mask)
 
 
 def files(path, subject=None):
@@ -168,4 +171,4 @@ def download(path, subject=None, progress=SILENT):
     return download_responses(FIGSHARE, path, number, FILE, progress)
 
 
-register("god", DatasetOf(DESCRIPTION, subjects, load, files, PICTURE_OPTIONS, download, TERMS))
+register("god", DatasetOf(DESCRIPTION, subjects, load, files, (*PICTURE_OPTIONS, OWN_MASK), download, TERMS))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets.kamitani.bdata import BData
+from brainrecon.datasets.kamitani.bdata import COORDINATES, BData
 from brainrecon.datasets.kamitani.stimuli import pictures_of
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
 
@@ -18,7 +19,6 @@ DEFAULT_ROI = "VC"
 WHOLE = "all"
 ROI_PREFIX = "ROI_"
 VOXELS = "VoxelData"
-COORDINATES = ("voxel_x", "voxel_y", "voxel_z")
 CLASS_NAMES = ("class_names.csv", "class_name.csv")
 CATEGORY_KEYS = ("category_name", "category_index")
 FEW_VALUES = 2**23
@@ -68,7 +68,7 @@ class BDataBetas(Responses):
         return BDataBetas(self._bdata, self._columns[places], self._rows)
 
 
-def voxel_columns(bdata, roi=None):
+def voxel_columns(bdata, roi=None, mask=None):
     """The columns of a region.
 
     Parameters
@@ -77,11 +77,15 @@ def voxel_columns(bdata, roi=None):
     roi : str, optional
         Regions with or without ``ROI_``, joined as in `brainrecon.datasets.voxels`; ``all`` is every voxel. By default
         ``VC``, or all voxels if the file marks no such region.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        Over the voxels of the file, in their order.
 
     Returns
     -------
     columns : array of int, shape (n_voxels,)
     roi : str
+    rois : dict of str to bool array of shape (n_voxels,)
+        Name of each region (without ``ROI_``) that holds some of them.
     notes : list of str
     """
     voxels = bdata.columns(VOXELS if VOXELS in bdata.keys else f"{ROI_PREFIX}*")
@@ -98,21 +102,23 @@ def voxel_columns(bdata, roi=None):
         aliases=(*regions.aliases, WHOLE),
         mask_of=lambda name, mask_of=regions.mask_of: voxels if name == WHOLE else mask_of(name),
     )
+    own = {}
+    if mask is not None:
+        inside = voxels.copy()
+        inside[voxels] = mask.in_columns(int(voxels.sum()), millimetres=bdata.coordinates(voxels))
+        regions, own = mask.beside(regions, inside), {MASK: inside}
     selected = voxels & regions.select(roi)
     if not selected.any():
         present = ", ".join(key for key in bdata.keys if key.startswith(ROI_PREFIX))
         raise InputError(f"The roi '{roi}' has no voxel in {bdata.path}; choose among {present or VOXELS}.")
-    return np.flatnonzero(selected), roi, notes
+    marked = {
+        key.removeprefix(ROI_PREFIX): bdata.metadata(key) == 1 for key in bdata.keys if key.startswith(ROI_PREFIX)
+    }
+    within = {name: marks[selected] for name, marks in (marked | own).items()}
+    return np.flatnonzero(selected), roi, {name: marks for name, marks in within.items() if marks.any()}, notes
 
 
-def regions(bdata, columns):
-    """Name of each region (without ``ROI_``) that holds some of the columns -> (n_voxels,) bool."""
-    marks = {key.removeprefix(ROI_PREFIX): bdata.metadata(key) for key in bdata.keys if key.startswith(ROI_PREFIX)}
-    masks = {name: values[columns] == 1 for name, values in marks.items()}
-    return {name: mask for name, mask in masks.items() if mask.any()}
-
-
-def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None, notes=(), details=None):
+def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None, notes=(), details=None, mask=None):
     """Put a subject together.
 
     Parameters
@@ -124,7 +130,7 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
     name : str
     parts : dict of str to Part
         Split -> its samples; at least ``train`` and ``test``.
-    roi, images, image_size
+    roi, images, image_size, mask
         As the dataset's own ``load`` has them.
     notes : sequence of str
     details : dict, optional
@@ -133,14 +139,14 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
     -------
     subject : brainrecon.datasets.subject.Subject
     """
-    notes, first = list(notes), None
+    notes, first, rois = list(notes), None, {}
     chosen = {}
     for part in parts.values():
         if part.bdata not in chosen:
-            columns, roi, told = voxel_columns(part.bdata, roi)
+            columns, roi, inside, told = voxel_columns(part.bdata, roi, mask)
             chosen[part.bdata] = columns
             notes += told
-            first = first or part.bdata
+            first, rois = (first, rois) if first else (part.bdata, inside)
             check_same_voxels(first, chosen[first], part.bdata, columns)
     for split, part in parts.items():
         kept = np.array([bool(each) for each in part.names])
@@ -176,7 +182,7 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
         source=f"{kind}:{path}",
         splits=splits,
         roi=roi,
-        rois=regions(first, chosen[first]),
+        rois=rois,
         fingerprint=stimulus_fingerprint(kind, splits),
         notes=notes,
         details={"files": sorted({bdata.path.name for bdata in chosen}), "counts": counts} | (details or {}),

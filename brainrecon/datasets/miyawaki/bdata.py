@@ -63,6 +63,7 @@ def read(path):
         kinds=np.array([KINDS[kind] for kind in types]),
         regions=add_unions(regions),
         notes=["responses are as the file has them, a row per trial"],
+        places={"millimetres": _millimetres(paths[0])},
         details={"files": [file.name for file in paths]},
     )
 
@@ -120,6 +121,13 @@ def _read_file(path):
     check_finite(responses, str(path))
     runs, sessions = (data.column(key)[rows].astype(int) if key in data.keys else None for key in ("Run", "Session"))
     return responses, patterns, types[rows].astype(int), runs, sessions, _regions(data, columns)
+
+
+def _millimetres(path):
+    from brainrecon.datasets.kamitani.bdata import BData
+
+    data = BData(path)
+    return data.coordinates(data.columns("VoxelData"))
 
 
 def _regions(data, columns):

@@ -20,9 +20,9 @@ from brainrecon.datasets.miyawaki import bdata as miyawaki_bdata
 from brainrecon.datasets.miyawaki import mat as miyawaki_mat
 from brainrecon.datasets.miyawaki import nilearn as miyawaki_nilearn
 from brainrecon.datasets.miyawaki.recording import pattern_ids
+from brainrecon.datasets.own_mask import OWN_MASK, chosen_voxels
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, first_presentation_order, stimulus_fingerprint
-from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -62,7 +62,17 @@ def subjects(path):
     return [SUBJECT]
 
 
-def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None, patterns=None, test_trials=None):
+def load(
+    path,
+    subject=None,
+    roi=None,
+    detrend=None,
+    shift=None,
+    responses=None,
+    patterns=None,
+    test_trials=None,
+    mask=None,
+):
     """Load the patterns and the responses to them.
 
     Parameters
@@ -80,6 +90,8 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
         nilearn's folder only: by how many volumes responses lag behind the patterns; by default 2.
     responses, patterns, test_trials : optional
         A MATLAB file only: which variables, and which trials test, see `miyawaki_mat.read`.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: a value for each voxel, or a volume; a MATLAB file does not say where its voxels are.
 
     Returns
     -------
@@ -108,7 +120,7 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
             )
     recording = reader.read(place, **given)
     n_voxels = recording.responses.shape[1]
-    chosen = masked_regions(path, recording.regions, n_voxels, WHOLE).select(roi or WHOLE)
+    chosen, rois = chosen_voxels(path, recording.regions, roi, n_voxels, WHOLE, mask, **recording.places)
     values = recording.responses if chosen.all() else recording.responses[:, chosen]
     check_finite(values, str(path))
     trials = {"train": ~recording.test, "test": recording.test}
@@ -116,7 +128,6 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
         if not own.any():
             raise InputError(f"{path} has {len(values):,} trials with a pattern but none to {name} on; {reader.BOTH}.")
     splits = {name: _split(recording, values, own) for name, own in trials.items()}
-    regions = {name: mask[chosen] for name, mask in recording.regions.items()}
     simulated = reader is miyawaki_bdata and miyawaki_bdata.is_simulated(place)
     return Subject(
         name=SUBJECT,
@@ -124,7 +135,7 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
         source=f"miyawaki:{path}",
         splits=splits,
         roi=roi or WHOLE,
-        rois={name: mask for name, mask in regions.items() if mask.any()},
+        rois=rois,
         fingerprint=stimulus_fingerprint("miyawaki", splits),
         notes=[
             *([SIMULATED] if simulated else []),
@@ -133,6 +144,7 @@ def load(path, subject=None, roi=None, detrend=None, shift=None, responses=None,
         ],
         simulated=simulated,
         details=recording.details,
+        grid=grid.columns(chosen) if (grid := recording.places.get("grid")) else None,
     )
 
 
@@ -186,6 +198,7 @@ register(
             Option("responses", "MATLAB: name of the variable of responses, or two as train,test"),
             Option("patterns", "MATLAB: name of the variable of patterns, or two as train,test"),
             Option("test_trials", "MATLAB: numbers of the test trials from 1, such as 3-5"),
+            OWN_MASK,
         ),
     ),
 )

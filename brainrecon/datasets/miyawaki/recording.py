@@ -31,6 +31,9 @@ class Recording:
     notes : list of str
     details : dict
         JSON-able.
+    places : dict
+        Where the voxels are, if the files say so: `grid` or `millimetres`, as
+        `brainrecon.datasets.own_mask.OwnMask.in_columns` takes them.
     """
 
     responses: np.ndarray
@@ -42,6 +45,7 @@ class Recording:
     regions: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     details: dict = field(default_factory=dict)
+    places: dict = field(default_factory=dict)
 
 
 def pattern_ids(patterns):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets.arrays.parts import MASK
 from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.noise_ceiling import noise_ceiling
@@ -20,9 +19,10 @@ from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
 from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.volumes import read_volume
-from brainrecon.datasets.own_mask import read_mask
+from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
 from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.voxels import MASK
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
@@ -83,9 +83,8 @@ def load(
         2023. By default all that are on disk.
     pictures : bool
         False to do without pictures, though they may be there.
-    mask : path or array, optional
-        Voxels of one's own, (x, y, z), as `brainrecon.datasets.own_mask.read_mask` takes them: the region ``mask``, which is
-        what is used unless `roi` says otherwise.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: (x, y, z), or a value for each voxel of ``nsdgeneral``.
 
     Returns
     -------
@@ -111,15 +110,16 @@ def load(
     regions = nsd_rois.read_rois(layout, subject, space)
     trials_in_file = check_volumes(files, regions)
     affine = open_nifti(next(iter(regions.values())).path).affine
-    if own := read_mask(mask):
-        volume = own.in_volume(next(iter(regions.values())).volume.shape, affine)
-        regions |= {MASK: nsd_rois.Region(MASK, Path(own.name), volume.astype(np.int16))}
-    roi = roi or (MASK if own else DEFAULT_ROI)
-    mask = nsd_rois.select(regions, roi, f"{subject} below {path}")
+    if mask is not None:
+        whole = regions.get(DEFAULT_ROI, next(iter(regions.values())))
+        volume = mask.in_volume(whole.mask, affine).astype(np.int16)
+        regions |= {MASK: nsd_rois.Region(MASK, Path(mask.name), volume)}
+    roi = roi or DEFAULT_ROI
+    chosen = nsd_rois.select(regions, roi, f"{subject} below {path}")
 
     trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
     stimuli = Stimuli(layout, trials["picture"], pictures)
-    store = nsd_betas.SessionStore(files, mask, training_rows(trials, layout, subject) if zscore else None)
+    store = nsd_betas.SessionStore(files, chosen, training_rows(trials, layout, subject) if zscore else None)
     splits = {}
     for name, wanted in {"train": ~trials["shared"], "test": trials["shared"]}.items():
         if not wanted.any():
@@ -130,14 +130,14 @@ def load(
         splits[name] = make_split(store, trials[wanted], stimuli)
 
     simulated = layout.marker.is_file()
-    ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), mask, splits["test"].repeats)
+    ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), chosen, splits["test"].repeats)
     notes = [simulation_note(layout.marker)] if simulated else []
     notes += [session_note(there, design)]
     notes += [f"sessions {in_words(files)} are used, as was asked"] if sessions is not None else []
     notes += stimuli.notes
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
-    within = {name: region.within(mask) for name, region in regions.items()}
+    within = {name: region.within(chosen) for name, region in regions.items()}
     return Subject(
         name=subject,
         dataset="nsd",
@@ -156,9 +156,8 @@ def load(
             "units": "z-scores within sessions" if zscore else "percent signal change",
             "sessions": list(files),
             "n_trials": len(trials),
-        }
-        | (own.details if own else {}),
-        grid=VoxelGrid.of_mask(mask, affine),
+        },
+        grid=VoxelGrid.of_mask(chosen, affine),
     )
 
 
@@ -264,9 +263,7 @@ OPTIONS = (
     Option("format", "hdf5 or nifti; by default HDF5 if a session has it", for_files=True, keyword="betas_format"),
     Option("sessions", "such as 1-37 or 1,2,5-8; by default all that are there", for_files=True),
     Option("pictures", "false: without the pictures, which are 40 GB; by default true", for_files=True),
-    Option(
-        "mask", "a NIfTI or .npy (x, y, z) of your own, the region 'mask', used alone unless the roi says otherwise"
-    ),
+    OWN_MASK,
     Option("zscore", "true: z-score voxels within sessions, by training trials; by default false"),
 )
 register("nsd", DatasetOf(DESCRIPTION, subjects, load, files, OPTIONS, download, TERMS))

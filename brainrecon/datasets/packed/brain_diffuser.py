@@ -12,9 +12,9 @@ import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import SCALE
+from brainrecon.datasets.own_mask import chosen_voxels
 from brainrecon.datasets.packed.files import find_subjects, map_npy, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
-from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 from stages.ground.reading.numpy_files import PickledError, read_npy
 
@@ -31,10 +31,8 @@ def find(path):
     return {subject: files[0].parent for subject, files in found.items()}
 
 
-def load(folder, subject, roi, source):
+def load(folder, subject, roi, source, mask=None):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
-    if roi not in (None, ROI):
-        raise absent(folder, "roi", roi, [ROI])
     files = {name: _split_files(folder, subject, name) for name in SPLITS}
     notes = [
         "a copy made by Brain-Diffuser's prepare_nsddata.py from betas_fithrf_GLMdenoise_RR",
@@ -49,13 +47,17 @@ def load(folder, subject, roi, source):
             f"{files['train'][0]} has {splits['train'].n_voxels:,} voxels but {files['test'][0].name} "
             f"{splits['test'].n_voxels:,}; take both from the same subject."
         )
+    chosen, rois = chosen_voxels(folder, {}, roi, splits["train"].n_voxels, ROI, mask)
+    if not chosen.all():
+        splits = {name: split.columns(chosen) for name, split in splits.items()}
     sizes = {name: files[name][2].stat().st_size for name in SPLITS if splits[name].has_captions}
     return Subject(
         name=subject,
         dataset="packed",
         source=source,
         splits=splits,
-        roi=ROI,
+        roi=roi or ROI,
+        rois=rois,
         fingerprint=stimulus_fingerprint("packed", splits, layout=NAME, captions=sizes),
         notes=notes,
         details={"layout": NAME, "betas": "b3 (betas_fithrf_GLMdenoise_RR), averaged over repeats", "divisor": SCALE},

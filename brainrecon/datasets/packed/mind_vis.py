@@ -26,10 +26,10 @@ from pathlib import PurePath
 import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
+from brainrecon.datasets.own_mask import chosen_voxels
 from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pictures_of
 from brainrecon.datasets.responses import ResponsesOf
 from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
-from brainrecon.datasets.voxels import masked_regions
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
 from stages.ground.listing import visible
@@ -49,11 +49,11 @@ def find(path):
     return {subject: files[0] for subject, files in found.items()}
 
 
-def load(file, subject, roi, source):
+def load(file, subject, roi, source, mask=None):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
     content, rois = read_subject(file)
     roi = roi or (DEFAULT_ROI if DEFAULT_ROI in rois else ALL)
-    chosen = masked_regions(file, rois, content["arr_0"].shape[1], ALL).select(roi)
+    chosen, rois = chosen_voxels(file, rois, roi, content["arr_0"].shape[1], ALL, mask)
     notes = [
         "a copy of GOD in the .npz files that MinD-Vis passes on; the scale of the responses is that of the copy",
         "no captions in this layout",
@@ -68,7 +68,7 @@ def load(file, subject, roi, source):
         source=source,
         splits=splits,
         roi=roi,
-        rois={name: mask[chosen] for name, mask in rois.items() if mask[chosen].any()},
+        rois=rois,
         fingerprint=stimulus_fingerprint("packed", splits, layout=NAME),
         notes=notes,
         details={"layout": NAME, "pictures": pictures.name, "n_trials": sum(len(rows) for _, rows in trials.values())},

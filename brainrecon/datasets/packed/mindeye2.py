@@ -18,9 +18,9 @@ import numpy as np
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from brainrecon.datasets.nsd import design as nsd_design
+from brainrecon.datasets.own_mask import chosen_voxels
 from brainrecon.datasets.packed.files import find_subjects, pictures_of, require, responses_of
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
-from brainrecon.datasets.voxels import absent
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -37,11 +37,11 @@ def find(path):
     return {subject: max(files, key=lambda file: "_renorm" in file.name) for subject, files in found.items()}
 
 
-def load(file, subject, roi, source, design=None):
+def load(file, subject, roi, source, mask=None, design=None):
     """Load one subject; parameters as `brainrecon.datasets.packed.reader.load` has found them."""
-    if roi not in (None, ROI):
-        raise absent(file, "roi", roi, [ROI])
     stored = responses_of(Hdf5Rows(file, "betas"), file, standardized="session")
+    chosen, rois = chosen_voxels(file, {}, roi, stored.shape[1], ROI, mask)
+    stored = stored if chosen.all() else stored.columns(chosen)
     brick, n_trials = Hdf5Rows(require(file.parent / PICTURES, file), "images"), len(stored)
     design_file = find_design(file.parent, design)
     trials, order = np.arange(n_trials), nsd_design.read_design(design_file)
@@ -73,7 +73,8 @@ def load(file, subject, roi, source, design=None):
         dataset="packed",
         source=source,
         splits=splits,
-        roi=ROI,
+        roi=roi or ROI,
+        rois=rois,
         fingerprint=stimulus_fingerprint("packed", splits, layout=NAME),
         notes=notes_on(file, n_trials, order, found),
         details={

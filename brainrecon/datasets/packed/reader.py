@@ -6,6 +6,7 @@ derived copies, and less than their originals: what is lost is in the subject's 
 
 from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.packed import brain_diffuser as packed_brain_diffuser
 from brainrecon.datasets.packed import mind_vis as packed_mind_vis
 from brainrecon.datasets.packed import mindeye2 as packed_mindeye2
@@ -39,7 +40,7 @@ def subjects(path):
     return list(recognise(path)[1])
 
 
-def load(path, subject=None, roi=None, design=None):
+def load(path, subject=None, roi=None, design=None, mask=None):
     """Load one subject of a packed data set.
 
     Parameters
@@ -51,9 +52,11 @@ def load(path, subject=None, roi=None, design=None):
         ``subj01``; by default the first there.
     roi : str, optional
         MinD-Vis: a region of the file, ``all``, or several joined by "+" and "-"; by default ``VC``. The other layouts
-        know only ``nsdgeneral``.
+        know only ``nsdgeneral``, which is all that they hold.
     design : path, optional
         MindEye2: NSD's ``nsd_expdesign.mat``; by default the one next to the betas or below their folder.
+    mask : brainrecon.datasets.own_mask.OwnMask, optional
+        The region ``mask``: a value for each voxel of the file.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def load(path, subject=None, roi=None, design=None):
                 "the design out."
             )
         options["design"] = design
-    return layout.load(found[subject], subject, roi, f"packed:{path}", **options)
+    return layout.load(found[subject], subject, roi, f"packed:{path}", mask, **options)
 
 
 def files(path, subject=None, design=None):
@@ -124,4 +127,4 @@ def recognise(path):
 DESIGN = Option(
     "design", "path of nsd_expdesign.mat, for MindEye2; by default the one next to the betas", for_files=True
 )
-register("packed", DatasetOf(DESCRIPTION, subjects, load, files, (DESIGN,)))
+register("packed", DatasetOf(DESCRIPTION, subjects, load, files, (DESIGN, OWN_MASK)))

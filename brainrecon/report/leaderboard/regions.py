@@ -26,7 +26,9 @@ def planned_region(cell, planned):
     -------
     roi : str or None
     """
-    names = (cell.scores.data.get("roi"), cell.roi)
+    roi = cell.scores.data.get("roi")
+    # Behind the region stands in brackets what a mask is called.
+    names = (roi, str(roi).partition(" [")[0], cell.roi)
     return next((roi for roi in planned if roi in names or region_folder(roi) == cell.roi), None)
 
 

@@ -108,7 +108,7 @@ def _citations(run):
 
 def _subtitle(run, subject, n_test):
     folds = f"{len(run.parts)} folds" if len(run.parts) > 1 else f"{subject.train.n_stimuli:,} training stimuli"
-    return f"{subject.n_voxels:,} voxels ({subject.roi}), {folds}, {n_test:,} test stimuli"
+    return f"{subject.n_voxels:,} voxels ({subject.region}), {folds}, {n_test:,} test stimuli"
 
 
 def is_reported(run, protocol=None):

@@ -60,6 +60,16 @@ def test_every_kind_is_a_dataset():
         assert isinstance(dataset_of(kind), Dataset)
 
 
+def test_a_reader_that_knows_no_masks_is_given_one_over_the_voxels_that_it_loads(tmp_path):
+    register("faces", Faces())
+    whole, mask = load(f"faces:{tmp_path}"), np.array([0, 1, 1])
+    own = load(f"faces:{tmp_path}", mask=mask)
+    assert own.roi == "mask" and own.n_voxels == 2 and own.notes[-1] == "2 voxels of the mask the array are used"
+    assert own.test.stimulus_ids.tolist() == whole.test.stimulus_ids.tolist()
+    np.testing.assert_array_equal(own.train.betas[:], whole.train.betas[:, :2])
+    assert load(f"faces:{tmp_path}", roi="all - mask", mask=mask, fold=(0, 2)).n_voxels == 1
+
+
 def test_what_is_registered_loads_and_takes_its_options(tmp_path):
     register("faces", Faces())
     assert "faces" in kinds()
@@ -68,7 +78,7 @@ def test_what_is_registered_loads_and_takes_its_options(tmp_path):
     assert load(f"faces:{tmp_path}", fold=(1, 2)).test.n_stimuli == 2
     assert inventory.describe(subject)["about"]["citation"] == Faces.description.citation
     assert inventory.files("faces", tmp_path, format="mat")[0]["path"].endswith("betas.mat")
-    with pytest.raises(InputError, match="'size' is no option of faces data; it takes scale, format, fold"):
+    with pytest.raises(InputError, match="'size' is no option of faces data; it takes scale, format, mask, fold"):
         load(f"faces:{tmp_path}", size=1)
     with pytest.raises(InputError, match="'scale' does not matter for the files of faces data"):
         inventory.files("faces", tmp_path, scale=1)

@@ -284,7 +284,9 @@ def test_rows_of_regions_are_given_their_voxels(cohort, subject):
     assert load_preset("gan-ablation").rows("dir")["FFA"].get("training") is None
     assert plan.config("best weights", "subj01", None).data.roi is None
     assert plan.config("original weights", "subj01", None).settings.comparator == "caffenet"
-    with pytest.raises(InputError, match="Method V1 \\+ V2 has voxels of its own, V1\\+V2, .* leave --rois out"):
+    with pytest.raises(
+        InputError, match="Method V1 \\+ V2 has voxels of its own, V1\\+V2, .* leave --rois and --mask out"
+    ):
         make_plan(f"nsd:{cohort}", methods, **rest | {"rois": ("V1",)})
     arrays, _ = with_preset("gan-ablation", "arrays:somewhere", None, {}, None, "tiny")
     assert arrays["V1 + V2"]["roi"] == "V1 + V2" and arrays["FFA"]["roi"] == "FFA" and "roi" not in arrays["noise"]
