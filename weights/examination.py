@@ -44,7 +44,8 @@ def examine(checkpoint: Checkpoint, location: Path, check: bool = True, anew: bo
     status : Status
     """
     if not checkpoint.files:
-        return Status(checkpoint.name, "absent", "the manifest lists no file for it")
+        why = "it was not fetched" if checkpoint.origin.startswith("hub:") else "the manifest lists no file for it"
+        return Status(checkpoint.name, "absent", why)
     if not location.is_dir():
         return Status(checkpoint.name, "absent", f"there is no folder {location}")
     try:

@@ -14,8 +14,38 @@ from urllib.parse import urlsplit
 
 from weights import download
 from weights.download import Address, RefusedError
-from weights.manifest import CheckpointError
+from weights.manifest import CheckpointError, CheckpointFile
 from weights.origins import Origin
+
+
+def repository_files(origin: Origin) -> list[CheckpointFile]:
+    """Ask the hub which files a repository has, with their sizes, and hashes where it tells them.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such repository or revision, it is not given to this user, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
+    api = HfApi(endpoint=endpoint, token=get_token() or False)
+    try:
+        info = api.model_info(
+            origin.repository, revision=origin.revision, files_metadata=True, timeout=download.TIMEOUT
+        )
+    except Exception as error:
+        page = f"https://huggingface.co/{origin.repository}"
+        refusal = HubFile(origin, "", origin.revision).refusal(error, page)
+        if isinstance(refusal, CheckpointError):
+            raise refusal from error
+        raise CheckpointError(
+            f"{page} was not reached ({refusal}); try again, or give files with --from DIR."
+        ) from error
+    return [
+        CheckpointFile(file.rfilename, file.size, None if file.lfs is None else file.lfs.sha256)
+        for file in info.siblings or ()
+    ]
 
 
 class HubFile:
@@ -62,7 +92,7 @@ class HubFile:
         try:
             facts = get_hf_file_metadata(url, token=token or False, timeout=download.TIMEOUT)
         except Exception as error:
-            raise self._refusal(error, url) from error
+            raise self.refusal(error, url) from error
         if self.commit is None:
             self.commit = facts.commit_hash or self.revision
             if self.commit != self.revision:
@@ -90,7 +120,7 @@ class HubFile:
             return None if found == self.etag else f"has the git hash {found} where the hub says {self.etag}"
         return None
 
-    def _refusal(self, error, url):
+    def refusal(self, error, url):
         """What to raise for what huggingface_hub raised."""
         from huggingface_hub import errors
 

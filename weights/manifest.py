@@ -25,6 +25,7 @@ archive is read. ``keeps`` is a regular expression: of a pickle's tensors those 
 reads the others.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -150,7 +151,7 @@ def read_manifest(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
     Parameters
     ----------
     manifest : Path
-        The TOML file.
+        A TOML file, or a JSON file with the same content.
 
     Returns
     -------
@@ -164,13 +165,18 @@ def read_manifest(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
         twice, an origin is of no known kind, or a path leaves its folder.
     """
     manifest = Path(manifest)
+    remedy = "reinstall brainrecon" if manifest == MANIFEST else "mend it"
+    form, load = ("JSON", json.load) if manifest.suffix == ".json" else ("TOML", tomllib.load)
     try:
         with manifest.open("rb") as stream:
-            tables = tomllib.load(stream).get("checkpoint", [])
+            content = load(stream)
     except FileNotFoundError:
         raise CheckpointError(f"The manifest {manifest} is missing; reinstall brainrecon.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"The manifest {manifest} is no valid TOML ({error}); reinstall brainrecon.") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"The manifest {manifest} is no valid {form} ({error}); {remedy}.") from None
+    tables = content.get("checkpoint", []) if isinstance(content, dict) else None
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise CheckpointError(f"The manifest {manifest} has no tables [[checkpoint]]; {remedy}.")
     checkpoints: dict[str, Checkpoint] = {}
     for position, table in enumerate(tables):
         checkpoint = _checkpoint_from_table(table, position, manifest)

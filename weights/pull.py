@@ -20,10 +20,11 @@ from weights.examination import examine, unconverted
 from weights.gathering import gather
 from weights.hashes import hash_file
 from weights.locations import user_store, user_stores, writable
-from weights.manifest import MANIFEST, Checkpoint, CheckpointError, read_manifest
+from weights.manifest import MANIFEST, CheckpointError
+from weights.own_checkpoints import OWN_FOLDER, hub_origin, to_pull
 from weights.partial_files import sweep
 from weights.records import RECORD, Content, read_record, write_record
-from weights.suggestions import did_you_mean
+from weights.store import checkpoints, entry
 from weights.whole_files import locked, make_folder, put_in_place
 
 
@@ -67,8 +68,8 @@ def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path 
     CheckpointError
         When a name or the method is unknown, or nothing was chosen.
     """
-    known = read_manifest(manifest)
-    chosen = [_find(name, known).name for name in names]
+    known = checkpoints(manifest)
+    chosen = [entry(name, manifest).name for name in names]
     if method is not None:
         needed = [entry for entry in known.values() if method in entry.needed_by]
         if not needed:
@@ -99,7 +100,7 @@ def pull(
     Parameters
     ----------
     name : str
-        The checkpoint's name in the manifest.
+        The checkpoint's name in the manifest, or a repository of the hub, see `weights.own_checkpoints`.
     source : Path, optional
         A folder with files copied by hand, in the checkpoint's layout or all in one folder; the network is not asked.
     remove_original : bool
@@ -122,9 +123,12 @@ def pull(
         the origin says, or would run something when it is loaded; the disk is full. The checkpoint's folder is as it
         was; what came so far stays in the partial folder.
     """
-    checkpoint = _find(name, read_manifest(manifest))
+    origin = None if name in checkpoints(manifest) else hub_origin(name)
+    checkpoint = entry(name, manifest) if origin is None else to_pull(name, origin, source)
     if checkpoint.embedded:
         raise CheckpointError(f"Checkpoint {name} travels with the package; there is nothing to pull.")
+    if checkpoint.origin == OWN_FOLDER:
+        raise CheckpointError(f"Checkpoint {name} is a folder of yours, {checkpoint.folder}; there is nothing to pull.")
     if not checkpoint.files:
         raise CheckpointError(f"The manifest lists no file for {name}; there is nothing to pull.")
     for store in user_stores():
@@ -220,14 +224,6 @@ def _complete(checkpoint, location):
 def _pulled(checkpoint, folder, action):
     size = sum(found.stat().st_size for found in folder.rglob("*") if found.is_file())
     return Pulled(checkpoint.name, folder, action, size)
-
-
-def _find(name, known: dict[str, Checkpoint]) -> Checkpoint:
-    if name not in known:
-        raise CheckpointError(
-            f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}{did_you_mean(name, known)}."
-        )
-    return known[name]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Embedded checkpoints lie beside the manifest. Others lie in the user's stores: the folders that the environment
 variable ``BRAINRECON_WEIGHTS`` names, or else ``brainrecon/weights`` in the platform's cache folder
-(`weights.locations`). A folder of one's own is named by its path, with a slash in it, wherever a checkpoint's name is taken.
+(`weights.locations`). Checkpoints of one's own are named as `weights.own_checkpoints` says.
 Nothing here reaches for the network or writes into a store.
 """
 
@@ -22,6 +22,15 @@ from weights.manifest import (
     read_manifest,
     write_manifest,
 )
+from weights.own_checkpoints import (
+    OWN_FOLDER,
+    files_below,
+    from_hub,
+    hub_origin,
+    is_own_folder,
+    own_entries,
+    own_folder,
+)
 from weights.records import read_record
 from weights.suggestions import did_you_mean
 
@@ -32,10 +41,10 @@ __all__ = [
     "CheckpointFile",
     "Status",
     "checkpoints",
+    "entry",
     "fingerprint",
     "folder",
     "hash_file",
-    "is_own_folder",
     "path",
     "record",
     "user_store",
@@ -43,14 +52,10 @@ __all__ = [
     "verify",
 ]
 
-# The card is prose about the checkpoint: a better sentence in it must not make feature stores stale.
-CARD = "card.md"
-OWN_FOLDER = "a folder of one's own"
-
 
 def checkpoints(manifest: Path | None = None) -> dict[str, Checkpoint]:
-    """Every checkpoint the manifest knows, present or not, by name."""
-    return read_manifest(manifest or MANIFEST)
+    """Every checkpoint that the manifest and those in the user's stores know, present or not, by name."""
+    return read_manifest(manifest or MANIFEST) | own_entries()
 
 
 def folder(name: str, manifest: Path | None = None) -> Path:
@@ -62,7 +67,7 @@ def folder(name: str, manifest: Path | None = None) -> Path:
         When the manifest has no checkpoint of that name.
     """
     manifest = manifest or MANIFEST
-    return _location(_find(name, manifest), manifest)
+    return _location(entry(name, manifest), manifest)
 
 
 def path(name: str, check: bool = True, manifest: Path | None = None) -> Path:
@@ -89,7 +94,7 @@ def path(name: str, check: bool = True, manifest: Path | None = None) -> Path:
         When the name is unknown, or the checkpoint is absent or damaged.
     """
     manifest = manifest or MANIFEST
-    checkpoint = _find(name, manifest)
+    checkpoint = entry(name, manifest)
     status = _status(checkpoint, manifest, check)
     if status.state in ("absent", "damaged"):
         raise _refusal(checkpoint, manifest, status)
@@ -108,7 +113,7 @@ def fingerprint(name: str, manifest: Path | None = None) -> str:
         When the name is unknown, no file is listed, or a file without a known hash is absent.
     """
     manifest = manifest or MANIFEST
-    checkpoint = _find(name, manifest)
+    checkpoint = entry(name, manifest)
     if not all(file.sha256 for file in checkpoint.files) or not checkpoint.files:
         path(name, check=False, manifest=manifest)
     location = _location(checkpoint, manifest)
@@ -151,7 +156,7 @@ def verify(
     manifest = manifest or MANIFEST
     known = checkpoints(manifest)
     chosen = list(known) if names is None else list(names)
-    return [_status(_find(name, manifest), manifest, check, anew) for name in chosen]
+    return [_status(entry(name, manifest), manifest, check, anew) for name in chosen]
 
 
 def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
@@ -178,64 +183,40 @@ def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
         When the name is unknown, the folder lies elsewhere, or it holds no file.
     """
     manifest = manifest or MANIFEST
-    checkpoint = _find(name, manifest)
+    checkpoint = entry(name, manifest)
     root = Path(manifest).resolve().parent
     resolved = Path(folder).resolve()
     if not resolved.is_relative_to(root) or resolved == root:
         raise CheckpointError(f"Checkpoint {name} cannot be recorded from {folder}; its folder must lie below {root}.")
-    paths = _files_below(resolved)
+    paths = files_below(resolved)
     if not paths:
         raise CheckpointError(
             f"Checkpoint {name} cannot be recorded from {folder}: the folder holds no file; train it first."
         )
     files = tuple(CheckpointFile(each, (resolved / each).stat().st_size, hash_file(resolved / each)) for each in paths)
     recorded = replace(checkpoint, folder=resolved.relative_to(root).as_posix(), files=files)
-    write_manifest({**checkpoints(manifest), name: recorded}, manifest)
+    write_manifest({**read_manifest(manifest), name: recorded}, manifest)
     return recorded
 
 
-def is_own_folder(name: str) -> bool:
-    """Whether a checkpoint's name is the path of a folder, for it has a slash: no name of the manifest has one.
+def entry(name: str, manifest: Path | None = None) -> Checkpoint:
+    """What is known of a checkpoint: of the manifests, or of one's own.
 
-    >>> is_own_folder("./my-clip"), is_own_folder("tiny-clip")
-    (True, False)
+    Raises
+    ------
+    CheckpointError
+        There is no such name, or no such folder. A repository of the hub is not asked for: it has no files until it is there.
     """
-    return "/" in name or "\\" in name
-
-
-def _find(name: str, manifest: Path) -> Checkpoint:
     known = checkpoints(manifest)
     if name in known:
         return known[name]
+    if origin := hub_origin(name):
+        return from_hub(name, origin)
     if is_own_folder(name):
-        return _own_folder(name)
+        return own_folder(name)
     raise CheckpointError(
-        f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}{did_you_mean(name, known)}, and a folder of "
-        f"your own by its path, as ./{name}."
-    )
-
-
-def _own_folder(name: str) -> Checkpoint:
-    """An entry for a folder that no manifest knows: its files as they are."""
-    place = Path(name).expanduser().resolve()
-    files = _files_below(place)
-    if not files:
-        what = "holds no file" if place.is_dir() else "is not there"
-        raise CheckpointError(
-            f"The folder {place}, named as a checkpoint, {what}; name one with the files of a checkpoint."
-        )
-    listed = tuple(CheckpointFile(each, (place / each).stat().st_size) for each in files)
-    return Checkpoint(name, "given by its folder", OWN_FOLDER, str(place), "as you know it", files=listed)
-
-
-def _files_below(place: Path) -> list[str]:
-    """What a folder holds, by relative paths: every file but the card and what is hidden."""
-    return sorted(
-        found.relative_to(place).as_posix()
-        for found in place.rglob("*")
-        if found.is_file()
-        and found.name != CARD
-        and not any(part.startswith(".") for part in found.relative_to(place).parts)
+        f"There is no checkpoint {name!r}; known are {', '.join(known) or 'none'}{did_you_mean(name, known)}, a folder of "
+        f"your own by its path, as ./{name}, and a repository of the hub by OWNER/REPOSITORY@REVISION."
     )
 
 
@@ -259,6 +240,8 @@ def _refusal(checkpoint: Checkpoint, manifest: Path, status: Status) -> Checkpoi
     location = _location(checkpoint, manifest)
     if checkpoint.embedded and not checkpoint.files:
         remedy = f"train it with scripts/train_tiny.py, which writes {location}"
+    elif checkpoint.origin == OWN_FOLDER:
+        remedy = f"put its files into {location}, as its manifest lists them"
     elif checkpoint.embedded:
         remedy = f"restore {location} from the repository, or reinstall brainrecon"
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
-from weights.store import is_own_folder
+from weights.own_checkpoints import is_own_folder
 from weights.suggestions import did_you_mean
 
 

@@ -182,9 +182,8 @@ class System(ABC):
 
     def _all_absent(self, role: str) -> str:
         """A sentence that names every checkpoint that is absent, if that of this role is and another is, too; else nothing."""
-        known = checkpoint_store.checkpoints()
-        found = checkpoint_store.verify([name for name in self.checkpoints if name in known], check=False)
-        absent = [known[status.name] for status in found if status.state == "absent"]
+        found = checkpoint_store.verify(self.checkpoints, check=False)
+        absent = [checkpoint_store.entry(status.name) for status in found if status.state == "absent"]
         if len(absent) < 2 or self._roles[role] not in {entry.name for entry in absent}:
             return ""
         named = " ".join(entry.name for entry in absent)

@@ -10,6 +10,7 @@ from brainrecon import __file__ as package_file
 from brainrecon.cli.console import say
 from brainrecon.cli.installation import Finding, examine_python, examine_requirements, examine_torch
 from weights import store
+from weights.own_checkpoints import OWN_FOLDER
 
 MEMORY_WANTED = 4e9
 DISK_WANTED = 2e9
@@ -150,6 +151,8 @@ def examine_weights() -> list[Finding]:
             remedy = (
                 "Restore the folder from the repository, or reinstall brainrecon."
                 if embedded
+                else f"Restore {known[status.name].folder}."
+                if known[status.name].origin == OWN_FOLDER
                 else f"brainrecon weights pull {status.name}"
             )
             findings.append(Finding(f"checkpoint {status.name}", "bad", f"{status.state}: {status.detail}", remedy))

@@ -72,7 +72,11 @@ def _facts(entry, status):
 @app.command()
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Checkpoints that `brainrecon weights list` shows.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="Checkpoints that `brainrecon weights list` shows, or OWNER/REPOSITORY@REVISION of the hub.",
+            show_default=False,
+        ),
     ] = None,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Take files copied by hand; the network is not asked.")
@@ -107,8 +111,7 @@ def pull(
 
 def describe_pull(names, remove_original=False):
     """What a pull will bring, before it begins, a line for each checkpoint that is not there and one for all."""
-    known = store.checkpoints()
-    absent = [known[status.name] for status in store.verify(names, False) if status.state != "unverified"]
+    absent = [store.entry(status.name) for status in store.verify(names, False) if status.state != "unverified"]
     lines = []
     for entry in absent:
         size = in_words(entry.size, entry.reckoned_size)
@@ -146,6 +149,8 @@ def verify(
 
 
 @app.command()
-def path(name: Annotated[str, typer.Argument(help="A name that `brainrecon weights list` shows.")]) -> None:
+def path(
+    name: Annotated[str, typer.Argument(help="A name that `brainrecon weights list` shows, or one of your own.")],
+) -> None:
     """Print the folder of a present checkpoint, after comparing its files with the manifest."""
     say(str(store.path(name)))

@@ -39,7 +39,8 @@ def about_strangers(protocol, pictures):
     """What a reader has to know of judges that know none of the pictures, a sentence each."""
     if not (names := strangers(protocol, pictures)):
         return []
-    (knows,) = {store.checkpoints()[name].knows for name in names}
+    known = store.checkpoints()
+    knows = " or ".join(dict.fromkeys(known[name].knows for name in names))
     these = f"these are {pictures}" if pictures else "these may be photographs"
     return [
         f"The networks that judge here ({', '.join(names)}) know only {knows}, and {these}: their scores say little about "
@@ -61,15 +62,13 @@ def check_judges(protocol):
     weights.store.CheckpointError
         Networks are absent; they are named together, with their sizes and what fetches them.
     """
-    known = store.checkpoints()
-    for spec in protocol.networks.values():
-        if store.is_own_folder(spec.checkpoint):
-            store.path(spec.checkpoint, check=False)
-    names = dict.fromkeys(spec.checkpoint for spec in protocol.networks.values() if spec.checkpoint in known)
-    absent = [known[status.name] for status in store.verify(names, check=False) if status.state == "absent"]
+    names = dict.fromkeys(spec.checkpoint for spec in protocol.networks.values())
+    absent = [store.entry(status.name) for status in store.verify(names, check=False) if status.state == "absent"]
     if not absent:
         return
+    published = all("evaluate" in entry.needed_by for entry in absent)
+    chosen = "--for evaluate" if published else " ".join(entry.name for entry in absent)
     raise store.CheckpointError(
         f"Protocol {protocol.name} judges by {with_sizes(absent)}, absent here; fetch them with `brainrecon weights pull "
-        f"--for evaluate`, or judge by the embedded networks, which know only {DRAWN}, with --protocol {DEFAULT}."
+        f"{chosen}`, or judge by the embedded networks, which know only {DRAWN}, with --protocol {DEFAULT}."
     )

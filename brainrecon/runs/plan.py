@@ -90,9 +90,8 @@ def works_of(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size
 
 
 def _checkpoints(run):
-    known = store.checkpoints()
-    names = [name for name in run.config.system.checkpoints if name in known]
-    absent = [known[one.name] for one in store.verify(names, check=False) if one.state == "absent"]
+    statuses = store.verify(run.config.system.checkpoints, check=False)
+    absent = [store.entry(one.name) for one in statuses if one.state == "absent"]
     return [Work(f"{FETCHING} {entry.name}", "weights", disk=entry.size or entry.reckoned_size) for entry in absent]
 
 

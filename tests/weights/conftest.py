@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import threading
 from types import SimpleNamespace
 
@@ -128,9 +129,27 @@ class Hub(Server):
         handler.end_headers()
         return True
 
+    def describe(self, handler):
+        """What the repository holds, as the hub's own page of facts has it."""
+        if not handler.path.startswith("/api/models/somebody/model/revision/main"):
+            return self.refuse(handler, 401, "RepoNotFound")
+        files = []
+        for path, content in (self.small | self.large).items():
+            facts = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 1}
+            files.append({"rfilename": path, "size": len(content)} | ({"lfs": facts} if path in self.large else {}))
+        content = json.dumps({"id": "somebody/model", "sha": self.commit, "siblings": files}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+        return True
+
     def route(self, handler, body):
         if self.refusal:
             return self.refuse(handler, *self.refusal)
+        if handler.path.startswith("/api/models/"):
+            return self.describe(handler)
         repository, _, rest = handler.path.partition("/resolve/")
         revision, _, path = rest.partition("/")
         if repository != "/somebody/model":

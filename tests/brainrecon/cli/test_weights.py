@@ -35,7 +35,7 @@ def model(tmp_path, monkeypatch):
     store.record("small", model.parent, manifest=file)
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "user"))
     read = store.checkpoints
-    monkeypatch.setattr(store, "checkpoints", lambda manifest=file: read(manifest))
+    monkeypatch.setattr(store, "checkpoints", lambda manifest=None: read(manifest or file))
     for function in ("verify", "path", "folder"):
         monkeypatch.setattr(store, function, functools.partial(getattr(store, function), manifest=file))
     return model
