@@ -25,6 +25,7 @@ from weights.own_checkpoints import OWN_FOLDER, hub_origin, to_pull
 from weights.partial_files import sweep
 from weights.records import RECORD, Content, read_record, write_record
 from weights.store import checkpoints, entry
+from weights.suggestions import did_you_mean
 from weights.whole_files import locked, make_folder, put_in_place
 
 

@@ -116,7 +116,7 @@ def _converted(hint, value, where):
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
+    if float in options and int not in options and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if str in options and int not in options and isinstance(value, int) and not isinstance(value, bool):
         # A name made of digits, as it was typed: --set data.subject=1.

@@ -159,6 +159,36 @@ def prepare(
 
 
 @app.command()
+def pictures(
+    data: Source,
+    out: Annotated[
+        Path,
+        typer.Option(help="A new folder of 0000.png, 0001.png, ...; or a file, .npy or .npz.", show_default=False),
+    ],
+    split: options.Split = None,
+    subject: options.SubjectName = None,
+    loader: options.LoaderOptions = None,
+    features: options.Features = None,
+) -> None:
+    """Write the pictures that were shown in test, in the order of the test set, with the stimulus id of each row."""
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.datasets import load
+    from brainrecon.datasets.shown_pictures import write_shown_pictures
+    from brainrecon.features.store import FeatureStore
+    from brainrecon.runs.record import in_split
+
+    loaded = load(data, subject=subject, **_loader_options(loader))
+    if split == "train":
+        chosen = loaded.train
+    else:
+        chosen = (in_split(loaded, options.parse_split(split), store=FeatureStore(features)) if split else loaded).test
+    with show_progress() as progress:
+        write_shown_pictures(chosen, out, data, progress)
+    size = "x".join(map(str, chosen.images.shape[1:3]))
+    say(f"{chosen.n_stimuli:,} pictures of {size} pixels in {out}, a row for each stimulus of {split or 'test'}")
+
+
+@app.command()
 def template(out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)]) -> None:
     """Write a small example of the arrays layout, with a description of each file, to fill with one's own data."""
     from brainrecon.datasets.arrays.writing import write_template

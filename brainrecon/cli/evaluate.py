@@ -46,6 +46,7 @@ def evaluate(
     loader: options.LoaderOptions = None,
     mask: options.Mask = None,
     folds: options.Folds = None,
+    split: options.Split = None,
     controls: options.Controls = None,
     control_stimuli: options.ControlStimuli = None,
     protocol: options.Protocol = None,
@@ -60,10 +61,10 @@ def evaluate(
             "`brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
         )
     if images is None:
-        if truth or out or subject or roi or loader or mask or folds or pattern or ids:
+        if truth or out or subject or roi or loader or mask or folds or split or pattern or ids:
             raise InputError(
-                "--truth, --out, --subject, --roi, --mask, --folds, --option, --pattern and --ids go with --images; leave them "
-                "out for a run."
+                "--truth, --out, --subject, --roi, --mask, --folds, --split, --option, --pattern and --ids go with --images; "
+                "leave them out for a run."
             )
         _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
         return
@@ -75,9 +76,11 @@ def evaluate(
     if controls or control_stimuli:
         raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
     named, device = {"pattern": pattern, "row_ids": ids}, options.torch_device(device)
-    parts = options.parse_folds(folds)
+    if folds and split:
+        raise InputError(f"Both folds ({folds}) and split ({split!r}) are given; leave one out.")
+    parts, split = options.parse_folds(folds), options.parse_split(split)
     which = dict(subject=subject, roi=roi, **options.loader_options(loader, mask))
-    _evaluate_pictures(images, named, truth, out, which, parts, protocol, features, device)
+    _evaluate_pictures(images, named, truth, out, which, parts, split, protocol, features, device)
 
 
 def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
@@ -94,19 +97,22 @@ def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features
     show_scores(scores)
 
 
-def _evaluate_pictures(images, named, truth, out, which, folds, protocol, features, device):
+def _evaluate_pictures(images, named, truth, out, which, folds, split, protocol, features, device):
     from brainrecon.cli.progress import show_progress
     from brainrecon.cli.score_tables import show_scores
     from brainrecon.datasets import load
+    from brainrecon.features.store import FeatureStore
     from brainrecon.runs.config import check_folds
     from brainrecon.runs.pictures_elsewhere import read_row_ids
-    from brainrecon.runs.record import load_in_folds
+    from brainrecon.runs.record import in_split, load_in_folds
     from brainrecon.runs.score import evaluate_pictures
 
     if named["row_ids"] is not None:
         named = named | {"row_ids": read_row_ids(named["row_ids"])}
     check_folds(folds or 0)
     data = load_in_folds(truth, folds, **which) if folds else load(truth, **which)
+    if split:
+        data = in_split(data, split, store=FeatureStore(features), device=device)
     with show_progress() as progress:
         scores = evaluate_pictures(
             images, data, out, protocol, **named, features=features, device=device, progress=progress

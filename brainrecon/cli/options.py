@@ -166,7 +166,7 @@ def run_config(
         "subject": subject,
         "roi": roi,
         "folds": parse_folds(folds),
-        "split": f"ids:{Path(split[4:]).resolve()}" if split and split.startswith("ids:") and split[4:] else split,
+        "split": parse_split(split),
         "captions": str(captions.resolve()) if captions else None,
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
     }
@@ -193,6 +193,11 @@ def loader_options(assignments, mask=None):
     if mask or "mask" in values:
         values["mask"] = str(Path(str(mask or values["mask"])).expanduser().resolve())
     return values
+
+
+def parse_split(split):
+    """A split's rule from an option's value, the path of a file of ids made absolute; None if it is not given."""
+    return f"ids:{Path(split[4:]).resolve()}" if split and split.startswith("ids:") and split[4:] else split
 
 
 def torch_device(name):

@@ -62,7 +62,7 @@ class DataSettings:
     split_checkpoint: str | None = None
     captions: str | None = None
     caption_choices: tuple[str, ...] | None = None
-    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    options: dict[str, str | int | float | bool | list] = field(default_factory=dict)
     shuffled: bool = False
 
 

@@ -46,19 +46,35 @@ def load_subject(config, store=None, device="cpu"):
     subject = with_shuffled_responses(subject, config.seed) if data.shuffled else subject
     if data.split is None:
         return subject
-    store, clip = store or FeatureStore(), data.split_checkpoint or split_checkpoint(config)
+    return in_split(subject, data.split, data.split_checkpoint or split_checkpoint(config), store, device)
+
+
+def in_split(subject, split, clip=DEFAULT_CLIP, store=None, device="cpu"):
+    """A subject whose stimuli are tested by another rule than the dataset's own.
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+    split : str
+        As `brainrecon.runs.splitting.split_subject` takes it.
+    clip : str
+        Checkpoint whose embeddings make clusters.
+    store : brainrecon.features.store.FeatureStore, optional
+    device : str
+    """
+    store = store or FeatureStore()
 
     def encode(split_name):
         return clip_image_tokens(subject, split_name, clip, store, device)
 
     parts = [
         subject.fingerprint,
-        data.split,
+        split,
         _fingerprint(clip),
         [subject.splits[name].n_stimuli for name in ("train", "test")],
     ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    return split_subject(subject, data.split, encode, store.folder / "splits" / f"{digest}.json")
+    return split_subject(subject, split, encode, store.folder / "splits" / f"{digest}.json")
 
 
 def load_in_folds(source, folds, *, subject=None, roi=None, **options):

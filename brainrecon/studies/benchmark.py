@@ -76,6 +76,8 @@ class Plan:
         Rule of the held-out split, "" for none. If it is left open, `make_plan` takes what suits the number of stimuli.
     folds : int or "stimuli"
         0 for the dataset's own split; otherwise every stimulus is tested once, as `brainrecon.runs.config.DataSettings` has it.
+    split : str
+        Rule of the stimuli that are tested in place of the dataset's own test split, "" for these.
     seed, samples : int
     options : dict
         Further options of the dataset's loader.
@@ -96,10 +98,11 @@ class Plan:
     heldout: str = ""
     seed: int = 0
     samples: int = 1
-    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    options: dict[str, str | int | float | bool | list] = field(default_factory=dict)
     preset: str = ""
     split_checkpoint: str = ""
     folds: int | str = 0
+    split: str = ""
 
     def __post_init__(self):
         # Plans of earlier versions have settings beside the method's name.
@@ -126,10 +129,12 @@ class Plan:
                 f"Two protocols are called {max(names, key=names.count)}; their scores would overwrite each other: rename one."
             )
         check_folds(self.folds)
+        if self.folds and self.split:
+            raise InputError(f"Both folds ({self.folds}) and split ({self.split!r}) are given; leave one out.")
         if self.heldout:
             check_rule(self.heldout)
-            if not self.split_checkpoint:
-                object.__setattr__(self, "split_checkpoint", self._clip())
+        if (self.heldout or self.split) and not self.split_checkpoint:
+            object.__setattr__(self, "split_checkpoint", self._clip())
         places = [region_folder(roi) for roi in self.rois]
         if len(set(places)) < len(places):
             raise InputError(f"Two of the regions {', '.join(self.rois)} would share a folder; leave one of them out.")
@@ -156,8 +161,9 @@ class Plan:
     def config(self, method, subject, roi, split=None):
         """RunConfig of one cell."""
         data = {"source": self.data, "subject": subject, "options": self.options}
+        rule = split or self.split
         data |= ({"roi": roi} if roi else {}) | (
-            {"split": split, "split_checkpoint": self.split_checkpoint} if split else {"folds": self.folds}
+            {"split": rule, "split_checkpoint": self.split_checkpoint} if rule else {"folds": self.folds}
         )
         return self._config(self.methods[method], data)
 
@@ -350,8 +356,10 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
             subject = load(plan.data, **which, fold=(0, 2 if plan.folds == LEAVE_ONE_OUT else plan.folds))
         if plan.heldout or not plan.folds:
             subject = load(plan.data, **which)
-    if plan.heldout:
-        check_feasible(subject, plan.heldout)
+    for rule in (plan.heldout, plan.split):
+        # A split of the dataset's own is asked for by its name.
+        if rule and rule not in subject.splits:
+            check_feasible(subject, rule)
     if "protocols" not in given:
         judged = (default_protocol(config.system, subject.pictures) for config in configs)
         plan = replace(plan, protocols=(next((name for name in judged if name != DEFAULT), DEFAULT),))
@@ -360,6 +368,8 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
 
 def _heldout_for(plan):
     """The held-out split of a plan that leaves it open, and a sentence on why it is this."""
+    if plan.split:
+        return "", f"No held-out split: {plan.split} is tested; --heldout clusters:N adds one."
     if plan.folds:
         return "", "No held-out split: folds test every stimulus; --heldout clusters:N adds one."
     roi = next((values["roi"] for values in plan.methods.values() if "roi" in values), None)

@@ -6,6 +6,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.datasets import download as downloads
 from brainrecon.datasets import inventory, load
 from brainrecon.datasets.nsd.sessions import PUBLISHED, in_words, read_sessions
+from brainrecon.runs.run import Run
 from stages.ground.errors import InputError
 
 
@@ -81,3 +82,10 @@ def test_a_choice_of_sessions_is_loaded_and_recorded(nsd):
     with pytest.raises(InputError, match="lacks session 4-9 of those asked for"):
         load(f"nsd:{nsd.root}", sessions="3-9")
     assert load(f"nsd:{nsd.root}", pictures=False).train.images is None
+
+
+@pytest.mark.parametrize(("text", "sessions"), [("1-2", [1, 2]), ("2", [2]), ("1,3", [1, 3]), ("[1, 3]", [1, 3])])
+def test_a_run_takes_them_however_they_are_typed(nsd, text, sessions, tmp_path):
+    line = ["fit", "mean-image", f"nsd:{nsd.root}", "--option", f"sessions={text}", "--out", str(tmp_path / "run")]
+    assert run_command(line) == 0 and run_command(line) == 0
+    assert Run(tmp_path / "run").subject.details["sessions"] == sessions
