@@ -17,6 +17,7 @@ from spoilt_pictures import WAYS, spoil
 import brainrecon.datasets as datasets
 from brainrecon.datasets.dataset import MODULES, Dataset, ExpectedFile
 from brainrecon.datasets.responses import Standardized
+from brainrecon.runs.record import in_split
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 
@@ -190,6 +191,17 @@ def test_a_mask_that_does_not_fit_is_one_sentence_with_both_sizes(copy):
         told = str(caught.value)
         assert "\n" not in told and told.endswith(".")
         assert str(wrong.shape) in told and f"{n_voxels:,} voxels" in told and "value of 0 or 1 for each" in told
+
+
+def test_the_stimuli_of_a_file_of_ids_are_tested(copy, tmp_path):
+    trained, tested = copy.subject.train.stimulus_ids[1], copy.subject.test.stimulus_ids[0]
+    (tmp_path / "ids.txt").write_text(f"{trained}\n{tested}\n", encoding="utf-8")
+    anew = in_split(copy.subject, f"ids:{tmp_path / 'ids.txt'}")
+    assert anew.test.stimulus_ids.tolist() == [trained, tested] and anew.n_voxels == copy.subject.n_voxels
+    assert anew.train.n_stimuli == copy.subject.train.n_stimuli + copy.subject.test.n_stimuli - 2
+    for name in set(copy.subject.splits) - {"train", "test"}:
+        other = in_split(copy.subject, name)
+        assert other.test.stimulus_ids.tolist() == copy.subject.splits[name].stimulus_ids.tolist()
 
 
 def test_loading_again_gives_the_same(copy):
