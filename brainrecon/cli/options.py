@@ -185,14 +185,12 @@ def run_config(
 
 def loader_options(assignments, mask=None):
     """Dictionary of `--option NAME=VALUE`, values in TOML's notation or bare words, and of `--mask`, its path made absolute."""
-    from brainrecon.runs.config import assign
+    from brainrecon.runs.config import assign, with_absolute_mask
 
     values = {}
     for assignment in assignments or ():
         assign(values, assignment, "--option")
-    if mask or "mask" in values:
-        values["mask"] = str(Path(str(mask or values["mask"])).expanduser().resolve())
-    return values
+    return with_absolute_mask(values | ({"mask": str(mask)} if mask else {}))
 
 
 def parse_split(split):

@@ -109,7 +109,7 @@ class RunConfig:
                 f"roi = {values['roi']!r} stands beside the method; write it into the table of the data, as data.roi."
             )
         data = from_dict(DataSettings, values["data"], "data")
-        data = replace(data, source=absolute_source(data.source))
+        data = replace(data, source=absolute_source(data.source), options=with_absolute_mask(data.options))
         numbers = from_dict(_Numbers, {name: values[name] for name in ("seed", "samples") if name in values})
         settings = from_dict(system_class(values["method"]).settings_class, values["settings"])
         return cls(values["method"], data, settings, numbers.seed, numbers.samples)
@@ -159,6 +159,12 @@ def absolute_source(source):
     """``kind:path`` with an absolute path, so that a run can be continued from any folder."""
     kind, colon, path = source.partition(":")
     return f"{kind}:{os.path.abspath(os.path.expanduser(path))}" if colon else source
+
+
+def with_absolute_mask(options):
+    """Options of a loader in which the file of a mask has its whole path, for the same reason."""
+    mask = options.get("mask")
+    return options | {"mask": os.path.abspath(os.path.expanduser(mask))} if isinstance(mask, str) else options
 
 
 def with_settings(values):

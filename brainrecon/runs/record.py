@@ -101,7 +101,7 @@ def default_protocol(system, pictures):
     """Name of the protocol that judges unless another is asked for.
 
     Judges follow the checkpoints: a method that draws photographs with published networks is judged by published ones, as its
-    authors did or as most do; the embedded networks know only drawn pictures, and judge the embedded methods.
+    authors did or as most do; networks that know only drawn pictures, as the embedded ones do, are judged by the embedded ones.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def default_protocol(system, pictures):
         What is shown, as `brainrecon.datasets.subject.Subject.pictures` has it.
     """
     known = checkpoint_store.checkpoints()
-    published = any(name not in known or not known[name].embedded for name in system.checkpoints)
+    published = any(name not in known or known[name].knows != DRAWN for name in system.checkpoints)
     return system.protocol if published and pictures != DRAWN else DEFAULT
 
 

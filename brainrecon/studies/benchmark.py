@@ -31,6 +31,7 @@ from brainrecon.runs.config import (
     check_folds,
     differences,
     read_toml,
+    with_absolute_mask,
     with_settings,
 )
 from brainrecon.runs.record import check_checkpoint_names, default_protocol, split_checkpoint
@@ -340,6 +341,8 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         # A file's path is kept whole, so that the plan can be gone on with from any folder.
         paths = [str(Path(name).resolve()) if name.endswith(".toml") else name for name in given["protocols"]]
         given["protocols"] = tuple(paths)
+    if "options" in given:
+        given["options"] = with_absolute_mask(given["options"])
     source = absolute_source(data)
     plan = Plan(source, chosen, named, **given)
     if "heldout" not in given:

@@ -6,14 +6,14 @@ import pytest
 from few_figures import write_few_figures
 
 from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import with_weights
+from brainrecon.assembly.settings import from_dict, with_weights
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.judges import check_judges
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.runs.record import default_protocol
 from weights import store
-from weights.manifest import CheckpointError
+from weights.manifest import CheckpointError, write_manifest
 
 OWN = """
 name = "mine-1"
@@ -87,6 +87,18 @@ def test_a_folder_stands_for_a_checkpoint(tmp_path, monkeypatch):
     assert default_protocol(kind(settings), "photographs") == "brain-diffuser-2023"
     (tmp_path / "my-clip" / "config.json").write_text("{}")
     assert store.fingerprint("./my-clip") != store.fingerprint("tiny-clip")
+
+
+@pytest.mark.parametrize(("knows", "protocol"), [("drawn pictures", "brainrecon-1"), (None, "brain-diffuser-2023")])
+def test_an_own_manifest_says_what_a_network_knows(tmp_path, monkeypatch, knows, protocol):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    shutil.copytree(store.path("tiny-clip"), tmp_path / "clip")
+    files = (store.CheckpointFile("open_clip_model.safetensors"),)
+    entry = store.Checkpoint("my-clip", "mine", "embedded", "clip", "mine", files=files, knows=knows)
+    write_manifest({"my-clip": entry}, tmp_path / "manifest.toml")
+    kind = system_class("brain-diffuser")
+    own = kind(from_dict(kind.settings_class, with_weights({"checkpoints": {"clip": "my-clip"}}, kind, "tiny")))
+    assert default_protocol(own, "photographs") == protocol
 
 
 def test_a_judge_that_is_a_folder_and_absent_is_named_before_the_work(tmp_path):

@@ -115,3 +115,13 @@ def test_toml_errors_are_sentences(tmp_path):
         read_toml(tmp_path / "bad.toml")
     with pytest.raises(InputError, match="no configuration file"):
         read_toml(tmp_path / "absent.toml")
+
+
+def test_a_mask_has_its_whole_path_as_data_have(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {"source": "arrays:mine", "options": {"mask": "mine.npy", "sessions": [1, 2], "shift": 2}}
+    read = RunConfig.from_dict({"method": "mean-image", "data": data})
+    assert read.data.options == {"mask": str(tmp_path / "mine.npy"), "sessions": [1, 2], "shift": 2}
+    assert type(read.data.options["shift"]) is int and read.data.source == f"arrays:{tmp_path / 'mine'}"
+    read.write(tmp_path / "config.toml")
+    assert RunConfig.read(tmp_path / "config.toml") == read
