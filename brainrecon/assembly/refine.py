@@ -16,7 +16,9 @@ class Refine(Step):
     Parameters
     ----------
     learned : brainrecon.assembly.learn.Learn
-        Step before it, whose network has a `prior` (`stages.priors.diffusion.DiffusionPrior`).
+        Step before it.
+    prior : callable
+        ``prior(network) -> DiffusionPrior`` (`stages.priors.diffusion`) of the network that it has trained.
     reads : str
         The value that leads.
     gives : str
@@ -30,8 +32,9 @@ class Refine(Step):
 
     by_lot = True
 
-    def __init__(self, learned, reads, gives, source, n_evaluations=None, unit_token=True):
-        self._learned, self.reads, self.gives, self.targets = learned, (reads,), (gives,), {gives: source}
+    def __init__(self, learned, prior, reads, gives, source, n_evaluations=None, unit_token=True):
+        self._learned, self._prior = learned, prior
+        self.reads, self.gives, self.targets = (reads,), (gives,), {gives: source}
         self._n_evaluations, self._unit_token = n_evaluations, unit_token
 
     def run(self, items, values, *, seed=0):
@@ -39,7 +42,7 @@ class Refine(Step):
 
         (read,), (gives,) = self.reads, self.gives
         decoder, rows = self._learned.decoder, np.asarray(values[read], dtype=np.float32)
-        prior, device = decoder.network.network.prior, next(decoder.network.parameters()).device
+        prior, device = self._prior(decoder.network.network), next(decoder.network.parameters()).device
         found = np.empty_like(rows)
         for first in range(0, len(rows), _ROWS_AT_A_TIME):
             chosen = slice(first, first + _ROWS_AT_A_TIME)

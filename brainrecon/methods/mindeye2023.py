@@ -279,7 +279,7 @@ class MindEye2023(System):
             part="tokens",
         )
         steps = [learned, *(self._blurry(machine) if settings.blurry else ())]
-        refine = Refine(learned, ROUGH, REFINED, tokens, settings.prior_evaluations)
+        refine = Refine(learned, _prior_of, ROUGH, REFINED, tokens, settings.prior_evaluations)
         draw = redraw(
             "stages.generators.diffusion.dual_context:DualContextGenerator",
             lambda: self.folder("generator"),
@@ -312,7 +312,7 @@ class MindEye2023(System):
         return TrainedDecoder(
             MindEyeTokens,
             own.recipe(_STEPS_PER_EPOCH),
-            lambda network: [contrast, PriorError(ROUGH, network.prior, own.prior_weight)],
+            lambda network: [contrast, PriorError(ROUGH, _prior_of(network), own.prior_weight)],
             {name: getattr(own, name) for name in sizes},
             machine.device,
         )
@@ -345,3 +345,10 @@ class MindEye2023(System):
 
         start = StartRule(posterior="sample", pixels=self.settings.start_pixels)
         return {"start": start, "unconditional": self.settings.unconditional}
+
+
+def _prior_of(network):
+    """The diffusion prior over the tokens of a network."""
+    from stages.priors.diffusion import DiffusionPrior
+
+    return DiffusionPrior(network.net)

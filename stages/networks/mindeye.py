@@ -1,6 +1,6 @@
 """MindEye's two networks as decoders: patterns in, named values out (Scotti et al. 2023).
 
-Names of parameters are those of the published weights.
+Names of parameters are those of the published weights. The network of the prior belongs to the first, as `net`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,6 @@ class MindEyeTokens(nn.Module):
         n_tokens, width = self.shape if len(self.shape) == 2 else (1, *self.shape)
         self.voxel2clip = VoxelMLP(n_voxels, n_tokens, width, hidden, n_blocks, projected)
         self.net = TokenPrior(n_tokens, width, prior_depth, prior_heads, prior_head_width)
-
-    @property
-    def prior(self):
-        """The diffusion prior over the tokens, `stages.priors.diffusion.DiffusionPrior`."""
-        from stages.priors.diffusion import DiffusionPrior
-
-        return DiffusionPrior(self.net)
 
     def forward(self, patterns):
         """Of patterns (n, n_voxels), both values."""

@@ -22,20 +22,24 @@ def learned():
     net = TokenPrior(*SHAPE, depth=1, n_heads=2, head_width=8).eval()
     network = torch.nn.Module()
     network.network = torch.nn.Module()
-    network.network.net, network.network.prior = net, DiffusionPrior(net, NoiseProcess(6))
+    network.network.net = net
     return SimpleNamespace(decoder=SimpleNamespace(network=network, gives={"clip_rough": SHAPE}))
+
+
+def prior_of(network):
+    return DiffusionPrior(network.net, NoiseProcess(6))
 
 
 ROWS = np.random.default_rng(0).standard_normal((6, 24)).astype(np.float32)
 
 
 def refined(learned, items=ITEMS, rows=ROWS, seed=0, **options):
-    step = Refine(learned, "clip_rough", "clip_image", source=None, **options)
+    step = Refine(learned, prior_of, "clip_rough", "clip_image", source=None, **options)
     return step.run(items, {"clip_rough": list(rows)}, seed=seed)["clip_image"]
 
 
 def test_what_it_is(learned):
-    step = Refine(learned, "clip_rough", "clip_image", source="its target")
+    step = Refine(learned, prior_of, "clip_rough", "clip_image", source="its target")
     assert (step.reads, step.gives, step.by_lot, step.is_learned) == (("clip_rough",), ("clip_image",), True, False)
     assert step.targets == {"clip_image": "its target"}
 
@@ -71,7 +75,7 @@ def test_the_first_token_has_unit_length_and_the_others_keep_their_share(learned
 
 
 def test_it_is_the_prior_that_is_sampled(learned):
-    prior = learned.decoder.network.network.prior
+    prior = prior_of(learned.decoder.network.network)
     from stages.ground.item_seeds import named_generator
 
     generator = named_generator("7/b/1/clip_image")
