@@ -239,9 +239,14 @@ def read_coco_ids(path, pictures):
     Raises
     ------
     InputError
-        The table lacks a column or a picture.
+        The table lacks a column or a picture, or has one twice.
     """
-    table = _table(path, ("cocoId", "nsdId"), ("cocoSplit",)).set_index("nsdId")
+    table = _table(path, ("cocoId", "nsdId"), ("cocoSplit",))
+    for column in ("nsdId", "cocoId"):
+        twice = table[column][table[column].duplicated()]
+        if len(twice):
+            raise InputError(f"{path} has {column} {twice.iloc[0]} in two rows; copy the file again.")
+    table = table.set_index("nsdId")
     missing = np.setdiff1d(pictures, table.index)
     if len(missing):
         raise InputError(

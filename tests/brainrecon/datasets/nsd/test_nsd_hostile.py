@@ -4,6 +4,7 @@ import re
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 from damage import cut
@@ -201,6 +202,19 @@ def table_without_a_column(nsd, **_):
     (nsd.design.parent / "nsd_stim_info_merged.csv").write_text("cocoId,nsdId\n1,2\n")
 
 
+def table_with_a_row_twice(nsd, **_):
+    path = nsd.design.parent / "nsd_stim_info_merged.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, rows[0], *rows]))
+
+
+def table_with_a_picture_twice(nsd, **_):
+    path = nsd.design.parent / "nsd_stim_info_merged.csv"
+    table = pd.read_csv(path)
+    table.loc[1, "cocoId"] = table.loc[0, "cocoId"]
+    table.to_csv(path, index=False)
+
+
 def damaged_captions(nsd, **_):
     cut(nsd.annotations / "captions_train2017.json")
 
@@ -373,6 +387,8 @@ CASES = {
     pictures_under_another_name: r"nsd_stimuli\.hdf5 has no dataset 'imgBrick' but images",
     table_without_a_picture: r"nsd_stim_info_merged\.csv lists 3 pictures but not picture",
     table_without_a_column: r"nsd_stim_info_merged\.csv cannot be read as a table with cocoId",
+    table_with_a_row_twice: r"nsd_stim_info_merged\.csv has nsdId 0 in two rows",
+    table_with_a_picture_twice: r"nsd_stim_info_merged\.csv has cocoId \d+ in two rows",
     damaged_captions: r"captions_train2017\.json cannot be read as JSON",
     captions_of_other_format: r"captions_train2017\.json has no 'annotations'",
     only_shared_pictures: "sessions found of subj01 hold no train trial",
