@@ -132,6 +132,17 @@ def _with_splits(trials, path, folder, events, needs_split):
                 f"Column split of the events in {events.parent} is empty for stimulus {unnamed.stimulus_id}; write "
                 "train or test in every row."
             )
+        split_of = {}
+        for trial in trials:
+            if (other := split_of.setdefault(trial.stimulus_id, trial.split)) != trial.split and "train" in (
+                other,
+                trial.split,
+            ):
+                names = "train and " + (trial.split if other == "train" else other)
+                raise InputError(
+                    f"Column split of the events in {events.parent} has stimulus {trial.stimulus_id} in both {names}; "
+                    "a training stimulus may be in no other split, so write one of them."
+                )
     else:
         shown = {trial.stimulus_id for trial in trials}
         told, where = _listed_splits(path, folder, shown)

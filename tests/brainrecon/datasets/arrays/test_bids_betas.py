@@ -290,7 +290,7 @@ HOSTILE = {
     "split with holes": (lambda s: edit_events(s, lambda t: t.replace("\ttest", "\t")), "is empty for stimulus p"),
     "unknown test stimulus": (wrong_list, "names p77, which no trial shows"),
     "split.tsv of one": (short_split_table, "split.tsv does not name stimulus p"),
-    "in both splits": (in_both, "in both train and test"),
+    "in both splits": (in_both, "events in .*sub-.* in both train and test"),
     "no mask": (lambda s: s.mask.unlink(), "has no brain mask; save one"),
     "empty mask": (brain_without_voxels, "holds no voxel"),
     "mask on another grid": (lambda s: save(s.mask, np.ones((2, 3, 4), np.uint8)), "grid of \\(2, 3, 4\\) voxels but"),
