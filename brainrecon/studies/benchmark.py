@@ -119,7 +119,7 @@ class Plan:
         for name in (*self.methods, *self.subjects):
             if trouble := trouble_with_part(name):
                 raise InputError(
-                    f"{str(name)[:80]!r} cannot name a folder of a benchmark, for {trouble}; call it otherwise."
+                    f"{str(name)[:80]!r} cannot name a folder of a benchmark of {self.data}, for {trouble}; call it otherwise."
                 )
         if unknown := [name for name in self.controls if name not in CONTROLS]:
             meant = did_you_mean(unknown[0], CONTROLS)

@@ -95,7 +95,7 @@ def test_protocols_methods_and_subjects_of_a_benchmark_are_refused(name):
     assert Plan("arrays:a", methods, ["subj01"], ["brainrecon-1"])
     with pytest.raises(InputError, match="folder"):
         Plan("arrays:a", {name: {"method": "mean-image"}}, ["subj01"], ["brainrecon-1"])
-    with pytest.raises(InputError, match="cannot name a folder of a benchmark"):
+    with pytest.raises(InputError, match="cannot name a folder of a benchmark of arrays:a"):
         Plan("arrays:a", methods, ["subj01", name], ["brainrecon-1"])
 
 
