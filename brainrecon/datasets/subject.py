@@ -16,6 +16,8 @@ from stages.ground.pictures import check_shown
 from stages.ground.progress import SILENT
 from weights.names import file_name, trouble_with_part
 
+EMPTY_CELLS = ("nan", "none", "null", "na", "n/a")
+"""How programs write a cell that is empty, in small letters."""
 ROWS_PER_BLOCK = 256
 BYTES_IN_FINGERPRINT = 256 * 2**20
 PICTURES_IN_FINGERPRINT = 16
@@ -293,6 +295,12 @@ class Subject:
                 f"{self.name}: pictures is {self.pictures!r}; expected 'photographs', 'drawn pictures', or nothing if nobody "
                 "knows. Mend it in subject.json, or in the reader."
             )
+        for name in self.splits:
+            if name.lower() in EMPTY_CELLS:
+                raise InputError(
+                    f"{self.source or self.dataset} has a split called {name!r}, as programs write an empty cell; say train or "
+                    "test for every trial."
+                )
         for what, name in (("subject", self.name), *(("split", name) for name in self.splits)):
             if trouble := trouble_with_part(name):
                 raise InputError(

@@ -1,6 +1,7 @@
 """What becomes of one row: the valid line first, then the same line with the damaged file, and everything compared."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def outcome(row, valid, source=None):
     lines = [line for line in ended.told.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     told = [one for one in found_notes if one not in notes]
+    # How far the work is says nothing about a file.
+    lines = [line for line in lines if not re.search(r": \d+/\d+ \(", line)]
     told += [line for line in lines if _without_times(line) not in map(_without_times, remarks.splitlines())]
     named = any(word in last for word in (path.name, str(path), *row.named))
     if ended.code is None:

@@ -178,7 +178,8 @@ class Place:
 
 
 def _first(folder, pattern):
-    found = sorted(Path(folder).glob(pattern))
+    # Not a seal, which is hidden.
+    found = sorted(path for path in Path(folder).glob(pattern) if not path.name.startswith("."))
     if not found:
         raise FileNotFoundError(f"No {pattern} in {folder}")
     return found[0]

@@ -113,7 +113,6 @@ _MADE = {
         "nii_dim0_9": dimensions(9),
     },
     "data-BIDS_events_tsv": {
-        "cell_split_-_-nan": (cell("split", "nan", 3), TOLD),
         "cell_stimulus_id_-_": (cell("stimulus_id", "", 4), TOLD),
     },
     "data-BIDS_picture": {"png_16_bit": (text(damage.grey_of_16_bit()), TOLD), **_BOMBS},
@@ -271,6 +270,9 @@ def _rows():
     yield Row(
         "data-imgBrick-h5_all_zero", pictures, hdf5("imgBrick", "zeros"), TOLD, named=("/nsd are one and the same",)
     )
+    events = "data-BIDS_events_tsv"
+    of_folder = ("Column split of the events in",)
+    yield Row(f"{events}-cell_split_-_-nan", PLACES[events], cell("split", "nan", 3), TOLD, named=of_folder)
     split, subject = "sec-npz-split-name-traversal.npz", "sec-npz-subj-name-traversal.npz"
     yield Row(split, PLACES[split], array_in(split=lambda old: np.where(old == "test", "../../escaped-split", old)))
     yield Row(subject, PLACES[subject], array_in(subject=lambda old: np.array(["../../../escaped-subject"])))

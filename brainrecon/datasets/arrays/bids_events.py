@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.spellings import said_of
+from brainrecon.datasets.subject import EMPTY_CELLS
 from brainrecon.datasets.trial_tables import read_table
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -126,11 +127,11 @@ def _rows(betas, n_volumes, tables):
 
 def _with_splits(trials, path, folder, events, needs_split):
     if any(trial.split for trial in trials):
-        unnamed = next((trial for trial in trials if trial.split in NOTHING), None)
+        unnamed = next((trial for trial in trials if trial.split.lower() in ("", *EMPTY_CELLS)), None)
         if unnamed:
             raise InputError(
-                f"Column split of the events in {events.parent} is empty for stimulus {unnamed.stimulus_id}; write "
-                "train or test in every row."
+                f"Column split of the events in {events.parent} is {unnamed.split or 'empty'} for stimulus "
+                f"{unnamed.stimulus_id}; write train or test in every row."
             )
         split_of = {}
         for trial in trials:

@@ -8,6 +8,8 @@ import pytest
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.arrays.writing import write_template
 from brainrecon.datasets.silent_trials import silent_trials
+from brainrecon.datasets.subject import Split, Subject
+from stages.ground.errors import InputError
 
 
 @pytest.mark.parametrize("n", [0, 1, 3000])
@@ -16,6 +18,15 @@ def test_only_rows_of_nothing_but_zeros_are_found_in_any_block(n):
     empty = np.array([0, n // 2, n - 1]) if n else np.empty(0, dtype=int)
     betas[empty] = 0
     assert silent_trials(betas).tolist() == np.unique(empty).tolist()
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "None", "n/a"])
+def test_a_split_that_is_called_like_an_empty_cell_is_refused(name):
+    def split(prefix):
+        return Split(np.ones((2, 3), np.float32), [f"{prefix}1", f"{prefix}2"])
+
+    with pytest.raises(InputError, match=f"a split called {name!r}, as programs write an empty cell"):
+        Subject("subj01", "arrays", "", {"train": split("a"), "test": split("b"), name: split("c")}, "all")
 
 
 def test_they_are_told_where_the_data_are_described_and_converted(tmp_path, capsys):
