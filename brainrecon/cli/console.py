@@ -82,15 +82,20 @@ def note(text: str) -> None:
 
 @contextmanager
 def plain_remarks() -> Iterator[None]:
-    """Within, print each of the toolkit's own warnings as the sentence that it is; those of libraries stay as they are."""
+    """Within, print each of the toolkit's own warnings as the sentence that it is; those of libraries as Python does.
+
+    Neither steers a terminal, whatever names of files or of data are in it.
+    """
     with warnings.catch_warnings():
         as_usual = warnings.showwarning
 
         def show(message, category, filename, lineno, file=None, line=None):
+            text = one_line(str(message))
             if issubclass(category, Remark):
-                note(str(message))
+                note(text)
             else:
-                as_usual(message, category, filename, lineno, file, line)
+                plain = message if text == str(message) else UserWarning(text)
+                as_usual(plain, category, filename, lineno, file, line)
 
         warnings.showwarning = show
         yield

@@ -13,7 +13,6 @@ import importlib
 import shlex
 import sys
 import traceback
-import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -153,14 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Always, with the exit codes of this module's description.
     """
     console.be_lenient()
-    warnings.formatwarning = _warning
     sys.exit(run_command(list(sys.argv[1:] if arguments is None else arguments)))
-
-
-def _warning(message, category, filename, lineno, line=None) -> str:
-    """A remark of the toolkit's as a sentence, without the place in the code; others with their place."""
-    place = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
-    return f"Note: {console.one_line(str(message))}{place}\n"
 
 
 def run_command(arguments: list[str]) -> int:
