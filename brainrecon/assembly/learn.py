@@ -7,6 +7,7 @@ import numpy as np
 from brainrecon.assembly.step import Step
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 TRIALS = ("averaged", "single", "in turn")
 
@@ -33,7 +34,10 @@ class Learn(Step):
 
     def __init__(self, targets, decoder, device="cpu", trials="averaged", part=""):
         if trials not in TRIALS:
-            raise InputError(f"trials is {trials!r}; expected one of {', '.join(TRIALS)}: pass --set trials=single.")
+            raise InputError(
+                f"trials is {trials!r}; expected one of {', '.join(TRIALS)}{did_you_mean(trials, TRIALS)}: pass --set "
+                "trials=single."
+            )
         self.targets, self.gives, self.part = targets, tuple(targets), part
         self.decoder, self._device, self._trials = decoder, device, trials
 

@@ -9,7 +9,8 @@ import numpy as np
 from stages.ground.errors import InputError
 from stages.ground.media import PICTURE
 from stages.ground.progress import SILENT
-from weights.whole_files import is_partial, whole_file, write_text
+from weights.partial_files import is_partial
+from weights.whole_files import whole_file, write_text
 
 IDS = "stimulus_ids.txt"
 PICTURES_PER_BLOCK = 64

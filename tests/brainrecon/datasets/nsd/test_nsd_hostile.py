@@ -349,7 +349,7 @@ CASES = {
     damaged_marker: "simulated.json cannot be read as JSON",
     no_folder: "There is no folder .*absent",
     empty_folder: "empty holds no subject.* brainrecon data files",
-    no_subject: "holds no subj09 but subj01, subj02; pass one",
+    no_subject: r"holds no subj09 but subj01, subj02 \(did you mean 'subj02'\?\); pass one",
     no_space: "holds no betas in func1mm; it has func1pt8mm",
     no_version: r"holds no betas b2; it has b3 \(betas_fithrf_GLMdenoise_RR\)",
     unknown_format: "'mgh' is no format of betas; allowed values are hdf5, nifti",
