@@ -29,6 +29,15 @@ def cache_folder() -> Path:
     return cache / "brainrecon"
 
 
+def can_be_seen(folder: Path) -> bool:
+    """Whether there is a folder that this user may look into; of one that he may not, nothing is his."""
+    try:
+        os.scandir(folder).close()
+    except OSError:
+        return False
+    return True
+
+
 def user_store() -> Path:
     """The folder that new checkpoints go to: the first that can be written to, or else the first."""
     stores = user_stores()

@@ -16,7 +16,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from weights.locations import user_stores
+from weights.locations import can_be_seen, user_stores
 from weights.manifest import MANIFEST, Checkpoint, CheckpointError, CheckpointFile, read_manifest
 from weights.names import trouble_with_part
 from weights.origins import Origin, parse_origin
@@ -69,7 +69,7 @@ def from_hub(name: str, origin: Origin) -> Checkpoint:
     """An entry for a repository of the hub, as it was pulled or as the hub's own cache has it; without files if it is absent."""
     entry = _hub_entry(name, origin)
     for store in user_stores():
-        if (store / entry.folder / RECORD).is_file():
+        if can_be_seen(store) and (store / entry.folder / RECORD).is_file():
             return _as_pulled(entry, store / entry.folder)
     cached = _in_cache(origin)
     return entry if cached is None else replace(own_folder(str(cached)), name=name, role=entry.role)
@@ -81,7 +81,7 @@ def to_pull(name: str, origin: Origin, source: Path | None = None) -> Checkpoint
 
     entry = _hub_entry(name, origin)
     for store in user_stores():
-        if (store / entry.folder / RECORD).is_file():
+        if can_be_seen(store) and (store / entry.folder / RECORD).is_file():
             return _as_pulled(entry, store / entry.folder)
     if source is not None:
         listed = [CheckpointFile(path, (Path(source) / path).stat().st_size) for path in files_below(Path(source))]
@@ -120,7 +120,7 @@ def own_entries() -> dict[str, Checkpoint]:
         A manifest cannot be read, or gives a name that is taken or cannot be typed.
     """
     found: dict[str, Checkpoint] = {}
-    for store in user_stores():
+    for store in filter(can_be_seen, user_stores()):
         for file in (store / name for name in MANIFEST_NAMES):
             if file.is_file() and file.resolve() != MANIFEST:
                 found |= _of_manifest(file, found)
