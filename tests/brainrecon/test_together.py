@@ -87,6 +87,7 @@ def test_data_prepared_twice_at_once_are_written_once(cohort, tmp_path):
     assert not list(tmp_path.rglob(".partial-*"))
 
 
+@pytest.mark.slow
 def test_features_encoded_twice_at_once_are_encoded_once(cohort, tmp_path):
     line = ["features", f"nsd:{cohort}", "--weights", "tiny", "--targets", "clip_image", "--store"]
     at_once(*[[*line, tmp_path / "both"]] * 2)

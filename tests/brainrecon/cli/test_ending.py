@@ -25,6 +25,8 @@ def test_what_is_finished_is_kept_and_the_line_that_goes_on_is_printed(cohort, t
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # Where tests run in the background, what they start would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while not list(out.glob("images/stim*")) and process.poll() is None and time.monotonic() < deadline:

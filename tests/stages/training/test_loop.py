@@ -112,7 +112,9 @@ def in_processes(tmp_path, n, **changes):
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("learner, parts", [("WithStatistics", 1), ("Comparing", 4)])
+@pytest.mark.parametrize(
+    "learner, parts", [pytest.param("WithStatistics", 1, marks=pytest.mark.slow), ("Comparing", 4)]
+)
 def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, parts, tmp_path):
     changes = {"learner": learner, "batch_size": 16, "steps": 8, "validate_every": 2, "average": 0.9}
     one, two = in_processes(tmp_path, 1, **changes), in_processes(tmp_path, 2, **changes, accumulate=parts)
