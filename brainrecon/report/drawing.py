@@ -5,7 +5,7 @@ import re
 from html import escape
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, FAINT = "#23272e", "#d9dce1"
 
@@ -50,6 +50,19 @@ def limits_of(spec, values):
     lowest, highest = min(points.min(), 0.0), points.max()
     margin = 0.04 * max(highest - lowest, 1e-3)
     return max(low, lowest - margin) - margin / 4, min(high, highest + margin) + margin / 4
+
+
+def scores_from_left_to_right(axes, spec, values):
+    """Have scores of a metric, `values` as `limits_of` takes them, along the only axis that is drawn."""
+    axes.set_xlim(limits_of(spec, values))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    if spec.metric.percent:
+        axes.xaxis.set_major_formatter(percent_formatter())
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color="#eceef1", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
 
 
 def svg_text(figure, dpi, alternative=""):

@@ -6,9 +6,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from brainrecon.report.drawing import INK, STYLE, limits_of, percent_formatter, svg_text
+from brainrecon.report.drawing import INK, STYLE, scores_from_left_to_right, svg_text
 from brainrecon.report.leaderboard.comparison import metric_phrase
 from brainrecon.report.leaderboard.regions import NOT_SCORED, chance_of_board, methods_of, rows_of_regions, voxels_of
 from brainrecon.report.names import interval_text, score_text
@@ -59,15 +58,7 @@ def region_figure(board):
         axes.set_ylim(len(rows) - 0.5, -0.5)
         for border in range(1, len(rows)):
             axes.axhline(border - 0.5, color="#d9dce1", linewidth=0.8, zorder=0)
-        axes.set_xlim(limits_of(spec, [np.concatenate(drawn)]))
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-        if spec.metric.percent:
-            axes.xaxis.set_major_formatter(percent_formatter())
-        axes.tick_params(length=0)
-        axes.grid(axis="x", color="#eceef1", linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
+        scores_from_left_to_right(axes, spec, [np.concatenate(drawn)])
         figure.legend(
             handles=[Line2D([], [], **_look(number), label=method) for number, method in enumerate(methods)],
             loc="outside upper left",

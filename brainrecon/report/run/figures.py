@@ -6,7 +6,15 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from brainrecon.report.drawing import HALO, INK, STYLE, limits_of, percent_formatter, svg_text
+from brainrecon.report.drawing import (
+    HALO,
+    INK,
+    STYLE,
+    limits_of,
+    percent_formatter,
+    scores_from_left_to_right,
+    svg_text,
+)
 from brainrecon.report.names import chance_of, condition_label
 
 REFERENCE_COLOUR = "#1f5a96"
@@ -118,15 +126,7 @@ def distribution(scores, metric_name):
             if name == scores.reference:
                 label.set_fontweight("bold")
         axes.set_ylim(len(rows) - 0.45, -0.55)
-        axes.set_xlim(limits_of(spec, [values for _, values in rows]))
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-        if spec.metric.percent:
-            axes.xaxis.set_major_formatter(percent_formatter())
-        axes.tick_params(length=0)
-        axes.grid(axis="x", color="#eceef1", linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
+        scores_from_left_to_right(axes, spec, [values for _, values in rows])
         return svg_text(figure, dpi=200)
 
 
