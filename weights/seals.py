@@ -16,7 +16,7 @@ SEAL = ".sealed.json"
 
 
 def seal(folder: Path) -> None:
-    """Write down the hash of every file below a folder, hidden ones left out.
+    """Write down the hash of every file below a folder; hidden and unfinished ones are left out.
 
     >>> folder = getfixture("tmp_path")
     >>> _ = (folder / "model.safetensors").write_text("weights")
@@ -60,9 +60,14 @@ def _write(folder, known):
     hashes = {}
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in below.parts):
+        if path.is_file() and not any(part.startswith(".") for part in below.parts) and not _is_unfinished(path):
             hashes[below.as_posix()] = known.get(below.as_posix()) or hash_file(path)
     write_text(folder / SEAL, json.dumps(hashes, indent=1) + "\n")
+
+
+def _is_unfinished(path):
+    """Whether a file is what work goes on from, which is removed at its end, and may not yet be."""
+    return path.name.endswith((".partial", ".partial.json"))
 
 
 def _read(folder):

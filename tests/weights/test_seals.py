@@ -50,3 +50,14 @@ def test_a_damaged_seal_is_told(sealed, content):
 def test_where_nothing_is_sealed_nothing_is_compared(tmp_path):
     (tmp_path / "a").touch()
     assert broken(tmp_path) is None and broken(tmp_path / "absent") is None
+
+
+def test_what_work_goes_on_from_is_not_sealed(tmp_path):
+    """It is removed once all is there; a disk that fails then leaves it for the next command."""
+    for name in ("features.bin", "rows.partial", "rows.partial.json"):
+        (tmp_path / name).write_text(name)
+    seal(tmp_path)
+    (tmp_path / "rows.partial").unlink()
+    assert broken(tmp_path) is None
+    (tmp_path / "features.bin").write_text("other")
+    assert broken(tmp_path) == "features.bin is not what was written"
