@@ -197,7 +197,9 @@ class _Numbers:
 def read_toml(path):
     """Nested dictionary of a TOML file; an InputError that says where it does not parse."""
     if not Path(path).exists():
-        raise InputError(f"There is no configuration file {path}; name an existing TOML file after --config.")
+        raise InputError(
+            f"There is no configuration file {path}; name a TOML file that is there, such as a config.toml."
+        )
     return json_files.read_toml(path, "mend that line and run again")
 
 
