@@ -144,7 +144,8 @@ def _show_plan(out, plan, features, drawing, reproducible):
 
 def _plan(out, data, methods, preset, weights, say, write=True, **rest):
     """The plan on disk, with what is asked for added; written when it has changed. Says what the data settled."""
-    from brainrecon.studies.benchmark import PLAN, Plan, make_plan, only_from_elsewhere, read_methods, with_preset
+    from brainrecon.studies.benchmark import only_from_elsewhere
+    from brainrecon.studies.plan import PLAN, Plan, make_plan, read_methods, with_preset
     from stages.ground.errors import InputError
     from weights.whole_files import locked
 

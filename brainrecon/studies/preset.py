@@ -41,7 +41,7 @@ class Preset:
     same_scores : tuple of str
         Further protocols than the plan's that score the same, so that the published values stand beside theirs too.
     plan : dict
-        What else the benchmark's plan has, as `brainrecon.studies.benchmark.Plan` takes it: rois, protocols, controls, heldout.
+        What else the benchmark's plan has, as `brainrecon.studies.plan.Plan` takes it: rois, protocols, controls, heldout.
     published : dict of str to (dict of str to float)
         By row and metric of the preset's protocol, percentages as fractions; rows without a published value are absent.
     published_weights : dict of str to (dict of str to float)

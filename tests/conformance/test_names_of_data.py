@@ -11,7 +11,7 @@ from brainrecon.datasets.arrays.writing import write
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.runs.layout import Layout
-from brainrecon.studies.benchmark import Plan
+from brainrecon.studies.plan import Plan
 from stages.checkpoints.strict_loading import INDEX_FILE, shard_files
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError

@@ -3,7 +3,7 @@
 from brainrecon.report.leaderboard.comparison import metric_phrase, range_text
 from brainrecon.report.leaderboard.text import TOLD_APART, Table, TableCell, TableRow, about_intervals, unit_of
 from brainrecon.report.names import NOTHING, chance_level, interval_text, score_text
-from brainrecon.studies.benchmark import region_folder
+from brainrecon.studies.plan import region_folder
 
 NOT_SCORED = "not scored"
 

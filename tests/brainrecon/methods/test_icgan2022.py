@@ -20,7 +20,7 @@ from brainrecon.methods.icgan2022 import ICGAN2022, PUBLISHED_DECODER
 from brainrecon.runs.predict import encode
 from brainrecon.runs.run import Run
 from brainrecon.runs.values import RunValues
-from brainrecon.studies.benchmark import Plan
+from brainrecon.studies.plan import Plan
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
 from weights import store

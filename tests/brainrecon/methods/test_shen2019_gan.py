@@ -18,8 +18,9 @@ from brainrecon.cli.main import run_command
 from brainrecon.methods.shen2019_gan import Shen2019GAN, Shen2019Settings, stretched
 from brainrecon.runs.run import Run
 from brainrecon.simulation.files.bdata_files import write_bdata
-from brainrecon.studies import benchmark
-from brainrecon.studies.benchmark import cell_folder, make_plan, with_preset
+from brainrecon.studies import plan
+from brainrecon.studies.benchmark import cell_folder
+from brainrecon.studies.plan import make_plan, with_preset
 from brainrecon.studies.preset import load_preset
 from stages.ground.errors import InputError
 from stages.training.state import FILE
@@ -324,7 +325,7 @@ def recording(subject, tmp_path):
 def test_the_study_runs_on_the_papers_own_layout(recording, tmp_path, monkeypatch):
     quick = {"channels": 8, "training": {"iterations": 4, "validate_every": 2, "batch_size": 4, "validation": 0.1}}
     small = {"shen2019-gan": quick}
-    monkeypatch.setattr(benchmark, "load_preset", lambda name: replace(load_preset(name), tiny=small))
+    monkeypatch.setattr(plan, "load_preset", lambda name: replace(load_preset(name), tiny=small))
     out = tmp_path / "out"
     line = ["benchmark", f"dir:{recording}", "--preset", "gan-ablation", "--weights", "tiny", "--out", str(out)]
     assert run_command(line) == 0

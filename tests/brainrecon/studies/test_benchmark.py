@@ -12,7 +12,8 @@ from interruption import COMMAND_LINE, interrupted
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.leaderboard.collect import collect
-from brainrecon.studies.benchmark import Plan, cell_folder, make_plan, read_methods
+from brainrecon.studies.benchmark import cell_folder
+from brainrecon.studies.plan import Plan, make_plan, read_methods
 from stages.ground.errors import InputError
 from weights.whole_files import locked
 

@@ -7,7 +7,7 @@ import pytest
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict
 from brainrecon.evaluation.protocols.protocol import load_protocol
-from brainrecon.studies.benchmark import Plan, with_preset
+from brainrecon.studies.plan import Plan, with_preset
 from brainrecon.studies.preset import Comparison, Preset, available, load_preset
 from stages.ground.errors import InputError
 

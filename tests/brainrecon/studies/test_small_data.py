@@ -8,7 +8,8 @@ import brainrecon
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.runs.splitting import rule_for
-from brainrecon.studies.benchmark import Plan, cell_folder
+from brainrecon.studies.benchmark import cell_folder
+from brainrecon.studies.plan import Plan
 from stages.ground.errors import InputError
 
 PROTOCOL = "miyawaki-2008-identification"

@@ -10,7 +10,7 @@ from bids_study import Study
 from brainrecon.datasets import load
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.record import load_in_folds, resolved
-from brainrecon.studies.benchmark import make_plan
+from brainrecon.studies.plan import make_plan
 from stages.ground.errors import InputError
 
 
