@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.learn import TRIALS, Learn
+from brainrecon.assembly.learn import Learn
+from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.refine import Refine
 from brainrecon.assembly.registry import system
@@ -28,19 +29,7 @@ _LATENT_SCALE = 0.18215
 # Of the published training: 8,859 stimuli in batches of 32, and of 8.
 _STEPS_PER_EPOCH, _LATENT_STEPS_PER_EPOCH = 276, 1107
 
-_COUNT = Number(1, whole=True)
-_RULES = {
-    "epochs": _COUNT,
-    "batch_size": _COUNT,
-    "accumulate": _COUNT,
-    "hidden": _COUNT,
-    "n_blocks": Number(0, whole=True),
-    "learning_rate": Number(0, above=True, example=3e-4),
-    "weight_decay": Number(0),
-    "validation": Number(0, 0.5),
-    "trials": OneOf(*TRIALS),
-    "features": OneOf("float32", "float16"),
-}
+_SIZES = {"hidden": Number(1, whole=True), "n_blocks": Number(0, whole=True)}
 
 
 @dataclass(frozen=True)
@@ -53,84 +42,13 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    epochs : int
-    steps_per_epoch : int, optional
-        Batches in an epoch; those that the training stimuli fill, if it is not given.
-    batch_size : int
-    accumulate : int
-        Parts into which a batch is cut where memory is short; samples are compared with the whole batch all the same.
-    learning_rate : float
-        At its highest, after two epochs.
-    weight_decay : float
-        Of everything but biases, as published.
-    validation : float
-        Share of the training stimuli that chooses which weights are kept. The scripts keep the last, as 0 does.
-    trials : {"in turn", "single", "averaged"}
-        One trial of every stimulus in an epoch, those of each taking turns (published); every trial by itself; or averages.
-    features : {"float32", "float16"}
-        How the feature store holds the targets.
-    precision : {"no", "bf16"}
-        Mixed precision. The scripts train in fp16.
-    hidden, n_blocks : int
-        Of the residual network.
-    seed : int
-    """
-
-    epochs: int = 240
-    steps_per_epoch: int | None = None
-    batch_size: int = 32
-    accumulate: int = 1
-    learning_rate: float = 3e-4
-    weight_decay: float = 1e-2
-    validation: float = 0.0
-    trials: str = "in turn"
-    features: str = "float32"
-    precision: str = "no"
-    hidden: int = 4096
-    n_blocks: int = 4
-    seed: int = 42
-
-    def __post_init__(self):
-        check_all(self, _RULES)
-
-    def settled(self, train):
-        """These settings with as many steps in an epoch as a training split fills."""
-        if self.steps_per_epoch is not None:
-            return self
-        n = train.n_stimuli - round(self.validation * train.n_stimuli)
-        if self.trials == "single":
-            n = round(n * train.n_trials / train.n_stimuli)
-        return replace(self, steps_per_epoch=max(n // self.batch_size, 1))
-
-    def recipe(self, published_steps):
-        """The recipe of the training loop."""
-        from stages.training.recipe import OptimiserSpec, Recipe, Schedule
-
-        steps = self.epochs * (self.steps_per_epoch or published_steps)
-        return Recipe(
-            steps=steps,
-            batch_size=self.batch_size,
-            accumulate=self.accumulate,
-            optimiser=OptimiserSpec("adamw", self.learning_rate, self.weight_decay, undecayed="biases"),
-            schedule=Schedule("one-cycle", rise=min(2 / self.epochs, 0.5), first_divisor=25, last_divisor=1000),
-            precision=self.precision,
-            validation=self.validation,
-            validate_every=self.steps_per_epoch or published_steps,
-            seed=self.seed,
-        )
-
-
-@dataclass(frozen=True)
-class TokenFitting(Fitting):
+class TokenSettings(NetworkSettings):
     """How tokens, retrieval and the prior are trained, in one.
 
     Attributes
     ----------
+    hidden, n_blocks : int
+        Of the residual network.
     projected : int
         Values inside the projector.
     prior_depth, prior_heads, prior_head_width : int
@@ -142,6 +60,8 @@ class TokenFitting(Fitting):
         Label of a sample that is mixed with itself; "rest" is what the scripts do, "whole" what is meant.
     """
 
+    hidden: int = 4096
+    n_blocks: int = 4
     projected: int = 2048
     prior_depth: int = 6
     prior_heads: int = 12
@@ -150,13 +70,19 @@ class TokenFitting(Fitting):
     mixed_share: float = 0.33
     own_partner: str = "rest"
 
+    def __post_init__(self):
+        super().__post_init__()
+        check_all(self, _SIZES)
+
 
 @dataclass(frozen=True)
-class LatentFitting(Fitting):
+class LatentSettings(NetworkSettings):
     """How the blurry latent is trained.
 
     Attributes
     ----------
+    hidden, n_blocks : int
+        Of the residual network.
     map_channels : int
     channels : tuple of int
         See `stages.networks.voxel_mlp.BlurryLatent`.
@@ -166,8 +92,14 @@ class LatentFitting(Fitting):
     batch_size: int = 8
     learning_rate: float = 5e-4
     seed: int = 0
+    hidden: int = 4096
+    n_blocks: int = 4
     map_channels: int = 64
     channels: tuple[int, ...] = (64, 128, 256)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_all(self, _SIZES)
 
 
 @dataclass(frozen=True)
@@ -176,8 +108,8 @@ class MindEye2023Settings:
 
     Attributes
     ----------
-    decoder : TokenFitting
-    latent : LatentFitting
+    decoder : TokenSettings
+    latent : LatentSettings
     blurry : bool
         Whether drawing starts from a decoded blurry picture; else from noise.
     latent_size : int, optional
@@ -193,8 +125,8 @@ class MindEye2023Settings:
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
-    decoder: TokenFitting = field(default_factory=TokenFitting)
-    latent: LatentFitting = field(default_factory=LatentFitting)
+    decoder: TokenSettings = field(default_factory=TokenSettings)
+    latent: LatentSettings = field(default_factory=LatentSettings)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
             strength=0.85,
@@ -214,7 +146,7 @@ class MindEye2023Settings:
 
     def __post_init__(self):
         rules = {
-            "candidates": _COUNT,
+            "candidates": Number(1, whole=True),
             "start_pixels": OneOf("for CLIP", "as they are"),
             "unconditional": OneOf("zeros", "stored"),
         }

@@ -11,11 +11,12 @@ from interruption import COMMAND_LINE, interrupted
 from small_systems import SMALL
 from stand_in_generators import StandIn
 
+from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.values import ABSENT, Item
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.subject import Split
-from brainrecon.methods.mindeye2023 import Fitting, LatentFitting, TokenFitting
+from brainrecon.methods.mindeye2023 import LatentSettings, TokenSettings
 from brainrecon.runs.run import Run
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.start import StartRule, denoising_steps
@@ -129,11 +130,11 @@ def split_of(n_stimuli, repeats=3):
 
 def test_an_epoch_is_what_the_stimuli_fill():
     train = split_of(8859)
-    assert TokenFitting().settled(train).steps_per_epoch == 276
-    assert LatentFitting().settled(train).steps_per_epoch == 1107
-    assert Fitting(trials="single").settled(split_of(64)).steps_per_epoch == 6
-    assert Fitting(validation=0.5).settled(split_of(128)).steps_per_epoch == 2
-    kept = Fitting(steps_per_epoch=5)
+    assert TokenSettings().settled(train).steps_per_epoch == 276
+    assert LatentSettings().settled(train).steps_per_epoch == 1107
+    assert NetworkSettings(trials="single").settled(split_of(64)).steps_per_epoch == 6
+    assert NetworkSettings(validation=0.5).settled(split_of(128)).steps_per_epoch == 2
+    kept = NetworkSettings(steps_per_epoch=5)
     assert kept.settled(train) is kept
 
 
@@ -203,4 +204,4 @@ def test_a_vector_is_one_token():
 
 
 def test_settings_of_another_number_of_parts_are_other_trainings():
-    assert replace(TokenFitting(), accumulate=4).recipe(276).accumulate == 4
+    assert replace(TokenSettings(), accumulate=4).recipe(276).accumulate == 4

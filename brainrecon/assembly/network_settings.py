@@ -1,0 +1,89 @@
+"""Settings of a network that is trained to decode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from brainrecon.assembly.learn import TRIALS
+from stages.ground.checks import Number, OneOf, check_all
+
+_COUNT = Number(1, whole=True)
+_RULES = {
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "accumulate": _COUNT,
+    "learning_rate": Number(0, above=True, example=3e-4),
+    "weight_decay": Number(0),
+    "validation": Number(0, 0.5),
+    "trials": OneOf(*TRIALS),
+    "features": OneOf("float32", "float16"),
+}
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs : int
+    steps_per_epoch : int, optional
+        Batches in an epoch; those that the training stimuli fill, if it is not given.
+    batch_size : int
+    accumulate : int
+        Parts into which a batch is cut where memory is short; samples are compared with the whole batch all the same.
+    learning_rate : float
+        At its highest, after two epochs.
+    weight_decay : float
+        Of everything but biases.
+    validation : float
+        Share of the training stimuli that chooses which weights are kept; the last are kept without.
+    trials : {"in turn", "single", "averaged"}
+        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself; or averages.
+    features : {"float32", "float16"}
+        How the feature store holds the targets.
+    precision : {"no", "bf16"}
+        Mixed precision.
+    seed : int
+    """
+
+    epochs: int = 240
+    steps_per_epoch: int | None = None
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-2
+    validation: float = 0.0
+    trials: str = "in turn"
+    features: str = "float32"
+    precision: str = "no"
+    seed: int = 42
+
+    def __post_init__(self):
+        check_all(self, _RULES)
+
+    def settled(self, train):
+        """These settings with as many steps in an epoch as a training split fills."""
+        if self.steps_per_epoch is not None:
+            return self
+        n = train.n_stimuli - round(self.validation * train.n_stimuli)
+        if self.trials == "single":
+            n = round(n * train.n_trials / train.n_stimuli)
+        return replace(self, steps_per_epoch=max(n // self.batch_size, 1))
+
+    def recipe(self, published_steps):
+        """The recipe of the training loop."""
+        from stages.training.recipe import OptimiserSpec, Recipe, Schedule
+
+        steps = self.epochs * (self.steps_per_epoch or published_steps)
+        return Recipe(
+            steps=steps,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            optimiser=OptimiserSpec("adamw", self.learning_rate, self.weight_decay, undecayed="biases"),
+            schedule=Schedule("one-cycle", rise=min(2 / self.epochs, 0.5), first_divisor=25, last_divisor=1000),
+            precision=self.precision,
+            validation=self.validation,
+            validate_every=self.steps_per_epoch or published_steps,
+            seed=self.seed,
+        )
