@@ -72,6 +72,9 @@ class System(ABC):
         What its settings have to name before it is anything; empty if its defaults are complete.
     image_embedding : str, optional
         The value by which pictures are compared: the training picture nearest to what was decoded.
+    compared_by : mapping of str to str
+        Target that a protocol scores or searches -> the value of its own by which it is compared there, a prediction of the
+        same target under another name, such as an embedding that was trained for retrieval.
     protocol : str
         How its pictures are judged if it draws photographs with published networks and nothing else is asked for.
     """
@@ -89,6 +92,7 @@ class System(ABC):
     )
     asks_for: ClassVar[str] = ""
     image_embedding: ClassVar[str | None] = None
+    compared_by: ClassVar[Mapping[str, str]] = {}
     protocol: ClassVar[str] = "mindeye-2023"
 
     def __init__(self, settings: Any = None) -> None:

@@ -168,6 +168,8 @@ class MindEye2023(System):
     settings_class = MindEye2023Settings
     protocol = "mindeye-2023"
     image_embedding = RETRIEVAL
+    # Published scores of retrieval are the projector's, not those of the prior's samples.
+    compared_by = {REFINED: RETRIEVAL}
     tiny = {
         "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator", "autoencoder": "tiny-generator"},
         "candidates": 2,

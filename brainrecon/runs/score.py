@@ -90,7 +90,15 @@ def evaluate(run, protocol=None, progress=SILENT):
         device=run.machine.device,
         progress=progress,
     )
-    scores = replace(scores, notes=(*scores.notes, *_about_judges(run, protocol), *_about_chance(run, scores)))
+    scores = replace(
+        scores,
+        notes=(
+            *scores.notes,
+            *_about_judges(run, protocol),
+            *_about_values(run, protocol),
+            *_about_chance(run, scores),
+        ),
+    )
     with told_if_read_only("Scores", run.folder):
         write_scores(scores, run.folder)
     return scores
@@ -307,16 +315,32 @@ def true_captions(run):
 
 def _embeddings(run, protocol):
     """(true, predicted) values of the targets that the protocol scores or retrieves by, rows as the shown pictures."""
-    wanted, true, predicted = protocol.targets, {}, {}
+    true, predicted = {}, {}
     for part in run.parts:
-        names = [name for name in part.chain.targets if name in wanted]
-        if not names:
+        values_of = _compared(part.chain, protocol)
+        if not values_of:
             return None
         values = RunValues(part)
-        for name, table in values.true_features(names, "test").items():
-            true.setdefault(name, []).append(table)
-            predicted.setdefault(name, []).append(values.predicted("test", part.chain.giver(name))[name])
+        features = values.true_features(tuple(values_of.values()), "test")
+        for target, name in values_of.items():
+            true.setdefault(target, []).append(features[name])
+            predicted.setdefault(target, []).append(values.predicted("test", part.chain.giver(name))[name])
     return tuple({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+
+
+def _compared(chain, protocol):
+    """Target that the protocol scores or searches -> value of the chain by which it is compared, dict of str to str."""
+    names = {name: chain.system.compared_by.get(name, name) for name in sorted(protocol.targets)}
+    return {target: name for target, name in names.items() if name in chain.targets}
+
+
+def _about_values(run, protocol):
+    """Sentences on targets of the protocol that are compared by a value of another name."""
+    return [
+        f"{run.config.method} is compared by {name} where the protocol asks for {target}."
+        for target, name in _compared(run.unfitted, protocol).items()
+        if name != target
+    ]
 
 
 def _one_table(tables):

@@ -19,7 +19,7 @@ from brainrecon.report.leaderboard.comparison import (
     method_difference,
     sentence,
 )
-from brainrecon.report.leaderboard.predicted import corpus_means, embedding_rows, retrieval_rows
+from brainrecon.report.leaderboard.predicted import corpus_means, embedding_rows, retrieval_leads, retrieval_rows
 
 STANDARD = "standard"
 """The dataset's own split."""
@@ -125,11 +125,14 @@ class Block:
     entries : list of Entry
     outstanding : dict of str to str
         By metric, the method with the best mean, if its paired difference to the runner-up excludes zero.
+    retrieval_leads : dict of str to (str, dict of str to AcrossSubjects)
+        By retrieval, the best method and its lead, see `brainrecon.report.leaderboard.predicted.retrieval_leads`.
     """
 
     roi: str
     entries: list
     outstanding: dict
+    retrieval_leads: dict
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +298,8 @@ def _block(roi, methods, key, headline, held_out):
         _entry(name, methods[name], means[name], behind.get(name, {}), key, specs[headline], held_out) for name in order
     ]
     shown = {cell.scores.data.get("roi") for cells in methods.values() for cell in cells}
-    return Block(shown.pop() if len(shown) == 1 and isinstance(next(iter(shown)), str) else roi, entries, outstanding)
+    shown_roi = shown.pop() if len(shown) == 1 and isinstance(next(iter(shown)), str) else roi
+    return Block(shown_roi, entries, outstanding, retrieval_leads(scores))
 
 
 def _entry(method, cells, own_means, behind, key, headline, held_out):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from brainrecon.assembly.condition import MEAN_PICTURE
 from brainrecon.evaluation.scores.scores import ROUNDING
 from brainrecon.evaluation.statistics import intervals
@@ -126,23 +128,28 @@ def method_difference(ours, theirs, metric):
         competitors would differ too. A subject's own interval is over stimuli, each with its rate: for identification a
         little narrow, because the comparisons behind a rate are not kept with the scores.
     """
-    common = [subject for subject in ours if subject in theirs]
-    if not common:
-        return AcrossSubjects(0, (0, 0), None, reason="no subject in common")
-    pairs = []
-    for subject in common:
-        one, other = (_values(scores[subject], None, metric) for scores in (ours, theirs))
-        if one is None or other is None:
-            return AcrossSubjects(0, (0, 0), None, reason="not scored in both")
-        pair = _paired(one, other, ours[subject].metrics[metric])
-        if isinstance(pair, str):
-            return AcrossSubjects(0, (0, 0), None, reason=pair)
-        pairs.append(pair)
-    own = [intervals.bootstrap_difference(*pair) for pair in pairs]
-    if len(pairs) == 1:
-        return _pooled(own[0], [own[0].n])
-    bounds = _bounds_of_differences(ours[common[0]].metrics[metric].metric)
-    return _pooled(intervals.difference_over_subjects(pairs, bounds=bounds), [one.n for one in own], _within(own))
+    found = next(iter(ours.values())).metrics[metric].metric
+    return _difference(
+        ours, theirs, lambda one: _values(one, None, metric), found.relational, _bounds_of_differences(found)
+    )
+
+
+def retrieval_difference(ours, theirs, metric):
+    """Mean over the subjects that both have of (one method's retrieval minus another's), paired by stimulus.
+
+    Parameters
+    ----------
+    ours, theirs : mappings of str to Scores
+        By subject.
+    metric : str
+        Name of a retrieval of their protocol.
+
+    Returns
+    -------
+    difference : AcrossSubjects
+        In shares of 0..1; without a mean if the stimuli that were searched differ.
+    """
+    return _difference(ours, theirs, lambda one: _retrieved(one, metric), True, (-1.0, 1.0))
 
 
 def is_better(difference, metric):
@@ -255,18 +262,44 @@ def _listed(phrases):
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
+def _difference(ours, theirs, values_of, relational, bounds):
+    """The difference of two methods over the subjects that both have; `values_of` gives ids and values of a subject's scores."""
+    common = [subject for subject in ours if subject in theirs]
+    if not common:
+        return AcrossSubjects(0, (0, 0), None, reason="no subject in common")
+    pairs = []
+    for subject in common:
+        pair = _paired(values_of(ours[subject]), values_of(theirs[subject]), relational)
+        if isinstance(pair, str):
+            return AcrossSubjects(0, (0, 0), None, reason=pair)
+        pairs.append(pair)
+    own = [intervals.bootstrap_difference(*pair) for pair in pairs]
+    if len(pairs) == 1:
+        return _pooled(own[0], [own[0].n])
+    return _pooled(intervals.difference_over_subjects(pairs, bounds=bounds), [one.n for one in own], _within(own))
+
+
+def _retrieved(scores, metric):
+    """(stimulus ids, values) of a retrieval of one subject, or None; stimuli that no pool held are left out."""
+    if scores.retrieval is None or metric not in scores.retrieval.values:
+        return None
+    values = scores.retrieval.values[metric]
+    rows = np.flatnonzero(np.isfinite(values))
+    return [scores.retrieval.stimulus_ids[row] for row in rows], values[rows]
+
+
 def _values(scores, condition, metric):
     """(stimulus ids, values) of one subject, or None."""
     found = scores.conditions.get(condition or scores.reference)
     return None if found is None else found.scored(metric)
 
 
-def _paired(one, other, spec):
+def _paired(one, other, relational):
     """Two arrays over the same stimuli, in the order of the first; or why there is no such pair."""
     if one is None or other is None:
         return "not scored in both"
     places = {stimulus: row for row, stimulus in enumerate(other[0])}
-    if spec.metric.relational and set(one[0]) != set(other[0]):
+    if relational and set(one[0]) != set(other[0]):
         return "scored among other stimuli"
     rows = [row for row, stimulus in enumerate(one[0]) if stimulus in places]
     if not rows:

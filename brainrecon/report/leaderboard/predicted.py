@@ -3,7 +3,7 @@
 import numpy as np
 
 from brainrecon.evaluation.statistics import intervals
-from brainrecon.report.leaderboard.comparison import AcrossSubjects
+from brainrecon.report.leaderboard.comparison import AcrossSubjects, retrieval_difference
 
 
 def embedding_rows(scores):
@@ -68,6 +68,35 @@ def retrieval_rows(scores):
             }
         )
     return rows
+
+
+def retrieval_leads(scores):
+    """The best method of each retrieval, and by how much it is ahead of each of the others.
+
+    Parameters
+    ----------
+    scores : mapping of str to (mapping of str to Scores)
+        By method and subject.
+
+    Returns
+    -------
+    leads : dict of str to (str, dict of str to AcrossSubjects)
+        By retrieval: the method with the highest mean, and the best minus each other method that was scored in it, paired by
+        stimulus. Retrievals of a single method are left out.
+    """
+    means = {
+        method: {row["metric"]: row["mean"].mean for row in retrieval_rows(list(own.values()))}
+        for method, own in scores.items()
+    }
+    leads = {}
+    for metric in dict.fromkeys(name for own in means.values() for name in own):
+        having = {method: own[metric] for method, own in means.items() if metric in own}
+        if len(having) < 2:
+            continue
+        best = max(having, key=lambda method: having[method])
+        others = [method for method in having if method != best]
+        leads[metric] = best, {one: retrieval_difference(scores[best], scores[one], metric) for one in others}
+    return leads
 
 
 def corpus_means(scores):

@@ -1,14 +1,20 @@
 """Tables of predicted values: embeddings, retrieval, and the corpus of captions."""
 
-from brainrecon.report.leaderboard.text import Table, TableCell, TableRow, unit_of
-from brainrecon.report.names import NOTHING, condition_explanation, condition_label, score_text
+from brainrecon.evaluation.metrics.metric import Metric
+from brainrecon.report.leaderboard.comparison import is_better
+from brainrecon.report.leaderboard.text import MARKS, TOLD_APART, VERDICTS, Table, TableCell, TableRow, unit_of
+from brainrecon.report.names import NOTHING, condition_explanation, condition_label, difference_text, score_text
 from brainrecon.report.predicted_rows import percent_text, retrieval_explanation
+
+# How a share of stimuli that were found reads.
+_SHARE = Metric(None, "features", higher_is_better=True, bounds=(0.0, 1.0), chance=None, percent=True)
 
 
 def predicted_tables(block, board):
     """The tables of one region for which some method has scores, list of Table."""
     tables = [_embeddings(block, board)] if any(entry.embeddings for entry in block.entries) else []
     tables += [_retrieval(block, board)] if any(entry.retrieval for entry in block.entries) else []
+    tables += [_leads(block, board)] if block.retrieval_leads else []
     tables += [_corpus(block, board)] if any(entry.corpus for entry in block.entries) else []
     return tables
 
@@ -48,10 +54,7 @@ def _embeddings(block, board):
 
 def _retrieval(block, board):
     found = {entry.method: {row["metric"]: row for row in entry.retrieval} for entry in block.entries}
-    specs = {
-        name: spec.among(*(count for rows in found.values() if name in rows for count in rows[name]["n_candidates"]))
-        for name, spec in board.protocol.retrieval.items()
-    }
+    specs = _retrieval_specs(block, board)
     names = [name for name in specs if any(name in rows for rows in found.values())]
     rows = []
     for method, own in found.items():
@@ -74,6 +77,50 @@ def _retrieval(block, board):
         ),
         tuple(rows),
     )
+
+
+def _leads(block, board):
+    specs, leads = _retrieval_specs(block, board), block.retrieval_leads
+    names = [name for name in specs if name in leads]
+    rows = []
+    for entry in block.entries:
+        cells = tuple(_lead_cell(entry.method, *leads[name]) for name in names)
+        if any(cell.value != NOTHING or cell.under for cell in cells):
+            rows.append(TableRow(entry.method, cells))
+    return Table(
+        "Retrieval, the best minus each of the others",
+        "In every column, paired by stimulus within a subject, then over the subjects that both have. ▲ the best one is better, "
+        f"○ not told apart: {TOLD_APART}.",
+        (
+            ("Compared with", "", ""),
+            *((specs[name].label, "points", retrieval_explanation(specs[name])) for name in names),
+        ),
+        tuple(rows),
+        kind="differences",
+    )
+
+
+def _lead_cell(method, best, differences):
+    if method == best:
+        return TableCell("best", kind="best")
+    difference = differences.get(method)
+    if difference is None or difference.mean is None:
+        return TableCell(NOTHING, "" if difference is None else difference.reason)
+    better = is_better(difference, _SHARE)
+    return TableCell(
+        f"{MARKS[better]} {difference_text(difference.mean, _SHARE)}",
+        difference.interval_text(_SHARE),
+        VERDICTS[better],
+    )
+
+
+def _retrieval_specs(block, board):
+    """Retrievals of the protocol with labels that name how many candidates there were."""
+    rows = [row for entry in block.entries for row in entry.retrieval]
+    return {
+        name: spec.among(*(count for row in rows if row["metric"] == name for count in row["n_candidates"]))
+        for name, spec in board.protocol.retrieval.items()
+    }
 
 
 def _retrieval_cell(row):

@@ -1,6 +1,7 @@
 """MindEye: what its scripts do in numbers, its variants, and the whole way on a simulated subject."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from brainrecon.assembly.values import ABSENT, Item
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.subject import Split
 from brainrecon.methods.mindeye2023 import LatentSettings, TokenSettings
+from brainrecon.runs.predict import encode
 from brainrecon.runs.run import Run
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.start import StartRule, denoising_steps
@@ -205,3 +207,21 @@ def test_a_vector_is_one_token():
 
 def test_settings_of_another_number_of_parts_are_other_trainings():
     assert replace(TokenSettings(), accumulate=4).recipe(276).accumulate == 4
+
+
+def test_retrieval_is_scored_by_the_projector(complete, tmp_path):
+    folder = shutil.copytree(complete, tmp_path / "run")
+    assert run_command(["reconstruct", str(folder), "--controls", "none"]) == 0
+    scores = Run(folder).evaluate("brainrecon-1")
+    assert "mindeye2023 is compared by clip_retrieval where the protocol asks for clip_image." in scores.notes
+    predicted = unit_rows(Run(folder).embeddings["clip_retrieval"])
+    true = unit_rows(np.asarray(encode(Run(folder), Run(folder).chain, "test", ("clip_retrieval",))["clip_retrieval"]))
+    similarity = predicted @ true.T
+    found = {row.metric: row.mean for row in scores.embeddings.rows}
+    # Fewer stimuli than 300: each is searched among all.
+    assert found["image_retrieval"] == pytest.approx((similarity.argmax(1) == np.arange(len(true))).mean())
+    assert found["brain_retrieval"] == pytest.approx((similarity.argmax(0) == np.arange(len(true))).mean())
+
+
+def unit_rows(values):
+    return values / np.linalg.norm(values, axis=1, keepdims=True)

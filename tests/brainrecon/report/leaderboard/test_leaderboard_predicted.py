@@ -1,5 +1,7 @@
 """What a leaderboard says of predicted values: retrieval, and the corpus of captions, beside what was published."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from study_of_scores import IDS, only, put, rows_of, scores_of, spread
@@ -46,6 +48,35 @@ def captions_of(cider, corpus):
         "shuffled_responses": {"cider": spread(0.1)},
     }
     return scores_of(conditions, protocol="brainhub-2024", corpus=corpus)
+
+
+def test_the_best_in_a_retrieval_is_compared_with_the_others_by_stimulus(tmp_path):
+    better, level = pools_of(0.9), pools_of(0.9)
+    # The second finds every stimulus half as often, the third one of them a little more and another a little less.
+    worse = RetrievalScores(IDS, {name: own / 2 for name, own in better.retrieval.values.items()})
+    worse.rows.extend(replace(row, mean=row.mean / 2) for row in better.retrieval.rows)
+    shaken = np.zeros(len(IDS))
+    shaken[:2] = 0.02, -0.03
+    for own in level.retrieval.values.values():
+        own += shaken
+    level.retrieval.rows[:] = [replace(row, mean=row.mean - 0.001) for row in level.retrieval.rows]
+    for name, scores in {"a": better, "b": replace(better, retrieval=worse), "c": level}.items():
+        put(tmp_path, name, "subj01", scores)
+    text = as_markdown(collect(tmp_path))
+    (table,) = [part for part in text.split("\n**") if part.startswith("Retrieval, the best minus")]
+    rows = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("|")}
+    assert rows["a"].count("best") == 2
+    assert "▲ +45.0" in rows["b"] and "▲ +40.0" in rows["b"]
+    assert "○ +0.1" in rows["c"]
+    assert "the best minus each of the others" in as_html(collect(tmp_path))
+
+
+def test_what_was_searched_among_other_stimuli_is_not_subtracted(tmp_path):
+    put(tmp_path, "a", "subj01", pools_of(0.9))
+    other = pools_of(0.5)
+    renamed = RetrievalScores(tuple(f"{one}-other" for one in IDS), other.retrieval.values, other.retrieval.rows)
+    put(tmp_path, "b", "subj01", replace(other, retrieval=renamed))
+    assert "scored among other stimuli" in as_html(collect(tmp_path))
 
 
 def test_retrieval_has_a_column_for_each_direction(tmp_path):
