@@ -71,21 +71,23 @@ def examine_devices() -> list[Finding]:
 
 def examine_generators() -> list[Finding]:
     """Reckon for each published generator whether it fits on the device with the most free memory, and how."""
-    from stages.generators.diffusion.memory import SET_ASIDE, batch_size_for, peak
+    from stages.generators.diffusion.memory import LIBRARIES, SET_ASIDE, batch_size_for, memory_need
     from stages.generators.diffusion.published_sizes import PUBLISHED_SIZES
 
     device, free = roomiest_device()
     on_host = device == "cpu"
+    # On the host the libraries of the process that draws need room, too.
+    libraries = LIBRARIES if on_host else 0
     # What Acceleration chooses by itself first.
     dtypes = ("float32", "bfloat16") if on_host else ("float16",)
     findings = []
     for name, size in PUBLISHED_SIZES.items():
         for dtype in dtypes:
             settings = {"dtype": dtype, "set_aside": 0 if on_host else SET_ASIDE}
-            batch = batch_size_for(size, free, **settings)
+            batch = batch_size_for(size, free - libraries, **settings)
             if batch:
                 break
-        need = peak(size, batch_size=max(batch, 1), **settings)
+        need = memory_need(size, batch_size=max(batch, 1), **settings).total + libraries
         fits = "fits, at most" if batch else "does not fit,"
         pictures = "1 picture" if batch <= 1 else f"{batch} pictures"
         detail = (

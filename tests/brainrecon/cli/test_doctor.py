@@ -1,6 +1,7 @@
 """The doctor on healthy and on injected broken installations."""
 
 import importlib
+import re
 import subprocess
 import sys
 import types
@@ -115,7 +116,7 @@ def test_the_report_of_a_broken_machine(capsys, monkeypatch):
         ("cuda:0", 12, "in float16 fits, at most 16 pictures at a time"),
         ("cuda:0", 4.0, "in float16 does not fit, 1 picture at a time"),
         ("cpu", 64, "in float32 fits, at most 16 pictures at a time"),
-        ("cpu", 4.5, "in bfloat16 fits, at most 14 pictures at a time"),
+        ("cpu", 4.5, "in bfloat16 fits, at most 8 pictures at a time"),
         ("cpu", 2.0, "in bfloat16 does not fit, 1 picture at a time"),
     ],
 )
@@ -126,6 +127,15 @@ def test_generators_are_reckoned_for_the_device_at_hand(monkeypatch, device, gig
     assert words in found.detail and found.detail.endswith(f"of {gigabytes:.1f} GB on {device}")
     assert found.state == ("good" if gigabytes >= 12 else "note")
     assert len(findings) == len(PUBLISHED_SIZES) and {finding.subject for finding in findings} == {"generator"}
+
+
+@pytest.mark.parametrize("gigabytes", [6, 12, 23.5, 40])
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_what_fits_takes_no_more_than_is_free(monkeypatch, device, gigabytes):
+    monkeypatch.setattr(doctor_module, "roomiest_device", lambda: (device, int(gigabytes * 1e9)))
+    for finding in doctor_module.examine_generators():
+        need, free = re.search(r"([\d.]+) of ([\d.]+) GB", finding.detail).groups()
+        assert (" fits, " in finding.detail) == (float(need) <= float(free)), finding.detail
 
 
 def test_the_roomiest_device_is_the_one_with_most_free(monkeypatch):
