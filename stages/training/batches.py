@@ -69,6 +69,76 @@ class InTurn:
         return self._by_group[self._first[chosen] + step % self._counts[chosen]]
 
 
+class Mixtures:
+    """Rows of a step's samples and their weights: every group once in an epoch, as a mixture of its rows that is drawn anew.
+
+    With r uniform in 0 to 1, a step takes up to r = 0.5 a random convex combination of each group's rows (uniform weights
+    divided by their sum), up to 0.8 their mean, and else one of them: what Scotti et al. (2023) train a latent on. The kind is
+    drawn for the whole step, as there; weights and rows are drawn for each sample.
+
+    >>> mixtures = Mixtures(n_samples=6, batch_size=3, seed=0, groups=np.array([7, 8, 9, 7, 8, 9]))
+    >>> rows, weights = mixtures(0)
+    >>> rows.shape, weights.sum(axis=1).round(6).tolist()
+    ((3, 2), [1.0, 1.0, 1.0])
+
+    Parameters
+    ----------
+    n_samples, batch_size, seed : int
+        A batch may lie in two epochs, or in several.
+    groups : array of shape (n_samples,)
+        The group of each sample, such as the stimulus of a trial.
+    """
+
+    COMBINED, AVERAGED = 0.5, 0.8
+
+    def __init__(self, n_samples, batch_size, seed, groups):
+        self._members, self._is_member = members_of(n_samples, groups)
+        self._order, self._seed = Shuffled(len(self._members), batch_size, seed), seed
+
+    def __call__(self, step):
+        """Rows of a step (counted from 0), int array of shape (batch_size, most rows of a group), and weights of the same shape.
+
+        Weights are float32 and add to 1; a group with fewer rows names one of them again, with the weight 0.
+        """
+        chosen = self._order(step)
+        present = self._is_member[chosen]
+        random = np.random.default_rng([self._seed, step, 6])
+        # Above 0, so that weights can be divided by their sum.
+        kind, drawn = random.random(), 1 - random.random(present.shape)
+        if kind <= self.COMBINED:
+            weights = drawn * present
+        elif kind <= self.AVERAGED:
+            weights = present.astype(float)
+        else:
+            # The highest of equally distributed numbers is any of them.
+            weights = (drawn == np.where(present, drawn, -1).max(axis=1, keepdims=True)).astype(float)
+        return self._members[chosen], (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def members_of(n_samples, groups):
+    """Rows of every group, in order.
+
+    >>> members_of(3, [5, 5, 4])
+    (array([[2, 2],
+           [0, 1]]), array([[ True, False],
+           [ True,  True]]))
+
+    Returns
+    -------
+    rows : int array of shape (n_groups, most rows of a group)
+        Groups with fewer name their first one again.
+    present : bool array of the same shape
+        Which are not named again.
+    """
+    if len(groups) != n_samples:
+        raise InputError(f"groups has {len(groups)} entries for {n_samples} samples; give one to each.")
+    _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    by_group, first = np.argsort(group, kind="stable"), np.cumsum(counts) - counts
+    places = np.arange(counts.max(initial=0))
+    present = places < counts[:, None]
+    return by_group[first[:, None] + np.where(present, places, 0)], present
+
+
 def held_out(n_stimuli, share, seed):
     """Choose the stimuli that validation keeps away from training.
 
@@ -104,6 +174,11 @@ def held_out(n_stimuli, share, seed):
 def step_seed(seed, step, process=0):
     """Mix a seed of a step and a process."""
     return int(np.random.SeedSequence([seed, step, process, 2]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def sample_seed(seed, step, row):
+    """Mix a seed of a step and a sample's place in its batch, for what is drawn for that sample alone."""
+    return int(np.random.SeedSequence([seed, step, row, 5]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def seed_all(seed):
