@@ -25,7 +25,7 @@ _PARALLEL = "module."
 _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
-def read_tensors(path, in_place=False):
+def read_tensors(path, in_place=False, inside=None):
     """Read a file of weights onto the CPU.
 
     Parameters
@@ -34,6 +34,8 @@ def read_tensors(path, in_place=False):
         Safetensors, a pickled dict of tensors, a TorchScript archive, or a `.caffemodel`.
     in_place : bool
         Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
+    inside : str, optional
+        For a pickle that holds several dicts, as checkpoints of a training do: the name of the one with the tensors.
 
     Returns
     -------
@@ -63,6 +65,14 @@ def read_tensors(path, in_place=False):
         raise CheckpointError(
             f"{path} cannot be read ({why_no_tensors(path, error)}); fetch it again, it is no file of tensors."
         ) from None
+    if inside is not None:
+        if not isinstance(stored, dict) or inside not in stored:
+            held = ", ".join(map(str, list(stored)[:5])) if isinstance(stored, dict) else type(stored).__name__
+            raise CheckpointError(
+                f"{path} holds {held[:200] or 'nothing'}, but {inside!r} with named tensors was expected; give the file as it was "
+                "published."
+            )
+        stored = stored[inside]
     if not isinstance(stored, dict) or not stored or not all(map(_is_named_tensor, stored.items())):
         inside = ", ".join(map(str, list(stored)[:3])) if isinstance(stored, dict) else type(stored).__name__
         raise CheckpointError(
@@ -84,7 +94,7 @@ def _is_named_tensor(entry):
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
-def convert(source, destination, member=None, keeps=None):
+def convert(source, destination, member=None, keeps=None, inside=None):
     """Convert a published file of weights to safetensors.
 
     Names lose the ``module.`` of data-parallel training where every one has it; values and dtypes stay. The new file
@@ -100,6 +110,8 @@ def convert(source, destination, member=None, keeps=None):
         Where `source` is a tar archive, compressed or not: the path within it of what is to be converted.
     keeps : str, optional
         Regular expression: the tensors in whose names it is found are converted; by default all.
+    inside : str, optional
+        See `read_tensors`.
 
     Raises
     ------
@@ -115,12 +127,12 @@ def convert(source, destination, member=None, keeps=None):
     if member is not None:
         with _taken_out(source, member, destination) as pickled:
             try:
-                convert(pickled, destination, keeps=keeps)
+                convert(pickled, destination, keeps=keeps, inside=inside)
             except CheckpointError as error:
                 # What was taken out is gone; the archive is what the user has.
                 raise CheckpointError(str(error).replace(str(pickled), f"{member} in {source}", 1)) from None
         return
-    tensors = read_tensors(source, in_place=True)
+    tensors = read_tensors(source, in_place=True, inside=inside)
     if is_torchscript(source):
         tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _NO_WEIGHTS}
     if tensors and all(name.startswith(_PARALLEL) for name in tensors):

@@ -64,6 +64,23 @@ def test_only_the_tensors_that_are_read_are_kept(tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_dict_that_is_named_is_taken_out_of_a_checkpoint_of_a_training(tmp_path, zipped):
+    stored = {"epoch": 3, "model": {"module.a": torch.ones(2)}, "optimizer": {"state": {0: {"step": 5}}}}
+    torch.save(stored, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    convert(tmp_path / "a.pth", tmp_path / "a.safetensors", inside="model")
+    assert same(load_file(tmp_path / "a.safetensors"), {"a": torch.ones(2)})
+    for inside, said in (
+        ("weights", "holds epoch, model, optimizer, but 'weights' with named"),
+        ("epoch", "holds int"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            convert(tmp_path / "a.pth", tmp_path / "b.safetensors", inside=inside)
+    with pytest.raises(CheckpointError, match="holds epoch, model, optimizer, but named tensors were expected"):
+        convert(tmp_path / "a.pth", tmp_path / "b.safetensors")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
 def test_the_prefix_of_parallel_training_goes_only_where_every_name_has_it(tmp_path):
     for state, names in (
         ({"module.a": torch.ones(1), "module.module.b": torch.ones(1)}, {"a", "module.b"}),
