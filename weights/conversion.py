@@ -69,8 +69,8 @@ def read_tensors(path, in_place=False, inside=None):
         if not isinstance(stored, dict) or inside not in stored:
             held = ", ".join(map(str, list(stored)[:5])) if isinstance(stored, dict) else type(stored).__name__
             raise CheckpointError(
-                f"{path} holds {held[:200] or 'nothing'}, but {inside!r} with named tensors was expected; give the file as it was "
-                "published."
+                f"{path} holds {held[:200] or 'nothing'}, but {inside!r} with named tensors was expected; give the file as it "
+                "was published."
             )
         stored = stored[inside]
     if not isinstance(stored, dict) or not stored or not all(map(_is_named_tensor, stored.items())):

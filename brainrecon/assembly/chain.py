@@ -48,6 +48,8 @@ class Chain:
         Names of all values, in the order in which they come to be; those that are measured first.
     targets : dict of str to TargetSource
         Values that are predictions of a target.
+    learned_targets : dict of str to TargetSource
+        These, and what training is held against besides.
     n_voxels : int, optional
         Of the patterns it was fitted on.
     usual_size : float, optional
@@ -65,6 +67,8 @@ class Chain:
         self.steps = system.steps(self.machine)
         self.given = self._check()
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
+        beside = {name: source for step in self.steps for name, source in step.beside.items()}
+        self.learned_targets = beside | self.targets
         self.n_voxels: int | None = None
         self.usual_size: float | None = None
 
@@ -132,6 +136,16 @@ class Chain:
 
     # Learning
 
+    @property
+    def encoded_to_learn(self) -> tuple[str, ...]:
+        """Values whose targets are encoded for fitting, one for each target: what several are held to is encoded once."""
+        first: dict = {}
+        for step in self.steps:
+            for name in (*step.gives, *step.beside) if step.is_learned else ():
+                if name in self.learned_targets:
+                    first.setdefault(id(self.learned_targets[name]), name)
+        return tuple(first.values())
+
     def check_data(self, subject) -> None:
         """Refuse data that the system cannot learn from; reading all pictures takes a while."""
         self.check_pictures(subject)
@@ -196,7 +210,7 @@ class Chain:
 
     def free_targets(self) -> None:
         """Let go of the targets' networks: what comes next does not need them, or loads them again."""
-        for source in self.targets.values():
+        for source in self.learned_targets.values():
             source.free()
 
     def free(self) -> None:
@@ -213,7 +227,13 @@ class Chain:
 
         def features(names):
             return encode(
-                self.targets, names, subject, "train", store or FeatureStore(), captions=given, progress=progress
+                self.learned_targets,
+                names,
+                subject,
+                "train",
+                store or FeatureStore(),
+                captions=given,
+                progress=progress,
             )
 
         return self.fit(Training({subject.name: subject}, features, given), store=store, progress=progress)

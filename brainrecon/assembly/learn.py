@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from brainrecon.assembly.step import Step
+from brainrecon.assembly.targets import loaded
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
-TRIALS = ("averaged", "single", "in turn")
+# How the training loop calls what an epoch goes through.
+_EPOCHS = {"averaged": "trials", "single": "trials", "in turn": "stimuli", "mixed": "mixtures"}
+TRIALS = tuple(_EPOCHS)
 
 
 class Learn(Step):
@@ -23,16 +26,22 @@ class Learn(Step):
         Not yet fitted: ``decoder.fit(training, folder=None, progress=...)`` goes on where it was interrupted if it is given
         a folder; its class has ``from_pretrained(folder, device=...)``.
     device : str
-    trials : {"averaged", "single", "in turn"}
-        Learn from patterns, each the average of a stimulus's trials; from every trial by itself; or from one trial of every
-        stimulus in an epoch, those of each taking turns.
+    trials : {"averaged", "single", "in turn", "mixed"}
+        Learn from patterns, each the average of a stimulus's trials; from every trial by itself; from one trial of every
+        stimulus in an epoch, those of each taking turns; or from a mixture of them, `stages.training.batches.Mixtures`.
     part : str
         Folder of what it learns.
+    beside : mapping of str to TargetSource, optional
+        What objectives of the decoder are held against besides; its network has outputs of these names, which are no values of
+        the chain.
+    changing : mapping of str to stages.training.picture_changes.PictureChanges, optional
+        Values of `targets` and `beside` that are, in training, those of changed pictures: encoded anew in every step.
+        Validation is held against those of the pictures as they are.
     """
 
     is_learned = True
 
-    def __init__(self, targets, decoder, device="cpu", trials="averaged", part=""):
+    def __init__(self, targets, decoder, device="cpu", trials="averaged", part="", beside=None, changing=None):
         if trials not in TRIALS:
             raise InputError(
                 f"trials is {trials!r}; expected one of {', '.join(TRIALS)}{did_you_mean(trials, TRIALS)}: pass --set "
@@ -40,23 +49,44 @@ class Learn(Step):
             )
         self.targets, self.gives, self.part = targets, tuple(targets), part
         self.decoder, self._device, self._trials = decoder, device, trials
+        self.beside, self._changing = dict(beside or {}), dict(changing or {})
 
     def fit(self, training, workspace):
-        features, responses, rows = training.features(self.gives), {}, {}
+        features, responses, rows = training.features((*self.gives, *self.beside)), {}, {}
         for name, subject in training.subjects.items():
             train = subject.train
             averaged = self._trials == "averaged"
             responses[name] = train.patterns if averaged else train.betas
             rows[name] = np.arange(train.n_stimuli) if averaged else train.positions
         # In memory: a batch takes rows from anywhere, and a table lies by columns. Values of one target have one array.
-        arrays: dict = {}
+        sources, arrays = {**self.targets, **self.beside}, {}
         for name, table in features.items():
-            source = self.targets[name]
+            source = sources[name]
             if source not in arrays:
-                arrays[source] = np.asarray(table).reshape(len(table), *source.outline.shape)
-        values = {name: arrays[self.targets[name]] for name in features}
-        learned = Training(responses, rows, values, "stimuli" if self._trials == "in turn" else "trials")
+                arrays[source] = np.asarray(table, dtype=source.dtype).reshape(len(table), *source.outline.shape)
+        values = {name: arrays[sources[name]] for name in features}
+        learned = Training(
+            responses,
+            rows,
+            {name: values[name] for name in self.gives},
+            _EPOCHS[self._trials],
+            beside={name: values[name] for name in self.beside},
+            live=self._live(training, sources, workspace.progress),
+        )
         self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
+
+    def _live(self, training, sources, progress):
+        """What encodes changed pictures, by value; values of one target and one change have one."""
+        if not self._changing:
+            return {}
+        images, made = training.subject.train.images, {}
+        for name, changes in self._changing.items():
+            key = sources[name], changes
+            if key not in made:
+                # Now, and not in the first step, so that people are told.
+                loaded(sources[name], name, progress)
+                made[key] = ChangedPictures(sources[name], images, changes)
+        return {name: made[sources[name], changes] for name, changes in self._changing.items()}
 
     def run(self, items, values, *, seed=0):
         patterns, found = np.asarray(values["patterns"]), {}
@@ -81,3 +111,34 @@ class Learn(Step):
 
     def open(self, workspace):
         self.decoder = type(self.decoder).from_pretrained(workspace.folder, device=self._device)
+
+
+class ChangedPictures:
+    """True values of a target for pictures that are changed from step to step.
+
+    Parameters
+    ----------
+    source : brainrecon.assembly.targets.TargetSource
+        A target that takes pictures.
+    images : array of shape (n_stimuli, height, width, 3), uint8
+        In memory or read when they are asked for, by an array of rows.
+    changes : stages.training.picture_changes.PictureChanges
+    """
+
+    def __init__(self, source, images, changes):
+        self._source, self._images, self._changes = source, images, changes
+
+    @property
+    def identity(self):
+        """What its values depend on besides the stimuli."""
+        target = self._source.outline
+        return f"{self._source.fingerprint} of {target.preprocessing} of {self._changes!r}"
+
+    def __call__(self, stimuli, step):
+        """Values (n, ...) of some stimuli in a step, float32."""
+        import torch
+
+        pictures = self._changes(np.asarray(self._images[np.asarray(stimuli)]), step)
+        with torch.inference_mode():
+            values = self._source.target.encode(pictures)
+        return np.asarray(values, dtype=np.float32).reshape(len(pictures), *self._source.outline.shape)

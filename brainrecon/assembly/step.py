@@ -30,6 +30,8 @@ class Step:
         by their medium.
     targets : mapping of str to brainrecon.assembly.targets.TargetSource
         Given values that are predictions of a target: there are true ones to compare with, and to put in their place.
+    beside : mapping of str to brainrecon.assembly.targets.TargetSource
+        Targets that its training is held against, and that it does not give.
     part : str
         Folder of what it learns, below `decoder/` of a run; empty for `decoder/` itself. Two fitted steps of a chain have
         different parts.
@@ -46,6 +48,7 @@ class Step:
     gives: tuple[str, ...] = ()
     media: Mapping[str, str] = {}
     targets: Mapping[str, Any] = {}
+    beside: Mapping[str, Any] = {}
     part: str = ""
     is_learned: ClassVar[bool] = False
     by_lot: bool = False

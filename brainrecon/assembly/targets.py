@@ -143,17 +143,17 @@ def encode(targets, names, subject, split_name, store, *, captions=None, progres
             dataset=f"{subject.fingerprint}/{split_name}",
             checkpoint=targets[name].fingerprint,
             dtype=targets[name].dtype,
-            load=partial(_loaded, targets[name], name, progress),
+            load=partial(loaded, targets[name], name, progress),
             progress=progress,
         )
     return tables
 
 
-def _loaded(source, name, progress):
+def loaded(source, name, progress=SILENT):
     """The target, and a word while its checkpoint is read and proved."""
-    if not (loaded := source.is_loaded):
+    if not (was_there := source.is_loaded):
         progress(f"loading the network of {name}", 0, 1)
     target = source.target
-    if not loaded:
+    if not was_there:
         progress(f"loading the network of {name}", 1, 1)
     return target

@@ -24,6 +24,8 @@ from brainrecon.assembly.system import System
 from stages.ground.checks import Number, OneOf, check_all
 
 ROUGH, RETRIEVAL, REFINED, LATENT = "clip_rough", "clip_retrieval", "clip_image", "sd_latent"
+# What the latent's training is held against besides: a teacher's places, and those of changed pictures.
+PLACES, CHANGED_PLACES = "places", "changed_places"
 # Scale of Stable Diffusion's latents, by which the published loss divides.
 _LATENT_SCALE = 0.18215
 # Of the published training: 8,859 stimuli in batches of 32, and of 8.
@@ -39,6 +41,7 @@ class Checkpoints:
     clip: str = "clip-vit-l-14-quickgelu"
     generator: str = "versatile-diffusion"
     autoencoder: str = "stable-diffusion-1-4"
+    teacher: str = "vicregl-convnext-xl"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class TokenSettings(NetworkSettings):
         Of the epochs, in which samples are mixed; in the others labels are soft.
     own_partner : {"rest", "whole"}
         Label of a sample that is mixed with itself; "rest" is what the scripts do, "whole" what is meant.
+    changes : {"published", "none"}
+        Whether training is held to tokens of pictures that are cropped, mirrored and recoloured anew in every step.
     """
 
     hidden: int = 4096
@@ -69,10 +74,11 @@ class TokenSettings(NetworkSettings):
     prior_weight: float = 30.0
     mixed_share: float = 0.33
     own_partner: str = "rest"
+    changes: str = "published"
 
     def __post_init__(self):
         super().__post_init__()
-        check_all(self, _SIZES)
+        check_all(self, _SIZES | {"changes": OneOf("published", "none")})
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,16 @@ class LatentSettings(NetworkSettings):
     map_channels : int
     channels : tuple of int
         See `stages.networks.voxel_mlp.BlurryLatent`.
+    trials : str
+        By default mixtures of the trials of each stimulus.
+    teacher : bool
+        Whether places of the small map are held against a teacher's.
+    teacher_weight, teacher_temperature : float
+        Of that contrast.
+    teacher_size : int
+        Side in pixels of the pictures that the teacher sees: 32 for each place of a side of the map.
+    teacher_std : {"published", "ImageNet"}
+        By what the teacher's pictures are divided; the scripts have a digit wrong.
     """
 
     epochs: int = 120
@@ -96,10 +112,22 @@ class LatentSettings(NetworkSettings):
     n_blocks: int = 4
     map_channels: int = 64
     channels: tuple[int, ...] = (64, 128, 256)
+    trials: str = "mixed"
+    teacher: bool = True
+    teacher_weight: float = 0.1
+    teacher_temperature: float = 0.075
+    teacher_size: int = 512
+    teacher_std: str = "published"
 
     def __post_init__(self):
         super().__post_init__()
-        check_all(self, _SIZES)
+        rules = {
+            "teacher_weight": Number(0),
+            "teacher_temperature": Number(0, above=True, example=0.075),
+            "teacher_size": Number(32, whole=True, example=512),
+            "teacher_std": OneOf("published", "ImageNet"),
+        }
+        check_all(self, _SIZES | rules)
 
 
 @dataclass(frozen=True)
@@ -185,6 +213,9 @@ class MindEye2023(System):
             "prior_heads": 4,
             "prior_head_width": 32,
             "learning_rate": 1e-3,
+            # Where a thing is and what colour it has is much of what a drawn picture means, and its captions say both: tokens
+            # of mirrored or recoloured pictures would teach other things than were seen.
+            "changes": "none",
         },
         "latent": {
             "epochs": 40,
@@ -194,8 +225,18 @@ class MindEye2023(System):
             "map_channels": 32,
             "channels": (32, 32, 64),
             "learning_rate": 1e-3,
+            # It has no embedded twin.
+            "teacher": False,
         },
     }
+
+    @property
+    def _roles(self):
+        roles, settings = super()._roles, self.settings
+        # What nothing is held against is not fetched.
+        if settings.blurry and settings.latent.teacher:
+            return roles
+        return {role: name for role, name in roles.items() if role != "teacher"}
 
     def settled(self, train):
         settings = self.settings
@@ -211,6 +252,7 @@ class MindEye2023(System):
             machine.device,
             settings.decoder.trials,
             part="tokens",
+            changing=self._token_changes(),
         )
         steps = [learned, *(self._blurry(machine) if settings.blurry else ())]
         refine = Refine(learned, _prior_of, ROUGH, REFINED, tokens, settings.prior_evaluations)
@@ -251,11 +293,21 @@ class MindEye2023(System):
             machine.device,
         )
 
+    def _token_changes(self):
+        """How pictures are changed before CLIP sees them in training, by value."""
+        from stages.training.picture_changes import PictureChanges
+
+        own = self.settings.decoder
+        # Both values are held to one target: to the same pictures, which are encoded once.
+        changes = PictureChanges(seed=own.seed)
+        return {} if own.changes == "none" else {ROUGH: changes, RETRIEVAL: changes}
+
     def _blurry(self, machine):
         """The steps from patterns to a blurry picture."""
         from stages.decoders.trained import TrainedDecoder
         from stages.networks.mindeye import MindEyeLatent
         from stages.objectives.regression import MeanAbsoluteError
+        from stages.objectives.teacher import PlacesOfTeacher
 
         own = self.settings.latent
         latent = self.target(
@@ -265,14 +317,52 @@ class MindEye2023(System):
             size=self.settings.latent_size,
             interpolation="bilinear",
         )
+        recipe, objectives = own.recipe(_LATENT_STEPS_PER_EPOCH), [MeanAbsoluteError(LATENT, 1 / _LATENT_SCALE)]
+        if own.teacher:
+            contrast = PlacesOfTeacher(PLACES, CHANGED_PLACES, own.teacher_temperature, own.teacher_weight)
+            objectives.append(contrast)
+        else:
+            # Several processes wait for the gradients of all that is trained.
+            recipe = replace(recipe, trains=(r"(?!.*maps_projector).*",))
+        taught = self._teacher(machine) if own.teacher else {}
         decoder = TrainedDecoder(
             MindEyeLatent,
-            own.recipe(_LATENT_STEPS_PER_EPOCH),
-            [MeanAbsoluteError(LATENT, 1 / _LATENT_SCALE)],
+            recipe,
+            objectives,
             {name: getattr(own, name) for name in ("hidden", "n_blocks", "map_channels", "channels")},
             machine.device,
         )
-        return [Learn({LATENT: latent}, decoder, machine.device, own.trials, part="latent"), Show(LATENT, latent)]
+        return [
+            Learn({LATENT: latent}, decoder, machine.device, own.trials, part="latent", **taught),
+            Show(LATENT, latent),
+        ]
+
+    def _teacher(self, machine):
+        """What the latent is held against besides: places as a teacher sees them, in pictures as they are and changed."""
+        from stages.training.picture_changes import PictureChanges
+
+        own = self.settings.latent
+        places = self.target(
+            "stages.targets.place_features:PlaceFeatures",
+            "teacher",
+            machine,
+            size=own.teacher_size,
+            std=own.teacher_std,
+        )
+        places = replace(places, dtype=own.features)
+        changes = PictureChanges(
+            size=own.teacher_size,
+            scale=(0.5, 1.0),
+            cropped=1.0,
+            mirrored=0.0,
+            jittered=0.8,
+            grey=0.2,
+            solarised=0.2,
+            blurred=0.1,
+            crop_last=True,
+            seed=own.seed,
+        )
+        return {"beside": {PLACES: places, CHANGED_PLACES: places}, "changing": {CHANGED_PLACES: changes}}
 
     def _arguments(self):
         from stages.generators.diffusion.start import StartRule

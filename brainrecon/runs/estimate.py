@@ -35,8 +35,7 @@ def of_fitting(run):
     part = next(part for part in run.parts if not part.is_fitted)
     chain, device, n_parts = part.unfitted, part.machine.device, sum(not part.is_fitted for part in run.parts)
     learned = [step for step in chain.steps if step.is_learned]
-    names = [name for step in learned for name in step.gives if name in chain.targets]
-    lines = of_encoding(chain.targets, names, part.subject, ["train"], device)
+    lines = of_encoding(chain.learned_targets, chain.encoded_to_learn, part.subject, ["train"], device)
     try:
         works = [work for step in learned for work in step.operations(part.subject.train).items()]
     except UNTOLD:

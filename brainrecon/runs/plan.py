@@ -102,8 +102,8 @@ def _fitting(run):
     subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
     folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
     learned, works = [step for step in chain.steps if step.is_learned], []
-    for name in dict.fromkeys(name for step in learned for name in step.gives if name in chain.targets):
-        source, n_stimuli = chain.targets[name], subject.train.n_stimuli
+    for name in chain.encoded_to_learn:
+        source, n_stimuli = chain.learned_targets[name], subject.train.n_stimuli
         try:
             seconds = len(left) * n_stimuli * operations_of_one_stimulus(source, subject.train) / rate_here
             disk = len(left) * n_stimuli * source.outline.n_targets * (2 if source.dtype == "float16" else 4)

@@ -20,7 +20,7 @@ from weights.seals import broken
 def encode(run, chain, split_name, names, progress=SILENT):
     """True values of targets for one split's stimuli, dict of target name to FeatureTable; rows as in the split."""
     return targets.encode(
-        chain.targets,
+        chain.learned_targets,
         names,
         run.subject,
         split_name,

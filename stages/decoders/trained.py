@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from torch import nn
 from stages.checkpoints.named_networks import name_of, network_named
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.decoders.samples import EPOCHS, Samples
 from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
 from stages.ground.checks import OneOf, check, finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
 from stages.objectives.regression import MeanSquaredError
-from stages.training.batches import InTurn, Shuffled, held_out, random_state_kept, seed_all
+from stages.training.batches import random_state_kept, seed_all
 from stages.training.curves import Curves
 from stages.training.joining import check_parameters
 from stages.training.loop import train
@@ -47,18 +48,27 @@ class Training:
         By subject: the row in `features` of each trial's stimulus.
     features : mapping of str to rows of shape (n_stimuli, ...)
         By predicted value: true ones of the stimuli. Two values may be held to one target: both names then stand for one array.
-    epoch_of : {"trials", "stimuli"}
-        What an epoch of a training goes through: every trial, or every stimulus once, the trials of each taking turns from
-        step to step. Losses that compare samples should not meet a stimulus twice in a batch.
+    epoch_of : {"trials", "stimuli", "mixtures"}
+        What an epoch of a training goes through: every trial; or every stimulus once, the trials of each taking turns from
+        step to step, or mixed anew in each (`stages.training.batches.Mixtures`). Losses that compare samples should not meet a
+        stimulus twice in a batch.
+    beside : mapping of str to rows of shape (n_stimuli, ...)
+        True values that objectives read and that are not predicted; the network has outputs of their names in training.
+    live : mapping of str to callable
+        ``live[name](stimuli, step)`` gives the true values (n, ...) of a training step for some rows of `features`, in place of
+        those in `features` or `beside`, which are still what validation looks at. It has to be a function of what it is given;
+        its `identity`, a str, says which. Several names may have one.
     """
 
     responses: Mapping[str, Rows | np.ndarray]
     stimulus_rows: Mapping[str, np.ndarray]
     features: Mapping[str, Rows | np.ndarray]
     epoch_of: str = "trials"
+    beside: Mapping[str, Rows | np.ndarray] = field(default_factory=dict)
+    live: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self):
-        check("epoch_of", self.epoch_of, OneOf("trials", "stimuli"))
+        check("epoch_of", self.epoch_of, OneOf(*EPOCHS))
 
 
 class TrainedDecoder:
@@ -135,73 +145,46 @@ class TrainedDecoder:
         """
         if self._was_opened:
             raise InputError("This decoder was opened, and its folder holds no objectives; make a new one to fit it.")
-        if len(training.responses) != 1:
-            raise InputError(
-                f"This decoder learns from one subject but {len(training.responses)} were given; load one of them."
-            )
-        ((subject, responses),) = training.responses.items()
-        stimuli, features, recipe = np.asarray(training.stimulus_rows[subject]), training.features, self.recipe
-        if len(stimuli) != len(responses):
-            raise InputError(
-                f"There are {len(responses):,} responses but {len(stimuli):,} stimulus_rows; give each response the row of its "
-                "stimulus."
-            )
-        gives = {name: tuple(values.shape[1:]) for name, values in features.items()}
-        kept_away = held_out(len(next(iter(features.values()))), recipe.validation, recipe.seed)
-        is_held_out = np.isin(stimuli, kept_away)
-        learned, validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
-        n_in_epoch = len(np.unique(stimuli[learned])) if training.epoch_of == "stimuli" else len(learned)
+        samples, recipe = Samples(training, self.recipe), self.recipe
+        gives, n_in_epoch = samples.gives, samples.n_in_epoch
         with random_state_kept():
             seed_all(recipe.seed)
-            network = Standardised(self.make(responses.shape[1], gives, **self.arguments))
-        network.measure(responses, learned)
-        objectives = self._objectives_of(network.network, gives)
+            network = Standardised(self.make(samples.responses.shape[1], gives, **self.arguments))
+        network.measure(samples.responses, samples.learned)
+        objectives = self._objectives_of(network.network, gives, samples.stored)
         if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
             raise InputError(
                 f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from; make "
                 f"batches of {max(n_in_epoch // 2, 1)} or fewer (batch_size), or load more stimuli."
             )
-
-        def made(rows, step):
-            shown = stimuli[rows]
-            targets = {name: np.asarray(values[shown], dtype=np.float32) for name, values in features.items()}
-            return {"patterns": np.asarray(responses[rows], dtype=np.float32), "targets": targets, "step": step}
-
-        def batch(rows, step):
-            whole = made(rows, step)
-            for objective in objectives:
-                if (before := getattr(objective, "before", None)) is not None:
-                    whole["patterns"] = before(torch.as_tensor(whole["patterns"]), step)
-            return whole
-
-        drawn = Shuffled if training.epoch_of == "trials" else partial(InTurn, groups=stimuli[learned])
-        order = drawn(len(learned), recipe.batch_size, recipe.seed)
+        changed = partial(_changed, objectives)
         self._curves = train(
             _Learner(network, objectives, recipe.accumulate).to(self.device),
-            lambda step: batch(learned[order(step)], step),
+            lambda step: changed(samples.at(step)),
             recipe,
             folder,
-            held_out=_Batches(lambda rows: batch(rows, recipe.steps), validated, recipe.batch_size),
-            identity=self._identity(network, objectives, stimuli, made(np.arange(min(8, len(stimuli))), 0)),
+            held_out=_Changed(changed, samples.validation()),
+            identity=self._identity(network, objectives, *samples.identity()),
             progress=progress,
             seconds_between_checkpoints=self.seconds_between_checkpoints,
         )
         self._gives, self._network = gives, network
         return self
 
-    def _objectives_of(self, network, gives):
+    def _objectives_of(self, network, gives, known):
+        """Objectives of some of the known values; by default of those that are given."""
         if self.objectives is None:
             return [MeanSquaredError(name) for name in gives]
         objectives = self.objectives(network) if callable(self.objectives) else self.objectives
         for objective in objectives:
-            if unknown := [name for name in objective.reads if name not in gives]:
+            if unknown := [name for name in objective.reads if name not in known]:
                 raise InputError(
-                    f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(gives)}"
-                    f"{did_you_mean(unknown[0], gives)}."
+                    f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(known)}"
+                    f"{did_you_mean(unknown[0], known)}."
                 )
         return list(objectives)
 
-    def _identity(self, network, objectives, stimuli, batch):
+    def _identity(self, network, objectives, described, arrays):
         """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
         # Plain attributes alone: the representation of anything else may hold its place in memory.
         plain = [
@@ -212,9 +195,9 @@ class TrainedDecoder:
             ]
             for one in objectives
         ]
-        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain]).encode())
+        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain, described]).encode())
         statistics = (network.mean.cpu().numpy(), network.scale.cpu().numpy())
-        for values in (*statistics, stimuli, *batch["targets"].values()):
+        for values in (*statistics, *arrays):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
@@ -371,11 +354,19 @@ class _Learner(nn.Module):
         return sum(loss for loss, _ in judged), {name: value for _, parts in judged for name, value in parts.items()}
 
 
-class _Batches:
-    """Batches of some rows, made anew whenever they are gone through."""
+def _changed(objectives, batch):
+    """A batch whose patterns are what the objectives want the network to read."""
+    for objective in objectives:
+        if (before := getattr(objective, "before", None)) is not None:
+            batch["patterns"] = before(torch.as_tensor(batch["patterns"]), batch["step"])
+    return batch
 
-    def __init__(self, make, rows, size):
-        self.make, self.parts = make, [rows[first : first + size] for first in range(0, len(rows), size)]
+
+class _Changed:
+    """Changed batches, made anew whenever they are gone through."""
+
+    def __init__(self, change, batches):
+        self.change, self.batches = change, batches
 
     def __iter__(self):
-        return map(self.make, self.parts)
+        return map(self.change, self.batches)

@@ -11,7 +11,7 @@ from stages.ground.errors import InputError
 from stages.networks.token_prior import TokenPrior
 from stages.networks.voxel_mlp import BlurryLatent, VoxelMLP
 
-ROUGH, RETRIEVAL = "clip_rough", "clip_retrieval"
+ROUGH, RETRIEVAL, PLACES = "clip_rough", "clip_retrieval", "places"
 
 
 class MindEyeTokens(nn.Module):
@@ -55,7 +55,7 @@ class MindEyeTokens(nn.Module):
 
 
 class MindEyeLatent(BlurryLatent):
-    """The latent of a blurry picture as the one value that is asked for.
+    """The latent of a blurry picture as the one value that is asked for, and places for the teacher of its training.
 
     Parameters
     ----------
@@ -80,6 +80,6 @@ class MindEyeLatent(BlurryLatent):
         self.name = name
 
     def forward(self, patterns):
-        """Of patterns (n, n_voxels), the latents by their name."""
-        latents, _ = super().forward(patterns)
-        return {self.name: latents}
+        """Of patterns (n, n_voxels), the latents by their name, and `places`, which are no value that is asked for."""
+        latents, places = super().forward(patterns)
+        return {self.name: latents, PLACES: places}

@@ -304,6 +304,34 @@ def save_open_clip(folder, embed_dim=EMBED_DIM):
     return folder
 
 
+def save_place_teacher(folder):
+    """Write a tiny network of places as it is published: the whole state of a training; returns its network's state."""
+    from stages.networks.convnext_maps import ConvNeXtMaps
+
+    torch.manual_seed(4)
+    depths, widths, projected = (1, 1, 2, 1), (8, 8, 12, 16), (16, 16, 512)
+    network = ConvNeXtMaps(depths, widths, projected)
+    stored = {f"module.{published_place_name(name)}": value for name, value in network.state_dict().items()}
+    more = {"module.projector.0.weight": torch.ones(2), "module.classifier.bias": torch.ones(3)}
+    folder.mkdir(parents=True, exist_ok=True)
+    training = {"epoch": 7, "model": stored | more, "optimizer": {"state": {0: {"step": 5}}}}
+    torch.save(training, folder / "convnext_xlarge_alpha0.75_fullckpt.pth")
+    return network
+
+
+def published_place_name(name):
+    """The published name of a tensor of a network of places."""
+    part, _, rest = name.partition(".")
+    if part != "features":
+        return name if part == "maps_projector" else f"backbone.{name}"
+    place, _, rest = rest.partition(".")
+    if int(place) % 2 == 0:
+        return f"backbone.downsample_layers.{int(place) // 2}.{rest}"
+    block, _, number, kind = rest.split(".")
+    layer = {"0": "dwconv", "2": "norm", "3": "pwconv1", "5": "pwconv2"}[number]
+    return f"backbone.stages.{int(place) // 2}.{block}.{layer}.{kind}"
+
+
 def write_published(name, folder, embed_dim):
     """A random checkpoint as its origin has it; what nothing reads of the listed files holds nothing."""
     if name == "versatile-diffusion":
@@ -318,6 +346,8 @@ def write_published(name, folder, embed_dim):
         save_generator(KINDS[name], folder)
     elif name == "kandinsky-2-2-prior":
         save_prior(folder)
+    elif name == "vicregl-convnext-xl":
+        save_place_teacher(folder)
     elif name.startswith("ip-adapter"):
         (path,) = (file.path for file in store.checkpoints()[name].files if "ip-adapter" in file.path)
         (folder / path).parent.mkdir(parents=True)

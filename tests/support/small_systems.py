@@ -54,7 +54,7 @@ SMALL = {
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",
-        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=64"),
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=64", "decoder.changes=published"),
         *("latent.epochs=2", "latent.batch_size=4"),
         weights="tiny",
     ),

@@ -23,7 +23,10 @@ from brainrecon.runs.run import Run
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.start import StartRule, denoising_steps
 from stages.ground.errors import InputError
+from stages.networks.mindeye import MindEyeLatent
 from stages.training.optimisers import learning_rate
+from stages.training.picture_changes import PictureChanges
+from stages.training.trainable import only_trained
 
 NAME = "mindeye2023"
 
@@ -85,9 +88,46 @@ def test_the_objectives_are_those_of_the_scripts():
 
 def test_the_recipe_of_the_latent_is_that_of_the_scripts():
     step = chain_of(NAME).steps[1]
-    recipe, (error,) = step.decoder.recipe, step.decoder.objectives
+    recipe, (error, contrast) = step.decoder.recipe, step.decoder.objectives
     assert (recipe.steps, recipe.batch_size, recipe.optimiser.learning_rate) == (120 * 1107, 8, 5e-4)
     assert error.weight == pytest.approx(1 / 0.18215)
+    assert (contrast.reads, contrast.other_view) == (("places",), "changed_places")
+    assert (contrast.temperature, contrast.weight) == (0.075, 0.1)
+    assert (step._trials, recipe.trains) == ("mixed", (".*",))
+
+
+def test_pictures_change_as_in_the_scripts():
+    tokens, latent, *_ = chain_of(NAME).steps
+    for_clip = PictureChanges(size=224, scale=(0.6, 1.0), cropped=0.3, mirrored=0.5, jittered=0.3, grey=0.3, seed=42)
+    assert tokens._changing == {"clip_rough": for_clip, "clip_retrieval": for_clip} and not tokens.beside
+    often = {"cropped": 1.0, "mirrored": 0.0, "jittered": 0.8, "grey": 0.2, "solarised": 0.2, "blurred": 0.1}
+    for_teacher = PictureChanges(size=512, scale=(0.5, 1.0), **often, crop_last=True, seed=0)
+    assert latent._changing == {"changed_places": for_teacher}
+    assert list(latent.beside) == ["places", "changed_places"] and len({*latent.beside.values()}) == 1
+    for changes in (for_clip, for_teacher):
+        assert (changes.brightness, changes.contrast, changes.saturation, changes.hue) == (0.4, 0.4, 0.2, 0.1)
+
+
+def test_without_a_teacher_nothing_of_it_is_read():
+    for settings in ({"latent": {"teacher": False}}, {"blurry": False}):
+        chain = chain_of(NAME, settings)
+        assert "vicregl-convnext-xl" not in chain.system.checkpoints
+        assert "places" not in chain.learned_targets
+    assert "vicregl-convnext-xl" in chain_of(NAME).system.checkpoints
+    latent = chain_of(NAME, {"latent": {"teacher": False}}).steps[1]
+    assert len(latent.decoder.objectives) == 1 and not latent._changing
+    network = MindEyeLatent(5, {"sd_latent": (4, 8, 8)}, hidden=8, n_blocks=1, map_channels=4, channels=(32, 32))
+    kept, trained = set(), set()
+    with only_trained(network, latent.decoder.recipe.trains) as named:
+        trained = {name.partition(".")[0] for name in named}
+        kept = {name.partition(".")[0] for name, _ in network.named_parameters()} - trained
+    assert kept == {"maps_projector"} and "upsampler" in trained
+
+
+def test_what_is_encoded_to_learn_is_told_once_for_each_target():
+    chain = chain_of(NAME)
+    assert chain.encoded_to_learn == ("clip_rough", "sd_latent", "places")
+    assert "places" in chain.learned_targets and "places" not in chain.targets
 
 
 @pytest.fixture
@@ -147,6 +187,9 @@ def test_an_epoch_is_what_the_stimuli_fill():
         ({"start_pixels": "raw"}, "start_pixels is 'raw'"),
         ({"decoder": {"trials": "both"}}, "trials is 'both'"),
         ({"decoder": {"learning_rate": 0}}, "learning_rate is 0"),
+        ({"decoder": {"changes": "some"}}, "changes is 'some'"),
+        ({"latent": {"teacher_std": "imagenet"}}, "teacher_std is 'imagenet'"),
+        ({"latent": {"teacher_size": 16}}, "teacher_size is 16"),
         ({"decoder": {"batch_size": 9, "accumulate": 2}}, "recipe.accumulate is 2 but recipe.batch_size 9"),
     ],
 )
