@@ -13,6 +13,7 @@ from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import 
 from safetensors.torch import load_file, save_file
 
 from weights import store
+from weights.conversion import convert
 
 # Side of the pictures; values of a pooled CLIP embedding; tokens of a text.
 SIZE, EMBED_DIM, TEXT_TOKENS = 16, 12, 7
@@ -315,7 +316,20 @@ def save_place_teacher(folder):
     more = {"module.projector.0.weight": torch.ones(2), "module.classifier.bias": torch.ones(3)}
     folder.mkdir(parents=True, exist_ok=True)
     training = {"epoch": 7, "model": stored | more, "optimizer": {"state": {0: {"step": 5}}}}
-    torch.save(training, folder / "convnext_xlarge_alpha0.75_fullckpt.pth")
+    (file,) = store.checkpoints()["vicregl-convnext-xl"].files
+    torch.save(training, folder / file.path)
+    return network
+
+
+def convert_place_teacher(folder):
+    """Write a tiny network of places into `folder` as it lies there once it is pulled; returns the network."""
+    (file,) = store.checkpoints()["vicregl-convnext-xl"].files
+    network = save_place_teacher(folder.with_name("origin of places"))
+    folder.mkdir()
+    published = folder.with_name("origin of places") / file.path
+    convert(published, folder / file.converted, keeps=file.keeps, inside=file.inside)
+    config = {"depths": [1, 1, 2, 1], "widths": [8, 8, 12, 16], "projected": [16, 16, 512]}
+    (folder / "config.json").write_text(json.dumps(config))
     return network
 
 

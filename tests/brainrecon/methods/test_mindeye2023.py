@@ -9,6 +9,7 @@ import pytest
 import torch
 from chains import chain_of
 from interruption import COMMAND_LINE, interrupted
+from random_checkpoints import convert_place_teacher
 from small_systems import SMALL
 from stand_in_generators import StandIn
 
@@ -202,8 +203,11 @@ def test_settings_that_cannot_be_are_refused(settings, said):
 
 
 @pytest.fixture(scope="module")
-def line(cohort):
-    settings = [part for text in SMALL[NAME].settings for part in ("--set", text)]
+def line(cohort, tmp_path_factory):
+    teacher = tmp_path_factory.mktemp("teacher") / "places"
+    convert_place_teacher(teacher)
+    taught = ("latent.teacher=true", "latent.teacher_size=64", f"checkpoints.teacher={teacher}")
+    settings = [part for text in (*SMALL[NAME].settings, *taught) for part in ("--set", text)]
     return [NAME, f"nsd:{cohort}", "--weights", "tiny", *settings]
 
 
@@ -217,10 +221,20 @@ def complete(line, tmp_path_factory):
 def test_both_networks_show_how_they_were_trained(complete):
     chain = Run(complete).chain
     curves = chain.curves()
-    assert {"clip_retrieval contrast", "clip_rough prior error", "sd_latent difference"} <= set(curves)
+    names = {"clip_retrieval contrast", "clip_rough prior error", "sd_latent difference", "places contrast"}
+    assert names <= set(curves)
     assert [row["network"] for row in chain.summary()] == ["MindEyeTokens", "MindEyeLatent"]
     described = json.loads((complete / "decoder" / "tokens" / "config.json").read_text())
     assert described["gives"] == {"clip_rough": [65, 64], "clip_retrieval": [65, 64]}
+    described = json.loads((complete / "decoder" / "latent" / "config.json").read_text())
+    assert described["gives"] == {"sd_latent": [12, 8, 8]}
+
+
+def test_a_map_of_other_places_than_the_teachers_is_told(line, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run_command(["fit", *line, "--set", "latent.teacher_size=96", "--out", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert "gives places of shape (4, 512) and its teacher (9, 512)" in said and "Traceback" not in said
 
 
 def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(line, complete, tmp_path):

@@ -6,28 +6,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_checkpoints import save_place_teacher
+from random_checkpoints import convert_place_teacher, save_place_teacher
 from safetensors.torch import load_file, save_file
 
 from brainrecon.cli.main import run_command
 from stages.ground.errors import InputError
 from stages.targets.place_features import PlaceFeatures
 from weights import store
-from weights.conversion import convert
 from weights.manifest import CheckpointError
 
 NAME = "vicregl-convnext-xl"
-CONFIG = {"depths": [1, 1, 2, 1], "widths": [8, 8, 12, 16], "projected": [16, 16, 512]}
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """The folder of a small published network, converted, and the network."""
-    folder = tmp_path_factory.mktemp("places")
-    network = save_place_teacher(folder / "origin").eval()
-    (file,) = store.checkpoints()[NAME].files
-    convert(folder / "origin" / file.path, folder / file.converted, keeps=file.keeps, inside=file.inside)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    folder = tmp_path_factory.mktemp("places") / "converted"
+    network = convert_place_teacher(folder).eval()
     return folder, network
 
 
@@ -59,7 +54,7 @@ def test_places_by_hand(checkpoint, std, values):
 def test_a_damaged_or_another_network_is_refused(checkpoint, tmp_path):
     folder, _ = checkpoint
     tensors = load_file(folder / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     for changed, said in (
         ({name: one for name, one in tensors.items() if "stages.2.1.dwconv" not in name}, "features.5.1.block.0"),
         (tensors | {"backbone.head.weight": torch.ones(1)}, "head.weight"),
