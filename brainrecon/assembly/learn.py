@@ -85,7 +85,7 @@ class Learn(Step):
             if key not in made:
                 # Now, and not in the first step, so that people are told.
                 loaded(sources[name], name, progress)
-                made[key] = ChangedPictures(sources[name], images, changes)
+                made[key] = ChangedPictures(sources[name], images, changes, self._device)
         return {name: made[sources[name], changes] for name, changes in self._changing.items()}
 
     def run(self, items, values, *, seed=0):
@@ -123,10 +123,12 @@ class ChangedPictures:
     images : array of shape (n_stimuli, height, width, 3), uint8
         In memory or read when they are asked for, by an array of rows.
     changes : stages.training.picture_changes.PictureChanges
+    device : str
+        Where pictures are changed.
     """
 
-    def __init__(self, source, images, changes):
-        self._source, self._images, self._changes = source, images, changes
+    def __init__(self, source, images, changes, device="cpu"):
+        self._source, self._images, self._changes, self._device = source, images, changes, device
 
     @property
     def identity(self):
@@ -138,7 +140,7 @@ class ChangedPictures:
         """Values (n, ...) of some stimuli in a step, float32."""
         import torch
 
-        pictures = self._changes(np.asarray(self._images[np.asarray(stimuli)]), step)
+        pictures = self._changes(np.asarray(self._images[np.asarray(stimuli)]), step, self._device)
         with torch.inference_mode():
             values = self._source.target.encode(pictures)
         return np.asarray(values, dtype=np.float32).reshape(len(pictures), *self._source.outline.shape)

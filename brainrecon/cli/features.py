@@ -48,14 +48,14 @@ def features(
         load(config.data.source, subject=subject),
     )
     names = options.parse_names(targets) or tuple(chain.targets)
-    check_targets(names, chain.targets)
+    check_targets(names, chain.learned_targets)
     if export is not None:
         check_suffix(export, names)
-    for line in of_encoding(chain.targets, names, loaded, list(loaded.splits), chain.machine.device):
+    for line in of_encoding(chain.learned_targets, names, loaded, list(loaded.splits), chain.machine.device):
         say(line)
     with show_progress() as progress:
         for split_name in loaded.splits:
-            tables = encode(chain.targets, names, loaded, split_name, FeatureStore(store), progress=progress)
+            tables = encode(chain.learned_targets, names, loaded, split_name, FeatureStore(store), progress=progress)
             for name, table in tables.items():
                 say(f"{split_name} {name}: {table.shape[0]:,} x {table.shape[1]:,} in {table.folder}")
             if export is not None:

@@ -12,6 +12,7 @@ from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.instance_features import InstanceFeatures
+from stages.targets.place_features import PlaceFeatures
 from stages.targets.vdvae import VDVAELatents
 from weights import store
 
@@ -25,6 +26,11 @@ def autoencoder(folder):
     return AutoencoderLatents.from_pretrained(store.path("tiny-generator"), size=64)
 
 
+def places(folder):
+    random_checkpoints.convert_place_teacher(folder / "places")
+    return PlaceFeatures.from_pretrained(folder / "places", size=64)
+
+
 # Name -> ``make(folder)``.
 TARGETS = {
     "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
@@ -34,6 +40,7 @@ TARGETS = {
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,
+    "places": places,
 }
 
 
