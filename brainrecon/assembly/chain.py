@@ -67,8 +67,7 @@ class Chain:
         self.steps = system.steps(self.machine)
         self.given = self._check()
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
-        beside = {name: source for step in self.steps for name, source in step.beside.items()}
-        self.learned_targets = beside | self.targets
+        self.learned_targets = self._beside() | self.targets
         self.n_voxels: int | None = None
         self.usual_size: float | None = None
 
@@ -102,6 +101,19 @@ class Chain:
                 f"{self.name}: its output is {self.output!r}, which no step gives; given are {', '.join(given)}."
             )
         return tuple(given)
+
+    def _beside(self) -> dict:
+        """What training is held against besides; an InputError if one name stands for two things."""
+        found: dict = {}
+        for step in self.steps:
+            for name, source in step.beside.items():
+                if name in self.given or found.get(name, source) is not source:
+                    raise InputError(
+                        f"{self.name}: {type(step).__name__} is held against {name!r}, which stands for something else in this "
+                        "chain; call it otherwise."
+                    )
+                found[name] = source
+        return found
 
     # Asked by name
 

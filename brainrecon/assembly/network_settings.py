@@ -38,8 +38,9 @@ class NetworkSettings:
         Of everything but biases.
     validation : float
         Share of the training stimuli that chooses which weights are kept; the last are kept without.
-    trials : {"in turn", "single", "averaged"}
-        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself; or averages.
+    trials : {"in turn", "single", "averaged", "mixed"}
+        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself; averages; or mixtures of the
+        trials of every stimulus, drawn anew in every step.
     features : {"float32", "float16"}
         How the feature store holds the targets.
     precision : {"no", "bf16"}

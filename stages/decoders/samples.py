@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
 
 from stages.ground.errors import InputError
-from stages.training.batches import InTurn, Mixtures, Shuffled, held_out, members_of
+from stages.training.batches import InTurn, Mixtures, Shuffled, held_out, members_of, random_state_kept
 from weights.suggestions import did_you_mean
 
 EPOCHS = ("trials", "stimuli", "mixtures")
@@ -98,8 +99,10 @@ class Samples:
         else:
             trials = np.asarray(self.responses[rows.reshape(-1)], dtype=np.float32).reshape(*rows.shape, -1)
             patterns, shown = np.einsum("nr,nrv->nv", weights, trials), self.stimuli[rows[:, 0]]
-        # Values of one source are found once.
-        found = {one: np.asarray(one(shown, step), dtype=np.float32) for one in dict.fromkeys(live.values())}
+        # Values of one source are found once. What they draw, such as the first weights of a network that is loaded for them,
+        # is no affair of the objectives, which draw from the same generators.
+        with random_state_kept() if live else nullcontext():
+            found = {one: np.asarray(one(shown, step), dtype=np.float32) for one in dict.fromkeys(live.values())}
         targets = {
             name: found[live[name]] if name in live else np.asarray(values[shown], dtype=np.float32)
             for name, values in self.stored.items()

@@ -10,6 +10,7 @@ from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.features.store import FeatureStore
+from stages.ground.errors import InputError
 from stages.targets.clip import CLIPImageTokens
 from stages.training.picture_changes import PictureChanges
 from weights import store as checkpoints
@@ -83,6 +84,29 @@ def test_what_is_beside_is_encoded_and_is_no_value_of_the_chain(subject, tmp_pat
     assert set(training.live) == {"changed_places"}
 
 
+def test_one_name_stands_for_one_thing():
+    source, other = clip(), clip()
+
+    class Two(System):
+        name, explanation, output = "two", "", "rough"
+
+        def __init__(self, first, second):
+            super().__init__()
+            self.besides = first, second
+
+        def steps(self, machine):
+            first, second = self.besides
+            return [
+                Learn({"rough": source}, Noting(), part="one", beside=first),
+                Learn({"latent": source}, Noting(), part="other", beside=second),
+            ]
+
+    assert Chain(Two({"places": other}, {"places": other})).encoded_to_learn == ("rough", "places")
+    for wrong in (Two({"places": other}, {"places": source}), Two({"latent": other}, {})):
+        with pytest.raises(InputError, match="is held against '.*', which stands for something else"):
+            Chain(wrong)
+
+
 def test_half_precision_stays_half_precision_in_memory(subject, tmp_path):
     source = TargetSource(lambda: CLIPImageTokens.from_pretrained(checkpoints.path(CLIP)), (CLIP,), "float16")
     training = learned_from(Learn({"rough": source}, Noting()), subject, tmp_path)
@@ -101,7 +125,10 @@ def test_other_changes_and_other_networks_have_another_identity(subject):
 
 
 def test_its_values_need_no_gradient_and_draw_nothing_from_the_global_generators(subject):
-    live = ChangedPictures(clip(), subject.train.images, CHANGES)
+    source = clip()
+    live = ChangedPictures(source, subject.train.images, CHANGES)
+    # Making a network draws its first weights; `Learn` does so before the training begins.
+    assert source.target.n_targets
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = live(np.array([1, 1]), 2)

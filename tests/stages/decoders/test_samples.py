@@ -121,6 +121,22 @@ def test_values_of_one_source_are_made_once(training):
     np.testing.assert_array_equal(batch["targets"]["vdvae"], batch["targets"]["other"])
 
 
+def test_what_a_live_value_draws_is_no_affair_of_others(training):
+    class Drawing(Live):
+        def __call__(self, stimuli, step):
+            torch.rand(3), np.random.rand(3)
+            return super().__call__(stimuli, step)
+
+    samples = Samples(replace(training, live={"places": Drawing(training.beside["places"])}), RECIPE)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), np.random.get_state()[2]
+    samples.at(0)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+    assert np.random.get_state()[2] == before[2]
+
+
 def decoder(recipe=RECIPE, **options):
     objectives = [MeanSquaredError("vdvae"), PlacesOfTeacher("places", "changed_places", weight=1.0)]
     return TrainedDecoder(WithPlaces, recipe, objectives, **options)
