@@ -1,18 +1,26 @@
 """Learning from everything at once: true values of changed pictures, and what is held against beside what is given."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
+from small_decoders import TwoHeads
 
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.learn import ChangedPictures, Learn
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
+from brainrecon.assembly.values import Training, Workspace
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.features.store import FeatureStore
+from stages.decoders.trained import TrainedDecoder
 from stages.ground.errors import InputError
+from stages.ground.progress import SILENT
 from stages.targets.clip import CLIPImageTokens
 from stages.training.picture_changes import PictureChanges
+from stages.training.recipe import OptimiserSpec, Recipe
 from weights import store as checkpoints
 
 CLIP = "tiny-clip"
@@ -70,6 +78,36 @@ def test_live_tokens_are_those_of_the_changed_pictures(subject, tmp_path):
     # What validation is held against.
     unchanged = target.encode(subject.train.images).reshape(6, *target.shape)
     np.testing.assert_allclose(training.features["rough"], unchanged, atol=1e-5 * unchanged.std())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_killed_between_changed_pictures_it_ends_in_the_same_bytes(subject, tmp_path):
+    def fitted(folder, progress=SILENT):
+        recipe = Recipe(steps=6, batch_size=4, validate_every=3, optimiser=OptimiserSpec("sgd", 1e-2))
+        decoder = TrainedDecoder(TwoHeads, recipe, seconds_between_checkpoints=0.0)
+        source = clip()
+        step = Learn({"rough": source}, decoder, changing={"rough": CHANGES}, trials="mixed")
+        store = FeatureStore(tmp_path / "features")
+        features = {"rough": store.encode(source.target, subject.train.images, range(6), dataset="a", checkpoint="b")}
+        step.fit(Training({"subj01": subject}, lambda names: features), Workspace(store, folder, progress=progress))
+        step.save(folder)
+
+    def killed(label, done, total):
+        if (label, done) == ("training", 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fitted(tmp_path / "whole")
+    if not (process := os.fork()):
+        try:
+            fitted(tmp_path / "parts", killed)
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    done = []
+    fitted(tmp_path / "parts", lambda label, step, total: label == "training" and done.append(step))
+    assert done[0] == 4
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_what_is_beside_is_encoded_and_is_no_value_of_the_chain(subject, tmp_path):
