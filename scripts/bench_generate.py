@@ -11,8 +11,6 @@ thread of a CPU the time is that of the processor, so that other work on the mac
 """
 
 import argparse
-import os
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from diffusers import (
 )
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from diffusers.utils import logging
+from peak_memory import forget_peak, peak_memory
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -241,32 +240,13 @@ def draw_plainly(kind, generator, values, items, steps):
 def measured(device, draw):
     """Return the seconds that `draw` took and the most memory that was held meanwhile, in GB."""
     on_accelerator = device.type == "cuda"
-    if on_accelerator:
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        _forget_peak()
+    forget_peak(device)
     clock = time.process_time if not on_accelerator and torch.get_num_threads() == 1 else time.perf_counter
     started = clock()
     draw()
     if on_accelerator:
         torch.cuda.synchronize(device)
-    seconds = clock() - started
-    return seconds, (torch.cuda.max_memory_allocated(device) if on_accelerator else _peak()) / 1e9
-
-
-def _forget_peak():
-    """Let the kernel count the process's largest size anew; elsewhere than on Linux it stays the whole run's."""
-    if os.access("/proc/self/clear_refs", os.W_OK):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak():
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return clock() - started, peak_memory(device) / 1e9
 
 
 def bench(kind, size, device, options):
