@@ -20,13 +20,13 @@ from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
 from stages.ground.checks import OneOf, check, finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
+from stages.ground.process_group import n_processes
 from stages.ground.progress import SILENT
 from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import random_state_kept, seed_all
 from stages.training.curves import Curves
 from stages.training.joining import check_parameters
 from stages.training.loop import train
-from stages.training.processes import n_processes
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
 from weights.manifest import CheckpointError
@@ -108,6 +108,8 @@ class TrainedDecoder:
     seconds_between_checkpoints : float
         Of a training that is given a folder.
     """
+
+    trains_together = True
 
     def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
         self.make, self.recipe, self.objectives = make, recipe, objectives

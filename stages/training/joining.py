@@ -8,7 +8,7 @@ limited setup"). It costs one more pass forwards, and the memory of one part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,23 @@ def pulls_of(
     gradients = torch.autograd.grad(loss, list(rows.values()))
     pulls = [{name: gradient[place::among] * among for name, gradient in zip(rows, gradients)} for place in shares]
     return pulls, {"loss": loss.detach(), **details}
+
+
+def has_unreached(learner: Any, parameters: Iterable[torch.nn.Parameter], batch: Any) -> bool:
+    """Whether the loss leaves a parameter without a gradient, by a pass over a small batch; buffers stay as they were."""
+    before = [buffer.clone() for buffer in learner.buffers()]
+    pulls = {}
+    if getattr(learner, "compares", False):
+        with torch.no_grad():
+            pulls["pulls"] = {name: torch.zeros_like(rows.float()) for name, rows in learner.compared(batch).items()}
+    loss, _ = learner(batch, **pulls)
+    loss.backward()
+    found = any(parameter.grad is None for parameter in parameters)
+    learner.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for buffer, values in zip(learner.buffers(), before):
+            buffer.copy_(values)
+    return found
 
 
 def check_parameters(objectives: Sequence[Any]) -> None:

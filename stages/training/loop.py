@@ -20,10 +20,11 @@ from typing import Any, Protocol
 import torch
 
 from stages.ground.errors import InputError
+from stages.ground.process_group import n_processes
 from stages.ground.progress import SILENT
 from stages.training.batches import n_samples, on_device, random_state_kept, seed_all, share_of, step_seed
 from stages.training.curves import Curves, Diverged, check_finite
-from stages.training.joining import pulls_of
+from stages.training.joining import has_unreached, pulls_of
 from stages.training.optimisers import learning_rate, make_optimisers, set_rates
 from stages.training.processes import accelerator_on, check_shared
 from stages.training.recipe import Recipe
@@ -115,7 +116,14 @@ def train(
     check_shared("recipe.batch_size", recipe.batch_size, recipe.accumulate)
     device = next(learner.parameters()).device
     with random_state_kept(), only_trained(learner, recipe.trains) as trained:
-        training = _Training(learner, trained, recipe, accelerator or accelerator_on(device, recipe.precision))
+        unreached = False
+        if n_processes() > 1:
+            # Two samples, or as few as there are, are enough to tell.
+            seed_all(step_seed(recipe.seed, 0))
+            few = on_device(share_of(batch_at(0), 0, max(recipe.batch_size // 2, 1)), device)
+            unreached = has_unreached(learner.train(), trained.values(), few)
+        accelerator = accelerator or accelerator_on(device, recipe.precision, unreached)
+        training = _Training(learner, trained, recipe, accelerator)
         training.reopen(folder, identity)
         saved = time.monotonic()
         progress("training", training.step, recipe.steps)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import patch_environment
+from accelerate.utils import DistributedDataParallelKwargs, patch_environment
 
 from stages.ground.errors import InputError
+from stages.ground.process_group import n_processes
 
 
-def accelerator_on(device, precision="no"):
+def accelerator_on(device, precision="no", unreached=False):
     """Make an accelerator.
 
     Parameters
@@ -19,6 +18,8 @@ def accelerator_on(device, precision="no"):
     device : str or torch.device
         Several processes that Accelerate or torchrun started take the devices that these give them.
     precision : {"no", "bf16"}
+    unreached : bool
+        Whether the learner has parameters that its loss does not reach, for whose gradients several processes would wait.
 
     Returns
     -------
@@ -27,13 +28,9 @@ def accelerator_on(device, precision="no"):
     alone = n_processes() == 1
     # What an earlier training in this process asked for would hold for this one too.
     AcceleratorState._reset_state(reset_partial_state=alone)
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=unreached)]
     with patch_environment(**({"ACCELERATE_TORCH_DEVICE": str(device)} if alone else {})):
-        return Accelerator(cpu=str(device) == "cpu", mixed_precision=precision)
-
-
-def n_processes():
-    """Count the processes that share a training."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+        return Accelerator(cpu=str(device) == "cpu", mixed_precision=precision, kwargs_handlers=handlers)
 
 
 def check_shared(name, batch_size, parts=1):

@@ -46,6 +46,14 @@ class WithStatistics(torch.nn.Module):
         return functional.mse_loss(self.last(self.third(hidden)), batch["y"]), {}
 
 
+class WithALooseEnd(WithStatistics):
+    """A layer that no loss reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.teacher = torch.nn.Linear(8, 2)
+
+
 class WithTemperature(torch.nn.Module):
     """Two embeddings that find each other, a parameter without dimensions, and noise from three generators."""
 
@@ -165,7 +173,9 @@ def main():
 
     torch.set_num_threads(1)
     place, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
-    make = {one.__name__: one for one in (WithStatistics, Comparing)}[changes.pop("learner", "WithStatistics")]
+    make = {one.__name__: one for one in (WithStatistics, WithALooseEnd, Comparing)}[
+        changes.pop("learner", "WithStatistics")
+    ]
     learner = Case(make, recipe(OptimiserSpec("sgd", 0.05), **changes)).learner()
     # Statistics of half a batch are no statistics of a whole one.
     learner.norm = torch.nn.Identity()

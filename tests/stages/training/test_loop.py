@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import whole_objective
 from small_learners import CASES, Case, Comparing, WithDropout, WithStatistics, batch_at, recipe
 
 from stages.ground.errors import InputError
@@ -105,15 +105,19 @@ class WithoutDropout(WithStatistics):
 
 def in_processes(tmp_path, n, **changes):
     """Train by n processes; what the first wrote."""
-    program = Path(sys.modules["small_learners"].__file__)
-    path = tmp_path / f"{n}.json"
+    return launched("small_learners", tmp_path / f"{n}.json", n, json.dumps(changes))
+
+
+def launched(module, path, n, told):
     launch = [] if n == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n)]
-    subprocess.run([sys.executable, *launch, str(program), str(path), json.dumps(changes)], check=True, timeout=300)
+    program = sys.modules[module].__file__
+    subprocess.run([sys.executable, *launch, program, str(path), told], check=True, timeout=300)
     return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize(
-    "learner, parts", [pytest.param("WithStatistics", 1, marks=pytest.mark.slow), ("Comparing", 4)]
+    "learner, parts",
+    [pytest.param("WithStatistics", 1, marks=pytest.mark.slow), ("WithALooseEnd", 1), ("Comparing", 4)],
 )
 def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, parts, tmp_path):
     changes = {"learner": learner, "batch_size": 16, "steps": 8, "validate_every": 2, "average": 0.9}
@@ -121,6 +125,19 @@ def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, 
     assert (one["processes"], two["processes"]) == (1, 2)
     assert [line["loss"] for line in two["lines"]] == pytest.approx([line["loss"] for line in one["lines"]], abs=1e-5)
     assert np.abs(np.subtract(one["weights"], two["weights"])).max() < 1e-5
+
+
+def test_the_whole_objective_of_mindeye_is_that_of_the_joined_batch(tmp_path):
+    """In parts or by two processes: loss, contrast, error of the prior, gradient and weights, to 1e-5."""
+    whole = whole_objective.found(whole_objective.trained())
+    in_parts = whole_objective.found(whole_objective.trained(accumulate=4))
+    by_two = launched("whole_objective", tmp_path / "two.json", 2, "3")
+    assert by_two["processes"] == 2 and [line["step"] for line in whole["lines"]] == [1, 2, 3, 4, 5, 6]
+    for other in (in_parts, by_two):
+        for line, expected in zip(other["lines"], whole["lines"], strict=True):
+            for name in ("loss", "clip_retrieval contrast", "clip_rough prior error", "gradient"):
+                assert line[name] == pytest.approx(expected[name], rel=1e-5), (name, line["step"])
+        assert np.abs(np.subtract(other["weights"], whole["weights"])).max() < 1e-5
 
 
 def test_samples_are_compared_with_the_whole_batch_whatever_its_parts():
