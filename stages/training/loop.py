@@ -11,7 +11,6 @@ import contextlib
 import copy
 import hashlib
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +27,7 @@ from stages.training.joining import has_unreached, pulls_of
 from stages.training.optimisers import learning_rate, make_optimisers, set_rates
 from stages.training.processes import accelerator_on, check_shared
 from stages.training.recipe import Recipe
-from stages.training.state import read_checkpoint, write_checkpoint
+from stages.training.state import Pace, read_checkpoint, write_checkpoint
 from stages.training.trainable import only_trained
 
 SKIPPED_AT_MOST = 20
@@ -99,6 +98,7 @@ def train(
     progress : callable
         Called with (label, done, total), first with the steps that a checkpoint holds.
     seconds_between_checkpoints : float
+        At least, see `stages.training.state.Pace`.
 
     Returns
     -------
@@ -125,15 +125,15 @@ def train(
         accelerator = accelerator or accelerator_on(device, recipe.precision, unreached)
         training = _Training(learner, trained, recipe, accelerator)
         training.reopen(folder, identity)
-        saved = time.monotonic()
+        pace = Pace(seconds_between_checkpoints)
         progress("training", training.step, recipe.steps)
         while training.step < recipe.steps and not training.curves.is_waiting_too_long(recipe.patience):
             training.take_step(batch_at)
             if training.step % recipe.validate_every == 0 or training.step == recipe.steps:
                 training.note(held_out)
-            if time.monotonic() - saved >= seconds_between_checkpoints:
-                training.write()
-                saved = time.monotonic()
+            if pace.is_due():
+                with pace.writing():
+                    training.write()
             progress("training", training.step, recipe.steps)
         training.write()
         return training.finish()

@@ -8,6 +8,8 @@ equal bytes.
 from __future__ import annotations
 
 import json
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +19,47 @@ from safetensors.torch import save_file
 from weights.whole_files import whole_file
 
 FILE = "training.safetensors"
+# So many times as long as a checkpoint took are passed in training before the next one. A billion weights with their moments are
+# 12 GB, and writing these every minute would take a fifth of the time of an accelerator.
+_TIMES_AS_LONG = 19
+
+
+class Pace:
+    """When a checkpoint is due: some seconds after the one before, and so that writing takes a twentieth of the time at most.
+
+    >>> now = iter([0, 50, 60, 60, 70, 250, 261])
+    >>> pace = Pace(60, clock=lambda: next(now))
+    >>> pace.is_due(), pace.is_due()
+    (False, True)
+    >>> with pace.writing():
+    ...     pass
+    >>> pace.is_due(), pace.is_due()
+    (False, True)
+
+    Parameters
+    ----------
+    seconds : float
+        0: after every step, however long it takes.
+    clock : callable, optional
+        Seconds as float; for tests.
+    """
+
+    def __init__(self, seconds, clock=time.monotonic):
+        self._seconds, self._clock = seconds, clock
+        self._wait, self._written = seconds, clock()
+
+    def is_due(self):
+        """Tell whether it is time."""
+        return self._clock() - self._written >= self._wait
+
+    @contextmanager
+    def writing(self):
+        """Write a checkpoint within."""
+        began = self._clock()
+        yield
+        self._written = self._clock()
+        if self._seconds:
+            self._wait = max(self._seconds, _TIMES_AS_LONG * (self._written - began))
 
 
 def write_checkpoint(folder, players, parts, state):
