@@ -103,10 +103,10 @@ class Samples:
         # is no affair of the objectives, which draw from the same generators.
         with random_state_kept() if live else nullcontext():
             found = {one: np.asarray(one(shown, step), dtype=np.float32) for one in dict.fromkeys(live.values())}
-        targets = {
-            name: found[live[name]] if name in live else np.asarray(values[shown], dtype=np.float32)
-            for name, values in self.stored.items()
-        }
+        # Once for all values that are held to one target.
+        arrays = {id(values): values for name, values in self.stored.items() if name not in live}
+        read = {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
+        targets = {name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()}
         return {"patterns": patterns, "targets": targets, "step": step}
 
 

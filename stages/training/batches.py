@@ -229,11 +229,15 @@ def n_samples(batch):
     return lengths[0] if lengths else 0
 
 
-def _mapped(batch, change):
+def _mapped(batch, change, changed=None):
+    """Change every tensor and array of a batch; one that has several names, as a target of several values has, once."""
+    changed = {} if changed is None else changed
     if isinstance(batch, (torch.Tensor, np.ndarray)):
-        return change(batch)
+        if id(batch) not in changed:
+            changed[id(batch)] = change(batch)
+        return changed[id(batch)]
     if isinstance(batch, dict):
-        return {name: _mapped(values, change) for name, values in batch.items()}
+        return {name: _mapped(values, change, changed) for name, values in batch.items()}
     if isinstance(batch, (tuple, list)):
-        return type(batch)(_mapped(values, change) for values in batch)
+        return type(batch)(_mapped(values, change, changed) for values in batch)
     return batch

@@ -12,7 +12,7 @@ import whole_objective
 from small_learners import CASES, Case, Comparing, WithDropout, WithStatistics, batch_at, recipe
 
 from stages.ground.errors import InputError
-from stages.training.batches import Shuffled, held_out, step_seed
+from stages.training.batches import Shuffled, held_out, on_device, share_of, step_seed
 from stages.training.curves import Diverged
 from stages.training.loop import train
 from stages.training.recipe import OptimiserSpec
@@ -238,6 +238,15 @@ def test_rows_of_a_step_follow_from_seed_and_step_alone():
     for step in (7, 0, 9):
         assert np.array_equal(Shuffled(10, 4, seed=1)(step), in_order[4 * step : 4 * step + 4])
     assert not np.array_equal(Shuffled(10, 4, seed=2)(0), rows(0))
+
+
+def test_an_array_of_two_names_is_placed_once_and_not_shared():
+    values, other = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    placed = on_device(share_of({"one": values, "deeper": {"two": values}, "other": other}, 1, 2), "cpu")
+    assert placed["one"] is placed["deeper"]["two"] and placed["one"].tolist() == values[1::2].tolist()
+    assert placed["other"].tolist() == [1, 3, 5]
+    placed["one"].zero_()
+    assert values[1:].all()
 
 
 def test_the_stimuli_held_out_follow_from_the_seed():
