@@ -2,7 +2,8 @@
 
 A `.pth`, `.th`, `.pt` or `.bin` holds a pickle, and loading a pickle runs what it says. Plain dicts of tensors are read
 with torch's ``weights_only``, TorchScript archives by `weights.torchscript`; both build tensors and run nothing else.
-A `.caffemodel` is read by `weights.caffemodel`.
+A `.caffemodel` is read by `weights.caffemodel`. Of a dictionary in which the state of a training lies beside the tensors, the
+entry with the tensors is taken and the rest forgotten.
 """
 
 import re
@@ -23,6 +24,26 @@ from weights.whole_files import whole_file
 _PARALLEL = "module."
 # What OpenAI's archives keep beside the weights: facts about the model, and a mask that follows from its length.
 _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+# What the state of a training may name: a function of its learning rate's schedule, as getattr(class, name), which older
+# releases of torch kept there; and numbers of NumPy.
+_OF_TRAININGS = (
+    "builtins.getattr",
+    "torch.optim.lr_scheduler.OneCycleLR",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "_codecs.encode",
+)
+
+
+class _LeftOut:
+    """Stands in for what a file names beside its tensors: it does nothing and is thrown away."""
+
+    def __init__(self, *_):
+        pass
+
+    def __setstate__(self, _):
+        pass
 
 
 def read_tensors(path, in_place=False, inside=None):
@@ -59,7 +80,9 @@ def read_tensors(path, in_place=False, inside=None):
         plain = check_archive(path) if zipfile.is_zipfile(path) else False
         if is_torchscript(path):
             return read_torchscript(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and plain)
+        spare = [] if inside is None else [(_LeftOut, name) for name in _OF_TRAININGS]
+        with torch.serialization.safe_globals(spare):
+            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and plain)
     # Readers of damaged files raise errors of every kind.
     except Exception as error:
         raise CheckpointError(

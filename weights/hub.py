@@ -35,7 +35,7 @@ def repository_files(origin: Origin) -> list[CheckpointFile]:
             origin.repository, revision=origin.revision, files_metadata=True, timeout=download.TIMEOUT
         )
     except Exception as error:
-        page = f"https://huggingface.co/{origin.repository}"
+        page = origin.page
         refusal = HubFile(origin, "", origin.revision).refusal(error, page)
         if isinstance(refusal, CheckpointError):
             raise refusal from error
@@ -87,7 +87,8 @@ class HubFile:
         from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 
         endpoint = (os.environ.get("HF_ENDPOINT") or "").rstrip("/") or None
-        url = hf_hub_url(self.origin.repository, self.path, revision=self.revision, endpoint=endpoint)
+        kind = "dataset" if self.origin.of_dataset else None
+        url = hf_hub_url(self.origin.repository, self.path, repo_type=kind, revision=self.revision, endpoint=endpoint)
         token = get_token()
         try:
             facts = get_hf_file_metadata(url, token=token or False, timeout=download.TIMEOUT)
@@ -124,8 +125,7 @@ class HubFile:
         """What to raise for what huggingface_hub raised."""
         from huggingface_hub import errors
 
-        repository = self.origin.repository
-        page = f"https://huggingface.co/{repository}"
+        repository, page = self.origin.place, self.origin.page
         code = getattr(getattr(error, "response", None), "status_code", None)
         log_in = "log in with `hf auth login` or set HF_TOKEN"
         if isinstance(error, errors.OfflineModeIsEnabled):

@@ -11,6 +11,10 @@ The manifest is a TOML file with one ``[[checkpoint]]`` table per checkpoint::
     needed_by = ["brain-diffuser"]     # methods, verbs, or families of generators
     note = "..."                       # what is not established about the entry; absent where nothing is
     knows = "drawn pictures"           # all that its networks have seen, where they know no photographs
+    subject = "subj01"                 # whose responses it decodes; absent for what serves every subject
+    n_voxels = 15724                   # of these responses
+    standardized = "session"           # how these are z-scored, in the words of `brainrecon.datasets.responses`
+    parts = ["tokens"]                 # fitted steps of the methods in needed_by that it holds, by their part
     files = [{path = "...", size = 123, sha256 = "...", sha256_begins = "...", becomes = "...", member = "..."}]
 
     [checkpoint.writes."config.json"]  # JSON files that are written beside converted weights
@@ -123,6 +127,10 @@ class Checkpoint:
     files: tuple[CheckpointFile, ...] = ()
     note: str | None = None
     knows: str | None = None
+    subject: str | None = None
+    n_voxels: int | None = None
+    standardized: str | None = None
+    parts: tuple[str, ...] = ()
     writes: Mapping[str, Mapping] = field(default_factory=dict, hash=False)
 
     @property
@@ -209,7 +217,8 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
     where = f"Entry {table.get('name', position + 1)!r} of the manifest {manifest}"
     try:
         files = tuple(CheckpointFile(**file) for file in table.get("files", []))
-        fields = {**table, "needed_by": tuple(table.get("needed_by", [])), "files": files}
+        lists = {name: tuple(table.get(name, [])) for name in ("needed_by", "parts")}
+        fields = {**table, **lists, "files": files}
         checkpoint = Checkpoint(**fields)
     except TypeError as error:
         reason = str(error).split("__init__() ")[-1]
@@ -224,6 +233,10 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
     for path in (*inside, *(file.becomes for file in files if file.becomes is not None)):
         if trouble := trouble_with_path(path):
             raise CheckpointError(f"{where} names the path {path!r}, and {trouble}; a path stays inside its folder.")
+    if checkpoint.parts and not (checkpoint.needed_by and checkpoint.subject):
+        raise CheckpointError(
+            f"{where} holds {', '.join(checkpoint.parts)} but says not whose or of which method; give it subject and needed_by."
+        )
     for file in files:
         try:
             re.compile(file.keeps or "")
@@ -249,8 +262,11 @@ def _table_from_checkpoint(checkpoint: Checkpoint) -> dict:
     table["needed_by"] = list(checkpoint.needed_by)
     if checkpoint.note is not None:
         table["note"] = checkpoint.note
-    if checkpoint.knows is not None:
-        table["knows"] = checkpoint.knows
+    for name in ("knows", "subject", "n_voxels", "standardized"):
+        if (value := getattr(checkpoint, name)) is not None:
+            table[name] = value
+    if checkpoint.parts:
+        table["parts"] = list(checkpoint.parts)
     table["files"] = [
         {key: value for key, value in vars(file).items() if value is not None} for file in checkpoint.files
     ]

@@ -5,6 +5,8 @@
 ``hub:OWNER/REPOSITORY@REVISION``
     A model repository of the Hugging Face hub; the revision is a commit, a tag or a branch. With a branch (``main``)
     the commit that it stood at is written down when the checkpoint is pulled.
+``hub:datasets/OWNER/REPOSITORY@REVISION``
+    A dataset repository of the hub, where some authors keep the weights that go with their data.
 ``https://HOST/PATH/FILE``
     One file.
 ``https://HOST/PATH/FOLDER/``
@@ -16,9 +18,9 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 EMBEDDED = "embedded"
-GRAMMAR = "embedded, hub:OWNER/REPOSITORY@REVISION or https://..."
+GRAMMAR = "embedded, hub:OWNER/REPOSITORY@REVISION, hub:datasets/OWNER/REPOSITORY@REVISION or https://..."
 
-_HUB = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
+_HUB = re.compile(r"hub:(?P<dataset>datasets/)?(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")
 _OWN_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
@@ -35,12 +37,29 @@ class Origin:
         Commit, tag or branch on the hub, else empty.
     address : str
         Of a file, or of a folder where it ends with a slash; empty for the other kinds.
+    of_dataset : bool
+        Whether the repository on the hub is one of a dataset.
     """
 
     kind: str
     repository: str = ""
     revision: str = ""
     address: str = ""
+    of_dataset: bool = False
+
+    @property
+    def page(self) -> str:
+        """Address of the repository's page on the hub.
+
+        >>> parse_origin("hub:datasets/somebody/weights@main").page
+        'https://huggingface.co/datasets/somebody/weights'
+        """
+        return f"https://huggingface.co/{self.place}"
+
+    @property
+    def place(self) -> str:
+        """The repository as an origin names it."""
+        return f"{'datasets/' if self.of_dataset else ''}{self.repository}"
 
     def url(self, path: str) -> str:
         """Address of one file of a web origin."""
@@ -66,7 +85,7 @@ def parse_origin(text: str) -> Origin:
     if text == EMBEDDED:
         return Origin("embedded")
     if hub := _HUB.fullmatch(text):
-        return Origin("hub", repository=hub["repository"], revision=hub["revision"])
+        return Origin("hub", hub["repository"], hub["revision"], of_dataset=hub["dataset"] is not None)
     parts = urlsplit(text)
     if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _OWN_MACHINE)):
         return Origin("web", address=text)

@@ -131,7 +131,7 @@ def own_entries() -> dict[str, Checkpoint]:
                 # Damaged: whoever names it is told so.
                 continue
             name = f"{origin.repository}@{origin.revision}"
-            if origin.kind == "hub" and _folder_of(origin) == record.parent.name:
+            if origin.kind == "hub" and not origin.of_dataset and _folder_of(origin) == record.parent.name:
                 found.setdefault(name, _as_pulled(_hub_entry(name, origin), record.parent))
     return found
 

@@ -49,7 +49,9 @@ class Pulled:
     size: int
 
 
-def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path = MANIFEST) -> list[str]:
+def choose(
+    names: Iterable[str] = (), method: str | None = None, manifest: Path = MANIFEST, subject: str | None = None
+) -> list[str]:
     """Names to pull: those given, and those that a method needs and that do not travel with the package.
 
     Parameters
@@ -58,6 +60,8 @@ def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path 
     method : str, optional
         Something that entries of the manifest name in ``needed_by``.
     manifest : Path
+    subject : str, optional
+        Whose released decoders of the method are pulled, too.
 
     Returns
     -------
@@ -67,10 +71,14 @@ def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path 
     Raises
     ------
     CheckpointError
-        When a name or the method is unknown, or nothing was chosen.
+        When a name, the method or its subject is unknown, or nothing was chosen.
     """
     known = checkpoints(manifest)
     chosen = [entry(name, manifest).name for name in names]
+    if subject is not None and method is None:
+        raise CheckpointError(
+            f"A subject is given ({subject}) but no method; name that with --for, or leave --subject out."
+        )
     if method is not None:
         needed = [entry for entry in known.values() if method in entry.needed_by]
         if not needed:
@@ -78,7 +86,14 @@ def choose(names: Iterable[str] = (), method: str | None = None, manifest: Path 
             raise CheckpointError(
                 f"No checkpoint is needed by {method!r}; known are {', '.join(methods) or 'none'}{did_you_mean(method, methods)}."
             )
-        chosen += [entry.name for entry in needed if not entry.embedded]
+        subjects = list(dict.fromkeys(entry.subject for entry in needed if entry.subject is not None))
+        if subject is not None and subject not in subjects:
+            known_subjects = ", ".join(subjects) or "no subject"
+            raise CheckpointError(
+                f"No decoder of {method} is released for {subject!r}; there are some for {known_subjects}"
+                f"{did_you_mean(subject, subjects)}."
+            )
+        chosen += [entry.name for entry in needed if not entry.embedded and entry.subject in (None, subject)]
         if not chosen:
             raise CheckpointError(f"All that {method} needs travels with the package; there is nothing to pull.")
     if not chosen:

@@ -19,13 +19,22 @@ Method = Annotated[
         "--for", metavar="METHOD", help="What a method or verb needs, for example brain-diffuser or evaluate."
     ),
 ]
+Subject = Annotated[
+    str | None,
+    typer.Option(
+        help="With --for: the decoders, too, that the method's authors released for this subject, for example subj01."
+    ),
+]
 
 
 @app.command("list")
 def list_checkpoints(
     method: Method = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
-    """List every known checkpoint: whether it is there, its size, who needs it, licence, where it comes from, its role."""
+    """List every known checkpoint: whether it is there, its size, who needs it, licence, where it comes from, its role.
+
+    A decoder that was released for one subject is there with that subject.
+    """
     chosen = [entry for entry in store.checkpoints().values() if method is None or method in entry.needed_by]
     if not chosen:
         needed = dict.fromkeys(each for entry in store.checkpoints().values() for each in entry.needed_by)
@@ -40,9 +49,14 @@ def list_checkpoints(
 
         say(json.dumps(rows, indent=1))
         return
-    heads = ("name", "state", "size", "needed_by", "licence", "origin", "role")
+    heads = ("name", "state", "size", "needed_by", "subject", "licence", "origin", "role")
     shown = [
-        row | {"size": in_words(row["size"], row["reckoned_size"]), "needed_by": ", ".join(row["needed_by"]) or "-"}
+        row
+        | {
+            "size": in_words(row["size"], row["reckoned_size"]),
+            "needed_by": ", ".join(row["needed_by"]) or "-",
+            "subject": row["subject"] or "-",
+        }
         for row in rows
     ]
     table([head.replace("_", " ") for head in heads], [[row[head] for head in heads] for row in shown])
@@ -63,6 +77,7 @@ def _facts(entry, status):
         "origin": entry.origin,
         "licence": entry.licence,
         "needed_by": list(entry.needed_by),
+        "subject": entry.subject,
         "folder": str(folder),
         "files": [file.path for file in entry.files],
         "note": entry.note,
@@ -82,6 +97,7 @@ def pull(
         Path | None, typer.Option("--from", metavar="DIR", help="Take files copied by hand; the network is not asked.")
     ] = None,
     method: Method = None,
+    subject: Subject = None,
     remove_original: Annotated[
         bool,
         typer.Option(
@@ -99,7 +115,9 @@ def pull(
     from weights.pull import choose
     from weights.pull import pull as pull_checkpoint
 
-    chosen = choose(names or (), method, manifest=store.MANIFEST)
+    chosen = choose(names or (), method, manifest=store.MANIFEST, subject=subject)
+    if subject is None and (released := _released_for(method)):
+        say(f"Released decoders of {method} are listed for {', '.join(released)}; add those of one with --subject.")
     if source is None:
         for line in describe_pull(chosen, remove_original):
             say(line)
@@ -107,6 +125,12 @@ def pull(
         with show_progress() as progress:
             pulled = pull_checkpoint(name, source, remove_original, progress, note, manifest=store.MANIFEST)
         say(f"{name}: {pulled.action}, {in_words(pulled.size)} in {pulled.folder}")
+
+
+def _released_for(method):
+    """Subjects for whom decoders of a method are listed."""
+    entries = store.checkpoints().values() if method else ()
+    return list(dict.fromkeys(entry.subject for entry in entries if entry.subject and method in entry.needed_by))
 
 
 def describe_pull(names, remove_original=False):

@@ -113,13 +113,14 @@ class Hub(Server):
         super().__init__()
         self.elsewhere, self.small, self.large = elsewhere, {}, {}
         self.refusal = None
+        self.repository = "somebody/model"
 
     def add(self, path, content, large=False):
         (self.large if large else self.small)[path] = content
         if large:
             self.elsewhere.files[f"/{hashlib.sha256(content).hexdigest()}"] = content
         for revision in ("main", self.commit):
-            self.files[f"/somebody/model/resolve/{revision}/{path}"] = content
+            self.files[f"/{self.repository}/resolve/{revision}/{path}"] = content
 
     def refuse(self, handler, status, code):
         handler.send_response(status)
@@ -152,7 +153,7 @@ class Hub(Server):
             return self.describe(handler)
         repository, _, rest = handler.path.partition("/resolve/")
         revision, _, path = rest.partition("/")
-        if repository != "/somebody/model":
+        if repository != f"/{self.repository}":
             return self.refuse(handler, 401, "RepoNotFound")
         if revision not in ("main", self.commit):
             return self.refuse(handler, 404, "RevisionNotFound")

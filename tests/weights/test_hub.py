@@ -37,6 +37,22 @@ def test_a_repository_arrives_and_its_commit_is_written_down(published, hub, own
     assert [each.path.split("/")[4] for each in hub.asked] == ["main"] + [hub.commit] * 3
 
 
+def test_a_repository_of_a_dataset_is_asked_for_as_one(hub, own_store, manifest):
+    hub.repository = "datasets/somebody/data"
+    hub.add("models/last.safetensors", TENSORS, large=True)
+    file = manifest(f"hub:{hub.repository}@main", [CheckpointFile("models/last.safetensors")])
+    folder = pull("model", manifest=file).folder
+    assert (folder / "models" / "last.safetensors").read_bytes() == TENSORS
+    assert hub.asked and all(each.path.startswith("/datasets/somebody/data/resolve/") for each in hub.asked)
+    assert store.checkpoints(file).keys() - store.checkpoints().keys() == {"model"}
+    (folder / "models" / "last.safetensors").unlink()
+    hub.refusal = (404, "EntryNotFound")
+    with pytest.raises(
+        CheckpointError, match="hub:datasets/somebody/data@.* look at https://huggingface.co/datasets/somebody"
+    ):
+        pull("model", manifest=file)
+
+
 def test_the_token_goes_to_the_hub_and_to_no_other_host(published, hub):
     pull("model", manifest=published)
     assert {each.token for each in hub.asked} == {"Bearer hf_secret"}

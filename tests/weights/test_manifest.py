@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from weights import store
-from weights.manifest import PICKLES, CheckpointFile, read_manifest, write_manifest
+from weights.manifest import PICKLES, Checkpoint, CheckpointError, CheckpointFile, read_manifest, write_manifest
 from weights.origins import Origin, parse_origin
 
 PUBLISHED = {name: entry for name, entry in store.checkpoints().items() if not entry.embedded}
@@ -18,6 +18,8 @@ PUBLISHED = {name: entry for name, entry in store.checkpoints().items() if not e
         ("embedded", Origin("embedded")),
         ("hub:a-b/c.d_e@main", Origin("hub", "a-b/c.d_e", "main")),
         ("hub:a/b@refs/pr/3", Origin("hub", "a/b", "refs/pr/3")),
+        ("hub:datasets/a/b@main", Origin("hub", "a/b", "main", of_dataset=True)),
+        ("hub:datasets/b@main", Origin("hub", "datasets/b", "main")),
         ("https://x.org/a/b.th", Origin("web", address="https://x.org/a/b.th")),
         ("http://127.0.0.1:80/a/", Origin("web", address="http://127.0.0.1:80/a/")),
     ],
@@ -153,8 +155,9 @@ def test_reckoned_sizes_are_those_of_the_networks():
 
 def test_every_checkpoint_says_what_it_will_bring():
     unknown = [name for name, entry in PUBLISHED.items() if entry.reckoned_size is None]
-    # An archive of several networks, and a checkpoint of a training with whatever else it holds.
-    assert unknown == ["icgan-biggan-imagenet256", "vicregl-convnext-xl"]
+    # An archive of several networks, a checkpoint of a training with whatever else it holds, and a prior whose configuration lies
+    # with another checkpoint.
+    assert unknown == ["icgan-biggan-imagenet256", "vicregl-convnext-xl", "mindeye2023-subj01-vector"]
 
 
 def test_presets_are_the_networks_own():
@@ -166,3 +169,73 @@ def test_presets_are_the_networks_own():
         preset = entry.writes["config.json"]["preset"]
         assert preset in PRESETS and name == f"vdvae-{preset}" and entry.files[0].path.startswith(preset)
         assert entry.files[0].converted == "model.safetensors"
+
+
+# Decoders that were released for one subject
+
+
+def test_entries_of_one_subject_say_what_they_decode_and_hold():
+    decoders = [entry for entry in PUBLISHED.values() if entry.parts]
+    assert {entry.subject for entry in decoders} == {"subj01", "subj02", "subj05", "subj07"}
+    for entry in decoders:
+        (file,) = entry.files
+        assert entry.subject in file.path and entry.n_voxels and entry.standardized == "session", entry.name
+        assert file.inside == "model_state_dict" and file.converted == "model.safetensors"
+        assert parse_origin(entry.origin).of_dataset and "no file was opened" in entry.note
+        # The authors name the files of one subject.
+        assert entry.note.startswith("inferred: the name of the file") == (entry.subject != "subj01"), entry.name
+    for subject in ("subj01", "subj07"):
+        own = [entry for entry in decoders if entry.subject == subject]
+        assert [entry.parts for entry in own] == [("tokens",), ("latent",)]
+
+
+def test_reckoned_sizes_of_decoders_are_weights_and_two_moments_of_each():
+    import torch
+
+    from stages.networks.mindeye import MindEyeLatent, MindEyeTokens
+
+    published = {"clip_rough": (257, 768), "clip_retrieval": (257, 768)}
+    for entry in (entry for entry in PUBLISHED.values() if entry.parts):
+        make, gives = (MindEyeTokens, published) if entry.parts == ("tokens",) else (MindEyeLatent, {"z": (4, 64, 64)})
+        with torch.device("meta"):
+            network = make(entry.n_voxels, gives)
+        assert entry.reckoned_size == 12 * sum(parameter.numel() for parameter in network.parameters()), entry.name
+
+
+def test_an_entry_with_fitted_steps_says_whose_they_are(tmp_path):
+    entry = Checkpoint("a", "b", "embedded", "a", "MIT", ("mindeye2023",), parts=("tokens",))
+    write_manifest({"a": entry}, tmp_path / "manifest.toml")
+    with pytest.raises(CheckpointError, match="holds tokens but says not whose or of which method; give it subject"):
+        read_manifest(tmp_path / "manifest.toml")
+
+
+def test_the_autoencoder_of_the_blurry_pictures_loads_as_it_is_published(tmp_path):
+    """With attention under the names of diffusers 0.13, in the folder that a pull makes."""
+    import torch
+    from diffusers import AutoencoderKL
+    from safetensors.torch import save_file
+
+    from stages.checkpoints.outlines import outlines
+    from stages.networks.latent_space import load_autoencoder
+
+    entry = PUBLISHED["sd-image-variations-autoencoder"]
+    (file,), config = entry.files, dict(entry.writes["vae/config.json"])
+    with torch.device("meta"):
+        network = AutoencoderKL.from_config(config)
+    assert file.reckoned == 4 * sum(parameter.numel() for parameter in network.parameters())
+    small = config | {"block_out_channels": [32, 32, 32, 32]}
+    state = AutoencoderKL.from_config(small).state_dict()
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    for today, before in old.items():
+        state = {name.replace(f".{today}.", f".{before}."): value for name, value in state.items()}
+    path = tmp_path / file.converted
+    path.parent.mkdir()
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    (path.parent / "config.json").write_text(json.dumps(small))
+    vae = load_autoencoder(tmp_path, torch.float32)
+    assert torch.equal(
+        vae.state_dict()["encoder.mid_block.attentions.0.to_q.weight"],
+        state["encoder.mid_block.attentions.0.query.weight"],
+    )
+    with outlines():
+        assert load_autoencoder(tmp_path, torch.float32).config.sample_size == 512

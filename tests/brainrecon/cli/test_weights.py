@@ -96,6 +96,7 @@ def test_list_as_json_and_for_one_method(capsys, model):
         "origin": "hub:somebody/large@main",
         "licence": "MIT",
         "needed_by": ["magic"],
+        "subject": None,
         "folder": None,
         "files": ["a.bin"],
         "note": None,
@@ -159,3 +160,20 @@ def test_sizes_are_told_before_a_pull_begins(tmp_path, monkeypatch):
 def test_pull_says_what_it_does_with_pickles(capsys):
     code, out, _ = run(capsys, "pull", "--help")
     assert code == 0 and "--remove-original" in out and "--from" in out and "--for" in out
+
+
+def test_released_decoders_are_listed_with_their_subject_and_pulled_with_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path))
+    code, out, _ = run(capsys, "list", "--for", "mindeye2023")
+    (row,) = [line for line in out.splitlines() if line.startswith("mindeye2023-subj05-latent")]
+    assert code == 0 and "subj05" in row and "about 2.3 GB" in row
+    code, out, err = run(capsys, "pull", "--for", "mindeye2023", "--from", str(tmp_path / "nowhere"))
+    assert out == (
+        "Released decoders of mindeye2023 are listed for subj01, subj02, subj05, subj07; add those of one with --subject.\n"
+    )
+    assert "There is no folder" in err
+    code, out, err = run(capsys, "pull", "--for", "mindeye2023", "--subject", "subj9", "--from", str(tmp_path))
+    assert (code, out) == (2, "") and "is released for 'subj9'" in err and err.count("\n") == 1
+    assert describe_pull(["mindeye2023-subj01-tokens"], remove_original=True) == [
+        "mindeye2023-subj01-tokens: about 12.0 GB to fetch"
+    ]
