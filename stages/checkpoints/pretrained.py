@@ -86,7 +86,7 @@ def read_network_tensors(folder, remedy="fetch or export the checkpoint again"):
         raise CheckpointError(f"{path} is damaged ({why_no_tensors(path, error)}); {remedy}.") from None
 
 
-def fill_network(network, tensors, source):
+def fill_network(network, tensors, source, **told):
     """Put tensors into a network, every one accounted for.
 
     Parameters
@@ -97,6 +97,8 @@ def fill_network(network, tensors, source):
         On the CPU.
     source : str or path
         Folder or file that they come from, for the error.
+    **told
+        What else `check_tensors` is told for it.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def fill_network(network, tensors, source):
     CheckpointError
         Tensors are missing, unexpected or misshapen; the message names them.
     """
-    check_tensors(type(network).__name__, source, tensors, network.state_dict())
+    check_tensors(type(network).__name__, source, tensors, network.state_dict(), **told)
     floats = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     network.load_state_dict(floats, assign=True)
     return network.eval()

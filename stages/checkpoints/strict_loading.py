@@ -179,7 +179,14 @@ def shard_files(index):
     return [index.parent / name for name in sorted(set(shards.values()))]
 
 
-def check_tensors(network, folder, stored, expected):
+def check_tensors(
+    network,
+    folder,
+    stored,
+    expected,
+    described="as its config.json describes it",
+    remedy="fetch or export the checkpoint again",
+):
     """Raise CheckpointError unless both dicts of tensors have the same names and shapes."""
     problems = []
     missing = sorted(expected.keys() - stored.keys())
@@ -195,6 +202,5 @@ def check_tensors(network, folder, stored, expected):
             problems.append(f"{label}: {shown}")
     if problems:
         raise CheckpointError(
-            f"The tensors in {folder} do not fit {network} as its config.json describes it ({'; '.join(problems)}); "
-            "fetch or export the checkpoint again."
+            f"The tensors in {folder} do not fit {network} {described} ({'; '.join(problems)}); {remedy}."
         )

@@ -116,6 +116,7 @@ class TrainedDecoder:
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
+        self._released = None
 
     @property
     def network(self):
@@ -171,6 +172,41 @@ class TrainedDecoder:
             seconds_between_checkpoints=self.seconds_between_checkpoints,
         )
         self._gives, self._network = gives, network
+        return self
+
+    def take(self, folder, name, released, n_voxels, gives):
+        """Read the network from a file in which its authors released it, in place of training it.
+
+        Voxels are read as they are, with a mean of 0 and a scale of 1: what authors standardise, they do before they train.
+
+        Parameters
+        ----------
+        folder : path
+            Of the checkpoint.
+        name : str
+            What it is called.
+        released : stages.decoders.released.Released
+            How its file is read.
+        n_voxels : int
+        gives : mapping of str to tuple of int
+            Name and shape of each predicted value.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            The file does not fit; the sentence says in what.
+        """
+        gives = {name: tuple(shape) for name, shape in gives.items()}
+        with torch.device("meta"):
+            network = self.make(n_voxels, gives, **self.arguments)
+        network = Standardised(released.fill(network, folder, n_voxels), n_voxels)
+        self._gives, self._network, self._curves, self._released = gives, network, Curves(), name
+        self._was_opened = True
+        self._network.to(self.device).requires_grad_(False)
         return self
 
     def _objectives_of(self, network, gives, known):
@@ -250,6 +286,8 @@ class TrainedDecoder:
         """How large the network is and what it reached: one row."""
         parameters = sum(parameter.numel() for parameter in self._network.network.parameters())
         lines = self._curves.lines
+        if self._released is not None:
+            return [{"network": self.make.__name__, "parameters": parameters}]
         _, validations = self._curves["validation"]
         reached = lines[validations.index(min(validations)) if validations else -1]
         row = {
@@ -261,8 +299,10 @@ class TrainedDecoder:
         return [row | ({"validation loss": reached["validation"]} if validations else {})]
 
     def notes(self):
-        """What else people have to know: nothing."""
-        return []
+        """What else people have to know: whether it was trained elsewhere."""
+        if self._released is None:
+            return []
+        return [f"{self.make.__name__}: as its authors released it ({self._released}), not trained here."]
 
     def curves(self):
         """The course of training: dict of label to (steps, values)."""
@@ -277,9 +317,11 @@ class TrainedDecoder:
             "arguments": self.arguments,
             "n_voxels": len(self._network.mean),
             "gives": self.gives,
-            "recipe": asdict(self.recipe),
+            "recipe": asdict(self.recipe) if self._released is None else None,
             "curves": self._curves.lines,
         }
+        if self._released is not None:
+            config["released"] = self._released
         save_network(self._network, folder, config)
         remove_checkpoint(folder)
 
@@ -296,13 +338,15 @@ class TrainedDecoder:
         try:
             config = read_json_object(folder / CONFIG_FILE, cls.__name__)
             with refusing_values(cls.__name__, folder / CONFIG_FILE):
-                make, recipe = network_named(config["network"]), read_recipe(config["recipe"])
+                make, recipe = network_named(config["network"]), config["recipe"]
+                recipe = None if recipe is None else read_recipe(recipe)
                 decoder = cls(make, recipe, arguments=config["arguments"], device=device)
                 decoder._gives = {name: tuple(shape) for name, shape in config["gives"].items()}
                 network = Standardised(
                     make(config["n_voxels"], decoder._gives, **decoder.arguments), config["n_voxels"]
                 )
                 decoder._curves, decoder._was_opened = Curves(config["curves"]), True
+                decoder._released = config.get("released")
             decoder._network = fill_network(network, read_network_tensors(folder), folder)
         except CheckpointError as error:
             raise InputError(

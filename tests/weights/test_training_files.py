@@ -65,8 +65,8 @@ def test_the_schedules_function_is_not_called(tmp_path):
 @pytest.mark.parametrize(
     "content, words",
     [
-        (STATE, "holds lin0.0.weight, lin0.0.bias, but an entry model_state_dict was expected"),
-        ([STATE], "holds list, but an entry model_state_dict"),
+        (STATE, "holds lin0.0.weight, lin0.0.bias, but 'model_state_dict' with named tensors was expected"),
+        ([STATE], "holds list, but 'model_state_dict'"),
         ({INSIDE: {}}, "holds nothing, but named tensors were expected"),
         ({INSIDE: {"a": 3}}, "holds a, but named tensors were expected"),
         ({INSIDE: {"a": torch.zeros(1).expand(10**12)}}, "named tensors were expected"),
