@@ -148,12 +148,14 @@ class Chain:
 
     # Learning
 
-    @property
-    def encoded_to_learn(self) -> tuple[str, ...]:
-        """Values whose targets are encoded for fitting, one for each target: what several are held to is encoded once."""
+    def encoded_to_learn(self, taken=()) -> tuple[str, ...]:
+        """Values whose targets are encoded for fitting, one for each target: what several are held to is encoded once.
+
+        Parts that are `taken` from elsewhere learn nothing.
+        """
         first: dict = {}
         for step in self.steps:
-            for name in (*step.gives, *step.beside) if step.is_learned else ():
+            for name in (*step.gives, *step.beside) if step.is_learned and step.part not in taken else ():
                 if name in self.learned_targets:
                     first.setdefault(id(self.learned_targets[name]), name)
         return tuple(first.values())
@@ -172,7 +174,14 @@ class Chain:
             )
 
     def fit(
-        self, training: Training, folder=None, store=None, predictions=None, progress=SILENT, training_pictures=None
+        self,
+        training: Training,
+        folder=None,
+        store=None,
+        predictions=None,
+        progress=SILENT,
+        training_pictures=None,
+        taken=None,
     ):
         """Fit the steps in order.
 
@@ -187,6 +196,9 @@ class Chain:
         progress : callable
         training_pictures : callable, optional
             As a `Workspace` has it, for steps that are opened instead of fitted.
+        taken : mapping of str to str, optional
+            Checkpoints from which steps are taken instead of fitted, by the part of the step. All are read and checked before
+            one is written.
 
         Returns
         -------
@@ -198,18 +210,26 @@ class Chain:
         self.n_voxels = next(iter(training.subjects.values())).n_voxels
         self._described = {}
         store = store or FeatureStore()
-        for step in self.steps:
-            if not step.is_learned:
-                continue
-            own = None if folder is None else Path(folder) / step.part
-            if own is not None and step.is_fitted(own):
+        learned = [
+            (step, None if folder is None else Path(folder) / step.part) for step in self.steps if step.is_learned
+        ]
+        missing = {step.part for step, own in learned if own is None or not step.is_fitted(own)}
+        taken = {part: name for part, name in (taken or {}).items() if part in missing}
+        for step, _ in learned:
+            if step.part in taken:
+                progress(f"reading {taken[step.part]}", 0, 1)
+                step.take(taken[step.part], self.n_voxels)
+                progress(f"reading {taken[step.part]}", 1, 1)
+        for step, own in learned:
+            if step.part not in missing:
                 self._described |= self._known(folder)
                 self.usual_size = self._described.get("usual_size")
                 step.open(Workspace(store, own, description=self._described, **found))
                 continue
-            wanted = (predictions or {}).get(step.part)
-            workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
-            step.fit(training, workspace)
+            if step.part not in taken:
+                wanted = (predictions or {}).get(step.part)
+                workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
+                step.fit(training, workspace)
             if PATTERNS in step.reads and self.usual_size is None:
                 self.usual_size = response_size(next(iter(training.subjects.values())).train.patterns)
             if own is not None:

@@ -8,6 +8,7 @@ from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
+from weights import store as checkpoint_store
 from weights.suggestions import did_you_mean
 
 # How the training loop calls what an epoch goes through.
@@ -37,18 +38,23 @@ class Learn(Step):
     changing : mapping of str to stages.training.picture_changes.PictureChanges, optional
         Values of `targets` and `beside` that are, in training, those of changed pictures: encoded anew in every step.
         Validation is held against those of the pictures as they are.
+    released : stages.decoders.released.Released, optional
+        How the file is read in which the method's authors released this decoder, for one that has
+        ``take(folder, name, released, n_voxels, gives)``.
     """
 
     is_learned = True
 
-    def __init__(self, targets, decoder, device="cpu", trials="averaged", part="", beside=None, changing=None):
+    def __init__(
+        self, targets, decoder, device="cpu", trials="averaged", part="", beside=None, changing=None, released=None
+    ):
         if trials not in TRIALS:
             raise InputError(
                 f"trials is {trials!r}; expected one of {', '.join(TRIALS)}{did_you_mean(trials, TRIALS)}: pass --set "
                 "trials=single."
             )
         self.targets, self.gives, self.part = targets, tuple(targets), part
-        self.decoder, self._device, self._trials = decoder, device, trials
+        self.decoder, self._device, self._trials, self._released = decoder, device, trials, released
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
 
     def fit(self, training, workspace):
@@ -108,6 +114,12 @@ class Learn(Step):
 
     def save(self, folder):
         self.decoder.save_pretrained(folder)
+
+    def take(self, name, n_voxels):
+        if self._released is None:
+            super().take(name, n_voxels)
+        gives = {value: source.outline.shape for value, source in self.targets.items()}
+        self.decoder = self.decoder.take(checkpoint_store.path(name), name, self._released, n_voxels, gives)
 
     def open(self, workspace):
         self.decoder = type(self.decoder).from_pretrained(workspace.folder, device=self._device)

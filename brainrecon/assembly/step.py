@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from brainrecon.assembly.values import ABSENT, Item, Training, Values, Workspace
+from stages.ground.errors import InputError
 from stages.ground.progress import SILENT, Progress
 from weights.whole_files import whole_file
 
@@ -77,6 +78,25 @@ class Step:
 
     def open(self, workspace: Workspace) -> None:
         """Read what `save` wrote."""
+
+    def take(self, name: str, n_voxels: int) -> None:
+        """Read what the method's authors released, in place of fitting; `save` then writes it as if it were fitted.
+
+        Parameters
+        ----------
+        name : str
+            Of a checkpoint.
+        n_voxels : int
+            Of the responses that are to be decoded.
+
+        Raises
+        ------
+        InputError
+            There is no released file of this step, or it does not fit.
+        """
+        raise InputError(
+            f"{name} is to be taken for {self.part or 'the decoder'}, of which no released file is read; leave --decoder out."
+        )
 
     def description(self) -> dict[str, Any]:
         """What else method.json has to say, for `open`."""

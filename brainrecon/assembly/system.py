@@ -75,6 +75,8 @@ class System(ABC):
     compared_by : mapping of str to str
         Target that a protocol scores or searches -> the value of its own by which it is compared there, a prediction of the
         same target under another name, such as an embedding that was trained for retrieval.
+    of_drawing : tuple of str
+        Names of settings that nothing learned depends on, so that a run may take the decoder of one in which they differ.
     protocol : str
         How its pictures are judged if it draws photographs with published networks and nothing else is asked for.
     """
@@ -93,6 +95,7 @@ class System(ABC):
     asks_for: ClassVar[str] = ""
     image_embedding: ClassVar[str | None] = None
     compared_by: ClassVar[Mapping[str, str]] = {}
+    of_drawing: ClassVar[tuple[str, ...]] = ("generator", "checkpoints.generator")
     protocol: ClassVar[str] = "mindeye-2023"
 
     def __init__(self, settings: Any = None) -> None:

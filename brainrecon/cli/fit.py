@@ -11,6 +11,7 @@ def fit(
     roi: options.Roi = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
+    decoder: options.Decoder = None,
     weights: options.Weights = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
@@ -50,6 +51,7 @@ def fit(
         captions=captions,
         caption_choices=caption_choices,
         weights=weights,
+        decoder=decoder,
     )
     if plan:
         with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as run:

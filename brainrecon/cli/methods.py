@@ -71,12 +71,22 @@ def _describe(name, weights):
     say()
     say(f"Needs:       {', '.join(needs)}")
     say(f"Checkpoints: {', '.join(system.checkpoints) or 'none'} (`brainrecon weights list --for {name}`)")
+    if released := _released(name):
+        say(f"Released:    decoders of {', '.join(released)} (--decoder released)")
     say(f"Controls:    {', '.join(applies)}")
     say(f"Cite:        {system.citation or 'nothing: it is no published system'}")
     say()
     say("Settings (--set NAME=VALUE, or the table [settings] of a TOML file):")
     say()
     _say_settings(system)
+
+
+def _released(name):
+    """Subjects for whom decoders of a method are listed, as its authors released them."""
+    from weights import store
+
+    entries = store.checkpoints().values()
+    return list(dict.fromkeys(entry.subject for entry in entries if entry.parts and name in entry.needed_by))
 
 
 def _say_settings(system):

@@ -59,6 +59,15 @@ Weights = Annotated[
         help="published, or tiny: the embedded networks wherever a checkpoint has a small twin.",
     ),
 ]
+Decoder = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FROM",
+        help="Take a decoder instead of fitting one: 'released' for what the method's authors released for the subject, a "
+        "checkpoint of one (again for each part of the method), or the folder of a run.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
 Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
 Folds = Annotated[
@@ -149,6 +158,7 @@ def run_config(
     caption_choices=None,
     weights=None,
     mask=None,
+    decoder=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
     from brainrecon.assembly.registry import system_class
@@ -173,7 +183,7 @@ def run_config(
     values["data"] |= {name: value for name, value in options.items() if value is not None}
     if more := loader_options(loader, mask):
         values["data"]["options"] = values["data"].get("options", {}) | more
-    top = {"method": method, "seed": seed, "samples": samples}
+    top = {"method": method, "seed": seed, "samples": samples, "decoder_from": decoder or None}
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:
         raise InputError(

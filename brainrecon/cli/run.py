@@ -11,6 +11,7 @@ def run(
     roi: options.Roi = None,
     config: options.Config = None,
     assignments: options.Assignments = None,
+    decoder: options.Decoder = None,
     weights: options.Weights = None,
     seed: options.Seed = None,
     samples: options.Samples = None,
@@ -53,6 +54,7 @@ def run(
         captions=captions,
         caption_choices=caption_choices,
         weights=weights,
+        decoder=decoder,
     )
     conditions = options.parse_conditions(controls, default="shuffled_responses")
     if plan:

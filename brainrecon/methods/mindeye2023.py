@@ -40,7 +40,7 @@ class Checkpoints:
 
     clip: str = "clip-vit-l-14-quickgelu"
     generator: str = "versatile-diffusion"
-    autoencoder: str = "stable-diffusion-1-4"
+    autoencoder: str = "sd-image-variations-autoencoder"
     teacher: str = "vicregl-convnext-xl"
 
 
@@ -198,6 +198,7 @@ class MindEye2023(System):
     image_embedding = RETRIEVAL
     # Published scores of retrieval are the projector's, not those of the prior's samples.
     compared_by = {REFINED: RETRIEVAL}
+    of_drawing = (*System.of_drawing, "candidates", "prior_evaluations", "start_pixels", "unconditional")
     tiny = {
         "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator", "autoencoder": "tiny-generator"},
         "candidates": 2,
@@ -253,6 +254,7 @@ class MindEye2023(System):
             settings.decoder.trials,
             part="tokens",
             changing=self._token_changes(),
+            released=_released(_with_checked_noise, "voxel2clip.lin0.0.weight"),
         )
         steps = [learned, *(self._blurry(machine) if settings.blurry else ())]
         refine = Refine(learned, _prior_of, ROUGH, REFINED, tokens, settings.prior_evaluations)
@@ -304,6 +306,7 @@ class MindEye2023(System):
 
     def _blurry(self, machine):
         """The steps from patterns to a blurry picture."""
+        from stages.checkpoints.attention_names import with_todays_attention_names
         from stages.decoders.trained import TrainedDecoder
         from stages.networks.mindeye import MindEyeLatent
         from stages.objectives.regression import MeanAbsoluteError
@@ -332,8 +335,9 @@ class MindEye2023(System):
             {name: getattr(own, name) for name in ("hidden", "n_blocks", "map_channels", "channels")},
             machine.device,
         )
+        released = _released(with_todays_attention_names, "lin0.0.weight")
         return [
-            Learn({LATENT: latent}, decoder, machine.device, own.trials, part="latent", **taught),
+            Learn({LATENT: latent}, decoder, machine.device, own.trials, part="latent", released=released, **taught),
             Show(LATENT, latent),
         ]
 
@@ -369,6 +373,21 @@ class MindEye2023(System):
 
         start = StartRule(posterior="sample", pixels=self.settings.start_pixels)
         return {"start": start, "unconditional": self.settings.unconditional}
+
+
+def _released(tensors, voxels):
+    """How a file of the authors is read; `tensors` gives those of the network."""
+    from stages.decoders.released import Released
+
+    return Released(voxels, tensors)
+
+
+def _with_checked_noise(tensors):
+    """Tensors of the authors' first file without the tables of its noise process, which have to be ours."""
+    from stages.priors.noise_process import NoiseProcess
+    from stages.priors.published_noise import without_noise_tables
+
+    return without_noise_tables(tensors, NoiseProcess())
 
 
 def _prior_of(network):

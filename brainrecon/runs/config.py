@@ -19,7 +19,7 @@ from weights.whole_files import write_text
 LEAVE_ONE_OUT = "stimuli"
 MASK_FILE = "data.options.mask"
 # What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
-_RESERVED = ("method", "data", "seed", "samples", "roi")
+_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class DataSettings:
 class RunConfig:
     """A method, its settings, its data, and the seed of all noise.
 
+    `decoder_from` names decoders that are taken instead of fitted, as `brainrecon.runs.decoder_from` has them.
+
     In a file the settings of the method are a table of their own::
 
         method = "brain-diffuser"
@@ -86,6 +88,7 @@ class RunConfig:
     settings: object
     seed: int = 0
     samples: int = 1
+    decoder_from: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.samples < 1:
@@ -110,24 +113,38 @@ class RunConfig:
             )
         data = from_dict(DataSettings, values["data"], "data")
         data = replace(data, source=absolute_source(data.source), options=with_absolute_mask(data.options))
-        numbers = from_dict(_Numbers, {name: values[name] for name in ("seed", "samples") if name in values})
+        more = from_dict(_More, {name: values[name] for name in _MORE if name in values})
         settings = from_dict(system_class(values["method"]).settings_class, values["settings"])
-        return cls(values["method"], data, settings, numbers.seed, numbers.samples)
+        return cls(values["method"], data, settings, more.seed, more.samples, more.decoder_from)
 
     @property
     def system(self):
         """The system at these settings."""
         return system_class(self.method)(self.settings)
 
+    @property
+    def checkpoints_taken(self):
+        """Those of `decoder_from` that are checkpoints, and not runs."""
+        return tuple(name for name in self.decoder_from if not Path(name).is_absolute())
+
     def remarks(self):
-        """What the settings leave out for want of data, a sentence each."""
+        """What the settings leave out for want of data, and what was not fitted, a sentence each."""
         lost = self.system.without_captions
         is_without = bool(lost) and all(getattr(self.settings, name) == value for name, value in lost.items())
-        return [self.system.without_captions_note] if is_without else []
+        return ([self.system.without_captions_note] if is_without else []) + self.about_decoder()
+
+    def about_decoder(self):
+        """Where the decoder was taken from, in a sentence; nothing if it was fitted."""
+        if not self.decoder_from:
+            return []
+        if taken := self.checkpoints_taken:
+            return [f"Decoder: released by its authors for {self.data.subject}, not trained here ({', '.join(taken)})."]
+        return [f"Decoder: taken from {self.decoder_from[0]}, not fitted here."]
 
     def to_dict(self):
         """Nested dictionary, every default spelled out."""
         head = {"method": self.method, "seed": self.seed, "samples": self.samples}
+        head |= {"decoder_from": list(self.decoder_from)} if self.decoder_from else {}
         return head | {"data": to_dict(self.data), "settings": to_dict(self.settings)}
 
     @classmethod
@@ -189,9 +206,13 @@ def with_settings(values):
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class _More:
     seed: int = 0
     samples: int = 1
+    decoder_from: tuple[str, ...] = ()
+
+
+_MORE = ("seed", "samples", "decoder_from")
 
 
 def read_toml(path):

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from brainrecon.runs.decoder_from import taken_parts
 from weights.manifest import CheckpointError
 
 # Below it nothing is said: seconds on any device.
@@ -34,8 +35,9 @@ def of_fitting(run):
         return []
     part = next(part for part in run.parts if not part.is_fitted)
     chain, device, n_parts = part.unfitted, part.machine.device, sum(not part.is_fitted for part in run.parts)
-    learned = [step for step in chain.steps if step.is_learned]
-    lines = of_encoding(chain.learned_targets, chain.encoded_to_learn, part.subject, ["train"], device)
+    taken = taken_parts(part.config, chain)
+    learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
+    lines = of_encoding(chain.learned_targets, chain.encoded_to_learn(taken), part.subject, ["train"], device)
     try:
         works = [work for step in learned for work in step.operations(part.subject.train).items()]
     except UNTOLD:

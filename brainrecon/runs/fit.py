@@ -5,6 +5,7 @@ from __future__ import annotations
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.values import PATTERNS, Prediction, Training
 from brainrecon.runs.captions import captions
+from brainrecon.runs.decoder_from import copy_decoder, taken_parts
 from brainrecon.runs.predict import encode
 from brainrecon.runs.values import RunValues
 from stages.ground.progress import SILENT
@@ -12,7 +13,7 @@ from weights.seals import seal
 
 
 def fit(run, progress=SILENT):
-    """Fit the steps of one run (no folds) in order, and predict the test stimuli; what is there is left alone.
+    """Fit the steps of one run (no folds) in order, or take them, and predict the test stimuli; what is there is left alone.
 
     Parameters
     ----------
@@ -36,7 +37,16 @@ def fit(run, progress=SILENT):
         if step.is_learned and step.reads == (PATTERNS,)
     }
     training = Training({subject.name: subject}, features, lambda: captions(run, "train"))
-    chain.fit(training, run.layout.decoder, run.store, predictions, progress, lambda: subject.train.images)
+    copy_decoder(run.config, run.layout.decoder)
+    chain.fit(
+        training,
+        run.layout.decoder,
+        run.store,
+        predictions,
+        progress,
+        lambda: subject.train.images,
+        taken_parts(run.config, chain),
+    )
     values = RunValues(run, chain)
     for step in chain.predicting:
         values.predicted("test", step, progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from brainrecon.assembly.condition import RECONSTRUCTION
+from brainrecon.runs.decoder_from import is_path, taken_parts
 from brainrecon.runs.estimate import (
     UNTOLD,
     memory_of_drawing,
@@ -90,7 +91,7 @@ def works_of(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size
 
 
 def _checkpoints(run):
-    statuses = store.verify(run.config.system.checkpoints, check=False)
+    statuses = store.verify([*run.config.system.checkpoints, *run.config.checkpoints_taken], check=False)
     absent = [store.entry(one.name) for one in statuses if one.state == "absent"]
     return [Work(f"{FETCHING} {entry.name}", "weights", disk=entry.size or entry.reckoned_size) for entry in absent]
 
@@ -101,8 +102,9 @@ def _fitting(run):
         return []
     subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
     folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
-    learned, works = [step for step in chain.steps if step.is_learned], []
-    for name in chain.encoded_to_learn:
+    taken, works = taken_parts(run.config, chain), []
+    learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
+    for name in chain.encoded_to_learn(taken):
         source, n_stimuli = chain.learned_targets[name], subject.train.n_stimuli
         try:
             seconds = len(left) * n_stimuli * operations_of_one_stimulus(source, subject.train) / rate_here
@@ -118,6 +120,18 @@ def _fitting(run):
             operations = 0
         amount = f"{subject.train.n_trials:,} trials{folds}"
         works.append(Work(f"fitting {', '.join(step.gives)}", amount, len(left) * operations / rate_here or None))
+    return works + _taking(taken, chain)
+
+
+def _taking(taken, chain):
+    """Decoders that are taken and written into the run's folder, of which nothing is fitted."""
+    works = []
+    for step in chain.steps:
+        if (source := taken.get(step.part)) is None or not step.is_learned:
+            continue
+        folder = Layout(Path(source)).decoder / step.part if is_path(source) else store.folder(source)
+        disk = sum(file.stat().st_size for file in folder.glob("*.safetensors")) or None
+        works.append(Work(f"taking {', '.join(step.gives)}", f"from {source}, nothing is fitted", disk=disk))
     return works
 
 

@@ -143,7 +143,7 @@ def environment(config):
         "platform": platform.platform(),
         "threads": _threads(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "checkpoints": {name: _fingerprint(name) for name in config.system.checkpoints},
+        "checkpoints": {name: _fingerprint(name) for name in (*config.system.checkpoints, *config.checkpoints_taken)},
     }
 
 

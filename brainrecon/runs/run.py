@@ -17,6 +17,7 @@ from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import manifest
 from brainrecon.runs.config import MASK_FILE, RunConfig, differences
+from brainrecon.runs.decoder_from import check_decoder, named
 from brainrecon.runs.layout import FIT_LOCK, MEDIA, Layout
 from brainrecon.runs.record import (
     check_checkpoint_names,
@@ -95,6 +96,7 @@ class Run:
         layout, device = Layout(folder := Path(folder)), chosen_device(device)
         check_checkpoint_names(config.system)
         config, subject = resolved(config, FeatureStore(features), device)
+        config = replace(config, decoder_from=named(config.decoder_from, config.system, subject.name))
         if layout.config.exists():
             there = RunConfig.read(layout.config)
             if there.data.split and there.data.split_checkpoint is None:
@@ -111,7 +113,9 @@ class Run:
                 )
         elif folder.exists() and (not folder.is_dir() or not all(is_partial(path) for path in folder.iterdir())):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
-        Chain(config.system).check_pictures(subject)
+        (chain := Chain(config.system)).check_pictures(subject)
+        if not chain.is_fitted(layout.decoder):
+            check_decoder(config, subject)
         now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
         now["responses"] = response_digest(subject)
         if layout.environment.exists():

@@ -90,15 +90,13 @@ def evaluate(run, protocol=None, progress=SILENT):
         device=run.machine.device,
         progress=progress,
     )
-    scores = replace(
-        scores,
-        notes=(
-            *scores.notes,
-            *_about_judges(run, protocol),
-            *_about_values(run, protocol),
-            *_about_chance(run, scores),
-        ),
+    notes = (
+        *run.config.about_decoder(),
+        *_about_judges(run, protocol),
+        *_about_values(run, protocol),
+        *_about_chance(run, scores),
     )
+    scores = replace(scores, notes=(*scores.notes, *notes))
     with told_if_read_only("Scores", run.folder):
         write_scores(scores, run.folder)
     return scores

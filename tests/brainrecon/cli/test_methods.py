@@ -28,6 +28,8 @@ def test_one_method_tells_its_steps_needs_controls_and_settings(capsys):
     tiny = said(capsys, "brain-diffuser", "--weights", "tiny")
     assert "checkpoints.generator = 'tiny-generator'" in tiny
     assert "no published system" in said(capsys, "mean-image")
+    assert "Released:" not in text
+    assert "Released:    decoders of subj01, subj02" in said(capsys, "mindeye2023")
 
 
 def test_a_setting_that_is_listed_can_be_typed(capsys):

@@ -26,7 +26,7 @@ def run_of(method, weights=None, n_test=10, device="cpu", **settings):
     train = SimpleNamespace(n_stimuli=30, n_trials=90, n_voxels=50, images=pictures)
     test = SimpleNamespace(stimulus_ids=[f"s{number}" for number in range(n_test)])
     run = SimpleNamespace(
-        config=SimpleNamespace(system=system, samples=2),
+        config=SimpleNamespace(system=system, samples=2, decoder_from=()),
         machine=chain.machine,
         unfitted=chain,
         subject=SimpleNamespace(train=train, test=test, splits={"train": train}),
