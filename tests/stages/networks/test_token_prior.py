@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from prior_written_out import bucket_of, silu, transformer
 
 from stages.ground.errors import InputError
-from stages.networks.token_prior import TokenPrior, bucket
+from stages.networks.prior_transformer import bucket
+from stages.networks.token_prior import TokenPrior
 
 N_TOKENS, WIDTH, DEPTH, N_HEADS, HEAD_WIDTH = 5, 12, 2, 3, 8
 
@@ -32,63 +34,6 @@ def given(n=2, seed=1):
 # Written out
 
 
-def silu(x):
-    return x / (1 + np.exp(-x))
-
-
-def gain(x, weights, name, divides=False):
-    rows = []
-    for row in x:
-        row = row / row.max() if divides else row
-        rows.append((row - row.mean()) / math.sqrt(((row - row.mean()) ** 2).mean() + 1e-5))
-    return np.array(rows) * weights[f"{name}.g"]
-
-
-def bucket_of(distance):
-    if distance < 16:
-        return max(distance, 0)
-    return min(31, 16 + int(math.log(distance / 16) / math.log(8) * 16))
-
-
-def turned(x):
-    """Rows of places turned, pair by pair."""
-    n_rotated = min(32, HEAD_WIDTH)
-    result = x.copy()
-    for place, row in enumerate(x):
-        for pair in range(n_rotated // 2):
-            angle = place * 10_000 ** (-2 * pair / n_rotated)
-            first, second = row[2 * pair], row[2 * pair + 1]
-            result[place, 2 * pair] = first * math.cos(angle) - second * math.sin(angle)
-            result[place, 2 * pair + 1] = first * math.sin(angle) + second * math.cos(angle)
-    return result
-
-
-def attention(x, weights, name, biases):
-    x = gain(x, weights, f"{name}.norm")
-    query, both = x @ weights[f"{name}.to_q.weight"].T, x @ weights[f"{name}.to_kv.weight"].T
-    key, value = both[:, :HEAD_WIDTH], both[:, HEAD_WIDTH:]
-    null_key, null_value = weights[f"{name}.null_kv"]
-    keys, values = np.vstack([null_key, turned(key)]), np.vstack([null_value, value])
-    keys = np.array([4 * row / np.linalg.norm(row) for row in keys])
-    heads = []
-    for head in range(N_HEADS):
-        own = turned(16 * query[:, head * HEAD_WIDTH : (head + 1) * HEAD_WIDTH])
-        rows = []
-        for i, row in enumerate(own):
-            row = 4 * row / np.linalg.norm(row)
-            logits = np.array([row @ other + biases[bucket_of(i - j), head] for j, other in enumerate(keys)])
-            shares = np.exp(logits - logits.max())
-            rows.append(shares / shares.sum() @ values)
-        heads.append(np.array(rows))
-    return gain(np.hstack(heads) @ weights[f"{name}.to_out.0.weight"].T, weights, f"{name}.to_out.1")
-
-
-def feed_forward(x, weights, name):
-    inside = gain(x, weights, f"{name}.0") @ weights[f"{name}.1.weight"].T
-    values, gates = np.split(inside, 2, axis=1)
-    return values * silu(gates) @ weights[f"{name}.5.weight"].T
-
-
 def written_out(weights, noisy, time, brain):
     angles = [time * math.exp(-math.log(10_000) * k / (WIDTH // 2 - 1)) for k in range(WIDTH // 2)]
     hidden = np.array([math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles])
@@ -97,13 +42,7 @@ def written_out(weights, noisy, time, brain):
         hidden = silu(weights[f"{name}.weight"] @ hidden + weights[f"{name}.bias"])
     hidden = weights[f"{layers}.2.weight"] @ hidden + weights[f"{layers}.2.bias"]
     tokens = np.vstack([brain, hidden, noisy + weights["learned_query"]])
-    for layer in range(DEPTH):
-        name = f"causal_transformer.layers.{layer}"
-        biases = weights["causal_transformer.rel_pos_bias.relative_attention_bias.weight"]
-        tokens = tokens + attention(tokens, weights, f"{name}.0", biases)
-        tokens = tokens + feed_forward(tokens, weights, f"{name}.1")
-    tokens = gain(tokens, weights, "causal_transformer.norm", divides=True)
-    return (tokens @ weights["causal_transformer.project_out.weight"].T)[-N_TOKENS:]
+    return transformer(tokens, weights, "causal_transformer")[-N_TOKENS:]
 
 
 def test_the_network_vs_its_description(network):
