@@ -49,6 +49,12 @@ def stable_unclip(folder):
     return StableUnCLIPGenerator.from_pretrained(random_checkpoints.save_generator("unclip", folder))
 
 
+def image_variations(folder):
+    from stages.generators.diffusion.image_variations import ImageVariationsGenerator
+
+    return ImageVariationsGenerator.from_pretrained(random_checkpoints.save_generator("variations", folder))
+
+
 def kandinsky(folder):
     from stages.generators.diffusion.kandinsky import KandinskyGenerator
 
@@ -68,6 +74,7 @@ MAKERS = {
     "stable-diffusion-adapter": adapted("sd", "StableDiffusionIPAdapterGenerator"),
     "stable-diffusion-xl-adapter": adapted("sdxl", "StableDiffusionXLIPAdapterGenerator"),
     "stable-unclip": stable_unclip,
+    "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,
 }

@@ -32,6 +32,7 @@ KINDS = {
     "stable-diffusion-xl-base": "sdxl",
     "stable-unclip-small": "unclip",
     "kandinsky-2-2-decoder": "kandinsky",
+    "sd-image-variations": "variations",
 }
 
 
@@ -99,17 +100,22 @@ def save_vae(folder, **changes):
 
 
 def save_generator(kind, folder):
-    """Write a tiny generator of one of four kinds, "sd", "sdxl", "unclip" or "kandinsky", in diffusers' layout."""
+    """Write a tiny generator in diffusers' layout: "sd", "sdxl", "unclip", "variations" or "kandinsky"."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     index = {}
     PNDMScheduler(**BETAS, skip_prk_steps=True).save_pretrained(folder / "scheduler")
     if kind != "kandinsky":
         save_vae(folder / "vae", force_upcast=kind == "sdxl")
+    if kind in ("sd", "sdxl", "unclip"):
         save_tokenizer(folder / "tokenizer")
         save_text_encoder(folder / "text_encoder", 6 if kind == "sdxl" else 16)
     if kind == "sd":
         save_unet(folder / "unet")
+    elif kind == "variations":
+        save_unet(folder / "unet", cross_attention_dim=EMBED_DIM)
+        save_vision_model(folder / "image_encoder")
+        index = {"_class_name": "StableDiffusionImageVariationPipeline"}
     elif kind == "sdxl":
         save_tokenizer(folder / "tokenizer_2")
         save_text_encoder(folder / "text_encoder_2", 10, projected=True)
@@ -275,6 +281,12 @@ def save_versatile_diffusion(folder, parts=None):
 
 def save_prior(folder):
     """Write as much of Kandinsky's prior as guidance needs: its vision model."""
+    save_vision_model(folder / "image_encoder")
+    return folder
+
+
+def save_vision_model(folder):
+    """Write a vision model of transformers, whose pooled embeddings have `EMBED_DIM` values."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     torch.manual_seed(0)
@@ -282,8 +294,7 @@ def save_prior(folder):
         hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4,
         projection_dim=EMBED_DIM,
     )  # fmt: skip
-    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
-    return folder
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
 
 
 def save_open_clip(folder, embed_dim=EMBED_DIM):
@@ -346,18 +357,25 @@ def published_place_name(name):
     return f"backbone.stages.{int(place) // 2}.{block}.{layer}.{kind}"
 
 
+def pickle_weights(folder):
+    """Make pickles of the safetensors files below a folder, as some were published."""
+    for path in folder.rglob("*.safetensors"):
+        name_of_pickle = path.stem.replace("model", "pytorch_model", path.stem == "model") + ".bin"
+        torch.save(load_file(path), path.with_name(name_of_pickle))
+        path.unlink()
+
+
 def write_published(name, folder, embed_dim):
     """A random checkpoint as its origin has it; what nothing reads of the listed files holds nothing."""
     if name == "versatile-diffusion":
         vocabulary = folder.with_name("vocabulary")
         save_versatile_diffusion(folder, versatile_diffusion_parts(vocabulary))
         shutil.copytree(vocabulary, folder / "tokenizer", dirs_exist_ok=True)
-        for path in folder.rglob("*.safetensors"):
-            name_of_pickle = path.stem.replace("model", "pytorch_model", path.stem == "model") + ".bin"
-            torch.save(load_file(path), path.with_name(name_of_pickle))
-            path.unlink()
+        pickle_weights(folder)
     elif name in KINDS:
         save_generator(KINDS[name], folder)
+        if any(file.path.endswith(".bin") for file in store.checkpoints()[name].files):
+            pickle_weights(folder)
     elif name == "kandinsky-2-2-prior":
         save_prior(folder)
     elif name == "vicregl-convnext-xl":

@@ -59,6 +59,19 @@ class ContextTokens(Conditioner):
         return sampling.with_context(tokens, self._negative.to(sampling.device))
 
 
+class ContextVector(ContextTokens):
+    """One vector as the only token that cross-attention reads; else as `ContextTokens`.
+
+    Parameters
+    ----------
+    reads : str
+    nothing : tensor of shape (1, width)
+    """
+
+    def prepare(self, value, sampling):
+        return super().prepare([None if row is None else torch.as_tensor(row)[None] for row in value], sampling)
+
+
 class MixedContext(Conditioner):
     """Tokens of one of several contexts, whose updates the network itself mixes by their weights.
 

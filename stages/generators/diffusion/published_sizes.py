@@ -48,6 +48,15 @@ PUBLISHED_SIZES = {
     "stable-diffusion-1-5": GeneratorSize(
         _unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, 22_319_616, **_STABLE_DIFFUSION
     ),
+    # Its one token takes a little less than the 77 of a text.
+    "sd-image-variations": GeneratorSize(
+        _unet(64),
+        _AUTOENCODER,
+        859_520_964,
+        _AUTOENCODER_PARAMETERS,
+        unet_operations=796_848_291_840,
+        vae_operations=_AUTOENCODER_OPERATIONS[64],
+    ),
     # With ip-adapter-sdxl-vit-h: 70 attentions over 2048 values, and the projection to four tokens.
     "stable-diffusion-xl-base": GeneratorSize(
         {

@@ -53,6 +53,7 @@ def adapter_state():
 @pytest.fixture(scope="session")
 def load_generator(adapter_state, tmp_path_factory):
     """Loader of the tiny generators by kind; a folder is written once, and keyword arguments are passed on."""
+    from stages.generators.diffusion.image_variations import ImageVariationsGenerator
     from stages.generators.diffusion.ip_adapter import (
         StableDiffusionIPAdapterGenerator,
         StableDiffusionXLIPAdapterGenerator,
@@ -63,7 +64,11 @@ def load_generator(adapter_state, tmp_path_factory):
     root = tmp_path_factory.mktemp("generators")
     save_file(adapter_state, root / "ip-adapter.safetensors")
     with_adapter = {"sd": StableDiffusionIPAdapterGenerator, "sdxl": StableDiffusionXLIPAdapterGenerator}
-    without = {"unclip": StableUnCLIPGenerator, "kandinsky": KandinskyGenerator}
+    without = {
+        "unclip": StableUnCLIPGenerator,
+        "variations": ImageVariationsGenerator,
+        "kandinsky": KandinskyGenerator,
+    }
 
     def load(kind, **options):
         folder = root / kind

@@ -137,6 +137,13 @@ def test_stable_diffusion_at_full_size(most_values):
     assert size.other_parameters == 2 * 768 * sum(widths) + (1024 + 1) * 4 * 768 + 2 * 768
 
 
+def test_image_variations_at_full_size():
+    size, text = PUBLISHED_SIZES["sd-image-variations"], PUBLISHED_SIZES["stable-diffusion-1-4"]
+    unet = on_meta(UNet2DConditionModel, cross_attention_dim=768, **shape_of(size))
+    counted = operations(lambda: unet(values(1, 4, 64, 64), values(1), values(1, 1, 768)))
+    assert size == dataclasses.replace(text, unet_operations=counted)
+
+
 def test_stable_diffusion_xl_at_full_size(most_values):
     size = PUBLISHED_SIZES["stable-diffusion-xl-base"]
     unet = on_meta(
