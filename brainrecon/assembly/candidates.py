@@ -45,7 +45,7 @@ class Candidates(Step):
         (gives,) = self.gives
         for row, item in enumerate(items):
             candidates = self._drawn(item, rows_of(values, slice(row, row + 1)), seed, batch_size, progress)
-            yield row, {gives: candidates[self._best(candidates, values[self._wanted][row])]}
+            yield row, {gives: candidates[best_of(candidates, values[self._wanted][row], self._source.target)]}
 
     def _drawn(self, item, given, seed, batch_size, progress):
         """All candidates of an item, a list."""
@@ -58,12 +58,6 @@ class Candidates(Step):
         size = batch_size or last.batch_size()
         rows = dict(last.stream(items, read, seed=seed, batch_size=size, progress=progress))
         return [rows[row][last.gives[0]] for row in range(self._n)]
-
-    def _best(self, pictures, wanted):
-        """Which of the candidates is nearest to the predicted embedding."""
-        # One by one, so that the choice does not depend on how many there are.
-        found = [np.asarray(self._source.target.encode(picture[None])).reshape(-1) for picture in pictures]
-        return int(np.argmax([_cosine(row, np.asarray(wanted).reshape(-1)) for row in found]))
 
     def load(self, progress=SILENT):
         for step in self._steps:
@@ -80,6 +74,13 @@ class Candidates(Step):
         inside = {name for step in self._steps for name in step.gives}
         told = {name: value for step in self._steps for name, value in step.told(present | inside).items()}
         return told | {"candidates": self._n}
+
+
+def best_of(pictures, wanted, target):
+    """Which of some pictures has the embedding with the highest cosine with a predicted one, int; the first of equal ones."""
+    # One by one, so that the choice does not depend on how many there are.
+    found = [np.asarray(target.encode(picture[None])).reshape(-1) for picture in pictures]
+    return int(np.argmax([_cosine(row, np.asarray(wanted).reshape(-1)) for row in found]))
 
 
 def _cosine(one, other):

@@ -146,6 +146,11 @@ class Chain:
         """Values that can be asked for as embeddings: those of medium features, in order."""
         return tuple(name for step in self.steps for name in step.gives if step.medium(name) == "features")
 
+    @property
+    def draws(self) -> bool:
+        """Whether outputs are drawn, each into a file; features are predicted when the chain is fitted."""
+        return self.medium(self.output) != "features"
+
     # Learning
 
     def encoded_to_learn(self, taken=()) -> tuple[str, ...]:

@@ -64,6 +64,17 @@ def merged(base, over):
     }
 
 
+def filled_in(settings, values):
+    """Settings with `values`, dict, for those that are None; names that they do not have are left.
+
+    >>> from brainrecon.assembly.generator_settings import GeneratorSettings
+    >>> filled_in(GeneratorSettings(strength=0.5), {"guidance_scale": 3.5, "strength": 0.9, "colour": "red"}).guidance_scale
+    3.5
+    """
+    names = {field.name for field in dataclasses.fields(settings)} & values.keys()
+    return dataclasses.replace(settings, **{name: values[name] for name in names if getattr(settings, name) is None})
+
+
 def with_weights(values, kind, weights):
     """Settings of a method with the checkpoints of a family, and with what else these ask for; own folders by their whole path.
 

@@ -60,7 +60,8 @@ class System(ABC):
     settings_class : type
         A frozen dataclass of dataclasses and plain values.
     output : str
-        The last value of its chain: what a task scores.
+        The last value of its chain: what a task scores. If it depends on the settings, the instance has its own, and its own
+        explanation with it.
     needs : Needs
     tiny : mapping
         Settings for the embedded networks: the checkpoints that have an embedded twin, and what goes with them.
@@ -82,10 +83,10 @@ class System(ABC):
     """
 
     name: ClassVar[str]
-    explanation: ClassVar[str]
+    explanation: str
     citation: ClassVar[str] = ""
     settings_class: ClassVar[type] = NoSettings
-    output: ClassVar[str] = "picture"
+    output: str = "picture"
     needs: ClassVar[Needs] = Needs()
     tiny: ClassVar[Mapping[str, Any]] = {}
     without_captions: ClassVar[Mapping[str, Any]] = {}

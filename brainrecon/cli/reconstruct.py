@@ -38,6 +38,7 @@ def reconstruct(
     from brainrecon.cli.console import say
     from brainrecon.cli.plan_table import show_plan
     from brainrecon.cli.progress import show_progress
+    from brainrecon.runs.draw_new import check_draws
     from brainrecon.runs.estimate import of_drawing
     from brainrecon.runs.plan import works_of
     from brainrecon.runs.run import Run
@@ -51,6 +52,7 @@ def reconstruct(
     if betas is not None and (controls is not None or control_stimuli is not None):
         raise InputError("Controls are drawn of test stimuli; leave --controls and --control-stimuli out with --betas.")
     opened = Run(run, features, options.torch_device(device))
+    check_draws(opened)
     if plan:
         if betas is not None:
             raise InputError("A plan is of test stimuli; leave --plan out with --betas.")

@@ -81,8 +81,9 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.runs.estimate import of_drawing, of_fitting
     from stages.ground.read_only import told_if_read_only
 
-    # Now rather than after hours of drawing.
-    check_judges(load_protocol(protocol or opened.protocol))
+    if opened.unfitted.draws:
+        # Now rather than after hours of drawing.
+        check_judges(load_protocol(protocol or opened.protocol))
     part = opened.parts[0]
     asked = [name for name in (RECONSTRUCTION, *conditions) if name not in opened.not_drawn(conditions)]
     for line in (*of_fitting(opened), *of_drawing(opened, asked, control_stimuli, 1 if reproducible else batch_size)):

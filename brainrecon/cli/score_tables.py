@@ -17,9 +17,10 @@ def show_scores(scores):
     """
     names = list(scores.conditions)
     rows = [("stimuli", *(f"{len(scores.conditions[name].stimulus_ids):,}" for name in names))]
+    # Of a system that draws nothing, embeddings alone.
     rows += [
         (_label(spec), *(mean_text(scores.mean(name, spec.name), spec.metric) for name in names))
-        for spec in scores.metrics.values()
+        for spec in (scores.metrics.values() if scores.summary else ())
     ]
     numbers(("score", *map(condition_label, names)), rows)
     if scores.embeddings is not None:

@@ -1,10 +1,13 @@
 """Scoring: what was shown and what came out under each condition in, all scores that a protocol asks for out."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from brainrecon.evaluation.judges import about_strangers
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.joining import joined
+from brainrecon.evaluation.scores.scores import ConditionScores
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.evaluation.tasks.captioning import caption_outputs
 from brainrecon.evaluation.tasks.task import Outputs, Shown, find_task, task_names
@@ -131,16 +134,30 @@ def evaluate(
         (value,) = task.reads
         if task.asked_by(protocol) and outputs[value]:
             parts.append(task.score(outputs[value], test_set, protocol, device=device, progress=progress))
-    if not any(part.conditions for part in parts):
+    alone = not outputs["picture"] and not outputs["caption"]
+    if not any(part.conditions or (alone and _found(part)) for part in parts):
         given = ", ".join(name for name, own in outputs.items() if own) or "nothing"
-        asked = ", ".join(["picture"] * bool(protocol.metrics) + ["caption"] * bool(protocol.captions))
+        asked = ", ".join(
+            ["picture"] * bool(protocol.metrics)
+            + ["caption"] * bool(protocol.captions)
+            + [f"embeddings of {target}" for target in sorted(protocol.targets)]
+        )
         raise InputError(
             f"Protocol {protocol.name} scores {asked}, and there is {given}; expected one of those. Reconstruct first, or "
             "score under another protocol."
         )
     scores = joined(parts, stimulus_ids, data)
+    if not scores.conditions:
+        # Of a system that draws nothing, the stimuli whose embeddings were scored.
+        predicted_for = ConditionScores(tuple(stimulus_ids), (1,) * len(stimulus_ids), {})
+        scores = replace(scores, conditions={reference: predicted_for})
     n_stimuli = len(scores.conditions[reference].stimulus_ids)
     return scores.with_notes(*_about_the_test_set(protocol, n_stimuli, data), *notes)
+
+
+def _found(part):
+    """Whether a task has scored embeddings."""
+    return any(own is not None and own.rows for own in (part.embeddings, part.retrieval))
 
 
 def _reference(*conditions):

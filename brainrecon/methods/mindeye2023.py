@@ -11,21 +11,30 @@ docs/mindeye2023.md says what the scripts do, which of their slips are the defau
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.candidates import Candidates
+from brainrecon.assembly.embedding_network import embedding_network, prior_of
 from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.image_drawing import DRAWINGS, EMBEDDINGS
 from brainrecon.assembly.learn import Learn
+from brainrecon.assembly.nearest_pictures import NearestPictures
 from brainrecon.assembly.network_settings import NetworkSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.refine import Refine
 from brainrecon.assembly.registry import system
+from brainrecon.assembly.remember import Remember
+from brainrecon.assembly.settings import filled_in
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
 from stages.ground.checks import Number, OneOf, check_all
+from stages.ground.errors import InputError
 
 ROUGH, RETRIEVAL, REFINED, LATENT = "clip_rough", "clip_retrieval", "clip_image", "sd_latent"
 # What the latent's training is held against besides: a teacher's places, and those of changed pictures.
 PLACES, CHANGED_PLACES = "places", "changed_places"
+# Of a second network, by whose vector pictures of a folder are looked for.
+QUERY_ROUGH, QUERY = "query_rough", "query_retrieval"
 # Scale of Stable Diffusion's latents, by which the published loss divides.
 _LATENT_SCALE = 0.18215
 # Of the published training: 8,859 stimuli in batches of 32, and of 8.
@@ -33,15 +42,40 @@ _STEPS_PER_EPOCH, _LATENT_STEPS_PER_EPOCH = 276, 1107
 
 _SIZES = {"hidden": Number(1, whole=True), "n_blocks": Number(0, whole=True)}
 
+NOTHING, PICTURES = "nothing", "nearest pictures"
+DRAWS_WITH = (*DRAWINGS, PICTURES, NOTHING)
+PRIORS = ("diffusion", "nearest", "none")
+# What the scripts have of tokens, and of one vector.
+_OF_THE_PRIOR = {
+    "tokens": {"prior_depth": 6, "prior_weight": 30.0},
+    "vector": {"prior_depth": 12, "prior_weight": 0.03},
+}
+_GUIDANCE = {"versatile-diffusion": 3.5, "image-variations": 7.5, "ip-adapter": 7.5}
+
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Names in `weights/manifest.toml`."""
+    """Names in `weights/manifest.toml`; those that are not given are the ones that go with `draws_with`.
 
-    clip: str = "clip-vit-l-14-quickgelu"
-    generator: str = "versatile-diffusion"
-    autoencoder: str = "sd-image-variations-autoencoder"
-    teacher: str = "vicregl-convnext-xl"
+    Attributes
+    ----------
+    clip, generator : str, optional
+    adapter : str, optional
+        Of a generator that has one.
+    autoencoder : str, optional
+        Of the blurry picture.
+    teacher : str, optional
+        Of the blurry picture's training.
+    prior : str, optional
+        Weights that the prior's training begins from, if `decoder.prior_begins` is "published".
+    """
+
+    clip: str | None = None
+    generator: str | None = None
+    adapter: str | None = None
+    autoencoder: str | None = None
+    teacher: str | None = None
+    prior: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +88,14 @@ class TokenSettings(NetworkSettings):
         Of the residual network.
     projected : int
         Values inside the projector.
-    prior_depth, prior_heads, prior_head_width : int
-    prior_weight : float
-        Of the prior's error beside the contrast.
+    prior_depth : int, optional
+        6 of tokens and 12 of a vector, if it is not given.
+    prior_heads, prior_head_width : int
+    prior_weight : float, optional
+        Of the prior's error beside the contrast, or without a prior of that of the rough embedding itself; 30 of tokens and 0.03
+        of a vector, if it is not given.
+    prior_begins : {"random", "published"}, optional
+        The prior's weights before training; published ones of a vector of CLIP ViT-L/14, if it is not given, else random ones.
     mixed_share : float
         Of the epochs, in which samples are mixed; in the others labels are soft.
     own_partner : {"rest", "whole"}
@@ -68,17 +107,20 @@ class TokenSettings(NetworkSettings):
     hidden: int = 4096
     n_blocks: int = 4
     projected: int = 2048
-    prior_depth: int = 6
+    prior_depth: int | None = None
     prior_heads: int = 12
     prior_head_width: int = 64
-    prior_weight: float = 30.0
+    prior_weight: float | None = None
+    prior_begins: str | None = None
     mixed_share: float = 0.33
     own_partner: str = "rest"
     changes: str = "published"
 
     def __post_init__(self):
         super().__post_init__()
-        check_all(self, _SIZES | {"changes": OneOf("published", "none")})
+        check_all(self, _SIZES | {"changes": OneOf("published", "none"), "prior_weight": Number(0, optional=True)})
+        if self.prior_begins is not None:
+            check_all(self, {"prior_begins": OneOf("random", "published")})
 
 
 @dataclass(frozen=True)
@@ -132,10 +174,22 @@ class LatentSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class MindEye2023Settings:
-    """All settings of the method.
+    """All settings of the method. Those that follow from others, if they are not given, are filled in.
 
     Attributes
     ----------
+    draws_with : {"versatile-diffusion", "image-variations", "ip-adapter", "nearest pictures", "nothing"}
+        A generator; or pictures of a folder in place of drawn ones; or retrieval alone.
+    embedding : {"tokens", "vector"}, optional
+        What is decoded: that which the generator takes; tokens if there is none.
+    prior : {"diffusion", "nearest", "none"}, optional
+        What makes the decoded embedding likely: a network that is trained beside; the nearest embedding of a bank; nothing, and
+        the rough embedding is held to the true one instead. Without a generator there is none, if it is not given; a folder's
+        pictures are looked for with networks that were trained with one.
+    bank : str
+        Folder of embeddings for the nearest, by default those of the training stimuli; or of pictures and their embeddings.
+    neighbours : int
+        Nearest embeddings that are averaged.
     decoder : TokenSettings
     latent : LatentSettings
     blurry : bool
@@ -143,23 +197,27 @@ class MindEye2023Settings:
     latent_size : int, optional
         Side in pixels of the pictures whose latents are decoded; that of the autoencoder's configuration, if it is not given.
     prior_evaluations : int, optional
-        Of the prior's network in sampling; 100, one for every step, if it is not given.
+        Of the prior's network in sampling; one for every step (100 of tokens, 1,000 of a vector), if it is not given.
     candidates : int
         Pictures of which the best is kept. The scripts draw one unless they are told otherwise, the tables are of 16.
     start_pixels : {"for CLIP", "as they are"}
         The scripts encode the blurry picture after CLIP's normalisation.
     unconditional : {"zeros", "stored"}
-        What guidance's unconditional half reads: zeros, as published, or what is stored with the checkpoint.
+        What guidance's unconditional half of Versatile Diffusion reads: zeros, as published, or what is stored with it.
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    draws_with: str = "versatile-diffusion"
+    embedding: str | None = None
+    prior: str | None = None
+    bank: str = ""
+    neighbours: int = 1
     decoder: TokenSettings = field(default_factory=TokenSettings)
     latent: LatentSettings = field(default_factory=LatentSettings)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
             strength=0.85,
             num_inference_steps=20,
-            guidance_scale=3.5,
             image_weight=1.0,
             text_weight=0.0,
             scheduler="unipc",
@@ -174,11 +232,89 @@ class MindEye2023Settings:
 
     def __post_init__(self):
         rules = {
+            "draws_with": OneOf(*DRAWS_WITH),
             "candidates": Number(1, whole=True),
+            "neighbours": Number(1, whole=True),
             "start_pixels": OneOf("for CLIP", "as they are"),
             "unconditional": OneOf("zeros", "stored"),
         }
         check_all(self, rules)
+        self._fill_in()
+        check_all(self, {"embedding": OneOf(*EMBEDDINGS), "prior": OneOf(*PRIORS)})
+        self._check_together()
+
+    @property
+    def drawing(self):
+        """How a generator draws, `brainrecon.assembly.image_drawing.ImageDrawing`; None if there is no generator."""
+        return DRAWINGS.get(self.draws_with)
+
+    @property
+    def starts_blurry(self):
+        """Whether a blurry picture is decoded."""
+        return self.blurry and self.drawing is not None
+
+    @property
+    def trains_vector_prior(self):
+        """Whether the prior over one vector is trained; the pictures of a folder are looked for by a second network's vector."""
+        return self.prior == "diffusion" and (self.embedding == "vector" or self.draws_with == PICTURES)
+
+    def _fill_in(self):
+        """Settle what follows from other settings."""
+        way, settle = self.drawing, object.__setattr__
+        if self.embedding is None:
+            settle(self, "embedding", way.embedding if way else "tokens")
+        if self.prior is None:
+            settle(self, "prior", "none" if self.draws_with == NOTHING else "diffusion")
+        if self.bank:
+            # From whatever folder the run is gone on with.
+            settle(self, "bank", str(Path(self.bank).expanduser().resolve()))
+        begins = "published" if self.trains_vector_prior and self.draws_with != "ip-adapter" else "random"
+        own = {"prior_begins": begins} | _OF_THE_PRIOR.get(self.embedding, {})
+        settle(self, "decoder", filled_in(self.decoder, own))
+        settle(self, "generator", filled_in(self.generator, {"guidance_scale": _GUIDANCE.get(self.draws_with)}))
+        named = {"clip": way.clip if way else DRAWINGS["versatile-diffusion"].clip}
+        if way:
+            named |= {"generator": way.checkpoint, "adapter": way.adapter}
+        if self.starts_blurry:
+            named["autoencoder"] = "sd-image-variations-autoencoder"
+            # What nothing is held against is not fetched.
+            named |= {"teacher": "vicregl-convnext-xl"} if self.latent.teacher else {}
+        if self.decoder.prior_begins == "published":
+            named["prior"] = "conditioned-prior"
+        settle(self, "checkpoints", filled_in(self.checkpoints, named))
+
+    def _check_together(self):
+        """Refuse settings that do not go together."""
+        if self.drawing and self.embedding != self.drawing.embedding:
+            raise InputError(
+                f"embedding is {self.embedding!r} but {self.draws_with} draws from {self.drawing.embedding!r}; leave embedding "
+                "out, or choose another generator with --set draws_with=NAME."
+            )
+        if self.prior == "nearest" and not self.drawing:
+            raise InputError(
+                f"prior is 'nearest' but draws_with is {self.draws_with!r}, which draws from no embedding; leave prior out, or "
+                "name a generator with --set draws_with=NAME."
+            )
+        if self.draws_with == PICTURES and (self.embedding != "tokens" or not self.bank):
+            raise InputError(
+                f"draws_with is {PICTURES!r} with embedding {self.embedding!r} and bank {self.bank!r}; expected tokens and a "
+                "folder of pictures: pass --set bank=FOLDER."
+            )
+        if self.bank and self.prior != "nearest" and self.draws_with != PICTURES:
+            raise InputError(
+                f"bank is {self.bank!r} but prior {self.prior!r} with {self.draws_with} reads none; pass --set prior=nearest, "
+                "or leave bank out."
+            )
+        if self.decoder.prior_begins == "published" and not self.trains_vector_prior:
+            raise InputError(
+                f"decoder.prior_begins is 'published' but no prior of a vector is trained with prior {self.prior!r} and "
+                f"{self.draws_with}; pass --set decoder.prior_begins=random."
+            )
+        if self.prior == "diffusion" and not self.decoder.prior_weight:
+            raise InputError(
+                f"decoder.prior_weight is {self.decoder.prior_weight} but prior is 'diffusion', which would not be trained; pass "
+                "--set prior=none, or a weight above 0."
+            )
 
 
 @system
@@ -206,6 +342,7 @@ class MindEye2023(System):
         "start_pixels": "as they are",
         "unconditional": "stored",
         "decoder": {
+            "prior_begins": "random",
             "epochs": 60,
             "hidden": 512,
             "n_blocks": 2,
@@ -231,78 +368,90 @@ class MindEye2023(System):
         },
     }
 
+    def __init__(self, settings=None):
+        super().__init__(settings)
+        if self.settings.draws_with == NOTHING:
+            self.output, self.explanation = RETRIEVAL, "retrieval alone: an embedding that is trained by contrast"
+        elif self.settings.draws_with == PICTURES:
+            self.explanation = "a picture of a folder: near by a decoded vector, and the best by decoded tokens"
+
     @property
-    def _roles(self):
-        roles, settings = super()._roles, self.settings
-        # What nothing is held against is not fetched.
-        if settings.blurry and settings.latent.teacher:
-            return roles
-        return {role: name for role, name in roles.items() if role != "teacher"}
+    def checkpoints(self):
+        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
+
+    @property
+    def notes(self):
+        settings = self.settings
+        own = [] if settings.prior == "diffusion" or not settings.drawing else [f"prior {settings.prior}"]
+        own += ["Stable Diffusion and an IP-Adapter"] if settings.draws_with == "ip-adapter" else []
+        return (f"A variant that nobody published: {' and '.join(own)}.",) if own else ()
 
     def settled(self, train):
         settings = self.settings
-        latent = settings.latent.settled(train) if settings.blurry else settings.latent
+        latent = settings.latent.settled(train) if settings.starts_blurry else settings.latent
         return replace(settings, decoder=settings.decoder.settled(train), latent=latent)
 
     def steps(self, machine):
-        settings = self.settings
-        tokens = self.target("stages.targets.clip:CLIPImageTokens", "clip", machine)
-        learned = Learn(
-            {ROUGH: tokens, RETRIEVAL: tokens},
-            self._tokens_decoder(machine),
-            machine.device,
-            settings.decoder.trials,
-            part="tokens",
-            changing=self._token_changes(),
-            released=_released(_with_checked_noise, "voxel2clip.lin0.0.weight"),
-        )
-        steps = [learned, *(self._blurry(machine) if settings.blurry else ())]
-        refine = Refine(learned, _prior_of, ROUGH, REFINED, tokens, settings.prior_evaluations)
-        draw = redraw(
-            "stages.generators.diffusion.dual_context:DualContextGenerator",
-            lambda: self.folder("generator"),
-            settings.generator,
-            machine,
-            {REFINED: tokens},
-            lambda present: {"clip_image": settings.generator.image_weight, "clip_text": 0.0},
-            start="first_picture" if settings.blurry else None,
-            arguments=self._arguments,
-        )
+        settings, way = self.settings, self.settings.drawing
+        own, source = settings.decoder, self.target(EMBEDDINGS[settings.embedding], "clip", machine)
+        # Nobody reads a rough embedding that neither leads a prior nor is drawn from.
+        n = 2 if settings.prior == "diffusion" or (settings.prior == "none" and way) else 1
+        begin = self._begin if own.prior_begins == "published" else None
+
+        def network(names, source, kind, own, part, released=None):
+            prior = kind if settings.prior == "diffusion" else "none"
+            began = begin if prior == "vector" else None
+            named = names[-n:]
+            return embedding_network(
+                named, source, own, prior, _STEPS_PER_EPOCH, machine, part, began, self._changes(named), released
+            )
+
+        # What the authors released is of tokens with a prior.
+        published = settings.embedding == "tokens" and settings.prior == "diffusion"
+        released = _released(_with_checked_noise, "voxel2clip.lin0.0.weight") if published else None
+        learned = network((ROUGH, RETRIEVAL), source, settings.embedding, own, "tokens", released)
+        if settings.draws_with == NOTHING:
+            return [learned]
+        if settings.draws_with == PICTURES:
+            vector = self.target(EMBEDDINGS["vector"], "clip", machine)
+            # As published, of which the vector's prior is twice as deep.
+            own = replace(own, prior_depth=2 * own.prior_depth, prior_weight=_OF_THE_PRIOR["vector"]["prior_weight"])
+            query = network((QUERY_ROUGH, QUERY), vector, "vector", own, "vector")
+            found = NearestPictures(QUERY, RETRIEVAL, source, settings.bank, settings.candidates)
+            return [learned, query, found]
+        likely, start = self._likely(learned, source), "first_picture" if settings.starts_blurry else None
+        draw = way.step(REFINED, source, self.folder, settings.generator, machine, start, self._arguments)
+        # What candidates differ by lies behind what is the same for all of them.
+        before, inside = ([likely], [draw]) if likely.is_learned else ([], [likely, draw])
+        before = [learned, *(self._blurry(machine) if start else ()), *before]
         if settings.candidates == 1:
-            return [*steps, refine, draw]
-        return [*steps, Candidates([refine, draw], settings.candidates, tokens, RETRIEVAL)]
+            return [*before, *inside]
+        return [*before, Candidates(inside, settings.candidates, source, RETRIEVAL)]
 
-    def _tokens_decoder(self, machine):
-        from stages.decoders.trained import TrainedDecoder
-        from stages.networks.mindeye import MindEyeTokens
-        from stages.objectives.prior_error import PriorError
-        from stages.objectives.retrieval import MixedThenSoft
+    def _likely(self, learned, source):
+        """The step from what the network gives to an embedding that a picture could have."""
+        settings = self.settings
+        unit_token = settings.embedding == "tokens"
+        if settings.prior == "diffusion":
+            return Refine(learned, prior_of, ROUGH, REFINED, source, settings.prior_evaluations, unit_token)
+        if settings.prior == "nearest":
+            return Remember(RETRIEVAL, REFINED, source, settings.bank, settings.neighbours)
+        return AsDecoded(ROUGH, REFINED, source, unit_token)
 
-        own = self.settings.decoder
-        contrast = MixedThenSoft(
-            RETRIEVAL,
-            own.epochs,
-            own.steps_per_epoch or _STEPS_PER_EPOCH,
-            mixed_share=own.mixed_share,
-            own_partner=own.own_partner,
-        )
-        sizes = ("hidden", "n_blocks", "projected", "prior_depth", "prior_heads", "prior_head_width")
-        return TrainedDecoder(
-            MindEyeTokens,
-            own.recipe(_STEPS_PER_EPOCH),
-            lambda network: [contrast, PriorError(ROUGH, _prior_of(network), own.prior_weight)],
-            {name: getattr(own, name) for name in sizes},
-            machine.device,
-        )
+    def _begin(self, network):
+        from stages.networks.vector_prior import begin_from_texts
+        from weights import store
 
-    def _token_changes(self):
+        begin_from_texts(network.net, self.folder("prior"))
+        return store.fingerprint(self.settings.checkpoints.prior)
+
+    def _changes(self, names):
         """How pictures are changed before CLIP sees them in training, by value."""
         from stages.training.picture_changes import PictureChanges
 
         own = self.settings.decoder
-        # Both values are held to one target: to the same pictures, which are encoded once.
-        changes = PictureChanges(seed=own.seed)
-        return {} if own.changes == "none" else {ROUGH: changes, RETRIEVAL: changes}
+        # The values of a network are held to one target: to the same pictures, which are encoded once.
+        return {} if own.changes == "none" else dict.fromkeys(names, PictureChanges(seed=own.seed))
 
     def _blurry(self, machine):
         """The steps from patterns to a blurry picture."""
@@ -371,8 +520,10 @@ class MindEye2023(System):
     def _arguments(self):
         from stages.generators.diffusion.start import StartRule
 
-        start = StartRule(posterior="sample", pixels=self.settings.start_pixels)
-        return {"start": start, "unconditional": self.settings.unconditional}
+        settings = self.settings
+        start = {"start": StartRule(posterior="sample", pixels=settings.start_pixels)}
+        own = {"unconditional": settings.unconditional} if settings.draws_with == "versatile-diffusion" else {}
+        return start | own
 
 
 def _released(tensors, voxels):
@@ -388,10 +539,3 @@ def _with_checked_noise(tensors):
     from stages.priors.published_noise import without_noise_tables
 
     return without_noise_tables(tensors, NoiseProcess())
-
-
-def _prior_of(network):
-    """The diffusion prior over the tokens of a network."""
-    from stages.priors.diffusion import DiffusionPrior
-
-    return DiffusionPrior(network.net)

@@ -31,7 +31,7 @@ def reconstruct(
     reproducible=False,
     progress=SILENT,
 ):
-    """Draw the outputs of one run (no folds) that are not there yet.
+    """Draw the outputs of one run (no folds) that are not there yet; features are not drawn, but predicted when it is fitted.
 
     Parameters
     ----------
@@ -58,6 +58,8 @@ def reconstruct(
     InputError
         An unknown condition or stimulus.
     """
+    if not run.unfitted.draws:
+        return
     chain, values = run.chain, RunValues(run)
     asked = {name: condition(name) for name in conditions}
     # Parts are always drawn beside the system itself.

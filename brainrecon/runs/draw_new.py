@@ -67,6 +67,7 @@ def draw_new(
         Patterns of other voxels; an unknown stimulus; an id that is empty or too long for a file's name; or a folder that has
         outputs of other patterns.
     """
+    check_draws(run)
     folder, ids = Path(folder), [str(name) for name in stimulus_ids]
     patterns, samples = run.chain.checked(patterns), samples or run.config.samples
     chosen = ids if stimuli is None else list(dict.fromkeys(map(str, stimuli)))
@@ -98,6 +99,15 @@ def draw_new(
                         medium.write(paths[name][sample], output)
             progress("reconstructing", start + len(names), len(missing))
     return folder / kind
+
+
+def check_draws(run):
+    """Refuse a run whose output is not drawn."""
+    if not run.unfitted.draws:
+        raise InputError(
+            f"{run.config.method} draws nothing at its settings, its output is {run.unfitted.output}; type `brainrecon predict "
+            f"{run.folder} --out FILE` for it, or `brainrecon evaluate {run.folder}`."
+        )
 
 
 def _check_record(folder, run, patterns, ids):

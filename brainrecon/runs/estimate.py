@@ -130,6 +130,8 @@ def memory_of_drawing(run, n_pictures, batch_size=None):
 
 def n_missing(run, conditions, control_stimuli):
     """How many outputs of some conditions are still to be drawn, item by item."""
+    if not run.unfitted.draws:
+        return 0
     n = 0
     for part in run.parts:
         ids, chain = [str(name) for name in part.subject.test.stimulus_ids], part.unfitted

@@ -356,6 +356,8 @@ class Run:
 
     def not_drawn(self, conditions):
         """Those of some conditions that this run cannot have, and why: dict of name to reason."""
+        if not self.unfitted.draws:
+            return dict.fromkeys(conditions, f"the method draws nothing, its output is {self.unfitted.output}")
         found = {name: CONDITIONS[name].why_not(self.unfitted) for name in conditions if name in CONDITIONS}
         reasons = {name: reason for name, reason in found.items() if reason}
         if SHUFFLED_RESPONSES in conditions and len(self.parts) == 1 and self.lends_no_response:

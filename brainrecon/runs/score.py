@@ -60,14 +60,15 @@ def evaluate(run, protocol=None, progress=SILENT):
         No output of the method itself is there, or the dataset has no stimuli to compare with.
     """
     protocol = load_protocol(protocol or run.protocol)
-    check_judges(protocol)
+    if draws := run.unfitted.draws:
+        check_judges(protocol)
     for part in run.parts:
         # Judges are loaded into the room that the generator leaves.
         part.free()
     stimulus_ids, shown, categories = shown_pictures(run)
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
-    if RECONSTRUCTION not in conditions:
+    if draws and RECONSTRUCTION not in conditions:
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
@@ -83,7 +84,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         protocol=protocol,
         embeddings=_embeddings(run, protocol),
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
-        if run.parts == [run]
+        if run.parts == [run] and draws
         else None,
         data=tested_data(run.parts),
         seed=run.config.seed,
@@ -233,6 +234,8 @@ def is_scored(run, protocol):
         _is_other(name, digest) for name, digest in scores.checkpoints.items()
     ):
         return False
+    if not run.unfitted.draws:
+        return _is_of_what_is_drawn(scores.conditions.get(RECONSTRUCTION), run.stimulus_ids)
     return all(_is_of_what_is_drawn(scores.conditions.get(name), drawn_outputs(run, name)[0]) for name in CONDITIONS)
 
 

@@ -106,7 +106,9 @@ class Samples:
         # Once for all values that are held to one target.
         arrays = {id(values): values for name, values in self.stored.items() if name not in live}
         read = {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
-        targets = {name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()}
+        targets = {
+            name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()
+        }
         return {"patterns": patterns, "targets": targets, "step": step}
 
 

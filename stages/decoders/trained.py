@@ -107,12 +107,23 @@ class TrainedDecoder:
     device : str
     seconds_between_checkpoints : float
         Of a training that is given a folder.
+    begin : callable, optional
+        ``begin(network) -> str``: puts weights into the new network before it is trained, and returns what identifies them.
     """
 
     trains_together = True
 
-    def __init__(self, make, recipe, objectives=None, arguments=None, device="cpu", seconds_between_checkpoints=60.0):
-        self.make, self.recipe, self.objectives = make, recipe, objectives
+    def __init__(
+        self,
+        make,
+        recipe,
+        objectives=None,
+        arguments=None,
+        device="cpu",
+        seconds_between_checkpoints=60.0,
+        begin=None,
+    ):
+        self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
@@ -153,6 +164,7 @@ class TrainedDecoder:
         with random_state_kept():
             seed_all(recipe.seed)
             network = Standardised(self.make(samples.responses.shape[1], gives, **self.arguments))
+        began = None if self.begin is None else self.begin(network.network)
         network.measure(samples.responses, samples.learned)
         objectives = self._objectives_of(network.network, gives, samples.stored)
         if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
@@ -167,7 +179,7 @@ class TrainedDecoder:
             recipe,
             folder,
             held_out=_Changed(changed, samples.validation()),
-            identity=self._identity(network, objectives, *samples.identity()),
+            identity=self._identity(network, objectives, *samples.identity(), began),
             progress=progress,
             seconds_between_checkpoints=self.seconds_between_checkpoints,
         )
@@ -222,7 +234,7 @@ class TrainedDecoder:
                 )
         return list(objectives)
 
-    def _identity(self, network, objectives, described, arrays):
+    def _identity(self, network, objectives, described, arrays, began):
         """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
         # Plain attributes alone: the representation of anything else may hold its place in memory.
         plain = [
@@ -233,7 +245,8 @@ class TrainedDecoder:
             ]
             for one in objectives
         ]
-        digest = hashlib.sha256(repr([name_of(self.make), self.arguments, plain, described]).encode())
+        parts = [name_of(self.make), self.arguments, plain, described] + ([] if began is None else [began])
+        digest = hashlib.sha256(repr(parts).encode())
         statistics = (network.mean.cpu().numpy(), network.scale.cpu().numpy())
         for values in (*statistics, *arrays):
             digest.update(np.ascontiguousarray(values).tobytes())

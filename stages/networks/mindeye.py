@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from torch import nn
 
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.networks.token_prior import TokenPrior
+from stages.networks.vector_prior import VectorPrior
 from stages.networks.voxel_mlp import BlurryLatent, VoxelMLP
 
 ROUGH, RETRIEVAL, PLACES = "clip_rough", "clip_retrieval", "places"
+PRIORS = ("tokens", "vector", "none")
 
 
 class MindEyeTokens(nn.Module):
@@ -21,11 +24,14 @@ class MindEyeTokens(nn.Module):
     ----------
     n_voxels : int
     gives : mapping of str to tuple of int
-        ``clip_rough`` and ``clip_retrieval``, both (n_tokens, width); a single vector counts as one token.
+        ``clip_rough`` and ``clip_retrieval``, both (n_tokens, width), or (width,) that counts as one token; or ``clip_retrieval``
+        alone. Names may end so and begin otherwise.
     hidden, n_blocks, projected : int
         See `stages.networks.voxel_mlp.VoxelMLP`.
     prior_depth, prior_heads, prior_head_width : int
-        See `stages.networks.token_prior.TokenPrior`.
+        See `stages.networks.token_prior.TokenPrior` and `stages.networks.vector_prior.VectorPrior`.
+    prior : {"tokens", "vector", "none"}
+        Which network of a prior belongs to it, as `net`.
     """
 
     def __init__(
@@ -38,20 +44,29 @@ class MindEyeTokens(nn.Module):
         prior_depth=6,
         prior_heads=12,
         prior_head_width=64,
+        prior="tokens",
     ):
         super().__init__()
+        check("prior", prior, OneOf(*PRIORS))
+        ends = {name.rpartition("_")[2]: name for name in gives}
         shapes = {tuple(shape) for shape in gives.values()}
-        if set(gives) != {ROUGH, RETRIEVAL} or len(shapes) != 1:
+        if set(ends) not in ({"rough", "retrieval"}, {"retrieval"}) or len(ends) != len(gives) or len(shapes) != 1:
             raise InputError(f"The network gives {ROUGH} and {RETRIEVAL} of one shape, but is asked for {dict(gives)}.")
         (self.shape,) = shapes
+        if prior == "vector" and len(self.shape) != 1:
+            raise InputError(f"The prior is of one vector but the values have shape {self.shape}; take that of tokens.")
         n_tokens, width = self.shape if len(self.shape) == 2 else (1, *self.shape)
+        self._names = [ends.get("rough"), ends["retrieval"]]
         self.voxel2clip = VoxelMLP(n_voxels, n_tokens, width, hidden, n_blocks, projected)
-        self.net = TokenPrior(n_tokens, width, prior_depth, prior_heads, prior_head_width)
+        if prior == "tokens":
+            self.net = TokenPrior(n_tokens, width, prior_depth, prior_heads, prior_head_width)
+        elif prior == "vector":
+            self.net = VectorPrior(width, prior_depth, prior_heads, prior_head_width)
 
     def forward(self, patterns):
-        """Of patterns (n, n_voxels), both values."""
-        rough, projected = self.voxel2clip(patterns)
-        return {ROUGH: rough, RETRIEVAL: projected}
+        """Of patterns (n, n_voxels), the values that are asked for."""
+        found = zip(self._names, self.voxel2clip(patterns))
+        return {name: values.reshape(-1, *self.shape) for name, values in found if name is not None}
 
 
 class MindEyeLatent(BlurryLatent):

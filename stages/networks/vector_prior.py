@@ -11,9 +11,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from stages.checkpoints.published_weights import read_weights, weights_file
+from stages.checkpoints.strict_loading import check_tensors
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.networks.prior_transformer import PriorTransformer, replaced
+
+# Of a whole diffusion prior's weights, those of its network.
+_PREFIX = "net."
+# Learned for what training leaves out; the published file was written before the network had them.
+_SPARE = ("null_text_encodings", "null_text_embeds", "null_image_embed")
 
 
 class VectorPrior(nn.Module):
@@ -48,7 +55,7 @@ class VectorPrior(nn.Module):
         check("n_text", n_text, Number(0, whole=True))
         if head_width < 2 or head_width % 2:
             raise InputError(f"head_width is {head_width}; expected an even number, 2 or more.")
-        self.width = width
+        self.width, self.n_times = width, n_times
         self.learned_query = nn.Parameter(torch.randn(width))
         self.null_text_encodings = nn.Parameter(torch.randn(1, n_text, width))
         self.null_text_embeds = nn.Parameter(torch.randn(1, 1, width))
@@ -81,3 +88,28 @@ class VectorPrior(nn.Module):
             for learned in (self.null_text_encodings, self.learned_query[None, None])
         )
         return self.causal_transformer(torch.cat([text, brain, time, noisy, query], dim=1))[:, -1]
+
+
+def begin_from_texts(network, folder):
+    """Put in the weights of a prior that was trained on captions' embeddings, from which training on responses begins.
+
+    Parameters
+    ----------
+    network : VectorPrior
+        Keeps its own `null_text_encodings`, `null_text_embeds` and `null_image_embed`, unless the file has them.
+    folder : path
+        Holds one file of weights, safetensors or a pickle of tensors alone, whose names begin with ``net.``; others are left.
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or damaged, or a tensor missing, unexpected or misshapen.
+    """
+    path = weights_file(folder)
+    stored = {
+        name.removeprefix(_PREFIX): tensor for name, tensor in read_weights(path).items() if name.startswith(_PREFIX)
+    }
+    own = network.state_dict()
+    expected = {name: tensor for name, tensor in own.items() if name in stored or name not in _SPARE}
+    check_tensors(type(network).__name__, path, stored, expected)
+    network.load_state_dict(own | stored)

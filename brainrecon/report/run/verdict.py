@@ -13,6 +13,7 @@ from brainrecon.report.names import (
     interval_text,
     score_text,
 )
+from brainrecon.report.predicted_rows import embedding_rows, retrieval_rows
 
 STAGE_ONE, SHUFFLED = "stage_one", "shuffled_responses"
 
@@ -63,7 +64,7 @@ def write_verdict(scores):
     """
     headline, low_level = leading_metrics(scores)
     if headline is None:
-        return Verdict("Nothing has been scored.", "", [], None)
+        return _of_embeddings(scores)
     spec, row = scores.metrics[headline], scores.mean(scores.reference, headline)
     sentence = f"{_score_phrase(scores, spec, row)}{_by_strangers(scores, spec)}."
     remains = _what_remains(scores, spec, row.n)
@@ -91,6 +92,21 @@ def write_verdict(scores):
         comparison = _what_remains(scores, spec, row.n)
         details.append(f"{score}: {in_sentence(comparison)}" if comparison else f"{score}.")
     return Verdict(sentence, f"{remains[:1].upper()}{remains[1:]}", details, informative)
+
+
+def _of_embeddings(scores):
+    """What predicted embeddings show, where nothing was drawn."""
+    rows = [*retrieval_rows(scores), *embedding_rows(scores)]
+    if not rows:
+        return Verdict("Nothing has been scored.", "", [], None)
+    row = rows[0]
+    told = {"better": "above chance", "worse": "below chance", "open": "not told apart from chance"}[row["verdict"]]
+    sentence = (
+        f"Of {row['n']} stimuli {row['mean']} % are found by their predicted embeddings in {in_sentence(row['label'])} "
+        f"({100 * scores.confidence:g} % interval {row['interval']}; chance {row['chance']} %): {told}."
+    )
+    details = ["The method draws nothing: what was predicted is scored alone."]
+    return Verdict(sentence, "", details, {"better": True, "worse": False, "open": None}[row["verdict"]])
 
 
 def leading_metrics(scores):

@@ -44,6 +44,8 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
         Length of the image embedding.
     empty_text : float32 tensor of shape (tokens, width)
         The text embedding of nothing.
+    start : StartRule, optional
+        How a start is prepared.
 
     See Also
     --------
@@ -53,17 +55,20 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
     takes_weights = TAKES_WEIGHTS
     default_weights = dict.fromkeys(BOTH, 1.0)
 
-    def __init__(self, pipeline, embed_dim, empty_text):
+    def __init__(self, pipeline, embed_dim, empty_text, start=None):
         self.empty_text = empty_text
         super().__init__(
             pipeline,
             [ImagePrompt("clip_image", embed_dim, pipeline), ContextTokens("clip_text", empty_text)],
             {"clip_image": (embed_dim,), "clip_text": tuple(empty_text.shape)},
             optional=BOTH,
+            start=start,
         )
 
     @classmethod
-    def from_pretrained(cls, folder, ip_adapter, device="cpu", dtype=None, scheduler=None, acceleration=None):
+    def from_pretrained(
+        cls, folder, ip_adapter, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None
+    ):
         """Load a folder in diffusers' layout and an IP-Adapter; nothing is looked for elsewhere.
 
         Parameters
@@ -80,6 +85,8 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
             By default the folder's own; see `make_scheduler`.
         acceleration : Acceleration, optional
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
+        start
+            As of the class.
 
         Raises
         ------
@@ -90,7 +97,7 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
         """
         pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
         embed_dim = load_ip_adapter(pipeline.unet, ip_adapter)
-        return cls(placed(pipeline, device, acceleration), embed_dim, empty_text)
+        return cls(placed(pipeline, device, acceleration), embed_dim, empty_text, start)
 
 
 class StableDiffusionXLIPAdapterGenerator(LatentDiffusionGenerator):

@@ -257,7 +257,7 @@ def test_a_vector_is_one_token():
     network = chain_of(NAME).steps[0].decoder.make
     small = dict(hidden=8, n_blocks=1, projected=8, prior_depth=1, prior_heads=2, prior_head_width=8)
     vector = network(5, {"clip_rough": (12,), "clip_retrieval": (12,)}, **small)
-    assert {values.shape for values in vector(torch.zeros(2, 5)).values()} == {(2, 1, 12)}
+    assert {values.shape for values in vector(torch.zeros(2, 5)).values()} == {(2, 12)}
     with pytest.raises(InputError, match="gives clip_rough and clip_retrieval of one shape"):
         network(5, {"clip_rough": (12,), "clip_image": (12,)}, **small)
 

@@ -130,6 +130,47 @@ def test_held_out_stimuli_teach_it_nothing(fitted, training):
     assert again.curves()["validation loss"] != fitted.curves()["validation loss"]
 
 
+def test_training_begins_from_weights_that_are_put_in(fitted, training, tmp_path):
+    """With other weights, what an interrupted training left is not gone on with."""
+
+    def beginning(told):
+        def begin(network):
+            network.load_state_dict(fitted.network.network.state_dict())
+            return told
+
+        return begin
+
+    class Enough(Exception):
+        pass
+
+    def decoder(begin, **changes):
+        standing_still = replace(
+            RECIPE, optimiser=OptimiserSpec("adamw", 1e-9), average=None, validation=0.0, **changes
+        )
+        options = {"arguments": {"width": 32}, "seconds_between_checkpoints": 0.0}
+        return TrainedDecoder(TwoHeads, standing_still, begin=begin, **options)
+
+    begun = decoder(beginning("these"), steps=2).fit(training).network.network.state_dict()
+    for name, value in fitted.network.network.state_dict().items():
+        torch.testing.assert_close(begun[name], value, atol=1e-6, rtol=0)
+
+    def first_step(told):
+        done = []
+
+        def progress(label, step, total):
+            done.append(step)
+            if step >= 4:
+                raise Enough
+
+        with pytest.raises(Enough):
+            decoder(beginning(told), steps=8).fit(training, folder=tmp_path, progress=progress)
+        return done[0]
+
+    assert first_step("these") < 3
+    assert first_step("these") >= 3
+    assert first_step("others") < 3
+
+
 def test_an_objective_with_a_parameter_is_trained_with_the_network(training):
     class Scaled(torch.nn.Module):
         reads = ("vdvae",)

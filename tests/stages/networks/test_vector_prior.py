@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from prior_written_out import transformer
+from safetensors.torch import save_file
 
 from stages.ground.errors import InputError
-from stages.networks.vector_prior import VectorPrior
+from stages.networks.vector_prior import VectorPrior, begin_from_texts
+from weights.manifest import CheckpointError
 
 WIDTH, N_TIMES, N_TEXT = 12, 30, 5
 
@@ -108,3 +110,44 @@ def test_half_precision(network):
 def test_sizes_that_cannot_be_are_refused(name, value):
     with pytest.raises(InputError, match=f"{name} is {value}"):
         VectorPrior(**{name: value})
+
+
+# Weights to begin from
+
+
+def stored(network, *left_out, **others):
+    """As the published file has them: those of a whole prior, CLIP among them."""
+    tensors = {f"net.{name}": value for name, value in network.state_dict().items() if name not in left_out}
+    # Rotations are one for all layers, and safetensors stores no tensor twice.
+    return {name: value.clone() for name, value in tensors.items()} | {"clip.clip.logit_scale": torch.ones(1)} | others
+
+
+LEARNED_FOR_NOTHING = ("null_text_encodings", "null_text_embeds", "null_image_embed")
+
+
+@pytest.mark.parametrize("left_out", [(), LEARNED_FOR_NOTHING])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_it_begins_from_published_weights(network, tmp_path, left_out, suffix):
+    tensors = stored(network, *left_out)
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(tensors, tmp_path / f"prior{suffix}")
+    torch.manual_seed(9)
+    other = VectorPrior(WIDTH, depth=2, n_heads=3, head_width=8, n_times=N_TIMES, n_text=N_TEXT)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    begin_from_texts(other, tmp_path)
+    for name, value in other.state_dict().items():
+        assert torch.equal(value, before[name] if name in left_out else network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    "left_out, others, said",
+    [
+        (("learned_query",), {}, "missing: learned_query"),
+        ((), {"net.more": torch.zeros(1)}, "unexpected: more"),
+        ((), {"net.learned_query": torch.zeros(3)}, r"misshapen: learned_query \(3,\) instead of \(12,\)"),
+    ],
+)
+def test_weights_of_another_network_are_refused(network, tmp_path, left_out, others, said):
+    save_file(stored(network, *left_out, **others), tmp_path / "prior.safetensors")
+    with pytest.raises(CheckpointError, match=said):
+        begin_from_texts(network, tmp_path)
