@@ -361,7 +361,7 @@ class MindEye2023(System):
             "hidden": 256,
             "n_blocks": 2,
             "map_channels": 32,
-            "channels": (32, 32, 64),
+            "channels": [32, 32, 64],
             "learning_rate": 1e-3,
             # It has no embedded twin.
             "teacher": False,

@@ -89,9 +89,9 @@ def trace(run, stimulus_id, name=RECONSTRUCTION, sample=0):
     traced = [_measured(values, name, stimulus_id, sample)]
     for step in chain.steps:
         for given in step.gives:
-            if given == chain.output:
+            if given == chain.output and chain.draws:
                 traced.append(_output(part, values, step, name, stimulus_id, sample, shown))
-            elif chain.readers(given):
+            elif given == chain.output or chain.readers(given):
                 traced.append(_on_the_way(values, step, given, name, stimulus_id, shown))
     return Trace(part.config.method, stimulus_id, name, part.subject.simulated, shown, traced)
 

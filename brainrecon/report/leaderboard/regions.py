@@ -48,7 +48,8 @@ def rows_of_regions(board):
     rows = [(block.roi, block) for block in board.blocks if region_of[block.roi] is None]
     for roi in reversed(board.planned):
         rows[:0] = [(block.roi, block) for block in board.blocks if region_of[block.roi] == roi] or [(roi, None)]
-    return rows if len(rows) > 1 else []
+    # Of methods that draw nothing there is nothing to order.
+    return rows if len(rows) > 1 and board.metrics else []
 
 
 def methods_of(rows):

@@ -73,11 +73,14 @@ def board_view(board, preset=None):
 
 
 def _block(block, board, preset):
-    tables = [_scores(block, board)]
-    tables += study_tables(block, board, preset) if preset else []
-    tables += [_subjects(block, board)] if any(len(entry.cells) > 1 for entry in block.entries) else []
-    tables += [_controls(block, board)]
-    tables += [_behind(block, board)] if len(block.entries) > 1 else []
+    tables = []
+    # Methods that draw nothing have predicted embeddings alone.
+    if board.metrics:
+        tables += [_scores(block, board)]
+        tables += study_tables(block, board, preset) if preset else []
+        tables += [_subjects(block, board)] if any(len(entry.cells) > 1 for entry in block.entries) else []
+        tables += [_controls(block, board)]
+        tables += [_behind(block, board)] if len(block.entries) > 1 else []
     tables += predicted_tables(block, board)
     # No line ends between a number and its percent sign.
     sentences = [

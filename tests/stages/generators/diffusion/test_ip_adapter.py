@@ -16,6 +16,7 @@ from stages.generators.diffusion.ip_adapter import (
     StableDiffusionXLIPAdapterGenerator,
 )
 from stages.generators.diffusion.ip_adapter_weights import load_ip_adapter
+from stages.generators.diffusion.start import StartRule
 from stages.ground.item_seeds import item_generator
 from weights.store import CheckpointError
 
@@ -104,6 +105,15 @@ def test_the_adapter_vs_diffusers_own_loader(load_generator, adapter_state, kind
     ours, theirs = generator.pipeline.unet.state_dict(), unet.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_start_may_be_prepared_otherwise(load_generator, request_for):
+    """Of Stable Diffusion: from a sample of the posterior, of pixels as CLIP is given them."""
+    start = StartRule(posterior="sample", pixels="for CLIP")
+    usual, other = load_generator("sd", scheduler="ddim"), load_generator("sd", scheduler="ddim", start=start)
+    assert other.start == start and usual.start == StartRule()
+    request = request_for(usual, 3)
+    assert np.abs(drawn(usual, request) - drawn(other, request)).max() > 1
 
 
 def test_pictures_without_an_image_do_not_share_a_batch_with_others(load_generator, request_for):
