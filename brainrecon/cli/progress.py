@@ -29,18 +29,18 @@ def show_progress(stream: TextIO | None = None) -> Iterator[Progress]:
     ------
     progress : callable
         Call it with the name of the work, the number of finished items and the number of all items, as often
-        as convenient. Several works may be under way at once.
+        as convenient. Several works may be under way at once. It takes remarks, see `stages.ground.progress.remark`.
     """
     stream = sys.stderr if stream is None else stream
     if stream.isatty():
-        with _bars(stream) as progress:
+        with _drawn(stream) as progress:
             yield progress
     else:
         yield PlainLines(stream)
 
 
 @contextmanager
-def _bars(stream: TextIO) -> Iterator[Progress]:
+def _drawn(stream: TextIO) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -67,17 +67,27 @@ def _bars(stream: TextIO) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}", markup=False),
     )
     with Bars(*columns, console=Console(file=stream)) as bars:
-        tasks = {}
+        yield _Bars(bars)
 
-        def progress(label: str, done: int, total: int) -> None:
-            label = one_line(label)
-            if label not in tasks or done < bars.tasks[tasks[label]].completed:
-                tasks[label] = bars.add_task(label, total=total)
-            bars.update(tasks[label], completed=done, total=total)
 
-        yield progress
+class _Bars:
+    """A bar of rich for each work."""
+
+    def __init__(self, bars):
+        self._bars, self._tasks, self._remarks = bars, {}, {}
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        label, tasks = one_line(label), self._bars.tasks
+        if label not in self._tasks or done < tasks[self._tasks[label]].completed:
+            self._tasks[label] = self._bars.add_task(label, total=total, remark="")
+        self._bars.update(self._tasks[label], completed=done, total=total, remark=self._remarks.get(label, ""))
+
+    def remark(self, label: str, text: str) -> None:
+        """Keep what is to stand at the end of the bar."""
+        self._remarks[one_line(label)] = one_line(text)
 
 
 class PlainLines:
@@ -95,6 +105,11 @@ class PlainLines:
         self._stream = stream
         self._clock = clock
         self._works: dict[str, _Work] = {}
+        self._remarks: dict[str, str] = {}
+
+    def remark(self, label: str, text: str) -> None:
+        """Keep what is to stand at the end of the next line of a work."""
+        self._remarks[label] = text
 
     def __call__(self, label: str, done: int, total: int) -> None:
         """Note that `done` of `total` items of the work `label` are finished."""
@@ -123,7 +138,8 @@ class PlainLines:
 
     def _say(self, label: str, done: int, total: int, when: str) -> None:
         percent = round(100 * done / total) if total else 100
-        write_line(f"{one_line(label)}: {done}/{total} ({percent} %), {when}", self._stream)
+        remark = one_line(self._remarks.get(label, ""))
+        write_line(f"{one_line(label)}: {done}/{total} ({percent} %), {when}{remark and '; '}{remark}", self._stream)
 
 
 @dataclass

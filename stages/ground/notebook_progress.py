@@ -35,6 +35,11 @@ class _Bars:
         if done >= total:
             self._close(label)
 
+    def remark(self, label: str, text: str) -> None:
+        """Put a few words at the end of a work's bar."""
+        if (bar := self._bars.get(label)) is not None:
+            bar.set_postfix_str(text, refresh=False)
+
     def _close(self, label: str) -> None:
         if (bar := self._bars.pop(label, None)) is not None:
             bar.close()

@@ -27,5 +27,24 @@ def _say_nothing(label: str, done: int, total: int, /) -> None:
     pass
 
 
+def remark(progress: Progress, label: str, text: str) -> None:
+    """Put a few words beside a work, such as the loss of a training, if whoever shows its progress shows remarks.
+
+    Who does has a method ``remark(label, text)`` besides, and keeps the words until there are others. A plain function hears
+    nothing of them, and a label, by which works are told apart, stays what it is.
+
+    >>> class Shown:
+    ...     def __call__(self, label, done, total): print(label, done, total, self.text)
+    ...     def remark(self, label, text): self.text = text
+    >>> shown = Shown()
+    >>> remark(shown, "training", "loss 0.41")
+    >>> shown("training", 3, 9)
+    training 3 9 loss 0.41
+    >>> remark(SILENT, "training", "loss 0.41")
+    """
+    if (take := getattr(progress, "remark", None)) is not None:
+        take(label, text)
+
+
 SILENT: Progress = _say_nothing
 """The default of every argument ``progress``, so that no code asks whether there is one."""

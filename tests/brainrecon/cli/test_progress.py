@@ -5,6 +5,7 @@ import io
 import pytest
 
 from brainrecon.cli.progress import PlainLines, duration, rate, show_progress
+from stages.ground.progress import remark
 
 
 class Clock:
@@ -130,3 +131,41 @@ def test_long_work_is_heard_of_every_minute_and_work_in_one_piece_when_it_begins
         now[0] = float(seconds)
         lines("denoising", steps, 36_334)
     assert stream.getvalue().splitlines()[1:] == ["denoising: 3/36334 (0 %), 0.049/s, 205 h 12 min left"]
+
+
+def test_a_remark_stands_at_the_end_of_its_own_work_and_is_no_work_of_its_own(lines, clock):
+    progress, said = lines
+    remark(progress, "training", "loss 0.412")
+    for done in range(5):
+        progress("encode", done, 4)
+        progress("training", done, 4)
+        clock.now += 10
+    assert said()[-2:] == ["encode: 4/4 (100 %), done in 40 s", "training: 4/4 (100 %), done in 40 s; loss 0.412"]
+    assert "training: 1/4 (25 %), 0.1/s, 30 s left; loss 0.412" in said()
+    # Another training of the same label begins without the words of the one before, until it has its own.
+    remark(progress, "training", "")
+    progress("training", 0, 1)
+    progress("training", 1, 1)
+    assert said()[-1] == "training: 1/1 (100 %), done in 0.0 s"
+
+
+def test_a_remark_steers_no_terminal(lines):
+    progress, said = lines
+    remark(progress, "training", "loss \x1b[31m\n9")
+    progress("training", 1, 1)
+    assert len(said()) == 1 and "\x1b" not in said()[0]
+
+
+def test_a_bar_shows_remarks(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with show_progress(stream) as progress:
+        remark(progress, "training", "loss [0.412]")
+        progress("training", 3, 4)
+        progress("reading", 1, 4)
+    assert "loss [0.412]" in stream.getvalue() and "3/4" in stream.getvalue()

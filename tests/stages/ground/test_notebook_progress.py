@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from stages.ground.notebook_progress import IN_NOTEBOOKS, _Bars, in_notebook
+from stages.ground.progress import remark
 
 
 class Bar:
@@ -14,6 +15,9 @@ class Bar:
     def __init__(self, desc, initial, total, leave):
         self.desc, self.n, self.total, self.leave, self.closed = desc, initial, total, leave, False
         self.made.append(self)
+
+    def set_postfix_str(self, text, refresh):
+        self.remark = text
 
     def update(self, more):
         self.n += more
@@ -49,6 +53,15 @@ def test_a_bar_goes_with_its_work_and_is_gone_at_its_end(notebook):
     reading, fitting = notebook.made
     assert (reading.desc, reading.n, reading.total, reading.closed, reading.leave) == ("reading", 3, 3, True, False)
     assert (fitting.n, fitting.closed) == (6, False)
+
+
+def test_a_remark_stands_beside_its_bar(notebook):
+    bars = _Bars()
+    remark(bars, "training", "loss 0.4")
+    bars("training", 0, 3)
+    remark(bars, "training", "loss 0.3")
+    (bar,) = notebook.made
+    assert bar.remark == "loss 0.3" and bar.n == 0
 
 
 def test_the_same_work_once_more_has_a_bar_of_its_own(notebook):
