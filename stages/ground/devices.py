@@ -67,6 +67,29 @@ def float64_device(device: str | torch.device) -> torch.device:
     return torch.device("cpu") if device.type in _SINGLE_ONLY else device
 
 
+def sent_to(device: str | torch.device, values: torch.Tensor) -> torch.Tensor:
+    """Return a tensor on a device; nobody waits for the copy where what reads it comes after it anyway.
+
+    >>> import torch
+    >>> sent_to("cpu", torch.ones(2)).device
+    device(type='cpu')
+
+    Parameters
+    ----------
+    device : str or torch.device
+    values : tensor
+
+    Returns
+    -------
+    tensor
+        The same one, if it is there already.
+    """
+    import torch
+
+    # CUDA keeps the order, and holds its own copy of what lay in main memory. Other ways are not known to.
+    return values.to(device, non_blocking=torch.device(device).type == "cuda" and values.device.type == "cpu")
+
+
 def trouble_with(device: str) -> str | None:
     """Why a device cannot be used, in a few words; None if it can. One tiny step is computed there and compared.
 

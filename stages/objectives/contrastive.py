@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from stages.ground.checks import OneOf, check
+from stages.ground.devices import sent_to
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def draw_mixture(
     partners = torch.randperm(n_samples)
     shares = torch.distributions.Beta(spread, spread).sample((n_samples,))
     shares = torch.where(torch.rand(n_samples) < probability, shares, torch.ones(()))
-    return Mixture(partners.to(device), shares.to(device))
+    return Mixture(sent_to(device, partners), sent_to(device, shares))
 
 
 def info_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:
@@ -139,7 +140,7 @@ def mixed_nce(
     loss : tensor without dimensions
     """
     logits = cosines(predicted, true) / temperature
-    labels = mixture.labels(own_partner).to(logits)
+    labels = sent_to(logits.device, mixture.labels(own_partner)).to(logits)
     return _cross_entropies(labels, log_softmax(logits, 1), log_softmax(logits, 0))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from stages.ground.checks import Number, check
+from stages.ground.devices import sent_to
 from stages.priors.noise_process import NoiseProcess
 
 
@@ -68,10 +69,10 @@ class DiffusionPrior:
         loss : tensor without dimensions
         """
         # On the CPU, so that a step draws the same numbers on every device.
-        times = torch.randint(0, self.process.n_steps, (len(clean),)).to(clean.device)
-        noise = torch.randn(clean.shape).to(clean.device)
+        times = sent_to(clean.device, torch.randint(0, self.process.n_steps, (len(clean),)))
+        noise = sent_to(clean.device, torch.randn(clean.shape))
         dropped = [
-            (torch.rand(len(clean)) < share).to(clean.device) for share in (self.without_brain, self.without_image)
+            sent_to(clean.device, torch.rand(len(clean)) < share) for share in (self.without_brain, self.without_image)
         ]
         scaled = clean * self.scale_of(clean)
         found = self.net(self.process.noisy(scaled, noise, times), times, brain, *dropped)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stages.ground.checks import Number, check
+from stages.ground.devices import sent_to
 
 _LARGEST_BETA = 0.999
 _OFFSET = 0.008
@@ -60,7 +61,9 @@ class NoiseProcess:
             From 0.
         """
         shape = (-1, *[1] * (clean.ndim - 1))
-        of_clean, of_noise = (table.to(clean.device)[steps].reshape(shape).to(clean.dtype) for table in self._mixing)
+        of_clean, of_noise = (
+            sent_to(clean.device, table)[steps].reshape(shape).to(clean.dtype) for table in self._mixing
+        )
         return of_clean * clean + of_noise * noise
 
     @cached_property

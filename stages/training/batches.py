@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from stages.ground.devices import sent_to
 from stages.ground.errors import InputError
 
 
@@ -217,7 +218,7 @@ def on_device(batch, device):
 
     def moved(values):
         # Copied: an array may be a read-only map of a file.
-        return (torch.from_numpy(np.array(values)) if isinstance(values, np.ndarray) else values).to(device)
+        return sent_to(device, torch.from_numpy(np.array(values)) if isinstance(values, np.ndarray) else values)
 
     return _mapped(batch, moved)
 

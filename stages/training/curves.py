@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from stages.ground.errors import InputError
+from stages.training.trouble import CannotTrain
 
 
-class Diverged(InputError, FloatingPointError):
+class Diverged(CannotTrain, FloatingPointError):
     """A loss or a gradient is no longer finite."""
 
 
@@ -48,11 +48,28 @@ class Curves:
         return len(values) - 1 - values.index(best(values)) >= patience
 
 
-def check_finite(losses, step, remedy):
-    """Raise Diverged if one of the losses (dict of str to float) is not finite; `remedy` says what its reader can do."""
+def check_finite(losses, step, *advice):
+    """Raise Diverged if one of the losses is not finite.
+
+    Parameters
+    ----------
+    losses : dict of str to float
+    step : int
+    *advice
+        As `stages.training.trouble.CannotTrain` takes it.
+    """
     for name, value in losses.items():
         if not math.isfinite(value):
             named = "loss" if name == "loss" else f"{name} loss"
             raise Diverged(
-                f"The {named} is {value} at step {step:,} and was to be finite: training has diverged; {remedy}."
+                f"The {named} is {value} at step {step:,} and was to be finite: training has diverged", *advice
             )
+
+
+def slower(learning_rate):
+    """Advice to a training that diverges, as `CannotTrain` takes it.
+
+    >>> slower(0.003)
+    ('learn more slowly, for example with {learning_rate}', {'learning_rate': 0.0003})
+    """
+    return "learn more slowly, for example with {learning_rate}", {"learning_rate": float(f"{learning_rate / 10:.3g}")}

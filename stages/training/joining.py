@@ -44,7 +44,7 @@ def pulls_of(
     losses : dict of str to tensor
         `loss`, and what it is made of.
     """
-    rows = _joined(_made(learner, shares, accelerator, seed), shares, among, accelerator)
+    rows = _joined(_made(learner, shares, accelerator, seed), among, accelerator)
     for values in rows.values():
         values.requires_grad_()
     loss, details = learner.compare(rows, batch)
@@ -93,17 +93,20 @@ def _made(learner, shares, accelerator, seed):
     return found
 
 
-def _joined(found, shares, among, accelerator):
+def _joined(found, among, accelerator):
     """Rows of the whole batch in its order, from those of all parts of all processes."""
-    places = torch.tensor(list(shares), device=accelerator.device)
-    if accelerator.num_processes > 1:
-        places = accelerator.gather(places)
+    # Of the parts as they are gathered, process by process.
+    places = [
+        place
+        for process in range(accelerator.num_processes)
+        for place in range(among)[process :: accelerator.num_processes]
+    ]
     rows = {}
     for name in found[0]:
         parts = torch.stack([part[name] for part in found])
         parts = accelerator.gather(parts) if accelerator.num_processes > 1 else parts
         whole = parts.new_empty((parts.shape[0] * parts.shape[1], *parts.shape[2:]))
-        for place, part in zip(places.tolist(), parts):
+        for place, part in zip(places, parts):
             whole[place::among] = part
         rows[name] = whole
     return rows

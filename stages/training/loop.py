@@ -20,20 +20,20 @@ import torch
 
 from stages.ground.errors import InputError
 from stages.ground.process_group import n_processes
-from stages.ground.progress import SILENT
+from stages.ground.progress import SILENT, remark
 from stages.training.batches import n_samples, on_device, random_state_kept, seed_all, share_of, step_seed
-from stages.training.curves import Curves, Diverged, check_finite
+from stages.training.curves import Curves, check_finite, slower
 from stages.training.joining import has_unreached, pulls_of
-from stages.training.optimisers import learning_rate, make_optimisers, set_rates
+from stages.training.optimisers import learning_rate, make_optimisers, set_rates, step_unless
 from stages.training.processes import accelerator_on, check_shared
 from stages.training.recipe import Recipe
 from stages.training.state import Pace, read_checkpoint, write_checkpoint
+from stages.training.tally import Tally
 from stages.training.trainable import only_trained
+from stages.training.trouble import telling_of_short_memory
 
-SKIPPED_AT_MOST = 20
-"""Gradients running that may overflow, as now and then one does in bfloat16: their steps change no weight."""
-
-_REMEDY = "lower recipe.optimiser.learning_rate, or set recipe.clip, and train again"
+SECONDS_BETWEEN_READINGS = 1.0
+"""Reading a loss waits for the device; in between, divergence is not noticed, and nothing is kept."""
 
 
 class Learner(Protocol):
@@ -61,6 +61,7 @@ def train(
     identity: str = "",
     accelerator=None,
     progress=SILENT,
+    label: str = "training",
     seconds_between_checkpoints: float = 60.0,
 ) -> Curves:
     """Train a learner.
@@ -96,7 +97,9 @@ def train(
     accelerator : accelerate.Accelerator, optional
         For the learner's own device and the recipe's precision by default.
     progress : callable
-        Called with (label, done, total), first with the steps that a checkpoint holds.
+        Called with (label, done, total), first with the steps that a checkpoint holds; told the loss as a remark.
+    label : str
+        Of the progress.
     seconds_between_checkpoints : float
         At least, see `stages.training.state.Pace`.
 
@@ -109,7 +112,10 @@ def train(
     Raises
     ------
     Diverged
-        A loss is not finite, or many gradients are not. The last checkpoint is of a time when they were.
+        A loss is not finite, or many gradients are not; noticed when losses are read, every second or so. The last checkpoint
+        is of a time when they were.
+    OutOfMemory
+        Memory does not suffice. The last checkpoint is kept.
     InputError
         A pattern of `recipe.trains` fits no parameter, or the batch cannot be shared.
     """
@@ -125,18 +131,22 @@ def train(
         accelerator = accelerator or accelerator_on(device, recipe.precision, unreached)
         training = _Training(learner, trained, recipe, accelerator)
         training.reopen(folder, identity)
-        pace = Pace(seconds_between_checkpoints)
-        progress("training", training.step, recipe.steps)
-        while training.step < recipe.steps and not training.curves.is_waiting_too_long(recipe.patience):
-            training.take_step(batch_at)
-            if training.step % recipe.validate_every == 0 or training.step == recipe.steps:
-                training.note(held_out)
-            if pace.is_due():
-                with pace.writing():
-                    training.write()
-            progress("training", training.step, recipe.steps)
-        training.write()
-        return training.finish()
+        with telling_of_short_memory(recipe, device, lambda: training.step):
+            pace, read = Pace(seconds_between_checkpoints), time.monotonic()
+            training.say_to(progress, label)
+            while training.step < recipe.steps and not training.curves.is_waiting_too_long(recipe.patience):
+                training.take_step(batch_at)
+                if training.step % recipe.validate_every == 0 or training.step == recipe.steps:
+                    training.note(held_out)
+                elif time.monotonic() - read >= SECONDS_BETWEEN_READINGS:
+                    training.read()
+                    read = time.monotonic()
+                if pace.is_due():
+                    with pace.writing():
+                        training.write()
+                training.say_to(progress, label)
+            training.write()
+            return training.finish()
 
 
 class _Training:
@@ -149,8 +159,10 @@ class _Training:
             self.average = copy.deepcopy(learner).eval().requires_grad_(False)
         self.learner = accelerator.prepare(learner.train())
         self.optimisers = make_optimisers(trained, recipe.optimiser)
-        self.step, self.skipped = 0, 0
-        self.curves, self.sums, self.n_summed = Curves(), {}, 0
+        self.step, self.curves = 0, Curves()
+        self.tally = Tally(accelerator.device, recipe.optimiser.learning_rate)
+        # The mean of the losses that were read last, for people.
+        self.latest = {}
         self.best, self.best_weights = math.inf, None
 
     # A step
@@ -161,21 +173,13 @@ class _Training:
         seed_all(step_seed(recipe.seed, step))
         batch = batch_at(step)
         self.check(batch)
-        losses = self.find_gradient(batch)
-        check_finite({"loss": losses["loss"]}, step, _REMEDY)
+        left_out = self.tally.add(self.find_gradient(batch), step)
         set_rates(self.optimisers, recipe, step)
-        if math.isfinite(losses["gradient"]):
-            self.skipped = 0
-            for optimiser in self.optimisers:
-                optimiser.step()
-        else:
-            self.skip()
+        step_unless(left_out, self.optimisers)
         self.learner.zero_grad(set_to_none=True)
         if self.average is not None:
             follow(self.average, self.plain, min(recipe.average, (1 + step) / (10 + step)))
         self.step += 1
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
-        self.n_summed += 1
 
     def check(self, batch):
         """Raise InputError if a batch has not as many samples as the recipe says."""
@@ -186,7 +190,7 @@ class _Training:
             )
 
     def find_gradient(self, batch):
-        """Losses of a batch and the norm of its gradient before clipping, dict of str to float; the gradient is in place."""
+        """Losses of a batch and the norm of its gradient before clipping, tensors by name; the gradient is in place."""
         accelerator, parts = self.accelerator, self.recipe.accumulate
         among = parts * accelerator.num_processes
         places = [part * accelerator.num_processes + accelerator.process_index for part in range(parts)]
@@ -209,33 +213,39 @@ class _Training:
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.recipe.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.trained, self.recipe.clip, norm)
-        means = {name: sum(_number(losses[name]) for losses in found) / parts for name in found[0]}
+        means = {name: self.tally.mean([losses[name] for losses in found]) for name in found[0]}
         if compares:
-            of_all = {name: _number(value) for name, value in compared.items()}
+            of_all = {name: self.tally.mean([value]) for name, value in compared.items()}
             means |= of_all | {"loss": means["loss"] + of_all["loss"]}
-        return means | {"gradient": _number(norm)}
+        return means | {"gradient": norm}
 
     def seed_part(self, place):
         """Seed what is random in a part of the step's batch."""
         seed_all(step_seed(self.recipe.seed, self.step, 1 + place))
 
-    def skip(self):
-        """Count a gradient that overflowed."""
-        self.skipped += 1
-        if self.skipped >= SKIPPED_AT_MOST:
-            raise Diverged(f"{self.skipped} gradients running were not finite (step {self.step:,}); {_REMEDY}.")
-
     # Validation and curves
+
+    def read(self):
+        """Means of the losses since the last line, dict of str to float; raises Diverged if one was not finite."""
+        self.latest = {name: total / self.tally.n_summed for name, total in self.tally.read().items()}
+        return self.latest
+
+    def say_to(self, progress, label):
+        """Say how far it is, with the loss as it was read last, and what validation found last."""
+        shown = {"loss": self.latest.get("loss")}
+        shown["validation loss"] = self.curves.lines[-1].get("validation") if self.curves.lines else None
+        remark(progress, label, ", ".join(f"{name} {value:.3g}" for name, value in shown.items() if value is not None))
+        progress(label, self.step, self.recipe.steps)
 
     def note(self, held_out):
         """Add a line to the curves, and keep the weights if validation has never been better."""
-        line = {"step": self.step} | {name: self.of_all(total / self.n_summed) for name, total in self.sums.items()}
+        line = {"step": self.step} | {name: self.of_all(mean) for name, mean in self.read().items()}
         line["rate"] = learning_rate(self.recipe, self.step - 1)
-        self.sums, self.n_summed = {}, 0
+        self.tally.forget()
         validation = self.validate(held_out)
         if validation is not None:
             line["validation"] = validation
-            check_finite({"validation": validation}, self.step, _REMEDY)
+            check_finite({"validation": validation}, self.step, *slower(self.recipe.optimiser.learning_rate))
             if validation < self.best:
                 self.best, self.best_weights = validation, _copied(self.reached())
         self.curves.lines.append(line)
@@ -249,9 +259,9 @@ class _Training:
         for batch in held_out:
             with self.accelerator.autocast():
                 loss, _ = network(on_device(batch, self.accelerator.device))
-            total, n = total + _number(loss) * n_samples(batch), n + n_samples(batch)
+            total, n = total + self.tally.mean([loss]) * n_samples(batch), n + n_samples(batch)
         self.plain.train()
-        return self.of_all(total / n) if n else None
+        return self.of_all((total / n).item()) if n else None
 
     def reached(self):
         """The network that would be kept now."""
@@ -281,13 +291,12 @@ class _Training:
         if self.folder is None or not self.accelerator.is_main_process:
             return
         average = None if self.average is None else self.average.state_dict()
+        # The tally raises Diverged before anything is written.
         state = {
             "identity": self.identity,
             "step": self.step,
-            "skipped": self.skipped,
+            **self.tally.state(),
             "best": None if self.best_weights is None else self.best,
-            "sums": self.sums,
-            "summed": self.n_summed,
             "curves": self.curves.lines,
         }
         parts = {"average": average, "best": self.best_weights}
@@ -304,8 +313,8 @@ class _Training:
         found = read_checkpoint(self.folder, players, ("average", "best"), self.identity)
         if found is not None:
             state, parts = found
-            self.step, self.skipped = state["step"], state["skipped"]
-            self.curves, self.sums, self.n_summed = Curves(state["curves"]), state["sums"], state["summed"]
+            self.step, self.curves = state["step"], Curves(state["curves"])
+            self.tally.restore(state)
             if self.average is not None:
                 self.average.load_state_dict(parts["average"])
             if parts["best"] is not None:
@@ -324,7 +333,3 @@ def follow(average, network, decay):
 
 def _copied(network):
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-def _number(value):
-    return value.item() if torch.is_tensor(value) else float(value)

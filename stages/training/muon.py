@@ -25,7 +25,13 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self):
-        """Take one step."""
+        """Take one step; none, if a tensor `found_inf` is set and is not 0, as `torch.amp.GradScaler` sets it."""
+        left_out = getattr(self, "found_inf", None)
+
+        def become(kept, changed):
+            # Chosen on the device, which nobody waits for.
+            kept.copy_(changed if left_out is None else torch.where(left_out.bool(), kept, changed))
+
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -33,12 +39,12 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[parameter]
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                become(state["momentum"], state["momentum"].lerp(parameter.grad, 1 - group["momentum"]))
                 ahead = parameter.grad.lerp(state["momentum"], group["momentum"])
                 update = orthogonalise(ahead.flatten(1))
                 size = 0.2 * max(update.shape) ** 0.5
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.view_as(parameter), alpha=-group["lr"] * size)
+                decayed = parameter * (1 - group["lr"] * group["weight_decay"])
+                become(parameter, decayed.add_(update.view_as(parameter), alpha=-group["lr"] * size))
 
 
 def orthogonalise(matrix, iterations=5):

@@ -76,3 +76,44 @@ def set_rates(optimisers, recipe, step):
             group["betas"] = (momentum, *group["betas"][1:])
         elif momentum is not None:
             group["momentum"] = momentum
+
+
+def step_unless(left_out, optimisers):
+    """Take a step with every optimiser, unless a tensor says that it is to be left out; nothing waits for its device.
+
+    An update reads the tensor by itself, as `torch.amp.GradScaler` has it do: fused ones in their kernels, and Muon.
+
+    >>> from stages.training.recipe import OptimiserSpec
+    >>> parameter = torch.nn.Parameter(torch.ones(1))
+    >>> optimisers = make_optimisers({"weight": parameter}, OptimiserSpec("adamw", 0.5))
+    >>> for left_out in (True, False):
+    ...     parameter.grad = torch.full((1,), torch.nan if left_out else 1.0)
+    ...     step_unless(torch.tensor(left_out), optimisers)
+    ...     round(parameter.item(), 4)
+    1.0
+    0.5
+
+    Parameters
+    ----------
+    left_out : bool tensor without dimensions
+        On the device of the parameters. What is left out changes no weight and no moment.
+    optimisers : list of torch.optim.Optimizer
+    """
+    found = left_out.float()
+    for optimiser in optimisers:
+        if _reads_by_itself(optimiser, left_out.device):
+            optimiser.found_inf = found
+            optimiser.step()
+            del optimiser.found_inf
+        elif not left_out:
+            optimiser.step()
+
+
+def _reads_by_itself(optimiser, device):
+    """Whether an optimiser can leave a step out without being asked to from outside, where that would wait for the device."""
+    # On other devices fused updates are not known to look at it.
+    if device.type not in ("cpu", "cuda"):
+        return False
+    # Momenta that SGD makes in its first step hold no values if that one is left out.
+    makes_momenta = isinstance(optimiser, torch.optim.SGD) and optimiser.defaults["momentum"] and not optimiser.state
+    return not makes_momenta

@@ -99,7 +99,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_leaves_the_checkpoint_before(cas
         batch = batch_at(step)
         return batch | {"y": batch["y"] * np.float32("nan")} if step == 5 else batch
 
-    with pytest.raises(Diverged, match="The loss is nan at step 5 .*lower recipe.optimiser.learning_rate"):
+    with pytest.raises(Diverged, match="The loss is nan at step 5 .*, for example with recipe.optimiser.learning_rate"):
         trained(case, tmp_path, batches)
     asked = []
     learner, curves = trained(case, tmp_path, lambda step: asked.append(step) or batch_at(step))

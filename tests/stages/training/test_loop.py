@@ -10,13 +10,17 @@ import pytest
 import torch
 import whole_objective
 from small_learners import CASES, Case, Comparing, WithDropout, WithStatistics, batch_at, recipe
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.ground.errors import InputError
+from stages.training import loop
 from stages.training.batches import Shuffled, held_out, on_device, share_of, step_seed
 from stages.training.curves import Diverged
 from stages.training.loop import train
+from stages.training.optimisers import make_optimisers, set_rates
 from stages.training.recipe import OptimiserSpec
 from stages.training.state import FILE, read_part, remove_checkpoint
+from stages.training.trouble import OutOfMemory
 
 CASE = CASES["dropout, average, validation"]
 PLAIN = recipe(OptimiserSpec("sgd", 0.05))
@@ -213,9 +217,160 @@ def test_gradients_that_overflow_are_skipped_until_there_are_too_many():
     learner = Overflowing()
     torch.nn.init.zeros_(learner.head.bias)
     before = weights(learner)
-    with pytest.raises(Diverged, match=r"20 gradients running were not finite \(step 19\); lower recipe.optimiser"):
+    with pytest.raises(
+        Diverged, match=r"20 gradients running were not finite \(step 19\); .* recipe.optimiser.learning_rate"
+    ):
         train(learner, batch_at, replace(PLAIN, steps=30))
     assert torch.equal(weights(learner), before)
+
+
+class Overflowing(WithDropout):
+    """Finite losses; in some steps the gradient of a norm at zero is none."""
+
+    def forward(self, batch):
+        loss, parts = super().forward(batch)
+        if batch["step"] % 3 != 1:
+            loss = loss + (self.head.bias - self.head.bias.detach()).square().sum().sqrt()
+        return loss, parts
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "muon"])
+def test_a_step_that_is_left_out_changes_no_weight_and_no_moment(name):
+    """The loop leaves it to the device; a loop that asks before every step ends in the same bytes."""
+    spec = OptimiserSpec(name, 0.05, weight_decay=0.1, momentum=0.9)
+    settings = recipe(spec)
+    learner, expected = (Case(Overflowing, settings).learner() for _ in range(2))
+    train(learner, batch_at, settings)
+    optimisers, n_taken = make_optimisers(dict(expected.named_parameters()), spec), 0
+    for step in range(settings.steps):
+        torch.manual_seed(step_seed(0, step, 1))
+        expected.train()
+        loss, _ = expected(on_device(batch_at(step), "cpu"))
+        expected.zero_grad()
+        loss.backward()
+        if all(parameter.grad.isfinite().all() for parameter in expected.parameters()):
+            n_taken += 1
+            set_rates(optimisers, settings, step)
+            for optimiser in optimisers:
+                optimiser.step()
+    assert n_taken == 4
+    assert torch.equal(weights(learner), weights(expected))
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a number of a tensor is asked for, which waits for its device: within torch, and by Python."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.n = 0
+        for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+            monkeypatch.setattr(torch.Tensor, name, self.counted(getattr(torch.Tensor, name)))
+
+    def counted(self, method):
+        def call(*args, **kwargs):
+            self.n += 1
+            return method(*args, **kwargs)
+
+        return call
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("case", ["dropout, average, validation", "samples that are compared, parts of a batch"])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_nothing_waits_for_the_device_inside_the_loop(case, precision, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_READINGS", 1e9)
+
+    def reads(steps):
+        settings = replace(CASES[case].recipe, steps=steps, validate_every=steps, precision=precision)
+        with monkeypatch.context() as patched, Reads(patched) as counter:
+            train(CASES[case].learner(), batch_at, settings, progress=Shown())
+        return counter.n
+
+    few, many = reads(5), reads(25)
+    # Once for the line of the curves.
+    assert few == many > 0
+
+
+class Shown:
+    """What somebody sees of a training."""
+
+    def __init__(self):
+        self.remarks, self.calls, self.text = [], [], None
+
+    def remark(self, label, text):
+        self.text = text
+
+    def __call__(self, label, done, total):
+        self.calls.append((label, done, total))
+        self.remarks.append(self.text)
+
+
+def test_the_loss_is_shown_as_it_was_read_last(monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_READINGS", 0.0)
+    shown, learner = Shown(), CASE.learner()
+    curves = train(learner, batch_at, CASE.recipe, held_out=CASE.validation(), progress=shown, label="learning")
+    assert shown.calls == [("learning", done, 12) for done in range(13)]
+    for step, loss, validation in zip(*curves["loss"], curves["validation"][1]):
+        assert shown.remarks[step] == f"loss {loss:.3g}, validation loss {validation:.3g}"
+    # A function that takes no remark hears nothing of it.
+    train(CASE.learner(), batch_at, CASE.recipe, progress=lambda label, done, total: None)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_a_divergence_that_is_read_late_names_its_step_and_nothing_is_kept_of_it(seconds, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_READINGS", seconds)
+    asked = []
+
+    def batches(step):
+        asked.append(step)
+        batch = batch_at(step)
+        return batch | {"y": batch["y"] * np.float32("nan")} if step in (5, 6) else batch
+
+    settings = replace(CASE.recipe, validate_every=12)
+    train(CASE.learner(), batches, replace(settings, steps=2), tmp_path, identity="before")
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(Diverged, match="The loss is nan at step 5 and was to be finite"):
+        train(CASE.learner(), batches, settings, tmp_path, held_out=CASE.validation())
+    assert asked[-1] == (5 if seconds == 0 else 11)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"
+        ),
+    ],
+)
+def test_short_memory_is_told_with_the_batch_and_what_to_set_and_the_checkpoint_is_kept(error, tmp_path):
+    class Large(WithDropout):
+        def forward(self, batch):
+            if batch["step"] == 7:
+                raise error
+            return super().forward(batch)
+
+    settings = replace(CASE.recipe, accumulate=2)
+    said = r"Memory of cpu does not suffice .* batches of 8 samples in 2 parts: it ran out in step 7, .* recipe.accumulate = 4 or"
+    with pytest.raises(OutOfMemory, match=said):
+        train(Case(Large, settings).learner(), batch_at, settings, tmp_path, seconds_between_checkpoints=0.0)
+    asked = []
+    train(CASE.learner(), lambda step: asked.append(step) or batch_at(step), settings, tmp_path)
+    assert asked == [7, 8, 9, 10, 11]
+
+
+def test_other_errors_of_a_network_stay_what_they_are():
+    class Broken(WithDropout):
+        def forward(self, batch):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        train(Broken(), batch_at, PLAIN)
 
 
 def test_mixed_precision_is_for_training_alone():
