@@ -316,8 +316,8 @@ class Chain:
         return [row for step in self.steps for row in step.summary()]
 
     def curves(self) -> dict:
-        """The course of training: dict of label to (steps, values)."""
-        return {label: curve for step in self.steps for label, curve in step.curves().items()}
+        """The course of training of each step that was trained: dict of its values' names to dict of label to (steps, values)."""
+        return {", ".join(step.gives): curves for step in self.steps if (curves := step.curves())}
 
     @cached_property
     def _described(self) -> dict:

@@ -130,13 +130,15 @@ def distribution(scores, metric_name):
         return svg_text(figure, dpi=200)
 
 
-def course(curves):
+def course(curves, trained=""):
     """The course of a training: a panel per curve, over steps.
 
     Parameters
     ----------
     curves : mapping of str to (steps, values)
         By label; a value may be None if there is none.
+    trained : str
+        What was trained; figures of different trainings on a page have different ids inside.
 
     Returns
     -------
@@ -145,7 +147,7 @@ def course(curves):
     """
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    with rc_context({**STYLE, "svg.hashsalt": "brainrecon-course"}):
+    with rc_context({**STYLE, "svg.hashsalt": f"brainrecon-course {trained}".rstrip()}):
         figure = Figure(figsize=(3.1 * columns, 2.1 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in panels[len(curves) :]:

@@ -49,8 +49,8 @@ class ReportContent:
         Pictures to put beside captions of stimuli that are not in `shown` (training stimuli).
     decoder : sequence of mappings
         A row per target: whatever the decoder has to say (penalty, held-out correlation, ...).
-    curves : mapping of str to (steps, values)
-        The course of training, by label; empty if there was none.
+    curves : mapping of str to (mapping of str to (steps, values))
+        The course of each training, by what was trained and by label; empty if there was none.
     rois : sequence of mappings
         A row per region: `roi`, its name; plain values such as `n_voxels`; and by the name of a metric (or of a score of
         embeddings) a `SummaryRow`, or None.
@@ -164,7 +164,7 @@ def render(content):
             captions=_captions(content),
             n_captions_in_view=_CAPTIONS_IN_VIEW,
             decoder_columns=tables.table_columns(content.decoder),
-            course=_figure(course(content.curves)) if content.curves else None,
+            courses=[(trained, _figure(course(curves, trained))) for trained, curves in content.curves.items()],
             as_cell=tables.as_cell,
             heading=tables.heading,
             config=_flat(content.config),

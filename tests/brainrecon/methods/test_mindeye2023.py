@@ -191,7 +191,9 @@ def test_an_epoch_is_what_the_stimuli_fill():
         ({"decoder": {"changes": "some"}}, "changes is 'some'"),
         ({"latent": {"teacher_std": "imagenet"}}, "teacher_std is 'imagenet'"),
         ({"latent": {"teacher_size": 16}}, "teacher_size is 16"),
-        ({"decoder": {"batch_size": 9, "accumulate": 2}}, "recipe.accumulate is 2 but recipe.batch_size 9"),
+        ({"decoder": {"batch_size": 9, "accumulate": 2}}, "accumulate is 2 but batch_size is 9; .* batch_size=10"),
+        ({"decoder": {"precision": "fp16"}}, "precision is 'fp16'"),
+        ({"latent": {"patience": 3}}, "patience is 3 but validation is 0, .* validation=0.1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, said):
@@ -221,8 +223,9 @@ def complete(line, tmp_path_factory):
 def test_both_networks_show_how_they_were_trained(complete):
     chain = Run(complete).chain
     curves = chain.curves()
-    names = {"clip_retrieval contrast", "clip_rough prior error", "sd_latent difference", "places contrast"}
-    assert names <= set(curves)
+    assert list(curves) == ["clip_rough, clip_retrieval", "sd_latent"]
+    assert {"loss", "clip_retrieval contrast", "clip_rough prior error"} <= set(curves["clip_rough, clip_retrieval"])
+    assert {"loss", "sd_latent difference", "places contrast"} <= set(curves["sd_latent"])
     assert [row["network"] for row in chain.summary()] == ["MindEyeTokens", "MindEyeLatent"]
     described = json.loads((complete / "decoder" / "tokens" / "config.json").read_text())
     assert described["gives"] == {"clip_rough": [65, 64], "clip_retrieval": [65, 64]}
