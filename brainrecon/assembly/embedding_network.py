@@ -24,6 +24,7 @@ def embedding_network(
     begin: Callable | None = None,
     changing: Mapping | None = None,
     released=None,
+    table: str = "decoder",
 ) -> Learn:
     """Step from patterns to a rough embedding and to one for retrieval, or to that one alone.
 
@@ -49,6 +50,8 @@ def embedding_network(
     changing : mapping of str to stages.training.picture_changes.PictureChanges, optional
     released : stages.decoders.released.Released, optional
         As `brainrecon.assembly.learn.Learn` takes them.
+    table : str
+        Of the system's settings, that `settings` are.
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.networks.mindeye import MindEyeTokens
@@ -79,7 +82,8 @@ def embedding_network(
     recipe = settings.recipe(published_steps)
     decoder = TrainedDecoder(MindEyeTokens, recipe, objectives, arguments, machine.device, begin=begin)
     targets = dict.fromkeys(names, source)
-    return Learn(targets, decoder, machine.device, settings.trials, part, changing=changing, released=released)
+    own = {"changing": changing, "released": released, "settings": table}
+    return Learn(targets, decoder, machine.device, settings.trials, part, **own)
 
 
 def prior_of(network):

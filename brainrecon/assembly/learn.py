@@ -6,8 +6,10 @@ import numpy as np
 
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded
+from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
+from stages.training.trouble import CannotTrain, in_recipe
 from weights import store as checkpoint_store
 from weights.suggestions import did_you_mean
 
@@ -41,12 +43,25 @@ class Learn(Step):
     released : stages.decoders.released.Released, optional
         How the file is read in which the method's authors released this decoder, for one that has
         ``take(folder, name, released, n_voxels, gives)``.
+    settings : str, optional
+        The table of the system's settings that the decoder's recipe is made of, such as "decoder": errors of a training advise
+        in what people type.
     """
 
     is_learned = True
 
     def __init__(
-        self, targets, decoder, device="cpu", trials="averaged", part="", beside=None, changing=None, released=None
+        self,
+        targets,
+        decoder,
+        device="cpu",
+        trials="averaged",
+        part="",
+        *,
+        beside=None,
+        changing=None,
+        released=None,
+        settings=None,
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -54,8 +69,9 @@ class Learn(Step):
                 "trials=single."
             )
         self.targets, self.gives, self.part = targets, tuple(targets), part
-        self.decoder, self._device, self._trials, self._released = decoder, device, trials, released
+        self.decoder, self._device, self._trials = decoder, device, trials
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
+        self._released, self._settings = released, settings
 
     def fit(self, training, workspace):
         features, responses, rows = training.features((*self.gives, *self.beside)), {}, {}
@@ -79,7 +95,10 @@ class Learn(Step):
             beside={name: values[name] for name in self.beside},
             live=self._live(training, sources, workspace.progress),
         )
-        self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
+        try:
+            self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
+        except CannotTrain as error:
+            raise error if self._settings is None else error.respelled(self._typed, " and another --out") from error
 
     def _live(self, training, sources, progress):
         """What encodes changed pictures, by value; values of one target and one change have one."""
@@ -93,6 +112,50 @@ class Learn(Step):
                 loaded(sources[name], name, progress)
                 made[key] = ChangedPictures(sources[name], images, changes, self._device)
         return {name: made[sources[name], changes] for name, changes in self._changing.items()}
+
+    def _typed(self, name, value):
+        """How a setting of the training is typed."""
+        return in_recipe(name, value) if self._settings is None else f"--set {self._settings}.{name}={value}"
+
+    # Before it begins
+
+    @property
+    def precision(self):
+        return self.decoder.recipe.precision if self._counts else None
+
+    def cost(self, train):
+        if not self._counts:
+            return []
+        told = self._counted(train), self.decoder.recipe, self.gives, self._bytes_of_targets(train), self._device
+        return describe_training(*told, self._typed)
+
+    def memory(self, train):
+        if not self._counts:
+            return None
+        return bytes_needed(self._counted(train), self._bytes_of_targets(train), self._device)[self._device]
+
+    def operations(self, train):
+        operations = self._counted(train).operations if self._counts else None
+        return {} if operations is None else {f"Training {', '.join(self.gives)}": operations}
+
+    @property
+    def _counts(self):
+        """Whether the decoder tells what its training takes; a decoder of another package need not."""
+        return hasattr(self.decoder, "cost")
+
+    def _counted(self, train):
+        gives, beside = (
+            {name: source.outline.shape for name, source in sources.items()} for sources in (self.targets, self.beside)
+        )
+        return self.decoder.cost(train.n_voxels, gives, beside)
+
+    def _bytes_of_targets(self, train):
+        """Of the targets in memory; values of one target have one array."""
+        sources = (*self.targets.values(), *self.beside.values())
+        values = {source: int(np.prod(source.outline.shape)) for source in sources}
+        return sum(train.n_stimuli * n * np.dtype(source.dtype).itemsize for source, n in values.items())
+
+    # Running
 
     def run(self, items, values, *, seed=0):
         patterns, found = np.asarray(values["patterns"]), {}

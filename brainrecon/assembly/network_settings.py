@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from brainrecon.assembly.learn import TRIALS
 from stages.ground.checks import Number, OneOf, check_all
+from stages.ground.errors import InputError
 
 _COUNT = Number(1, whole=True)
 _RULES = {
@@ -15,6 +16,8 @@ _RULES = {
     "learning_rate": Number(0, above=True, example=3e-4),
     "weight_decay": Number(0),
     "validation": Number(0, 0.5),
+    "patience": Number(1, whole=True, optional=True, example=10),
+    "precision": OneOf("no", "bf16"),
     "trials": OneOf(*TRIALS),
     "features": OneOf("float32", "float16"),
 }
@@ -38,6 +41,8 @@ class NetworkSettings:
         Of everything but biases.
     validation : float
         Share of the training stimuli that chooses which weights are kept; the last are kept without.
+    patience : int, optional
+        Epochs without a better validation after which training stops; all are gone through, if it is not given.
     trials : {"in turn", "single", "averaged", "mixed"}
         One trial of every stimulus in an epoch, those of each taking turns; every trial by itself; averages; or mixtures of the
         trials of every stimulus, drawn anew in every step.
@@ -55,6 +60,7 @@ class NetworkSettings:
     learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     validation: float = 0.0
+    patience: int | None = None
     trials: str = "in turn"
     features: str = "float32"
     precision: str = "no"
@@ -62,6 +68,16 @@ class NetworkSettings:
 
     def __post_init__(self):
         check_all(self, _RULES)
+        if self.patience is not None and not self.validation:
+            raise InputError(
+                f"patience is {self.patience} but validation is 0, so that nothing tells when to stop; set validation to the "
+                "share of the training stimuli that is to tell, for example validation=0.1."
+            )
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"accumulate is {self.accumulate} but batch_size is {self.batch_size}; expected parts of equal size, for example "
+                f"batch_size={self.batch_size + self.accumulate - self.batch_size % self.accumulate}."
+            )
 
     def settled(self, train):
         """These settings with as many steps in an epoch as a training split fills."""
@@ -85,6 +101,7 @@ class NetworkSettings:
             schedule=Schedule("one-cycle", rise=min(2 / self.epochs, 0.5), first_divisor=25, last_divisor=1000),
             precision=self.precision,
             validation=self.validation,
+            patience=self.patience,
             validate_every=self.steps_per_epoch or published_steps,
             seed=self.seed,
         )

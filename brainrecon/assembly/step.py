@@ -42,6 +42,8 @@ class Step:
         Whether what it gives depends on the item (its noise), and not on the values it reads alone.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
+    precision : {"no", "bf16"}, optional
+        In which it is trained, if it is a network; other fits compute as generators do.
     """
 
     reads: tuple[str, ...] = ("patterns",)
@@ -54,6 +56,7 @@ class Step:
     is_learned: ClassVar[bool] = False
     by_lot: bool = False
     no_mean_response: str | None = None
+    precision: str | None = None
 
     def medium(self, name: str) -> str:
         """Medium of a value it gives."""
@@ -117,6 +120,10 @@ class Step:
     def cost(self, train: Any) -> list[str]:
         """Sentences on what a fit to a training split will take, where a count of operations does not tell it."""
         return []
+
+    def memory(self, train: Any) -> int | None:
+        """Bytes that a fit to a training split takes at its peak on the device that computes; None if nobody counts them."""
+        return None
 
     def operations(self, train: Any) -> dict[str, float]:
         """Operations of fitting to a training split, by what is done; for the time that is told before it begins."""

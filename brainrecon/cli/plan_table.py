@@ -36,15 +36,18 @@ def show_plan(works, device, folder):
     disk = sum(work.disk or 0 for work in works)
     rows.append(row("together, at least", "", seconds or None, memory or None, disk or None))
     table(("work", "how much", "time", "memory", "disk"), rows)
+    for sentence in (sentence for work in works for sentence in work.told):
+        say(sentence)
     place = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
     free, room = free_memory(device), shutil.disk_usage(place).free
     say(
         f"On {device}, with {sizes.in_words(free)} of memory free, and {sizes.in_words(room)} of disk at {place}; time is right "
         "to a factor of two or so, and scoring not in it. Nothing was computed."
     )
-    if memory > free:
+    drawing = max((work.memory or 0 for work in works if not work.told), default=0)
+    if drawing > free:
         say(
-            f"The memory does not suffice: {sizes.in_words(memory)} are needed. Draw fewer at a time with --batch-size 1, or on "
+            f"The memory does not suffice: {sizes.in_words(drawing)} are needed. Draw fewer at a time with --batch-size 1, or on "
             "another --device."
         )
     if disk > room:

@@ -486,7 +486,16 @@ class MindEye2023(System):
         )
         released = _released(with_todays_attention_names, "lin0.0.weight")
         return [
-            Learn({LATENT: latent}, decoder, machine.device, own.trials, part="latent", released=released, **taught),
+            Learn(
+                {LATENT: latent},
+                decoder,
+                machine.device,
+                own.trials,
+                "latent",
+                released=released,
+                settings="latent",
+                **taught,
+            ),
             Show(LATENT, latent),
         ]
 

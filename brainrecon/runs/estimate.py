@@ -38,11 +38,12 @@ def of_fitting(run):
     taken = taken_parts(part.config, chain)
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
     lines = of_encoding(chain.learned_targets, chain.encoded_to_learn(taken), part.subject, ["train"], device)
+    train = part.subject.train
     try:
-        works = [work for step in learned for work in step.operations(part.subject.train).items()]
+        works = [(*work, step.precision) for step in learned for work in step.operations(train).items()]
+        told = [line for step in learned for line in step.cost(train)]
     except UNTOLD:
-        works = []
-    told = [line for step in learned for line in step.cost(part.subject.train)]
+        works, told = [], []
     if told and n_parts > 1:
         told.append(f"All of it in each of {n_parts} folds.")
     folds = "" if n_parts == 1 else f" in each of {n_parts} folds"
@@ -50,8 +51,8 @@ def of_fitting(run):
         lines
         + told
         + [
-            f"{what}{folds}: {_taking(n_parts * operations, device)}."
-            for what, operations in works
+            f"{what}{folds}: {_taking(n_parts * operations, device, precision)}."
+            for what, operations, precision in works
             if n_parts * operations >= OPERATIONS_WORTH_SAYING
         ]
     )
@@ -159,9 +160,9 @@ def operations_of_one_stimulus(source, split):
     return count_operations(lambda: outline.encode(np.zeros((1, *split.images.shape[1:]), dtype=np.uint8)))
 
 
-def _taking(operations, device):
+def _taking(operations, device, precision=None):
     """Operations, and the time that they take here, in words."""
-    return f"{operations:.1e} operations, about {in_words(operations / rate(str(device)))} on {device}"
+    return f"{operations:.1e} operations, about {in_words(operations / rate_in(precision, device))} on {device}"
 
 
 def in_words(seconds):
@@ -170,6 +171,24 @@ def in_words(seconds):
         if seconds >= least * size:
             return f"{float(f'{seconds / size:.2g}'):,.0f} {unit}"
     return f"{max(1, seconds):.0f} s"
+
+
+def rate_in(precision, device):
+    """Operations a second of a training in a precision, as `Step.precision` has it, or of a convolution if it is None."""
+    return rate(str(device)) if precision is None else rate_of_training(str(device), precision)
+
+
+@lru_cache
+def rate_of_training(device, precision):
+    """Operations a second of a product of matrices on a device, in the precision of a training; takes a moment."""
+    import torch
+
+    kind, side = torch.bfloat16 if precision == "bf16" else torch.float32, 2048
+    rows, weights = (
+        torch.zeros(256, side, device=device, dtype=kind),
+        torch.zeros(side, side, device=device, dtype=kind),
+    )
+    return 2 * rows.numel() * side / _quickest(lambda: rows @ weights)
 
 
 @lru_cache
@@ -181,11 +200,15 @@ def rate(device):
     rows = 8 if device.startswith("cuda") else 1
     maps = torch.zeros(rows, 320, 64, 64, device=device, dtype=dtype)
     kernel = torch.zeros(320, 320, 3, 3, device=device, dtype=dtype)
-    operations, best = 2 * rows * 64 * 64 * 320 * 320 * 9, np.inf
+    return 2 * rows * 64 * 64 * 320 * 320 * 9 / _quickest(lambda: torch.nn.functional.conv2d(maps, kernel, padding=1))
+
+
+def _quickest(compute):
+    """Seconds that computing a tensor takes, the best of three."""
+    best = np.inf
     for _ in range(3):
         began = time.perf_counter()
-        found = torch.nn.functional.conv2d(maps, kernel, padding=1)
         # Waits for the device.
-        float(found[0, 0, 0, 0])
+        float(compute().flatten()[0])
         best = min(best, time.perf_counter() - began)
-    return operations / best
+    return best

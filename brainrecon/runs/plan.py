@@ -15,6 +15,7 @@ from brainrecon.runs.estimate import (
     n_missing,
     operations_of_one_stimulus,
     rate,
+    rate_in,
 )
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.run import Run
@@ -34,6 +35,8 @@ class Work:
         To a factor of two or so; None if nobody can count it.
     memory, disk : float or None
         Bytes: at the peak, and to be written or fetched; None if nobody can count them.
+    told : tuple of str
+        Sentences below the table, which say as well if the memory does not suffice.
     """
 
     what: str
@@ -41,6 +44,7 @@ class Work:
     seconds: float | None = None
     memory: float | None = None
     disk: float | None = None
+    told: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -116,10 +120,12 @@ def _fitting(run):
     for step in learned:
         try:
             operations = sum(step.operations(subject.train).values())
+            memory, told = step.memory(subject.train), tuple(step.cost(subject.train))
         except UNTOLD:
-            operations = 0
+            operations, memory, told = 0, None, ()
         amount = f"{subject.train.n_trials:,} trials{folds}"
-        works.append(Work(f"fitting {', '.join(step.gives)}", amount, len(left) * operations / rate_here or None))
+        seconds = len(left) * operations / rate_in(step.precision, run.machine.device) if operations else None
+        works.append(Work(f"fitting {', '.join(step.gives)}", amount, seconds, memory, told=told))
     return works + _taking(taken, chain)
 
 

@@ -24,11 +24,13 @@ from stages.ground.process_group import n_processes
 from stages.ground.progress import SILENT
 from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import random_state_kept, seed_all
+from stages.training.cost import cost_of
 from stages.training.curves import Curves
 from stages.training.joining import check_parameters
 from stages.training.loop import train
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
+from stages.training.trouble import CannotTrain, telling_of_short_memory
 from weights.manifest import CheckpointError
 from weights.suggestions import did_you_mean
 
@@ -168,19 +170,23 @@ class TrainedDecoder:
         network.measure(samples.responses, samples.learned)
         objectives = self._objectives_of(network.network, gives, samples.stored)
         if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
-            raise InputError(
-                f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from; make "
-                f"batches of {max(n_in_epoch // 2, 1)} or fewer (batch_size), or load more stimuli."
+            raise CannotTrain(
+                f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from",
+                "load more stimuli, or make batches of so many or fewer: {batch_size}",
+                {"batch_size": max(n_in_epoch // 2, 1)},
             )
         changed = partial(_changed, objectives)
+        with telling_of_short_memory(recipe, self.device):
+            learner = _Learner(network, objectives, recipe.accumulate).to(self.device)
         self._curves = train(
-            _Learner(network, objectives, recipe.accumulate).to(self.device),
+            learner,
             lambda step: changed(samples.at(step)),
             recipe,
             folder,
             held_out=_Changed(changed, samples.validation()),
             identity=self._identity(network, objectives, *samples.identity(), began),
             progress=progress,
+            label=f"training {', '.join(gives)}",
             seconds_between_checkpoints=self.seconds_between_checkpoints,
         )
         self._gives, self._network = gives, network
@@ -220,6 +226,29 @@ class TrainedDecoder:
         self._was_opened = True
         self._network.to(self.device).requires_grad_(False)
         return self
+
+    def cost(self, n_voxels, gives, beside=None):
+        """Count what a fit will take, on outlines: `stages.training.cost.Cost`.
+
+        Parameters
+        ----------
+        n_voxels : int
+        gives : dict of str to tuple of int
+            Name and shape of each value to predict.
+        beside : dict of str to tuple of int, optional
+            Likewise, of what objectives are held against besides.
+        """
+        recipe, known = self.recipe, {**gives, **(beside or {})}
+
+        def learner():
+            network = Standardised(self.make(n_voxels, gives, **self.arguments), n_voxels)
+            return _Learner(network, self._objectives_of(network.network, gives, known), recipe.accumulate)
+
+        def batch(n):
+            targets = {name: torch.empty(n, *shape) for name, shape in known.items()}
+            return {"patterns": torch.empty(n, n_voxels), "targets": targets, "step": 0}
+
+        return cost_of(learner, batch, recipe)
 
     def _objectives_of(self, network, gives, known):
         """Objectives of some of the known values; by default of those that are given."""

@@ -88,7 +88,7 @@ def telling_of_short_memory(recipe: Recipe, device: Any, step: Callable[[], int]
         raise OutOfMemory(
             f"Memory of {device} does not suffice to train with batches of {recipe.batch_size} samples{parts}: it ran out "
             f"in step {step():,}, and the last checkpoint is kept",
-            f"free some and type the same again, or {advice}",
+            f"free some and run the same again, which goes on from there, or {advice}",
             values,
         ) from error
 
@@ -97,9 +97,9 @@ def ways_to_less(recipe: Recipe) -> tuple[str, dict[str, Any]]:
     """Return what lets a training do with less memory: advice and values, as `CannotTrain` takes them.
 
     >>> ways_to_less(Recipe(steps=1, batch_size=32))
-    ('set {accumulate} or {precision}', {'accumulate': 2, 'precision': 'bf16'})
+    ('train with {accumulate} or {precision}', {'accumulate': 2, 'precision': 'bf16'})
     >>> ways_to_less(Recipe(steps=1, batch_size=2, accumulate=2, precision="bf16"))
-    ('set {batch_size}', {'batch_size': 1})
+    ('train with {batch_size}', {'batch_size': 1})
     """
     values: dict[str, Any] = {}
     # The gradient is that of the whole batch, whatever its parts.
@@ -112,7 +112,7 @@ def ways_to_less(recipe: Recipe) -> tuple[str, dict[str, Any]]:
         values["precision"] = "bf16"
     if not values:
         return "take a smaller network or another device", {}
-    return "set " + " or ".join(f"{{{name}}}" for name in values), values
+    return "train with " + " or ".join(f"{{{name}}}" for name in values), values
 
 
 def _is_short_of_memory(error: Exception) -> bool:
