@@ -344,7 +344,7 @@ class MindEye2023(System):
         "decoder": {
             "prior_begins": "random",
             "epochs": 60,
-            "hidden": 512,
+            "hidden": 1024,
             "n_blocks": 2,
             "projected": 256,
             "prior_depth": 2,

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
