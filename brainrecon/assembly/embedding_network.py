@@ -7,16 +7,68 @@ one for retrieval, which is held to the true one by contrast, and a diffusion pr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from brainrecon.assembly.learn import Learn
+from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Machine
+from stages.ground.checks import Number, OneOf, check_all
+
+SIZES = {"hidden": Number(1, whole=True), "n_blocks": Number(0, whole=True)}
+"""Rules of a residual network's."""
+
+
+@dataclass(frozen=True)
+class TokenSettings(NetworkSettings):
+    """How tokens, retrieval and the prior are trained, in one.
+
+    Attributes
+    ----------
+    hidden, n_blocks : int
+        Of the residual network.
+    projected : int
+        Values inside the projector.
+    prior_depth : int, optional
+        6 of tokens and 12 of a vector, if it is not given.
+    prior_heads, prior_head_width : int
+    prior_weight : float, optional
+        Of the prior's error beside the contrast, or without a prior of that of the rough embedding itself; 30 of tokens and 0.03
+        of a vector, if it is not given.
+    prior_begins : {"random", "published"}, optional
+        The prior's weights before training; published ones of a vector of CLIP ViT-L/14, if it is not given, else random ones.
+    mixed_share : float
+        Of the epochs, in which samples are mixed; in the others labels are soft.
+    own_partner : {"rest", "whole"}
+        Label of a sample that is mixed with itself; "rest" is what the scripts do, "whole" what is meant.
+    changes : {"published", "none"}
+        Whether training is held to embeddings of pictures that are cropped, mirrored and recoloured anew in every step.
+    """
+
+    hidden: int = 4096
+    n_blocks: int = 4
+    projected: int = 2048
+    prior_depth: int | None = None
+    prior_heads: int = 12
+    prior_head_width: int = 64
+    prior_weight: float | None = None
+    prior_begins: str | None = None
+    mixed_share: float = 0.33
+    own_partner: str = "rest"
+    changes: str = "published"
+
+    def __post_init__(self):
+        super().__post_init__()
+        rules = {"prior_weight": Number(0, optional=True), "changes": OneOf("published", "none")}
+        check_all(self, SIZES | rules)
+        if self.prior_begins is not None:
+            check_all(self, {"prior_begins": OneOf("random", "published")})
 
 
 def embedding_network(
     names: Sequence[str],
     source: TargetSource,
-    settings,
+    settings: TokenSettings,
     prior: str,
     published_steps: int,
     machine: Machine,
@@ -34,9 +86,8 @@ def embedding_network(
         Of the rough one, which may be left out, and of that for retrieval; as `stages.networks.mindeye.MindEyeTokens` takes them.
     source : TargetSource
         The target that both are held to.
-    settings : brainrecon.assembly.network_settings.NetworkSettings
-        With `hidden`, `n_blocks`, `projected`, `prior_depth`, `prior_heads`, `prior_head_width`, `prior_weight`, `mixed_share`
-        and `own_partner` besides. Of weight 0 there is contrast alone.
+    settings : TokenSettings
+        Complete ones. Of `prior_weight` 0 there is contrast alone.
     prior : {"tokens", "vector", "none"}
         The prior's network. Without any the rough embedding is held to the true one, by the mean squared error on the scale of
         the prior's.

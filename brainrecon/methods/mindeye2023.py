@@ -15,7 +15,7 @@ from pathlib import Path
 
 from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.candidates import Candidates
-from brainrecon.assembly.embedding_network import embedding_network, prior_of
+from brainrecon.assembly.embedding_network import SIZES, TokenSettings, embedding_network, prior_of
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.image_drawing import DRAWINGS, EMBEDDINGS
 from brainrecon.assembly.learn import Learn
@@ -39,8 +39,6 @@ QUERY_ROUGH, QUERY = "query_rough", "query_retrieval"
 _LATENT_SCALE = 0.18215
 # Of the published training: 8,859 stimuli in batches of 32, and of 8.
 _STEPS_PER_EPOCH, _LATENT_STEPS_PER_EPOCH = 276, 1107
-
-_SIZES = {"hidden": Number(1, whole=True), "n_blocks": Number(0, whole=True)}
 
 NOTHING, PICTURES = "nothing", "nearest pictures"
 DRAWS_WITH = (*DRAWINGS, PICTURES, NOTHING)
@@ -76,51 +74,6 @@ class Checkpoints:
     autoencoder: str | None = None
     teacher: str | None = None
     prior: str | None = None
-
-
-@dataclass(frozen=True)
-class TokenSettings(NetworkSettings):
-    """How tokens, retrieval and the prior are trained, in one.
-
-    Attributes
-    ----------
-    hidden, n_blocks : int
-        Of the residual network.
-    projected : int
-        Values inside the projector.
-    prior_depth : int, optional
-        6 of tokens and 12 of a vector, if it is not given.
-    prior_heads, prior_head_width : int
-    prior_weight : float, optional
-        Of the prior's error beside the contrast, or without a prior of that of the rough embedding itself; 30 of tokens and 0.03
-        of a vector, if it is not given.
-    prior_begins : {"random", "published"}, optional
-        The prior's weights before training; published ones of a vector of CLIP ViT-L/14, if it is not given, else random ones.
-    mixed_share : float
-        Of the epochs, in which samples are mixed; in the others labels are soft.
-    own_partner : {"rest", "whole"}
-        Label of a sample that is mixed with itself; "rest" is what the scripts do, "whole" what is meant.
-    changes : {"published", "none"}
-        Whether training is held to tokens of pictures that are cropped, mirrored and recoloured anew in every step.
-    """
-
-    hidden: int = 4096
-    n_blocks: int = 4
-    projected: int = 2048
-    prior_depth: int | None = None
-    prior_heads: int = 12
-    prior_head_width: int = 64
-    prior_weight: float | None = None
-    prior_begins: str | None = None
-    mixed_share: float = 0.33
-    own_partner: str = "rest"
-    changes: str = "published"
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_all(self, _SIZES | {"changes": OneOf("published", "none"), "prior_weight": Number(0, optional=True)})
-        if self.prior_begins is not None:
-            check_all(self, {"prior_begins": OneOf("random", "published")})
 
 
 @dataclass(frozen=True)
@@ -169,7 +122,7 @@ class LatentSettings(NetworkSettings):
             "teacher_size": Number(32, whole=True, example=512),
             "teacher_std": OneOf("published", "ImageNet"),
         }
-        check_all(self, _SIZES | rules)
+        check_all(self, SIZES | rules)
 
 
 @dataclass(frozen=True)

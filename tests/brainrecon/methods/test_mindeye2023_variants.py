@@ -201,10 +201,13 @@ def test_the_generator_is_asked_for_what_the_scripts_do(name, monkeypatch):
         lambda folder, **options: StandIn(folder, {"clip_image": shape}, ["clip_image"], **options),
     )
     monkeypatch.setattr(KIND, "folder", lambda self, role: f"folder of {self._roles[role]}")
-    step = chain_of(NAME, {"draws_with": name, "candidates": 1}).steps[-1]
-    monkeypatch.setattr(step, "_sources", {})
     values = {"clip_image": np.zeros((1, int(np.prod(shape)))), "first_picture": np.zeros((1, 64, 64, 3), np.uint8)}
-    list(step.stream([Item("", "a")], values))
+    for blurry, strength in ((False, 1.0), (True, 0.85)):
+        step = chain_of(NAME, {"draws_with": name, "candidates": 1, "blurry": blurry}).steps[-1]
+        monkeypatch.setattr(step, "_sources", {})
+        list(step.stream([Item("", "a")], {one: values[one] for one in (*step.reads, *step.optional)}))
+        asked, _, told = step.generator.asked[-1]
+        assert ("first_picture" in asked) == blurry and told["strength"] == strength
     _, _, asked = step.generator.asked[-1]
     assert step.generator.folder == f"folder of {way.checkpoint}"
     assert (asked["num_inference_steps"], asked["strength"]) == (20, 0.85)
