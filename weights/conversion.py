@@ -46,7 +46,7 @@ class _LeftOut:
         pass
 
 
-def read_tensors(path, in_place=False, inside=None):
+def read_tensors(path, in_place=False, entry=None):
     """Read a file of weights onto the CPU.
 
     Parameters
@@ -55,7 +55,7 @@ def read_tensors(path, in_place=False, inside=None):
         Safetensors, a pickled dict of tensors, a TorchScript archive, or a `.caffemodel`.
     in_place : bool
         Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
-    inside : str, optional
+    entry : str, optional
         For a pickle that holds several dicts, as checkpoints of a training do: the name of the one with the tensors.
 
     Returns
@@ -80,7 +80,7 @@ def read_tensors(path, in_place=False, inside=None):
         plain = check_archive(path) if zipfile.is_zipfile(path) else False
         if is_torchscript(path):
             return read_torchscript(path)
-        spare = [] if inside is None else [(_LeftOut, name) for name in _OF_TRAININGS]
+        spare = [] if entry is None else [(_LeftOut, name) for name in _OF_TRAININGS]
         with torch.serialization.safe_globals(spare):
             stored = torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and plain)
     # Readers of damaged files raise errors of every kind.
@@ -88,14 +88,14 @@ def read_tensors(path, in_place=False, inside=None):
         raise CheckpointError(
             f"{path} cannot be read ({why_no_tensors(path, error)}); fetch it again, it is no file of tensors."
         ) from None
-    if inside is not None:
-        if not isinstance(stored, dict) or inside not in stored:
+    if entry is not None:
+        if not isinstance(stored, dict) or entry not in stored:
             held = ", ".join(map(str, list(stored)[:5])) if isinstance(stored, dict) else type(stored).__name__
             raise CheckpointError(
-                f"{path} holds {held[:200] or 'nothing'}, but {inside!r} with named tensors was expected; give the file as it "
+                f"{path} holds {held[:200] or 'nothing'}, but {entry!r} with named tensors was expected; give the file as it "
                 "was published."
             )
-        stored = stored[inside]
+        stored = stored[entry]
     if not isinstance(stored, dict) or not stored or not all(map(_is_named_tensor, stored.items())):
         inside = ", ".join(map(str, list(stored)[:3])) if isinstance(stored, dict) else type(stored).__name__
         raise CheckpointError(
@@ -117,7 +117,7 @@ def _is_named_tensor(entry):
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
-def convert(source, destination, member=None, keeps=None, inside=None):
+def convert(source, destination, member=None, keeps=None, entry=None):
     """Convert a published file of weights to safetensors.
 
     Names lose the ``module.`` of data-parallel training where every one has it; values and dtypes stay. The new file
@@ -133,7 +133,7 @@ def convert(source, destination, member=None, keeps=None, inside=None):
         Where `source` is a tar archive, compressed or not: the path within it of what is to be converted.
     keeps : str, optional
         Regular expression: the tensors in whose names it is found are converted; by default all.
-    inside : str, optional
+    entry : str, optional
         See `read_tensors`.
 
     Raises
@@ -150,12 +150,12 @@ def convert(source, destination, member=None, keeps=None, inside=None):
     if member is not None:
         with _taken_out(source, member, destination) as pickled:
             try:
-                convert(pickled, destination, keeps=keeps, inside=inside)
+                convert(pickled, destination, keeps=keeps, entry=entry)
             except CheckpointError as error:
                 # What was taken out is gone; the archive is what the user has.
                 raise CheckpointError(str(error).replace(str(pickled), f"{member} in {source}", 1)) from None
         return
-    tensors = read_tensors(source, in_place=True, inside=inside)
+    tensors = read_tensors(source, in_place=True, entry=entry)
     if is_torchscript(source):
         tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _NO_WEIGHTS}
     if tensors and all(name.startswith(_PARALLEL) for name in tensors):

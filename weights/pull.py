@@ -189,7 +189,7 @@ def _convert(checkpoint, partial, remove_original):
         if file.converted not in record.made or not made.is_file():
             make_folder(made.parent)
             try:
-                convert(original, made, file.member, file.keeps, file.inside)
+                convert(original, made, file.member, file.keeps, file.entry)
             except CheckpointError:
                 # It would be refused for ever; the next pull asks for it anew.
                 original.unlink()

@@ -338,7 +338,7 @@ def convert_place_teacher(folder):
     network = save_place_teacher(folder.with_name("origin of places"))
     folder.mkdir()
     published = folder.with_name("origin of places") / file.path
-    convert(published, folder / file.converted, keeps=file.keeps, inside=file.inside)
+    convert(published, folder / file.converted, keeps=file.keeps, entry=file.entry)
     config = {"depths": [1, 1, 2, 1], "widths": [8, 8, 12, 16], "projected": [16, 16, 512]}
     (folder / "config.json").write_text(json.dumps(config))
     return network

@@ -68,14 +68,14 @@ def test_only_the_tensors_that_are_read_are_kept(tmp_path):
 def test_the_dict_that_is_named_is_taken_out_of_a_checkpoint_of_a_training(tmp_path, zipped):
     stored = {"epoch": 3, "model": {"module.a": torch.ones(2)}, "optimizer": {"state": {0: {"step": 5}}}}
     torch.save(stored, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    convert(tmp_path / "a.pth", tmp_path / "a.safetensors", inside="model")
+    convert(tmp_path / "a.pth", tmp_path / "a.safetensors", entry="model")
     assert same(load_file(tmp_path / "a.safetensors"), {"a": torch.ones(2)})
     for inside, said in (
         ("weights", "holds epoch, model, optimizer, but 'weights' with named"),
         ("epoch", "holds int"),
     ):
         with pytest.raises(CheckpointError, match=said):
-            convert(tmp_path / "a.pth", tmp_path / "b.safetensors", inside=inside)
+            convert(tmp_path / "a.pth", tmp_path / "b.safetensors", entry=entry)
     with pytest.raises(CheckpointError, match="holds epoch, model, optimizer, but named tensors were expected"):
         convert(tmp_path / "a.pth", tmp_path / "b.safetensors")
     assert not (tmp_path / "b.safetensors").exists()

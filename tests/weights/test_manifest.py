@@ -180,7 +180,7 @@ def test_entries_of_one_subject_say_what_they_decode_and_hold():
     for entry in decoders:
         (file,) = entry.files
         assert entry.subject in file.path and entry.n_voxels and entry.standardized == "session", entry.name
-        assert file.inside == "model_state_dict" and file.converted == "model.safetensors"
+        assert file.entry == "model_state_dict" and file.converted == "model.safetensors"
         assert parse_origin(entry.origin).of_dataset and "no file was opened" in entry.note
         # The authors name the files of one subject.
         assert entry.note.startswith("inferred: the name of the file") == (entry.subject != "subj01"), entry.name

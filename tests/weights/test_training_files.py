@@ -37,7 +37,7 @@ def same(found, expected):
 def test_the_weights_alone_are_converted(tmp_path, parallel):
     # Numbers of NumPy, as a mean over a list of losses is.
     path = save_training(STATE, tmp_path / "last.pth", parallel, val_losses=[np.float64(0.5), np.mean([1.0, 2.0])])
-    convert(path, tmp_path / "model.safetensors", inside=INSIDE)
+    convert(path, tmp_path / "model.safetensors", entry=INSIDE)
     assert same(load_file(tmp_path / "model.safetensors"), STATE)
     # The schedule's function stands for nothing where a plain file of tensors is read.
     with pytest.raises(CheckpointError, match="it asks to run"):
@@ -49,7 +49,7 @@ def test_what_would_run_something_is_refused_wherever_it_stands(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     path = save_training(STATE, tmp_path / "last.pth", **{where: Harmful()})
     with pytest.raises(CheckpointError, match="last.pth cannot be read .it asks to run (posix|nt).system") as caught:
-        convert(path, tmp_path / "model.safetensors", inside=INSIDE)
+        convert(path, tmp_path / "model.safetensors", entry=INSIDE)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
 
@@ -58,7 +58,7 @@ def test_the_schedules_function_is_not_called(tmp_path):
     """It may be named, as a schedule's state names it; what stands in for it can do nothing."""
     path = save_training(STATE, tmp_path / "last.pth", lrs=Calling())
     with pytest.raises(CheckpointError, match="last.pth cannot be read") as caught:
-        convert(path, tmp_path / "model.safetensors", inside=INSIDE)
+        convert(path, tmp_path / "model.safetensors", entry=INSIDE)
     assert "\n" not in str(caught.value)
 
 
@@ -75,7 +75,7 @@ def test_the_schedules_function_is_not_called(tmp_path):
 def test_other_files_are_refused_in_one_sentence(tmp_path, content, words):
     torch.save(content, tmp_path / "last.pth")
     with pytest.raises(CheckpointError, match=words) as caught:
-        convert(tmp_path / "last.pth", tmp_path / "model.safetensors", inside=INSIDE)
+        convert(tmp_path / "last.pth", tmp_path / "model.safetensors", entry=INSIDE)
     assert "\n" not in str(caught.value) and not (tmp_path / "model.safetensors").exists()
 
 
@@ -85,18 +85,18 @@ def test_a_file_that_broke_off_is_refused(tmp_path, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(CheckpointError, match="last.pth cannot be read"):
-        convert(path, tmp_path / "model.safetensors", inside=INSIDE)
+        convert(path, tmp_path / "model.safetensors", entry=INSIDE)
 
 
 def test_a_plain_pickle_is_refused(tmp_path):
     (tmp_path / "last.pth").write_bytes(pickle.dumps({INSIDE: STATE}))
     with pytest.raises(CheckpointError, match="last.pth cannot be read"):
-        convert(tmp_path / "last.pth", tmp_path / "model.safetensors", inside=INSIDE)
+        convert(tmp_path / "last.pth", tmp_path / "model.safetensors", entry=INSIDE)
 
 
 def test_a_pull_takes_the_entry_that_the_manifest_names(own_store, manifest, tmp_path):
     save_training(STATE, tmp_path / "hand" / "models" / "last.pth", parallel=True)
-    files = [CheckpointFile("models/last.pth", becomes="model.safetensors", inside=INSIDE)]
+    files = [CheckpointFile("models/last.pth", becomes="model.safetensors", entry=INSIDE)]
     file = manifest("hub:datasets/somebody/data@main", files)
     folder = pull("model", source=tmp_path / "hand", remove_original=True, manifest=file).folder
     assert same(load_file(folder / "model.safetensors"), STATE)
