@@ -56,7 +56,7 @@ def read_tensors(path, in_place=False, entry=None):
     in_place : bool
         Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
     entry : str, optional
-        For a pickle that holds several dicts, as checkpoints of a training do: the name of the one with the tensors.
+        Of a pickled dictionary, what holds the tensors, where the state of a training lies beside them.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def convert(source, destination, member=None, keeps=None, entry=None):
     keeps : str, optional
         Regular expression: the tensors in whose names it is found are converted; by default all.
     entry : str, optional
-        See `read_tensors`.
+        As of `read_tensors`.
 
     Raises
     ------

@@ -26,7 +26,7 @@ brings, right to a hundredth, and never compared with a file. ``sha256_begins`` 
 them part of the file's name, as torch.hub does. ``becomes`` names what a pickle is converted to where the rule of
 `CheckpointFile.converted` does not fit. ``member`` is the pickle's path within a file that is a tar archive; nothing else of the
 archive is read. ``keeps`` is a regular expression: of a pickle's tensors those whose names it finds are converted, where nothing
-reads the others. ``entry`` is the name of the dict of tensors in a pickle that holds several, as checkpoints of a training do.
+reads the others. ``entry`` names what of a pickled dictionary holds the tensors, where the state of a training lies beside them.
 """
 
 import json
@@ -79,7 +79,7 @@ class CheckpointFile:
     keeps : str or None
         Regular expression for the names of the tensors that are converted; None for all.
     entry : str or None
-        For a pickle that holds several dicts: the name of the one whose tensors are converted.
+        Of a pickled dictionary, what holds the tensors; None if it is them.
     """
 
     path: str

@@ -99,11 +99,10 @@ class Samples:
         else:
             trials = np.asarray(self.responses[rows.reshape(-1)], dtype=np.float32).reshape(*rows.shape, -1)
             patterns, shown = np.einsum("nr,nrv->nv", weights, trials), self.stimuli[rows[:, 0]]
-        # Values of one source are found once. What they draw, such as the first weights of a network that is loaded for them,
-        # is no affair of the objectives, which draw from the same generators.
+        # Values of one source or array are found once. What the former draw, such as the first weights of a network that is
+        # loaded for them, is no affair of the objectives, which draw from the same generators.
         with random_state_kept() if live else nullcontext():
             found = {one: np.asarray(one(shown, step), dtype=np.float32) for one in dict.fromkeys(live.values())}
-        # Once for all values that are held to one target.
         arrays = {id(values): values for name, values in self.stored.items() if name not in live}
         read = {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
         targets = {

@@ -70,7 +70,7 @@ def test_the_dict_that_is_named_is_taken_out_of_a_checkpoint_of_a_training(tmp_p
     torch.save(stored, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     convert(tmp_path / "a.pth", tmp_path / "a.safetensors", entry="model")
     assert same(load_file(tmp_path / "a.safetensors"), {"a": torch.ones(2)})
-    for inside, said in (
+    for entry, said in (
         ("weights", "holds epoch, model, optimizer, but 'weights' with named"),
         ("epoch", "holds int"),
     ):
