@@ -99,6 +99,9 @@ class Learn(Step):
             self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
         except CannotTrain as error:
             raise error if self._settings is None else error.respelled(self._typed, " and another --out") from error
+        for name in self._changing:
+            # The next step may need the memory.
+            sources[name].free()
 
     def _live(self, training, sources, progress):
         """What encodes changed pictures, by value; values of one target and one change have one."""

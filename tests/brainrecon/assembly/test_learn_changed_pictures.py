@@ -67,6 +67,8 @@ def test_live_tokens_are_those_of_the_changed_pictures(subject, tmp_path):
     step = Learn({"rough": source, "retrieval": source}, Noting(), changing={"rough": CHANGES, "retrieval": CHANGES})
     training = learned_from(step, subject, tmp_path)
     assert set(training.live) == {"rough", "retrieval"} and training.live["rough"] is training.live["retrieval"]
+    # Of no use after the fit.
+    assert not source.is_loaded
     rows, target = np.array([4, 0, 2]), CLIPImageTokens.from_pretrained(checkpoints.path(CLIP))
     for at in (0, 5):
         changed = CHANGES(subject.train.images[rows], at)
