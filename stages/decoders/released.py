@@ -14,6 +14,7 @@ from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
 _PARALLEL = "module."
+_VALUES_AT_A_TIME = 1 << 22
 _OTHERWISE = "leave the settings of its networks as they were published, or fetch the checkpoint again"
 
 
@@ -66,7 +67,7 @@ class Released:
         except CheckpointError as error:
             raise InputError(str(error)) from None
         for name, value in tensors.items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
+            if value.is_floating_point() and not _all_finite(value):
                 raise InputError(
                     f"The tensor {name} in {folder} holds NaN or infinite values, with which nothing can be decoded; fetch the "
                     "checkpoint again."
@@ -84,6 +85,11 @@ class Released:
         weight = tensors.get(self.voxels)
         if weight is not None and weight.ndim and weight.shape[-1] != n_voxels:
             raise other_voxels(folder, weight.shape[-1], n_voxels)
+
+
+def _all_finite(value):
+    # In parts: a question about all values at once takes as much memory as they do.
+    return all(bool(torch.isfinite(part).all()) for part in value.reshape(-1).split(_VALUES_AT_A_TIME))
 
 
 def other_voxels(what: str | Path, expected: int, n_voxels: int) -> InputError:

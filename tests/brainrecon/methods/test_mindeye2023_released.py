@@ -23,11 +23,13 @@ from released_mindeye import (
 )
 from safetensors.torch import load_file, save_file
 from small_systems import SMALL
+from torch.nn import functional
 
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.runs.run import Run
+from stages.checkpoints.mapped_tensors import create_tensors
 from stages.ground.errors import InputError
 from stages.networks.mindeye import MindEyeLatent, MindEyeTokens
 from weights import store
@@ -126,6 +128,52 @@ def test_the_names_of_a_small_file_follow_the_same_list():
     assert {name: tuple(value.shape) for name, value in released_tokens(network).items()} == published_shapes_of_tokens(
         9, **sizes
     )
+
+
+@pytest.mark.slow
+def test_a_file_of_the_published_size_gives_what_its_layers_give_written_out(tmp_path):
+    """4.0 GB of weights, which stay on the disk: memory holds pages of the file that the system may drop."""
+    step, n_voxels = chain_of(METHOD).steps[0], 15724
+    shapes = published_shapes_of_tokens(n_voxels)
+    layout = {name: (shape, "float32") for name, shape in shapes.items()}
+    written = create_tensors(tmp_path / "model.safetensors", layout)
+    random, tables = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32), noise_tables()
+    for name in shapes:
+        flat = written[name].reshape(-1)
+        if name in tables:
+            flat[:] = tables[name].numpy()
+            continue
+        for start in range(0, len(flat), len(random)):
+            flat[start : start + len(random)] = 0.02 * random[: len(flat) - start]
+        if name.endswith("rotary_emb.freqs"):
+            flat[:] = 10_000.0 ** -(np.arange(16) / 16)
+    written[name].flush()
+    del written, flat
+
+    gives = {"clip_rough": (257, 768), "clip_retrieval": (257, 768)}
+    decoder = step.decoder.take(tmp_path, "a name", step._released, n_voxels, gives)
+    assert decoder.summary()[0]["parameters"] == 947_579_904 + 56_055_184
+    patterns = np.random.default_rng(1).standard_normal((2, n_voxels)).astype(np.float32)
+    found = {name: values for name, _, values in decoder.predict_blocks(patterns)}
+    assert found["clip_rough"].shape == found["clip_retrieval"].shape == (2, 257 * 768)
+
+    stored = load_file(tmp_path / "model.safetensors")
+
+    def linear(x, name):
+        return functional.linear(x, stored[f"{name}.weight"], stored[f"{name}.bias"])
+
+    def layer(x, name):
+        x = linear(x, f"{name}.0")
+        mean, variance = x.mean(-1, keepdim=True), x.var(-1, unbiased=False, keepdim=True)
+        x = (x - mean) / (variance + 1e-5).sqrt() * stored[f"{name}.1.weight"] + stored[f"{name}.1.bias"]
+        return x * 0.5 * (1 + torch.erf(x / 2**0.5))
+
+    x = layer(torch.from_numpy(patterns), "voxel2clip.lin0")
+    for block in range(4):
+        x = layer(x, f"voxel2clip.mlp.{block}") + x
+    x = linear(x, "voxel2clip.lin1").numpy()
+    # Sums of 15,724 and 4,096 products in another order.
+    np.testing.assert_allclose(found["clip_rough"], x, rtol=1e-3, atol=1e-4 * float(x.std()))
 
 
 # A run

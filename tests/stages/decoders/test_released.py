@@ -136,3 +136,8 @@ def test_files_that_are_none_are_refused_in_one_sentence(released, folder, damag
     with pytest.raises(InputError, match=words) as caught:
         made().take(folder, "small", released, N_VOXELS, GIVES)
     assert "\n" not in str(caught.value)
+
+
+def test_large_finite_weights_are_finite(network, released, folder):
+    changed(folder, lambda state: next(iter(state.values())).fill_(torch.finfo(torch.float32).max))
+    made().take(folder, "small", released, N_VOXELS, GIVES)
