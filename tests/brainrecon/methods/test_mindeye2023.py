@@ -26,6 +26,8 @@ from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.start import StartRule, denoising_steps
 from stages.ground.errors import InputError
 from stages.networks.mindeye import MindEyeLatent
+from stages.networks.token_prior import TokenPrior
+from stages.networks.voxel_mlp import VoxelMLP
 from stages.training.optimisers import learning_rate
 from stages.training.picture_changes import PictureChanges
 from stages.training.trainable import only_trained
@@ -163,6 +165,36 @@ def test_the_generator_is_asked_for_what_the_scripts_do(asked):
     assert generator.options["start"] == StartRule(posterior="sample", pixels="for CLIP")
     _, _, settings = asked(absent=("first_picture",)).asked[-1]
     assert settings["strength"] == 1.0
+
+
+def test_a_picture_takes_seventeen_evaluations():
+    step = chain_of(NAME, {"candidates": 1}, "tiny").steps[-1]
+    calls = []
+    unet, random = step.generator.pipeline.unet, np.random.default_rng(0)
+    unet.register_forward_pre_hook(
+        lambda _, given, told: calls.append((given or [told["sample"]])[0].shape[0]), with_kwargs=True
+    )
+    values = {
+        "clip_image": random.standard_normal((1, 65 * 64)).astype(np.float32),
+        "first_picture": random.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8),
+    }
+    ((row, given),) = step.stream([Item("", "a")], values)
+    assert row == 0 and given["picture"].dtype == np.uint8
+    # Both halves of guidance at once.
+    assert calls == [2] * 17
+
+
+def test_the_network_bears_the_names_of_the_published_weights():
+    decoder = chain_of(NAME).steps[0].decoder
+    with torch.device("meta"):
+        network = decoder.make(15_724, {"clip_rough": (257, 768), "clip_retrieval": (257, 768)}, **decoder.arguments)
+        parts = {"voxel2clip": VoxelMLP(15_724), "net": TokenPrior()}
+    expected = {
+        f"{part}.{name}": value.shape for part, one in parts.items() for name, value in one.state_dict().items()
+    }
+    assert {name: value.shape for name, value in network.state_dict().items()} == expected
+    for name in ("voxel2clip.lin0.0.weight", "voxel2clip.projector.8.bias", "net.null_image_embed"):
+        assert name in expected
 
 
 # Settings
