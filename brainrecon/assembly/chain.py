@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machin
 from brainrecon.datasets.folds import check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
+from stages.ground.process_group import first_goes_first, is_first, of_first
 from stages.ground.progress import SILENT
 from weights.remark import Remark
 from weights.seals import broken, seal
@@ -218,7 +220,7 @@ class Chain:
         learned = [
             (step, None if folder is None else Path(folder) / step.part) for step in self.steps if step.is_learned
         ]
-        missing = {step.part for step, own in learned if own is None or not step.is_fitted(own)}
+        missing = of_first(lambda: {step.part for step, own in learned if own is None or not step.is_fitted(own)})
         taken = {part: name for part, name in (taken or {}).items() if part in missing}
         for step, _ in learned:
             if step.part in taken:
@@ -231,19 +233,33 @@ class Chain:
                 self.usual_size = self._described.get("usual_size")
                 step.open(Workspace(store, own, description=self._described, **found))
                 continue
-            if step.part not in taken:
+            alone = own is not None and not step.trains_together
+            if step.part not in taken and (is_first() or not alone):
                 wanted = (predictions or {}).get(step.part)
                 workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
-                step.fit(training, workspace)
+                step.fit(training if alone else self._read_in_turn(training), workspace)
             if PATTERNS in step.reads and self.usual_size is None:
                 self.usual_size = response_size(next(iter(training.subjects.values())).train.patterns)
-            if own is not None:
+            if own is not None and is_first():
                 self._describe(folder, step)
                 step.save(own)
-        if folder is not None:
+            if alone and of_first(is_first) and not is_first():
+                self._described |= self._known(folder)
+                step.open(Workspace(store, own, description=self._described, **found))
+        if folder is not None and is_first():
             self._describe(folder)
             seal(folder)
         return self
+
+    @staticmethod
+    def _read_in_turn(training):
+        """Training data whose features the first process encodes, and the others find."""
+
+        def features(targets):
+            with first_goes_first():
+                return training.features(targets)
+
+        return replace(training, features=features)
 
     def free_targets(self) -> None:
         """Let go of the targets' networks: what comes next does not need them, or loads them again."""
@@ -309,7 +325,8 @@ class Chain:
         known = {"method": self.name, "settings": to_dict(self.system.settings), "n_voxels": self.n_voxels}
         if self.usual_size is not None:
             known["usual_size"] = self.usual_size
-        write_text(Path(folder) / DESCRIPTION, json.dumps(self._described | known, indent=1) + "\n")
+        if is_first():
+            write_text(Path(folder) / DESCRIPTION, json.dumps(self._described | known, indent=1) + "\n")
 
     def summary(self) -> list[dict]:
         """What was learned, for people: a row each, the first value its name and the others numbers."""

@@ -72,6 +72,7 @@ class Learn(Step):
         self.decoder, self._device, self._trials = decoder, device, trials
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
         self._released, self._settings = released, settings
+        self.trains_together = getattr(decoder, "trains_together", False)
 
     def fit(self, training, workspace):
         features, responses, rows = training.features((*self.gives, *self.beside)), {}, {}

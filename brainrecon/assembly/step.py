@@ -38,6 +38,8 @@ class Step:
         different parts.
     is_learned : bool
         Whether there is anything to fit.
+    trains_together : bool
+        Whether processes that were started together fit it together; else the first of them does, and the others open it.
     by_lot : bool
         Whether what it gives depends on the item (its noise), and not on the values it reads alone.
     no_mean_response : str, optional
@@ -54,6 +56,7 @@ class Step:
     beside: Mapping[str, Any] = {}
     part: str = ""
     is_learned: ClassVar[bool] = False
+    trains_together: bool = False
     by_lot: bool = False
     no_mean_response: str | None = None
     precision: str | None = None

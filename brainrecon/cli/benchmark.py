@@ -63,6 +63,7 @@ def benchmark(
     from brainrecon.report.run.run_report import is_reported, write_report
     from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.studies.benchmark import work_through
+    from stages.ground.process_group import leave
 
     asked = dict(
         subjects=options.parse_names(subjects),
@@ -89,6 +90,8 @@ def benchmark(
             write_leaderboard(out)
 
     drawing = dict(device=options.torch_device(device), memory=options.parse_memory(memory), batch_size=batch_size)
+    # Processes that were started together share the cells, and each fits its own.
+    leave()
     if plan_only:
         plan = _plan(out, data, options.parse_names(methods), preset, weights, say, write=False, **asked)
         _show_plan(out, plan, features, drawing, reproducible)

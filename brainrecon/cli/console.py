@@ -12,18 +12,22 @@ import os
 import shutil
 import sys
 import textwrap
+import time
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import TextIO
 
+from stages.ground.process_group import is_first
 from stages.ground.visible_text import visible
 from weights.remark import Remark
 
 _GAP = "  "
 # As few columns as a number with its interval and a word of a label take.
 _NARROWEST = 40
+# A launcher ends the others when the first has put everything away, which takes seconds on a machine that has much to do.
+_SECONDS_FOR_THE_FIRST = 15.0
 # Labels are broken to this length before columns are.
 _SHORT_LABEL = 20
 _PLAINER = {
@@ -78,6 +82,23 @@ def tell(sentence: str) -> None:
 def note(text: str) -> None:
     """Print a remark on standard error, as it is."""
     write_line(text, sys.stderr)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Within, let the first of the processes that were started together speak alone; `say_in_need` is heard of all."""
+    if is_first():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def say_in_need(text: str) -> None:
+    """Print why a process other than the first fails, a moment later: if the first fails too, the launcher ends this one."""
+    with suppress(KeyboardInterrupt):
+        time.sleep(_SECONDS_FOR_THE_FIRST)
+        write_line(f"Process {os.environ.get('RANK')}: {text}", sys.__stderr__)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def fit(
     from brainrecon.runs.estimate import of_fitting
     from brainrecon.runs.plan import planned, works_of
     from brainrecon.runs.run import Run
+    from stages.ground.process_group import is_first
 
     wanted = options.run_config(
         method,
@@ -63,8 +64,9 @@ def fit(
             say(line)
         with show_progress() as progress:
             run.fit(progress)
-    for line in describe_fit(run):
-        say(line)
+    if is_first():
+        for line in describe_fit(run):
+            say(line)
 
 
 def describe_fit(run):

@@ -23,6 +23,7 @@ from brainrecon import __version__
 from brainrecon.cli import console
 from brainrecon.cli.ending import INTERRUPTED, TERMINATED, terminated_like_interrupted
 from stages.ground.errors import InputError
+from stages.ground.process_group import is_first
 from weights.manifest import CheckpointError
 
 VERBS = {
@@ -163,7 +164,7 @@ def run_command(arguments: list[str]) -> int:
     exit_code : int
     """
     arguments, debug = _take_debug(arguments)
-    with console.plain_remarks(), terminated_like_interrupted() as received:
+    with console.one_voice(), console.plain_remarks(), terminated_like_interrupted() as received:
         try:
             result = typer.main.get_command(app).main(
                 arguments or ["--help"], prog_name="brainrecon", standalone_mode=False
@@ -180,7 +181,7 @@ def run_command(arguments: list[str]) -> int:
                 return _fail(remedy, 2, debug)
             hint = "" if debug else " Run again with --debug for the traceback."
             return _fail(f"Unexpected {type(error).__name__}: {str(error).rstrip('.')}.{hint}", 1, debug)
-    if result == INTERRUPTED:
+    if result == INTERRUPTED and is_first():
         return _interrupted(arguments, received)
     return result if isinstance(result, int) else 0
 
@@ -224,5 +225,5 @@ def _interrupted(arguments: list[str], received: list[int]) -> int:
 def _fail(message: str, exit_code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    console.note(" ".join(message.split()))
+    (console.note if is_first() else console.say_in_need)(" ".join(message.split()))
     return exit_code

@@ -191,6 +191,7 @@ class DrawByNetwork(Step):
     gives = ("picture",)
     media = {"picture": "picture"}
     is_learned = True
+    trains_together = True
 
     def __init__(self, settings, device):
         self.settings, self.device = settings, device

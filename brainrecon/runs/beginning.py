@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from brainrecon.runs.layout import FIT_LOCK
+from stages.ground.process_group import is_first
 from weights.whole_files import locked
 
 # What is written before anything is computed: what was asked, and on which machine.
@@ -32,6 +33,9 @@ def undone_if_it_fails(folder):
     folder : path
         Of a run or a benchmark. Files that were there before are left as they are.
     """
+    if not is_first():
+        yield
+        return
     folder = Path(folder)
     before = _files(folder)
     try:

@@ -8,6 +8,7 @@ from brainrecon.runs.captions import captions
 from brainrecon.runs.decoder_from import copy_decoder, taken_parts
 from brainrecon.runs.predict import encode
 from brainrecon.runs.values import RunValues
+from stages.ground.process_group import first_goes_first, is_first, of_first
 from stages.ground.progress import SILENT
 from weights.seals import seal
 
@@ -21,7 +22,7 @@ def fit(run, progress=SILENT):
     progress : callable
         Called with (label, done, total).
     """
-    if run.is_fitted:
+    if of_first(lambda: run.is_fitted):
         return
     subject, test = run.subject, run.subject.test
     chain = Chain(run.config.system, run.machine)
@@ -37,7 +38,8 @@ def fit(run, progress=SILENT):
         if step.is_learned and step.reads == (PATTERNS,)
     }
     training = Training({subject.name: subject}, features, lambda: captions(run, "train"))
-    copy_decoder(run.config, run.layout.decoder)
+    with first_goes_first():
+        copy_decoder(run.config, run.layout.decoder)
     chain.fit(
         training,
         run.layout.decoder,
@@ -47,9 +49,10 @@ def fit(run, progress=SILENT):
         lambda: subject.train.images,
         taken_parts(run.config, chain),
     )
-    values = RunValues(run, chain)
-    for step in chain.predicting:
-        values.predicted("test", step, progress)
-    if (folder := run.layout.embeddings("test").parent).exists():
-        seal(folder)
+    if is_first():
+        values = RunValues(run, chain)
+        for step in chain.predicting:
+            values.predicted("test", step, progress)
+        if (folder := run.layout.embeddings("test").parent).exists():
+            seal(folder)
     chain.free()

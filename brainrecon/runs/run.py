@@ -35,6 +35,7 @@ from brainrecon.runs.record import (
 from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
 from stages.ground.notebook_progress import IN_NOTEBOOKS
+from stages.ground.process_group import first_goes_first, is_first, of_first
 from weights.hashes import hash_file
 from weights.partial_files import is_partial, sweep
 from weights.remark import Remark
@@ -93,7 +94,14 @@ class Run:
         InputError
             The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
-        layout, device = Layout(folder := Path(folder)), chosen_device(device)
+        device = chosen_device(device)
+        # Of several processes one writes, and the others find it written.
+        with first_goes_first():
+            return cls._created(folder, config, features, device, memory)
+
+    @classmethod
+    def _created(cls, folder, config, features, device, memory):
+        layout = Layout(folder := Path(folder))
         check_checkpoint_names(config.system)
         config, subject = resolved(config, FeatureStore(features), device)
         config = replace(config, decoder_from=named(config.decoder_from, config.system, subject.name))
@@ -309,14 +317,21 @@ class Run:
     # The verbs; their modules bring the heavy libraries
 
     def fit(self, progress=IN_NOTEBOOKS):
-        """Fit the steps of every part and predict the values of its test stimuli; what is done is left alone."""
+        """Fit the steps of every part and predict the values of its test stimuli; what is done is left alone.
+
+        Processes that torchrun or Accelerate started together train together; the first alone writes.
+        """
         from brainrecon.runs.fit import fit
 
         sweep(self.folder)
         for part in self.parts:
-            if part.is_fitted and not part.damage():
-                # It may have been fitted by a process that was killed before it wrote the hashes.
-                complete_seal(part.layout.decoder, DESCRIPTION)
+            if of_first(lambda part=part: part.is_fitted and not part.damage()):
+                if is_first():
+                    # It may have been fitted by a process that was killed before it wrote the hashes.
+                    complete_seal(part.layout.decoder, DESCRIPTION)
+                continue
+            if not is_first():
+                fit(part, progress)
                 continue
             # Another process may fit the same: when it is done, nothing is left to do here.
             with locked(
@@ -327,6 +342,8 @@ class Run:
                     for folder in (part.layout.decoder, part.layout.embeddings("test").parent):
                         shutil.rmtree(folder, ignore_errors=True)
                 fit(part, progress)
+        # Nobody goes on before everything is written.
+        of_first(lambda: None)
         return self
 
     def reconstruct(self, conditions=(RECONSTRUCTION,), stimuli=None, **options):

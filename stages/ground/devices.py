@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stages.ground.errors import InputError
+from stages.ground.process_group import joined, n_processes
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +37,11 @@ def chosen_device(name: str) -> str:
     InputError
         It cannot be used here, see `trouble_with`.
     """
+    if n_processes() > 1 or name == AUTO:
+        group = joined(cpu=name == "cpu")
+        name = str(group.device) if name == AUTO else name
     if name == "cpu":
         return name
-    if name == AUTO:
-        from accelerate import PartialState
-
-        name = str(PartialState().device)
     if trouble := trouble_with(name):
         raise InputError(f"Device {name!r} is not usable here ({trouble}); pass --device cpu.")
     return name

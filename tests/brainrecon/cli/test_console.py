@@ -55,3 +55,19 @@ def test_work_goes_on_when_nobody_reads_any_more(tmp_path):
     process.stdout.close()
     assert (process.wait(60), process.stderr.read()) == (0, b"")
     assert (tmp_path / "done").exists()
+
+
+def test_others_than_the_first_are_heard_in_need_alone(monkeypatch, capsys):
+    monkeypatch.setattr(console, "_SECONDS_FOR_THE_FIRST", 0.0)
+    monkeypatch.setenv("RANK", "3")
+    with console.one_voice():
+        console.say("a result")
+        console.note("a remark")
+        monkeypatch.setattr(sys, "__stderr__", io.StringIO())
+        console.say_in_need("there is no room.")
+        told = sys.__stderr__.getvalue()
+    assert capsys.readouterr() == ("", "") and told == "Process 3: there is no room.\n"
+    monkeypatch.setenv("RANK", "0")
+    with console.one_voice():
+        console.say("a result")
+    assert capsys.readouterr().out == "a result\n"
