@@ -1,12 +1,12 @@
 """Time a training step of MindEye's tokens and prior: this training loop beside the same step as a plain loop.
 
     python scripts/bench_training.py [--size tiny] [--threads 1] [--steps 20] [--pairs 5] [--json FILE]
-    python scripts/bench_training.py --size full --accumulate 8 --steps 2 --pairs 1        # 16 GB of weights and moments
+    python scripts/bench_training.py --size full --accumulate 32 --steps 1 --pairs 1    # 17 GB of memory
     python scripts/bench_training.py --size full --device cuda --precision bf16
 
 The networks are those of `mindeye2023`, the data random and of the size of NSD. The plain loop has the same network, losses
 written plainly and PyTorch's fused AdamW, all in float32, and no checkpoints and curves. Both take the same number of steps in
-turn, the first of which counts for neither. Parts of a batch, where memory asks for them, are compared among themselves by the
+turn; the first ones count for neither. Parts of a batch, where memory asks for them, are compared among themselves by the
 plain loop, and with the whole batch by this one.
 
 What is outside the networks is what remains of this loop's time without forward and backward passes and updates: making batches,
@@ -260,8 +260,8 @@ def operations(work):
 def compare(options):
     """Measure both loops in turn; what was found, as plain data."""
     clock = clock_of(options.device, options.threads)
-    # The first step of each counts for neither.
-    work = made(options.size, options.steps + 1, options.device, options.precision, options.accumulate)
+    skipped = options.warm_up
+    work = made(options.size, options.steps + skipped, options.device, options.precision, options.accumulate)
     found = {"rate": matrix_rate(options.device, options.precision, clock), "operations": operations(work)}
     pairs = []
     for _ in range(options.pairs):
@@ -275,9 +275,9 @@ def compare(options):
         gc.collect()
         pairs.append(
             {
-                "plain": statistics.median(plain[1:]),
-                "here": statistics.median(here[1:]),
-                "outside": 1 - sum(inside[1:]) / sum(here[1:]),
+                "plain": statistics.median(plain[skipped:]),
+                "here": statistics.median(here[skipped:]),
+                "outside": 1 - sum(inside[skipped:]) / sum(here[skipped:]),
                 "plain memory": plain_memory,
                 "memory": memory,
             }
@@ -315,7 +315,8 @@ def parsed(arguments=None):
         "--precision", choices=["no", "bf16"], default="no", help="of this loop; the plain one has none"
     )
     parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch (default 1)")
-    parser.add_argument("--steps", type=int, default=20, help="of each training, besides the first (default 20)")
+    parser.add_argument("--steps", type=int, default=20, help="of each training that count (default 20)")
+    parser.add_argument("--warm-up", type=int, default=1, help="steps before these (default 1)")
     parser.add_argument("--pairs", type=int, default=5, help="trainings of each kind (default 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     options = parser.parse_args(arguments)

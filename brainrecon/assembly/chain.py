@@ -243,7 +243,10 @@ class Chain:
             if own is not None and is_first():
                 self._describe(folder, step)
                 step.save(own)
-            if alone and of_first(is_first) and not is_first():
+            if alone:
+                # The others wait until it is written.
+                of_first(lambda: None)
+            if alone and not is_first():
                 self._described |= self._known(folder)
                 step.open(Workspace(store, own, description=self._described, **found))
         if folder is not None and is_first():

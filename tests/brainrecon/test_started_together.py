@@ -83,6 +83,15 @@ def test_both_killed_and_started_again_they_end_where_they_would_have(by_two, li
 
 
 @pytest.mark.slow
+def test_each_computes_cells_of_its_own_of_a_benchmark(cohort, features, tmp_path):
+    line = ["benchmark", f"nsd:{cohort}", "--methods", "mean-image,ridge-to-pixels", "--controls", "none"]
+    line += ["--heldout", "none", "--features", features, "--device", "cpu", "--out", tmp_path / "bench"]
+    code, said = together(2, tmp_path, *line)
+    assert code == 0 and "of 2 cells were computed by this process" in said, said
+    assert len(list((tmp_path / "bench").rglob("report.html"))) >= 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge-to-pixels", "shen2019-gan"])
 def test_other_steps_are_fitted_by_one_or_together(name, line, tmp_path):
     code, said = together(2, tmp_path, *line(name), "--out", tmp_path / "two")
