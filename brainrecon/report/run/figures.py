@@ -130,42 +130,40 @@ def distribution(scores, metric_name):
         return svg_text(figure, dpi=200)
 
 
-def course(curves, trained=""):
-    """The course of a training: a panel per curve, over steps.
+def curve(name, label, steps, values):
+    """The course of one number in a training, over steps.
 
     Parameters
     ----------
-    curves : mapping of str to (steps, values)
-        By label; a value may be None if there is none.
-    trained : str
-        What was trained; figures of different trainings on a page have different ids inside.
+    name : str
+        What was trained: no two figures of a page have the same ids inside.
+    label : str
+    steps : sequence of int
+    values : sequence of float
+        None if there is none.
 
     Returns
     -------
     svg : str
         An `<svg>` element without a header.
     """
-    columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    with rc_context({**STYLE, "svg.hashsalt": f"brainrecon-course {trained}".rstrip()}):
-        figure = Figure(figsize=(3.1 * columns, 2.1 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes in panels[len(curves) :]:
-            axes.set_visible(False)
-        for axes, (label, (steps, values)) in zip(panels, curves.items()):
-            axes.plot(
-                steps, [np.nan if value is None else value for value in values], color=REFERENCE_COLOUR, linewidth=1.4
-            )
-            axes.set_title(label[:1].upper() + label[1:], fontsize=9, color=INK)
-            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            axes.yaxis.set_major_locator(MaxNLocator(4))
-            axes.grid(color="#eceef1", linewidth=0.8)
-            axes.set_axisbelow(True)
-            axes.tick_params(length=0)
-            for side in ("top", "right"):
-                axes.spines[side].set_visible(False)
-        for axes in panels[max(0, len(curves) - columns) : len(curves)]:
-            axes.set_xlabel("Step")
+    with rc_context({**STYLE, "svg.hashsalt": f"brainrecon-course {name} {label}"}):
+        figure = Figure(figsize=(3.4, 2.2), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(
+            steps, [np.nan if value is None else value for value in values], color=REFERENCE_COLOUR, linewidth=1.4
+        )
+        # A value's name stays as it is typed.
+        title = label if "_" in label.split()[0] else label[:1].upper() + label[1:]
+        axes.set_title(title, fontsize=9, color=INK)
+        axes.set_xlabel("Step")
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.grid(color="#eceef1", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
         return svg_text(figure, dpi=200)
 
 

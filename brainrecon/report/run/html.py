@@ -14,7 +14,7 @@ from brainrecon.report import predicted_rows, tables
 from brainrecon.report.names import chance_of, condition_explanation, condition_label, in_sentence, score_text
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
 from brainrecon.report.run.citing import cite_this
-from brainrecon.report.run.figures import against, course, distribution
+from brainrecon.report.run.figures import against, curve, distribution
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
 from stages.ground.errors import InputError
 
@@ -164,7 +164,10 @@ def render(content):
             captions=_captions(content),
             n_captions_in_view=_CAPTIONS_IN_VIEW,
             decoder_columns=tables.table_columns(content.decoder),
-            courses=[(trained, _figure(course(curves, trained))) for trained, curves in content.curves.items()],
+            courses=[
+                (name, [_figure(curve(name, label, *found)) for label, found in curves.items()])
+                for name, curves in content.curves.items()
+            ],
             as_cell=tables.as_cell,
             heading=tables.heading,
             config=_flat(content.config),

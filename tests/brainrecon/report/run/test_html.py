@@ -475,3 +475,23 @@ def test_all_pictures_are_led_to_or_how_to_have_them_is_said(content):
     assert "All 48 test pictures: page 1 , 2 ." in page.text
     page = Page(render(dataclasses.replace(content, all_pictures_by="brainrecon report RUN --all-pictures")))
     assert "All 48 test pictures: brainrecon report RUN --all-pictures" in page.text
+
+
+def test_each_training_has_its_curves_under_its_own_name(content):
+    values = {"loss": ([1, 2, 3], [3.0, None, 1.0]), "clip_image error": ([1, 2, 3], [1.0, 1.0, 1.0])}
+    one, two = ({"tokens": values}, {"tokens": values, HOSTILE: {"loss": ([1], [0.5])}})
+    pages = [render(dataclasses.replace(content, curves=curves)) for curves in ({}, one, two)]
+    without, alone, both = (page.partition('<section id="training">')[2].partition("</section>")[0] for page in pages)
+    assert not without and "#training" not in pages[0] and "#training" in pages[1]
+    # One training needs no name.
+    assert "<h3>" not in alone and alone.count("<svg") == 2
+    assert both.count("<h3>") == 2 and both.count("<svg") == 3 and "<script" not in both
+    # The same curves twice on a page refer each to their own shapes.
+    ids = re.findall(r' id="([^"]+)"', both.partition("</h3>")[2])
+    clips = [one for one in ids if not re.fullmatch(r"[a-z]+_\d+", one)]
+    assert clips and len(clips) == len(set(clips))
+
+
+def test_a_name_of_a_value_keeps_its_letters(content):
+    curves = {"sd_latent": {"loss": ([1], [1.0]), "sd_latent difference": ([1], [1.0])}}
+    assert "Sd_latent" not in render(dataclasses.replace(content, curves=curves))
