@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from brainrecon.assembly.step import Step
@@ -99,7 +101,7 @@ class Learn(Step):
         try:
             self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
         except CannotTrain as error:
-            raise error if self._settings is None else error.respelled(self._typed, " and another --out") from error
+            raise error if self._settings is None else error.respelled(self._typed, self._where(workspace)) from error
         for name in self._changing:
             # The next step may need the memory.
             sources[name].free()
@@ -116,6 +118,11 @@ class Learn(Step):
                 loaded(sources[name], name, progress)
                 made[key] = ChangedPictures(sources[name], images, changes, self._device)
         return {name: made[sources[name], changes] for name, changes in self._changing.items()}
+
+    def _where(self, workspace):
+        """What to type besides another setting: a folder in which something was computed holds a run of its own settings."""
+        folder = workspace.folder and (Path(workspace.folder).parent if self.part else Path(workspace.folder))
+        return " and another --out" if folder and any(path.is_file() for path in folder.rglob("[!.]*")) else ""
 
     def _typed(self, name, value):
         """How a setting of the training is typed."""

@@ -80,7 +80,16 @@ class NetworkSettings:
             )
 
     def settled(self, train):
-        """These settings with as many steps in an epoch as a training split fills."""
+        """These settings with as many steps in an epoch as a training split fills.
+
+        Raises
+        ------
+        InputError
+            The share for validation is none of its stimuli, or all: now rather than after another network was trained.
+        """
+        from stages.training.batches import held_out
+
+        held_out(train.n_stimuli, self.validation, self.seed)
         if self.steps_per_epoch is not None:
             return self
         n = train.n_stimuli - round(self.validation * train.n_stimuli)

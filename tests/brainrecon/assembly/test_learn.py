@@ -111,18 +111,22 @@ def failing(error, settings):
         def fit(self, training, *, folder=None, progress=None):
             raise error
 
-    step = Learn({}, Failing(TwoHeads, Recipe(steps=1, batch_size=2)), settings=settings)
+    step = Learn({}, Failing(TwoHeads, Recipe(steps=1, batch_size=2)), part="latent", settings=settings)
     split = SimpleNamespace(patterns=np.zeros((2, 3)), n_stimuli=2)
     training = SimpleNamespace(features=lambda names: {}, subjects={"subj01": SimpleNamespace(train=split)})
     return step, training
 
 
 @pytest.mark.parametrize("kind", [CannotTrain, OutOfMemory])
-def test_errors_advise_in_what_people_type(kind):
+def test_errors_advise_in_what_people_type(kind, tmp_path):
     error = kind("It failed", "try {accumulate}", {"accumulate": 2})
     step, training = failing(error, "latent")
-    with pytest.raises(kind, match="^It failed; try --set latent.accumulate=2 and another --out.$"):
-        step.fit(training, SimpleNamespace(folder=None, progress=None))
+    for folder, more in ((None, ""), (tmp_path / "latent", ""), (tmp_path / "latent", " and another --out")):
+        with pytest.raises(kind, match=f"^It failed; try --set latent.accumulate=2{more}.$"):
+            step.fit(training, SimpleNamespace(folder=folder, progress=None))
+        # What another step has learned there.
+        if folder:
+            (tmp_path / "method.json").touch()
     step, training = failing(error, None)
     with pytest.raises(kind, match="^It failed; try recipe.accumulate = 2.$"):
         step.fit(training, SimpleNamespace(folder=None, progress=None))

@@ -115,9 +115,10 @@ def test_a_training_that_diverges_is_told_with_a_setting_that_can_be_typed(fit, 
     said = one_sentence(err)
     assert re.search(r"The loss is (nan|inf) at step \d+ and was to be finite: training has diverged", said)
     (typed,) = re.findall(r"--set (\S+)", said)
-    assert typed == f"{table}.learning_rate=1e+29" and "recipe" not in said
+    assert typed.removesuffix(".") == f"{table}.learning_rate=1e+29" and "recipe" not in said
+    assert said.endswith(" and another --out.") == (table == "latent")
     # It can be typed.
-    assert fit("--set", typed, "--plan")[0] == 0
+    assert fit("--set", typed.removesuffix("."), "--plan", out=tmp_path / "another")[0] == 0
     # What was fitted before is kept.
     assert (tmp_path / "run" / "decoder" / "tokens" / "config.json").exists() == (table == "latent")
 
@@ -159,8 +160,16 @@ def test_too_few_stimuli_are_told_with_the_batch_that_can_be(fit, tmp_path):
     status, _, err = fit("--set", "decoder.batch_size=100")
     said = one_sentence(err)
     assert status == 2 and "A batch of 100 samples is to be compared but there are 40 to learn from" in said
-    assert "--set decoder.batch_size=20" in said
+    # Nothing was computed, so that the same folder will do.
+    assert said.endswith("--set decoder.batch_size=20.")
     assert fit("--set", "decoder.batch_size=20")[0] == 0
+
+
+def test_what_one_network_cannot_have_is_told_before_another_is_trained(fit, tmp_path):
+    status, _, err = fit("--set", "latent.validation=0.01")
+    assert status == 2 and "training clip" not in err
+    assert "A validation share of 0.01 of 40 training stimuli is 0" in one_sentence(err)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("value, said", [(np.nan, "NaN"), (np.inf, "infinite")])
