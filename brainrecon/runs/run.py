@@ -104,9 +104,11 @@ class Run:
         layout = Layout(folder := Path(folder))
         check_checkpoint_names(config.system)
         config, subject = resolved(config, FeatureStore(features), device)
-        config = replace(config, decoder_from=named(config.decoder_from, config.system, subject.name))
-        if layout.config.exists():
-            there = RunConfig.read(layout.config)
+        there = RunConfig.read(layout.config) if layout.config.exists() else None
+        # What a run recorded stands, also if a manifest or a folder is no longer there.
+        if there is None or config.decoder_from != there.decoder_from:
+            config = replace(config, decoder_from=named(config.decoder_from, config.system, subject.name))
+        if there is not None:
             if there.data.split and there.data.split_checkpoint is None:
                 there = replace(there, data=replace(there.data, split_checkpoint=split_checkpoint(there)))
             # More samples are more of the same run.

@@ -117,6 +117,17 @@ def test_other_responses_are_refused(line, run_folder, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_fitted_run_needs_its_source_no_more(line, run_folder, tmp_path, capsys, features):
+    folder = tmp_path / "new"
+    more = [*FEW_STEPS, "--decoder", str(run_folder), "--out", str(folder)]
+    assert run_command([*line, *more]) == 0
+    shutil.rmtree(run_folder)
+    assert run_command([*line, *more]) == 0
+    assert run_command(["predict", str(folder), "--out", str(tmp_path / "a.safetensors")]) == 0
+    shutil.rmtree(folder / "decoder")
+    assert "is no run folder: config.toml is missing" in refused(capsys, [*line, *more])
+
+
 # The configuration
 
 
@@ -130,6 +141,15 @@ def test_a_configuration_says_it_and_is_read_again(tmp_path):
     )
     with pytest.raises(InputError, match="decoder_from"):
         RunConfig.from_dict(plain | {"decoder_from": "released"})
+
+
+def test_a_row_of_a_benchmark_may_start_from_released_decoders():
+    from brainrecon.studies.plan import Plan
+
+    rows = {"theirs": {"method": "mindeye2023", "decoder_from": ["released"]}, "ours": {"method": "mindeye2023"}}
+    plan = Plan("nsd:/data", rows, ("subj01",))
+    assert plan.config("theirs", "subj01", None).decoder_from == ("released",)
+    assert plan.config("ours", "subj01", None).decoder_from == ()
 
 
 def test_what_words_stand_for(fitted):
