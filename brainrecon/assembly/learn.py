@@ -29,7 +29,8 @@ class Learn(Step):
         By predicted value; several values may be held to one target.
     decoder : stages.decoders.decoder.Decoder
         Not yet fitted: ``decoder.fit(training, folder=None, progress=...)`` goes on where it was interrupted if it is given
-        a folder; its class has ``from_pretrained(folder, device=...)``.
+        a folder; its class has ``from_pretrained(folder, device=...)``. One that trains by `stages.training.loop.train` has
+        `trains_together` true.
     device : str
     trials : {"averaged", "single", "in turn", "mixed"}
         Learn from patterns, each the average of a stimulus's trials; from every trial by itself; from one trial of every
