@@ -136,19 +136,20 @@ class Learn(Step):
         return self.decoder.recipe.precision if self._counts else None
 
     def cost(self, train):
-        if not self._counts:
+        cost = self._counted(train)
+        if cost is None:
             return []
-        told = self._counted(train), self.decoder.recipe, self.gives, self._bytes_of_targets(train), self._device
-        return describe_training(*told, self._typed)
+        targets = self._bytes_of_targets(train)
+        return describe_training(cost, self.decoder.recipe, self.gives, targets, self._device, self._typed)
 
     def memory(self, train):
-        if not self._counts:
-            return None
-        return bytes_needed(self._counted(train), self._bytes_of_targets(train), self._device)[self._device]
+        cost = self._counted(train)
+        return None if cost is None else bytes_needed(cost, self._bytes_of_targets(train), self._device)[self._device]
 
     def operations(self, train):
-        operations = self._counted(train).operations if self._counts else None
-        return {} if operations is None else {f"Training {', '.join(self.gives)}": operations}
+        cost = self._counted(train)
+        known = cost is not None and cost.operations is not None
+        return {f"Training {', '.join(self.gives)}": cost.operations} if known else {}
 
     @property
     def _counts(self):
@@ -156,6 +157,9 @@ class Learn(Step):
         return hasattr(self.decoder, "cost")
 
     def _counted(self, train):
+        """What the decoder's training takes, or None if it cannot be counted."""
+        if not self._counts:
+            return None
         gives, beside = (
             {name: source.outline.shape for name, source in sources.items()} for sources in (self.targets, self.beside)
         )

@@ -67,9 +67,18 @@ def _drawn(stream: TextIO) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}", markup=False),
     )
-    with Bars(*columns, console=Console(file=stream)) as bars:
+
+    class WithRemarks(Bars):
+        """Remarks stand below the bars: beside them a narrow terminal would have no room for the time left."""
+
+        def get_renderables(self):
+            yield from super().get_renderables()
+            for task in self.tasks:
+                if task.fields["remark"] and not task.finished:
+                    yield Text(f"{task.description}: {task.fields['remark']}", overflow="ellipsis", no_wrap=True)
+
+    with WithRemarks(*columns, console=Console(file=stream)) as bars:
         yield _Bars(bars)
 
 
@@ -86,7 +95,7 @@ class _Bars:
         self._bars.update(self._tasks[label], completed=done, total=total, remark=self._remarks.get(label, ""))
 
     def remark(self, label: str, text: str) -> None:
-        """Keep what is to stand at the end of the bar."""
+        """Keep what is to stand below the bar."""
         self._remarks[one_line(label)] = one_line(text)
 
 

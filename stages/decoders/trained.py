@@ -228,7 +228,7 @@ class TrainedDecoder:
         return self
 
     def cost(self, n_voxels, gives, beside=None):
-        """Count what a fit will take, on outlines: `stages.training.cost.Cost`.
+        """Count what a fit will take, on outlines: `stages.training.cost.Cost`, or None if the network cannot be made in outline.
 
         Parameters
         ----------

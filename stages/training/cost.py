@@ -11,6 +11,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from stages.training.batches import random_state_kept
 
+# A network or a loss of somebody's own may ask for values, which outlines have not: nothing is told of it then, and whatever else
+# is wrong is told by the training itself.
+_ASKS_FOR_VALUES = (RuntimeError, TypeError, ValueError)
 _BYTES = 4
 _BYTES_OF_BF16 = 2
 # Moments of a weight, by the name of the optimiser.
@@ -80,11 +83,15 @@ def cost_of(make_learner, batch_of, recipe):
 
     Returns
     -------
-    cost : Cost
+    cost : Cost or None
+        None if the learner cannot be made in outline.
     """
     spec, parts = recipe.optimiser, recipe.accumulate
     with torch.device("meta"), random_state_kept():
-        learner = make_learner().train()
+        try:
+            learner = make_learner().train()
+        except _ASKS_FOR_VALUES:
+            return None
         named = dict(learner.named_parameters())
         trained = [
             one
@@ -131,8 +138,7 @@ def _of_a_part(learner, batch):
             with saved_tensors_hooks(keep, lambda tensor: tensor):
                 loss, _ = learner(batch)
             loss.backward()
-    # A network or a loss of somebody's own may ask for values, which outlines have not: then nothing is told of it.
-    except (RuntimeError, TypeError, ValueError):
+    except _ASKS_FOR_VALUES:
         return None, None
     for one in (*learner.parameters(), *learner.buffers()):
         kept.pop(one.untyped_storage()._cdata, None)

@@ -110,14 +110,14 @@ def test_its_system_is_scored_by_its_metric_and_reported(done, place):
         "Nobody (2026). An example.",
         "Nothing was measured",
         "Picture from brain",
-        "validation",
+        "Validation loss",
     ):
         assert text in report, text
     assert "resnet (Learn)" in done["trace"].out
 
 
 def test_a_second_time_nothing_is_done_again(done):
-    assert "training: 60/60" in done["run"].err and "reconstructing" in done["run"].err
+    assert "training resnet: 60/60" in done["run"].err and "reconstructing" in done["run"].err
     assert "reconstructing" not in done["again"].err and "training" not in done["again"].err
 
 

@@ -104,6 +104,9 @@ def test_a_training_is_estimated_in_its_own_precision(free, monkeypatch):
 def test_a_decoder_that_counts_nothing_says_nothing():
     step = Learn({"vdvae": None}, SimpleNamespace(fit=None))
     assert (step.cost(NSD), step.memory(NSD), step.operations(NSD), step.precision) == ([], None, {}, None)
+    # Nor does one whose network cannot be made in outline.
+    step = Learn({}, SimpleNamespace(cost=lambda n_voxels, gives: None, recipe=Recipe(steps=1, batch_size=2)))
+    assert (step.cost(NSD), step.memory(NSD), step.operations(NSD), step.precision) == ([], None, {}, "no")
 
 
 def failing(error, settings):

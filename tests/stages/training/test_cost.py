@@ -107,6 +107,15 @@ def test_a_network_that_asks_for_values_is_trained_all_the_same():
     assert (found.activations, found.operations) == (None, None) and found.on_device == 16 * N_WEIGHTS
 
 
+def test_a_network_that_asks_for_values_when_it_is_made_is_not_counted():
+    class Asking(Two):
+        def __init__(self):
+            super().__init__()
+            self.size = int(torch.tensor([2, 3]).prod())
+
+    assert cost(make=Asking) is None and Asking().size == 6
+
+
 def test_counting_leaves_the_random_state_alone():
     torch.manual_seed(3)
     cost()
