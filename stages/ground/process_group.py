@@ -35,7 +35,8 @@ def is_first() -> bool:
     >>> is_first()
     True
     """
-    return int(os.environ.get("RANK", 0)) == 0
+    # Alone it is, whatever a scheduler calls its rank.
+    return n_processes() == 1 or int(os.environ.get("RANK", 0)) == 0
 
 
 def joined(cpu: bool = False) -> Any:

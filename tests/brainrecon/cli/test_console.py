@@ -59,6 +59,7 @@ def test_work_goes_on_when_nobody_reads_any_more(tmp_path):
 
 def test_others_than_the_first_are_heard_in_need_alone(monkeypatch, capsys):
     monkeypatch.setattr(console, "_SECONDS_FOR_THE_FIRST", 0.0)
+    monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     with console.one_voice():
         console.say("a result")

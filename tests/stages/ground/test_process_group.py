@@ -19,5 +19,8 @@ def test_its_place_is_told_and_can_be_left(monkeypatch):
     for name, value in {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "2"}.items():
         monkeypatch.setenv(name, value)
     assert n_processes() == 4 and not is_first()
+    monkeypatch.delenv("WORLD_SIZE")
+    assert n_processes() == 1 and is_first()
+    monkeypatch.setenv("WORLD_SIZE", "4")
     leave()
     assert n_processes() == 1 and is_first() and "LOCAL_RANK" not in os.environ
