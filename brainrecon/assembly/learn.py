@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly.step import Step
-from brainrecon.assembly.targets import loaded
+from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
@@ -148,8 +148,19 @@ class Learn(Step):
 
     def operations(self, train):
         cost = self._counted(train)
-        known = cost is not None and cost.operations is not None
-        return {f"Training {', '.join(self.gives)}": cost.operations} if known else {}
+        if cost is None or cost.operations is None:
+            return {}
+        named, encoding = ", ".join(self.gives), self._operations_of_changed()
+        more = {f"Encoding the changed pictures of {named}": encoding} if encoding else {}
+        return {f"Training {named}": cost.operations} | more
+
+    def _operations_of_changed(self):
+        """Operations of encoding changed pictures in all steps of a training."""
+        recipe, sources = self.decoder.recipe, {**self.targets, **self.beside}
+        # What is held to one target and one change is encoded once.
+        each = {(sources[name], changes) for name, changes in self._changing.items()}
+        of_one = sum(operations_of_one(source, (changes.size, changes.size, 3)) for source, changes in each)
+        return recipe.steps * recipe.batch_size * of_one
 
     @property
     def _counts(self):

@@ -8,6 +8,8 @@ from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights import store as checkpoint_store
@@ -78,6 +80,27 @@ def part(place: str) -> Any:
     """A class by ``module:name``, imported now: heavy libraries are loaded when a part is needed."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
+
+
+def operations_of_one(source, picture_shape=None):
+    """Count the operations of encoding one stimulus, on the outline of its target; 0 for a target without an outline.
+
+    Parameters
+    ----------
+    source : TargetSource
+    picture_shape : tuple of int, optional
+        Height, width and 3 of the picture; 0 operations without it, unless the target takes captions.
+    """
+    from stages.checkpoints.outlines import count_operations
+
+    if source.sketch is None:
+        return 0
+    outline = source.outline
+    if outline.takes == "captions":
+        return count_operations(lambda: outline.encode([["a caption"]]))
+    if picture_shape is None:
+        return 0
+    return count_operations(lambda: outline.encode(np.zeros((1, *picture_shape), dtype=np.uint8)))
 
 
 def check_targets(names, targets):

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from brainrecon.assembly.as_decoded import AsDecoded
+from brainrecon.assembly.blurry_latent import LatentSettings, blurry_latent
 from brainrecon.assembly.candidates import Candidates
-from brainrecon.assembly.embedding_network import SIZES, TokenSettings, embedding_network, prior_of
+from brainrecon.assembly.embedding_network import TokenSettings, embedding_network, prior_of
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.image_drawing import DRAWINGS, EMBEDDINGS
-from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.nearest_pictures import NearestPictures
-from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.refine import Refine
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.remember import Remember
@@ -31,12 +30,8 @@ from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
 
 ROUGH, RETRIEVAL, REFINED, LATENT = "clip_rough", "clip_retrieval", "clip_image", "sd_latent"
-# What the latent's training is held against besides: a teacher's places, and those of changed pictures.
-PLACES, CHANGED_PLACES = "places", "changed_places"
 # Of a second network, by whose vector pictures of a folder are looked for.
 QUERY_ROUGH, QUERY = "query_rough", "query_retrieval"
-# Scale of Stable Diffusion's latents, by which the published loss divides.
-_LATENT_SCALE = 0.18215
 # Of the published training: 8,859 stimuli in batches of 32, and of 8.
 _STEPS_PER_EPOCH, _LATENT_STEPS_PER_EPOCH = 276, 1107
 
@@ -74,55 +69,6 @@ class Checkpoints:
     autoencoder: str | None = None
     teacher: str | None = None
     prior: str | None = None
-
-
-@dataclass(frozen=True)
-class LatentSettings(NetworkSettings):
-    """How the blurry latent is trained.
-
-    Attributes
-    ----------
-    hidden, n_blocks : int
-        Of the residual network.
-    map_channels : int
-    channels : tuple of int
-        See `stages.networks.voxel_mlp.BlurryLatent`.
-    trials : str
-        By default mixtures of the trials of each stimulus.
-    teacher : bool
-        Whether places of the small map are held against a teacher's.
-    teacher_weight, teacher_temperature : float
-        Of that contrast.
-    teacher_size : int
-        Side in pixels of the pictures that the teacher sees: 32 for each place of a side of the map.
-    teacher_std : {"published", "ImageNet"}
-        By what the teacher's pictures are divided; the scripts have a digit wrong.
-    """
-
-    epochs: int = 120
-    batch_size: int = 8
-    learning_rate: float = 5e-4
-    seed: int = 0
-    hidden: int = 4096
-    n_blocks: int = 4
-    map_channels: int = 64
-    channels: tuple[int, ...] = (64, 128, 256)
-    trials: str = "mixed"
-    teacher: bool = True
-    teacher_weight: float = 0.1
-    teacher_temperature: float = 0.075
-    teacher_size: int = 512
-    teacher_std: str = "published"
-
-    def __post_init__(self):
-        super().__post_init__()
-        rules = {
-            "teacher_weight": Number(0),
-            "teacher_temperature": Number(0, above=True, example=0.075),
-            "teacher_size": Number(32, whole=True, example=512),
-            "teacher_std": OneOf("published", "ImageNet"),
-        }
-        check_all(self, SIZES | rules)
 
 
 @dataclass(frozen=True)
@@ -409,75 +355,25 @@ class MindEye2023(System):
     def _blurry(self, machine):
         """The steps from patterns to a blurry picture."""
         from stages.checkpoints.attention_names import with_todays_attention_names
-        from stages.decoders.trained import TrainedDecoder
-        from stages.networks.mindeye import MindEyeLatent
-        from stages.objectives.regression import MeanAbsoluteError
-        from stages.objectives.teacher import PlacesOfTeacher
 
-        own = self.settings.latent
+        own, size = self.settings.latent, self.settings.latent_size
         latent = self.target(
             "stages.targets.autoencoder_latents:AutoencoderLatents",
             "autoencoder",
             machine,
-            size=self.settings.latent_size,
+            size=size,
             interpolation="bilinear",
         )
-        recipe, objectives = own.recipe(_LATENT_STEPS_PER_EPOCH), [MeanAbsoluteError(LATENT, 1 / _LATENT_SCALE)]
+        places = None
         if own.teacher:
-            contrast = PlacesOfTeacher(PLACES, CHANGED_PLACES, own.teacher_temperature, own.teacher_weight)
-            objectives.append(contrast)
-        else:
-            # Several processes wait for the gradients of all that is trained.
-            recipe = replace(recipe, trains=(r"(?!.*maps_projector).*",))
-        taught = self._teacher(machine) if own.teacher else {}
-        decoder = TrainedDecoder(
-            MindEyeLatent,
-            recipe,
-            objectives,
-            {name: getattr(own, name) for name in ("hidden", "n_blocks", "map_channels", "channels")},
-            machine.device,
-        )
+            place, sees = (
+                "stages.targets.place_features:PlaceFeatures",
+                {"size": own.teacher_size, "std": own.teacher_std},
+            )
+            places = replace(self.target(place, "teacher", machine, **sees), dtype=own.features)
         released = _released(with_todays_attention_names, "lin0.0.weight")
-        return [
-            Learn(
-                {LATENT: latent},
-                decoder,
-                machine.device,
-                own.trials,
-                "latent",
-                released=released,
-                settings="latent",
-                **taught,
-            ),
-            Show(LATENT, latent),
-        ]
-
-    def _teacher(self, machine):
-        """What the latent is held against besides: places as a teacher sees them, in pictures as they are and changed."""
-        from stages.training.picture_changes import PictureChanges
-
-        own = self.settings.latent
-        places = self.target(
-            "stages.targets.place_features:PlaceFeatures",
-            "teacher",
-            machine,
-            size=own.teacher_size,
-            std=own.teacher_std,
-        )
-        places = replace(places, dtype=own.features)
-        changes = PictureChanges(
-            size=own.teacher_size,
-            scale=(0.5, 1.0),
-            cropped=1.0,
-            mirrored=0.0,
-            jittered=0.8,
-            grey=0.2,
-            solarised=0.2,
-            blurred=0.1,
-            crop_last=True,
-            seed=own.seed,
-        )
-        return {"beside": {PLACES: places, CHANGED_PLACES: places}, "changing": {CHANGED_PLACES: changes}}
+        learned = blurry_latent(LATENT, latent, own, _LATENT_STEPS_PER_EPOCH, machine, "latent", places, released)
+        return [learned, Show(LATENT, latent)]
 
     def _arguments(self):
         from stages.generators.diffusion.start import StartRule

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from brainrecon.assembly.targets import operations_of_one
 from brainrecon.runs.decoder_from import taken_parts
 from weights.manifest import CheckpointError
 
@@ -147,17 +148,8 @@ def n_missing(run, conditions, control_stimuli):
 
 
 def operations_of_one_stimulus(source, split):
-    """Operations of encoding one stimulus; 0 for a target without an outline."""
-    from stages.checkpoints.outlines import count_operations
-
-    if source.sketch is None:
-        return 0
-    outline = source.outline
-    if outline.takes == "captions":
-        return count_operations(lambda: outline.encode([["a caption"]]))
-    if split.images is None:
-        return 0
-    return count_operations(lambda: outline.encode(np.zeros((1, *split.images.shape[1:]), dtype=np.uint8)))
+    """Operations of encoding one stimulus of a split; 0 for a target without an outline."""
+    return operations_of_one(source, None if split.images is None else split.images.shape[1:])
 
 
 def _taking(operations, device, precision=None):

@@ -10,23 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from stages.checkpoints.named_networks import name_of, network_named
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.decoders.learner import ChangedBatches, NetworkWithObjectives, change_patterns
 from stages.decoders.samples import EPOCHS, Samples
 from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
 from stages.ground.checks import OneOf, check, finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
-from stages.ground.process_group import n_processes
 from stages.ground.progress import SILENT
 from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import random_state_kept, seed_all
 from stages.training.cost import cost_of
 from stages.training.curves import Curves
-from stages.training.joining import check_parameters
 from stages.training.loop import train
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
@@ -175,15 +173,15 @@ class TrainedDecoder:
                 "load more stimuli, or make batches of so many or fewer: {batch_size}",
                 {"batch_size": max(n_in_epoch // 2, 1)},
             )
-        changed = partial(_changed, objectives)
+        changed = partial(change_patterns, objectives)
         with telling_of_short_memory(recipe, self.device):
-            learner = _Learner(network, objectives, recipe.accumulate).to(self.device)
+            learner = NetworkWithObjectives(network, objectives, recipe.accumulate).to(self.device)
         self._curves = train(
             learner,
             lambda step: changed(samples.at(step)),
             recipe,
             folder,
-            held_out=_Changed(changed, samples.validation()),
+            held_out=ChangedBatches(changed, samples.validation()),
             identity=self._identity(network, objectives, *samples.identity(), began),
             progress=progress,
             label=f"training {', '.join(gives)}",
@@ -242,7 +240,7 @@ class TrainedDecoder:
 
         def learner():
             network = Standardised(self.make(n_voxels, gives, **self.arguments), n_voxels)
-            return _Learner(network, self._objectives_of(network.network, gives, known), recipe.accumulate)
+            return NetworkWithObjectives(network, self._objectives_of(network.network, gives, known), recipe.accumulate)
 
         def batch(n):
             targets = {name: torch.empty(n, *shape) for name, shape in known.items()}
@@ -400,61 +398,3 @@ class TrainedDecoder:
     def _check_fitted(self):
         if self._network is None:
             raise InputError("This decoder is not fitted; call fit, or open one with from_pretrained.")
-
-
-class _Learner(nn.Module):
-    """A network with the sum of its objectives."""
-
-    def __init__(self, network, objectives, accumulate=1):
-        super().__init__()
-        self.network = network
-        self.with_parameters = nn.ModuleList(one for one in objectives if isinstance(one, nn.Module))
-        self._objectives = tuple(objectives)
-        self._comparing = [one for one in objectives if getattr(one, "compares", False)]
-        if n_processes() > 1 or accumulate > 1:
-            check_parameters(self._comparing)
-
-    @property
-    def compares(self):
-        """Whether an objective compares the samples of a batch."""
-        return bool(self._comparing)
-
-    def compared(self, batch):
-        """Outputs that are compared."""
-        outputs = self.network(batch["patterns"])
-        return {name: outputs[name] for objective in self._comparing for name in objective.reads}
-
-    def compare(self, rows, batch):
-        """Judge the outputs of a whole batch."""
-        return self._judged(self._comparing, rows, batch)
-
-    def forward(self, batch, pulls=None):
-        outputs = self.network(batch["patterns"])
-        if pulls is None:
-            return self._judged(self._objectives, outputs, batch)
-        others = [one for one in self._objectives if one not in self._comparing]
-        loss, parts = self._judged(others, outputs, batch)
-        pulled = sum((outputs[name].float() * pull).sum() for name, pull in pulls.items())
-        return loss + pulled, {**parts, "loss": torch.as_tensor(loss).detach()}
-
-    def _judged(self, objectives, outputs, batch):
-        judged = [objective(outputs, batch["targets"], batch["step"]) for objective in objectives]
-        return sum(loss for loss, _ in judged), {name: value for _, parts in judged for name, value in parts.items()}
-
-
-def _changed(objectives, batch):
-    """A batch whose patterns are what the objectives want the network to read."""
-    for objective in objectives:
-        if (before := getattr(objective, "before", None)) is not None:
-            batch["patterns"] = before(torch.as_tensor(batch["patterns"]), batch["step"])
-    return batch
-
-
-class _Changed:
-    """Changed batches, made anew whenever they are gone through."""
-
-    def __init__(self, change, batches):
-        self.change, self.batches = change, batches
-
-    def __iter__(self):
-        return map(self.change, self.batches)

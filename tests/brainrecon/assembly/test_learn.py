@@ -11,12 +11,17 @@ from brainrecon.assembly import training_cost
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Machine
 from brainrecon.runs import estimate
+from stages.checkpoints.outlines import count_operations, outlines
 from stages.decoders.trained import TrainedDecoder
 from stages.ground.errors import InputError
+from stages.targets.clip import CLIPImageTokens
+from stages.training.picture_changes import PictureChanges
 from stages.training.recipe import Recipe
 from stages.training.trouble import CannotTrain, OutOfMemory
+from weights import store
 
 NSD = SimpleNamespace(n_stimuli=8859, n_trials=24980, n_voxels=15724)
 
@@ -29,6 +34,7 @@ def published(device="cpu", **settings):
         source = Source(shape)
         # One target of all values of a step, as the system has it.
         step.targets = dict.fromkeys(step.targets, source)
+        step.beside = dict.fromkeys(step.beside, Source((256, 512)))
     return tokens, latent
 
 
@@ -36,6 +42,7 @@ class Source:
     """A target without a network."""
 
     dtype = "float32"
+    sketch = None
 
     def __init__(self, shape):
         self.outline = SimpleNamespace(shape=shape)
@@ -105,7 +112,7 @@ def test_a_decoder_that_counts_nothing_says_nothing():
     step = Learn({"vdvae": None}, SimpleNamespace(fit=None))
     assert (step.cost(NSD), step.memory(NSD), step.operations(NSD), step.precision) == ([], None, {}, None)
     # Nor does one whose network cannot be made in outline.
-    step = Learn({}, SimpleNamespace(cost=lambda n_voxels, gives: None, recipe=Recipe(steps=1, batch_size=2)))
+    step = Learn({}, SimpleNamespace(cost=lambda n_voxels, gives, beside: None, recipe=Recipe(steps=1, batch_size=2)))
     assert (step.cost(NSD), step.memory(NSD), step.operations(NSD), step.precision) == ([], None, {}, "no")
 
 
@@ -136,3 +143,30 @@ def test_errors_advise_in_what_people_type(kind, tmp_path):
     step, training = failing(InputError("Something else."), "latent")
     with pytest.raises(InputError, match="^Something else.$"):
         step.fit(training, SimpleNamespace(folder=None, progress=None))
+
+
+def clip():
+    """A target in outline."""
+
+    def sketch():
+        with outlines():
+            return CLIPImageTokens.from_pretrained(store.path("tiny-clip"), device="meta")
+
+    return TargetSource(lambda: pytest.fail("it is loaded"), ("tiny-clip",), sketch=sketch)
+
+
+def test_encoding_changed_pictures_is_told_besides(free):
+    source, other = clip(), clip()
+    recipe = Recipe(steps=10, batch_size=4)
+    changes = PictureChanges(size=64, seed=1)
+    step = Learn(
+        {"rough": source, "retrieval": source},
+        TrainedDecoder(TwoHeads, recipe),
+        beside={"places": other},
+        changing={"rough": changes, "retrieval": changes, "places": changes},
+    )
+    told = step.operations(SimpleNamespace(n_voxels=7, n_stimuli=3))
+    of_one = count_operations(lambda: source.outline.encode(np.zeros((1, 64, 64, 3), np.uint8)))
+    assert of_one > 0
+    # Two values of one target are encoded once; the other target besides.
+    assert told["Encoding the changed pictures of rough, retrieval"] == 10 * 4 * 2 * of_one

@@ -13,13 +13,13 @@ from random_checkpoints import convert_place_teacher
 from small_systems import SMALL
 from stand_in_generators import StandIn
 
+from brainrecon.assembly.blurry_latent import LatentSettings
 from brainrecon.assembly.embedding_network import TokenSettings
 from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.values import ABSENT, Item
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.subject import Split
-from brainrecon.methods.mindeye2023 import LatentSettings
 from brainrecon.runs.predict import encode
 from brainrecon.runs.run import Run
 from stages.generators.diffusion.dual_context import DualContextGenerator

@@ -1,0 +1,76 @@
+"""What is trained where a decoder is: a network with its objectives, and the batches that these have changed."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from stages.ground.process_group import n_processes
+from stages.training.joining import check_parameters
+
+
+class NetworkWithObjectives(nn.Module):
+    """A network with the sum of its objectives, `stages.training.loop.Learner`.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From patterns to a dict of named values.
+    objectives : sequence of stages.objectives.objective.Objective
+    accumulate : int
+        Parts of a batch.
+    """
+
+    def __init__(self, network, objectives, accumulate=1):
+        super().__init__()
+        self.network = network
+        self.with_parameters = nn.ModuleList(one for one in objectives if isinstance(one, nn.Module))
+        self._objectives = tuple(objectives)
+        self._comparing = [one for one in objectives if getattr(one, "compares", False)]
+        if n_processes() > 1 or accumulate > 1:
+            check_parameters(self._comparing)
+
+    @property
+    def compares(self):
+        """Whether an objective compares the samples of a batch."""
+        return bool(self._comparing)
+
+    def compared(self, batch):
+        """Outputs that are compared."""
+        outputs = self.network(batch["patterns"])
+        return {name: outputs[name] for objective in self._comparing for name in objective.reads}
+
+    def compare(self, rows, batch):
+        """Judge the outputs of a whole batch."""
+        return self._judged(self._comparing, rows, batch)
+
+    def forward(self, batch, pulls=None):
+        outputs = self.network(batch["patterns"])
+        if pulls is None:
+            return self._judged(self._objectives, outputs, batch)
+        others = [one for one in self._objectives if one not in self._comparing]
+        loss, parts = self._judged(others, outputs, batch)
+        pulled = sum((outputs[name].float() * pull).sum() for name, pull in pulls.items())
+        return loss + pulled, {**parts, "loss": torch.as_tensor(loss).detach()}
+
+    def _judged(self, objectives, outputs, batch):
+        judged = [objective(outputs, batch["targets"], batch["step"]) for objective in objectives]
+        return sum(loss for loss, _ in judged), {name: value for _, parts in judged for name, value in parts.items()}
+
+
+def change_patterns(objectives, batch):
+    """A batch whose patterns are what the objectives want the network to read."""
+    for objective in objectives:
+        if (before := getattr(objective, "before", None)) is not None:
+            batch["patterns"] = before(torch.as_tensor(batch["patterns"]), batch["step"])
+    return batch
+
+
+class ChangedBatches:
+    """Changed batches, made anew whenever they are gone through."""
+
+    def __init__(self, change, batches):
+        self.change, self.batches = change, batches
+
+    def __iter__(self):
+        return map(self.change, self.batches)
