@@ -89,9 +89,12 @@ class _Bars:
         self._bars, self._tasks, self._remarks = bars, {}, {}
 
     def __call__(self, label: str, done: int, total: int) -> None:
-        label, tasks = one_line(label), self._bars.tasks
-        if label not in self._tasks or done < tasks[self._tasks[label]].completed:
+        label = one_line(label)
+        if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(label, total=total, remark="")
+        elif done < self._bars.tasks[self._tasks[label]].completed:
+            # What begins again, as for the next picture, keeps its bar.
+            self._bars.reset(self._tasks[label], total=total)
         self._bars.update(self._tasks[label], completed=done, total=total, remark=self._remarks.get(label, ""))
 
     def remark(self, label: str, text: str) -> None:
@@ -126,7 +129,8 @@ class PlainLines:
         work = self._works.get(label)
         if work is None or done < work.done:
             # What was there before the first call (a resumed work) counts for nothing in the time left.
-            work = self._works[label] = _Work(began=now, found_done=done, said=now, said_done=done)
+            again = work is not None
+            work = self._works[label] = _Work(began=now, found_done=done, said=now, said_done=done, again=again)
             if total == 1 and not done:
                 # In one piece: nothing can be said until it is done.
                 self._say(label, done, total, "begun")
@@ -134,7 +138,10 @@ class PlainLines:
         if done >= total:
             if not work.finished:
                 work.finished = True
-                self._say(label, done, total, f"done in {duration(now - work.began)}")
+                took = now - work.began
+                # Short work that begins again and again, as for every picture, is said to be done once.
+                if not work.again or total == 1 or took >= SECONDS_BETWEEN_LINES:
+                    self._say(label, done, total, f"done in {duration(took)}")
             return
         far_enough = done - work.said_done >= SHARE_BETWEEN_LINES * total
         waited = now - work.said
@@ -159,6 +166,7 @@ class _Work:
     said_done: int
     done: int = 0
     finished: bool = False
+    again: bool = False
 
 
 def rate(per_second: float) -> str:

@@ -77,7 +77,19 @@ def test_a_finished_work_is_not_announced_twice_and_can_start_again(lines, clock
     progress, said = lines
     for done in (0, 5, 5, 5, 0, 5):
         progress("read", done, 5)
-    assert said() == ["read: 5/5 (100 %), done in 0.0 s"] * 2
+        clock.now += 2.0
+    assert said() == ["read: 5/5 (100 %), done in 2.0 s"]
+    for done in (0, 1, 5):
+        progress("read", done, 5)
+        clock.now += 2.0
+    assert said()[-1] == "read: 5/5 (100 %), done in 4.0 s"
+
+
+def test_short_work_that_begins_with_every_picture_is_announced_once(lines, clock):
+    progress, said = lines
+    for _ in range(100):
+        advance(progress, clock, "denoising", 17, 0.01)
+    assert len(said()) == 1
 
 
 def test_nothing_to_do_is_done(lines):
@@ -102,6 +114,9 @@ def test_a_terminal_gets_a_bar():
         progress("read [all]", 1, 4)
         progress("read [all]", 4, 4)
         progress("read [all]", 0, 4)
+        # What begins again has no second bar.
+        assert len(progress._bars.tasks) == 1 and progress._bars.tasks[0].completed == 0
+        progress("read [all]", 4, 4)
     assert "read [all]" in stream.getvalue() and "4/4" in stream.getvalue()
 
 
