@@ -77,10 +77,10 @@ class TrainedDecoder:
     Patterns are standardised first, with the mean and the standard deviation of every voxel over the responses that are
     learned from; a voxel that does not vary is 0.
 
-    >>> class Linear(nn.Module):
+    >>> class Linear(torch.nn.Module):
     ...     def __init__(self, n_voxels, gives):
     ...         super().__init__()
-    ...         self.heads = nn.ModuleDict({name: nn.Linear(n_voxels, n) for name, (n,) in gives.items()})
+    ...         self.heads = torch.nn.ModuleDict({name: torch.nn.Linear(n_voxels, n) for name, (n,) in gives.items()})
     ...     def forward(self, patterns):
     ...         return {name: head(patterns) for name, head in self.heads.items()}
     >>> from stages.training.recipe import Recipe
