@@ -108,7 +108,8 @@ def test_a_pull_takes_the_entry_that_the_manifest_names(own_store, manifest, tmp
 
 def test_a_method_brings_what_serves_all_and_a_subject_its_decoders():
     general = choose(method="mindeye2023")
-    assert {"clip-vit-l-14-quickgelu", "versatile-diffusion", "sd-image-variations-autoencoder"} == set(general)
+    drawing = {"clip-vit-l-14-quickgelu", "versatile-diffusion", "sd-image-variations-autoencoder"}
+    assert set(general) == drawing | {"vicregl-convnext-xl"}
     for subject in ("subj01", "subj05"):
         own = choose(method="mindeye2023", subject=subject)
         assert own[: len(general)] == general

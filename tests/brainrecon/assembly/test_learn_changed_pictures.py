@@ -141,7 +141,7 @@ def test_one_name_stands_for_one_thing():
                 Learn({"latent": source}, Noting(), part="other", beside=second),
             ]
 
-    assert Chain(Two({"places": other}, {"places": other})).encoded_to_learn == ("rough", "places")
+    assert Chain(Two({"places": other}, {"places": other})).encoded_to_learn() == ("rough", "places")
     for wrong in (Two({"places": other}, {"places": source}), Two({"latent": other}, {})):
         with pytest.raises(InputError, match="is held against '.*', which stands for something else"):
             Chain(wrong)

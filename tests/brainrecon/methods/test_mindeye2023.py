@@ -130,7 +130,8 @@ def test_without_a_teacher_nothing_of_it_is_read():
 
 def test_what_is_encoded_to_learn_is_told_once_for_each_target():
     chain = chain_of(NAME)
-    assert chain.encoded_to_learn == ("clip_rough", "sd_latent", "places")
+    assert chain.encoded_to_learn() == ("clip_rough", "sd_latent", "places")
+    assert chain.encoded_to_learn(taken={"latent"}) == ("clip_rough",)
     assert "places" in chain.learned_targets and "places" not in chain.targets
 
 
