@@ -26,6 +26,7 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
         folder="runs/subj01",
         protocol="brainrecon-1",
         parts=[part],
+        unfitted=SimpleNamespace(draws=True),
         not_drawn=lambda conditions: {},
         fit=lambda progress: None,
         reconstruct=lambda conditions, **options: None,
