@@ -29,7 +29,10 @@ def trained(step, shape, names, accumulate, gigabytes):
     responses = random.standard_normal((N_STIMULI, N_VOXELS), dtype=np.float32)
     true = random.standard_normal((N_STIMULI, *shape), dtype=np.float32)
     rows = np.arange(N_STIMULI)
-    decoder.fit(Training({"subj01": responses}, {"subj01": rows}, dict.fromkeys(names, true), "stimuli"))
+    # What a teacher sees in 16 x 16 places.
+    places = random.standard_normal((N_STIMULI, 256, 512), dtype=np.float32) if step.beside else None
+    beside = dict.fromkeys(step.beside, places)
+    decoder.fit(Training({"subj01": responses}, {"subj01": rows}, dict.fromkeys(names, true), "stimuli", beside=beside))
     with random_state_kept():
         seed_all(decoder.recipe.seed)
         before = decoder.make(N_VOXELS, decoder.gives, **decoder.arguments)
@@ -63,5 +66,5 @@ def test_a_step_of_the_latent():
     decoder, before = trained(step, (4, 64, 64), step.gives, accumulate=1, gigabytes=6)
     (row,) = decoder.summary()
     assert row["parameters"] == 206_065_604 and np.isfinite(row["loss"])
-    # Its teacher is of the auxiliary loss, which is not trained with.
-    assert_moved(before, decoder.network.network, ("maps_projector.",))
+    assert decoder.curves()["places contrast"][1][0] > 0
+    assert_moved(before, decoder.network.network, ())
