@@ -96,15 +96,16 @@ class PictureChanges:
         changed : array of shape (n, size, size, 3), uint8
         """
         pictures = uint8_pictures(pictures, "a change of pictures")
-        change = self.change(step)
-        changed = np.empty((len(pictures), self.size, self.size, 3), dtype=np.uint8)
+        change, changed = self.change(step), []
         with torch.random.fork_rng(devices=[]):
             for row, picture in enumerate(pictures):
                 # That of the CPU alone, from which torchvision draws wherever the pixels are.
                 torch.default_generator.manual_seed(sample_seed(self.seed, step, row))
-                found = change(torch.from_numpy(np.array(picture)).to(device).permute(2, 0, 1) / 255)
-                changed[row] = to_uint8(255 * found.permute(1, 2, 0).cpu().numpy())
-        return changed
+                changed.append(change(torch.from_numpy(np.array(picture)).to(device).permute(2, 0, 1) / 255))
+        if not changed:
+            return np.empty((0, self.size, self.size, 3), dtype=np.uint8)
+        # One copy of all: each waits for the device.
+        return to_uint8(255 * torch.stack(changed).permute(0, 2, 3, 1).cpu().numpy())
 
     def change(self, step):
         """Return torchvision's transform for the pictures of a step: float tensors (3, height, width), 0 to 1."""
