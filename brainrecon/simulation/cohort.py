@@ -194,7 +194,7 @@ class _Cohort:
         shown: list[Shown | None] = [None] * self.n_pictures
         seed, size, kinds = options["seed"], options["picture_size"], options["kinds"]
         self.calibration = calibration_pictures(seed)
-        with nsd_files.create_stimulus_file(self.root, self.n_pictures, size) as file:
+        with nsd_files.new_stimulus_file(self.root, self.n_pictures, size) as file:
             brick = file["imgBrick"]
             shared = []
             if self.photographs is None:

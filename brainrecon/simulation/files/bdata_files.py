@@ -3,8 +3,9 @@
 The same content gives the same bytes: whatever would record the time of writing is left out.
 """
 
-import h5py
 import numpy as np
+
+from brainrecon.simulation.files.new_hdf5 import new_hdf5
 
 MARK = "simulated"
 """Attribute of a file whose responses nobody's brain gave."""
@@ -35,7 +36,7 @@ def write_bdata(path, columns, on_voxels, labels, source):
         # As everywhere in this format, 1 says that a column belongs to the key, NaN that it does not.
         described[row, places["VoxelData"]] = np.where(values, 1, np.nan) if values.dtype == bool else values
     keys = [*columns, *on_voxels]
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         file.attrs[MARK] = source
 
         def put(name, values):

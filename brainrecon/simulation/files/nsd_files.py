@@ -9,7 +9,8 @@ told not to.
 import gzip
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,7 @@ import pandas as pd
 from scipy.io import savemat
 
 from brainrecon.simulation.brain.anatomy import ATLASES, VOXEL_MILLIMETRES, Anatomy
+from brainrecon.simulation.files.new_hdf5 import new_hdf5
 from brainrecon.simulation.world.stimuli import Shown
 
 MARKER = "simulated.json"
@@ -112,12 +114,13 @@ def write_stimulus_table(root: Path, n_pictures: int, shared_numbers, ordering, 
     table.to_csv(_make(root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"), lineterminator="\n")
 
 
-def create_stimulus_file(root: Path, n_pictures: int, size: int) -> h5py.File:
+@contextmanager
+def new_stimulus_file(root: Path, n_pictures: int, size: int) -> Iterator[h5py.File]:
     """Open nsd_stimuli.hdf5 with an empty `imgBrick` (n_pictures, size, size, 3), uint8, to be filled."""
-    file = h5py.File(_make(root / _STIMULI / "nsd_stimuli.hdf5"), "w")
-    shape = (n_pictures, size, size, 3)
-    file.create_dataset("imgBrick", shape, np.uint8, chunks=(1, *shape[1:]), track_times=False)
-    return file
+    with new_hdf5(_make(root / _STIMULI / "nsd_stimuli.hdf5")) as file:
+        shape = (n_pictures, size, size, 3)
+        file.create_dataset("imgBrick", shape, np.uint8, chunks=(1, *shape[1:]), track_times=False)
+        yield file
 
 
 def write_annotations(root: Path, shown: Sequence[Shown], categories: Sequence[str], size: int) -> None:
@@ -235,7 +238,7 @@ def write_betas(
         write_volume(folder / f"betas_session{session:02d}.nii.gz", volumes)
     if "hdf5" in formats:
         # MATLAB's x, y, z, trial with one voxel's trials per chunk; HDF5 lists the axes the other way round.
-        with h5py.File(_make(folder / f"betas_session{session:02d}.hdf5"), "w") as file:
+        with new_hdf5(_make(folder / f"betas_session{session:02d}.hdf5")) as file:
             shape = volumes.T.shape
             file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[...] = (
                 volumes.T
