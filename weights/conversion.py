@@ -18,7 +18,7 @@ from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 from weights.partial_files import partial_name
 from weights.torchscript import check_archive, is_torchscript, read_torchscript
-from weights.whole_files import whole_file
+from weights.whole_files import named_errors, whole_file
 
 # Data-parallel training leaves this before every name.
 _PARALLEL = "module."
@@ -186,7 +186,7 @@ def _taken_out(archive, member, destination):
                 found = opened.extractfile(opened.getmember(member))
                 if found is None:
                     raise KeyError(f"{member} is no file")
-                with taken.open("wb") as copy:
+                with named_errors(destination), taken.open("wb") as copy:
                     shutil.copyfileobj(found, copy)
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:

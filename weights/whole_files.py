@@ -19,6 +19,8 @@ from weights.remark import Remark
 
 # Of file systems that know no locks, or whose server for locks is not there.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+# Of disks that are full, fail or may not be written to.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 # Disks of which it was said that nothing on them can be locked.
 _warned_of: set[int] = set()
 # Folders that this process has swept when it first wrote into them.
@@ -49,12 +51,34 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     partial.touch()
     mode = partial.stat().st_mode
     try:
-        yield partial
-        # Some writers make the file anew with rights of their own.
-        partial.chmod(mode)
-        put_in_place(partial, path)
+        with named_errors(path):
+            yield partial
+            # Some writers make the file anew with rights of their own.
+            partial.chmod(mode)
+            put_in_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(path: str | Path) -> Iterator[None]:
+    """Give an error of the disk the name of what is written within: of an open file the system tells none.
+
+    >>> with named_errors("rows.partial"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'rows.partial'
+
+    Parameters
+    ----------
+    path : path-like
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OF_THE_DISK and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -85,17 +109,18 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     partial.mkdir()
     mode = partial.stat().st_mode
     try:
-        yield partial
-        # Some writers make files with rights of their own.
-        for made in partial.rglob("*"):
-            if not made.is_symlink():
-                made.chmod(mode if made.is_dir() else mode & 0o666)
-        _share_all(partial)
-        _to_disk(partial)
-        if path.is_dir():
-            path.rmdir()
-        os.rename(partial, path)
-        _to_disk(path.parent, inside=False)
+        with named_errors(path):
+            yield partial
+            # Some writers make files with rights of their own.
+            for made in partial.rglob("*"):
+                if not made.is_symlink():
+                    made.chmod(mode if made.is_dir() else mode & 0o666)
+            _share_all(partial)
+            _to_disk(partial)
+            if path.is_dir():
+                path.rmdir()
+            os.rename(partial, path)
+            _to_disk(path.parent, inside=False)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -279,8 +304,8 @@ def locked(
 
     folder = Path(folder)
     make_folder(folder)
-    # Whoever may write into the folder may hold its lock.
-    lock = FileLock(folder / name, mode=0o600 | (folder.stat().st_mode & 0o066))
+    # Whoever may write into the folder may hold its lock. A file that stands in for a lock would stay if the process is killed.
+    lock = FileLock(folder / name, mode=0o600 | (folder.stat().st_mode & 0o066), fallback_to_soft=False)
     held = True
     try:
         try:

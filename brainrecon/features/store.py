@@ -23,7 +23,7 @@ from stages.ground.progress import SILENT
 from weights.partial_files import sweep
 from weights.seals import complete_seal, seal
 from weights.suggestions import did_you_mean
-from weights.whole_files import locked, write_text
+from weights.whole_files import locked, named_errors, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64
@@ -195,7 +195,7 @@ def _write(target, items, table, progress):
     n_stimuli, n_targets = table.shape
     row_bytes = n_targets * table.dtype.itemsize
     done = _finished(rows, state, row_bytes)
-    with open(rows, "r+b" if done else "wb") as file:
+    with named_errors(rows), open(rows, "r+b" if done else "wb") as file:
         # What follows the last finished batch may be half of the next.
         file.truncate(done * row_bytes)
         file.seek(0, os.SEEK_END)
@@ -207,8 +207,9 @@ def _write(target, items, table, progress):
             os.fsync(file.fileno())
             write_text(state, json.dumps({"rows": stop}))
             progress(f"encoding {target.name}", stop, n_stimuli)
-    for run in arrange(np.memmap(rows, table.dtype, mode="r", shape=table.shape), table):
-        progress(f"arranging {target.name}", run, table.file_shape[0])
+    with named_errors(table.path):
+        for run in arrange(np.memmap(rows, table.dtype, mode="r", shape=table.shape), table):
+            progress(f"arranging {target.name}", run, table.file_shape[0])
 
 
 def _forget_rows(table):

@@ -7,6 +7,8 @@ import json
 import os
 import time
 
+from weights.whole_files import named_errors
+
 
 def note(layout, path):
     """Add a line for a file, and return its hash.
@@ -23,7 +25,7 @@ def note(layout, path):
         "sha256": sha256,
         "time": round(time.time(), 3),
     }
-    with open(layout.manifest, "ab+") as manifest:
+    with named_errors(layout.manifest), open(layout.manifest, "ab+") as manifest:
         # A process that was killed may have left half a line; what follows must not become part of it.
         start = b"\n" if _ends_within_a_line(manifest) else b""
         manifest.write(start + json.dumps(line).encode() + b"\n")
