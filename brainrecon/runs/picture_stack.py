@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 
 from stages.ground.errors import InputError
 from stages.ground.picture_stack import PictureStack
 from stages.ground.reading.numpy_files import read_npy
 from weights.contents import why_no_tensors
+from weights.torchscript import check_archive
 
 STACKS = (".npy", ".pt", ".pth")
 
@@ -42,9 +44,12 @@ def _tensor(path):
         with warnings.catch_warnings():
             # PyTorch's own remarks on how a file was pickled.
             warnings.simplefilter("ignore")
-            # Files of before PyTorch 1.6 cannot be mapped.
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
+            # Files of before PyTorch 1.6 cannot be mapped, and those that somebody has packed again are not.
+            mapped = check_archive(path) if _is_zip(path) else False
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except (
+        pickle.UnpicklingError, RuntimeError, ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         told = why_no_tensors(path, error)
         raise InputError(f"{path} cannot be read as a tensor and nothing else ({told}); {again}.") from None
     if not isinstance(content, torch.Tensor):

@@ -1,6 +1,7 @@
 """Pictures from elsewhere: matched to test stimuli by name, by row or by a list, and what is told of the rest."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -163,6 +164,18 @@ def test_nothing_is_unpickled(tmp_path, capsys):
         with pytest.raises(InputError, match=told.get(name, "pickled Python objects|it is empty")):
             pictures_elsewhere(tmp_path / name, IDS)
     assert "unpickled" not in capsys.readouterr().out
+
+
+def test_a_tensor_that_somebody_packed_again_is_read_as_it_was(tmp_path):
+    """Its bytes lie compressed in the archive, and mapped they would be taken for values."""
+    pictures = torch.randint(0, 256, (3, 6, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.save(pictures // 9, tmp_path / "recons.pt")
+    with zipfile.ZipFile(tmp_path / "recons.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "recons.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    assert (pictures_elsewhere(tmp_path / "recons.pt", IDS).pictures[:] == (pictures // 9).numpy()).all()
 
 
 @pytest.mark.parametrize(
