@@ -180,6 +180,9 @@ def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):
     threading.Thread(target=files.serve_forever, daemon=True).start()
     monkeypatch.setattr(nsd_listing, "BUCKET", f"http://127.0.0.1:{files.server_port}/")
     monkeypatch.setattr(coco, "ANNOTATIONS", f"http://127.0.0.1:{files.server_port}/coco.zip")
+    with pytest.raises(InputError, match=r"coco\.zip has the MD5 sum \w+ but its source says f4bbac"):
+        coco.fetch_annotations([tmp_path / names[0]])
+    monkeypatch.setattr(coco, "_MD5", hashlib.md5((nsd.root / "coco.zip").read_bytes()).hexdigest())  # noqa: S324
     absent = nsd_listing.download(tmp_path / "copy é", "subj02")
     files.shutdown()
     files.server_close()
