@@ -59,6 +59,8 @@ _REFUSALS = {
     errno.ELOOP: "remove that link",
 }
 
+_OUT_OF_MEMORY = ("you tried to allocate", "out of memory", "std::bad_alloc", "Cannot allocate memory")
+
 # Usage errors of the option parser; typer exports only this descendant of the common ancestor.
 _UsageError = typer.BadParameter.__base__
 _ParserError = _UsageError.__base__
@@ -176,7 +178,7 @@ def run_command(arguments: list[str]) -> int:
         except _ParserError as error:
             return _fail(_usage_sentence(error), 2, debug)
         except Exception as error:  # the outermost frame: everything unforeseen ends here, named
-            remedy = _system_refusal(error) or _installation_remedy(error)
+            remedy = _system_refusal(error) or _memory_remedy(error) or _installation_remedy(error)
             if remedy:
                 return _fail(remedy, 2, debug)
             hint = "" if debug else " Run again with --debug for the traceback."
@@ -206,6 +208,22 @@ def _system_refusal(error: Exception) -> str | None:
         return None
     where = f": {error.filename}" if error.filename else ""
     return f"{error.strerror}{where}; {_REFUSALS[error.errno]} and run the same command again."
+
+
+def _memory_remedy(error: Exception) -> str | None:
+    """That memory does not suffice, in words, else None."""
+    said = " ".join(str(error).split())
+    if not (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        # Torch, and libraries that are loaded, have no class of their own for it.
+        or any(words in said for words in _OUT_OF_MEMORY)
+    ):
+        return None
+    return (
+        f"Memory does not suffice ({said[:200] or type(error).__name__}); end other programs, or ask for less at a time with "
+        "--batch-size or --memory where the verb has them, and run the same command again: what is finished is kept."
+    )
 
 
 def _installation_remedy(error: Exception) -> str | None:

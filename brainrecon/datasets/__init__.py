@@ -1,5 +1,6 @@
 """Data of every kind, loaded as subjects: `load("kind:path")`. A file or a folder reads each kind."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def parse_source(data):
     Raises
     ------
     InputError
-        No kind, an unknown kind, or an empty path.
+        No kind, an unknown kind, an empty path, or a folder that may not be listed.
     """
     kind, separator, path = str(data).partition(":")
     if not separator or not path:
@@ -37,7 +38,11 @@ def parse_source(data):
             f"{', '.join(kinds())}, for example nsd:{data if not separator else 'PATH'}."
         )
     dataset_of(kind)
-    return kind, Path(path).expanduser()
+    place = Path(path).expanduser()
+    # What lies in it would be said to be missing.
+    if place.is_dir() and not os.access(place, os.R_OK | os.X_OK):
+        raise InputError(f"{place} may not be listed by this user; ask its owner, or take a copy.")
+    return kind, place
 
 
 def load(data, subject=None, roi=None, mask=None, **options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import tomli_w
 
+from brainrecon import __version__
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict
 from stages.ground.errors import InputError
@@ -154,13 +156,22 @@ class RunConfig:
         try:
             return cls.from_dict(values)
         except InputError as error:
-            raise InputError(f"{path} cannot be used: {error}") from None
+            raise InputError(f"{path} cannot be used: {error}{_of_another_version(path)}") from None
 
     def write(self, path):
         """Write TOML, whole or not at all; a file that says the same already is left alone."""
         text = tomli_w.dumps(self.to_dict())
         if not Path(path).is_file() or Path(path).read_bytes() != text.encode():
             write_text(path, text)
+
+
+def _of_another_version(path):
+    """That another version of the toolkit began the run of a configuration, as the end of a message; else nothing."""
+    try:
+        began = json.loads(Path(path).with_name("environment.json").read_bytes())["packages"]["brainrecon"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return f" The run was begun by brainrecon {began} and this is {__version__}." if began != __version__ else ""
 
 
 def check_folds(folds):
@@ -200,7 +211,8 @@ def with_settings(values):
     beside = {name: value for name, value in values.items() if name not in (*_RESERVED, "settings")}
     if beside and settings:
         raise InputError(
-            f"{next(iter(beside))!r} stands beside the table settings; write it into that table, as settings.NAME."
+            f"{next(iter(beside))!r} stands beside the table settings, where {', '.join(_RESERVED)} may stand; write it into "
+            "that table, as settings.NAME, or leave it out."
         )
     return {name: values[name] for name in _RESERVED if name in values} | {"settings": dict(settings) or beside}
 

@@ -122,6 +122,20 @@ def test_what_the_system_refuses_can_be_mended(capsys, verb, error, sentence):
     assert run(capsys, "fit") == (2, "", sentence)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 7 bytes."),
+    ],
+)
+def test_too_little_memory_can_be_mended(capsys, verb, error):
+    verb(raising(error))
+    code, _, told = run(capsys, "fit")
+    assert code == 2 and told.startswith("Memory does not suffice (") and "--batch-size" in told
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interruption_is_one_line_and_exit_code_130(capsys, verb, error):
     verb(raising(error))

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from brainrecon.datasets import kinds, load, parse_source
@@ -18,3 +20,10 @@ def test_other_sources_list_the_kinds(data, told):
     with pytest.raises(InputError, match=told) as caught:
         load(data)
     assert all(kind in str(caught.value) for kind in kinds())
+
+
+def test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    # Root may list everything.
+    monkeypatch.setattr("os.access", lambda place, how: False)
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path} may not be listed by this user; ask its owner")):
+        parse_source(f"nsd:{tmp_path}")

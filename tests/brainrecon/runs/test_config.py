@@ -1,7 +1,10 @@
 """The configuration: strict names, strict types, a round trip through TOML."""
 
+import re
+
 import pytest
 
+from brainrecon import __version__
 from brainrecon.runs.config import RunConfig, assign, differences, read_toml, typed_value
 from stages.ground.errors import InputError
 
@@ -43,6 +46,18 @@ def test_relative_paths_become_absolute(monkeypatch, tmp_path):
 def test_what_is_wrong_is_named(values, message):
     with pytest.raises(InputError, match=message):
         RunConfig.from_dict(BASE | values)
+
+
+def test_a_run_of_another_version_says_which(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('later = 1\nmethod = "mean-image"\n[data]\nsource = "nsd:a"\n[settings]\nseed = 1\n')
+    (tmp_path / "environment.json").write_text('{"packages": {"brainrecon": "99.0"}}')
+    with pytest.raises(InputError, match=rf"'later' stands .* brainrecon 99\.0 and this is {re.escape(__version__)}\."):
+        RunConfig.read(path)
+    for text in ("[]", '{"packages": {"brainrecon": "' + __version__ + '"}}'):
+        (tmp_path / "environment.json").write_text(text)
+        with pytest.raises(InputError, match=r"or leave it out\.$"):
+            RunConfig.read(path)
 
 
 def test_settings_of_the_method_are_a_table_of_their_own_and_older_files_are_read(tmp_path):
