@@ -7,6 +7,7 @@ What a process had taken that was killed is free again, for its lock is.
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,7 +17,9 @@ from stages.ground.progress import SILENT
 from weights.whole_files import locked, write_text
 
 FOLDER = ".drawing"
-_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_LOOKS = 0.05
+# A process that draws alone leaves enough for so many, since others may begin a moment later.
+_EXPECTED = 4
 
 
 class Claims:
@@ -36,7 +39,7 @@ class Claims:
 
     def __init__(self, folder, progress=SILENT):
         self._folder, self._own, self._progress = Path(folder) / FOLDER, uuid4().hex[:12], progress
-        self._alive, self._is_shown = ExitStack(), False
+        self._alive, self._is_shown, self._has_taken = ExitStack(), False, True
 
     def __enter__(self):
         if any(self._folder.glob("[!.]*.json")):
@@ -83,12 +86,17 @@ class Claims:
             others = self._others()
             taken = {name for names in others for name in names}
             # What was there a moment ago may be done, and no longer anybody's.
-            free = [item for item in left if str(path_of(item)) not in taken and not path_of(item).exists()]
-            if others:
-                batches = max(1, min(batches, len(free) // (2 * batch_size * (len(others) + 1))))
-            portion = free[: batch_size * batches]
-            write_text(self._names(self._own), json.dumps([str(path_of(item)) for item in portion]) + "\n")
+            free = [item for item in left if self._name(path_of(item)) not in taken and not path_of(item).exists()]
+            under_way = sum(not (self._folder.parent / name).exists() for name in taken)
+            portion = free[: _size(len(free), under_way, len(others) + 1, batch_size, batches)]
+            if portion or self._has_taken:
+                write_text(self._names(self._own), json.dumps([self._name(path_of(item)) for item in portion]) + "\n")
+            self._has_taken = bool(portion)
         return portion
+
+    def _name(self, path):
+        """A file as all processes call it, from whatever folder they were started."""
+        return os.path.relpath(path, self._folder.parent)
 
     def _others(self):
         """What each other living process draws, lists of names; files of the dead are removed."""
@@ -119,6 +127,20 @@ class Claims:
 
     def _names(self, own):
         return self._folder / f"{own}.json"
+
+
+def _size(free, under_way, n_drawing, batch_size, batches):
+    """How many of the items that are free make a portion, less and less, in whole batches as long as that keeps nobody waiting.
+
+    >>> [_size(free, 0, 1, 8, 16) for free in (1000, 200, 8)], [_size(free, taken, 2, 8, 16) for free, taken in ((8, 0), (4, 4))]
+    ([120, 24, 8], [4, 4])
+    """
+    share = free // (2 * batch_size * max(n_drawing, _EXPECTED))
+    whole = batch_size * max(1, min(batches, share))
+    if n_drawing == 1:
+        return whole
+    # Of the last batches each takes its part: what others have begun counts as theirs.
+    return min(whole, -(-(free + under_way) // n_drawing))
 
 
 def _lock_name(own):
