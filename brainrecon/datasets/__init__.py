@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.datasets.dataset import dataset_of, kinds, loaded_options
+from brainrecon.datasets.subject import DisagreementError
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 
@@ -92,10 +93,13 @@ def load(data, subject=None, roi=None, mask=None, **options):
         from brainrecon.datasets.folds import checked_fold, in_fold
 
         checked_fold(fold)
-    if mask is None:
-        loaded = reader.load(path, subject=subject, roi=roi, **keywords)
-    else:
-        loaded = _load_with_mask(reader, path, subject, roi, mask, keywords)
+    try:
+        if mask is None:
+            loaded = reader.load(path, subject=subject, roi=roi, **keywords)
+        else:
+            loaded = _load_with_mask(reader, path, subject, roi, mask, keywords)
+    except DisagreementError as error:
+        raise InputError(f"The data at {path} do not fit each other: {error}") from None
     if not loaded.pictures and reader.description.pictures:
         loaded = replace(loaded, pictures=reader.description.pictures)
     return loaded if fold is None else in_fold(loaded, fold)

@@ -105,6 +105,10 @@ def check_finite(betas, where, remedy="estimate these betas again, or choose a r
         )
 
 
+class DisagreementError(InputError):
+    """Parts of a subject do not fit each other; which file is wrong nobody can say."""
+
+
 class Split:
     """Trials that are used together: ``train``, ``test``, ``imagery``, ...
 
@@ -156,11 +160,13 @@ class Split:
         per_trial = {"stimulus ids": self.trial_stimulus_ids, "sessions": self.sessions, "runs": self.runs}
         for name, values in per_trial.items():
             if values is not None and len(values) != self.n_trials:
-                raise InputError(f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial.")
+                raise DisagreementError(
+                    f"There are {self.n_trials:,} trials but {len(values):,} {name}; give one per trial."
+                )
         per_stimulus = {"images": images, "captions": captions, "categories": categories}
         for name, values in per_stimulus.items():
             if values is not None and not callable(values) and len(values) != self.n_stimuli:
-                raise InputError(
+                raise DisagreementError(
                     f"There are {self.n_stimuli:,} stimuli but {len(values):,} {name}; give one per stimulus."
                 )
 
@@ -328,7 +334,7 @@ class Subject:
             sizes["the grid"] = len(self.grid)
         for part, size in sizes.items():
             if size != n_voxels:
-                raise InputError(
+                raise DisagreementError(
                     f"{self.name}: {part} has {size:,} voxels but split {next(iter(self.splits))} has "
                     f"{n_voxels:,}; "
                     "take all of them from the same subject and roi."
@@ -390,7 +396,7 @@ def check_disjoint(splits):
             continue
         shared = np.intersect1d(splits[first].stimulus_ids, splits[second].stimulus_ids)
         if len(shared):
-            raise InputError(
+            raise DisagreementError(
                 f"{len(shared):,} stimuli are in both {first} and {second} (the first is {shared[0]}); "
                 "a training stimulus may be in no other split, so remove them from one of the two."
             )

@@ -11,7 +11,7 @@ FORMATS = {
     ".jpeg": "JPEG",
 }
 """Formats without a checksum."""
-TABLES = (".csv", ".tsv", ".txt")
+TABLES = (".csv", ".tsv", ".txt", ".ctab")
 OF_ARRAYS = {
     "zeros": "an array of zeros has the type and the shape of the valid one",
     "nan": "a value that is NaN is a voxel without values, which is left out or counted in a note",

@@ -208,7 +208,8 @@ def read_class_names(path):
     if not path.is_file():
         return None
     try:
-        table = read_json(path, dict, "copy it again")
+        if not (table := read_json(path, dict, "copy it again")):
+            raise ValueError("it is empty")
         return {int(word[1:]): entry[-1] for entry in table.values() for word in entry[:-1]}
     except InputError:
         raise

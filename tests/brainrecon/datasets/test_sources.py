@@ -1,8 +1,10 @@
 import re
+import shutil
 
 import pytest
 
 from brainrecon.datasets import kinds, load, parse_source
+from brainrecon.datasets.arrays.writing import write_template
 from stages.ground.errors import InputError
 
 
@@ -27,3 +29,12 @@ def test_a_folder_that_may_not_be_listed_is_not_taken_for_an_empty_one(tmp_path,
     monkeypatch.setattr("os.access", lambda place, how: False)
     with pytest.raises(InputError, match=re.escape(f"{tmp_path} may not be listed by this user; ask its owner")):
         parse_source(f"nsd:{tmp_path}")
+
+
+def test_parts_that_do_not_fit_each_other_are_told_with_their_place(tmp_path):
+    write_template(tmp_path / "mine")
+    shutil.copyfile(tmp_path / "mine/test/trials.csv", tmp_path / "mine/train/trials.csv")
+    for name in ("betas.npy", "images.npy", "captions.json"):
+        shutil.copyfile(tmp_path / "mine/test" / name, tmp_path / "mine/train" / name)
+    with pytest.raises(InputError, match=re.escape(f"The data at {tmp_path}/mine do not fit each other: ")):
+        load(f"arrays:{tmp_path}/mine")

@@ -316,6 +316,11 @@ CASES = {
         {},
         "imagenet_class_index.json holds list where an object",
     ),
+    "vis: no classes": (
+        vis(lambda root: (root / "imagenet_class_index.json").write_text("{}")),
+        {},
+        "imagenet_class_index.json is no table of classes",
+    ),
 }
 
 
