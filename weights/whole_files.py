@@ -48,10 +48,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _enter(path.parent)
     partial = partial_name(path)
-    partial.touch()
+    with named_errors(path, partial):
+        partial.touch()
     mode = partial.stat().st_mode
     try:
-        with named_errors(path):
+        with named_errors(path, partial):
             yield partial
             # Some writers make the file anew with rights of their own.
             partial.chmod(mode)
@@ -61,7 +62,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def named_errors(path: str | Path) -> Iterator[None]:
+def named_errors(path: str | Path, partial: str | Path | None = None) -> Iterator[None]:
     """Give an error of the disk the name of what is written within: of an open file the system tells none.
 
     >>> with named_errors("rows.partial"):
@@ -72,11 +73,15 @@ def named_errors(path: str | Path) -> Iterator[None]:
     Parameters
     ----------
     path : path-like
+    partial : path-like, optional
+        What it is called until it is whole: an error of that is one of `path`, too.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in _OF_THE_DISK and error.filename is None:
+        if (error.errno in _OF_THE_DISK and error.filename is None) or (
+            partial and str(error.filename) == str(partial)
+        ):
             error.filename = str(path)
         raise
 
@@ -106,7 +111,8 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _enter(path.parent)
     partial = partial_name(path)
-    partial.mkdir()
+    with named_errors(path, partial):
+        partial.mkdir()
     mode = partial.stat().st_mode
     try:
         with named_errors(path):

@@ -139,11 +139,11 @@ def outcome(work, known, hindrance, is_finished, place):
         finally:
             hindrance.lift(place)
         state, told = _state(first, hindrance, place)
-        after = content(place.disk)
-        if state.startswith("done") and not is_finished and (other := differences(after, known.content)):
+        after, is_whole = content(place.disk), not (is_finished or hindrance.is_forged)
+        if state.startswith("done") and is_whole and (other := differences(after, known.content)):
             # It may be that what could not be kept was told, as of a report in a folder that is read-only.
             state, told = ("done, told", told) if state == "done, told" else ("other result", ", ".join(other[:4]))
-        if (state in BAD and state != "unexpected") or (after == known.content and first.code == 0 and not is_finished):
+        if (state in BAD and state != "unexpected") or (first.code == 0 and is_whole and after == known.content):
             return state, told, first.seconds
         again = typed(words, place.root, hindrance.become_after)
         other = differences(content(place.disk), known.content)

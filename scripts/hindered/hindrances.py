@@ -38,6 +38,8 @@ class Hindrance:
         ``line(words)``: another line to type under it, with the same beginning.
     named : tuple of str
         What a refusal has to name one of; a path below the place if nothing is given.
+    is_forged : bool
+        Files that the result follows from are others, so that it is looked at when they have been put back.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Hindrance:
     become_after: Callable | None = None
     line: Callable | None = None
     named: tuple[str, ...] = ()
+    is_forged: bool = False
 
 
 # The disk

@@ -29,7 +29,7 @@ def _forged(name, how, pattern, change, named=()):
             path.write_bytes(content)
         kept.clear()
 
-    return Hindrance(name, how, lay, lift, named=named), pattern
+    return Hindrance(name, how, lay, lift, named=named, is_forged=True), pattern
 
 
 def _json(change):

@@ -282,6 +282,11 @@ def test_an_error_of_the_disk_names_what_was_written(tmp_path, writing, number):
     with pytest.raises(OSError) as told, writing(place):
         raise OSError(number, os.strerror(number))
     assert told.value.filename == str(place) and str(place) in str(told.value)
+    with pytest.raises(PermissionError) as told, writing(place) as partial:
+        if writing is whole_file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(partial))
+        raise PermissionError(errno.EACCES, "Permission denied", str(place))
+    assert told.value.filename == str(place)
     with pytest.raises(ConnectionResetError) as told, writing(place):
         raise ConnectionResetError(errno.ECONNRESET, "reset by a server")
     assert told.value.filename is None
