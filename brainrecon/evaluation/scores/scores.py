@@ -216,7 +216,7 @@ class Scores:
         """
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["condition", "stimulus_id", "n_samples", *self.metrics])
+        writer.writerow(["condition", "stimulus_id", "n_samples", *map(text_cell, self.metrics)])
         for name, scores in self.conditions.items():
             for row, stimulus_id in enumerate(scores.stimulus_ids):
                 values = [_cell(scores.values[m][row]) if m in scores.values else "" for m in self.metrics]
