@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from damaged_files.cases import Refused, cases_of_data, cases_of_runs, copied
+from damaged_files.cases import Refused, cases_of_data, cases_of_runs, cases_of_single_files, copied
 from damaged_files.mutations import damage
 from damaged_files.reasons import reason
 
@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("data", "run"))
+    parser.add_argument("--only", choices=("data", "run", "single"))
     parser.add_argument("--seconds", type=float, default=20, help="of the processor; five times as many by the clock")
     parser.add_argument("--memory", type=float, default=2, help="GB above what the process has at its start")
     parser.add_argument("--out", type=Path, help="every case as JSON")
@@ -61,10 +61,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        cases = cases_of_data(folder) if options.only != "run" else []
-        if options.only != "data":
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                cases += cases_of_runs(folder)
+        makers = {"data": cases_of_data, "run": cases_of_runs, "single": cases_of_single_files}
+        cases = []
+        for name, make in makers.items():
+            if options.only in (None, name):
+                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                    cases += make(folder)
         kinds = sorted({case.kind for case in cases})
         print(
             f"{len(cases)} files of {len(kinds)} kinds; {options.count} cases from {options.first}, seed {options.seed}"

@@ -14,6 +14,7 @@ import tomli_w
 from brainrecon import __version__
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict
+from brainrecon.datasets import parse_source
 from stages.ground.errors import InputError
 from stages.ground.reading import json_files
 from weights.whole_files import write_text
@@ -114,6 +115,8 @@ class RunConfig:
                 f"roi = {values['roi']!r} stands beside the method; write it into the table of the data, as data.roi."
             )
         data = from_dict(DataSettings, values["data"], "data")
+        # A file that names no kind is told as that file.
+        parse_source(data.source)
         data = replace(data, source=absolute_source(data.source), options=with_absolute_mask(data.options))
         more = from_dict(_More, {name: values[name] for name in _MORE if name in values})
         settings = from_dict(system_class(values["method"]).settings_class, values["settings"])

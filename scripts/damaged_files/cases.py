@@ -13,6 +13,7 @@ from dataset_copies import COPIES
 import brainrecon
 from brainrecon.cli.main import run_command
 from damaged_files.places import write_run
+from damaged_files.single_files import digests, single_files
 
 # What a run's file is read by, in order of the table.
 READ_BY = {
@@ -126,6 +127,18 @@ def cases_of_runs(folder):
         for verb in verbs:
             cases.append(Case(f"run, {pattern}", root, one.relative_to(root), _reader_of_run(verb)))
     return cases
+
+
+def cases_of_single_files(folder):
+    """A case for every file that is read alone."""
+    cases = []
+    for kind, path, read in single_files(folder / "single"):
+        cases.append(Case(kind, path.parent, Path(path.name), partial(_read_alone, read, path.name)))
+    return cases
+
+
+def _read_alone(read, name, copy):
+    return digests(read(copy / name))
 
 
 def _reader_of_run(verb):

@@ -13,7 +13,7 @@ import scipy.io
 import torch
 from PIL import Image
 
-from damaged_files import mutations as damage
+from damaged_files import of_arrays, of_hdf5_and_mat, of_tensors
 from damaged_files.places import VDVAE
 
 
@@ -69,12 +69,12 @@ def zeros(first, length):
 
 def hdf5(name, kind):
     """Another thing in the place of a dataset."""
-    return lambda path: damage.hdf5_dataset(path, name, kind)
+    return lambda path: of_hdf5_and_mat.hdf5_dataset(path, name, kind)
 
 
 def mat(name, kind):
     """Another variable in a MATLAB file."""
-    return lambda path: damage.mat_variable(path, name, kind)
+    return lambda path: of_hdf5_and_mat.mat_variable(path, name, kind)
 
 
 def mat_packed_and_flipped(path):
@@ -85,7 +85,7 @@ def mat_packed_and_flipped(path):
 
 def nifti(offset, code, value):
     """Another number in a header."""
-    return content(damage.nifti_field, offset, code, value)
+    return content(of_arrays.nifti_field, offset, code, value)
 
 
 def dimensions(value):
@@ -109,12 +109,12 @@ def member(name, change):
     def of_members(members):
         members[name] = change(members[name])
 
-    return content(damage.zip_members, of_members)
+    return content(of_arrays.zip_members, of_members)
 
 
 def tensors(change):
     """Another header or values of a file of tensors: ``change(header, values)`` returns both."""
-    return content(lambda whole: damage.tensor_file(*change(*damage.tensor_header(whole))))
+    return content(lambda whole: of_tensors.tensor_file(*change(*of_tensors.tensor_header(whole))))
 
 
 def stimuli(change):
@@ -175,7 +175,7 @@ def saved(state):
 
 def torch_members(change, compression=zipfile.ZIP_STORED):
     """An archive after ``change(dict of name to content)``, stored or compressed."""
-    return content(damage.zip_members, change, compression)
+    return content(of_arrays.zip_members, change, compression)
 
 
 def turned_order(members):

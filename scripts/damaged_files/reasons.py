@@ -9,6 +9,9 @@ FORMATS = {
     ".mat": "MATLAB's format",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".safetensors": "safetensors",
+    ".caffemodel": "a .caffemodel",
+    ".pth": "a .pth of before PyTorch 1.6",
 }
 """Formats without a checksum."""
 TABLES = (".csv", ".tsv", ".txt", ".ctab")
@@ -45,6 +48,12 @@ def reason(file, way, changed):
     """
     name, _, done = way.partition(": ")
     suffix, what = file.suffix.lower(), ", ".join(changed)
+    if "training" in changed:
+        return "a damaged checkpoint of a training is as good as none: it begins anew"
+    if name == "another_file" and suffix == ".txt":
+        return f"any line of text may be an identifier: other {what}"
+    if name == "empty" and suffix == ".toml":
+        return f"an empty file is TOML without a table: other {what}"
     if changed == ["notes"]:
         return "the values are the same, and a note says what was left out"
     if name in BYTES and suffix in FORMATS:

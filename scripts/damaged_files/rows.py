@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from damaged_files import mutations as damage
+from damaged_files import of_any_file, of_arrays, of_pictures, of_tensors, of_text
 from damaged_files.damages import (
     another_picture,
     array_in,
@@ -99,8 +99,8 @@ _BUNDLE = Place(
 _CUT_OFF = content(lambda whole: gzip.compress(gzip.decompress(whole)[:-40]))
 _DEEP, _DEEP_TOML = text(b"[" * 100_000), text(b"a = " + b"[" * 60_000)
 _BOMBS = {
-    "png_header_20000x20000": text(damage.huge_picture()),
-    "png_zTXt_bomb": text(damage.picture_of_text()),
+    "png_header_20000x20000": text(of_pictures.huge_picture()),
+    "png_zTXt_bomb": text(of_pictures.picture_of_text()),
 }
 
 _MADE = {
@@ -115,7 +115,7 @@ _MADE = {
     "data-BIDS_events_tsv": {
         "cell_stimulus_id_-_": (cell("stimulus_id", "", 4), TOLD),
     },
-    "data-BIDS_picture": {"png_16_bit": (text(damage.grey_of_16_bit()), TOLD), **_BOMBS},
+    "data-BIDS_picture": {"png_16_bit": (text(of_pictures.grey_of_16_bit()), TOLD), **_BOMBS},
     "data-ROI_volume": {"nii_dim0_9": dimensions(9), "nii_negative_dim": nifti(42, "<h", -4)},
     "data-arrays_HDF5": {
         "flip100": (flipped(100, 0, 4000), TOLD),
@@ -123,16 +123,16 @@ _MADE = {
     },
     "data-arrays_betas-npy": {
         "flip100": (flipped(100), TOLD),
-        "npy_negative": content(damage.npy_shape, "(3, -4)"),
+        "npy_negative": content(of_arrays.npy_shape, "(3, -4)"),
         "zero-block": (zeros(0.3, 512), TOLD),
     },
     "data-arrays_captions-json": {"json_deep": _DEEP, "json_train010_-_None": at("train010", value=None)},
     "data-arrays_images-npy": {
-        "npy_header_bomb": content(damage.npy_brackets),
-        "npy_negative": content(damage.npy_shape, "(3, -4)"),
+        "npy_header_bomb": content(of_arrays.npy_brackets),
+        "npy_negative": content(of_arrays.npy_shape, "(3, -4)"),
     },
     "data-arrays_roi-npy": {
-        "npy_10-12_rows": content(damage.npy_shape, "(1000000000000,)"),
+        "npy_10-12_rows": content(of_arrays.npy_shape, "(1000000000000,)"),
         "zero-block": zeros(0.1, 64),
     },
     "data-arrays_subject-json": {
@@ -161,14 +161,14 @@ _MADE = {
         "mat_compressed_flip": flipped(3, 300, 400),
         "mat_masterordering_sparse": mat("masterordering", "sparse"),
         "mat_sharedix_char": (mat("sharedix", "text"), TOLD),
-        "zero-head64": content(damage.zero_head, None),
+        "zero-head64": content(of_any_file.zero_head, None),
     },
     "data-god_picture": _BOMBS,
     "data-imgBrick": {
         "h5_10-12_rows": (hdf5("imgBrick", "many"), TOLD),
         "h5_external_absent": hdf5("imgBrick", "external"),
     },
-    "data-instances_JSON": {"json_deep": _DEEP, "json_huge_int": content(damage.huge_number, None)},
+    "data-instances_JSON": {"json_deep": _DEEP, "json_huge_int": content(of_text.huge_number, None)},
     "data-ncsnr": {
         "nii_datatype_0": datatype(0),
         "nii_datatype_128": datatype(128),
@@ -177,14 +177,14 @@ _MADE = {
     },
     "data-packed_HDF5_betas": {"h5_loop": hdf5("betas", "loop")},
     "data-packed_HDF5_pictures": {"flip100": (flipped(100, 0, 2000), TOLD)},
-    "data-packed_npy_betas": {"npy_negative": content(damage.npy_shape, "(3, -4)")},
-    "data-packed_npy_pictures": {"npy_negative": content(damage.npy_shape, "(3, -4)")},
+    "data-packed_npy_betas": {"npy_negative": content(of_arrays.npy_shape, "(3, -4)")},
+    "data-packed_npy_pictures": {"npy_negative": content(of_arrays.npy_shape, "(3, -4)")},
     "data-packed_npz": {
-        "npz_arr_0-_npy_10-12_rows": member("arr_0.npy", lambda one: damage.npy_shape(one, "(1000000000000, 7)")),
-        "npz_arr_0-_npy_header_bomb": member("arr_0.npy", damage.npy_brackets),
+        "npz_arr_0-_npy_10-12_rows": member("arr_0.npy", lambda one: of_arrays.npy_shape(one, "(1000000000000, 7)")),
+        "npz_arr_0-_npy_header_bomb": member("arr_0.npy", of_arrays.npy_brackets),
     },
     "data-packed_npz_pictures": {
-        "npz_test_images-_npy_header_bomb": member("test_images.npy", damage.npy_brackets),
+        "npz_test_images-_npy_header_bomb": member("test_images.npy", of_arrays.npy_brackets),
     },
     "data-responses_tsv": {
         "cell_RUN_-_-99999999999999999999": cell("RUN", "9" * 20),
@@ -207,7 +207,7 @@ _MADE = {
     "run-decoder_model-safetensors": {
         "st_one_nan_in_training_patterns_": nan_in("training_patterns_"),
         "st_two_swapped": swapped("voxel_mean_", "voxel_scale_"),
-        "st_zeros_in_training_patterns_": content(damage.zeros_in_tensor, "training_patterns_"),
+        "st_zeros_in_training_patterns_": content(of_tensors.zeros_in_tensor, "training_patterns_"),
         "zero-block": zeros(0.5, 4096),
     },
     "run-embeddings_-reconstruct": {
@@ -224,7 +224,7 @@ _MADE = {
         "json_parameters_-_nan": at("parameters", value=float("nan")),
     },
     "run-encoding_model_ridge_model-safetensors": {
-        "st_zeros_in_coef_": content(damage.zeros_in_tensor, "coef_"),
+        "st_zeros_in_coef_": content(of_tensors.zeros_in_tensor, "coef_"),
         "zero-block": zeros(0.5, 512),
     },
     "run-method_TOML": {"toml_method_-_": text("method = {}\nsize = 64\nalpha = 1000.0\n")},
@@ -235,10 +235,10 @@ _MADE = {
         "empty": text(b""),
         "flip100": flipped(100),
         "flip3-head": content(lambda whole: whole.replace(b'"checkpoints"', b"'checkpoints'")),
-        "is-a-png": text(damage.SMALL_PNG),
+        "is-a-png": text(of_any_file.SMALL_PNG),
         "json__-_None": text("null"),
         "json_checkpoints_-_0": at("checkpoints", value=0),
-        "json_huge_int": content(damage.huge_number, None),
+        "json_huge_int": content(of_text.huge_number, None),
         "json_list": text("[]"),
         "junk-after": content(lambda whole: whole + bytes(range(256))),
         "utf16": content(lambda whole: whole.decode().encode("utf-16")),
@@ -277,7 +277,7 @@ def _rows():
     yield Row(split, PLACES[split], array_in(split=lambda old: np.where(old == "test", "../../escaped-split", old)))
     yield Row(subject, PLACES[subject], array_in(subject=lambda old: np.array(["../../../escaped-subject"])))
     eps, embeddings = "sec-eps-named-png-runs-gs.png", "sec-run-folder-embeddings-traversal"
-    yield Row(eps, PLACES[eps], content(damage.picture_program, None))
+    yield Row(eps, PLACES[eps], content(of_pictures.picture_program, None))
     yield Row(embeddings, PLACES[embeddings], stimuli(lambda names: ["a/../../../../escaped-picture", *names[1:]]))
     yield Row("sec-lock-symlink-truncates.tar.gz", _LOCK, None, UNTOUCHED, lay_lock, (".plan/.lock",))
     yield Row("sec-pulled-json-writes-anywhere.tar.gz", _BUNDLE, None, REFUSED, lay_bundle, (".pulled.json",))
