@@ -9,6 +9,7 @@ import numpy as np
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.values import ABSENT
 from stages.ground.errors import InputError
+from stages.ground.out_of_memory import HalvedOnce
 from stages.ground.progress import SILENT
 
 
@@ -34,6 +35,8 @@ class Draw(Step):
         ``at_a_time(generator) -> int``: outputs in a batch.
     targets : mapping of str to brainrecon.assembly.targets.TargetSource
         Where the values come from: their shapes have to be those that the generator takes.
+    less_memory : sequence of str
+        Settings with which the generator takes less memory, as they are typed.
     """
 
     def __init__(
@@ -48,10 +51,12 @@ class Draw(Step):
         options=None,
         at_a_time=None,
         targets=None,
+        less_memory=(),
     ):
         self.reads, self.optional, self.gives, self.media = tuple(reads), tuple(optional), (gives,), {gives: medium}
         self.by_lot, self._load, self._options, self._at_a_time = by_lot, load, options, at_a_time
-        self._sources = targets or {}
+        self._sources, self._less_memory = targets or {}, tuple(less_memory)
+        self._batches = HalvedOnce(f"{medium}s", self._advice)
 
     def load(self, progress=SILENT):
         if "generator" not in vars(self):
@@ -95,9 +100,23 @@ class Draw(Step):
         given = {name: None if value is ABSENT else _rows(value) for name, value in values.items()}
         present = frozenset(name for name, value in given.items() if value is not None)
         options = self._options(present) if self._options else {}
-        drawn = self.generator.draw(given, items, seed=seed, batch_size=batch_size, progress=progress, **options)
-        for position, output in drawn:
+        generator = self.generator
+
+        def draw(rows, batch_size):
+            chosen = {name: None if value is None else _chosen(value, rows) for name, value in given.items()}
+            own = [items[row] for row in rows]
+            return generator.draw(chosen, own, seed=seed, batch_size=batch_size, progress=progress, **options)
+
+        for position, output in self._batches.go_through(draw, len(items), batch_size):
             yield position, {self.gives[0]: output}
+
+    def _advice(self, tried):
+        """What to do if so many outputs at a time need more memory than there is."""
+        fewer = f" with --batch-size {tried // 2}" if tried > 1 else ""
+        told = f"free some and run the same command again{fewer}"
+        if self._less_memory:
+            told += f", or draw with --set {' or --set '.join(self._less_memory)} and another --out"
+        return told
 
     def told(self, present):
         return self._options(present) if self._options else {}
@@ -108,6 +127,11 @@ class Draw(Step):
 
 def _of(source):
     return f" of checkpoint {source.checkpoints[0]}" if source.checkpoints else ""
+
+
+def _chosen(value, rows):
+    """Some rows of a value, by their numbers."""
+    return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
 
 
 def _rows(value):

@@ -70,5 +70,11 @@ def redraw(
 
     spare = tuple(name for name in contexts if name not in needed)
     return Draw(
-        load, needed, (*spare, start) if start else spare, options=options, at_a_time=at_a_time, targets=contexts
+        load,
+        needed,
+        (*spare, start) if start else spare,
+        options=options,
+        at_a_time=at_a_time,
+        targets=contexts,
+        less_memory=settings.acceleration.less_memory(machine.device, "generator.acceleration"),
     )

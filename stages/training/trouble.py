@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from stages.ground.errors import InputError
+from stages.ground.out_of_memory import is_short_of_memory
 from stages.training.recipe import Recipe
 
 
@@ -81,7 +80,7 @@ def telling_of_short_memory(recipe: Recipe, device: Any, step: Callable[[], int]
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, OutOfMemory) or not _is_short_of_memory(error):
+        if isinstance(error, OutOfMemory) or not is_short_of_memory(error):
             raise
         parts = "" if recipe.accumulate == 1 else f" in {recipe.accumulate} parts"
         advice, values = ways_to_less(recipe)
@@ -113,10 +112,3 @@ def ways_to_less(recipe: Recipe) -> tuple[str, dict[str, Any]]:
     if not values:
         return "take a smaller network or another device", {}
     return "train with " + " or ".join(f"{{{name}}}" for name in values), values
-
-
-def _is_short_of_memory(error: Exception) -> bool:
-    """Whether torch or numpy found too little memory; on the CPU torch says so in words alone."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return "not enough memory: you tried to allocate" in str(error)

@@ -188,6 +188,17 @@ class Acceleration:
             "set_aside": 0 if device.type == "cpu" else SET_ASIDE,
         }
 
+    def less_memory(self, device, name="acceleration"):
+        """Return the settings that would take less memory on a device, as they are typed, list of str.
+
+        >>> Acceleration(dtype="float32").less_memory("cuda")
+        ['acceleration.dtype=float16', 'acceleration.offload=model']
+        """
+        if str(device).partition(":")[0] == "cpu":
+            return []
+        found = [f"{name}.dtype=float16"] if self._dtype_name(device) == "float32" else []
+        return found + ([f"{name}.offload=model"] if self.offload == "none" else [])
+
     def _advice(self, device):
         if device.type == "cpu":
             return "free memory, or take a machine with more of it"

@@ -1,0 +1,82 @@
+"""The step that draws, where memory does not suffice for its batch."""
+
+import numpy as np
+import pytest
+import random_checkpoints
+import torch
+
+from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.values import ABSENT, Item
+from stages.generators.diffusion.dual_context import DualContextGenerator
+from stages.ground.errors import InputError
+from weights.remark import Remark
+
+ITEMS = [Item("subj01", f"nsd{k:05}", k % 2) for k in range(7)]
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    return DualContextGenerator.from_pretrained(random_checkpoints.save_dual_context(tmp_path_factory.mktemp("dual")))
+
+
+@pytest.fixture
+def step(generator):
+    def told(present):
+        return {"num_inference_steps": 3}
+
+    reads, less = ("clip_image", "clip_text"), ["generator.acceleration.offload=model"]
+    return Draw(lambda: generator, reads, ("first_picture",), options=told, less_memory=less)
+
+
+@pytest.fixture
+def room(generator, monkeypatch):
+    """Make room for so many rows of the network, of which a picture under guidance has two; the batches are noted."""
+
+    def make(most):
+        forward, seen = generator.pipeline.unet.forward, []
+
+        def limited(rows, *arguments, **options):
+            if not seen or seen[-1] != len(rows):
+                seen.append(len(rows))
+            if len(rows) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return forward(rows, *arguments, **options)
+
+        monkeypatch.setattr(generator.pipeline.unet, "forward", limited)
+        return seen
+
+    return make
+
+
+def values(generator):
+    draws = np.random.default_rng(0)
+    found = {
+        name: draws.standard_normal((7, *generator.takes[name]), np.float32) for name in ("clip_image", "clip_text")
+    }
+    # Rows as a run hands them over.
+    return {"clip_image": found["clip_image"], "clip_text": list(found["clip_text"]), "first_picture": ABSENT}
+
+
+def pictures(step, generator, batch_size):
+    drawn = dict(step.stream(ITEMS, values(generator), batch_size=batch_size))
+    return np.stack([drawn[row]["picture"] for row in range(7)]).astype(int)
+
+
+def test_pictures_in_half_batches_are_the_same_to_a_grey_level(step, generator, room):
+    expected = pictures(step, generator, 4)
+    seen = room(4)
+    with pytest.warns(Remark, match="does not suffice for 4 pictures at a time; going on with 2 at a time"):
+        found = pictures(step, generator, 4)
+    assert np.abs(found - expected).max() <= 1 and seen[0] == 8 and max(seen[1:]) == 4
+    # No batch is too large again.
+    del seen[:]
+    assert np.abs(pictures(step, generator, 4) - expected).max() <= 1 and max(seen) == 4
+
+
+def test_if_halves_do_not_fit_either_it_is_said_what_to_type(step, generator, room):
+    room(2)
+    with pytest.warns(Remark), pytest.raises(InputError) as raised:
+        pictures(step, generator, 4)
+    said = str(raised.value)
+    assert "for 2 pictures at a time, after larger batches" in said and said.count(". ") == 1
+    assert "--batch-size 1, or draw with --set generator.acceleration.offload=model and another --out." in said
