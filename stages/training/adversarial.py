@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from stages.ground.ending import finished_first
 from stages.ground.progress import SILENT
 from stages.networks.voxel_gan import GANDiscriminator
 from stages.objectives.adversarial_balance import Balance
@@ -127,13 +128,14 @@ class _Training:
         total, saved = self.settings.iterations, time.monotonic()
         with torch.random.fork_rng():
             while self.step < total and not Curves(self.history).is_waiting_too_long(self.settings.patience, max):
-                losses = self._take_step()
-                self.step += 1
-                if self.step % self.settings.validate_every == 0 or self.step == total:
-                    self._note(losses)
-                if time.monotonic() - saved >= seconds_between_checkpoints:
-                    self._checkpoint()
-                    saved = time.monotonic()
+                with finished_first("step") as part:
+                    losses = self._take_step()
+                    self.step += 1
+                    if self.step % self.settings.validate_every == 0 or self.step == total:
+                        self._note(losses)
+                    if part.is_last or time.monotonic() - saved >= seconds_between_checkpoints:
+                        self._checkpoint()
+                        saved = time.monotonic()
                 progress("training", self.step, total)
         self._checkpoint()
         if self.best_weights is not None:

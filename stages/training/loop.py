@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
+from stages.ground.ending import finished_first
 from stages.ground.errors import InputError
 from stages.ground.process_group import n_processes
 from stages.ground.progress import SILENT, remark
@@ -119,6 +120,8 @@ def train(
         Memory does not suffice. The last checkpoint is kept.
     InputError
         A pattern of `recipe.trains` fits no parameter, or the batch cannot be shared.
+    KeyboardInterrupt
+        It was interrupted: after the step that was under way, which the checkpoint holds, or at once the second time.
     """
     check_shared("recipe.batch_size", recipe.batch_size, recipe.accumulate)
     device = next(learner.parameters()).device
@@ -136,15 +139,17 @@ def train(
             pace, read = Pace(seconds_between_checkpoints), time.monotonic()
             training.say_to(progress, label)
             while training.step < recipe.steps and not training.curves.is_waiting_too_long(recipe.patience):
-                training.take_step(batch_at)
-                if training.step % recipe.validate_every == 0 or training.step == recipe.steps:
-                    training.note(held_out)
-                elif time.monotonic() - read >= SECONDS_BETWEEN_READINGS:
-                    training.read()
-                    read = time.monotonic()
-                if pace.is_due():
-                    with pace.writing():
-                        training.write()
+                with finished_first("step") as part:
+                    training.take_step(batch_at)
+                    if training.step % recipe.validate_every == 0 or training.step == recipe.steps:
+                        training.note(held_out)
+                    elif time.monotonic() - read >= SECONDS_BETWEEN_READINGS:
+                        training.read()
+                        read = time.monotonic()
+                    # Whoever ends a training from outside loses nothing of it.
+                    if part.is_last or pace.is_due():
+                        with pace.writing():
+                            training.write()
                 training.say_to(progress, label)
             training.write()
             return training.finish()

@@ -1,6 +1,7 @@
 """The training loop against loops written out, and what it says about what cannot be."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from stages.training.optimisers import make_optimisers, set_rates
 from stages.training.recipe import OptimiserSpec
 from stages.training.state import FILE, read_part, remove_checkpoint
 from stages.training.trouble import OutOfMemory
+from weights.remark import Remark
 
 CASE = CASES["dropout, average, validation"]
 PLAIN = recipe(OptimiserSpec("sgd", 0.05))
@@ -410,3 +412,28 @@ def test_the_stimuli_held_out_follow_from_the_seed():
     assert not np.array_equal(chosen, held_out(50, 0.2, seed=5)) and len(held_out(50, 0.0, seed=4)) == 0
     with pytest.raises(InputError, match="A validation share of 0.1 of 3 training stimuli is 0"):
         held_out(3, 0.1, seed=0)
+
+
+def test_interrupted_it_ends_after_the_step_which_the_checkpoint_holds(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    expected = train(CASE.learner(), batch_at, CASE.recipe, held_out=CASE.validation())
+
+    def batches(step):
+        if step == 7:
+            signal.raise_signal(signal.SIGINT)
+        return batch_at(step)
+
+    try:
+        with pytest.warns(Remark, match="Ending when this step is done"), pytest.raises(KeyboardInterrupt):
+            train(CASE.learner(), batches, CASE.recipe, tmp_path, held_out=CASE.validation())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    asked = []
+    found = train(
+        CASE.learner(),
+        lambda step: asked.append(step) or batch_at(step),
+        CASE.recipe,
+        tmp_path,
+        held_out=CASE.validation(),
+    )
+    assert asked[0] == 8 and found.lines == expected.lines
