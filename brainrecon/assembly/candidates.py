@@ -6,6 +6,7 @@ import numpy as np
 
 from brainrecon.assembly.step import Step, repeated, rows_of
 from brainrecon.assembly.values import Item
+from stages.ground.not_finite import NotFinite, named
 from stages.ground.progress import SILENT
 
 
@@ -42,10 +43,19 @@ class Candidates(Step):
         return {name: [rows[row][name] for row in range(len(items))] for name in self.gives}
 
     def stream(self, items, values, *, seed=0, batch_size=None, progress=SILENT):
-        (gives,) = self.gives
+        (gives,), spoilt = self.gives, []
         for row, item in enumerate(items):
-            candidates = self._drawn(item, rows_of(values, slice(row, row + 1)), seed, batch_size, progress)
+            try:
+                candidates = self._drawn(item, rows_of(values, slice(row, row + 1)), seed, batch_size, progress)
+            except NotFinite as error:
+                spoilt.append(NotFinite([row], [named(item)], error.computed))
+                continue
             yield row, {gives: candidates[best_of(candidates, values[self._wanted][row], self._source.target)]}
+        if spoilt:
+            raise NotFinite.together(spoilt)
+
+    def items_at_once(self, batch_size):
+        return 1
 
     def _drawn(self, item, given, seed, batch_size, progress):
         """All candidates of an item, a list."""

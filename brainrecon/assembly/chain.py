@@ -381,6 +381,28 @@ class Chain:
         -------
         array of shape (n_stimuli, samples, ...)
             For pictures (n_stimuli, samples, height, width, 3), uint8.
+
+        Raises
+        ------
+        NotFinite
+            Outputs are NaN or infinite; `stream_from_patterns` gives the others.
+        """
+        outputs = [[None] * samples for _ in stimulus_ids]
+        drawn = self.stream_from_patterns(
+            stimulus_ids, patterns, samples=samples, seed=seed, batch_size=batch_size, repeats=repeats
+        )
+        for done, (row, sample, output) in enumerate(drawn, start=1):
+            outputs[row][sample] = output
+            progress("reconstructing", done, len(stimulus_ids) * samples)
+        return np.stack([np.stack(own) for own in outputs])
+
+    def stream_from_patterns(self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None):
+        """Yield (row of the pattern, sample, output) as they are drawn; arguments as of `run_from_patterns`.
+
+        Raises
+        ------
+        NotFinite
+            Outputs are NaN or infinite; raised after all others have been yielded.
         """
         patterns = self.checked(patterns)
         if self.system.reads_single_trials and samples > 1:
@@ -397,15 +419,12 @@ class Chain:
                 items = [Item(one.subject, one.stimulus_id, sample) for one in items for sample in range(samples)]
             read = {name: values[name] for name in (*step.reads, *step.optional)}
             if self.output in step.gives:
-                outputs = [None] * len(items)
-                for done, (row, given) in enumerate(
-                    step.stream(items, read, seed=seed, batch_size=batch_size or step.batch_size()), start=1
-                ):
-                    outputs[row] = given[self.output]
-                    progress("reconstructing", done, len(items))
-                outputs = np.stack(outputs)
-                outputs = outputs.reshape(len(stimulus_ids), each, *outputs.shape[1:])
-                return outputs if each == samples else np.repeat(outputs, samples, axis=1)
+                for row, given in step.stream(items, read, seed=seed, batch_size=batch_size or step.batch_size()):
+                    stimulus, sample = divmod(row, each)
+                    # Without a lot all samples are the same.
+                    for one in (sample,) if each == samples else range(samples):
+                        yield stimulus, one, given[self.output]
+                return
             values |= step.run(items, read, seed=seed)
         raise AssertionError("a chain ends in its output")
 

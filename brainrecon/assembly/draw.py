@@ -9,6 +9,7 @@ import numpy as np
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.values import ABSENT
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite
 from stages.ground.out_of_memory import HalvedOnce
 from stages.ground.progress import SILENT
 
@@ -105,7 +106,10 @@ class Draw(Step):
         def draw(rows, batch_size):
             chosen = {name: None if value is None else _chosen(value, rows) for name, value in given.items()}
             own = [items[row] for row in rows]
-            return generator.draw(chosen, own, seed=seed, batch_size=batch_size, progress=progress, **options)
+            try:
+                yield from generator.draw(chosen, own, seed=seed, batch_size=batch_size, progress=progress, **options)
+            except NotFinite as error:
+                raise NotFinite([rows[position] for position in error.positions], error.names, error.computed) from None
 
         for position, output in self._batches.go_through(draw, len(items), batch_size):
             yield position, {self.gives[0]: output}

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from brainrecon.assembly.values import ABSENT, Item, Training, Values, Workspace
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite, named
 from stages.ground.progress import SILENT, Progress
 from weights.whole_files import whole_file
 
@@ -159,12 +160,34 @@ class Step:
         """Yield (position in items, its row of every given value) as they are done, `batch_size` at a time.
 
         `progress` hears of what goes on within a batch, if that takes long.
+
+        Raises
+        ------
+        NotFinite
+            Outputs are NaN or infinite; raised after all others have been yielded.
         """
+        spoilt: list[int] = []
         for start in range(0, len(items), batch_size):
-            chosen = slice(start, start + batch_size)
-            given = self.run(items[chosen], rows_of(values, chosen), seed=seed)
-            for row in range(len(items[chosen])):
-                yield start + row, {name: rows[row] for name, rows in given.items()}
+            batch = list(range(start, min(start + batch_size, len(items))))
+            try:
+                given = self._run_rows(batch, items, values, seed)
+            except NotFinite as error:
+                found = {batch[position] for position in error.positions}
+                spoilt += sorted(found)
+                batch = [row for row in batch if row not in found]
+                given = self._run_rows(batch, items, values, seed) if batch else {}
+            for place, row in enumerate(batch):
+                yield row, {name: rows[place] for name, rows in given.items()}
+        if spoilt:
+            raise NotFinite(spoilt).of([named(item) for item in items]) from None
+
+    def _run_rows(self, rows: list[int], items: Sequence[Item], values: Values, seed: int) -> Values:
+        chosen = {name: repeated(value, np.array(rows)) for name, value in values.items()}
+        return self.run([items[row] for row in rows], chosen, seed=seed)
+
+    def items_at_once(self, batch_size: int) -> int:
+        """Of how many items outputs come together, if `batch_size` are drawn at a time."""
+        return batch_size
 
     def told(self, present: frozenset[str]) -> dict[str, Any]:
         """Settings that its output depends on, by name, if the values in `present` are there: for people who ask why."""

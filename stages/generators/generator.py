@@ -9,11 +9,15 @@ A step hands its values over by name and needs to know no more than `takes`, `op
   ``(n_items, n_values)`` if every length in ``takes[name]`` is known, or a sequence with one array per item.
 - A value that a condition takes away is left out, or is None. In a sequence, one item's row may be None.
 - ``items`` has one `Item` per row, or any object with ``stimulus_id`` (str) and ``sample`` (int).
+- An output is finite or it is not given. A generator looks once at every batch, when it is done. What has NaN or infinite
+  values is drawn again in float32, if the networks compute in less. If that does not help, all others are yielded, and `draw`
+  then ends with `NotFinite`, which has the positions and the names of those that are missing. `drawn_in_batches` does so.
 - Settings go into `draw` as keyword arguments; what a generator does not know is a TypeError. All generators take `seed`,
   `batch_size` and `progress`. Diffusion takes ``num_inference_steps``, ``guidance_scale``, ``strength`` and ``weights`` too
   (see `stages.generators.diffusion.latent_diffusion.LatentDiffusionGenerator.draw`); each has a default.
 """
 
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,7 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite, listed, named
+from stages.ground.out_of_memory import is_short_of_memory
 from stages.ground.progress import SILENT, Progress
+from weights.remark import Remark
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,25 @@ class Item:
 
     stimulus_id: str
     sample: int = 0
+
+
+class InFloat32(Protocol):
+    """A context within which a generator's networks compute in float32.
+
+    Attributes
+    ----------
+    instead_of : str
+        What they compute in otherwise, for example "float16".
+    """
+
+    instead_of: str
+
+    def told(self, of: str) -> str:
+        """Return the sentence on outputs that are drawn again; `of` are their names, beginning with ", of"."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *error: Any) -> Any: ...
 
 
 class Generator(Protocol):
@@ -87,6 +113,8 @@ class Generator(Protocol):
         ------
         InputError
             The values do not fit `takes`; raised before anything is drawn.
+        NotFinite
+            Outputs are NaN or infinite, in float32 too; raised after all others have been yielded.
         """
         ...
 
@@ -151,6 +179,72 @@ def together(rows: Sequence, batch_size: int, group: Callable[[Any], Hashable]) 
     for positions in groups.values():
         for start in range(0, len(positions), batch_size):
             yield positions[start : start + batch_size]
+
+
+def drawn_in_batches(
+    batches: Iterable[Sequence[int]],
+    draw: Callable[[Sequence[int]], Sequence[Any]],
+    items: Sequence[Item],
+    *,
+    in_float32: InFloat32 | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[tuple[int, Any]]:
+    """Yield what is drawn batch by batch, and see to what is not finite.
+
+    >>> batches, items = [[0, 1], [2]], [Item("a"), Item("b"), Item("c")]
+    >>> drawn = drawn_in_batches(batches, lambda rows: [None if row == 1 else row for row in rows], items)
+    >>> next(drawn), next(drawn)
+    ((0, 0), (2, 2))
+    >>> next(drawn)  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    stages.ground.not_finite.NotFinite: 1 output is missing, of b (sample 0) ...
+
+    Parameters
+    ----------
+    batches : iterable of sequences of int
+        Positions in `items`, as `together` gives them.
+    draw : callable
+        ``draw(positions)`` gives an output for each position, or None for one that is not finite.
+    items : sequence of Item
+    in_float32 : InFloat32, optional
+        How to draw again; None if the networks compute in float32 already.
+    progress : callable
+        Called as ``progress("pictures", done, total)`` after each batch.
+
+    Yields
+    ------
+    position : int
+    output
+
+    Raises
+    ------
+    NotFinite
+        In the end, if outputs are not finite.
+    """
+    done, missing, computed = 0, [], ""
+    for positions in batches:
+        outputs = dict(zip(positions, draw(positions)))
+        spoilt = [position for position in positions if outputs[position] is None]
+        if spoilt and in_float32 is not None:
+            warnings.warn(
+                in_float32.told(listed([named(items[position]) for position in spoilt])), Remark, stacklevel=2
+            )
+            computed = f"in {in_float32.instead_of} and in float32"
+            try:
+                with in_float32:
+                    # One by one: networks and maps are twice as large now.
+                    for position in spoilt:
+                        (outputs[position],) = draw([position])
+            except Exception as error:
+                if not is_short_of_memory(error):
+                    raise
+                computed = f"in {in_float32.instead_of}, and memory does not suffice for float32"
+        done += len(positions)
+        progress("pictures", done, len(items))
+        missing += [position for position in positions if outputs[position] is None]
+        yield from ((position, output) for position, output in outputs.items() if output is not None)
+    if missing:
+        raise NotFinite(missing, [named(items[position]) for position in missing], computed)
 
 
 def readable(shape: Sequence[int | None]) -> str:

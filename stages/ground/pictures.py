@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from stages.ground.errors import InputError
+from stages.ground.not_finite import check_rows
 from stages.ground.progress import SILENT, Progress
 
 # Pictures read at a time.
@@ -177,7 +178,8 @@ def resized_to(picture: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np
 
 
 def to_uint8(pictures: ArrayLike) -> NDArray[np.uint8]:
-    """Pictures in 0 to 255 as uint8: rounded, what lies outside cut off."""
+    """Pictures in 0 to 255 as uint8: rounded, what lies outside cut off; NotFinite names rows that are not finite."""
+    check_rows(pictures := np.asarray(pictures))
     return np.rint(np.clip(pictures, 0, 255)).astype(np.uint8)
 
 

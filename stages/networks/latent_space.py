@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from stages.checkpoints.strict_loading import load_strictly
+from stages.ground.not_finite import check_rows
 
 
 class LatentSpace:
@@ -115,7 +116,14 @@ def to_pixels(pictures):
 
 
 def to_greys(pixels, rounded=True):
-    """Turn float pictures (n, 3, height, width), −1 to 1, into uint8 (n, height, width, 3), rounded or cut off."""
+    """Turn float pictures (n, 3, height, width), −1 to 1, into uint8 (n, height, width, 3), rounded or cut off.
+
+    Raises
+    ------
+    NotFinite
+        Pictures hold NaN or infinite values, which would become black or white.
+    """
+    check_rows(pixels)
     values = (pixels.float() * 0.5 + 0.5).clamp(0, 1) * 255
     values = values.round() if rounded else values
     return values.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

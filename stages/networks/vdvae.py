@@ -16,6 +16,7 @@ from torch import nn
 
 from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
 from stages.ground.errors import InputError
+from stages.ground.not_finite import check_rows
 from stages.networks import logistic_mixture
 from stages.networks.vdvae_blocks import Decoder, Encoder, parse_blocks
 from stages.networks.vdvae_presets import PRESETS, read_config
@@ -133,6 +134,8 @@ class VDVAE(nn.Module):
         ------
         InputError
             For latents of other shapes, or randomness without a generator.
+        NotFinite
+            Pictures are NaN or infinite.
         """
         if (temperature > 0 or sample_pixels) and generator is None:
             raise InputError(
@@ -155,6 +158,7 @@ class VDVAE(nn.Module):
             images = logistic_mixture.sample(parameters, uniform)
         else:
             images = logistic_mixture.mean(parameters)
+        check_rows(images)
         levels = (images + 1) * 127.5
         levels = (levels.round() if rounded else levels).clamp(0, 255).to(torch.uint8)
         return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())

@@ -3,6 +3,7 @@
 A new generator is added to `MAKERS`: its name, and a function of an empty folder that returns it with small random weights.
 """
 
+import contextlib
 import math
 
 import numpy as np
@@ -14,6 +15,8 @@ from safetensors.torch import save_file
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
 from stages.ground.media import PICTURE
+from stages.ground.not_finite import NotFinite
+from weights.remark import Remark
 
 MEDIA = {PICTURE.name: PICTURE}
 
@@ -250,3 +253,89 @@ def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
     assert next(pairs)[0] in range(len(ITEMS)) and calls == [("pictures", 3, 4)]
     assert len(list(pairs)) == 3 and calls == [("pictures", 3, 4), ("pictures", 4, 4)]
     assert not steps or steps[-1][1] == steps[-1][2]
+
+
+@contextlib.contextmanager
+def spoiling(generator, row, only=torch.Tensor.is_floating_point):
+    """Have the generator's network give NaN for one row of each batch that has it, of outputs for which ``only(output)``."""
+
+    def spoil(network, given, output):
+        first, *others = output if isinstance(output, tuple) else (output,)
+        if only(first):
+            # Under guidance each picture has two rows.
+            n = (
+                len(first) // 2
+                if hasattr(generator, "pipeline") and generator.default_guidance_scale != 1
+                else len(first)
+            )
+            first = first.clone()
+            first[row::n] = math.nan
+        return (first, *others) if isinstance(output, tuple) else first
+
+    network = generator.pipeline.unet if hasattr(generator, "pipeline") else generator.network
+    hook = network.register_forward_hook(spoil)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_what_is_not_finite_is_named_when_all_others_are_there(generator):
+    values = values_for(generator)
+    expected, found = drawn(generator, values), {}
+    with (
+        spoiling(generator, row=1),
+        pytest.raises(NotFinite, match=r"1 output is missing, of nsd00002 \(sample 0\):") as raised,
+    ):
+        for position, picture in generator.draw(values, ITEMS, **settings_of(generator), batch_size=4):
+            found[position] = picture.astype(int)
+    assert raised.value.positions == (1,)
+    assert sorted(found) == [0, 2, 3]
+    assert max(np.abs(picture - expected[position]).max() for position, picture in found.items()) <= 1
+
+
+@contextlib.contextmanager
+def in_half(generator):
+    """Have the networks compute in bfloat16."""
+    parts = [part for part in generator.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    tensors = [each for part in parts for each in (*part.parameters(), *part.buffers()) if each.is_floating_point()]
+    before = [tensor.data for tensor in tensors]
+    for tensor in tensors:
+        tensor.data = tensor.data.bfloat16()
+    try:
+        yield tensors
+    finally:
+        for tensor, data in zip(tensors, before):
+            tensor.data = data
+
+
+def test_what_is_not_finite_in_half_precision_is_drawn_again_in_float32(generator):
+    if not hasattr(generator, "pipeline"):
+        pytest.skip("computes in float32")
+    values = values_for(generator)
+    with in_half(generator) as tensors:
+        stored = [tensor.data for tensor in tensors]
+        for tensor in tensors:
+            tensor.data = tensor.data.float()
+        in_full = drawn(generator, values)
+        for tensor, data in zip(tensors, stored):
+            tensor.data = data
+        expected = drawn(generator, values, batch_size=4)
+        told = (
+            r"not finite in bfloat16, of nsd00002 \(sample 0\): they are drawn again in float32, for which .* GB more"
+        )
+        half = lambda output: output.dtype == torch.bfloat16  # noqa: E731
+        with spoiling(generator, row=1, only=half), pytest.warns(Remark, match=told):
+            found = drawn(generator, values, batch_size=4)
+        assert all(tensor.data.equal(data) for tensor, data in zip(tensors, stored))
+    assert np.abs(found[1] - in_full[1]).max() <= 1
+    np.testing.assert_array_equal(found[[0, 2, 3]], expected[[0, 2, 3]])
+
+
+def test_what_is_not_finite_in_float32_either_says_so(generator):
+    if not hasattr(generator, "pipeline"):
+        pytest.skip("computes in float32")
+    values, items = chosen(values_for(generator), [0])
+    said = r"of nsd00001 \(sample 0\).* in bfloat16 and in float32;"
+    with in_half(generator), spoiling(generator, row=0), pytest.warns(Remark), pytest.raises(NotFinite, match=said):
+        drawn(generator, values, items)

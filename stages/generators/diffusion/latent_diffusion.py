@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from stages.generators.diffusion.in_float32 import InFloat32
 from stages.generators.diffusion.sampler import Sampling, denoise
 from stages.generators.diffusion.start import (
     StartFromLatent,
@@ -13,10 +14,11 @@ from stages.generators.diffusion.start import (
     StartRule,
     denoising_steps,
 )
-from stages.generators.generator import rows_of, together
+from stages.generators.generator import drawn_in_batches, rows_of, together
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
+from stages.ground.not_finite import finite_rows
 from stages.ground.progress import SILENT
 from stages.networks.latent_space import LatentSpace, to_greys
 
@@ -165,6 +167,8 @@ class LatentDiffusionGenerator:
         ------
         InputError
             Values or settings do not fit; raised before anything is drawn.
+        NotFinite
+            Pictures are NaN or infinite, in float32 too; raised after all others have been yielded.
         """
         steps = self.default_steps if num_inference_steps is None else num_inference_steps
         scale = self.default_guidance_scale if guidance_scale is None else guidance_scale
@@ -216,13 +220,13 @@ class LatentDiffusionGenerator:
         return begins, *asked
 
     def _drawn(self, rows, batches, seed, steps, scale, rounded, progress):
-        done, count = 0, _StepCount(progress, len(batches))
-        for positions in batches:
-            latents = self.latents([rows[position] for position in positions], seed, steps, scale, count)
-            pictures = self._pictures(latents, rounded)
-            done += len(positions)
-            progress("pictures", done, len(rows))
-            yield from zip(positions, pictures)
+        count = _StepCount(progress, len(batches))
+
+        def pictures(positions):
+            return self._pictures(self.latents([rows[each] for each in positions], seed, steps, scale, count), rounded)
+
+        again = InFloat32.of(self.pipeline)
+        return drawn_in_batches(batches, pictures, rows, in_float32=again, progress=progress)
 
     @torch.inference_mode()
     def latents(self, rows, seed, num_inference_steps, guidance_scale, count=None):
@@ -259,9 +263,12 @@ class LatentDiffusionGenerator:
 
     @torch.inference_mode()
     def _pictures(self, latents, rounded):
+        """Pictures as a list, None for what is not finite; what is not finite in latents is so in all pixels."""
         pixels = self.space.decode(latents)
         self.pipeline.maybe_free_model_hooks()
-        return to_greys(pixels, rounded)
+        finite = finite_rows(pixels)
+        pictures = iter(to_greys(pixels if all(finite) else pixels[finite], rounded))
+        return [next(pictures) if is_finite else None for is_finite in finite]
 
 
 class _StepCount:
@@ -273,7 +280,8 @@ class _StepCount:
     def of_a_batch(self, n_steps):
         """What to call after each of its steps."""
         total = self._done + n_steps * self._left
-        self._left -= 1
+        # A picture that is drawn again is one batch more.
+        self._left = max(self._left - 1, 1)
 
         def stepped():
             self._done += 1

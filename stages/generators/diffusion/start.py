@@ -140,7 +140,10 @@ class StartFromLatent(StartFromPicture):
         decoded = [
             self.space.decode(torch.as_tensor(row, dtype=torch.float32)[None].to(sampling.device)) for row in value
         ]
-        return self._encoded([to_greys(pixels, rounded=False)[0] for pixels in decoded], sampling)
+        latents = self._encoded([to_greys(pixels.nan_to_num(), rounded=False)[0] for pixels in decoded], sampling)
+        # What is not finite stays so, and is found when the picture is done.
+        latents[[row for row, pixels in enumerate(decoded) if not pixels.isfinite().all()]] = torch.nan
+        return latents
 
 
 def denoising_steps(strength, num_inference_steps):

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from stages.generators.generator import rows_of, together
+from stages.generators.generator import drawn_in_batches, rows_of, together
 from stages.ground.errors import InputError
+from stages.ground.not_finite import finite_rows
 from stages.ground.progress import SILENT
 from stages.networks.icgan import ICGAN, to_bytes
 
@@ -67,28 +68,28 @@ class ICGANGenerator:
         ------
         InputError
             A value does not fit; raised before anything is drawn.
+        NotFinite
+            Pictures are NaN or infinite; raised after all others have been yielded.
         """
         items = list(items)
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be 1 or more.")
         rows = rows_of(self, values, items)
         batches = list(together(range(len(items)), batch_size, lambda row: rows["dense"][row] is None))
-        return self._drawn(rows, batches, len(items), progress)
 
-    def _drawn(self, rows, batches, n_items, progress):
-        done = 0
-        for positions in batches:
+        def pictures(positions):
             batch = {name: [values[position] for position in positions] for name, values in rows.items()}
-            pictures = self._pictures({name: values for name, values in batch.items() if values[0] is not None})
-            done += len(positions)
-            progress("pictures", done, n_items)
-            yield from zip(positions, pictures)
+            return self._pictures({name: values for name, values in batch.items() if values[0] is not None})
+
+        return drawn_in_batches(batches, pictures, items, progress=progress)
 
     @torch.inference_mode()
     def _pictures(self, batch):
-        """Draw uint8 pictures (n, image_size, image_size, 3) from lists of rows by name."""
+        """Draw uint8 pictures (image_size, image_size, 3) from lists of rows by name: a list, None for what is not finite."""
         tensors = {
             name: torch.from_numpy(np.stack(values).astype(np.float32)).to(self.network.device)
             for name, values in batch.items()
         }
-        return to_bytes(self.network(tensors["noise"], tensors["instance"], tensors.get("dense"))).cpu().numpy()
+        drawn = self.network(tensors["noise"], tensors["instance"], tensors.get("dense"))
+        pictures = to_bytes(drawn).cpu().numpy()
+        return [picture if is_finite else None for picture, is_finite in zip(pictures, finite_rows(drawn))]

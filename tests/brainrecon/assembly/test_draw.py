@@ -1,4 +1,4 @@
-"""The step that draws, where memory does not suffice for its batch."""
+"""The step that draws, where memory does not suffice for its batch, or a picture is not finite."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from brainrecon.assembly.draw import Draw
 from brainrecon.assembly.values import ABSENT, Item
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite
 from weights.remark import Remark
 
 ITEMS = [Item("subj01", f"nsd{k:05}", k % 2) for k in range(7)]
@@ -80,3 +81,22 @@ def test_if_halves_do_not_fit_either_it_is_said_what_to_type(step, generator, ro
     said = str(raised.value)
     assert "for 2 pictures at a time, after larger batches" in said and said.count(". ") == 1
     assert "--batch-size 1, or draw with --set generator.acceleration.offload=model and another --out." in said
+
+
+def test_what_is_not_finite_is_named_by_its_place_among_all_also_in_half_batches(step, generator, room, monkeypatch):
+    room(4)
+    limited = generator.pipeline.unet.forward
+
+    def spoilt(rows, *arguments, **options):
+        (output,) = limited(rows, *arguments, **options)
+        if len(rows) == 2:
+            # The last picture is alone in its batch.
+            output = output * np.nan
+        return (output,)
+
+    monkeypatch.setattr(generator.pipeline.unet, "forward", spoilt)
+    found = []
+    with pytest.warns(Remark), pytest.raises(NotFinite, match=r"of nsd00006 \(sample 0\)") as raised:
+        for position, _ in step.stream(ITEMS, values(generator), batch_size=4):
+            found.append(position)
+    assert sorted(found) == [0, 1, 2, 3, 4, 5] and raised.value.positions == (6,)

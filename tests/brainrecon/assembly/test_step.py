@@ -10,6 +10,8 @@ from safetensors import safe_open
 from brainrecon.assembly.step import Step, repeated, rows_of
 from brainrecon.assembly.values import ABSENT, Item
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite
+from stages.ground.pictures import to_uint8
 
 ITEMS = [Item("subj01", name, sample) for name in "abc" for sample in range(2)]
 CODES = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -72,3 +74,20 @@ def test_an_error_of_a_batch_comes_up():
 
     with pytest.raises(InputError, match="nothing can be drawn"):
         list(Broken().stream(ITEMS, {"patterns": CODES}))
+
+
+def test_what_is_not_finite_is_named_when_all_others_are_there():
+    class Spoilt(Adding):
+        def run(self, items, values, *, seed=0):
+            return {"picture": to_uint8(super().run(items, values, seed=seed)["picture"])}
+
+    step, codes = Spoilt(["code"], "picture", media={"picture": "picture"}), CODES.copy()
+    codes[[1, 4]] = np.nan, np.inf
+    streamed, found = step.stream(ITEMS, {"code": codes}, batch_size=3), {}
+    with pytest.raises(
+        NotFinite, match=r"2 outputs are missing, of a \(sample 1\), c \(sample 0\): values on their"
+    ) as raised:
+        for position, given in streamed:
+            found[position] = given["picture"].tolist()
+    assert raised.value.positions == (1, 4)
+    assert found == {row: [2 * 2 * row + 1] * 2 for row in (0, 2, 3, 5)}
