@@ -51,7 +51,7 @@ class Claims:
     def __exit__(self, *error):
         self._alive.close()
 
-    def portions(self, items, path_of, batch_size, batches=1):
+    def portions(self, items, path_of, batch_size, batches=1, given_up=()):
         """Yield lists of items to draw now, until the file of every item is there, whoever drew it.
 
         Parameters
@@ -62,6 +62,8 @@ class Claims:
         batch_size : int
         batches : int
             At most so many batches make a portion, fewer where others draw too and little is left.
+        given_up : collection of items
+            Those that turned out, meanwhile, to have no file; looked at again for every portion.
 
         Yields
         ------
@@ -78,7 +80,7 @@ class Claims:
             else:
                 self._progress("waiting for another process that draws here", 0, len(left))
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-            left = [item for item in left if not path_of(item).exists()]
+            left = [item for item in left if item not in given_up and not path_of(item).exists()]
 
     def _take(self, left, path_of, batch_size, batches):
         """Claim the first items that nobody else draws."""

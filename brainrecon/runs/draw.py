@@ -7,11 +7,15 @@ import contextlib
 import numpy as np
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, condition
+from brainrecon.assembly.step import rows_of
 from brainrecon.assembly.values import Item
 from brainrecon.runs import manifest
 from brainrecon.runs.claims import Claims
 from brainrecon.runs.values import RunValues
+from brainrecon.runs.writer import Writer
+from stages.ground.ending import finished_first
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite, named
 from stages.ground.progress import SILENT
 
 # Requests held in memory at a time, in batches; a multiple of the batch, so that all but the last are full.
@@ -57,6 +61,10 @@ def reconstruct(
     ------
     InputError
         An unknown condition or stimulus.
+    NotFinite
+        Outputs are NaN or infinite; raised when all others have been drawn.
+    KeyboardInterrupt
+        It was interrupted: after the batch that was under way, which is saved, or at once the second time.
     """
     if not run.unfitted.draws:
         return
@@ -79,22 +87,28 @@ def reconstruct(
 
     drawn = {name: _items(values, name, of[name]) for name, one in asked.items() if _is_drawn(one, chain)}
     missing = {name: [item for item in drawn[name] if not _path(run, name, item).exists()] for name in drawn}
-    counter = _Counter(progress, sum(map(len, missing.values())))
+    counter, spoilt = _Counter(progress, sum(map(len, missing.values()))), []
+    # Read before a thread writes.
+    run.written  # noqa: B018
     with Claims(run.folder, progress) as claims, deterministic() if reproducible else contextlib.nullcontext():
         for name, one in asked.items():
             if chain.readers(shown := one.shown(chain)):
-                _keep(values, claims, shown, of[name], progress)
+                spoilt += _keep(values, claims, shown, of[name], progress)
             elif (replacement := one.replacement(chain, chain.output)) is not None:
                 _draw_at_once(run, values, claims, replacement, name, of[name])
         for name, items in missing.items():
-            _look_up(values, claims, name, items)
+            lacking = _look_up(values, claims, name, items)
+            spoilt += lacking.values()
+            missing[name] = [item for item in items if item not in lacking]
         # The generator is loaded into the room that the targets' networks leave.
         chain.free_targets()
         for name, items in missing.items():
             if items:
-                _draw(run, values, claims, name, items, 1 if reproducible else batch_size, counter)
+                spoilt += _draw(run, values, claims, name, items, 1 if reproducible else batch_size, counter)
     files = [run.image_path(name, stimulus_id) for name in asked if name not in drawn for stimulus_id in of[name]]
     manifest.complete(run.layout, files + [_path(run, name, item) for name in drawn for item in drawn[name]])
+    if spoilt:
+        raise NotFinite.together(spoilt)
 
 
 def _is_drawn(one, chain):
@@ -117,17 +131,22 @@ def _items(values, name, stimulus_ids):
 
 
 def _keep(values, claims, name, stimulus_ids, progress):
-    """Have a value on the way of every stimulus on disk."""
-    medium, done = values.chain.medium(name), 0
+    """Have a value on the way of every stimulus on disk; returns the errors of those that are not finite."""
+    medium, done, spoilt = values.chain.medium(name), 0, {}
 
     def path_of(stimulus_id):
         return values.run.layout.on_the_way(name, medium, stimulus_id)
 
-    for portion in claims.portions(stimulus_ids, path_of, 1, VALUES_AT_ONCE):
+    for portion in claims.portions(stimulus_ids, path_of, 1, VALUES_AT_ONCE, spoilt):
         for stimulus_id in portion:
-            values.value(RECONSTRUCTION, name, stimulus_id)
+            with finished_first("picture"):
+                try:
+                    values.value(RECONSTRUCTION, name, stimulus_id)
+                except NotFinite as error:
+                    spoilt[stimulus_id] = error.of([stimulus_id])
             done += 1
             progress("stage one", done, len(stimulus_ids))
+    return list(spoilt.values())
 
 
 def _draw_at_once(run, values, claims, replacement, name, stimulus_ids):
@@ -138,8 +157,11 @@ def _draw_at_once(run, values, claims, replacement, name, stimulus_ids):
 
 
 def _look_up(values, claims, name, items):
-    """Have on disk, or in tables, what the last step reads under a condition, so that no target is needed while it draws."""
-    chain = values.chain
+    """Have on disk, or in tables, what the last step reads under a condition, so that no target is needed while it draws.
+
+    Returns the errors of items for which that is not finite, a dict.
+    """
+    chain, spoilt = values.chain, {}
     step = chain.giver(CONDITIONS[name].shown(chain))
     for value in (*step.reads, *step.optional):
         places = {item: values.place(name, value, item.stimulus_id) for item in items}
@@ -147,13 +169,21 @@ def _look_up(values, claims, name, items):
             some = items[:1]
         else:
             kept = [item for item in items if places[item] is not None]
-            some = (item for part in claims.portions(kept, places.get, 1, VALUES_AT_ONCE) for item in part)
+            some = (item for part in claims.portions(kept, places.get, 1, VALUES_AT_ONCE, spoilt) for item in part)
         for item in some:
-            values.value(name, value, item.stimulus_id, item.sample)
+            with finished_first("picture"):
+                try:
+                    values.value(name, value, item.stimulus_id, item.sample)
+                except NotFinite as error:
+                    spoilt[item] = error.of([named(item)])
+    return spoilt
 
 
 def _draw(run, values, claims, name, items, batch_size, counter):
-    """Draw the items of a condition that are not there, and write each as it is done."""
+    """Draw the items of a condition that are not there, and write each as it is done.
+
+    Returns the errors of those that are not finite, a list.
+    """
     chain = values.chain
     shown = CONDITIONS[name].shown(chain)
     step = chain.giver(shown)
@@ -163,13 +193,26 @@ def _draw(run, values, claims, name, items, batch_size, counter):
     def path_of(item):
         return _path(run, name, item)
 
-    for portion in claims.portions(items, path_of, batch_size, BATCHES_AT_ONCE):
-        read = values.values(name, step, portion)
-        for position, given in step.stream(
-            portion, read, seed=run.config.seed, batch_size=batch_size, progress=counter.within()
-        ):
-            run.write_value(path_of(portion[position]), given[shown], chain.medium(shown))
-            counter.count()
+    at_once, seed, spoilt, given_up = step.items_at_once(batch_size), run.config.seed, [], set()
+    with Writer(run.write_value) as writer:
+        for portion in claims.portions(items, path_of, batch_size, BATCHES_AT_ONCE, given_up):
+            read, starts = values.values(name, step, portion), range(0, len(portion), at_once)
+            for number, start in enumerate(starts):
+                chosen = slice(start, start + at_once)
+                batch, progress = portion[chosen], counter.within(number, len(starts))
+                own = {"seed": seed, "batch_size": batch_size, "progress": progress}
+                # A batch is what an interruption would cost.
+                with finished_first("batch"):
+                    try:
+                        for position, given in step.stream(batch, rows_of(read, chosen), **own):
+                            writer.write(path_of(batch[position]), given[shown], chain.medium(shown))
+                            counter.count()
+                    except NotFinite as error:
+                        spoilt.append(error)
+                        given_up |= {batch[position] for position in error.positions}
+            # Claims look for the files.
+            writer.wait()
+    return spoilt
 
 
 class _Counter:
@@ -182,12 +225,15 @@ class _Counter:
         self._done += 1
         self.progress("reconstructing", self._done, self._total)
 
-    def within(self):
-        """Progress within a batch; what the generator counts in outputs is counted here already."""
+    def within(self, number, n_batches):
+        """Progress within one of some batches, counted over all of them as if they were alike.
+
+        What the generator counts in outputs is counted here already.
+        """
 
         def progress(label, done, total):
             if label != "pictures":
-                self.progress(label, done, total)
+                self.progress(label, number * total + done, n_batches * total)
 
         return progress
 

@@ -12,7 +12,10 @@ import numpy as np
 from brainrecon.assembly.condition import RECONSTRUCTION
 from brainrecon.runs.draw import deterministic
 from brainrecon.runs.layout import MEDIA, Layout
+from brainrecon.runs.writer import Writer
+from stages.ground.ending import finished_first
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite
 from stages.ground.progress import SILENT
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
@@ -66,6 +69,8 @@ def draw_new(
     InputError
         Patterns of other voxels; an unknown stimulus; an id that is empty or too long for a file's name; or a folder that has
         outputs of other patterns.
+    NotFinite
+        Outputs are NaN or infinite; raised when all others have been drawn.
     """
     check_draws(run)
     folder, ids = Path(folder), [str(name) for name in stimulus_ids]
@@ -89,15 +94,21 @@ def draw_new(
     drawing = dict(samples=samples, seed=run.config.seed, batch_size=batch_size)
     # A batch is what an interruption costs.
     at_once = -(-batch_size // samples)
-    with deterministic() if reproducible else contextlib.nullcontext():
+    spoilt = []
+    with deterministic() if reproducible else contextlib.nullcontext(), Writer(medium.write) as writer:
         for start in range(0, len(missing), at_once):
             names = missing[start : start + at_once]
-            outputs = run.chain.run_from_patterns(names, patterns[[row[name] for name in names]], **drawing)
-            for name, drawn in zip(names, outputs):
-                for sample, output in enumerate(drawn):
-                    if not paths[name][sample].exists():
-                        medium.write(paths[name][sample], output)
+            with finished_first("batch"):
+                try:
+                    own = patterns[[row[name] for name in names]]
+                    for place, sample, output in run.chain.stream_from_patterns(names, own, **drawing):
+                        if not (path := paths[names[place]][sample]).exists():
+                            writer.write(path, output)
+                except NotFinite as error:
+                    spoilt.append(error)
             progress("reconstructing", start + len(names), len(missing))
+    if spoilt:
+        raise NotFinite.together(spoilt)
     return folder / kind
 
 

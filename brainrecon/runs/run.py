@@ -34,6 +34,7 @@ from brainrecon.runs.record import (
 )
 from stages.ground.devices import AUTO, chosen_device
 from stages.ground.errors import InputError
+from stages.ground.not_finite import NotFinite
 from stages.ground.notebook_progress import IN_NOTEBOOKS
 from stages.ground.process_group import first_goes_first, is_first, of_first
 from weights.hashes import hash_file
@@ -369,8 +370,14 @@ class Run:
             if absent := [name for name in stimuli if not any(name in one for one in tested)]:
                 raise InputError(f"Stimulus {absent[0]!r} is in no fold; see `brainrecon data info`.")
             own = [[name for name in stimuli if name in one] for one in tested]
+        spoilt = []
         for part, chosen in zip(self.parts, own):
-            reconstruct(part, conditions, stimuli=chosen, **options)
+            try:
+                reconstruct(part, conditions, stimuli=chosen, **options)
+            except NotFinite as error:
+                spoilt.append(error)
+        if spoilt:
+            raise NotFinite.together(spoilt)
         return self
 
     def not_drawn(self, conditions):
