@@ -94,6 +94,11 @@ class Reconstructor:
         Returns
         -------
         array of shape (n_stimuli, samples, height, width, 3), uint8
+
+        Raises
+        ------
+        NotFinite
+            Pictures are NaN or infinite. It names their stimuli; the others can be drawn without them.
         """
         names = [str(name) for name in stimulus_ids]
         if len(names) != len(patterns) or len(set(names)) != len(names):

@@ -14,7 +14,8 @@ TERMINATED = 143
 def terminated_like_interrupted() -> Iterator[list[int]]:
     """Have SIGTERM end what is done within as Ctrl-C does: by a `KeyboardInterrupt`, so that all is put away.
 
-    A second one ends the process at once. Signals that somebody handles already, and threads, are left alone.
+    A second one ends the process at once. Loops over batches and steps finish the one that is under way first, see
+    `stages.ground.ending`. Signals that somebody handles already, and threads, are left alone.
 
     Yields
     ------

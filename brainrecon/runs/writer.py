@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
 # Outputs that wait to be written: a picture of 512 pixels takes 0.8 MB.
 AT_MOST = 32
@@ -40,9 +41,9 @@ class Writer:
             self.wait()
 
     def write(self, *what):
-        """Have ``write(*what)`` called soon."""
+        """Have ``write(*what)`` called soon, with copies: a generator may fill one array again and again."""
         # First, so that an error of another file does not lose this one.
-        self._waiting.append(self._thread.submit(self._write, *what))
+        self._waiting.append(self._thread.submit(self._write, *map(copy, what)))
         while self._waiting and (len(self._waiting) > self._at_most or self._waiting[0].done()):
             self._waiting.popleft().result()
 

@@ -13,8 +13,15 @@ from weights.remark import Remark
 
 Output = TypeVar("Output")
 
-# Of torch's errors without a class of their own: its allocator's on the CPU, and those of CUDA and its libraries.
-_SAID = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "std::bad_alloc")
+# Of torch's errors without a class of their own: its allocator's on the CPU, and those of accelerators and their libraries.
+_SAID = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+    "could not create a memory object",
+    "std::bad_alloc",
+)
 
 
 def is_short_of_memory(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from brainrecon.runs.writer import Writer
@@ -76,3 +77,13 @@ def test_whatever_ends_the_drawing_what_was_drawn_is_written():
         threading.Timer(0.1, slow.may.set).start()
         raise KeyboardInterrupt
     assert slow.written == list("abc")
+
+
+def test_what_was_handed_over_is_written_as_it_was_then():
+    found, may, picture = [], threading.Event(), np.zeros(3, dtype=np.uint8)
+    with Writer(lambda value: may.wait(60) and found.append(value.tolist())) as writer:
+        for level in (1, 2):
+            picture[:] = level
+            writer.write(picture)
+        may.set()
+    assert found == [[1, 1, 1], [2, 2, 2]]
