@@ -28,7 +28,7 @@ def partial_name(path: str | Path) -> Path:
     The name holds this machine and this process. It is 33 bytes longer than `path`'s at most.
     """
     path = Path(path)
-    return path.with_name(f"{_MARK}{_machine()}-{os.getpid()}-{uuid4().hex[:8]}-{path.name}")
+    return path.with_name(f"{_MARK}{machine()}-{os.getpid()}-{uuid4().hex[:8]}-{path.name}")
 
 
 def is_partial(path: str | Path) -> bool:
@@ -64,18 +64,22 @@ def sweep(folder: str | Path, deep: bool = True) -> None:
 
 
 @cache
-def _machine() -> str:
-    """Name the machine, and the space within which its processes have numbers: each container has one of its own."""
+def machine() -> str:
+    """Name the machine, and the space within which its processes have numbers: each container has one of its own.
+
+    >>> machine() == machine()
+    True
+    """
     seen = "/proc/self/ns/pid"
     within = os.readlink(seen) if os.path.islink(seen) else ""
     return hashlib.sha256(f"{platform.node()}/{within}".encode()).hexdigest()[:6]
 
 
 def _is_left(path: Path) -> bool:
-    machine, _, rest = path.name.removeprefix(_MARK).partition("-")
+    writer, _, rest = path.name.removeprefix(_MARK).partition("-")
     process = rest.partition("-")[0]
     # Elsewhere there is no question that does not end the process that is asked for.
-    if os.name == "posix" and machine == _machine() and process.isdigit():
+    if os.name == "posix" and writer == machine() and process.isdigit():
         return not _lives(int(process))
     return time.time() - _last_change(path) > _SECONDS_ALIVE
 

@@ -46,6 +46,7 @@ def benchmark(
     features: options.Features = None,
     device: options.Device = "auto",
     memory: options.Memory = None,
+    cluster: options.ClusterFile = None,
     plan_only: options.Plan = False,
 ) -> None:
     """Run every method on every subject and region, score it beside its controls, and write the leaderboard.
@@ -55,14 +56,15 @@ def benchmark(
     """
     from brainrecon.cli.boards import show_boards
     from brainrecon.cli.console import say
+    from brainrecon.cli.on_cluster import refuse_failures, show_outcomes
     from brainrecon.cli.progress import show_progress
     from brainrecon.evaluation.judges import check_judges
     from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.leaderboard.collect import collect
     from brainrecon.report.leaderboard.write import write_leaderboard, write_pages
-    from brainrecon.report.run.run_report import is_reported, write_report
     from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.studies.benchmark import work_through
+    from brainrecon.studies.cluster import Cluster
     from stages.ground.process_group import leave
 
     asked = dict(
@@ -81,40 +83,145 @@ def benchmark(
     )
 
     def finished(runs, computed):
-        # The held-out one first: the other's report leads to it.
-        for run in reversed(runs):
-            if computed or not is_reported(run, plan.protocols[0]):
-                write_report(run, plan.protocols[0])
+        write_reports(plan, runs, computed)
         if computed:
             # Whoever looks in the meantime sees what is finished.
             write_leaderboard(out)
 
-    drawing = dict(device=options.torch_device(device), memory=options.parse_memory(memory), batch_size=batch_size)
+    engine = None if cluster is None else Cluster.read(cluster)
+    # On a cluster a device is chosen where it is.
+    chosen = device if engine and not plan_only else options.torch_device(device)
+    drawing = dict(device=chosen, memory=options.parse_memory(memory), batch_size=batch_size)
     # Processes that were started together share the cells, and each fits its own.
     leave()
     if plan_only:
         plan = _plan(out, data, options.parse_names(methods), preset, weights, say, write=False, **asked)
         _show_plan(out, plan, features, drawing, reproducible)
         return
+    outcomes = []
     with undone_if_it_fails(out):
         plan = _plan(out, data, options.parse_names(methods), preset, weights, say, **asked)
         for name in plan.protocols:
             check_judges(load_protocol(name))
+        drawing["reproducible"] = reproducible
         with show_progress() as progress:
-            computed = work_through(
-                out,
-                plan,
-                features=features,
-                reproducible=reproducible,
-                finished=finished,
-                progress=progress,
-                **drawing,
+            if engine is None:
+                computed = work_through(out, plan, features=features, finished=finished, progress=progress, **drawing)
+            else:
+                outcomes = _work_on(engine, out, plan, features, drawing, progress)
+                computed = sum(bool(outcome.value.get("computed")) for outcome in outcomes)
+    show_outcomes(outcomes)
+    if any(out.glob("*/*/*/scores/*.json")) or engine is None:
+        leaderboard = collect(out)
+        page = write_pages(leaderboard, out)
+        show_boards(leaderboard)
+        say(
+            f"{computed} of {len(plan.cells())} cells were computed by {'this process' if engine is None else 'workers'}."
+        )
+        say(f"Leaderboard, with controls, differences and every subject: {page} (also .md and .csv)")
+    refuse_failures(outcomes)
+
+
+def write_reports(plan, runs, computed):
+    """Write the reports of a cell's runs, if anything was computed or they are not there."""
+    from brainrecon.report.run.run_report import is_reported, write_report
+
+    # The held-out one first: the other's report leads to it.
+    for run in reversed(runs):
+        if computed or not is_reported(run, plan.protocols[0]):
+            write_report(run, plan.protocols[0])
+
+
+def finish_cell(folder, cell, features, only=None, **drawing):
+    """Do a cell of the benchmark in a folder, or a part of it, in a worker of a cluster.
+
+    Parameters
+    ----------
+    folder, features : str
+    cell : list of method, subject, roi or None
+    only, **drawing
+        As for `brainrecon.studies.benchmark.finish_cell`.
+
+    Returns
+    -------
+    dict
+        `computed`, whether anything was, and `files`, those of the scores.
+    """
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.studies import benchmark
+    from brainrecon.studies.plan import Plan
+
+    plan = Plan.read(folder)
+    with show_progress() as progress:
+        computed = benchmark.finish_cell(
+            folder,
+            plan,
+            cell,
+            only=only,
+            features=features,
+            finished=lambda runs, computed: write_reports(plan, runs, computed),
+            progress=progress,
+            **drawing,
+        )
+    scores = benchmark.cell_folder(folder, *cell).rglob("scores/[!.]*.json")
+    return {"computed": computed, "files": [str(path) for path in scores]}
+
+
+def _work_on(engine, out, plan, features, drawing, progress):
+    """Have the cells of a plan done by the workers of a cluster; their outcomes."""
+    from brainrecon.cli.on_cluster import STATE, drained
+    from brainrecon.features.store import FeatureStore
+    from brainrecon.report.leaderboard.write import write_leaderboard
+    from brainrecon.studies.draining import DONE, Cell
+
+    store = str(FeatureStore(features).folder.absolute())
+    left = [cell for cell in plan.cells() if not _is_finished(out, plan, cell, store)]
+
+    def phase(cells, ending="", **asked):
+        given = {"folder": str(out.absolute()), "features": store} | drawing | asked
+        return [
+            Cell(
+                "/".join(part for part in cell if part) + ending,
+                f"{__name__}:{finish_cell.__name__}",
+                given | {"cell": cell},
             )
-    leaderboard = collect(out)
-    page = write_pages(leaderboard, out)
-    show_boards(leaderboard)
-    say(f"{computed} of {len(plan.cells())} cells were computed by this process.")
-    say(f"Leaderboard, with controls, differences and every subject: {page} (also .md and .csv)")
+            for cell in cells
+        ]
+
+    def finished(outcome):
+        if outcome.value.get("computed") and outcome.value["files"]:
+            # Whoever looks in the meantime sees what is finished.
+            write_leaderboard(out)
+
+    n, outcomes, failed = engine.shards, [], set()
+    phases = [lambda cells: phase(cells)]
+    if n > 1:
+        phases = [
+            lambda cells: phase(cells, ", fit", only="fit"),
+            lambda cells: [
+                one for i in range(n) for one in phase(cells, f", draw {i} of {n}", only="draw", shard=[i, n])
+            ],
+            lambda cells: phase(cells, ", rest"),
+        ]
+    with drained(engine, out / STATE, progress) as drain:
+        for cells in phases:
+            ended = drain(cells([cell for cell in left if cell not in failed]), finished)
+            failed |= {tuple(outcome.cell.arguments["cell"]) for outcome in ended if outcome.state != DONE}
+            outcomes += ended
+    return outcomes
+
+
+def _is_finished(out, plan, cell, store):
+    from brainrecon.report.run.run_report import is_reported
+    from brainrecon.studies.benchmark import finished_runs
+    from stages.ground.errors import InputError
+
+    try:
+        runs = finished_runs(out, plan, cell, store)
+    except InputError:
+        # Whoever works on it says so, and fails alone.
+        return False
+    return runs is not None and all(is_reported(run, plan.protocols[0]) for run in runs)
 
 
 def _show_plan(out, plan, features, drawing, reproducible):

@@ -118,6 +118,15 @@ Plan = Annotated[
         "--plan", help="Only say what it takes here in time, memory and disk; nothing is computed or written."
     ),
 ]
+ClusterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="TOML file of a cluster, SLURM by submitit or Dask, whose workers do the work (docs/cluster.md).",
+        show_default=False,
+    ),
+]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
 Reproducible = Annotated[
     bool, typer.Option(help="Equal bytes whatever is drawn together, on one machine with as many threads (slower).")

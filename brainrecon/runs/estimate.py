@@ -14,6 +14,7 @@ import numpy as np
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.assembly.targets import operations_of_one
 from brainrecon.runs.decoder_from import taken_parts
+from brainrecon.runs.draw import spread
 from weights.manifest import CheckpointError
 
 # Below it nothing is said: seconds on any device.
@@ -141,7 +142,7 @@ def n_missing(run, conditions, control_stimuli):
             one = CONDITIONS[name]
             if not one.applies_to(chain) or chain.readers(one.shown(chain)) or one.replacement(chain, chain.output):
                 continue
-            wanted = ids[:control_stimuli] if one.is_control and control_stimuli else ids
+            wanted = spread(ids, control_stimuli) if one.is_control and control_stimuli else ids
             samples = 1 if one.is_control else run.config.samples
             n += sum(not part.image_path(name, each, k).exists() for each in wanted for k in range(samples))
     return n

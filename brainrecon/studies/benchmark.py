@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 
 from brainrecon.assembly.condition import RECONSTRUCTION
+from brainrecon.runs.estimate import n_missing
+from brainrecon.runs.layout import Layout
 from brainrecon.runs.run import Run
 from brainrecon.runs.score import is_scored
 from brainrecon.studies.plan import region_folder
@@ -87,30 +89,109 @@ def only_from_elsewhere(folder):
     return bool(cells) and all(cells.intersection(path.parents) for path in files)
 
 
+def finished_runs(folder, plan, cell, features=None):
+    """The runs of a cell in which nothing is left to do, by what is on disk; None if there is.
+
+    Parameters
+    ----------
+    folder : path
+    plan : Plan
+    cell : (method, subject, roi or None)
+    features : path, optional
+    """
+    runs = []
+    for place, controls in _runs_of(cell_folder(folder, *cell), plan):
+        if not Layout(place).config.exists():
+            return None
+        runs.append(run := Run(place, features, "cpu"))
+        conditions = (RECONSTRUCTION, *controls)
+        drawn = [name for name in conditions if name not in run.not_drawn(conditions)]
+        if run.config.samples != plan.samples or not all(part.is_fitted for part in run.parts):
+            return None
+        if n_missing(run, drawn, plan.control_stimuli or None):
+            return None
+        if not all(is_scored(run, protocol) for protocol in plan.protocols):
+            return None
+    return runs
+
+
+def finish_cell(
+    folder,
+    plan,
+    cell,
+    *,
+    only=None,
+    features=None,
+    device="cpu",
+    memory=None,
+    finished=None,
+    progress=SILENT,
+    **drawing,
+):
+    """Do what is missing in one cell, or a part of it.
+
+    Parameters
+    ----------
+    folder, plan, features, device, memory, finished, progress, **drawing
+        As for `work_through`; of `drawing` also `shard`, which part of the stimuli is drawn.
+    cell : (method, subject, roi or None)
+    only : {"fit", "draw"}, optional
+        Fit and stop, or draw and stop: several processes may draw shards of a cell at once.
+
+    Returns
+    -------
+    computed : bool
+    """
+    place = cell_folder(folder, *cell)
+    machine = (features, device, memory)
+    if only is None:
+        with locked(place.parent / f".{place.name}"):
+            return bool(_finish_cell(place, plan, cell, *machine, finished, progress, **drawing))
+    runs = _created(place, plan, cell, *machine)
+    before = [_state(run) for run in runs]
+    for run, (_, controls) in zip(runs, _runs_of(place, plan)):
+        if only == "fit":
+            run.fit(progress)
+        else:
+            _draw(run, plan, controls, progress, **drawing)
+    return [_state(run) for run in runs] != before
+
+
+def _runs_of(place, plan):
+    """Folders of a cell's runs, each with the controls that are drawn in it."""
+    return [(place, plan.controls)] + ([(place / HELD_OUT, HELD_OUT_CONTROLS)] if plan.heldout else [])
+
+
+def _created(place, plan, cell, features, device, memory):
+    """The runs of a cell, made if they are not there."""
+    splits = {place: None, place / HELD_OUT: plan.heldout}
+    return [
+        Run.create(folder, plan.config(*cell, split=splits[folder]), features, device, memory)
+        for folder, _ in _runs_of(place, plan)
+    ]
+
+
 def _finish_cell(place, plan, cell, features, device, memory, finished, progress, **drawing):
     """Do what is missing in one cell; whether anything was."""
-    runs = [Run.create(place, plan.config(*cell), features, device, memory)]
-    if plan.heldout:
-        config = plan.config(*cell, split=plan.heldout)
-        runs.append(Run.create(place / HELD_OUT, config, features, device, memory))
+    runs = _created(place, plan, cell, features, device, memory)
     before = [_state(run) for run in runs]
-    for run, controls in zip(runs, (plan.controls, HELD_OUT_CONTROLS)):
-        _finish(run, plan, controls, progress, **drawing)
+    for run, (_, controls) in zip(runs, _runs_of(place, plan)):
+        run.fit(progress)
+        _draw(run, plan, controls, progress, **drawing)
+        for protocol in plan.protocols:
+            if not is_scored(run, protocol):
+                run.evaluate(protocol, progress)
     computed = [_state(run) for run in runs] != before
     if finished is not None:
         finished(runs, computed)
     return computed
 
 
-def _finish(run, plan, controls, progress, **drawing):
-    """Do what is missing in one run."""
-    run.fit(progress)
+def _draw(run, plan, controls, progress, **drawing):
+    """Draw what is missing in one run."""
     run.reconstruct(
         (RECONSTRUCTION, *controls), control_stimuli=plan.control_stimuli or None, progress=progress, **drawing
     )
-    for protocol in plan.protocols:
-        if not is_scored(run, protocol):
-            run.evaluate(protocol, progress)
 
 
 def _state(run):
