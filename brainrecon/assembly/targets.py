@@ -121,7 +121,7 @@ def check_targets(names, targets):
         raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(targets) or 'none'}{meant}.")
 
 
-def encode(targets, names, subject, split_name, store, *, captions=None, progress=SILENT):
+def encode(targets, names, subject, split_name, store, *, captions=None, rows=None, progress=SILENT):
     """True values of targets for a split's stimuli, from the feature store or encoded now.
 
     Parameters
@@ -135,6 +135,8 @@ def encode(targets, names, subject, split_name, store, *, captions=None, progres
     captions : callable, optional
         ``captions() -> list of list of str``: captions of the split's stimuli; called if a target takes them. None from it
         means the split's own.
+    rows : (start, stop), optional
+        Of which stimuli alone, as `FeatureStore.encode` takes them.
     progress : callable, optional
 
     Returns
@@ -167,6 +169,7 @@ def encode(targets, names, subject, split_name, store, *, captions=None, progres
             checkpoint=targets[name].fingerprint,
             dtype=targets[name].dtype,
             load=partial(loaded, targets[name], name, progress),
+            rows=rows,
             progress=progress,
         )
     return tables

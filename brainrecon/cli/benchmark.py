@@ -172,7 +172,7 @@ def _work_on(engine, out, plan, features, drawing, progress):
     from brainrecon.cli.on_cluster import STATE, drained
     from brainrecon.features.store import FeatureStore
     from brainrecon.report.leaderboard.write import write_leaderboard
-    from brainrecon.studies.draining import DONE, Cell
+    from brainrecon.studies.draining import Cell
 
     store = str(FeatureStore(features).folder.absolute())
     left = [cell for cell in plan.cells() if not _is_finished(out, plan, cell, store)]
@@ -206,7 +206,7 @@ def _work_on(engine, out, plan, features, drawing, progress):
     with drained(engine, out / STATE, progress) as drain:
         for cells in phases:
             ended = drain(cells([cell for cell in left if cell not in failed]), finished)
-            failed |= {tuple(outcome.cell.arguments["cell"]) for outcome in ended if outcome.state != DONE}
+            failed |= {tuple(outcome.cell.arguments["cell"]) for outcome in ended if not outcome.is_done}
             outcomes += ended
     return outcomes
 

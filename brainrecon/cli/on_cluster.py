@@ -63,10 +63,9 @@ def show_outcomes(outcomes):
 
 def refuse_failures(outcomes):
     """Raise an InputError if any cell is not done."""
-    from brainrecon.studies.draining import DONE
     from stages.ground.errors import InputError
 
-    if failed := [one for one in outcomes if one.state != DONE]:
+    if failed := [one for one in outcomes if not one.is_done]:
         raise InputError(
             f"{len(failed)} of {len(outcomes)} cells are not done, the first is {failed[0].cell.name}; mend what the table says "
             "of it, and run the same command again: what is done is left alone."

@@ -2,9 +2,9 @@
 
 A table holds one target's values for the stimuli of one split. Its folder is named after a hash of everything the values
 depend on (stimuli, checkpoint, preprocessing) and of how they are laid out, so that a changed checkpoint never meets stale
-values. Encoding appends batch by batch to a file of rows; an interrupted encoding goes on after the last finished batch.
-When all rows are there they are rearranged for reading by columns, into a file that carries its final name only when it
-is whole.
+values. Every batch that is encoded is a file of its own, whole or absent: an interrupted encoding goes on with those that are
+missing, and several machines may share one, with or without locks. When all are there they are rearranged for reading by
+columns, into a file that carries its final name only when it is whole.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +26,14 @@ from stages.ground.progress import SILENT
 from weights.partial_files import sweep
 from weights.seals import complete_seal, seal
 from weights.suggestions import did_you_mean
-from weights.whole_files import locked, named_errors, write_text
+from weights.whole_files import locked, named_errors, whole_file, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64
 DTYPES = ("float32", "float16")
 # Part of every table's identity: a table that was laid out otherwise has another folder.
 LAYOUT = f"runs of {FeatureTable.COLUMN_RUN} columns"
+_BATCHES = "batches.partial"
 
 
 def default_folder():
@@ -51,7 +55,19 @@ class FeatureStore:
     def __init__(self, folder=None):
         self.folder = Path(folder) if folder is not None else default_folder()
 
-    def encode(self, target, items, stimulus_ids, *, dataset, checkpoint, dtype="float32", load=None, progress=SILENT):
+    def encode(
+        self,
+        target,
+        items,
+        stimulus_ids,
+        *,
+        dataset,
+        checkpoint,
+        dtype="float32",
+        load=None,
+        rows=None,
+        progress=SILENT,
+    ):
         """Return the table of a target's values, encoding what is missing.
 
         Parameters
@@ -71,12 +87,16 @@ class FeatureStore:
         load : callable, optional
             ``load() -> target``: the one that encodes, if `target` knows its shape and preprocessing only; called if there is
             something to encode.
+        rows : (start, stop), optional
+            Encode these stimuli alone, from a multiple of `BATCH_SIZE` on, and leave others to others; whoever asks for all
+            arranges them.
         progress : callable, optional
             Called with (label, done, total).
 
         Returns
         -------
         FeatureTable
+            With `rows`, not finished: it cannot be read.
 
         Raises
         ------
@@ -111,26 +131,52 @@ class FeatureStore:
             "layout": LAYOUT,
         }
         table = _table(self.folder / _folder_name(identity), identity, stimulus_ids)
+        if rows is not None:
+            if rows[0] % BATCH_SIZE or (rows[1] % BATCH_SIZE and rows[1] != len(items)):
+                raise InputError(
+                    f"Rows {rows[0]:,} to {rows[1]:,} were asked for; expected multiples of {BATCH_SIZE}, or the end, "
+                    f"{len(items):,}, so that values do not depend on who encodes them."
+                )
+            if not table.path.exists():
+                _describe(table, identity)
+                self._encode(target, items, table, load, progress, range(*rows))
+            return table
         if not table.path.exists():
             with locked(table.folder):
                 # Another process may have finished it in the meantime.
                 if not table.path.exists():
-                    write_text(table.folder / "stimuli.json", json.dumps(stimulus_ids) + "\n")
-                    write_text(table.folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
-                    target = load() if load is not None else target
-                    if hasattr(target, "prepare"):
-                        # What takes long has files of its own here, that several targets may share.
-                        target.prepare(items, self.folder, progress)
-                    _write(target, items, table, progress)
-                    _forget_rows(table)
+                    _describe(table, identity)
+                    self._encode(target, items, table, load, progress, range(len(items)))
+                    _arrange(target, table, progress)
+                    _forget_batches(table)
                     seal(table.folder)
         # A process may have been killed before it did so.
         sweep(table.folder)
-        _forget_rows(table)
+        _forget_batches(table)
         complete_seal(table.folder, table.path.name)
         # A damaged file is noticed here, and not in the middle of a fit.
         table.check()
         return table
+
+    def _encode(self, target, items, table, load, progress, rows):
+        """Encode those batches of some rows whose files are missing."""
+        parts = [slice(start, min(start + BATCH_SIZE, rows.stop)) for start in rows[::BATCH_SIZE]]
+        missing = [part for part in parts if not _batch(table, part.start).exists()]
+        if not missing:
+            return
+        target = load() if load is not None else target
+        if hasattr(target, "prepare"):
+            # What takes long has files of its own here, that several targets may share.
+            target.prepare(items, self.folder, progress)
+        done = len(rows) - sum(part.stop - part.start for part in missing)
+        for part, batch in _read_ahead(items, missing):
+            n, stimuli = part.stop - part.start, f"stimuli {part.start} to {part.stop - 1}"
+            values = np.reshape(target.encode(batch), (n, table.shape[1]))
+            stored = _stored(values, table.dtype, f"Target {target.name}", stimuli)
+            with whole_file(_batch(table, part.start)) as partial:
+                stored.tofile(partial)
+            done += n
+            progress(f"encoding {target.name}", done, len(rows))
 
     def table(self, folder_name, stimulus_ids=None):
         """Open a table again that `encode` once returned.
@@ -184,53 +230,96 @@ class FeatureStore:
         return table
 
 
+def missing_blocks(table, size):
+    """Blocks of rows of a table of which a batch is missing, as `FeatureStore.encode` takes them.
+
+    >>> table = FeatureTable(getfixture("tmp_path"), ("a",) * 150, (150, 8), np.dtype("float32"))
+    >>> missing_blocks(table, 2 * BATCH_SIZE)
+    [(0, 128), (128, 150)]
+
+    Parameters
+    ----------
+    table : FeatureTable
+    size : int
+        Rows of a block, a multiple of `BATCH_SIZE`.
+
+    Returns
+    -------
+    list of (start, stop)
+        Empty if the table is there.
+    """
+    if table.path.exists():
+        return []
+    n = len(table)
+    blocks = [(start, min(start + size, n)) for start in range(0, n, size)]
+    return [rows for rows in blocks if not all(file.exists() for file in batch_files(table, *rows))]
+
+
+def batch_files(table, start, stop):
+    """Files of the batches of some rows, while the table is not finished."""
+    return [_batch(table, first) for first in range(start, stop, BATCH_SIZE)]
+
+
 def _table(folder, identity, stimulus_ids):
     shape = identity["n_stimuli"], identity["n_targets"]
     return FeatureTable(folder, tuple(stimulus_ids), shape, np.dtype(identity["dtype"]))
 
 
-def _write(target, items, table, progress):
-    """Encode `items` into the table's file, from the last finished batch on."""
-    rows, state = _unfinished(table)
-    n_stimuli, n_targets = table.shape
-    row_bytes = n_targets * table.dtype.itemsize
-    done = _finished(rows, state, row_bytes)
-    with named_errors(rows), open(rows, "r+b" if done else "wb") as file:
-        # What follows the last finished batch may be half of the next.
-        file.truncate(done * row_bytes)
-        file.seek(0, os.SEEK_END)
-        for start in range(done, n_stimuli, BATCH_SIZE):
-            stop = min(start + BATCH_SIZE, n_stimuli)
-            batch = np.reshape(target.encode(items[start:stop]), (stop - start, n_targets))
-            file.write(_stored(batch, table.dtype, f"Target {target.name}", f"stimuli {start} to {stop - 1}"))
-            file.flush()
-            os.fsync(file.fileno())
-            write_text(state, json.dumps({"rows": stop}))
-            progress(f"encoding {target.name}", stop, n_stimuli)
-    with named_errors(table.path):
-        for run in arrange(np.memmap(rows, table.dtype, mode="r", shape=table.shape), table):
-            progress(f"arranging {target.name}", run, table.file_shape[0])
+def _describe(table, identity):
+    """Write down what a table is of."""
+    write_text(table.folder / "stimuli.json", json.dumps(list(table.stimulus_ids)) + "\n")
+    write_text(table.folder / "config.json", json.dumps(identity, indent=1, sort_keys=True) + "\n")
 
 
-def _forget_rows(table):
-    """Remove what only an unfinished table needs."""
-    for path in _unfinished(table):
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+def _batch(table, start):
+    """File of the batch that begins with a row."""
+    return table.folder / _BATCHES / f"{start:08d}.partial"
 
 
-def _unfinished(table):
-    """Files of rows that are encoded, and of how many they are."""
-    return table.folder / "rows.partial", table.folder / "rows.partial.json"
+def _read_ahead(items: Sequence, parts: Sequence[slice]) -> Iterator[tuple[slice, Any]]:
+    """Give parts of some items one by one; the next is read while the caller has the one before, and none after it.
+
+    What reading raises is raised when its part is asked for.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="reading ahead") as reader:
+        coming = [reader.submit(items.__getitem__, part) for part in parts[:1]]
+        for here, following in zip(parts, (*parts[1:], None), strict=True):
+            batch = coming.pop().result()
+            if following is not None:
+                coming.append(reader.submit(items.__getitem__, following))
+            yield here, batch
+            del batch
 
 
-def _finished(rows, state, row_bytes):
-    """How many rows an interrupted encoding finished; 0 where its two files do not tell the same."""
+class _Batches:
+    """The batches of a table as one array, of which columns are read."""
+
+    def __init__(self, table):
+        n_stimuli, self._n_targets = table.shape
+        self._dtype = table.dtype
+        self._files = [_batch(table, start) for start in range(0, n_stimuli, BATCH_SIZE)]
+
+    def __getitem__(self, index):
+        return np.concatenate(
+            [np.memmap(file, self._dtype, mode="r").reshape(-1, self._n_targets)[index] for file in self._files]
+        )
+
+
+def _arrange(target, table, progress):
+    """Write the table's file from its batches."""
     try:
-        done = json.loads(state.read_text())["rows"]
-        return done if rows.stat().st_size >= done * row_bytes else 0
-    except (FileNotFoundError, ValueError):
-        return 0
+        with named_errors(table.path):
+            for run in arrange(_Batches(table), table):
+                progress(f"arranging {target.name}", run, table.file_shape[0])
+    except FileNotFoundError:
+        # Without locks another machine may have arranged them, and taken them away.
+        if not table.path.exists():
+            raise
+
+
+def _forget_batches(table):
+    """Remove what only an unfinished table needs."""
+    shutil.rmtree(table.folder / _BATCHES, ignore_errors=True)
 
 
 def _stored(batch, dtype, target, stimuli):

@@ -18,7 +18,7 @@ import numpy as np
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows, as_slice
 from weights.seals import broken
-from weights.whole_files import put_in_place
+from weights.whole_files import whole_file
 
 # Runs read at a time: long enough for numpy's loops, short enough to meet them in the processor's cache.
 _RUNS_AT_ONCE = 32
@@ -214,7 +214,7 @@ def arrange(rows, table):
     Parameters
     ----------
     rows : array of shape (n_stimuli, n_targets)
-        In the table's dtype; may be a map of a file that does not fit into memory.
+        In the table's dtype; blocks of its columns are read, so that it need not fit into memory.
     table : FeatureTable
 
     Yields
@@ -225,9 +225,8 @@ def arrange(rows, table):
     n_runs, n_stimuli, width = table.file_shape
     at_once = max(_BYTES_AT_ONCE // (n_stimuli * width * table.dtype.itemsize), 1)
     header = {"descr": np.lib.format.dtype_to_descr(table.dtype), "fortran_order": False, "shape": table.file_shape}
-    partial = table.folder / "values.partial.npy"
     # Written, not mapped: a full disk is an error then, and not the end of the process.
-    with open(partial, "wb") as file:
+    with whole_file(table.path) as partial, open(partial, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for first in range(0, n_runs, at_once):
             last = min(first + at_once, n_runs)
@@ -237,5 +236,3 @@ def arrange(rows, table):
             file.write(np.ascontiguousarray(block.reshape(n_stimuli, last - first, width).transpose(1, 0, 2)))
             yield last
         file.flush()
-        os.fsync(file.fileno())
-    put_in_place(partial, table.path)

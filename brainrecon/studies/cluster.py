@@ -172,6 +172,7 @@ def _submitit(settings, folder):
 
 @contextmanager
 def _dask(settings, folder):
+    import logging
     from inspect import signature
 
     import dask
@@ -205,7 +206,14 @@ def _dask(settings, folder):
             f"There is no setting dask.{unknown[0]!s}; expected scheduler, scheduler_file, or one of a LocalCluster of Dask"
             f"{did_you_mean(unknown[0], known, 'dask')}."
         )
-    local = {"threads_per_worker": 1, "dashboard_address": None, "local_directory": str(folder / "dask")} | settings
+    # Of lost workers the table tells, and that others are killed at the end is no news.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    local = {
+        "silence_logs": logging.ERROR,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "local_directory": str(folder / "dask"),
+    } | settings
     # A lost worker takes one cell with it, and how often that is done again is counted here.
     ours = {"distributed.scheduler.allowed-failures": 0, "distributed.scheduler.worker-saturation": 1.0}
     with dask.config.set(ours), LocalCluster(**local) as workers, Client(workers, set_as_default=False) as client:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import threading
@@ -84,6 +85,11 @@ class Outcome:
     message: str = ""
     value: dict[str, Any] = field(default_factory=dict)
     is_worth_another: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is."""
+        return self.state == DONE
 
 
 def drain(
@@ -205,9 +211,8 @@ def attempt(name: str, work: str, arguments: dict[str, Any], log: str, note: str
 
     """
     with _ALONE, _printed_into(log), _on_threads(threads):
-        print(
-            f"{_BEGIN} {name} on {platform.node()}, {threads} threads, {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True
-        )
+        where = f"{platform.node()}, process {os.getpid()}, {threads} threads"
+        print(f"{_BEGIN} {name} on {where}, {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
         began = time.monotonic()
         try:
             with present(note, waiting=lambda who: print(f"waiting for {who}, which is at it", flush=True)):

@@ -70,3 +70,13 @@ def _threads():
     import torch
 
     return torch.get_num_threads()
+
+
+def results(folder):
+    """Everything in a folder but times and locks: tables, scores, pictures, fitted steps, features; bytes by name."""
+    endings = (".md", ".csv", ".html", ".png", ".safetensors", ".json", ".toml", ".npy")
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(str(folder).encode(), b"FOLDER")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in endings and ".cluster" not in path.parts
+    }

@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
-from cluster_cells import LosingExecutor
+from cluster_cells import LosingExecutor, results
 
 from brainrecon.cli.main import run_command
 from brainrecon.studies.draining import attempt
@@ -53,16 +53,6 @@ def workers(monkeypatch):
         return executor
 
     return use
-
-
-def results(folder):
-    """Everything that a benchmark gives but times: tables, scores, pictures, fitted steps."""
-    endings = (".md", ".csv", ".html", ".png", ".safetensors", ".json", ".toml")
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes().replace(str(folder).encode(), b"FOLDER")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in endings and ".cluster" not in path.parts
-    }
 
 
 def only_fitted(name, work, arguments, *rest):
