@@ -1,11 +1,15 @@
 """A cluster's file is read strictly, and gives an executor; both engines are optional."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from brainrecon.studies.cluster import Cluster, executor_of
 from stages.ground.errors import InputError
+
+PAGE = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text(encoding="utf-8")
 
 
 def read(tmp_path, text):
@@ -95,3 +99,49 @@ def test_neither_engine_is_imported_before_it_is_asked_for():
     code = "import sys, brainrecon.cli.benchmark, brainrecon.cli.on_cluster, brainrecon.studies.cluster\n"
     code += "sys.exit(any(name in sys.modules for name in ('submitit', 'dask', 'distributed')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# The page
+
+
+def examples():
+    return re.findall(r"^```toml\n(.*?)^```", PAGE, flags=re.M | re.S)
+
+
+def test_the_files_on_the_page_can_be_used(tmp_path):
+    engines = [read(tmp_path, text).engine for text in examples()]
+    assert engines == ["dask", "submitit", "submitit", "dask"]
+
+
+def test_the_file_for_slurm_on_the_page_becomes_what_sbatch_is_given(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    for name, text in {"srun": "", "sbatch": 'cp "$1" given.sh; echo Submitted batch job 7'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    cluster = read(tmp_path, examples()[2])
+    with executor_of(cluster, tmp_path) as executor:
+        with executor.batch():
+            jobs = [executor.submit(len, name) for name in ("a", "b")]
+        assert [job.job_id for job in jobs] == ["7_0", "7_1"]
+    given = (tmp_path / "given.sh").read_text()
+    wanted = (
+        "--partition=gpu",
+        "--account=vision",
+        "--array=0-1%2",
+        "--cpus-per-task=8",
+        "--gpus-per-node=1",
+        "--mem=64GB",
+    )
+    assert [one for one in (*wanted, "--time=720", "source ENVIRONMENT/bin/activate") if one not in given] == []
+
+
+def test_every_name_of_the_file_is_on_the_page_with_its_default():
+    import dataclasses
+
+    for one in dataclasses.fields(Cluster):
+        assert f"`{one.name}`" in PAGE or f"`[{one.name}]`" in PAGE, one.name
+    for name in ("retries", "at_once", "shards", "block_size"):
+        default = next(one.default for one in dataclasses.fields(Cluster) if one.name == name)
+        assert f"| `{name}` | {default} |" in PAGE, name
