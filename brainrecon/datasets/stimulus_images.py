@@ -86,7 +86,11 @@ class PictureFiles(LazyRows):
     def _picture_shape(self):
         if self._size:
             return self._size, self._size, 3
-        return self._picture(self.paths[0]).shape if self.paths else (0, 0, 3)
+        if not self.paths:
+            return 0, 0, 3
+        # What the file says; its pixels are decoded when they are looked at.
+        with picture_file(self.paths[0], self._mend) as picture:
+            return picture.height, picture.width, 3
 
     def _read(self, rows):
         pictures = [self._picture(self.paths[row]) for row in rows]

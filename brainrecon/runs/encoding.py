@@ -12,7 +12,7 @@ from brainrecon.evaluation.brain.encoding_model import EncodingModel
 from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
 from brainrecon.evaluation.tasks.reconstruction import Brain
 from brainrecon.evaluation.views.networks import load_network
-from brainrecon.evaluation.views.prepared_pictures import PreparedPictures, blocks_of
+from brainrecon.evaluation.views.read_pictures import blocks_of, features_of
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.read_only import told_if_read_only
@@ -78,7 +78,7 @@ def _model(subject, protocol, spec, folder, device, memory):
 
 
 def _fit(model, subject, patterns, protocol, spec, device):
-    features = PreparedPictures(subject.train.images, protocol).features(spec, load_network(spec, device))
+    features = features_of(subject.train.images, protocol, spec, load_network(spec, device))
     return model.fit(features, patterns)
 
 

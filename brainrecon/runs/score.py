@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.pictures_elsewhere import pictures_elsewhere
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
-from stages.ground.lazy_rows import as_rows
+from stages.ground.lazy_rows import ConcatenatedRows, as_rows
 from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
 from stages.ground.read_only import told_if_read_only
@@ -65,7 +65,7 @@ def evaluate(run, protocol=None, progress=SILENT):
     for part in run.parts:
         # Judges are loaded into the room that the generator leaves.
         part.free()
-    stimulus_ids, shown, categories = shown_pictures(run)
+    stimulus_ids, shown, categories = _shown([part.subject for part in run.parts])
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
     if draws and RECONSTRUCTION not in conditions:
@@ -268,7 +268,7 @@ class _Tested(NamedTuple):
     """The test stimuli of all folds."""
 
     stimulus_ids: np.ndarray
-    images: np.ndarray
+    images: Any
     categories: list | None
 
 
@@ -290,10 +290,12 @@ def _mean_pictures(subjects, wanted):
 
 def shown_pictures(run):
     """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None)."""
-    return _shown([part.subject for part in run.parts])
+    ids, shown, categories = _shown([part.subject for part in run.parts])
+    return ids, np.asarray(shown[:]), categories
 
 
 def _shown(subjects):
+    """As `shown_pictures`, the pictures being read when they are looked at."""
     ids, images, categories = [], [], []
     for subject in subjects:
         test = subject.test
@@ -302,9 +304,9 @@ def _shown(subjects):
                 f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
             )
         ids += [str(name) for name in test.stimulus_ids]
-        images.append(np.asarray(test.images[:]))
+        images.append(test.images)
         categories += test.categories or []
-    shown = images[0] if len(images) == 1 else np.concatenate(images)
+    shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
     return ids, shown, categories if len(categories) == len(ids) else None
 
 

@@ -4,12 +4,11 @@ A row is a picture's features, its pixels, or a response pattern. Everything is 
 float64 copies exist only in blocks.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 
 from stages.ground.errors import InputError
+from stages.ground.threads import in_order
 from weights.suggestions import did_you_mean
 
 SIMILARITIES = ("pearson", "cosine")
@@ -176,25 +175,10 @@ def paired(reference, predicted):
 
 
 def in_blocks(work, n_rows, row_size):
-    """Call `work(slice)` for blocks of rows, on as many threads as torch uses; the blocks do not depend on how many.
-
-    Warnings about numbers that are not finite are off inside, because NumPy's own setting does not reach threads.
-    """
+    """Call `work(slice)` for blocks of rows, on the threads of `in_order`; the blocks do not depend on how many."""
     step = max(1, _VALUES_PER_BLOCK // max(1, row_size))
-    blocks = [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
-
-    def quietly(block):
-        with np.errstate(all="ignore"):
-            work(block)
-
-    n_threads = min(torch.get_num_threads(), len(blocks))
-    if n_threads < 2:
-        for block in blocks:
-            quietly(block)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        for _ in pool.map(quietly, blocks):
-            pass
+    for _ in in_order(work, [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]):
+        pass
 
 
 def _from_raw_sums(reference, predicted, memory):

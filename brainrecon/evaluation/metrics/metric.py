@@ -39,6 +39,8 @@ from brainrecon.evaluation.metrics.pixel_metrics import (
     pixel_correlation,
 )
 from brainrecon.evaluation.metrics.structural_similarity import (
+    ssim_beside,
+    ssim_of_columns_beside,
     structural_similarity,
     structural_similarity_of_columns,
 )
@@ -59,7 +61,8 @@ class Metric:
     Attributes
     ----------
     function : callable or None
-        `function(reference, predicted, **options) -> float64 (n_predicted,)`. None if `takes` is "pair".
+        `function(reference, predicted, **options) -> float64 (n_predicted,)`. None if `takes` is "pair". That of pixels is
+        called from several threads at once, each with a few of the pictures.
     takes : {"pixels", "features", "labels", "brain", "pair", "captions"}
         What the two arguments are: "pixels", pictures (n, height, width, 3) in 0..1; "features", a network's features
         (n, ...); "labels", sequences of what a network calls the pictures; "brain", measured patterns and those that an
@@ -88,6 +91,9 @@ class Metric:
     corpus : callable or None
         For metrics of captions whose published value is no mean over stimuli: one number for all captions together,
         `corpus(references, candidates, **options) -> float`. If None, that value is the mean.
+    beside : callable or None
+        For metrics of pixels that keep something of a reference for all pictures that are compared with it:
+        `beside(reference, **options)` gives what `compared_with` does, and scores equal to those of `function`.
     """
 
     function: Callable | None
@@ -101,6 +107,18 @@ class Metric:
     weighs_by_set: bool = False
     corpus: Callable | None = None
     best_constant: Callable | None = None
+    beside: Callable | None = None
+
+    def compared_with(self, reference, **options):
+        """What compares pictures with these references: ``compare(predicted, rows) -> float64 (n,)``, a row for each.
+
+        >>> compare = METRICS["mean_squared_error"].compared_with(np.zeros((2, 4, 4, 3)))
+        >>> compare(np.ones((3, 4, 4, 3)), [0, 1, 1]).tolist()
+        [1.0, 1.0, 1.0]
+        """
+        if self.beside is not None:
+            return self.beside(reference, **options)
+        return lambda predicted, rows: self.function(reference[rows], predicted, **options)
 
     @property
     def relational(self):
@@ -172,8 +190,10 @@ def _of_captions(name, highest=1.0, weighs_by_set=False, corpus=None, tokenisati
 
 METRICS = {
     "pixel_correlation": Metric(pixel_correlation, "pixels", True, (-1.0, 1.0), None),
-    "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None),
-    "structural_similarity_of_columns": Metric(structural_similarity_of_columns, "pixels", True, (-1.0, 1.0), None),
+    "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None, beside=ssim_beside),
+    "structural_similarity_of_columns": Metric(
+        structural_similarity_of_columns, "pixels", True, (-1.0, 1.0), None, beside=ssim_of_columns_beside
+    ),
     "mean_squared_error": Metric(mean_squared_error, "pixels", False, (0.0, 1.0), None, best_constant=mean_of_pictures),
     "binary_accuracy": Metric(
         binary_accuracy, "pixels", True, (0.0, 1.0), None, percent=True, best_constant=majority_of_pictures

@@ -89,14 +89,36 @@ def structural_similarity_of_columns(reference, predicted):
     return _similarities(reference, predicted, _WindowsOfColumns)
 
 
+def ssim_beside(reference):
+    """SSIM of any pictures beside these: `structural_similarity`, with what depends on the reference alone computed once.
+
+    >>> shown = np.random.default_rng(0).random((2, 16, 16, 3))
+    >>> bool((ssim_beside(shown)(shown[::-1], [1, 0]) == structural_similarity(shown, shown)[::-1]).all())
+    True
+
+    Parameters
+    ----------
+    reference : array of shape (n_references, height, width, 3), floating point in 0..1
+        It is kept as grey pictures and their means in windows, float64: 16 bytes a pixel.
+
+    Returns
+    -------
+    compare : callable
+        ``compare(predicted, rows)`` gives the scores of pictures (n, height, width, 3), each beside the reference in its
+        row: float64 (n,), the same to the last digit.
+    """
+    return _Beside(reference, _Windows)
+
+
+def ssim_of_columns_beside(reference):
+    """`structural_similarity_of_columns` of any pictures beside these, as `ssim_beside`."""
+    return _Beside(reference, _WindowsOfColumns)
+
+
 def _similarities(reference, predicted, windows):
     """A score per pair of pictures, by what one class of windows says of it."""
     reference, predicted = paired(reference, predicted)
-    if reference.ndim != 4 or reference.shape[-1] != 3 or min(reference.shape[1:3]) < _WINDOW:
-        raise InputError(
-            f"SSIM takes pictures of shape (n, height, width, 3) and at least {_WINDOW} pixels a side, not "
-            f"{reference.shape}. Enlarge them, or choose a protocol with a larger size."
-        )
+    _check_shape(reference)
     scores, extremes = np.empty(len(reference)), np.empty((2, 2, len(reference)))
     own = local()
 
@@ -106,12 +128,43 @@ def _similarities(reference, predicted, windows):
         for row in range(rows.start, rows.stop):
             for side, pictures in enumerate((reference, predicted)):
                 extremes[side, :, row] = pictures[row].min(), pictures[row].max()
-            scores[row] = own.windows.similarity(reference[row], predicted[row])
+            scores[row] = own.windows.similarity(own.windows.of_reference(reference[row]), predicted[row])
 
     in_blocks(compare, len(reference), reference[:1].size)
     for low, high in extremes:
         refuse_outside(low, high, "SSIM")
     return scores
+
+
+class _Beside:
+    """What windows keep of references, and the scores of other pictures beside these."""
+
+    def __init__(self, reference, windows):
+        reference = np.asarray(reference)
+        _check_shape(reference)
+        _refuse_values(reference)
+        self._shape, self._new_windows = reference.shape, windows
+        own = windows(*reference.shape[1:3])
+        self._kept = [tuple(part.copy() for part in own.of_reference(picture)) for picture in reference]
+
+    def __call__(self, predicted, rows):
+        predicted = np.asarray(predicted)
+        paired(np.broadcast_to(np.uint8(0), (len(rows), *self._shape[1:])), predicted)
+        _refuse_values(predicted)
+        own = self._new_windows(*self._shape[1:3])
+        return np.array([own.similarity(self._kept[row], picture) for row, picture in zip(rows, predicted)])
+
+
+def _check_shape(pictures):
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or min(pictures.shape[1:3]) < _WINDOW:
+        raise InputError(
+            f"SSIM takes pictures of shape (n, height, width, 3) and at least {_WINDOW} pixels a side, not "
+            f"{pictures.shape}. Enlarge them, or choose a protocol with a larger size."
+        )
+
+
+def _refuse_values(pictures):
+    refuse_outside(*(np.array([end(picture) for picture in pictures]) for end in (np.min, np.max)), "SSIM")
 
 
 class _WindowsOfColumns:
@@ -138,21 +191,39 @@ class _WindowsOfColumns:
     def _room_for_means(self):
         return np.empty((self._rows, self._shape[1]))
 
-    def similarity(self, reference, predicted):
-        """SSIM of two pictures of shape (height, width, 3)."""
+    def of_reference(self, reference):
+        """What a reference (height, width, 3) keeps for all that is compared with it: its grey picture, and that filtered.
+
+        Both lie in memory that the next reference takes; who keeps them copies them.
+        """
         height, width = self._shape
-        one, other, squares, product = self._maps[:, :height, :width]
-        for grey, picture in ((one, reference), (other, predicted)):
-            np.copyto(self._values, picture)
-            np.matmul(self._values, _GREY, out=grey)
+        grey = self._maps[0, :height, :width]
+        self._greyed(reference, grey)
+        self._filter(slice(0, 1))
+        return grey, self._filtered[0]
+
+    def similarity(self, kept, predicted):
+        """SSIM of a picture of shape (height, width, 3) with a reference, by what `of_reference` kept of it."""
+        height, width = self._shape
+        one, (_, other, squares, product) = kept[0], self._maps[:, :height, :width]
+        self._greyed(predicted, other)
         np.multiply(one, one, out=squares)
         squares += np.multiply(other, other, out=product)
         np.multiply(one, other, out=product)
         product *= 2
+        np.copyto(self._filtered[0], kept[1])
+        self._filter(slice(1, 4))
+        return self._mean()
+
+    def _greyed(self, picture, out):
+        np.copyto(self._values, picture)
+        np.matmul(self._values, _GREY, out=out)
+
+    def _filter(self, maps):
+        """Windows along the columns of some of the four maps."""
         for start in range(0, self._down.shape[-1], _LENGTH):
             part = slice(start, start + _LENGTH)
-            np.matmul(_BAND, self._down[..., part], out=self._filtered[..., part])
-        return self._mean()
+            np.matmul(_BAND, self._down[maps, ..., part], out=self._filtered[maps, ..., part])
 
     def _mean(self):
         return _map(*self._lines[:, : self._rows, : self._shape[1]], out=self._means).mean()

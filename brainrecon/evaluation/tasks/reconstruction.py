@@ -10,9 +10,11 @@ from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.evaluation.tasks.comparison import summarise
 from brainrecon.evaluation.tasks.picture_comparison import PictureComparison
+from brainrecon.evaluation.tasks.picture_walk import walk
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference, rows_of
 from brainrecon.evaluation.views.networks import load_network
-from brainrecon.evaluation.views.prepared_pictures import PreparedPictures
+from brainrecon.evaluation.views.read_pictures import ReadPictures
+from brainrecon.evaluation.views.resize_and_crop import Form, views
 from stages.ground.errors import InputError
 from stages.ground.pictures import check_levels, check_shown
 from stages.ground.progress import SILENT
@@ -94,18 +96,18 @@ class Reconstruction(ScoredTask):
         _check(shown)
         check_reference(self.reference, outputs)
         rows, brain = rows_of(outputs, shown, "pictures"), shown.brain
-        check_shown(shown.pictures, "shown pictures")
-        for name, (_, pictures) in outputs.items():
+        # The shown pictures are looked at by networks before, and then beside every condition.
+        seen, drawn = (
+            ReadPictures(shown.pictures, again=True),
+            {name: ReadPictures(pictures) for name, (_, pictures) in outputs.items()},
+        )
+        check_shown(seen, "shown pictures")
+        for name, pictures in drawn.items():
             check_levels(pictures, f"pictures of {name!r}")
         networks, checkpoints = _assemble(protocol, self.networks, brain, device)
         same_category = None if shown.categories is None else share_a_category(shown.categories)
-        compared = {
-            name: PictureComparison(PreparedPictures(pictures, protocol), rows[name], same_category)
-            for name, (_, pictures) in outputs.items()
-        }
-        predicted_response = _compute(
-            protocol, networks, PreparedPictures(shown.pictures, protocol), compared, brain, progress
-        )
+        compared = {name: PictureComparison(rows[name], same_category) for name in outputs}
+        predicted_response = walk(protocol, networks, seen, drawn, compared, brain, progress)
         ids = [str(one) for one in shown.stimulus_ids]
         reference_rows = compared[self.reference].rows
         return self.scores(
@@ -114,7 +116,7 @@ class Reconstruction(ScoredTask):
             checkpoints=checkpoints,
             regions=_regions(protocol, brain, compared, self.options),
             ceilings=_ceilings(protocol, brain, predicted_response, reference_rows, self.options)
-            | _floors(protocol, PreparedPictures(shown.pictures, protocol), reference_rows, self.options),
+            | _floors(protocol, seen, reference_rows, self.options),
         )
 
 
@@ -123,37 +125,6 @@ def share_a_category(categories):
     names = sorted({name for own in categories for name in own})
     member = np.array([[name in own for name in names] for own in categories], dtype=int)
     return member @ member.T > 0
-
-
-def _compute(protocol, networks, shown, compared, brain, progress):
-    """Let every comparison see what it is to compare, network by network: the features of one at a time are in memory.
-
-    Returns what the shown pictures themselves score in brain correlation, that is, how the response that the encoding model
-    predicts from them correlates with the measured one: dict of metric to array (n_shown,).
-    """
-    predicted_response = {}
-    used = {spec.features for spec in protocol.metrics.values()}
-    sources = [name for name in ("pixels", *protocol.networks) if name in used and name in ("pixels", *networks)]
-    done, total = 0, len(sources) * (len(compared) + 1)
-    for source in sources:
-        metrics = [
-            spec
-            for spec in protocol.metrics.values()
-            if spec.features == source and (spec.metric.takes != "brain" or (brain and source in brain.models))
-        ]
-        network = (protocol.networks[source], networks[source]) if source != "pixels" else None
-        of_shown = None
-        for comparison in (None, *compared.values()):
-            if comparison is None:
-                of_shown = PictureComparison.features_of(shown, metrics, network)
-                for spec in (one for one in metrics if one.metric.takes == "brain"):
-                    predicted = brain.models[source].predict(of_shown["features"])
-                    predicted_response[spec.name] = spec.metric.function(brain.patterns, predicted)
-            else:
-                comparison.compute(metrics, shown, of_shown, network, brain)
-            done += 1
-            progress("scoring", done, total)
-    return predicted_response
 
 
 def _assemble(protocol, given, brain, device):
@@ -209,7 +180,8 @@ def _floors(protocol, shown, rows, options):
         # Of pictures that do not fit into memory together nobody asks a floor.
         if spec.metric.best_constant is None or len(rows) * size**2 * 12 > _FLOOR_BYTES:
             continue
-        pixels = shown.pixels(spec.resize, rows)
+        form = Form.of_pixels(protocol.resize, spec.resize)
+        pixels = views(shown.read(rows), [form])[form]
         constant = spec.metric.best_constant(pixels, **spec.options).astype(pixels.dtype)
         values = spec.metric.function(pixels, np.broadcast_to(constant, pixels.shape), **spec.options)
         found[spec.name] = SummaryRow("best_constant_picture", spec.name, *intervals.bootstrap_mean(values, **options))

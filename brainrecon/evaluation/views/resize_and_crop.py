@@ -25,7 +25,6 @@ _PILLOW = {
     "bicubic": Image.Resampling.BICUBIC,
     "area": Image.Resampling.BOX,
 }
-_PICTURES_PER_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,80 @@ class Preparation:
         return self.mean is not None
 
 
+@dataclass(frozen=True)
+class Form:
+    """What pictures are brought to, for one network or for one comparison of pixels.
+
+    Attributes
+    ----------
+    resizes : tuple of Resize
+        One after the other: a protocol's, then a metric's or a network's own.
+    crop, mean, std
+        As of `Preparation`.
+    as_pixels : bool
+        Float32 (n, height, width, 3) in 0..1, overshoots of a kernel cut off, for comparing pixels; else as a network takes
+        them.
+    """
+
+    resizes: tuple[Resize, ...]
+    crop: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    as_pixels: bool = False
+
+    @classmethod
+    def of_network(cls, resize, preparation):
+        """The form that a network takes, `resize` being the protocol's or None."""
+        return cls(_steps(resize, preparation.resize), preparation.crop, preparation.mean, preparation.std)
+
+    @classmethod
+    def of_pixels(cls, *resizes):
+        """Pixels at the last of some sizes; None among them stands for none."""
+        return cls(_steps(*resizes), as_pixels=True)
+
+
+def _steps(*resizes):
+    return tuple(step for step in resizes if step is not None)
+
+
+def views(images, forms):
+    """Pictures in several forms. Each is resized once to what several of them ask for.
+
+    >>> small, crop = Form.of_pixels(Resize(8, "area", True)), Form((Resize(8, "area", True),), crop=4)
+    >>> seen = views(np.full((2, 16, 16, 3), 51, dtype=np.uint8), [small, crop])
+    >>> seen[small].shape, seen[crop].shape, seen[crop].dtype
+    ((2, 8, 8, 3), (2, 4, 4, 3), dtype('uint8'))
+
+    Parameters
+    ----------
+    images : uint8 array of shape (n, height, width, 3)
+        Left as they are. One after the other is brought to all forms, while it is in a core's own memory.
+    forms : iterable of Form
+
+    Returns
+    -------
+    seen : dict of Form to array of shape (n, ...)
+        As `resize_pictures` and `prepare` describe.
+
+    Raises
+    ------
+    InputError
+        If the pictures are not 8-bit RGB, or smaller than a crop.
+    """
+    images, forms = _checked(images), list(dict.fromkeys(forms))
+    seen = {}
+    # Without a picture one of zeros tells the shapes.
+    for row, picture in enumerate(images if len(images) else np.zeros((1, *images.shape[1:]), dtype=np.uint8)):
+        known = {(): picture[None]}
+        for form in forms:
+            view = _finished(_resized(known, form.resizes), form)
+            if row == 0:
+                seen[form] = np.empty((len(images), *view.shape[1:]), dtype=view.dtype)
+            if len(images):
+                seen[form][row] = view[0]
+    return seen
+
+
 def prepare(images, resize, preparation):
     """Bring pictures to what a network takes: a protocol's resize, the network's own, crop, normalisation.
 
@@ -136,13 +209,7 @@ def prepare(images, resize, preparation):
     InputError
         If the pictures are not 8-bit RGB, or smaller than the crop.
     """
-    steps = [step for step in (resize, preparation.resize) if step is not None]
-
-    def one_block(block):
-        pictures = _cropped(_resized(block, steps), preparation.crop)
-        return _normalised(pictures, preparation) if preparation.normalises else _as_bytes(pictures)
-
-    return _by_blocks(one_block, _checked(images))
+    return views(images, [form := Form.of_network(resize, preparation)])[form]
 
 
 def resize_pictures(images, resize):
@@ -169,30 +236,30 @@ def resize_pictures(images, resize):
     InputError
         If the pictures are not 8-bit RGB.
     """
-    steps = list(resize) if isinstance(resize, Sequence) else [resize]
-    return _by_blocks(lambda block: _as_floats(_resized(block, steps)).clip(0, 1), _checked(images))
+    return views(images, [form := Form.of_pixels(*(resize if isinstance(resize, Sequence) else [resize]))])[form]
 
 
-def _by_blocks(function, images):
-    """Concatenated results for blocks of pictures; nothing but the result exists for all of them at once."""
-    result = None
-    for start in range(0, max(len(images), 1), _PICTURES_PER_BLOCK):
-        block = slice(start, start + _PICTURES_PER_BLOCK)
-        part = function(images[block])
-        if result is None:
-            result = np.empty((len(images), *part.shape[1:]), dtype=part.dtype)
-        result[block] = part
-    return result
+def _resized(known, steps):
+    """A picture (1, height, width, 3) after each resize, uint8 as long as no step works on floats, then float32.
 
-
-def _resized(pictures, steps):
-    """Pictures (n, height, width, 3) after each resize, uint8 as long as no step works on floats, then float32."""
-    for step in steps:
+    `known` holds it after fewer steps, and after these from now on.
+    """
+    if steps not in known:
+        pictures, step = _resized(known, steps[:-1]), steps[-1]
         pictures = _as_bytes(pictures) if step.values == "bytes" else _as_floats(pictures)
         # What has the right size already is left alone by Pillow and by torchvision.
         if pictures.shape[1:3] != (step.size, step.size):
             pictures = _like_pillow(pictures, step) if step.values == "bytes" else _like_torchvision(pictures, step)
-    return pictures
+        known[steps] = pictures
+    return known[steps]
+
+
+def _finished(pictures, form):
+    """Resized pictures as a form says."""
+    if form.as_pixels:
+        return _as_floats(pictures).clip(0, 1)
+    pictures = _cropped(pictures, form.crop)
+    return _as_bytes(pictures) if form.mean is None else _normalised(pictures, form)
 
 
 def _like_pillow(pictures, step):
@@ -212,8 +279,11 @@ def _like_torchvision(pictures, step):
         antialias=step.antialias and smooth,
     )
     resized = resized.permute(0, 2, 3, 1).numpy()
-    # Rounding leaves a uniform picture not quite uniform, and a correlation would make something of what is left.
+    # Rounding leaves a uniform picture not quite uniform, and a correlation would make something of what is left. Most
+    # pictures differ between two corners, and are not looked through.
     corner = pictures[:, :1, :1]
+    if not (pictures[:, -1:, -1:] == corner).any():
+        return resized
     return np.where((pictures == corner).all(axis=(1, 2), keepdims=True), corner, resized)
 
 

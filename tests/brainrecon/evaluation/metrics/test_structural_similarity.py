@@ -8,9 +8,12 @@ from skimage.metrics import structural_similarity as skimage_ssim
 
 from brainrecon.evaluation.metrics import structural_similarity as module
 from brainrecon.evaluation.metrics.structural_similarity import (
+    ssim_beside,
+    ssim_of_columns_beside,
     structural_similarity,
     structural_similarity_of_columns,
 )
+from stages.ground.errors import InputError
 
 # What scikit-image's `channel_axis` has to be.
 FORMS = [(structural_similarity, None), (structural_similarity_of_columns, -1)]
@@ -94,3 +97,27 @@ def test_the_two_forms_are_far_apart_on_a_blurred_picture():
 
 def test_products_stay_below_what_a_blas_splits_over_threads():
     assert module._BAND.size * module._LENGTH <= 4 * 65_536
+
+
+@pytest.mark.parametrize(
+    "alone, beside", [(structural_similarity, ssim_beside), (structural_similarity_of_columns, ssim_of_columns_beside)]
+)
+def test_what_is_kept_of_a_reference_changes_no_digit(alone, beside):
+    random = np.random.default_rng(5)
+    shown, drawn = random.random((3, 45, 52, 3), dtype=np.float32), random.random((7, 45, 52, 3), dtype=np.float32)
+    rows = [2, 0, 0, 1, 2, 1, 0]
+    compare = beside(shown)
+    np.testing.assert_array_equal(compare(drawn, rows), alone(shown[rows], drawn))
+    np.testing.assert_array_equal(compare(drawn[::-1], rows[::-1]), alone(shown[rows], drawn)[::-1])
+
+
+def test_beside_refuses_what_the_function_refuses():
+    shown = np.full((2, 16, 16, 3), 0.5)
+    with pytest.raises(InputError, match="at least 11 pixels a side"):
+        ssim_beside(shown[:, :8])
+    with pytest.raises(InputError, match="pictures in 0..1"):
+        ssim_beside(255 * shown)
+    with pytest.raises(InputError, match="pictures in 0..1"):
+        ssim_beside(shown)(255 * shown, [0, 1])
+    with pytest.raises(InputError, match="bring both to one size"):
+        ssim_beside(shown)(shown[:, :12], [0, 1])

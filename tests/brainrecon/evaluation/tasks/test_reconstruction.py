@@ -194,7 +194,7 @@ def test_scoring_changes_no_picture_and_looks_once(shown, networks):
     np.testing.assert_array_equal(shown, before[0])
     np.testing.assert_array_equal(images, before[1])
     assert networks["clip"].calls == 3  # the shown pictures and two conditions
-    assert [step[1:] for step in steps] == [(done, 9) for done in range(1, 10)]  # and pixels and two networks
+    assert [step[1:] for step in steps] == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_one_stimulus_has_scores_but_no_interval_and_no_identification(shown, networks):

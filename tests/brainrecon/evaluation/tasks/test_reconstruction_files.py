@@ -130,10 +130,23 @@ def test_pictures_in_files_score_like_pictures_in_memory(tmp_path, shown, networ
     assert in_memory.conditions == in_files.conditions
 
 
-def test_pixels_too_many_to_keep_give_the_same_scores(shown, networks, monkeypatch):
-    from brainrecon.evaluation.views import prepared_pictures as views
+def test_pictures_too_many_to_keep_give_the_same_scores(tmp_path, shown, networks, monkeypatch):
+    from PIL import Image
 
+    from brainrecon.datasets.stimulus_images import PictureFiles
+    from brainrecon.evaluation.tasks import picture_walk
+    from brainrecon.evaluation.views import read_pictures
+
+    paths = [tmp_path / f"{name}.png" for name in IDS]
+    for path, image in zip(paths, shown):
+        Image.fromarray(image).save(path)
     condition = {"reconstruction": Outputs(IDS + IDS[:3], noisy(np.concatenate([shown, shown[:3]]), 120))}
-    kept = evaluate(shown, condition, stimulus_ids=IDS, networks=networks)
-    monkeypatch.setattr(views, "_KEPT_BYTES", 0)
-    assert evaluate(shown, condition, stimulus_ids=IDS, networks=networks).conditions == kept.conditions
+    kept = evaluate(PictureFiles(paths), condition, stimulus_ids=IDS, networks=networks)
+    for module, name in (
+        (read_pictures, "_KEPT_BYTES"),
+        (picture_walk, "_WAITING_BYTES"),
+        (picture_walk, "_SHOWN_PIECES"),
+    ):
+        monkeypatch.setattr(module, name, 1 if name == "_SHOWN_PIECES" else 0)
+    again = evaluate(PictureFiles(paths), condition, stimulus_ids=IDS, networks=networks)
+    assert again.conditions == kept.conditions

@@ -7,7 +7,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize, prepare, resize_pictures
+from brainrecon.evaluation.views import resize_and_crop
+from brainrecon.evaluation.views.resize_and_crop import Form, Preparation, Resize, prepare, resize_pictures, views
 from stages.ground.errors import InputError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -197,3 +198,35 @@ def test_other_than_8_bit_colour_pictures_are_refused(shape, kind):
     ):
         with pytest.raises(InputError, match="uint8"):
             attempt()
+
+
+def test_forms_that_begin_alike_share_a_resize_and_none_differs_from_being_alone(monkeypatch):
+    pictures = noise(3, 60, 70)
+    first, second = Resize(40, "bilinear", False), Resize(50, "bicubic", True)
+    network = Preparation(second, 32, (0.5,) * 3, (0.2,) * 3)
+    forms = [Form.of_pixels(first, None), Form.of_pixels(first, second), Form.of_network(first, network)]
+    alone = [views(pictures, [form])[form] for form in forms]
+    resized, resize = [], resize_and_crop._like_torchvision
+    monkeypatch.setattr(
+        resize_and_crop, "_like_torchvision", lambda one, step: resized.append(step) or resize(one, step)
+    )
+    seen = views(pictures, forms)
+    assert resized == [first, second] * 3  # once for each picture
+    for form, own in zip(forms, alone):
+        np.testing.assert_array_equal(seen[form], own)
+    np.testing.assert_array_equal(seen[forms[1]], resize_pictures(pictures, [first, second]))
+    np.testing.assert_array_equal(seen[forms[2]], prepare(pictures, first, network))
+
+
+@pytest.mark.parametrize("corner", ["last", "all"])
+def test_a_channel_whose_corners_agree_is_resized_like_any_other(corner):
+    picture = noise(1, 20, 20)
+    picture[0, -1, -1] = picture[0, 0, 0]
+    if corner == "all":
+        picture[..., 1] = 77
+    (resized,) = resize_pictures(picture, Resize(9, "bilinear", True))
+    (other,) = resize_pictures(np.ascontiguousarray(picture[:, ::-1, ::-1]), Resize(9, "bilinear", True))
+    np.testing.assert_allclose(resized, other[::-1, ::-1], atol=1e-6)
+    assert (resized[..., 0].std() > 0) and (resized[..., 1] == np.float32(77) / np.float32(255)).all() == (
+        corner == "all"
+    )
