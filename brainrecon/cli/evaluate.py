@@ -53,6 +53,9 @@ def evaluate(
     batch_size: options.BatchSize = None,
     features: options.Features = None,
     device: options.Device = "auto",
+    again: Annotated[
+        bool, typer.Option("--again", help="Score a run again whose scores are there, of the same pictures and judges.")
+    ] = False,
 ) -> None:
     """Score reconstructions and controls against the shown pictures, per stimulus, with 95 % intervals."""
     if (run is None) == (images is None):
@@ -66,13 +69,17 @@ def evaluate(
                 "--truth, --out, --subject, --roi, --mask, --folds, --split, --option, --pattern and --ids go with --images; "
                 "leave them out for a run."
             )
-        _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device))
+        _evaluate_run(
+            run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device), again
+        )
         return
     if truth is None or out is None:
         raise InputError(
             "Pictures need the data they are of, and a place for scores: add --truth KIND:PATH and --out DIR to "
             f"--images {images}."
         )
+    if again:
+        raise InputError("Pictures from elsewhere are scored anew each time; leave --again out with --images.")
     if controls or control_stimuli:
         raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
     named, device = {"pattern": pattern, "row_ids": ids}, options.torch_device(device)
@@ -83,18 +90,22 @@ def evaluate(
     _evaluate_pictures(images, named, truth, out, which, parts, split, protocol, features, device)
 
 
-def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device):
+def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device, again):
     from brainrecon.cli.progress import show_progress
-    from brainrecon.cli.score_tables import show_scores
+    from brainrecon.cli.score_tables import show_scores, tell_they_were_there
     from brainrecon.runs.run import Run
+    from brainrecon.runs.score import scores_there
 
     conditions = options.parse_conditions(controls)
     opened = Run(run, features, device)
     with show_progress() as progress:
         if conditions:
             opened.reconstruct(conditions, control_stimuli=control_stimuli, batch_size=batch_size, progress=progress)
-        scores = opened.evaluate(protocol, progress)
+        there = None if again else scores_there(opened, protocol)
+        scores = there or opened.evaluate(protocol, progress)
     show_scores(scores)
+    if there:
+        tell_they_were_there(opened)
 
 
 def _evaluate_pictures(images, named, truth, out, which, folds, split, protocol, features, device):

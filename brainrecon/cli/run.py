@@ -74,11 +74,12 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.cli.console import say
     from brainrecon.cli.fit import describe_fit
     from brainrecon.cli.progress import show_progress
-    from brainrecon.cli.score_tables import show_scores
+    from brainrecon.cli.score_tables import show_scores, tell_they_were_there
     from brainrecon.evaluation.judges import check_judges
     from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.run.run_report import write_report
     from brainrecon.runs.estimate import of_drawing, of_fitting
+    from brainrecon.runs.score import scores_there
     from stages.ground.read_only import told_if_read_only
 
     if opened.unfitted.draws:
@@ -107,11 +108,14 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
             reproducible=reproducible,
             progress=progress,
         )
-        scores = opened.evaluate(protocol, progress)
+        there = scores_there(opened, protocol)
+        scores = there or opened.evaluate(protocol, progress)
     # Before a word of it is printed: what has been worked out is not lost to a print.
     path = None
     with told_if_read_only("Reports", opened.folder):
         path = write_report(opened, scores.protocol)
     show_scores(scores)
+    if there:
+        tell_they_were_there(opened)
     if path is not None:
         say(f"Report: {path}")

@@ -17,10 +17,12 @@ def show_scores(scores):
     """
     names = list(scores.conditions)
     rows = [("stimuli", *(f"{len(scores.conditions[name].stimulus_ids):,}" for name in names))]
-    # Of a system that draws nothing, embeddings alone.
+    # Of a system that draws nothing, embeddings alone; and nothing of what these data cannot be scored by.
+    there = {row.metric for row in scores.summary}
     rows += [
         (_label(spec), *(mean_text(scores.mean(name, spec.name), spec.metric) for name in names))
-        for spec in (scores.metrics.values() if scores.summary else ())
+        for spec in scores.metrics.values()
+        if spec.name in there
     ]
     numbers(("score", *map(condition_label, names)), rows)
     if scores.embeddings is not None:
@@ -39,6 +41,14 @@ def show_scores(scores):
         tell(line)
     if scores.vintage:
         tell(f"data: {scores.vintage}")
+
+
+def tell_they_were_there(run):
+    """Say that scores were read and not computed."""
+    tell(
+        f"These scores were in {run.folder / 'scores'}: of the same outputs, protocol and judges. To compute them again: "
+        f"brainrecon evaluate {run.folder} --again"
+    )
 
 
 def _label(spec):

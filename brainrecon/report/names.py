@@ -7,7 +7,8 @@ CEILINGS = {
     "it carries the noise of the very responses it was decoded from",
     "best_constant_picture": "what the best picture that is the same for every stimulus scores, chosen with the shown ones at "
     "hand: a method has to be above it before its score says anything of a response",
-    "noise_ceiling": "what a perfect prediction of the pattern would score, given the noise of the responses",
+    "noise_ceiling": "what a perfect prediction of the pattern would score, given the noise of the responses: the root of the "
+    "patterns' mean reliability, by halves of their repeats",
 }
 
 MINUS = "\N{MINUS SIGN}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.evaluation.brain.encoding_model import EncodingModel
-from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
+from brainrecon.evaluation.brain.pattern_ceiling import FEWEST_TRAINING, error_of_mean, pattern_reliability
 from brainrecon.evaluation.tasks.reconstruction import Brain
 from brainrecon.evaluation.views.networks import load_network
 from brainrecon.evaluation.views.read_pictures import blocks_of, features_of
@@ -52,9 +52,14 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=SILENT)
         progress("encoding model", done + 1, len(wanted))
     model = next(iter(models.values()))
     test = subject.test
-    ceiling = pattern_ceiling(test.betas, test.trial_stimulus_ids, test.stimulus_ids, model.mean_, model.std_)
+    reliability = None
+    if len(subject.train.patterns) >= FEWEST_TRAINING:
+        shared = error_of_mean(subject.train.patterns, model.mean_, model.std_)
+        reliability = pattern_reliability(
+            test.betas, test.trial_stimulus_ids, test.stimulus_ids, model.mean_, model.std_, shared=shared
+        )
     regions = {name: mask for name, mask in subject.rois.items() if mask.sum() >= VOXELS_OF_A_REGION}
-    return Brain(model.standardise(test.patterns), models, ceiling, regions)
+    return Brain(model.standardise(test.patterns), models, reliability, regions)
 
 
 def _model(subject, protocol, spec, folder, device, memory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections import Counter
@@ -21,7 +22,7 @@ from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.encoding import brain
-from brainrecon.runs.pictures import drawn_outputs
+from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
 from brainrecon.runs.pictures_elsewhere import pictures_elsewhere
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
@@ -30,6 +31,7 @@ from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
 from stages.ground.read_only import told_if_read_only
 from weights import store
+from weights.hashes import hash_file
 from weights.remark import Remark
 from weights.seals import seal
 from weights.whole_files import write_text
@@ -97,7 +99,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         *_about_values(run, protocol),
         *_about_chance(run, scores),
     )
-    scores = replace(scores, notes=(*scores.notes, *notes))
+    scores = replace(scores, notes=(*scores.notes, *notes), outputs=_digests(run))
     with told_if_read_only("Scores", run.folder):
         write_scores(scores, run.folder)
     return scores
@@ -220,23 +222,62 @@ def scores_file(run, protocol=None):
 
 
 def is_scored(run, protocol):
-    """Whether the scores on disk are of this protocol, of the judges that are here, and of all pictures that are there."""
-    protocol = load_protocol(protocol)
+    """Whether `scores_there` finds any."""
+    return scores_there(run, protocol) is not None
+
+
+def scores_there(run, protocol=None):
+    """The scores on disk, if scoring again would give the same; None if not.
+
+    They are of this protocol, of the judges that are here, and of all outputs and predicted values that are there.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+    protocol : str or Protocol, optional
+        As of `evaluate`.
+
+    Returns
+    -------
+    brainrecon.evaluation.scores.scores.Scores or None
+
+    Raises
+    ------
+    InputError
+        An output is not what was drawn.
+    """
+    protocol = load_protocol(protocol or run.protocol)
     path = run.folder / "scores" / f"{protocol.name}.json"
     if not path.exists():
-        return False
+        return None
     try:
         scores = Scores.from_json(path)
     except InputError as error:
         warnings.warn(f"Scores are made again: {error}", Remark, stacklevel=2)
-        return False
+        return None
     if scores.protocol.sha256 != protocol.sha256 or any(
         _is_other(name, digest) for name, digest in scores.checkpoints.items()
     ):
-        return False
+        return None
     if not run.unfitted.draws:
-        return _is_of_what_is_drawn(scores.conditions.get(RECONSTRUCTION), run.stimulus_ids)
-    return all(_is_of_what_is_drawn(scores.conditions.get(name), drawn_outputs(run, name)[0]) for name in CONDITIONS)
+        there = _is_of_what_is_drawn(scores.conditions.get(RECONSTRUCTION), run.stimulus_ids)
+    else:
+        drawn = {name: drawn_outputs(run, name)[0] for name in CONDITIONS}
+        there = all(_is_of_what_is_drawn(scores.conditions.get(name), ids) for name, ids in drawn.items())
+    # Scores of before there were digests tell by numbers alone.
+    return scores if there and scores.outputs in ({}, _digests(run)) else None
+
+
+def _digests(run):
+    """What tells everything that is scored from anything else: digests of outputs by condition, and of predicted values."""
+    found = (
+        {name: digest for name in CONDITIONS if (digest := digest_of_drawn(run, name))} if run.unfitted.draws else {}
+    )
+    digest = hashlib.sha256()
+    for part in run.parts:
+        for path in sorted(part.layout.embeddings("test").parent.glob("test*.safetensors")):
+            digest.update(f"{path.name} {hash_file(path)} ".encode())
+    return found | {"predicted values": digest.hexdigest()}
 
 
 def _is_other(checkpoint, digest):
@@ -367,5 +408,5 @@ def _of_rows(whole, rows):
     """The measured patterns of some stimuli, with the models as they are."""
     if whole is None:
         return None
-    ceiling = None if whole.ceiling is None else whole.ceiling[rows]
-    return replace(whole, patterns=whole.patterns[rows], ceiling=ceiling)
+    reliability = None if whole.reliability is None else whole.reliability[rows]
+    return replace(whole, patterns=whole.patterns[rows], reliability=reliability)

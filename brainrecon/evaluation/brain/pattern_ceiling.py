@@ -14,14 +14,18 @@ from math import comb
 import numpy as np
 
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, check_finite
+from brainrecon.evaluation.statistics.bootstrap import Estimate
+from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from stages.ground.errors import InputError
 
 # All splits up to nine repeats; a random choice of this many beyond.
 _MOST_SPLITS = 200
+FEWEST_TRAINING = 6
+"""Of fewer training pictures, the error of a z-score has no variance that one could expect."""
 
 
-def pattern_ceiling(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0):
-    """Highest correlation across voxels that a prediction of each stimulus's pattern can expect.
+def pattern_reliability(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0, shared=0.0):
+    """Reliability across voxels of each stimulus's average pattern: the share of its variance that is no noise.
 
     Trials are z-scored with training statistics, voxel by voxel. The repeats of a stimulus are split into halves (one larger
     by one if their number is odd) in every possible way, at most 200 at random; each half is averaged, and the
@@ -32,11 +36,14 @@ def pattern_ceiling(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0)
         q = (sqrt(k² + 4 a b (1/r² - 1)) - k) / 2        noise over signal variance of one trial
         reliability = 1 / (1 + q/k)                      2 r / (1 + r) if a = b
 
-    The ceiling is its square root: the correlation of the noise-free pattern with the average (Spearman 1904).
+    with the sign of r. Of noise alone r is as often below 0 as above, so that reliabilities of many stimuli have the mean 0;
+    `ceiling_of_patterns` makes a ceiling of that mean. (The mean of the stimuli's own ceilings, negative ones taken as 0,
+    is .20 for noise in 50 voxels, and .26 in 20.)
 
-    Whatever repeats share counts as signal: a session's drift of whole voxels, or attention drawn the same way each time,
-    raise the ceiling. Noise may be correlated between voxels, not between trials. One stimulus's ceiling is as uncertain as a
-    correlation over that many independent voxels, and negative reliabilities become 0, so read the mean over stimuli.
+    Whatever repeats share counts as signal: a session's drift of whole voxels, or attention drawn the same way each time, raise
+    it. Noise may be correlated between voxels, not between trials. The error of the training mean, which all trials share, is
+    taken off as `error_of_mean` expects it. One stimulus's reliability is as uncertain as a correlation over that many
+    independent voxels, so read the mean over stimuli.
 
     Parameters
     ----------
@@ -49,12 +56,13 @@ def pattern_ceiling(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0)
         Of the training patterns. Voxels whose std is 0 count as 0, as in `EncodingModel.standardise`.
     seed : int
         Of the choice of splits, for stimuli with ten repeats or more.
+    shared : float
+        What the error of `mean` adds to the products of all trials, by `error_of_mean`; 0 if the mean is known.
 
     Returns
     -------
-    ceiling : array of shape (n_stimuli,), float64
-        In 0..1, in the order of `stimulus_ids`; 0 if halves do not agree, NaN if a stimulus has fewer than two
-        repeats, which tell nothing.
+    reliability : array of shape (n_stimuli,), float64
+        In -1..1, in the order of `stimulus_ids`; NaN if a stimulus has fewer than two repeats, which tell nothing.
 
     Raises
     ------
@@ -68,13 +76,66 @@ def pattern_ceiling(trials, trial_stimulus_ids, stimulus_ids, mean, std, seed=0)
     factor = np.divide(1.0, std, out=np.zeros(len(std)), where=std > 0)
     order = np.argsort(shown, kind="stable")
     first, last = (np.searchsorted(shown[order], stimulus_ids, side) for side in ("left", "right"))
-    ceiling = np.full(len(stimulus_ids), np.nan)
+    reliability = np.full(len(stimulus_ids), np.nan)
     for position in np.flatnonzero(last - first >= 2):
         own = responses[order[first[position] : last[position]]]
-        # A generator for each stimulus: its ceiling depends on no other's.
+        # A generator for each stimulus: its reliability depends on no other's.
         generator = np.random.default_rng([seed, len(own)])
-        ceiling[position] = np.sqrt(_reliability_of_average((own - mean) * factor, generator))
-    return ceiling
+        reliability[position] = _reliability_of_average((own - mean) * factor, generator, shared)
+    return reliability
+
+
+def error_of_mean(patterns, mean, std):
+    """What the error of a training mean adds to the product of any two trials, centred across voxels.
+
+    The mean of n patterns is off by their spread over the root of n, and their standard deviation, by which that is divided, is
+    off as well. With z the training patterns' own z-scores, each centred across voxels, one expects of normal responses
+
+        mean of sum over voxels of z²  /  (n - 3)        the mean of Student's t²
+
+    Without taking it off, halves of noise would agree by about 1 / n: for ten training pictures and two repeats a ceiling of .4.
+
+    Parameters
+    ----------
+    patterns : array of shape (n_stimuli, n_voxels)
+        The training patterns that `mean` and `std` are of, `FEWEST_TRAINING` or more.
+    mean, std : array of shape (n_voxels,)
+
+    Returns
+    -------
+    shared : float
+    """
+    factor, total = np.divide(1.0, std, out=np.zeros(len(std)), where=std > 0), 0.0
+    for start in range(0, len(patterns), ROWS_PER_BLOCK):
+        standard = (patterns[start : start + ROWS_PER_BLOCK] - mean) * factor
+        total += float(((standard - standard.mean(axis=1, keepdims=True)) ** 2).sum())
+    return total / len(patterns) / (len(patterns) - 3)
+
+
+def ceiling_of_patterns(reliability, **options):
+    """Highest mean correlation across voxels that predictions of patterns can expect: the root of their mean reliability.
+
+    The noise-free pattern correlates with the average by the root of its reliability (Spearman 1904).
+
+    >>> ceiling_of_patterns([0.8, 0.8, 0.8, 0.8]).mean.__round__(6)
+    0.894427
+
+    Parameters
+    ----------
+    reliability : array of shape (n_stimuli,)
+        As `pattern_reliability` gives it.
+    **options
+        As for `brainrecon.evaluation.statistics.intervals.bootstrap_mean`.
+
+    Returns
+    -------
+    ceiling : Estimate, or None
+        None if the interval of the mean reliability reaches 0 or cannot be told: these repeats do not tell signal from noise.
+    """
+    found = bootstrap_mean(reliability, **options)
+    if found.ci_low is None or found.ci_low <= 0:
+        return None
+    return Estimate(found.n, *(float(np.sqrt(value)) for value in found[1:]))
 
 
 def _read(trials, trial_ids, stimulus_ids):
@@ -92,11 +153,11 @@ def _read(trials, trial_ids, stimulus_ids):
     return responses, trial_ids[wanted]
 
 
-def _reliability_of_average(responses, generator):
-    """Reliability, 0..1, of the average of responses (n_repeats, n_voxels) across voxels."""
+def _reliability_of_average(responses, generator, shared):
+    """Reliability, -1..1, of the average of responses (n_repeats, n_voxels) across voxels."""
     k = len(responses)
     centred = responses - responses.mean(axis=1, keepdims=True)
-    covariance = centred @ centred.T  # between trials: that of any two averages is a sum of its entries
+    covariance = centred @ centred.T - shared  # between trials: that of any two averages is a sum of its entries
     smaller, larger = k // 2, k - k // 2
     members = _halves(k, generator)
     one, other = members / smaller, (1 - members) / larger
@@ -105,10 +166,10 @@ def _reliability_of_average(responses, generator):
     )
     norms = np.sqrt(np.maximum(first, 0) * np.maximum(second, 0))
     correlation = np.divide(both, norms, out=np.zeros_like(both), where=norms > 0).mean()
-    if correlation <= 0:
+    if correlation == 0:
         return 0.0
     noise = (np.sqrt(k**2 + 4 * smaller * larger * max(1 / correlation**2 - 1, 0.0)) - k) / 2
-    return 1 / (1 + noise / k)
+    return np.sign(correlation) / (1 + noise / k)
 
 
 def _halves(k, generator):

@@ -39,6 +39,7 @@ def joined(parts, stimulus_ids, data):
             corpus=whole.corpus | part.corpus,
             ceilings=whole.ceilings | part.ceilings,
             regions=whole.regions | part.regions,
+            notes=whole.notes + part.notes,
         )
     return whole
 

@@ -122,6 +122,8 @@ class Scores:
         By region: metrics of brain correlation over its voxels alone, a row per metric and condition.
     notes : tuple of str
         What a reader has to know before comparing, for example that the test set is not the protocol's.
+    outputs : dict of str to str
+        Of a run: digests of what was scored, by which it is known again; empty for pictures from elsewhere.
     """
 
     protocol: Protocol
@@ -138,6 +140,7 @@ class Scores:
     ceilings: dict = field(default_factory=dict)
     regions: dict = field(default_factory=dict)
     notes: tuple = ()
+    outputs: dict = field(default_factory=dict)
     retrieval: RetrievalScores | None = None
     corpus: dict = field(default_factory=dict)
 
@@ -237,6 +240,7 @@ class Scores:
             },
             "checkpoints": self.checkpoints,
             "data": self.data,
+            "outputs": self.outputs,
             "reference": self.reference,
             "confidence": self.confidence,
             "n_resamples": self.n_resamples,
@@ -307,6 +311,7 @@ class Scores:
                 seed=content["seed"],
                 checkpoints=content["checkpoints"],
                 data=content.get("data", {}),
+                outputs=content.get("outputs", {}),
                 embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
                 retrieval=RetrievalScores.from_dict(found) if (found := content.get("retrieval")) else None,
                 corpus=content.get("corpus", {}),

@@ -29,13 +29,15 @@ from stages.ground.errors import InputError
 from stages.ground.threads import in_order
 from weights.suggestions import did_you_mean
 
+# The classification of a network that is about what data call categories.
+CATEGORY = "category"
 # Of shown pictures, what pixels are compared with is kept for twice as many as a network sees at a time.
 _SHOWN_PIECES = 2 * PICTURES_PER_BLOCK // PICTURES_PER_PIECE
 # Features of one network wait until they are so many, then they are correlated with those of the shown pictures together.
 _WAITING_BYTES = 1 << 28
 
 
-def walk(protocol, networks, shown, drawn, compared, brain, progress):
+def walk(protocol, networks, shown, drawn, compared, brain, has_categories, progress):
     """Let every comparison see what it is to compare.
 
     Parameters
@@ -49,6 +51,8 @@ def walk(protocol, networks, shown, drawn, compared, brain, progress):
     compared : mapping of str to brainrecon.evaluation.tasks.picture_comparison.PictureComparison
         By condition; scores are put there.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain or None
+    has_categories : bool
+        Whether the data name categories; if not, it says nothing that a network names the same for two pictures.
     progress : callable
 
     Returns
@@ -57,7 +61,7 @@ def walk(protocol, networks, shown, drawn, compared, brain, progress):
         By metric of brain correlation: how the response that the encoding model predicts from the shown pictures themselves
         correlates with the measured one.
     """
-    sources, chunks = _sources(protocol, networks, brain), _chunks(compared)
+    sources, chunks = _sources(protocol, networks, brain, has_categories), _chunks(compared)
     before = [source for source in sources if source.gathers or source.heads]
     done, total = 0, len(chunks) + (-(-len(shown) // PICTURES_PER_BLOCK) if before else 0)
     for seen in prepared_blocks(shown, [source.form for source in before]) if before else ():
@@ -217,15 +221,17 @@ class _Source:
         return spec.metric.function(reference, predicted)
 
 
-def _sources(protocol, networks, brain):
+def _sources(protocol, networks, brain, has_categories):
     """The sources that the protocol's metrics use, in its order."""
     found = []
+
+    def is_there(spec, name):
+        if spec.metric.takes == "brain":
+            return bool(brain) and name in brain.models
+        return has_categories or spec.head != CATEGORY
+
     for name in ("pixels", *protocol.networks):
-        metrics = [
-            spec
-            for spec in protocol.metrics.values()
-            if spec.features == name and (spec.metric.takes != "brain" or (brain and name in brain.models))
-        ]
+        metrics = [spec for spec in protocol.metrics.values() if spec.features == name and is_there(spec, name)]
         if not metrics or name not in ("pixels", *networks):
             continue
         if name == "pixels":

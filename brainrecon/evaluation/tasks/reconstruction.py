@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from brainrecon.evaluation.brain.pattern_ceiling import ceiling_of_patterns
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import SummaryRow
 from brainrecon.evaluation.statistics import intervals
@@ -33,15 +34,15 @@ class Brain:
         Measured test patterns of the shown pictures in their order, standardised as the model's predictions are.
     models : mapping of str to object with ``predict(features) -> (n, n_voxels)``
         By name of the network whose features it reads; fitted on training stimuli.
-    ceiling : float64 array of shape (n_stimuli,), optional
-        The highest correlation that a perfect prediction can expect with each pattern, NaN if repeats do not tell.
+    reliability : float64 array of shape (n_stimuli,), optional
+        Of each pattern, as `brainrecon.evaluation.brain.pattern_ceiling.pattern_reliability` has it; NaN if repeats do not tell.
     regions : mapping of str to bool array of shape (n_voxels,)
         Voxels over which it is computed once more.
     """
 
     patterns: np.ndarray
     models: dict
-    ceiling: np.ndarray | None = None
+    reliability: np.ndarray | None = None
     regions: dict = field(default_factory=dict)
 
 
@@ -72,8 +73,9 @@ class Reconstruction(ScoredTask):
         outputs : mapping of str to Outputs
             Pictures by condition; they may have any size, and a condition may cover fewer stimuli than were shown.
         shown : Shown
-            With `pictures`. Metrics that compare within a category are left out without `categories`, those of brain
-            correlation without `brain`; a stimulus that shares its categories with no other has no score there.
+            With `pictures`. Metrics that compare within a category, or the category that a network names, are left out
+            without `categories`, those of brain correlation without `brain`; a stimulus that shares its categories with no
+            other has no score there.
         protocol : str or Protocol
         device : str
             Torch device of the networks that are loaded.
@@ -97,26 +99,27 @@ class Reconstruction(ScoredTask):
         check_reference(self.reference, outputs)
         rows, brain = rows_of(outputs, shown, "pictures"), shown.brain
         # The shown pictures are looked at by networks before, and then beside every condition.
-        seen, drawn = (
-            ReadPictures(shown.pictures, again=True),
-            {name: ReadPictures(pictures) for name, (_, pictures) in outputs.items()},
-        )
+        seen = ReadPictures(shown.pictures, again=True)
+        drawn = {name: ReadPictures(pictures) for name, (_, pictures) in outputs.items()}
         check_shown(seen, "shown pictures")
         for name, pictures in drawn.items():
             check_levels(pictures, f"pictures of {name!r}")
         networks, checkpoints = _assemble(protocol, self.networks, brain, device)
         same_category = None if shown.categories is None else share_a_category(shown.categories)
         compared = {name: PictureComparison(rows[name], same_category) for name in outputs}
-        predicted_response = walk(protocol, networks, seen, drawn, compared, brain, progress)
+        predicted_response = walk(
+            protocol, networks, seen, drawn, compared, brain, shown.categories is not None, progress
+        )
         ids = [str(one) for one in shown.stimulus_ids]
         reference_rows = compared[self.reference].rows
+        ceilings, notes = _ceilings(protocol, brain, predicted_response, reference_rows, self.options)
         return self.scores(
             protocol,
             **summarise(compared, protocol.metrics.values(), self.reference, ids, self.options),
             checkpoints=checkpoints,
             regions=_regions(protocol, brain, compared, self.options),
-            ceilings=_ceilings(protocol, brain, predicted_response, reference_rows, self.options)
-            | _floors(protocol, seen, reference_rows, self.options),
+            ceilings=ceilings | _floors(protocol, seen, reference_rows, self.options),
+            notes=notes,
         )
 
 
@@ -161,15 +164,28 @@ def _regions(protocol, brain, compared, options):
 
 
 def _ceilings(protocol, brain, predicted_response, rows, options):
-    """What limits brain correlation: the encoding model, seen from the shown pictures, and the noise, seen from repeats."""
-    found = {"shown_pictures": {}, "noise_ceiling": {}}
-    for spec in _of_brains(protocol, brain):
-        limits = {"shown_pictures": predicted_response[spec.name], "noise_ceiling": brain.ceiling}
-        for kind, values in limits.items():
-            values = np.empty(0) if values is None else values[rows][np.isfinite(values[rows])]
-            if len(values):
-                found[kind][spec.name] = SummaryRow(kind, spec.name, *intervals.bootstrap_mean(values, **options))
-    return {kind: limits for kind, limits in found.items() if limits}
+    """What limits brain correlation, and what to know of it: the encoding model, seen from the shown pictures, and the noise.
+
+    The noise is seen from repeats; if they do not tell it from signal, there is no ceiling, and a note says so.
+    """
+    found, notes = {"shown_pictures": {}, "noise_ceiling": {}}, []
+    specs = _of_brains(protocol, brain)
+    for spec in specs:
+        values = predicted_response[spec.name][rows]
+        if len(values := values[np.isfinite(values)]):
+            row = SummaryRow("shown_pictures", spec.name, *intervals.bootstrap_mean(values, **options))
+            found["shown_pictures"][spec.name] = row
+    if specs and brain.reliability is not None:
+        values = brain.reliability[rows]
+        if len(values := values[np.isfinite(values)]):
+            if ceiling := ceiling_of_patterns(values, **options):
+                found["noise_ceiling"] = {spec.name: SummaryRow("noise_ceiling", spec.name, *ceiling) for spec in specs}
+            else:
+                notes.append(
+                    f"Brain correlation has no noise ceiling here: by the repeats of {len(values):,} stimuli, signal in the "
+                    f"responses cannot be told from noise (mean reliability of a pattern {values.mean():.2f})."
+                )
+    return {kind: limits for kind, limits in found.items() if limits}, tuple(notes)
 
 
 def _floors(protocol, shown, rows, options):

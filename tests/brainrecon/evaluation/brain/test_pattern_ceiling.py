@@ -5,8 +5,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from brainrecon.evaluation.brain.pattern_ceiling import pattern_ceiling
+from brainrecon.evaluation.brain.pattern_ceiling import ceiling_of_patterns, error_of_mean, pattern_reliability
+from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from stages.ground.errors import InputError
+
+
+def pattern_ceiling(*given, **options):
+    """The ceiling of each stimulus by itself."""
+    return np.sqrt(np.maximum(pattern_reliability(*given, **options), 0))
 
 
 def simulated(repeats, n_stimuli=60, n_voxels=1500, noise=2.0, seed=0):
@@ -34,6 +40,55 @@ def test_finds_the_root_of_the_known_reliability(repeats, noise):
     trials, trial_ids, ids, _, mean, std = simulated(repeats, noise=noise)
     ceiling = pattern_ceiling(trials, trial_ids, ids, mean, std)
     assert ceiling.mean() == pytest.approx(1 / np.sqrt(1 + noise**2 / repeats), abs=0.01)
+
+
+@pytest.mark.parametrize("n_voxels, repeats", [(20, 2), (50, 3), (50, 4)])
+def test_noise_alone_has_no_ceiling_and_no_mean_reliability(n_voxels, repeats):
+    random, known, means = np.random.default_rng(7), 0, []
+    for _ in range(40):
+        trials = random.normal(size=(30 * repeats, n_voxels))
+        ids = np.repeat(np.arange(30), repeats).astype(str)
+        found = pattern_reliability(trials, ids, np.unique(ids), np.zeros(n_voxels), np.ones(n_voxels))
+        known += ceiling_of_patterns(found, n_resamples=2000) is not None
+        means.append(found.mean())
+    # By the mean of ceilings of single stimuli it would be this high.
+    assert np.sqrt(np.maximum(found, 0)).mean() > 0.15
+    assert abs(np.mean(means)) < 4 * np.std(means) / np.sqrt(40) and known <= 6
+
+
+@pytest.mark.parametrize("n_training", [8, 16])
+def test_noise_standardised_by_few_training_pictures_has_none_either(n_training):
+    taken_off, left = [], []
+    ids = np.repeat(np.arange(20), 2).astype(str)
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        # Voxels that share most of their noise, of other sizes.
+        mixing = random.normal(size=(30, 120)) * random.uniform(0.5, 5, size=120)
+        training, trials = random.normal(size=(n_training, 30)) @ mixing + 7, random.normal(size=(40, 30)) @ mixing + 7
+        mean, std = training.mean(axis=0), training.std(axis=0)
+        given = trials, ids, np.unique(ids), mean, std
+        taken_off.append(pattern_reliability(*given, shared=error_of_mean(training, mean, std)).mean())
+        left.append(pattern_reliability(*given).mean())
+    assert np.mean(left) > 1 / n_training
+    assert abs(np.mean(taken_off)) < max(np.mean(left) / 4, 4 * np.std(taken_off) / np.sqrt(60))
+
+
+@pytest.mark.parametrize("noise", [1.0, 4.0, 8.0])
+def test_the_root_of_the_mean_finds_a_weak_signal_in_few_voxels(noise):
+    found = []
+    for seed in range(30):
+        trials, trial_ids, ids, _, mean, std = simulated(4, n_stimuli=100, n_voxels=40, noise=noise, seed=seed)
+        found.append(pattern_reliability(trials, trial_ids, ids, mean, std).mean())
+    true, error = 1 / (1 + noise**2 / 4), np.std(found) / np.sqrt(30)
+    # A correlation over few voxels is a little too small, and the formula is not linear.
+    assert abs(np.mean(found) - true) < 4 * error + 0.02
+
+
+def test_the_ceiling_is_the_root_of_the_mean_and_of_the_ends_of_its_interval():
+    reliability = np.random.default_rng(8).uniform(-0.1, 0.9, 40)
+    found, of_mean = ceiling_of_patterns(reliability, seed=3), bootstrap_mean(reliability, seed=3)
+    assert found.n == 40 and found[1:] == pytest.approx(np.sqrt(of_mean[1:]))
+    assert ceiling_of_patterns([0.5]) is None and ceiling_of_patterns([0.5, -0.6, 0.1]) is None
 
 
 @pytest.mark.parametrize("repeats", [2, 3, 6])

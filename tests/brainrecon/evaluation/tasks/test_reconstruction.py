@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from stand_in_networks import IDS, MeanColours, N, noisy
 
+from brainrecon.cli.score_tables import show_scores
 from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.metrics.identification import two_way_identification
 from brainrecon.evaluation.metrics.pixel_metrics import pixel_correlation
@@ -37,7 +38,7 @@ def test_scores_equal_the_metrics_themselves(shown, networks):
         assert row.mean == pytest.approx(expect.mean())
         if "identification" not in name:
             assert (row.n, row.mean, row.ci_low, row.ci_high) == bootstrap_mean(values[name])
-    without = (*WITHIN, "brain_correlation")
+    without = (*WITHIN, "category_agreement", "brain_correlation")
     assert list(values) == [name for name in load_protocol().metrics if name not in without]
     assert scores.differences == []
 
@@ -97,9 +98,19 @@ def test_category_agreement_asks_for_the_digit_where_a_digit_was_shown(networks)
     other[2, :, :, 1] = 100  # a tree, bright nowhere in particular
     other[3, :, :, 2] = 100  # a house
     other[2, 32:, :, 1] = 150  # the digit head disagrees on the tree, and nobody asks it
-    ids = IDS[:4]
-    scores = evaluate(shown, {"reconstruction": Outputs(ids, other)}, stimulus_ids=ids, networks=networks)
+    given = dict(stimulus_ids=IDS[:4], networks=networks)
+    condition = {"reconstruction": Outputs(IDS[:4], other)}
+    scores = evaluate(shown, condition, categories=[["digit"], ["digit"], ["tree"], ["tree"]], **given)
     np.testing.assert_array_equal(scores.conditions["reconstruction"].values["category_agreement"], [1, 0, 1, 0])
+
+
+def test_what_a_network_calls_pictures_is_not_compared_if_the_data_name_no_categories(shown, networks, capsys):
+    condition = {"reconstruction": Outputs(IDS, noisy(shown, 50))}
+    scores = evaluate(shown, condition, stimulus_ids=IDS, networks=networks)
+    show_scores(scores)
+    assert "category_agreement" not in scores.conditions["reconstruction"].values
+    printed = capsys.readouterr().out
+    assert "PixCorr" in printed and "Category agreement" not in printed and "within the category" not in printed
 
 
 def test_order_of_a_condition_does_not_matter(shown, networks):
