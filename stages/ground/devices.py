@@ -86,8 +86,9 @@ def sent_to(device: str | torch.device, values: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    # CUDA keeps the order, and holds its own copy of what lay in main memory. Other ways are not known to.
-    return values.to(device, non_blocking=torch.device(device).type == "cuda" and values.device.type == "cpu")
+    # CUDA keeps the order, and holds its own copy of what lay in main memory. Other ways are not known to; meta holds nothing.
+    in_order = torch.device(device).type in ("cuda", "meta")
+    return values.to(device, non_blocking=in_order and values.device.type == "cpu")
 
 
 def trouble_with(device: str) -> str | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from stages.ground.devices import sent_to
+
 
 @dataclass(frozen=True)
 class Context:
@@ -130,7 +132,7 @@ def denoise(unet, scheduler, sampling, stepped=lambda: None):
     latents, guided = sampling.latents, sampling.guided
     tokens, arguments = network_arguments(sampling)
     # The solver reads the timesteps on the CPU, the network on its device.
-    for timestep, on_device in zip(sampling.timesteps, sampling.timesteps.to(latents.device)):
+    for timestep, on_device in zip(sampling.timesteps, sent_to(latents.device, sampling.timesteps)):
         rows = torch.cat([latents, latents]) if guided else latents
         rows = scheduler.scale_model_input(rows, timestep).to(sampling.dtype)
         controlled = {}
@@ -192,6 +194,6 @@ def mixture(weights, device, dtype):
     served = []
     for each in weights:
         rows = [row for row, weight in enumerate(each) if weight != 0]
-        served.append(None if len(rows) == len(each) else torch.tensor(rows, dtype=torch.long).to(device))
-    columns = torch.tensor(weights, dtype=torch.float32).T.contiguous()
-    return {"context_weights": columns.to(device=device, dtype=dtype), "context_rows": tuple(served)}
+        served.append(None if len(rows) == len(each) else sent_to(device, torch.tensor(rows, dtype=torch.long)))
+    columns = torch.tensor(weights, dtype=torch.float32).T.to(dtype).contiguous()
+    return {"context_weights": sent_to(device, columns), "context_rows": tuple(served)}

@@ -13,10 +13,10 @@ from diffusers import (
     EulerDiscreteScheduler,
     PNDMScheduler,
     SchedulerMixin,
-    UniPCMultistepScheduler,
 )
 
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.generators.diffusion.unipc import UniPCMultistepScheduler
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
@@ -28,7 +28,7 @@ SOLVERS = {
 }
 # What a solver that is asked for by name must have, whatever the configuration says.
 CHANGED = {"dpm++": {"algorithm_type": "dpmsolver++"}, "plms": {"skip_prk_steps": True}}
-DETERMINISTIC = {cls.__name__: cls for cls in (*SOLVERS.values(), PNDMScheduler, EulerDiscreteScheduler)}
+DETERMINISTIC = {cls.__name__: cls for cls in (*SOLVERS.values(), EulerDiscreteScheduler)}
 
 
 def read_scheduler(folder, name=None):
@@ -169,13 +169,21 @@ def noised(scheduler, latents, noise, timesteps, earlier=False):
     """
     timestep = timesteps[:1]
     if not earlier:
-        return scheduler.add_noise(latents, noise, timestep.repeat(len(latents)))
+        return _with_noise(scheduler, latents, noise, timestep)
     timestep = scheduler.timesteps[scheduler.timesteps > timestep].min()[None]
     begin = getattr(scheduler, "begin_index", None)
     # Solvers that count their steps add the noise of the step at which they begin, whatever timestep they are given.
     if begin is not None:
         scheduler.set_begin_index(begin - 1)
-    latents = scheduler.add_noise(latents, noise, timestep.repeat(len(latents)))
+    latents = _with_noise(scheduler, latents, noise, timestep)
     if begin is not None:
         scheduler.set_begin_index(begin)
+    return latents
+
+
+def _with_noise(scheduler, latents, noise, timestep):
+    tables = {name: value for name, value in vars(scheduler).items() if isinstance(value, torch.Tensor)}
+    latents = scheduler.add_noise(latents, noise, timestep.repeat(len(latents)))
+    # diffusers takes a table to the latents' device and leaves it there, where each step would compute with it number by number.
+    vars(scheduler).update(tables)
     return latents

@@ -1,4 +1,4 @@
-"""The sampler, held against a loop written out over diffusers' own parts, and against a device that cannot be waited for."""
+"""The sampler, held against a loop written out over diffusers' own parts."""
 
 import dataclasses
 import inspect
@@ -15,7 +15,6 @@ from stages.generators.diffusion.schedulers import SOLVERS, last_timesteps, make
 from stages.ground.item_seeds import item_generator
 
 N = 3
-KINDS = ("sd", "sdxl", "unclip", "kandinsky")
 
 
 def rows(weights=(1.0, 0.0), strength=0.75, start="first_picture"):
@@ -130,66 +129,6 @@ def test_a_control_adds_to_what_the_network_is_called_with(pipeline):
         drawn.append(denoise(pipeline.unet, pipeline.scheduler, sampling))
     torch.testing.assert_close(drawn[0], plain, atol=1e-5, rtol=1e-5)
     assert (drawn[1] - plain).abs().max() > 1e-2
-
-
-# --- nothing waits for the device
-
-
-def on(value, device):
-    """Tensors anywhere in a sampling, moved to a device; timesteps stay on the CPU."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {name: on(each, device) for name, each in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(on(each, device) for each in value)
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.name not in ("timesteps", "random")]
-        changed = {name: on(getattr(value, name), device) for name in names}
-        return dataclasses.replace(value, **changed)
-    return value
-
-
-def without_values(generator, given, scheduler):
-    """The generator's loop on torch's meta device, whose tensors have no values: who asks for one gets an error."""
-    pipeline = generator.pipeline
-    pipeline.scheduler = make_scheduler(pipeline.scheduler.config, scheduler)
-    sampling = generator.prepared(given, 0, 4, 3.0)
-    sampling = dataclasses.replace(on(sampling, "meta"), device=torch.device("meta"))
-    return denoise(pipeline.unet.to("meta"), pipeline.scheduler, sampling)
-
-
-# UniPC is left out: it solves two equations by torch.linalg.solve, which looks on the device whether it could.
-@pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "plms"])
-def test_the_loop_under_two_contexts_never_waits_for_the_device(pipeline, scheduler):
-    given = rows((0.6, 0.4))
-    given[1] = dataclasses.replace(given[1], weights={"clip_image": 0.0, "clip_text": 1.0})
-    latents = without_values(DualContextGenerator(pipeline), given, scheduler)
-    assert latents.device.type == "meta" and latents.shape == (N, 4, 8, 8)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scheduler", ["ddim", "dpm++"])
-def test_the_loop_of_every_generator_never_waits_for_the_device(load_generator, request_for, kind, scheduler):
-    generator = load_generator(kind)
-    request = request_for(generator, 0)
-    values = {
-        "clip_image": request.image_context,
-        "clip_text": request.text_context,
-        "first_picture": request.init_image,
-    }
-    given = [Row("nsd0", 0, values, {name: 0.8 for name in generator.default_weights}, 0.75)]
-    assert without_values(generator, given, scheduler).shape == (1, 4, 8, 8)
-
-
-@pytest.mark.parametrize(
-    "ask", [lambda x: x.sum().item(), lambda x: x.nonzero(), lambda x: x.cpu(), lambda x: x[x > 0]]
-)
-def test_the_device_without_values_notices_who_waits(pipeline, ask):
-    generator = DualContextGenerator(pipeline)
-    pipeline.unet.conv_in.register_forward_hook(lambda module, given, output: ask(output) and None)
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        without_values(generator, rows((0.6, 0.4)), "ddim")
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -11,12 +11,12 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
-    UniPCMultistepScheduler,
 )
 from picture_requests import pictures
 
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.schedulers import last_timesteps, make_scheduler, read_scheduler
+from stages.generators.diffusion.unipc import UniPCMultistepScheduler
 from stages.ground.errors import InputError
 from weights.store import CheckpointError
 
