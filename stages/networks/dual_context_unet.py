@@ -57,8 +57,8 @@ class DualContextTransformer(nn.Module):
         encoder_hidden_states : tensor of shape (n_rows, n_image_tokens + n_text_tokens, cross_attention_dim)
         cross_attention_kwargs : dict
             Its ``context_weights``, of shape (n_rows, 2), are the weights of image and text. Its ``context_rows``, if
-            given, says which rows each context is computed for: a tensor of indices, or None for all of them. Anything
-            else is handed to the attention processors.
+            given, says which rows each context is computed for: a tensor of indices, None for all of them, or an empty
+            tuple for none. Anything else is handed to the attention processors.
         encoder_attention_mask : tensor of shape (n_rows, 1, n_image_tokens + n_text_tokens), optional
             Added to the attention scores.
 
@@ -280,8 +280,9 @@ class DualContextUNet2DConditionModel(UNet2DConditionModel):
             Image tokens first, then text tokens.
         cross_attention_kwargs : dict
             ``context_weights``: tensor of shape (n_rows, 2), the weights of the image and of the text context.
-            ``context_rows``, optional: for each context the indices of the rows that give it weight, a tensor, or None
-            for all rows. Without it both contexts are computed for all rows.
+            ``context_rows``, optional: for each context the indices of the rows that it is computed for, a tensor, None
+            for all rows, or an empty tuple for none. Rows that give it weight must be among them. Without it both contexts
+            are computed for all rows. A tensor's length is part of a compiled network's shapes; None and () are not.
         **options
             As in ``UNet2DConditionModel.forward``.
 

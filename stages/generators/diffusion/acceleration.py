@@ -1,18 +1,20 @@
 """How a generator computes: precision, memory savings, batches; for any of diffusers' pipelines.
 
-Nothing here changes what a picture shows: slicing and memory layout change float rounding, half precision a little more
-than that.
+Nothing here changes what a picture shows: slicing, memory layout, joined projections and compiling change float rounding,
+half precision a little more than that.
 """
 
 from dataclasses import dataclass
 
 from stages.generators.diffusion import memory
-from stages.generators.diffusion.memory import BYTES, LARGEST_BATCH, SET_ASIDE, GeneratorSize, memory_need
+from stages.generators.diffusion.memory import BYTES, SET_ASIDE, GeneratorSize, largest_batch, memory_need
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
 # diffusers' names of what attention slicing replaces by something that computes the same.
 _PLAIN_ATTENTION = ("AttnProcessor", "AttnProcessor2_0", "AttnAddedKVProcessor", "AttnAddedKVProcessor2_0")
+# And of what joined projections replace.
+_JOINABLE = ("AttnProcessor", "AttnProcessor2_0")
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,18 @@ class Acceleration:
     offload : {"none", "model", "sequential"}
         Keep in host memory what is not computing: whole networks, or single layers (slow). Needs an accelerator, and a
         loop that asks the pipeline where to compute (``_execution_device``), as diffusers' own do.
-    compile : bool
-        ``torch.compile`` of the UNet: minutes at the first batch of each shape, faster after it.
-    channels_last : bool
-        Store maps channel by channel last, which convolutions in half precision on CUDA like.
+    compile : bool or {"whole"}
+        ``torch.compile`` of the UNet's repeated blocks, or of the UNet as a "whole"; see
+        `stages.generators.diffusion.compilation.compiled`. Batches that are not full are filled up then.
+    channels_last : {"auto"} or bool
+        Store maps channel by channel last, which convolutions in half precision on CUDA like. "auto" does so there.
+    joined_projections : {"auto"} or bool
+        Compute the query, key and value of an attention as one product (diffusers' ``fuse_qkv_projections``). The weights
+        are held twice; what is saved to disk keeps its names. "auto" does so in half precision on CUDA where a network's
+        attention is the plain one.
     batch_size : {"auto"} or int
-        "auto" is the largest that fits, up to 16.
+        "auto" is the largest that fits, up to 16 on a CPU and 64 on an accelerator; see
+        `stages.generators.diffusion.memory.largest_batch`.
 
     Raises
     ------
@@ -48,18 +56,24 @@ class Acceleration:
     attention_slicing: bool = False
     vae_slicing: bool | str = "auto"
     offload: str = "none"
-    compile: bool = False
-    channels_last: bool = False
+    compile: bool | str = False
+    channels_last: bool | str = "auto"
+    joined_projections: bool | str = "auto"
     batch_size: int | str = "auto"
 
     def __post_init__(self):
+        if self.attention_slicing is True and self.joined_projections is True:
+            raise InputError(
+                "attention_slicing and joined_projections are both True, but each replaces attention; set one of them to False."
+            )
         for name, allowed in (
             ("dtype", ("auto", *BYTES)),
             ("attention_slicing", (True, False)),
             ("vae_slicing", ("auto", True, False)),
             ("offload", ("none", "model", "sequential")),
-            ("compile", (True, False)),
-            ("channels_last", (True, False)),
+            ("compile", (True, False, "whole")),
+            ("channels_last", ("auto", True, False)),
+            ("joined_projections", ("auto", True, False)),
         ):
             value = getattr(self, name)
             # 1 == True, but the file of a run would say something else.
@@ -111,9 +125,11 @@ class Acceleration:
                 upcast = part is vae and dtype == torch.float16 and vae.config.get("force_upcast", False)
                 # torch's own `to`: diffusers' warns about modules that it was never told to keep in float32.
                 torch.nn.Module.to(part, torch.float32 if upcast else dtype)
-        if self.channels_last:
+        if self._chosen(self.channels_last, device):
             for part in (pipeline.unet, vae):
                 torch.nn.Module.to(part, memory_format=torch.channels_last)
+        if self._joins(pipeline.unet, device):
+            join_projections(pipeline.unet)
         if self.attention_slicing:
             pipeline.enable_attention_slicing()
         if sliced:
@@ -125,8 +141,9 @@ class Acceleration:
         else:
             pipeline.to(device)
         if self.compile:
-            # In place, so that the UNet stays the module that it is, configuration and all.
-            pipeline.unet.compile()
+            from stages.generators.diffusion.compilation import compiled
+
+            compiled(pipeline.unet, whole=self.compile == "whole")
         return pipeline
 
     def batch_size_for(self, size, device="cpu", free_bytes=None, guided=True):
@@ -144,7 +161,7 @@ class Acceleration:
         Returns
         -------
         batch_size : int
-            The one set, or the largest up to 16 that fits with the autoencoder at one picture at a time.
+            The one set, or the largest up to `largest_batch` that fits with the autoencoder at one picture at a time.
 
         Raises
         ------
@@ -162,7 +179,7 @@ class Acceleration:
             size = GeneratorSize.of(size)
         free = free_memory(device) + there if free_bytes is None else free_bytes
         settings = self.settings_on(device) | {"guided": guided, "vae_slicing": self.vae_slicing is not False}
-        found = memory.batch_size_for(size, free, **settings)
+        found = memory.batch_size_for(size, free, largest_batch(device), **settings)
         if found == 0:
             need = memory_need(size, batch_size=1, **settings).total
             raise InputError(
@@ -170,6 +187,18 @@ class Acceleration:
                 f"{need / 1e9:.1f} GB but {free / 1e9:.1f} GB are free on {device}; {self._advice(device)}."
             )
         return found
+
+    def _chosen(self, setting, device):
+        """Whether to do what "auto" does in half precision on CUDA."""
+        if setting != "auto":
+            return setting
+        return device.type == "cuda" and self._dtype_name(device) != "float32"
+
+    def _joins(self, unet, device):
+        """Whether to join projections; "auto" leaves alone what other settings are about."""
+        if self.joined_projections == "auto" and (self.attention_slicing or self.offload != "none"):
+            return False
+        return self._chosen(self.joined_projections, device) and not _other_attention(unet, _JOINABLE)
 
     def _dtype_name(self, device):
         if self.dtype != "auto":
@@ -209,7 +238,7 @@ class Acceleration:
     def _is_short(self, pipeline, device, free_bytes):
         """Whether a batch at once through the autoencoder would not fit."""
         free = free_memory(device) + _bytes_on(pipeline, device) if free_bytes is None else free_bytes
-        batch = LARGEST_BATCH if self.batch_size == "auto" else self.batch_size
+        batch = largest_batch(device) if self.batch_size == "auto" else self.batch_size
         whole = memory_need(
             GeneratorSize.of(pipeline), batch_size=batch, vae_slicing=False, **self.settings_on(device)
         )  # fmt: skip
@@ -229,14 +258,42 @@ class Acceleration:
             )
         if self.vae_slicing is True and not hasattr(vae, "enable_slicing"):
             raise InputError(f"The {type(vae).__name__} of {name} cannot slice; set vae_slicing to 'auto' or False.")
-        if self.attention_slicing:
-            processors = getattr(pipeline.unet, "attn_processors", {}).values()
-            other = sorted({type(each).__name__ for each in processors} - set(_PLAIN_ATTENTION))
-            if other:
-                raise InputError(
-                    f"Attention slicing would replace {', '.join(other)} in the UNet of {name} by plain attention, and "
-                    "an adapter's context would be ignored; set attention_slicing to False."
-                )
+        other = _other_attention(pipeline.unet, _PLAIN_ATTENTION)
+        if self.attention_slicing and other:
+            raise InputError(
+                f"Attention slicing would replace {', '.join(other)} in the UNet of {name} by plain attention, and "
+                "an adapter's context would be ignored; set attention_slicing to False."
+            )
+        other = _other_attention(pipeline.unet, _JOINABLE)
+        if self.joined_projections is True and other:
+            raise InputError(
+                f"Joined projections would replace {', '.join(other)} in the UNet of {name} by plain attention; set "
+                "joined_projections to 'auto' or False."
+            )
+
+
+def join_projections(unet):
+    """Compute the projections of each attention as one product; what is saved to disk keeps its names.
+
+    Parameters
+    ----------
+    unet : diffusers.UNet2DConditionModel
+        Changed in place; its attention is the plain one.
+    """
+    names = set(unet.state_dict())
+    unet.fuse_qkv_projections()
+
+    def as_published(module, state, prefix, metadata):
+        for name in [name for name in state if name.startswith(prefix) and name[len(prefix) :] not in names]:
+            del state[name]
+
+    unet.register_state_dict_post_hook(as_published)
+
+
+def _other_attention(unet, known):
+    """Return the names of attention processors in a UNet that are not among the known ones."""
+    processors = getattr(unet, "attn_processors", {}).values()
+    return sorted({type(each).__name__ for each in processors} - set(known))
 
 
 def free_memory(device="cpu"):
@@ -245,6 +302,8 @@ def free_memory(device="cpu"):
 
     device = torch.device(device)
     if device.type == "cuda":
+        # Torch keeps what was freed, and the driver counts it as taken.
+        torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     import psutil
 

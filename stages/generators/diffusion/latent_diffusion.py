@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from stages.generators.diffusion.compilation import is_compiled
 from stages.generators.diffusion.in_float32 import InFloat32
 from stages.generators.diffusion.sampler import Sampling, denoise
 from stages.generators.diffusion.start import (
@@ -184,7 +185,7 @@ class LatentDiffusionGenerator:
             self._check_row(item, own)
             rows.append(Row(item.stimulus_id, item.sample, own, self._weights_of(own, weights), strength))
         batches = list(together(rows, batch_size, lambda row: self._group(row, steps)))
-        return self._drawn(rows, batches, seed, steps, scale, greys == "rounded", progress)
+        return self._drawn(rows, batches, seed, steps, scale, greys == "rounded", progress, batch_size)
 
     def _checked_weights(self, weights):
         weights = dict(weights or {})
@@ -219,22 +220,28 @@ class LatentDiffusionGenerator:
         asked = [each.together(row.weights.get(each.reads)) for each in self.conditioners]
         return begins, *asked
 
-    def _drawn(self, rows, batches, seed, steps, scale, rounded, progress):
+    def _drawn(self, rows, batches, seed, steps, scale, rounded, progress, batch_size):
         count = _StepCount(progress, len(batches))
 
         def pictures(positions):
-            return self._pictures(self.latents([rows[each] for each in positions], seed, steps, scale, count), rounded)
+            chosen = [rows[each] for each in positions]
+            return self._pictures(self.latents(chosen, seed, steps, scale, count, batch_size), rounded)
 
         again = InFloat32.of(self.pipeline)
         return drawn_in_batches(batches, pictures, rows, in_float32=again, progress=progress)
 
     @torch.inference_mode()
-    def latents(self, rows, seed, num_inference_steps, guidance_scale, count=None):
-        """Return the denoised latents of a batch of `Row` that start alike, tensor (n, channels, size, size)."""
+    def latents(self, rows, seed, num_inference_steps, guidance_scale, count=None, batch_size=None):
+        """Return the denoised latents of a batch of `Row` that start alike, tensor (n, channels, size, size).
+
+        A compiled network sees as many rows as a full batch of `batch_size` has; what it makes of the others is not used.
+        """
         pipeline = self.pipeline
         sampling = self.prepared(rows, seed, num_inference_steps, guidance_scale)
+        if is_compiled(pipeline.unet):
+            sampling = sampling.of_fixed_shape(batch_size or len(rows))
         stepped = () if count is None else (count.of_a_batch(len(sampling.timesteps)),)
-        return denoise(pipeline.unet, pipeline.scheduler, sampling, *stepped)
+        return denoise(pipeline.unet, pipeline.scheduler, sampling, *stepped)[: len(rows)]
 
     def prepared(self, rows, seed, num_inference_steps, guidance_scale):
         """Return the complete `Sampling` of a batch of `Row` that start alike."""

@@ -64,6 +64,9 @@ class Sampling:
         What is denoised first.
     timesteps : tensor on the CPU
         One for each evaluation of the network.
+    fixed : bool
+        Whether no tensor's shape may follow from the weights, as a compiled network asks for: a context that any row gives
+        weight to is computed for all rows then.
     """
 
     random: tuple[torch.Generator, ...]
@@ -80,6 +83,7 @@ class Sampling:
     controls: tuple[Callable, ...] = ()
     latents: torch.Tensor | None = None
     timesteps: torch.Tensor | None = None
+    fixed: bool = False
 
     @property
     def guided(self):
@@ -98,6 +102,31 @@ class Sampling:
     def with_added(self, name, value, nothing):
         """Return this with one of the UNet's ``added_cond_kwargs``, likewise."""
         return replace(self, added={**self.added, name: (value, nothing)})
+
+    def of_fixed_shape(self, n):
+        """Return this, complete, with its last row repeated until there are n, and with shapes that are `fixed`.
+
+        What is drawn from `random` was drawn before, by the rows that are there.
+        """
+
+        def padded(value):
+            if isinstance(value, (tuple, list)):
+                return type(value)(padded(each) for each in value)
+            return torch.cat([value, value[-1:].expand(n - len(value), *value.shape[1:])])
+
+        contexts = [
+            replace(each, tokens=padded(each.tokens), nothing=padded(each.nothing), weights=_repeated(each.weights, n))
+            for each in self.contexts
+        ]
+        return replace(
+            self,
+            weights={name: _repeated(row, n) for name, row in self.weights.items()},
+            contexts=tuple(contexts),
+            arguments={name: padded(pair) for name, pair in self.arguments.items()},
+            added={name: padded(pair) for name, pair in self.added.items()},
+            latents=padded(self.latents),
+            fixed=True,
+        )
 
 
 @torch.inference_mode()
@@ -134,7 +163,8 @@ def denoise(unet, scheduler, sampling, stepped=lambda: None):
     # The solver reads the timesteps on the CPU, the network on its device.
     for timestep, on_device in zip(sampling.timesteps, sent_to(latents.device, sampling.timesteps)):
         rows = torch.cat([latents, latents]) if guided else latents
-        rows = scheduler.scale_model_input(rows, timestep).to(sampling.dtype)
+        # A network's output may lie otherwise in memory than the noise did; a compiled network takes that for another input.
+        rows = scheduler.scale_model_input(rows, timestep).to(sampling.dtype).contiguous()
         controlled = {}
         for control in sampling.controls:
             controlled |= control(rows, on_device, tokens)
@@ -166,12 +196,19 @@ def network_arguments(sampling):
         arguments["added_cond_kwargs"] = {name: rows(*pair) for name, pair in sampling.added.items()}
     if any(each.weights is not None for each in contexts):
         arguments["cross_attention_kwargs"] = mixture(
-            [each.weights * (2 if sampling.guided else 1) for each in contexts], sampling.device, sampling.dtype
+            [each.weights * (2 if sampling.guided else 1) for each in contexts],
+            sampling.device,
+            sampling.dtype,
+            sampling.fixed,
         )
     return tokens, arguments
 
 
-def mixture(weights, device, dtype):
+def _repeated(weights, n):
+    return None if weights is None else (*weights, *weights[-1:] * (n - len(weights)))
+
+
+def mixture(weights, device, dtype, fixed=False):
     """Return what a network of several contexts reads of their weights.
 
     >>> found = mixture([(0.6, 0.0), (0.4, 1.0)], "cpu", torch.float32)
@@ -184,16 +221,23 @@ def mixture(weights, device, dtype):
         For each context, one weight per row.
     device : torch.device
     dtype : torch.dtype
+    fixed : bool
+        Choose all rows where not all of them give a context weight. Weight 0 then multiplies what is computed in vain.
 
     Returns
     -------
     arguments : dict
         ``context_weights``, a tensor of shape (n_rows, n_contexts), and ``context_rows``: for each context the rows that give
-        it weight, as a tensor of indices, or None if all do. Both are decided here, on the CPU.
+        it weight, as a tensor of indices, None if all do, or () if none does. Both are decided here, on the CPU.
     """
     served = []
     for each in weights:
         rows = [row for row, weight in enumerate(each) if weight != 0]
-        served.append(None if len(rows) == len(each) else sent_to(device, torch.tensor(rows, dtype=torch.long)))
+        if not rows:
+            served.append(())
+        elif fixed or len(rows) == len(each):
+            served.append(None)
+        else:
+            served.append(sent_to(device, torch.tensor(rows, dtype=torch.long)))
     columns = torch.tensor(weights, dtype=torch.float32).T.to(dtype).contiguous()
     return {"context_weights": sent_to(device, columns), "context_rows": tuple(served)}

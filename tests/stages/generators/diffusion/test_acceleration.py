@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0, SlicedAttnProcessor
 from picture_requests import pictures
+from safetensors.torch import load_file
 
 from stages.generators.diffusion.acceleration import Acceleration, free_memory
 from stages.generators.diffusion.dual_context import DualContextGenerator
@@ -54,6 +55,8 @@ def stable_diffusion():
         {"attention_slicing": True},
         {"vae_slicing": True},
         {"channels_last": True},
+        {"joined_projections": True},
+        {"channels_last": True, "joined_projections": True},
         {"attention_slicing": True, "vae_slicing": True, "channels_last": True, "dtype": "float32"},
     ],
 )
@@ -116,8 +119,45 @@ def test_compiling_leaves_the_unet_what_it_is(pipeline, monkeypatch):
     unet, compiled = pipeline.unet, []
     monkeypatch.setattr(torch, "compile", lambda call, **_: compiled.append(call) or call)
     Acceleration(compile=True).apply(pipeline)
-    assert compiled == [unet._call_impl]
+    blocks = [module for module in unet.modules() if type(module).__name__ == "BasicTransformerBlock"]
+    assert compiled == [block._call_impl for block in blocks] and len(blocks) == 8
+    Acceleration(compile="whole").apply(pipeline)
+    assert compiled[len(blocks) :] == [unet._call_impl]
     assert pipeline.unet is unet and unet._compiled_call_impl is not None and unet.config.in_channels == 4
+
+
+def test_joined_projections_are_used_and_leave_no_trace_on_disk(pipeline, tmp_path):
+    unet, names = pipeline.unet, set(pipeline.unet.state_dict())
+    attention = unet.mid_block.attentions[0].transformers[0].transformer_blocks[0]
+    Acceleration(joined_projections=True).apply(pipeline)
+    with torch.no_grad():
+        attention.attn1.to_q.weight.zero_()
+    used = []
+    attention.attn1.to_qkv.register_forward_hook(lambda *_: used.append("qkv"))
+    attention.attn2.to_kv.register_forward_hook(lambda *_: used.append("kv"))
+    weights = {"context_weights": torch.full((1, 2), 0.5)}
+    unet(torch.randn(1, 4, 8, 8), 5, torch.randn(1, 8, 16), cross_attention_kwargs=weights)
+    assert used == ["qkv", "kv"]
+    assert set(unet.state_dict()) == names
+    unet.save_pretrained(tmp_path)
+    assert set(load_file(tmp_path / "diffusion_pytorch_model.safetensors")) == names
+    assert {name.removeprefix("unet.") for name in torch.nn.ModuleDict({"unet": unet}).state_dict()} == names
+
+
+def test_auto_lays_out_and_joins_in_half_precision_on_cuda_alone():
+    for settings, device, expected in [
+        ({}, "cuda", True), ({"dtype": "bfloat16"}, "cuda:1", True), ({"dtype": "float32"}, "cuda", False),
+        ({}, "cpu", False), ({"dtype": "bfloat16"}, "cpu", False), ({}, "mps", False),
+    ]:  # fmt: skip
+        acceleration, unet = Acceleration(**settings), stable_diffusion().unet
+        assert acceleration._chosen(acceleration.channels_last, torch.device(device)) is expected
+        assert acceleration._joins(unet, torch.device(device)) is expected
+    for settings in ({"attention_slicing": True}, {"offload": "model"}):
+        assert not Acceleration(**settings)._joins(unet, torch.device("cuda"))
+    unet.mid_block.attentions[0].transformer_blocks[0].attn2.set_processor(
+        IPAdapterAttnProcessor2_0(hidden_size=16, cross_attention_dim=16)
+    )
+    assert not Acceleration()._joins(unet, torch.device("cuda"))
 
 
 def test_auto_is_half_precision_on_cuda_alone():
@@ -148,6 +188,12 @@ def test_the_batch_is_the_one_set_or_the_largest_that_fits(pipeline):
         free = memory_need(size, batch_size=batch).total
         assert Acceleration().batch_size_for(size, free_bytes=free) == batch
         assert Acceleration().batch_size_for(pipeline, free_bytes=free) == batch
+    settings = {"dtype": "float16", "set_aside": 10**9}
+    for batch in (17, 64):
+        free = memory_need(size, batch_size=batch, **settings).total
+        assert Acceleration().batch_size_for(size, "cuda", free_bytes=free) == batch
+    assert Acceleration().batch_size_for(size, "cuda", free_bytes=10 * free) == 64
+    assert Acceleration().batch_size_for(size, free_bytes=10 * free) == 16
     assert Acceleration(dtype="bfloat16").batch_size_for(size, free_bytes=memory_need(size, batch_size=4).total) > 4
     with pytest.raises(InputError, match="One picture of 16 x 16 in float32 needs .* GB but 0.0 GB are free on cpu"):
         Acceleration().batch_size_for(size, free_bytes=1000)
@@ -170,6 +216,9 @@ def test_free_memory_of_the_host_is_a_number():
         {"vae_slicing": "yes"},
         {"attention_slicing": "auto"},
         {"compile": 1},
+        {"compile": "graphs"},
+        {"channels_last": "yes"},
+        {"joined_projections": 0},
         {"batch_size": 0},
         {"batch_size": 2.0},
         {"batch_size": True},
@@ -179,6 +228,11 @@ def test_settings_that_cannot_be_are_refused(settings):
     (name,) = settings
     with pytest.raises(InputError, match=name):
         Acceleration(**settings)
+
+
+def test_two_replacements_of_attention_are_refused():
+    with pytest.raises(InputError, match="attention_slicing and joined_projections.*one of them to False"):
+        Acceleration(attention_slicing=True, joined_projections=True)
 
 
 @pytest.mark.parametrize("offload", ["model", "sequential"])
@@ -199,6 +253,8 @@ def test_slicing_does_not_throw_an_adapter_away():
     pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2.set_processor(processor)
     with pytest.raises(InputError, match="IPAdapterAttnProcessor2_0"):
         Acceleration(attention_slicing=True).apply(pipeline)
+    with pytest.raises(InputError, match="IPAdapterAttnProcessor2_0.*joined_projections to 'auto'"):
+        Acceleration(joined_projections=True).apply(pipeline)
     Acceleration(vae_slicing=True).apply(pipeline)
     assert pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2.processor is processor
 

@@ -107,7 +107,7 @@ def test_which_rows_read_a_context_is_known_before_the_loop():
     ]  # fmt: skip
     image, text = found["context_rows"]
     assert image.tolist() == [0, 2] and text is None
-    assert mixture([(0.0,), (1.0,)], torch.device("cpu"), torch.float32)["context_rows"][0].tolist() == []
+    assert mixture([(0.0,), (1.0,)], torch.device("cpu"), torch.float32)["context_rows"] == ((), None)
 
 
 def test_a_control_adds_to_what_the_network_is_called_with(pipeline):
