@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gpu_check.waits import Waits, WouldWait
+from gpu_parts.waits import Waits, WouldWait
 
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.latent_diffusion import Row
