@@ -1,8 +1,5 @@
 """Every system, small: settings, embedded weights, and checkpoints to be made at random in their published layouts."""
 
-import random_checkpoints
-from chains import chain_of
-
 from brainrecon.cli.main import run_command
 from brainrecon.runs.config import assign
 
@@ -71,6 +68,9 @@ SMALL = {
 
 def pull_random(name, folder):
     """Make the checkpoints of a small system at random below `folder`, and pull them into the store."""
+    # Here and below, since who reads settings alone shall not wait for networks.
+    import random_checkpoints
+
     for checkpoint in SMALL[name].checkpoints:
         origin = folder / checkpoint
         random_checkpoints.write_published(checkpoint, origin, random_checkpoints.EMBED_DIM)
@@ -80,4 +80,6 @@ def pull_random(name, folder):
 
 def small_chain(name):
     """The chain of a small system, nothing of it fitted."""
+    from chains import chain_of
+
     return chain_of(name, SMALL[name].nested(), SMALL[name].weights)
