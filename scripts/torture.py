@@ -4,8 +4,9 @@
 
 A case is a kind of work (`killed_runs.kinds`) in a folder of its own: the same command is typed again and again, each time in
 a process of its own that is killed by SIGKILL at a moment that is drawn from `--seed` and the case's number, up to five times.
-The moments are spread over the time that is left by the undisturbed work. Then the command is left in peace, and the folder
-is compared with the undisturbed one (`killed_runs.comparison` says what counts as equal). A case is one of
+A moment is drawn either from the time that is left by the undisturbed work, or from its calls that change the folder: the
+process is killed before one. Then the command is left in peace, and the folder is compared with the undisturbed one
+(`killed_runs.comparison` says what counts as equal). A case is one of
 
     equal       also to the byte, but for what is said there
     grey level  pictures that are drawn in batches differ by one grey level
@@ -13,8 +14,8 @@ is compared with the undisturbed one (`killed_runs.comparison` says what counts 
     failed      a command ended with an error, or came to no end
 
 The exit code is 1 if a case is differing or failed. A case is done again alone with ``--count 1 --first NUMBER``: the draws are
-the same, but a moment is only as exact as the clock. `--only` takes the cases of the kinds whose name begins so. Cases that
-`--out` has already are not done again; with `--folder` folders that differ are kept in it.
+the same, but a moment by the clock is only as exact as the clock. `--only` takes the cases of the kinds whose name begins so.
+Cases that `--out` has already are not done again; with `--folder` folders that differ are kept in it.
 """
 
 import argparse
@@ -138,7 +139,7 @@ class Session:
 
     def __init__(self, folder, seed, kinds=KINDS):
         self.folder, self.seed, self.kinds = folder, seed, kinds
-        # A kind -> seconds, contents of its folder.
+        # A kind -> how it ended, its folder, and what was in it.
         self.undisturbed = {}
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         self.materials = Materials(folder / "materials")
@@ -159,43 +160,52 @@ class Session:
             self.materials.need(name)
         place = self.place()
         kind.begin(place, self.materials)
-        ended = in_child(kind.work(self.materials), place, self.materials.folder / "notes")
+        ended = in_child(kind.work(self.materials), place, self.materials.folder / "notes", call=-1)
         if ended.code:
             raise SystemExit(f"{kind.name} cannot be done undisturbed: {ended.said}")
-        self.undisturbed[kind.name] = ended.seconds, place, contents(place)
+        self.undisturbed[kind.name] = ended, place, contents(place)
         shutil.rmtree(place)
 
     def case(self, number):
         """Kill a piece of work, finish it, and compare; a dictionary for JSON."""
-        draw, kind, place = np.random.default_rng([self.seed, number, 1]), self.kind(number), self.place()
-        seconds, there, expected = self.undisturbed[kind.name]
-        notes, longest = self.materials.folder / "notes", 60 + 10 * seconds
-        kind.begin(place, self.materials)
-        do = partial(in_child, kind.work(self.materials), place, notes, longest=longest)
-        about = {"number": number, "kind": kind.name, "seconds": round(seconds, 2), "kills": []}
-        left, ended = seconds, None
-        for _ in range(draw.integers(1, MOST_KILLS + 1)):
-            moment = draw.uniform(0, left)
-            ended = do(moment=moment)
-            if ended.code is not None:
+        kind, place, draw = self.kind(number), self.place(), np.random.default_rng([self.seed, number, 1])
+        alone, there, expected = self.undisturbed[kind.name]
+        work, notes = kind.work(self.materials), self.materials.folder / "notes"
+        do = partial(in_child, work, place, notes, longest=60 + 10 * alone.seconds)
+        kills, n_kills = [], draw.integers(1, MOST_KILLS + 1)
+        # Where it is over before the first kill it begins anew, and is killed sooner: the machine has less to do by now.
+        for attempt in range(MOST_KILLS):
+            shutil.rmtree(place, ignore_errors=True)
+            kind.begin(place, self.materials)
+            ended = _killed(do, place, draw, alone, n_kills, kills, 0.5**attempt)
+            if ended.code or kills:
                 break
-            # What begins anew takes its time, too.
-            left = max(left - moment, seconds / 4)
-            newest = _newest(place)
-            about["kills"].append({"after": round(moment, 3), "at": ended.place, "newest": newest})
-        if ended.code is None:
-            ended = do()
+        ended = do() if ended.code is None else ended
         if ended.code:
-            told = f"exit code {ended.code}: {' '.join(ended.said.split())[-600:]}"
-            outcome = "failed"
+            outcome, told = "failed", f"exit code {ended.code}: {' '.join(ended.said.split())[-600:]}"
         else:
             wrong, n_other = differences(contents(place), expected, place, there, kind.is_exact)
             outcome = "differing" if wrong else "grey level" if n_other else "equal"
             told = "; ".join(f"{name}: {what}" for name, what in wrong.items())[:2000]
         if outcome in BAD:
             shutil.copytree(place, self.folder / "bad" / f"{self.seed}-{number}", dirs_exist_ok=True, symlinks=True)
-        shutil.rmtree(place)
-        return about | {"outcome": outcome, "told": told}
+        shutil.rmtree(place, ignore_errors=True)
+        return dict(number=number, kind=kind.name, kills=kills, outcome=outcome, told=told)
+
+
+def _killed(do, place, draw, alone, n_kills, kills, share):
+    """Do a piece of work and kill it so many times, within a share of what it takes alone; how it ended last."""
+    left = share
+    for _ in range(n_kills):
+        moment, by_clock = draw.uniform(0, left), draw.random() < 0.5
+        ended = do(moment=moment * alone.seconds) if by_clock else do(call=int(moment * alone.n_calls))
+        if ended.code is not None:
+            break
+        # What begins anew takes its time, too.
+        left = max(left - moment, share / 4)
+        about = {"by": "clock" if by_clock else "call", "after": round(moment, 3), "at": ended.place}
+        kills.append(about | {"newest": _newest(place)})
+    return ended
 
 
 def _newest(folder):
@@ -208,6 +218,11 @@ def _newest(folder):
         except OSError:
             continue
     return max(times, key=times.get).relative_to(folder).as_posix() if times else ""
+
+
+def _file(place):
+    """Name of the file in a place such as "open stages/ground/media.py:20 < ..."."""
+    return Path(place.partition(":")[0].split()[-1]).name if place.strip() else "elsewhere"
 
 
 def _done(session, numbers, jobs):
@@ -246,7 +261,7 @@ def report(cases):
     groups = {kind: [case for case in cases if case["kind"] == kind] for kind in sorted({c["kind"] for c in cases})}
     for kind, own in (*groups.items(), ("all", cases)):
         counts, kills = Counter(case["outcome"] for case in own), [kill for case in own for kill in case["kills"]]
-        places = Counter(Path(kill["at"]).name or "elsewhere" for kill in kills)
+        places = Counter(_file(kill["at"]) for kill in kills)
         row = "  ".join(f"{counts[state]:10}" for state in STATES)
         where = ", ".join(f"{name} {count}" for name, count in places.most_common(4))
         print(f"{kind:{width}}  {len(own):5}  {len(kills):5}  {row}  {where}" + (", ..." if len(places) > 4 else ""))

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,13 +32,16 @@ class Ended(NamedTuple):
     said : str
         What it printed.
     place : str or None
-        File of the toolkit whose code was at work when it was killed.
+        Where in the toolkit it was killed.
+    n_calls : int
+        That changed its folder, if they were counted and it was not killed.
     """
 
     code: int | None
     seconds: float
     said: str
     place: str | None
+    n_calls: int = 0
 
 
 def check_single():
@@ -46,8 +50,8 @@ def check_single():
         raise SystemExit(f"{n} threads live in this process, of which a fork takes only one along.")
 
 
-def in_child(work, folder, notes, *, moment=None, longest=600):
-    """Do some work in a forked process, and kill it by SIGKILL at a moment.
+def in_child(work, folder, notes, *, moment=None, call=None, longest=600):
+    """Do some work in a forked process, and kill it by SIGKILL at a moment, or before a call.
 
     Parameters
     ----------
@@ -59,6 +63,8 @@ def in_child(work, folder, notes, *, moment=None, longest=600):
         A folder for what it prints.
     moment : float, optional
         Seconds after its start; never by default.
+    call : int, optional
+        Of those that change its folder, from 0; -1 counts them and kills at none.
     longest : float
         Seconds after which it counts as hanging, and is killed with a code of -9.
 
@@ -72,6 +78,8 @@ def in_child(work, folder, notes, *, moment=None, longest=600):
     said, place = Path(notes) / f"said-{os.getpid()}", Path(notes) / f"place-{os.getpid()}"
     said.write_bytes(b"")
     place.write_bytes(b"")
+    if call is not None:
+        work = partial(_counted, work, Path(folder), place, call)
     began = time.monotonic()
     child = os.fork()
     if not child:
@@ -87,9 +95,33 @@ def in_child(work, folder, notes, *, moment=None, longest=600):
     finally:
         os.close(watched)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    killed = killed and code == -signal.SIGKILL
-    text = said.read_text(encoding="utf-8", errors="replace")
-    return Ended(None if killed else code, time.monotonic() - began, text, at if killed else None)
+    seconds, text = time.monotonic() - began, said.read_text(encoding="utf-8", errors="replace")
+    n_calls = 0
+    if call is not None and is_over:
+        written = place.read_text(encoding="utf-8")
+        killed, at, n_calls = code == -signal.SIGKILL, written, 0 if code else int(written)
+    if killed and code == -signal.SIGKILL:
+        return Ended(None, seconds, text, at)
+    return Ended(code, seconds, text, None, n_calls)
+
+
+def _counted(work, folder, place, number):
+    """Do the work, and end before a call that changes the folder; or write how many there were."""
+    from faulty_disk import disk_calls, site
+
+    n_calls = 0
+
+    def before(kind):
+        nonlocal n_calls
+        if n_calls == number:
+            place.write_text(f"{kind} {site()}", encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGKILL)
+        n_calls += 1
+
+    with disk_calls(folder, before):
+        code = work()
+    place.write_text(str(n_calls), encoding="utf-8")
+    return code
 
 
 def _wait(watched, seconds):
@@ -98,7 +130,7 @@ def _wait(watched, seconds):
 
 
 def _ask_for_place(child, watched, place):
-    """Innermost file of the toolkit at work, by what `faulthandler` writes; "" if nothing of the toolkit is."""
+    """Innermost place of the toolkit at work, by what `faulthandler` writes; "" if nothing of the toolkit is."""
     os.kill(child, signal.SIGUSR1)
     deadline = time.monotonic() + _SECONDS_TO_ANSWER
     text = ""
@@ -107,8 +139,8 @@ def _ask_for_place(child, watched, place):
             break
         text = place.read_text(encoding="utf-8", errors="replace")
     text = place.read_text(encoding="utf-8", errors="replace")
-    files = re.findall(rf'File "{re.escape(str(ROOT))}/((?:brainrecon|stages|weights)/[^"]+)"', text)
-    return files[0] if files else ""
+    found = re.search(rf'File "{re.escape(str(ROOT))}/((?:brainrecon|stages|weights)/[^"]+)", line (\d+)', text)
+    return f"{found[1]}:{found[2]}" if found else ""
 
 
 def _be_child(work, folder, said, place):

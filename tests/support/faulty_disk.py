@@ -95,7 +95,7 @@ def site() -> str:
     found, frame = [], sys._getframe(1)
     while frame is not None and len(found) < 2:
         name = frame.f_code.co_filename
-        if name.startswith(ROOT) and "/tests/" not in name:
+        if name.startswith(ROOT) and not os.path.relpath(name, ROOT).startswith(("tests/", "scripts/")):
             found.append(f"{os.path.relpath(name, ROOT)}:{frame.f_lineno}")
         frame = frame.f_back
     return " < ".join(found)
