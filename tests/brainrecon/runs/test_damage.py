@@ -72,7 +72,7 @@ def test_changed_embeddings_and_first_pictures_are_refused(capsys, run_folder, f
 def test_a_changed_encoding_model_is_refused(capsys, run, store):
     (model,) = store.glob("encoding/*/ridge/model.safetensors")
     flip(model)
-    code, message = told(capsys, "evaluate", run, "--features", store)
+    code, message = told(capsys, "evaluate", run, "--again", "--features", store)
     flip(model)
     assert code == 2 and str(model.parent.parent) in message and "delete that folder" in message
-    assert told(capsys, "evaluate", run, "--features", store)[0] == 0
+    assert told(capsys, "evaluate", run, "--again", "--features", store)[0] == 0
