@@ -108,16 +108,14 @@ def benchmark(
             if engine is None:
                 computed = work_through(out, plan, features=features, finished=finished, progress=progress, **drawing)
             else:
-                outcomes = _work_on(engine, out, plan, features, drawing, progress)
-                computed = sum(bool(outcome.value.get("computed")) for outcome in outcomes)
+                outcomes, computed = _work_on(engine, out, plan, features, drawing, progress)
     show_outcomes(outcomes)
     if any(out.glob("*/*/*/scores/*.json")) or engine is None:
         leaderboard = collect(out)
         page = write_pages(leaderboard, out)
         show_boards(leaderboard)
-        say(
-            f"{computed} of {len(plan.cells())} cells were computed by {'this process' if engine is None else 'workers'}."
-        )
+        how = "computed by this process" if engine is None else "done by workers"
+        say(f"{computed} of {len(plan.cells())} cells were {how}.")
         say(f"Leaderboard, with controls, differences and every subject: {page} (also .md and .csv)")
     refuse_failures(outcomes)
 
@@ -145,7 +143,7 @@ def finish_cell(folder, cell, features, only=None, **drawing):
     Returns
     -------
     dict
-        `computed`, whether anything was, and `files`, those of the scores.
+        `computed`, whether anything was, and `files`, scores and report.
     """
     from brainrecon.cli.progress import show_progress
     from brainrecon.studies import benchmark
@@ -163,12 +161,13 @@ def finish_cell(folder, cell, features, only=None, **drawing):
             progress=progress,
             **drawing,
         )
-    scores = benchmark.cell_folder(folder, *cell).rglob("scores/[!.]*.json")
-    return {"computed": computed, "files": [str(path) for path in scores]}
+    place = benchmark.cell_folder(folder, *cell)
+    written = [*place.rglob("scores/[!.]*.json"), *place.glob("report.html")]
+    return {"computed": computed, "files": [str(path) for path in written]}
 
 
 def _work_on(engine, out, plan, features, drawing, progress):
-    """Have the cells of a plan done by the workers of a cluster; their outcomes."""
+    """Have the cells of a plan done by the workers of a cluster; their outcomes, and how many are done."""
     from brainrecon.cli.on_cluster import STATE, drained
     from brainrecon.features.store import FeatureStore
     from brainrecon.report.leaderboard.write import write_leaderboard
@@ -208,7 +207,7 @@ def _work_on(engine, out, plan, features, drawing, progress):
             ended = drain(cells([cell for cell in left if cell not in failed]), finished)
             failed |= {tuple(outcome.cell.arguments["cell"]) for outcome in ended if not outcome.is_done}
             outcomes += ended
-    return outcomes
+    return outcomes, len(left) - len(failed)
 
 
 def _is_finished(out, plan, cell, store):

@@ -207,11 +207,11 @@ def _dask(settings, folder):
             f"{did_you_mean(unknown[0], known, 'dask')}."
         )
     # Of lost workers the table tells, and that others are killed at the end is no news.
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     local = {
-        "silence_logs": logging.ERROR,
+        "silence_logs": logging.CRITICAL,
         "threads_per_worker": 1,
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "local_directory": str(folder / "dask"),
     } | settings
     # A lost worker takes one cell with it, and how often that is done again is counted here.

@@ -208,14 +208,13 @@ def attempt(name: str, work: str, arguments: dict[str, Any], log: str, note: str
     -------
     dict
         `seconds`, and `value`, or `error`, a sentence, with `again`, whether another attempt may end otherwise.
-
     """
-    with _ALONE, _printed_into(log), _on_threads(threads):
+    with _ALONE, _printed_into(log):
         where = f"{platform.node()}, process {os.getpid()}, {threads} threads"
         print(f"{_BEGIN} {name} on {where}, {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
         began = time.monotonic()
         try:
-            with present(note, waiting=lambda who: print(f"waiting for {who}, which is at it", flush=True)):
+            with _on_threads(threads), present(note, waiting=_say_who):
                 value = part(work)(**arguments)
         except (InputError, CheckpointError) as error:
             print(error)
@@ -249,6 +248,10 @@ def _outcome(cell, future, log, before):
         return told(FAILED, gave["seconds"], gave["error"], again=gave["again"])
     _wait_until_seen(gave["value"].get("files", ()))
     return told(DONE, gave["seconds"], value=gave["value"])
+
+
+def _say_who(other):
+    print(f"waiting for {other}, which is at it", flush=True)
 
 
 def _wait_until_seen(files):
