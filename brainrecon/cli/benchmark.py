@@ -279,7 +279,7 @@ def _plan(out, data, methods, preset, weights, say, write=True, **rest):
             raise InputError(f"{out} exists and is no benchmark; name a new or empty folder with --out.")
         plan = make_plan(data, methods, told=say, **rest)
     elif asked:
-        plan = there.extended(data, methods, **rest)
+        plan = there.extended(data, methods, f"The benchmark in {out}", **rest)
     else:
         plan = there
     if plan == there or not write:
@@ -288,6 +288,6 @@ def _plan(out, data, methods, preset, weights, say, write=True, **rest):
         # Another process may have written a plan while this one was made.
         now = Plan.read(out) if (out / PLAN).exists() else None
         if now != there and now is not None:
-            plan = now.extended(data, methods, **rest)
+            plan = now.extended(data, methods, f"The benchmark in {out}", **rest)
         plan.write(out)
     return plan

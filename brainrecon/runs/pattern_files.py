@@ -140,6 +140,8 @@ def _from_table(path):
     if not rows:
         raise InputError(f"{path} holds no row; write a row per stimulus.")
     head = rows.pop(0) if not all(map(_is_number, rows[0][1:] or rows[0])) else None
+    if not rows:
+        raise InputError(f"{path} holds a head, {','.join(head)[:60]!r}, and no row; write a row per stimulus.")
     widths = {len(row) for row in (*rows, *([head] if head else []))}
     if len(widths) > 1:
         raise InputError(

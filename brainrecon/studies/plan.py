@@ -170,13 +170,15 @@ class Plan:
         """Write the plan, whole or not at all."""
         write_text(Path(folder) / PLAN, tomli_w.dumps(to_dict(self)))
 
-    def extended(self, data=None, methods=None, **asked):
+    def extended(self, data=None, methods=None, where="The benchmark", **asked):
         """The plan with more methods, subjects, regions or protocols; everything else asked for has to agree with it.
 
         Parameters
         ----------
         data, methods, **asked
             As for `make_plan`; None for what is not asked.
+        where : str
+            What has the plan, for messages.
 
         Raises
         ------
@@ -191,7 +193,7 @@ class Plan:
         wanted = {f.name: getattr(other, f.name) for f in fields(other)}
         if bool(self.rois) != bool(other.rois):
             raise InputError(
-                f"The benchmark has the regions {', '.join(self.rois) or '(the default)'} but "
+                f"{where} has the regions {', '.join(self.rois) or '(the default)'} but "
                 f"{', '.join(other.rois) or '(the default)'} was asked for; name regions in both, or in neither."
             )
         for name in ("subjects", "rois", "protocols"):
@@ -200,7 +202,7 @@ class Plan:
         if found := differences(own, wanted):
             name, before, after = found[0]
             raise InputError(
-                f"The benchmark has {name} = {before!r} but {after!r} was asked for; name another folder with --out, or leave "
+                f"{where} has {name} = {before!r} but {after!r} was asked for; name another folder with --out, or leave "
                 "that option out to go on with the plan as it is."
             )
         return Plan(**own | {"methods": self.methods | chosen})

@@ -133,3 +133,9 @@ def test_a_name_that_says_no_format_is_refused_and_nothing_written(name, said, t
     with pytest.raises(InputError, match=said):
         write_arrays(tmp_path / name, {"clip": VALUES, "latents": VALUES}, IDS)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_head_without_a_row_is_refused(tmp_path):
+    (tmp_path / "new.csv").write_text("stimulus_id,v1\n")
+    with pytest.raises(InputError, match=r"new.csv holds a head, 'stimulus_id,v1', and no row"):
+        read_patterns(tmp_path / "new.csv")
