@@ -6,7 +6,7 @@ import json
 import shutil
 import warnings
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -361,19 +361,21 @@ class Run:
         if len(self.parts) > 1 and not self.config.data.shuffled:
             conditions = tuple(dict.fromkeys((*conditions, MEAN_PICTURE)))
         conditions = [name for name in conditions if name not in self.not_drawn(conditions)]
+        works, spoilt = [], []
         if SHUFFLED_RESPONSES in conditions and len(self.parts) > 1 and self.lends_no_response:
             conditions.remove(SHUFFLED_RESPONSES)
-            self.shuffled.fit(options["progress"]).reconstruct(stimuli=stimuli, **options)
+            works = [lambda: self.shuffled.fit(options["progress"]).reconstruct(stimuli=stimuli, **options)]
         own = [stimuli] * len(self.parts)
         if stimuli is not None and len(self.parts) > 1:
             tested = [set(map(str, part.subject.test.stimulus_ids)) for part in self.parts]
             if absent := [name for name in stimuli if not any(name in one for one in tested)]:
                 raise InputError(f"Stimulus {absent[0]!r} is in no fold; see `brainrecon data info`.")
             own = [[name for name in stimuli if name in one] for one in tested]
-        spoilt = []
         for part, chosen in zip(self.parts, own):
+            works.append(partial(reconstruct, part, conditions, stimuli=chosen, **options))
+        for work in works:
             try:
-                reconstruct(part, conditions, stimuli=chosen, **options)
+                work()
             except NotFinite as error:
                 spoilt.append(error)
         if spoilt:

@@ -140,4 +140,4 @@ class HalvedOnce:
 
 def _first_line(error: Exception) -> str:
     said: Any = str(error).strip().splitlines()
-    return said[0][:100].rstrip(". ") if said else type(error).__name__
+    return said[0][:100].rstrip(". ").replace(". ", ", ") if said else type(error).__name__

@@ -14,6 +14,7 @@ from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.runs.run import Run
+from stages.ground.not_finite import NotFinite
 
 PROTOCOL = "miyawaki-2008-identification"
 FIGURES = 6
@@ -152,3 +153,17 @@ def test_folds_stand_in_a_leaderboard_under_their_name(data, features, tmp_path)
     assert run_command(["benchmark", "--out", str(tmp_path / "bench"), "--features", str(features)]) == 0
     titles = [line for line in (tmp_path / "bench" / "leaderboard.md").read_text().splitlines() if line[:3] == "## "]
     assert sorted(titles) == [f"## {PROTOCOL} on arrays", f"## {PROTOCOL} on arrays, leave one stimulus out"]
+
+
+def test_what_one_fold_cannot_draw_keeps_no_other_from_drawing(run, monkeypatch):
+    drawn = []
+
+    def reconstruct(part, conditions, **options):
+        drawn.append(part.folder)
+        if part.config.data.fold in (1, 2):
+            raise NotFinite([0], [f"figure of fold {part.config.data.fold}"])
+
+    monkeypatch.setattr("brainrecon.runs.draw.reconstruct", reconstruct)
+    with pytest.raises(NotFinite, match="2 outputs are missing, of figure of fold 1, figure of fold 2"):
+        run.reconstruct()
+    assert drawn == [part.folder for part in run.parts]
