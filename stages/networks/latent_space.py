@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from stages.checkpoints.strict_loading import load_strictly
+from stages.checkpoints.strict_loading import load_strictly, read_json_object
 from stages.ground.not_finite import check_rows
 
 
@@ -97,11 +97,20 @@ class QuantisedLatentSpace(LatentSpace):
 
 
 def load_autoencoder(folder, dtype):
-    """Load ``vae/`` strictly; in float32 rather than float16 where its configuration says that it overflows."""
-    vae = load_strictly(AutoencoderKL, Path(folder) / "vae", dtype)
-    if dtype == torch.float16 and vae.config.force_upcast:
-        vae = load_strictly(AutoencoderKL, Path(folder) / "vae", torch.float32)
-    return vae
+    """Load ``vae/`` strictly; in float32 rather than float16 where its configuration file says that it overflows."""
+    folder = Path(folder) / "vae"
+    overflows = read_json_object(folder / "config.json", AutoencoderKL.__name__).get("force_upcast", False)
+    return load_strictly(AutoencoderKL, folder, torch.float32 if overflows and dtype == torch.float16 else dtype)
+
+
+def overflows_in_half(autoencoder):
+    """Whether an autoencoder's configuration says that it overflows in float16 (``force_upcast``).
+
+    A file that does not say so is taken at its word: diffusers' class then has a default of its own, which is true, but the
+    autoencoders of Stable Diffusion 1 and 2 and of Versatile Diffusion were published for half precision.
+    """
+    config = autoencoder.config
+    return bool(config.get("force_upcast")) and "force_upcast" not in config.get("_use_default_values", ())
 
 
 def normal(random, shape, dtype=torch.float32):

@@ -96,7 +96,7 @@ class Acceleration:
         Parameters
         ----------
         pipeline : diffusers.DiffusionPipeline
-            With a ``unet``, and a ``vae`` or ``movq``; changed in place. An autoencoder whose configuration says
+            With a ``unet``, and a ``vae`` or ``movq``; changed in place. An autoencoder whose configuration file says
             ``force_upcast`` stays in float32 for float16.
         device : str or torch.device
         free_bytes : int, optional
@@ -113,6 +113,8 @@ class Acceleration:
         """
         import torch
 
+        from stages.networks.latent_space import overflows_in_half
+
         device = torch.device(device)
         vae = pipeline.vae if hasattr(pipeline, "vae") else pipeline.movq
         self._check(pipeline, vae, device)
@@ -122,7 +124,7 @@ class Acceleration:
         dtype = self.dtype_for(device)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
-                upcast = part is vae and dtype == torch.float16 and vae.config.get("force_upcast", False)
+                upcast = part is vae and dtype == torch.float16 and overflows_in_half(vae)
                 # torch's own `to`: diffusers' warns about modules that it was never told to keep in float32.
                 torch.nn.Module.to(part, torch.float32 if upcast else dtype)
         if self._chosen(self.channels_last, device):

@@ -77,8 +77,11 @@ class GeneratorSize:
         unet_parameters = counts.pop("unet")
         vae_parameters = counts.pop("vae" if hasattr(pipeline, "vae") else "movq")
         two_contexts = "image_context_tokens" in pipeline.unet.config
+        from stages.networks.latent_space import overflows_in_half
+
+        vae_config = dict(vae.config) | {"force_upcast": overflows_in_half(vae)}
         return cls(
-            dict(pipeline.unet.config), dict(vae.config), unet_parameters, vae_parameters, sum(counts.values()),
+            dict(pipeline.unet.config), vae_config, unet_parameters, vae_parameters, sum(counts.values()),
             two_contexts,
         )  # fmt: skip
 

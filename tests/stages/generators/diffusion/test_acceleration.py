@@ -1,5 +1,6 @@
 """Settings of acceleration applied to tiny pipelines: what they change, and that pictures stay the same."""
 
+import json
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
 from stages.generators.diffusion.memory import GeneratorSize, memory_need
 from stages.ground.errors import InputError
+from stages.networks.latent_space import load_autoencoder
 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and torch finds none")
 
@@ -167,10 +169,16 @@ def test_auto_is_half_precision_on_cuda_alone():
     assert Acceleration(dtype="bfloat16").dtype_for("cuda") == torch.bfloat16
 
 
-@pytest.mark.parametrize("upcast", [True, False])
-def test_an_autoencoder_that_overflows_stays_in_float32(upcast):
-    pipeline = stable_diffusion()
-    pipeline.vae.register_to_config(force_upcast=upcast)
+@pytest.mark.parametrize("said", [{"force_upcast": True}, {"force_upcast": False}, {}], ids=str)
+def test_an_autoencoder_whose_file_says_that_it_overflows_stays_in_float32(tmp_path, said):
+    pipeline, upcast = stable_diffusion(), bool(said.get("force_upcast"))
+    pipeline.vae.save_pretrained(tmp_path / "vae")
+    path = tmp_path / "vae" / "config.json"
+    config = {name: value for name, value in json.loads(path.read_text()).items() if name != "force_upcast"}
+    path.write_text(json.dumps(config | said))
+    assert load_autoencoder(tmp_path, torch.float16).dtype == (torch.float32 if upcast else torch.float16)
+    pipeline.register_modules(vae=load_autoencoder(tmp_path, torch.float32))
+    assert GeneratorSize.of(pipeline).vae["force_upcast"] is upcast
     Acceleration(dtype="float16").apply(pipeline)
     assert pipeline.unet.dtype == torch.float16
     assert pipeline.vae.dtype == (torch.float32 if upcast else torch.float16)
