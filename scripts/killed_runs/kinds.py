@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from killed_runs import server
@@ -28,8 +28,8 @@ class Kind:
         What is typed, with words of `killed_runs.materials.Materials` in braces.
     needs : tuple of str
         As `Materials.need` takes them.
-    begins_with : dict of str to str
-        What lies in the working folder before: its name there -> its name among the materials.
+    begins_with : str
+        The folder among the materials of which the working folder is a copy at the beginning; it is empty without.
     is_exact : bool
         Whether pictures have to be equal to the byte; see `killed_runs.comparison`.
     do : callable
@@ -39,15 +39,16 @@ class Kind:
     name: str
     line: str
     needs: tuple[str, ...] = ()
-    begins_with: dict[str, str] = field(default_factory=dict)
+    begins_with: str = ""
     is_exact: bool = True
     do: Callable[[str], int] = typed
 
     def begin(self, folder, materials):
         """Make the working folder."""
-        folder.mkdir(parents=True)
-        for name, source in self.begins_with.items():
-            shutil.copytree(materials.folder / source, folder / name, symlinks=True)
+        if self.begins_with:
+            shutil.copytree(materials.folder / self.begins_with, folder, symlinks=True)
+        else:
+            folder.mkdir(parents=True)
 
     def work(self, materials):
         """The work, to be done in the working folder, by a process of its own."""
@@ -100,28 +101,27 @@ def _fits():
 
 
 def _drawings():
-    copied = {"features": "features"}
     for system in (*TRAINED, "ridge-to-pixels", "nearest-training-caption"):
         for mode in ("", CONTROLS):
             yield Kind(
                 f"reconstruct {system}" + (" --reproducible" if mode else ""),
                 f"reconstruct run --features features {mode or ALONE}",
                 (f"fitted {system}",),
-                copied | {"run": f"fitted/{system}"},
+                f"fitted/{system}",
                 bool(mode),
             )
     yield Kind(
         "reconstruct brain-diffuser controls",
         "reconstruct run --controls all --batch-size 3 --features features",
         ("fitted brain-diffuser",),
-        copied | {"run": "fitted/brain-diffuser"},
+        "fitted/brain-diffuser",
         False,
     )
     yield Kind(
         "reconstruct --betas",
         "reconstruct run --betas {here}/patterns.npz --features features --batch-size 2",
         ("fitted brain-diffuser", "patterns"),
-        copied | {"run": "fitted/brain-diffuser"},
+        "fitted/brain-diffuser",
         False,
     )
 
@@ -140,21 +140,15 @@ def _runs():
 
 
 def _looks():
-    copied = {"features": "features"}
-    drawn = copied | {"run": "drawn/brain-diffuser"}
-    scored = copied | {"run": "scored/brain-diffuser"}
-    fitted = copied | {"run": "fitted/brain-diffuser"}
-    yield Kind("evaluate", "evaluate run --features features", ("drawn brain-diffuser",), drawn)
-    yield Kind(
-        "evaluate --controls",
-        "evaluate run --controls all --features features",
-        ("drawn ridge-to-pixels",),
-        copied | {"run": "drawn/ridge-to-pixels"},
-        False,
-    )
-    yield Kind("report", "report run --all-pictures --features features", ("scored brain-diffuser",), scored)
-    yield Kind("predict", "predict run --out values.csv --features features", ("fitted brain-diffuser",), fitted)
-    yield Kind("maps", "maps run --features features", ("fitted brain-diffuser",), fitted)
+    for verb, line, state, system in (
+        ("evaluate", "evaluate run", "drawn", "brain-diffuser"),
+        ("report", "report run --all-pictures", "scored", "brain-diffuser"),
+        ("predict", "predict run --out values.csv", "fitted", "brain-diffuser"),
+        ("maps", "maps run", "fitted", "brain-diffuser"),
+        ("evaluate --controls", "evaluate run --controls all", "drawn", "ridge-to-pixels"),
+    ):
+        is_exact = "--controls" not in line
+        yield Kind(verb, f"{line} --features features", (f"{state} {system}",), f"{state}/{system}", is_exact)
 
 
 KINDS = (

@@ -49,7 +49,7 @@ class Materials:
 
     def __init__(self, folder):
         self.folder, self._made = Path(folder), set()
-        for name in ("notes", "features", "weights"):
+        for name in ("notes", "weights"):
             (self.folder / name).mkdir(parents=True)
         os.environ["BRAINRECON_WEIGHTS"] = str(self.folder / "weights")
 
@@ -57,7 +57,7 @@ class Materials:
     def words(self):
         """What stands for names in braces in command lines."""
         data = {"nsd": f"nsd:{self.folder / 'cohort'}", "miyawaki": f"miyawaki:{self.folder / 'recording'}"}
-        return data | {"here": str(self.folder), "features": f"--features {self.folder / 'features'}"}
+        return data | {"here": str(self.folder)}
 
     def need(self, name):
         """Make something, unless it was made: "cohort", "fitted SYSTEM", ..."""
@@ -111,18 +111,23 @@ def _patterns(materials, of):
 
 
 def _fitted(materials, of):
-    return materials.typed(f"fit {of} {{{data_of(of)}}} {settings(of)} --out fitted/{of} {{features}}")
+    there = f"fitted/{of}"
+    return materials.typed(f"fit {of} {{{data_of(of)}}} {settings(of)} --out {there}/run --features {there}/features")
 
 
 def _drawn(materials, of):
-    shutil.copytree(materials.folder / "fitted" / of, materials.folder / "drawn" / of)
     options = "--controls all --control-stimuli 2 --reproducible"
-    return materials.typed(f"reconstruct drawn/{of} {options} {{features}}")
+    return _further(materials, of, "fitted", "drawn", "reconstruct", options)
 
 
 def _scored(materials, of):
-    shutil.copytree(materials.folder / "drawn" / of, materials.folder / "scored" / of)
-    return materials.typed(f"evaluate scored/{of} {{features}}")
+    return _further(materials, of, "drawn", "scored", "evaluate", "")
+
+
+def _further(materials, of, before, after, verb, options):
+    """Do one more thing with a copy, so that what others began with stays as it was."""
+    shutil.copytree(materials.folder / before / of, materials.folder / after / of)
+    return materials.typed(f"{verb} {after}/{of}/run {options} --features {after}/{of}/features")
 
 
 # What is made, by the first word of its name, and how; `of` is the rest.
