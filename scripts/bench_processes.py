@@ -4,9 +4,9 @@
 
 A run of `brain-diffuser` on the embedded default is fitted once. Each repeat draws all its pictures by one process and by
 several, one after the other in turns, from "go" until the last has ended; what all of them have loaded is loaded before, since
-they are forked. Printed are, for each repeat, the seconds and their ratio, and the least ratio that idle cores would give: the
-processor time of one over the most that any of several had, with what it waited for others. The machine has to have a core for
-each process and nothing else to do; the second ratio says what would be if it had.
+they are forked. Printed are, for each repeat, the seconds and their ratio, and the ratio that idle cores would give: the time of
+the processor that one had over the most that any of several had, with what it waited for others (the least) and without (the
+most). The first ratio holds if the machine has a core for each process and nothing else to do.
 
 Every picture has to be there once in the manifest, and to be that of one process to a grey level.
 """
@@ -55,25 +55,34 @@ def main():
             timed = {n: drawn_by(n, folder, options) for n in order}
             one, several = timed[1], timed[options.processes]
             _compare(folder, options)
+            alone = one["processor"][0]
             found.append({
-                "seconds_of_one": one["seconds"],
-                "seconds_of_several": several["seconds"],
                 "ratio": one["seconds"] / several["seconds"],
-                "ratio_on_idle_cores": one["processor"][0] / max(map(sum, zip(several["processor"], several["waited"]))),
-                "processor": several["processor"],
-                "waited": several["waited"],
-                "pictures": several["pictures"],
+                "least_on_idle_cores": alone / max(map(sum, zip(several["processor"], several["waited"]))),
+                "most_on_idle_cores": alone / max(several["processor"]),
+                "one": one,
+                "several": several,
             })  # fmt: skip
             print(
-                f"one {one['seconds']:.2f} s, {options.processes} {several['seconds']:.2f} s: ratio {found[-1]['ratio']:.2f}, on "
-                f"idle cores {found[-1]['ratio_on_idle_cores']:.2f}; each drew {several['pictures']} and waited "
-                f"{', '.join(f'{seconds:.2f}' for seconds in several['waited'])} s",
+                f"one {one['seconds']:.2f} s, {options.processes} {several['seconds']:.2f} s: {_ratios(found[-1])}; one had "
+                f"{alone:.2f} s of the processor, several {_listed(several['processor'])} s; they drew "
+                f"{_listed(several['pictures'])} pictures, and waited {_listed(several['waited'])} s",
                 flush=True,
             )
-    medians = {name: statistics.median(one[name] for one in found) for name in ("ratio", "ratio_on_idle_cores")}
-    print(f"median ratio {medians['ratio']:.2f}, on idle cores {medians['ratio_on_idle_cores']:.2f}")
+    names = ("ratio", "least_on_idle_cores", "most_on_idle_cores")
+    medians = {name: statistics.median(one[name] for one in found) for name in names}
+    print(f"median {_ratios(medians)}")
     if options.out:
         options.out.write_text(json.dumps({"median": medians, "repeats": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def _listed(values):
+    return ", ".join(f"{value:.2f}".removesuffix(".00") for value in values)
+
+
+def _ratios(values):
+    least, most = values["least_on_idle_cores"], values["most_on_idle_cores"]
+    return f"ratio {values['ratio']:.2f}, on idle cores {least:.2f} to {most:.2f}"
 
 
 def _fit(folder, options):

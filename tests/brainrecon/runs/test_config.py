@@ -140,3 +140,11 @@ def test_a_mask_has_its_whole_path_as_data_have(tmp_path, monkeypatch):
     assert type(read.data.options["shift"]) is int and read.data.source == f"arrays:{tmp_path / 'mine'}"
     read.write(tmp_path / "config.toml")
     assert RunConfig.read(tmp_path / "config.toml") == read
+
+
+def test_data_of_a_kind_that_is_none_are_told_with_the_file(tmp_path):
+    (tmp_path / "config.toml").write_text('method = "mean-image"\n[data]\nsource = "Nsd:/data"\n')
+    with pytest.raises(
+        InputError, match=rf"{re.escape(str(tmp_path))}/config.toml cannot be used: .*no kind of data 'Nsd'"
+    ):
+        RunConfig.read(tmp_path / "config.toml")
