@@ -1,6 +1,6 @@
 """Hinder every command that writes: no room, no rights, no locks, little memory, a wrong clock, another version.
 
-    python scripts/torture_machine.py [--seed 0] [--places 5] [--works fit,run] [--only ROW] [--out FILE]
+    python scripts/torture_machine.py [--seed 0] [--places 5] [--works fit,run] [--only ROWS] [--out FILE]
 
 Each case types a command while something hinders it, takes the hindrance away, and types the same command again, which has to
 end in the folder of a command that nothing hindered, byte for byte. The first is
@@ -46,7 +46,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--places", type=int, default=5, help="at how many places of a work the disk is full")
     parser.add_argument("--works", default=",".join(WORKS), help="separated by commas")
-    parser.add_argument("--only", default="", help="a row of the table")
+    parser.add_argument("--only", default="", help="rows of the table, separated by commas")
     parser.add_argument("--out", type=Path, help="every case as JSON")
     options = parser.parse_args()
     if os.geteuid():
@@ -66,7 +66,7 @@ def main():
         for name in names:
             draw = np.random.default_rng([options.seed, zlib.crc32(name.encode())])
             for hindrance, is_finished in hindrances_of(WORKS[name], known[name], options.places, draw):
-                if options.only and options.only != hindrance.name:
+                if options.only and hindrance.name not in options.only.split(","):
                     continue
                 state, about, seconds = outcome(WORKS[name], known[name], hindrance, is_finished, place)
                 how = hindrance.how + (" (of a finished folder)" if is_finished else "")

@@ -27,8 +27,8 @@ def every(folder):
 
 
 def bytes_taken(folder):
-    """What the files of a folder take on a disk of pages."""
-    return sum(-(-path.lstat().st_size // 4096) * 4096 + 4096 for path in every(folder))
+    """What the files of a folder take on a disk of memory, which counts their pages and nothing else."""
+    return sum(-(-path.lstat().st_size // 4096) * 4096 for path in every(folder) if path.is_file())
 
 
 def content(folder):
