@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -83,6 +84,12 @@ def named_errors(path: str | Path, partial: str | Path | None = None) -> Iterato
             partial and str(error.filename) == str(partial)
         ):
             error.filename = str(path)
+        raise
+    except Exception as error:
+        # Libraries in Rust, such as that of safetensors, tell the system's number in words.
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        if told is not None and int(told[1]) in _OF_THE_DISK:
+            raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from error
         raise
 
 

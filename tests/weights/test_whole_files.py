@@ -11,6 +11,7 @@ from pathlib import Path
 
 import filelock
 import pytest
+from safetensors import SafetensorError
 
 from weights import whole_files
 from weights.partial_files import is_partial, partial_name
@@ -282,6 +283,11 @@ def test_an_error_of_the_disk_names_what_was_written(tmp_path, writing, number):
     with pytest.raises(OSError) as told, writing(place):
         raise OSError(number, os.strerror(number))
     assert told.value.filename == str(place) and str(place) in str(told.value)
+    with pytest.raises(OSError, match=os.strerror(number)) as told, writing(place):
+        raise SafetensorError(f"Error while serializing: I/O error: in words (os error {number})")
+    assert told.value.errno == number and told.value.filename == str(place)
+    with pytest.raises(SafetensorError), writing(place):
+        raise SafetensorError("another one (os error 12)")
     with pytest.raises(PermissionError) as told, writing(place) as partial:
         if writing is whole_file:
             raise PermissionError(errno.EACCES, "Permission denied", str(partial))
