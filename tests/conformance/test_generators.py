@@ -327,6 +327,7 @@ def test_what_is_not_finite_in_half_precision_is_drawn_again_in_float32(generato
         half = lambda output: output.dtype == torch.bfloat16  # noqa: E731
         with spoiling(generator, row=1, only=half), pytest.warns(Remark, match=told):
             found = drawn(generator, values, batch_size=4)
+        assert {tensor.dtype for tensor in tensors} == {torch.bfloat16}
         assert all(tensor.data.equal(data) for tensor, data in zip(tensors, stored))
     assert np.abs(found[1] - in_full[1]).max() <= 1
     np.testing.assert_array_equal(found[[0, 2, 3]], expected[[0, 2, 3]])
