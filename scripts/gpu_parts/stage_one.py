@@ -22,8 +22,10 @@ def stage_one(check):
     targets = np.hstack([made(n, width) for _ in range(n_tokens)])
     name = f"{n:,} x {n_voxels:,} to {targets.shape[1]:,}"
 
+    there, new_there = (torch.from_numpy(each).to(check.device) for each in (patterns, new))
+
     def by_token():
-        return _token(*(torch.from_numpy(each).to(check.device) for each in (patterns, targets[:, :width], new))).cpu()
+        return _token(there, torch.from_numpy(targets[:, :width]).to(check.device), new_there).cpu()
 
     with tf32(False):
         by_token()

@@ -68,6 +68,8 @@ class GeneratorSize:
     @classmethod
     def of(cls, pipeline):
         """Measure a pipeline: any with a ``unet``, and a ``vae`` or a ``movq``."""
+        from stages.networks.latent_space import overflows_in_half
+
         vae = pipeline.vae if hasattr(pipeline, "vae") else pipeline.movq
         counts = {
             name: sum(parameter.numel() for parameter in part.parameters())
@@ -77,8 +79,6 @@ class GeneratorSize:
         unet_parameters = counts.pop("unet")
         vae_parameters = counts.pop("vae" if hasattr(pipeline, "vae") else "movq")
         two_contexts = "image_context_tokens" in pipeline.unet.config
-        from stages.networks.latent_space import overflows_in_half
-
         vae_config = dict(vae.config) | {"force_upcast": overflows_in_half(vae)}
         return cls(
             dict(pipeline.unet.config), vae_config, unet_parameters, vae_parameters, sum(counts.values()),
