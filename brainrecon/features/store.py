@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from brainrecon.features.table import FeatureTable, arrange
+from stages.ground.ending import finished_first
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.partial_files import sweep
@@ -171,10 +172,11 @@ class FeatureStore:
         done = len(rows) - sum(part.stop - part.start for part in missing)
         for part, batch in _read_ahead(items, missing):
             n, stimuli = part.stop - part.start, f"stimuli {part.start} to {part.stop - 1}"
-            values = np.reshape(target.encode(batch), (n, table.shape[1]))
-            stored = _stored(values, table.dtype, f"Target {target.name}", stimuli)
-            with whole_file(_batch(table, part.start)) as partial:
-                stored.tofile(partial)
+            with finished_first("batch"):
+                values = np.reshape(target.encode(batch), (n, table.shape[1]))
+                stored = _stored(values, table.dtype, f"Target {target.name}", stimuli)
+                with whole_file(_batch(table, part.start)) as partial:
+                    stored.tofile(partial)
             done += n
             progress(f"encoding {target.name}", done, len(rows))
 

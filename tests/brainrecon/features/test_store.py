@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from brainrecon.features.store import BATCH_SIZE, FeatureStore
 from brainrecon.features.table import FeatureTable
 from stages.ground.errors import InputError
 from weights.partial_files import partial_name
+from weights.remark import Remark
 
 RUN = FeatureTable.COLUMN_RUN
 
@@ -164,6 +166,18 @@ def test_an_interrupted_encoding_goes_on(tmp_path, pictures, dtype, batches, tor
         "stimuli.json",
         "values.npy",
     ]
+
+
+def test_a_signal_waits_for_the_batch_that_is_encoded(tmp_path, pictures):
+    class Interrupted(MeanColour):
+        def encode(self, items):
+            signal.raise_signal(signal.SIGINT)
+            return super().encode(items)
+
+    with pytest.warns(Remark, match="when this batch is done"), pytest.raises(KeyboardInterrupt):
+        encode(FeatureStore(tmp_path), Interrupted(), pictures)
+    encode(FeatureStore(tmp_path), rest := MeanColour(), pictures)
+    assert rest.encoded == len(pictures) - BATCH_SIZE
 
 
 def test_what_was_interrupted_while_it_was_arranged_is_not_encoded_again(tmp_path, pictures):
