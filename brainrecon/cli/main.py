@@ -59,8 +59,6 @@ _REFUSALS = {
     errno.ELOOP: "remove that link",
 }
 
-_OUT_OF_MEMORY = ("you tried to allocate", "out of memory", "std::bad_alloc", "Cannot allocate memory")
-
 # Usage errors of the option parser; typer exports only this descendant of the common ancestor.
 _UsageError = typer.BadParameter.__base__
 _ParserError = _UsageError.__base__
@@ -212,14 +210,11 @@ def _system_refusal(error: Exception) -> str | None:
 
 def _memory_remedy(error: Exception) -> str | None:
     """That memory does not suffice, in words, else None."""
-    said = " ".join(str(error).split())
-    if not (
-        isinstance(error, MemoryError)
-        or getattr(error, "errno", None) == errno.ENOMEM
-        # Torch, and libraries that are loaded, have no class of their own for it.
-        or any(words in said for words in _OUT_OF_MEMORY)
-    ):
+    from stages.ground.out_of_memory import is_short_of_memory
+
+    if not is_short_of_memory(error):
         return None
+    said = " ".join(str(error).split())
     return (
         f"Memory does not suffice ({said[:200] or type(error).__name__}); end other programs, or ask for less at a time with "
         "--batch-size or --memory where the verb has them, and run the same command again: what is finished is kept."

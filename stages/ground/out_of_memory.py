@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 import warnings
@@ -21,6 +22,7 @@ _SAID = (
     "MPS backend out of memory",
     "could not create a memory object",
     "std::bad_alloc",
+    "Cannot allocate memory",
 )
 
 
@@ -30,13 +32,14 @@ def is_short_of_memory(error: BaseException) -> bool:
     >>> is_short_of_memory(MemoryError()), is_short_of_memory(ValueError("out of memory"))
     (True, False)
     """
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     # Without torch in memory it is none of torch's, and torch is slow to import.
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+    # Libraries that are loaded into too little memory say so in words, too.
+    return isinstance(error, RuntimeError | OSError | ImportError) and any(said in str(error) for said in _SAID)
 
 
 def give_back() -> None:
