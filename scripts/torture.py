@@ -39,7 +39,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 from killed_runs.comparison import contents, differences
-from killed_runs.kinds import KINDS
+from killed_runs.kinds import KINDS, write_checkpoints_often
 from killed_runs.materials import Materials
 from killed_runs.processes import in_child
 
@@ -63,6 +63,7 @@ def main(arguments=None):
     """Do the cases that were asked for; 1 if one of them is not as it must be."""
     options = parse(arguments)
     import_all()
+    write_checkpoints_often()
     return torture(options)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from killed_runs import server
@@ -54,22 +55,17 @@ class Kind:
         """The work, to be done in the working folder, by a process of its own."""
         line = self.line.format_map(materials.words)
 
-        def work():
-            _checkpoints_often()
-            return self.do(line)
-
-        return work
+        return partial(self.do, line)
 
 
-def _checkpoints_often():
-    import functools
-
+def write_checkpoints_often():
+    """Have trainings and fits of this process, and of its children, note ten times a second how far they are."""
     from brainrecon.assembly import resumable_ridge
     from stages.decoders.trained import TrainedDecoder
     from stages.training import adversarial
 
     TrainedDecoder.seconds_between_checkpoints = property(lambda self: OFTEN, lambda self, value: None)
-    adversarial.train_generator = functools.partial(adversarial.train_generator, seconds_between_checkpoints=OFTEN)
+    adversarial.train_generator = partial(adversarial.train_generator, seconds_between_checkpoints=OFTEN)
     notes = resumable_ridge.ResumeNotes
     began = notes.__init__
     notes.__init__ = lambda self, write, seconds: began(self, write, OFTEN)
