@@ -332,6 +332,9 @@ class Run:
                 if is_first():
                     # It may have been fitted by a process that was killed before it wrote the hashes.
                     complete_seal(part.layout.decoder, DESCRIPTION)
+                    for step in part.unfitted.predicting:
+                        predicted = part.layout.embeddings("test", step.kept_as)
+                        complete_seal(predicted.parent, predicted.name)
                 continue
             if not is_first():
                 fit(part, progress)

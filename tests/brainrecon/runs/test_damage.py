@@ -76,3 +76,12 @@ def test_a_changed_encoding_model_is_refused(capsys, run, store):
     flip(model)
     assert code == 2 and str(model.parent.parent) in message and "delete that folder" in message
     assert told(capsys, "evaluate", run, "--again", "--features", store)[0] == 0
+
+
+@pytest.mark.parametrize("place", ["decoder", "embeddings"])
+def test_a_fit_that_was_killed_before_it_wrote_the_hashes_has_them_when_it_goes_on(run_folder, features, place):
+    seal = run_folder / place / ".sealed.json"
+    written = seal.read_bytes()
+    seal.unlink()
+    Run(run_folder, features).fit()
+    assert seal.read_bytes() == written
