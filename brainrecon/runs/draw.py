@@ -106,7 +106,9 @@ def reconstruct(
             if items:
                 spoilt += _draw(run, values, claims, name, items, 1 if reproducible else batch_size, counter)
     files = [run.image_path(name, stimulus_id) for name in asked if name not in drawn for stimulus_id in of[name]]
-    manifest.complete(run.layout, files + [_path(run, name, item) for name in drawn for item in drawn[name]])
+    for name, items in drawn.items():
+        files += [_path(run, name, item) for item in items] + _on_the_way(values, name, items)
+    manifest.complete(run.layout, files)
     if spoilt:
         raise NotFinite.together(spoilt)
 
@@ -119,6 +121,15 @@ def _is_drawn(one, chain):
 def _path(run, name, item):
     """File of an item under a condition."""
     return run.image_path(name, item.stimulus_id, item.sample)
+
+
+def _on_the_way(values, name, items):
+    """Files of what items are drawn from under a condition, whether they are there or not."""
+    chain = values.chain
+    shown = CONDITIONS[name].shown(chain)
+    given = [one for step in chain.steps for one in step.gives if one != shown]
+    places = [values.place(name, one, item.stimulus_id) for one in given for item in items]
+    return [place for place in dict.fromkeys(places) if place is not None]
 
 
 def _items(values, name, stimulus_ids):

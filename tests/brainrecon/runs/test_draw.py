@@ -129,3 +129,14 @@ def test_if_half_does_not_fit_one_sentence_says_what_to_type(reconstruct, capsys
     assert reconstruct(short)[0] == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert "for 2 pictures at a time, after larger batches" in told and "with --batch-size 1." in told
+
+
+def test_every_file_of_a_control_has_a_line_although_the_process_was_killed_before_it_wrote_one(run_folder, features):
+    line = ["reconstruct", str(run_folder), "--features", str(features), "--samples", "1"]
+    line += ["--controls", "oracle_embeddings", "--control-stimuli", "2"]
+    assert run_command(line) == 0
+    expected, manifest = noted(run_folder), run_folder / "manifest.jsonl"
+    assert any(name.startswith("controls/oracle_embeddings/stage_one/") for name in expected)
+    manifest.write_text("")
+    assert run_command(line) == 0
+    assert noted(run_folder) == expected
