@@ -176,7 +176,8 @@ class FeatureStore:
                 values = np.reshape(target.encode(batch), (n, table.shape[1]))
                 stored = _stored(values, table.dtype, f"Target {target.name}", stimuli)
                 with whole_file(_batch(table, part.start)) as partial:
-                    stored.tofile(partial)
+                    # Numpy's own way tells no number of an error of the disk.
+                    partial.write_bytes(stored)
             done += n
             progress(f"encoding {target.name}", done, len(rows))
 

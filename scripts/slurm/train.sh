@@ -25,7 +25,8 @@ nodes="${SLURM_JOB_NUM_NODES:-1}"
 export GPUS="$gpus" NODES="$nodes"
 export OMP_NUM_THREADS="$((${SLURM_CPUS_PER_TASK:-1} / gpus > 0 ? ${SLURM_CPUS_PER_TASK:-1} / gpus : 1))"
 # Where the processes of several nodes meet: the first node, at a port that other jobs on it do not have.
-MEETING="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
+MEETING="$(scontrol show hostnames "$SLURM_JOB_NODELIST")"
+MEETING="${MEETING%%$'\n'*}"
 export MEETING PORT="$((20000 + SLURM_JOB_ID % 20000))"
 
 # One launcher per node; each knows its own number when it runs there.

@@ -206,12 +206,12 @@ def test_a_finished_run_that_cannot_be_written_to_is_opened_scored_and_reported(
 
     def look():
         return [
-            _quietly("evaluate", run, "--features", features),
+            _quietly("evaluate", run, "--again", "--features", features),
             _quietly("report", run, "--features", features, "--out", mine / "page.html"),
             _quietly(*made),
             _quietly("reconstruct", run, "--features", features),
             # Nothing of another store can be read: what is missing is fitted, and not kept.
-            _quietly("evaluate", run, "--features", features / "clip_image"),
+            _quietly("evaluate", run, "--again", "--features", features / "clip_image"),
         ]
 
     answers = _as_nobody(look) if os.geteuid() == 0 else look()

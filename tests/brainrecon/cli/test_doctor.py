@@ -114,7 +114,7 @@ def test_the_report_of_a_broken_machine(capsys, monkeypatch):
     [
         ("cuda:1", 80, "in float16 fits, at most 16 pictures at a time"),
         ("cuda:0", 12, "in float16 fits, at most 16 pictures at a time"),
-        ("cuda:0", 4.0, "in float16 does not fit, 1 picture at a time"),
+        ("cuda:0", 3.5, "in float16 does not fit, 1 picture at a time"),
         ("cpu", 64, "in float32 fits, at most 16 pictures at a time"),
         ("cpu", 4.5, "in bfloat16 fits, at most 8 pictures at a time"),
         ("cpu", 2.0, "in bfloat16 does not fit, 1 picture at a time"),

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from brainrecon.cli.console import be_lenient
 from brainrecon.cli.main import main, run_command
+from brainrecon.cli.on_cluster import show_outcomes
+from brainrecon.studies.draining import Cell, Outcome
 
 VERBS = Path(__file__).parents[3] / "brainrecon" / "cli"
 
@@ -30,7 +33,8 @@ LINES = {
     "an error": ["data", "info", "nsd:/nowhere/caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{MINUS SIGN}1"],
 }  # fmt: skip
 
-TABLES = {"boards", "data", "methods", "plan_table", "score_tables", "weights"}
+# Of the first see test_a_table_of_cells_writes_to_any_encoding.
+TABLES = {"on_cluster", "boards", "data", "methods", "plan_table", "score_tables", "weights"}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,17 @@ def test_a_verb_writes_to_any_encoding(verb, places, tmp_path, monkeypatch):
     # One has the accent of the folder's name, the other writes the letter without it; neither has the Greek one.
     assert words(texts["cp1252"].replace("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe")) == words(texts["ascii"])
     assert len(words(texts["ascii"])) >= 3
+
+
+def test_a_table_of_cells_writes_to_any_encoding(monkeypatch):
+    cell = Cell("ridge/caf\N{LATIN SMALL LETTER E WITH ACUTE}/\N{GREEK SMALL LETTER ALPHA}", "platform:node", {})
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    be_lenient()
+    show_outcomes([Outcome(cell, "failed", 2, 1.5, "log", "there are 3 \N{MINUS SIGN} 1")])
+    stream.flush()
+    text = stream.buffer.getvalue().decode("ascii")
+    assert {"cell", "failed", "ridge", "cafe", "there"} <= set(words(text))
 
 
 def test_scores_in_ascii_have_their_signs(places, monkeypatch):

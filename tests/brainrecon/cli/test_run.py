@@ -12,6 +12,7 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
     stand_ins = {
         "brainrecon.cli.fit.describe_fit": lambda run: [],
         "brainrecon.evaluation.judges.check_judges": lambda protocol: None,
+        "brainrecon.runs.score.scores_there": lambda run, protocol: None,
         "brainrecon.runs.estimate.of_fitting": lambda run: [],
         "brainrecon.runs.estimate.of_drawing": lambda *asked: [],
         "brainrecon.report.run.run_report.write_report": lambda run, protocol: done.append(

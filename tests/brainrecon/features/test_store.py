@@ -1,5 +1,6 @@
 """The feature store: written once, resumed, keyed by everything the values depend on, read by columns."""
 
+import errno
 import json
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from faulty_disk import Failure, disk_calls
 
 from brainrecon.features import table as table_module
 from brainrecon.features.store import BATCH_SIZE, FeatureStore
@@ -168,7 +170,22 @@ def test_an_interrupted_encoding_goes_on(tmp_path, pictures, dtype, batches, tor
     ]
 
 
-def test_a_signal_waits_for_the_batch_that_is_encoded(tmp_path, pictures):
+def test_a_full_disk_is_one_with_its_file(tmp_path, pictures):
+    with disk_calls(tmp_path, none := Failure()):
+        encode(FeatureStore(tmp_path / "first"), MeanColour(), pictures)
+    (batch, *_) = [n for n, site in enumerate(none.sites) if site.startswith("write brainrecon/features/store.py")]
+    with disk_calls(tmp_path, Failure(batch, errno.ENOSPC)), pytest.raises(OSError) as raised:
+        encode(FeatureStore(tmp_path / "other"), MeanColour(), pictures)
+    assert raised.value.errno == errno.ENOSPC and str(tmp_path / "other") in str(raised.value.filename)
+    encode(FeatureStore(tmp_path / "other"), rest := MeanColour(), pictures)
+    assert rest.encoded == len(pictures)
+
+
+def test_a_signal_waits_for_the_batch_that_is_encoded(tmp_path, pictures, request):
+    # As in a program that was started from a terminal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     class Interrupted(MeanColour):
         def encode(self, items):
             signal.raise_signal(signal.SIGINT)

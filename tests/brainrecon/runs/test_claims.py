@@ -60,8 +60,12 @@ def test_what_a_killed_process_had_taken_is_drawn_by_another(tmp_path):
     dying.start()
     assert taken.wait(60)
     (waiting,) = _processes(1, tmp_path, 6, 0, tmp_path / "log")
-    time.sleep(1)
-    assert waiting.is_alive() and not (tmp_path / "log").exists()
+    log, deadline = tmp_path / "log", time.monotonic() + 60
+    # The first has left some for those that begin after it.
+    while time.monotonic() < deadline and not (log.exists() and len(log.read_text().splitlines()) == 4):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert waiting.is_alive() and len(log.read_text().splitlines()) == 4
     os.kill(dying.pid, signal.SIGKILL)
     dying.join()
     waiting.join(30)
