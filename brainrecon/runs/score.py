@@ -33,7 +33,7 @@ from stages.ground.read_only import told_if_read_only
 from weights import store
 from weights.hashes import hash_file
 from weights.remark import Remark
-from weights.seals import seal
+from weights.seals import complete_seal, seal
 from weights.whole_files import write_text
 
 
@@ -265,7 +265,11 @@ def scores_there(run, protocol=None):
         drawn = {name: drawn_outputs(run, name)[0] for name in CONDITIONS}
         there = all(_is_of_what_is_drawn(scores.conditions.get(name), ids) for name, ids in drawn.items())
     # Scores of before there were digests tell by numbers alone.
-    return scores if there and scores.outputs in ({}, _digests(run)) else None
+    if not there or scores.outputs not in ({}, _digests(run)):
+        return None
+    # A process may have been killed before it did so.
+    complete_seal(path.parent, path.name)
+    return scores
 
 
 def _digests(run):

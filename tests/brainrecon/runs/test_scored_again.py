@@ -55,6 +55,13 @@ def test_a_second_time_the_table_is_shown_and_nothing_is_computed(run, told, coh
     assert {path.name: path.read_bytes() for path in (run / "scores").iterdir()} == before
 
 
+def test_scores_of_a_process_that_was_killed_before_it_wrote_their_hashes_get_them(run, told):
+    hashes = run / "scores" / ".sealed.json"
+    before = hashes.read_bytes()
+    hashes.unlink()
+    assert told("evaluate", run)[1] == 0 and hashes.read_bytes() == before
+
+
 def test_another_picture_protocol_or_judge_is_scored(run, told, features, monkeypatch):
     opened = Run(run, features)
     drawn = sorted((run / "images").glob("*.png"))
