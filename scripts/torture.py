@@ -96,7 +96,10 @@ def parse(arguments):
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="every case as JSON, written as it goes")
     parser.add_argument("--folder", type=Path, help="a new folder to work in, which stays")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.folder and options.folder.exists() and any(options.folder.iterdir()):
+        parser.error(f"{options.folder} is not empty; name a new folder with --folder.")
+    return options
 
 
 def import_all(packages=("brainrecon", "stages", "weights"), libraries=LIBRARIES):
