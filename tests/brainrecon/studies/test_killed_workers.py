@@ -84,8 +84,8 @@ def with_killed_workers(line, state, cluster, text, n_killed, log):
             ]
             # In the middle of something, and not in the moment before its end.
             if len(killed) < n_killed and done >= 2 + 4 * len(killed) and (alive := set(at_work) - set(killed)):
-                os.kill(alive.pop(), signal.SIGKILL)
-                killed.append(max(at_work))
+                killed.append(alive.pop())
+                os.kill(killed[-1], signal.SIGKILL)
             time.sleep(0.05)
         printed.seek(0)
         text = printed.read()
