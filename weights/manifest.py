@@ -227,7 +227,7 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
         ) from None
     try:
         parse_origin(checkpoint.origin)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where} has a wrong origin: {error}.") from None
     inside = (checkpoint.folder, *(file.path for file in files), *checkpoint.writes)
     for path in (*inside, *(file.becomes for file in files if file.becomes is not None)):

@@ -113,7 +113,8 @@ def read_json_object(path, network):
         raise CheckpointError(
             f"{path} is absent, so that folder holds no {network}; `brainrecon weights verify` lists what is missing."
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    # Of bytes that are no text, of text that is no JSON, of a number that is too long; and of brackets within brackets.
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}); fetch or export the checkpoint again.") from None
     if not isinstance(entries, dict):
         raise CheckpointError(

@@ -173,6 +173,7 @@ def test_the_fingerprint_of_a_file_without_known_hash_is_taken_from_the_file(man
         (MANIFEST.replace('"model.bin"', '"model.bin", sha256_begins = "abc"'), "expected 8 or more"),
         (MANIFEST.replace('"model.bin"', '"model.bin", becomes = "../x"'), "stays inside its folder"),
         (MANIFEST + '[checkpoint.writes."../x"]\n', "stays inside its folder"),
+        (MANIFEST.replace('"embedded"', "{}"), "wrong origin"),
         (MANIFEST.replace("something@v1", "something"), "wrong origin: .* is no origin; expected embedded, hub:"),
     ],
 )

@@ -241,7 +241,11 @@ def load_protocol(name=DEFAULT):
     content = read_toml(path, f"mend the file; {DEFAULT} is an example of a protocol")
     if "based_on" in content:
         content = _on_the_base_of(load_protocol(_base(content, path)).content, content)
-    protocol = Protocol(content)
+    try:
+        protocol = Protocol(content)
+    except InputError as error:
+        told = str(error)
+        raise InputError(told if str(path) in told else f"{path} cannot be used: {told}") from None
     if path.parent != _FOLDER and protocol.name in available() and protocol != load_protocol(protocol.name):
         raise InputError(
             f"{path} is called {protocol.name}, as a protocol that comes with the toolkit, and differs from it; scores under "

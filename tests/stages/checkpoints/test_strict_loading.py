@@ -53,6 +53,8 @@ def test_attention_names_of_old_files_are_understood(folder):
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json is absent"),
         (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "config.json").write_text("[" * 100_000), "is not JSON"),
+        (lambda folder: (folder / "config.json").write_text(f'{{"a": {"7" * 5000}}}'), "is not JSON"),
         (lambda folder: (folder / WEIGHTS_FILE).unlink(), "pickled weights are never read"),
         (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"12345678"), "is damaged"),
         (
@@ -76,6 +78,8 @@ def test_attention_names_of_old_files_are_understood(folder):
     ids=[
         "no config",
         "broken config",
+        "brackets in brackets",
+        "too long a number",
         "no weights",
         "broken weights",
         "another class",

@@ -1,6 +1,7 @@
 """Protocols: what they hold, and when two of them are the same."""
 
 import copy
+import re
 
 import pytest
 import tomli_w
@@ -131,6 +132,13 @@ def test_broken_protocols_say_what_is_wrong(content, change, words):
     change(content)
     with pytest.raises(InputError, match=words):
         Protocol(content)
+
+
+def test_what_is_wrong_in_a_file_is_told_with_its_path(content, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(tomli_w.dumps(content).replace("pixel_correlation", "x", 1))
+    with pytest.raises(InputError, match=re.escape(f"{own} cannot be used: There is no metric 'x'")):
+        load_protocol(own)
 
 
 def test_text_that_is_no_toml(tmp_path):
