@@ -117,6 +117,8 @@ def read_checkpoint(folder, players, parts, identity):
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
         return None
+    if not all(_fits(_beginning(tensors, f"{player}."), network) for player, (network, _) in players.items()):
+        return None
     for player, (network, optimisers) in players.items():
         network.load_state_dict(_beginning(tensors, f"{player}.weights."))
         _put_moments(_beginning(tensors, f"{player}."), network, optimisers)
@@ -133,6 +135,16 @@ def read_part(folder, part):
 def remove_checkpoint(folder):
     """Forget a training that is finished."""
     (Path(folder) / FILE).unlink(missing_ok=True)
+
+
+def _fits(stored, network):
+    """Whether weights and moments have the shapes of a network's own; a moment may be one number, too."""
+    own = network.state_dict()
+    return all(
+        not value.ndim or own[name].shape == value.shape
+        for name, value in ((name.partition(".")[2], value) for name, value in stored.items())
+        if name in own
+    )
 
 
 def _put_moments(stored, network, optimisers):
