@@ -47,7 +47,7 @@ class Reconstructor:
     >>> reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids).shape
     (5, 1, 64, 64, 3)
 
-    A system of your own, as `docs/your-own.md` writes one:
+    A system of your own, as `docs/guide/your-own.md` writes one:
 
     >>> Reconstructor(MySystem)  # doctest: +SKIP
     >>> Reconstructor(MySystem({"generator": {"strength": 0.5}}))  # doctest: +SKIP

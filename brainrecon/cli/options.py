@@ -123,7 +123,7 @@ ClusterFile = Annotated[
     typer.Option(
         "--cluster",
         metavar="FILE",
-        help="TOML file of a cluster, SLURM by submitit or Dask, whose workers do the work (docs/cluster.md).",
+        help="TOML file of a cluster, SLURM by submitit or Dask, whose workers do the work (docs/guide/cluster.md).",
         show_default=False,
     ),
 ]

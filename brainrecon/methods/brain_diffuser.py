@@ -7,7 +7,7 @@ CLIP embeddings.
 Departures from the published scripts, each for a reason: penalties are chosen on training data instead of typed in;
 predictions are rescaled with statistics of held-out training predictions instead of the test set's own
 (`decoder.rescale = "transductive"` is the published way); VDVAE targets are posterior means instead of unseeded samples;
-noise is seeded per stimulus and sample instead of once before the loop. docs/generators.md has all of them, and the settings
+noise is seeded per stimulus and sample instead of once before the loop. docs/guide/generators.md has all of them, and the settings
 that are the published way.
 """
 

@@ -5,7 +5,7 @@ contrast: mixed samples first, soft labels after. A prior that is trained with t
 which Versatile Diffusion redraws a blurry picture, that a second network decodes through Stable Diffusion's autoencoder. Of
 several such pictures the one is kept whose tokens are nearest to the retrieval tokens.
 
-docs/mindeye2023.md says what the scripts do, which of their slips are the defaults here, and what is done otherwise.
+docs/systems/mindeye2023.md says what the scripts do, which of their slips are the defaults here, and what is done otherwise.
 """
 
 from __future__ import annotations

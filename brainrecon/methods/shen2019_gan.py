@@ -7,7 +7,7 @@ comparators. The published network draws 227 x 227 pixels; with ``--weights tiny
 and the comparator has random weights, for no published one is embedded.
 
 Defaults are what the published scripts do, the order of the players' turns, Caffe's Adam and Caffe's initial spread
-included; each is a setting. Departures are listed in docs/baselines.md.
+included; each is a setting. Departures are listed in docs/guide/baselines.md.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Shen2019GAN(System):
         "channels": 32,
         "contrast": "none",
         "averages": "plain",
-        # What the figures in docs/baselines.md were measured with.
+        # What the figures in docs/guide/baselines.md were measured with.
         "initial_spread": "inputs",
         "losses": {"image": 100.0, "feature": 0.1, "adversarial": 0.1, "brightness": 255.0},
         "training": {

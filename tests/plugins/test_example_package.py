@@ -140,7 +140,7 @@ def test_a_misspelt_part_is_told(done, place):
 
 
 def test_the_page_is_the_source():
-    page = (ROOT / "docs" / "your-own.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guide" / "your-own.md").read_text(encoding="utf-8")
     blocks = dict(re.findall(r"`([\w/.]+)`:\n\n```\w+\n(.*?)```", page, re.DOTALL))
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".toml") and path.name != "__init__.py"]
     assert blocks.keys() == {path.relative_to(PACKAGE).as_posix() for path in files}

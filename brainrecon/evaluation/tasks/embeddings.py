@@ -62,7 +62,7 @@ def score_embeddings(
 
     "image_retrieval" looks from a prediction for the shown picture's own value among the values of `n_way` pictures;
     "brain_retrieval" looks from a picture's value for its own prediction among `n_way` predictions. (MindEye's code calls
-    the second one forward, see docs/evaluation.md.) A stimulus's score is the probability to find it when the other
+    the second one forward, see docs/guide/evaluation.md.) A stimulus's score is the probability to find it when the other
     candidates are drawn at random, computed exactly; ties fail. Two-way identification is the case of `n_way` 2.
 
     The null assigns the responses to stimuli by random permutations, so that predictions keep their distribution and lose

@@ -9,7 +9,7 @@ import pytest
 from brainrecon.studies.cluster import Cluster, executor_of
 from stages.ground.errors import InputError
 
-PAGE = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "guide" / "cluster.md").read_text(encoding="utf-8")
 
 
 def read(tmp_path, text):
