@@ -37,7 +37,7 @@ def test_the_newest_changes_are_of_this_version():
 def test_the_source_archive_holds_every_page_and_folder_that_is_kept():
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     pages = {path.name for path in ROOT.iterdir() if path.suffix in (".md", ".cff") or path.name == "LICENSE"}
-    folders = {"brainrecon", "docs", "notebooks", "scripts", "stages", "tests", "weights", ".ci"}
+    folders = {"brainrecon", "docs", "examples", "notebooks", "scripts", "stages", "tests", "weights", ".ci"}
     assert set(included) == pages | folders
 
 

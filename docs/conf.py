@@ -1,0 +1,63 @@
+"""Settings of the documentation; `scripts/docs` builds it from sources that are gathered in build/docs/source."""
+
+import brainrecon
+
+project = "brainrecon"
+author = "The brainrecon developers"
+copyright = author
+version = release = brainrecon.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_nb",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+root_doc = "index"
+templates_path = ["_templates"]
+exclude_patterns = [f"gallery/{depth}*.{kind}" for depth in ("", "**/") for kind in ("ipynb", "py", "md5", "json", "zip")]
+
+# Pages are Markdown. Notebooks are shown as they are stored: tests run them.
+nb_execution_mode = "off"
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+examples = "../../../examples"
+sphinx_gallery_conf = {
+    "examples_dirs": examples,
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/\d\d_",
+    "ignore_pattern": r"__init__\.py",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("brainrecon", "stages", "weights"),
+    "reference_url": {"brainrecon": None, "stages": None, "weights": None},
+    "download_all_examples": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "abort_on_example_error": True,
+    "min_reported_time": 1,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "brainrecon"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "show_prev_next": True,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
