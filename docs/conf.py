@@ -17,7 +17,9 @@ extensions = [
 ]
 root_doc = "index"
 templates_path = ["_templates"]
-exclude_patterns = [f"gallery/{depth}*.{kind}" for depth in ("", "**/") for kind in ("ipynb", "py", "md5", "json", "zip")]
+exclude_patterns = [
+    f"gallery/{depth}*.{kind}" for depth in ("", "**/") for kind in ("ipynb", "py", "md5", "json", "zip")
+]
 
 # Pages are Markdown. Notebooks are shown as they are stored: tests run them.
 nb_execution_mode = "off"

@@ -30,8 +30,7 @@ class LatentSettings(NetworkSettings):
     ----------
     hidden, n_blocks : int
         Of the residual network.
-    map_channels : int
-    channels : tuple of int
+    map_channels, channels : int, tuple of int
         See `stages.networks.voxel_mlp.BlurryLatent`.
     trials : str
         By default mixtures of the trials of each stimulus.

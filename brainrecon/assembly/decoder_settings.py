@@ -28,10 +28,17 @@ class DecoderSettings:
         Regions of the subject that are a band each; voxels of none form one more.
     alpha : tuple of float, float, or dict of str to either
         Penalties to choose from; one value fixes it, a table gives each target its own.
-    rescale : str, or dict of str to str
-        As `stages.decoders.ridge.ridge.RidgeDecoder` takes it; a table gives each target its own way.
-    penalty, sketch, held_out, keep
-        As `stages.decoders.ridge.ridge.RidgeDecoder` takes them.
+    rescale : {"held_out", "none", "transductive"}, or dict of str to one of them
+        Give predictions the mean and spread of the training targets, measured on training stimuli that were held out; or
+        leave them; or by the test set's own statistics, as some scripts do. A table gives each target its own way.
+    penalty : {"group", "target"}
+        One penalty for all columns of a target, or one for each column.
+    sketch : int
+        Columns of a target on which its penalty is chosen.
+    held_out : {"tenth", "all", "none"}
+        Training stimuli whose held-out predictions give the statistics of `rescale`.
+    keep : {"auto", "weights", "targets", "factorisation"}
+        How the fitted decoder is stored; "auto" takes the smallest. See `stages.decoders.ridge.ridge.RidgeDecoder`.
     trials : {"averaged", "single"}
         Train on patterns, each the average of a stimulus's trials, or on every trial by itself.
     voxels : {"all", "noise_ceiling", "correlation"}

@@ -32,6 +32,7 @@ class TokenSettings(NetworkSettings):
     prior_depth : int, optional
         6 of tokens and 12 of a vector, if it is not given.
     prior_heads, prior_head_width : int
+        Attention heads of the prior's network, and values in each.
     prior_weight : float, optional
         Of the prior's error beside the contrast, or without a prior of that of the rough embedding itself; 30 of tokens and 0.03
         of a vector, if it is not given.

@@ -26,7 +26,7 @@ class GeneratorSettings:
     guidance_scale : float, optional
         The checkpoint's own if none is given.
     image_weight, text_weight : float
-        What they do is the generator's affair; see its `takes_weights`.
+        Shares of the image and of the text context. Of an IP-Adapter the image weight is its scale.
     scheduler : {"ddim", "plms", "dpm++", "unipc"}, optional
         The checkpoint's own if none is given; the last two get by with fewer steps.
     greys : {"rounded", "cut off"}

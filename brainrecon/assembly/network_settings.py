@@ -30,9 +30,11 @@ class NetworkSettings:
     Attributes
     ----------
     epochs : int
+        Times that every training stimulus is gone through.
     steps_per_epoch : int, optional
         Batches in an epoch; those that the training stimuli fill, if it is not given.
     batch_size : int
+        Stimuli of a step, over all processes.
     accumulate : int
         Parts into which a batch is cut where memory is short; samples are compared with the whole batch all the same.
     learning_rate : float
@@ -51,6 +53,7 @@ class NetworkSettings:
     precision : {"no", "bf16"}
         Mixed precision.
     seed : int
+        Of the weights before training and of all that is drawn in it.
     """
 
     epochs: int = 240

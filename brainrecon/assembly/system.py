@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.settings import from_dict
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import TargetSource, part
@@ -59,6 +60,8 @@ class System(ABC):
         Authors, year, title, place; empty for a system that nobody published.
     settings_class : type
         A frozen dataclass of dataclasses and plain values.
+    evidence : Evidence, optional
+        What is known of its likeness to its authors' code; `brainrecon methods` and the documentation show it.
     output : str
         The last value of its chain: what a task scores. If it depends on the settings, the instance has its own, and its own
         explanation with it.
@@ -86,6 +89,7 @@ class System(ABC):
     explanation: str
     citation: ClassVar[str] = ""
     settings_class: ClassVar[type] = NoSettings
+    evidence: ClassVar[Evidence | None] = None
     output: str = "picture"
     needs: ClassVar[Needs] = Needs()
     tiny: ClassVar[Mapping[str, Any]] = {}

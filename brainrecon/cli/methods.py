@@ -74,6 +74,9 @@ def _describe(name, weights):
     if released := _released(name):
         say(f"Released:    decoders of {', '.join(released)} (--decoder released)")
     say(f"Controls:    {', '.join(applies)}")
+    if system.evidence:
+        say(f"Fidelity:    {system.evidence.fidelity}")
+        say(f"Run on:      {', '.join(system.evidence.tested_on)}")
     say(f"Cite:        {system.citation or 'nothing: it is no published system'}")
     say()
     say("Settings (--set NAME=VALUE, or the table [settings] of a TOML file):")

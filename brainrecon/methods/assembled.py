@@ -21,6 +21,7 @@ from functools import cache
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.parts import named_part
 from brainrecon.assembly.registry import system
@@ -63,6 +64,7 @@ class Assembled(System):
     name = "assembled"
     explanation = "drawn by the named generator from what the named decoder predicts"
     settings_class = AssembledSettings
+    evidence = Evidence(UNPUBLISHED, ("simulated NSD",))
     asks_for = "the names of its targets and of its generator"
 
     @property

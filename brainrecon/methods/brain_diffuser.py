@@ -5,9 +5,9 @@ and decodes the latents into a first picture. Stage two redraws that picture ima
 CLIP embeddings.
 
 Departures from the published scripts, each for a reason: penalties are chosen on training data instead of typed in;
-predictions are rescaled with statistics of held-out training predictions instead of the test set's own
-(`decoder.rescale = "transductive"` is the published way); VDVAE targets are posterior means instead of unseeded samples;
-noise is seeded per stimulus and sample instead of once before the loop. docs/guide/generators.md has all of them, and the settings
+predictions are rescaled with statistics of held-out training predictions instead of the test set's own (`decoder.rescale
+= "transductive"` is the published way); VDVAE targets are posterior means instead of unseeded samples; noise is seeded
+per stimulus and sample instead of once before the loop. docs/systems/brain-diffuser.md has all of them, and the settings
 that are the published way.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
@@ -45,18 +46,26 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class BrainDiffuserSettings:
-    """All settings of the method; `text_context` is off if a dataset has no captions.
-
-    What follows a caption's end token is, in Versatile Diffusion and so in the published targets, the end token again
-    (`text_padding` "end"), and zeros in open_clip and for the embedded networks ("zero"). Pictures are prepared for CLIP as
-    published (`clip_pictures` "enlarged") or by CLIP's own preprocessing alone ("direct"). Guidance's unconditional half sees
-    a picture of grey level 127, as published, unless `unconditional_grey` says 127.5.
-
-    Denoising starts from the `start_posterior`'s "mode" ("sample" is published), noised to the "first step" that is denoised
-    ("step before", a step noisier, is published).
+    """All settings of the method.
 
     Stage two as published: 50 steps of which the last 37 are taken, 0.6 image context and 0.4 text context, guidance 7.5 (the
     checkpoint's own; the embedded network asks for less).
+
+    Attributes
+    ----------
+    clip_pictures : {"enlarged", "direct"}
+        Pictures are prepared for CLIP as published, or by CLIP's own preprocessing alone.
+    unconditional_grey : {127.0, 127.5}, optional
+        Grey level of the picture that guidance's unconditional half sees; by default the checkpoint's own, 127 as published.
+    start_posterior : {"mode", "sample"}
+        What of the autoencoder's posterior denoising starts from; "sample" is published.
+    noised_to : {"first step", "step before"}
+        Noise the start to the step that is denoised first, or to the step before, which is noisier and published.
+    text_context : bool
+        Decode the text context too; off if a dataset has no captions.
+    text_padding : {"end", "zero"}
+        What follows a caption's end token: the end token again, as in Versatile Diffusion and so in the published targets, or
+        zeros, as in open_clip and for the embedded networks.
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
@@ -86,6 +95,11 @@ class BrainDiffuser(System):
         "diffusion. Scientific Reports 13, 15666."
     )
     settings_class = BrainDiffuserSettings
+    evidence = Evidence(
+        "regression, VDVAE and denoising equal the authors' code on random weights; published weights not read",
+        ("simulated NSD", "digits69"),
+        ("Brain-Diffuser",),
+    )
     protocol = "brain-diffuser-2023"
     image_embedding = "clip_image"
     without_captions = {"text_context": False}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
@@ -47,6 +48,9 @@ class Kandinsky(System):
     name = "brain-diffuser-kandinsky"
     explanation = "the full method: decoded stage-one picture, redrawn under the decoded image embedding"
     settings_class = KandinskySettings
+    evidence = Evidence(
+        f"{UNPUBLISHED}; the generator equals diffusers' pipeline on random weights", ("simulated NSD",)
+    )
     protocol = "brain-diffuser-2023"
     image_embedding = "clip_image"
     tiny = {"checkpoints": {"vdvae": "tiny-vdvae"}}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
@@ -31,7 +32,13 @@ class AdapterCheckpoints:
 
 @dataclass(frozen=True)
 class StableDiffusionSettings:
-    """All settings of the method. The image weight is the adapter's scale, the text weight the share of the text."""
+    """All settings of the method. The image weight is the adapter's scale, the text weight the share of the text.
+
+    Attributes
+    ----------
+    text_context : bool
+        Decode the text context too; off if a dataset has no captions.
+    """
 
     checkpoints: AdapterCheckpoints = field(default_factory=AdapterCheckpoints)
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
@@ -47,6 +54,7 @@ class StableDiffusion(System):
     name = "brain-diffuser-sd"
     explanation = "the full method: decoded stage-one picture, redrawn under decoded image and text embeddings"
     settings_class = StableDiffusionSettings
+    evidence = Evidence(f"{UNPUBLISHED}; generators equal diffusers' pipelines on random weights", ("simulated NSD",))
     protocol = "brain-diffuser-2023"
     image_embedding = "clip_image"
     without_captions = {"text_context": False}

@@ -19,6 +19,7 @@ from functools import cache
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
@@ -79,6 +80,11 @@ class ICGAN2022(System):
         "patterns and semantic brain exploration using instance-conditioned GANs. IJCNN 2022."
     )
     settings_class = ICGAN2022Settings
+    evidence = Evidence(
+        "network has the published names and shapes and equals its formulas; published weights not read; "
+        "the search for latents is its own",
+        ("simulated NSD",),
+    )
     image_embedding = "instance"
     tiny = {
         "checkpoints": {"instance": "tiny-clip", "generator": "tiny-icgan"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from brainrecon.assembly.arrays_step import ArraysStep
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from stages.ground.pictures import moments, to_uint8
@@ -19,6 +20,7 @@ class MeanImage(System):
 
     name = "mean-image"
     explanation = "the average of all training pictures, whatever the response"
+    evidence = Evidence(UNPUBLISHED, ("simulated NSD",))
 
     def steps(self, machine):
         return [ShowMean()]

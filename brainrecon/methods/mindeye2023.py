@@ -17,6 +17,7 @@ from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.blurry_latent import LatentSettings, blurry_latent
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.embedding_network import TokenSettings, embedding_network, prior_of
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.image_drawing import DRAWINGS, EMBEDDINGS
 from brainrecon.assembly.nearest_pictures import NearestPictures
@@ -229,6 +230,12 @@ class MindEye2023(System):
         "priors. NeurIPS 36."
     )
     settings_class = MindEye2023Settings
+    evidence = Evidence(
+        "networks, losses, priors and training equal the published formulas and packages on random "
+        "weights; released files not read",
+        ("simulated NSD",),
+        ("MindEye",),
+    )
     protocol = "mindeye-2023"
     image_embedding = RETRIEVAL
     # Published scores of retrieval are the projector's, not those of the prior's samples.

@@ -17,6 +17,7 @@ import numpy as np
 from joblib import cpu_count
 from PIL import Image
 
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import Needs, System
@@ -124,6 +125,10 @@ class Miyawaki2008(System):
         "local image decoders. Neuron 60, 915-929."
     )
     settings_class = Miyawaki2008Settings
+    evidence = Evidence(
+        "each model equals scikit-learn, SciPy or its formula; the authors' code not compared",
+        ("simulated Miyawaki 2008", "simulated NSD"),
+    )
     needs = Needs(disjoint_pictures=True)
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.nearest_pattern import NearestPattern
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import Needs, System
@@ -21,6 +22,7 @@ class NearestTrainingCaption(System):
 
     name = "nearest-training-caption"
     explanation = "a caption of the training stimulus whose response pattern correlates best with the measured one"
+    evidence = Evidence(UNPUBLISHED, ("simulated NSD",))
     output = "caption"
     needs = Needs(pictures=False, captions=True)
 

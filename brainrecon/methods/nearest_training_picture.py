@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.nearest_pattern import NearestPattern
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import Needs, System
@@ -18,6 +19,7 @@ class NearestTrainingPicture(System):
 
     name = "nearest-training-picture"
     explanation = "the training picture whose response pattern correlates best with the measured one"
+    evidence = Evidence(UNPUBLISHED, ("simulated NSD",))
     needs = Needs(disjoint_pictures=True)
 
     def steps(self, machine):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from brainrecon.assembly.arrays_step import ArraysStep
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from stages.ground.item_seeds import numpy_generator
@@ -20,6 +21,7 @@ class Noise(System):
 
     name = "noise"
     explanation = "independent noise with the training pictures' mean and standard deviation at each pixel"
+    evidence = Evidence(UNPUBLISHED, ("simulated NSD",))
 
     def steps(self, machine):
         return [DrawNoise()]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from brainrecon.assembly.evidence import UNPUBLISHED, Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import Needs, System
@@ -49,6 +50,7 @@ class RidgeToPixels(System):
     name = "ridge-to-pixels"
     explanation = "ridge regression from patterns straight to pixels: no network and no prior"
     settings_class = RidgeToPixelsSettings
+    evidence = Evidence(f"{UNPUBLISHED}; equals scikit-learn's ridge regression", ("simulated NSD",))
     needs = Needs(disjoint_pictures=True)
 
     def settled(self, train):

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file, save_file
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import Needs, System
@@ -133,6 +134,10 @@ class Shen2019GAN(System):
         "human brain activity. Frontiers in Computational Neuroscience 13, 21."
     )
     settings_class = Shen2019Settings
+    evidence = Evidence(
+        "networks, losses, Caffe's Adam and its initial weights equal their formulas; the authors' code not run",
+        ("simulated NSD",),
+    )
     protocol = "shen-2019"
     needs = Needs(disjoint_pictures=True)
     tiny = {

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.linear_decoding import DecodingByBlocks
 from brainrecon.assembly.redraw import redraw
@@ -139,6 +140,12 @@ class Takagi2023(System):
         "activity. CVPR 2023, 14453-14463."
     )
     settings_class = Takagi2023Settings
+    evidence = Evidence(
+        "regression equals scikit-learn, drawing equals the published order of operations on random "
+        "weights; published weights not read",
+        ("simulated NSD",),
+        ("Takagi and Nishimoto",),
+    )
     protocol = "takagi-2023"
     image_embedding = LATENT
     without_captions = {"text_context": False}

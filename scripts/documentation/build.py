@@ -39,7 +39,9 @@ def main(arguments=None):
         sys.exit("The documentation was not built; mend what is named above, and run the same command again.")
     wrong = [*dead_links(HTML), *empty_pages(HTML)]
     if wrong:
-        sys.exit("\n".join([*wrong, f"{len(wrong)} links or pages are wrong; mend them, and run the same command again."]))
+        sys.exit(
+            "\n".join([*wrong, f"{len(wrong)} links or pages are wrong; mend them, and run the same command again."])
+        )
     count = sum(1 for _ in HTML.rglob("*.html"))
     print(f"{count} pages in {time.monotonic() - began:.0f} s, no dead link, no empty page: {HTML / 'index.html'}")
     if given.serve:

@@ -65,6 +65,7 @@ class TrainingSettings:
     batch_size : int
         Samples of a step, over all processes.
     learning_rate : float
+        Of both players, before it is halved.
     milestones : tuple of int
         Steps after which the learning rate is halved.
     turns : {"discriminator_first", "together"}
