@@ -1,6 +1,10 @@
-"""The table of datasets and the generated part of each one's page, from the registry alone."""
+"""The table of datasets and the generated parts of each one's page, from the registry and the readers alone."""
 
 from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
 
 from brainrecon.datasets.dataset import MODULES, dataset_of
 from documentation.markdown import after_title, table
@@ -26,8 +30,12 @@ def datasets_table(page):
     return table(("kind", "measured", "licence"), rows)
 
 
+# Where a page shows the layout that a reader's module describes at its top.
+LAYOUT = re.compile(r"<!-- layout: (\S+) -->")
+
+
 def dataset_page(kind, written):
-    """The whole page of a kind of data: its description and its options after the title and the first paragraph."""
+    """The whole page of a kind of data: its description and options after the title and the first paragraph, and layouts."""
     reader = dataset_of(kind)
     told = reader.description
     facts = [
@@ -46,7 +54,11 @@ def dataset_page(kind, written):
         "Options, each as `--option NAME=VALUE` or a keyword of `brainrecon.load`:",
         table(("option", "what it decides"), options),
     ]
-    return after_title(written, "\n\n".join(more))
+    return LAYOUT.sub(lambda found: _layout(found[1]), after_title(written, "\n\n".join(more)))
+
+
+def _layout(module):
+    return f"```text\n{inspect.getdoc(import_module(module))}\n```"
 
 
 def sentence(text):
@@ -56,6 +68,7 @@ def sentence(text):
     'Eight people saw photographs.'
     """
     text = text.strip()
-    # An address is spelt as it is.
-    first = text[:1].upper() if "." not in text.split()[0].rstrip(".") else text[:1]
+    # An address and a name such as fMRI are spelt as they are.
+    word = text.split()[0]
+    first = text[:1].upper() if word.islower() and "." not in word.rstrip(".") else text[:1]
     return first + text[1:].rstrip(".") + "."
