@@ -27,7 +27,9 @@ def system_page(name, written):
     published = published_scores(system.evidence.published)
     below = [f"## Published scores\n\n{published}"] if published else []
     below.append(f"## All settings\n\n{_settings(system)}")
-    return after_title(written, "\n\n".join(part for part in parts if part)).rstrip() + "\n\n" + "\n\n".join(below) + "\n"
+    return (
+        after_title(written, "\n\n".join(part for part in parts if part)).rstrip() + "\n\n" + "\n\n".join(below) + "\n"
+    )
 
 
 def _facts(system):
@@ -88,9 +90,8 @@ def _settings(system):
     if not settings:
         return "It has none."
     rows = [(f"`{one.name}`", _default(one.default), _meaning(system, one)) for one in settings]
-    return (
-        "Names are typed as `--set NAME=VALUE`, or stand in the table `[settings]` of a TOML file.\n\n"
-        + table(("setting", "default", "meaning"), rows)
+    return "Names are typed as `--set NAME=VALUE`, or stand in the table `[settings]` of a TOML file.\n\n" + table(
+        ("setting", "default", "meaning"), rows
     )
 
 
