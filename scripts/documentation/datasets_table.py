@@ -39,7 +39,6 @@ def dataset_page(kind, written):
     reader = dataset_of(kind)
     told = reader.description
     facts = [
-        ("measured", sentence(told.measured)),
         ("to be had", sentence(told.available)),
         ("licence", sentence(told.licence)),
         ("cite", sentence(told.citation)),
@@ -49,7 +48,7 @@ def dataset_page(kind, written):
         facts.append(("`brainrecon data download`", sentence(terms)))
     options = [(f"`{option.name}`", option.explanation) for option in reader.options]
     more = [
-        table(("", ""), facts),
+        table(("measured", sentence(told.measured)), facts),
         f"```sh\nbrainrecon data info {kind}:PATH\nbrainrecon data files {kind}:PATH\n```",
         "Options, each as `--option NAME=VALUE` or a keyword of `brainrecon.load`:",
         table(("option", "what it decides"), options),

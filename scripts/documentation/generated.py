@@ -15,6 +15,15 @@ def pages():
     return {
         **{f"systems/{name}.md": partial(system_page, name) for name in own_systems()},
         **{f"datasets/{kind}.md": partial(dataset_page, kind) for kind in MODULES},
-        "systems/index.md": lambda written: written.replace(SYSTEMS, systems_table(lambda name: f"{name}.md")),
-        "datasets/index.md": lambda written: written.replace(DATASETS, datasets_table(lambda kind: f"{kind}.md")),
+        "systems/index.md": lambda written: (
+            written.replace(SYSTEMS, systems_table(lambda name: f"{name}.md")) + toctree(own_systems())
+        ),
+        "datasets/index.md": lambda written: (
+            written.replace(DATASETS, datasets_table(lambda kind: f"{kind}.md")) + toctree(MODULES)
+        ),
     }
+
+
+def toctree(names):
+    """The pages of a folder, by their names alone."""
+    return "\n".join(["", "```{toctree}", ":hidden:", "", *(f"{name} <{name}>" for name in names), "```", ""])

@@ -33,7 +33,7 @@ def system_page(name, written):
 
 
 def _facts(system):
-    rows = [("in short", system.explanation)]
+    rows = []
     if system.citation:
         rows.append(("cite", system.citation))
     if not system.asks_for:
@@ -51,7 +51,7 @@ def _facts(system):
         ("code", f"`{type(system).__module__.replace('.', '/')}.py`"),
         ("settings", "[all, with their defaults](#all-settings)"),
     ]
-    return table(("", ""), rows)
+    return table(("in short", system.explanation), rows)
 
 
 def _codes(names):
@@ -79,9 +79,10 @@ def _chain(system):
 def _start(system):
     if system.asks_for:
         return ""
-    line = f"brainrecon run {system.name} nsd:/data/nsd --subject subj01 --out runs/{system.name}"
-    tiny = f"\n{line} --weights tiny    # the embedded networks" if system.tiny else ""
-    return f"```sh\n{line}{tiny}\n```"
+    line = f"brainrecon run {system.name} nsd:/data/nsd --subject subj01"
+    out = f"--out runs/{system.name}"
+    tiny = f"\n{line} --weights tiny \\\n    {out}-tiny    # with the embedded networks" if system.tiny else ""
+    return f"```sh\n{line} \\\n    {out}{tiny}\n```"
 
 
 def _settings(system):

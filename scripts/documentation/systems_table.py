@@ -9,7 +9,7 @@ from brainrecon.assembly.registry import system_class, system_names
 from brainrecon.evaluation.tasks.task import find_task, task_names
 from documentation.markdown import table
 
-HEADS = ("system", "published by", "learns from", "scored as", "shown to be equal", "run on")
+HEADS = ("system", "learns from", "scored as", "shown to be equal", "run on")
 
 
 def systems_table(page):
@@ -38,8 +38,7 @@ def _row(kind, page):
     system = kind()
     fidelity = system.evidence.fidelity
     return (
-        f"[`{system.name}`]({page})",
-        authors(system.citation) or "–",
+        ", ".join(filter(None, (f"[`{system.name}`]({page})", authors(system.citation)))),
         needs(system),
         ", ".join(tasks(system)) or f"as {system.asks_for} say",
         fidelity,
