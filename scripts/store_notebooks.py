@@ -1,7 +1,7 @@
 """Run the notebooks and store them with what they print and draw: small, and with nothing of this machine.
 
 python scripts/store_notebooks.py                              all of them, some minutes
-python scripts/store_notebooks.py notebooks/02_miyawaki.ipynb
+python scripts/store_notebooks.py notebooks/02_patterns.ipynb
 """
 
 import argparse

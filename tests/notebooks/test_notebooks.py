@@ -71,7 +71,7 @@ def test_notebook_runs_and_shows_what_is_stored(name, tmp_path, monkeypatch, scr
 
 
 def test_from_arrays_to_a_picture_in_25_lines():
-    cells = [cell.source for cell in code_cells(read("02_miyawaki.ipynb"))]
+    cells = [cell.source for cell in code_cells(read("02_patterns.ipynb"))]
     until = next(place for place, source in enumerate(cells) if "imshow" in source)
     lines = [line for source in cells[: until + 1] for line in source.splitlines() if line.strip()]
     assert any(".fit(" in line for line in lines) and len(lines) <= 25
