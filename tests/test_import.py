@@ -11,6 +11,8 @@ import pytest
 import brainrecon
 
 ROOT = Path(__file__).resolve().parents[1]
+HOME = Path(brainrecon.__file__).resolve().parents[1]
+"""Where the packages lie: in this checkout, or in the site-packages of an environment with the wheel."""
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "open_clip", "sklearn", "matplotlib")
 ALSO_UNWANTED = ("scipy", "pandas", "skimage", "h5py", "nibabel")
 
@@ -18,8 +20,8 @@ ALSO_UNWANTED = ("scipy", "pandas", "skimage", "h5py", "nibabel")
 def run_python(code, folder):
     """Run code in a fresh interpreter whose current folder comes first on the path, as with ``python -c``."""
     environment = {**os.environ, "PYTHONPATH": ""}
-    # An interpreter that finds the packages through the installation finds these same ones in this checkout.
-    code = f"import sys\nsys.path.append({str(ROOT)!r})\n{code}"
+    # An interpreter that finds the packages through the installation finds these same ones.
+    code = f"import sys\nsys.path.append({str(HOME)!r})\n{code}"
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
     )
@@ -78,7 +80,7 @@ def test_a_users_file_that_hides_a_package_is_named(file, package, tmp_path):
     last = result.stderr.strip().splitlines()[-1]
     named = shadow.parent if shadow.name == "__init__.py" else shadow
     assert last.startswith(f"ImportError: {named} hides brainrecon's own package '{package}'")
-    assert str(ROOT / package) in last and "rename it" in last
+    assert str(HOME / package) in last and "rename it" in last
     assert "this file must not run" not in result.stderr
 
 
@@ -87,7 +89,7 @@ def test_a_users_plain_weights_folder_hides_nothing(tmp_path):
     (tmp_path / "weights" / "model.bin").write_bytes(b"")
     result = run_python("import brainrecon; from weights import store; print(store.MANIFEST)", tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == str(ROOT / "weights" / "manifest.toml")
+    assert result.stdout.strip() == str(HOME / "weights" / "manifest.toml")
 
 
 def test_the_installed_command_does_not_look_into_the_current_folder(tmp_path):
