@@ -21,7 +21,7 @@ from weights.suggestions import did_you_mean
 
 __all__ = [
     "BACKGROUNDS", "CATEGORIES", "COLOURS", "DIGIT_WORDS", "KINDS", "LABELS", "PLACES", "VOCABULARY",
-    "Picture", "draw_picture", "draw_pictures",
+    "Picture", "draw_picture", "draw_pictures", "kind_of",
 ]  # fmt: skip
 
 KINDS = ("scene", "digit", "pattern")
@@ -106,6 +106,15 @@ def _draw_pattern(generator, light, size):
 _DRAWERS = {"scene": _draw_scene, "digit": _draw_digit, "pattern": _draw_pattern}
 
 
+def kind_of(seed: int, index: int) -> str:
+    """The kind of a picture that nobody asked to be of another, one of `KINDS`; nothing is drawn to find out.
+
+    >>> [kind_of(0, index) for index in range(4)]
+    ['scene', 'pattern', 'scene', 'pattern']
+    """
+    return KINDS[np.random.default_rng([seed, index]).choice(len(KINDS), p=_SHARES)]
+
+
 def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64, light: int = 0) -> Picture:
     """Draw one picture.
 
@@ -141,7 +150,7 @@ def draw_picture(seed: int, index: int, kind: str | None = None, size: int = 64,
             f"A picture of {size} pixels was asked for, but the world is drawn at 8 or more; pass size=64."
         )
     if kind is None:
-        kind = KINDS[np.random.default_rng([seed, index]).choice(len(KINDS), p=_SHARES)]
+        kind = kind_of(seed, index)
     if kind not in KINDS:
         meant = did_you_mean(kind, KINDS)
         raise InputError(f"There is no kind of picture called {kind!r}; pass one of {', '.join(KINDS)}{meant}.")

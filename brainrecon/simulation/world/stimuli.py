@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from brainrecon.simulation.world.pictures import KINDS, Picture, draw_picture, draw_pictures
+from brainrecon.simulation.world.pictures import KINDS, Picture, draw_picture, draw_pictures, kind_of
 
 WORLD = 1000
 """Added to a cohort's seed: the worlds below train the embedded networks."""
@@ -99,9 +99,11 @@ def _draw(seed, block, slot, size, kinds, fits):
     """Draw the picture of a slot: of one of the kinds, with another index for as long as it does not fit."""
     kind = None
     for attempt in range(_ATTEMPTS):
-        picture = draw_picture(WORLD + seed, block * _BLOCK_SIZE + attempt * _ATTEMPT_SIZE + slot, kind, size)
-        if picture.kind not in kinds:
+        index = block * _BLOCK_SIZE + attempt * _ATTEMPT_SIZE + slot
+        # Known before anything is drawn: of pictures of one kind, six in seven would be thrown away.
+        if kind is None and kind_of(WORLD + seed, index) not in kinds:
             continue
+        picture = draw_picture(WORLD + seed, index, kind, size)
         if fits(picture):
             return picture
         kind = picture.kind
