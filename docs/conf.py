@@ -1,5 +1,7 @@
 """Settings of the documentation; `scripts/docs` builds it from sources that are gathered in build/docs/source."""
 
+import shutil
+
 import brainrecon
 
 project = "brainrecon"
@@ -32,12 +34,17 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
-examples = "../../../examples"
+# Examples run in a copy, so that what they write lies in the build: those of a section share what they simulate. The copy is made
+# anew, for nothing of an older build may be gone on with; an example that has not changed does not run again.
+examples = "../examples"
+shutil.rmtree(examples, ignore_errors=True)
+shutil.copytree("../../../examples", examples, ignore=shutil.ignore_patterns("__pycache__"))
 sphinx_gallery_conf = {
     "examples_dirs": examples,
     "gallery_dirs": "gallery",
     "filename_pattern": r"/\d\d_",
     "ignore_pattern": r"__init__\.py",
+    "subsection_order": [f"{examples}/{section}" for section in ("decoding", "pictures", "scores", "parts", "runs")],
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("brainrecon", "stages", "weights"),
