@@ -54,6 +54,10 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "abort_on_example_error": True,
     "min_reported_time": 1,
+    # Tables, and not what the last call of a figure happens to return.
+    "capture_repr": ("_repr_html_",),
+    # It would be a page of one machine's times, with style sheets from elsewhere.
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
