@@ -139,8 +139,7 @@ for name, values in scores.items():
 
 # %%
 # A second test trial adds more than a third. Trials that are averaged before
-# training teach a little less here than the same trials one by one: rows of
-# single trials tell the decoder how large the noise is.
+# training teach a little less here than the same trials one by one.
 
 figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 for (name, values), style in zip(scores.items(), ("o-", "s-", "x:")):

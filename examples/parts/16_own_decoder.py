@@ -87,7 +87,11 @@ recipe = Recipe(
     patience=5,
 )
 decoder = TrainedDecoder(Perceptron, recipe).fit(training)
-print(decoder.summary())
+(reached,) = decoder.summary()
+print(
+    f"{reached['parameters']:,} parameters, kept those of step {reached['steps']}"
+)
+print(f"validation loss {reached['validation loss']:.3f}; the mean's is 1")
 
 figure, axis = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 for label, (steps, values) in decoder.curves().items():
@@ -141,8 +145,7 @@ for name, predict in ways.items():
         )
 
 # %%
-# Neither is clearly ahead with so few stimuli: one has the higher correlation,
-# the other tells stimuli apart more often.
+# One has the higher correlation, the other tells stimuli apart more often.
 
 figure, axis = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
 colours = [
