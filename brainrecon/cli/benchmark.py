@@ -1,5 +1,6 @@
 """``brainrecon benchmark``: methods, subjects and regions in one table; a plan that any number of processes work through."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,31 +9,56 @@ from brainrecon.cli import options
 
 
 def benchmark(
-    out: options.Out,
-    data: options.Data = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the benchmark, to make or to continue.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="KIND:PATH, for example nsd:/data/nsd.", show_default="the data of the plan in --out"
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Names, or TOML files of settings, separated by commas; a file's method is called like the file."
+            metavar="NAMES",
+            help="Names, or TOML files of settings, separated by commas; a file's method is called like the file.",
+            show_default="those of the plan in --out",
         ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="A published comparison with methods of its own: miyawaki-study, gan-ablation.", show_default=False
+            metavar="NAME",
+            help="A published comparison with methods of its own: miyawaki-study, gan-ablation.",
+            show_default="none",
         ),
     ] = None,
     weights: options.Weights = None,
-    subjects: Annotated[str | None, typer.Option(help="Separated by commas; all that are there by default.")] = None,
-    rois: Annotated[str | None, typer.Option(help="Separated by commas; the data's own choice by default.")] = None,
-    protocols: Annotated[str | None, typer.Option(help="Named ways to score, separated by commas.")] = None,
-    controls: options.Controls = None,
-    control_stimuli: options.ControlStimuli = None,
+    subjects: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Subjects, separated by commas.", show_default="all that are there"),
+    ] = None,
+    rois: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGIONS", help="Voxels to use, separated by commas.", show_default="the dataset's own choice"
+        ),
+    ] = None,
+    protocols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Named ways to score, separated by commas.",
+            show_default="that of the first method whose published networks draw photographs, else brainrecon-1",
+        ),
+    ] = None,
+    controls: options.controls("essential") = None,
+    control_stimuli: options.control_stimuli() = None,
     heldout: Annotated[
         str | None,
         typer.Option(
             metavar="SPLIT",
-            help="Split that holds out look-alikes: clusters:N, category:NAME, or none; clusters:20 of 200 stimuli or more.",
+            help="Split that holds out look-alikes: clusters:N, category:NAME, or none.",
+            show_default="clusters:20 of 200 stimuli or more, else none",
         ),
     ] = None,
     folds: options.Folds = None,

@@ -11,8 +11,11 @@ from stages.ground.errors import InputError
 
 app = typer.Typer(help="What a dataset holds, what is missing and where to get it; convert once.", add_completion=False)
 
-Source = Annotated[str, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)]
-Betas = Annotated[str | None, typer.Option(help="NSD's version: b1, b2 or b3.")]
+Source = Annotated[str, typer.Argument(metavar="DATA", help="KIND:PATH, for example nsd:/data/nsd.")]
+Betas = Annotated[
+    str | None,
+    typer.Option(metavar="VERSION", help="NSD's version: b1, b2 or b3.", show_default="the best on disk, else b3"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -37,7 +40,8 @@ def info(
         bool | None,
         typer.Option(
             "--duplicates/--no-duplicates",
-            help="Look for test pictures that training has as good as shown; where there are few, unless told otherwise.",
+            help="Look for test pictures that training has as good as shown.",
+            show_default="looked for in up to 256 MB of pictures",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -61,7 +65,7 @@ def info(
 
 @app.command()
 def files(
-    data: Annotated[str, typer.Argument(help="KIND or KIND:PATH, for example nsd:/data/nsd.", show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="KIND or KIND:PATH, for example nsd:/data/nsd.")],
     subject: options.SubjectName = None,
     betas: Betas = None,
     loader: options.LoaderOptions = None,
@@ -142,7 +146,7 @@ def download(
 @app.command()
 def prepare(
     data: Source,
-    out: Annotated[Path, typer.Option(help="Folder to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write.")],
     subject: options.SubjectName = None,
     roi: options.Roi = None,
     loader: options.LoaderOptions = None,
@@ -163,7 +167,7 @@ def pictures(
     data: Source,
     out: Annotated[
         Path,
-        typer.Option(help="A new folder of 0000.png, 0001.png, ...; or a file, .npy or .npz.", show_default=False),
+        typer.Option(metavar="PATH", help="A new folder of 0000.png, 0001.png, ...; or a file, .npy or .npz."),
     ],
     split: options.Split = None,
     subject: options.SubjectName = None,
@@ -189,7 +193,7 @@ def pictures(
 
 
 @app.command()
-def template(out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)]) -> None:
+def template(out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write.")]) -> None:
     """Write a small example of the arrays layout, with a description of each file, to fill with one's own data."""
     from brainrecon.datasets.arrays.writing import write_template
 

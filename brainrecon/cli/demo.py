@@ -13,14 +13,18 @@ FEWEST_CONTROL_STIMULI = 32
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for cohort, features and run.")] = Path("brainrecon-demo"),
-    sessions: Annotated[int, typer.Option(min=1, help="Sessions of the simulated subject.")] = 10,
-    trials_per_session: Annotated[int, typer.Option(min=1, help="Trials per session.")] = 390,
-    shared: Annotated[int, typer.Option(min=2, help="Test pictures.")] = 100,
-    voxels: Annotated[int, typer.Option(min=1, help="Voxels in nsdgeneral.")] = 1500,
-    kinds: Annotated[str, typer.Option(help="Kinds of pictures: scene, digit, pattern.")] = "scene",
-    seed: Annotated[int, typer.Option(help="Seed of the cohort and of all noise.")] = 0,
-    control_stimuli: options.ControlStimuli = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for cohort, features and run.")] = Path(
+        "brainrecon-demo"
+    ),
+    sessions: Annotated[int, typer.Option(metavar="N", min=1, help="Sessions of the simulated subject.")] = 10,
+    trials_per_session: Annotated[int, typer.Option(metavar="N", min=1, help="Trials per session.")] = 390,
+    shared: Annotated[int, typer.Option(metavar="N", min=2, help="Test pictures.")] = 100,
+    voxels: Annotated[int, typer.Option(metavar="N", min=1, help="Voxels in nsdgeneral.")] = 1500,
+    kinds: Annotated[
+        str, typer.Option(metavar="KINDS", help="Kinds of pictures, separated by commas: scene, digit, pattern.")
+    ] = "scene",
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the cohort and of all noise.")] = 0,
+    control_stimuli: options.control_stimuli("as many as take 150 seconds here, 32 or more") = None,
     device: options.Device = "auto",
 ) -> None:
     """Everything on the embedded default: simulate, fit, reconstruct with all controls, score, report."""

@@ -10,12 +10,15 @@ from stages.ground.errors import InputError
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="A run folder.", show_default=False)] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run folder.", show_default="pictures of --images")
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
             help="Instead of a run: a folder of pictures, each named by its stimulus id, or one array of them, .npy or .pt.",
-            show_default=False,
+            metavar="PATH",
+            show_default="the run's pictures",
         ),
     ] = None,
     pattern: Annotated[
@@ -23,23 +26,33 @@ def evaluate(
         typer.Option(
             help="With --images: how the files are called, as {id}_recon.png, {row:04d}.png (rows of the test set from 0), "
             "{number}.png (from 1), {id}/{sample}.png.",
-            show_default=False,
+            metavar="PATTERN",
+            show_default="{id} and the like",
         ),
     ] = None,
     ids: Annotated[
         Path | None,
         typer.Option(
-            help="With --images: a text file with the stimulus id of each row, one a line; the test set's order by default.",
-            show_default=False,
+            help="With --images: a text file with the stimulus id of each row, one a line.",
+            metavar="FILE",
+            show_default="the order of the test set",
         ),
     ] = None,
     truth: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="With --images: the data they were reconstructed from, KIND:PATH."),
+        typer.Option(
+            metavar="DATA",
+            help="With --images: the data they were reconstructed from, KIND:PATH.",
+            show_default="those of the run",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="With --images: where scores go; BENCHMARK/METHOD/SUBJECT/ROI puts them into that table."),
+        typer.Option(
+            metavar="FOLDER",
+            help="With --images: a folder for the scores; BENCHMARK/METHOD/SUBJECT/ROI puts them into that table.",
+            show_default="that of the run",
+        ),
     ] = None,
     subject: options.SubjectName = None,
     roi: options.Roi = None,
@@ -47,8 +60,8 @@ def evaluate(
     mask: options.Mask = None,
     folds: options.Folds = None,
     split: options.Split = None,
-    controls: options.Controls = None,
-    control_stimuli: options.ControlStimuli = None,
+    controls: options.controls("none") = None,
+    control_stimuli: options.control_stimuli() = None,
     protocol: options.Protocol = None,
     batch_size: options.BatchSize = None,
     features: options.Features = None,

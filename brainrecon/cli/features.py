@@ -9,24 +9,24 @@ from brainrecon.cli import options
 
 
 def features(
-    data: Annotated[str, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="KIND:PATH, for example nsd:/data/nsd.")],
     targets: Annotated[
-        str | None, typer.Option(help="Targets, separated by commas; all of the method by default.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Targets, separated by commas.", show_default="all of the method"),
     ] = None,
-    method: Annotated[str, typer.Option(help="The method whose targets and checkpoints are meant.")] = "brain-diffuser",
+    method: Annotated[
+        str, typer.Option(metavar="METHOD", help="The method whose targets and checkpoints are meant.")
+    ] = "brain-diffuser",
     weights: options.Weights = None,
     subject: options.SubjectName = None,
     assignments: options.Assignments = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default."),
-    ] = None,
+    store: options.Features = None,
     export: Annotated[
         Path | None,
         typer.Option(
             help="Also write them into files, one a split, as NAME-train.npz: .safetensors, .npz, .npy (one target), .csv.",
             metavar="NAME.npz",
-            show_default=False,
+            show_default="the feature store alone",
         ),
     ] = None,
     device: options.Device = "auto",

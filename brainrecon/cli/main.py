@@ -22,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from brainrecon import __version__
 from brainrecon.cli import console
 from brainrecon.cli.ending import INTERRUPTED, TERMINATED, terminated_like_interrupted
+from brainrecon.cli.help import with_own_help
 from stages.ground.errors import InputError
 from stages.ground.process_group import is_first
 from weights.manifest import CheckpointError
@@ -69,7 +70,7 @@ class VerbRegistry(TyperGroup):
 
     def __init__(self, **settings):
         super().__init__(**settings)
-        _show_flags_without_a_type(self)
+        with_own_help(self)
         self.commands = {verb: TyperCommand(verb, help=line) for verb, line in VERBS.items()}
 
     def resolve_command(self, context, args):
@@ -99,23 +100,8 @@ def load_verb(verb: str):
         single.command()(getattr(module, verb))
         command = typer.main.get_command(single)
     command.name = verb
-    for one in (command, *getattr(command, "commands", {}).values()):
-        _show_flags_without_a_type(one)
+    with_own_help(command)
     return command
-
-
-def _show_flags_without_a_type(command) -> None:
-    """Leave the word "<bool>" out of a command's help: a flag takes no value."""
-    listed = command.get_params
-
-    def get_params(context):
-        params = listed(context)
-        for param in params:
-            if getattr(param, "is_flag", False) and param.metavar is None:
-                param.metavar = ""
-        return params
-
-    command.get_params = get_params
 
 
 app = typer.Typer(cls=VerbRegistry, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,10 +10,16 @@ from brainrecon.cli import options
 
 def maps(
     run: options.RunFolder,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; RUN/maps by default.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder to write.", show_default="RUN/maps")
+    ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="VALUE:COLUMN", help="Columns whose own weights are wanted, e.g. clip_image:12,vdvae:0."),
+        typer.Option(
+            metavar="VALUE:COLUMN",
+            help="Columns whose own weights are wanted, for example clip_image:12,vdvae:0.",
+            show_default="none",
+        ),
     ] = None,
     features: options.Features = None,
     device: options.Device = "auto",

@@ -9,9 +9,17 @@ from stages.ground.errors import InputError
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method, with its settings.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="METHOD", help="One method, with its settings.", show_default="all are listed"),
+    ] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="FAMILY", help="Settings for these: published or tiny.")
+        str | None,
+        typer.Option(
+            metavar="FAMILY",
+            help="Settings for these checkpoints: published or tiny.",
+            show_default="those that the method's settings name",
+        ),
     ] = None,
 ) -> None:
     """List the methods; of one, say what it predicts, needs and cites, and its settings with their defaults."""

@@ -33,23 +33,56 @@ def _families(incomplete: str) -> list[str]:
 
 Method = Annotated[
     str | None,
-    typer.Argument(help="Name of a method, for example brain-diffuser.", show_default=False, autocompletion=_methods),
+    typer.Argument(
+        metavar="METHOD",
+        help="Name of a method, for example brain-diffuser; `brainrecon methods` lists them.",
+        show_default="the method in the file of --config",
+        autocompletion=_methods,
+    ),
 ]
-Data = Annotated[str | None, typer.Argument(help="KIND:PATH, for example nsd:/data/nsd.", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
-Out = Annotated[Path, typer.Option(help="Run folder to make or continue.", show_default=False)]
-SubjectName = Annotated[str | None, typer.Option(help="For example subj01; a dataset with one subject needs none.")]
-Roi = Annotated[str | None, typer.Option(help="Voxels to use, for example nsdgeneral or V1.")]
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        help="KIND:PATH, for example nsd:/data/nsd.",
+        show_default="the data in the file of --config",
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Run folder to make or continue.")]
+SubjectName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A subject, for example subj01.", show_default="the first that is there"),
+]
+Roi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGION", help="Voxels to use, for example nsdgeneral or V1.", show_default="the dataset's own choice"
+    ),
+]
 Mask = Annotated[
     Path | None,
     typer.Option(
+        metavar="FILE",
         help="Voxels of your own, the region 'mask': a NIfTI or .npy, in the subject's space or one value for each voxel; used "
-        "alone unless --roi says otherwise."
+        "alone unless --roi says otherwise.",
+        show_default="none",
     ),
 ]
-Config = Annotated[Path | None, typer.Option(help="TOML file of settings; options on the line win over it.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="TOML file of settings; options on the line win over it.", show_default="no file"
+    ),
+]
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set one setting, e.g. generator.strength=0.5.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set one setting, for example generator.strength=0.5; may be repeated.",
+        show_default="every setting as `brainrecon methods METHOD` shows it",
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -57,6 +90,7 @@ Weights = Annotated[
         metavar="FAMILY",
         autocompletion=_families,
         help="published, or tiny: the embedded networks wherever a checkpoint has a small twin.",
+        show_default="the checkpoints that the method's settings name",
     ),
 ]
 Decoder = Annotated[
@@ -65,51 +99,84 @@ Decoder = Annotated[
         metavar="FROM",
         help="Take a decoder instead of fitting one: 'released' for what the method's authors released for the subject, a "
         "checkpoint of one (again for each part of the method), or the folder of a run.",
-        show_default=False,
+        show_default="it is fitted",
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Seed of all noise; 0 unless told otherwise.")]
-Samples = Annotated[int | None, typer.Option(help="Pictures to draw for each stimulus; 1 unless told otherwise.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of all noise.", show_default="0")]
+Samples = Annotated[int | None, typer.Option(metavar="N", help="Pictures to draw for each stimulus.", show_default="1")]
 Folds = Annotated[
     str | None,
     typer.Option(
-        metavar="N", help="Test every stimulus once, in so many folds; 'stimuli' leaves out one stimulus at a time."
+        metavar="N",
+        help="Test every stimulus once, in so many folds; 'stimuli' leaves out one stimulus at a time.",
+        show_default="the dataset's own test stimuli",
     ),
 ]
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Stimuli to test instead of the dataset's own: category:NAME, clusters:N, ids:FILE, or another split by its name."
+        metavar="SPLIT",
+        help="Stimuli to test instead of the dataset's own: category:NAME, clusters:N, ids:FILE, or another split by its name.",
+        show_default="the dataset's own test stimuli",
     ),
 ]
 LoaderOptions = Annotated[
     list[str] | None,
     typer.Option(
-        "--option", metavar="NAME=VALUE", help="An option of the data's loader, e.g. betas=b2 or zscore=true."
+        "--option",
+        metavar="NAME=VALUE",
+        help="An option of the data's loader, for example betas=b2 or zscore=true; may be repeated.",
+        show_default="the loader's own defaults",
     ),
 ]
-Captions = Annotated[Path | None, typer.Option(help="JSON file: stimulus id to list of captions.")]
+Captions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="JSON file: stimulus id to list of captions.", show_default="the dataset's own captions"
+    ),
+]
 CaptionChoices = Annotated[
-    str | None, typer.Option(help="Without captions: let CLIP choose among these, separated by '|'.")
+    str | None,
+    typer.Option(
+        metavar="TEXTS",
+        help="Without captions: let CLIP choose among these, separated by '|'.",
+        show_default="stimuli stay without captions",
+    ),
 ]
 Features = Annotated[
-    Path | None, typer.Option(help="Folder of the feature store; $BRAINRECON_FEATURES or the user's cache by default.")
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the feature store.",
+        show_default="$BRAINRECON_FEATURES, or a folder of the user's cache",
+    ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[
+    str,
+    typer.Option(metavar="DEVICE", help="auto (the best that there is), cpu, cuda, cuda:1, mps.", show_default="auto"),
+]
 Memory = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="What fitting the decoder may take, e.g. 4GB; as much as it likes by default."),
+    typer.Option(
+        metavar="SIZE",
+        help="What fitting the decoder may take, for example 4GB.",
+        show_default="as much as it likes",
+    ),
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, help="Pictures drawn together; as many as fit, up to 16, by default.", show_default=False),
+    typer.Option(metavar="N", min=1, help="Pictures drawn together.", show_default="as many as fit, up to 16"),
 ]
-Stimuli = Annotated[str | None, typer.Option(help="Test stimuli to draw, separated by commas; all by default.")]
+Stimuli = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Test stimuli to draw, separated by commas.", show_default="all"),
+]
 NewPatterns = Annotated[
     Path | None,
     typer.Option(
-        help="Patterns of one's own instead of the run's test patterns, (n_stimuli, n_voxels): .npy, .npz, .safetensors, .csv.",
-        show_default=False,
+        metavar="FILE",
+        help="Patterns of your own, (n_stimuli, n_voxels): .npy, .npz, .safetensors, .csv.",
+        show_default="the run's test patterns",
     ),
 ]
 Plan = Annotated[
@@ -124,30 +191,51 @@ ClusterFile = Annotated[
         "--cluster",
         metavar="FILE",
         help="TOML file of a cluster, SLURM by submitit or Dask, whose workers do the work (docs/guide/cluster.md).",
-        show_default=False,
+        show_default="this process does the work",
     ),
 ]
-Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Draw the I-th of N parts (I from 0), for job arrays.")]
-Reproducible = Annotated[
-    bool, typer.Option(help="Equal bytes whatever is drawn together, on one machine with as many threads (slower).")
-]
-Controls = Annotated[
+Shard = Annotated[
     str | None,
     typer.Option(
-        help="'all', 'essential', 'none', or names separated by commas, e.g. shuffled_responses,mean_response."
+        metavar="I/N",
+        help="Draw the I-th of N parts (I from 0), for job arrays.",
+        show_default="all; under `accelerate launch` each process its part",
     ),
 ]
-ControlStimuli = Annotated[
-    int | None, typer.Option(min=2, help="Draw controls for so many stimuli only, evenly spread.")
+Reproducible = Annotated[
+    bool, typer.Option(help="Equal bytes whatever is drawn together, on one machine with as many threads (slower).")
 ]
 Protocol = Annotated[
     str | None,
     typer.Option(
+        metavar="PROTOCOL",
         autocompletion=_protocols,
-        help="Named way to score, or a TOML file of one; a published one by default where published networks draw photographs.",
-        show_default=False,
+        help="Named way to score, or a TOML file of one.",
+        show_default="the method's own if published networks draw photographs, else brainrecon-1",
     ),
 ]
+
+
+def controls(default):
+    """The option ``--controls`` of a verb that draws `default` without it."""
+    return Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="'all', 'essential', 'none', or names separated by commas, for example shuffled_responses,mean_response.",
+            show_default=default,
+        ),
+    ]
+
+
+def control_stimuli(default="all"):
+    """The option ``--control-stimuli`` of a verb that draws controls for `default` without it."""
+    return Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2, help="Draw controls for so many stimuli only, evenly spread.", show_default=default
+        ),
+    ]
 
 
 def run_config(

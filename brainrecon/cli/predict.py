@@ -12,7 +12,7 @@ from stages.ground.errors import InputError
 def predict(
     run: options.RunFolder,
     out: Annotated[
-        Path, typer.Option(help="File to write: .safetensors, .npz, .npy (one target) or .csv.", show_default=False)
+        Path, typer.Option(metavar="FILE", help="File to write: .safetensors, .npz, .npy (one target) or .csv.")
     ],
     betas: options.NewPatterns = None,
     features: options.Features = None,

@@ -16,13 +16,15 @@ def reconstruct(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="With --betas: folder for the pictures; RUN/new/NAME of the file by default.", show_default=False
+            metavar="FOLDER",
+            help="With --betas: folder for the pictures.",
+            show_default="RUN/new/, and the file's name",
         ),
     ] = None,
     samples: options.Samples = None,
     stimuli: options.Stimuli = None,
-    controls: options.Controls = None,
-    control_stimuli: options.ControlStimuli = None,
+    controls: options.controls("none") = None,
+    control_stimuli: options.control_stimuli() = None,
     batch_size: options.BatchSize = None,
     shard: options.Shard = None,
     reproducible: options.Reproducible = False,

@@ -10,14 +10,21 @@ from brainrecon.cli import options
 
 def report(
     run: options.RunFolder,
-    protocol: options.Protocol = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROTOCOL",
+            help="Whose scores to show: a named way to score, or a TOML file of one.",
+            show_default="the run's own, or the latest if there are only others",
+        ),
+    ] = None,
     all_pictures: Annotated[
         bool,
         typer.Option("--all-pictures", help="Also all test pictures, a hundred to a page, led to from the report."),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write, such as page.html; RUN/report.html by default.", show_default=False),
+        typer.Option(metavar="FILE", help="The file to write, such as page.html.", show_default="RUN/report.html"),
     ] = None,
     features: options.Features = None,
 ) -> None:

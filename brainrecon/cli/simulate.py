@@ -20,37 +20,53 @@ STUDIES = {
 
 def simulate(
     context: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write.")],
     study: Annotated[
         str,
         typer.Option(
-            help="nsd: photographs and the like; miyawaki: patterns of 10 x 10 checkers (Miyawaki et al. 2008)."
+            metavar="STUDY",
+            help="nsd: photographs and the like; miyawaki: patterns of 10 x 10 checkers (Miyawaki et al. 2008).",
         ),
     ] = "nsd",
     voxels: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Voxels in nsdgeneral (nsd), in V1 and V2 (miyawaki).",
             show_default="1500, miyawaki: 1000",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    subjects: Annotated[int, typer.Option(min=1, help="nsd: number of subjects.")] = 1,
-    sessions: Annotated[int, typer.Option(min=1, help="nsd: sessions per subject.")] = 10,
-    trials_per_session: Annotated[int, typer.Option(min=1, help="nsd: trials per session.")] = 390,
-    shared: Annotated[int, typer.Option(min=2, help="nsd: pictures that every subject sees; the test set.")] = 100,
-    picture_size: Annotated[int, typer.Option(min=16, help="nsd: height and width of the pictures.")] = 64,
-    kinds: Annotated[str, typer.Option(help="nsd: kinds of pictures: scene, digit, pattern.")] = "scene,digit,pattern",
+    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same bytes.")] = 0,
+    subjects: Annotated[int, typer.Option(metavar="N", min=1, help="nsd: number of subjects.")] = 1,
+    sessions: Annotated[int, typer.Option(metavar="N", min=1, help="nsd: sessions per subject.")] = 10,
+    trials_per_session: Annotated[int, typer.Option(metavar="N", min=1, help="nsd: trials per session.")] = 390,
+    shared: Annotated[
+        int, typer.Option(metavar="N", min=2, help="nsd: pictures that every subject sees; the test set.")
+    ] = 100,
+    picture_size: Annotated[int, typer.Option(metavar="N", min=16, help="nsd: height and width of the pictures.")] = 64,
+    kinds: Annotated[
+        str, typer.Option(metavar="KINDS", help="nsd: kinds of pictures, separated by commas: scene, digit, pattern.")
+    ] = "scene,digit,pattern",
     photographs: Annotated[
-        Path | None, typer.Option(help="nsd: show these instead: a folder with images/ and COCO's captions.json.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="nsd: show these instead: a folder with images/ and COCO's captions.json.",
+            show_default="drawn pictures of --kinds",
+        ),
     ] = None,
-    betas_format: Annotated[str, typer.Option(help="nsd: hdf5, nifti or both.")] = "hdf5",
-    random_patterns: Annotated[int, typer.Option(min=2, help="miyawaki: random patterns to train on.")] = 440,
-    figures: Annotated[int, typer.Option(min=2, help="miyawaki: shapes and letters to test on.")] = 40,
-    repeats: Annotated[int, typer.Option(min=2, help="miyawaki: how often each figure is shown.")] = 3,
+    betas_format: Annotated[str, typer.Option(metavar="FORMAT", help="nsd: hdf5, nifti or both.")] = "hdf5",
+    random_patterns: Annotated[
+        int, typer.Option(metavar="N", min=2, help="miyawaki: random patterns to train on.")
+    ] = 440,
+    figures: Annotated[int, typer.Option(metavar="N", min=2, help="miyawaki: shapes and letters to test on.")] = 40,
+    repeats: Annotated[int, typer.Option(metavar="N", min=2, help="miyawaki: how often each figure is shown.")] = 3,
     noise: Annotated[
-        float, typer.Option(min=0, help="miyawaki: noise, relative to what makes decoding as hard as published.")
+        float,
+        typer.Option(
+            metavar="FACTOR", min=0, help="miyawaki: noise, relative to what makes decoding as hard as published."
+        ),
     ] = 1.0,
 ) -> None:
     """Write simulated subjects in the own files of a study, and say which noise ceiling they reached."""

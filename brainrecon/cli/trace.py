@@ -9,9 +9,11 @@ from brainrecon.cli import options
 
 def trace(
     run: options.RunFolder,
-    stimulus: Annotated[str, typer.Argument(help="A test stimulus, for example nsd00042.", show_default=False)],
-    condition: Annotated[str, typer.Option(help="The condition that it was drawn under.")] = "reconstruction",
-    sample: Annotated[int, typer.Option(min=0, help="Which sample.")] = 0,
+    stimulus: Annotated[str, typer.Argument(metavar="STIMULUS", help="A test stimulus, for example nsd00042.")],
+    condition: Annotated[
+        str, typer.Option(metavar="NAME", help="The condition that it was drawn under.")
+    ] = "reconstruction",
+    sample: Annotated[int, typer.Option(metavar="N", min=0, help="Which sample, from 0.")] = 0,
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:

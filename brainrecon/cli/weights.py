@@ -16,13 +16,18 @@ app = typer.Typer(help="List, fetch, verify and find the checkpoints.", add_comp
 Method = Annotated[
     str | None,
     typer.Option(
-        "--for", metavar="METHOD", help="What a method or verb needs, for example brain-diffuser or evaluate."
+        "--for",
+        metavar="METHOD",
+        help="Those that a method or verb needs, for example brain-diffuser or evaluate.",
+        show_default="those that are named; of list, all",
     ),
 ]
 Subject = Annotated[
     str | None,
     typer.Option(
-        help="With --for: the decoders, too, that the method's authors released for this subject, for example subj01."
+        metavar="NAME",
+        help="With --for: the decoders, too, that the method's authors released for this subject, for example subj01.",
+        show_default="no released decoder",
     ),
 ]
 
@@ -89,12 +94,19 @@ def pull(
     names: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="NAMES",
             help="Checkpoints that `brainrecon weights list` shows, or OWNER/REPOSITORY@REVISION of the hub.",
-            show_default=False,
+            show_default="those of --for",
         ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Take files copied by hand; the network is not asked.")
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FOLDER",
+            help="Take files copied by hand; the network is not asked.",
+            show_default="they are downloaded",
+        ),
     ] = None,
     method: Method = None,
     subject: Subject = None,
@@ -102,7 +114,7 @@ def pull(
         bool,
         typer.Option(
             "--remove-original",
-            help="Remove pickles once they are converted to safetensors, which is what is used; else they are kept.",
+            help="Remove pickles once they are converted to safetensors, which are what is used.",
         ),
     ] = False,
 ) -> None:
@@ -154,7 +166,7 @@ def describe_pull(names, remove_original=False):
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Checkpoints; all of them by default.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAMES", help="Checkpoints.", show_default="all")] = None,
 ) -> None:
     """Compare the files of every present checkpoint with the manifest and with their pull, and list what is absent.
 
@@ -174,7 +186,9 @@ def verify(
 
 @app.command()
 def path(
-    name: Annotated[str, typer.Argument(help="A name that `brainrecon weights list` shows, or one of your own.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name that `brainrecon weights list` shows, or one of your own.")
+    ],
 ) -> None:
     """Print the folder of a present checkpoint, after comparing its files with the manifest."""
     say(str(store.path(name)))

@@ -62,7 +62,7 @@ def test_help_imports_no_verb(capsys, monkeypatch):
         (["docter"], "No such command 'docter'. Did you mean 'doctor'? See brainrecon --help."),
         (["--frobnicate"], "No such option: --frobnicate; see brainrecon --help."),
         (["weights", "verify", "--all"], "No such option: --all; see brainrecon weights verify --help."),
-        (["weights", "path"], "Missing argument 'name'; see brainrecon weights path --help."),
+        (["weights", "path"], "Missing argument 'NAME'; see brainrecon weights path --help."),
         (["weights"], "Missing command; see brainrecon weights --help."),
         (["doctor", "me"], None),
     ],
