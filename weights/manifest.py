@@ -52,6 +52,12 @@ PICKLES = (".pth.tar", ".pth", ".th", ".pt", ".bin", ".ckpt")
 class CheckpointError(ValueError):
     """A checkpoint is unknown, absent or not what the manifest says.
 
+    >>> from weights import store
+    >>> store.path("tiny-clap")
+    Traceback (most recent call last):
+        ...
+    weights.manifest.CheckpointError: ...
+
     The message is one sentence that the command line prints alone.
     """
 
@@ -116,7 +122,13 @@ class CheckpointFile:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One entry of the manifest; see the module's description for the fields."""
+    """One entry of the manifest; see the module's description for the fields.
+
+    >>> from weights import store
+    >>> clip: Checkpoint = store.entry("clip-vit-l-14-quickgelu")
+    >>> clip.embedded, clip.licence
+    (False, 'MIT')
+    """
 
     name: str
     role: str

@@ -113,6 +113,12 @@ def pull(
 ) -> Pulled:
     """Bring a checkpoint into the user's store.
 
+    >>> pull("clip-vit-l-14-quickgelu", source=Path("copied"))  # doctest: +SKIP
+    >>> pull("tiny-vdvae")
+    Traceback (most recent call last):
+        ...
+    weights.manifest.CheckpointError: Checkpoint tiny-vdvae travels with the package; there is nothing to pull.
+
     Parameters
     ----------
     name : str

@@ -54,7 +54,11 @@ __all__ = [
 
 
 def checkpoints(manifest: Path | None = None) -> dict[str, Checkpoint]:
-    """Every checkpoint that the manifest and those in the user's stores know, present or not, by name."""
+    """Every checkpoint that the manifest and those in the user's stores know, present or not, by name.
+
+    >>> checkpoints()["tiny-clip"].licence
+    'MIT'
+    """
     return read_manifest(manifest or MANIFEST) | own_entries()
 
 
@@ -72,6 +76,9 @@ def folder(name: str, manifest: Path | None = None) -> Path:
 
 def path(name: str, check: bool = True, manifest: Path | None = None) -> Path:
     """Folder of a present checkpoint.
+
+    >>> sorted(file.name for file in path("tiny-vdvae").glob("*.json"))
+    ['config.json']
 
     Parameters
     ----------
@@ -130,6 +137,9 @@ def verify(
     names: Iterable[str] | None = None, check: bool = True, manifest: Path | None = None, anew: bool = False
 ) -> list[Status]:
     """Compare what is present with the manifest.
+
+    >>> [status.state for status in verify(["tiny-vdvae", "tiny-clip"])]
+    ['verified', 'verified']
 
     Parameters
     ----------
@@ -201,6 +211,9 @@ def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
 
 def entry(name: str, manifest: Path | None = None) -> Checkpoint:
     """What is known of a checkpoint: of the manifests, or of one's own.
+
+    >>> entry("tiny-vdvae").needed_by
+    ('brain-diffuser',)
 
     Raises
     ------

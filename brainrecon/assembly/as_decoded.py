@@ -10,6 +10,14 @@ from brainrecon.assembly.step import Step
 class AsDecoded(Step):
     """Hand a predicted value on where another chain makes it likelier first.
 
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> from brainrecon.assembly.values import Item
+    >>> class Tokens:
+    ...     shape, n_targets = (2, 3), 6
+    >>> step = AsDecoded("decoded", "likely", TargetSource(Tokens, checkpoints=()))
+    >>> step.run([Item("subj01", "nsd00042")], {"decoded": [[3, 0, 4, 1, 1, 1]]})["likely"].round(1).tolist()
+    [[0.6..., 0.0, 0.8..., 0.2..., 0.2..., 0.2...]]
+
     Parameters
     ----------
     reads, gives : str

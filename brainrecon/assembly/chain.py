@@ -38,6 +38,16 @@ def fit_again(folder) -> str:
 class Chain:
     """The steps of a system.
 
+    >>> from brainrecon.assembly.registry import system_class
+    >>> chain = Chain(system_class("brain-diffuser")())
+    >>> for step in chain.steps:
+    ...     print(type(step).__name__, "gives", *step.gives)
+    Decode gives vdvae clip_image clip_text
+    Show gives first_picture
+    Draw gives picture
+    >>> chain.predicts, chain.output
+    (('vdvae', 'clip_image', 'clip_text'), 'picture')
+
     Parameters
     ----------
     system : brainrecon.assembly.system.System

@@ -35,6 +35,17 @@ OUTPUT = "output"
 class Condition:
     """One way to draw a system.
 
+    >>> from brainrecon.assembly.chain import Chain
+    >>> from brainrecon.assembly.registry import system_class
+    >>> swapped = Condition(
+    ...     "swapped_layout",
+    ...     "Swapped layout",
+    ...     "its own meaning on the layout of another stimulus",
+    ...     replaces={"first_picture": Partner()},
+    ... )
+    >>> [swapped.applies_to(Chain(system_class(name)())) for name in ("brain-diffuser", "mean-image")]
+    [True, False]
+
     Attributes
     ----------
     name : str
@@ -190,7 +201,11 @@ ESSENTIAL_CONTROLS = tuple(one.name for one in CONDITIONS.values() if one.is_ess
 
 
 def condition(name: str) -> Condition:
-    """The condition of a name; an InputError that lists them if there is none."""
+    """The condition of a name; an InputError that lists them if there is none.
+
+    >>> condition("shuffled_responses").label
+    'Shuffled responses'
+    """
     if name not in CONDITIONS:
         raise InputError(
             f"There is no condition {name!r}; expected some of {', '.join(CONDITIONS)}{did_you_mean(name, CONDITIONS)}."

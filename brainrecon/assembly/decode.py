@@ -26,6 +26,16 @@ from weights.whole_files import write_text
 class Decode(Step):
     """Ridge, or banded ridge, from patterns to one target or several.
 
+    >>> from brainrecon.assembly.decoder_settings import DecoderSettings
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> from brainrecon.assembly.values import Machine
+    >>> class Colour:
+    ...     shape, n_targets = (3,), 3
+    >>> colour = TargetSource(Colour, checkpoints=())
+    >>> step = Decode({"colour": colour}, DecoderSettings(alpha=1000.0), Machine())
+    >>> step.reads, step.gives, step.is_learned
+    (('patterns',), ('colour',), True)
+
     Parameters
     ----------
     targets : mapping of str to brainrecon.assembly.targets.TargetSource

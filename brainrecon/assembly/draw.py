@@ -17,6 +17,19 @@ from stages.ground.progress import SILENT
 class Draw(Step):
     """Draw with a generator of `stages.generators`.
 
+    >>> import numpy as np
+    >>> from brainrecon.assembly.values import Item
+    >>> class Plain:
+    ...     takes, optional = {"colour": (3,)}, frozenset()
+    ...     gives, draws_by_lot = "picture", False
+    ...     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
+    ...         for position in range(len(items)):
+    ...             yield position, np.full((8, 8, 3), values["colour"][position], dtype=np.uint8)
+    >>> step = Draw(Plain, reads=("colour",))
+    >>> found = step.run([Item("subj01", "nsd00042")], {"colour": np.float32([[200, 100, 0]])})
+    >>> found["picture"][0][0, 0].tolist()
+    [200, 100, 0]
+
     Parameters
     ----------
     load : callable

@@ -23,6 +23,22 @@ TRIALS = tuple(_EPOCHS)
 class Learn(Step):
     """Fit a decoder of `stages.decoders` to targets, and predict them.
 
+    >>> from torch import nn
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> from stages.decoders.trained import TrainedDecoder
+    >>> from stages.training.recipe import Recipe
+    >>> class Linear(nn.Linear):
+    ...     def __init__(self, n_voxels, gives):
+    ...         super().__init__(n_voxels, gives["colour"][0])
+    ...     def forward(self, patterns):
+    ...         return {"colour": super().forward(patterns)}
+    >>> class Colour:
+    ...     shape, n_targets = (3,), 3
+    >>> colour = TargetSource(Colour, checkpoints=())
+    >>> step = Learn({"colour": colour}, TrainedDecoder(Linear, Recipe(steps=100, batch_size=16)))
+    >>> step.reads, step.gives, step.is_learned
+    (('patterns',), ('colour',), True)
+
     Parameters
     ----------
     targets : mapping of str to brainrecon.assembly.targets.TargetSource

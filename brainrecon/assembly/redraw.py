@@ -23,6 +23,23 @@ def redraw(
 ) -> Draw:
     """Step from contexts and a first picture to a picture.
 
+    >>> from brainrecon.assembly.generator_settings import GeneratorSettings
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> from weights import store
+    >>> class Tokens:
+    ...     shape, n_targets = (24, 64), 1536
+    >>> contexts = {name: TargetSource(Tokens, checkpoints=()) for name in ("clip_image", "clip_text")}
+    >>> step = redraw(
+    ...     "stages.generators.diffusion.dual_context:DualContextGenerator",
+    ...     lambda: store.path("tiny-generator"),
+    ...     GeneratorSettings(strength=0.5),
+    ...     Machine("cpu"),
+    ...     contexts,
+    ...     weights=lambda present: {"clip_image": 0.6, "clip_text": 0.4},
+    ... )
+    >>> step.optional, step.gives
+    (('clip_image', 'clip_text', 'first_picture'), ('picture',))
+
     The start may be absent: then the picture is drawn from noise. Of several contexts each may be absent, unless `needed`
     says otherwise.
 

@@ -13,6 +13,16 @@ _ROWS_AT_A_TIME = 16
 class Refine(Step):
     """Sample a prior, led by a predicted value.
 
+    >>> from brainrecon.assembly.learn import Learn
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> class Tokens:
+    ...     shape, n_targets = (24, 64), 1536
+    >>> tokens = TargetSource(Tokens, checkpoints=())
+    >>> learned = Learn({"decoded": tokens}, decoder=None)
+    >>> step = Refine(learned, lambda network: network.prior, "decoded", "likely", tokens, n_evaluations=20)
+    >>> step.reads, step.gives, step.by_lot
+    (('decoded',), ('likely',), True)
+
     Parameters
     ----------
     learned : brainrecon.assembly.learn.Learn

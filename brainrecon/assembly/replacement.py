@@ -60,7 +60,13 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Partner(Replacement):
-    """The row of another stimulus of the test set, a different one for each."""
+    """The row of another stimulus of the test set, a different one for each.
+
+    >>> from types import SimpleNamespace
+    >>> situation = SimpleNamespace(partner={"cat": "dog", "dog": "cat"}.get)
+    >>> Partner().source("cat", situation)
+    Source(kind='own', name='dog')
+    """
 
     def source(self, stimulus_id, situation):
         return Source("own", situation.partner(stimulus_id))
@@ -68,7 +74,11 @@ class Partner(Replacement):
 
 @dataclass(frozen=True)
 class Mean(Replacement):
-    """The average over the training stimuli, the same row for all."""
+    """The average over the training stimuli, the same row for all.
+
+    >>> Mean().source("cat", situation=None)
+    Source(kind='mean', name='mean_response')
+    """
 
     def why_not(self, name, chain):
         reasons = (step.no_mean_response for step in chain.readers(name))
@@ -80,7 +90,11 @@ class Mean(Replacement):
 
 @dataclass(frozen=True)
 class Truth(Replacement):
-    """The true value of the stimulus in place of a prediction."""
+    """The true value of the stimulus in place of a prediction.
+
+    >>> Truth().source("cat", situation=None)
+    Source(kind='true', name='cat')
+    """
 
     def source(self, stimulus_id, situation):
         return Source("true", stimulus_id)
@@ -88,7 +102,11 @@ class Truth(Replacement):
 
 @dataclass(frozen=True)
 class Absence(Replacement):
-    """Nothing: the value is taken away from every step that can do without it."""
+    """Nothing: the value is taken away from every step that can do without it.
+
+    >>> Absence().source("cat", situation=None) is None
+    True
+    """
 
     def why_not(self, name, chain):
         needed = any(name not in step.optional for step in chain.readers(name))
@@ -100,7 +118,13 @@ class Absence(Replacement):
 
 @dataclass(frozen=True)
 class NearestTrainingPicture(Replacement):
-    """The training picture whose embedding correlates best with the predicted one."""
+    """The training picture whose embedding correlates best with the predicted one.
+
+    >>> from brainrecon.assembly.chain import Chain
+    >>> from brainrecon.assembly.registry import system_class
+    >>> NearestTrainingPicture().why_not("picture", Chain(system_class("mean-image")()))
+    'the method predicts no embedding of a picture'
+    """
 
     is_drawn = True
 
@@ -118,7 +142,13 @@ class NearestTrainingPicture(Replacement):
 
 @dataclass(frozen=True)
 class AnotherSystem(Replacement):
-    """The pictures that another system draws from the same responses, fitted on the same training split at its defaults."""
+    """The pictures that another system draws from the same responses, fitted on the same training split at its defaults.
+
+    >>> from brainrecon.assembly.chain import Chain
+    >>> from brainrecon.assembly.registry import system_class
+    >>> AnotherSystem("mean-image").why_not("picture", Chain(system_class("mean-image")()))
+    'it is the method itself'
+    """
 
     system: str
     is_drawn = True

@@ -11,6 +11,17 @@ from stages.ground.item_seeds import named_generator
 class Show(Step):
     """Decode predicted values of a target into pictures.
 
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> from brainrecon.assembly.values import Item
+    >>> class Colour:
+    ...     shape, n_targets = (3,), 3
+    ...     def decode(self, values, batch_size):
+    ...         return np.broadcast_to(values[:, None, None], (len(values), 8, 8, 3)).astype(np.uint8)
+    >>> step = Show("colour", TargetSource(Colour, checkpoints=()))
+    >>> found = step.run([Item("subj01", "nsd00042")], {"colour": [[200, 100, 0]]})
+    >>> found["first_picture"].shape, found["first_picture"][0, 0, 0].tolist()
+    ((1, 8, 8, 3), [200, 100, 0])
+
     Parameters
     ----------
     reads : str

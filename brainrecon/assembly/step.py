@@ -20,6 +20,15 @@ from weights.whole_files import whole_file
 class Step:
     """What every step has; a step overrides what it does otherwise.
 
+    >>> class Brighter(Step):
+    ...     reads, gives, media = ("first_picture",), ("picture",), {"picture": "picture"}
+    ...     def run(self, items, values, *, seed=0):
+    ...         return {"picture": np.asarray(values["first_picture"]) + np.uint8(10)}
+    >>> values = {"first_picture": np.zeros((1, 8, 8, 3), dtype=np.uint8)}
+    >>> found = Brighter().run([Item("subj01", "nsd00042")], values)
+    >>> found["picture"][0, 0, 0].tolist()
+    [10, 10, 10]
+
     Attributes
     ----------
     reads : tuple of str

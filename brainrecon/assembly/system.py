@@ -22,6 +22,9 @@ from weights.sizes import with_sizes
 class Needs:
     """What a system asks of a dataset.
 
+    >>> Needs(captions=True)
+    Needs(pictures=True, disjoint_pictures=False, captions=True)
+
     Attributes
     ----------
     pictures : bool
@@ -44,6 +47,26 @@ class NoSettings:
 
 class System(ABC):
     """A published method.
+
+    >>> import brainrecon
+    >>> import numpy as np
+    >>> from brainrecon.assembly.step import Step
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> class AlwaysTheFirst(Step):
+    ...     gives, media, is_learned = ("picture",), {"picture": "picture"}, True
+    ...     def fit(self, training, workspace):
+    ...         self.picture = np.asarray(training.subject.train.images[0])
+    ...     def run(self, items, values, *, seed=0):
+    ...         return {"picture": [self.picture] * len(items)}
+    >>> class Mine(System):
+    ...     name, explanation = "always-the-first", "the first training picture, whatever the response"
+    ...     def steps(self, machine):
+    ...         return [AlwaysTheFirst()]
+    >>> write_template("my-study")
+    >>> subject = brainrecon.load("arrays:my-study")
+    >>> reconstructor = brainrecon.Reconstructor(Mine).fit(subject)
+    >>> reconstructor.reconstruct(subject.test.patterns, subject.test.stimulus_ids).shape
+    (4, 1, 64, 64, 3)
 
     Parameters
     ----------

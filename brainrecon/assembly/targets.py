@@ -26,6 +26,14 @@ _REMEDIES = {
 class TargetSource:
     """A target that is loaded when it is first needed.
 
+    >>> class Colour:
+    ...     shape, n_targets = (3,), 3
+    >>> source = TargetSource(Colour, checkpoints=(), identity=lambda: "mean colour, version 1")
+    >>> source.is_loaded, source.target.n_targets, source.is_loaded
+    (False, 3, True)
+    >>> source.fingerprint
+    'mean colour, version 1'
+
     Attributes
     ----------
     load : callable

@@ -39,6 +39,9 @@ ABSENT = Absent()
 class Item:
     """One output to make: the subject, the stimulus that was seen, and which of several samples.
 
+    >>> Item("subj01", "nsd00042", sample=2)
+    Item(subject='subj01', stimulus_id='nsd00042', sample=2)
+
     Noise of an item depends on the run's seed, `stimulus_id` and `sample` alone.
     """
 
@@ -50,6 +53,9 @@ class Item:
 @dataclass(frozen=True)
 class Machine:
     """Where a chain computes.
+
+    >>> Machine("cuda:0", memory=4e9)
+    Machine(device='cuda:0', memory=4000000000.0)
 
     Attributes
     ----------

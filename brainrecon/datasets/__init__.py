@@ -15,6 +15,10 @@ __all__ = ["dataset_of", "kinds", "load", "parse_source", "subjects"]
 def parse_source(data):
     """Split ``kind:path`` into its parts.
 
+    >>> kind, path = parse_source("nsd:/data/nsd")
+    >>> kind, path.as_posix()
+    ('nsd', '/data/nsd')
+
     Parameters
     ----------
     data : str
@@ -122,6 +126,12 @@ def _load_with_mask(reader, path, subject, roi, mask, keywords):
 
 
 def subjects(data):
-    """Names of the subjects found at ``kind:path``, sorted."""
+    """Names of the subjects found at ``kind:path``, sorted.
+
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> write_template("an-example")
+    >>> subjects("arrays:an-example")
+    ['subj01']
+    """
     kind, path = parse_source(data)
     return dataset_of(kind).subjects(path)

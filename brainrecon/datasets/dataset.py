@@ -43,6 +43,11 @@ _registered: dict[str, Dataset] = {}
 class ExpectedFile(NamedTuple):
     """A file that a dataset consists of, there or not.
 
+    >>> from pathlib import Path
+    >>> file = ExpectedFile(Path("flicker.npz"), "betas, shown and pictures")
+    >>> file.what, file.optional
+    ('betas, shown and pictures', False)
+
     Attributes
     ----------
     path : pathlib.Path
@@ -66,6 +71,10 @@ class ExpectedFile(NamedTuple):
 @dataclass(frozen=True)
 class Option:
     """Something that loading one kind of data can be told besides path, subject and roi.
+
+    >>> option = Option("session", "number of the session, such as 2; by default all")
+    >>> option.name
+    'session'
 
     Attributes
     ----------
@@ -91,6 +100,11 @@ class Option:
 @runtime_checkable
 class Dataset(Protocol):
     """What reads one kind of data.
+
+    >>> isinstance(dataset_of("nsd"), Dataset)
+    True
+    >>> dataset_of("arrays").description.licence
+    'yours to state'
 
     A dataset that can fetch its files also has ``terms``, the sentence on which terms, and
     ``download(path, subject=None, progress=SILENT, **options)``, which returns the optional files that are not to be had.
@@ -130,6 +144,16 @@ class DatasetOf:
 
 def register(kind: str, dataset: Any) -> Dataset:
     """Add a kind of data, or put another reader in the place of one.
+
+    >>> class Nothing:
+    ...     description = Description("Nobody saw anything.", "nowhere", "Nobody (2026)", "MIT")
+    ...     options = ()
+    ...     def subjects(self, path): return []
+    ...     def load(self, path, subject=None, roi=None): ...
+    ...     def files(self, path, subject=None): return []
+    >>> nothing = register("nothing", Nothing())
+    >>> dataset_of("nothing") is nothing, kinds()[-1]
+    (True, 'nothing')
 
     Parameters
     ----------
@@ -187,7 +211,11 @@ def dataset_of(kind: str) -> Dataset:
 
 
 def kinds() -> tuple[str, ...]:
-    """Names of all kinds: the toolkit's own first, then those that were registered or that other packages add."""
+    """Names of all kinds: the toolkit's own first, then those that were registered or that other packages add.
+
+    >>> kinds()[:3]
+    ('nsd', 'god', 'dir')
+    """
     return tuple(dict.fromkeys([*MODULES, *_registered, *sorted(point.name for point in entry_points(group=GROUP))]))
 
 

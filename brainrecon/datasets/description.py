@@ -7,6 +7,16 @@ from dataclasses import dataclass
 class Description:
     """A dataset in five sentences or fewer.
 
+    >>> about = Description(
+    ...     measured="One subject saw 100 drawings, 3 T.",
+    ...     available="On request.",
+    ...     citation="Nobody (2026).",
+    ...     licence="MIT",
+    ...     pictures="drawn pictures",
+    ... )
+    >>> about.licence
+    'MIT'
+
     Attributes
     ----------
     measured : str

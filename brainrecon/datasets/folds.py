@@ -14,6 +14,16 @@ BLOCK_BYTES = 32 * 2**20
 def in_fold(subject, fold):
     """Train on all of a subject's stimuli but those of one part, and test on these.
 
+    >>> import brainrecon
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> write_template("my-study")
+    >>> subject = brainrecon.load("arrays:my-study")
+    >>> subject.train.n_stimuli, subject.test.n_stimuli
+    (12, 4)
+    >>> first = in_fold(subject, (0, 8))
+    >>> first.train.n_stimuli, first.test.n_stimuli
+    (14, 2)
+
     Parameters
     ----------
     subject : brainrecon.datasets.subject.Subject

@@ -14,6 +14,11 @@ SIMILAR = 0.98
 def near_duplicates(train, test, threshold=SIMILAR, progress=SILENT):
     """Find test pictures that a training picture resembles to the pixel, as copies, crops by a hair and re-encodings do.
 
+    >>> pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    >>> train, test = pictures[:2], pictures[[2, 0]]
+    >>> [(in_test, in_train) for in_test, in_train, correlation in near_duplicates(train, test)]
+    [(1, 0)]
+
     Parameters
     ----------
     train, test : array-like of shape (n_stimuli, height, width, 3), uint8

@@ -52,6 +52,9 @@ def first_presentation_order(trial_stimulus_ids):
 def average_repeats(betas, stimulus_ids, progress=SILENT):
     """Average single-trial betas over the repeats of each stimulus.
 
+    >>> average_repeats(np.float32([[1, 2], [5, 6], [3, 4]]), ["cat", "dog", "cat"]).tolist()
+    [[2.0, 3.0], [5.0, 6.0]]
+
     Parameters
     ----------
     betas : array of shape (n_trials, n_voxels), float32
@@ -404,6 +407,11 @@ def check_disjoint(splits):
 
 def stimulus_fingerprint(dataset, splits, **facts):
     """Hex digest of what was shown, to key anything computed from the stimuli alone.
+
+    >>> betas = np.zeros((2, 5), dtype=np.float32)
+    >>> one, other = ({"train": Split(betas, ids)} for ids in (["cat", "dog"], ["cat", "owl"]))
+    >>> stimulus_fingerprint("mine", one) == stimulus_fingerprint("mine", other)
+    False
 
     It covers the dataset's kind, every split's name and ids in order, the pictures' shape, the bytes of all
     pictures of a split that holds up to 256 MB of them, of 16 at even spacing where it holds more, and the given

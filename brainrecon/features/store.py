@@ -47,6 +47,16 @@ def default_folder():
 class FeatureStore:
     """A folder of feature tables.
 
+    >>> class Colour:
+    ...     name, takes, shape, n_targets, preprocessing = "colour", "images", (3,), 3, {}
+    ...     def encode(self, images, batch_size=64):
+    ...         return np.asarray(images, dtype=np.float32).mean(axis=(1, 2))
+    >>> store = FeatureStore("features")
+    >>> pictures = np.full((5, 8, 8, 3), 100, dtype=np.uint8)
+    >>> table = store.encode(Colour(), pictures, list("abcde"), dataset="plain pictures", checkpoint="none")
+    >>> table.shape, table[[2]].tolist()
+    ((5, 3), [[100.0, 100.0, 100.0]])
+
     Parameters
     ----------
     folder : path, optional

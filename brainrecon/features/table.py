@@ -30,6 +30,18 @@ _BYTES_AT_ONCE = 1 << 28
 class FeatureTable:
     """One target's values for the stimuli of a split, on disk.
 
+    >>> import numpy as np
+    >>> from brainrecon.features.store import FeatureStore
+    >>> class Colour:
+    ...     name, takes, shape, n_targets, preprocessing = "colour", "images", (3,), 3, {}
+    ...     def encode(self, images, batch_size=64):
+    ...         return np.asarray(images, dtype=np.float32).mean(axis=(1, 2))
+    >>> pictures = np.full((5, 8, 8, 3), 100, dtype=np.uint8)
+    >>> store = FeatureStore("features")
+    >>> table: FeatureTable = store.encode(Colour(), pictures, list("abcde"), dataset="plain", checkpoint="none")
+    >>> np.asarray(table).shape, table[[2, 0]].shape, table.columns(0, 2).shape
+    ((5, 3), (2, 3), (5, 2))
+
     `numpy.asarray(table)` reads the whole table, float32 (n_stimuli, n_targets). ``table[rows]`` reads some stimuli, chosen as
     of any lazy array (`stages.ground.lazy_rows`); they are scattered over the file, so read blocks of `columns` if it
     can be helped.

@@ -29,6 +29,9 @@ _RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from")
 class DataSettings:
     """Which responses, from where.
 
+    >>> DataSettings("nsd:/data/nsd", subject="subj01", folds=10).folds
+    10
+
     Attributes
     ----------
     source : str
@@ -72,6 +75,12 @@ class DataSettings:
 @dataclass(frozen=True)
 class RunConfig:
     """A method, its settings, its data, and the seed of all noise.
+
+    >>> config = RunConfig.from_dict(
+    ...     {"method": "ridge-to-pixels", "data": {"source": "nsd:/data/nsd"}, "settings": {"size": 32}}
+    ... )
+    >>> config.settings.size, config.seed, config.samples
+    (32, 0, 1)
 
     `decoder_from` names decoders that are taken instead of fitted, as `brainrecon.runs.decoder_from` has them.
 

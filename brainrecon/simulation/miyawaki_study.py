@@ -71,6 +71,11 @@ def simulate_miyawaki(
 ) -> MiyawakiReport:
     """Write a simulated subject of Miyawaki et al. (2008) in the study's own file format.
 
+    >>> report = simulate_miyawaki("checkers", voxels=50, random_patterns=22, figures=4, repeats=2)
+    >>> from brainrecon.datasets import load
+    >>> load("miyawaki:checkers").test.n_stimuli
+    4
+
     Random patterns are shown once, in runs of 22; figures, half of them shapes and half letters, are shown in runs of
     10. Rest opens and closes each run. The same options give the same bytes on one machine.
 

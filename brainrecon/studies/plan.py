@@ -39,6 +39,11 @@ PLAN = "benchmark.toml"
 class Plan:
     """What a benchmark compares, complete.
 
+    >>> methods = {"small": {"method": "ridge-to-pixels", "settings": {"size": 32}}, "mean": {"method": "mean-image"}}
+    >>> plan = Plan("nsd:/data/nsd", methods, subjects=("subj01",), rois=("V1", "V4"))
+    >>> plan.cells()
+    [('small', 'subj01', 'V1'), ('mean', 'subj01', 'V1'), ('small', 'subj01', 'V4'), ('mean', 'subj01', 'V4')]
+
     Attributes
     ----------
     data : str

@@ -19,11 +19,17 @@ Curve = tuple[Sequence[int], Sequence[float | None]]
 class Decoder(Protocol):
     """From patterns (n_stimuli, n_voxels) to named values, once it is fitted.
 
-    >>> decoder = RidgeDecoder().fit(patterns, targets, groups={"vdvae": 64, "clip_image": 512})  # doctest: +SKIP
-    >>> decoder.gives  # doctest: +SKIP
-    {'vdvae': (64,), 'clip_image': (512,)}
-    >>> for name, columns, values in decoder.predict_blocks(new_patterns):  # doctest: +SKIP
-    ...     predictions[name][:, columns] = values
+    >>> import numpy as np
+    >>> from brainrecon import Decoder as Ridge
+    >>> rng = np.random.default_rng(0)
+    >>> patterns, targets = rng.standard_normal((40, 20)), rng.standard_normal((40, 6))
+    >>> decoder: Decoder = Ridge().fit(patterns, targets, groups={"layout": 4, "meaning": 2})
+    >>> dict(decoder.gives)
+    {'layout': (4,), 'meaning': (2,)}
+    >>> for name, columns, values in decoder.predict_blocks(patterns[:3]):
+    ...     print(name, columns, values.shape)
+    layout slice(0, 4, None) (3, 4)
+    meaning slice(0, 2, None) (3, 2)
 
     How it is fitted is its own affair: a solved decoder is a scikit-learn estimator, ``fit(X, y)``. Nobody outside reads
     what a fit found by the names of attributes: the command line and the report print `summary`, `notes` and `curves`.

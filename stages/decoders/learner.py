@@ -12,6 +12,15 @@ from stages.training.joining import check_parameters
 class NetworkWithObjectives(nn.Module):
     """A network with the sum of its objectives, `stages.training.loop.Learner`.
 
+    >>> from stages.objectives.regression import MeanSquaredError
+    >>> class Linear(nn.Linear):
+    ...     def forward(self, patterns):
+    ...         return {"value": super().forward(patterns)}
+    >>> learner = NetworkWithObjectives(Linear(5, 2), [MeanSquaredError("value")])
+    >>> loss, parts = learner({"patterns": torch.zeros(4, 5), "targets": {"value": torch.ones(4, 2)}, "step": 0})
+    >>> loss.shape, list(parts)
+    (torch.Size([]), ['value error'])
+
     Parameters
     ----------
     network : torch.nn.Module

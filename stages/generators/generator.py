@@ -36,6 +36,9 @@ from weights.remark import Remark
 class Item:
     """What is drawn once; any object with these attributes will do.
 
+    >>> Item("nsd00042", sample=1)
+    Item(stimulus_id='nsd00042', sample=1)
+
     Attributes
     ----------
     stimulus_id : str
@@ -69,6 +72,18 @@ class InFloat32(Protocol):
 
 class Generator(Protocol):
     """From named values to outputs of one medium.
+
+    >>> import numpy as np
+    >>> class Plain:
+    ...     takes, optional = {"colour": (3,)}, frozenset()
+    ...     gives, draws_by_lot = "picture", False
+    ...     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
+    ...         for position in range(len(items)):
+    ...             yield position, np.full((8, 8, 3), values["colour"][position], dtype=np.uint8)
+    >>> generator: Generator = Plain()
+    >>> pictures = in_order(generator.draw({"colour": np.uint8([[200, 100, 0]])}, [Item("nsd00042")]))
+    >>> pictures[0].shape, pictures[0][0, 0].tolist()
+    ((8, 8, 3), [200, 100, 0])
 
     Attributes
     ----------

@@ -43,6 +43,13 @@ class Rows(Protocol):
 class LazyRows:
     """The base of every lazy array; a subclass writes `_read`.
 
+    >>> class Squares(LazyRows):
+    ...     def _read(self, rows):
+    ...         return np.asarray(rows, dtype=np.float32)[:, None] ** 2
+    >>> squares = Squares((1_000_000, 1), np.float32)
+    >>> squares[[3, -1]].tolist(), squares[2:4].shape
+    ([[9.0], [999998029824.0]], (2, 1))
+
     ``x[rows]`` takes an int, a slice, an array of ints (negative ones count from the end; repeats and any order are
     allowed) or a mask of bools as long as the array. ``x[rows, columns]`` is ``x.columns(columns)[rows]``: rows and
     columns are chosen independently of each other. An index out of range is an IndexError. A choice of no row has the

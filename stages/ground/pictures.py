@@ -162,7 +162,11 @@ def _lie_in(pictures: Any) -> str:
 
 
 def resized_pictures(images: Any, size: int, progress: Progress = SILENT) -> NDArray[np.uint8]:
-    """Shrink or enlarge uint8 pictures to uint8 (n, size, size, 3), bilinear and antialiased, a few at a time."""
+    """Shrink or enlarge uint8 pictures to uint8 (n, size, size, 3), bilinear and antialiased, a few at a time.
+
+    >>> resized_pictures(np.zeros((2, 425, 425, 3), dtype=np.uint8), 64).shape
+    (2, 64, 64, 3)
+    """
     pictures = np.empty((len(images), size, size, 3), dtype=np.uint8)
     for start in range(0, len(images), _BLOCK):
         for row, image in enumerate(np.asarray(images[start : start + _BLOCK]), start=start):
@@ -178,7 +182,11 @@ def resized_to(picture: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np
 
 
 def to_uint8(pictures: ArrayLike) -> NDArray[np.uint8]:
-    """Pictures in 0 to 255 as uint8: rounded, what lies outside cut off; NotFinite names rows that are not finite."""
+    """Pictures in 0 to 255 as uint8: rounded, what lies outside cut off; NotFinite names rows that are not finite.
+
+    >>> to_uint8([[-3.0, 0.4, 99.6, 300.0]]).tolist()
+    [[0, 0, 100, 255]]
+    """
     check_rows(pictures := np.asarray(pictures))
     return np.rint(np.clip(pictures, 0, 255)).astype(np.uint8)
 

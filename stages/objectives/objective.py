@@ -11,6 +11,11 @@ from torch import Tensor
 class Objective(Protocol):
     """A loss; a `torch.nn.Module` if it has parameters of its own, which are trained with the network's.
 
+    >>> from stages.objectives.regression import MeanSquaredError
+    >>> objective: Objective = MeanSquaredError("clip_image")
+    >>> objective.reads
+    ('clip_image',)
+
     Attributes
     ----------
     reads : tuple of str

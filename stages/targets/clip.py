@@ -23,6 +23,12 @@ from stages.targets.open_clip_target import OpenCLIPImageTarget, OpenCLIPTarget
 class CLIPImageTokens(OpenCLIPImageTarget):
     """Projected class token and patch tokens of a picture, divided by the norm of the class token.
 
+    >>> from weights import store
+    >>> target = CLIPImageTokens.from_pretrained(store.path("tiny-clip"))
+    >>> pictures = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    >>> target.encode(pictures).shape, target.shape
+    ((2, 4160), (65, 64))
+
     With tokens :math:`x_i` after the last layer norm and projection :math:`P`, the target is
     :math:`x_i P / ||x_0 P||`, i = 0 .. n_patches: ``shape`` is (1 + n_patches, embed_dim).
 
@@ -135,6 +141,12 @@ class CLIPImageVector(OpenCLIPImageTarget):
 
 class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
     """Projected tokens of captions, divided by the norm of the pooled token, averaged over captions.
+
+    >>> from weights import store
+    >>> target = CLIPTextTokens.from_pretrained(store.path("tiny-clip"))
+    >>> captions = [["a red circle", "a round thing"], ["a blue square"]]
+    >>> target.encode(captions).shape, target.shape
+    ((2, 1536), (24, 64))
 
     With tokens :math:`x_i` after the last layer norm, projection :math:`P` and the end token at :math:`e`, a
     caption is :math:`x_i P / ||x_e P||`: ``shape`` is (context_length, embed_dim). Positions after the end

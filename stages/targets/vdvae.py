@@ -22,6 +22,13 @@ from stages.networks.vdvae import VDVAE
 class VDVAELatents:
     """The first layers of a VDVAE's latents as one row of values, and back to a picture.
 
+    >>> from weights import store
+    >>> target = VDVAELatents.from_pretrained(store.path("tiny-vdvae"))
+    >>> pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    >>> latents = target.encode(pictures)
+    >>> latents.shape, target.decode(latents, batch_size=2).shape
+    ((2, 5648), (2, 64, 64, 3))
+
     Layers stand in the decoder's order, each flattened from (channels, height, width), the last axis fastest.
 
     Parameters

@@ -41,6 +41,18 @@ SECONDS_BETWEEN_READINGS = 1.0
 class Learner(Protocol):
     """What is trained: a `torch.nn.Module` with its loss.
 
+    >>> class Mean(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.guess = torch.nn.Parameter(torch.zeros(()))
+    ...     def forward(self, batch):
+    ...         loss = ((batch["values"] - self.guess) ** 2).mean()
+    ...         return loss, {"squared error": loss.detach()}
+    >>> learner: Learner = Mean()
+    >>> loss, parts = learner({"values": torch.ones(3)})
+    >>> loss.item()
+    1.0
+
     Whatever it draws at random must come from torch's, numpy's or Python's global generators, which are seeded by the step.
 
     A loss that compares the samples of a batch is computed on the whole of it, into however many parts it is cut. Such a learner

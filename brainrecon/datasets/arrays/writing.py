@@ -29,6 +29,12 @@ IMAGES_PER_BLOCK = 64
 def write(subject, folder, progress=SILENT):
     """Write a subject into a folder as plain arrays; an interrupted writing goes on where it stopped.
 
+    >>> import brainrecon
+    >>> write_template("whole")
+    >>> write(brainrecon.load("arrays:whole", roi="early"), "only-early")
+    >>> brainrecon.load("arrays:only-early").train.betas.shape
+    (12, 20)
+
     Parameters
     ----------
     subject : brainrecon.datasets.subject.Subject
@@ -135,7 +141,12 @@ def _silence(folder, splits):
 
 
 def write_template(folder):
-    """Write a small example of the layout (random numbers) with a README.md that describes each file."""
+    """Write a small example of the layout (random numbers) with a README.md that describes each file.
+
+    >>> write_template("my-study")
+    >>> sorted(path.name for path in Path("my-study").glob("*.md"))
+    ['README.md']
+    """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; name a new folder for the template.")

@@ -63,6 +63,26 @@ DEFAULT = "brainrecon-1"
 class Protocol:
     """A named way to score.
 
+    >>> protocol = Protocol(
+    ...     {
+    ...         "name": "pixels-1",
+    ...         "description": "Pixels of pictures of 16 x 16.",
+    ...         "resize": {"size": 16, "interpolation": "bilinear", "antialias": True},
+    ...         "headline": "pixcorr",
+    ...         "low_level": "pixcorr",
+    ...         "metrics": [
+    ...             {
+    ...                 "name": "pixcorr",
+    ...                 "measure": "pixel_correlation",
+    ...                 "label": "PixCorr",
+    ...                 "description": "Pearson correlation of the pixels.",
+    ...             }
+    ...         ],
+    ...     }
+    ... )
+    >>> list(protocol.metrics)
+    ['pixcorr']
+
     Parameters
     ----------
     content : dict

@@ -87,6 +87,20 @@ class ConditionScores:
 class Scores:
     """What `evaluate` found.
 
+    >>> import numpy as np
+    >>> from brainrecon import evaluate
+    >>> shown = 255 * np.random.default_rng(0).integers(0, 2, (8, 10, 10, 1), dtype=np.uint8).repeat(3, axis=-1)
+    >>> conditions = {"reconstruction": shown, "shuffled_responses": np.roll(shown, 1, axis=0)}
+    >>> ids = [f"pattern{number}" for number in range(8)]
+    >>> scores: Scores = evaluate(shown, conditions, stimulus_ids=ids, protocol="miyawaki-2008", n_resamples=2000)
+    >>> round(scores.mean("reconstruction", "pixcorr").mean, 6)
+    1.0
+    >>> scores.difference("shuffled_responses", "pixcorr").excludes_zero
+    True
+    >>> table = scores.to_pandas()
+    >>> sorted(set(table["condition"]))
+    ['reconstruction', 'shuffled_responses']
+
     Attributes
     ----------
     protocol : Protocol

@@ -32,6 +32,10 @@ _TASKS = {
 class Outputs(NamedTuple):
     """What came out under one condition.
 
+    >>> outputs = Outputs(["cat", "cat", "dog"], ["a cat", "an animal", "a dog"])
+    >>> outputs.values[1]
+    'an animal'
+
     Attributes
     ----------
     stimulus_ids : sequence of str, length n
@@ -49,6 +53,11 @@ class Outputs(NamedTuple):
 @dataclass(frozen=True)
 class Shown:
     """What is true of the stimuli that were shown.
+
+    >>> import numpy as np
+    >>> shown = Shown(["cat", "dog"], pictures=np.zeros((2, 64, 64, 3), dtype=np.uint8), captions=[["a cat"], ["a dog"]])
+    >>> shown.captions[0]
+    ['a cat']
 
     Attributes
     ----------
@@ -74,6 +83,10 @@ class Shown:
 
 class Task(Protocol):
     """A way to judge what a system gives.
+
+    >>> retrieval: Task = find_task("retrieval")()
+    >>> retrieval.name, retrieval.reads
+    ('retrieval', ('embeddings',))
 
     Attributes
     ----------
@@ -107,7 +120,11 @@ class Task(Protocol):
 
 
 def task_names() -> list[str]:
-    """Names of all tasks, list of str."""
+    """Names of all tasks, list of str.
+
+    >>> task_names()
+    ['reconstruction', 'embeddings', 'retrieval', 'captioning']
+    """
     return list(_TASKS)
 
 

@@ -10,6 +10,10 @@ from brainrecon.simulation.design import REPEATS
 class SubjectReport:
     """What was reached for one subject.
 
+    >>> reached = SubjectReport("subj01", 160, n_train=15, n_test=5, noise_ceiling_known=34.7, noise_ceiling_estimated=36.0)
+    >>> reached.n_train + reached.n_test
+    20
+
     Noise ceilings are medians over nsdgeneral, for averages of three trials, in percent of variance.
     """
 
@@ -25,7 +29,13 @@ class SubjectReport:
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """What `simulate` made or found."""
+    """What `simulate` made or found.
+
+    >>> from brainrecon.simulation import simulate_miyawaki
+    >>> report = simulate_miyawaki("checkers", voxels=50, random_patterns=22, figures=4, repeats=2)
+    >>> isinstance(report, SimulationReport), report.created, len(report.subjects)
+    (True, True, 1)
+    """
 
     directory: Path
     options: dict

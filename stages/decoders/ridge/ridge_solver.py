@@ -32,6 +32,12 @@ MANY_TRIALS = 2048
 def ridge_predictions(patterns, targets, new_patterns, alpha, *, stimuli=None, device="cpu"):
     """Ridge predictions of new patterns under one penalty, without weights.
 
+    >>> rng = np.random.default_rng(0)
+    >>> patterns, weights = rng.standard_normal((100, 5)), rng.standard_normal((5, 3))
+    >>> predictions = ridge_predictions(patterns[:80], patterns[:80] @ weights, patterns[80:], alpha=1e-6)
+    >>> np.allclose(predictions, patterns[80:] @ weights, atol=1e-4)
+    True
+
     Parameters
     ----------
     patterns : array of shape (n_trials, n_voxels), float32 or float64

@@ -23,6 +23,13 @@ ROUNDING = 1e-6  # what averaging equal float32 numbers may make of them, as a s
 def noise_ceiling(betas, stimuli, repeats=None):
     """Noise ceiling of each voxel: how much of the variance of averaged responses a perfect model could explain.
 
+    >>> rng = np.random.default_rng(0)
+    >>> stimuli = np.arange(50).repeat(3)
+    >>> signal = rng.standard_normal(50).repeat(3)
+    >>> betas = np.stack([signal + 0.5 * rng.standard_normal(150), rng.standard_normal(150)], axis=1)
+    >>> noise_ceiling(betas.astype(np.float32), stimuli).round().tolist()
+    [90.0, 10.0]
+
     100 s² / (s² + 1/k), with s (ncsnr) the standard deviation of the signal over that of the noise of one trial and
     k the trials averaged for each stimulus (Allen et al. 2022, doi 10.1038/s41593-021-00962-x). The variances are
     those of `signal_and_noise`. Where stimuli differ in k, 1/k is its mean over stimuli, as the NSD data manual has
@@ -137,6 +144,12 @@ def _squares_added(mean, response, nth):
 def correlation_with_targets(patterns, targets):
     """How closely each voxel follows the targets: root mean square, over columns, of Pearson's correlation.
 
+    >>> rng = np.random.default_rng(0)
+    >>> targets = rng.standard_normal((60, 1))
+    >>> patterns = np.hstack([targets, rng.standard_normal((60, 1))])
+    >>> correlation_with_targets(patterns, targets).round(2).tolist()
+    [1.0, 0.12]
+
     Parameters
     ----------
     patterns : array of shape (n_stimuli, n_voxels)
@@ -200,6 +213,9 @@ def constant_columns(values):
 def strongest(scores, top):
     """Mask of the voxels with the highest scores.
 
+    >>> strongest(np.array([12.0, 55.0, np.nan, 31.0]), 2).tolist()
+    [False, True, False, True]
+
     Parameters
     ----------
     scores : array of shape (n_voxels,)
@@ -232,6 +248,9 @@ def strongest(scores, top):
 
 def at_least(scores, threshold):
     """Mask of the voxels whose score reaches a threshold.
+
+    >>> at_least(np.array([12.0, 55.0, np.nan, 31.0]), 20).tolist()
+    [False, True, False, True]
 
     Parameters
     ----------

@@ -18,6 +18,17 @@ PUBLISHED_WEIGHTS = {"clip_image": 0.6, "clip_text": 0.4}
 class DualContextGenerator(LatentDiffusionGenerator):
     """Draw pictures with a `DualContextImg2ImgPipeline`; guidance is the checkpoint's own unless another is asked for.
 
+    >>> import numpy as np
+    >>> from stages.generators.generator import Item, in_order
+    >>> from weights import store
+    >>> generator = DualContextGenerator.from_pretrained(store.path("tiny-generator"))
+    >>> generator.takes["clip_image"]
+    (65, 64)
+    >>> values = {"clip_image": np.zeros((1, 65, 64), dtype=np.float32)}
+    >>> pictures = in_order(generator.draw(values, [Item("nsd00042")], seed=0, num_inference_steps=2))
+    >>> pictures[0].shape
+    (64, 64, 3)
+
     Parameters
     ----------
     pipeline : DualContextImg2ImgPipeline

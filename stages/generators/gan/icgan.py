@@ -13,6 +13,15 @@ from stages.networks.icgan import ICGAN, to_bytes
 class ICGANGenerator:
     """Draw pictures with an IC-GAN.
 
+    >>> import numpy as np
+    >>> from stages.generators.generator import Item, in_order
+    >>> from weights import store
+    >>> generator = ICGANGenerator.from_pretrained(store.path("tiny-icgan"))
+    >>> values = {name: np.zeros((1, *shape), dtype=np.float32) for name, shape in generator.takes.items()}
+    >>> pictures = in_order(generator.draw(values, [Item("nsd00042")]))
+    >>> pictures[0].shape, pictures[0].dtype
+    ((64, 64, 3), dtype('uint8'))
+
     Parameters
     ----------
     network : stages.networks.icgan.ICGAN
