@@ -29,9 +29,12 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
+toc_object_entries_show_parents = "hide"
 # A name in single backticks is a link if the reference lists it.
 default_role = "py:obj"
 autodoc_typehints = "none"
+# A default is shown as it is written: the name of a long list of penalties, and not the list.
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

@@ -53,10 +53,11 @@ class CheckpointError(ValueError):
     """A checkpoint is unknown, absent or not what the manifest says.
 
     >>> from weights import store
-    >>> store.path("tiny-clap")
-    Traceback (most recent call last):
-        ...
-    weights.manifest.CheckpointError: ...
+    >>> try:
+    ...     store.path("tiny-clap")
+    ... except CheckpointError as error:
+    ...     print(error)
+    There is no checkpoint 'tiny-clap'; known are tiny-vdvae, tiny-clip, ...
 
     The message is one sentence that the command line prints alone.
     """

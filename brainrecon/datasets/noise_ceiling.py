@@ -42,7 +42,9 @@ def measured_noise_ceiling(subject):
     `stages.decoders.ridge.voxel_selection.signal_and_noise`.
 
     >>> from brainrecon.datasets import load
-    >>> measured_noise_ceiling(load("arrays:my-study")).shape  # doctest: +SKIP
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> write_template("my-study")
+    >>> measured_noise_ceiling(load("arrays:my-study")).shape
     (50,)
 
     Parameters

@@ -75,7 +75,7 @@ def simulate(
     seed : int
         Seed of everything, 0 or more.
     kinds : sequence of str
-        Kinds of pictures that are shown, some of "scene", "digit" and "pattern".
+        Kinds of pictures that are shown, some of "scene", "digit" and "pattern"; all three by default.
     photographs : path, optional
         A folder of photographs with captions to show instead, see `brainrecon.simulation.world.photographs`.
     betas_format : {"hdf5", "nifti", "both"}

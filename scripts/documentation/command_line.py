@@ -56,10 +56,12 @@ def _code(language, lines):
 
 def _table(title, rows):
     """A table of arguments or options; each has its default, or has to be given."""
-    lines = [f"| {title} | | default |", "|---|---|---|"]
+    # On a narrow screen the cells of these tables stand below each other, see `docs/_static/site.css`.
+    lines = [":::{table}", ":class: stacked", "", f"| {title} | meaning | default |", "|---|---|---|"]
     for row in rows:
-        default = "**required**" if row.required else _text(row.default or "")
+        default = "**required**" if row.required else _text(row.default or "off")
         lines.append(f"| {_names(row.names)} | {_text(row.text)} | {default} |")
+    lines.append(":::")
     return "\n".join(lines)
 
 

@@ -95,7 +95,7 @@ class TrainedDecoder:
     ----------
     make : type
         A `torch.nn.Module`: ``make(n_voxels, gives, **arguments)``, whose `forward` takes standardised patterns, float32 (n,
-        n_voxels), and returns a tensor (n, *shape) for each name and shape of `gives`. It is found again by its module and
+        n_voxels), and returns a tensor ``(n, *shape)`` for each name and shape of `gives`. It is found again by its module and
         name.
     recipe : Recipe
         Its `validation` is the share of the training stimuli that are held out; its `seed` is also that of the weights.

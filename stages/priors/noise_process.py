@@ -89,7 +89,7 @@ class NoiseProcess:
         Parameters
         ----------
         predict : callable
-            ``predict(noisy, step)`` gives the clean values, tensor of the shape of `noisy`, (n_items, *shape).
+            ``predict(noisy, step)`` gives the clean values, tensor of the shape of `noisy`, ``(n_items, *shape)``.
         shape : sequence of int
             Of one item.
         generators : sequence of torch.Generator
@@ -101,7 +101,7 @@ class NoiseProcess:
 
         Returns
         -------
-        values : tensor of shape (n_items, *shape), float32
+        values : tensor of shape ``(n_items, *shape)``, float32
         """
         check("n_evaluations", n_evaluations, Number(1, self.n_steps, whole=True, optional=True))
 

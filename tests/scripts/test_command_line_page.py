@@ -29,7 +29,10 @@ def test_every_verb_has_its_options_and_their_defaults():
             assert f"\nbrainrecon {words}" in text
             rows = [*arguments_of(one), *options_of(one, typer.Context(one, info_name=name))]
             for row in (row for row in rows if "--help" not in row.names):
-                assert f"| {row.names} | {plain(row.text)} | {'**required**' if row.required else plain(row.default)} |" in text
+                assert (
+                    f"| {row.names} | {plain(row.text)} | {'**required**' if row.required else plain(row.default or 'off')} |"
+                    in text
+                )
 
 
 def test_every_row_has_three_cells_and_its_code_is_closed():

@@ -85,7 +85,7 @@ class ConditionScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """What `evaluate` found.
+    """Scores as `evaluate` returns them: per stimulus, and means with intervals.
 
     >>> import numpy as np
     >>> from brainrecon import evaluate

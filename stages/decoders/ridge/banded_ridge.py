@@ -62,7 +62,8 @@ class BandedRidgeDecoder(SolvedDecoder):
         are one, called "all": ordinary ridge.
     alphas : float or sequence of float
         Penalties to choose from, in units of ridge on standardised voxels. A penalty stands for what a voxel gets where
-        all bands weigh the same; a band of weight g gets alpha / g, and the weights have mean 1.
+        all bands weigh the same; a band of weight g gets alpha / g, and the weights have mean 1. By default 22 from 1 to
+        10,000,000, evenly spread on a logarithmic scale.
     n_iter : int
         How many weightings of the bands to try. The first weighs them equally, which is ordinary ridge; the others are
         drawn from Dirichlet distributions.

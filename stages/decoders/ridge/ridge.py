@@ -46,7 +46,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
     ----------
     alphas : float, sequence of float, or dict of str to either
         Penalties to choose from, in units of standardised voxels. One value fixes the penalty; a dict gives each
-        target its own.
+        target its own. By default 22 from 1 to 10,000,000, evenly spread on a logarithmic scale.
     rescale : {"held_out", "none", "transductive"}, or dict of str to one of them
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
         mean and standard deviation it has in training, measured against leave-one-out predictions of training stimuli.
