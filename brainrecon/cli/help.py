@@ -89,7 +89,7 @@ def broken(line: str, width: int) -> list[str]:
     r"""A command as lines that a shell takes for one.
 
     >>> broken("brainrecon report runs/first --out page.html", 40)
-    ['brainrecon report runs/first --out \\', '    page.html']
+    ['brainrecon report runs/first \\', '    --out page.html']
     """
     parts: list[str] = []
     for word in map(shlex.quote, shlex.split(line)):
