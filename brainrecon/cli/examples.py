@@ -78,7 +78,7 @@ EXAMPLES = {
     "weights list": ("brainrecon weights list --for brain-diffuser",),
     "weights pull": (
         "brainrecon weights pull --for brain-diffuser",
-        "brainrecon weights pull openai-clip-vit-l-14 --from copied",
+        "brainrecon weights pull clip-vit-l-14-quickgelu --from copied",
     ),
     "weights verify": ("brainrecon weights verify",),
     "weights path": ("brainrecon weights path tiny-vdvae",),

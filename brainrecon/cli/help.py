@@ -53,7 +53,7 @@ def arguments_of(command) -> list[Row]:
 def options_of(command, context) -> list[Row]:
     """The options of a verb, ``--help`` last."""
     found = [param for param in command.get_params(context) if param.param_type_name == "option"]
-    return [Row(_option(param), param.help or "", default_of(param), param.required) for param in found]
+    return [Row(_option(param), _text(param), default_of(param), param.required) for param in found]
 
 
 def default_of(param) -> str | None:
@@ -68,6 +68,12 @@ def default_of(param) -> str | None:
     if getattr(param, "is_flag", False):
         return "on" if param.default else "off"
     return str(param.default)
+
+
+def _text(param) -> str:
+    least = getattr(param, "min", None)
+    bound = "" if least is None else f" {least} or more."
+    return f"{(param.help or '').rstrip('.')}.{bound}"
 
 
 def _argument(param) -> str:

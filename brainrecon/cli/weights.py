@@ -13,15 +13,13 @@ from weights.suggestions import did_you_mean
 
 app = typer.Typer(help="List, fetch, verify and find the checkpoints.", add_completion=False)
 
-Method = Annotated[
-    str | None,
-    typer.Option(
-        "--for",
-        metavar="METHOD",
-        help="Those that a method or verb needs, for example brain-diffuser or evaluate.",
-        show_default="those that are named; of list, all",
-    ),
-]
+
+def _needed_by(default):
+    """The option ``--for``, and what happens without it."""
+    told = "Those that a method or verb needs, for example brain-diffuser or evaluate."
+    return Annotated[str | None, typer.Option("--for", metavar="METHOD", help=told, show_default=default)]
+
+
 Subject = Annotated[
     str | None,
     typer.Option(
@@ -34,7 +32,7 @@ Subject = Annotated[
 
 @app.command("list")
 def list_checkpoints(
-    method: Method = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    method: _needed_by("all") = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
     """List every known checkpoint: whether it is there, its size, who needs it, licence, where it comes from, its role.
 
@@ -108,7 +106,7 @@ def pull(
             show_default="they are downloaded",
         ),
     ] = None,
-    method: Method = None,
+    method: _needed_by("those that are named") = None,
     subject: Subject = None,
     remove_original: Annotated[
         bool,

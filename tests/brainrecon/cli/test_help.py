@@ -6,9 +6,11 @@ import shlex
 import pytest
 import typer
 
+from brainrecon.assembly.registry import system_names
 from brainrecon.cli.examples import EXAMPLES
 from brainrecon.cli.help import broken, default_of, options_of
 from brainrecon.cli.main import VERBS, app, load_verb, run_command
+from weights import store
 
 # What --help, --version and the shell's completion print instead of any work has no value that could be left out.
 INSTEAD_OF_WORK = {"help", "version", "install_completion", "show_completion"}
@@ -60,6 +62,16 @@ def test_examples_can_be_typed(words):
     assert [line for line in EXAMPLES[words] if trouble_with_example(line)] == []
     if words:
         assert all(line.startswith(f"brainrecon {words}") for line in EXAMPLES[words])
+
+
+def test_methods_and_checkpoints_of_examples_are_known():
+    words = {name: [shlex.split(line) for line in lines] for name, lines in EXAMPLES.items()}
+    methods = [line[2] for verb in ("run", "fit", "methods") for line in words[verb] if len(line) > 2]
+    compared = [line[line.index("--methods") + 1] for line in words["benchmark"] if "--methods" in line]
+    methods += [name for names in compared for name in names.split(",")]
+    assert methods and set(methods) <= set(system_names())
+    checkpoints = [line[3] for verb in ("weights pull", "weights path") for line in words[verb] if "--for" not in line]
+    assert checkpoints and set(checkpoints) <= set(store.checkpoints())
 
 
 def test_examples_are_of_verbs():
