@@ -109,6 +109,15 @@ def test_a_name_without_an_example_is_found():
     assert not any(examples_of(one, one.__name__) for one in (silent, skipped, Other))
 
 
+def test_names_that_a_package_of_ones_own_imports_are_listed():
+    guide = (ROOT / "docs" / "guide" / "your-own.md").read_text(encoding="utf-8")
+    imports = re.findall(r"^ *from ((?:brainrecon|stages|weights)[\w.]*) import ([\w, ]+)$", guide, re.MULTILINE)
+    imported = [f"{module}.{name}" for module, names in imports for name in names.split(", ")]
+    listed = [named(name) for name in LISTED]
+    assert len(imported) > 10
+    assert [name for name in imported if not any(named(name) is one for one in listed)] == []
+
+
 def test_every_name_is_listed_once():
     assert len(LISTED) == len(set(LISTED)) > 100
 

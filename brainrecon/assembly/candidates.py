@@ -13,6 +13,24 @@ from stages.ground.progress import SILENT
 class Candidates(Step):
     """Draw candidates by some steps in a row, and choose by the cosine of their embedding with a predicted one.
 
+    >>> from brainrecon.assembly.draw import Draw
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> class ThreeColours:
+    ...     takes, optional, gives, draws_by_lot = {}, frozenset(), "picture", True
+    ...     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
+    ...         for position, item in enumerate(items):
+    ...             colour = 200 * np.eye(3, dtype=np.uint8)[item.sample]
+    ...             yield position, np.tile(colour, (8, 8, 1))
+    >>> class Colour:
+    ...     shape, n_targets = (3,), 3
+    ...     def encode(self, images, batch_size=64):
+    ...         return np.asarray(images, dtype=np.float32).mean(axis=(1, 2))
+    >>> colour = TargetSource(Colour, checkpoints=())
+    >>> step = Candidates([Draw(ThreeColours, reads=())], 3, colour, wanted="decoded")
+    >>> found = step.run([Item("subj01", "nsd00042")], {"decoded": [[0.1, 0.9, 0.2]]})
+    >>> found["picture"][0][0, 0].tolist()
+    [0, 200, 0]
+
     What chooses comes from the brain: no shown picture is looked at.
 
     Parameters

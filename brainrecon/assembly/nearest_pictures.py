@@ -19,6 +19,13 @@ PICTURES = "pictures"
 class NearestPictures(Step):
     """Candidates from a bank of pictures with their embeddings, and the choice among them by a second embedding.
 
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> class Vector:
+    ...     shape, n_targets = (512,), 512
+    >>> step = NearestPictures("clip_image", "retrieval", TargetSource(Vector, checkpoints=()), "bank", n=8)
+    >>> step.reads, step.gives
+    (('clip_image', 'retrieval'), ('picture',))
+
     Parameters
     ----------
     query : str

@@ -17,6 +17,13 @@ _TABLE = "embeddings of the bank"
 class Remember(Step):
     """Nearest neighbours by cosine, of the training stimuli's own embeddings or of those in a folder.
 
+    >>> from brainrecon.assembly.targets import TargetSource
+    >>> class Tokens:
+    ...     shape, n_targets = (24, 64), 1536
+    >>> step = Remember("decoded", "likely", TargetSource(Tokens, checkpoints=()), n_neighbours=3)
+    >>> step.reads, step.gives, step.is_learned
+    (('decoded',), ('likely',), True)
+
     Parameters
     ----------
     reads, gives : str
