@@ -54,10 +54,20 @@ __all__ = [
 
 
 def checkpoints(manifest: Path | None = None) -> dict[str, Checkpoint]:
-    """Every checkpoint that the manifest and those in the user's stores know, present or not, by name.
+    """Every known checkpoint, present or not.
 
     >>> checkpoints()["tiny-clip"].licence
     'MIT'
+
+    Parameters
+    ----------
+    manifest : Path, optional
+        The TOML file to go by; by default the package's own, and those in the user's stores.
+
+    Returns
+    -------
+    entries : dict of str to weights.manifest.Checkpoint
+        By name.
     """
     return read_manifest(manifest or MANIFEST) | own_entries()
 
@@ -210,7 +220,7 @@ def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
 
 
 def entry(name: str, manifest: Path | None = None) -> Checkpoint:
-    """What is known of a checkpoint: of the manifests, or of one's own.
+    """Entry of a checkpoint in the manifests, or that of one's own.
 
     >>> entry("tiny-vdvae").needed_by
     ('brain-diffuser',)

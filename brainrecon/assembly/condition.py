@@ -201,10 +201,20 @@ ESSENTIAL_CONTROLS = tuple(one.name for one in CONDITIONS.values() if one.is_ess
 
 
 def condition(name: str) -> Condition:
-    """The condition of a name; an InputError that lists them if there is none.
+    """The condition of a name.
 
     >>> condition("shuffled_responses").label
     'Shuffled responses'
+
+    Parameters
+    ----------
+    name : str
+        As on the command line: "reconstruction", or one of the controls.
+
+    Raises
+    ------
+    InputError
+        There is none of that name; those that there are are listed.
     """
     if name not in CONDITIONS:
         raise InputError(

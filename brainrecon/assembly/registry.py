@@ -46,20 +46,35 @@ def system(kind: type[System]) -> type[System]:
 
 
 def system_names() -> list[str]:
-    """Names of all systems, those of the toolkit first.
+    """Names of all systems.
 
     >>> system_names()[:3]
     ['assembled', 'brain-diffuser', 'brain-diffuser-kandinsky']
+
+    Returns
+    -------
+    names : list of str
+        Those of the toolkit first, then those of other installed packages, then those that this program has registered.
     """
     names = [*_own_modules(), *sorted(point.name for point in entry_points(group=GROUP)), *_REGISTERED]
     return list(dict.fromkeys(names))
 
 
 def system_class(name: str) -> type[System]:
-    """Class of the system called `name`.
+    """Class of a system, by its name.
 
     >>> system_class("mean-image").explanation
     'the average of all training pictures, whatever the response'
+
+    Parameters
+    ----------
+    name : str
+        One of `system_names`.
+
+    Returns
+    -------
+    kind : subclass of System
+        Called with settings it is the system.
 
     Raises
     ------

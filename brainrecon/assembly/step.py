@@ -18,7 +18,7 @@ from weights.whole_files import whole_file
 
 
 class Step:
-    """What every step has; a step overrides what it does otherwise.
+    """A step: named values that it reads, and those that it gives; a subclass overrides what it does otherwise.
 
     >>> class Brighter(Step):
     ...     reads, gives, media = ("first_picture",), ("picture",), {"picture": "picture"}

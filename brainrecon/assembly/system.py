@@ -20,7 +20,7 @@ from weights.sizes import with_sizes
 
 @dataclass(frozen=True)
 class Needs:
-    """What a system asks of a dataset.
+    """Data that a system needs.
 
     >>> Needs(captions=True)
     Needs(pictures=True, disjoint_pictures=False, captions=True)

@@ -52,7 +52,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a chain computes.
+    """The device on which a chain computes, and the memory that it may take.
 
     >>> Machine("cuda:0", memory=4e9)
     Machine(device='cuda:0', memory=4000000000.0)

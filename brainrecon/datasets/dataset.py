@@ -99,7 +99,7 @@ class Option:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What reads one kind of data.
+    """A reader of one kind of data.
 
     >>> isinstance(dataset_of("nsd"), Dataset)
     True
@@ -211,10 +211,15 @@ def dataset_of(kind: str) -> Dataset:
 
 
 def kinds() -> tuple[str, ...]:
-    """Names of all kinds: the toolkit's own first, then those that were registered or that other packages add.
+    """Names of all kinds of data, as they stand before the colon of ``kind:path``.
 
     >>> kinds()[:3]
     ('nsd', 'god', 'dir')
+
+    Returns
+    -------
+    names : tuple of str
+        The toolkit's own first, then those that were registered, then those that other installed packages add.
     """
     return tuple(dict.fromkeys([*MODULES, *_registered, *sorted(point.name for point in entry_points(group=GROUP))]))
 

@@ -27,7 +27,7 @@ _RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from")
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which responses, from where.
+    """The responses of a run, and where they come from.
 
     >>> DataSettings("nsd:/data/nsd", subject="subj01", folds=10).folds
     10

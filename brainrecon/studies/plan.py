@@ -37,7 +37,7 @@ PLAN = "benchmark.toml"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a benchmark compares, complete.
+    """A benchmark: its data, methods, subjects, regions, protocols and controls, complete.
 
     >>> methods = {"small": {"method": "ridge-to-pixels", "settings": {"size": 32}}, "mean": {"method": "mean-image"}}
     >>> plan = Plan("nsd:/data/nsd", methods, subjects=("subj01",), rois=("V1", "V4"))

@@ -34,7 +34,7 @@ from weights.remark import Remark
 
 @dataclass(frozen=True)
 class Item:
-    """What is drawn once; any object with these attributes will do.
+    """One output to draw; any object with these attributes will do.
 
     >>> Item("nsd00042", sample=1)
     Item(stimulus_id='nsd00042', sample=1)

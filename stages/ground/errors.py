@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """What was given cannot be used.
+    """Something was given that cannot be used.
 
     >>> raise InputError("samples is 0; expected 1 or more: pass --samples 1.")
     Traceback (most recent call last):

@@ -39,7 +39,7 @@ SECONDS_BETWEEN_READINGS = 1.0
 
 
 class Learner(Protocol):
-    """What is trained: a `torch.nn.Module` with its loss.
+    """A `torch.nn.Module` with its loss, as `train` takes it.
 
     >>> class Mean(torch.nn.Module):
     ...     def __init__(self):

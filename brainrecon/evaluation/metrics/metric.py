@@ -56,7 +56,7 @@ OPTIONS = ("n_way", "threshold", "tokenisation", "top_k")
 
 @dataclass(frozen=True)
 class Metric:
-    """What a reader has to know about a metric before reading its values.
+    """A metric: its function, which way is better, its bounds and the level of chance.
 
     Attributes
     ----------
@@ -233,10 +233,16 @@ METRICS = {
 
 
 def metric_names():
-    """Names of all metrics: the toolkit's own, then those of other installed packages, list of str.
+    """Names of all metrics.
 
     >>> "pixel_correlation" in metric_names()
     True
+
+    Returns
+    -------
+    names : list of str
+        The toolkit's own, then those of other installed packages. A protocol asks for a metric by its name, and
+        `find_metric` gives the `Metric`.
     """
     others = sorted({entry.name for entry in entry_points(group=GROUP)} - METRICS.keys())
     return [*METRICS, *others]

@@ -30,7 +30,7 @@ _TASKS = {
 
 
 class Outputs(NamedTuple):
-    """What came out under one condition.
+    """Outputs of one condition, each with its stimulus.
 
     >>> outputs = Outputs(["cat", "cat", "dog"], ["a cat", "an animal", "a dog"])
     >>> outputs.values[1]
@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """What is true of the stimuli that were shown.
+    """The truth about the stimuli that were shown.
 
     >>> import numpy as np
     >>> shown = Shown(["cat", "dog"], pictures=np.zeros((2, 64, 64, 3), dtype=np.uint8), captions=[["a cat"], ["a dog"]])
@@ -120,10 +120,15 @@ class Task(Protocol):
 
 
 def task_names() -> list[str]:
-    """Names of all tasks, list of str.
+    """Names of all tasks.
 
     >>> task_names()
     ['reconstruction', 'embeddings', 'retrieval', 'captioning']
+
+    Returns
+    -------
+    names : list of str
+        In the order in which `brainrecon.evaluate` goes through them; `find_task` gives the class of one.
     """
     return list(_TASKS)
 

@@ -8,7 +8,7 @@ from brainrecon.simulation.design import REPEATS
 
 @dataclass(frozen=True)
 class SubjectReport:
-    """What was reached for one subject.
+    """Report of one simulated subject.
 
     >>> reached = SubjectReport("subj01", 160, n_train=15, n_test=5, noise_ceiling_known=34.7, noise_ceiling_estimated=36.0)
     >>> reached.n_train + reached.n_test
@@ -29,7 +29,7 @@ class SubjectReport:
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """What `simulate` made or found.
+    """Report of a simulation: its folder, its options and its subjects.
 
     >>> from brainrecon.simulation import simulate_miyawaki
     >>> report = simulate_miyawaki("checkers", voxels=50, random_patterns=22, figures=4, repeats=2)
