@@ -78,7 +78,8 @@ def benchmark(
     """Run every method on every subject and region, score it beside its controls, and write the leaderboard.
 
     What is finished is left alone: stop it at any time and type the same line again, or `--out` alone; start it several
-    times at once, and the processes share the work. More methods, subjects, regions or protocols are added to the plan.
+    times at once, and the processes share the work. More methods, subjects, regions or protocols are added to the plan; what
+    the line leaves out stays as the plan has it.
     """
     from brainrecon.cli.boards import show_boards
     from brainrecon.cli.console import say

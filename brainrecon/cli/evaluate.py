@@ -27,7 +27,7 @@ def evaluate(
             help="With --images: how the files are called, as {id}_recon.png, {row:04d}.png (rows of the test set from 0), "
             "{number}.png (from 1), {id}/{sample}.png.",
             metavar="PATTERN",
-            show_default="{id} and the like",
+            show_default="{id}, or as a run calls them",
         ),
     ] = None,
     ids: Annotated[

@@ -104,6 +104,12 @@ Decoder = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Seed of all noise.", show_default="0")]
 Samples = Annotated[int | None, typer.Option(metavar="N", help="Pictures to draw for each stimulus.", show_default="1")]
+SamplesOfRun = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Pictures to draw for each stimulus.", show_default="as many as the run was asked for"
+    ),
+]
 Folds = Annotated[
     str | None,
     typer.Option(
@@ -140,7 +146,7 @@ CaptionChoices = Annotated[
     typer.Option(
         metavar="TEXTS",
         help="Without captions: let CLIP choose among these, separated by '|'.",
-        show_default="stimuli stay without captions",
+        show_default="the dataset's own choices, if it has some",
     ),
 ]
 Features = Annotated[
@@ -165,7 +171,12 @@ Memory = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Pictures drawn together.", show_default="as many as fit, up to 16"),
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Pictures drawn together.",
+        show_default="as many as fit, up to 16 on a CPU and 64 elsewhere",
+    ),
 ]
 Stimuli = Annotated[
     str | None,

@@ -21,7 +21,7 @@ def reconstruct(
             show_default="RUN/new/, and the file's name",
         ),
     ] = None,
-    samples: options.Samples = None,
+    samples: options.SamplesOfRun = None,
     stimuli: options.Stimuli = None,
     controls: options.controls("none") = None,
     control_stimuli: options.control_stimuli() = None,
