@@ -45,7 +45,7 @@ from stages.generators.diffusion.ip_adapter_weights import ip_adapter_tensors, l
 from stages.generators.diffusion.kandinsky import KandinskyGenerator
 from stages.generators.diffusion.schedulers import SOLVERS, make_scheduler
 from stages.generators.diffusion.stable_unclip import StableUnCLIPGenerator
-from stages.generators.diffusion.start import denoising_steps
+from stages.generators.diffusion.start_rule import denoising_steps
 from stages.generators.diffusion.unconditional_contexts import UnconditionalContexts
 from stages.generators.generator import Item
 from stages.ground.item_seeds import item_generator

@@ -11,12 +11,23 @@ import pytest
 
 pytest.register_assert_rewrite(*(path.stem for path in (Path(__file__).parent / "support").glob("*.py")))
 
+from slowest_files import SlowestFiles, longest_first
+
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run the proofs that take minutes")
+    parser.addoption("--slowest-files", type=int, default=0, metavar="N", help="say the N files that took longest")
+
+
+def pytest_configure(config):
+    # The process that starts the workers hears of every test.
+    if config.getoption("--slowest-files") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SlowestFiles(config.getoption("--slowest-files")))
 
 
 def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
     if config.getoption("--slow"):
         return
     skip = pytest.mark.skip(reason="a slow proof; run with --slow")

@@ -137,7 +137,7 @@ class BrainDiffuser(System):
         ]
 
     def _arguments(self):
-        from stages.generators.diffusion.start import StartRule
+        from stages.generators.diffusion.start_rule import StartRule
 
         settings = self.settings
         start = StartRule(posterior=settings.start_posterior, noised_to=settings.noised_to)

@@ -383,7 +383,7 @@ class MindEye2023(System):
         return [learned, Show(LATENT, latent)]
 
     def _arguments(self):
-        from stages.generators.diffusion.start import StartRule
+        from stages.generators.diffusion.start_rule import StartRule
 
         settings = self.settings
         start = {"start": StartRule(posterior="sample", pixels=settings.start_pixels)}

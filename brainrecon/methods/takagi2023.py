@@ -24,7 +24,7 @@ from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
 from brainrecon.assembly.values import Machine
 from stages.decoders.ridge.kfold_ridge import ALPHAS, RULES, KFoldRidgeDecoder
-from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.start_rule import StartRule
 from stages.ground.checks import check_all
 
 # Of Stable Diffusion's latent and of its text context, as the paper has them.

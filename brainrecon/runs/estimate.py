@@ -104,11 +104,12 @@ def of_drawing(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_si
     -------
     lines : list of str
     """
-    from stages.generators.diffusion.start import denoising_steps
-
     size, n = run.config.system.generator_size, n_missing(run, conditions, control_stimuli)
     if size is None or not n:
         return []
+    # Takes seconds to import.
+    from stages.generators.diffusion.start_rule import denoising_steps
+
     settings, device = run.config.system.settings.generator, run.machine.device
     steps = denoising_steps(settings.strength, settings.num_inference_steps)
     rows = 1 if settings.guidance_scale == 1 else 2

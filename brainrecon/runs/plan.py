@@ -142,7 +142,7 @@ def _taking(taken, chain):
 
 
 def _drawing(run, conditions, control_stimuli, batch_size):
-    from stages.generators.diffusion.start import denoising_steps
+    from stages.generators.diffusion.start_rule import denoising_steps
 
     n, size = n_missing(run, conditions, control_stimuli), run.config.system.generator_size
     if not n:

@@ -5,9 +5,7 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
-import open_clip
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError, safe_open
 
 from stages.checkpoints.outlines import outlining
@@ -53,6 +51,10 @@ def load_open_clip(folder, device="cpu"):
         A file is missing or damaged, its weights do not fit the configuration exactly, the model is of another
         family, or it is one of OpenAI's without OpenAI's activation.
     """
+    # Takes seconds to import, and who only asks for targets' names loads no model.
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
     folder = Path(folder)
     config = _family_config(folder)
     _check_activation(folder, config)
@@ -100,6 +102,8 @@ def write_config(folder, architecture):
     InputError
         open_clip knows no such name, or the folder has a configuration already.
     """
+    import open_clip
+
     path = Path(folder) / CONFIG_FILE
     config = open_clip.get_model_config(architecture)
     if config is None:

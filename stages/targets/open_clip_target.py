@@ -7,7 +7,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from open_clip.transform import PreprocessCfg
 from PIL import Image
 
 from stages.checkpoints.open_clip_folder import load_open_clip
@@ -122,6 +121,8 @@ class OpenCLIPTarget:
         return pooled, projected
 
     def _image_preprocessing(self):
+        from open_clip.transform import PreprocessCfg
+
         known = {field.name for field in fields(PreprocessCfg)}
         used = {key: value for key, value in self.model.visual.preprocess_cfg.items() if key in known}
         # Through JSON, so that tuples compare equal to what a store reads back.

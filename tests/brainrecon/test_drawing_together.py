@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
-from interruption import COMMAND_LINE, ROOT
+from interruption import COMMAND_LINE
 from PIL import Image
+from warm_processes import started
 
 from brainrecon.cli.main import run_command
 
@@ -46,19 +45,15 @@ def pictures(folder):
     }
 
 
-def started(folder):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND_LINE, *line(folder)], env=environment, stderr=subprocess.PIPE, text=True
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_processes", "killed"), [(2, 0), (4, 0), (4, 1)])
-def test_each_picture_is_drawn_once(fitted, n_processes, killed):
+def test_each_picture_is_drawn_once(fitted, n_processes, killed, tmp_path):
     made, expected = fitted
     folder = made(f"by-{n_processes}-{killed}")
-    processes = [started(folder) for _ in range(n_processes)]
+    logs = [tmp_path / f"{number}.log" for number in range(n_processes)]
+    for log in logs:
+        log.touch()
+    processes = [started(COMMAND_LINE, *line(folder), printed=log) for log in logs]
     if killed:
         deadline = time.monotonic() + 300
         # Somewhere among its pictures.
@@ -66,8 +61,8 @@ def test_each_picture_is_drawn_once(fitted, n_processes, killed):
             time.sleep(0.01)
         os.kill(processes[0].pid, signal.SIGKILL)
     for number, process in enumerate(processes):
-        told = process.communicate(timeout=600)[1]
-        assert process.returncode == (-signal.SIGKILL if number < killed else 0), told
+        code = process.wait()
+        assert code == (-signal.SIGKILL if number < killed else 0), logs[number].read_text()
     found = pictures(folder)
     assert found.keys() == expected.keys()
     assert all(np.abs(found[name] - expected[name]).max() <= 1 for name in expected)

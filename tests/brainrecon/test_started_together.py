@@ -1,4 +1,7 @@
-"""Processes that torchrun starts together fit one run: they train together, and one of them writes and speaks."""
+"""Processes that are started together fit one run: they train together, and one of them writes and speaks.
+
+The slow ones are started by torchrun itself.
+"""
 
 import json
 import signal
@@ -8,7 +11,7 @@ import pytest
 from interruption import COMMAND_LINE
 from safetensors.numpy import load_file
 from small_systems import SMALL
-from started_together import together
+from started_together import joined, together
 
 from brainrecon.cli.main import run_command
 from stages.training.state import FILE
@@ -33,7 +36,7 @@ def line(cohort, features):
 def by_two(line, tmp_path_factory):
     """A run that two processes have fitted, and what they printed."""
     place = tmp_path_factory.mktemp("two")
-    code, said = together(2, place, *line("mindeye2023"), "--out", place / "run")
+    code, said = joined(2, *line("mindeye2023"), "--out", place / "run")
     assert code == 0, said
     return place / "run", said
 
@@ -60,7 +63,7 @@ def test_one_writes_and_speaks(by_two, line, tmp_path):
 
 
 def test_a_mistake_is_told_once(line, tmp_path):
-    code, said = together(2, tmp_path, *line("mindeye2023", "decoder.batch_size=500"), "--out", tmp_path / "run")
+    code, said = joined(2, *line("mindeye2023", "decoder.batch_size=500"), "--out", tmp_path / "run")
     assert code != 0 and said.count("A batch of 500 samples is to be compared but there are") == 1, said
     assert not (tmp_path / "run" / "decoder" / "tokens").exists()
 

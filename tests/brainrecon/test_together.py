@@ -6,8 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -16,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from interruption import COMMAND_LINE, ROOT
+from interruption import COMMAND_LINE
 from PIL import Image
+from warm_processes import started
 
 from brainrecon.cli.main import run_command
 from stages.generators.diffusion import unconditional_embedding
@@ -28,21 +27,11 @@ NOBODY = 65534
 
 
 def at_once(*lines):
-    """Run command lines at the same time, each in a process of its own; what each printed on standard error."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", COMMAND_LINE, *map(str, line)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for line in lines
-    ]
-    printed = [process.communicate(timeout=900)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(lines), printed
-    return printed
+    """Run command lines at the same time, each in a process of its own."""
+    with tempfile.NamedTemporaryFile("r") as printed:
+        processes = [started(COMMAND_LINE, *line, printed=printed.name) for line in lines]
+        codes = [process.wait() for process in processes]
+        assert codes == [0] * len(lines), printed.read()
 
 
 def pictures(folder):

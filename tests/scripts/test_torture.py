@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interruption import ROOT
 from killed_runs.comparison import differences
 from killed_runs.kinds import KINDS
 from PIL import Image
 from torture import kind_of
+from warm_processes import ROOT
 
 # Work of a moment that each of its kills hits, and a saboteur that writes another byte each time.
 PROGRAM = """

@@ -1,14 +1,10 @@
 """Programs that are killed: without warning, at a moment that a test names."""
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from warm_processes import started
 
 COMMAND_LINE = (
     "import sys, torch\n"
@@ -38,10 +34,8 @@ def interrupted(program, *arguments, when, seconds=900):
     AssertionError
         The program ended by itself, or `when()` never was true. The message has what the program printed.
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    with tempfile.TemporaryFile("w+") as printed:
-        process = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
+    with tempfile.NamedTemporaryFile("w+") as printed:
+        process = started(program, *arguments, printed=printed.name)
         deadline = time.monotonic() + seconds
         try:
             while not when() and process.poll() is None and time.monotonic() < deadline:

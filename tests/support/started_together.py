@@ -1,6 +1,8 @@
-"""Command lines of several processes that torchrun starts together."""
+"""Command lines of several processes that torchrun starts together, or that are started as torchrun does."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -8,7 +10,8 @@ import time
 from pathlib import Path
 
 import psutil
-from interruption import COMMAND_LINE, ROOT
+from interruption import COMMAND_LINE
+from warm_processes import ROOT, started
 
 
 def together(n, folder, *line, program=COMMAND_LINE, kill_when=None, seconds=900):
@@ -52,3 +55,43 @@ def _kill(process):
             one.kill()
         psutil.wait_procs(started, timeout=60)
     process.wait()
+
+
+def joined(n, *line, seconds=900):
+    """Run a command line by several processes as torchrun does, without the seconds that each takes to import the libraries.
+
+    They get what torchrun sets, and if one fails the others are ended.
+
+    Parameters
+    ----------
+    n : int
+    line : sequence
+        What follows `brainrecon`.
+    seconds : float
+
+    Returns
+    -------
+    code : int
+        The first that is not 0, or 0.
+    printed : str
+        On both streams.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.NamedTemporaryFile("r") as printed:
+        processes = []
+        for rank in range(n):
+            own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": n, "LOCAL_WORLD_SIZE": n, "GROUP_RANK": 0}
+            own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = os.environ | {name: str(value) for name, value in own.items()}
+            processes.append(started(COMMAND_LINE, *line, environment=environment, printed=printed.name))
+        deadline = time.monotonic() + seconds
+        while None in (codes := [process.poll() for process in processes]) and time.monotonic() < deadline:
+            if any(codes):
+                break
+            time.sleep(0.02)
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait(60)
+        return next((code for code in codes if code), 0), printed.read()

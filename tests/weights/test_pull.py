@@ -11,7 +11,8 @@ import threading
 
 import numpy as np
 import pytest
-from interruption import ROOT, interrupted
+from interruption import interrupted
+from warm_processes import ROOT
 
 from weights import download, store
 from weights.manifest import CheckpointError, CheckpointFile

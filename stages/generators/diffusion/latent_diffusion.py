@@ -8,13 +8,8 @@ import torch
 from stages.generators.diffusion.compilation import is_compiled
 from stages.generators.diffusion.in_float32 import InFloat32
 from stages.generators.diffusion.sampler import Sampling, denoise
-from stages.generators.diffusion.start import (
-    StartFromLatent,
-    StartFromNoise,
-    StartFromPicture,
-    StartRule,
-    denoising_steps,
-)
+from stages.generators.diffusion.start import StartFromLatent, StartFromNoise, StartFromPicture
+from stages.generators.diffusion.start_rule import StartRule, denoising_steps
 from stages.generators.generator import drawn_in_batches, rows_of, together
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError

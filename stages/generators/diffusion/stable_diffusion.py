@@ -1,7 +1,7 @@
 """Stable Diffusion 1.x without an adapter: its own text tokens, and a start from a latent or a picture.
 
 Rombach and others, 2022. Takagi and Nishimoto (2023) decode both from brain activity: 77 text tokens of 768 values, and a
-latent that they decode to a picture, enlarge, and encode again (`stages.generators.diffusion.start.COMPVIS`).
+latent that they decode to a picture, enlarge, and encode again (`stages.generators.diffusion.start_rule.COMPVIS`).
 """
 
 from diffusers import StableDiffusionImg2ImgPipeline

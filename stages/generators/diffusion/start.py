@@ -1,63 +1,17 @@
 """Where denoising starts: from noise, from a picture or from a latent, with a share of the steps to do."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from PIL import Image
 
 from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
-from stages.ground.errors import InputError
+from stages.generators.diffusion.start_rule import denoising_steps
 from stages.networks.latent_space import normal, to_greys, to_pixels
-
-
-@dataclass(frozen=True)
-class StartRule:
-    """How a given start is prepared. `StartRule()` is this toolkit's own way, `COMPVIS` the published scripts'.
-
-    Attributes
-    ----------
-    posterior : {"mode", "sample"}
-        What of the autoencoder's posterior an encoded picture is.
-    latent : {"direct", "through picture"}
-        Take a given latent as it is, or decode it to a uint8 picture (cut off, not rounded), enlarge that to the size that is
-        drawn (bicubic) and encode it again.
-    noised_to : {"first step", "step before"}
-        Noise the start to the timestep that is denoised first, or to the one before it in the schedule, which is noisier:
-        CompVis' scripts do the latter (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781).
-    latent_size : int, optional
-        Height and width of latents that go through a picture, for example 40 for those of 320 pixels; by default any.
-    pixels : {"as they are", "for CLIP"}
-        Encode a picture's values from -1 to 1, or, as MindEye's scripts do by a slip, after CLIP's mean and deviation were
-        taken from values of 0 to 1.
-
-    Raises
-    ------
-    InputError
-        An attribute has another value.
-    """
-
-    posterior: str = "mode"
-    latent: str = "direct"
-    noised_to: str = "first step"
-    latent_size: int | None = None
-    pixels: str = "as they are"
-
-    def __post_init__(self):
-        for name, allowed in (
-            ("posterior", ("mode", "sample")),
-            ("latent", ("direct", "through picture")),
-            ("noised_to", ("first step", "step before")),
-            ("pixels", ("as they are", "for CLIP")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
-
 
 # Mean and deviation of red, green and blue, as OpenAI's CLIP takes them.
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")
 
 
 class StartFromNoise(Conditioner):
@@ -144,22 +98,6 @@ class StartFromLatent(StartFromPicture):
         # What is not finite stays so, and is found when the picture is done.
         latents[[row for row, pixels in enumerate(decoded) if not pixels.isfinite().all()]] = torch.nan
         return latents
-
-
-def denoising_steps(strength, num_inference_steps):
-    """Return how many of the steps a strength leaves to do.
-
-    >>> denoising_steps(0.75, 50), denoising_steps(1, 50)
-    (37, 50)
-
-    Raises
-    ------
-    InputError
-        The strength is outside 0..1.
-    """
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength is {strength}; expected a number from 0 (keep the picture) to 1 (ignore it).")
-    return min(int(num_inference_steps * strength), num_inference_steps)
 
 
 def resized(picture, size):

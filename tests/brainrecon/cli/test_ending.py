@@ -3,13 +3,12 @@
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
-from interruption import COMMAND_LINE, ROOT
+from interruption import COMMAND_LINE
+from warm_processes import started
 
 from brainrecon.cli.ending import terminated_like_interrupted
 from brainrecon.cli.main import run_command
@@ -19,21 +18,14 @@ from brainrecon.cli.main import run_command
 def test_what_is_finished_is_kept_and_the_line_that_goes_on_is_printed(cohort, tmp_path, sent, code, word):
     out = tmp_path / "my run"
     line = ["run", "ridge-to-pixels", f"nsd:{cohort}", "--out", str(out), "--features", str(tmp_path / "features")]
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND_LINE, *line],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Where tests run in the background, what they start would ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    (file := tmp_path / "told").touch()
+    process = started(COMMAND_LINE, *line, told=file)
     deadline = time.monotonic() + 300
     while not list(out.glob("images/stim*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(sent)
-    told = process.communicate(timeout=300)[1]
-    assert process.returncode == code, told
+    ended, told = process.wait(300), file.read_text()
+    assert ended == code, told
     *_, before, last = told.splitlines()
     assert word in before and before.endswith("what is finished is kept. Go on with:")
     assert shlex.split(last) == ["brainrecon", *line]

@@ -19,7 +19,7 @@ from brainrecon.features.store import FeatureStore
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.generators.diffusion.dual_context import DualContextGenerator
-from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.start_rule import StartRule
 from stages.generators.diffusion.versatile_diffusion import GREY
 from stages.ground.errors import InputError
 

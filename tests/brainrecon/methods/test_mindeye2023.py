@@ -23,7 +23,7 @@ from brainrecon.datasets.subject import Split
 from brainrecon.runs.predict import encode
 from brainrecon.runs.run import Run
 from stages.generators.diffusion.dual_context import DualContextGenerator
-from stages.generators.diffusion.start import StartRule, denoising_steps
+from stages.generators.diffusion.start_rule import StartRule, denoising_steps
 from stages.ground.errors import InputError
 from stages.networks.mindeye import MindEyeLatent
 from stages.networks.token_prior import TokenPrior

@@ -18,7 +18,7 @@ from brainrecon.assembly.targets import part
 from brainrecon.assembly.values import Item
 from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
-from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.start_rule import StartRule
 from stages.ground.errors import InputError
 from weights import store
 

@@ -21,7 +21,7 @@ from brainrecon.datasets.stimulus_images import read_picture
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.run import Run
 from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator
-from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.start_rule import StartRule
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from stages.targets.diffusion_text import DiffusionTextTokens

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from cluster_cells import results
-from interruption import COMMAND_LINE, ROOT
+from interruption import COMMAND_LINE
+from warm_processes import ROOT
 
 from brainrecon.cli.main import run_command
 

@@ -11,7 +11,7 @@ from random_checkpoints import save_generator
 from transformers import CLIPVisionModelWithProjection
 
 from stages.generators.diffusion.image_variations import ImageVariationsGenerator
-from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.start_rule import StartRule
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from weights.store import CheckpointError

@@ -16,7 +16,7 @@ from stages.generators.diffusion.ip_adapter import (
     StableDiffusionXLIPAdapterGenerator,
 )
 from stages.generators.diffusion.ip_adapter_weights import load_ip_adapter
-from stages.generators.diffusion.start import StartRule
+from stages.generators.diffusion.start_rule import StartRule
 from stages.ground.item_seeds import item_generator
 from weights.store import CheckpointError
 

@@ -12,7 +12,7 @@ from random_checkpoints import SIZE, save_generator
 from stages.generators.diffusion.latent_diffusion import Row
 from stages.generators.diffusion.schedulers import last_timesteps, make_scheduler, noised
 from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator
-from stages.generators.diffusion.start import COMPVIS, StartRule
+from stages.generators.diffusion.start_rule import COMPVIS, StartRule
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator

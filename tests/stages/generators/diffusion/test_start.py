@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.generators.diffusion.start import StartFromPicture, StartRule, denoising_steps, resized
+from stages.generators.diffusion.start import StartFromPicture, resized
+from stages.generators.diffusion.start_rule import StartRule, denoising_steps
 from stages.generators.generator import together
 from stages.ground.errors import InputError
 

@@ -1,0 +1,67 @@
+"""How a given start is prepared, and how many steps it leaves to do: what can be told without a network."""
+
+from dataclasses import dataclass
+
+from stages.ground.errors import InputError
+
+
+@dataclass(frozen=True)
+class StartRule:
+    """How a given start is prepared. `StartRule()` is this toolkit's own way, `COMPVIS` the published scripts'.
+
+    Attributes
+    ----------
+    posterior : {"mode", "sample"}
+        What of the autoencoder's posterior an encoded picture is.
+    latent : {"direct", "through picture"}
+        Take a given latent as it is, or decode it to a uint8 picture (cut off, not rounded), enlarge that to the size that is
+        drawn (bicubic) and encode it again.
+    noised_to : {"first step", "step before"}
+        Noise the start to the timestep that is denoised first, or to the one before it in the schedule, which is noisier:
+        CompVis' scripts do the latter (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781).
+    latent_size : int, optional
+        Height and width of latents that go through a picture, for example 40 for those of 320 pixels; by default any.
+    pixels : {"as they are", "for CLIP"}
+        Encode a picture's values from -1 to 1, or, as MindEye's scripts do by a slip, after CLIP's mean and deviation were
+        taken from values of 0 to 1.
+
+    Raises
+    ------
+    InputError
+        An attribute has another value.
+    """
+
+    posterior: str = "mode"
+    latent: str = "direct"
+    noised_to: str = "first step"
+    latent_size: int | None = None
+    pixels: str = "as they are"
+
+    def __post_init__(self):
+        for name, allowed in (
+            ("posterior", ("mode", "sample")),
+            ("latent", ("direct", "through picture")),
+            ("noised_to", ("first step", "step before")),
+            ("pixels", ("as they are", "for CLIP")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
+
+
+COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")
+
+
+def denoising_steps(strength, num_inference_steps):
+    """Return how many of the steps a strength leaves to do.
+
+    >>> denoising_steps(0.75, 50), denoising_steps(1, 50)
+    (37, 50)
+
+    Raises
+    ------
+    InputError
+        The strength is outside 0..1.
+    """
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength is {strength}; expected a number from 0 (keep the picture) to 1 (ignore it).")
+    return min(int(num_inference_steps * strength), num_inference_steps)
