@@ -34,6 +34,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import tomli_w
@@ -189,6 +190,19 @@ def read_manifest(manifest: Path = MANIFEST) -> dict[str, Checkpoint]:
         twice, an origin is of no known kind, or a path leaves its folder.
     """
     manifest = Path(manifest)
+    if manifest != MANIFEST or not manifest.is_file():
+        return _read(manifest)
+    found = manifest.stat()
+    return dict(_own(manifest, (found.st_ino, found.st_mtime_ns, found.st_size)))
+
+
+@lru_cache(maxsize=1)
+def _own(manifest: Path, stamp: tuple[int, ...]) -> dict[str, Checkpoint]:
+    """The package's own, which is asked for whenever a checkpoint is named, and read again only if it was replaced."""
+    return _read(manifest)
+
+
+def _read(manifest: Path) -> dict[str, Checkpoint]:
     remedy = "reinstall brainrecon" if manifest == MANIFEST else "mend it"
     form, load = ("JSON", json.load) if manifest.suffix == ".json" else ("TOML", tomllib.load)
     try:

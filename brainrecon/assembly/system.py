@@ -196,7 +196,14 @@ class System(ABC):
             with outlines():
                 return part(place).from_pretrained(self.folder(role, check=False), device="meta", **options)
 
-        return TargetSource(load, (self._roles[role],), self.settings.decoder.features, sketch=sketch)
+        def sketched_from() -> tuple:
+            folder = self.folder(role, check=False)
+            found = ((path, path.stat()) for path in sorted(folder.rglob("*")))
+            files = tuple((path.name, one.st_size, one.st_mtime_ns) for path, one in found)
+            return place, str(folder), files, repr(sorted(options.items()))
+
+        names, dtype = (self._roles[role],), self.settings.decoder.features
+        return TargetSource(load, names, dtype, sketch=sketch, sketched_from=sketched_from)
 
     def folder(self, role: str, check: bool = True) -> Path:
         """Folder of the checkpoint in a role of its settings' `checkpoints`; its files are proved unless `check` is off.

@@ -46,6 +46,8 @@ class TargetSource:
         ``identity() -> str``: what identifies the weights of a target that reads no checkpoint of the manifest.
     sketch : callable, optional
         ``sketch() -> target``: the target from its configuration alone, see `stages.checkpoints.outlines`.
+    sketched_from : callable, optional
+        ``sketched_from() -> tuple``: what the sketch follows from. Operations are counted once for all that are equal in it.
     """
 
     load: Callable[[], Any]
@@ -53,6 +55,7 @@ class TargetSource:
     dtype: str = "float32"
     identity: Callable[[], str] | None = None
     sketch: Callable[[], Any] | None = None
+    sketched_from: Callable[[], tuple] | None = None
 
     @cached_property
     def target(self) -> Any:
@@ -90,6 +93,10 @@ def part(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
+# By what a sketch follows from, and the shape of a picture: a count takes up to a second, and every fit begins with some.
+_counted: dict[tuple, int] = {}
+
+
 def operations_of_one(source, picture_shape=None):
     """Count the operations of encoding one stimulus, on the outline of its target; 0 for a target without an outline.
 
@@ -99,10 +106,19 @@ def operations_of_one(source, picture_shape=None):
     picture_shape : tuple of int, optional
         Height, width and 3 of the picture; 0 operations without it, unless the target takes captions.
     """
-    from stages.checkpoints.outlines import count_operations
-
     if source.sketch is None:
         return 0
+    if source.sketched_from is None:
+        return _operations(source, picture_shape)
+    key = (*source.sketched_from(), picture_shape)
+    if key not in _counted:
+        _counted[key] = _operations(source, picture_shape)
+    return _counted[key]
+
+
+def _operations(source, picture_shape):
+    from stages.checkpoints.outlines import count_operations
+
     outline = source.outline
     if outline.takes == "captions":
         return count_operations(lambda: outline.encode([["a caption"]]))

@@ -57,7 +57,7 @@ SMALL = {
     ),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "miyawaki2008": Small("decoder.model=omp"),
-    "shen2019-gan": Small("training.iterations=40", "training.validate_every=20", weights="tiny"),
+    "shen2019-gan": Small("training.iterations=12", "training.validate_every=6", weights="tiny"),
     "mean-image": Small(),
     "nearest-training-picture": Small(),
     "nearest-training-caption": Small(),

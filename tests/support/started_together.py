@@ -57,8 +57,8 @@ def _kill(process):
     process.wait()
 
 
-def joined(n, *line, seconds=900):
-    """Run a command line by several processes as torchrun does, without the seconds that each takes to import the libraries.
+def joined(n, *line, program=COMMAND_LINE, seconds=900):
+    """Run a command line, or another program, by several processes as torchrun does, but forked from one with the libraries.
 
     They get what torchrun sets, and if one fails the others are ended.
 
@@ -67,6 +67,8 @@ def joined(n, *line, seconds=900):
     n : int
     line : sequence
         What follows `brainrecon`.
+    program : str
+        Python source.
     seconds : float
 
     Returns
@@ -84,7 +86,7 @@ def joined(n, *line, seconds=900):
             own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": n, "LOCAL_WORLD_SIZE": n, "GROUP_RANK": 0}
             own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = os.environ | {name: str(value) for name, value in own.items()}
-            processes.append(started(COMMAND_LINE, *line, environment=environment, printed=printed.name))
+            processes.append(started(program, *line, environment=environment, printed=printed.name))
         deadline = time.monotonic() + seconds
         while None in (codes := [process.poll() for process in processes]) and time.monotonic() < deadline:
             if any(codes):

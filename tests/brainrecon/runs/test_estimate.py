@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import with_weights
+from brainrecon.assembly.targets import TargetSource, operations_of_one
 from brainrecon.assembly.values import Machine
 from brainrecon.cli import doctor
 from brainrecon.runs import estimate
@@ -15,6 +17,7 @@ from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.generators.diffusion.memory import LIBRARIES, memory_need, peak
 from stages.generators.diffusion.published_sizes import PUBLISHED_SIZES
+from weights import store
 
 
 def run_of(method, weights=None, n_test=10, device="cpu", **settings):
@@ -134,3 +137,40 @@ def test_every_published_generator_has_its_operations(name):
     size = PUBLISHED_SIZES[name]
     # A network does two operations for each parameter and place at least; few parameters see all places.
     assert size.unet_operations > 2 * size.unet_parameters and size.vae_operations > 1e12
+
+
+def test_operations_are_counted_once_for_sketches_of_one_origin():
+    sketched = []
+
+    class Squares:
+        takes = "images"
+
+        def encode(self, images):
+            _, height, width, _ = images.shape
+            return torch.empty(height, width, device="meta") @ torch.empty(width, 5, device="meta")
+
+    def source(*origin):
+        def sketch():
+            sketched.append(origin)
+            return Squares()
+
+        return TargetSource(None, (), sketch=sketch, sketched_from=lambda: origin)
+
+    asked = [(("a", 1), 8), (("a", 1), 8), (("a", 1), 4), (("a", 2), 8)]
+    counts = [operations_of_one(source(*origin), (size, size, 3)) for origin, size in asked]
+    assert counts == [2 * size * size * 5 for _, size in asked]
+    assert sketched == [("a", 1), ("a", 1), ("a", 2)]
+
+
+def test_a_checkpoint_that_was_replaced_is_counted_anew(tmp_path):
+    (tmp_path / "clip").mkdir()
+    folder = store.path("tiny-clip")
+    for path in folder.iterdir():
+        (tmp_path / "clip" / path.name).write_bytes(path.read_bytes())
+    system = system_class("brain-diffuser")({"checkpoints": {"clip": str(tmp_path / "clip")}})
+    source = system.target("stages.targets.clip:CLIPImageTokens", "clip", Machine())
+    assert source.sketched_from() == source.sketched_from()
+    before = source.sketched_from()
+    config = tmp_path / "clip" / "open_clip_config.json"
+    config.write_text(config.read_text() + "\n")
+    assert source.sketched_from() != before

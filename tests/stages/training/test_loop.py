@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import whole_objective
 from small_learners import CASES, Case, Comparing, WithDropout, WithStatistics, batch_at, recipe
+from started_together import joined
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.ground.errors import InputError
@@ -109,25 +111,34 @@ class WithoutDropout(WithStatistics):
         self.norm = torch.nn.Identity()
 
 
-def in_processes(tmp_path, n, **changes):
+def in_processes(tmp_path, n, by_torchrun, **changes):
     """Train by n processes; what the first wrote."""
-    return launched("small_learners", tmp_path / f"{n}.json", n, json.dumps(changes))
+    return launched("small_learners", tmp_path / f"{n}.json", n, json.dumps(changes), by_torchrun)
 
 
-def launched(module, path, n, told):
-    launch = [] if n == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n)]
+def launched(module, path, n, told, by_torchrun=False):
     program = sys.modules[module].__file__
-    subprocess.run([sys.executable, *launch, program, str(path), told], check=True, timeout=300)
+    if by_torchrun:
+        launch = [] if n == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(n)]
+        subprocess.run([sys.executable, *launch, program, str(path), told], check=True, timeout=300)
+    else:
+        code, said = joined(n, path, told, program=Path(program).read_text())
+        assert code == 0, said
     return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize(
-    "learner, parts",
-    [pytest.param("WithStatistics", 1, marks=pytest.mark.slow), ("WithALooseEnd", 1), ("Comparing", 4)],
+    "learner, parts, by_torchrun",
+    [
+        pytest.param("WithStatistics", 1, True, marks=pytest.mark.slow),
+        ("WithALooseEnd", 1, True),
+        ("Comparing", 4, False),
+    ],
 )
-def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, parts, tmp_path):
+def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, parts, by_torchrun, tmp_path):
     changes = {"learner": learner, "batch_size": 16, "steps": 8, "validate_every": 2, "average": 0.9}
-    one, two = in_processes(tmp_path, 1, **changes), in_processes(tmp_path, 2, **changes, accumulate=parts)
+    one = in_processes(tmp_path, 1, by_torchrun, **changes)
+    two = in_processes(tmp_path, 2, by_torchrun, **changes, accumulate=parts)
     assert (one["processes"], two["processes"]) == (1, 2)
     assert [line["loss"] for line in two["lines"]] == pytest.approx([line["loss"] for line in one["lines"]], abs=1e-5)
     assert np.abs(np.subtract(one["weights"], two["weights"])).max() < 1e-5
