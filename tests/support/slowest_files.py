@@ -2,7 +2,36 @@
 
 from collections import Counter
 
-LONGEST = ("tests/brainrecon/studies/test_benchmark.py", "tests/conformance/test_systems.py")
+LONGEST = (
+    "tests/conformance/test_systems.py",
+    "tests/brainrecon/studies/test_benchmark.py",
+    "tests/notebooks/test_notebooks.py",
+    "tests/test_packaging.py",
+    "tests/brainrecon/cli/test_training.py",
+    "tests/brainrecon/methods/test_generators_through_a_run.py",
+    "tests/brainrecon/test_own_checkpoints_through_verbs.py",
+    "tests/brainrecon/test_started_together.py",
+    "tests/stages/decoders/local/test_multiscale.py",
+    "tests/brainrecon/test_whole_way.py",
+    "tests/brainrecon/methods/test_mindeye2023_variants.py",
+    "tests/scripts/test_hostile_files.py",
+    "tests/brainrecon/methods/test_icgan2022.py",
+    "tests/brainrecon/evaluation/tasks/test_captioning.py",
+    "tests/brainrecon/methods/test_mindeye2023_killed.py",
+    "tests/conformance/test_datasets.py",
+    "tests/brainrecon/test_hostile_names.py",
+    "tests/stages/training/test_adversarial.py",
+    "tests/conformance/test_generators.py",
+    "tests/stages/generators/diffusion/test_latent_diffusion.py",
+    "tests/brainrecon/studies/test_benchmark_on_cluster.py",
+    "tests/plugins/test_example_package.py",
+    "tests/brainrecon/test_faults.py",
+    "tests/brainrecon/methods/test_mindeye2023.py",
+    "tests/brainrecon/methods/test_nulls.py",
+    "tests/brainrecon/methods/test_miyawaki2008.py",
+    "tests/stages/training/test_loop.py",
+    "tests/brainrecon/cli/test_encodings.py",
+)
 """Files that took more than 10 seconds on one core when last measured, longest first."""
 
 

@@ -1,5 +1,6 @@
 """Systems by name: listed without being imported, and brought by other packages."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_names_are_known_without_importing_a_module():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0 and set(done.stdout.split()) == OWN, done
+
+
+def test_targets_and_rules_of_drawing_are_named_without_the_libraries_that_draw():
+    """`brainrecon methods` names them, and a run that draws nothing estimates with them."""
+    program = (
+        "import sys, stages.targets.clip, stages.generators.diffusion.start_rule, brainrecon.runs.estimate\n"
+        "print(*{'diffusers', 'open_clip', 'transformers', 'timm'} & set(sys.modules))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, []), done
 
 
 @pytest.mark.parametrize("name", sorted(OWN))

@@ -49,6 +49,15 @@ def fit(arrays, features, tmp_path, capsys):
     return run
 
 
+@pytest.fixture(scope="module")
+def whole(arrays, features, tmp_path_factory):
+    """Folder of a run that was fitted in one go."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    line = ["fit", NAME, f"arrays:{arrays}", "--weights", "tiny", *SETTINGS, "--features", str(features)]
+    assert run_command([*line, "--out", str(out)]) == 0
+    return out
+
+
 def one_sentence(said):
     """The last line of standard error, which is the error."""
     assert "Traceback" not in said
@@ -74,14 +83,12 @@ def test_own_arrays_are_trained_drawn_and_scored_in_one_command(fit, tmp_path):
     assert "<h3>clip_rough, clip_retrieval</h3>" in training and "<h3>sd_latent</h3>" in training
 
 
-def test_each_network_has_curves_of_its_own(fit, tmp_path):
-    status, _, err = fit()
-    assert status == 0, err
-    curves = Run(tmp_path / "run").chain.curves()
+def test_each_network_has_curves_of_its_own(whole):
+    curves = Run(whole).chain.curves()
     assert list(curves) == ["clip_rough, clip_retrieval", "sd_latent"]
     parts = {"clip_rough, clip_retrieval": "tokens", "sd_latent": "latent"}
     for name, part in parts.items():
-        lines = json.loads((tmp_path / "run" / "decoder" / part / "config.json").read_text())["curves"]
+        lines = json.loads((whole / "decoder" / part / "config.json").read_text())["curves"]
         assert curves[name]["loss"] == ([line["step"] for line in lines], [line["loss"] for line in lines])
     assert curves["sd_latent"]["loss"] != curves["clip_rough, clip_retrieval"]["loss"]
 
@@ -125,7 +132,7 @@ def test_a_training_that_diverges_is_told_with_a_setting_that_can_be_typed(fit, 
 
 @pytest.mark.parametrize("network, table", [(MindEyeTokens, "decoder"), (MindEyeLatent, "latent")])
 def test_short_memory_is_told_with_a_setting_that_can_be_typed_and_the_training_goes_on(
-    network, table, fit, tmp_path, monkeypatch
+    network, table, fit, whole, tmp_path, monkeypatch
 ):
     forward, calls = network.forward, []
 
@@ -150,8 +157,6 @@ def test_short_memory_is_told_with_a_setting_that_can_be_typed_and_the_training_
     monkeypatch.setattr(network, "forward", forward)
     status, _, err = fit()
     assert status == 0, err
-    whole = tmp_path / "whole"
-    assert fit(out=whole)[0] == 0
     for name in ("model.safetensors", "config.json"):
         assert (part / name).read_bytes() == (whole / part.relative_to(tmp_path / "run") / name).read_bytes()
 

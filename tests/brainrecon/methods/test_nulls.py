@@ -218,6 +218,8 @@ def bench(cohort, features, tmp_path_factory):
         *TINY,
         "--heldout",
         "clusters:4",
+        "--controls",
+        "none",
         "--features",
         str(features),
     ]

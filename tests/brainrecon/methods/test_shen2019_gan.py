@@ -211,7 +211,7 @@ LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "tr
 def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
     few = [
         "--set",
-        "training.iterations=300",
+        "training.iterations=60",
         "--set",
         "training.validate_every=10",
         "--set",

@@ -24,7 +24,7 @@ TINY = ("--weights", "tiny")
 def subjects(tmp_path_factory):
     """Folder of a simulated cohort of two subjects."""
     folder = tmp_path_factory.mktemp("subjects") / "nsd"
-    options = "--subjects 2 --sessions 2 --trials-per-session 60 --shared 8 --voxels 200"
+    options = "--subjects 2 --sessions 2 --trials-per-session 36 --shared 5 --voxels 160"
     assert run_command(["simulate", str(folder), *options.split()]) == 0
     return folder
 
@@ -197,7 +197,7 @@ def test_scores_that_cannot_be_read_or_miss_a_picture_are_computed_anew(complete
     assert "2 of 4 cells were computed" in capsys.readouterr().out
     for cell in (first, second):
         scores = Scores.from_json(cell / "scores" / "brainrecon-1.json")
-        assert len(scores.conditions["mean_response"].stimulus_ids) == 8
+        assert len(scores.conditions["mean_response"].stimulus_ids) == 5
         assert (cell / "report.html").stat().st_mtime_ns >= (cell / "scores" / "brainrecon-1.json").stat().st_mtime_ns
 
 

@@ -1,6 +1,7 @@
 """The report: one file, nothing outside it, nothing in it that was not escaped."""
 
 import dataclasses
+import pickle
 import re
 from html.parser import HTMLParser
 
@@ -11,6 +12,7 @@ from brainrecon.evaluation import Outputs, evaluate
 from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.scores.scores import SummaryRow
+from brainrecon.report.run import html as html_module
 from brainrecon.report.run.html import ReportContent, render
 from stages.ground.errors import InputError
 
@@ -28,6 +30,27 @@ class Stub:
             "category": [str(k) for k in images.mean(axis=(1, 2)).argmax(axis=1)],
             "digit": ["1"] * len(images),
         }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures_are_drawn_once():
+    """A figure follows from what it is given, and most pages here have the same ones."""
+
+    def once(draw):
+        drawn = {}
+
+        def figure(*given):
+            key = pickle.dumps(given)
+            if key not in drawn:
+                drawn[key] = draw(*given)
+            return drawn[key]
+
+        return figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("against", "curve", "distribution"):
+            patch.setattr(f"brainrecon.report.run.html.{name}", once(getattr(html_module, name)))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -45,15 +45,16 @@ def test_chosen_penalties_vs_trying_each(himalaya, shape, dtype):
         np.testing.assert_allclose(list(decoder.band_penalty_[name].values()), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("n_stimuli", [150, 600])
-def test_a_band_of_noise_is_silenced(himalaya, n_stimuli):
-    patterns, targets, bands = planted(n_stimuli)
+@pytest.mark.parametrize("n_stimuli, n_noise", [(150, 400), (250, 150)])
+def test_a_band_of_noise_is_silenced(himalaya, n_stimuli, n_noise):
+    """With fewer stimuli than voxels, and with more."""
+    patterns, targets, bands = planted(n_stimuli, n_noise=n_noise)
     decoder = BandedRidgeDecoder(bands, n_iter=20).fit(patterns, targets)
     penalty = decoder.band_penalty_["target"]
     assert penalty["noise"] > 20 * penalty["signal"]
 
     ordinary = RidgeDecoder().fit(patterns, targets)
-    new, truth, _ = planted(2000, seed=1)
+    new, truth, _ = planted(2000, n_noise=n_noise, seed=1)
     correlations = [np.mean(correlations_of_columns(truth, each.predict(new))) for each in (decoder, ordinary)]
     assert correlations[0] > correlations[1] + 0.05
     assert decoder.held_out_correlation_["target"] > ordinary.held_out_correlation_["target"] + 0.05
