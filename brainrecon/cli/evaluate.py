@@ -129,7 +129,7 @@ def _evaluate_pictures(images, named, truth, out, which, folds, split, protocol,
     from brainrecon.runs.config import check_folds
     from brainrecon.runs.pictures_elsewhere import read_row_ids
     from brainrecon.runs.record import in_split, load_in_folds
-    from brainrecon.runs.score import evaluate_pictures
+    from brainrecon.runs.score_elsewhere import evaluate_pictures
 
     if named["row_ids"] is not None:
         named = named | {"row_ids": read_row_ids(named["row_ids"])}

@@ -1,40 +1,34 @@
-"""Scores: gather what has been drawn, condition by condition, over all folds; and score pictures from elsewhere."""
+"""Scores: gather what has been drawn, condition by condition, over all folds."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.datasets.folds import name_of_folds
 from brainrecon.datasets.noise_ceiling import median_noise_ceiling
 from brainrecon.evaluation.judges import check_judges
-from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
+from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
-from brainrecon.features.store import FeatureStore
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
-from brainrecon.runs.pictures_elsewhere import pictures_elsewhere
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import ConcatenatedRows, as_rows
-from stages.ground.pictures import moments, to_uint8
 from stages.ground.progress import SILENT
 from stages.ground.read_only import told_if_read_only
 from weights import store
 from weights.hashes import hash_file
 from weights.remark import Remark
 from weights.seals import complete_seal, seal
-from weights.whole_files import write_text
 
 
 def evaluate(run, protocol=None, progress=SILENT):
@@ -67,7 +61,7 @@ def evaluate(run, protocol=None, progress=SILENT):
     for part in run.parts:
         # Judges are loaded into the room that the generator leaves.
         part.free()
-    stimulus_ids, shown, categories = _shown([part.subject for part in run.parts])
+    stimulus_ids, shown, categories = shown_of([part.subject for part in run.parts])
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
     if draws and RECONSTRUCTION not in conditions:
@@ -124,82 +118,6 @@ def _about_judges(run, protocol):
         for name, spec in protocol.networks.items()
         if spec.checkpoint in own
     ]
-
-
-def evaluate_pictures(
-    images,
-    subject,
-    folder,
-    protocol=None,
-    *,
-    pattern=None,
-    row_ids=None,
-    features=None,
-    seed=0,
-    device="cpu",
-    progress=SILENT,
-):
-    """Score pictures from elsewhere and write `scores/` and `external.json` into `folder`.
-
-    Parameters
-    ----------
-    images : path
-        Folder or array of pictures, see `brainrecon.runs.pictures_elsewhere.pictures_elsewhere`.
-    subject : brainrecon.datasets.subject.Subject, or list of them
-        The data the pictures were reconstructed from. Of a list, one of each fold, all stimuli are tested, each in its fold;
-        brain correlation is left out, and the mean training picture of each fold says what chance is.
-    folder : path
-        Where scores go; `<benchmark>/<method>/<subject>/<roi>` puts them into that benchmark's table.
-    protocol : str, optional
-    pattern : str, optional
-        How the files of a folder are called.
-    row_ids : sequence of str, optional
-        The stimulus of each row of an array, or of a pattern with rows.
-    features : path, optional
-        Folder of the feature store, where encoding models are kept too.
-    seed : int
-        Of the bootstrap.
-    device : str
-    progress : callable, optional
-
-    Returns
-    -------
-    brainrecon.evaluation.scores.scores.Scores
-        Its notes say by what order rows were taken, what was left out, and what is missing.
-    """
-    parts = subject if isinstance(subject, list) else [subject]
-    protocol, folder, subject = load_protocol(protocol or DEFAULT), Path(folder), parts[0]
-    test = subject.test if len(parts) == 1 else _tested(parts)
-    check_judges(protocol)
-    if (folder / "config.toml").exists():
-        raise InputError(
-            f"{folder} is a run of the toolkit; name another folder with --out for pictures from elsewhere."
-        )
-    if test.images is None:
-        raise InputError(
-            f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
-        )
-    ids, pictures, told = pictures_elsewhere(images, test.stimulus_ids, pattern, row_ids)
-    drawn = set(ids)
-    rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
-    scores = score(
-        as_rows(test.images).take(rows),
-        {RECONSTRUCTION: (ids, pictures)} | (_mean_pictures(parts, drawn) if len(parts) > 1 else {}),
-        stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
-        categories=[test.categories[row] for row in rows] if test.categories else None,
-        protocol=protocol,
-        brain=_of_rows(brain(subject, protocol, FeatureStore(features).folder, device, progress=progress), rows)
-        if len(parts) == 1
-        else None,
-        data=_data(subject, len(rows)) | (in_folds(len(parts), len(test.stimulus_ids)) if len(parts) > 1 else {}),
-        seed=seed,
-        device=device,
-        progress=progress,
-    ).with_notes(*told)
-    described = {"name": Path(images).resolve().name, "images": len(pictures), "stimuli": len(rows)}
-    write_text(folder / "external.json", json.dumps(described, indent=1) + "\n")
-    write_scores(scores, folder)
-    return scores
 
 
 def write_scores(scores, folder):
@@ -301,7 +219,7 @@ def _is_of_what_is_drawn(scored, ids):
 def tested_data(parts):
     """What tells the data of a run from another vintage of them, in plain values; folds are a split with a name."""
     n_stimuli, folds = sum(part.subject.test.n_stimuli for part in parts), parts[0].config.data.folds
-    return _data(parts[0].subject, n_stimuli) | (in_folds(folds, n_stimuli) if folds else {})
+    return data_of(parts[0].subject, n_stimuli) | (in_folds(folds, n_stimuli) if folds else {})
 
 
 def in_folds(folds, n_stimuli):
@@ -309,38 +227,14 @@ def in_folds(folds, n_stimuli):
     return {"split": name_of_folds(folds, n_stimuli), "folds": folds}
 
 
-class _Tested(NamedTuple):
-    """The test stimuli of all folds."""
-
-    stimulus_ids: np.ndarray
-    images: Any
-    categories: list | None
-
-
-def _tested(subjects):
-    ids, shown, categories = _shown(subjects)
-    return _Tested(np.array(ids), shown, categories)
-
-
-def _mean_pictures(subjects, wanted):
-    """The mean training picture of each fold for the stimuli that it tests, those that are wanted."""
-    ids, pictures = [], []
-    for subject in subjects:
-        mean = to_uint8(moments(subject.train.images)[0])
-        own = [str(name) for name in subject.test.stimulus_ids if str(name) in wanted]
-        ids += own
-        pictures += [mean] * len(own)
-    return {MEAN_PICTURE: (ids, np.stack(pictures))}
-
-
 def shown_pictures(run):
     """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None)."""
-    ids, shown, categories = _shown([part.subject for part in run.parts])
+    ids, shown, categories = shown_of([part.subject for part in run.parts])
     return ids, np.asarray(shown[:]), categories
 
 
-def _shown(subjects):
-    """As `shown_pictures`, the pictures being read when they are looked at."""
+def shown_of(subjects):
+    """As `shown_pictures`, of the subjects of all parts, the pictures being read when they are looked at."""
     ids, images, categories = [], [], []
     for subject in subjects:
         test = subject.test
@@ -396,7 +290,8 @@ def _one_table(tables):
     return tables[0] if len(tables) == 1 else np.concatenate([np.asarray(table) for table in tables])
 
 
-def _data(subject, n_stimuli):
+def data_of(subject, n_stimuli):
+    """What tells one subject's data from another vintage of them, in plain values."""
     # Which fold it was is no property of the whole.
     details = {name: value for name, value in subject.details.items() if name != "fold"}
     plain = {"dataset": subject.dataset, "subject": subject.name, "roi": subject.region, "test_stimuli": n_stimuli}
@@ -406,11 +301,3 @@ def _data(subject, n_stimuli):
     ceiling = median_noise_ceiling(subject)
     known |= {"voxels": subject.n_voxels} | ({} if ceiling is None else {"noise_ceiling_percent": ceiling})
     return plain | known | details
-
-
-def _of_rows(whole, rows):
-    """The measured patterns of some stimuli, with the models as they are."""
-    if whole is None:
-        return None
-    reliability = None if whole.reliability is None else whole.reliability[rows]
-    return replace(whole, patterns=whole.patterns[rows], reliability=reliability)
