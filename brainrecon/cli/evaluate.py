@@ -1,4 +1,4 @@
-"""``brainrecon evaluate``: score what a run has drawn, drawing the controls that are asked for; or a folder of pictures."""
+"""``brainrecon evaluate``: score what a run has drawn, and the controls that are asked for; or what was made elsewhere."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,14 @@ def evaluate(
             show_default="the run's pictures",
         ),
     ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of a run: a file of captions, .json, .csv, .tsv or .txt, by stimulus id or in the test set's order.",
+            metavar="FILE",
+            show_default="the run's captions",
+        ),
+    ] = None,
     pattern: Annotated[
         str | None,
         typer.Option(
@@ -33,7 +41,7 @@ def evaluate(
     ids: Annotated[
         Path | None,
         typer.Option(
-            help="With --images: a text file with the stimulus id of each row, one a line.",
+            help="With --images or --captions: a text file with the stimulus id of each row, one a line.",
             metavar="FILE",
             show_default="the order of the test set",
         ),
@@ -42,7 +50,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="With --images: the data they were reconstructed from, KIND:PATH.",
+            help="With --images or --captions: the data they were made from, KIND:PATH.",
             show_default="those of the run",
         ),
     ] = None,
@@ -50,7 +58,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="With --images: a folder for the scores; BENCHMARK/METHOD/SUBJECT/ROI puts them into that table.",
+            help="With --images or --captions: a folder for the scores; BENCHMARK/METHOD/SUBJECT/ROI puts them into that table.",
             show_default="that of the run",
         ),
     ] = None,
@@ -71,30 +79,37 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score reconstructions and controls against the shown pictures, per stimulus, with 95 % intervals."""
-    if (run is None) == (images is None):
+    if [run, images, captions].count(None) != 2:
         raise InputError(
-            "Evaluate takes a run folder, or a folder of pictures with --images; type `brainrecon evaluate RUN`, or "
-            "`brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
+            "Evaluate takes a run folder, or pictures with --images, or captions with --captions; type `brainrecon evaluate "
+            "RUN`, or `brainrecon evaluate --images DIR --truth KIND:PATH --out DIR`."
         )
-    if images is None:
+    if run is not None:
         if truth or out or subject or roi or loader or mask or folds or split or pattern or ids:
             raise InputError(
-                "--truth, --out, --subject, --roi, --mask, --folds, --split, --option, --pattern and --ids go with --images; "
-                "leave them out for a run."
+                "--truth, --out, --subject, --roi, --mask, --folds, --split, --option, --pattern and --ids go with --images or "
+                "--captions; leave them out for a run."
             )
         _evaluate_run(
             run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device), again
         )
         return
+    given, what = ("--images", "Pictures") if captions is None else ("--captions", "Captions")
     if truth is None or out is None:
         raise InputError(
-            "Pictures need the data they are of, and a place for scores: add --truth KIND:PATH and --out DIR to "
-            f"--images {images}."
+            f"{what} need the data they are of, and a place for scores: add --truth KIND:PATH and --out DIR to "
+            f"{given} {images or captions}."
         )
     if again:
-        raise InputError("Pictures from elsewhere are scored anew each time; leave --again out with --images.")
+        raise InputError(f"{what} from elsewhere are scored anew each time; leave --again out with {given}.")
     if controls or control_stimuli:
-        raise InputError("Controls are drawn by a run; leave --controls and --control-stimuli out with --images.")
+        raise InputError(f"Controls are drawn by a run; leave --controls and --control-stimuli out with {given}.")
+    if captions is not None:
+        if pattern or folds:
+            raise InputError("--pattern and --folds go with --images; leave them out with --captions.")
+        which = dict(subject=subject, roi=roi, **options.loader_options(loader, mask))
+        _evaluate_captions(captions, ids, truth, out, which, options.parse_split(split), protocol, features, device)
+        return
     named, device = {"pattern": pattern, "row_ids": ids}, options.torch_device(device)
     if folds and split:
         raise InputError(f"Both folds ({folds}) and split ({split!r}) are given; leave one out.")
@@ -141,4 +156,21 @@ def _evaluate_pictures(images, named, truth, out, which, folds, split, protocol,
         scores = evaluate_pictures(
             images, data, out, protocol, **named, features=features, device=device, progress=progress
         )
+    show_scores(scores)
+
+
+def _evaluate_captions(captions, ids, truth, out, which, split, protocol, features, device):
+    from brainrecon.cli.progress import show_progress
+    from brainrecon.cli.score_tables import show_scores
+    from brainrecon.datasets import load
+    from brainrecon.features.store import FeatureStore
+    from brainrecon.runs.pictures_elsewhere import read_row_ids
+    from brainrecon.runs.record import in_split
+    from brainrecon.runs.score_elsewhere import evaluate_captions
+
+    rows, data = None if ids is None else read_row_ids(ids), load(truth, **which)
+    if split:
+        data = in_split(data, split, store=FeatureStore(features), device=options.torch_device(device))
+    with show_progress() as progress:
+        scores = evaluate_captions(captions, data, out, protocol, row_ids=rows, progress=progress)
     show_scores(scores)

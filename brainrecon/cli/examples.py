@@ -55,6 +55,7 @@ EXAMPLES = {
     "evaluate": (
         "brainrecon evaluate runs/subj01 --controls essential",
         "brainrecon evaluate --images drawn-elsewhere --truth nsd:/data/nsd --out elsewhere",
+        "brainrecon evaluate --captions said.json --truth nsd:/data/nsd --out elsewhere",
     ),
     "report": ("brainrecon report runs/subj01 --all-pictures",),
     "run": (

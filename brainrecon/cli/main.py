@@ -35,7 +35,7 @@ VERBS = {
     "fit": "Fit a method's decoder to one subject.",
     "predict": "Predict embeddings from brain activity.",
     "reconstruct": "Reconstruct the pictures.",
-    "evaluate": "Score reconstructions and controls, or pictures from elsewhere.",
+    "evaluate": "Score reconstructions and controls, or pictures and captions from elsewhere.",
     "report": "Write the one-file HTML report of a run.",
     "run": "Fit, reconstruct, evaluate and report.",
     "benchmark": "Compare methods over subjects and regions, with controls, in one table.",

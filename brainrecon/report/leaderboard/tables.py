@@ -265,11 +265,14 @@ def _direction(board):
 
 
 def _origin(entry):
-    """The mark of pictures from elsewhere, with the name they came under."""
+    """The mark of pictures or captions from elsewhere, with the name they came under."""
+    if not entry.external:
+        return ""
     names = [cell.external.get("name") for cell in entry.cells if isinstance(cell.external, dict)]
     named = next((str(name) for name in names if name), "")
     other = f": {named}" if named and named != entry.method else ""
-    return f"pictures from elsewhere{other}" if entry.external else ""
+    what = "captions" if any("captions" in (cell.external or {}) for cell in entry.cells) else "pictures"
+    return f"{what} from elsewhere{other}"
 
 
 def _links(cell):
