@@ -61,6 +61,7 @@ SMALL = {
     "mean-image": Small(),
     "nearest-training-picture": Small(),
     "nearest-training-caption": Small(),
+    "most-frequent-caption": Small(),
     "ridge-to-pixels": Small(),
     "noise": Small(),
 }
