@@ -105,14 +105,11 @@ for name, values in rates.items():
     )
 
 figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-for (name, values), style in zip(rates.items(), ("o-", "s-", "--")):
-    axis.plot(
-        sizes,
-        values,
-        style,
-        color={"o": "tab:blue", "s": "tab:red", "-": "grey"}[style[0]],
-        label=name,
-    )
+colours = ("tab:blue", "tab:red", "grey")
+for (name, values), style, colour in zip(
+    rates.items(), ("o-", "s-", "--"), colours
+):
+    axis.plot(sizes, values, style, color=colour, label=name)
 axis.set_xscale("log", base=2)
 axis.set_xticks(sizes, [str(n) for n in sizes])
 axis.set(
@@ -122,5 +119,47 @@ axis.set(
     title="Retrieval (simulated)",
 )
 axis.legend(frameon=False)
+
+# %%
+# In words
+# --------
+#
+# A caption can be found in the same way: that of the training stimulus whose
+# text embedding is nearest to the predicted one. ``nearest-training-caption``
+# is the null beside it: the caption of the training stimulus with the most
+# alike response. Both can only repeat, and are right if the digit is.
+
+train, test = subject.train, subject.test
+known = np.asarray(reconstructor.encode(subject, "train")["clip_text"])
+mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
+text = reconstructor.predict(test.patterns)["clip_text"]
+text, known = (text - mean) / deviation, (known - mean) / deviation
+nearest = np.corrcoef(text, known)[: len(text), len(text) :].argmax(axis=1)
+null = brainrecon.Reconstructor("nearest-training-caption").fit(subject)
+repeated = null.reconstruct(test.patterns, test.stimulus_ids)
+said = {
+    "decoded text embedding": [train.captions[row][1] for row in nearest],
+    "nearest response": repeated[:, 0],
+}
+said["another's embedding"] = np.roll(said["decoded text embedding"], 1)
+
+digits = "zero one two three four five six seven eight nine".split()
+shown = [
+    digits.index((set(digits) & set(own[1].split())).pop())
+    for own in test.captions
+]
+for name, captions in said.items():
+    right = [
+        digits[digit] in caption.split()
+        for digit, caption in zip(shown, captions)
+    ]
+    print(f"{name:24s} names the digit of {sum(right):2d} of {len(right)}")
+print(
+    f"{'always the most frequent':24s} names the digit of {np.bincount(shown).max():2d} of {len(shown)}"
+)
+for row in range(4):
+    print(
+        f"\nshown:   {test.captions[row][1]}\ndecoded: {said['decoded text embedding'][row]}"
+    )
 
 plt.show()
