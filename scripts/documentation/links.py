@@ -36,8 +36,9 @@ class Page(HTMLParser):
 
 
 def read_pages(folder):
-    """Every page of a folder: path -> `Page`."""
-    return {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).rglob("*.html"))}
+    """Every page of a folder: path -> `Page`. Templates that a theme leaves in `_static` are none."""
+    found = sorted(path for path in Path(folder).rglob("*.html") if "_static" not in path.relative_to(folder).parts)
+    return {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in found}
 
 
 def dead_links(folder):

@@ -136,6 +136,8 @@ def test_dead_links_dead_anchors_and_empty_pages_are_found(tmp_path):
         '<a href="c.html">c</a><a href="#top">up</a><a href="https://example.org/x">out</a></article>'
     )
     (tmp_path / "b.html").write_text('<article><p id="there">short</p></article>')
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static" / "of-a-theme.html").write_text('<a href="{{ nowhere }}">x</a>')
     assert links.dead_links(tmp_path) == [
         "a.html links to b.html#gone, which has no such anchor.",
         "a.html links to c.html, which is not there.",
