@@ -20,6 +20,7 @@ from brainrecon.simulation.world.pictures import (
     VOCABULARY,
     draw_picture,
     draw_pictures,
+    kind_of,
 )
 from stages.ground.errors import InputError
 
@@ -63,6 +64,10 @@ def test_the_same_in_another_process():
 def test_without_a_kind_it_is_the_picture_of_the_kind_that_the_index_chose(drawn):
     for index in range(0, 60, 7):
         assert _equal(drawn[index], draw_picture(31, index, drawn[index].kind))
+
+
+def test_the_kind_is_known_before_anything_is_drawn(drawn):
+    assert [kind_of(31, index) for index in range(len(drawn))] == [picture.kind for picture in drawn]
 
 
 def test_shares_of_the_kinds(drawn):

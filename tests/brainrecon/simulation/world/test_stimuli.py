@@ -2,6 +2,7 @@ from itertools import islice
 
 import numpy as np
 
+from brainrecon.simulation.world import stimuli
 from brainrecon.simulation.world.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
 
 
@@ -47,6 +48,13 @@ def test_kinds_can_be_chosen():
     test = list(shared_pictures(0, 20, 16, ["scene"]))
     assert {picture.kind for picture in test} == {"scene"}
     assert {one.kind for one in own_pictures(0, 1, 40, 16, shown(test), ["digit", "pattern"])} == {"digit", "pattern"}
+
+
+def test_pictures_of_other_kinds_are_not_drawn(monkeypatch):
+    drawn, draw = [], stimuli.draw_picture
+    monkeypatch.setattr(stimuli, "draw_picture", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    assert len(list(shared_pictures(0, 10, 16, ["digit"]))) == 10
+    assert {picture.kind for picture in drawn} == {"digit"}
 
 
 def test_more_pictures_leave_the_first_as_they_are_and_seeds_differ():
