@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import shutil
 
+import numpy as np
 import pytest
 import typer
 
@@ -133,3 +135,23 @@ def test_a_broken_line_is_the_same_command():
         for width in (30, 56, 76):
             # As a shell joins them.
             assert shlex.split("\n".join(broken(line, width)).replace("\\\n", "")) == shlex.split(line)
+
+
+# What is fetched, or reads published weights, is not there offline; the demo has tests of its own.
+NOT_HERE = ("brainrecon demo", "--agree", "weights pull", "--targets clip_image")
+
+
+@pytest.mark.slow
+def test_examples_work_in_their_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BRAINRECON_FEATURES", str(tmp_path / "features"))
+    np.save("patterns.npy", np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32))
+    lines = dict.fromkeys(line for lines in EXAMPLES.values() for line in lines)
+    here = [line for line in lines if not any(one in line for one in NOT_HERE)]
+    # The simulated dataset, and a stimulus of its test set.
+    typed = [line.replace("/data/nsd", "nsd").replace("nsd00042", "nsd00011") for line in here]
+    assert len(typed) > 25
+    for line in typed:
+        if "drawn-elsewhere" in line:
+            shutil.copytree("runs/subj01/images", "drawn-elsewhere")
+        assert run_command(shlex.split(line)[1:]) == 0, f"{line}: {capsys.readouterr().err}"
