@@ -6,6 +6,7 @@ LONGEST = (
     "tests/conformance/test_systems.py",
     "tests/brainrecon/studies/test_benchmark.py",
     "tests/notebooks/test_notebooks.py",
+    "tests/brainrecon/methods/test_shen2019_gan.py",
     "tests/test_packaging.py",
     "tests/brainrecon/cli/test_training.py",
     "tests/brainrecon/methods/test_generators_through_a_run.py",
@@ -13,6 +14,7 @@ LONGEST = (
     "tests/brainrecon/test_started_together.py",
     "tests/stages/decoders/local/test_multiscale.py",
     "tests/brainrecon/test_whole_way.py",
+    "tests/brainrecon/methods/test_takagi2023.py",
     "tests/brainrecon/methods/test_mindeye2023_variants.py",
     "tests/scripts/test_hostile_files.py",
     "tests/brainrecon/methods/test_icgan2022.py",
@@ -29,6 +31,7 @@ LONGEST = (
     "tests/brainrecon/methods/test_mindeye2023.py",
     "tests/brainrecon/methods/test_nulls.py",
     "tests/brainrecon/methods/test_miyawaki2008.py",
+    "tests/brainrecon/report/run/test_html.py",
     "tests/stages/training/test_loop.py",
     "tests/brainrecon/cli/test_encodings.py",
 )
