@@ -7,13 +7,15 @@
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE, HTML = ROOT / "build" / "docs" / "source", ROOT / "build" / "docs" / "html"
+BUILD = ROOT / "build" / "docs"
+SOURCE, HTML, READ = BUILD / "source", BUILD / "html", BUILD / "read"
 
 
 def main(arguments=None):
@@ -29,8 +31,11 @@ def main(arguments=None):
     from documentation.staging import stage
 
     began = time.monotonic()
+    # Of names and pages that are gone nothing may stay; examples are not run again unless they changed.
+    for stale in (HTML, SOURCE / "reference" / "generated"):
+        shutil.rmtree(stale, ignore_errors=True)
     stage(SOURCE, pages())
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-T", SOURCE, HTML]
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-d", READ, "-W", "--keep-going", "-q", "-T", SOURCE, HTML]
     if given.without_examples:
         command += ["-D", "sphinx_gallery_conf.plot_gallery=0"]
     paths = [str(ROOT), str(ROOT / "scripts"), *filter(None, [os.environ.get("PYTHONPATH")])]
