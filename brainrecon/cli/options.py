@@ -269,8 +269,6 @@ def run_config(
     decoder=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
-    from brainrecon.assembly.registry import system_class
-    from brainrecon.assembly.settings import with_weights
     from brainrecon.runs.config import RunConfig, assign, read_toml, with_settings
 
     values = with_settings(copy.deepcopy(read_toml(config)) if config else {})
@@ -297,8 +295,7 @@ def run_config(
         raise InputError(
             "A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`."
         )
-    values["settings"] = with_weights(values["settings"], system_class(values["method"]), weights)
-    return RunConfig.from_dict(values)
+    return RunConfig.from_dict(values, weights)
 
 
 def loader_options(assignments, mask=None):

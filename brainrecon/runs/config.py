@@ -13,7 +13,7 @@ import tomli_w
 
 from brainrecon import __version__
 from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import from_dict, to_dict
+from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import parse_source
 from stages.ground.errors import InputError
 from stages.ground.reading import json_files
@@ -114,8 +114,20 @@ class RunConfig:
             )
 
     @classmethod
-    def from_dict(cls, values):
-        """Build from a nested dictionary, see `with_settings` for the settings of the method."""
+    def from_dict(cls, values, weights=None):
+        """Build from a nested dictionary, see `with_settings` for the settings of the method.
+
+        Parameters
+        ----------
+        values : dict
+        weights : {"published", "tiny"}, optional
+            "tiny" takes the embedded networks wherever a checkpoint has a small twin.
+
+        Raises
+        ------
+        InputError
+            A name or a value is unknown, or the method or its data are missing.
+        """
         values = with_settings(values)
         if "method" not in values or "data" not in values:
             raise InputError("A run needs a method and data; type `brainrecon run METHOD KIND:PATH --out RUN`.")
@@ -128,7 +140,8 @@ class RunConfig:
         parse_source(data.source)
         data = replace(data, source=absolute_source(data.source), options=with_absolute_mask(data.options))
         more = from_dict(_More, {name: values[name] for name in _MORE if name in values})
-        settings = from_dict(system_class(values["method"]).settings_class, values["settings"])
+        kind = system_class(values["method"])
+        settings = from_dict(kind.settings_class, with_weights(values["settings"], kind, weights))
         return cls(values["method"], data, settings, more.seed, more.samples, more.decoder_from)
 
     @property

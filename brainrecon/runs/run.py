@@ -85,10 +85,20 @@ class Run:
         self.store, self._computes_on = FeatureStore(features), (device, memory)
 
     @classmethod
-    def create(cls, folder, config, features=None, device=AUTO, memory=None):
+    def create(cls, folder, config, features=None, device=AUTO, memory=None, weights=None):
         """Make a run folder, or open the one that is there if it was asked for the same.
 
         What the configuration leaves open is settled first, and nothing is written before the data have been opened.
+
+        Parameters
+        ----------
+        folder : path
+        config : RunConfig, or dict
+            A dictionary as `brainrecon.runs.config.RunConfig.from_dict` takes it: method, data, and settings that differ.
+        features, device, memory
+            As of the class.
+        weights : {"published", "tiny"}, optional
+            With a dictionary: "tiny" takes the embedded networks wherever a checkpoint has a small twin.
 
         Raises
         ------
@@ -96,6 +106,10 @@ class Run:
             The folder belongs to a run with other settings, or holds other files; or the data cannot be loaded.
         """
         device = chosen_device(device)
+        if not isinstance(config, RunConfig):
+            config = RunConfig.from_dict(config, weights)
+        elif weights is not None:
+            raise InputError(f"weights are {weights!r} but the configuration is complete; give it as a dictionary.")
         # Of several processes one writes, and the others find it written.
         with first_goes_first():
             return cls._created(folder, config, features, device, memory)

@@ -23,7 +23,6 @@ from brainrecon.assembly.registry import system
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
-from brainrecon.runs.config import RunConfig
 
 brainrecon.simulate(
     "digits", sessions=3, trials_per_session=300, shared=40, kinds=["digit"]
@@ -141,9 +140,7 @@ print(brainrecon.Reconstructor(SketchSystem).chain)
 # A run, with its controls
 # ------------------------
 
-config = RunConfig.from_dict(
-    {"method": "sketch-2026", "data": {"source": "nsd:digits"}}
-)
+config = {"method": "sketch-2026", "data": {"source": "nsd:digits"}}
 run = brainrecon.Run.create("runs/sketch", config, features="features").fit()
 names = [
     "reconstruction",

@@ -16,9 +16,6 @@ import numpy as np
 from PIL import Image
 
 import brainrecon
-from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import with_weights
-from brainrecon.runs.config import RunConfig
 from stages.ground.errors import InputError
 
 brainrecon.simulate(
@@ -28,23 +25,14 @@ brainrecon.simulate(
 
 def open_run(**generator):
     """The run in the folder, made if it is not there."""
-    settings = with_weights(
-        {
-            "generator": {"num_inference_steps": 10, "scheduler": "dpm++"}
-            | generator
-        },
-        system_class("brain-diffuser"),
-        "tiny",
-    )
-    config = RunConfig.from_dict(
-        {
-            "method": "brain-diffuser",
-            "data": {"source": "nsd:digits"},
-            "settings": settings,
-        }
-    )
+    generator = {"num_inference_steps": 10, "scheduler": "dpm++"} | generator
+    config = {
+        "method": "brain-diffuser",
+        "data": {"source": "nsd:digits"},
+        "settings": {"generator": generator},
+    }
     return brainrecon.Run.create(
-        "runs/interrupted", config, features="features"
+        "runs/interrupted", config, features="features", weights="tiny"
     )
 
 

@@ -13,9 +13,6 @@ The responses are **simulated**.
 import matplotlib.pyplot as plt
 
 import brainrecon
-from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import with_weights
-from brainrecon.runs.config import RunConfig
 from brainrecon.runs.trace import trace
 
 brainrecon.simulate(
@@ -28,16 +25,13 @@ def run_with(name, **settings):
     settings = {
         "generator": {"num_inference_steps": 10, "scheduler": "dpm++"}
     } | settings
-    settings = with_weights(settings, system_class("brain-diffuser"), "tiny")
-    config = RunConfig.from_dict(
-        {
-            "method": "brain-diffuser",
-            "data": {"source": "nsd:scenes"},
-            "settings": settings,
-        }
-    )
+    config = {
+        "method": "brain-diffuser",
+        "data": {"source": "nsd:scenes"},
+        "settings": settings,
+    }
     run = brainrecon.Run.create(
-        f"runs/{name}", config, features="features"
+        f"runs/{name}", config, features="features", weights="tiny"
     ).fit()
     return run.reconstruct(
         ("reconstruction", "oracle_embeddings"), stimuli=run.stimulus_ids[4:7]

@@ -15,9 +15,6 @@ import nibabel
 import numpy as np
 
 import brainrecon
-from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import with_weights
-from brainrecon.runs.config import RunConfig
 from brainrecon.runs.maps import write_maps
 
 brainrecon.simulate(
@@ -32,15 +29,10 @@ brainrecon.simulate(
 # has the size of a voxel's weights over all columns of a value; that of one
 # column, here the first latent of the VDVAE, has signs.
 
-settings = with_weights({}, system_class("brain-diffuser"), "tiny")
-config = RunConfig.from_dict(
-    {
-        "method": "brain-diffuser",
-        "data": {"source": "nsd:scenes"},
-        "settings": settings,
-    }
-)
-run = brainrecon.Run.create("runs/maps", config, features="features").fit()
+config = {"method": "brain-diffuser", "data": {"source": "nsd:scenes"}}
+run = brainrecon.Run.create(
+    "runs/maps", config, features="features", weights="tiny"
+).fit()
 files = write_maps(run, "maps", columns=[("vdvae", 0)])
 for what, path in files.items():
     print(f"{path.name:28s} {nibabel.load(path).shape}  {what}")

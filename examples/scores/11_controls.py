@@ -16,9 +16,6 @@ from PIL import Image
 
 import brainrecon
 from brainrecon.assembly.condition import CONDITIONS
-from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import with_weights
-from brainrecon.runs.config import RunConfig
 
 brainrecon.simulate(
     "scenes", sessions=3, trials_per_session=300, shared=40, kinds=["scene"]
@@ -31,19 +28,16 @@ brainrecon.simulate(
 # A run folder holds the settings, the fitted decoder, and the pictures of each
 # condition. Sixteen stimuli will do here.
 
-settings = with_weights(
-    {"generator": {"num_inference_steps": 10, "scheduler": "dpm++"}},
-    system_class("brain-diffuser"),
-    "tiny",
-)
-config = RunConfig.from_dict(
-    {
-        "method": "brain-diffuser",
-        "data": {"source": "nsd:scenes"},
-        "settings": settings,
-    }
-)
-run = brainrecon.Run.create("runs/controls", config, features="features").fit()
+config = {
+    "method": "brain-diffuser",
+    "data": {"source": "nsd:scenes"},
+    "settings": {
+        "generator": {"num_inference_steps": 10, "scheduler": "dpm++"}
+    },
+}
+run = brainrecon.Run.create(
+    "runs/controls", config, features="features", weights="tiny"
+).fit()
 names = [
     "reconstruction",
     "oracle_embeddings",

@@ -15,7 +15,6 @@ import numpy as np
 
 import brainrecon
 from brainrecon.evaluation.metrics.identification import two_way_identification
-from brainrecon.runs.config import RunConfig
 
 brainrecon.simulate(
     "digits", sessions=3, trials_per_session=300, shared=40, kinds=["digit"]
@@ -86,12 +85,10 @@ np.savez(
     images=pictures,
     image_ids=test.stimulus_ids,
 )
-config = RunConfig.from_dict(
-    {
-        "method": "ridge-to-pixels",
-        "data": {"source": "arrays:forty.npz", "folds": 5},
-    }
-)
+config = {
+    "method": "ridge-to-pixels",
+    "data": {"source": "arrays:forty.npz", "folds": 5},
+}
 run = (
     brainrecon.Run.create("runs/folds", config, features="features")
     .fit()

@@ -6,6 +6,7 @@ import pytest
 
 from brainrecon import __version__
 from brainrecon.runs.config import RunConfig, assign, differences, read_toml, typed_value
+from brainrecon.runs.run import Run
 from stages.ground.errors import InputError
 
 BASE = {"method": "brain-diffuser", "data": {"source": "nsd:/somewhere", "subject": "subj01"}}
@@ -148,3 +149,17 @@ def test_data_of_a_kind_that_is_none_are_told_with_the_file(tmp_path):
         InputError, match=rf"{re.escape(str(tmp_path))}/config.toml cannot be used: .*no kind of data 'Nsd'"
     ):
         RunConfig.read(tmp_path / "config.toml")
+
+
+def test_a_run_is_made_of_a_dictionary_as_of_its_configuration(cohort, tmp_path):
+    values = {"method": "brain-diffuser", "data": {"source": f"nsd:{cohort}"}}
+    config = RunConfig.from_dict(values, weights="tiny")
+    assert config.settings.checkpoints.generator == "tiny-generator"
+    one, other = (
+        Run.create(tmp_path / name, asked, tmp_path / "features", **more)
+        for name, asked, more in (("a", config, {}), ("b", values, {"weights": "tiny"}))
+    )
+    assert one.config == other.config
+    assert values == {"method": "brain-diffuser", "data": {"source": f"nsd:{cohort}"}}
+    with pytest.raises(InputError, match="weights are 'tiny' but the configuration is complete"):
+        Run.create(tmp_path / "c", config, tmp_path / "features", weights="tiny")
