@@ -12,6 +12,9 @@ from types import ModuleType
 
 TORCH_LINE = "python -m pip uninstall -y torch torchvision && python -m pip install torch torchvision"
 
+# Both for the CPU: the ordinary torchvision does not go with such a torch.
+CPU_TORCH_LINE = f"{TORCH_LINE} --index-url https://download.pytorch.org/whl/cpu"
+
 # What torchvision raises on import when its compiled part was built for another torch: the operator is
 # unknown, or the half-imported package lacks the module that would have registered it.
 _MISMATCH = (
@@ -64,7 +67,7 @@ def torchvision_remedy(error: BaseException) -> str | None:
         return None
     return (
         f"torch {_version('torch')} and torchvision {_version('torchvision')} are not a matching pair "
-        f"(operator torchvision::nms does not exist); install one with: {TORCH_LINE}"
+        f"(operator torchvision::nms does not exist); install one with: {_torch_line()}"
     )
 
 
@@ -91,7 +94,7 @@ def examine_torch(import_module: Callable[[str], ModuleType] = importlib.import_
     except Exception as error:  # whatever a broken compiled package raises is what there is to report
         detail = f"{pair}: {' '.join(str(error).split()) or type(error).__name__}"
         remedy = (
-            TORCH_LINE if torchvision_remedy(error) else "python -m pip install --force-reinstall torch torchvision"
+            _torch_line() if torchvision_remedy(error) else "python -m pip install --force-reinstall torch torchvision"
         )
         return Finding("torch and torchvision", "bad", detail, remedy)
     return Finding("torch and torchvision", "good", pair)
@@ -123,6 +126,11 @@ def examine_requirements() -> Finding:
         return Finding("packages", "bad", "; ".join(troubles), f"python -m pip install {names}")
     shown = ("numpy", "diffusers", "transformers", "open_clip_torch", "scikit-learn", "accelerate")
     return Finding("packages", "good", ", ".join(f"{name} {_version(name)}" for name in shown))
+
+
+def _torch_line() -> str:
+    """The line that installs a matching pair of the kind of torch that is there."""
+    return CPU_TORCH_LINE if _version("torch").endswith("+cpu") else TORCH_LINE
 
 
 def _version(distribution: str) -> str:

@@ -42,6 +42,13 @@ def test_a_mismatched_pair_is_recognised_and_the_pip_line_given(error):
     assert "python -m pip install torch torchvision" in finding.remedy
 
 
+def test_a_torch_for_the_cpu_is_given_its_own_torchvision(monkeypatch):
+    monkeypatch.setattr(installation, "_version", lambda name: "2.13.0+cpu" if name == "torch" else "0.28.0")
+    error = RuntimeError("operator torchvision::nms does not exist")
+    assert examine_torch(broken(error)).remedy == installation.CPU_TORCH_LINE
+    assert installation.CPU_TORCH_LINE in torchvision_remedy(RuntimeError(f"torchvision: {error}"))
+
+
 def test_an_operator_that_fails_only_when_called_is_found():
     def nms(*_):
         raise RuntimeError("Couldn't load custom C++ ops. torchvision is not compatible with this PyTorch.")
