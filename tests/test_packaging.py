@@ -53,7 +53,8 @@ def unpacked_sdist(tmp_path_factory):
     sdist = built("sdist", ROOT, tmp_path_factory.mktemp("sdist"))
     folder = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        # Python 3.11 has filters from 3.11.4 on.
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (top,) = folder.iterdir()
     assert top.name == f"brainrecon-{brainrecon.__version__}"
     return top
