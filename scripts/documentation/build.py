@@ -28,12 +28,13 @@ def main(arguments=None):
 
     from documentation.generated import pages
     from documentation.links import dead_links, empty_pages
-    from documentation.staging import stage
+    from documentation.staging import forget_gone_examples, stage
 
     began = time.monotonic()
     # Of names and pages that are gone nothing may stay; examples are not run again unless they changed.
     for stale in (HTML, SOURCE / "reference" / "generated"):
         shutil.rmtree(stale, ignore_errors=True)
+    forget_gone_examples(SOURCE / "gallery")
     stage(SOURCE, pages())
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-d", READ, "-W", "--keep-going", "-q", "-T", SOURCE, HTML]
     if given.without_examples:

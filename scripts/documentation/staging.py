@@ -43,6 +43,25 @@ def stage(folder, generated=None):
 KEPT = ("gallery", "reference/generated")
 """Folders below the gathered sources that Sphinx writes."""
 
+# 01_ridge_decoder.rst, 01_ridge_decoder.codeobj.json: what the gallery writes of an example begins with the example's name.
+_OF_AN_EXAMPLE = re.compile(r"(\d\d_\w+)\.")
+
+
+def forget_gone_examples(gallery, examples=ROOT / "examples"):
+    """Remove what the gallery has written of examples that are no longer there: Sphinx would go on with it.
+
+    Parameters
+    ----------
+    gallery, examples : path
+        The gallery has a folder for each section of the examples, by the same name.
+    """
+    gallery, examples = Path(gallery), Path(examples)
+    for path in sorted(gallery.rglob("*")):
+        found = _OF_AN_EXAMPLE.match(path.name)
+        section = path.parent.relative_to(gallery)
+        if found and path.is_file() and not (examples / section / f"{found[1]}.py").is_file():
+            path.unlink()
+
 
 def sources():
     """Pairs of a file of the project and its place in the gathered sources."""

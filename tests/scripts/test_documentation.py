@@ -121,6 +121,22 @@ def test_sources_are_gathered_and_what_is_gone_goes(tmp_path):
     assert (tmp_path / "index.md").stat().st_mtime_ns == moment
 
 
+def test_what_was_written_of_an_example_that_is_gone_goes(tmp_path):
+    gallery, examples = tmp_path / "gallery", tmp_path / "examples"
+    for path in (
+        examples / "runs" / "02_maps.py",
+        *(gallery / "runs" / f"02_maps.{kind}" for kind in ("rst", "py.md5")),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    gone = [gallery / "01_old.rst", gallery / "runs" / "03_moved.codeobj.json"]
+    for path in (*gone, gallery / "index.rst"):
+        path.touch()
+    staging.forget_gone_examples(gallery, examples)
+    assert not any(path.exists() for path in gone)
+    assert {path.name for path in gallery.rglob("*.*")} == {"index.rst", "02_maps.rst", "02_maps.py.md5"}
+
+
 def test_links_lead_to_the_staged_place_and_no_further():
     source = ROOT / "docs" / "guide" / "data.md"
     moved = staging.with_staged_links("[x](../../CONTRIBUTING.md#types) [y](decoding.md)", source, "guide/data.md")
