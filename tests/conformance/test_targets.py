@@ -8,9 +8,11 @@ import random_checkpoints
 import torch
 
 from stages.ground.errors import InputError
+from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
+from stages.targets.face_latents import FaceLatents
 from stages.targets.instance_features import InstanceFeatures
 from stages.targets.place_features import PlaceFeatures
 from stages.targets.vdvae import VDVAELatents
@@ -31,6 +33,11 @@ def places(folder):
     return PlaceFeatures.from_pretrained(folder / "places", size=64)
 
 
+def faces(folder):
+    FaceVAEGAN(FaceVAEGANConfig(picture=32, channels=(4, 6, 8), hidden=9, latents=10)).save_pretrained(folder / "faces")
+    return FaceLatents.from_pretrained(folder / "faces")
+
+
 # Name -> ``make(folder)``.
 TARGETS = {
     "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
@@ -41,6 +48,7 @@ TARGETS = {
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,
     "places": places,
+    "face latents": faces,
 }
 
 
