@@ -71,6 +71,14 @@ def icgan(folder):
     return ICGANGenerator.from_pretrained(store.path("tiny-icgan"))
 
 
+def faces(folder):
+    from stages.generators.gan.face_vaegan import FaceVAEGANGenerator
+    from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
+
+    FaceVAEGAN(FaceVAEGANConfig(picture=16, channels=(4, 6), hidden=5, latents=7)).save_pretrained(folder)
+    return FaceVAEGANGenerator.from_pretrained(folder)
+
+
 MAKERS = {
     "versatile": versatile,
     "stable-diffusion": stable_diffusion,
@@ -80,6 +88,7 @@ MAKERS = {
     "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,
+    "faces": faces,
 }
 STARTS = ("first_picture", "first_latent")
 ITEMS = [Item("nsd00001"), Item("nsd00002"), Item("nsd00001", sample=1), Item("nsd00003")]
