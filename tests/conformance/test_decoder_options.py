@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_decoders import TwoHeads
 
+from stages.decoders.inverse_encoding import InverseEncodingDecoder
 from stages.decoders.local.element_voxels import SELECTIONS
 from stages.decoders.local.local_models import MODELS
 from stages.decoders.local.multiscale import WEIGHTS, MultiscaleDecoder
@@ -34,6 +35,7 @@ OPTIONS = {
     KFoldRidgeDecoder: PENALTY | {"folds": [2, 5], "folds_of": FOLDS_OF, "intercept": [False, True]},
     BandedRidgeDecoder: {"bands": [None, {"V1": EARLY}, {"V1": EARLY, "rest": ~EARLY}], "alphas": [10.0, (1.0, 10.0)]}
     | {"n_iter": [1, 3], "folds": [2, 3], "rescale": banded_ridge.RESCALINGS},
+    InverseEncodingDecoder: {"encoding_penalty": [0.0, 1.0], "inverse_penalty": [0.0, 1.0]},
     MultiscaleDecoder: {
         "sizes": [2],
         "model": MODELS,

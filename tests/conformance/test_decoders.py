@@ -10,6 +10,7 @@ from small_decoders import TwoHeads
 
 from stages.decoders.decoder import Decoder
 from stages.decoders.decoder_files import plain
+from stages.decoders.inverse_encoding import InverseEncodingDecoder
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
 from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder
@@ -111,6 +112,10 @@ MAKERS = {
     "banded ridge": banded(),
     "banded ridge, fewer stimuli than voxels": banded(fewer_stimuli=True),
     "ridge, a penalty per column by folds": Maker(KFoldRidgeDecoder, {"alphas": (0.1, 10.0)}),
+    "inverse encoding": Maker(InverseEncodingDecoder, {}),
+    "inverse encoding, penalties": Maker(
+        InverseEncodingDecoder, {"encoding_penalty": 1.0, "inverse_penalty": 2.0}, np.float64, fewer_stimuli=True
+    ),
     "local decoders": local({"sizes": 2, "n_voxels": 10}, np.float64),
     "local decoders, weights by stimuli held out": local(
         {"model": "ridge", "weights": "nnls", "n_folds": 2}, np.float64
