@@ -41,7 +41,8 @@ def line(folder):
 def pictures(folder):
     return {
         path.relative_to(folder).as_posix(): np.asarray(Image.open(path)).astype(int)
-        for path in sorted(folder.rglob("*.png"))
+        # A killed process leaves what it was half through writing.
+        for path in sorted(folder.rglob("[!.]*.png"))
     }
 
 

@@ -1,8 +1,10 @@
 """Every verb's help: lines that can be typed, what happens without each option, and nothing that is cut."""
 
+import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from brainrecon.assembly.registry import system_names
 from brainrecon.cli.examples import EXAMPLES
 from brainrecon.cli.help import broken, default_of, options_of
 from brainrecon.cli.main import VERBS, app, load_verb, run_command
+from brainrecon.datasets import load
 from weights import store
 
 # What --help, --version and the shell's completion print instead of any work has no value that could be left out.
@@ -154,4 +157,8 @@ def test_examples_work_in_their_order(tmp_path, monkeypatch, capsys):
     for line in typed:
         if "drawn-elsewhere" in line:
             shutil.copytree("runs/subj01/images", "drawn-elsewhere")
+        if "said.json" in line:
+            test = load("nsd:nsd").test
+            said = {str(name): captions[0] for name, captions in zip(test.stimulus_ids, test.captions)}
+            Path("said.json").write_text(json.dumps(said))
         assert run_command(shlex.split(line)[1:]) == 0, f"{line}: {capsys.readouterr().err}"
