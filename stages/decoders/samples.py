@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 from stages.ground.errors import InputError
-from stages.training.batches import InTurn, Mixtures, Shuffled, held_out, members_of, random_state_kept
+from stages.training.batches import InTurn, Mixtures, Shuffled, VirtualTrials, held_out, members_of, random_state_kept
 from weights.suggestions import did_you_mean
 
-EPOCHS = ("trials", "stimuli", "mixtures")
+EPOCHS = ("trials", "stimuli", "mixtures", "virtual trials")
 
 
 class Samples:
@@ -62,7 +62,7 @@ class Samples:
         self.learned, self._validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
         by_trial = self._epoch_of == "trials"
         self.n_in_epoch = len(self.learned) if by_trial else len(np.unique(self.stimuli[self.learned]))
-        orders = {"trials": Shuffled, "stimuli": InTurn, "mixtures": Mixtures}
+        orders = {"trials": Shuffled, "stimuli": InTurn, "mixtures": Mixtures, "virtual trials": VirtualTrials}
         grouped = {} if by_trial else {"groups": self.stimuli[self.learned]}
         self._order = orders[self._epoch_of](len(self.learned), recipe.batch_size, recipe.seed, **grouped)
 
@@ -75,7 +75,7 @@ class Samples:
     def validation(self):
         """Batches of what is held out: stored values alone, and averages of stimuli whose trials are mixed in training."""
         rows, weights = self._validated, None
-        if self._epoch_of == "mixtures" and len(rows):
+        if self._epoch_of in ("mixtures", "virtual trials") and len(rows):
             members, present = members_of(len(rows), self.stimuli[rows])
             rows = rows[members]
             weights = (present / present.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -48,10 +48,10 @@ class Training:
         By subject: the row in `features` of each trial's stimulus.
     features : mapping of str to rows of shape (n_stimuli, ...)
         By predicted value: true ones of the stimuli. Two values may be held to one target: both names then stand for one array.
-    epoch_of : {"trials", "stimuli", "mixtures"}
+    epoch_of : {"trials", "stimuli", "mixtures", "virtual trials"}
         What an epoch of a training goes through: every trial; or every stimulus once, the trials of each taking turns from
-        step to step, or mixed anew in each (`stages.training.batches.Mixtures`). Losses that compare samples should not meet a
-        stimulus twice in a batch.
+        step to step, or mixed anew in each (`stages.training.batches.Mixtures`, or `VirtualTrials` there). Losses that compare
+        samples should not meet a stimulus twice in a batch.
     beside : mapping of str to rows of shape (n_stimuli, ...)
         True values that objectives read and that are not predicted; the network has outputs of their names in training.
     live : mapping of str to callable

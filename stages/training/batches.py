@@ -103,17 +103,53 @@ class Mixtures:
         """
         chosen = self._order(step)
         present = self._is_member[chosen]
-        random = np.random.default_rng([self._seed, step, 6])
+        weights = self._drawn(np.random.default_rng([self._seed, step, 6]), present)
+        return self._members[chosen], (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def _drawn(self, random, present):
+        """Weights before they are divided by their sum, 0 for what is not present (both (batch_size, most rows of a group))."""
         # Above 0, so that weights can be divided by their sum.
         kind, drawn = random.random(), 1 - random.random(present.shape)
         if kind <= self.COMBINED:
-            weights = drawn * present
-        elif kind <= self.AVERAGED:
-            weights = present.astype(float)
-        else:
-            # The highest of equally distributed numbers is any of them.
-            weights = (drawn == np.where(present, drawn, -1).max(axis=1, keepdims=True)).astype(float)
-        return self._members[chosen], (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+            return drawn * present
+        if kind <= self.AVERAGED:
+            return present.astype(float)
+        # The highest of equally distributed numbers is any of them.
+        return (drawn == np.where(present, drawn, -1).max(axis=1, keepdims=True)).astype(float)
+
+
+class VirtualTrials(Mixtures):
+    """Rows of a step's samples and their weights: every group once in an epoch, as a convex sum of a random subset of its rows.
+
+    A subset has from 1 to n - 1 of a group's n rows, each number as likely as every other; its weights are the softmax of
+    numbers uniform in -1 to 1. MindArt (CVPR 2024) mixes trials of one category so.
+
+    >>> rows, weights = VirtualTrials(n_samples=6, batch_size=2, seed=0, groups=np.array([7, 7, 7, 8, 8, 8]))(step=0)
+    >>> rows.shape, weights.sum(axis=1).round(6).tolist(), bool((weights[0] == weights[1]).all())
+    ((2, 3), [1.0, 1.0], True)
+
+    Parameters
+    ----------
+    n_samples, batch_size, seed, groups
+        See `Mixtures`.
+    shared : bool
+        Whether one subset of places and one row of weights is drawn for the whole step, as published for the encoder that is
+        matched to pictures, or one for each sample, as for the caption model. Groups of fewer rows than the largest take those
+        of their places that come first in the order that is drawn for all, and all of them if the subset has more.
+    """
+
+    def __init__(self, n_samples, batch_size, seed, groups, shared=True):
+        super().__init__(n_samples, batch_size, seed, groups)
+        self._shared = shared
+
+    def _drawn(self, random, present):
+        counts = present.sum(axis=1, keepdims=True)
+        counts, drawn = (counts.max(keepdims=True), 1) if self._shared else (counts, len(present))
+        # Up to one less than there are; a group of one is that one.
+        sizes = random.integers(1, np.maximum(counts, 2))
+        order, logits = random.random((drawn, present.shape[1])), random.uniform(-1, 1, (drawn, present.shape[1]))
+        ranks = np.where(present, order, np.inf).argsort(axis=1).argsort(axis=1)
+        return np.exp(logits) * (present & (ranks < sizes))
 
 
 def members_of(n_samples, groups):

@@ -14,7 +14,7 @@ from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
 from stages.objectives.regression import MeanSquaredError
 from stages.objectives.teacher import PlacesOfTeacher
-from stages.training.batches import Mixtures
+from stages.training.batches import Mixtures, VirtualTrials
 from stages.training.recipe import OptimiserSpec, Recipe
 from stages.training.state import FILE
 
@@ -73,10 +73,11 @@ def test_a_batch_holds_live_values_for_its_stimuli_and_stored_ones_beside(traini
         assert {values.dtype for values in batch["targets"].values()} == {np.dtype(np.float32)}
 
 
-def test_patterns_are_weighted_sums_of_trials(training):
-    samples = Samples(training, RECIPE)
+@pytest.mark.parametrize("epoch_of, order", [("mixtures", Mixtures), ("virtual trials", VirtualTrials)])
+def test_patterns_are_weighted_sums_of_trials(training, epoch_of, order):
+    samples = Samples(replace(training, epoch_of=epoch_of), RECIPE)
     responses, stimuli = training.responses["subj01"], training.stimulus_rows["subj01"]
-    mixtures = Mixtures(len(samples.learned), 8, 3, stimuli[samples.learned])
+    mixtures = order(len(samples.learned), 8, 3, stimuli[samples.learned])
     for step in range(12):
         rows, weights = mixtures(step)
         batch = samples.at(step)
@@ -88,8 +89,9 @@ def test_patterns_are_weighted_sums_of_trials(training):
             np.testing.assert_allclose(batch["patterns"][place], expected, atol=1e-6)
 
 
-def test_validation_looks_at_averages_and_at_stored_values(training):
-    samples = Samples(training, RECIPE)
+@pytest.mark.parametrize("epoch_of", ["mixtures", "virtual trials"])
+def test_validation_looks_at_averages_and_at_stored_values(training, epoch_of):
+    samples = Samples(replace(training, epoch_of=epoch_of), RECIPE)
     (live,) = training.live.values()
     before = len(live.asked)
     batches = list(samples.validation())
