@@ -146,7 +146,8 @@ class CategoryMatching:
         categories = torch.cat([of_brain, of_picture][: len(self.reads)])
         scores = cosines(rows, features)
         cells = matching_cells(categories, of_picture)
-        loss = -log_plan(scores, self.dustbin, self.n_iterations)[cells].mean()
+        # A sum, and no choice of cells, whose number would be unknown where costs are counted on outlines.
+        loss = -(log_plan(scores, self.dustbin, self.n_iterations) * cells).sum() / cells.sum()
         name, matched = self.reads[0], matching_accuracy(scores[: len(of_brain)].detach(), of_brain, of_picture)
         return self.weight * loss, {f"{name} matching": loss.detach(), f"{name} matched": matched}
 
@@ -168,7 +169,7 @@ def matching_accuracy(scores: Tensor, row_categories: Tensor, column_categories:
     """
     known = (row_categories[:, None] == column_categories).any(dim=1)
     found = column_categories[scores.argmax(dim=1)] == row_categories
-    return found[known].float().mean()
+    return (found & known).sum() / known.sum()
 
 
 def _whole(targets, name):

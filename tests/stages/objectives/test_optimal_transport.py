@@ -167,6 +167,14 @@ def test_without_rows_of_pictures_the_target_is_that_of_the_responses():
     torch.testing.assert_close(loss, -log_plan(scores)[matching_cells(own, own)].mean())
 
 
+def test_costs_of_a_training_can_be_counted_on_outlines():
+    outputs, targets = batch()
+    with torch.device("meta"):
+        outputs, targets = ({name: value.to("meta") for name, value in one.items()} for one in (outputs, targets))
+        loss, parts = CategoryMatching("brain", "picture")(outputs, targets, 0)
+    assert loss.shape == parts["brain matched"].shape == ()
+
+
 def test_nobody_is_matched_if_no_row_has_a_partner():
     assert matching_accuracy(torch.rand(2, 2), torch.tensor([1, 2]), torch.tensor([3, 4])).isnan()
 
