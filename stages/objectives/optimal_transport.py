@@ -34,7 +34,8 @@ def log_plan(scores: Tensor, dustbin: float = 1.0, n_iterations: int = 100) -> T
     dustbin : float
         Score of every cell of the two dustbins. Published: 1, which no cosine is above.
     n_iterations : int
-        Each makes sums of rows right, and then those of columns. Memory of a gradient grows with their number.
+        Each makes sums of rows right, and then those of columns. A gradient keeps two tables for each: 1.6 GiB for 100 of
+        float32 scores (2048, 1024), as published.
 
     Returns
     -------
