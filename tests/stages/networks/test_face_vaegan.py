@@ -15,11 +15,9 @@ from stages.networks.face_vaegan import (
     SameConvTranspose2d,
     divergence,
     n_parameters,
-    own_name,
-    own_tensors,
-    published_name,
     sampled,
 )
+from stages.networks.face_vaegan_names import own_name, own_tensors, published_name
 from weights.manifest import CheckpointError
 
 SMALL = FaceVAEGANConfig(picture=16, channels=(4, 5, 6), hidden=7, latents=8)
