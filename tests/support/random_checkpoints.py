@@ -316,6 +316,34 @@ def save_open_clip(folder, embed_dim=EMBED_DIM):
     return folder
 
 
+def save_dpt(folder, whole=False):
+    """Write a tiny network of depth as Intel/dpt-large is published; `whole` writes what nothing reads, too."""
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    torch.manual_seed(5)
+    config = DPTConfig(
+        **dict(hidden_size=8, num_hidden_layers=6, num_attention_heads=2, intermediate_size=12, image_size=32),
+        **dict(patch_size=8, backbone_out_indices=[0, 2, 3, 5], neck_hidden_sizes=[4, 4, 6, 6], fusion_hidden_size=4),
+    )
+    network = DPTForDepthEstimation(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    # Above 0 for any picture, so that the last rectifier does not make all depths equal.
+    torch.nn.init.constant_(network.head.head[4].bias, 5.0)
+    network.save_pretrained(folder)
+    if not whole:
+        tensors = load_file(folder / "model.safetensors")
+        kept = {name: one for name, one in tensors.items() if "fusion_stage.layers.0.residual_layer1" not in name}
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    preparation = {
+        "image_processor_type": "DPTImageProcessor", "size": {"height": 32, "width": 32}, "resample": 2,
+        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.4, 0.5, 0.6], "do_resize": True, "do_rescale": True,
+        "do_normalize": True, "ensure_multiple_of": 1, "keep_aspect_ratio": False, "rescale_factor": 1 / 255,
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps(preparation))
+    return folder
+
+
 def save_place_teacher(folder):
     """Write a tiny network of places as it is published: the whole state of a training; returns its network's state."""
     from stages.networks.convnext_maps import ConvNeXtMaps
