@@ -46,6 +46,21 @@ def stable_diffusion(folder):
     return StableDiffusionGenerator.from_pretrained(random_checkpoints.save_generator("sd", folder), text_required=True)
 
 
+def under_depth(folder):
+    from stages.generators.diffusion.depth import DepthDiffusionGenerator
+
+    random_checkpoints.save_generator("depth", folder)
+    return DepthDiffusionGenerator.from_pretrained(folder, scheduler="ddim", depth_shape=(9, 9))
+
+
+def under_depth_levels(folder):
+    from stages.generators.diffusion.depth import DepthDiffusionGenerator
+
+    random_checkpoints.save_generator("depth", folder)
+    reader = random_checkpoints.save_dpt(folder / "dpt")
+    return DepthDiffusionGenerator.from_pretrained(folder, scheduler="ddim", dpt_folder=reader)
+
+
 def stable_unclip(folder):
     from stages.generators.diffusion.stable_unclip import StableUnCLIPGenerator
 
@@ -84,6 +99,8 @@ MAKERS = {
     "stable-diffusion": stable_diffusion,
     "stable-diffusion-adapter": adapted("sd", "StableDiffusionIPAdapterGenerator"),
     "stable-diffusion-xl-adapter": adapted("sdxl", "StableDiffusionXLIPAdapterGenerator"),
+    "stable-diffusion-depth": under_depth,
+    "stable-diffusion-depth-levels": under_depth_levels,
     "stable-unclip": stable_unclip,
     "image-variations": image_variations,
     "kandinsky": kandinsky,

@@ -29,6 +29,7 @@ BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 KINDS = {
     "stable-diffusion-1-4": "sd",
     "stable-diffusion-1-5": "sd",
+    "stable-diffusion-2-depth": "depth",
     "stable-diffusion-xl-base": "sdxl",
     "stable-unclip-small": "unclip",
     "kandinsky-2-2-decoder": "kandinsky",
@@ -100,18 +101,21 @@ def save_vae(folder, **changes):
 
 
 def save_generator(kind, folder):
-    """Write a tiny generator in diffusers' layout: "sd", "sdxl", "unclip", "variations" or "kandinsky"."""
+    """Write a tiny generator in diffusers' layout: "sd", "depth", "sdxl", "unclip", "variations" or "kandinsky"."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     index = {}
     PNDMScheduler(**BETAS, skip_prk_steps=True).save_pretrained(folder / "scheduler")
     if kind != "kandinsky":
         save_vae(folder / "vae", force_upcast=kind == "sdxl")
-    if kind in ("sd", "sdxl", "unclip"):
+    if kind in ("sd", "depth", "sdxl", "unclip"):
         save_tokenizer(folder / "tokenizer")
         save_text_encoder(folder / "text_encoder", 6 if kind == "sdxl" else 16)
     if kind == "sd":
         save_unet(folder / "unet")
+    elif kind == "depth":
+        save_unet(folder / "unet", in_channels=5)
+        index = {"_class_name": "StableDiffusionDepth2ImgPipeline"}
     elif kind == "variations":
         save_unet(folder / "unet", cross_attention_dim=EMBED_DIM)
         save_vision_model(folder / "image_encoder")
@@ -406,6 +410,9 @@ def write_published(name, folder, embed_dim):
             pickle_weights(folder)
     elif name == "kandinsky-2-2-prior":
         save_prior(folder)
+    elif name == "dpt-large":
+        save_dpt(folder)
+        pickle_weights(folder)
     elif name == "vicregl-convnext-xl":
         save_place_teacher(folder)
     elif name.startswith("ip-adapter"):

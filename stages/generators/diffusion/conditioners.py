@@ -1,4 +1,4 @@
-"""Conditioners: each reads one named value and prepares the sampling with it.
+"""Conditioners: each reads one named value, or several, and prepares the sampling with it.
 
 A generator is a UNet with a list of them. Adding another way in which a value conditions a network means one class, here or
 in a file of its own, with `reads` and `prepare`. Those that say where denoising starts are in `start.py`.
@@ -6,27 +6,26 @@ in a file of its own, with `reads` and `prepare`. Those that say where denoising
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from stages.generators.diffusion.sampler import Sampling
 
 
 class Conditioner:
-    """Prepares a sampling with one named value.
+    """Prepares a sampling with named values.
 
     Attributes
     ----------
-    reads : str, or None
-        Name of the value.
+    reads : str, tuple of str, or None
+        Name of the value, or of several.
     """
 
-    reads: str | None = None
+    reads: str | tuple[str, ...] | None = None
 
-    def prepare(self, value: Sequence[np.ndarray | None] | None, sampling: Sampling) -> Sampling:
+    def prepare(self, value: Sequence | None, sampling: Sampling) -> Sampling:
         """Return the sampling, prepared with one row of the value per picture; None if a picture has none.
 
-        One that reads no value is given None.
+        One that reads several values is given a tuple of rows per picture, one that reads no value is given None.
         """
         raise NotImplementedError
 

@@ -90,6 +90,8 @@ class LatentDiffusionGenerator:
     default_weights = {}
     default_steps = 50
     default_guidance_scale = 7.5
+    # Channels that the UNet reads behind those of the latents.
+    further_channels = 0
     # Latents are kept in float32 between the steps, whatever the networks compute in; None keeps them as the UNet computes.
     latent_dtype = torch.float32
 
@@ -101,12 +103,13 @@ class LatentDiffusionGenerator:
         self.start = StartRule() if start is None else start
         config = pipeline.unet.config
         self.image_size = config.sample_size * self.space.downscaling
-        latent_shape = (config.in_channels, config.sample_size, config.sample_size)
+        channels = config.in_channels - self.further_channels
+        latent_shape = (channels, config.sample_size, config.sample_size)
         given_size = config.sample_size if self.start.latent == "direct" else self.start.latent_size
         self.takes = {
             **takes,
             "first_picture": (None, None, 3),
-            "first_latent": (config.in_channels, given_size, given_size),
+            "first_latent": (channels, given_size, given_size),
         }
         self.optional = frozenset((*optional, *STARTS))
         self._latent_shape = latent_shape
@@ -253,8 +256,7 @@ class LatentDiffusionGenerator:
             guidance_scale=guidance_scale,
         )
         for conditioner in (*self.conditioners, self._starting(rows[0].starts_from())):
-            value = None if conditioner.reads is None else [row.values[conditioner.reads] for row in rows]
-            sampling = conditioner.prepare(value, sampling)
+            sampling = conditioner.prepare(_read(rows, conditioner.reads), sampling)
         return sampling
 
     def _starting(self, start):
@@ -271,6 +273,15 @@ class LatentDiffusionGenerator:
         finite = finite_rows(pixels)
         pictures = iter(to_greys(pixels if all(finite) else pixels[finite], rounded))
         return [next(pictures) if is_finite else None for is_finite in finite]
+
+
+def _read(rows, reads):
+    """What a conditioner reads of the rows: one value of each, or a tuple of several."""
+    if reads is None:
+        return None
+    if isinstance(reads, str):
+        return [row.values[reads] for row in rows]
+    return [tuple(row.values[name] for name in reads) for row in rows]
 
 
 class _StepCount:

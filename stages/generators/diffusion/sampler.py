@@ -62,6 +62,8 @@ class Sampling:
         such as the residuals of a ControlNet.
     latents : tensor of shape (n, channels, size, size)
         What is denoised first.
+    channels : tensor of shape (n, further channels, size, size), or None
+        What the network reads behind the channels of the latents, at every step and in both halves of guidance.
     timesteps : tensor on the CPU
         One for each evaluation of the network.
     fixed : bool
@@ -82,6 +84,7 @@ class Sampling:
     added: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     controls: tuple[Callable, ...] = ()
     latents: torch.Tensor | None = None
+    channels: torch.Tensor | None = None
     timesteps: torch.Tensor | None = None
     fixed: bool = False
 
@@ -102,6 +105,10 @@ class Sampling:
     def with_added(self, name, value, nothing):
         """Return this with one of the UNet's ``added_cond_kwargs``, likewise."""
         return replace(self, added={**self.added, name: (value, nothing)})
+
+    def with_channels(self, values):
+        """Return this with further channels of the network's input, of all rows alike."""
+        return replace(self, channels=values)
 
     def of_fixed_shape(self, n):
         """Return this, complete, with its last row repeated until there are n, and with shapes that are `fixed`.
@@ -125,6 +132,7 @@ class Sampling:
             arguments={name: padded(pair) for name, pair in self.arguments.items()},
             added={name: padded(pair) for name, pair in self.added.items()},
             latents=padded(self.latents),
+            channels=None if self.channels is None else padded(self.channels),
             fixed=True,
         )
 
@@ -160,11 +168,14 @@ def denoise(unet, scheduler, sampling, stepped=lambda: None):
     """
     latents, guided = sampling.latents, sampling.guided
     tokens, arguments = network_arguments(sampling)
+    channels = _further_channels(sampling)
     # The solver reads the timesteps on the CPU, the network on its device.
     for timestep, on_device in zip(sampling.timesteps, sent_to(latents.device, sampling.timesteps)):
         rows = torch.cat([latents, latents]) if guided else latents
         # A network's output may lie otherwise in memory than the noise did; a compiled network takes that for another input.
         rows = scheduler.scale_model_input(rows, timestep).to(sampling.dtype).contiguous()
+        if channels is not None:
+            rows = torch.cat([rows, channels], dim=1)
         controlled = {}
         for control in sampling.controls:
             controlled |= control(rows, on_device, tokens)
@@ -202,6 +213,14 @@ def network_arguments(sampling):
             sampling.fixed,
         )
     return tokens, arguments
+
+
+def _further_channels(sampling):
+    """What every row of the network's input has behind its latents, or None."""
+    if sampling.channels is None:
+        return None
+    channels = sampling.channels.to(sampling.latents.device, sampling.dtype)
+    return torch.cat([channels, channels]) if sampling.guided else channels
 
 
 def _repeated(weights, n):
