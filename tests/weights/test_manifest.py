@@ -153,6 +153,38 @@ def test_reckoned_sizes_are_those_of_the_networks():
     assert round((entry.reckoned_size + entry.converted_size) / 1e9, 1) == 24.6
 
 
+def test_reckoned_sizes_of_what_draws_from_depth():
+    import torch
+    from diffusers import UNet2DConditionModel
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    from stages.networks.dpt_depth import UNREAD
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=64,
+            in_channels=5,
+            cross_attention_dim=1024,
+            attention_head_dim=(5, 10, 20, 20),
+            use_linear_projection=True,
+        )
+        network = DPTForDepthEstimation(
+            DPTConfig(
+                hidden_size=1024,
+                num_hidden_layers=24,
+                num_attention_heads=16,
+                intermediate_size=4096,
+                neck_hidden_sizes=[256, 512, 1024, 1024],
+                backbone_out_indices=[5, 11, 17, 23],
+            )
+        )
+    depth, dpt = PUBLISHED["stable-diffusion-2-depth"], PUBLISHED["dpt-large"]
+    (file,) = (each for each in depth.files if each.path.startswith("unet/diffusion"))
+    assert file.reckoned == sum(4 * parameter.numel() for parameter in unet.parameters())
+    read = [parameter for name, parameter in network.named_parameters() if not name.startswith(UNREAD)]
+    assert dpt.reckoned_size == sum(4 * parameter.numel() for parameter in read)
+
+
 def test_every_checkpoint_says_what_it_will_bring():
     unknown = [name for name, entry in PUBLISHED.items() if entry.reckoned_size is None]
     # An archive of several networks, a checkpoint of a training with whatever else it holds, and a prior whose configuration lies
