@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_checkpoints import save_dpt
+from random_checkpoints import save_dpt, write_published
 from transformers import DPTConfig, DPTForDepthEstimation
 
+from brainrecon.cli.main import run_command
 from stages.checkpoints.outlines import count_operations, outlines
 from stages.ground.errors import InputError
 from stages.targets.dpt_states import DPTLevel
+from weights import store
 from weights.manifest import CheckpointError
 
 
@@ -86,3 +88,13 @@ def test_another_preparation_is_refused(folder, tmp_path, changes, said):
     path.write_text(json.dumps({name: value for name, value in entries.items() if value is not None}))
     with pytest.raises(CheckpointError, match=said):
         DPTLevel.from_pretrained(tmp_path / "dpt", 0)
+
+
+def test_it_is_pulled_as_it_is_published(folder, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
+    write_published("dpt-large", tmp_path / "origin", None)
+    assert not (tmp_path / "origin" / "model.safetensors").exists()
+    assert run_command(["weights", "pull", "dpt-large", "--from", str(tmp_path / "origin")]) == 0
+    target = DPTLevel.from_pretrained(store.path("dpt-large"), 2)
+    expected = DPTLevel.from_pretrained(folder, 2).encode(pictures)
+    np.testing.assert_array_equal(target.encode(pictures), expected)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_checkpoints import SIZE, save_dpt, save_generator
+from random_checkpoints import SIZE, save_dpt, save_generator, write_published
 
+from brainrecon.cli.main import run_command
 from stages.generators.diffusion.depth import DepthDiffusionGenerator, depth_channel
 from stages.generators.diffusion.latent_diffusion import Row
 from stages.generators.diffusion.sampler import Sampling
@@ -17,6 +18,7 @@ from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from stages.networks.dpt_depth import load_dpt, read_depth
+from weights import store
 from weights.manifest import CheckpointError
 
 ITEMS = [Item("nsd00003"), Item("nsd00004")]
@@ -187,3 +189,13 @@ def test_another_models_folder_is_refused(folder, tmp_path):
         DepthDiffusionGenerator.from_pretrained(save_generator("sd", tmp_path / "sd"))
     with pytest.raises(CheckpointError, match="in_channels 5, but that of Stable Diffusion has 4"):
         StableDiffusionGenerator.from_pretrained(folder)
+
+
+def test_it_is_pulled_as_it_is_published(values, load, tmp_path, monkeypatch):
+    name = "stable-diffusion-2-depth"
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
+    write_published(name, tmp_path / "origin", None)
+    assert run_command(["weights", "pull", name, "--from", str(tmp_path / "origin")]) == 0
+    pulled = DepthDiffusionGenerator.from_pretrained(store.path(name), scheduler="ddim")
+    pictures = [in_order(each.draw(values, ITEMS, num_inference_steps=3)) for each in (pulled, load(scheduler="ddim"))]
+    np.testing.assert_array_equal(*pictures)
