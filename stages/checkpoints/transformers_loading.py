@@ -85,6 +85,36 @@ def load_clip_tokenizer(folder):
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def load_bert_tokenizer(folder):
+    """Load BERT's tokenizer, which writes no capitals, from its folder.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``tokenizer.json`` or ``vocab.txt``. Nothing is looked for elsewhere.
+
+    Returns
+    -------
+    tokenizer : transformers.BertTokenizer
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged.
+    """
+    from transformers import BertTokenizer
+
+    folder = Path(folder)
+    # transformers would make do with five special tokens.
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise CheckpointError(
+            f"{folder} has neither tokenizer.json nor vocab.txt; fetch or export the checkpoint again, or name the folder of a "
+            "tokenizer."
+        )
+    with refusing_folder(folder, "BertTokenizer"):
+        return BertTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 @contextmanager
 def refusing_folder(folder, network):
     """Turn what transformers raises over a folder into a CheckpointError that names it; its bars and remarks are not shown."""

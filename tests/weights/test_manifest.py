@@ -187,9 +187,12 @@ def test_reckoned_sizes_of_what_draws_from_depth():
 
 def test_every_checkpoint_says_what_it_will_bring():
     unknown = [name for name, entry in PUBLISHED.items() if entry.reckoned_size is None]
-    # An archive of several networks, a checkpoint of a training with whatever else it holds, and a prior whose configuration lies
-    # with another checkpoint.
-    assert unknown == ["icgan-biggan-imagenet256", "vicregl-convnext-xl", "mindeye2023-subj01-vector"]
+    # An archive of several networks, checkpoints of trainings with whatever else they hold, a prior whose configuration lies with
+    # another checkpoint, and words without weights.
+    assert unknown == [
+        *("icgan-biggan-imagenet256", "vicregl-convnext-xl", "mindeye2023-subj01-vector", "blip-base-capfilt"),
+        "bert-base-uncased-tokenizer",
+    ]
 
 
 def test_presets_are_the_networks_own():
