@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from brainrecon.cli.main import run_command
+from stages.checkpoints.outlines import count_operations, outlines, weights_of
 from stages.ground.errors import InputError
 from stages.networks.blip import load_blip
 from stages.targets.blip import MEAN, STD, BLIPStates
@@ -158,3 +159,13 @@ def test_it_is_pulled_as_it_is_published(tmp_path, monkeypatch, name):
     else:
         found = load_blip(folder).state_dict()
         assert all(torch.equal(found[each], value) for each, value in expected.items())
+
+
+def test_an_outline_tells_the_shape_and_the_work(checkpoint):
+    with outlines():
+        outline = BLIPStates.from_pretrained(checkpoint[0], "meta", size=40)
+    loaded = BLIPStates.from_pretrained(checkpoint[0], size=40)
+    assert outline.shape == loaded.shape and outline.preprocessing == loaded.preprocessing
+    assert weights_of(outline) == 4 * sum(each.numel() for each in loaded.network.parameters())
+    one, two = (count_operations(lambda n=n: outline.encode(pictures(n))) for n in (1, 2))
+    assert two == 2 * one > 0
