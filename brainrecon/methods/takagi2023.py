@@ -151,8 +151,19 @@ class Takagi2023(System):
     without_captions = {"text_context": False}
 
     def steps(self, machine):
+        settings, latent = self.settings, self.latent(machine)
+        contexts = {}
+        if settings.text_context:
+            contexts[TEXT] = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine)
+        regions = {LATENT: (latent, settings.latent_roi, "latent")}
+        regions |= {name: (text, settings.text_roi, "text") for name, text in contexts.items()}
+        steps = [self._decode(name, *of_one, machine, settings.decoder) for name, of_one in regions.items()]
+        return [*steps, *self._drawn(latent, contexts, machine)]
+
+    def latent(self, machine):
+        """The target that is shown as a small picture."""
         settings = self.settings
-        latent = self.target(
+        return self.target(
             "stages.targets.autoencoder_latents:AutoencoderLatents",
             "generator",
             machine,
@@ -161,13 +172,16 @@ class Takagi2023(System):
             sample_seed=settings.latent_seed,
             greys=settings.latent_greys,
         )
-        contexts = {}
-        if settings.text_context:
-            contexts[TEXT] = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine)
-        steps = [self._decode(LATENT, latent, settings.latent_roi, "latent", machine)]
-        steps += [self._decode(name, text, settings.text_roi, "text", machine) for name, text in contexts.items()]
+
+    def _decode(self, name, target, roi, place, machine, regression):
+        """The step that decodes one target from a region."""
+        decoding = DecodingByBlocks(regression.decoder(machine))
+        return Decode({name: target}, regression.of_the_step(), machine, place, roi=roi, decoding=decoding)
+
+    def _drawn(self, latent, contexts, machine):
+        """The last steps: the small picture, and that redrawn under the contexts."""
+        settings = self.settings
         return [
-            *steps,
             Show(LATENT, latent),
             redraw(
                 "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
@@ -180,9 +194,3 @@ class Takagi2023(System):
                 needed=(),
             ),
         ]
-
-    def _decode(self, name, target, roi, place, machine):
-        """The step that decodes one target from a region."""
-        regression = self.settings.decoder
-        decoding = DecodingByBlocks(regression.decoder(machine))
-        return Decode({name: target}, regression.of_the_step(), machine, place, roi=roi, decoding=decoding)

@@ -7,27 +7,34 @@ from brainrecon.evaluation.scores.published import COMPUTED, READ, published_val
 from documentation.markdown import table
 
 
-def published_scores(beginnings):
+def published_scores(beginnings, others=()):
     """All published rows whose names begin so.
 
     Parameters
     ----------
     beginnings : tuple of str
         As `brainrecon.assembly.evidence.Evidence.published` has them.
+    others : sequence of str
+        Beginnings of other systems: a row belongs to the longest that it begins with.
 
     Returns
     -------
     text : str
         Empty if there are none.
     """
-    rows = {name: [row for row in published_values(name) if _begins(row.method, beginnings)] for name in available()}
+    rows = {
+        name: [row for row in published_values(name) if _length(row, beginnings) > _length(row, others)]
+        for name in available()
+    }
     shown = [name for name in rows if rows[name] and not any(_within(rows, name, other) for other in rows)]
     return "\n\n".join(_of_protocol(load_protocol(name), rows[name]) for name in shown)
 
 
-def _begins(method, beginnings):
+def _length(row, beginnings):
+    """Length of the longest beginning of a row's name; 0 if there is none."""
     # "MindEye" is a row of its own and "MindEye, subj01" one of its subjects; "MindEye2" is another system.
-    return any(method == one or method.startswith((f"{one},", f"{one} without")) for one in beginnings)
+    fits = [one for one in beginnings if row.method == one or row.method.startswith((f"{one},", f"{one} without"))]
+    return max(map(len, fits), default=0)
 
 
 def _within(rows, name, other):

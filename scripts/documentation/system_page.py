@@ -8,7 +8,7 @@ from brainrecon.assembly.registry import system_class
 from documentation.markdown import after_title, table
 from documentation.published_scores import published_scores
 from documentation.settings_table import settings_of
-from documentation.systems_table import needs, tasks
+from documentation.systems_table import needs, own_systems, tasks
 from weights import store
 from weights.sizes import in_words
 
@@ -24,7 +24,8 @@ def system_page(name, written):
     """
     system = system_class(name)()
     parts = [_facts(system), _chain(system), _start(system)]
-    published = published_scores(system.evidence.published)
+    others = [one for other in own_systems() if other != name for one in system_class(other).evidence.published]
+    published = published_scores(system.evidence.published, others)
     below = [f"## Published scores\n\n{published}"] if published else []
     below.append(f"## All settings\n\n{_settings(system)}")
     return (

@@ -87,6 +87,9 @@ def test_published_scores_stand_on_the_page_of_their_system_alone():
     page = system_page("mindeye2023", written("systems", "mindeye2023"))
     assert "| MindEye, subj01 |" in page and "MindEye2" not in page.split("## Published scores")[1].split("## All")[0]
     assert published_scores(()) == ""
+    captions = "Takagi and Nishimoto, captions, subj01"
+    assert captions in system_page("takagi2023-text", written("systems", "takagi2023-text"))
+    assert captions not in system_page("takagi2023", written("systems", "takagi2023"))
     # Of two protocols with the same values the one with more columns is shown.
     shown = published_scores(("Brain-Diffuser",))
     assert "Under `brain-diffuser-2023-columns`" in shown and "Under `brain-diffuser-2023`," not in shown

@@ -48,6 +48,15 @@ SMALL = {
         *RANDOM, checkpoints=("kandinsky-2-2-decoder", "kandinsky-2-2-prior", "clip-vit-bigg-14-laion2b")
     ),
     "takagi2023": Small(*FEW_STEPS, "latent_size=12", checkpoints=("stable-diffusion-1-4",)),
+    "takagi2023-text": Small(
+        *FEW_STEPS,
+        "latent_size=12",
+        "caption_roi=early + ventral",
+        "caption.size=32",
+        "checkpoints.captioner=blip-image-captioning-base",
+        "checkpoints.tokenizer=blip-image-captioning-base",
+        checkpoints=("stable-diffusion-1-4", "blip-image-captioning-base"),
+    ),
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",
