@@ -63,7 +63,8 @@ def _checkpoints(system):
     entries = [store.entry(name) for name in system.checkpoints]
     if not entries:
         return "none"
-    told = [f"`{one.name}` ({in_words(one.size, one.reckoned_size)}, {one.licence})" for one in entries]
+    sizes = [in_words(one.size, one.reckoned_size).replace("?", "size not known") for one in entries]
+    told = [f"`{one.name}` ({size}, {one.licence})" for one, size in zip(entries, sizes)]
     return f"{', '.join(told)}; `brainrecon weights pull --for {system.name}` brings them"
 
 
