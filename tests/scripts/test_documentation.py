@@ -33,7 +33,7 @@ def written(folder, name):
 
 def test_the_tables_of_the_readme_are_fresh():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_tables(text) == text, "run `python scripts/documentation/readme.py`"
+    assert with_tables(text) == text, "run `python scripts/readme_tables.py`"
     assert all(f"docs/systems/{name}.md" in text for name in own_systems())
     # A row that is taken out comes back.
     stale = text.replace(next(line for line in text.splitlines() if "docs/systems/noise.md" in line), "")

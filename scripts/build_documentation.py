@@ -13,7 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from documentation.generated import pages
+from documentation.links import dead_links, empty_pages
+from documentation.staging import forget_gone_examples, stage
+
+ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "docs"
 SOURCE, HTML, READ = BUILD / "source", BUILD / "html", BUILD / "read"
 
@@ -25,10 +29,6 @@ def main(arguments=None):
     parser.add_argument("--serve", action="store_true", help="serve the pages on this machine when they are built")
     parser.add_argument("--port", type=int, default=8000, help="of --serve (%(default)s)")
     given = parser.parse_args(arguments)
-
-    from documentation.generated import pages
-    from documentation.links import dead_links, empty_pages
-    from documentation.staging import forget_gone_examples, stage
 
     began = time.monotonic()
     # Of names and pages that are gone nothing may stay; examples are not run again unless they changed.
@@ -56,5 +56,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "scripts"))
     main()
