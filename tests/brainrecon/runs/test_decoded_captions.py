@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import random_checkpoints
+import random_blip
 
 from brainrecon.assembly import registry
 from brainrecon.assembly.condition import CONDITIONS
@@ -54,8 +54,8 @@ class Grey(Step):
 @pytest.fixture
 def run(cohort, features, tmp_path):
     folder = tmp_path / "blip"
-    random_checkpoints.save_blip(folder)
-    size = random_checkpoints.BLIP_SIZE
+    random_blip.save_blip(folder)
+    size = random_blip.BLIP_SIZE
     states = TargetSource(lambda: BLIPStates.from_pretrained(folder, size=size), (), identity=lambda: "small BLIP")
     text = TargetSource(lambda: CLIPTextTokens.from_pretrained(store.path("tiny-clip")), ("tiny-clip",))
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-import random_checkpoints
+import random_blip
 import timm.models.vision_transformer
 import torch
-from random_checkpoints import BLIP_PATCH, BLIP_SIZE, authors_blip_name, blip_config
+from random_blip import BLIP_PATCH, BLIP_SIZE, authors_blip_name, blip_config
 from safetensors.torch import load_file, save_file
 from transformers import BlipConfig, BlipForConditionalGeneration
 
@@ -25,7 +25,7 @@ TABLE = "vision_model.embeddings.position_embedding"
 def layout(request, tmp_path_factory):
     """A folder in one of the two layouts, and the network in it."""
     folder = tmp_path_factory.mktemp(request.param) / "blip"
-    write = random_checkpoints.save_blip if request.param == "transformers" else random_checkpoints.convert_authors_blip
+    write = random_blip.save_blip if request.param == "transformers" else random_blip.convert_authors_blip
     return folder, write(folder)
 
 
@@ -72,7 +72,7 @@ def test_it_computes_as_the_network_that_was_written(layout):
 
 
 def test_the_authors_names_are_those_of_timms_vision_transformer(tmp_path):
-    network = random_checkpoints.convert_authors_blip(tmp_path / "blip")
+    network = random_blip.convert_authors_blip(tmp_path / "blip")
     config = network.config.vision_config
     reference = timm.models.vision_transformer.VisionTransformer(
         **dict(img_size=BLIP_SIZE, patch_size=BLIP_PATCH, embed_dim=config.hidden_size, num_heads=config.num_attention_heads),
@@ -129,7 +129,7 @@ def test_the_stored_table_says_its_side_whatever_the_configuration_says(layout, 
 
 def test_words_that_are_stored_twice_and_differ_are_as_the_authors_program_has_them(tmp_path):
     # In the authors' pretraining the two are not one tensor; in their program for captions they are, and the output's comes last.
-    network = random_checkpoints.convert_authors_blip(tmp_path / "blip")
+    network = random_blip.convert_authors_blip(tmp_path / "blip")
     stored = load_file(tmp_path / "blip" / "model.safetensors")
     stored[OUTPUT] = stored[OUTPUT] + 1
     save_file(stored, tmp_path / "blip" / "model.safetensors")
@@ -143,7 +143,7 @@ def test_words_that_are_stored_twice_and_differ_are_as_the_authors_program_has_t
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_words_that_are_stored_twice_are_as_transformers_has_them(tmp_path, more):
-    network = random_checkpoints.save_blip(tmp_path)
+    network = random_blip.save_blip(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
     stored |= {OUTPUT: stored[INPUT] + more, "text_decoder.cls.predictions.decoder.bias": network.state_dict()[BIAS]}
     save_file(stored, tmp_path / "model.safetensors", metadata={"format": "pt"})

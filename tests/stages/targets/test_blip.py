@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import random_blip
 import random_checkpoints
 import torch
 from PIL import Image
-from random_checkpoints import BLIP_SIZE
+from random_blip import BLIP_SIZE
 from safetensors.torch import load_file
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
@@ -24,7 +25,7 @@ NAME, HUB, WORDS = "blip-base-capfilt", "blip-image-captioning-base", "bert-base
 def checkpoint(tmp_path_factory):
     """The folder of a small published network, converted, and the network."""
     folder = tmp_path_factory.mktemp("blip") / "converted"
-    return folder, random_checkpoints.convert_authors_blip(folder)
+    return folder, random_blip.convert_authors_blip(folder)
 
 
 def pictures(n=5, height=50, width=50):
@@ -69,7 +70,7 @@ def test_bicubic_and_normalised_is_what_transformers_own_processor_makes(checkpo
 
 
 def test_both_layouts_give_the_same(checkpoint, tmp_path):
-    random_checkpoints.save_blip(tmp_path / "hub")
+    random_blip.save_blip(tmp_path / "hub")
     authors, hub = (BLIPStates.from_pretrained(folder, size=40) for folder in (checkpoint[0], tmp_path / "hub"))
     assert np.array_equal(authors.encode(pictures()), hub.encode(pictures()))
 
@@ -149,7 +150,7 @@ def test_it_is_pulled_as_it_is_published(tmp_path, monkeypatch, name):
     assert run_command(["weights", "pull", name, "--from", str(origin)]) == 0
     folder = store.path(name)
     stored = load_file(folder / "model.safetensors")
-    expected = random_checkpoints.blip().state_dict()
+    expected = random_blip.blip().state_dict()
     if name == NAME:
         assert torch.equal(stored["visual_encoder.norm.bias"], expected["vision_model.post_layernorm.bias"])
         assert not any("_m." in each or each.startswith("text_encoder") for each in stored)

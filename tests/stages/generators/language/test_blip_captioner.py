@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import random_checkpoints
+import random_blip
 import torch
-from random_checkpoints import WORDS, save_bert_tokenizer
+from random_blip import WORDS, save_bert_tokenizer
 
 from brainrecon.assembly.draw import Draw
 from brainrecon.assembly.values import Item as StepItem
@@ -26,7 +26,7 @@ ITEMS = [Item(f"nsd{number:05d}") for number in range(12)]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("blip") / "hub"
-    return folder, random_checkpoints.save_blip(folder)
+    return folder, random_blip.save_blip(folder)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_sentence_that_goes_on_within_the_prompts_last_word_keeps_its_letters(
 
 
 def test_the_authors_layout_writes_the_same(tmp_path, captioner, states):
-    random_checkpoints.convert_authors_blip(tmp_path / "authors")
+    random_blip.convert_authors_blip(tmp_path / "authors")
     (tmp_path / "words").mkdir()
     save_bert_tokenizer(tmp_path / "words")
     other = BLIPCaptioner.from_pretrained(tmp_path / "authors", size=SIZE, tokenizer=tmp_path / "words")
