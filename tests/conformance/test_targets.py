@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import random_checkpoints
+import random_vgg19
 import torch
 
 from stages.ground.errors import InputError
@@ -16,6 +17,7 @@ from stages.targets.face_latents import FaceLatents
 from stages.targets.instance_features import InstanceFeatures
 from stages.targets.place_features import PlaceFeatures
 from stages.targets.vdvae import VDVAELatents
+from stages.targets.vgg19_layers import VGG19Layer
 from weights import store
 
 
@@ -38,6 +40,11 @@ def faces(folder):
     return FaceLatents.from_pretrained(folder / "faces")
 
 
+def vgg19_layer(folder):
+    random_vgg19.save_vgg19(folder / "vgg19")
+    return VGG19Layer.from_pretrained(folder / "vgg19", "conv3_4", channels="RGB")
+
+
 # Name -> ``make(folder)``.
 TARGETS = {
     "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
@@ -49,6 +56,7 @@ TARGETS = {
     "autoencoder latents": autoencoder,
     "places": places,
     "face latents": faces,
+    "vgg19 layer": vgg19_layer,
 }
 
 

@@ -1,0 +1,220 @@
+"""VGG19 (Simonyan & Zisserman 2015), of which any layer can be read by its name, before or behind its rectifier.
+
+Parameters bear the names under which KamitaniLab published its conversion of Caffe's ``VGG_ILSVRC_19_layers``, which are
+torchvision's. Torchvision's own weights have these names and shapes, too, and are others: they were trained on pictures of
+another scale. Caffe's names of layers are read as well.
+
+Layers are called as Caffe calls them: ``conv1_1`` to ``conv5_4`` and ``fc6``, ``fc7``, ``fc8`` before the rectifier, ``relu1_1``
+to ``relu5_4``, ``relu6`` and ``relu7`` behind it, ``pool1`` to ``pool5``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors
+from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.ground.checks import Number, OneOf, check, check_all
+from stages.ground.errors import InputError
+
+_CONVOLUTIONS = (2, 2, 4, 4, 4)
+
+
+def _places():
+    """Layer -> the part of the network and the number in it."""
+    found, number = {}, 0
+    for block, n_convolutions in enumerate(_CONVOLUTIONS, start=1):
+        for convolution in range(1, n_convolutions + 1):
+            found[f"conv{block}_{convolution}"] = ("features", number)
+            found[f"relu{block}_{convolution}"] = ("features", number + 1)
+            number += 2
+        found[f"pool{block}"] = ("features", number)
+        number += 1
+    return found | {
+        name: ("classifier", number) for name, number in zip(("fc6", "relu6", "fc7", "relu7", "fc8"), (0, 1, 3, 4, 6))
+    }
+
+
+PLACES = _places()
+LAYERS = tuple(PLACES)
+"""Names of all layers, in the order in which they are computed."""
+MEANS = (104.00698793, 116.66876762, 122.67891434)
+"""Mean grey of blue, green and red in ImageNet, as Caffe's ``ilsvrc_2012_mean.npy`` has them averaged over places."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VGG19Config:
+    """The content of a network's ``config.json``; the defaults are published.
+
+    Attributes
+    ----------
+    picture : int
+        Pixels on a side; a multiple of 32.
+    channels : tuple of five int
+        Of each block of convolutions.
+    hidden, classes : int
+        Values of fc6 and fc7, and of fc8.
+    """
+
+    picture: int = 224
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512)
+    hidden: int = 4096
+    classes: int = 1000
+
+    def __post_init__(self):
+        object.__setattr__(self, "channels", tuple(self.channels))
+        some = Number(1, whole=True)
+        check_all(self, {"picture": Number(32, whole=True), "hidden": some, "classes": some})
+        for width in self.channels:
+            check("channels", width, some)
+        if len(self.channels) != len(_CONVOLUTIONS) or self.picture % 32:
+            raise InputError(
+                f"picture is {self.picture} pixels and there are {len(self.channels)} blocks; expected a multiple of 32, and "
+                "five blocks: pass picture=224, channels=(64, 128, 256, 512, 512)."
+            )
+
+    def shape(self, layer):
+        """(channels, height, width) of a layer of maps, (values,) of one behind them.
+
+        >>> VGG19Config().shape("conv5_4"), VGG19Config().shape("fc8")
+        ((512, 14, 14), (1000,))
+        """
+        check("layer", layer, OneOf(*LAYERS))
+        part, _ = PLACES[layer]
+        if part == "classifier":
+            return (self.classes if layer == "fc8" else self.hidden,)
+        block = int(layer[4])
+        side = self.picture // 2 ** (block if layer.startswith("pool") else block - 1)
+        return (self.channels[block - 1], side, side)
+
+
+PUBLISHED = VGG19Config()
+
+
+class VGG19(nn.Module):
+    """The network.
+
+    >>> network = VGG19(VGG19Config(picture=32, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)).eval()
+    >>> found = network(torch.zeros(1, 3, 32, 32), ("conv2_2", "fc8"))
+    >>> {name: tuple(values.shape) for name, values in found.items()}
+    {'conv2_2': (1, 3, 16, 16), 'fc8': (1, 7)}
+
+    Parameters
+    ----------
+    config : VGG19Config
+    """
+
+    def __init__(self, config=PUBLISHED):
+        super().__init__()
+        self.config = config
+        maps, inputs = [], 3
+        for outputs, n_convolutions in zip(config.channels, _CONVOLUTIONS):
+            for _ in range(n_convolutions):
+                # Never in place: what is before a rectifier would be overwritten by it.
+                maps += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+                inputs = outputs
+            maps.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*maps)
+        values = inputs * (config.picture // 32) ** 2
+        self.classifier = nn.Sequential(
+            *(nn.Linear(values, config.hidden), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(config.hidden, config.hidden), nn.ReLU(), nn.Dropout()),
+            nn.Linear(config.hidden, config.classes),
+        )
+
+    def forward(self, pictures, layers):
+        """Read layers of pictures; nothing behind the last of them is computed.
+
+        Parameters
+        ----------
+        pictures : float tensor of shape (n, 3, picture, picture)
+            Greys of 0 to 255 less their means, blue first.
+        layers : sequence of str
+            Some of `LAYERS`.
+
+        Returns
+        -------
+        values : dict of str to float tensor of shape (n, ...)
+            In the order of `layers`; shapes are those of `VGG19Config.shape`.
+        """
+        names = {PLACES[check("layer", layer, OneOf(*LAYERS))]: layer for layer in layers}
+        found, x = {}, pictures
+        for part in ("features", "classifier"):
+            x = x if part == "features" else x.flatten(1)
+            for number, module in enumerate(getattr(self, part)):
+                x = module(x)
+                if (part, number) in names:
+                    found[names[part, number]] = x
+                if len(found) == len(names):
+                    return {layer: found[layer] for layer in layers}
+        raise InputError(
+            f"{', '.join(layers)} are asked for, but the network was loaded up to an earlier layer; load all of it."
+        )
+
+    def up_to(self, layer):
+        """Take away what lies behind a layer; returns the network."""
+        part, number = PLACES[check("layer", layer, OneOf(*LAYERS))]
+        if part == "features":
+            self.features, self.classifier = self.features[: number + 1], nn.Sequential()
+        else:
+            self.classifier = self.classifier[: number + 1]
+        return self
+
+
+def load_vgg19(folder, layer="fc8", device="cpu"):
+    """Load the network up to a layer.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``config.json`` and ``model.safetensors``, under torchvision's names or Caffe's. Nothing is looked for elsewhere.
+    layer : str
+        The last one that is to be computed.
+    device : str or torch.device
+
+    Returns
+    -------
+    network : VGG19
+        In float32, in evaluation mode, without gradients of its own.
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged, or a tensor missing, unexpected or misshapen.
+    InputError
+        There is no such layer.
+    """
+    check("layer", layer, OneOf(*LAYERS))
+    path = Path(folder) / CONFIG_FILE
+    entries = read_json_object(path, "VGG19")
+    with refusing_values("VGG19", path), torch.device("meta"):
+        network = VGG19(VGG19Config(**entries))
+    tensors = {own_name(name): value for name, value in read_network_tensors(folder).items()}
+    return fill_network(network, tensors, folder).requires_grad_(False).up_to(layer).to(device)
+
+
+def own_name(name):
+    """Return a tensor's name here, of Caffe's name for it; others stay as they are.
+
+    >>> own_name("conv2_1.weight"), own_name("fc8.bias"), own_name("features.0.weight")
+    ('features.5.weight', 'classifier.6.bias', 'features.0.weight')
+    """
+    layer, _, kind = name.rpartition(".")
+    if layer not in PLACES:
+        return name
+    part, number = PLACES[layer]
+    return f"{part}.{number}.{kind}"
+
+
+def n_values(config, layer):
+    """Return how many values a layer has of one picture.
+
+    >>> n_values(PUBLISHED, "conv1_2")
+    3211264
+    """
+    return math.prod(config.shape(layer))

@@ -1,0 +1,93 @@
+"""A tiny random VGG19 and the generator that pictures are searched in, in the layouts of KamitaniLab's files."""
+
+import json
+
+import numpy as np
+import scipy.io
+import torch
+from safetensors.torch import save_file
+
+from stages.networks.deepsim_generator import DeepSimConfig, DeepSimGenerator
+from stages.networks.vgg19 import PLACES, VGG19, VGG19Config
+
+VGG19_CONFIG = VGG19Config(picture=32, channels=(3, 4, 5, 6, 6), hidden=8, classes=7)
+GENERATOR_CONFIG = DeepSimConfig(inputs=6, bottom=1, widths=(16, 12, 12, 8, 8, 6, 6, 4, 4))
+SPREADS = "estimated_cnn_feat_std_VGG_ILSVRC_19_layers_ImgSize_224x224_chwise_dof1.mat"
+BOUNDS = "act_range/3x/fc7.txt"
+MAPS = ("deconv5", "conv5_1", "deconv4", "conv4_1", "deconv3", "conv3_1", "deconv2", "deconv1", "deconv0")
+
+
+def vgg19(seed=7):
+    """A tiny network whose layers all tell pictures apart."""
+    return _filled(VGG19(VGG19_CONFIG), seed, 0.3)
+
+
+def generator(seed=8):
+    """A tiny generator whose pictures, of 64 pixels, have contrast and differ with what they are drawn from."""
+    network = _filled(DeepSimGenerator(GENERATOR_CONFIG), seed, 0.02)
+    network.deconv0.weight.data *= 80
+    return network
+
+
+def _filled(network, seed, bias):
+    random = torch.Generator().manual_seed(seed)
+    for layer in network.modules():
+        for kind, value in layer.named_parameters(recurse=False):
+            spread = bias if kind == "bias" else (2 / inputs_of(layer)) ** 0.5
+            value.data = torch.randn(value.shape, generator=random) * spread
+    return network.eval().requires_grad_(False)
+
+
+def inputs_of(layer):
+    """Values that one value of a layer is the weighted sum of."""
+    if isinstance(layer, torch.nn.ConvTranspose2d):
+        return layer.in_channels * (layer.kernel_size[0] / layer.stride[0]) ** 2
+    return layer.weight[0].numel()
+
+
+def spreads(network):
+    """Spread of each layer's channels before the rectifier, as published: dict of arrays (channels, 1, 1) or (1, 1)."""
+    random = np.random.default_rng(9)
+    found = {}
+    for layer in (name for name in PLACES if name.startswith(("conv", "fc"))):
+        shape = network.config.shape(layer)
+        found[layer] = random.uniform(0.5, 2, (shape[0], 1, 1) if len(shape) == 3 else (1, 1))
+    return found
+
+
+def save_vgg19(folder, network=None, pickled=False):
+    """Write a tiny VGG19 as it lies there once it is pulled, or as it is published; returns the network."""
+    network = network or vgg19()
+    folder.mkdir(parents=True, exist_ok=True)
+    if pickled:
+        torch.save(network.state_dict(), folder / "VGG_ILSVRC_19_layers.pt")
+    else:
+        save_file(network.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(vars(network.config)))
+    scipy.io.savemat(folder / SPREADS, spreads(network))
+    return network
+
+
+def save_deepsim(folder, network=None, pickled=False):
+    """Write a tiny generator likewise: every tensor has two names, and the bounds are whole numbers in one line."""
+    network = network or generator()
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = two_names(network.state_dict())
+    if pickled:
+        torch.save(stored, folder / "generator_relu7.pt")
+    else:
+        save_file({name: value.clone() for name, value in stored.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(vars(network.config)))
+    (folder / BOUNDS).parent.mkdir(parents=True)
+    (folder / BOUNDS).write_text(" ".join(str(2 + number % 5) for number in range(network.config.inputs)) + "\n")
+    return network
+
+
+def two_names(tensors):
+    """Tensors under both of their published names: each layer is registered once more in a sequence."""
+    stored, sequences = dict(tensors), {"defc": ("defc7", "defc6", "defc5"), "deconv": MAPS}
+    for sequence, layers in sequences.items():
+        for number, layer in enumerate(layers):
+            for kind in ("weight", "bias"):
+                stored[f"{sequence}.{2 * number}.{kind}"] = tensors[f"{layer}.{kind}"]
+    return stored
