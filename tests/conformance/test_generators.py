@@ -5,10 +5,12 @@ A new generator is added to `MAKERS`: its name, and a function of an empty folde
 
 import contextlib
 import math
+from itertools import count
 
 import numpy as np
 import pytest
 import random_checkpoints
+import random_vgg19
 import torch
 from safetensors.torch import save_file
 
@@ -94,6 +96,21 @@ def faces(folder):
     return FaceVAEGANGenerator.from_pretrained(folder)
 
 
+def picture_search(start):
+    def make(folder):
+        from stages.inverters.picture_search import PictureSearchSettings
+        from stages.inverters.searched_pictures import PictureSearch
+
+        random_vgg19.save_vgg19(folder / "vgg19")
+        random_vgg19.save_deepsim(folder / "deepsim")
+        settings = PictureSearchSettings(steps=3, start=start)
+        return PictureSearch.from_pretrained(
+            folder / "vgg19", folder / "deepsim", ("conv2_2", "fc7"), settings=settings
+        )
+
+    return make
+
+
 MAKERS = {
     "versatile": versatile,
     "stable-diffusion": stable_diffusion,
@@ -106,6 +123,8 @@ MAKERS = {
     "kandinsky": kandinsky,
     "icgan": icgan,
     "faces": faces,
+    "picture-search": picture_search("noise"),
+    "picture-search-from-one-start": picture_search("shared noise"),
 }
 STARTS = ("first_picture", "first_latent")
 ITEMS = [Item("nsd00001"), Item("nsd00002"), Item("nsd00001", sample=1), Item("nsd00003")]
@@ -283,10 +302,16 @@ def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
 
 @contextlib.contextmanager
 def spoiling(generator, row, only=torch.Tensor.is_floating_point):
-    """Have the generator's network give NaN for one row of each batch that has it, of outputs for which ``only(output)``."""
+    """Have the generator's network give NaN for one row of each batch that has it, of outputs for which ``only(output)``.
+
+    Where pictures are searched for one after the other it is asked several times for each.
+    """
+    asked, times = count(), generator.settings.steps if hasattr(generator, "search") else None
 
     def spoil(network, given, output):
         first, *others = output if isinstance(output, tuple) else (output,)
+        if times is not None:
+            return output * math.nan if next(asked) // times == row else output
         if only(first):
             # Under guidance each picture has two rows.
             n = (
@@ -299,6 +324,7 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
         return (first, *others) if isinstance(output, tuple) else first
 
     network = generator.pipeline.unet if hasattr(generator, "pipeline") else generator.network
+    network = network if times is None else generator.generator
     hook = network.register_forward_hook(spoil)
     try:
         yield

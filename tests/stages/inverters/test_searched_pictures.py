@@ -1,0 +1,187 @@
+"""Pictures from layers of VGG19 through a generator: the whole way written out, both orders of colours, and the way back."""
+
+import numpy as np
+import pytest
+import torch
+from random_vgg19 import (
+    BOUNDS,
+    GENERATOR_CONFIG,
+    SPREADS,
+    VGG19_CONFIG,
+    generator,
+    save_deepsim,
+    save_vgg19,
+    spreads,
+    vgg19,
+)
+
+from stages.generators.generator import Item, in_order
+from stages.ground.errors import InputError
+from stages.inverters.picture_search import PictureSearchSettings
+from stages.inverters.searched_pictures import PictureSearch, read_spreads
+from stages.networks.vgg19 import PLACES, VGG19
+from stages.targets.vgg19_layers import VGG19Layer
+from weights.manifest import CheckpointError
+
+LAYERS = ("conv1_2", "conv3_4", "conv5_4", "fc7", "fc8")
+FEW = PictureSearchSettings(steps=5)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("search")
+    save_vgg19(place / "vgg19")
+    save_deepsim(place / "generator")
+    return place / "vgg19", place / "generator"
+
+
+@pytest.fixture(scope="module")
+def features():
+    """Of three pictures, as they might be decoded: weaker than true ones, with noise."""
+    random, network = np.random.default_rng(0), vgg19()
+    shown = torch.from_numpy(random.normal(0, 60, (3, 3, 32, 32)).astype(np.float32))
+    true = network(shown, LAYERS)
+    return {
+        f"vgg19_{name}": 0.2 * values.numpy() + 0.1 * random.standard_normal(values.shape).astype(np.float32)
+        for name, values in true.items()
+    }
+
+
+def test_a_picture_vs_the_whole_way_written_out(folders, features):
+    """Five steps through both networks by plain torch, from features as they are decoded to grey levels."""
+    searching = PictureSearch.from_pretrained(*folders, LAYERS, settings=FEW, channels="RGB")
+    (drawn,) = in_order(searching.draw({name: rows[1:2] for name, rows in features.items()}, [Item("a")], seed=4))
+    network, draws, usual = vgg19(), generator(), spreads(vgg19())
+    wanted = {}
+    for name in LAYERS:
+        values = features[f"vgg19_{name}"][1].astype(np.float64)
+        channels = values.reshape(len(values), -1) if values.ndim == 3 else values[None]
+        spread = channels.std(axis=1, ddof=1).mean()
+        wanted[name] = torch.from_numpy((values - values.mean()) / spread * usual[name].mean() + values.mean()).float()
+    weights = np.array([1 / float(values.square().sum()) for values in wanted.values()])
+    weights /= weights.sum()
+    latent = FEW.first(6, 4, Item("a")).requires_grad_()
+    velocity, bound = torch.zeros(6), torch.tensor([2.0, 3, 4, 5, 6, 2])
+    for step in range(5):
+        picture = draws(latent[None])[:, :, 16:48, 16:48]
+        x, seen, loss = picture, {}, 0
+        for number, module in enumerate(network.features):
+            seen["features", number] = x = module(x)
+        x = x.flatten(1)
+        for number, module in enumerate(network.classifier):
+            seen["classifier", number] = x = module(x)
+        for weight, (name, values) in zip(weights, wanted.items()):
+            loss = loss + weight * (seen[PLACES[name]][0] - values).square().sum()
+        (gradient,) = torch.autograd.grad(loss, latent)
+        velocity = 0.9 * velocity + gradient / gradient.abs().mean()
+        latent = (latent.detach() - (2 + step * (1e-10 - 2) / 5) * velocity) * 0.99
+        latent = torch.minimum(latent.clamp(min=0), bound).requires_grad_()
+    greys = picture[0].detach().double().permute(1, 2, 0).numpy() + [104.00698793, 116.66876762, 122.67891434]
+    low, high = np.percentile(greys, [2, 98])
+    expected = np.floor(255 * (np.clip(greys, low, high) - low) / (high - low))
+    assert drawn.shape == (32, 32, 3) and np.abs(drawn - expected).max() <= 1 and drawn.std() > 20
+
+
+def test_the_middle_of_the_generators_picture_is_looked_at(folders):
+    assert GENERATOR_CONFIG.picture - VGG19_CONFIG.picture == 2 * 16
+    searching = PictureSearch.from_pretrained(*folders, LAYERS)
+    latent = torch.ones(1, 6)
+    assert torch.equal(searching._drawn(latent), searching.generator(latent)[..., 16:48, 16:48])
+
+
+def test_blue_first_is_turned_round_and_red_first_is_not(folders, features):
+    """The search is the same in either order; what its channels are called differs, and the means with them."""
+    both = [PictureSearch.from_pretrained(*folders, LAYERS, settings=FEW, channels=order) for order in ("RGB", "BGR")]
+    red, blue = (in_order(one.draw(features, [Item("a"), Item("b"), Item("c")]))[0] for one in both)
+    np.testing.assert_array_equal(red, blue[..., ::-1])
+    assert np.abs(red.astype(int) - blue).max() > 10
+
+
+def test_the_slip_is_undone_for_a_network_that_tells_no_channels_apart_and_for_no_other(folders):
+    """Features of red first and no turn, or of blue first and a turn: one picture only if the three channels are alike."""
+    pictures = np.random.default_rng(3).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    # Three grey means are three channels alike, too; without them the search sees a swap alone.
+    ways = {}
+    for symmetric in (True, False):
+        network, draws = vgg19(), generator()
+        if symmetric:
+            network.features[0].weight.data[:] = network.features[0].weight.mean(dim=1, keepdim=True)
+            draws.deconv0.weight.data[:] = draws.deconv0.weight.mean(dim=1, keepdim=True)
+            draws.deconv0.bias.data[:] = draws.deconv0.bias.mean()
+        usual = {name: 1.0 for name in LAYERS}
+        for order in ("RGB", "BGR"):
+            values = {f"vgg19_{name}": VGG19Layer(network, name, channels=order).encode(pictures) for name in LAYERS}
+            searching = PictureSearch(network, draws, LAYERS, FEW, usual, torch.full((6,), 4.0), order)
+            ways[symmetric, order] = in_order(searching.draw(values, [Item("a")]))[0].astype(int)
+    greys = [ways[True, order].mean(axis=-1) for order in ("RGB", "BGR")]
+    assert np.abs(greys[0] - greys[1]).max() <= 2
+    assert np.abs(ways[False, "RGB"] - ways[False, "BGR"]).mean() > 5
+
+
+def test_a_picture_of_the_generators_own_is_found_again(folders):
+    searching = PictureSearch.from_pretrained(
+        *folders, LAYERS, settings=PictureSearchSettings(steps=150, scaling="none", learning_rate=0.3, decay=0.0)
+    )
+    latent = torch.tensor([[0.3, 2.0, 1.0, 0.1, 3.0, 1.5]])
+    picture = searching._drawn(latent)
+    shown = {name: values[0].numpy() for name, values in searching.network(picture, LAYERS).items()}
+    start = searching.settings.first(6, 0, Item("a"))
+    found, losses = searching.search(shown, start)
+    assert losses[-1] < 0.2 * losses[0]
+    begun, ended = (
+        np.corrcoef(one.flatten().numpy(), picture.flatten().numpy())[0, 1]
+        for one in (searching._drawn(start[None])[0], found)
+    )
+    assert ended > 0.9 and ended > begun + 0.1
+
+
+def test_what_it_takes_and_whether_it_draws_by_lot(folders, features):
+    searching = PictureSearch.from_pretrained(*folders, LAYERS, settings=FEW)
+    assert searching.takes == {f"vgg19_{name}": VGG19_CONFIG.shape(name) for name in LAYERS} and searching.draws_by_lot
+    shared = PictureSearch.from_pretrained(*folders, LAYERS, settings=PictureSearchSettings(steps=2, start="zeros"))
+    items = [Item("a"), Item("b")]
+    same = {name: rows[:1].repeat(2, axis=0) for name, rows in features.items()}
+    assert not shared.draws_by_lot
+    np.testing.assert_array_equal(*in_order(shared.draw(same, items)))
+    one, other = in_order(searching.draw(same, items))
+    assert np.abs(one.astype(int) - other).max() > 1
+
+
+def test_progress_counts_steps_and_pictures(folders, features):
+    calls = []
+    searching = PictureSearch.from_pretrained(*folders, LAYERS, settings=FEW)
+    list(searching.draw(features, [Item(name) for name in "abc"], progress=lambda *call: calls.append(call)))
+    assert calls[4] == ("searching", 5, 15) and calls[14] == ("searching", 15, 15) and calls[-1] == ("pictures", 3, 3)
+
+
+def test_spreads_are_means_over_channels(folders):
+    found = read_spreads(folders[0] / SPREADS, LAYERS)
+    assert found == {name: pytest.approx(spreads(vgg19())[name].mean()) for name in LAYERS}
+
+
+def test_what_is_missing_is_named(folders, tmp_path):
+    with pytest.raises(CheckpointError, match="spread nan of relu7"):
+        PictureSearch.from_pretrained(*folders, ("conv1_1", "relu7"))
+    with pytest.raises(InputError, match="layer is 'fc9'"):
+        PictureSearch.from_pretrained(*folders, ("fc9",), settings=PictureSearchSettings(scaling="none"))
+    with pytest.raises(InputError, match="0 layers are given"):
+        PictureSearch.from_pretrained(*folders, ())
+    with pytest.raises(InputError, match="The bounds are not given"):
+        PictureSearch(vgg19(), generator(), LAYERS, spreads=dict.fromkeys(LAYERS, 1.0))
+    with pytest.raises(InputError, match="The spreads are given without fc8"):
+        PictureSearch(vgg19(), generator(), LAYERS, spreads=dict.fromkeys(LAYERS[:-1], 1.0))
+    save_vgg19(tmp_path / "vgg19")
+    save_deepsim(tmp_path / "generator")
+    (tmp_path / "generator" / BOUNDS).unlink()
+    (tmp_path / "vgg19" / SPREADS).write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="estimated_cnn_feat_std.*MATLAB"):
+        PictureSearch.from_pretrained(tmp_path / "vgg19", folders[1], LAYERS)
+    with pytest.raises(CheckpointError, match="fc7.txt is absent"):
+        PictureSearch.from_pretrained(folders[0], tmp_path / "generator", LAYERS)
+
+
+def test_a_generator_of_smaller_pictures_is_refused():
+    with torch.device("meta"):
+        network = VGG19()
+    with pytest.raises(InputError, match="draws 64 pixels where the network reads 224"):
+        PictureSearch(network, generator(), LAYERS)
