@@ -51,6 +51,8 @@ class Draw(Step):
         Where the values come from: their shapes have to be those that the generator takes.
     less_memory : sequence of str
         Settings with which the generator takes less memory, as they are typed.
+    no_mean_response : str, optional
+        Why nothing can be drawn for the mean training response, in a few words.
     """
 
     def __init__(
@@ -66,10 +68,11 @@ class Draw(Step):
         at_a_time=None,
         targets=None,
         less_memory=(),
+        no_mean_response=None,
     ):
         self.reads, self.optional, self.gives, self.media = tuple(reads), tuple(optional), (gives,), {gives: medium}
         self.by_lot, self._load, self._options, self._at_a_time = by_lot, load, options, at_a_time
-        self._sources, self._less_memory = targets or {}, tuple(less_memory)
+        self._sources, self._less_memory, self.no_mean_response = targets or {}, tuple(less_memory), no_mean_response
         self._batches = HalvedOnce(f"{medium}s", self._advice)
 
     def load(self, progress=SILENT):

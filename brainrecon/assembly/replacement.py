@@ -81,7 +81,8 @@ class Mean(Replacement):
     """
 
     def why_not(self, name, chain):
-        reasons = (step.no_mean_response for step in chain.readers(name))
+        reached = (step for step in chain.steps if any(name in chain.needed(given) for given in step.gives))
+        reasons = (step.no_mean_response for step in reached)
         return super().why_not(name, chain) or next((reason for reason in reasons if reason), None)
 
     def source(self, stimulus_id, situation):

@@ -122,6 +122,15 @@ def test_conditions_apply_by_its_steps_to_a_system_whose_output_is_a_caption():
     assert CONDITIONS["mean_response"].why_not(captioner(no_mean_response=told)) == told
 
 
+def test_a_step_on_the_way_may_have_nothing_for_the_mean_response():
+    code = Adding(["patterns"], "clip_image", targets={"clip_image": object()})
+    draft = Adding(["clip_image"], "draft", media={"draft": "caption"}, no_mean_response="it has no words for it")
+    caption = Adding(["draft"], "caption", media={"caption": "caption"})
+    chain = Chain(system_of(code, draft, caption, output="caption", image_embedding="clip_image"))
+    assert CONDITIONS["mean_response"].why_not(chain) == "it has no words for it"
+    assert CONDITIONS["shuffled_responses"].why_not(chain) is None
+
+
 def test_a_new_condition_is_a_few_names():
     chain = captioner()
     without = Condition("without_draft", "Without draft", "no draft", replaces={"draft": Absence()})
