@@ -129,7 +129,7 @@ class DepthDiffusionGenerator(LatentDiffusionGenerator):
     start : StartRule, optional
         How a start is prepared. `stages.generators.diffusion.start_rule.COMPVIS` is that of the published script, which samples
         the first picture's latent anew for each sample. That script does 40 of 50 steps at strength 0.8, as here, and 49 at
-        strength 1, which is 0.98 here: 1 is noise alone.
+        strength 1, which is noise alone here unless the rule has ``strongest="all but one step"``.
     depth_shape : tuple of int, optional
         Height and width of the depth maps; by default any.
     reader : transformers.DPTForDepthEstimation, optional

@@ -42,10 +42,10 @@ class Row:
     weights: dict
     strength: float
 
-    def starts_from(self):
-        """Return the name of the value that the picture starts from, or None if it starts from noise."""
+    def starts_from(self, rule):
+        """Return the name of the value that the picture starts from under a `StartRule`, or None if it starts from noise."""
         given = [name for name in STARTS if self.values.get(name) is not None]
-        return given[0] if given and self.strength != 1 else None
+        return given[0] if given and (self.strength != 1 or rule.strongest != "noise") else None
 
 
 class LatentDiffusionGenerator:
@@ -213,8 +213,8 @@ class LatentDiffusionGenerator:
 
     def _group(self, row, steps):
         """Return what all pictures of a batch must agree in: where they start, and what conditioners ask for."""
-        start = row.starts_from()
-        begins = "noise" if start is None else (start, denoising_steps(row.strength, steps))
+        start = row.starts_from(self.start)
+        begins = "noise" if start is None else (start, self.start.steps(row.strength, steps))
         asked = [each.together(row.weights.get(each.reads)) for each in self.conditioners]
         return begins, *asked
 
@@ -255,7 +255,7 @@ class LatentDiffusionGenerator:
             latent_dtype=self.latent_dtype or dtype,
             guidance_scale=guidance_scale,
         )
-        for conditioner in (*self.conditioners, self._starting(rows[0].starts_from())):
+        for conditioner in (*self.conditioners, self._starting(rows[0].starts_from(self.start))):
             sampling = conditioner.prepare(_read(rows, conditioner.reads), sampling)
         return sampling
 

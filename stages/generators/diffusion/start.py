@@ -7,7 +7,6 @@ from PIL import Image
 
 from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
-from stages.generators.diffusion.start_rule import denoising_steps
 from stages.networks.latent_space import normal, to_greys, to_pixels
 
 # Mean and deviation of red, green and blue, as OpenAI's CLIP takes them.
@@ -57,7 +56,7 @@ class StartFromPicture(StartFromNoise):
     def prepare(self, value, sampling):
         latents = self._latents(value, sampling).to(sampling.latent_dtype)
         noise = self._noise(sampling)
-        n_steps = denoising_steps(sampling.strength, sampling.num_inference_steps)
+        n_steps = self.rule.steps(sampling.strength, sampling.num_inference_steps)
         if n_steps == 0:
             return replace(sampling, latents=latents, timesteps=torch.empty(0, dtype=torch.long))
         timesteps = last_timesteps(self.scheduler, sampling.num_inference_steps, n_steps)

@@ -24,6 +24,9 @@ class StartRule:
     pixels : {"as they are", "for CLIP"}
         Encode a picture's values from -1 to 1, or, as MindEye's scripts do by a slip, after CLIP's mean and deviation were
         taken from values of 0 to 1.
+    strongest : {"noise", "all but one step"}
+        What strength 1 does with a start: take noise in its place, or, as CompVis' scripts under depth do, noise it for all
+        steps but one (49 of 50).
 
     Raises
     ------
@@ -36,6 +39,7 @@ class StartRule:
     noised_to: str = "first step"
     latent_size: int | None = None
     pixels: str = "as they are"
+    strongest: str = "noise"
 
     def __post_init__(self):
         for name, allowed in (
@@ -43,9 +47,24 @@ class StartRule:
             ("latent", ("direct", "through picture")),
             ("noised_to", ("first step", "step before")),
             ("pixels", ("as they are", "for CLIP")),
+            ("strongest", ("noise", "all but one step")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
+
+    def steps(self, strength, num_inference_steps):
+        """Return how many of the steps a strength leaves to do from a start.
+
+        >>> StartRule().steps(1, 50), StartRule(strongest="all but one step").steps(1, 50)
+        (50, 49)
+
+        Raises
+        ------
+        InputError
+            The strength is outside 0..1.
+        """
+        n_steps = denoising_steps(strength, num_inference_steps)
+        return n_steps if self.strongest == "noise" else min(n_steps, num_inference_steps - 1)
 
 
 COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")

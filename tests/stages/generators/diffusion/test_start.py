@@ -26,6 +26,14 @@ def test_steps_of_a_strength():
             denoising_steps(strength, 50)
 
 
+def test_the_strongest_start_is_noise_or_all_steps_but_one():
+    usual, scripts = StartRule(), StartRule(strongest="all but one step")
+    assert [usual.steps(strength, 50) for strength in (0, 0.8, 0.99, 1)] == [0, 40, 49, 50]
+    assert [scripts.steps(strength, 50) for strength in (0, 0.8, 0.99, 1)] == [0, 40, 49, 49]
+    with pytest.raises(InputError, match="strongest is 'all'"):
+        StartRule(strongest="all")
+
+
 class Encoded:
     """An autoencoder that keeps what it is given to encode."""
 
