@@ -157,7 +157,10 @@ class Takagi2023(System):
             contexts[TEXT] = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine)
         regions = {LATENT: (latent, settings.latent_roi, "latent")}
         regions |= {name: (text, settings.text_roi, "text") for name, text in contexts.items()}
-        steps = [self._decode(name, *of_one, machine, settings.decoder) for name, of_one in regions.items()]
+        steps = [
+            self._decode({name: target}, roi, place, machine, settings.decoder)
+            for name, (target, roi, place) in regions.items()
+        ]
         return [*steps, *self._drawn(latent, contexts, machine)]
 
     def latent(self, machine):
@@ -173,24 +176,25 @@ class Takagi2023(System):
             greys=settings.latent_greys,
         )
 
-    def _decode(self, name, target, roi, place, machine, regression):
-        """The step that decodes one target from a region."""
+    def _decode(self, targets, roi, place, machine, regression):
+        """The step that decodes targets from a region, each column by itself."""
         decoding = DecodingByBlocks(regression.decoder(machine))
-        return Decode({name: target}, regression.of_the_step(), machine, place, roi=roi, decoding=decoding)
+        return Decode(targets, regression.of_the_step(), machine, place, roi=roi, decoding=decoding)
 
     def _drawn(self, latent, contexts, machine):
         """The last steps: the small picture, and that redrawn under the contexts."""
+        return [Show(LATENT, latent), self._redrawn(contexts, machine)]
+
+    def _redrawn(self, contexts, machine):
+        """The last step: a first picture, redrawn under the contexts."""
         settings = self.settings
-        return [
-            Show(LATENT, latent),
-            redraw(
-                "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
-                lambda: self.folder("generator"),
-                settings.generator,
-                machine,
-                contexts,
-                lambda present: {TEXT: settings.generator.text_weight if TEXT in present else 0.0},
-                arguments=lambda: {"start": settings.start()},
-                needed=(),
-            ),
-        ]
+        return redraw(
+            "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
+            lambda: self.folder("generator"),
+            settings.generator,
+            machine,
+            contexts,
+            lambda present: {TEXT: settings.generator.text_weight if TEXT in present else 0.0},
+            arguments=lambda: {"start": settings.start()},
+            needed=(),
+        )

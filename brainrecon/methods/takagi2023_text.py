@@ -120,6 +120,15 @@ class Takagi2023Text(Takagi2023):
     def steps(self, machine):
         settings = self.settings
         latent = self.latent(machine)
+        decode_latent = self._decode({LATENT: latent}, settings.latent_roi, "latent", machine, settings.decoder)
+        if not settings.text_context:
+            return [decode_latent, *self._drawn(latent, {}, machine)]
+        captioned, text = self._captioned(machine)
+        return [decode_latent, *captioned, *self._drawn(latent, {TEXT: text}, machine)]
+
+    def _captioned(self, machine):
+        """The steps from responses to the encoding of a caption, and the target that this is a prediction of."""
+        settings = self.settings
         states = self.target(
             "stages.targets.blip:BLIPStates",
             "captioner",
@@ -127,13 +136,9 @@ class Takagi2023Text(Takagi2023):
             size=settings.caption.size,
             normalise=settings.caption.normalise,
         )
-        decode_latent = self._decode(LATENT, latent, settings.latent_roi, "latent", machine, settings.decoder)
-        if not settings.text_context:
-            return [decode_latent, *self._drawn(latent, {}, machine)]
         text = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine)
-        return [
-            decode_latent,
-            self._decode(STATES, states, settings.caption_roi, "states", machine, settings.states),
+        steps = [
+            self._decode({STATES: states}, settings.caption_roi, "states", machine, settings.states),
             Draw(
                 lambda: self._captioner(machine),
                 reads=(STATES,),
@@ -146,8 +151,8 @@ class Takagi2023Text(Takagi2023):
                 targets={STATES: states},
             ),
             Encode(CAPTION, TEXT, text),
-            *self._drawn(latent, {TEXT: text}, machine),
         ]
+        return steps, text
 
     def _captioner(self, machine):
         return part("stages.generators.language.blip_captioner:BLIPCaptioner").from_pretrained(

@@ -20,108 +20,45 @@ The picture that is found is the one before the last step, as published.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
-from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.item_seeds import item_name, named_generator
-from stages.inverters.feature_scaling import SCALINGS
-
-_RULES = {
-    "steps": Number(1, whole=True, example=200),
-    "learning_rate": Number(0, above=True, example=2.0),
-    "last_learning_rate": Number(0, example=1e-10),
-    "momentum": Number(0, 1, below=True, example=0.9),
-    "decay": Number(0, 1, below=True, example=0.01),
-    "scaling": OneOf(*SCALINGS),
-    "start": OneOf("noise", "shared noise", "zeros"),
-    "start_seed": Number(whole=True),
-    "bounds": OneOf("activation range", "none"),
-    "clip": Number(0, 100, below=True, example=4.0),
-    "greys": OneOf("cut off", "rounded"),
-}
 
 
-@dataclass(frozen=True)
-class PictureSearchSettings:
-    """How a picture is searched for; the defaults are those of KamitaniLab's scripts for natural pictures, but for the start.
+def first_input(settings, n_values, seed, item):
+    """Input of the generator that the search for one picture begins with.
 
-    >>> [round(PictureSearchSettings().rate(step), 2) for step in (0, 100, 199)]
-    [2.0, 1.0, 0.01]
+    >>> from stages.generators.generator import Item
+    >>> from stages.inverters.picture_search_settings import PictureSearchSettings
+    >>> usual = PictureSearchSettings()
+    >>> start = first_input(usual, 4096, seed=0, item=Item("nsd00042"))
+    >>> tuple(start.shape), torch.equal(start, first_input(usual, 4096, 0, Item("nsd00042", sample=1)))
+    ((4096,), False)
 
-    Attributes
+    Parameters
     ----------
-    steps : int
-    learning_rate, last_learning_rate : float
-        Of the first step, and what it falls to in a straight line.
-    momentum : float
-        Share of the step before that each step goes on with.
-    decay : float
-        Share that is taken off the generator's input after each step.
-    scaling : {"feature_std", "spread", "none"}
-        How decoded features get the spread of true ones; see `stages.inverters.feature_scaling`.
-    start : {"noise", "shared noise", "zeros"}
-        Standard normal noise of each stimulus and sample, or one such noise for all pictures, or nothing.
-    start_seed : int
-        Of the shared noise.
-    bounds : {"activation range", "none"}
-        Keep the input between 0 and the range of the layer that the generator draws from, or leave it free.
-    clip : float
-        Percent of the pixels' values that are cut off, half of them at either end, before the rest is stretched to 0 to 255.
-    greys : {"cut off", "rounded"}
-        How a picture becomes 8 bit.
+    settings : PictureSearchSettings
+    n_values : int
+    seed : int
+        The run's.
+    item : object with `stimulus_id` and `sample`
+
+    Returns
+    -------
+    start : float32 tensor of shape (n_values,)
     """
-
-    steps: int = 200
-    learning_rate: float = 2.0
-    last_learning_rate: float = 1e-10
-    momentum: float = 0.9
-    decay: float = 0.01
-    scaling: str = "feature_std"
-    start: str = "noise"
-    start_seed: int = 0
-    bounds: str = "activation range"
-    clip: float = 4.0
-    greys: str = "cut off"
-
-    def __post_init__(self):
-        check_all(self, _RULES, where="search")
-
-    def rate(self, step):
-        """Learning rate of a step, counted from 0."""
-        return self.learning_rate + step * (self.last_learning_rate - self.learning_rate) / self.steps
-
-    def first(self, n_values, seed, item):
-        """Input of the generator that the search for one picture begins with.
-
-        >>> from stages.generators.generator import Item
-        >>> start = PictureSearchSettings().first(4096, seed=0, item=Item("nsd00042"))
-        >>> tuple(start.shape), bool(torch.equal(start, PictureSearchSettings().first(4096, 0, Item("nsd00042", sample=1))))
-        ((4096,), False)
-
-        Parameters
-        ----------
-        n_values : int
-        seed : int
-            The run's.
-        item : object with `stimulus_id` and `sample`
-
-        Returns
-        -------
-        start : float32 tensor of shape (n_values,)
-        """
-        if self.start == "zeros":
-            return torch.zeros(n_values)
-        own = item_name(seed, item.stimulus_id, item.sample) if self.start == "noise" else self.start_seed
-        # Another stream than that of the noise in a diffusion after it.
-        return torch.randn(n_values, generator=named_generator(f"{own}/start of a search"))
+    if settings.start == "zeros":
+        return torch.zeros(n_values)
+    own = item_name(seed, item.stimulus_id, item.sample) if settings.start == "noise" else settings.start_seed
+    # Another stream than that of the noise in a diffusion after it.
+    return torch.randn(n_values, generator=named_generator(f"{own}/start of a search"))
 
 
 def search(draw, look, wanted, weights, start, settings, bound=None, stepped=lambda: None):
     """Search for the picture of one item.
 
+    >>> from stages.inverters.picture_search_settings import PictureSearchSettings
     >>> wanted = {"itself": torch.tensor([[1.0, 2.0]])}
     >>> settings = PictureSearchSettings(steps=50, learning_rate=0.1, decay=0.0)
     >>> found, losses = search(lambda z: z, lambda x: {"itself": x}, wanted, {"itself": 1.0}, torch.zeros(1, 2), settings)

@@ -17,9 +17,11 @@ from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.reading.matlab_files import read_mat
 from stages.inverters.feature_scaling import layer_weights, scaled
-from stages.inverters.picture_search import PictureSearchSettings, displayed, search
+from stages.inverters.picture_search import displayed, first_input, search
+from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
-from stages.networks.vgg19 import LAYERS, MEANS, load_vgg19
+from stages.networks.vgg19 import MEANS, load_vgg19
+from stages.networks.vgg19_names import LAYERS
 from stages.targets.vgg19_layers import CHANNELS
 from weights.manifest import CheckpointError
 
@@ -181,7 +183,7 @@ class PictureSearch:
 
         def picture(position):
             own = {layer: rows[f"vgg19_{layer}"][position] for layer in self.layers}
-            start = self.settings.first(self.generator.config.inputs, seed, items[position])
+            start = first_input(self.settings, self.generator.config.inputs, seed, items[position])
             return self._shown(self.search(own, start, stepped)[0])
 
         batches = together(items, batch_size, lambda _: None)

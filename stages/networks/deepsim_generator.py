@@ -9,14 +9,14 @@ conversion has each of them under a second name, which is read as well.
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
-from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors
-from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.checkpoints.pretrained import fill_network, read_network_tensors
 from stages.ground.checks import Number, check, check_all
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
@@ -32,7 +32,7 @@ _SECOND |= {f"deconv.{2 * number}": name for number, name in enumerate(_MAPS)}
 
 @dataclasses.dataclass(frozen=True)
 class DeepSimConfig:
-    """The content of a generator's ``config.json``; the defaults are published, for fc7 (and fc6) behind its rectifier.
+    """Sizes of a generator; the defaults are published, for fc7 (and fc6) behind its rectifier.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class DeepSimGenerator(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
-        """Load a folder with ``config.json`` and ``model.safetensors``; nothing is looked for elsewhere.
+        """Load a folder with ``model.safetensors``; nothing is looked for elsewhere.
 
         Parameters
         ----------
@@ -142,12 +142,34 @@ class DeepSimGenerator(nn.Module):
         CheckpointError
             A file is absent or damaged, or a tensor missing, unexpected or misshapen.
         """
-        path = Path(folder) / CONFIG_FILE
-        entries = read_json_object(path, cls.__name__)
-        with refusing_values(cls.__name__, path), torch.device("meta"):
-            network = cls(DeepSimConfig(**entries))
         tensors = own_names(read_network_tensors(folder))
+        with torch.device("meta"):
+            network = cls(config_of(tensors))
         return fill_network(network, tensors, folder).requires_grad_(False).to(device)
+
+
+def config_of(tensors):
+    """Tell the sizes of a generator from its tensors.
+
+    >>> config_of(DeepSimGenerator(DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2))).state_dict())
+    DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2))
+
+    Parameters
+    ----------
+    tensors : mapping of str to tensor
+        Under the names of `DeepSimGenerator`.
+
+    Returns
+    -------
+    config : DeepSimConfig
+        The published one if tensors are missing that would tell: filling a network says which.
+    """
+    names = ["defc7.weight", *(f"{name}.weight" for name in _MAPS)]
+    if any(getattr(tensors.get(name), "ndim", 0) < 2 for name in names):
+        return PUBLISHED_FC7
+    first, *maps = (tensors[name] for name in names)
+    widths = tuple(len(each) for each in maps)
+    return DeepSimConfig(first.shape[1], max(math.isqrt(len(first) // widths[0]), 1), widths)
 
 
 def own_names(tensors):

@@ -2,54 +2,30 @@
 
 Parameters bear the names under which KamitaniLab published its conversion of Caffe's ``VGG_ILSVRC_19_layers``, which are
 torchvision's. Torchvision's own weights have these names and shapes, too, and are others: they were trained on pictures of
-another scale. Caffe's names of layers are read as well.
-
-Layers are called as Caffe calls them: ``conv1_1`` to ``conv5_4`` and ``fc6``, ``fc7``, ``fc8`` before the rectifier, ``relu1_1``
-to ``relu5_4``, ``relu6`` and ``relu7`` behind it, ``pool1`` to ``pool5``.
+another scale. Caffe's names of layers are read as well. Layers are called as Caffe calls them, see
+`stages.networks.vgg19_names`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors
-from stages.checkpoints.strict_loading import read_json_object, refusing_values
+from stages.checkpoints.pretrained import fill_network, read_network_tensors
 from stages.ground.checks import Number, OneOf, check, check_all
 from stages.ground.errors import InputError
+from stages.networks.vgg19_names import CONVOLUTIONS, LAYERS, PLACES, own_name
 
-_CONVOLUTIONS = (2, 2, 4, 4, 4)
-
-
-def _places():
-    """Layer -> the part of the network and the number in it."""
-    found, number = {}, 0
-    for block, n_convolutions in enumerate(_CONVOLUTIONS, start=1):
-        for convolution in range(1, n_convolutions + 1):
-            found[f"conv{block}_{convolution}"] = ("features", number)
-            found[f"relu{block}_{convolution}"] = ("features", number + 1)
-            number += 2
-        found[f"pool{block}"] = ("features", number)
-        number += 1
-    return found | {
-        name: ("classifier", number) for name, number in zip(("fc6", "relu6", "fc7", "relu7", "fc8"), (0, 1, 3, 4, 6))
-    }
-
-
-PLACES = _places()
-LAYERS = tuple(PLACES)
-"""Names of all layers, in the order in which they are computed."""
 MEANS = (104.00698793, 116.66876762, 122.67891434)
 """Mean grey of blue, green and red in ImageNet, as Caffe's ``ilsvrc_2012_mean.npy`` has them averaged over places."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VGG19Config:
-    """The content of a network's ``config.json``; the defaults are published.
+    """Sizes of a network; the defaults are published.
 
     Attributes
     ----------
@@ -72,7 +48,7 @@ class VGG19Config:
         check_all(self, {"picture": Number(32, whole=True), "hidden": some, "classes": some})
         for width in self.channels:
             check("channels", width, some)
-        if len(self.channels) != len(_CONVOLUTIONS) or self.picture % 32:
+        if len(self.channels) != len(CONVOLUTIONS) or self.picture % 32:
             raise InputError(
                 f"picture is {self.picture} pixels and there are {len(self.channels)} blocks; expected a multiple of 32, and "
                 "five blocks: pass picture=224, channels=(64, 128, 256, 512, 512)."
@@ -113,7 +89,7 @@ class VGG19(nn.Module):
         super().__init__()
         self.config = config
         maps, inputs = [], 3
-        for outputs, n_convolutions in zip(config.channels, _CONVOLUTIONS):
+        for outputs, n_convolutions in zip(config.channels, CONVOLUTIONS):
             for _ in range(n_convolutions):
                 # Never in place: what is before a rectifier would be overwritten by it.
                 maps += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
@@ -172,7 +148,7 @@ def load_vgg19(folder, layer="fc8", device="cpu"):
     Parameters
     ----------
     folder : path
-        Holds ``config.json`` and ``model.safetensors``, under torchvision's names or Caffe's. Nothing is looked for elsewhere.
+        Holds ``model.safetensors``, under torchvision's names or Caffe's. Nothing is looked for elsewhere.
     layer : str
         The last one that is to be computed.
     device : str or torch.device
@@ -190,25 +166,35 @@ def load_vgg19(folder, layer="fc8", device="cpu"):
         There is no such layer.
     """
     check("layer", layer, OneOf(*LAYERS))
-    path = Path(folder) / CONFIG_FILE
-    entries = read_json_object(path, "VGG19")
-    with refusing_values("VGG19", path), torch.device("meta"):
-        network = VGG19(VGG19Config(**entries))
     tensors = {own_name(name): value for name, value in read_network_tensors(folder).items()}
+    with torch.device("meta"):
+        network = VGG19(config_of(tensors))
     return fill_network(network, tensors, folder).requires_grad_(False).up_to(layer).to(device)
 
 
-def own_name(name):
-    """Return a tensor's name here, of Caffe's name for it; others stay as they are.
+def config_of(tensors):
+    """Tell the sizes of a network from its tensors.
 
-    >>> own_name("conv2_1.weight"), own_name("fc8.bias"), own_name("features.0.weight")
-    ('features.5.weight', 'classifier.6.bias', 'features.0.weight')
+    >>> config_of(VGG19(VGG19Config(picture=64, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)).state_dict())
+    VGG19Config(picture=64, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)
+
+    Parameters
+    ----------
+    tensors : mapping of str to tensor
+        Under the names of `VGG19`.
+
+    Returns
+    -------
+    config : VGG19Config
+        The published one if tensors are missing that would tell: filling a network says which.
     """
-    layer, _, kind = name.rpartition(".")
-    if layer not in PLACES:
-        return name
-    part, number = PLACES[layer]
-    return f"{part}.{number}.{kind}"
+    first = [f"{part}.{number}.weight" for part, number in (PLACES[f"conv{block}_1"] for block in range(1, 6))]
+    full = ["classifier.0.weight", "classifier.6.weight"]
+    if any(getattr(tensors.get(name), "ndim", 0) < 2 for name in (*first, *full)):
+        return PUBLISHED
+    channels = tuple(len(tensors[name]) for name in first)
+    side = math.isqrt(tensors[full[0]].shape[1] // max(channels[-1], 1))
+    return VGG19Config(32 * max(side, 1), channels, *(len(tensors[name]) for name in full))
 
 
 def n_values(config, layer):

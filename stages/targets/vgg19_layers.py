@@ -14,7 +14,8 @@ from PIL import Image
 
 from stages.ground.checks import OneOf, check, uint8_pictures
 from stages.ground.pictures import check_levels
-from stages.networks.vgg19 import LAYERS, MEANS, load_vgg19, n_values
+from stages.networks.vgg19 import MEANS, load_vgg19, n_values
+from stages.networks.vgg19_names import LAYERS
 
 CHANNELS = ("BGR", "RGB")
 
@@ -35,7 +36,8 @@ class VGG19Layer:
     network : stages.networks.vgg19.VGG19
         In evaluation mode. It may end with the layer.
     layer : str
-        One of `stages.networks.vgg19.LAYERS`: ``conv5_4`` and ``fc7`` are before the rectifier, ``relu5_4`` and ``relu7`` behind.
+        One of `stages.networks.vgg19_names.LAYERS`: ``conv5_4`` and ``fc7`` are before the rectifier, ``relu5_4`` and ``relu7``
+        behind it.
     channels : {"BGR", "RGB"}
         "BGR" gives the network blue first, as it was trained. "RGB" gives it red first and subtracts the means of blue, green
         and red in that order all the same, as Takagi and Nishimoto's scripts do by a slip.
@@ -60,7 +62,7 @@ class VGG19Layer:
         Parameters
         ----------
         folder : path
-            Holds ``config.json`` and ``model.safetensors``. Nothing is looked for elsewhere.
+            Holds ``model.safetensors``. Nothing is looked for elsewhere.
         layer : str
         device : str or torch.device
         **options

@@ -98,7 +98,7 @@ def faces(folder):
 
 def picture_search(start):
     def make(folder):
-        from stages.inverters.picture_search import PictureSearchSettings
+        from stages.inverters.picture_search_settings import PictureSearchSettings
         from stages.inverters.searched_pictures import PictureSearch
 
         random_vgg19.save_vgg19(folder / "vgg19")

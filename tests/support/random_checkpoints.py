@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from random_blip import save_authors_blip, save_bert_tokenizer, save_blip
+from random_vgg19 import save_deepsim, save_vgg19
 from safetensors.torch import load_file, save_file
 
 from weights import store
@@ -421,6 +422,10 @@ def write_published(name, folder, embed_dim):
     elif name == "blip-image-captioning-base":
         save_blip(folder)
         pickle_weights(folder)
+    elif name == "vgg19-caffe":
+        save_vgg19(folder, pickled=True)
+    elif name == "deepsim-fc7":
+        save_deepsim(folder, pickled=True)
     elif name == "bert-base-uncased-tokenizer":
         folder.mkdir(parents=True)
         save_bert_tokenizer(folder)

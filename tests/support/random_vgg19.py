@@ -1,14 +1,13 @@
 """A tiny random VGG19 and the generator that pictures are searched in, in the layouts of KamitaniLab's files."""
 
-import json
-
 import numpy as np
 import scipy.io
 import torch
 from safetensors.torch import save_file
 
 from stages.networks.deepsim_generator import DeepSimConfig, DeepSimGenerator
-from stages.networks.vgg19 import PLACES, VGG19, VGG19Config
+from stages.networks.vgg19 import VGG19, VGG19Config
+from stages.networks.vgg19_names import PLACES
 
 VGG19_CONFIG = VGG19Config(picture=32, channels=(3, 4, 5, 6, 6), hidden=8, classes=7)
 GENERATOR_CONFIG = DeepSimConfig(inputs=6, bottom=1, widths=(16, 12, 12, 8, 8, 6, 6, 4, 4))
@@ -63,7 +62,6 @@ def save_vgg19(folder, network=None, pickled=False):
         torch.save(network.state_dict(), folder / "VGG_ILSVRC_19_layers.pt")
     else:
         save_file(network.state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(vars(network.config)))
     scipy.io.savemat(folder / SPREADS, spreads(network))
     return network
 
@@ -77,7 +75,6 @@ def save_deepsim(folder, network=None, pickled=False):
         torch.save(stored, folder / "generator_relu7.pt")
     else:
         save_file({name: value.clone() for name, value in stored.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(vars(network.config)))
     (folder / BOUNDS).parent.mkdir(parents=True)
     (folder / BOUNDS).write_text(" ".join(str(2 + number % 5) for number in range(network.config.inputs)) + "\n")
     return network

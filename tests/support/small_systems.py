@@ -57,6 +57,13 @@ SMALL = {
         "checkpoints.tokenizer=blip-image-captioning-base",
         checkpoints=("stable-diffusion-1-4", "blip-image-captioning-base"),
     ),
+    "takagi2023-gan": Small(
+        *FEW_STEPS,
+        "search.steps=3",
+        *("layers_roi=early + ventral", "caption_roi=early + ventral", "caption.size=32"),
+        *(f"checkpoints.{role}=blip-image-captioning-base" for role in ("captioner", "tokenizer")),
+        checkpoints=("stable-diffusion-1-4", "blip-image-captioning-base", "vgg19-caffe", "deepsim-fc7"),
+    ),
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",

@@ -6,7 +6,8 @@ import torch
 
 from stages.generators.generator import Item
 from stages.ground.errors import InputError
-from stages.inverters.picture_search import PictureSearchSettings, displayed, search
+from stages.inverters.picture_search import displayed, first_input, search
+from stages.inverters.picture_search_settings import PictureSearchSettings
 
 # A linear "generator" of 5 values, and two "layers" that read from what it gives.
 RANDOM = np.random.default_rng(0)
@@ -126,16 +127,18 @@ def test_it_searches_where_gradients_are_switched_off():
 def test_starts():
     one, other = Item("nsd00042"), Item("nsd00043")
     own = PictureSearchSettings()
-    first = own.first(2000, 0, one)
-    assert torch.equal(first, own.first(2000, 0, one)) and abs(float(first.std()) - 1) < 0.1
-    for differs in (own.first(2000, 1, one), own.first(2000, 0, other), own.first(2000, 0, Item("nsd00042", sample=1))):
-        assert not torch.equal(first, differs)
+    first = first_input(own, 2000, 0, one)
+    assert torch.equal(first, first_input(own, 2000, 0, one)) and abs(float(first.std()) - 1) < 0.1
+    others = ((1, one), (0, other), (0, Item("nsd00042", sample=1)))
+    for seed, item in others:
+        assert not torch.equal(first, first_input(own, 2000, seed, item))
     shared = PictureSearchSettings(start="shared noise")
-    assert torch.equal(shared.first(9, 0, one), shared.first(9, 5, other))
+    assert torch.equal(first_input(shared, 9, 0, one), first_input(shared, 9, 5, other))
     assert not torch.equal(
-        shared.first(9, 0, one), PictureSearchSettings(start="shared noise", start_seed=1).first(9, 0, one)
+        first_input(shared, 9, 0, one),
+        first_input(PictureSearchSettings(start="shared noise", start_seed=1), 9, 0, one),
     )
-    assert PictureSearchSettings(start="zeros").first(9, 0, one).tolist() == [0.0] * 9
+    assert first_input(PictureSearchSettings(start="zeros"), 9, 0, one).tolist() == [0.0] * 9
 
 
 @pytest.mark.parametrize("clip", [4.0, 10.0])

@@ -17,9 +17,11 @@ from random_vgg19 import (
 
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
-from stages.inverters.picture_search import PictureSearchSettings
+from stages.inverters.picture_search import first_input
+from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.inverters.searched_pictures import PictureSearch, read_spreads
-from stages.networks.vgg19 import PLACES, VGG19
+from stages.networks.vgg19 import VGG19
+from stages.networks.vgg19_names import PLACES
 from stages.targets.vgg19_layers import VGG19Layer
 from weights.manifest import CheckpointError
 
@@ -60,7 +62,7 @@ def test_a_picture_vs_the_whole_way_written_out(folders, features):
         wanted[name] = torch.from_numpy((values - values.mean()) / spread * usual[name].mean() + values.mean()).float()
     weights = np.array([1 / float(values.square().sum()) for values in wanted.values()])
     weights /= weights.sum()
-    latent = FEW.first(6, 4, Item("a")).requires_grad_()
+    latent = first_input(FEW, 6, 4, Item("a")).requires_grad_()
     velocity, bound = torch.zeros(6), torch.tensor([2.0, 3, 4, 5, 6, 2])
     for step in range(5):
         picture = draws(latent[None])[:, :, 16:48, 16:48]
@@ -125,7 +127,7 @@ def test_a_picture_of_the_generators_own_is_found_again(folders):
     latent = torch.tensor([[0.3, 2.0, 1.0, 0.1, 3.0, 1.5]])
     picture = searching._drawn(latent)
     shown = {name: values[0].numpy() for name, values in searching.network(picture, LAYERS).items()}
-    start = searching.settings.first(6, 0, Item("a"))
+    start = first_input(searching.settings, 6, 0, Item("a"))
     found, losses = searching.search(shown, start)
     assert losses[-1] < 0.2 * losses[0]
     begun, ended = (

@@ -7,7 +7,8 @@ from random_vgg19 import VGG19_CONFIG, save_vgg19, vgg19
 from safetensors.torch import load_file, save_file
 
 from stages.ground.errors import InputError
-from stages.networks.vgg19 import LAYERS, PLACES, PUBLISHED, VGG19, VGG19Config, load_vgg19, n_values
+from stages.networks.vgg19 import PUBLISHED, VGG19, VGG19Config, load_vgg19, n_values
+from stages.networks.vgg19_names import LAYERS, PLACES
 from weights.manifest import CheckpointError
 
 # As published: Caffe's name -> the module in KamitaniLab's conversion.
@@ -90,19 +91,31 @@ def test_caffes_names_are_read_too(network, pictures, tmp_path):
     torch.testing.assert_close(load_vgg19(tmp_path)(pictures, ("fc8",))["fc8"], network(pictures, ("fc8",))["fc8"])
 
 
-def test_what_does_not_fit_is_named(network, tmp_path):
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        # Of the layer that is asked for nothing is missing, but the file is another's.
+        (lambda stored: stored.pop("classifier.6.bias"), "missing: classifier.6.bias"),
+        (lambda stored: stored.pop("features.0.weight"), "missing: features.0.weight"),
+        (
+            lambda stored: stored.update({"features.2.bias": torch.zeros(9)}),
+            r"features.2.bias \(9,\) instead of \(3,\)",
+        ),
+        (lambda stored: stored.update({"fc9.bias": torch.zeros(9)}), "unexpected: fc9.bias"),
+    ],
+)
+def test_what_does_not_fit_is_named(network, tmp_path, spoil, said):
     save_vgg19(tmp_path, network)
     stored = load_file(tmp_path / "model.safetensors")
-    del stored["classifier.6.bias"]
+    spoil(stored)
     save_file(stored, tmp_path / "model.safetensors")
-    # Of the layer that is asked for nothing is missing, but the file is another's.
-    with pytest.raises(CheckpointError, match="missing: classifier.6.bias"):
+    with pytest.raises(CheckpointError, match=said):
         load_vgg19(tmp_path, "conv1_1")
+
+
+def test_a_layer_that_there_is_not_is_refused(tmp_path):
     with pytest.raises(InputError, match="layer is 'conv1_9'"):
         load_vgg19(tmp_path, "conv1_9")
-    (tmp_path / "config.json").write_text('{"picture": 40}')
-    with pytest.raises(CheckpointError, match="multiple of 32"):
-        load_vgg19(tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"picture": 48}, {"channels": (1, 2)}, {"hidden": 0}])
