@@ -115,9 +115,16 @@ class Takagi2023GAN(Takagi2023Text):
         return f"vgg19_{self.settings.layers[-1]}"
 
     def steps(self, machine):
-        captioned, text = self._captioned(machine) if self.settings.text_context else ([], None)
-        contexts = {} if text is None else {TEXT: text}
-        return [*self._started(machine), *captioned, self._redrawn(contexts, machine)]
+        steps, contexts = self._prepared(machine)
+        return [*steps, self._redrawn(contexts, machine)]
+
+    def _prepared(self, machine):
+        """All steps but the last, and the targets of the values that this one draws under, by name."""
+        started = self._started(machine)
+        if not self.settings.text_context:
+            return started, {}
+        captioned, text = self._captioned(machine)
+        return [*started, *captioned], {TEXT: text}
 
     def _started(self, machine):
         """The steps from responses to the picture that denoising starts from."""

@@ -64,6 +64,17 @@ SMALL = {
         *(f"checkpoints.{role}=blip-image-captioning-base" for role in ("captioner", "tokenizer")),
         checkpoints=("stable-diffusion-1-4", "blip-image-captioning-base", "vgg19-caffe", "deepsim-fc7"),
     ),
+    "takagi2023-depth": Small(
+        *FEW_STEPS,
+        "search.steps=3",
+        *(f"{which}_roi=early + ventral" for which in ("layers", "caption", "levels")),
+        "caption.size=32",
+        *(f"checkpoints.{role}=blip-image-captioning-base" for role in ("captioner", "tokenizer")),
+        checkpoints=(
+            *("stable-diffusion-2-depth", "blip-image-captioning-base"),
+            *("vgg19-caffe", "deepsim-fc7", "dpt-large"),
+        ),
+    ),
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",
