@@ -16,7 +16,7 @@ Standardized = Literal["no", "session", "training"]
 """Whether responses are z-scored.
 
 no        they have the unit of the measurement, such as percent signal change
-session   they were z-scored within each session before they were stored; by which trials is settled
+session   they were z-scored within each session, or each run; by which trials is settled
 training  they are z-scored when they are read, by training trials alone: another split takes other statistics
 """
 

@@ -19,6 +19,7 @@ from brainrecon.datasets.kamitani.recording import Part, make_subject
 from brainrecon.datasets.kamitani.stimuli import (
     PICTURE_OPTIONS,
     REQUEST_FORM,
+    ZSCORE,
     download_responses,
     names_of_codes,
     names_of_labels,
@@ -74,7 +75,7 @@ def subjects(path):
     return sorted({name for name, _ in _files(Path(path))}, key=lambda name: (len(name), name))
 
 
-def load(path, subject=None, roi=None, images=None, image_size=None, release=None, mask=None):
+def load(path, subject=None, roi=None, images=None, image_size=None, release=None, mask=None, zscore=False):
     """Load one subject.
 
     Parameters
@@ -95,6 +96,9 @@ def load(path, subject=None, roi=None, images=None, image_size=None, release=Non
         ``original`` or ``fmriprep``; by default the first of these that has train and test.
     mask : brainrecon.datasets.own_mask.OwnMask, optional
         The region ``mask``: a value for each voxel of the files, or a volume that their coordinates are looked up in.
+    zscore : bool
+        Z-score each voxel within each run of a split, by the run's own trials, before repeats are averaged: no label takes
+        part, and a split's runs are its own.
 
     Returns
     -------
@@ -122,7 +126,7 @@ def load(path, subject=None, roi=None, images=None, image_size=None, release=Non
     absent = [split for split in SPLITS if split not in parts]
     if absent:
         notes.append(f"no file of {', '.join(absent)}")
-    return make_subject("dir", path, name, parts, roi, images, image_size, notes, {"release": release}, mask)
+    return make_subject("dir", path, name, parts, roi, images, image_size, notes, {"release": release}, mask, zscore)
 
 
 def trial_names(bdata, split):
@@ -218,4 +222,6 @@ def download(path, subject=None, progress=SILENT):
 
 
 RELEASE = Option("release", "original or fmriprep; by default the one that is there")
-register("dir", DatasetOf(DESCRIPTION, subjects, load, files, (RELEASE, *PICTURE_OPTIONS, OWN_MASK), download, TERMS))
+register(
+    "dir", DatasetOf(DESCRIPTION, subjects, load, files, (RELEASE, *PICTURE_OPTIONS, ZSCORE, OWN_MASK), download, TERMS)
+)

@@ -22,6 +22,7 @@ from brainrecon.datasets.kamitani.recording import Part, make_subject
 from brainrecon.datasets.kamitani.stimuli import (
     PICTURE_OPTIONS,
     REQUEST_FORM,
+    ZSCORE,
     download_responses,
     names_of_codes,
     names_of_labels,
@@ -62,7 +63,7 @@ def subjects(path):
     return list(_files(Path(path)))
 
 
-def load(path, subject=None, roi=None, images=None, image_size=None, mask=None):
+def load(path, subject=None, roi=None, images=None, image_size=None, mask=None, zscore=False):
     """Load one subject.
 
     Parameters
@@ -81,6 +82,9 @@ def load(path, subject=None, roi=None, images=None, image_size=None, mask=None):
         Cut and resize pictures to squares of so many pixels; needed only where they differ in size.
     mask : brainrecon.datasets.own_mask.OwnMask, optional
         The region ``mask``: a value for each voxel of the file, or a volume that its coordinates are looked up in.
+    zscore : bool
+        Z-score each voxel within each run of a split, by the run's own trials, before repeats are averaged: no label takes
+        part, and a split's runs are its own.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def load(path, subject=None, roi=None, images=None, image_size=None, mask=None):
     notes = [f"{others.sum():,} samples of another DataType than 1, 2, 3 were left out"] if others.any() else []
     if "imagery" not in parts:
         notes.append(f"no imagery in {file.name}")
-    return make_subject("god", path, name, parts, roi, images, image_size, notes, mask=mask)
+    return make_subject("god", path, name, parts, roi, images, image_size, notes, mask=mask, zscore=zscore)
 
 
 def files(path, subject=None):
@@ -171,4 +175,4 @@ def download(path, subject=None, progress=SILENT):
     return download_responses(FIGSHARE, path, number, FILE, progress)
 
 
-register("god", DatasetOf(DESCRIPTION, subjects, load, files, (*PICTURE_OPTIONS, OWN_MASK), download, TERMS))
+register("god", DatasetOf(DESCRIPTION, subjects, load, files, (*PICTURE_OPTIONS, ZSCORE, OWN_MASK), download, TERMS))

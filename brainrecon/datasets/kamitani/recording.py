@@ -12,6 +12,8 @@ from brainrecon.datasets.kamitani.stimuli import pictures_of
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
 from brainrecon.datasets.voxels import MASK
+from brainrecon.datasets.within_runs import ZScoredWithinRuns
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
 
@@ -118,7 +120,9 @@ def voxel_columns(bdata, roi=None, mask=None):
     return np.flatnonzero(selected), roi, {name: marks for name, marks in within.items() if marks.any()}, notes
 
 
-def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None, notes=(), details=None, mask=None):
+def make_subject(
+    kind, path, name, parts, roi=None, images=None, image_size=None, notes=(), details=None, mask=None, zscore=False
+):
     """Put a subject together.
 
     Parameters
@@ -134,11 +138,14 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
         As the dataset's own ``load`` has them.
     notes : sequence of str
     details : dict, optional
+    zscore : bool
+        Z-score each voxel within each run of a split, by the run's own trials.
 
     Returns
     -------
     subject : brainrecon.datasets.subject.Subject
     """
+    check("zscore", zscore, OneOf(True, False), "--option {name}={example}")
     notes, first, rois = list(notes), None, {}
     chosen = {}
     for part in parts.values():
@@ -165,7 +172,7 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
     named = class_names(Path(path))
     splits = {
         split: Split(
-            betas=bare[split].betas,
+            betas=within_runs(bare[split].betas, part) if zscore else bare[split].betas,
             trial_stimulus_ids=part.names,
             sessions=whole_numbers(part, "session"),
             runs=whole_numbers(part, "run"),
@@ -174,6 +181,7 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
         )
         for split, part in parts.items()
     }
+    details = (details or {}) | ({"units": "z-scores within runs"} if zscore else {})
     notes += [*constant_voxels(splits["train"]), "no captions in this dataset", "no noise ceiling in the files"]
     counts = {split: {"samples": each.n_trials, "stimuli": each.n_stimuli} for split, each in splits.items()}
     return Subject(
@@ -185,8 +193,19 @@ def make_subject(kind, path, name, parts, roi=None, images=None, image_size=None
         rois=rois,
         fingerprint=stimulus_fingerprint(kind, splits),
         notes=notes,
-        details={"files": sorted({bdata.path.name for bdata in chosen}), "counts": counts} | (details or {}),
+        details={"files": sorted({bdata.path.name for bdata in chosen}), "counts": counts} | details,
     )
+
+
+def within_runs(betas, part):
+    """Responses of a part, z-scored within runs; numbers of runs may start anew with each session."""
+    runs, sessions = whole_numbers(part, "run"), whole_numbers(part, "session")
+    if runs is None:
+        raise InputError(
+            f"{part.bdata.path} does not tell the runs of its samples, which zscore needs; leave zscore out, or take a file "
+            "with Run."
+        )
+    return ZScoredWithinRuns(betas, runs if sessions is None else np.stack([sessions, runs], axis=1))
 
 
 def check_same_voxels(first, columns, other, other_columns):

@@ -30,6 +30,7 @@ PICTURE_OPTIONS = (
     Option("image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"),
 )
 """What every picture dataset of the laboratory takes."""
+ZSCORE = Option("zscore", "true: z-score each voxel within each run, by the run's own trials; by default false")
 
 
 def name_of_code(code, kind="stimulus"):
