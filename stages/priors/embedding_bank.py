@@ -1,14 +1,14 @@
 """Banks of embeddings that are scanned part by part: a folder of blocks of rows, or a table that lies by columns.
 
-A bank tells the cosines of all its rows with some queries, as exactly as one matrix product has them, and hands out rows.
-Who wants them exactly computes them of the rows themselves (`stages.priors.memory`).
+A bank tells the products of all its rows with some queries and the rows' squared lengths, as exactly as one matrix product has
+them, and hands out rows. Who wants cosines or distances exactly computes them of the rows themselves (`stages.priors.memory`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,28 @@ _BYTES_AT_ONCE = 1 << 26
 _COLUMNS_AT_ONCE = 4096
 
 
+class Part(NamedTuple):
+    """Some rows of a bank, one after the other, beside some queries.
+
+    >>> bank = RowBank([np.array([[3, 4], [0, 1]], np.float32)])
+    >>> [(part.first, part.products.tolist(), part.squares.tolist()) for part in bank.products(np.float32([[1, 1]]))]
+    [(0, [[7.0, 1.0]], [25.0, 1.0])]
+
+    Attributes
+    ----------
+    first : int
+        Number of the first row.
+    products : float32 array of shape (n_queries, n_rows)
+        Of queries and rows.
+    squares : float32 array of shape (n_rows,)
+        Squared lengths of the rows.
+    """
+
+    first: int
+    products: NDArray[np.float32]
+    squares: NDArray[np.float32]
+
+
 class Bank(Protocol):
     """Embeddings by rows.
 
@@ -39,8 +61,8 @@ class Bank(Protocol):
     shape: tuple[int, int]
     where: str
 
-    def cosines(self, queries: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (first row of a part, cosines (n_queries, n_rows of the part)) for unit queries (n_queries, n_values)."""
+    def products(self, queries: NDArray[np.float32]) -> Iterator[Part]:
+        """Yield the bank part by part, for queries (n_queries, n_values)."""
 
     def rows(self, chosen: Sequence[int]) -> NDArray[np.float32]:
         """Rows by their numbers, (n_chosen, n_values)."""
@@ -66,16 +88,15 @@ class RowBank:
         self._firsts = np.cumsum([0, *(len(block) for block in self._blocks)])
         self.shape = (int(self._firsts[-1]), int(self._blocks[0].shape[1]))
 
-    def cosines(self, queries: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def products(self, queries: NDArray[np.float32]) -> Iterator[Part]:
         """See `Bank`."""
         at_once = max(_BYTES_AT_ONCE // (4 * self.shape[1]), 1)
         for first, block in zip(self._firsts.tolist(), self._blocks):
             for start in range(0, len(block), at_once):
                 part = np.asarray(block[start : start + at_once], dtype=np.float32)
-                lengths = np.linalg.norm(part, axis=1)
-                with np.errstate(invalid="ignore"):
-                    cosines = queries @ part.T / np.maximum(lengths, 1e-30)
-                yield first + start, cosines
+                # What is not finite is for the reader to find.
+                with np.errstate(invalid="ignore", over="ignore"):
+                    yield Part(first + start, queries @ part.T, np.einsum("rv,rv->r", part, part))
 
     def rows(self, chosen: Sequence[int]) -> NDArray[np.float32]:
         """See `Bank`."""
@@ -101,7 +122,7 @@ class ColumnBank:
     def __init__(self, table: Any, where: str = "The bank") -> None:
         self._table, self.where, self.shape = table, where, (int(table.shape[0]), int(table.shape[1]))
 
-    def cosines(self, queries: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def products(self, queries: NDArray[np.float32]) -> Iterator[Part]:
         """See `Bank`."""
         n_rows, n_values = self.shape
         products, squares = np.zeros((len(queries), n_rows)), np.zeros(n_rows)
@@ -110,7 +131,7 @@ class ColumnBank:
             part = self._table.columns(start, stop)
             products += queries[:, start:stop] @ part.T
             squares += np.einsum("rv,rv->r", part, part)
-        yield 0, (products / np.maximum(np.sqrt(squares), 1e-30)).astype(np.float32)
+        yield Part(0, products.astype(np.float32), squares.astype(np.float32))
 
     def rows(self, chosen: Sequence[int]) -> NDArray[np.float32]:
         """See `Bank`."""

@@ -10,16 +10,79 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.ground.checks import Number, check
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
-from stages.priors.embedding_bank import Bank
+from stages.priors.embedding_bank import Bank, Part
 
-# Cosines of a matrix product in float32 differ from exact ones by less; the cosines of rows that are as near are computed anew.
-_MARGIN = 1e-3
+# Products in float32 differ from exact ones by less than this share of the lengths' product, and so do squared lengths; rows that
+# may be as near are compared anew.
+_MARGIN = 5e-4
+
+
+class _Cosine:
+    """Nearness is the cosine."""
+
+    @staticmethod
+    def prepared(queries: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Queries of unit length."""
+        return queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
+
+    @staticmethod
+    def about(queries: NDArray[np.float32], part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Nearness (n_queries, n_rows) and how wrong it may be."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = (part.products / np.maximum(np.sqrt(part.squares), 1e-30)).astype(np.float32)
+        return found, np.full(found.shape, _MARGIN, np.float32)
+
+    @staticmethod
+    def exact(row: NDArray[np.float32], query: NDArray[np.float64]) -> float:
+        """Nearness of one row."""
+        values = row.astype(np.float64)
+        return float(values @ query) / max(float(np.linalg.norm(values)), 1e-30)
+
+    @staticmethod
+    def told(nearness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a nearness is called by."""
+        return nearness
+
+    @staticmethod
+    def weights(nearness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shares of neighbours in a mean, not yet divided by their sum."""
+        return np.maximum(nearness, 0)
+
+
+class _Euclidean(_Cosine):
+    """Nearness is minus the distance, squared on the way."""
+
+    @staticmethod
+    def prepared(queries: NDArray[np.float64]) -> NDArray[np.float64]:
+        return queries
+
+    @staticmethod
+    def about(queries: NDArray[np.float32], part: Part) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        own = np.einsum("qv,qv->q", queries, queries)[:, None]
+        with np.errstate(invalid="ignore", over="ignore"):
+            return 2 * part.products - part.squares - own, _MARGIN * (np.sqrt(own) + np.sqrt(part.squares)) ** 2
+
+    @staticmethod
+    def exact(row: NDArray[np.float32], query: NDArray[np.float64]) -> float:
+        return -float(np.linalg.norm(row.astype(np.float64) - query))
+
+    @staticmethod
+    def told(nearness: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Without a minus before 0.
+        return np.abs(nearness)
+
+    @staticmethod
+    def weights(nearness: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.ones_like(nearness)
+
+
+_MEASURES = {"cosine": _Cosine, "euclidean": _Euclidean}
 
 
 class MemoryPrior:
-    """Nearest neighbours by cosine in a bank of embeddings.
+    """Nearest neighbours in a bank of embeddings, by cosine or by Euclidean distance.
 
     What a query finds does not depend on the other queries: rows that may be the nearest are compared in float64, row by
     row, and of equal ones the first is taken.
@@ -28,22 +91,28 @@ class MemoryPrior:
     >>> prior = MemoryPrior(RowBank([np.array([[1, 0], [0, 2], [3, 3]], np.float32)]))
     >>> prior.nearest(np.array([[0.1, 5.0]]))[0].tolist(), prior.recall(np.array([[0.1, 5.0]])).tolist()
     ([[1]], [[0.0, 2.0]])
+    >>> by_distance = MemoryPrior(prior.bank, measure="euclidean")
+    >>> [found.tolist() for found in by_distance.nearest(np.array([[2.0, 7.0]]))], prior.nearest([[2.0, 7.0]])[0].tolist()
+    ([[[2]], [[4.123105625617661]]], [[1]])
 
     Parameters
     ----------
     bank : stages.priors.embedding_bank.Bank
     n_neighbours : int
         How many embeddings are averaged, each weighted by its cosine with the query; one that points away has no weight, and
-        if all do they count alike.
+        if all do they count alike. Those that are found by distance always do.
+    measure : {"cosine", "euclidean"}
+        What is near.
     """
 
-    def __init__(self, bank: Bank, n_neighbours: int = 1) -> None:
+    def __init__(self, bank: Bank, n_neighbours: int = 1, measure: str = "cosine") -> None:
         check("n_neighbours", n_neighbours, Number(1, whole=True))
+        check("measure", measure, OneOf(*_MEASURES))
         if n_neighbours > bank.shape[0]:
             raise InputError(
                 f"{bank.where} has {bank.shape[0]:,} embeddings but {n_neighbours:,} neighbours are asked for; ask for fewer."
             )
-        self.bank, self.n_neighbours = bank, n_neighbours
+        self.bank, self.n_neighbours, self._measure = bank, n_neighbours, _MEASURES[measure]
 
     def nearest(self, queries: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Find the nearest rows of each query, the nearest first.
@@ -55,7 +124,8 @@ class MemoryPrior:
         Returns
         -------
         rows : int array of shape (n, n_neighbours)
-        cosines : float64 array of shape (n, n_neighbours)
+        measures : float64 array of shape (n, n_neighbours)
+            Cosines, or distances.
 
         Raises
         ------
@@ -72,15 +142,15 @@ class MemoryPrior:
             raise InputError(
                 f"{bad:,} of {len(queries):,} queries hold NaN or infinite values; look at what was decoded."
             )
-        unit = queries / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
-        rows = np.empty((len(unit), self.n_neighbours), dtype=np.int64)
-        cosines = np.empty((len(unit), self.n_neighbours))
-        for place, candidates in enumerate(self._candidates(unit.astype(np.float32))):
-            exact = np.array([_cosine(self.bank.rows([row])[0], unit[place]) for row in candidates])
-            # By cosine, and by row where cosines are equal.
+        queries = self._measure.prepared(queries)
+        rows = np.empty((len(queries), self.n_neighbours), dtype=np.int64)
+        nearness = np.empty((len(queries), self.n_neighbours))
+        for place, candidates in enumerate(self._candidates(queries.astype(np.float32))):
+            exact = np.array([self._measure.exact(self.bank.rows([row])[0], queries[place]) for row in candidates])
+            # The nearest first, and by row where they are as near.
             order = np.lexsort((candidates, -exact))[: self.n_neighbours]
-            rows[place], cosines[place] = candidates[order], exact[order]
-        return rows, cosines
+            rows[place], nearness[place] = candidates[order], exact[order]
+        return rows, self._measure.told(nearness)
 
     def recall(self, queries: NDArray[Any]) -> NDArray[np.float32]:
         """Give the nearest embedding of each query as it is in the bank, or the weighted mean of several.
@@ -93,10 +163,10 @@ class MemoryPrior:
         -------
         embeddings : array of shape (n, n_values), float32
         """
-        rows, cosines = self.nearest(queries)
+        rows, measures = self.nearest(queries)
         if self.n_neighbours == 1:
             return self.bank.rows(rows[:, 0].tolist())
-        weights = np.maximum(cosines, 0)
+        weights = self._measure.weights(measures)
         weights[~weights.any(axis=1)] = 1
         weights /= weights.sum(axis=1, keepdims=True)
         found = np.empty((len(rows), self.bank.shape[1]), dtype=np.float32)
@@ -105,24 +175,24 @@ class MemoryPrior:
         return found
 
     def _candidates(self, queries: NDArray[np.float32]) -> list[NDArray[np.int64]]:
-        """For each unit query the rows that may be among its nearest, the bank being gone through once."""
+        """For each query the rows that may be among its nearest, the bank being gone through once."""
         k = self.n_neighbours
         rows = [np.empty(0, dtype=np.int64) for _ in queries]
-        found = [np.empty(0, dtype=np.float32) for _ in queries]
-        for first, cosines in self.bank.cosines(queries):
-            if not np.isfinite(cosines).all():
-                where = first + int(np.flatnonzero(~np.isfinite(cosines).all(axis=0))[0])
+        # At most and at least so near.
+        highest = [np.empty(0, dtype=np.float32) for _ in queries]
+        lowest = [np.empty(0, dtype=np.float32) for _ in queries]
+        for part in self.bank.products(queries):
+            found, wrong = self._measure.about(queries, part)
+            if not np.isfinite(found).all():
+                where = part.first + int(np.flatnonzero(~np.isfinite(found).all(axis=0))[0])
                 raise InputError(
                     f"{self.bank.where} holds values in row {where:,} that are NaN or infinite; leave that row out."
                 )
-            for place, own in enumerate(cosines):
-                both = np.concatenate([found[place], own])
-                numbers = np.concatenate([rows[place], np.arange(first, first + len(own))])
-                least = np.partition(both, -k)[-k] - _MARGIN if len(both) >= k else -np.inf
-                found[place], rows[place] = both[both >= least], numbers[both >= least]
+            numbers = np.arange(part.first, part.first + found.shape[1])
+            for place in range(len(queries)):
+                most = np.concatenate([highest[place], found[place] + wrong[place]])
+                least = np.concatenate([lowest[place], found[place] - wrong[place]])
+                both = np.concatenate([rows[place], numbers])
+                kept = most >= (np.partition(least, -k)[-k] if len(least) >= k else -np.inf)
+                highest[place], lowest[place], rows[place] = most[kept], least[kept], both[kept]
         return rows
-
-
-def _cosine(row: NDArray[np.float32], unit: NDArray[np.float64]) -> float:
-    values = row.astype(np.float64)
-    return float(values @ unit) / max(float(np.linalg.norm(values)), 1e-30)

@@ -114,7 +114,7 @@ def test_a_bank_on_disk_is_never_whole_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(embedding_bank, "_BYTES_AT_ONCE", 4 * 7 * 4)
     bank = bank_of_folder(tmp_path)
     assert all(isinstance(block, np.memmap) for block in bank._blocks)
-    parts = [cosines.shape for _, cosines in bank.cosines(np.float32(QUERIES))]
+    parts = [part.products.shape for part in bank.products(np.float32(QUERIES))]
     assert parts == [(9, 4)] * 15
 
 
