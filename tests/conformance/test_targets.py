@@ -11,6 +11,7 @@ import torch
 from stages.ground.errors import InputError
 from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
+from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.face_latents import FaceLatents
@@ -43,6 +44,9 @@ def faces(folder):
 def vgg19_layer(folder):
     random_vgg19.save_vgg19(folder / "vgg19")
     return VGG19Layer.from_pretrained(folder / "vgg19", "conv3_4", channels="RGB")
+def resnet(folder):
+    random_checkpoints.save_resnet(folder / "resnet")
+    return ClassFeatures.from_pretrained(folder / "resnet", size=32)
 
 
 # Name -> ``make(folder)``.
@@ -57,6 +61,8 @@ TARGETS = {
     "places": places,
     "face latents": faces,
     "vgg19 layer": vgg19_layer,
+    "class features": resnet,
+    "class features, drawn": lambda folder: ClassFeatures.from_pretrained(store.path("tiny-evaluation")),
 }
 
 

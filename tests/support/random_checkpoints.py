@@ -322,6 +322,18 @@ def save_open_clip(folder, embed_dim=EMBED_DIM):
     return folder
 
 
+def save_resnet(folder):
+    """Write a small network of ResNet-50's kind under torchvision's names, with ImageNet's classes."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    torch.manual_seed(6)
+    folder.mkdir(parents=True)
+    save_file(
+        ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=4).state_dict(), folder / "resnet50-0676ba61.safetensors"
+    )
+    return folder
+
+
 def save_dpt(folder, whole=False):
     """Write a tiny network of depth as Intel/dpt-large is published; `whole` writes what nothing reads, too."""
     from transformers import DPTConfig, DPTForDepthEstimation
@@ -412,6 +424,10 @@ def write_published(name, folder, embed_dim):
             pickle_weights(folder)
     elif name == "kandinsky-2-2-prior":
         save_prior(folder)
+    elif name == "resnet50-imagenet1k-v1":
+        tensors = load_file(save_resnet(folder) / "resnet50-0676ba61.safetensors")
+        torch.save(tensors, folder / "resnet50-0676ba61.pth")
+        (folder / "resnet50-0676ba61.safetensors").unlink()
     elif name == "dpt-large":
         save_dpt(folder)
         pickle_weights(folder)
