@@ -39,6 +39,8 @@ class DecoderSettings:
         Training stimuli whose held-out predictions give the statistics of `rescale`.
     keep : {"auto", "weights", "targets", "factorisation"}
         How the fitted decoder is stored; "auto" takes the smallest. See `stages.decoders.ridge.ridge.RidgeDecoder`.
+    standardise : bool
+        The penalty acts on voxels of standard deviation 1; off, on voxels as they are, as in scikit-learn's Ridge.
     trials : {"averaged", "single"}
         Train on patterns, each the average of a stimulus's trials, or on every trial by itself.
     voxels : {"all", "noise_ceiling", "correlation"}
@@ -60,6 +62,7 @@ class DecoderSettings:
     sketch: int = 2048
     held_out: str = "tenth"
     keep: str = "auto"
+    standardise: bool = True
     trials: str = "averaged"
     voxels: str = "all"
     top_voxels: int | None = None
@@ -78,6 +81,7 @@ class DecoderSettings:
             "trials": TRIALS,
             "voxels": SELECTIONS,
             "features": DTYPES,
+            "standardise": (True, False),
         }
         for name, choices in allowed.items():
             if (value := getattr(self, name)) not in choices:
@@ -102,6 +106,10 @@ class DecoderSettings:
             raise InputError(
                 "decoder.rescale gives each target its own way, which banded ridge does not have; set decoder.rescale=held_out "
                 "or none for all."
+            )
+        if self.bands and not self.standardise:
+            raise InputError(
+                "decoder.standardise is off, which banded ridge does not have; leave it on, or set decoder.kind=ridge."
             )
         limits = (self.top_voxels is not None) + (self.least_noise_ceiling is not None)
         if self.voxels == "all" and limits:

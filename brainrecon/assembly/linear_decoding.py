@@ -66,6 +66,7 @@ def ridge(settings, machine):
             sketch=settings.sketch,
             held_out=settings.held_out,
             keep=settings.keep,
+            standardise=settings.standardise,
             memory=machine.memory,
             device=machine.device,
         )

@@ -45,8 +45,9 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
     Parameters
     ----------
     alphas : float, sequence of float, or dict of str to either
-        Penalties to choose from, in units of standardised voxels. One value fixes the penalty; a dict gives each
-        target its own. By default 22 from 1 to 10,000,000, evenly spread on a logarithmic scale.
+        Penalties to choose from, in units of standardised voxels, or of voxels as they are if `standardise` is off. One
+        value fixes the penalty; a dict gives each target its own. By default 22 from 1 to 10,000,000, evenly spread on a
+        logarithmic scale.
     rescale : {"held_out", "none", "transductive"}, or dict of str to one of them
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
         mean and standard deviation it has in training, measured against leave-one-out predictions of training stimuli.
@@ -65,6 +66,9 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         Gram matrix and the training targets; or patterns and factor alone, with the targets read again from where they came
         (`attach`). "auto" takes the smaller of the first two, and the third if both pass 2 GB and targets can
         be read again. `notes` says how large each is.
+    standardise : bool
+        Whether the penalty acts on voxels of standard deviation 1 (one degree of freedom taken off), so that their units do not
+        matter; or on voxels as they are, as in scikit-learn's Ridge. Their mean is taken off in any case.
     seed : int
         Of the sketch and of the tenth.
     memory : float, optional
@@ -98,6 +102,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         sketch=2048,
         held_out="tenth",
         keep="auto",
+        standardise=True,
         seed=0,
         memory=None,
         device=AUTO,
@@ -108,6 +113,7 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         self.sketch = sketch
         self.held_out = held_out
         self.keep = keep
+        self.standardise = standardise
         self.seed = seed
         self.memory = memory
         self.device = device

@@ -16,7 +16,12 @@ from stages.ground.progress import SILENT
 KEEP = ("auto", *STORED)
 PENALTIES = ("group", "target")
 HELD_OUT = ("tenth", "all", "none")
-RULES = {"keep": OneOf(*KEEP), "penalty": OneOf(*PENALTIES), "held_out": OneOf(*HELD_OUT)}
+RULES = {
+    "keep": OneOf(*KEEP),
+    "penalty": OneOf(*PENALTIES),
+    "held_out": OneOf(*HELD_OUT),
+    "standardise": OneOf(True, False),
+}
 
 
 class FitInSteps:
@@ -61,10 +66,15 @@ class FitInSteps:
             mean, scale = np.array(stored["voxel_mean_"]), np.array(stored["voxel_scale_"])
             self._solver.factorise(TrainingPatterns(X, self.device, mean, scale), factor_of(stored, self.device))
         else:
-            self._solver.factorise()
+            self._solver.factorise(None if self.standardise else self._unscaled(X))
         self._n_stimuli, self._n_trials = shown, len(X)
         self.alpha_, self.error_, self.held_out_correlation_ = {}, {}, {}
         return self
+
+    def _unscaled(self, X):
+        """The patterns without their mean, in their own units."""
+        mean = TrainingPatterns(X, self.device).mean
+        return TrainingPatterns(X, self.device, mean, np.ones_like(mean))
 
     def width(self, n_new=0):
         """Columns of a block under the memory budget, `n_new` patterns predicted on the way."""
