@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from brainrecon.assembly.each_sample import inputs_of, read_by
 from brainrecon.assembly.step import Step, repeated, rows_of
 from brainrecon.assembly.values import Item
 from stages.ground.not_finite import NotFinite, named
@@ -49,9 +50,7 @@ class Candidates(Step):
 
     def __init__(self, steps, n, source, wanted):
         self._steps, self._n, self._source, self._wanted = tuple(steps), n, source, wanted
-        inside = {name for step in steps for name in step.gives}
-        read = dict.fromkeys(name for step in steps for name in step.reads if name not in inside)
-        spare = dict.fromkeys(name for step in steps for name in step.optional if name not in inside)
+        read, spare = inputs_of(steps)
         self.reads = tuple(dict.fromkeys([*read, wanted]))
         self.optional = tuple(name for name in spare if name not in self.reads)
         self.gives, self.media = steps[-1].gives, steps[-1].media
@@ -81,8 +80,8 @@ class Candidates(Step):
         values = {name: repeated(value, np.zeros(self._n, dtype=int)) for name, value in given.items()}
         *before, last = self._steps
         for step in before:
-            values |= step.run(items, {name: values[name] for name in (*step.reads, *step.optional)}, seed=seed)
-        read = {name: values[name] for name in (*last.reads, *last.optional)}
+            values |= step.run(items, read_by(step, values), seed=seed)
+        read = read_by(last, values)
         size = batch_size or last.batch_size()
         rows = dict(last.stream(items, read, seed=seed, batch_size=size, progress=progress))
         return [rows[row][last.gives[0]] for row in range(self._n)]

@@ -60,10 +60,10 @@ def drawn(chain, names, patterns, **options):
     return chain.run_from_patterns(names, patterns, seed=3, **options)
 
 
-def kept(run, paths):
-    """Outputs in files of a run, in an array."""
-    medium, _ = MEDIA[run.unfitted.medium(run.unfitted.output)]
-    return np.stack([np.asarray(medium.read(path)) for path in paths])
+def kept(paths):
+    """Outputs, or values on the way, in files of a run, in an array."""
+    by_suffix = {medium.suffix: medium for medium, _ in MEDIA.values()}
+    return np.stack([np.asarray(by_suffix[path.suffix].read(path)) for path in paths])
 
 
 def assert_alike(one, other):
@@ -146,7 +146,7 @@ def test_conditions_that_apply_have_outputs(run_of, name):
     conditions = [one for one in CONDITIONS if CONDITIONS[one].applies_to(run.chain)]
     assert RECONSTRUCTION in conditions and len(names) == 6
     for condition in conditions:
-        outputs = kept(run, [run.image_path(condition, one) for one in names])
+        outputs = kept([run.image_path(condition, one) for one in names])
         assert all(one.std() > 0 if one.dtype == np.uint8 else str(one) for one in outputs), condition
     # Under no other condition anything was drawn.
     folders = {path.name for path in (run.folder / "controls").iterdir()}
@@ -175,7 +175,7 @@ def test_a_run_draws_what_its_chain_draws(run_of, name):
     run = run_of(name)
     test = run.subject.test
     found = run.chain.run_from_patterns(test.stimulus_ids, test.patterns, repeats=int(test.repeats[0]))[:, 0]
-    assert_alike(found, kept(run, [run.image_path(RECONSTRUCTION, one) for one in test.stimulus_ids]))
+    assert_alike(found, kept([run.image_path(RECONSTRUCTION, one) for one in test.stimulus_ids]))
 
 
 @EVERY_SYSTEM
@@ -222,4 +222,4 @@ def test_killed_between_two_files_nothing_is_drawn_twice(run_of, name, tmp_path)
     assert sorted(lines) == sorted(path.relative_to(folder).as_posix() for path in there)
     # Interrupted, an output is what it is in one go.
     for path in there:
-        assert_alike(kept(done, [path]), kept(done, [done.folder / path.relative_to(folder)]))
+        assert_alike(kept([path]), kept([done.folder / path.relative_to(folder)]))

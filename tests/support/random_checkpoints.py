@@ -424,10 +424,6 @@ def write_published(name, folder, embed_dim):
             pickle_weights(folder)
     elif name == "kandinsky-2-2-prior":
         save_prior(folder)
-    elif name == "resnet50-imagenet1k-v1":
-        tensors = load_file(save_resnet(folder) / "resnet50-0676ba61.safetensors")
-        torch.save(tensors, folder / "resnet50-0676ba61.pth")
-        (folder / "resnet50-0676ba61.safetensors").unlink()
     elif name == "dpt-large":
         save_dpt(folder)
         pickle_weights(folder)

@@ -75,6 +75,7 @@ SMALL = {
             *("vgg19-caffe", "deepsim-fc7", "dpt-large"),
         ),
     ),
+    "ferrante2022": Small(*FEW_STEPS, "checkpoints.classifier=tiny-evaluation", checkpoints=("stable-diffusion-1-4",)),
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",
