@@ -83,8 +83,7 @@ class Ferrante2022(System):
     evidence = Evidence(
         "regression and neighbours equal scikit-learn, features and names torchvision, drawing diffusers' own pipeline, on "
         "random weights; published weights not read",
-        ("simulated NSD",),
-        ("Ferrante et al.",),
+        ("simulated NSD", "GOD's file layout"),
     )
     image_embedding = FEATURES
     of_drawing = ("generator", "checkpoints.generator", "labels.prompt", "labels.n")
