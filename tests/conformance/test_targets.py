@@ -44,6 +44,8 @@ def faces(folder):
 def vgg19_layer(folder):
     random_vgg19.save_vgg19(folder / "vgg19")
     return VGG19Layer.from_pretrained(folder / "vgg19", "conv3_4", channels="RGB")
+
+
 def resnet(folder):
     random_checkpoints.save_resnet(folder / "resnet")
     return ClassFeatures.from_pretrained(folder / "resnet", size=32)
