@@ -4,8 +4,8 @@ Xu et al., 2023, publish one UNet per flow: the image flow, a convolutional UNet
 transformers read an image context; and the text flow, a "flat" UNet over vectors of text, whose transformers read a
 text context. A picture under both contexts is drawn by the image flow with the transformers of both (diffusers'
 ``image_unet`` and ``text_unet``; transformer 0 is the image's, transformer 1 the text's). Of the text flow only the
-transformers are read: its file may hold nothing else, as a pull leaves it. Other tensors, if it has some, are held against
-the list that its configuration calls for.
+transformers are read here: its file may hold nothing else, as a pull leaves it. Other tensors, if it has some, are held against
+the list that its configuration calls for; `stages.networks.text_flow` reads them.
 """
 
 from pathlib import Path
@@ -76,7 +76,7 @@ def load_versatile_diffusion_unet(folder, image_tokens=257, text_tokens=77, dtyp
         sources = [(StoredTensors(image), {name: name for name in expected})]
         check_tensors("the joined UNet", image, sources[0][0].tensors, expected)
     else:
-        text_config = _read_text_config(text, config)
+        text_config = read_text_config(text, config)
         image_names, text_names = flow_names(expected)
         sources = [(StoredTensors(image), image_names), (StoredTensors(text), text_names)]
         image_expected = {name: expected[place] for name, place in image_names.items()}
@@ -137,7 +137,7 @@ def text_flow_tensors(joined, config):
     image, text = flow_names(joined)
     shapes = {name: tuple(joined[place].shape) for name, place in text.items()}
     first = joined["conv_in.weight"].shape[0] * FLAT_PLACES
-    width_in, width_out = _width(config["in_channels"]), _width(config["out_channels"])
+    width_in, width_out = flat_width(config["in_channels"]), flat_width(config["out_channels"])
     for name, place in image.items():
         if name in text:
             continue
@@ -160,8 +160,12 @@ def text_flow_tensors(joined, config):
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-def _width(channels):
-    """Values of a vector that is given as their number on each of four places, or as (values, 1, 1)."""
+def flat_width(channels):
+    """Values of a vector that is given as their number on each of four places, or as (values, 1, 1).
+
+    >>> flat_width((768, 1, 1)), flat_width(192)
+    (768, 768)
+    """
     if isinstance(channels, int):
         return channels * FLAT_PLACES
     width = 1
@@ -185,8 +189,8 @@ def _empty_unet(config, path, image_tokens, text_tokens):
         return DualContextUNet2DConditionModel.from_config(config)
 
 
-def _read_text_config(folder, image_config):
-    """The text flow's configuration, once it is known to describe the same transformers as the image flow's."""
+def read_text_config(folder, image_config):
+    """Read the text flow's configuration; CheckpointError unless it describes the same transformers as the image flow's."""
     path = folder / "config.json"
     config = read_json_object(path, "text flow")
     written_by = config.get("_class_name", TEXT_FLOW_CLASS)
