@@ -85,13 +85,15 @@ def load_clip_tokenizer(folder):
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def load_bert_tokenizer(folder):
-    """Load BERT's tokenizer, which writes no capitals, from its folder.
+def load_bert_tokenizer(folder, capitals=None):
+    """Load BERT's tokenizer from its folder.
 
     Parameters
     ----------
     folder : path
         Holds ``tokenizer.json`` or ``vocab.txt``. Nothing is looked for elsewhere.
+    capitals : bool, optional
+        Whether letters stay as they are; by default what the folder says, and else small letters without accents.
 
     Returns
     -------
@@ -111,8 +113,44 @@ def load_bert_tokenizer(folder):
             f"{folder} has neither tokenizer.json nor vocab.txt; fetch or export the checkpoint again, or name the folder of a "
             "tokenizer."
         )
+    letters = {} if capitals is None else {"do_lower_case": not capitals}
     with refusing_folder(folder, "BertTokenizer"):
-        return BertTokenizer.from_pretrained(folder, local_files_only=True)
+        return BertTokenizer.from_pretrained(folder, local_files_only=True, **letters)
+
+
+def load_gpt2_tokenizer(folder, added=()):
+    """Load GPT-2's tokenizer from its folder.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``. Nothing is looked for elsewhere.
+    added : sequence of str
+        Special tokens that get the next numbers, in this order, unless the folder has them.
+
+    Returns
+    -------
+    tokenizer : transformers.GPT2Tokenizer
+
+    Raises
+    ------
+    CheckpointError
+        A file is absent or damaged.
+    """
+    from transformers import GPT2Tokenizer
+
+    folder = Path(folder)
+    both = all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
+    # transformers would make do with an empty vocabulary.
+    if not both and not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(
+            f"{folder} has neither tokenizer.json nor vocab.json and merges.txt; fetch or export the checkpoint again, or name "
+            "the folder of a tokenizer."
+        )
+    with refusing_folder(folder, "GPT2Tokenizer"):
+        tokenizer = GPT2Tokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer.add_tokens(list(added), special_tokens=True)
+        return tokenizer
 
 
 @contextmanager

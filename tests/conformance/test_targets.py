@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import random_checkpoints
 import random_vgg19
+import random_optimus
 import torch
 
 from stages.ground.errors import InputError
@@ -16,6 +17,7 @@ from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.face_latents import FaceLatents
 from stages.targets.instance_features import InstanceFeatures
+from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
 from stages.targets.vdvae import VDVAELatents
 from stages.targets.vgg19_layers import VGG19Layer
@@ -49,6 +51,11 @@ def vgg19_layer(folder):
 def resnet(folder):
     random_checkpoints.save_resnet(folder / "resnet")
     return ClassFeatures.from_pretrained(folder / "resnet", size=32)
+def sentences(folder):
+    random_optimus.convert_authors_optimus(folder / "optimus")
+    return OptimusLatents.from_pretrained(
+        folder / "optimus", tokenizer=random_optimus.save_cased_tokenizer(folder / "words")
+    )
 
 
 # Name -> ``make(folder)``.
@@ -65,6 +72,7 @@ TARGETS = {
     "vgg19 layer": vgg19_layer,
     "class features": resnet,
     "class features, drawn": lambda folder: ClassFeatures.from_pretrained(store.path("tiny-evaluation")),
+    "optimus": sentences,
 }
 
 
