@@ -87,7 +87,7 @@ class System(ABC):
         What is known of its likeness to its authors' code; `brainrecon methods` and the documentation show it.
     output : str
         The last value of its chain: what a task scores. If it depends on the settings, the instance has its own, and its own
-        explanation with it.
+        explanation and protocol with it.
     needs : Needs
     tiny : mapping
         Settings for the embedded networks: the checkpoints that have an embedded twin, and what goes with them.
@@ -105,7 +105,7 @@ class System(ABC):
     of_drawing : tuple of str
         Names of settings that nothing learned depends on, so that a run may take the decoder of one in which they differ.
     protocol : str
-        How its pictures are judged if it draws photographs with published networks and nothing else is asked for.
+        How its output is judged if that is of photographs and by published networks, and nothing else is asked for.
     """
 
     name: ClassVar[str]
@@ -124,7 +124,7 @@ class System(ABC):
     image_embedding: ClassVar[str | None] = None
     compared_by: ClassVar[Mapping[str, str]] = {}
     of_drawing: ClassVar[tuple[str, ...]] = ("generator", "checkpoints.generator")
-    protocol: ClassVar[str] = "mindeye-2023"
+    protocol: str = "mindeye-2023"
 
     def __init__(self, settings: Any = None) -> None:
         if not isinstance(settings, self.settings_class):
@@ -175,7 +175,9 @@ class System(ABC):
 
     # For its steps
 
-    def target(self, place: str, role: str, machine: Machine, **options: Any) -> TargetSource:
+    def target(
+        self, place: str, role: str, machine: Machine, folders: Mapping[str, str] | None = None, **options: Any
+    ) -> TargetSource:
         """A target, ``module:class``, from the checkpoint in a role of its settings' `checkpoints`.
 
         Parameters
@@ -183,26 +185,33 @@ class System(ABC):
         place : str
         role : str
         machine : Machine
+        folders : mapping of str to str, optional
+            Options that are folders, each of the checkpoint in another role: ``{"tokenizer": "words"}``.
         **options
             What the target is told besides.
         """
+        folders = dict(folders or {})
+
+        def told(check: bool = True) -> dict[str, Any]:
+            return {option: self.folder(other, check) for option, other in folders.items()} | options
 
         def load() -> Any:
-            return part(place).from_pretrained(self.folder(role), device=machine.device, **options)
+            return part(place).from_pretrained(self.folder(role), device=machine.device, **told())
 
         def sketch() -> Any:
             from stages.checkpoints.outlines import outlines
 
             with outlines():
-                return part(place).from_pretrained(self.folder(role, check=False), device="meta", **options)
+                return part(place).from_pretrained(self.folder(role, check=False), device="meta", **told(check=False))
 
         def sketched_from() -> tuple:
-            folder = self.folder(role, check=False)
-            found = ((path, path.stat()) for path in sorted(folder.rglob("*")))
+            read = [self.folder(one, check=False) for one in roles]
+            found = ((path, path.stat()) for folder in read for path in sorted(folder.rglob("*")))
             files = tuple((path.name, one.st_size, one.st_mtime_ns) for path, one in found)
-            return place, str(folder), files, repr(sorted(options.items()))
+            return place, *map(str, read), files, repr(sorted(options.items()))
 
-        names, dtype = (self._roles[role],), self.settings.decoder.features
+        roles = (role, *folders.values())
+        names, dtype = tuple(self._roles[one] for one in roles), self.settings.decoder.features
         return TargetSource(load, names, dtype, sketch=sketch, sketched_from=sketched_from)
 
     def folder(self, role: str, check: bool = True) -> Path:
