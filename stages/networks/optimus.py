@@ -51,7 +51,8 @@ class OptimusEncoder(BertModel):
         positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         states = self(
             input_ids=tokens,
-            attention_mask=(tokens > 0).long(),
+            # An outline has no values to look at.
+            attention_mask=None if tokens.is_meta else (tokens > 0).long(),
             token_type_ids=torch.zeros_like(tokens),
             position_ids=positions,
         )

@@ -7,6 +7,7 @@ libraries that write the published ones.
 import json
 import shutil
 
+import random_optimus
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
@@ -222,7 +223,7 @@ def versatile_diffusion_parts(folder):
 
     torch.manual_seed(0)
     letters = [*"abc", *(letter + "</w>" for letter in "abc"), START, END]
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(letters)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     (folder / "tokenizer_config.json").write_text(
@@ -418,6 +419,14 @@ def write_published(name, folder, embed_dim):
         save_versatile_diffusion(folder, versatile_diffusion_parts(vocabulary))
         shutil.copytree(vocabulary, folder / "tokenizer", dirs_exist_ok=True)
         pickle_weights(folder)
+    elif name == "versatile-diffusion-text-flow":
+        parts = versatile_diffusion_parts(folder.with_name("vocabulary of the text flow"))
+        parts["text_unet"].save_pretrained(folder / "text_unet")
+        pickle_weights(folder)
+    elif name == "bert-base-cased-tokenizer":
+        random_optimus.save_cased_tokenizer(folder)
+    elif name == "gpt2-tokenizer":
+        random_optimus.save_gpt2_tokenizer(folder)
     elif name in KINDS:
         save_generator(KINDS[name], folder)
         if any(file.path.endswith(".bin") for file in store.checkpoints()[name].files):

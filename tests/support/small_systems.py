@@ -18,10 +18,12 @@ class Small:
         As ``--weights`` takes it.
     checkpoints : tuple of str
         Those that are made at random.
+    embed_dim : int, optional
+        Values of the random CLIP's embeddings, if they are not as many as elsewhere.
     """
 
-    def __init__(self, *settings, weights=None, checkpoints=()):
-        self.settings, self.weights, self.checkpoints = settings, weights, checkpoints
+    def __init__(self, *settings, weights=None, checkpoints=(), embed_dim=None):
+        self.settings, self.weights, self.checkpoints, self.embed_dim = settings, weights, checkpoints, embed_dim
 
     def nested(self):
         """The settings as a nested dictionary."""
@@ -76,6 +78,14 @@ SMALL = {
         ),
     ),
     "ferrante2022": Small(*FEW_STEPS, "checkpoints.classifier=tiny-evaluation", checkpoints=("stable-diffusion-1-4",)),
+    "unibrain2023": Small(
+        *FEW_STEPS,
+        *("latent_size=16", "clip_pictures=direct", "caption.num_inference_steps=4"),
+        "checkpoints.clip=clip-vit-l-14-openclip",
+        checkpoints=("versatile-diffusion", "clip-vit-l-14-openclip"),
+        # Of the random Versatile Diffusion's contexts.
+        embed_dim=16,
+    ),
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",
@@ -95,14 +105,14 @@ SMALL = {
 }
 
 
-def pull_random(name, folder):
-    """Make the checkpoints of a small system at random below `folder`, and pull them into the store."""
+def pull_random(name, folder, more=()):
+    """Make the checkpoints of a small system, and `more`, at random below `folder`, and pull them into the store."""
     # Here and below, since who reads settings alone shall not wait for networks.
     import random_checkpoints
 
-    for checkpoint in SMALL[name].checkpoints:
+    for checkpoint in (*SMALL[name].checkpoints, *more):
         origin = folder / checkpoint
-        random_checkpoints.write_published(checkpoint, origin, random_checkpoints.EMBED_DIM)
+        random_checkpoints.write_published(checkpoint, origin, SMALL[name].embed_dim or random_checkpoints.EMBED_DIM)
         if run_command(["weights", "pull", checkpoint, "--from", str(origin)]):
             raise AssertionError(f"{checkpoint} was not pulled")
 

@@ -191,7 +191,7 @@ def test_every_checkpoint_says_what_it_will_bring():
     # another checkpoint, and words without weights.
     assert unknown == [
         *("icgan-biggan-imagenet256", "vicregl-convnext-xl", "mindeye2023-subj01-vector", "blip-base-capfilt"),
-        "bert-base-uncased-tokenizer",
+        *("bert-base-uncased-tokenizer", "bert-base-cased-tokenizer", "gpt2-tokenizer"),
     ]
 
 

@@ -74,3 +74,15 @@ def test_letters_of_berts_tokenizer_are_as_the_folder_says_unless_told_otherwise
 def test_a_folder_without_gpt2s_words_is_refused(folders):
     with pytest.raises(CheckpointError, match="neither tokenizer.json nor vocab.json and merges.txt"):
         load_gpt2_tokenizer(folders[2])
+
+
+def test_an_outline_counts_the_operations_of_a_caption(folders):
+    """Every matrix of the encoder once for each of 4 tokens, [CLS] and [SEP] among them, and attention's two products."""
+    from stages.checkpoints.outlines import count_operations, outlines
+
+    with outlines():
+        outline = OptimusLatents.from_pretrained(folders[1], device="meta", tokenizer=folders[2])
+    layer = 4 * 12 * 12 + 2 * 12 * 20
+    attention = 2 * 4 * 4 * 12
+    expected = 2 * (2 * (4 * layer + attention) + 12 * 12 + 12 * 2 * LATENT)
+    assert count_operations(lambda: outline.encode([["a dog"]])) == expected
