@@ -21,7 +21,7 @@ _RULES = {
         "momentum": _SHARE,
     },
     "schedule": {
-        "kind": OneOf("constant", "cosine", "one-cycle", "milestones"),
+        "kind": OneOf("constant", "cosine", "linear", "one-cycle", "milestones"),
         "warmup": Number(0, whole=True),
         "drop": Number(0, 1, above=True, example=0.5),
         "rise": Number(0, 1, above=True, below=True, example=0.3),
@@ -91,8 +91,9 @@ class Schedule:
 
     Attributes
     ----------
-    kind : {"constant", "cosine", "one-cycle", "milestones"}
-        Shares without warm-up: 1; half a cosine from 1 to 0; PyTorch's `OneCycleLR`; `drop` to the power of milestones passed.
+    kind : {"constant", "cosine", "linear", "one-cycle", "milestones"}
+        Shares without warm-up: 1; half a cosine from 1 to 0; a line from 1 to 0; PyTorch's `OneCycleLR`; `drop` to the power of
+        milestones passed.
     warmup : int
         The share is multiplied by (step + 1) / warmup in so many first steps.
     milestones : tuple of int
@@ -123,6 +124,8 @@ class Schedule:
         warm = min(1.0, (step + 1) / max(self.warmup, 1))
         if self.kind == "cosine":
             return warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+        if self.kind == "linear":
+            return warm * max(1 - step / steps, 0.0)
         if self.kind == "milestones":
             return warm * self.drop ** sum(step >= milestone for milestone in self.milestones)
         if self.kind == "one-cycle":

@@ -56,6 +56,7 @@ def one_cycle(**options):
     [
         (Schedule(), lambda optimiser: schedulers.ConstantLR(optimiser, factor=1.0)),
         (Schedule(warmup=7), lambda optimiser: warm(optimiser, 7)),
+        (Schedule("linear"), lambda optimiser: schedulers.LinearLR(optimiser, 1.0, 0.0, STEPS)),
         (Schedule("cosine"), lambda optimiser: schedulers.CosineAnnealingLR(optimiser, STEPS)),
         (
             Schedule("cosine", warmup=5),
