@@ -24,7 +24,7 @@ class NetworkWithObjectives(nn.Module):
     Parameters
     ----------
     network : torch.nn.Module
-        From patterns to a dict of named values.
+        From patterns to a dict of named values; from patterns and the targets of its `reads_in_training`, if it has such names.
     objectives : sequence of stages.objectives.objective.Objective
     accumulate : int
         Parts of a batch.
@@ -46,7 +46,7 @@ class NetworkWithObjectives(nn.Module):
 
     def compared(self, batch):
         """Outputs that are compared."""
-        outputs = self.network(batch["patterns"])
+        outputs = self._outputs(batch)
         return {name: outputs[name] for objective in self._comparing for name in objective.reads}
 
     def compare(self, rows, batch):
@@ -54,13 +54,17 @@ class NetworkWithObjectives(nn.Module):
         return self._judged(self._comparing, rows, batch)
 
     def forward(self, batch, pulls=None):
-        outputs = self.network(batch["patterns"])
+        outputs = self._outputs(batch)
         if pulls is None:
             return self._judged(self._objectives, outputs, batch)
         others = [one for one in self._objectives if one not in self._comparing]
         loss, parts = self._judged(others, outputs, batch)
         pulled = sum((outputs[name].float() * pull).sum() for name, pull in pulls.items())
         return loss + pulled, {**parts, "loss": torch.as_tensor(loss).detach()}
+
+    def _outputs(self, batch):
+        others = [batch["targets"][name] for name in getattr(self.network, "reads_in_training", ())]
+        return self.network(batch["patterns"], *others)
 
     def _judged(self, objectives, outputs, batch):
         judged = [objective(outputs, batch["targets"], batch["step"]) for objective in objectives]

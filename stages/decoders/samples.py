@@ -9,9 +9,10 @@ import numpy as np
 
 from stages.ground.errors import InputError
 from stages.training.batches import InTurn, Mixtures, Shuffled, VirtualTrials, held_out, members_of, random_state_kept
+from stages.training.pairs import BRAIN_CATEGORY, PICTURE_CATEGORY, PairedTrials
 from weights.suggestions import did_you_mean
 
-EPOCHS = ("trials", "stimuli", "mixtures", "virtual trials")
+EPOCHS = ("trials", "stimuli", "mixtures", "virtual trials", "pictures")
 
 
 class Samples:
@@ -51,17 +52,22 @@ class Samples:
             )
         self.stored = {**training.features, **training.beside}
         self.live, self._epoch_of, self._recipe = training.live, training.epoch_of, recipe
+        self._pairs = training.pairs
         if unknown := [name for name in self.live if name not in self.stored]:
             raise InputError(
                 f"There are live values of {unknown[0]!r} but no stored ones, which validation looks at; expected some of "
                 f"{', '.join(self.stored)}{did_you_mean(unknown[0], self.stored)}."
             )
         self.gives = {name: tuple(values.shape[1:]) for name, values in training.features.items()}
-        kept_away = held_out(len(next(iter(training.features.values()))), recipe.validation, recipe.seed)
+        self.gives |= {name: tuple(shape) for name, shape in training.free.items()}
+        kept_away = held_out(len(next(iter(self.stored.values()))), recipe.validation, recipe.seed)
         is_held_out = np.isin(self.stimuli, kept_away)
         self.learned, self._validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
         by_trial = self._epoch_of == "trials"
         self.n_in_epoch = len(self.learned) if by_trial else len(np.unique(self.stimuli[self.learned]))
+        if self._pairs is not None:
+            self._order = PairedTrials(self.stimuli[self.learned], recipe.batch_size, recipe.seed, self._pairs)
+            return
         orders = {"trials": Shuffled, "stimuli": InTurn, "mixtures": Mixtures, "virtual trials": VirtualTrials}
         grouped = {} if by_trial else {"groups": self.stimuli[self.learned]}
         self._order = orders[self._epoch_of](len(self.learned), recipe.batch_size, recipe.seed, **grouped)
@@ -69,13 +75,16 @@ class Samples:
     def at(self, step):
         """The batch of a step: dict of `patterns`, `targets` and `step`."""
         chosen = self._order(step)
+        if self._pairs is not None:
+            shown, rows, weights = chosen
+            return self._made(self.learned[rows], weights, step, self.live, shown)
         rows, weights = chosen if isinstance(chosen, tuple) else (chosen, None)
         return self._made(self.learned[rows], weights, step, self.live)
 
     def validation(self):
         """Batches of what is held out: stored values alone, and averages of stimuli whose trials are mixed in training."""
         rows, weights = self._validated, None
-        if self._epoch_of in ("mixtures", "virtual trials") and len(rows):
+        if self._epoch_of in ("mixtures", "virtual trials", "pictures") and len(rows):
             members, present = members_of(len(rows), self.stimuli[rows])
             rows = rows[members]
             weights = (present / present.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -90,15 +99,22 @@ class Samples:
         """What a training depends on beside responses and recipe: plain data, and arrays."""
         first = self._made(np.arange(min(8, len(self.stimuli))), None, 0, {})
         live = {name: one.identity for name, one in self.live.items()}
-        return [self._epoch_of, live], [self.stimuli, *first["targets"].values()]
+        described, arrays = [self._epoch_of, live], [self.stimuli, *first["targets"].values()]
+        if self._pairs is not None:
+            described, arrays = (
+                [*described, self._pairs.of, self._pairs.shared],
+                [*arrays, np.asarray(self._pairs.categories)],
+            )
+        return described, arrays
 
-    def _made(self, rows, weights, step, live):
-        """A batch of rows (n,) of the responses; or of mixtures, of rows and weights (n, most)."""
+    def _made(self, rows, weights, step, live, shown=None):
+        """A batch of rows (n,) of the responses; or of mixtures, of rows and weights (n, most), beside other pictures if told."""
         if weights is None:
-            patterns, shown = np.asarray(self.responses[rows], dtype=np.float32), self.stimuli[rows]
+            patterns, seen = np.asarray(self.responses[rows], dtype=np.float32), self.stimuli[rows]
         else:
             trials = np.asarray(self.responses[rows.reshape(-1)], dtype=np.float32).reshape(*rows.shape, -1)
-            patterns, shown = np.einsum("nr,nrv->nv", weights, trials), self.stimuli[rows[:, 0]]
+            patterns, seen = np.einsum("nr,nrv->nv", weights, trials), self.stimuli[rows[:, 0]]
+        shown = seen if shown is None else shown
         # Values of one source or array are found once. What the former draw, such as the first weights of a network that is
         # loaded for them, is no affair of the objectives, which draw from the same generators.
         with random_state_kept() if live else nullcontext():
@@ -108,6 +124,9 @@ class Samples:
         targets = {
             name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()
         }
+        if self._pairs is not None:
+            for name, stimuli in ((BRAIN_CATEGORY, seen), (PICTURE_CATEGORY, shown)):
+                targets[name] = np.asarray(self._pairs.categories[stimuli], dtype=np.float32)[:, None]
         return {"patterns": patterns, "targets": targets, "step": step}
 
 

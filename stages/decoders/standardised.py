@@ -61,5 +61,14 @@ class Standardised(nn.Module):
             torch.from_numpy(deviation.astype(np.float32)),
         )
 
-    def forward(self, patterns):
-        return self.network((patterns - self.mean) / self.scale)
+    def leave_as_they_are(self, n_voxels):
+        """Let the network read the voxels as they are: a mean of 0, and a scale of 1."""
+        self.mean, self.scale = torch.zeros(n_voxels), torch.ones(n_voxels)
+
+    @property
+    def reads_in_training(self):
+        """Names of targets that the network reads besides, in training."""
+        return tuple(getattr(self.network, "reads_in_training", ()))
+
+    def forward(self, patterns, *others):
+        return self.network((patterns - self.mean) / self.scale, *others)

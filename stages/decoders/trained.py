@@ -26,6 +26,7 @@ from stages.training.batches import random_state_kept, seed_all
 from stages.training.cost import cost_of
 from stages.training.curves import Curves
 from stages.training.loop import train
+from stages.training.pairs import Pairs
 from stages.training.recipe import read_recipe
 from stages.training.state import remove_checkpoint
 from stages.training.trouble import CannotTrain, telling_of_short_memory
@@ -48,16 +49,21 @@ class Training:
         By subject: the row in `features` of each trial's stimulus.
     features : mapping of str to rows of shape (n_stimuli, ...)
         By predicted value: true ones of the stimuli. Two values may be held to one target: both names then stand for one array.
-    epoch_of : {"trials", "stimuli", "mixtures", "virtual trials"}
+    epoch_of : {"trials", "stimuli", "mixtures", "virtual trials", "pictures"}
         What an epoch of a training goes through: every trial; or every stimulus once, the trials of each taking turns from
-        step to step, or mixed anew in each (`stages.training.batches.Mixtures`, or `VirtualTrials` there). Losses that compare
-        samples should not meet a stimulus twice in a batch.
+        step to step, or mixed anew in each (`stages.training.batches.Mixtures`, or `VirtualTrials` there); or every picture once,
+        beside the trials that `pairs` says. Losses that compare samples should not meet a stimulus twice in a batch.
     beside : mapping of str to rows of shape (n_stimuli, ...)
         True values that objectives read and that are not predicted; the network has outputs of their names in training.
     live : mapping of str to callable
         ``live[name](stimuli, step)`` gives the true values (n, ...) of a training step for some rows of `features`, in place of
         those in `features` or `beside`, which are still what validation looks at. It has to be a function of what it is given;
         its `identity`, a str, says which. Several names may have one.
+    pairs : stages.training.pairs.Pairs, optional
+        For an epoch of "pictures": which trials stand beside each. The numbers of both categories are targets then,
+        `stages.training.pairs.BRAIN_CATEGORY` and `PICTURE_CATEGORY`.
+    free : mapping of str to tuple of int
+        Shapes of predicted values for which nothing is true: objectives train them with others, or not at all.
     """
 
     responses: Mapping[str, Rows | np.ndarray]
@@ -66,16 +72,23 @@ class Training:
     epoch_of: str = "trials"
     beside: Mapping[str, Rows | np.ndarray] = field(default_factory=dict)
     live: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = field(default_factory=dict)
+    pairs: Pairs | None = None
+    free: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
         check("epoch_of", self.epoch_of, OneOf(*EPOCHS))
+        if (self.pairs is None) == (self.epoch_of == "pictures"):
+            raise InputError(
+                f"epoch_of is {self.epoch_of!r} and pairs is {self.pairs!r}; expected pairs with an epoch of 'pictures' and "
+                "none with another: give both, or leave pairs out."
+            )
 
 
 class TrainedDecoder:
     """A network from patterns to named values, for one subject.
 
     Patterns are standardised first, with the mean and the standard deviation of every voxel over the responses that are
-    learned from; a voxel that does not vary is 0.
+    learned from; a voxel that does not vary is 0. If `standardise` is off, the network reads them as they are.
 
     >>> class Linear(torch.nn.Module):
     ...     def __init__(self, n_voxels, gives):
@@ -96,7 +109,7 @@ class TrainedDecoder:
     make : type
         A `torch.nn.Module`: ``make(n_voxels, gives, **arguments)``, whose `forward` takes standardised patterns, float32 (n,
         n_voxels), and returns a tensor ``(n, *shape)`` for each name and shape of `gives`. It is found again by its module and
-        name.
+        name. If it has `reads_in_training`, a tuple of names of targets, training gives `forward` their true values besides.
     recipe : Recipe
         Its `validation` is the share of the training stimuli that are held out; its `seed` is also that of the weights.
     objectives : sequence of Objective, or callable, optional
@@ -109,6 +122,7 @@ class TrainedDecoder:
         Of a training that is given a folder.
     begin : callable, optional
         ``begin(network) -> str``: puts weights into the new network before it is trained, and returns what identifies them.
+    standardise : bool
     """
 
     trains_together = True
@@ -122,10 +136,11 @@ class TrainedDecoder:
         device="cpu",
         seconds_between_checkpoints=60.0,
         begin=None,
+        standardise=True,
     ):
         self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
-        self.arguments, self.device = dict(arguments or {}), device
+        self.arguments, self.device, self.standardise = dict(arguments or {}), device, standardise
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
         self._released = None
 
@@ -166,6 +181,9 @@ class TrainedDecoder:
             network = Standardised(self.make(samples.responses.shape[1], gives, **self.arguments))
         began = None if self.begin is None else self.begin(network.network)
         network.measure(samples.responses, samples.learned)
+        measured = network.mean, network.scale
+        if not self.standardise:
+            network.leave_as_they_are(samples.responses.shape[1])
         objectives = self._objectives_of(network.network, gives, samples.stored)
         if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
             raise CannotTrain(
@@ -182,7 +200,7 @@ class TrainedDecoder:
             recipe,
             folder,
             held_out=ChangedBatches(changed, samples.validation()),
-            identity=self._identity(network, objectives, *samples.identity(), began),
+            identity=self._identity(measured, objectives, *samples.identity(), began),
             progress=progress,
             label=f"training {', '.join(gives)}",
             seconds_between_checkpoints=self.seconds_between_checkpoints,
@@ -261,7 +279,7 @@ class TrainedDecoder:
                 )
         return list(objectives)
 
-    def _identity(self, network, objectives, described, arrays, began):
+    def _identity(self, measured, objectives, described, arrays, began):
         """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
         # Plain attributes alone: the representation of anything else may hold its place in memory.
         plain = [
@@ -273,8 +291,9 @@ class TrainedDecoder:
             for one in objectives
         ]
         parts = [name_of(self.make), self.arguments, plain, described] + ([] if began is None else [began])
+        parts += [] if self.standardise else ["as they are"]
         digest = hashlib.sha256(repr(parts).encode())
-        statistics = (network.mean.cpu().numpy(), network.scale.cpu().numpy())
+        statistics = [one.cpu().numpy() for one in measured]
         for values in (*statistics, *arrays):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()

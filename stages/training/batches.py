@@ -101,7 +101,10 @@ class Mixtures:
 
         Weights are float32 and add to 1; a group with fewer rows names one of them again, with the weight 0.
         """
-        chosen = self._order(step)
+        return self.of(self._order(step), step)
+
+    def of(self, chosen, step):
+        """Rows and weights of some groups in a step, by their places among the groups that there are, in order of their names."""
         present = self._is_member[chosen]
         weights = self._drawn(np.random.default_rng([self._seed, step, 6]), present)
         return self._members[chosen], (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
