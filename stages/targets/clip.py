@@ -105,6 +105,35 @@ class CLIPPatchTokens(OpenCLIPImageTarget):
         return visual.ln_post(tokens) if self.layer_norm else tokens
 
 
+class CLIPClassToken(OpenCLIPImageTarget):
+    """The class token of a picture from the last block, neither normalised nor projected: the first of transformers' last states.
+
+    ``shape`` is (width of the image tower,), 768 for ViT-B-32, whose tokens SMALLCAP reads (Ramos et al. 2023).
+
+    >>> from weights import store
+    >>> target = CLIPClassToken.from_pretrained(store.path("tiny-clip"))
+    >>> target.encode(np.zeros((2, 64, 64, 3), dtype=np.uint8)).shape == (2, *target.shape)
+    True
+    """
+
+    @property
+    def shape(self):
+        """Values of the token."""
+        return (self.model.visual.conv1.out_channels,)
+
+    @property
+    def preprocessing(self):
+        """What happens to a picture, as plain data; part of the feature store's key."""
+        return self._image_preprocessing() | {"token": "class token from the last block, before the last layer norm"}
+
+    def _encode(self, images):
+        found = self.model.visual.forward_intermediates(
+            self._prepared(images), indices=1, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
+        )
+        (extra,) = found["image_intermediates_prefix"]
+        return extra[:, 0]
+
+
 class CLIPImageVector(OpenCLIPImageTarget):
     """The pooled, projected embedding of a picture as a target: what generators under one vector take.
 

@@ -14,6 +14,7 @@ from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
+from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.face_latents import FaceLatents
 from stages.targets.instance_features import InstanceFeatures
@@ -63,6 +64,7 @@ TARGETS = {
     "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
     "clip image tokens": lambda folder: CLIPImageTokens.from_pretrained(store.path("tiny-clip")),
     "clip image vector": lambda folder: CLIPImageVector.from_pretrained(store.path("tiny-clip")),
+    "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,

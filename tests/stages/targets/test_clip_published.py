@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from stages.checkpoints.open_clip_folder import write_config
 from stages.ground.errors import InputError
-from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPPatchTokens, CLIPTextTokens
+from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPPatchTokens, CLIPTextTokens
 from weights.manifest import read_manifest
 from weights.store import CheckpointError
 
@@ -130,6 +130,14 @@ def test_the_vector_is_the_class_token_after_the_layer_norm_times_the_projection
     np.testing.assert_allclose(unit.encode(images), expected / np.linalg.norm(expected, axis=1)[:, None], atol=2e-5)
     assert unit.preprocessing != target.preprocessing
     assert json.loads(json.dumps(target.preprocessing)) == target.preprocessing
+
+
+def test_the_class_token_is_that_of_the_last_block(written, images):
+    folder, state = written
+    target = CLIPClassToken.from_pretrained(folder)
+    expected = image_formula(state, images, heads=2)[:, 0]
+    assert (target.takes, target.shape) == ("images", tuple(expected.shape[1:]))
+    np.testing.assert_allclose(target.encode(images), expected.numpy(), atol=2e-5)
 
 
 def test_the_vector_is_what_open_clip_encodes(written, images):
