@@ -181,10 +181,12 @@ class Decode(Step):
     # Running
 
     def run(self, items, values, *, seed=0):
-        return self.decoder.split(self.decoder.predict(self.patterns(np.asarray(values["patterns"]))))
+        (read,) = self.reads
+        return self.decoder.split(self.decoder.predict(self.patterns(np.asarray(values[read]))))
 
     def predict_into(self, path, names, values, progress=SILENT, *, seed=0):
-        predict_by_blocks(self.decoder, self.patterns(values["patterns"]), names, path, progress)
+        (read,) = self.reads
+        predict_by_blocks(self.decoder, self.patterns(values[read]), names, path, progress)
 
     # Voxels
 

@@ -35,10 +35,13 @@ class Encode(Step):
     gives : str
         Name of the encoded values.
     target : brainrecon.assembly.targets.TargetSource
+    before : callable, optional
+        ``before(output) -> output``: what is encoded in its place, such as a caption behind the name of a style.
     """
 
-    def __init__(self, value, gives, target):
+    def __init__(self, value, gives, target, before=None):
         self.reads, self.gives, self.targets, self._source = (value,), (gives,), {gives: target}, target
+        self._before = before
 
     def run(self, items, values, *, seed=0):
         """Encode one at a time: rounding does not depend on who else is in the batch.
@@ -60,6 +63,9 @@ class Encode(Step):
                     f"{len(silent)} of {len(items)} captions have no words{listed(silent)}; expected some in each to encode "
                     f"{gives}: let the captions be longer, or draw without {gives}."
                 )
+        if self._before is not None:
+            outputs = [self._before(output) for output in outputs]
+        if medium is CAPTION:
             outputs = [[caption] for caption in outputs]
         rows = np.empty((len(items), target.n_targets), dtype=np.float32)
         for row, output in enumerate(outputs):

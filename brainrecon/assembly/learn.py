@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,19 @@ import numpy as np
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
+from brainrecon.datasets.folds import category_numbers
 from stages.decoders.trained import Training
 from stages.ground.errors import InputError
+from stages.training.pairs import CATEGORIES
 from stages.training.trouble import CannotTrain, in_recipe
 from weights import store as checkpoint_store
 from weights.suggestions import did_you_mean
 
 # How the training loop calls what an epoch goes through.
-_EPOCHS = {"averaged": "trials", "single": "trials", "in turn": "stimuli", "mixed": "mixtures"}
+_EPOCHS = {
+    **{"averaged": "trials", "single": "trials", "in turn": "stimuli", "mixed": "mixtures"},
+    "virtual": "virtual trials",
+}
 TRIALS = tuple(_EPOCHS)
 
 
@@ -48,9 +54,10 @@ class Learn(Step):
         a folder; its class has ``from_pretrained(folder, device=...)``. One that trains by `stages.training.loop.train` has
         `trains_together` true.
     device : str
-    trials : {"averaged", "single", "in turn", "mixed"}
+    trials : {"averaged", "single", "in turn", "mixed", "virtual"}
         Learn from patterns, each the average of a stimulus's trials; from every trial by itself; from one trial of every
-        stimulus in an epoch, those of each taking turns; or from a mixture of them, `stages.training.batches.Mixtures`.
+        stimulus in an epoch, those of each taking turns; or from a mixture of them, `stages.training.batches.Mixtures` or
+        `VirtualTrials` there.
     part : str
         Folder of what it learns.
     beside : mapping of str to TargetSource, optional
@@ -65,6 +72,15 @@ class Learn(Step):
     settings : str, optional
         The table of the system's settings that the decoder's recipe is made of, such as "decoder": errors of a training advise
         in what people type.
+    pairs : stages.training.pairs.Pairs, optional
+        Learn from pictures beside virtual trials of a category, whatever `trials` says. Categories are those of the dataset.
+    free : mapping of str to callable, optional
+        Values that are given besides, for which nothing is true: ``free[name]() -> shape``.
+    derived : mapping of str to callable, optional
+        What objectives are held against besides, and no target gives, such as a caption behind that of a similar picture:
+        ``derived[name](training) -> array (n_stimuli, *shape)``, whose `shape` is about that of a row.
+    arguments : callable, optional
+        ``arguments(subject) -> dict``: of the network, what follows from the subject.
     """
 
     is_learned = True
@@ -81,23 +97,32 @@ class Learn(Step):
         changing=None,
         released=None,
         settings=None,
+        pairs=None,
+        free=None,
+        derived=None,
+        arguments=None,
     ):
         if trials not in TRIALS:
             raise InputError(
                 f"trials is {trials!r}; expected one of {', '.join(TRIALS)}{did_you_mean(trials, TRIALS)}: pass --set "
                 "trials=single."
             )
-        self.targets, self.gives, self.part = targets, tuple(targets), part
+        self.targets, self.gives, self.part = targets, (*targets, *(free or {})), part
         self.decoder, self._device, self._trials = decoder, device, trials
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
-        self._released, self._settings = released, settings
+        self._released, self._settings, self._pairs = released, settings, pairs
+        self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
         self.trains_together = getattr(decoder, "trains_together", False)
 
     def fit(self, training, workspace):
-        features, responses, rows = training.features((*self.gives, *self.beside)), {}, {}
+        # Refused now rather than after hours of encoding.
+        pairs = None if self._pairs is None else replace(self._pairs, categories=category_numbers(training.subject))
+        if self._arguments is not None:
+            self.decoder.arguments |= self._arguments(training.subject)
+        features, responses, rows = training.features((*self.targets, *self.beside)), {}, {}
         for name, subject in training.subjects.items():
             train = subject.train
-            averaged = self._trials == "averaged"
+            averaged = self._trials == "averaged" and pairs is None
             responses[name] = train.patterns if averaged else train.betas
             rows[name] = np.arange(train.n_stimuli) if averaged else train.positions
         # In memory: a batch takes rows from anywhere, and a table lies by columns. Values of one target have one array.
@@ -110,10 +135,13 @@ class Learn(Step):
         learned = Training(
             responses,
             rows,
-            {name: values[name] for name in self.gives},
-            _EPOCHS[self._trials],
-            beside={name: values[name] for name in self.beside},
+            {name: values[name] for name in self.targets},
+            _EPOCHS[self._trials] if pairs is None else "pictures",
+            beside={name: values[name] for name in self.beside}
+            | {name: derive(training) for name, derive in self._derived.items()},
             live=self._live(training, sources, workspace.progress),
+            pairs=pairs,
+            free={name: shape() for name, shape in self._free.items()},
         )
         try:
             self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
@@ -190,6 +218,10 @@ class Learn(Step):
         gives, beside = (
             {name: source.outline.shape for name, source in sources.items()} for sources in (self.targets, self.beside)
         )
+        gives |= {name: shape() for name, shape in self._free.items()}
+        beside |= {name: one.shape for name, one in self._derived.items()}
+        if self._pairs is not None:
+            beside |= dict.fromkeys(CATEGORIES, (1,))
         return self.decoder.cost(train.n_voxels, gives, beside)
 
     def _bytes_of_targets(self, train):

@@ -116,6 +116,40 @@ def single_categories(splits):
     return [own[0] for own in categories] if all(len(own) == 1 for own in categories) else None
 
 
+def category_numbers(subject):
+    """Number of each training stimulus's category; of one category are stimuli with the same names.
+
+    >>> from brainrecon.datasets.subject import Split, Subject
+    >>> train = Split(np.ones((3, 2), np.float32), ["a", "b", "c"], categories=[["dog"], ["cat"], ["dog"]])
+    >>> subject = Subject("subj01", "arrays", "arrays:memory", {"train": train, "test": Split(train.betas, ["d", "e", "f"])})
+    >>> category_numbers(subject).tolist()
+    [1, 0, 1]
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+
+    Returns
+    -------
+    numbers : int array of shape (n_stimuli,)
+        From 0 on, in order of names.
+
+    Raises
+    ------
+    InputError
+        The dataset has no categories, or some of its training stimuli have none.
+    """
+    train = subject.train
+    known = train.categories if train.has_categories else None
+    if known is None or not all(known):
+        which = "no categories" if known is None else f"no category of {sum(not own for own in known):,} stimuli"
+        raise InputError(
+            f"{subject.source} tells {which} of training, by which responses are matched to pictures; choose a dataset that "
+            "names them, such as dir, or another method."
+        )
+    return np.unique([" + ".join(sorted(own)) for own in known], return_inverse=True)[1].reshape(-1)
+
+
 def check_pictures_disjoint(subject):
     """Raise an InputError when a training stimulus shows the very picture of a stimulus of another split.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.ground.errors import InputError
 from stages.training.batches import InTurn, Mixtures, Shuffled, VirtualTrials, held_out, members_of, random_state_kept
-from stages.training.pairs import BRAIN_CATEGORY, PICTURE_CATEGORY, PairedTrials
+from stages.training.pairs import CATEGORIES, PairedTrials
 from weights.suggestions import did_you_mean
 
 EPOCHS = ("trials", "stimuli", "mixtures", "virtual trials", "pictures")
@@ -125,7 +125,7 @@ class Samples:
             name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()
         }
         if self._pairs is not None:
-            for name, stimuli in ((BRAIN_CATEGORY, seen), (PICTURE_CATEGORY, shown)):
+            for name, stimuli in zip(CATEGORIES, (seen, shown)):
                 targets[name] = np.asarray(self._pairs.categories[stimuli], dtype=np.float32)[:, None]
         return {"patterns": patterns, "targets": targets, "step": step}
 

@@ -61,7 +61,7 @@ class Training:
         its `identity`, a str, says which. Several names may have one.
     pairs : stages.training.pairs.Pairs, optional
         For an epoch of "pictures": which trials stand beside each. The numbers of both categories are targets then,
-        `stages.training.pairs.BRAIN_CATEGORY` and `PICTURE_CATEGORY`.
+        `stages.training.pairs.CATEGORIES`.
     free : mapping of str to tuple of int
         Shapes of predicted values for which nothing is true: objectives train them with others, or not at all.
     """

@@ -11,6 +11,7 @@ from stages.ground.errors import InputError
 from stages.training.batches import Shuffled, VirtualTrials
 
 BRAIN_CATEGORY, PICTURE_CATEGORY = "brain category", "picture category"
+CATEGORIES = (BRAIN_CATEGORY, PICTURE_CATEGORY)
 """Names of the targets that hold the numbers of both categories, (n, 1)."""
 CATEGORIES_OF = ("any", "own")
 

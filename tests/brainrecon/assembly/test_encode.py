@@ -45,6 +45,15 @@ def test_captions_are_encoded_as_the_target_encodes_them(text):
     assert np.array_equal(found[0], found[2]) and not np.array_equal(found[0], found[1])
 
 
+def test_something_else_may_be_encoded_in_place_of_a_caption(text):
+    source = TargetSource(lambda: text, ("tiny-clip",))
+    step = Encode("caption", "clip_text", source, before=lambda caption: f"a drawing of {caption}")
+    found = step.run(ITEMS[:1], {"caption": CAPTIONS[:1]})["clip_text"]
+    np.testing.assert_allclose(found, text.encode([[f"a drawing of {CAPTIONS[0]}"]]), atol=1e-5)
+    with pytest.raises(InputError, match="1 of 1 captions have no words"):
+        step.run(ITEMS[:1], {"caption": ["  "]})
+
+
 def test_pictures_are_encoded_as_the_target_encodes_them(image):
     step = step_of(image, "first_picture", "clip_image")
     expected = image.encode(pictures())

@@ -7,7 +7,7 @@ import pytest
 
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write
-from brainrecon.datasets.folds import check_pictures_disjoint, deal, in_fold
+from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint, deal, in_fold
 from brainrecon.datasets.subject import Split, Subject
 from brainrecon.simulation import simulate_miyawaki
 from stages.ground.errors import InputError
@@ -237,3 +237,28 @@ def test_pictures_are_read_from_disk_and_absent_ones_passed_over(nsd):
     check_pictures_disjoint(subject)
     subject.test.images = None
     check_pictures_disjoint(subject)
+
+
+def test_stimuli_of_one_category_have_one_number():
+    subject = draw_subject()
+    numbers, names = category_numbers(subject), [own[0] for own in subject.train.categories]
+    assert sorted(set(numbers)) == list(range(len(set(names))))
+    assert len({*zip(numbers, names)}) == len(set(names))
+
+
+def test_several_names_are_a_category_of_their_own_in_whatever_order():
+    own = [["dog"], ["cat", "dog"], ["dog", "cat"], ["cat"]]
+    train = Split(np.ones((4, 2), np.float32), list("abcd"), categories=own)
+    test = Split(np.ones((1, 2), np.float32), ["e"])
+    subject = Subject("subj01", "arrays", "arrays:x", {"train": train, "test": test}, "all")
+    assert category_numbers(subject).tolist() == [2, 1, 1, 0]
+    own[3] = []
+    with pytest.raises(InputError, match="arrays:x tells no category of 1 stimuli of training"):
+        category_numbers(subject)
+
+
+def test_without_categories_there_are_no_numbers():
+    with pytest.raises(
+        InputError, match="arrays:x tells no categories of training, .* choose a dataset that names them"
+    ):
+        category_numbers(draw_subject(kinds=()))
