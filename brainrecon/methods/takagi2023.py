@@ -81,13 +81,11 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class Takagi2023Settings:
-    """All settings of the method.
+class RedrawnLatentSettings:
+    """Of a latent that is decoded, and redrawn.
 
     Attributes
     ----------
-    latent_roi, text_roi : str
-        Voxels that each target is decoded from, of those that the subject was loaded with.
     latent_size : int
         Side in pixels of the pictures whose latents are decoded.
     latent_posterior : {"sample", "mean"}
@@ -100,8 +98,6 @@ class Takagi2023Settings:
         What of the posterior denoising starts from.
     noised_to : {"step before", "first step"}
         Noise the start to the timestep before the one that is denoised first (noisier than it expects), or to that one.
-    text_context : bool
-        Decode the text context too; off if a dataset has no captions.
     """
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
@@ -111,15 +107,12 @@ class Takagi2023Settings:
             strength=0.8, guidance_scale=5.0, image_weight=0.0, text_weight=1.0, scheduler="ddim", greys="cut off"
         )
     )
-    latent_roi: str = "early"
-    text_roi: str = "ventral"
     latent_size: int = 320
     latent_posterior: str = "sample"
     latent_seed: int = 42
     latent_greys: str = "cut off"
     start_posterior: str = "sample"
     noised_to: str = "step before"
-    text_context: bool = True
 
     def __post_init__(self):
         self.start()
@@ -129,8 +122,60 @@ class Takagi2023Settings:
         return StartRule(posterior=self.start_posterior, noised_to=self.noised_to)
 
 
+@dataclass(frozen=True)
+class Takagi2023Settings(RedrawnLatentSettings):
+    """All settings of the method: those of a redrawn latent, and these.
+
+    Attributes
+    ----------
+    latent_roi, text_roi : str
+        Voxels that each target is decoded from, of those that the subject was loaded with.
+    text_context : bool
+        Decode the text context too; off if a dataset has no captions.
+    """
+
+    latent_roi: str = "early"
+    text_roi: str = "ventral"
+    text_context: bool = True
+
+
+class RedrawnLatent(System):
+    """A decoded latent that is shown as a small picture, and that picture redrawn under a text context."""
+
+    def latent(self, machine):
+        """The target that is shown as a small picture."""
+        settings = self.settings
+        return self.target(
+            "stages.targets.autoencoder_latents:AutoencoderLatents",
+            "generator",
+            machine,
+            size=settings.latent_size,
+            posterior=settings.latent_posterior,
+            sample_seed=settings.latent_seed,
+            greys=settings.latent_greys,
+        )
+
+    def _drawn(self, latent, contexts, machine):
+        """The last steps: the small picture, and that redrawn under the contexts."""
+        return [Show(LATENT, latent), self._redrawn(contexts, machine)]
+
+    def _redrawn(self, contexts, machine):
+        """The last step: a first picture, redrawn under the contexts."""
+        settings = self.settings
+        return redraw(
+            "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
+            lambda: self.folder("generator"),
+            settings.generator,
+            machine,
+            contexts,
+            lambda present: {TEXT: settings.generator.text_weight if TEXT in present else 0.0},
+            arguments=lambda: {"start": settings.start()},
+            needed=(),
+        )
+
+
 @system
-class Takagi2023(System):
+class Takagi2023(RedrawnLatent):
     """The method as its scripts run it, with the published checkpoint."""
 
     name = "takagi2023"
@@ -163,38 +208,7 @@ class Takagi2023(System):
         ]
         return [*steps, *self._drawn(latent, contexts, machine)]
 
-    def latent(self, machine):
-        """The target that is shown as a small picture."""
-        settings = self.settings
-        return self.target(
-            "stages.targets.autoencoder_latents:AutoencoderLatents",
-            "generator",
-            machine,
-            size=settings.latent_size,
-            posterior=settings.latent_posterior,
-            sample_seed=settings.latent_seed,
-            greys=settings.latent_greys,
-        )
-
     def _decode(self, targets, roi, place, machine, regression):
         """The step that decodes targets from a region, each column by itself."""
         decoding = DecodingByBlocks(regression.decoder(machine))
         return Decode(targets, regression.of_the_step(), machine, place, roi=roi, decoding=decoding)
-
-    def _drawn(self, latent, contexts, machine):
-        """The last steps: the small picture, and that redrawn under the contexts."""
-        return [Show(LATENT, latent), self._redrawn(contexts, machine)]
-
-    def _redrawn(self, contexts, machine):
-        """The last step: a first picture, redrawn under the contexts."""
-        settings = self.settings
-        return redraw(
-            "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
-            lambda: self.folder("generator"),
-            settings.generator,
-            machine,
-            contexts,
-            lambda present: {TEXT: settings.generator.text_weight if TEXT in present else 0.0},
-            arguments=lambda: {"start": settings.start()},
-            needed=(),
-        )
