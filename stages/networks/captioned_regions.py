@@ -8,7 +8,7 @@ from stages.ground.errors import InputError
 from stages.networks.graph_matching import CaptionTokens, GraphMatching
 from stages.networks.matched_regions import parted
 from stages.networks.region_encoder import RegionTokens
-from stages.networks.small_captioner import small_captioner
+from stages.networks.small_captioner import next_scores, small_captioner
 
 TOKENS, CLASS = "caption_tokens", "clip_class"
 """Outputs of training: scores of the next word, and the state that is held to a picture's class token."""
@@ -62,5 +62,4 @@ class CaptionedRegions(nn.Module):
         states = self.tokens(self.regions(patterns))
         if rows is None:
             return {self.states: states}
-        scores = self.decoder(rows[:, 0].long(), encoder_hidden_states=states, use_cache=False).logits
-        return {self.states: states, TOKENS: scores, CLASS: states[:, 0]}
+        return {self.states: states, TOKENS: next_scores(self.decoder, rows[:, 0].long(), states), CLASS: states[:, 0]}

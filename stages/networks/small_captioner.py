@@ -77,11 +77,37 @@ def small_captioner(sizes=None, factor=16, n_values=None):
     """
     # Whoever writes with it says where a sentence ends; the published numbers are no words of a smaller vocabulary.
     ends = {"bos_token_id": None, "eos_token_id": None}
-    network = GPT2LMHeadModel(GPT2Config(**(sizes or {}), **ends, add_cross_attention=True))
+    config = GPT2Config(**(sizes or {}), **ends, add_cross_attention=True, attn_implementation="sdpa")
+    network = GPT2LMHeadModel(config)
     network.requires_grad_(False)
     for number, block in enumerate(network.transformer.h):
         block.crossattention = NarrowCrossAttention(network.config, factor, number, n_values)
     return network
+
+
+def next_scores(network, words, states):
+    """Scores of the word that follows each: what the network itself gives, with masks that outlines have, too.
+
+    >>> network = small_captioner({"vocab_size": 11, "n_positions": 8, "n_embd": 32, "n_layer": 1, "n_head": 2}, factor=4)
+    >>> next_scores(network, torch.tensor([[3, 5, 2]]), torch.zeros(1, 6, 32)).shape
+    torch.Size([1, 3, 11])
+
+    Parameters
+    ----------
+    network : transformers.GPT2LMHeadModel
+    words : int tensor of shape (n, length)
+    states : tensor of shape (n, n_states, n_values)
+
+    Returns
+    -------
+    scores : tensor of shape (n, length, n_words)
+    """
+    length, n_states = words.shape[1], states.shape[1]
+    # transformers makes masks by asking for values, which outlines have not.
+    before = torch.ones(1, 1, length, length, dtype=torch.bool, device=words.device).tril()
+    everything = torch.ones(1, 1, length, n_states, dtype=torch.bool, device=words.device)
+    masks = {"attention_mask": before, "encoder_attention_mask": everything}
+    return network(words, encoder_hidden_states=states, use_cache=False, **masks).logits
 
 
 def read_sizes(folder):

@@ -6,7 +6,7 @@ from random_gpt2 import gpt2, save_gpt2, sizes
 from safetensors.torch import load_file, save_file
 
 from stages.ground.errors import InputError
-from stages.networks.small_captioner import fill_language, read_sizes, small_captioner
+from stages.networks.small_captioner import fill_language, next_scores, read_sizes, small_captioner
 from weights.manifest import CheckpointError
 
 
@@ -40,6 +40,14 @@ def test_the_states_change_what_follows_and_later_words_do_not():
         shorter = network(words[:, :2], encoder_hidden_states=states).logits
     assert (one - other).abs().max() > 1e-4
     torch.testing.assert_close(one[:, :2], shorter)
+
+
+def test_scores_for_training_are_those_of_the_network(tmp_path):
+    network, states, words = made(), torch.randn(2, 6, 12), torch.tensor([[5, 3, 8, 2], [1, 1, 7, 0]])
+    with torch.no_grad():
+        torch.testing.assert_close(
+            next_scores(network, words, states), network(words, encoder_hidden_states=states).logits
+        )
 
 
 def test_sizes_as_published():
