@@ -15,7 +15,7 @@ from brainrecon.assembly.settings import read_saved, to_dict
 from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
 from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machine, Training, Workspace
-from brainrecon.datasets.folds import check_pictures_disjoint
+from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
 from stages.ground.process_group import first_goes_first, is_first, of_first
@@ -180,6 +180,8 @@ class Chain:
     def check_data(self, subject) -> None:
         """Refuse data that the system cannot learn from; reading all pictures takes a while."""
         self.check_pictures(subject)
+        if self.system.needs.categories:
+            category_numbers(subject)
         if self.system.needs.disjoint_pictures:
             check_pictures_disjoint(subject)
 

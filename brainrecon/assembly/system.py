@@ -23,7 +23,7 @@ class Needs:
     """Data that a system needs.
 
     >>> Needs(captions=True)
-    Needs(pictures=True, disjoint_pictures=False, captions=True)
+    Needs(pictures=True, disjoint_pictures=False, captions=True, categories=False)
 
     Attributes
     ----------
@@ -33,11 +33,14 @@ class Needs:
         No picture stands in training and in another split under two ids; reading all of them takes a while.
     captions : bool
         Captions of the training stimuli, without which it cannot learn.
+    categories : bool
+        Categories of the training stimuli, likewise.
     """
 
     pictures: bool = True
     disjoint_pictures: bool = False
     captions: bool = False
+    categories: bool = False
 
 
 @dataclass(frozen=True)

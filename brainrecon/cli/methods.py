@@ -68,7 +68,7 @@ def _describe(name, weights):
         return
     chain = Chain(system)
     needs = ["responses"] + ["pictures"] * system.needs.pictures
-    needs += ["captions"] * system.needs.captions
+    needs += ["captions"] * system.needs.captions + ["categories"] * system.needs.categories
     needs += ["captions, if there are any"] * bool(system.without_captions)
     applies = [one.name for one in CONDITIONS.values() if one.is_control and one.applies_to(chain)]
     say(f"{name}: {system.explanation}")

@@ -68,7 +68,8 @@ def authors(citation):
 def needs(system):
     """What a system learns from, in words."""
     learns = ["responses"] + ["pictures"] * system.needs.pictures
-    learns += ["captions"] * system.needs.captions + ["captions if there are any"] * bool(system.without_captions)
+    learns += ["captions"] * system.needs.captions + ["categories"] * system.needs.categories
+    learns += ["captions if there are any"] * bool(system.without_captions)
     return ", ".join(learns)
 
 

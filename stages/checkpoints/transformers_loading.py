@@ -153,37 +153,6 @@ def load_gpt2_tokenizer(folder, added=()):
         return tokenizer
 
 
-def load_gpt2_tokenizer(folder):
-    """Load GPT-2's tokenizer from its folder.
-
-    Parameters
-    ----------
-    folder : path
-        Holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``. Nothing is looked for elsewhere.
-
-    Returns
-    -------
-    tokenizer : transformers.GPT2Tokenizer
-
-    Raises
-    ------
-    CheckpointError
-        A file is absent or damaged.
-    """
-    from transformers import GPT2Tokenizer
-
-    folder = Path(folder)
-    absent = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
-    # transformers would make do with an empty vocabulary.
-    if absent and not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(
-            f"{folder} has neither tokenizer.json nor vocab.json and merges.txt ({absent[0]} is absent); fetch or "
-            "export the checkpoint again."
-        )
-    with refusing_folder(folder, "GPT2Tokenizer"):
-        return GPT2Tokenizer.from_pretrained(folder, local_files_only=True)
-
-
 @contextmanager
 def refusing_folder(folder, network):
     """Turn what transformers raises over a folder into a CheckpointError that names it; its bars and remarks are not shown."""

@@ -5,15 +5,14 @@ import json
 import numpy as np
 import pytest
 import random_checkpoints
-import random_vgg19
 import random_optimus
+import random_vgg19
 import torch
 
 from stages.ground.errors import InputError
 from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.class_features import ClassFeatures
-from stages.targets.clip import CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.face_latents import FaceLatents
@@ -52,6 +51,8 @@ def vgg19_layer(folder):
 def resnet(folder):
     random_checkpoints.save_resnet(folder / "resnet")
     return ClassFeatures.from_pretrained(folder / "resnet", size=32)
+
+
 def sentences(folder):
     random_optimus.convert_authors_optimus(folder / "optimus")
     return OptimusLatents.from_pretrained(

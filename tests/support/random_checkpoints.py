@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from random_blip import save_authors_blip, save_bert_tokenizer, save_blip
+from random_gpt2 import save_gpt2
 from random_vgg19 import save_deepsim, save_vgg19
 from safetensors.torch import load_file, save_file
 
@@ -447,6 +448,8 @@ def write_published(name, folder, embed_dim):
         save_vgg19(folder, pickled=True)
     elif name == "deepsim-fc7":
         save_deepsim(folder, pickled=True)
+    elif name == "gpt2":
+        save_gpt2(folder)
     elif name == "bert-base-uncased-tokenizer":
         folder.mkdir(parents=True)
         save_bert_tokenizer(folder)

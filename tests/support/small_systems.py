@@ -86,6 +86,14 @@ SMALL = {
         # Of the random Versatile Diffusion's contexts.
         embed_dim=16,
     ),
+    "mindart2024": Small(
+        *FEW_STEPS,
+        *("latent_size=12", 'regions=["early", "ventral"]', "voxels=standardised", "writing.max_length=6"),
+        *("matching.epochs=2", "matching.batch_size=8", "matching.depth=1", "matching.n_heads=2"),
+        *("matching.hidden=8", "matching.graph_heads=2", "matching.n_rounds=1", "matching.n_iterations=10"),
+        *("captions.epochs=2", "captions.batch_size=4", "captions.depth=1", "captions.n_heads=2", "captions.factor=4"),
+        checkpoints=("stable-diffusion-1-4", "clip-vit-b-16-openai", "clip-vit-b-32-openai", "gpt2"),
+    ),
     "mindeye2023": Small(
         *FEW_STEPS,
         "prior_evaluations=3",
