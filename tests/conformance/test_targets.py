@@ -12,10 +12,12 @@ import torch
 from stages.ground.errors import InputError
 from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
+from stages.targets.blip import BLIPStates
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.face_latents import FaceLatents
+from stages.targets.git import GITStates
 from stages.targets.instance_features import InstanceFeatures
 from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
@@ -60,6 +62,16 @@ def sentences(folder):
     )
 
 
+def blip(folder):
+    random_checkpoints.save_blip(folder)
+    return BLIPStates.from_pretrained(folder, size=32)
+
+
+def git(folder):
+    random_checkpoints.save_git(folder)
+    return GITStates.from_pretrained(folder)
+
+
 # Name -> ``make(folder)``.
 TARGETS = {
     "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
@@ -76,6 +88,8 @@ TARGETS = {
     "class features": resnet,
     "class features, drawn": lambda folder: ClassFeatures.from_pretrained(store.path("tiny-evaluation")),
     "optimus": sentences,
+    "blip states": blip,
+    "git states": git,
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from random_blip import save_authors_blip, save_bert_tokenizer, save_blip
+from random_git import save_git
 from random_gpt2 import save_gpt2
 from random_vgg19 import save_deepsim, save_vgg19
 from safetensors.torch import load_file, save_file
@@ -441,7 +442,7 @@ def write_published(name, folder, embed_dim):
         save_place_teacher(folder)
     elif name == "blip-base-capfilt":
         save_authors_blip(folder)
-    elif name == "blip-image-captioning-base":
+    elif name.startswith("blip-image-captioning"):
         save_blip(folder)
         pickle_weights(folder)
     elif name == "vgg19-caffe":
@@ -450,6 +451,9 @@ def write_published(name, folder, embed_dim):
         save_deepsim(folder, pickled=True)
     elif name == "gpt2":
         save_gpt2(folder)
+    elif name == "git-large-coco":
+        save_git(folder)
+        pickle_weights(folder)
     elif name == "bert-base-uncased-tokenizer":
         folder.mkdir(parents=True)
         save_bert_tokenizer(folder)

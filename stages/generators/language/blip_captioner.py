@@ -6,13 +6,10 @@ Takagi and Nishimoto (2023) decode the states from the brain and let BLIP (Li et
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from stages.checkpoints.transformers_loading import load_bert_tokenizer
-from stages.generators.generator import drawn_in_batches, rows_of, together
-from stages.ground.checks import Number, check
-from stages.ground.errors import InputError
+from stages.generators.language.caption_search import CaptionSearch, generated
 from stages.ground.progress import SILENT
 from stages.networks.blip import load_blip
 from weights.manifest import CheckpointError
@@ -20,9 +17,10 @@ from weights.manifest import CheckpointError
 PROMPT = "a picture of "
 
 
-class BLIPCaptioner:
+class BLIPCaptioner(CaptionSearch):
     """Write captions with BLIP's text decoder.
 
+    >>> import numpy as np
     >>> from stages.generators.generator import Item, in_order
     >>> from transformers import BertTokenizer, BlipTextConfig
     >>> from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel
@@ -52,10 +50,6 @@ class BLIPCaptioner:
     takes, optional, gives, draws_by_lot
         See `stages.generators.generator.Generator`.
     """
-
-    optional = frozenset()
-    gives = "caption"
-    draws_by_lot = False
 
     def __init__(self, decoder, tokenizer, n_states):
         self.decoder, self.tokenizer, self.n_states = decoder, tokenizer, n_states
@@ -144,77 +138,50 @@ class BLIPCaptioner:
         NotFinite
             Probabilities are NaN or infinite; raised after all other captions have been yielded.
         """
-        items = list(items)
-        check("batch_size", batch_size, Number(1, whole=True))
-        check("num_beams", num_beams, Number(1, whole=True, example=3))
-        check("repetition_penalty", repetition_penalty, Number(0, above=True, example=1.5))
-        beginning = self._beginning(prompt)
-        longest = self.decoder.config.max_position_embeddings
-        check(
-            "max_length",
-            max_length,
-            Number(len(beginning) + 1, longest, whole=True, example=min(longest, len(beginning) + 16)),
+        return self.searched(
+            values,
+            items,
+            prompt=prompt,
+            num_beams=num_beams,
+            batch_size=batch_size,
+            progress=progress,
+            max_length=max_length,
+            min_length=min_length,
+            repetition_penalty=repetition_penalty,
         )
-        check("min_length", min_length, Number(0, max_length, whole=True, example=min(5, max_length)))
-        rows = rows_of(self, values, items)["blip"]
-        settings = {
-            "num_beams": num_beams,
-            "max_length": max_length,
-            "min_length": min_length,
-            "repetition_penalty": float(repetition_penalty),
-        }
 
-        def captions(positions):
-            states = np.stack([rows[position] for position in positions]).astype(np.float32)
-            found = self._tokens(states, beginning, settings)
-            return [None if tokens is None else self._caption(tokens, len(beginning)) for tokens in found]
+    @property
+    def first_token(self):
+        """[DEC], BLIP's own."""
+        return self.decoder.config.bos_token_id
 
-        batches = together(rows, batch_size, lambda _: None)
-        return drawn_in_batches(batches, captions, items, progress=progress)
+    @property
+    def longest(self):
+        """Tokens that the decoder has places for."""
+        return self.decoder.config.max_position_embeddings
 
-    def _beginning(self, prompt):
-        """Numbers of the tokens that a sentence begins with."""
-        if not isinstance(prompt, str):
-            raise InputError(f"prompt is {prompt!r}; expected a str: pass prompt={PROMPT!r}.")
-        # [CLS], words, [SEP]
-        return [self.decoder.config.bos_token_id, *self.tokenizer(prompt)["input_ids"][1:-1]]
-
-    @torch.inference_mode()
     def _tokens(self, states, beginning, settings):
-        """Numbers of the tokens of a sentence for each row of states, a list; None for one whose probabilities are not finite."""
         config = self.decoder.config
         states = torch.from_numpy(states).to(self.decoder.device)
-        # The search repeats the states for its beams itself.
-        found = self.decoder.generate(
+        return generated(
+            self.decoder,
+            len(states),
             input_ids=torch.tensor([beginning] * len(states), device=states.device),
             encoder_hidden_states=states,
             encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=states.device),
             eos_token_id=config.sep_token_id,
             pad_token_id=config.pad_token_id,
-            do_sample=False,
-            output_logits=True,
-            return_dict_in_generate=True,
             **settings,
         )
-        # (rows * beams, steps): one look at all of them.
-        finite = torch.stack([step.isfinite().all(dim=1) for step in found.logits], dim=1)
-        finite = finite.reshape(len(states), -1).all(dim=1).tolist()
-        return [tokens if is_finite else None for tokens, is_finite in zip(found.sequences.tolist(), finite)]
-
-    def _caption(self, tokens, n_beginning):
-        """Text of a sentence behind its beginning."""
-        whole, beginning = (self._text(part) for part in (tokens, tokens[:n_beginning]))
-        return whole.removeprefix(beginning).strip()
 
     def _text(self, tokens):
         # BLIP's own two tokens have no text, and not every tokenizer knows them.
-        words = [token for token in tokens if token < self._n_words]
-        return self.tokenizer.decode(words, skip_special_tokens=True)
+        words = [token for token in tokens if token < self.first_token]
+        return super()._text(words)
 
     def _check_tokenizer(self):
         """Raise CheckpointError unless the tokenizer is the decoder's."""
         config = self.decoder.config
-        self._n_words = config.bos_token_id
         for name in ("sep_token_id", "pad_token_id"):
             if (own := getattr(config, name)) != (found := getattr(self.tokenizer, name)):
                 raise CheckpointError(
