@@ -30,7 +30,7 @@ COMPUTED = {
 }
 
 _REQUIRED = ("protocol", "method", "values", "subjects", "n_stimuli", "computed", "read", "source")
-_OPTIONAL = ("from_memory", "note")
+_OPTIONAL = ("from_memory", "note", "dataset")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PublishedRow:
     values : dict of str to float
         By metric of the protocol; percentages as fractions. Of captions, scores of the corpus.
     subjects : tuple of str
-        Of NSD; of several, the values are means over them.
+        Of the dataset; of several, the values are means over them.
     n_stimuli : int
         Size of the test set.
     source : str
@@ -162,9 +162,10 @@ def _row(table, where):
             f"{where} lacks {missing or 'nothing'} and has the unknown keys {unknown or 'none'}; expected "
             f"{', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}. Change it there."
         )
-    for key in ("protocol", "method", "source"):
-        if not isinstance(table[key], str) or not table[key].strip():
-            raise InputError(f"{where} has {key} = {table[key]!r}; expected a text. Change it there.")
+    for key in ("protocol", "method", "source", "dataset"):
+        value = table.get(key, "nsd")
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"{where} has {key} = {value!r}; expected a text. Change it there.")
     for key, allowed in (("read", READ), ("computed", COMPUTED)):
         if table[key] not in allowed:
             raise InputError(f"{where} has {key} = {table[key]!r}; expected one of {list(allowed)}. Change it there.")
@@ -197,4 +198,5 @@ def _row(table, where):
         verified=verified,
         computed=table["computed"],
         note=table.get("note", ""),
+        dataset=table.get("dataset", "nsd"),
     )

@@ -20,6 +20,7 @@ PROTOCOLS = (
     "mindeye-2023-pools",
     "mindeye2-2024",
     "brainhub-2024",
+    "dbdm-2023",
 )
 GOOD = """
 [[row]]
@@ -174,7 +175,9 @@ def test_reads_a_row(tmp_path):
         ("subj01",),
         982,
     )
-    assert one.verified == {"clip": "secondary", "swav": "memory"} and one.note == ""
+    assert one.verified == {"clip": "secondary", "swav": "memory"} and one.note == "" and one.dataset == "nsd"
+    path.write_text(GOOD + 'dataset = "god"\n')
+    assert read_published(path)[0].dataset == "god"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,7 @@ def test_reads_a_row(tmp_path):
         ('subjects = ["subj01"]', "subjects = []", "list of names"),
         ('source = "Somebody 2023"', 'sauce = "Somebody 2023"', "sauce"),
         ('method = "One"', 'method = " "', "expected a text"),
+        ('method = "One"', 'method = "One"\ndataset = 3', "dataset = 3; expected a text"),
         ("[[row]]", "[row]", "tables"),
         ("[[row]]", "[[row", "TOML"),
         (GOOD, GOOD + GOOD, "twice"),
