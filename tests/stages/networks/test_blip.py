@@ -8,12 +8,11 @@ import timm.models.vision_transformer
 import torch
 from random_blip import BLIP_PATCH, BLIP_SIZE, authors_blip_name, blip_config
 from safetensors.torch import load_file, save_file
-from transformers import BlipConfig, BlipForConditionalGeneration
+from transformers import BlipForConditionalGeneration
 
 from stages.checkpoints.outlines import outlines
 from stages.ground.errors import InputError
-from stages.networks.blip import blip_outline, load_blip, resized_positions, transformers_names
-from weights import store
+from stages.networks.blip import load_blip, resized_positions
 from weights.manifest import CheckpointError
 
 OUTPUT, INPUT = "text_decoder.cls.predictions.decoder.weight", "text_decoder.bert.embeddings.word_embeddings.weight"
@@ -220,73 +219,3 @@ def test_an_outline_has_the_shapes_and_no_values(layout):
     shapes = {name: value.shape for name, value in loaded.state_dict().items()}
     assert {name: value.shape for name, value in outline.state_dict().items()} == shapes
     assert all(each.is_meta for each in outline.parameters())
-
-
-# The published size
-
-
-def authors_shapes():
-    """Names and shapes of the published ViT-B and BERT, by hand."""
-    width, hidden, words, layers = 768, 3072, 30524, range(12)
-
-    def linear(name, inputs, outputs):
-        return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-    def norm(name):
-        return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
-
-    vision = {"cls_token": (1, 1, width), "pos_embed": (1, 197, width), "patch_embed.proj.weight": (width, 3, 16, 16)}
-    vision |= {"patch_embed.proj.bias": (width,)} | norm("norm")
-    for layer in (f"blocks.{number}" for number in layers):
-        vision |= norm(f"{layer}.norm1") | linear(f"{layer}.attn.qkv", width, 3 * width)
-        vision |= linear(f"{layer}.attn.proj", width, width) | norm(f"{layer}.norm2")
-        vision |= linear(f"{layer}.mlp.fc1", width, hidden) | linear(f"{layer}.mlp.fc2", hidden, width)
-    bert = {"embeddings.position_ids": (1, 512), "embeddings.word_embeddings.weight": (words, width)}
-    bert |= {"embeddings.position_embeddings.weight": (512, width)} | norm("embeddings.LayerNorm")
-    for layer in (f"encoder.layer.{number}" for number in layers):
-        for attention in (f"{layer}.attention", f"{layer}.crossattention"):
-            for matrix in ("query", "key", "value"):
-                bert |= linear(f"{attention}.self.{matrix}", width, width)
-            bert |= linear(f"{attention}.output.dense", width, width) | norm(f"{attention}.output.LayerNorm")
-        bert |= linear(f"{layer}.intermediate.dense", width, hidden) | linear(f"{layer}.output.dense", hidden, width)
-        bert |= norm(f"{layer}.output.LayerNorm")
-    head = {"bias": (words,)} | linear("transform.dense", width, width) | norm("transform.LayerNorm")
-    head |= linear("decoder", width, words)
-    shapes = {f"visual_encoder.{name}": shape for name, shape in vision.items()}
-    shapes |= {f"text_decoder.bert.{name}": shape for name, shape in bert.items()}
-    return shapes | {f"text_decoder.cls.predictions.{name}": shape for name, shape in head.items()}
-
-
-def test_the_published_network_has_the_authors_names_and_shapes():
-    config = BlipConfig.from_dict(dict(store.checkpoints()["blip-base-capfilt"].writes["config.json"]))
-    outline, shapes = blip_outline(config), authors_shapes()
-    renamed = transformers_names(shapes)
-    assert len(renamed) == len(shapes) - 1
-    assert renamed == {name: tuple(value.shape) for name, value in outline.state_dict().items()}
-    # The table of 224 pixels, and words once.
-    once = [name for name in shapes if "position_ids" not in name and "predictions.decoder" not in name]
-    counted = sum(each.numel() for each in outline.parameters())
-    assert counted == sum(torch.Size(shapes[name]).numel() for name in once) == 223_679_804
-    heads = {name: getattr(config, f"{name}_config").num_attention_heads for name in ("vision", "text")}
-    assert heads == {"vision": 12, "text": 12} and config.vision_config.layer_norm_eps == 1e-6
-
-
-def test_the_published_network_sees_226_states_of_240_pixels(tmp_path):
-    entry = store.checkpoints()["blip-base-capfilt"]
-    (tmp_path / "config.json").write_text(json.dumps(entry.writes["config.json"]))
-    config = BlipConfig.from_dict(dict(entry.writes["config.json"]))
-    config.vision_config.image_size = 240
-    outline = blip_outline(config)
-    with torch.no_grad():
-        states = outline.vision_model(torch.empty(2, 3, 240, 240, device="meta")).last_hidden_state
-    assert states.shape == (2, 226, 768)
-
-
-def test_the_hubs_file_is_reckoned_by_its_parameters():
-    config = BlipConfig()
-    assert config.vision_config.image_size == 384
-    file = next(file for file in store.checkpoints()["blip-image-captioning-base"].files if file.reckoned)
-    # Words are stored twice.
-    parameters = sum(each.numel() for each in blip_outline(config).parameters()) + 30524 * 768
-    assert file.reckoned == 4 * parameters
-    assert file.converted == "model.safetensors"

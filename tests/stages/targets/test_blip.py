@@ -142,7 +142,7 @@ def test_parts_that_nobody_reads_of_the_published_file_are_left_out(checkpoint):
     assert len(names) == len(network.state_dict()) + 1
 
 
-@pytest.mark.parametrize("name", [NAME, HUB])
+@pytest.mark.parametrize("name", [NAME, HUB, "blip-image-captioning-large"])
 def test_it_is_pulled_as_it_is_published(tmp_path, monkeypatch, name):
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
     origin = tmp_path / "origin"
