@@ -20,12 +20,12 @@ from pathlib import Path
 from weights import store
 
 WEIGHTS = Path(store.__file__).parent / "tiny"
-# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
-# its instance features from the CLIP of weights/tiny.
-NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan")
+# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN
+# and the captioner learn from the CLIP of weights/tiny.
+NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", "captioner")
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
-EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan")
-QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20}
+EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan", "captioner")
+QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -121,6 +121,7 @@ def check(names):
             "clip": lambda: recipe("clip").figures(folder("clip"), pictures),
             "generator": lambda: recipe("generator").figures(workspace, folder("generator")),
             "icgan": lambda: recipe("icgan").figures(folder("icgan"), pictures),
+            "captioner": lambda: recipe("captioner").figures(folder("captioner"), pictures),
         }
         for name in names:
             print_table({name: measure[name]()})

@@ -198,6 +198,7 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-clip": "tiny/clip",
         "tiny-generator": "tiny/generator",
         "tiny-icgan": "tiny/icgan",
+        "tiny-captioner": "tiny/captioner",
         "tiny-evaluation": "tiny/evaluation",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
@@ -214,7 +215,7 @@ def test_configurations_alone_are_no_versatile_diffusion(tmp_path, monkeypatch):
         store.path("versatile-diffusion")
 
 
-@pytest.mark.parametrize("name", ["tiny-vdvae", "tiny-clip", "tiny-generator", "tiny-icgan", "tiny-evaluation"])
+@pytest.mark.parametrize("name", [name for name, entry in store.checkpoints().items() if entry.embedded])
 def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
     if not store.checkpoints()[name].files:
         pytest.skip(f"{name} is not trained yet")
