@@ -119,8 +119,7 @@ class BrainDiffuser(System):
         image = self.target("stages.targets.clip:CLIPImageTokens", "clip", machine, pictures=settings.clip_pictures)
         contexts = {"clip_image": image}
         if settings.text_context:
-            padding = settings.text_padding
-            contexts["clip_text"] = self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=padding)
+            contexts["clip_text"] = self.text(machine)
         left_out = () if settings.text_context else ("clip_text",)
         return [
             Decode({"vdvae": latents} | contexts, settings.decoder, machine, left_out=left_out),
@@ -135,6 +134,10 @@ class BrainDiffuser(System):
                 arguments=self._arguments,
             ),
         ]
+
+    def text(self, machine):
+        """The target of the text context: CLIP's tokens of the captions."""
+        return self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=self.settings.text_padding)
 
     def _arguments(self):
         from stages.generators.diffusion.start_rule import StartRule
