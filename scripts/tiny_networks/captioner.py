@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from brainrecon.simulation.world.captions import VOCABULARY
-from stages.checkpoints.pretrained import save_network
+from stages.checkpoints.pretrained import CONFIG_FILE, WEIGHTS_FILE
 from stages.checkpoints.transformers_loading import load_bert_tokenizer
 from stages.targets.blip import MEAN, STD
 from stages.targets.clip import CLIPImageTokens
@@ -27,7 +28,7 @@ from tiny_networks.decoding_errors import DecodingErrors
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record
 from weights import store
-from weights.whole_files import write_text
+from weights.whole_files import whole_file, write_text
 
 NAME = "captioner"
 DECODED = f"{NAME}/decoded"
@@ -232,15 +233,26 @@ def tokenizer_of(folder):
 def export(workspace, folder):
     """Write the folder of `stages.networks.blip.load_blip`: configuration, weights in float16, vocabulary, card."""
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     model = Captioner()
     model.load_state_dict(averaged_weights(workspace, DECODED))
-    save_network(model.blip, folder, CONFIG, dtype=torch.float16)
+    save_captioner(model.blip, folder)
     tokenizer_of(folder)
     held_out = figures(folder, load_pool(workspace, held_out=True))
     first, later = (record(workspace, name) for name in (NAME, DECODED))
     parameters = sum(each.numel() for each in model.blip.parameters())
     write_text(folder / "card.md", _card(first, later, parameters, held_out))
     return held_out
+
+
+def save_captioner(network, folder):
+    """Write configuration and weights, in float16; what the decoder's input and output share once."""
+    stored = {
+        name: value.half().contiguous() for name, value in network.state_dict().items() if ".decoder." not in name
+    }
+    with whole_file(folder / WEIGHTS_FILE) as partial:
+        save_file(stored, partial)
+    write_text(folder / CONFIG_FILE, json.dumps(CONFIG, indent=2) + "\n")
 
 
 def _card(first, later, parameters, held_out):
