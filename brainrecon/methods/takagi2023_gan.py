@@ -114,6 +114,11 @@ class Takagi2023GAN(Takagi2023Text):
     def image_embedding(self):
         return f"vgg19_{self.settings.layers[-1]}"
 
+    @property
+    def fitted_through(self):
+        # Each first picture is the one whose layers of it fit best.
+        return (self.settings.checkpoints.features,)
+
     def steps(self, machine):
         steps, contexts = self._prepared(machine)
         return [*steps, self._redrawn(contexts, machine)]

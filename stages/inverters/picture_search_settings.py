@@ -32,6 +32,7 @@ class PictureSearchSettings:
     Attributes
     ----------
     steps : int
+        How often the picture is drawn, looked at and changed.
     learning_rate, last_learning_rate : float
         Of the first step, and what it falls to in a straight line.
     momentum : float

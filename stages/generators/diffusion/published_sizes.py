@@ -48,6 +48,16 @@ PUBLISHED_SIZES = {
     "stable-diffusion-1-5": GeneratorSize(
         _unet(64), _AUTOENCODER, 859_520_964, _AUTOENCODER_PARAMETERS, 22_319_616, **_STABLE_DIFFUSION
     ),
+    # With what reads the depth from four levels of dpt-large, in float32 whatever the rest computes in.
+    "stable-diffusion-2-depth": GeneratorSize(
+        _unet(64, (5, 10, 20, 20)),
+        _AUTOENCODER,
+        865_913_604,
+        _AUTOENCODER_PARAMETERS,
+        38_159_553,
+        unet_operations=804_281_057_280,
+        vae_operations=_AUTOENCODER_OPERATIONS[64],
+    ),
     # Its one token takes a little less than the 77 of a text.
     "sd-image-variations": GeneratorSize(
         _unet(64),

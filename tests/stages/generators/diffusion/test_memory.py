@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import DPTConfig, DPTForDepthEstimation
 
 from stages.generators.diffusion.memory import (
     GeneratorSize,
@@ -142,6 +143,24 @@ def test_image_variations_at_full_size():
     unet = on_meta(UNet2DConditionModel, cross_attention_dim=768, **shape_of(size))
     counted = operations(lambda: unet(values(1, 4, 64, 64), values(1), values(1, 1, 768)))
     assert size == dataclasses.replace(text, unet_operations=counted)
+
+
+def test_stable_diffusion_under_depth_at_full_size(most_values):
+    size = PUBLISHED_SIZES["stable-diffusion-2-depth"]
+    unet = on_meta(
+        UNet2DConditionModel, in_channels=5, cross_attention_dim=1024, use_linear_projection=True, **shape_of(size)
+    )
+    assert parameters(unet) == size.unet_parameters
+    peak = most_values(lambda: unet(values(1, 5, 64, 64), values(1), values(1, 77, 1024)))
+    assert operations(lambda: unet(values(1, 5, 64, 64), values(1), values(1, 77, 1024))) == size.unet_operations
+    assert unet_values(size.unet) == pytest.approx(peak, rel=0.02)
+    with torch.device("meta"):
+        reader = DPTForDepthEstimation(
+            DPTConfig(hidden_size=1024, num_attention_heads=16, neck_hidden_sizes=[256, 512, 1024, 1024])
+        )
+    # The first fusion's first layer is read by nothing.
+    unread = parameters(reader.neck.fusion_stage.layers[0].residual_layer1)
+    assert size.other_parameters == parameters(reader.neck) - unread + parameters(reader.head)
 
 
 def test_stable_diffusion_xl_at_full_size(most_values):
