@@ -12,7 +12,7 @@ pictures black, is not run. docs/systems/ferrante2022.md has them all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from brainrecon.assembly.class_labels import LabelPrompt, LabelSettings, NameClasses
 from brainrecon.assembly.decode import Decode
@@ -21,10 +21,12 @@ from brainrecon.assembly.each_sample import EachSample
 from brainrecon.assembly.encode import Encode
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.hidden_layer import HiddenLayerSettings, hidden_layer
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from stages.ground.checks import Number, OneOf, check_all
+from stages.ground.errors import InputError
 
 FEATURES, TEXT = "class_features", "clip_text"
 
@@ -46,6 +48,9 @@ class Ferrante2022Settings:
 
     Attributes
     ----------
+    decoded_by : {"ridge", "hidden layer"}
+        `decoder` or `hidden_layer`; the network was worse than ridge.
+    hidden_layer : HiddenLayerSettings
     size : int
         Pixels of the short side of the pictures that the classifier sees.
     batchnorm : {"eval", "train"}
@@ -58,6 +63,8 @@ class Ferrante2022Settings:
     decoder: DecoderSettings = field(
         default_factory=lambda: DecoderSettings(alpha=1000.0, rescale="none", standardise=False, trials="single")
     )
+    decoded_by: str = "ridge"
+    hidden_layer: HiddenLayerSettings = field(default_factory=HiddenLayerSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(guidance_scale=7.5, image_weight=0.0, text_weight=1.0)
@@ -66,7 +73,13 @@ class Ferrante2022Settings:
     batchnorm: str = "eval"
 
     def __post_init__(self):
-        check_all(self, {"size": Number(1, whole=True, example=224), "batchnorm": OneOf("eval", "train")})
+        ways = {"decoded_by": OneOf("ridge", "hidden layer"), "batchnorm": OneOf("eval", "train")}
+        check_all(self, ways | {"size": Number(1, whole=True, example=224)})
+        if self.decoded_by != "ridge" and self.decoder.rescale != "none":
+            raise InputError(
+                f"decoder.rescale is {self.decoder.rescale!r} but decoded_by {self.decoded_by!r}, which does not rescale; leave "
+                "one of the two out."
+            )
 
 
 @system
@@ -93,6 +106,11 @@ class Ferrante2022(System):
         # Its features are what is decoded: as a judge it would be partial.
         return (self.settings.checkpoints.classifier,)
 
+    def settled(self, train):
+        if self.settings.decoded_by == "ridge":
+            return self.settings
+        return replace(self.settings, hidden_layer=self.settings.hidden_layer.settled(train))
+
     def steps(self, machine):
         settings = self.settings
         features = self.target(
@@ -112,8 +130,11 @@ class Ferrante2022(System):
             lambda present: {TEXT: settings.generator.text_weight},
             start=None,
         )
+        decode = Decode({FEATURES: features}, settings.decoder, machine)
+        if settings.decoded_by == "hidden layer":
+            decode = hidden_layer(FEATURES, features, settings.hidden_layer, machine)
         return [
-            Decode({FEATURES: features}, settings.decoder, machine),
+            decode,
             NameClasses(FEATURES, features, settings.labels),
             EachSample([LabelPrompt(settings.labels), Encode("caption", TEXT, text), drawn]),
         ]

@@ -31,7 +31,7 @@ EARLY = np.arange(WIDE) < 3
 OPTIONS = {
     RidgeDecoder: PENALTY
     | {"rescale": [*RESCALINGS, {"vdvae": "none", "clip_image": "transductive"}]}
-    | {"penalty": PENALTIES, "held_out": HELD_OUT, "keep": KEEP},
+    | {"penalty": PENALTIES, "held_out": HELD_OUT, "keep": KEEP, "standardise": [True, False]},
     KFoldRidgeDecoder: PENALTY | {"folds": [2, 5], "folds_of": FOLDS_OF, "intercept": [False, True]},
     BandedRidgeDecoder: {"bands": [None, {"V1": EARLY}, {"V1": EARLY, "rest": ~EARLY}], "alphas": [10.0, (1.0, 10.0)]}
     | {"n_iter": [1, 3], "folds": [2, 3], "rescale": banded_ridge.RESCALINGS},
