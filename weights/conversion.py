@@ -2,8 +2,8 @@
 
 A `.pth`, `.th`, `.pt` or `.bin` holds a pickle, and loading a pickle runs what it says. Plain dicts of tensors are read
 with torch's ``weights_only``, TorchScript archives by `weights.torchscript`; both build tensors and run nothing else.
-A `.caffemodel` is read by `weights.caffemodel`. Of a dictionary in which the state of a training lies beside the tensors, the
-entry with the tensors is taken and the rest forgotten.
+A `.caffemodel` is read by `weights.caffemodel`. Of an archive one file is taken. Of a dictionary in which the state of a training
+lies beside the tensors, the entry with the tensors is taken and the rest forgotten.
 """
 
 import re
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from weights.caffemodel import read_caffemodel
 from weights.contents import why_no_tensors
-from weights.manifest import CheckpointError
+from weights.manifest import PICKLES, CheckpointError
 from weights.partial_files import partial_name
 from weights.torchscript import check_archive, is_torchscript, read_torchscript
-from weights.whole_files import named_errors, whole_file
+from weights.whole_files import named_errors, put_in_place, whole_file
 
 # Data-parallel training leaves this before every name.
 _PARALLEL = "module."
@@ -118,7 +118,7 @@ def _is_named_tensor(entry):
 
 
 def convert(source, destination, member=None, keeps=None, entry=None):
-    """Convert a published file of weights to safetensors.
+    """Convert a published file of weights to safetensors, or take another file out of an archive.
 
     Names lose the ``module.`` of data-parallel training where every one has it; values and dtypes stay. The new file
     is compared with the old one, tensor by tensor, before it takes its name.
@@ -128,7 +128,7 @@ def convert(source, destination, member=None, keeps=None, entry=None):
     source : path
         A pickled dict of tensors or a TorchScript archive.
     destination : path
-        A `.safetensors` file; appears whole or not at all, in a folder that exists.
+        A `.safetensors` file, or whatever `member` is; appears whole or not at all, in a folder that exists.
     member : str, optional
         Where `source` is a tar archive, compressed or not: the path within it of what is to be converted.
     keeps : str, optional
@@ -149,6 +149,9 @@ def convert(source, destination, member=None, keeps=None, entry=None):
     source, destination = Path(source), Path(destination)
     if member is not None:
         with _taken_out(source, member, destination) as pickled:
+            if not member.endswith(PICKLES):
+                put_in_place(pickled, destination)
+                return
             try:
                 convert(pickled, destination, keeps=keeps, entry=entry)
             except CheckpointError as error:

@@ -24,9 +24,10 @@ The manifest is a TOML file with one ``[[checkpoint]]`` table per checkpoint::
 bytes that follow from the number of a network's parameters and the type they are published in: to say beforehand what a pull
 brings, right to a hundredth, and never compared with a file. ``sha256_begins`` holds the first digits where the publisher made
 them part of the file's name, as torch.hub does. ``becomes`` names what a pickle is converted to where the rule of
-`CheckpointFile.converted` does not fit. ``member`` is the pickle's path within a file that is a tar archive; nothing else of the
-archive is read. ``keeps`` is a regular expression: of a pickle's tensors those whose names it finds are converted, where nothing
-reads the others. ``entry`` names what of a pickled dictionary holds the tensors, where the state of a training lies beside them.
+`CheckpointFile.converted` does not fit. ``member`` is the path within a tar archive of the pickle, or of another file, which is
+taken out as it is; nothing else of the archive is read. ``keeps`` is a regular expression: of a pickle's tensors those whose
+names it finds are converted, where nothing reads the others. ``entry`` names what of a pickled dictionary holds the tensors,
+where the state of a training lies beside them.
 """
 
 import json
@@ -81,7 +82,7 @@ class CheckpointFile:
     becomes : str or None
         What the file is converted to, relative to the checkpoint's folder, where the rule of `converted` does not fit.
     member : str or None
-        For a tar archive: the pickle within it that is converted.
+        For a tar archive: the pickle within it that is converted, or another file that is taken out as it is.
     reckoned : int or None
         Bytes by the number of parameters, where the size is not known.
     keeps : str or None
@@ -107,10 +108,10 @@ class CheckpointFile:
 
     @property
     def converted(self) -> str | None:
-        """The safetensors file that a pickle is converted to; None for what is no pickle.
+        """The safetensors file that a pickle is converted to; None for what is no pickle and no archive.
 
         The same name with another ending, except that ``pytorch_model.bin`` becomes ``model.safetensors`` (also after
-        a prefix), which is where transformers and open_clip look.
+        a prefix), which is where transformers and open_clip look. What is no pickle is taken out of an archive as it is.
         """
         path = self.path if self.member is None else PurePosixPath(self.member).name
         for ending in PICKLES:
@@ -119,7 +120,7 @@ class CheckpointFile:
                 if stem.endswith("pytorch_model") and not stem.endswith("diffusion_pytorch_model"):
                     stem = stem.removesuffix("pytorch_model") + "model"
                 return self.becomes or stem + ".safetensors"
-        return None
+        return None if self.member is None else self.becomes or path
 
 
 @dataclass(frozen=True)

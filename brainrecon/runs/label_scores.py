@@ -10,20 +10,24 @@ from brainrecon.assembly.class_labels import labels_of_stimuli
 from brainrecon.assembly.condition import RECONSTRUCTION
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
+from weights import store
 
 if TYPE_CHECKING:
     from brainrecon.evaluation.metrics.wu_palmer import LabelScores
     from brainrecon.runs.run import Run
 
-LABELS = "labels"
+LABELS, WORDNET = "labels", "wordnet-3.0"
 
 
 def label_scores(
-    run: Run, wordnet: str | Path, conditions: Sequence[str] = (RECONSTRUCTION,), n_permutations: int = 10_000
+    run: Run,
+    wordnet: str | Path | None = None,
+    conditions: Sequence[str] = (RECONSTRUCTION,),
+    n_permutations: int = 10_000,
 ) -> dict[str, LabelScores]:
     """Wu and Palmer's similarity of the first label of each test stimulus with the stimulus's own synset.
 
-    >>> scores = label_scores(run, "WordNet-3.0/dict", ["reconstruction", "oracle_embeddings"])  # doctest: +SKIP
+    >>> scores = label_scores(run, conditions=["reconstruction", "oracle_embeddings"])  # doctest: +SKIP
     >>> scores["reconstruction"].mean, scores["reconstruction"].null  # doctest: +SKIP
     (0.57, 0.35)
 
@@ -33,8 +37,8 @@ def label_scores(
     ----------
     run : brainrecon.runs.run.Run
         Fitted, of a system that gives labels. Labels that are not there yet are made and kept.
-    wordnet : path
-        The folder `dict` of WordNet 3.0.
+    wordnet : path, optional
+        The folder `dict` of WordNet 3.0; by default the checkpoint wordnet-3.0, as `brainrecon weights pull` fetches it.
     conditions : sequence of str
         Names in `brainrecon.assembly.condition.CONDITIONS` that replace what labels are made of.
     n_permutations : int
@@ -49,6 +53,8 @@ def label_scores(
     ------
     InputError
         The system gives no labels, a stimulus has no synset, or WordNet's file is absent or damaged.
+    weights.store.CheckpointError
+        There is no such checkpoint here.
     """
     from brainrecon.evaluation.metrics.wu_palmer import Nouns, compare_labels
 
@@ -57,7 +63,8 @@ def label_scores(
             f"{run.config.method} gives {', '.join(run.unfitted.given)} and no {LABELS}; score a run of a method that names "
             "classes."
         )
-    nouns, true, found = Nouns.of_folder(wordnet), [], {name: [] for name in conditions}
+    nouns = Nouns.of_folder(store.path(WORDNET) if wordnet is None else wordnet)
+    true, found = [], {name: [] for name in conditions}
     for part in run.parts:
         values = RunValues(part)
         true += labels_of_stimuli(part.subject.test)

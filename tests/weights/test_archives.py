@@ -70,3 +70,24 @@ def test_a_pulled_archive_is_read_as_its_member(archive, tmp_path, monkeypatch):
 def test_a_member_is_converted_to_its_own_name_unless_told():
     assert CheckpointFile("a.tar.gz", member="deep/G_ema_best0.pth").converted == "G_ema_best0.safetensors"
     assert CheckpointFile("a.tar.gz").converted is None
+
+
+def test_what_is_no_pickle_is_taken_out_as_it_is(tmp_path, monkeypatch):
+    text = b"  1 a licence\n00001740 03 n 01 entity 0 000 | all\n"
+    (tmp_path / "origin").mkdir()
+    (tmp_path / "data.noun").write_bytes(text)
+    with tarfile.open(tmp_path / "origin" / "words.tar.gz", "w:gz") as made:
+        made.add(tmp_path / "data.noun", "dict/data.noun")
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
+    file = CheckpointFile("words.tar.gz", member="dict/data.noun")
+    assert file.converted == "data.noun"
+    write_manifest(
+        {"a": Checkpoint("a", "role", "https://example.org/words.tar.gz", "a", "MIT", files=(file,))},
+        tmp_path / "manifest.toml",
+    )
+    pulled = pull("a", source=tmp_path / "origin", manifest=tmp_path / "manifest.toml", remove_original=True)
+    assert (pulled.folder / "data.noun").read_bytes() == text and not (pulled.folder / "words.tar.gz").exists()
+    assert pull("a", manifest=tmp_path / "manifest.toml").action == "present"
+    with pytest.raises(CheckpointError, match="dict/index.noun"):
+        convert(tmp_path / "origin" / "words.tar.gz", tmp_path / "index.noun", "dict/index.noun")
+    assert not (tmp_path / "index.noun").exists()

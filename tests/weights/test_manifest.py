@@ -187,10 +187,16 @@ def test_reckoned_sizes_of_what_draws_from_depth():
 
 def test_every_checkpoint_says_what_it_will_bring():
     unknown = [name for name, entry in PUBLISHED.items() if entry.reckoned_size is None]
-    # An archive of several networks, checkpoints of trainings with whatever else they hold, a prior whose configuration lies with
-    # another checkpoint, and words without weights.
+    # Archives of several networks or of words, checkpoints of trainings with whatever else they hold, a prior whose configuration
+    # lies with another checkpoint, and words without weights.
     assert unknown == [
-        *("icgan-biggan-imagenet256", "vicregl-convnext-xl", "mindeye2023-subj01-vector", "blip-base-capfilt"),
+        *(
+            "icgan-biggan-imagenet256",
+            "wordnet-3.0",
+            "vicregl-convnext-xl",
+            "mindeye2023-subj01-vector",
+            "blip-base-capfilt",
+        ),
         *("bert-base-uncased-tokenizer", "bert-base-cased-tokenizer", "gpt2-tokenizer"),
     ]
 

@@ -1,16 +1,20 @@
 """Labels of a run on GOD's own layout, from responses that are z-scored within runs to a similarity beside its null."""
 
+import tarfile
+
 import numpy as np
 import pytest
 from kamitani_files import God
 from random_checkpoints import save_generator, save_resnet
 from small_wordnet import line_of
 
+from brainrecon.cli.main import run_command
 from brainrecon.evaluation.metrics.wu_palmer import Nouns
 from brainrecon.runs.label_scores import label_scores
 from brainrecon.runs.run import Run
 from stages.ground.class_labels import imagenet_labels, synset_of
 from stages.ground.errors import InputError
+from weights.store import CheckpointError
 
 
 def write_nouns(folder, synsets):
@@ -70,6 +74,20 @@ def test_scores_are_those_of_the_first_labels_with_the_synsets_in_the_stimuli_s_
         assert found.null == pytest.approx(np.mean(pairs)) and 0 < found.p_value <= 1
         assert found.known == np.mean([name[:9] in known for name in names])
     assert run.subject.test.standardized == "session"
+
+
+def test_wordnet_is_a_checkpoint_too(run, god, tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
+    with pytest.raises(CheckpointError, match="wordnet-3.0"):
+        label_scores(run)
+    known = {label.split()[0] for label in imagenet_labels()}
+    wordnet = write_nouns(tmp_path / "dict", sorted(known | {name[:9] for name in god.test}))
+    (tmp_path / "origin").mkdir()
+    with tarfile.open(tmp_path / "origin" / "WNdb-3.0.tar.gz", "w:gz") as archive:
+        archive.add(wordnet / "data.noun", "dict/data.noun")
+    assert run_command(["weights", "pull", "wordnet-3.0", "--from", str(tmp_path / "origin")]) == 0
+    found, expected = label_scores(run, n_permutations=10), label_scores(run, wordnet, n_permutations=10)
+    np.testing.assert_array_equal(found["reconstruction"].scores, expected["reconstruction"].scores)
 
 
 def test_what_has_no_labels_or_no_wordnet_is_told(run, tmp_path):
