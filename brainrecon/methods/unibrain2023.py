@@ -114,7 +114,8 @@ class UniBrainSettings:
     output : {"picture", "caption"}
         What is drawn. A run has one of them and decodes what that needs.
     generator : GeneratorSettings
-        Of pictures; `vision_weight` stands for its `image_weight` and `text_weight`. Its acceleration is the captions', too.
+        Of pictures; `vision_weight` stands for its `image_weight` and `text_weight`. Captions take the precision of its
+        acceleration.
     vision_weight : float
         Of pictures: share of the image context's attention; the text context has the rest.
     latent_size : int
@@ -188,6 +189,15 @@ class UniBrain2023(System):
     protocol = "brain-diffuser-2023"
     image_embedding = IMAGE
     without_captions = {"text_context": False}
+    tiny = {
+        # Of pictures: no text flow is embedded.
+        "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator"},
+        "latent_size": 64,
+        "text_padding": "zero",
+        # As the embedded networks were trained and measured.
+        "clip_pictures": "direct",
+        "generator": {"greys": "rounded"},
+    }
     of_drawing = ("generator", "caption", "vision_weight", "noised_to", "unconditional")
 
     def __init__(self, settings=None):
@@ -198,6 +208,11 @@ class UniBrain2023(System):
             self.explanation = (
                 "the decoded latent of a text, denoised under decoded image and text contexts and written by Optimus"
             )
+
+    @property
+    def generator_size(self):
+        # What is known of it is about pictures.
+        return None if self.output == "caption" else super().generator_size
 
     @property
     def _roles(self):

@@ -16,6 +16,8 @@ class InFloat32:
     ----------
     tensors : list of torch.Tensor
         Parameters and buffers that are not in float32.
+    outputs : str
+        What is drawn, as a sentence begins with it.
 
     Attributes
     ----------
@@ -25,8 +27,8 @@ class InFloat32:
         Bytes that they take more in float32.
     """
 
-    def __init__(self, tensors):
-        self._tensors, self._before = tensors, []
+    def __init__(self, tensors, outputs="Pictures"):
+        self._tensors, self._before, self._outputs = tensors, [], outputs
         dtypes = [tensor.dtype for tensor in tensors]
         self.instead_of = str(max(dtypes, key=dtypes.count)).removeprefix("torch.")
         self.more = sum(tensor.numel() * (4 - tensor.element_size()) for tensor in tensors)
@@ -34,16 +36,20 @@ class InFloat32:
     @classmethod
     def of(cls, pipeline):
         """Make it for a pipeline; None if that computes in float32 already, or has its weights elsewhere (sequential offload)."""
-        parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        return cls.of_networks([part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)])
+
+    @classmethod
+    def of_networks(cls, parts, outputs="Pictures"):
+        """Make it for some networks, as `of` does for those of a pipeline."""
         tensors = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
         less = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.element_size() < 4]
-        return cls(less) if less and not any(tensor.is_meta for tensor in tensors) else None
+        return cls(less, outputs) if less and not any(tensor.is_meta for tensor in tensors) else None
 
     def told(self, of):
         """Return the sentence on outputs that are drawn again; `of` are their names, beginning with ", of"."""
         return (
-            f"Pictures are not finite in {self.instead_of}{of}: they are drawn again in float32, for which the networks take "
-            f"{self.more / 1e9:.1f} GB more meanwhile."
+            f"{self._outputs} are not finite in {self.instead_of}{of}: they are drawn again in float32, for which the networks "
+            f"take {self.more / 1e9:.1f} GB more meanwhile."
         )
 
     def __enter__(self):

@@ -11,6 +11,7 @@ import torch
 from stages.checkpoints.transformers_loading import load_gpt2_tokenizer
 from stages.generators.diffusion.conditioners import MixedContext
 from stages.generators.diffusion.dual_context_pipeline import DualContextImg2ImgPipeline
+from stages.generators.diffusion.in_float32 import InFloat32
 from stages.generators.diffusion.latent_diffusion import check_options
 from stages.generators.diffusion.loading import computing_dtype
 from stages.generators.diffusion.sampler import Sampling, denoise
@@ -71,8 +72,7 @@ class OptimusFlowCaptioner:
     nothing : mapping of str to tensor
         Tokens of ``clip_image`` and of ``clip_text`` that guidance's unconditional half reads.
     noised_to : {"step before", "first step"}
-        Noise the latent to the timestep before the one that is denoised first, as Versatile Diffusion's sampler does, or to that
-        one.
+        Noise to the timestep before the one that is denoised first, as Versatile Diffusion's sampler does, or to that one.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class OptimusFlowCaptioner:
         items : sequence of objects with `stimulus_id` and `sample`
         seed : int
         batch_size : int
-            Changes the probabilities of words by float rounding only; in rare cases that changes a word, and those that follow.
+            Changes the probabilities of words by float rounding only; a word may change by it, and those that follow.
         progress : callable, optional
             Called as ``progress("pictures", done, total)`` after each batch.
         num_inference_steps : int, optional
@@ -196,7 +196,7 @@ class OptimusFlowCaptioner:
         InputError
             A value or a setting does not fit; raised before anything is written.
         NotFinite
-            Latents or probabilities are NaN or infinite; raised after all other captions have been yielded.
+            Latents or probabilities are NaN or infinite, in float32 too; raised after all other captions have been yielded.
         """
         items = list(items)
         steps = self.default_steps if num_inference_steps is None else num_inference_steps
@@ -227,7 +227,8 @@ class OptimusFlowCaptioner:
             return [None if tokens is None else self._text(tokens, repetitions) for tokens in said]
 
         batches = together(range(len(items)), batch_size, starts)
-        return drawn_in_batches(batches, captions, items, progress=progress)
+        again = InFloat32.of_networks([self.flow], "Captions")
+        return drawn_in_batches(batches, captions, items, in_float32=again, progress=progress)
 
     @torch.inference_mode()
     def _latents(self, rows, random, shares, steps, scale, strength, from_latent):

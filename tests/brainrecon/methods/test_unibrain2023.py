@@ -69,6 +69,16 @@ def test_pictures_need_no_checkpoint_of_captions():
     assert target.checkpoints == ("optimus", "bert-base-cased-tokenizer")
 
 
+def test_pictures_have_an_embedded_twin():
+    chain = chain_of(NAME, weights="tiny")
+    assert chain.system.checkpoints == ("tiny-clip", "tiny-generator")
+    latent, generator = chain.targets["first_latent"].outline, chain.steps[-1].generator
+    assert latent.shape == generator.takes["first_latent"] == (12, 8, 8)
+    # What is known of the published generator's size is about pictures.
+    assert system_class(NAME)().generator_size is not None
+    assert system_class(NAME)({"output": "caption"}).generator_size is None
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

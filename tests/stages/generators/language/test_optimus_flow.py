@@ -7,6 +7,7 @@ import random_optimus
 import torch
 from random_optimus import LATENT
 
+from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.generator import Item, in_order
 from stages.generators.language import optimus_flow
 from stages.generators.language.optimus_flow import OptimusFlowCaptioner
@@ -15,6 +16,7 @@ from stages.ground.item_seeds import item_generator
 from stages.ground.media import CAPTION
 from stages.ground.not_finite import NotFinite
 from weights.manifest import CheckpointError
+from weights.remark import Remark
 
 ITEMS = [Item(f"nsd{number:05d}") for number in range(6)]
 FEW = {"num_inference_steps": 4}
@@ -177,6 +179,33 @@ def test_what_is_not_finite_is_named_and_the_others_written(captioner, values):
             found[position] = caption
     assert error.value.positions == (4,)
     assert found == {position: caption for position, caption in enumerate(expected) if position != 4}
+
+
+def test_what_is_not_finite_in_half_precision_is_written_again_in_float32(folders, values):
+    captioner = OptimusFlowCaptioner.from_pretrained(
+        folders / "vd",
+        folders / "vd",
+        folders / "optimus",
+        folders / "words",
+        acceleration=Acceleration(dtype="bfloat16"),
+    )
+    assert captioner.flow.dtype == torch.bfloat16
+    expected = written(captioner, values, batch_size=6)
+
+    def spoil(network, given, output):
+        noise = output[0].clone()
+        # Under guidance each caption has two rows.
+        noise[1 :: len(noise) // 2] = torch.nan
+        return (noise,) if noise.dtype == torch.bfloat16 else output
+
+    hook = captioner.flow.register_forward_hook(spoil)
+    with pytest.warns(
+        Remark, match=r"Captions are not finite in bfloat16, of nsd00001 \(sample 0\): they are drawn again"
+    ):
+        found = written(captioner, values, batch_size=6)
+    hook.remove()
+    assert captioner.flow.dtype == torch.bfloat16 and len(found) == 6
+    assert [one for row, one in enumerate(found) if row != 1] == [one for row, one in enumerate(expected) if row != 1]
 
 
 @pytest.mark.parametrize(
