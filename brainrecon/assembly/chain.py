@@ -340,8 +340,10 @@ class Chain:
         known = {"method": self.name, "settings": to_dict(self.system.settings), "n_voxels": self.n_voxels}
         if self.usual_size is not None:
             known["usual_size"] = self.usual_size
+        # In one order, whether a step was fitted now or found.
+        described = {name: value for name, value in self._described.items() if name not in known}
         if is_first():
-            write_text(Path(folder) / DESCRIPTION, json.dumps(self._described | known, indent=1) + "\n")
+            write_text(Path(folder) / DESCRIPTION, json.dumps(described | known, indent=1) + "\n")
 
     def summary(self) -> list[dict]:
         """What was learned, for people: a row each, the first value its name and the others numbers."""
