@@ -117,17 +117,15 @@ def captioned_regions(
         network.tokens.fmrigm.load_state_dict(matched.decoder.network.network.matching.state_dict())
         return f"{language.begin(network.decoder)} {digest_of(network.tokens.fmrigm)}"
 
-    def from_data(subject):
+    def outlined():
         # Those of the network that was trained, whichever settings stand here.
-        own = dict(matched.decoder.arguments)
-        width = {"width": matched.targets[embedding].outline.shape[0]}
+        own = matched.decoder.arguments
         sizes = {name: one for name, one in own.items() if name not in ("regions", "n_regions")}
-        features = {"n_features": width["width"]}
-        return {
-            "regions": regions_of(subject, regions),
-            "matching": sizes | width | features,
-            "language": language.sizes(),
-        }
+        (width,) = matched.targets[embedding].outline.shape
+        return {"matching": sizes | {"width": width, "n_features": width}, "language": language.sizes()}
+
+    def from_data(subject):
+        return {"regions": regions_of(subject, regions)} | outlined()
 
     decoder = TrainedDecoder(
         CaptionedRegions,
@@ -149,6 +147,7 @@ def captioned_regions(
         free={name: lambda: (2 * (len(regions) + 1), *class_token.outline.shape)},
         derived={TOKENS: CaptionsToLearn(embedding, language.folder, settings.longest)},
         arguments=from_data,
+        outlined=outlined,
     )
 
 

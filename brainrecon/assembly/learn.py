@@ -20,7 +20,10 @@ from weights.suggestions import did_you_mean
 
 # How the training loop calls what an epoch goes through.
 _EPOCHS = {
-    **{"averaged": "trials", "single": "trials", "in turn": "stimuli", "mixed": "mixtures"},
+    "averaged": "trials",
+    "single": "trials",
+    "in turn": "stimuli",
+    "mixed": "mixtures",
     "virtual": "virtual trials",
 }
 TRIALS = tuple(_EPOCHS)
@@ -81,6 +84,8 @@ class Learn(Step):
         ``derived[name](training) -> array (n_stimuli, *shape)``, whose `shape` is about that of a row.
     arguments : callable, optional
         ``arguments(subject) -> dict``: of the network, what follows from the subject.
+    outlined : callable, optional
+        ``outlined() -> dict``: of these what is known without it, for the cost that is told before.
     """
 
     is_learned = True
@@ -101,6 +106,7 @@ class Learn(Step):
         free=None,
         derived=None,
         arguments=None,
+        outlined=None,
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -112,6 +118,7 @@ class Learn(Step):
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
+        self._outlined = outlined
         self.trains_together = getattr(decoder, "trains_together", False)
 
     def fit(self, training, workspace):
@@ -222,6 +229,8 @@ class Learn(Step):
         beside |= {name: one.shape for name, one in self._derived.items()}
         if self._pairs is not None:
             beside |= dict.fromkeys(CATEGORIES, (1,))
+        if self._outlined is not None:
+            self.decoder.arguments |= self._outlined()
         return self.decoder.cost(train.n_voxels, gives, beside)
 
     def _bytes_of_targets(self, train):

@@ -20,6 +20,7 @@ class PairedSettings:
     steps_per_epoch : int, optional
         Batches in an epoch; those that the training pictures fill, if it is not given.
     batch_size : int
+        Pictures of a step, among which all are compared.
     learning_rate : float
         At first.
     category : {"any", "own"}
@@ -31,7 +32,9 @@ class PairedSettings:
     places : {"none", "learned"}
         What tells its regions apart beside their voxels; see `stages.networks.region_encoder.RegionEncoder`.
     precision : {"no", "bf16"}
+        Mixed precision.
     seed : int
+        Of the weights before training and of all that is drawn in it.
     """
 
     epochs: int = 30
@@ -129,6 +132,7 @@ class CaptioningSettings(PairedSettings):
     Attributes
     ----------
     weight_decay : float
+        Of all weights.
     factor : int
         By which the inner width of the language model's cross-attention is divided.
     class_weight : float

@@ -121,7 +121,8 @@ def category_numbers(subject):
 
     >>> from brainrecon.datasets.subject import Split, Subject
     >>> train = Split(np.ones((3, 2), np.float32), ["a", "b", "c"], categories=[["dog"], ["cat"], ["dog"]])
-    >>> subject = Subject("subj01", "arrays", "arrays:memory", {"train": train, "test": Split(train.betas, ["d", "e", "f"])})
+    >>> splits = {"train": train, "test": Split(train.betas, ["d", "e", "f"])}
+    >>> subject = Subject("subj01", "arrays", "arrays:memory", splits, roi="all")
     >>> category_numbers(subject).tolist()
     [1, 0, 1]
 
