@@ -233,6 +233,9 @@ class Chain:
             (step, None if folder is None else Path(folder) / step.part) for step in self.steps if step.is_learned
         ]
         missing = of_first(lambda: {step.part for step, own in learned if own is None or not step.is_fitted(own)})
+        if missing and self.system.needs.captions:
+            # Refused now rather than after a training.
+            of_first(lambda: len(training.captions()))
         taken = {part: name for part, name in (taken or {}).items() if part in missing}
         for step, _ in learned:
             if step.part in taken:
