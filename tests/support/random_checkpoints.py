@@ -90,13 +90,15 @@ def save_unet(folder, **changes):
 
 def vae(**changes):
     return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        latent_channels=4,
-        sample_size=SIZE,
-        **changes,
+        **{
+            "block_out_channels": (8, 8),
+            "down_block_types": ("DownEncoderBlock2D",) * 2,
+            "up_block_types": ("UpDecoderBlock2D",) * 2,
+            "norm_num_groups": 4,
+            "latent_channels": 4,
+            "sample_size": SIZE,
+        }
+        | changes
     )
 
 

@@ -99,10 +99,15 @@ def load_stable_diffusion(folder, dtype, scheduler=None):
         On the CPU, without text encoder and tokenizer.
     empty_text : float32 tensor of shape (tokens, width)
     """
-    unet = load_unet(folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=4)
+    vae = load_autoencoder(folder, dtype)
+    # 4 of the published ones; a network of depth maps or masks reads more than the latents.
+    channels = vae.config.latent_channels
+    unet = load_unet(
+        folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=channels
+    )
     empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
     pipeline = StableDiffusionImg2ImgPipeline(
-        vae=load_autoencoder(folder, dtype),
+        vae=vae,
         text_encoder=None,
         tokenizer=None,
         unet=unet,

@@ -1,13 +1,14 @@
 """Stable Diffusion without an adapter, held against diffusers' own pipeline from the same latents."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from random_checkpoints import SIZE, save_generator
+from random_checkpoints import SIZE, save_generator, save_unet, save_vae
 
 from stages.generators.diffusion.latent_diffusion import Row
 from stages.generators.diffusion.schedulers import last_timesteps, make_scheduler, noised
@@ -170,3 +171,18 @@ def test_one_start_and_no_other(load, values):
 def test_another_models_folder_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="addition_embed_type"):
         StableDiffusionGenerator.from_pretrained(save_generator("sdxl", tmp_path / "xl"))
+
+
+@pytest.mark.parametrize(("channels", "fits"), [(6, True), (7, False)])
+def test_the_network_reads_as_many_channels_as_the_autoencoder_writes(folder, tmp_path, channels, fits):
+    for part in ("scheduler", "tokenizer", "text_encoder"):
+        shutil.copytree(folder / part, tmp_path / part)
+    save_unet(tmp_path / "unet", in_channels=channels, out_channels=6)
+    save_vae(tmp_path / "vae", latent_channels=6)
+    if not fits:
+        with pytest.raises(CheckpointError, match="in_channels 7, but that of Stable Diffusion has 6"):
+            StableDiffusionGenerator.from_pretrained(tmp_path)
+        return
+    generator = StableDiffusionGenerator.from_pretrained(tmp_path)
+    assert generator.takes["first_latent"] == (6, 8, 8)
+    assert in_order(generator.draw({}, [ITEM], num_inference_steps=2))[0].shape == (SIZE, SIZE, 3)
