@@ -26,6 +26,13 @@ NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", 
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan", "captioner")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
+# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
+# its instance features from the CLIP of weights/tiny, and Stable Diffusion begins as the generator there.
+NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", "stable-diffusion")
+# The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
+EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan", "stable-diffusion")
+QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20}
+QUICK |= {"stable-diffusion": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -57,7 +64,7 @@ def main(arguments=None):
 
 def recipe(name):
     """Import one of tiny_networks' modules; late, because they bring torch and more."""
-    return importlib.import_module(f"tiny_networks.{name}")
+    return importlib.import_module(f"tiny_networks.{name.replace('-', '_')}")
 
 
 def parse(arguments):
@@ -122,6 +129,7 @@ def check(names):
             "generator": lambda: recipe("generator").figures(workspace, folder("generator")),
             "icgan": lambda: recipe("icgan").figures(folder("icgan"), pictures),
             "captioner": lambda: recipe("captioner").figures(folder("captioner"), pictures),
+            "stable-diffusion": lambda: recipe("stable-diffusion").figures(workspace, folder("stable-diffusion")),
         }
         for name in names:
             print_table({name: measure[name]()})
@@ -131,7 +139,7 @@ def print_table(figures):
     """Print one line per figure: network, figure, value."""
     for name, values in figures.items():
         for figure, value in values.items():
-            print(f"{name:12} {figure.replace('_', ' '):40} {value:8.3f}", flush=True)
+            print(f"{name:16} {figure.replace('_', ' '):40} {value:8.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -89,20 +89,46 @@ class Objective:
             torch.where(dropped.to(device)[:, None, None], nothing.to(device), tokens)
             for dropped, nothing, tokens in zip(dropped_contexts(n, generator), self.unconditional, contexts)
         ]
-        # Timesteps are spread evenly over the batch, so that its loss varies less.
-        timesteps = ((torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n * 1000).long()
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        weights, timesteps = mixing_weights(n, generator).to(device), timesteps.to(device)
-        predicted = model(
-            self.scheduler.add_noise(latents, noise, timesteps),
-            timesteps,
-            torch.cat(contexts, dim=1),
-            cross_attention_kwargs={"context_weights": weights},
-            return_dict=False,
-        )[0]
-        error = (predicted.float() - self.scheduler.get_velocity(latents, noise, timesteps)).square().mean((1, 2, 3))
-        noisy = timesteps > 500
-        return error.mean(), {"noisy": error[noisy].mean().item(), "clean": error[~noisy].mean().item()}
+
+        def predict(noisy, timesteps):
+            weights = mixing_weights(n, generator).to(device)
+            return model(
+                noisy,
+                timesteps,
+                torch.cat(contexts, dim=1),
+                cross_attention_kwargs={"context_weights": weights},
+                return_dict=False,
+            )[0]
+
+        return velocity_loss(self.scheduler, latents, generator, predict)
+
+
+def velocity_loss(scheduler, latents, generator, predict):
+    """Mean squared error of the predicted velocity, one random timestep per row, and that of noisy and clean rows alone.
+
+    Parameters
+    ----------
+    scheduler : diffusers.DDIMScheduler
+    latents : float32 tensor of shape (n, channels, size, size)
+    generator : torch.Generator
+        On the CPU; timesteps and noise come from it, before `predict` is called.
+    predict : callable
+        ``predict(noisy_latents, timesteps)`` gives the velocity.
+
+    Returns
+    -------
+    error : tensor of shape ()
+    parts : dict of str to float
+    """
+    n, device = len(latents), latents.device
+    # Timesteps are spread evenly over the batch, so that its loss varies less.
+    timesteps = ((torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n * 1000).long()
+    noise = torch.randn(latents.shape, generator=generator).to(device)
+    timesteps = timesteps.to(device)
+    predicted = predict(scheduler.add_noise(latents, noise, timesteps), timesteps)
+    error = (predicted.float() - scheduler.get_velocity(latents, noise, timesteps)).square().mean((1, 2, 3))
+    noisy = timesteps > 500
+    return error.mean(), {"noisy": error[noisy].mean().item(), "clean": error[~noisy].mean().item()}
 
 
 def dropped_contexts(n, generator):
@@ -130,15 +156,11 @@ def train(workspace, *, steps=None, device=None, threads=None):
     encoded = encode_pool(workspace)
 
     def batches(step):
-        random = np.random.default_rng([3, step])
-        rows = np.sort(_batch_rows(len(encoded), step))
-        # Mostly the mean over all five captions, which is what is predicted; now and then over some of them.
-        chosen = (random.random((len(rows), 5)) < 0.5) | (random.random((len(rows), 1)) < 0.75)
-        chosen[np.arange(len(rows)), random.integers(0, 5, len(rows))] = True
+        rows, chosen = batch_of(len(encoded), step)
         return {
             "latents": torch.from_numpy(encoded.latents[rows]),
             "image": torch.from_numpy(encoded.image_tokens[rows]),
-            "text": torch.from_numpy(encoded.text_tokens(rows, chosen.astype(np.float32))),
+            "text": torch.from_numpy(encoded.text_tokens(rows, chosen)),
         }
 
     return fit(
@@ -160,11 +182,30 @@ def train(workspace, *, steps=None, device=None, threads=None):
     )
 
 
-def _batch_rows(n, step):
-    """Rows of one batch: a shuffled pass over the pool after the other."""
-    size = min(BATCH_SIZE, n)
+def batch_of(n, step):
+    """Choose the pictures of one batch, a shuffled pass over the pool after the other, and of each some captions.
+
+    Parameters
+    ----------
+    n : int
+        Pictures of the pool.
+    step : int
+
+    Returns
+    -------
+    rows : array of int, ascending
+        ``BATCH_SIZE`` of them, or all `n`.
+    chosen : float32 array of shape (len(rows), 5)
+        1 for a caption that counts.
+    """
+    random, size = np.random.default_rng([3, step]), min(BATCH_SIZE, n)
     passed, position = divmod(step, n // size)
-    return np.random.default_rng([4, passed]).permutation(n)[position * size : (position + 1) * size]
+    shuffled = np.random.default_rng([4, passed]).permutation(n)
+    rows = np.sort(shuffled[position * size : (position + 1) * size])
+    # Mostly the mean over all five captions, which is what is predicted; now and then over some of them.
+    chosen = (random.random((size, 5)) < 0.5) | (random.random((size, 1)) < 0.75)
+    chosen[np.arange(size), random.integers(0, 5, size)] = True
+    return rows, chosen.astype(np.float32)
 
 
 def reached(workspace):

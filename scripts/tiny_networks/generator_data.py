@@ -49,6 +49,11 @@ class EncodedPool:
         for name in self.ARRAYS:
             setattr(self, name, np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
+    @classmethod
+    def complete(cls, folder):
+        """Whether all arrays are there."""
+        return all((Path(folder) / f"{name}.npy").exists() for name in cls.ARRAYS)
+
     def __len__(self):
         return len(self.latents)
 
@@ -95,7 +100,7 @@ def encode_pool(workspace, *, held_out=False, pictures=None):
     folder.mkdir(parents=True, exist_ok=True)
     pool = load_pool(workspace, held_out=held_out)
     pictures = min(pictures or len(pool), len(pool))
-    if _complete(folder) and len(EncodedPool(folder)) >= pictures:
+    if EncodedPool.complete(folder) and len(EncodedPool(folder)) >= pictures:
         return EncodedPool(folder)
 
     source = encoders(workspace)
@@ -104,30 +109,33 @@ def encode_pool(workspace, *, held_out=False, pictures=None):
     text_target = CLIPTextTokens.from_pretrained(source / "clip")
     vae = load_strictly(AutoencoderKL, source / "vae")
 
-    captions = sorted({caption for five in pool.captions[:pictures] for caption in five})
-    rows = {caption: row for row, caption in enumerate(captions)}
-    _write(folder, "captions_of", np.array([[rows[c] for c in five] for five in pool.captions[:pictures]], np.int32))
+    captions, captions_of = different_captions(pool.captions[:pictures])
+    write_array(folder, "captions_of", captions_of)
     grey = np.full((1, *images.shape[1:]), MID_GREY, np.uint8)
-    _write(folder, "unconditional_image", _tokens(image_target, grey)[0])
-    _write(folder, "unconditional_text", _empty_caption(text_target))
-    _write(folder, "latents", _in_chunks("latents", images, lambda part: _latents(vae, part)))
+    write_array(folder, "unconditional_image", _tokens(image_target, grey)[0])
+    write_array(folder, "unconditional_text", _empty_caption(text_target))
+    write_array(folder, "latents", in_chunks("latents", images, lambda part: latents_of(vae, part)))
     # The generator learns to take no light and shade from the tokens: it belongs to layout, which is stage one's.
     seen = images if held_out else pool.relit[:pictures]
-    _write(folder, "image_tokens", _in_chunks("image tokens", seen, lambda part: _tokens(image_target, part)))
-    _write(
+    write_array(folder, "image_tokens", in_chunks("image tokens", seen, lambda part: _tokens(image_target, part)))
+    write_array(
         folder,
         "caption_tokens",
-        _in_chunks("caption tokens", captions, lambda part: _tokens(text_target, [[caption] for caption in part])),
+        in_chunks("caption tokens", captions, lambda part: _tokens(text_target, [[caption] for caption in part])),
     )
     return EncodedPool(folder)
 
 
-def _complete(folder):
-    return all((folder / f"{name}.npy").exists() for name in EncodedPool.ARRAYS)
+def different_captions(captions):
+    """List different captions once: the list, and the rows in it of each picture's captions, int32."""
+    different = sorted({caption for each in captions for caption in each})
+    rows = {caption: row for row, caption in enumerate(different)}
+    return different, np.array([[rows[caption] for caption in each] for each in captions], np.int32)
 
 
 @torch.inference_mode()
-def _latents(vae, images):
+def latents_of(vae, images):
+    """Posterior means of uint8 pictures (n, height, width, 3), at the scale that the UNet sees, float32."""
     latents = vae.encode(autoencoder.to_network(torch.from_numpy(images))).latent_dist.mode()
     return (latents * vae.config.scaling_factor).numpy()
 
@@ -143,7 +151,8 @@ def _empty_caption(target):
     return (tokens[0] / pooled[0].norm()).numpy()
 
 
-def _in_chunks(label, items, encode):
+def in_chunks(label, items, encode):
+    """Encode many items, some at a time, told line by line: float16."""
     parts = []
     for start in range(0, len(items), _CHUNK):
         parts.append(encode(items[start : start + _CHUNK]).astype(np.float16))
@@ -151,7 +160,8 @@ def _in_chunks(label, items, encode):
     return np.concatenate(parts)
 
 
-def _write(folder, name, array):
+def write_array(folder, name, array):
+    """Write one array of an `EncodedPool`, in float16 unless it holds rows."""
     array = array if array.dtype == np.int32 else array.astype(np.float16)
     with whole_file(folder / f"{name}.npy") as partial:
         np.save(partial, array)

@@ -53,7 +53,7 @@ def workspace(modules, tmp_path, monkeypatch):
     for part in ("encoded", "encoded_held_out"):
         (tmp_path / "generator" / part).mkdir(parents=True)
         for name, array in arrays.items():
-            modules["generator_data"]._write(tmp_path / "generator" / part, name, array)
+            modules["generator_data"].write_array(tmp_path / "generator" / part, name, array)
     encoders = tmp_path / "generator" / "encoders"
     torch.manual_seed(0)
     AutoencoderKL(**modules["autoencoder"].CONFIG).half().save_pretrained(encoders / "vae")
