@@ -20,18 +20,12 @@ from pathlib import Path
 from weights import store
 
 WEIGHTS = Path(store.__file__).parent / "tiny"
-# In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN
-# and the captioner learn from the CLIP of weights/tiny.
-NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", "captioner")
-# The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
-EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan", "captioner")
-QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
 # its instance features from the CLIP of weights/tiny, and Stable Diffusion begins as the generator there.
-NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", "stable-diffusion")
+NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", "captioner", "stable-diffusion")
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
-EXPORTED = ("evaluation", "vdvae", "clip", "generator", "icgan", "stable-diffusion")
-QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20}
+EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
+QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
 QUICK |= {"stable-diffusion": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 

@@ -29,7 +29,9 @@ def test_quick_goes_the_whole_way_and_leaves_the_weights_alone(tmp_path):
     ended = train_tiny("--quick", "--threads", "1", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     written = tmp_path / "tiny-workspace" / "quick" / "weights"
-    for name in ("evaluation", "vdvae", "clip", "generator", "generator/vae", "icgan", "captioner"):
+    for name in (
+        *("evaluation", "vdvae", "clip", "generator", "generator/vae", "icgan", "captioner", "stable-diffusion"),
+    ):
         assert (written / name / "card.md").exists()
     assert (ROOT / "weights" / "manifest.toml").read_bytes() == manifest
     again = train_tiny("--quick", "--only", "clip", cwd=tmp_path)

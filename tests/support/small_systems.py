@@ -51,6 +51,7 @@ SMALL = {
     ),
     "dbdm2023": Small(*FEW_STEPS, weights="tiny"),
     "takagi2023": Small(*FEW_STEPS, "latent_size=12", checkpoints=("stable-diffusion-1-4",)),
+    "takagi2023": Small(*FEW_STEPS, weights="tiny"),
     "takagi2023-text": Small(
         *FEW_STEPS,
         "latent_size=12",
@@ -120,6 +121,17 @@ def pull_random(name, folder, more=()):
     import random_checkpoints
 
     for checkpoint in (*SMALL[name].checkpoints, *more):
+def pull_random(name, folder):
+    """Make the checkpoints of a small system at random below `folder`, and pull them into the store."""
+    pull_checkpoints(SMALL[name].checkpoints, folder)
+
+
+def pull_checkpoints(names, folder):
+    """Make published checkpoints at random below `folder`, and pull them into the store."""
+    # Here and below, since who reads settings alone shall not wait for networks.
+    import random_checkpoints
+
+    for checkpoint in names:
         origin = folder / checkpoint
         random_checkpoints.write_published(checkpoint, origin, SMALL[name].embed_dim or random_checkpoints.EMBED_DIM)
         if run_command(["weights", "pull", checkpoint, "--from", str(origin)]):

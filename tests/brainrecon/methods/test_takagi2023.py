@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from interruption import COMMAND_LINE, interrupted
 from PIL import Image
 from random_checkpoints import save_generator
-from small_systems import SMALL, pull_random
+from small_systems import pull_checkpoints
 from stand_in_generators import StandIn, chain_with_shapes
 
 from brainrecon.assembly.condition import CONDITIONS
@@ -153,7 +153,7 @@ def place(cohort, features, tmp_path_factory):
     root = tmp_path_factory.mktemp(NAME)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BRAINRECON_WEIGHTS", str(root / "store"))
-        pull_random(NAME, root / "origins")
+        pull_checkpoints(["stable-diffusion-1-4"], root / "origins")
         assert run_command(line_of(cohort, features, root / "run")) == 0
         yield root
 
@@ -284,4 +284,4 @@ def test_killed_between_its_two_decoders_it_ends_in_the_same_bytes(place, cohort
 
 def test_without_captions_the_latent_is_all():
     chain = chain_of(NAME, system_class(NAME).without_captions)
-    assert list(chain.targets) == ["sd_latent"] and SMALL[NAME].checkpoints == chain.system.checkpoints
+    assert list(chain.targets) == ["sd_latent"] and chain.system.checkpoints == ("stable-diffusion-1-4",)
