@@ -10,8 +10,8 @@ import numpy as np
 
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
+from weights.protocol_buffers import fields, whole_numbers
 
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 # Field of a layer in the model -> fields of its name and of its blobs.
 _LAYERS = {100: (1, 7), 2: (4, 6)}
 
@@ -39,11 +39,11 @@ def read_caffemodel(path):
     data = memoryview(path.read_bytes())
     tensors = {}
     try:
-        for field, layer in _fields(data):
+        for field, layer in fields(data):
             if field not in _LAYERS or isinstance(layer, int):
                 continue
             name_field, blob_field = _LAYERS[field]
-            inside = list(_fields(layer))
+            inside = list(fields(layer))
             (name,) = [bytes(value).decode() for number, value in inside if number == name_field]
             blobs = [_blob(value) for number, value in inside if number == blob_field]
             for kind, values in zip(("weight", "bias"), blobs):
@@ -59,11 +59,11 @@ def read_caffemodel(path):
 def _blob(message):
     """Values of a blob in its shape; leading ones, with which older files fill up to four axes, are dropped."""
     shape, values = {}, []
-    for field, value in _fields(message):
+    for field, value in fields(message):
         if field == 5:
             values.append(np.frombuffer(value, dtype="<f4"))
         elif field == 7:
-            sizes = [size for number, packed in _fields(value) if number == 1 for size in _packed(packed)]
+            sizes = [size for number, packed in fields(value) if number == 1 for size in whole_numbers(packed)]
             shape = dict(enumerate(sizes))
         elif field in (1, 2, 3, 4):
             shape[field - 1] = value
@@ -71,49 +71,3 @@ def _blob(message):
     while len(sizes) > 1 and sizes[0] == 1:
         sizes.pop(0)
     return np.concatenate(values).reshape(sizes).copy()
-
-
-def _packed(value):
-    """Whole numbers of a repeated field, packed or not."""
-    if isinstance(value, int):
-        return [value]
-    found, place = [], 0
-    while place < len(value):
-        number, place = _varint(value, place)
-        found.append(number)
-    return found
-
-
-def _fields(message):
-    """(field, value) of a message: whole numbers as int, everything else as its bytes."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
-        field, kind = key >> 3, key & 7
-        if kind == _VARINT:
-            value, place = _varint(message, place)
-            yield field, value
-            continue
-        if kind == _BYTES:
-            length, place = _varint(message, place)
-        elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
-            length = 8 if kind == _EIGHT_BYTES else 4
-        else:
-            raise ValueError(f"a field of the unknown kind {kind}")
-        if place + length > len(message):
-            raise ValueError(f"{length:,} bytes were announced and {len(message) - place:,} are left")
-        yield field, message[place : place + length]
-        place += length
-
-
-def _varint(message, place):
-    number, shift = 0, 0
-    while True:
-        byte = message[place]
-        place += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, place
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")

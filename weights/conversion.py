@@ -2,8 +2,9 @@
 
 A `.pth`, `.th`, `.pt` or `.bin` holds a pickle, and loading a pickle runs what it says. Plain dicts of tensors are read
 with torch's ``weights_only``, TorchScript archives by `weights.torchscript`; both build tensors and run nothing else.
-A `.caffemodel` is read by `weights.caffemodel`. Of an archive one file is taken. Of a dictionary in which the state of a training
-lies beside the tensors, the entry with the tensors is taken and the rest forgotten.
+A `.caffemodel` is read by `weights.caffemodel`, a checkpoint of TensorFlow 1 by `weights.tf_checkpoint`. Of an archive one file is
+taken. Of a dictionary in which the state of a training lies beside the tensors, the entry with the tensors is taken and the rest
+forgotten.
 """
 
 import re
@@ -17,6 +18,7 @@ from weights.caffemodel import read_caffemodel
 from weights.contents import why_no_tensors
 from weights.manifest import PICKLES, CheckpointError
 from weights.partial_files import partial_name
+from weights.tf_checkpoint import is_tf_checkpoint, read_tf_checkpoint
 from weights.torchscript import check_archive, is_torchscript, read_torchscript
 from weights.whole_files import named_errors, put_in_place, whole_file
 
@@ -52,7 +54,7 @@ def read_tensors(path, in_place=False, entry=None):
     Parameters
     ----------
     path : path
-        Safetensors, a pickled dict of tensors, a TorchScript archive, or a `.caffemodel`.
+        Safetensors, a pickled dict of tensors, a TorchScript archive, a `.caffemodel`, or a checkpoint of TensorFlow 1.
     in_place : bool
         Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
     entry : str, optional
@@ -77,6 +79,8 @@ def read_tensors(path, in_place=False, entry=None):
             return load_file(path)
         if path.suffix == ".caffemodel":
             return read_caffemodel(path)
+        if is_tf_checkpoint(path):
+            return read_tf_checkpoint(path)
         plain = check_archive(path) if zipfile.is_zipfile(path) else False
         if is_torchscript(path):
             return read_torchscript(path)

@@ -117,23 +117,17 @@ SMALL = {
 
 def pull_random(name, folder, more=()):
     """Make the checkpoints of a small system, and `more`, at random below `folder`, and pull them into the store."""
-    # Here and below, since who reads settings alone shall not wait for networks.
-    import random_checkpoints
-
-    for checkpoint in (*SMALL[name].checkpoints, *more):
-def pull_random(name, folder):
-    """Make the checkpoints of a small system at random below `folder`, and pull them into the store."""
-    pull_checkpoints(SMALL[name].checkpoints, folder)
+    pull_checkpoints((*SMALL[name].checkpoints, *more), folder, SMALL[name].embed_dim)
 
 
-def pull_checkpoints(names, folder):
+def pull_checkpoints(names, folder, embed_dim=None):
     """Make published checkpoints at random below `folder`, and pull them into the store."""
     # Here and below, since who reads settings alone shall not wait for networks.
     import random_checkpoints
 
     for checkpoint in names:
         origin = folder / checkpoint
-        random_checkpoints.write_published(checkpoint, origin, SMALL[name].embed_dim or random_checkpoints.EMBED_DIM)
+        random_checkpoints.write_published(checkpoint, origin, embed_dim or random_checkpoints.EMBED_DIM)
         if run_command(["weights", "pull", checkpoint, "--from", str(origin)]):
             raise AssertionError(f"{checkpoint} was not pulled")
 
