@@ -6,22 +6,15 @@ way, trials x 100 and trials x voxels, are turned. Fields of structs count as va
 version 7.3 (HDF5) and earlier ones are read alike.
 """
 
-import re
-
-import h5py
 import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import N_CELLS, Recording, read_patterns
 from stages.ground.errors import InputError
-from stages.ground.reading.hdf5_files import check_own, hdf5_file
-from stages.ground.reading.matlab_files import read_mat
+from stages.ground.reading.matlab_matrices import read_matrices
 
 PARTS = {"train": ("train", "random"), "test": ("test", "figure")}
 """Split -> words, one of which its variables have in their name."""
-
-VARIABLE = re.compile(r"[A-Za-z]\w*(\.\w+)*", re.ASCII)
-"""What MATLAB calls a variable or a field; HDF5 keeps the insides of its cells under other names."""
 
 BOTH = "pass test_trials, the numbers of the test trials from 1"
 """What to do where a split has no trial."""
@@ -52,7 +45,7 @@ def read(path, responses=None, patterns=None, test_trials=None):
     InputError
         The file cannot be read, or does not tell one of these things; the sentence says what to pass.
     """
-    content = _read_content(path)
+    content = read_matrices(path)
     responses, patterns = _names(responses, "responses"), _names(patterns, "patterns")
     candidates = [content[name] for name in patterns or content if name in content]
     upright, turned = (any(_holds_patterns(value) for value in way) for way in (candidates, [v.T for v in candidates]))
@@ -91,34 +84,6 @@ def read(path, responses=None, patterns=None, test_trials=None):
 def files(path):
     """The one file."""
     return [ExpectedFile(path, "responses (voxels x trials) and patterns (100 x trials) as a MATLAB file")]
-
-
-def _read_content(path):
-    """Every matrix of numbers in the file, as MATLAB shows it: name -> array of two axes."""
-    if h5py.is_hdf5(path):
-        found = {}
-        with hdf5_file(path) as file:
-            file.visititems(lambda name, item: _collect_hdf5(name, item, found))
-    else:
-        found = {key: matrix for name, value in read_mat(path).items() for key, matrix in _matrices(name, value)}
-    return {name: matrix for name, matrix in found.items() if VARIABLE.fullmatch(name)}
-
-
-def _collect_hdf5(name, item, found):
-    text = item.attrs.get("MATLAB_class") == b"char"
-    if isinstance(item, h5py.Dataset) and item.ndim == 2 and item.dtype.kind in "biuf" and not text:
-        check_own(item)
-        # MATLAB's columns are HDF5's rows.
-        found[name.replace("/", ".")] = item[()].T
-
-
-def _matrices(name, value):
-    if isinstance(value, np.ndarray) and value.ndim == 2:
-        if value.dtype.names and value.size == 1:
-            for field in value.dtype.names:
-                yield from _matrices(f"{name}.{field}", value[field].item())
-        elif value.dtype.kind in "biuf":
-            yield name, value
 
 
 def _names(given, option):
