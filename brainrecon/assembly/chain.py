@@ -253,8 +253,9 @@ class Chain:
                 wanted = (predictions or {}).get(step.part)
                 workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
                 step.fit(training if alone else self._read_in_turn(training), workspace)
-            if PATTERNS in step.reads and self.usual_size is None:
-                self.usual_size = response_size(next(iter(training.subjects.values())).train.patterns)
+            first = next(iter(training.subjects.values())).train
+            if PATTERNS in step.reads and self.usual_size is None and first.has_responses:
+                self.usual_size = response_size(first.patterns)
             if own is not None and is_first():
                 self._describe(folder, step)
                 step.save(own)

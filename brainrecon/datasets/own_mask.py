@@ -252,4 +252,5 @@ def within_mask(subject, mask, roi):
         rois=rois,
         noise_ceiling=None if subject.noise_ceiling is None else subject.noise_ceiling[chosen],
         grid=None if subject.grid is None else subject.grid.columns(chosen),
+        encoding_models={name: weights[:, chosen] for name, weights in subject.encoding_models.items()},
     )

@@ -64,6 +64,8 @@ def resplit(subject, test_ids, how, told=None):
         subject,
         splits=splits,
         noise_ceiling=None,
+        # They learned from trials that may be tested now.
+        encoding_models={},
         fingerprint=stimulus_fingerprint(subject.dataset, splits, pooled=subject.fingerprint),
         notes=[*subject.notes, note],
         details=subject.details | {"split": how},

@@ -27,6 +27,8 @@ class Responses(LazyRows):
     standardized: Standardized = "no"
     is_quick: bool = True
     """Whether few responses can all be read in a moment; not if they lie scattered over files of many others."""
+    are_there: bool = True
+    """Whether they can be read at all, see `AbsentResponses`."""
 
     def _derived(self, rows: LazyRows) -> Responses:
         return ResponsesOf(rows, self.standardized)
@@ -135,3 +137,35 @@ def checked_standardized(value: Any, where: object) -> Standardized:
             "'no' for all others."
         )
     return value
+
+
+class AbsentResponses(Responses):
+    """Responses that were measured and not published: trials and voxels are known, and reading them is an error.
+
+    >>> responses = AbsentResponses((9000, 20), "Only the encoding model was published; fit to betas of your own.")
+    >>> responses.shape, responses.columns([1, 2]).shape, responses.are_there
+    ((9000, 20), (9000, 2), False)
+    >>> responses[0]
+    Traceback (most recent call last):
+        ...
+    stages.ground.errors.InputError: Only the encoding model was published; fit to betas of your own.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (n_trials, n_voxels).
+    why : str
+        A sentence that says what to do instead.
+    """
+
+    is_quick, are_there = False, False
+
+    def __init__(self, shape: tuple[int, int], why: str) -> None:
+        super().__init__(shape, np.float32)
+        self._why = why
+
+    def _read(self, rows: NDArray) -> NDArray:
+        raise InputError(self._why)
+
+    def _derived(self, rows: LazyRows) -> Responses:
+        return AbsentResponses((rows.shape[0], rows.shape[1]), self._why)

@@ -76,6 +76,8 @@ def with_shuffled_responses(subject, seed):
         subject,
         splits=splits,
         noise_ceiling=None,
+        # They learned from the responses as they were.
+        encoding_models={},
         notes=[*subject.notes, "each stimulus was given the responses to another one"],
         details=subject.details | {"responses": f"shuffled among stimuli, seed {seed}"},
     )

@@ -214,6 +214,11 @@ class Split:
         return getattr(self.betas, "standardized", "no")
 
     @property
+    def has_responses(self):
+        """Whether responses can be read; of some studies only what was learned from them is public."""
+        return getattr(self.betas, "are_there", True)
+
+    @property
     def n_trials(self):
         return self.betas.shape[0]
 
@@ -275,6 +280,9 @@ class Subject:
         from.
     grid : brainrecon.datasets.voxel_grid.VoxelGrid, optional
         Where the voxels are, if the files say so: indices, affine, and `to_nifti`.
+    encoding_models : dict of str to array of shape (n_values + 1, n_voxels), float32
+        Encoding models that the study's authors fitted to its training trials: by target, the weights of its values and, last,
+        the bias.
 
     Raises
     ------
@@ -297,6 +305,7 @@ class Subject:
     details: dict = field(default_factory=dict, repr=False)
     caption_choices: tuple[str, ...] = ()
     grid: VoxelGrid | None = field(default=None, repr=False)
+    encoding_models: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         if self.pictures not in ("", "photographs", "drawn pictures"):
@@ -335,6 +344,7 @@ class Subject:
             sizes["the noise ceiling"] = len(self.noise_ceiling)
         if self.grid is not None:
             sizes["the grid"] = len(self.grid)
+        sizes |= {f"the encoding model of {name}": found.shape[1] for name, found in self.encoding_models.items()}
         for part, size in sizes.items():
             if size != n_voxels:
                 raise DisagreementError(

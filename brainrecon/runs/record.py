@@ -197,8 +197,8 @@ def check_checkpoints(folder, now):
 
 
 def response_digest(subject):
-    """Hex digest of the first training trial and the last test trial: enough to tell other responses."""
-    few = (subject.train.betas[0], subject.test.betas[-1])
+    """Hex digest of the first training trial and the last test trial, if they are there: enough to tell other responses."""
+    few = (subject.train.betas[0] if subject.train.has_responses else np.empty(0), subject.test.betas[-1])
     return hashlib.sha256(
         b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)
     ).hexdigest()
