@@ -3,9 +3,9 @@
 A package adds a kind by an entry point, whose name is what stands before the colon of ``kind:path``:
 
     [project.entry-points."brainrecon.datasets"]
-    faces = "my_package.faces:Faces"
+    flicker = "my_package.flicker:Flicker"
 
-`Faces` is a class without arguments, or an object, that does what `Dataset` says. In a notebook `register` does the same.
+`Flicker` is a class without arguments, or an object, that does what `Dataset` says. In a notebook `register` does the same.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MODULES = {
     "miyawaki": "brainrecon.datasets.miyawaki.reader",
     "packed": "brainrecon.datasets.packed.reader",
     "digits69": "brainrecon.datasets.digits69",
+    "faces": "brainrecon.datasets.faces.reader",
     "arrays": "brainrecon.datasets.arrays.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""

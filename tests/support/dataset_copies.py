@@ -4,6 +4,7 @@ import numpy as np
 from array_files import WRITERS, content
 from bids_study import Study
 from drawn_digits import write_digits
+from faces_files import Faces
 from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
@@ -62,6 +63,10 @@ def digits69(folder):
     return folder / "digits.mat"
 
 
+def faces(folder):
+    return Faces(folder / "ds001761").root
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -93,6 +98,7 @@ COPIES = {
     "packed, MindEye2": ("packed", mindeye2, {}),
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
+    "faces": ("faces", faces, {}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

@@ -72,10 +72,12 @@ def subjects(path):
     return found or [path.name if path.name.startswith("sub-") else "subj01"]
 
 
-def load(path, subject=None, roi=None, needs_split=True, own=None):
+def load(path, subject=None, roi=None, needs_split=True, own=None, trials_of=None):
     """Load one subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
 
-    Without `needs_split` nothing need say which trials are for testing. `own` is a mask of one's own.
+    Without `needs_split` nothing need say which trials are for testing. `own` is a mask of one's own. With `trials_of` no events
+    and pictures are read: of a dictionary of files and their numbers of volumes it gives the trials, as
+    `brainrecon.datasets.arrays.bids_events.read_trials` does.
 
     Voxels are in C order of the (x, y, z) brain mask. A file's voxels are read when its first trial is asked for, and
     kept while there is room.
@@ -93,13 +95,14 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
     if own is not None:
         rois[MASK] = own.in_volume(brain, affine)
     inside = {key: mask[brain] for key, mask in rois.items()}
-    trials = read_trials(path, folder, {file: grid[0][3] for file, grid in zip(betas, grids)}, needs_split)
+    n_volumes = {file: grid[0][3] for file, grid in zip(betas, grids)}
+    trials = trials_of(n_volumes) if trials_of else read_trials(path, folder, n_volumes, needs_split)
     finite = FiniteVoxels(lambda: _as_stored(betas, brain, trials))
     chosen = choose_voxels(path, inside, roi, int(brain.sum()), finite)
     mask = brain.copy()
     mask[brain] = True if chosen is None else chosen
-    stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
-    if stimuli is None:
+    stimuli = None if trials_of else next((place for place in _stimuli_places(path) if place.is_dir()), None)
+    if stimuli is None and not trials_of:
         notes.append("no folder stimuli/, so there are no pictures")
     store = VoxelStore(betas, mask)
     splits = {

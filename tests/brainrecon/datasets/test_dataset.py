@@ -15,10 +15,10 @@ from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
 
 
-class Faces:
+class Flicker:
     """What a package of somebody else's may hold."""
 
-    description = Description("one person saw faces", "from us", "Somebody (2030), doi 10.1/1", "CC0")
+    description = Description("one person saw flicker", "from us", "Somebody (2030), doi 10.1/1", "CC0")
     options = (Option("scale", "a factor"), Option("format", "of files", for_files=True, keyword="file_format"))
 
     def subjects(self, path):
@@ -27,7 +27,7 @@ class Faces:
     def load(self, path, subject=None, roi=None, scale=1.0, file_format="npy"):
         betas = np.full((2, 3), scale, np.float32)
         splits = {"train": Split(betas, ["a", "b"]), "test": Split(betas, ["c", "d"])}
-        return Subject("subj01", "faces", f"faces:{path}", splits, "all", details={"format": file_format})
+        return Subject("subj01", "flicker", f"flicker:{path}", splits, "all", details={"format": file_format})
 
     def files(self, path, subject=None, file_format="npy"):
         return [ExpectedFile(path / f"betas.{file_format}", "responses")]
@@ -37,18 +37,18 @@ class Faces:
 def forgotten():
     """What a test adds is gone after it."""
     yield
-    registry._registered.pop("faces", None)
+    registry._registered.pop("flicker", None)
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Write a package of one module and the entry point ``faces`` of what it holds."""
+    """Write a package of one module and the entry point ``flicker`` of what it holds."""
 
-    def write(text, value="faces_of_somebody:Faces"):
-        (tmp_path / "faces_of_somebody.py").write_text(text)
+    def write(text, value="flicker_of_somebody:Flicker"):
+        (tmp_path / "flicker_of_somebody.py").write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "faces_of_somebody", raising=False)
-        point = EntryPoint("faces", value, GROUP)
+        monkeypatch.delitem(sys.modules, "flicker_of_somebody", raising=False)
+        point = EntryPoint("flicker", value, GROUP)
         monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == GROUP else [])
 
     return write
@@ -61,40 +61,40 @@ def test_every_kind_is_a_dataset():
 
 
 def test_a_reader_that_knows_no_masks_is_given_one_over_the_voxels_that_it_loads(tmp_path):
-    register("faces", Faces())
-    whole, mask = load(f"faces:{tmp_path}"), np.array([0, 1, 1])
-    own = load(f"faces:{tmp_path}", mask=mask)
+    register("flicker", Flicker())
+    whole, mask = load(f"flicker:{tmp_path}"), np.array([0, 1, 1])
+    own = load(f"flicker:{tmp_path}", mask=mask)
     assert own.roi == "mask" and own.n_voxels == 2 and own.notes[-1] == "2 voxels of the mask the array are used"
     assert own.test.stimulus_ids.tolist() == whole.test.stimulus_ids.tolist()
     np.testing.assert_array_equal(own.train.betas[:], whole.train.betas[:, :2])
-    assert load(f"faces:{tmp_path}", roi="all - mask", mask=mask, fold=(0, 2)).n_voxels == 1
+    assert load(f"flicker:{tmp_path}", roi="all - mask", mask=mask, fold=(0, 2)).n_voxels == 1
 
 
 def test_what_is_registered_loads_and_takes_its_options(tmp_path):
-    register("faces", Faces())
-    assert "faces" in kinds()
-    subject = load(f"faces:{tmp_path}", scale=2.5, format="h5")
+    register("flicker", Flicker())
+    assert "flicker" in kinds()
+    subject = load(f"flicker:{tmp_path}", scale=2.5, format="h5")
     assert subject.details["format"] == "h5" and (subject.train.patterns == 2.5).all()
-    assert load(f"faces:{tmp_path}", fold=(1, 2)).test.n_stimuli == 2
-    assert inventory.describe(subject)["about"]["citation"] == Faces.description.citation
-    assert inventory.files("faces", tmp_path, format="mat")[0]["path"].endswith("betas.mat")
-    with pytest.raises(InputError, match="'size' is no option of faces data; it takes scale, format, mask, fold"):
-        load(f"faces:{tmp_path}", size=1)
-    with pytest.raises(InputError, match="'scale' does not matter for the files of faces data"):
-        inventory.files("faces", tmp_path, scale=1)
+    assert load(f"flicker:{tmp_path}", fold=(1, 2)).test.n_stimuli == 2
+    assert inventory.describe(subject)["about"]["citation"] == Flicker.description.citation
+    assert inventory.files("flicker", tmp_path, format="mat")[0]["path"].endswith("betas.mat")
+    with pytest.raises(InputError, match="'size' is no option of flicker data; it takes scale, format, mask, fold"):
+        load(f"flicker:{tmp_path}", size=1)
+    with pytest.raises(InputError, match="'scale' does not matter for the files of flicker data"):
+        inventory.files("flicker", tmp_path, scale=1)
     with pytest.raises(InputError, match="cannot be fetched from here; they are to be had so: from us"):
-        inventory.terms("faces")
+        inventory.terms("flicker")
 
 
 def test_another_package_adds_a_kind(package):
     package(
         "from brainrecon.datasets.dataset import DatasetOf\n"
         "from brainrecon.datasets.description import Description\n"
-        "faces = DatasetOf(Description('m', 'a', 'c', 'l'), lambda path: [str(path)], None, None)\n",
-        "faces_of_somebody:faces",
+        "flicker = DatasetOf(Description('m', 'a', 'c', 'l'), lambda path: [str(path)], None, None)\n",
+        "flicker_of_somebody:flicker",
     )
-    assert "faces" in kinds() and "faces_of_somebody" not in sys.modules
-    assert dataset_of("faces").subjects("here") == ["here"]
+    assert "flicker" in kinds() and "flicker_of_somebody" not in sys.modules
+    assert dataset_of("flicker").subjects("here") == ["here"]
 
 
 def test_packages_are_looked_for_only_if_a_kind_is_unknown(monkeypatch):
@@ -111,26 +111,26 @@ def test_packages_are_looked_for_only_if_a_kind_is_unknown(monkeypatch):
     ("text", "told"),
     [
         ("import a_module_that_is_not_there", r"ModuleNotFoundError: No module named 'a_module"),
-        ("Faces = 1 / 0", r"ZeroDivisionError"),
+        ("Flicker = 1 / 0", r"ZeroDivisionError"),
         ("Paces = 1", r"AttributeError"),
-        ("class Faces:\n    description = None", "has no options, subjects, load, files"),
+        ("class Flicker:\n    description = None", "has no options, subjects, load, files"),
     ],
 )
 def test_a_broken_package_is_one_sentence(package, tmp_path, text, told):
     package(text)
     with pytest.raises(InputError, match=told) as caught:
-        load(f"faces:{tmp_path}")
-    assert "faces" in str(caught.value) and "\n" not in str(caught.value)
+        load(f"flicker:{tmp_path}")
+    assert "flicker" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_an_unknown_kind_names_the_one_that_was_meant(package):
     package("")
-    with pytest.raises(InputError, match=r"no kind of data 'Nsd'; it has nsd, .*, faces \(did you mean 'nsd'\?\)"):
+    with pytest.raises(InputError, match=r"no kind of data 'Nsd'; it has nsd, .*, flicker \(did you mean 'nsd'\?\)"):
         dataset_of("Nsd")
 
 
 def test_a_dataset_of_functions_cannot_be_fetched_unless_it_says_how():
-    made = DatasetOf(Faces.description, None, None, None)
+    made = DatasetOf(Flicker.description, None, None, None)
     assert made.options == () and not made.download
     with pytest.raises(InputError, match="has no description, options"):
-        register("faces", SimpleNamespace(load=None, subjects=None, files=None))
+        register("flicker", SimpleNamespace(load=None, subjects=None, files=None))
