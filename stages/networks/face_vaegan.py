@@ -24,6 +24,7 @@ from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_networ
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.checks import Number, check, check_all
 from stages.ground.errors import InputError
+from stages.networks.face_vaegan_names import with_own_names
 
 ARCHITECTURE = "FaceVAEGAN"
 NORM_EPSILON = 1e-6
@@ -111,14 +112,15 @@ class FaceVAEGAN(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
-        """Read what `save_pretrained` wrote, for inference; a CheckpointError if files are absent or do not fit."""
+        """Read what `save_pretrained` wrote, or the converted published file; CheckpointError if absent or another one."""
         path = Path(folder) / CONFIG_FILE
         entries = read_json_object(path, ARCHITECTURE)
         with refusing_values(ARCHITECTURE, path), torch.device("meta"):
             if (named := entries.pop("architecture", ARCHITECTURE)) != ARCHITECTURE:
                 raise ValueError(f"architecture is {named!r}")
             network = cls(FaceVAEGANConfig(**entries))
-        return fill_network(network, read_network_tensors(folder), folder).to(device).requires_grad_(False)
+        tensors = with_own_names(read_network_tensors(folder))
+        return fill_network(network, tensors, folder).to(device).requires_grad_(False)
 
 
 class FaceEncoder(nn.Module):

@@ -11,8 +11,13 @@ _SCOPE = r"((?:encoder|generator)/layer[1-9]\d*)"
 _FULL = r"(encoder/fc|encoder/variational/mu|encoder/variational/log_sigma|generator/fc)"
 _KINDS = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
 # Of the mean and the variance of `tf.nn.moments`. The published code does not say how TensorFlow names them, and its file was not
-# read: these are the names that later versions of TensorFlow 1 are remembered to give. Others may be passed.
+# read: the first are the names that later versions of TensorFlow 1 are remembered to give, the others those of earlier ones.
 MOMENTS = ("moments/Squeeze", "moments/Squeeze_1")
+KNOWN_MOMENTS = (
+    MOMENTS,
+    ("moments/normalize/mean", "moments/normalize/variance"),
+    ("moments/mean", "moments/variance"),
+)
 
 
 def own_name(published, moments=MOMENTS):
@@ -89,3 +94,17 @@ def own_tensors(published, moments=MOMENTS):
             axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(values.ndim, tuple(range(values.ndim)))
             tensors[own] = torch.as_tensor(values).permute(axes).contiguous()
     return tensors
+
+
+def with_own_names(tensors):
+    """Return tensors as `own_tensors` gives them if their names are published ones, and as they are if not.
+
+    Of `KNOWN_MOMENTS` those are taken that occur in the checkpoint.
+
+    >>> list(with_own_names({"encoder/fc/b": torch.zeros(3)})), list(with_own_names({"encoder.fc.bias": torch.zeros(3)}))
+    (['encoder.fc.bias'], ['encoder.fc.bias'])
+    """
+    if not any("/" in name for name in tensors):
+        return tensors
+    occur = (pair for pair in KNOWN_MOMENTS if any(f"/{pair[0]}/Exp" in name for name in tensors))
+    return own_tensors(tensors, next(occur, MOMENTS))

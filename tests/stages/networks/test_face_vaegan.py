@@ -17,7 +17,7 @@ from stages.networks.face_vaegan import (
     n_parameters,
     sampled,
 )
-from stages.networks.face_vaegan_names import own_name, own_tensors, published_name
+from stages.networks.face_vaegan_names import KNOWN_MOMENTS, own_name, own_tensors, published_name
 from weights.manifest import CheckpointError
 
 SMALL = FaceVAEGANConfig(picture=16, channels=(4, 5, 6), hidden=7, latents=8)
@@ -261,6 +261,19 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert not any(value.requires_grad for value in again.parameters())
     for name, value in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("moments", KNOWN_MOMENTS)
+def test_a_converted_published_file_is_loaded(tmp_path, moments):
+    whole = network()
+    whole.save_pretrained(tmp_path)
+    published = {"encoder/fc/W/Adam": torch.zeros(2)}
+    for name, value in whole.state_dict().items():
+        axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(value.ndim, (0,))
+        published[published_name(name, moments)] = value.permute(axes).contiguous()
+    save_file(published, tmp_path / "model.safetensors")
+    again = FaceVAEGAN.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in whole.state_dict().items())
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
