@@ -44,7 +44,7 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=SILENT)
     brainrecon.evaluation.tasks.reconstruction.Brain or None
     """
     wanted = {spec.features for spec in protocol.metrics.values() if spec.metric.takes == "brain"}
-    if not wanted or subject.train.images is None:
+    if not wanted or subject.train.images is None or not subject.train.has_responses:
         return None
     models = {}
     for done, name in enumerate(sorted(wanted)):

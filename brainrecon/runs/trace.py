@@ -98,14 +98,11 @@ def trace(run, stimulus_id, name=RECONSTRUCTION, sample=0):
 
 def _measured(values, name, stimulus_id, sample):
     pattern = values.value(name, PATTERNS, stimulus_id, sample)
-    train = values.subject.train.patterns
-    facts = {
-        "voxels": len(pattern),
-        "trials": int(values.subject.test.repeats[values.row[stimulus_id]]),
-        "spread beside a training pattern's": float(
-            np.std(pattern - train.mean(axis=0)) / np.std(train - train.mean(axis=0))
-        ),
-    }
+    facts = {"voxels": len(pattern), "trials": int(values.subject.test.repeats[values.row[stimulus_id]])}
+    if values.subject.train.has_responses:
+        train = values.subject.train.patterns
+        spread = np.std(pattern - train.mean(axis=0)) / np.std(train - train.mean(axis=0))
+        facts["spread beside a training pattern's"] = float(spread)
     return TracedValue(PATTERNS, "measured", "features", facts)
 
 

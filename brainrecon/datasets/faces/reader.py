@@ -82,7 +82,12 @@ def load(path, subject=None, roi=None, responses=None, order=None, mask=None):
     if responses not in (None, *RESPONSES):
         raise InputError(f"responses is {responses!r}; expected {' or '.join(RESPONSES)}, or leave it out.")
     presentations = read_presentations(path, name)
-    if responses == "own" or (responses is None and own_betas.folder_of(path, name).is_dir()):
+    has_own = own_betas.folder_of(path, name).is_dir()
+    if responses == "own" and not has_own:
+        raise InputError(
+            f"{own_betas.folder_of(path, name)} is no folder; put betas of your own there, or leave responses=own out."
+        )
+    if has_own and responses != "published":
         if order is not None:
             raise InputError(
                 f"order says which rows of the authors' patterns are which faces, but betas of {path} are your own; leave it "

@@ -243,6 +243,12 @@ def test_options_are_checked(study, options, said):
         load(f"faces:{study.root}", **options)
 
 
+def test_own_betas_have_to_be_there(tmp_path):
+    study = Faces(tmp_path / "ds001761", betas=False)
+    with pytest.raises(InputError, match="betas/sub-01 is no folder; put betas of your own there"):
+        load(f"faces:{study.root}", responses="own")
+
+
 def test_a_subject_may_be_named_otherwise(study):
     assert load(f"faces:{study.root}", subject="subj01").name == "sub-01"
 
