@@ -22,11 +22,21 @@ from weights import store
 WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
 # its instance features from the CLIP of weights/tiny, and Stable Diffusion begins as the generator there.
-NETWORKS = ("evaluation", "vdvae", "autoencoder", "clip", "generator", "icgan", "captioner", "stable-diffusion")
+NETWORKS = (
+    "evaluation",
+    "vdvae",
+    "autoencoder",
+    "clip",
+    "generator",
+    "icgan",
+    "captioner",
+    "stable-diffusion",
+    "faces",
+)
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
-QUICK |= {"stable-diffusion": 10}
+QUICK |= {"stable-diffusion": 10, "faces": 20}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -124,6 +134,7 @@ def check(names):
             "icgan": lambda: recipe("icgan").figures(folder("icgan"), pictures),
             "captioner": lambda: recipe("captioner").figures(folder("captioner"), pictures),
             "stable-diffusion": lambda: recipe("stable-diffusion").figures(workspace, folder("stable-diffusion")),
+            "faces": lambda: recipe("faces").figures(folder("faces"), pictures),
         }
         for name in names:
             print_table({name: measure[name]()})

@@ -2,9 +2,9 @@
 
 A `.pth`, `.th`, `.pt` or `.bin` holds a pickle, and loading a pickle runs what it says. Plain dicts of tensors are read
 with torch's ``weights_only``, TorchScript archives by `weights.torchscript`; both build tensors and run nothing else.
-A `.caffemodel` is read by `weights.caffemodel`, a checkpoint of TensorFlow 1 by `weights.tf_checkpoint`. Of an archive one file is
-taken. Of a dictionary in which the state of a training lies beside the tensors, the entry with the tensors is taken and the rest
-forgotten.
+A `.caffemodel` is read by `weights.caffemodel`, a checkpoint of TensorFlow 1 by `weights.tf_checkpoint`. Of an archive one file
+is taken. Of a dictionary in which the state of a training lies beside the tensors, the entry with the tensors is taken and the
+rest forgotten.
 """
 
 import re

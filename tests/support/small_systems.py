@@ -50,7 +50,6 @@ SMALL = {
         *RANDOM, checkpoints=("kandinsky-2-2-decoder", "kandinsky-2-2-prior", "clip-vit-bigg-14-laion2b")
     ),
     "dbdm2023": Small(*FEW_STEPS, weights="tiny"),
-    "takagi2023": Small(*FEW_STEPS, "latent_size=12", checkpoints=("stable-diffusion-1-4",)),
     "takagi2023": Small(*FEW_STEPS, weights="tiny"),
     "takagi2023-text": Small(
         *FEW_STEPS,

@@ -200,6 +200,7 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-icgan": "tiny/icgan",
         "tiny-captioner": "tiny/captioner",
         "tiny-stable-diffusion": "tiny/stable-diffusion",
+        "tiny-faces": "tiny/faces",
         "tiny-evaluation": "tiny/evaluation",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
