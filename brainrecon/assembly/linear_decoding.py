@@ -56,6 +56,38 @@ class DecodingByBlocks:
         self.decoder = type(self.decoder).from_pretrained(folder).set_params(device=self._device)
 
 
+class DecodingAtOnce:
+    """A decoder that is fitted in memory, all its targets together; from the beginning if it was interrupted.
+
+    Parameters
+    ----------
+    decoder : stages.decoders.solved.SolvedDecoder
+        With ``fit_targets``.
+    """
+
+    def __init__(self, decoder):
+        self.decoder = decoder
+
+    def fit(self, responses, features, stimuli, bands, workspace, patterns_of, before_config):
+        """Fit to responses (n_trials, n_voxels) and feature tables; `stimuli` has each trial's row of these."""
+        self.decoder.fit_targets(responses, features, stimuli=stimuli, progress=workspace.progress)
+        if workspace.folder is not None:
+            before_config()
+
+    def operations(self, n_rows, n_voxels, sizes):
+        """Operations of least squares from all columns to all voxels, and of its inverse."""
+        n_columns = sum(sizes.values())
+        return 2 * n_columns * (n_rows + n_columns) * (n_columns + n_voxels)
+
+    def save(self, folder):
+        """Write the decoder."""
+        self.decoder.save_pretrained(folder)
+
+    def open(self, folder):
+        """Read the decoder."""
+        self.decoder = type(self.decoder).from_pretrained(folder)
+
+
 def ridge(settings, machine):
     """Ridge as settings say."""
     return DecodingByBlocks(

@@ -103,6 +103,7 @@ SMALL = {
         weights="tiny",
     ),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
+    "vanrullen2019-faces": Small(weights="tiny"),
     "miyawaki2008": Small("decoder.model=omp"),
     "shen2019-gan": Small("training.iterations=12", "training.validate_every=6", weights="tiny"),
     "mean-image": Small(),

@@ -39,6 +39,7 @@ SHA256 = {
     "miyawaki-2008-identification": "4a537a43137fcbc84d36a742163b5f6473078c6e20403aa832c0c6a649af5045",
     "shen-2019": "dd33766997ad95bf3cfe20c5d20d387a2fee1a1639502dba58d8a635df1813f4",
     "takagi-2023": "bee400a6bf1c65f24866239cb9afb308176b1d46e4da11b1cf220e295ca9ae08",
+    "vanrullen-2019": "49e1853d35e2762c955b9497ce0042d90b9d2e0ddeba7995fa8cf7bbb4bf72a1",
 }
 
 IMAGENET = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
