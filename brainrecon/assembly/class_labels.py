@@ -187,7 +187,7 @@ def labels_of_stimuli(split):
     names = [synset_of(str(name)) or next(iter(own), "") for name, own in zip(split.stimulus_ids, categories)]
     if silent := [str(name) for name, label in zip(split.stimulus_ids, names) if not label.strip()]:
         raise InputError(
-            f"{len(silent):,} of {len(names):,} training stimuli have no category, the first is {silent[0]}; name a memory with "
-            "--set labels.memory=FOLDER, or let the network's own head name them with --set labels.by=classifier."
+            f"{len(silent):,} of {len(names):,} stimuli have no category, the first is {silent[0]}; put categories where "
+            "`brainrecon data files` says, or let labels come from elsewhere: --set labels.by=classifier or labels.memory=FOLDER."
         )
     return [labelled(name) for name in names]

@@ -35,6 +35,7 @@ class HiddenLayerSettings:
     epochs : int
         Times that every training sample is gone through; the last weights are kept.
     batch_size : int
+        Samples of a step.
     learning_rate : float
         Of Adam, in the first epochs.
     weight_decay : float

@@ -97,6 +97,7 @@ class Ferrante2022(System):
         "regression and neighbours equal scikit-learn, features and names torchvision, drawing diffusers' own pipeline, on "
         "random weights; published weights not read",
         ("simulated NSD", "GOD's file layout"),
+        ("Ferrante et al.",),
     )
     image_embedding = FEATURES
     of_drawing = ("generator", "checkpoints.generator", "labels.prompt", "labels.n")

@@ -20,6 +20,7 @@ from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
+from brainrecon.runs.texts import texts_on_the_way, true_texts
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import ConcatenatedRows, as_rows
@@ -73,10 +74,10 @@ def evaluate(run, protocol=None, progress=SILENT):
         conditions if medium == "picture" else {},
         stimulus_ids=stimulus_ids,
         categories=categories,
-        captions=true_captions(run),
+        captions=true_texts(run, protocol),
         predicted_captions={name: Outputs(*drawn) for name, drawn in conditions.items()}
         if medium == "caption"
-        else None,
+        else texts_on_the_way(run, protocol, conditions),
         protocol=protocol,
         embeddings=_embeddings(run, protocol),
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
@@ -247,12 +248,6 @@ def shown_of(subjects):
         categories += test.categories or []
     shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
     return ids, shown, categories if len(categories) == len(ids) else None
-
-
-def true_captions(run):
-    """True captions of all test stimuli of all parts, a list for each, or None if some have none."""
-    found = [captions for part in run.parts for captions in (part.subject.test.captions or [None])]
-    return None if None in found else found
 
 
 def _embeddings(run, protocol):

@@ -173,6 +173,7 @@ WITHOUT_REFERENCE = {
     "perceptual_distance": "the network itself is the metric; tests/stages/judges holds it against the published package",
     "meteor": "a Java program with tables of its own; tests/brainrecon/evaluation/metrics/test_caption_metrics.py runs it",
     "spice": "a Java program whose parser does not come with the package",
+    "wu_palmer": "WordNet is none of the package's; tests/brainrecon/evaluation/metrics/test_wu_palmer.py writes a part of it",
 }
 COMPUTED = [name for name in metric_names() if name not in WITHOUT_REFERENCE]
 

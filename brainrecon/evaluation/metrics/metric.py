@@ -188,6 +188,11 @@ def _of_captions(name, highest=1.0, weighs_by_set=False, corpus=None, tokenisati
     )
 
 
+def _of_labels(references, candidates):
+    """Similarity in WordNet, imported when it is first used."""
+    return import_module("brainrecon.evaluation.metrics.wu_palmer").wu_palmer_of_labels(references, candidates)
+
+
 METRICS = {
     "pixel_correlation": Metric(pixel_correlation, "pixels", True, (-1.0, 1.0), None),
     "structural_similarity": Metric(structural_similarity, "pixels", True, (-1.0, 1.0), None, beside=ssim_beside),
@@ -229,6 +234,8 @@ METRICS = {
     "cider": _of_captions("cider", highest=10.0, weighs_by_set=True),
     "meteor": _of_captions("meteor", corpus="corpus_meteor", tokenisation="ptb"),
     "spice": _of_captions("spice", tokenisation="ptb"),
+    # Of any two classes it is far from 0: only a control tells.
+    "wu_palmer": Metric(_of_labels, "captions", True, (0.0, 1.0), None),
 }
 
 

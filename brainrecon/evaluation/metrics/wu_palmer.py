@@ -19,6 +19,7 @@ from stages.ground.checks import Number, check
 from stages.ground.class_labels import synset_of, words_of
 from stages.ground.errors import InputError
 from stages.ground.reading.wordnet_files import read_nouns
+from weights import store
 
 
 class Nouns:
@@ -173,6 +174,31 @@ def wu_palmer(reference, predicted, nouns):
         raise InputError(f"There are {len(predicted)} labels for {len(reference)} references; give one for each.")
     pairs = [(nouns.find(one), nouns.find(other)) for one, other in zip(reference, predicted, strict=True)]
     return np.array([nouns.similarity(*pair) for pair in pairs], dtype=np.float64)
+
+
+def wu_palmer_of_labels(references, candidates):
+    """Wu and Palmer's similarity of texts of labels, by the nouns of the checkpoint wordnet-3.0; see `wu_palmer`.
+
+    Parameters
+    ----------
+    references : sequence of sequence of str
+        True labels of each candidate's stimulus; the most similar counts.
+    candidates : sequence of str
+        Texts with a label in each line; the first counts.
+
+    Returns
+    -------
+    scores : float64 array of shape (n_candidates,)
+    """
+    nouns = _nouns_in(str(store.path("wordnet-3.0")))
+    firsts = [text.strip().partition("\n")[0] for text in candidates]
+    pairs = zip(references, firsts, strict=True)
+    return np.array([wu_palmer(own, [first] * len(own), nouns).max() for own, first in pairs], dtype=np.float64)
+
+
+@cache
+def _nouns_in(folder):
+    return Nouns.of_folder(folder)
 
 
 @dataclass(frozen=True)

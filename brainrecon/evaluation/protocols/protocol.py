@@ -148,6 +148,11 @@ class Protocol:
         return self.metrics | self.captions
 
     @property
+    def captions_of(self):
+        """Which text of a system is scored as its captions, see `CaptionSpec`; None if none is."""
+        return next((spec.of for spec in self.captions.values()), None)
+
+    @property
     def targets(self):
         """Names of the targets whose predicted embeddings are scored or searched, set of str."""
         return {spec.target for spec in (*self.embeddings.values(), *self.retrieval.values())}
@@ -184,6 +189,11 @@ class Protocol:
             raise InputError(
                 f"Protocol {self.name} names the metrics {names}; expected at least one of pictures or captions, each name "
                 "once. Add one, or rename them."
+            )
+        if len(texts := {spec.of for spec in self.captions.values()}) > 1:
+            raise InputError(
+                f"Protocol {self.name} scores captions of {' and of '.join(sorted(texts))}; expected one text in all tables "
+                "[captions.NAME]. Write another protocol for the other."
             )
         for name in (*self.networks, *self.retrieval, *self.captions):
             if name in _PROSE:

@@ -11,7 +11,7 @@ from stages.ground.errors import InputError
 
 EMBEDDING_KEYS = ("name", "measure", "target", "similarity", "n_way", "top_k", "label", "description")
 RETRIEVAL_KEYS = ("target", "direction", "similarity", "pool", "repeats", "seed", "top_k", "label", "description")
-CAPTION_KEYS = ("measure", "references", "tokenisation", "label", "description")
+CAPTION_KEYS = ("measure", "of", "references", "tokenisation", "label", "description")
 
 EMBEDDING_MEASURES = ("image_retrieval", "brain_retrieval")
 # From what is given to what is looked for.
@@ -132,6 +132,9 @@ class CaptionSpec:
     measure : str
         A name that `brainrecon.evaluation.metrics.metric.find_metric` knows, of a metric that takes captions.
     label, description : str
+    of : str
+        Which text of a system is scored: "caption"; or a value on the way to its pictures, such as "labels", whose true ones are
+        the synsets or categories of the stimuli.
     references : {"all", "first"}
         Which of the true captions of a stimulus a predicted one is compared with.
     tokenisation : {"ptb", "simple"} or None
@@ -142,6 +145,7 @@ class CaptionSpec:
     measure: str
     label: str
     description: str
+    of: str = "caption"
     references: str = "all"
     tokenisation: str | None = None
 
@@ -196,6 +200,8 @@ def caption_spec(name, table):
     if metric.takes != "captions":
         refuse(where, "measure", measure, [one for one in metric_names() if one not in METRICS or _reads_captions(one)])
     one_of(where, table, "references", REFERENCES)
+    if not isinstance(table.get("of", ""), str):
+        refuse(where, "of", table["of"], ["the name of a text, such as caption or labels"])
     if "tokenisation" not in metric.options:
         if "tokenisation" in table:
             raise InputError(

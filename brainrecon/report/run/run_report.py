@@ -18,7 +18,8 @@ from brainrecon.report.run.html import ReportContent, render
 from brainrecon.report.run.picture_pages import render_pages
 from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.record import read_environment
-from brainrecon.runs.score import scores_file, shown_pictures, true_captions
+from brainrecon.runs.score import scores_file, shown_pictures
+from brainrecon.runs.texts import true_captions
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text

@@ -75,10 +75,10 @@ def test_it_loads_and_frees_what_is_inside():
     assert len(loaded) == 2
 
 
-def test_training_stimuli_without_a_category_are_named():
+def test_stimuli_without_a_category_are_named():
     betas = np.zeros((3, 2), np.float32)
     split = Split(betas, ["a", "n01518878_3", "b"], categories=[["boat"], [], []])
-    with pytest.raises(InputError, match="1 of 3 training stimuli have no category, the first is b"):
+    with pytest.raises(InputError, match="1 of 3 stimuli have no category, the first is b"):
         labels_of_stimuli(split)
     with pytest.raises(InputError, match="3 of 3"):
         labels_of_stimuli(Split(betas, ["a", "b", "c"]))

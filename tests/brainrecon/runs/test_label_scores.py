@@ -88,6 +88,17 @@ def test_wordnet_is_a_checkpoint_too(run, god, tmp_path, monkeypatch):
     assert run_command(["weights", "pull", "wordnet-3.0", "--from", str(tmp_path / "origin")]) == 0
     found, expected = label_scores(run, n_permutations=10), label_scores(run, wordnet, n_permutations=10)
     np.testing.assert_array_equal(found["reconstruction"].scores, expected["reconstruction"].scores)
+    # And a protocol scores the same labels of the pictures that were drawn.
+    drawn = ["reconstruction", "shuffled_responses", "mean_picture"]
+    run.reconstruct(drawn)
+    scores = run.evaluate("ferrante-2022")
+    assert set(scores.conditions) == {"reconstruction", "shuffled_responses"}
+    wanted = label_scores(run, wordnet, drawn[:2], n_permutations=10)
+    for name, own in wanted.items():
+        np.testing.assert_array_equal(scores.conditions[name].values["wu_palmer"], own.scores)
+        assert scores.corpus[name]["wu_palmer"] == pytest.approx(own.mean)
+    assert run_command(["report", str(run.folder), "--protocol", "ferrante-2022"]) == 0
+    assert "Wu-Palmer" in run.layout.report.read_text(encoding="utf-8")
 
 
 def test_what_has_no_labels_or_no_wordnet_is_told(run, tmp_path):

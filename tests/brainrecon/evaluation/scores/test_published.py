@@ -21,6 +21,7 @@ PROTOCOLS = (
     "mindeye2-2024",
     "brainhub-2024",
     "dbdm-2023",
+    "ferrante-2022",
 )
 GOOD = """
 [[row]]
