@@ -427,6 +427,8 @@ def write_published(name, folder, embed_dim):
         parts = versatile_diffusion_parts(folder.with_name("vocabulary of the text flow"))
         parts["text_unet"].save_pretrained(folder / "text_unet")
         pickle_weights(folder)
+    elif name == "optimus":
+        random_optimus.save_authors_optimus(folder)
     elif name == "bert-base-cased-tokenizer":
         random_optimus.save_cased_tokenizer(folder)
     elif name == "gpt2-tokenizer":
