@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from stages.ground.errors import InputError
 from stages.ground.process_group import n_processes
 from stages.training.joining import check_parameters
 
@@ -32,6 +33,12 @@ class NetworkWithObjectives(nn.Module):
 
     def __init__(self, network, objectives, accumulate=1):
         super().__init__()
+        n_parts = n_processes() * accumulate
+        if n_parts > 1 and getattr(network, "sees_whole_batches", False):
+            raise InputError(
+                f"A batch is cut into {n_parts} parts, but the network looks at all of its samples together; train in one "
+                "process with accumulate=1, and with smaller batches if memory is short."
+            )
         self.network = network
         self.with_parameters = nn.ModuleList(one for one in objectives if isinstance(one, nn.Module))
         self._objectives = tuple(objectives)

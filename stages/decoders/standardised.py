@@ -70,5 +70,10 @@ class Standardised(nn.Module):
         """Names of targets that the network reads besides, in training."""
         return tuple(getattr(self.network, "reads_in_training", ()))
 
+    @property
+    def sees_whole_batches(self):
+        """Whether what the network makes of a sample depends on the others of its batch."""
+        return getattr(self.network, "sees_whole_batches", False)
+
     def forward(self, patterns, *others):
         return self.network((patterns - self.mean) / self.scale, *others)

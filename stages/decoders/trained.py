@@ -109,7 +109,8 @@ class TrainedDecoder:
     make : type
         A `torch.nn.Module`: ``make(n_voxels, gives, **arguments)``, whose `forward` takes standardised patterns, float32 (n,
         n_voxels), and returns a tensor ``(n, *shape)`` for each name and shape of `gives`. It is found again by its module and
-        name. If it has `reads_in_training`, a tuple of names of targets, training gives `forward` their true values besides.
+        name. If it has `reads_in_training`, a tuple of names of targets, training gives `forward` their true values besides; with
+        `sees_whole_batches` true, no batch of it is cut into parts.
     recipe : Recipe
         Its `validation` is the share of the training stimuli that are held out; its `seed` is also that of the weights.
     objectives : sequence of Objective, or callable, optional

@@ -37,6 +37,7 @@ class MatchedRegions(nn.Module):
     """
 
     reads_in_training = (FEATURES,)
+    sees_whole_batches = True
 
     def __init__(self, n_voxels, gives, regions=None, n_regions=7, **sizes):
         super().__init__()

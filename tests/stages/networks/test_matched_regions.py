@@ -151,3 +151,8 @@ def test_categories_of_new_responses_are_found_though_no_pair_was_shown():
 def test_tokens_of_another_shape_are_refused():
     with pytest.raises(InputError, match=r"tokens has shape \(7, 16\) but 3 regions make tokens of \(4, 16\)"):
         MatchedRegions(N_VOXELS, {"clip": (WIDTH,), "tokens": (7, WIDTH)}, **SIZES)
+
+
+def test_a_batch_is_not_cut_into_parts():
+    with pytest.raises(InputError, match="cut into 3 parts, but the network looks at all of its samples together"):
+        fitted(data(), recipe=Recipe(steps=6, batch_size=12, accumulate=3))
