@@ -66,7 +66,7 @@ class Drawing:
         return np.stack(in_order(drawn))
 
 
-def figures(workspace, folder, n=60, guidance_scale=None):
+def figures(workspace, folder, n=32, guidance_scale=None):
     """Judge an exported network on held-out drawn scenes.
 
     Parameters
