@@ -2,13 +2,12 @@
 
 The file is a table of LevelDB's kind. It ends with 48 bytes: where the index lies, zeros, and a number that tells the format.
 The index names the blocks. A block holds entries, each a key, which shares its beginning with the key before, and a value; then
-the places at which keys are whole; and five bytes, the kind of compression and a checksum.
+the places at which keys are whole; and five bytes, the kind of compression and a checksum, CRC-32C in a disguise of LevelDB's.
 
 The value of an entry is a protocol buffer. The first of them describes all tensors (field 1), each of the others holds one
 (field 2): its name (1), which part of it this is (2), and its values (3).
 
-Checksums of blocks are not computed: whole files are compared with the hash of the manifest. A checkpoint of the second version,
-files with ``.index`` and ``.data-00000-of-00001``, is refused.
+A checkpoint of the second version, files with ``.index`` and ``.data-00000-of-00001``, is refused.
 """
 
 import struct
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from weights.checksums import crc32c
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 from weights.protocol_buffers import fields, varint, whole_numbers
@@ -23,6 +23,7 @@ from weights.protocol_buffers import fields, varint, whole_numbers
 _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _FOOTER, _TRAILER = 48, 5
 _SNAPPY = 1
+_DISGUISE = 0xA282EAD8
 # TensorFlow's number of a type -> field of its values, how they lie there (None: whole numbers of several bytes), type here.
 _TYPES = {
     1: (5, "<f4", np.float32),
@@ -96,6 +97,10 @@ def _block(data, offset, size):
         raise ValueError(f"a block of {size:,} bytes from {offset:,} does not lie within its {len(data):,}")
     if compression := data[offset + size]:
         raise ValueError(f"its blocks are compressed by {'Snappy' if compression == _SNAPPY else compression}")
+    (told,) = struct.unpack("<I", data[offset + size + 1 : offset + size + _TRAILER])
+    checksum = crc32c(data[offset : offset + size + 1])
+    if told != ((checksum >> 15 | checksum << 17) + _DISGUISE) % 2**32:
+        raise ValueError(f"the block at {offset:,} has another checksum than its own")
     return data[offset : offset + size]
 
 

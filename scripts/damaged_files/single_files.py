@@ -6,6 +6,7 @@ import shutil
 import warnings
 
 import numpy as np
+import tensorflow_files
 import torch
 from caffe_files import written
 from PIL import Image
@@ -83,6 +84,10 @@ def _caffemodel(path):
     random = np.random.default_rng(0)
     arrays = {"fc8": [random.standard_normal((5, 300), dtype=np.float32), random.standard_normal(5, dtype=np.float32)]}
     path.write_bytes(written(arrays, old=True))
+
+
+def _tensorflow(path):
+    path.write_bytes(tensorflow_files.written({name: value.numpy() for name, value in _tensors().items()}))
 
 
 def _record(path):
@@ -202,6 +207,7 @@ _KINDS = [
     ),
     ("weights, TorchScript", {"traced.pt": _torchscript}, read_tensors),
     ("weights, Caffe", {"net.caffemodel": _caffemodel}, read_tensors),
+    ("weights, TensorFlow 1", {"net.ckpt": _tensorflow}, read_tensors),
     ("weights, safetensors", {"model.safetensors": lambda path: save_file(_tensors(), path)}, read_tensors),
     ("weights, record of a pull", {RECORD: _record}, lambda path: {"record": read_record(path.parent)}),
     ("weights, manifest", {"manifest.toml": _manifest}, lambda path: {"manifest": read_manifest(path)}),

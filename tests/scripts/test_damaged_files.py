@@ -19,7 +19,7 @@ def files(tmp_path_factory):
 
 
 def test_a_valid_file_is_read_and_another_one_in_its_place_is_refused(files):
-    assert len({kind for kind, _, _ in files}) == 16
+    assert len({kind for kind, _, _ in files}) == 17
     for kind, path, read in files:
         valid, content = digests(read(path)), path.read_bytes()
         assert valid and digests(read(path)) == valid, kind

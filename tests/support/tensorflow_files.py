@@ -55,9 +55,20 @@ def block(entries):
     return content + b"".join(struct.pack("<I", place) for place in [*restarts, len(restarts)])
 
 
-def written(arrays, block_bytes=200, compression=0):
-    """A checkpoint of variables, name -> array; a block is closed once it has so many bytes."""
-    entries = [(b"", description(arrays))]
+def checksum(content):
+    """CRC-32C bit by bit, turned and shifted as LevelDB stores it."""
+    register = 0xFFFFFFFF
+    for byte in content:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
+    register ^= 0xFFFFFFFF
+    return ((register >> 15 | register << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def written(arrays, block_bytes=200, compression=0, described=None):
+    """A checkpoint of variables, name -> array; a block is closed once it has so many bytes. `described` is its first entry."""
+    entries = [(b"", description(arrays) if described is None else described)]
     # Keys begin with a zero and the name; what follows tells parts of a variable, of which there is one.
     entries += [(b"\0" + name.encode() + b"\0\1\x80", variable(name, arrays[name])) for name in sorted(arrays)]
     data, index, waiting = b"", [], []
@@ -65,8 +76,8 @@ def written(arrays, block_bytes=200, compression=0):
     def put(content):
         nonlocal data
         handle = varint(len(data)) + varint(len(content))
-        # The checksum is of no interest to the reader.
-        data += content + bytes([compression]) + b"\xde\xad\xbe\xef"
+        whole = content + bytes([compression])
+        data += whole + struct.pack("<I", checksum(whole))
         return handle
 
     for key, value in entries:
