@@ -96,6 +96,12 @@ def test_mindeye2_is_mindeye_on_another_test_set():
         assert first.content[key] == second.content[key]
 
 
+def test_dbdms_networks_are_brain_diffusers():
+    own, other = (load_protocol(name) for name in ("dbdm-2023", "brain-diffuser-2023"))
+    assert own.networks == {name: other.networks[name] for name in ("inception", "clip", "swav")}
+    assert {spec.measure for spec in own.metrics.values()} == {"correlation_distance"}
+
+
 def test_a_protocol_with_pools_is_mindeye_in_everything_else():
     base, pools = (load_protocol(name) for name in ("mindeye-2023", "mindeye-2023-pools"))
     assert pools.based_on == base.name and pools.embeddings == {} and base.retrieval == {}
@@ -257,7 +263,7 @@ CHAINS = {
 
 def test_every_network_of_the_published_protocols_has_its_chain_here():
     # These have the networks of mindeye-2023 or of brain-diffuser-2023, as other tests here hold.
-    others = set(SHA256) - {"mindeye2-2024", "mindeye-2023-pools", "brain-diffuser-2023-columns"}
+    others = set(SHA256) - {"mindeye2-2024", "mindeye-2023-pools", "brain-diffuser-2023-columns", "dbdm-2023"}
     assert {(name, one) for name in others for one in load_protocol(name).networks} == set(CHAINS)
 
 
