@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from kamitani_files import God
+from kamitani_files import Dir, God
 from sklearn.preprocessing import scale
 
-from brainrecon.datasets.kamitani import god
+from brainrecon.datasets.kamitani import deep_image_reconstruction, god
 from brainrecon.datasets.within_runs import ZScoredWithinRuns
 from stages.ground.errors import InputError
 
@@ -62,6 +62,19 @@ def test_runs_of_a_published_file_are_told_apart_by_split_too(tmp_path):
         shown = part.trial_stimulus_ids == first
         np.testing.assert_allclose(part.patterns[0], expected[shown].mean(axis=0), atol=1e-5)
     assert found.details["units"] == "z-scores within runs" and found.fingerprint == plain.fingerprint
+
+
+def test_sessions_tell_runs_apart_too(tmp_path):
+    Dir(tmp_path)
+    plain, found = (deep_image_reconstruction.load(tmp_path, zscore=zscore) for zscore in (False, True))
+    for split, part in plain.splits.items():
+        whole = ZScoredWithinRuns(part.betas, np.stack([part.sessions, part.runs], axis=1))[:]
+        np.testing.assert_array_equal(found.splits[split].betas[:], whole)
+    betas, runs = DRAWS.normal(size=(8, 2)), np.array([1, 1, 2, 2, 1, 1, 2, 2])
+    sessions = np.repeat([1, 2], 4)
+    apart = ZScoredWithinRuns(betas, np.stack([sessions, runs], axis=1))[:]
+    np.testing.assert_allclose(np.abs(apart), 1, rtol=1e-6)
+    assert not np.allclose(np.abs(ZScoredWithinRuns(betas, runs)[:]), 1)
 
 
 def test_a_file_without_runs_says_so(tmp_path):
