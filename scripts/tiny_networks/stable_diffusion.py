@@ -191,7 +191,7 @@ Diffusion's parts in diffusers' folder layout, at small size.
 {lines}
 | licence | MIT, as the repository |
 
-The held-out figures are for drawn scenes, {drawn}: drawn from noise under the true context,
+The held-out figures are for {stable_diffusion_figures.SCENES} drawn scenes, {drawn}: drawn from noise under the true context,
 redrawn at strength {strength} from the picture that the true latent of {small} is decoded to, and that small picture itself.
 Shuffled: under the context of another picture, and judged by the picture whose context it is not. Names (category, colour,
 background) count as right where the evaluation network says of the drawn picture what it says of the shown one. It knows

@@ -16,7 +16,7 @@ from tiny_networks.generator_figures import first_scenes, scores
 from tiny_networks.pool import load_pool
 from weights import store
 
-STEPS = 50
+STEPS, SCENES = 50, 32
 
 
 def twin():
@@ -66,7 +66,7 @@ class Drawing:
         return np.stack(in_order(drawn))
 
 
-def figures(workspace, folder, n=32, guidance_scale=None):
+def figures(workspace, folder, n=SCENES, guidance_scale=None):
     """Judge an exported network on held-out drawn scenes.
 
     Parameters

@@ -193,7 +193,7 @@ def test_recipe_runs_whole(pool, tmp_path, monkeypatch):
 
 def test_diffusers_own_pipeline_loads_it_and_reads_the_same_texts():
     folder = store.path("tiny-stable-diffusion")
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)
     theirs, empty = pipeline.encode_prompt(CAPTIONS[0], "cpu", 1, True, negative_prompt="")
     ours = DiffusionTextTokens.from_pretrained(folder).encode([CAPTIONS[:1]]).reshape(1, 24, 128)
     torch.testing.assert_close(torch.from_numpy(ours), theirs.detach(), rtol=1e-4, atol=1e-4)
