@@ -13,7 +13,7 @@ ORIGINS = ("zero", "midpoint")
 def on_attribute_axis(values, first, second, origin="zero"):
     """Project latents on the axis from the mean of one group to the mean of another.
 
-    a = mean(first) - mean(second);   p = (z - o) a / |a|
+    ``a = mean(first) - mean(second)`` is the axis, and ``p = (z - o) a / |a|`` where latents z lie along it, o its origin.
 
     >>> men, women = np.array([[2.0, 1], [2, 3]]), np.array([[-2.0, 2], [-2, 2]])
     >>> on_attribute_axis([[3.0, 9], [-0.5, 9]], men, women).tolist()
