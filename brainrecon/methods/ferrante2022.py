@@ -100,6 +100,13 @@ class Ferrante2022(System):
         ("Ferrante et al.",),
     )
     image_embedding = FEATURES
+    tiny = {
+        "checkpoints": {"classifier": "tiny-evaluation", "generator": "tiny-stable-diffusion"},
+        # As the embedded network was trained and measured.
+        "generator": {"guidance_scale": 3.5, "greys": "cut off"},
+        # A sentence of the drawn world.
+        "labels": {"prompt": "picture of a {label}"},
+    }
     of_drawing = ("generator", "checkpoints.generator", "labels.prompt", "labels.n")
 
     @property

@@ -116,6 +116,12 @@ class Takagi2023Text(Takagi2023):
         ("Takagi and Nishimoto, captions",),
     )
     without_captions = {}
+    tiny = Takagi2023.tiny | {
+        "checkpoints": Takagi2023.tiny["checkpoints"] | {"captioner": "tiny-captioner", "tokenizer": "tiny-captioner"},
+        "states": {"alpha": [100.0, 1000.0, 10_000.0]},
+        # The size of the drawn world's pictures, how the embedded network sees them, and its longest sentence.
+        "caption": {"size": 64, "normalise": "CLIP", "max_length": 32, "repetition_penalty": 1.0},
+    }
 
     def steps(self, machine):
         settings = self.settings

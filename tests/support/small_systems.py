@@ -78,7 +78,7 @@ SMALL = {
             *("vgg19-caffe", "deepsim-fc7", "dpt-large"),
         ),
     ),
-    "ferrante2022": Small(*FEW_STEPS, "checkpoints.classifier=tiny-evaluation", checkpoints=("stable-diffusion-1-4",)),
+    "ferrante2022": Small(*FEW_STEPS, weights="tiny"),
     "unibrain2023": Small(
         *FEW_STEPS,
         *("latent_size=16", "clip_pictures=direct", "caption.num_inference_steps=4"),

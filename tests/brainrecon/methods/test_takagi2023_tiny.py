@@ -1,4 +1,4 @@
-"""The twin of `takagi2023`: its whole way on a simulated subject with the embedded Stable Diffusion."""
+"""The twins of `takagi2023` and of its text variant: the whole way on a simulated subject with the embedded networks."""
 
 import numpy as np
 import pytest
@@ -68,3 +68,18 @@ def test_without_captions_the_twin_draws_from_the_latent_alone():
     kind = system_class(NAME)
     chain = chain_of(NAME, dict(kind.without_captions), "tiny")
     assert list(chain.targets) == ["sd_latent"] and chain.targets["sd_latent"].target.shape == (12, 5, 5)
+
+
+def test_the_text_variants_twin_writes_captions_in_the_words_of_its_world(cohort, features, tmp_path):
+    line = ["run", "takagi2023-text", f"nsd:{cohort}", "--weights", "tiny", "--out", str(tmp_path / "run")]
+    line += ["--features", str(features), "--controls", "none", "--roi", "early + ventral"]
+    line += ["--set", "caption_roi=early + ventral", "--set", "generator.num_inference_steps=3"]
+    assert run_command(line) == 0
+    run = Run(tmp_path / "run", features)
+    said = [
+        run.layout.on_the_way("caption", "caption", name).read_text(encoding="utf-8").strip()
+        for name in map(str, run.subject.test.stimulus_ids)
+    ]
+    known = {word for captions in run.subject.train.captions for caption in captions for word in caption.split()}
+    assert len(set(said)) > 1 and all(len(caption.split()) > 2 for caption in said)
+    assert {word for caption in said for word in caption.split()} <= known | {"a", "an"}
