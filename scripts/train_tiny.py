@@ -21,7 +21,8 @@ from weights import store
 
 WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
-# its instance features from the CLIP of weights/tiny, and Stable Diffusion begins as the generator there.
+# its instance features from the CLIP of weights/tiny, Stable Diffusion begins as the generator there, and deepsim inverts a
+# layer of the VGG19 there.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -32,11 +33,13 @@ NETWORKS = (
     "captioner",
     "stable-diffusion",
     "faces",
+    "vgg19",
+    "deepsim",
 )
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
-QUICK |= {"stable-diffusion": 10, "faces": 20}
+QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -135,6 +138,8 @@ def check(names):
             "captioner": lambda: recipe("captioner").figures(folder("captioner"), pictures),
             "stable-diffusion": lambda: recipe("stable-diffusion").figures(workspace, folder("stable-diffusion")),
             "faces": lambda: recipe("faces").figures(folder("faces"), pictures),
+            "vgg19": lambda: recipe("vgg19").figures(folder("vgg19"), pictures),
+            "deepsim": lambda: recipe("deepsim").figures(folder("deepsim"), pictures),
         }
         for name in names:
             print_table({name: measure[name]()})

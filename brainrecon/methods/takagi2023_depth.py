@@ -76,6 +76,8 @@ class Takagi2023Depth(Takagi2023GAN):
         "scikit-learn's, on random weights; published weights not read",
         ("simulated NSD",),
     )
+    # No embedded network draws under a depth map, or reads one.
+    tiny = {}
 
     def _prepared(self, machine):
         settings = self.settings

@@ -109,6 +109,14 @@ class Takagi2023GAN(Takagi2023Text):
         ("simulated NSD",),
     )
     of_drawing = ("generator", "checkpoints.generator", "checkpoints.pictures", "search")
+    tiny = {
+        # There is no small picture.
+        **{name: value for name, value in Takagi2023Text.tiny.items() if name != "latent_size"},
+        "checkpoints": Takagi2023Text.tiny["checkpoints"] | {"features": "tiny-vgg19", "pictures": "tiny-deepsim"},
+        # What cross-validation chooses for nearly all columns of its layers.
+        "decoder": {"alpha": [300.0, 1000.0, 3000.0], "intercept": True},
+        "search": {"steps": 40},
+    }
 
     @property
     def image_embedding(self):

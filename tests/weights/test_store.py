@@ -201,6 +201,8 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-captioner": "tiny/captioner",
         "tiny-stable-diffusion": "tiny/stable-diffusion",
         "tiny-faces": "tiny/faces",
+        "tiny-vgg19": "tiny/vgg19",
+        "tiny-deepsim": "tiny/deepsim",
         "tiny-evaluation": "tiny/evaluation",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
