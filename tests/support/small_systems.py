@@ -63,9 +63,9 @@ SMALL = {
     "takagi2023-gan": Small(
         *FEW_STEPS,
         "search.steps=3",
-        *("layers_roi=early + ventral", "caption_roi=early + ventral", "caption.size=64"),
-        *(f"checkpoints.{role}=tiny-captioner" for role in ("captioner", "tokenizer")),
-        weights="tiny",
+        *("layers_roi=early + ventral", "caption_roi=early + ventral", "caption.size=32"),
+        *(f"checkpoints.{role}=blip-image-captioning-base" for role in ("captioner", "tokenizer")),
+        checkpoints=("stable-diffusion-1-4", "blip-image-captioning-base", "vgg19-caffe", "deepsim-fc7"),
     ),
     "takagi2023-depth": Small(
         *FEW_STEPS,

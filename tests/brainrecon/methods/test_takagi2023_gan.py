@@ -9,6 +9,7 @@ from small_systems import SMALL, pull_random
 
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.settings import with_weights
 from brainrecon.assembly.values import Item
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.stimulus_images import read_picture
@@ -98,6 +99,16 @@ def test_of_the_mean_response_something_is_decoded_with_an_intercept_alone():
     assert "rounding" in why(chain_of(NAME))
     assert why(chain_of(NAME, {"decoder": {"intercept": True}})) is None
     assert why(chain_of(NAME, {"search": {"scaling": "none"}})) is None
+
+
+def test_the_twin_searches_by_the_embedded_networks():
+    kind = system_class(NAME)
+    twin = kind(with_weights({}, kind, "tiny"))
+    assert {"tiny-vgg19", "tiny-deepsim", "tiny-stable-diffusion"} <= set(twin.checkpoints)
+    assert twin.settings.search.steps < kind().settings.search.steps and twin.settings.decoder.intercept
+    # Nothing embedded draws under a depth map.
+    depth = system_class("takagi2023-depth")
+    assert depth(with_weights({}, depth, "tiny")).settings == depth().settings
 
 
 # A whole run
