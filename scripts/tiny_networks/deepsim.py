@@ -214,7 +214,8 @@ def found_by_search(folder, images, network_folder=TINY / "vgg19", layers=None, 
 
 
 def _card(training, n_pictures, found):
-    learned = f"{n_pictures:,} pictures ({training['steps']:,} steps of {BATCH_SIZE}): drawn scenes, handwritten digits, patterns"
+    steps = f"{training['steps']:,} of {training['planned_steps']:,} planned steps of {BATCH_SIZE}"
+    learned = f"{n_pictures:,} pictures ({steps}): drawn scenes, handwritten digits, patterns"
     lines = "\n".join(f"| held out, {name.replace('_', ' ')} | {value:.3f} |" for name, value in found.items())
     parameters = sum(value.numel() for value in DeepSimGenerator(CONFIG).parameters())
     return f"""# tiny-deepsim
