@@ -35,10 +35,13 @@ class FlatBlock(nn.Module):
     groups : int
         Of the norms.
     eps : float
+    places : int
+        Of a map.
     """
 
-    def __init__(self, inputs, outputs, time, groups, eps):
+    def __init__(self, inputs, outputs, time, groups, eps, places=FLAT_PLACES):
         super().__init__()
+        self.places = places
         self.norm1, self.norm2 = nn.GroupNorm(groups, inputs, eps), nn.GroupNorm(groups, outputs, eps)
         self.conv1, self.conv2 = nn.Conv2d(inputs, outputs, 1), nn.Conv2d(outputs, outputs, 1)
         self.time_emb_proj = nn.Linear(time, outputs)
@@ -52,14 +55,18 @@ class FlatBlock(nn.Module):
         updated = updated + self.time_emb_proj(nn.functional.silu(time))[:, :, None, None]
         updated = self.conv2(nn.functional.silu(self.norm2(updated)))
         kept = flat if self.conv_shortcut is None else self.conv_shortcut(flat)
-        return (kept + updated).reshape(len(hidden), -1, FLAT_PLACES, 1)
+        return (kept + updated).reshape(len(hidden), -1, self.places, 1)
 
 
 class FlatLinear(nn.Linear):
-    """A linear layer from maps of 4 × 1 places, or a vector, to maps of as many places."""
+    """A linear layer from maps of a few places in a column, 4 as published, or from a vector, to such maps."""
+
+    def __init__(self, inputs, outputs, places=FLAT_PLACES):
+        super().__init__(inputs, outputs)
+        self.places = places
 
     def forward(self, hidden):
-        return super().forward(hidden.flatten(1)).reshape(len(hidden), -1, FLAT_PLACES, 1)
+        return super().forward(hidden.flatten(1)).reshape(len(hidden), -1, self.places, 1)
 
 
 class FlatLevel(nn.Module):
@@ -68,20 +75,22 @@ class FlatLevel(nn.Module):
     Parameters
     ----------
     block : diffusers' down, middle or up block
+    places : int
     **sizes
         As `FlatBlock` takes them.
     """
 
-    def __init__(self, block, **sizes):
+    def __init__(self, block, places=FLAT_PLACES, **sizes):
         super().__init__()
         self.attends = bool(getattr(block, "has_cross_attention", False))
         self.resnets = nn.ModuleList(
-            FlatBlock(FLAT_PLACES * one.in_channels, FLAT_PLACES * one.out_channels, **sizes) for one in block.resnets
+            FlatBlock(places * one.in_channels, places * one.out_channels, places=places, **sizes)
+            for one in block.resnets
         )
         for name in ("downsamplers", "upsamplers"):
             if found := getattr(block, name, None):
-                widths = [FLAT_PLACES * one.out_channels for one in found]
-                setattr(self, name, nn.ModuleList(FlatLinear(width, width) for width in widths))
+                widths = [places * one.out_channels for one in found]
+                setattr(self, name, nn.ModuleList(FlatLinear(width, width, places) for width in widths))
             else:
                 setattr(self, name, None)
 
@@ -111,6 +120,8 @@ class TextFlow(nn.Module):
         Values of a latent.
     norm_eps : float
         Of the residual blocks' norms and the last one.
+    places : int
+        Of a map; 4 as published. Every layer is this many times as wide as the image flow's.
 
     Attributes
     ----------
@@ -118,17 +129,18 @@ class TextFlow(nn.Module):
         The transformers, in the order in which they are called.
     """
 
-    def __init__(self, unet, width=768, norm_eps=1e-5):
+    def __init__(self, unet, width=768, norm_eps=1e-5, places=FLAT_PLACES):
         super().__init__()
         self.width, self.context_tokens = width, unet.context_tokens
         first, groups = unet.conv_in.out_channels, unet.config.norm_num_groups
         sizes = {"time": unet.time_embedding.linear_2.out_features, "groups": groups, "eps": norm_eps}
-        self.conv_in = FlatLinear(width, FLAT_PLACES * first)
+        sizes |= {"places": places}
+        self.conv_in = FlatLinear(width, places * first, places)
         self.down_blocks = nn.ModuleList(FlatLevel(block, **sizes) for block in unet.down_blocks)
         self.mid_block = FlatLevel(unet.mid_block, **sizes)
         self.up_blocks = nn.ModuleList(FlatLevel(block, **sizes) for block in unet.up_blocks)
         self.conv_norm_out = nn.GroupNorm(groups, first, norm_eps)
-        self.conv_out = nn.Linear(FLAT_PLACES * first, width)
+        self.conv_out = nn.Linear(places * first, width)
         _nothing(self.conv_out)
         self._own = tuple(self.state_dict())
         self.time_proj, self.time_embedding = unet.time_proj, unet.time_embedding
@@ -212,7 +224,8 @@ def load_text_flow(folder, unet, dtype=torch.float32):
     Parameters
     ----------
     folder : path
-        Holds ``text_unet/`` in diffusers' layout, with or without its transformers, which the joined UNet has.
+        Holds ``text_unet/`` in diffusers' layout, with or without its transformers, which the joined UNet has. Its configuration
+        may say how many places a map has, ``flat_places``; diffusers has 4 always.
     unet : stages.networks.dual_context_unet.DualContextUNet2DConditionModel
     dtype : torch.dtype
         What its own layers are computed in, whatever they are stored in.
@@ -230,7 +243,8 @@ def load_text_flow(folder, unet, dtype=torch.float32):
     folder = Path(folder) / TEXT_FLOW
     config = read_text_config(folder, unet.config)
     with torch.device("meta"):
-        flow = TextFlow(unet, flat_width(config["in_channels"]), config.get("norm_eps", 1e-5))
+        width, places = flat_width(config["in_channels"]), config.get("flat_places", FLAT_PLACES)
+        flow = TextFlow(unet, width, config.get("norm_eps", 1e-5), places)
     expected, stored = flow.own_tensors(), StoredTensors(folder)
     found = {
         name: tensor

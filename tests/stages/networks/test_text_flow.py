@@ -1,5 +1,7 @@
 """The text flow against diffusers' own flat network, and what it shares with the image flow."""
 
+import json
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -8,7 +10,7 @@ from random_checkpoints import save_versatile_diffusion
 from safetensors.torch import load_file, save_file
 
 from stages.networks.dual_context_unet import DualContextUNet2DConditionModel
-from stages.networks.text_flow import TextFlow, load_text_flow
+from stages.networks.text_flow import FlatBlock, TextFlow, load_text_flow
 from stages.networks.versatile_diffusion_unet import load_versatile_diffusion_unet, text_flow_tensors
 from weights.manifest import CheckpointError
 
@@ -129,6 +131,32 @@ def test_before_training_it_predicts_nothing_for_any_length_of_context():
         contexts = (torch.randn(3, n, WIDTH) for n in tokens)
         found = predicted(TextFlow(unet, WIDTH), sample, timesteps, *contexts, (0.6, 0.4))
         assert found.shape == (3, WIDTH, 1, 1) and not found.any()
+
+
+def test_a_map_may_have_other_places_and_the_folder_says_so(published, unet, tmp_path):
+    torch.manual_seed(0)
+    block = FlatBlock(8, 12, time=6, groups=4, eps=1e-5, places=1)
+    torch.nn.init.normal_(block.conv2.weight)
+    hidden, time, silu = torch.randn(3, 8), torch.randn(3, 6), torch.nn.functional.silu
+    matrices = [getattr(block, name) for name in ("conv1", "conv2", "conv_shortcut")]
+    first, second, kept = (lambda x, layer=layer: x @ layer.weight[:, :, 0, 0].T + layer.bias for layer in matrices)
+    inner = first(silu(block.norm1(hidden))) + block.time_emb_proj(silu(time))
+    expected = kept(hidden) + second(silu(block.norm2(inner)))
+    torch.testing.assert_close(block(hidden[:, :, None, None], time)[:, :, 0, 0], expected, atol=1e-5, rtol=1e-5)
+
+    flow = TextFlow(unet, WIDTH, places=1)
+    torch.nn.init.normal_(flow.conv_out.weight)
+    folder = tmp_path / "text_unet"
+    folder.mkdir()
+    config = json.loads((published / "text_unet" / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"flat_places": 1}))
+    save_file(flow.own_tensors(), folder / FILE, metadata={"format": "pt"})
+    read = load_text_flow(tmp_path, unet)
+    assert read.conv_in.out_features == unet.conv_in.out_channels
+    assert torch.equal(predicted(read, *inputs(), (0.6, 0.4)), predicted(flow, *inputs(), (0.6, 0.4)))
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="conv_in"):
+        load_text_flow(tmp_path, unet)
 
 
 def test_a_row_does_not_depend_on_its_neighbours(flow):
