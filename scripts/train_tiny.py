@@ -21,8 +21,8 @@ from weights import store
 
 WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
-# its instance features from the CLIP of weights/tiny, Stable Diffusion begins as the generator there, and deepsim inverts a
-# layer of the VGG19 there.
+# its instance features from the CLIP of weights/tiny, Stable Diffusion begins as the generator there, deepsim inverts a
+# layer of the VGG19 there, and the text flow learns Optimus' latents under that generator.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -35,11 +35,13 @@ NETWORKS = (
     "faces",
     "vgg19",
     "deepsim",
+    "optimus",
+    "text-flow",
 )
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
-QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10}
+QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -140,6 +142,8 @@ def check(names):
             "faces": lambda: recipe("faces").figures(folder("faces"), pictures),
             "vgg19": lambda: recipe("vgg19").figures(folder("vgg19"), pictures),
             "deepsim": lambda: recipe("deepsim").figures(folder("deepsim"), pictures),
+            "optimus": lambda: recipe("optimus").figures(folder("optimus"), pictures),
+            "text-flow": lambda: recipe("text-flow").figures(workspace, folder("text-flow")),
         }
         for name in names:
             print_table({name: measure[name]()})

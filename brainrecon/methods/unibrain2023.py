@@ -190,13 +190,15 @@ class UniBrain2023(System):
     image_embedding = IMAGE
     without_captions = {"text_context": False}
     tiny = {
-        # Of pictures: no text flow is embedded.
-        "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator"},
+        "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator", "text_flow": "tiny-text-flow"}
+        # It holds the words of both ends, too.
+        | dict.fromkeys(("optimus", "reads_with", "writes_with"), "tiny-optimus"),
         "latent_size": 64,
         "text_padding": "zero",
         # As the embedded networks were trained and measured.
         "clip_pictures": "direct",
         "generator": {"greys": "rounded"},
+        "caption": {"guidance_scale": 2.0, "writing": "greedy"},
     }
     of_drawing = ("generator", "caption", "vision_weight", "noised_to", "unconditional")
 

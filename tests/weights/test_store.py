@@ -204,6 +204,8 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-vgg19": "tiny/vgg19",
         "tiny-deepsim": "tiny/deepsim",
         "tiny-evaluation": "tiny/evaluation",
+        "tiny-optimus": "tiny/optimus",
+        "tiny-text-flow": "tiny/text-flow",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
 
@@ -229,4 +231,4 @@ def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
 
 def test_the_embedded_checkpoints_stay_small():
     sizes = [entry.size or 0 for entry in store.checkpoints().values() if entry.embedded]
-    assert sum(sizes) <= 40e6
+    assert sum(sizes) <= 42e6

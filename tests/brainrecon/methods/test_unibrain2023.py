@@ -79,6 +79,14 @@ def test_pictures_have_an_embedded_twin():
     assert system_class(NAME)({"output": "caption"}).generator_size is None
 
 
+def test_captions_have_an_embedded_twin():
+    chain = chain_of(NAME, {"output": "caption"}, weights="tiny")
+    assert set(chain.system.checkpoints) == {"tiny-clip", "tiny-generator", "tiny-text-flow", "tiny-optimus"}
+    target, captioner = chain.targets["optimus"], chain.steps[-1].generator
+    assert target.outline.shape == captioner.takes["optimus"] == (64,)
+    assert target.checkpoints == ("tiny-optimus", "tiny-optimus")
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
