@@ -107,13 +107,19 @@ class Samples:
             )
         return described, arrays
 
+    def _mixed(self, rows, weights):
+        """Weighted sums (n, n_voxels) of trials, of which only those with a weight are read: of a large group many have none."""
+        chosen = weights != 0
+        counts = chosen.sum(axis=1)
+        trials = np.asarray(self.responses[rows[chosen]], dtype=np.float32)
+        return np.add.reduceat(trials * weights[chosen][:, None], np.cumsum(counts) - counts, axis=0)
+
     def _made(self, rows, weights, step, live, shown=None):
         """A batch of rows (n,) of the responses; or of mixtures, of rows and weights (n, most), beside other pictures if told."""
         if weights is None:
             patterns, seen = np.asarray(self.responses[rows], dtype=np.float32), self.stimuli[rows]
         else:
-            trials = np.asarray(self.responses[rows.reshape(-1)], dtype=np.float32).reshape(*rows.shape, -1)
-            patterns, seen = np.einsum("nr,nrv->nv", weights, trials), self.stimuli[rows[:, 0]]
+            patterns, seen = self._mixed(rows, weights), self.stimuli[rows[:, 0]]
         shown = seen if shown is None else shown
         # Values of one source or array are found once. What the former draw, such as the first weights of a network that is
         # loaded for them, is no affair of the objectives, which draw from the same generators.
