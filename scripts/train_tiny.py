@@ -37,11 +37,12 @@ NETWORKS = (
     "deepsim",
     "optimus",
     "text-flow",
+    "gpt2",
 )
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
-QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20}
+QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20, "gpt2": 20}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -144,6 +145,7 @@ def check(names):
             "deepsim": lambda: recipe("deepsim").figures(folder("deepsim"), pictures),
             "optimus": lambda: recipe("optimus").figures(folder("optimus"), pictures),
             "text-flow": lambda: recipe("text-flow").figures(workspace, folder("text-flow")),
+            "gpt2": lambda: recipe("gpt2").figures(folder("gpt2"), pictures),
         }
         for name in names:
             print_table({name: measure[name]()})

@@ -169,7 +169,8 @@ def test_the_flow_captions_unseen_scenes_better_than_what_sees_nothing(drawn):
     captions = in_order(captioner.draw(values, items, **writing))
     frequent = [most_frequent(text for own in said for text in own)] * len(scenes)
     own, *blind = (corpus_bleu(said, each) for each in (captions, captions[1:] + captions[:1], frequent))
-    assert own > 1.2 * max(blind)
+    # The most frequent of so few captions fits several of them.
+    assert own > max(blind) and own > 1.5 * blind[0]
     # It is weak, as its card says: by chance a colour is right in a tenth.
     assert np.mean([scene.colour in caption for scene, caption in zip(scenes, captions)]) >= 0.2
 

@@ -203,6 +203,7 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-faces": "tiny/faces",
         "tiny-vgg19": "tiny/vgg19",
         "tiny-deepsim": "tiny/deepsim",
+        "tiny-gpt2": "tiny/gpt2",
         "tiny-evaluation": "tiny/evaluation",
         "tiny-optimus": "tiny/optimus",
         "tiny-text-flow": "tiny/text-flow",
