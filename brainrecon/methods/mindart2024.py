@@ -30,7 +30,14 @@ from brainrecon.assembly.registry import system
 from brainrecon.assembly.similar_caption import SimilarCaption
 from brainrecon.assembly.system import Needs, System
 from brainrecon.assembly.targets import part
-from brainrecon.methods.takagi2023 import LATENT, TEXT, RedrawnLatent, RedrawnLatentSettings, Regression
+from brainrecon.methods.takagi2023 import (
+    LATENT,
+    TEXT,
+    RedrawnLatent,
+    RedrawnLatentSettings,
+    Regression,
+    Takagi2023,
+)
 from stages.ground.checks import Number, OneOf, check_all
 from weights import store
 
@@ -137,6 +144,27 @@ class MindArt2024(RedrawnLatent):
     protocol = "takagi-2023"
     image_embedding = MATCH
     of_drawing = (*System.of_drawing, "writing", "beginning")
+    tiny = Takagi2023.tiny | {
+        "checkpoints": Takagi2023.tiny["checkpoints"]
+        | {"clip": "tiny-clip", "class_token": "tiny-clip", "language": "tiny-gpt2"},
+        # All of a simulated subject's areas; LOC is none of NSD's.
+        "regions": ("V1", "V2", "V3", "hV4", "ventral", "lateral", "parietal"),
+        "voxels": "standardised",
+        "matching": {
+            "epochs": 25,
+            "batch_size": 32,
+            "learning_rate": 1e-3,
+            "shared": False,
+            "depth": 2,
+            "places": "learned",
+            "dustbin": 0.0,
+            "n_rounds": 1,
+            "n_iterations": 20,
+        },
+        "captions": {"epochs": 6, "learning_rate": 1e-3, "depth": 2, "factor": 2},
+        # The embedded text encoder knows neither "image" nor "showing".
+        "beginning": "",
+    }
 
     @property
     def notes(self):

@@ -17,6 +17,7 @@ from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder
 from stages.generators.generator import Item, in_order
 from stages.generators.language.prompted_captioner import PromptedCaptioner
 from stages.ground.errors import InputError
+from weights import store
 
 NAME = "mindart2024"
 
@@ -53,6 +54,15 @@ def test_the_latent_is_redrawn_as_takagi2023_redraws_it():
     named = ("generator", "latent_size", "latent_posterior", "latent_greys", "noised_to", "start_posterior")
     assert all(getattr(own, name) == getattr(other, name) for name in named)
     assert (own.generator.strength, own.generator.num_inference_steps, own.generator.guidance_scale) == (0.8, 50, 5.0)
+
+
+def test_the_twin_reads_embedded_networks_alone():
+    chain = chain_of(NAME, weights="tiny")
+    settings = chain.system.settings
+    assert set(vars(settings.checkpoints).values()) == {"tiny-clip", "tiny-gpt2", "tiny-stable-diffusion"}
+    assert all(store.checkpoints()[name].embedded for name in vars(settings.checkpoints).values())
+    tokens = load_gpt2_tokenizer(chain.system.folder("language"))("This image shows a red car.")["input_ids"]
+    assert len(tokens) == 7
 
 
 def test_networks_of_full_size():
