@@ -161,7 +161,7 @@ class MindArt2024(RedrawnLatent):
             "n_rounds": 1,
             "n_iterations": 20,
         },
-        "captions": {"epochs": 6, "learning_rate": 1e-3, "depth": 2, "factor": 2},
+        "captions": {"epochs": 6, "learning_rate": 1e-3, "depth": 2, "factor": 2, "class_weight": 0.0},
         # The embedded text encoder knows neither "image" nor "showing".
         "beginning": "",
     }
