@@ -53,6 +53,7 @@ OPTIONS = {
         "validation": [0.0, 0.25],
         "patience": [None, 1],
         "average": [None, 0.9],
+        "standardise": [True, False],
     },
 }
 LEFT_OUT = {"seed", "memory", "device", "n_jobs", "random_state", "sketch", "n_nonzero", "grid"}

@@ -14,18 +14,20 @@ How words are found is said in `brainrecon.evaluation.metrics.caption_words`; sc
 pycocoevalcap is an optional package: `pip install 'brainrecon[captions]'`. Nothing is ever downloaded.
 """
 
-import subprocess
-import threading
 from numbers import Integral
 
 import numpy as np
 
 from brainrecon.evaluation.metrics.caption_words import tokenised_pairs
-from brainrecon.evaluation.metrics.coco_evaluation import folder_of, in_one_sentence, load_part, require_java
+from brainrecon.evaluation.metrics.coco_evaluation import (
+    folder_of,
+    in_one_sentence,
+    load_part,
+    meteor_with_paraphrases,
+    require_java,
+)
 from stages.ground.errors import InputError
 
-# As pycocoevalcap starts it: captions come on its standard input.
-_METEOR = ("java", "-jar", "-Xmx2G", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
 _SPICE_JARS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 
@@ -218,30 +220,13 @@ def _meteor(references, candidates, tokenisation):
     ]
     scorer = None
     with in_one_sentence("METEOR", lambda: getattr(scorer, "meteor_p", None)):
-        scorer = _with_its_paraphrases(scorer_class)()
+        scorer = meteor_with_paraphrases(scorer_class)()
         try:
             return scorer.compute_score(*captions)
         finally:
             # After an error pycocoevalcap keeps its lock, and would wait for it for ever when the scorer is deleted.
             if scorer.lock.locked():
                 scorer.lock.release()
-
-
-def _with_its_paraphrases(scorer_class):
-    """Pycocoevalcap's scorer, started with the place of its paraphrases: METEOR looks in vain below a folder with a space."""
-
-    class Scorer(scorer_class):
-        def __init__(self):
-            self.lock = threading.Lock()
-            self.meteor_p = subprocess.Popen(
-                [*_METEOR, "-a", "data/paraphrase-en.gz"],
-                cwd=folder_of("meteor"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-
-    return Scorer
 
 
 def spice(references, candidates, tokenisation="ptb"):

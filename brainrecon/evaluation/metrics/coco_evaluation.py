@@ -2,12 +2,15 @@
 
 import shutil
 import subprocess
+import threading
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
 from stages.ground.errors import InputError
 
+# As pycocoevalcap starts it: captions come on its standard input.
+_METEOR = ("java", "-jar", "-Xmx2G", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
 _LONGEST = 300  # letters of what a program says: its first lines name the cause, what follows is its stack
 
 
@@ -37,6 +40,23 @@ def require_java(what):
             "`apt install default-jre-headless` or `conda install openjdk`, or choose bleu, rouge_l or cider "
             'with tokenisation="simple".'
         )
+
+
+def meteor_with_paraphrases(scorer_class):
+    """Pycocoevalcap's scorer, started with the place of its paraphrases: METEOR looks in vain below a folder with a space."""
+
+    class Scorer(scorer_class):
+        def __init__(self):
+            self.lock = threading.Lock()
+            self.meteor_p = subprocess.Popen(
+                [*_METEOR, "-a", "data/paraphrase-en.gz"],
+                cwd=folder_of("meteor"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+
+    return Scorer
 
 
 @contextmanager

@@ -49,10 +49,15 @@ def load_unet(folder, dtype, network, **expected):
         As `load_strictly`; or the configuration has another value than expected.
     """
     unet = load_strictly(UNet2DConditionModel, Path(folder) / "unet", dtype)
+    check_unet(unet, folder, network, **expected)
+    return unet
+
+
+def check_unet(unet, folder, network, **expected):
+    """Refuse the UNet of another network; arguments as of `load_unet`."""
     for name, value in expected.items():
         if unet.config[name] != value:
             raise CheckpointError(
                 f"The UNet in {folder} has {name} {unet.config[name]!r}, but that of {network} has {value!r}; give the "
                 f"folder of a {network}."
             )
-    return unet

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from stages.generators.diffusion.conditioners import ContextTokens
 from stages.generators.diffusion.empty_text import stored_empty_text
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
-from stages.generators.diffusion.loading import computing_dtype, load_unet, placed
+from stages.generators.diffusion.loading import check_unet, computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.networks.latent_space import load_autoencoder
 
@@ -99,12 +99,10 @@ def load_stable_diffusion(folder, dtype, scheduler=None):
         On the CPU, without text encoder and tokenizer.
     empty_text : float32 tensor of shape (tokens, width)
     """
+    unet = load_unet(folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None)
     vae = load_autoencoder(folder, dtype)
-    # 4 of the published ones; a network of depth maps or masks reads more than the latents.
-    channels = vae.config.latent_channels
-    unet = load_unet(
-        folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None, in_channels=channels
-    )
+    # A network of depth maps or masks reads more than the latents, which have 4 channels in the published ones.
+    check_unet(unet, folder, "Stable Diffusion", in_channels=vae.config.latent_channels)
     empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
     pipeline = StableDiffusionImg2ImgPipeline(
         vae=vae,

@@ -144,7 +144,9 @@ def test_short_memory_is_told_with_a_setting_that_can_be_typed_and_the_training_
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return forward(self, patterns)
 
-    monkeypatch.setattr("stages.decoders.trained.TrainedDecoder.__init__.__defaults__", (None, None, "cpu", 0.0, None))
+    monkeypatch.setattr(
+        "stages.decoders.trained.TrainedDecoder.__init__.__defaults__", (None, None, "cpu", 0.0, None, True)
+    )
     monkeypatch.setattr(network, "forward", short)
     status, _, err = fit()
     assert status == 2

@@ -12,7 +12,8 @@ from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
 from weights import store
 
-TWO_STAGE = [name for name in COMPLETE if "vdvae" in chain_of(name).given]
+# dbdm2023 draws with brain-diffuser's generator: see its own tests.
+TWO_STAGE = [name for name in COMPLETE if "vdvae" in chain_of(name).given and name != "dbdm2023"]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})

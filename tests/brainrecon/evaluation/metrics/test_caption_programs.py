@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from brainrecon.evaluation.metrics import caption_metrics
+from brainrecon.evaluation.metrics import caption_metrics, coco_evaluation
 from brainrecon.evaluation.metrics.caption_metrics import bleu, corpus_meteor, meteor, spice
 from brainrecon.evaluation.tasks.captioning import Captioning
 from brainrecon.evaluation.tasks.task import Outputs, Shown
@@ -83,12 +83,12 @@ def test_meteor_finds_its_paraphrases_below_a_folder_with_a_space(tmp_path, monk
     """Java resolves links: the program is copied, its tables are not."""
     references, candidates = [["a big dog runs"], ["two people eat"]], ["a large dog is running", "several people dine"]
     expected = meteor(references, candidates)
-    installed = caption_metrics.folder_of("meteor")
+    installed = coco_evaluation.folder_of("meteor")
     folder = tmp_path / "with a space" / "meteor"
     folder.mkdir(parents=True)
     shutil.copy(installed / "meteor-1.5.jar", folder)
     (folder / "data").symlink_to(installed / "data", target_is_directory=True)
-    monkeypatch.setattr(caption_metrics, "folder_of", lambda part: folder)
+    monkeypatch.setattr(coco_evaluation, "folder_of", lambda part: folder)
     np.testing.assert_array_equal(meteor(references, candidates), expected)
     assert expected[0] > 0.2
 
@@ -165,7 +165,7 @@ def test_a_program_that_stops_is_told_and_does_not_hang(monkeypatch):
 
     monkeypatch.setattr(shutil, "which", lambda name: name)
     monkeypatch.setattr("pycocoevalcap.meteor.meteor.Meteor", Stopping)
-    monkeypatch.setattr(caption_metrics, "_METEOR", (sys.executable, "-c", ""))
+    monkeypatch.setattr(coco_evaluation, "_METEOR", (sys.executable, "-c", ""))
     with pytest.raises(InputError, match="METEOR stopped .*`java -version`"):
         meteor([["a"]], ["a"], tokenisation="simple")
     assert Stopping.deleted in ([], [True])
