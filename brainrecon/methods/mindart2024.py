@@ -148,7 +148,7 @@ class MindArt2024(RedrawnLatent):
         "checkpoints": Takagi2023.tiny["checkpoints"]
         | {"clip": "tiny-clip", "class_token": "tiny-clip", "language": "tiny-gpt2"},
         # All of a simulated subject's areas; LOC is none of NSD's.
-        "regions": ("V1", "V2", "V3", "hV4", "ventral", "lateral", "parietal"),
+        "regions": ["V1", "V2", "V3", "hV4", "ventral", "lateral", "parietal"],
         "voxels": "standardised",
         "matching": {
             "epochs": 25,

@@ -136,7 +136,7 @@ class Run:
                     f"{folder} is a run with {name} = {before!r} but {after!r} was asked for; "
                     "name another folder with --out, or repeat the settings of that run to continue it."
                 )
-        elif folder.exists() and (not folder.is_dir() or not all(is_partial(path) for path in folder.iterdir())):
+        elif folder.exists() and (not folder.is_dir() or _holds_something(folder)):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
         (chain := Chain(config.system)).check_pictures(subject)
         if not chain.is_fitted(layout.decoder):
@@ -415,3 +415,8 @@ class Run:
 
         sweep(self.folder)
         return evaluate(self, protocol, progress)
+
+
+def _holds_something(folder):
+    """Whether a folder has more than a run leaves that could not begin: locks, what is half written, and folders of such."""
+    return any(not is_partial(path) and (not path.is_dir() or _holds_something(path)) for path in folder.iterdir())

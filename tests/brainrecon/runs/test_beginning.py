@@ -7,6 +7,8 @@ import pytest
 
 from brainrecon.runs.beginning import undone_if_it_fails
 from brainrecon.runs.layout import FIT_LOCK
+from brainrecon.runs.run import Run
+from stages.ground.errors import InputError
 
 HOLD = (
     "import sys\nfrom weights.whole_files import locked\n"
@@ -50,3 +52,16 @@ def test_what_another_process_works_on_stays(tmp_path):
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_what_could_not_begin_is_begun_again_and_files_of_others_are_refused(cohort, tmp_path):
+    """A cell of a benchmark whose checkpoints were absent leaves a folder in a folder, and a lock."""
+    config = {"method": "mean-image", "data": {"source": f"nsd:{cohort}"}}
+    folder = tmp_path / "run"
+    (folder / "heldout").mkdir(parents=True)
+    (folder / ".fit.lock").touch()
+    assert Run.create(folder, config).layout.config.exists()
+    (tmp_path / "other" / "heldout").mkdir(parents=True)
+    (tmp_path / "other" / "heldout" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="exists and is no run folder"):
+        Run.create(tmp_path / "other", config)
