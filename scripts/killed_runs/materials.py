@@ -96,9 +96,10 @@ def _pull(materials, of):
 
 
 def _published(materials, of):
+    import published_checkpoints
     import random_checkpoints
 
-    random_checkpoints.write_published(of, materials.folder / of, random_checkpoints.EMBED_DIM)
+    published_checkpoints.write_published(of, materials.folder / of, random_checkpoints.EMBED_DIM)
     return 0
 
 

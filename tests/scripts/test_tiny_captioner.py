@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_pictures import FewPictures
 from torch.nn import functional
 
 from brainrecon.evaluation.metrics.caption_metrics import cider, corpus_bleu
@@ -18,6 +19,7 @@ from stages.targets.blip import BLIPStates
 from stages.targets.clip import CLIPImageTokens
 from weights import store
 
+LABELS = ("kind", "category", "colour")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 WRITING = {"prompt": "", "num_beams": 3, "max_length": 32, "min_length": 5, "repetition_penalty": 1.0}
 
@@ -37,19 +39,6 @@ def drawn():
 @pytest.fixture(scope="module")
 def scenes(drawn):
     return [picture for picture in drawn if picture.kind == "scene"][:16]
-
-
-class FewPictures:
-    def __init__(self, drawn):
-        self.images = self.relit = np.stack([picture.image for picture in drawn])
-        self.captions = [list(picture.captions) for picture in drawn]
-        self.labels = {name: [getattr(one, name) for one in drawn] for name in ("kind", "category", "colour")}
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch_indices(self, step, batch_size, seed=0):
-        return np.arange(batch_size) % len(self)
 
 
 def test_size_of_the_embedded_network(recipe):
@@ -80,7 +69,7 @@ def test_it_begins_with_the_eyes_of_clip(recipe, drawn):
 
 def test_loss_counts_the_words_of_the_caption_alone(recipe, drawn, tmp_path):
     torch.manual_seed(0)
-    model, few = recipe.Captioner().eval(), FewPictures(drawn[:4])
+    model, few = recipe.Captioner().eval(), FewPictures.of(drawn[:4], LABELS)
     tokens, given = recipe.sentences([captions[-1] for captions in few.captions], recipe.tokenizer_of(tmp_path))
     assert given.tolist() == [1, 4] and (tokens[:, :, 0] == recipe.DEC).all()
     way = np.array([0, 1, 1, 0])
@@ -102,7 +91,7 @@ def test_loss_counts_the_words_of_the_caption_alone(recipe, drawn, tmp_path):
 
 
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
-    few = FewPictures(drawn[:8])
+    few = FewPictures.of(drawn[:8], LABELS)
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: few)
     monkeypatch.setattr(recipe, "BATCH_SIZE", 4)
     recipe.train(tmp_path, steps=3, device="cpu")

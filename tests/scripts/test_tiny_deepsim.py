@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_pictures import FewPictures
 
 from brainrecon.simulation.world.pictures import draw_pictures
 from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
@@ -27,19 +28,6 @@ def drawn():
 @pytest.fixture(scope="module")
 def network():
     return load_vgg19(store.path("tiny-vgg19"))
-
-
-class FewPictures:
-    labels = {"kind": ["scene"] * 8}
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch_indices(self, step, batch_size):
-        return np.arange(batch_size) % len(self.images)
 
 
 def test_size_of_the_embedded_networks(recipe):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_pictures import FewPictures
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
@@ -19,6 +20,7 @@ from stages.generators.language.similar_captions import caption_prefix
 from stages.networks.small_captioner import fill_language, next_scores, read_sizes, small_captioner
 from weights import store
 
+LABELS = ("kind", "category", "digit")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -32,19 +34,6 @@ def recipe(monkeypatch):
 def drawn():
     """Forty pictures of a seed that the recipe does not use."""
     return draw_pictures(45, range(40), size=8)
-
-
-class FewPictures:
-    def __init__(self, drawn):
-        self.captions = [list(picture.captions) for picture in drawn]
-        names = ("kind", "category", "digit")
-        self.labels = {name: [getattr(picture, name) for picture in drawn] for name in names}
-
-    def __len__(self):
-        return len(self.captions)
-
-    def batch_indices(self, step, batch_size, seed=0):
-        return np.arange(batch_size) % len(self)
 
 
 def nats_of(network, tokenizer, prefix, caption):
@@ -87,7 +76,7 @@ def test_the_loss_is_the_surprise_at_prompt_and_caption(recipe, tmp_path):
 
 
 def test_most_captions_stand_behind_one_of_a_picture_of_the_same_thing(recipe, drawn):
-    pool = FewPictures(drawn)
+    pool = FewPictures.of(drawn, LABELS)
     similar, random = recipe.Similar(pool), np.random.default_rng(0)
     row = pool.labels["kind"].index("scene")
     same = [pool.labels["category"][similar.to(row, random)] == pool.labels["category"][row] for _ in range(300)]
@@ -99,7 +88,7 @@ def test_most_captions_stand_behind_one_of_a_picture_of_the_same_thing(recipe, d
 
 
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
-    few = FewPictures(drawn[:12])
+    few = FewPictures.of(drawn[:12], LABELS)
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: few)
     monkeypatch.setattr(recipe, "BATCH_SIZE", 4)
     recipe.train(tmp_path, steps=3, device="cpu")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_pictures import FewPictures
 
 from brainrecon.methods.icgan2022 import ICGAN2022
 from brainrecon.simulation.world.pictures import draw_pictures
@@ -27,19 +28,6 @@ def recipe(monkeypatch):
 @pytest.fixture(scope="module")
 def drawn():
     return np.stack([picture.image for picture in draw_pictures(43, range(8))])
-
-
-class FewPictures:
-    labels = {"kind": ["scene"] * 4}
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch_indices(self, step, batch_size):
-        return np.arange(batch_size) % len(self.images)
 
 
 def test_size_of_the_embedded_network(recipe):

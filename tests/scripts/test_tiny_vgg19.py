@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_pictures import FewPictures
 from scipy.io import loadmat
 
 from brainrecon.simulation.world.pictures import draw_pictures
@@ -11,6 +12,7 @@ from stages.inverters.searched_pictures import SPREADS_FILE, read_spreads
 from stages.networks.vgg19 import MEANS, VGG19, load_vgg19
 from weights import store
 
+LABELS = ("kind", "category", "colour", "background", "digit", "place")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -22,20 +24,7 @@ def recipe(monkeypatch):
 
 @pytest.fixture(scope="module")
 def pool():
-    return FewPictures(draw_pictures(43, range(24)))
-
-
-class FewPictures:
-    def __init__(self, pictures):
-        self.images = np.stack([picture.image for picture in pictures])
-        names = ("kind", "category", "colour", "background", "digit", "place")
-        self.labels = {name: [getattr(picture, name) for picture in pictures] for name in names}
-
-    def __len__(self):
-        return len(self.images)
-
-    def batch_indices(self, step, batch_size):
-        return np.arange(batch_size) % len(self.images)
+    return FewPictures.of(list(draw_pictures(43, range(24))), LABELS)
 
 
 def test_size_of_the_embedded_network(recipe):

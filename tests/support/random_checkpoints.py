@@ -5,16 +5,10 @@ libraries that write the published ones.
 """
 
 import json
-import shutil
 
-import random_optimus
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, VQModel
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
-from random_blip import save_authors_blip, save_bert_tokenizer, save_blip
-from random_git import save_git
-from random_gpt2 import save_gpt2
-from random_vgg19 import save_deepsim, save_vgg19
 from safetensors.torch import load_file, save_file
 
 from weights import store
@@ -28,18 +22,6 @@ MEAN, STD = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
 # Contexts of the network that reads two.
 IMAGE_SHAPE, TEXT_SHAPE = (5, 16), (3, 16)
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
-
-
-# Name in the manifest -> kind of `save_generator`.
-KINDS = {
-    "stable-diffusion-1-4": "sd",
-    "stable-diffusion-1-5": "sd",
-    "stable-diffusion-2-depth": "depth",
-    "stable-diffusion-xl-base": "sdxl",
-    "stable-unclip-small": "unclip",
-    "kandinsky-2-2-decoder": "kandinsky",
-    "sd-image-variations": "variations",
-}
 
 
 def save_tokenizer(folder):
@@ -406,68 +388,3 @@ def published_place_name(name):
     block, _, number, kind = rest.split(".")
     layer = {"0": "dwconv", "2": "norm", "3": "pwconv1", "5": "pwconv2"}[number]
     return f"backbone.stages.{int(place) // 2}.{block}.{layer}.{kind}"
-
-
-def pickle_weights(folder):
-    """Make pickles of the safetensors files below a folder, as some were published."""
-    for path in folder.rglob("*.safetensors"):
-        name_of_pickle = path.stem.replace("model", "pytorch_model", path.stem == "model") + ".bin"
-        torch.save(load_file(path), path.with_name(name_of_pickle))
-        path.unlink()
-
-
-def write_published(name, folder, embed_dim):
-    """A random checkpoint as its origin has it; what nothing reads of the listed files holds nothing."""
-    if name == "versatile-diffusion":
-        vocabulary = folder.with_name("vocabulary")
-        save_versatile_diffusion(folder, versatile_diffusion_parts(vocabulary))
-        shutil.copytree(vocabulary, folder / "tokenizer", dirs_exist_ok=True)
-        pickle_weights(folder)
-    elif name == "versatile-diffusion-text-flow":
-        parts = versatile_diffusion_parts(folder.with_name("vocabulary of the text flow"))
-        parts["text_unet"].save_pretrained(folder / "text_unet")
-        pickle_weights(folder)
-    elif name == "optimus":
-        random_optimus.save_authors_optimus(folder)
-    elif name == "bert-base-cased-tokenizer":
-        random_optimus.save_cased_tokenizer(folder)
-    elif name == "gpt2-tokenizer":
-        random_optimus.save_gpt2_tokenizer(folder)
-    elif name in KINDS:
-        save_generator(KINDS[name], folder)
-        if any(file.path.endswith(".bin") for file in store.checkpoints()[name].files):
-            pickle_weights(folder)
-    elif name == "kandinsky-2-2-prior":
-        save_prior(folder)
-    elif name == "dpt-large":
-        save_dpt(folder)
-        pickle_weights(folder)
-    elif name == "vicregl-convnext-xl":
-        save_place_teacher(folder)
-    elif name == "blip-base-capfilt":
-        save_authors_blip(folder)
-    elif name.startswith("blip-image-captioning"):
-        save_blip(folder)
-        pickle_weights(folder)
-    elif name == "vgg19-caffe":
-        save_vgg19(folder, pickled=True)
-    elif name == "deepsim-fc7":
-        save_deepsim(folder, pickled=True)
-    elif name == "gpt2":
-        save_gpt2(folder)
-    elif name == "git-large-coco":
-        save_git(folder)
-        pickle_weights(folder)
-    elif name == "bert-base-uncased-tokenizer":
-        folder.mkdir(parents=True)
-        save_bert_tokenizer(folder)
-    elif name.startswith("ip-adapter"):
-        (path,) = (file.path for file in store.checkpoints()[name].files if "ip-adapter" in file.path)
-        (folder / path).parent.mkdir(parents=True)
-        save_file(adapter_state(), folder / path)
-    else:
-        save_open_clip(folder, embed_dim)
-    for file in store.checkpoints()[name].files:
-        if not (folder / file.path).exists():
-            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file.path).write_text("{}")

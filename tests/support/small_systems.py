@@ -123,11 +123,12 @@ def pull_random(name, folder, more=()):
 def pull_checkpoints(names, folder, embed_dim=None):
     """Make published checkpoints at random below `folder`, and pull them into the store."""
     # Here and below, since who reads settings alone shall not wait for networks.
+    import published_checkpoints
     import random_checkpoints
 
     for checkpoint in names:
         origin = folder / checkpoint
-        random_checkpoints.write_published(checkpoint, origin, embed_dim or random_checkpoints.EMBED_DIM)
+        published_checkpoints.write_published(checkpoint, origin, embed_dim or random_checkpoints.EMBED_DIM)
         if run_command(["weights", "pull", checkpoint, "--from", str(origin)]):
             raise AssertionError(f"{checkpoint} was not pulled")
 

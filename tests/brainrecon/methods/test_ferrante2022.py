@@ -5,7 +5,8 @@ import pytest
 import torch
 from chains import chain_of
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from random_checkpoints import save_resnet, write_published
+from published_checkpoints import write_published
+from random_checkpoints import save_resnet
 from safetensors.numpy import save_file
 from sklearn.linear_model import Ridge
 from transformers import CLIPTextModel, CLIPTokenizer

@@ -1,6 +1,7 @@
 """From responses to pictures with every generator: random checkpoints of the published layouts, pulled and then used."""
 
 import numpy as np
+import published_checkpoints
 import pytest
 import random_checkpoints
 from chains import COMPLETE, chain_of
@@ -47,7 +48,7 @@ def run_of(cohort, features, tmp_path_factory):
         for name in chain_of(method, settings).system.checkpoints:
             if not store.checkpoints()[name].embedded:
                 origin = root / method / name
-                random_checkpoints.write_published(
+                published_checkpoints.write_published(
                     name, origin, 16 if method == "brain-diffuser" else random_checkpoints.EMBED_DIM
                 )
                 assert run_command(["weights", "pull", name, "--from", str(origin)]) == 0

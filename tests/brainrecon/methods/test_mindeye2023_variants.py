@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import published_checkpoints
 import pytest
 import random_checkpoints
 import torch
@@ -248,7 +249,7 @@ def checkpoints(tmp_path, monkeypatch):
     def make(names):
         for name in names:
             if not store.checkpoints()[name].embedded:
-                random_checkpoints.write_published(name, tmp_path / name, random_checkpoints.EMBED_DIM)
+                published_checkpoints.write_published(name, tmp_path / name, random_checkpoints.EMBED_DIM)
                 assert run_command(["weights", "pull", name, "--from", str(tmp_path / name)]) == 0
 
     return make

@@ -1,9 +1,9 @@
 """BLIP's states as a target: from the published file on, against transformers' own computation from the pictures."""
 
 import numpy as np
+import published_checkpoints
 import pytest
 import random_blip
-import random_checkpoints
 import torch
 from PIL import Image
 from random_blip import BLIP_SIZE
@@ -146,7 +146,7 @@ def test_parts_that_nobody_reads_of_the_published_file_are_left_out(checkpoint):
 def test_it_is_pulled_as_it_is_published(tmp_path, monkeypatch, name):
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
     origin = tmp_path / "origin"
-    random_checkpoints.write_published(name, origin, None)
+    published_checkpoints.write_published(name, origin, None)
     assert run_command(["weights", "pull", name, "--from", str(origin)]) == 0
     folder = store.path(name)
     stored = load_file(folder / "model.safetensors")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_checkpoints import save_dpt, write_published
+from published_checkpoints import write_published
+from random_checkpoints import save_dpt
 from transformers import DPTConfig, DPTForDepthEstimation
 
 from brainrecon.cli.main import run_command

@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
+import published_checkpoints
 import pytest
-import random_checkpoints
 import random_git
 import torch
 from transformers import GitConfig, GitForCausalLM, GitVisionConfig
@@ -103,7 +103,7 @@ def test_another_network_is_refused(tmp_path, changed):
 def test_it_is_pulled_as_it_is_published(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
     origin = tmp_path / "origin"
-    random_checkpoints.write_published(NAME, origin, None)
+    published_checkpoints.write_published(NAME, origin, None)
     assert run_command(["weights", "pull", NAME, "--from", str(origin)]) == 0
     found = load_git(store.path(NAME)).state_dict()
     assert all(torch.equal(found[name], value) for name, value in random_git.git().state_dict().items())

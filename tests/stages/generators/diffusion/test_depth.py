@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_checkpoints import SIZE, save_dpt, save_generator, write_published
+from published_checkpoints import write_published
+from random_checkpoints import SIZE, save_dpt, save_generator
 
 from brainrecon.cli.main import run_command
 from stages.generators.diffusion.depth import DepthDiffusionGenerator, depth_channel
