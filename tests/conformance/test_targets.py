@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import random_blip
 import random_checkpoints
+import random_git
 import random_optimus
 import random_vgg19
 import torch
@@ -63,12 +65,12 @@ def sentences(folder):
 
 
 def blip(folder):
-    random_checkpoints.save_blip(folder)
+    random_blip.save_blip(folder)
     return BLIPStates.from_pretrained(folder, size=32)
 
 
 def git(folder):
-    random_checkpoints.save_git(folder)
+    random_git.save_git(folder)
     return GITStates.from_pretrained(folder)
 
 
