@@ -114,7 +114,7 @@ def test_at_its_end_it_is_at_a_fixed_point(n_samples):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_survivors_vs_scikit_learn(seed):
-    """Three true inputs of forty, and what noise seems to need besides: both climb the same evidence, scikit-learn's priors off."""
+    """Three true inputs of forty, and what noise seems to need besides: both climb one evidence, scikit-learn's priors off."""
     inputs, unit = data(120, noise=0.3, seed=seed)
     inputs = inputs[:, :-1] - inputs[:, :-1].mean(axis=0)
     found = fit_sparse(inputs, unit, iterations=5000)
