@@ -61,7 +61,6 @@ def made_up(n_trials, n_voxels, n_units, neighbours, seed=0):
         # Each is like the one before it, as places of a layer that see nearly the same.
         for unit in range(1, n_units):
             units[:, unit] = 0.97 * units[:, unit - 1] + np.sqrt(1 - 0.97**2) * units[:, unit]
-    units = units + common @ random.normal(size=(40, 1)) / 8
     shown = np.tile(np.arange(pictures), n_trials // pictures)
     voxels = common @ random.normal(size=(40, n_voxels)) + units[:, : n_units // 8] @ random.normal(
         size=(n_units // 8, n_voxels)
