@@ -206,13 +206,12 @@ class PictureSearch:
         return self.settings.start in ("noise", "greys") or bool(self.settings.jitter)
 
     @property
-    def device(self):
-        """Where pictures are searched for: that of the generator, or of the first network that says."""
-        parts = [self.generator] if self.generator is not None else [look.network for look in self.looks]
-        for part in parts:
+    def _weight(self):
+        """A tensor of the device and the precision of the search: of the generator, or of the first network that has one."""
+        for part in (self.generator, *(look.network for look in self.looks)):
             for parameter in getattr(part, "parameters", lambda: ())():
-                return parameter.device
-        return torch.device("cpu")
+                return parameter
+        return torch.zeros(1)
 
     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
         """Draw one picture per item; see `stages.generators.generator`.
@@ -291,13 +290,18 @@ class PictureSearch:
 
         Returns
         -------
-        pictures : float32 tensor of shape (n, 3, height, width)
-            As the search has them; the middle of them is shown.
+        pictures : float tensor of shape (n, 3, height, width)
+            As the search has them, in the precision of the networks; the middle of them is shown.
         losses : list of list of float
             Of each item.
         """
         scaled_rows = {name: [self._scaled(name, row) for row in rows] for name, rows in features.items()}
-        wanted = {name: self._on_device(np.stack(rows)) for name, rows in scaled_rows.items() if name != self._latent}
+        weight = self._weight
+        wanted = {
+            name: torch.from_numpy(np.stack(rows)).to(weight)
+            for name, rows in scaled_rows.items()
+            if name != self._latent
+        }
         if self._latent is not None:
             start = torch.from_numpy(np.stack(scaled_rows[self._latent]))
         else:
@@ -309,10 +313,10 @@ class PictureSearch:
             self._drawn,
             self._looked_at,
             wanted,
-            {name: torch.tensor([share[name] for share in shares], device=self.device) for name in wanted},
-            start.to(self.device),
+            {name: torch.tensor([share[name] for share in shares]).to(weight) for name in wanted},
+            start.to(weight),
             self.settings,
-            self._bounds(),
+            self._bounds(weight),
             shifts_of(self.settings, seed, items),
             self._layers,
             stepped,
@@ -329,20 +333,17 @@ class PictureSearch:
             layer_weights(wanted) if self.settings.layers_count == "by size" else dict.fromkeys(wanted, 1 / len(wanted))
         )
 
-    def _on_device(self, values):
-        return torch.from_numpy(values).to(self.device)
-
-    def _bounds(self):
+    def _bounds(self, weight):
         """Lowest and highest values of what is varied; None where there is none."""
-        kind, zero = self.settings.bounds, torch.zeros((), device=self.device)
+        kind, zero = self.settings.bounds, weight.new_zeros(())
         if kind == "none":
             return None
         if kind == "greys":
-            black = -torch.tensor(self.mean_greys, dtype=torch.float32, device=self.device)[:, None, None]
+            black = -weight.new_tensor(self.mean_greys)[:, None, None]
             return black, black + 255
         if kind == "above 0":
             return zero, None
-        return zero, zero + self.settings.highest if kind == "highest" else self._range.to(self.device)
+        return zero, zero + self.settings.highest if kind == "highest" else self._range.to(weight)
 
     def _drawn(self, x):
         return x if self.settings.varied == "pixels" else self.generator(x)
@@ -361,7 +362,7 @@ class PictureSearch:
 
     def _greys(self, pictures):
         """Red first, 0 to 255 but for what goes beyond."""
-        greys = pictures + torch.tensor(self.mean_greys, dtype=pictures.dtype, device=pictures.device)[:, None, None]
+        greys = pictures + pictures.new_tensor(self.mean_greys)[:, None, None]
         return greys if self.channels == "RGB" else greys.flip(1)
 
     def _middle(self, pictures):
@@ -377,7 +378,7 @@ class PictureSearch:
     def _shown(self, picture):
         """uint8 (image_size, image_size, 3), red first; None for what is not finite."""
         picture = picture.double().cpu()
-        greys = picture + torch.tensor(self.mean_greys, dtype=torch.float64)[:, None, None]
+        greys = picture + picture.new_tensor(self.mean_greys)[:, None, None]
         greys = greys if self.channels == "RGB" else greys.flip(0)
         if not greys.isfinite().all():
             return None
