@@ -74,6 +74,9 @@ class PictureSearch:
         Of one latent; by default the generator's ``config.shape``, or its ``config.inputs``.
     image_size : int, optional
         Pixels on a side of what is drawn; by default what the first network takes, or the generator draws.
+    device : str or torch.device, optional
+        Where pictures are searched for; by default that of the generator, or of the first network that has parameters. What
+        has them tells the precision, too: in float64 pictures that are searched for together are those that are alone.
 
     Attributes
     ----------
@@ -103,9 +106,11 @@ class PictureSearch:
         latent=None,
         latent_shape=None,
         image_size=None,
+        device=None,
     ):
         self.looks, self.generator, self.settings = tuple(looks), generator, settings or PictureSearchSettings()
         self.channels, self.mean_greys = check("channels", channels, OneOf(*CHANNELS)), tuple(mean_greys)
+        self._device = device
         self._check_parts()
         self.image_size = image_size or (self.looks[0].size if self.looks else generator.config.picture)
         pixels = (3, self.image_size, self.image_size)
@@ -207,11 +212,10 @@ class PictureSearch:
 
     @property
     def _weight(self):
-        """A tensor of the device and the precision of the search: of the generator, or of the first network that has one."""
-        for part in (self.generator, *(look.network for look in self.looks)):
-            for parameter in getattr(part, "parameters", lambda: ())():
-                return parameter
-        return torch.zeros(1)
+        """A tensor of the device and the precision of the search."""
+        parts = (self.generator, *(look.network for look in self.looks))
+        parameters = (one for part in parts for one in getattr(part, "parameters", lambda: ())())
+        return next(parameters, torch.zeros(())).detach().to(self._device)
 
     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
         """Draw one picture per item; see `stages.generators.generator`.
