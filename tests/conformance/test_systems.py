@@ -13,13 +13,14 @@ from small_systems import SMALL, pull_random, small_chain
 
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, SHUFFLED_RESPONSES
 from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.replacement import shuffled_partners
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
+from brainrecon.assembly.values import Item
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.subject import Split
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.run import Run
+from brainrecon.runs.values import RunValues
 from weights import store
 
 # Nobody published these: the nulls, and Brain-Diffuser's two stages with other generators.
@@ -62,11 +63,12 @@ class Finished:
         self.names, self.patterns = list(map(str, test.stimulus_ids)), np.asarray(test.patterns)
         assert len(self.names) == 4 and len(set(test.repeats.tolist())) == 1
 
-    def drawn(self, chain, rows=slice(None), of=None, **options):
-        """What a chain draws for some rows of the test stimuli, from the responses to them or to `of`."""
-        names, patterns = np.array(self.names)[rows], self.patterns[rows if of is None else of]
-        repeats = int(self.run.subject.test.repeats[0])
-        return chain.run_from_patterns(names, patterns, repeats=repeats, seed=self.run.config.seed, **options)
+    def drawn(self, chain, rows=slice(None), **options):
+        """What a chain draws for some rows of the test stimuli."""
+        names, repeats = np.array(self.names)[rows], int(self.run.subject.test.repeats[0])
+        return chain.run_from_patterns(
+            names, self.patterns[rows], repeats=repeats, seed=self.run.config.seed, **options
+        )
 
     @cached_property
     def in_one_go(self):
@@ -96,16 +98,20 @@ def finished(request, places):
         data = {"source": f"nsd:{places / 'nsd'}", "subject": "subj01"}
         config = RunConfig.from_dict({"method": name, "data": data, "settings": settings})
         folder, features = places / name / "run", places / "features"
-        Run.create(folder, config, features).fit()
         written = []
+        # Some values on the way are written as it is fitted.
+        noting(Run.create(folder, config, features), written).fit()
+        fitted = len(written)
         # The second time it is within the second condition.
-        for limit in (2, 6, None):
-            draw(Run(folder, features), written, limit)
+        for limit in (fitted + 2, fitted + 6, None):
+            run = noting(Run(folder, features), written, limit)
+            with nullcontext() if limit is None else pytest.raises(KeyboardInterrupt):
+                run.reconstruct([one for one in CONDITIONS if CONDITIONS[one].applies_to(run.unfitted)])
         yield Finished(name, Run(folder, features), written)
 
 
-def draw(run, written, limit):
-    """Draw a run under all conditions, and note what it writes; interrupt it as it is about to write file `limit`."""
+def noting(run, written, limit=None):
+    """A run that notes what it writes, and is interrupted as it is about to write file `limit`."""
     write = run.write_value
 
     def write_or_die(path, value, medium):
@@ -115,8 +121,7 @@ def draw(run, written, limit):
         write(path, value, medium)
 
     run.write_value = write_or_die
-    with nullcontext() if limit is None else pytest.raises(KeyboardInterrupt):
-        run.reconstruct([one for one in CONDITIONS if CONDITIONS[one].applies_to(run.unfitted)])
+    return run
 
 
 def kept(paths):
@@ -221,9 +226,13 @@ def test_killed_between_two_files_nothing_is_drawn_twice(finished):
 def test_a_run_draws_what_its_chain_draws(finished):
     """The run was interrupted, within its shuffled responses too; the chain draws in one go."""
     assert_alike(finished.in_one_go[:, 0], kept(finished.files(RECONSTRUCTION)))
-    if CONDITIONS[SHUFFLED_RESPONSES].applies_to(finished.run.chain):
-        partners = shuffled_partners(len(finished.names), finished.run.config.seed)
-        found = finished.drawn(finished.run.chain, of=partners)[:, 0]
+    chain = finished.run.chain
+    if CONDITIONS[SHUFFLED_RESPONSES].applies_to(chain):
+        step, values = chain.giver(chain.output), RunValues(finished.run)
+        items = [Item(finished.run.subject.name, one) for one in finished.names]
+        read = values.values(SHUFFLED_RESPONSES, step, items)
+        found = dict(step.stream(items, read, seed=finished.run.config.seed, batch_size=step.batch_size()))
+        found = np.stack([found[row][chain.output] for row in range(len(items))])
         assert_alike(found, kept(finished.files(SHUFFLED_RESPONSES)))
 
 
