@@ -226,7 +226,8 @@ def test_a_users_plain_weights_folder_does_not_disturb_the_installed_command(com
 def test_a_short_demo_runs_from_the_wheel(command, tmp_path):
     if any(status.state == "absent" for status in store.verify() if status.name.startswith("tiny-")):
         pytest.skip("the embedded checkpoints are not trained yet")
-    size = ("--sessions", 2, "--trials-per-session", 60, "--shared", 6, "--voxels", 200)
+    # Every picture is drawn with as many steps as a user's: two of them, which is what shuffled responses need.
+    size = ("--sessions", 1, "--trials-per-session", 60, "--shared", 2, "--voxels", 160)
     result = call(command, "demo", "--out", "small", *size, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     (report,) = (tmp_path / "small").rglob("report.html")

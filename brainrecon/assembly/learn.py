@@ -118,7 +118,7 @@ class Learn(Step):
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
-        self._outlined = outlined
+        self._outlined, self._costs = outlined, {}
         self.trains_together = getattr(decoder, "trains_together", False)
 
     def fit(self, training, workspace):
@@ -231,7 +231,11 @@ class Learn(Step):
             beside |= dict.fromkeys(CATEGORIES, (1,))
         if self._outlined is not None:
             self.decoder.arguments |= self._outlined()
-        return self.decoder.cost(train.n_voxels, gives, beside)
+        # Memory, operations and sentences follow from one count, which takes up to some seconds.
+        asked = (train.n_voxels, repr((gives, beside, self.decoder.recipe)))
+        if asked not in self._costs:
+            self._costs[asked] = self.decoder.cost(train.n_voxels, gives, beside)
+        return self._costs[asked]
 
     def _bytes_of_targets(self, train):
         """Of the targets in memory; values of one target have one array."""

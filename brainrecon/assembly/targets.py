@@ -22,6 +22,13 @@ _REMEDIES = {
 }
 
 
+MOST_SKETCHES = 32
+"""So many outlines are kept by a process, the last ones."""
+
+# By what they follow from: every verb of a study asks anew, and to build one takes up to a second.
+_sketches: dict[tuple, Any] = {}
+
+
 @dataclass(frozen=True, eq=False)
 class TargetSource:
     """A target that is loaded when it is first needed.
@@ -47,7 +54,8 @@ class TargetSource:
     sketch : callable, optional
         ``sketch() -> target``: the target from its configuration alone, see `stages.checkpoints.outlines`.
     sketched_from : callable, optional
-        ``sketched_from() -> tuple``: what the sketch follows from. Operations are counted once for all that are equal in it.
+        ``sketched_from() -> tuple``: what the sketch follows from. It is made once for all that are equal in it, and their
+        operations are counted once.
     """
 
     load: Callable[[], Any]
@@ -75,7 +83,15 @@ class TargetSource:
     @cached_property
     def _sketched(self) -> Any:
         assert self.sketch is not None
-        return self.sketch()
+        if self.sketched_from is None:
+            return self.sketch()
+        followed = self.sketched_from()
+        if followed not in _sketches:
+            # Outlines have no values, but a thousand modules each.
+            while len(_sketches) >= MOST_SKETCHES:
+                _sketches.pop(next(iter(_sketches)), None)
+            _sketches[followed] = self.sketch()
+        return _sketches[followed]
 
     def free(self) -> None:
         """Let go of the network; it is loaded again if somebody asks."""

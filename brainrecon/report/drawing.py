@@ -5,6 +5,7 @@ import re
 from html import escape
 
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, FAINT = "#23272e", "#d9dce1"
@@ -82,6 +83,7 @@ def svg_text(figure, dpi, alternative=""):
     -------
     svg : str
     """
+    _lay_out(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=dpi)
     svg = text.getvalue()
@@ -91,6 +93,17 @@ def svg_text(figure, dpi, alternative=""):
     if alternative:
         svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
     return re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: _page_colour(found[0]), svg)
+
+
+def _lay_out(figure):
+    """Do what its layout engine does, and let go of it: otherwise matplotlib draws and lays out everything twice."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        FigureCanvasSVG(figure)
+        # Texts are as wide as in the file, whose unit is a point.
+        figure.dpi = FigureCanvasSVG.fixed_dpi
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def _page_colour(colour):

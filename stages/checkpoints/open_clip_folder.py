@@ -75,7 +75,7 @@ def load_open_clip(folder, device="cpu"):
                     require_pretrained=not outlining(),
                 )
             preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-            tokenizer = open_clip.get_tokenizer(source)
+            tokenizer = _tokenizer(source, config["text_cfg"])
     except (RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"open_clip cannot load {folder} ({str(error).splitlines()[0]}); expected {CONFIG_FILE}, "
@@ -84,6 +84,22 @@ def load_open_clip(folder, device="cpu"):
     model.float().eval().requires_grad_(False)
     model.visual.output_tokens = model.text.output_tokens = True
     return model, preprocess, tokenizer
+
+
+# By what open_clip builds CLIP's own from: a quarter of a second each, and every folder without a tokenizer has the same.
+_own_tokenizers = {}
+
+
+def _tokenizer(source, text):
+    """The tokenizer of a folder whose ``text_cfg`` is `text`."""
+    import open_clip
+
+    if text.get("hf_tokenizer_name"):
+        return open_clip.get_tokenizer(source)
+    built_from = json.dumps([text.get("context_length"), text.get("tokenizer_kwargs")], sort_keys=True)
+    if built_from not in _own_tokenizers:
+        _own_tokenizers[built_from] = open_clip.get_tokenizer(source)
+    return _own_tokenizers[built_from]
 
 
 def write_config(folder, architecture):

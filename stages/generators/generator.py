@@ -201,7 +201,7 @@ def drawn_in_batches(
     draw: Callable[[Sequence[int]], Sequence[Any]],
     items: Sequence[Item],
     *,
-    in_float32: InFloat32 | None = None,
+    in_float32: Callable[[], InFloat32 | None] | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[tuple[int, Any]]:
     """Yield what is drawn batch by batch, and see to what is not finite.
@@ -221,8 +221,9 @@ def drawn_in_batches(
     draw : callable
         ``draw(positions)`` gives an output for each position, or None for one that is not finite.
     items : sequence of Item
-    in_float32 : InFloat32, optional
-        How to draw again; None if the networks compute in float32 already.
+    in_float32 : callable, optional
+        ``in_float32() -> InFloat32 or None``: how to draw again; None if the networks compute in float32 already. Called if
+        something is not finite.
     progress : callable
         Called as ``progress("pictures", done, total)`` after each batch.
 
@@ -240,20 +241,18 @@ def drawn_in_batches(
     for positions in batches:
         outputs = dict(zip(positions, draw(positions)))
         spoilt = [position for position in positions if outputs[position] is None]
-        if spoilt and in_float32 is not None:
-            warnings.warn(
-                in_float32.told(listed([named(items[position]) for position in spoilt])), Remark, stacklevel=2
-            )
-            computed = f"in {in_float32.instead_of} and in float32"
+        if spoilt and in_float32 is not None and (again := in_float32()) is not None:
+            warnings.warn(again.told(listed([named(items[position]) for position in spoilt])), Remark, stacklevel=2)
+            computed = f"in {again.instead_of} and in float32"
             try:
-                with in_float32:
+                with again:
                     # One by one: networks and maps are twice as large now.
                     for position in spoilt:
                         (outputs[position],) = draw([position])
             except Exception as error:
                 if not is_short_of_memory(error):
                     raise
-                computed = f"in {in_float32.instead_of}, and memory does not suffice for float32"
+                computed = f"in {again.instead_of}, and memory does not suffice for float32"
         done += len(positions)
         progress("pictures", done, len(items))
         missing += [position for position in positions if outputs[position] is None]

@@ -73,9 +73,14 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(params=WAYS)
-def name(request, place):
+def way(request, place):
     shutil.rmtree(place / "made", ignore_errors=True)
-    return WAYS[request.param].format(place=place.as_posix())
+    return request.param
+
+
+@pytest.fixture
+def name(way, place):
+    return WAYS[way].format(place=place.as_posix())
 
 
 def judge(folder, checkpoint):
@@ -126,12 +131,18 @@ def test_every_verb_reads_a_checkpoint_named_in_every_way(place, name, capsys):
         assert "fetching" not in capsys.readouterr().out, verb
 
 
-def test_every_verb_judges_by_a_network_named_in_every_way(place, name):
+def test_every_verb_judges_by_a_network_named_in_every_way(place, way, name):
+    """Each way with two verbs or three, each verb with three ways or more: who judges does not ask how a network is named."""
     judge(place, name)
+    number = list(WAYS).index(way)
+    verbs = sorted(judge_lines())
+    chosen = {"evaluate a run", verbs[number % len(verbs)], verbs[(number + 2) % len(verbs)]}
     right = (
         Scores.from_json(place / "right" / "own-judge.json").conditions["reconstruction"].values["identification_own"]
     )
     for verb, (line, folder) in judge_lines().items():
+        if verb not in chosen:
+            continue
         assert run_command(line) == 0, verb
         scores = Scores.from_json(place / folder / "scores" / "own-judge.json")
         np.testing.assert_allclose(

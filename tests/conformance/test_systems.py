@@ -1,8 +1,9 @@
 """Laws of every system, published or not, on its small twin: embedded networks, or random ones in the published layouts."""
 
 import json
-import shutil
 import tomllib
+from contextlib import nullcontext
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import tomli_w
 from chains import COMPLETE, chain_of
 from small_systems import SMALL, pull_random, small_chain
 
-from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
+from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION, SHUFFLED_RESPONSES
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
+from brainrecon.assembly.values import Item
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.subject import Split
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.run import Run
+from brainrecon.runs.values import RunValues
 from weights import store
 
 # Nobody published these: the nulls, and Brain-Diffuser's two stages with other generators.
@@ -42,31 +45,83 @@ def test_the_twins_settings_are_what_a_file_of_settings_gives_back(name):
     assert tomllib.loads(tomli_w.dumps(tiny)) == tiny
 
 
+class Finished:
+    """A system's run on a small cohort, interrupted twice and finished, and what its chain draws in one go.
+
+    Attributes
+    ----------
+    name : str
+    run : brainrecon.runs.run.Run
+        Opened anew, so that its networks are loaded once for all that is asked below.
+    written : list of pathlib.Path
+        What was written, in that order, before and after it was interrupted.
+    """
+
+    def __init__(self, name, run, written):
+        self.name, self.run, self.written = name, run, written
+        test = run.subject.test
+        self.names, self.patterns = list(map(str, test.stimulus_ids)), np.asarray(test.patterns)
+        assert len(self.names) == 4 and len(set(test.repeats.tolist())) == 1
+
+    def drawn(self, chain, rows=slice(None), **options):
+        """What a chain draws for some rows of the test stimuli."""
+        names, repeats = np.array(self.names)[rows], int(self.run.subject.test.repeats[0])
+        return chain.run_from_patterns(
+            names, self.patterns[rows], repeats=repeats, seed=self.run.config.seed, **options
+        )
+
+    @cached_property
+    def in_one_go(self):
+        return self.drawn(self.run.chain)
+
+    def files(self, condition):
+        return [self.run.image_path(condition, one) for one in self.names]
+
+
 @pytest.fixture(scope="module")
-def run_of(tmp_path_factory):
-    """Maker of a run of a system on a small cohort: fitted, and drawn under every condition that applies, once."""
+def places(tmp_path_factory):
+    """Folder of a small cohort, and of the features that the systems share."""
     place = tmp_path_factory.mktemp("systems")
-    options = "--sessions 2 --trials-per-session 45 --shared 6 --voxels 160"
+    options = "--sessions 2 --trials-per-session 45 --shared 4 --voxels 160"
     assert run_command(["simulate", str(place / "nsd"), *options.split()]) == 0
+    return place
 
-    def make(name):
-        patch.setenv("BRAINRECON_WEIGHTS", str(place / name / "store"))
-        folder = place / name / "run"
-        if not folder.exists():
-            pull_random(name, place / name / "origins")
-            settings = with_weights(SMALL[name].nested(), system_class(name), SMALL[name].weights)
-            data = {"source": f"nsd:{place / 'nsd'}", "subject": "subj01"}
-            config = RunConfig.from_dict({"method": name, "data": data, "settings": settings})
-            run = Run.create(folder, config, place / "features").fit()
-            run.reconstruct([one for one in CONDITIONS if CONDITIONS[one].applies_to(run.unfitted)])
-        return Run(folder, place / "features")
 
+@pytest.fixture(scope="module", params=COMPLETE)
+def finished(request, places):
+    """Each system in turn: fitted, drawn under every condition that applies, killed between two files twice meanwhile."""
+    name = request.param
     with pytest.MonkeyPatch.context() as patch:
-        yield make
+        patch.setenv("BRAINRECON_WEIGHTS", str(places / name / "store"))
+        pull_random(name, places / name / "origins")
+        settings = with_weights(SMALL[name].nested(), system_class(name), SMALL[name].weights)
+        data = {"source": f"nsd:{places / 'nsd'}", "subject": "subj01"}
+        config = RunConfig.from_dict({"method": name, "data": data, "settings": settings})
+        folder, features = places / name / "run", places / "features"
+        written = []
+        # Some values on the way are written as it is fitted.
+        noting(Run.create(folder, config, features), written).fit()
+        fitted = len(written)
+        # The second time it is within the second condition.
+        for limit in (fitted + 2, fitted + 6, None):
+            run = noting(Run(folder, features), written, limit)
+            with nullcontext() if limit is None else pytest.raises(KeyboardInterrupt):
+                run.reconstruct([one for one in CONDITIONS if CONDITIONS[one].applies_to(run.unfitted)])
+        yield Finished(name, Run(folder, features), written)
 
 
-def drawn(chain, names, patterns, **options):
-    return chain.run_from_patterns(names, patterns, seed=3, **options)
+def noting(run, written, limit=None):
+    """A run that notes what it writes, and is interrupted as it is about to write file `limit`."""
+    write = run.write_value
+
+    def write_or_die(path, value, medium):
+        if len(written) == limit:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, value, medium)
+
+    run.write_value = write_or_die
+    return run
 
 
 def kept(paths):
@@ -148,87 +203,54 @@ def test_every_checkpoint_is_in_the_manifest_and_says_who_needs_it(name):
             assert entry.embedded or name in entry.needed_by, checkpoint
 
 
-@EVERY_SYSTEM
-def test_conditions_that_apply_have_outputs(run_of, name):
-    run = run_of(name)
-    names = list(map(str, run.subject.test.stimulus_ids))
+def test_conditions_that_apply_have_outputs(finished):
+    run = finished.run
     conditions = [one for one in CONDITIONS if CONDITIONS[one].applies_to(run.chain)]
-    assert RECONSTRUCTION in conditions and len(names) == 6
+    assert RECONSTRUCTION in conditions
     for condition in conditions:
-        outputs = kept([run.image_path(condition, one) for one in names])
+        outputs = kept(finished.files(condition))
         assert all(one.std() > 0 if one.dtype == np.uint8 else str(one) for one in outputs), condition
     # Under no other condition anything was drawn.
     folders = {path.name for path in (run.folder / "controls").iterdir()}
     assert folders <= set(conditions)
 
 
-@EVERY_SYSTEM
-def test_saved_and_opened_again_it_draws_the_same(run_of, name, tmp_path):
-    run = run_of(name)
-    chain, test = run.chain, run.subject.test
-    repeats = int(test.repeats[0])
-    assert (test.repeats == repeats).all()
-    before = drawn(chain, test.stimulus_ids, test.patterns, repeats=repeats)
-    chain.save(tmp_path / "saved")
-    again = small_chain(name).open(tmp_path / "saved", run.store, training_pictures=lambda: run.subject.train.images)
-    after = drawn(again, test.stimulus_ids, test.patterns, repeats=repeats)
-    np.testing.assert_array_equal(after, before)
+def test_killed_between_two_files_nothing_is_drawn_twice(finished):
+    folder, written = finished.run.folder, finished.written
+    there = {path for medium, _ in MEDIA.values() for path in folder.rglob(f"stim-*{medium.suffix}")}
+    assert len(written) == len(set(written)) and set(written) == there
+    lines = [json.loads(line)["file"] for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    assert sorted(lines) == sorted(path.relative_to(folder).as_posix() for path in there)
+
+
+def test_a_run_draws_what_its_chain_draws(finished):
+    """The run was interrupted, within its shuffled responses too; the chain draws in one go."""
+    assert_alike(finished.in_one_go[:, 0], kept(finished.files(RECONSTRUCTION)))
+    chain = finished.run.chain
+    if CONDITIONS[SHUFFLED_RESPONSES].applies_to(chain):
+        step, values = chain.giver(chain.output), RunValues(finished.run)
+        items = [Item(finished.run.subject.name, one) for one in finished.names]
+        read = values.values(SHUFFLED_RESPONSES, step, items)
+        found = dict(step.stream(items, read, seed=finished.run.config.seed, batch_size=step.batch_size()))
+        found = np.stack([found[row][chain.output] for row in range(len(items))])
+        assert_alike(found, kept(finished.files(SHUFFLED_RESPONSES)))
+
+
+def test_saved_and_opened_again_it_draws_the_same(finished, tmp_path):
+    run = finished.run
+    run.chain.save(tmp_path / "saved")
+    again = small_chain(finished.name).open(
+        tmp_path / "saved", run.store, training_pictures=lambda: run.subject.train.images
+    )
+    np.testing.assert_array_equal(finished.drawn(again), finished.in_one_go)
     one, other = (
         json.loads((folder / "method.json").read_text()) for folder in (run.layout.decoder, tmp_path / "saved")
     )
     assert one == other
 
 
-@EVERY_SYSTEM
-def test_a_run_draws_what_its_chain_draws(run_of, name):
-    run = run_of(name)
-    test = run.subject.test
-    found = run.chain.run_from_patterns(test.stimulus_ids, test.patterns, repeats=int(test.repeats[0]))[:, 0]
-    assert_alike(found, kept([run.image_path(RECONSTRUCTION, one) for one in test.stimulus_ids]))
-
-
-@EVERY_SYSTEM
-def test_an_output_does_not_depend_on_who_else_is_asked_for(run_of, name):
-    run = run_of(name)
-    chain, names, patterns = run.chain, run.subject.test.stimulus_ids, run.subject.test.patterns
-    whole = drawn(chain, names, patterns, samples=2)
-    some = np.array([4, 1])
-    assert_alike(drawn(chain, names[some], patterns[some], samples=2, batch_size=3), whole[some])
-    assert_alike(drawn(chain, names[2:3], patterns[2:3])[:, 0], whole[2:3, 0])
-
-
-@EVERY_SYSTEM
-def test_killed_between_two_files_nothing_is_drawn_twice(run_of, name, tmp_path):
-    done = run_of(name)
-    folder = tmp_path / "run"
-    for place in ("config.toml", "environment.json"):
-        folder.mkdir(exist_ok=True)
-        shutil.copy(done.folder / place, folder / place)
-    for place in ("decoder", "embeddings"):
-        if (done.folder / place).exists():
-            shutil.copytree(done.folder / place, folder / place)
-    conditions = [one for one in (RECONSTRUCTION, "shuffled_responses") if CONDITIONS[one].applies_to(done.unfitted)]
-    written = []
-    for limit in (2, 7, None):
-        run = Run(folder, done.store.folder)
-        write = run.write_value
-
-        def write_or_die(path, value, medium, write=write, limit=limit):
-            if len(written) == limit:
-                raise KeyboardInterrupt
-            written.append(path)
-            write(path, value, medium)
-
-        run.write_value = write_or_die
-        if limit is None:
-            run.reconstruct(conditions)
-        else:
-            with pytest.raises(KeyboardInterrupt):
-                run.reconstruct(conditions)
-    there = {path for pattern in ("*.png", "*.txt") for path in folder.rglob(pattern)}
-    assert len(written) == len(set(written)) and set(written) == there
-    lines = [json.loads(line)["file"] for line in (folder / "manifest.jsonl").read_text().splitlines()]
-    assert sorted(lines) == sorted(path.relative_to(folder).as_posix() for path in there)
-    # Interrupted, an output is what it is in one go.
-    for path in there:
-        assert_alike(kept([path]), kept([done.folder / path.relative_to(folder)]))
+def test_an_output_does_not_depend_on_who_else_is_asked_for(finished):
+    chain, some = finished.run.chain, [3, 1]
+    two_of_each = finished.drawn(chain, some, samples=2, batch_size=3)
+    assert_alike(two_of_each[:, 0], finished.in_one_go[some, 0])
+    assert_alike(finished.drawn(chain, [1], samples=2)[0], two_of_each[1])

@@ -4,11 +4,11 @@ from collections import Counter
 
 LONGEST = (
     "tests/conformance/test_systems.py",
-    "tests/brainrecon/studies/test_benchmark.py",
     "tests/notebooks/test_notebooks.py",
     "tests/brainrecon/methods/test_shen2019_gan.py",
-    "tests/test_packaging.py",
+    "tests/brainrecon/studies/test_benchmark.py",
     "tests/brainrecon/cli/test_training.py",
+    "tests/test_packaging.py",
     "tests/brainrecon/methods/test_generators_through_a_run.py",
     "tests/brainrecon/test_own_checkpoints_through_verbs.py",
     "tests/brainrecon/test_started_together.py",

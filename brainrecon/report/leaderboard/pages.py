@@ -3,13 +3,12 @@
 import csv
 import io
 import re
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from brainrecon.report.leaderboard.region_figure import region_figure
 from brainrecon.report.leaderboard.tables import board_view, notes_of
+from brainrecon.report.templates import template
 from stages.ground.table_cells import text_cell
 from stages.ground.visible_text import visible
 
@@ -169,14 +168,7 @@ def as_html(leaderboard, alone=False):
     alone : bool
         Only the tables of scores, for a notebook.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("leaderboard.html.jinja").render(
+    return template(__file__, "leaderboard.html.jinja").render(
         alone=alone,
         notes=notes_of(leaderboard),
         boards=[

@@ -3,10 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from brainrecon.evaluation.scores.scores import Scores
@@ -16,6 +14,7 @@ from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, ra
 from brainrecon.report.run.citing import cite_this
 from brainrecon.report.run.figures import against, curve, distribution
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
+from brainrecon.report.templates import template
 from stages.ground.errors import InputError
 
 _CAPTIONS_IN_VIEW = 24
@@ -125,71 +124,56 @@ def render(content):
     blocks, how_chosen = _choose(content)
     columns = column_order(content.conditions, scores.reference)
     region_columns, regions = tables.region_table(content.rois, scores)
-    return (
-        environment()
-        .get_template("report.html.jinja")
-        .render(
-            content=content,
-            verdict=write_verdict(scores),
-            columns=[_column(name, scores, content.explanation) for name in columns],
-            blocks=[
-                (block.heading, [grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
-                for block in blocks
-            ],
-            how_chosen=how_chosen,
-            headline=scores.metrics.get(headline),
-            low_level=scores.metrics.get(low_level),
-            prepared=_preparations(scores.protocol),
-            several_samples=any(max(one.n_samples) > 1 for one in scores.conditions.values()),
-            metrics=list(scores.metrics.values()),
-            scored_metrics=tables.scored_metrics(scores),
-            means=tables.mean_rows(scores),
-            ceilings=tables.ceiling_rows(scores),
-            differences=tables.difference_rows(scores),
-            reference=condition_label(scores.reference),
-            figures=[
-                (spec, _figure(distribution(scores, spec.name)))
-                for spec in scores.metrics.values()
-                if any(spec.name in one.values for one in scores.conditions.values())
-            ],
-            comparisons=_comparisons(scores),
-            embeddings=predicted_rows.embedding_rows(scores),
-            ranks=predicted_rows.rank_rows(scores),
-            retrieval=predicted_rows.retrieval_rows(scores),
-            corpus_metrics=list(scores.protocol.captions.values()),
-            corpus=predicted_rows.corpus_rows(scores),
-            read_captions=_read_captions(content),
-            region_columns=region_columns,
-            regions=regions,
-            captions=_captions(content),
-            n_captions_in_view=_CAPTIONS_IN_VIEW,
-            decoder_columns=tables.table_columns(content.decoder),
-            courses=[
-                (name, [_figure(curve(name, label, *found)) for label, found in curves.items()])
-                for name, curves in content.curves.items()
-            ],
-            as_cell=tables.as_cell,
-            heading=tables.heading,
-            config=_flat(content.config),
-            environment=_flat(content.environment),
-            links=[(label, _relative(path)) for label, path in content.links],
-            pages=[_relative(path) for path in content.all_pictures],
-            cite_this=cite_this(content.title, scores),
-            score_text=score_text,
-            chance_of=lambda spec: chance_of(scores, spec),
-            in_folds=bool(scores.data.get("folds")),
-        )
-    )
-
-
-def environment():
-    """The templates of this folder, in which everything is escaped."""
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return template(__file__, "report.html.jinja").render(
+        content=content,
+        verdict=write_verdict(scores),
+        columns=[_column(name, scores, content.explanation) for name in columns],
+        blocks=[
+            (block.heading, [grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
+            for block in blocks
+        ],
+        how_chosen=how_chosen,
+        headline=scores.metrics.get(headline),
+        low_level=scores.metrics.get(low_level),
+        prepared=_preparations(scores.protocol),
+        several_samples=any(max(one.n_samples) > 1 for one in scores.conditions.values()),
+        metrics=list(scores.metrics.values()),
+        scored_metrics=tables.scored_metrics(scores),
+        means=tables.mean_rows(scores),
+        ceilings=tables.ceiling_rows(scores),
+        differences=tables.difference_rows(scores),
+        reference=condition_label(scores.reference),
+        figures=[
+            (spec, _figure(distribution(scores, spec.name)))
+            for spec in scores.metrics.values()
+            if any(spec.name in one.values for one in scores.conditions.values())
+        ],
+        comparisons=_comparisons(scores),
+        embeddings=predicted_rows.embedding_rows(scores),
+        ranks=predicted_rows.rank_rows(scores),
+        retrieval=predicted_rows.retrieval_rows(scores),
+        corpus_metrics=list(scores.protocol.captions.values()),
+        corpus=predicted_rows.corpus_rows(scores),
+        read_captions=_read_captions(content),
+        region_columns=region_columns,
+        regions=regions,
+        captions=_captions(content),
+        n_captions_in_view=_CAPTIONS_IN_VIEW,
+        decoder_columns=tables.table_columns(content.decoder),
+        courses=[
+            (name, [_figure(curve(name, label, *found)) for label, found in curves.items()])
+            for name, curves in content.curves.items()
+        ],
+        as_cell=tables.as_cell,
+        heading=tables.heading,
+        config=_flat(content.config),
+        environment=_flat(content.environment),
+        links=[(label, _relative(path)) for label, path in content.links],
+        pages=[_relative(path) for path in content.all_pictures],
+        cite_this=cite_this(content.title, scores),
+        score_text=score_text,
+        chance_of=lambda spec: chance_of(scores, spec),
+        in_folds=bool(scores.data.get("folds")),
     )
 
 

@@ -1,6 +1,7 @@
 """All test pictures, a hundred to a page: thumbnails that a click enlarges."""
 
-from brainrecon.report.run.html import column_order, environment, grid_row
+from brainrecon.report.run.html import column_order, grid_row
+from brainrecon.report.templates import template
 
 PER_PAGE = 100
 
@@ -28,7 +29,7 @@ def render_pages(content):
         A page that needs no other file, no script and no network, and leads to the other pages beside it and to
         ``../report.html``. All text in it is escaped.
     """
-    names, template = page_names(len(content.stimulus_ids)), environment().get_template("pictures.html.jinja")
+    names, filled = page_names(len(content.stimulus_ids)), template(__file__, "pictures.html.jinja")
     columns = column_order(content.conditions, content.scores.reference)
     for page, name in enumerate(names):
         start = page * PER_PAGE
@@ -36,5 +37,5 @@ def render_pages(content):
         rows = [grid_row(stimulus_id, columns, content) for stimulus_id in ids]
         yield (
             name,
-            template.render(content=content, rows=rows, pages=names, page=page, first=start + 1, last=start + len(ids)),
+            filled.render(content=content, rows=rows, pages=names, page=page, first=start + 1, last=start + len(ids)),
         )

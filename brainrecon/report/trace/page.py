@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.report.pictures import data_uri
+from brainrecon.report.templates import template
 
 
 def lines(traced):
@@ -33,14 +30,7 @@ def lines(traced):
 
 def page(traced):
     """A trace as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("trace.html.jinja").render(
+    return template(__file__, "trace.html.jinja").render(
         trace=traced,
         condition=CONDITIONS[traced.condition],
         shown=None if traced.shown is None else data_uri(traced.shown),

@@ -1,6 +1,7 @@
 """What the generators by latent diffusion share: named values to pictures, by a list of conditioners and one sampler."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -225,7 +226,7 @@ class LatentDiffusionGenerator:
             chosen = [rows[each] for each in positions]
             return self._pictures(self.latents(chosen, seed, steps, scale, count, batch_size), rounded)
 
-        again = InFloat32.of(self.pipeline)
+        again = partial(InFloat32.of, self.pipeline)
         return drawn_in_batches(batches, pictures, rows, in_float32=again, progress=progress)
 
     @torch.inference_mode()

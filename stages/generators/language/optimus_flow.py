@@ -6,6 +6,8 @@ are Versatile Diffusion's (Xu et al. 2023): DDIM without noise, then word after 
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from stages.checkpoints.transformers_loading import load_gpt2_tokenizer
@@ -227,7 +229,7 @@ class OptimusFlowCaptioner:
             return [None if tokens is None else self._text(tokens, repetitions) for tokens in said]
 
         batches = together(range(len(items)), batch_size, starts)
-        again = InFloat32.of_networks([self.flow], "Captions")
+        again = partial(InFloat32.of_networks, [self.flow], "Captions")
         return drawn_in_batches(batches, captions, items, in_float32=again, progress=progress)
 
     @torch.inference_mode()

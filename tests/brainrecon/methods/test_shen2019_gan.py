@@ -211,9 +211,11 @@ LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "tr
 def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
     few = [
         "--set",
-        "training.iterations=60",
+        "training.iterations=24",
         "--set",
-        "training.validate_every=10",
+        "training.validate_every=8",
+        "--set",
+        "training.batch_size=4",
         "--set",
         "training.validation=0.0",
     ]

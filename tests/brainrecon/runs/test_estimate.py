@@ -139,14 +139,15 @@ def test_every_published_generator_has_its_operations(name):
     assert size.unet_operations > 2 * size.unet_parameters and size.vae_operations > 1e12
 
 
-def test_operations_are_counted_once_for_sketches_of_one_origin():
-    sketched = []
+def test_sketches_of_one_origin_are_made_once_and_counted_once():
+    sketched, counted = [], []
 
     class Squares:
         takes = "images"
 
         def encode(self, images):
             _, height, width, _ = images.shape
+            counted.append(height)
             return torch.empty(height, width, device="meta") @ torch.empty(width, 5, device="meta")
 
     def source(*origin):
@@ -159,7 +160,8 @@ def test_operations_are_counted_once_for_sketches_of_one_origin():
     asked = [(("a", 1), 8), (("a", 1), 8), (("a", 1), 4), (("a", 2), 8)]
     counts = [operations_of_one(source(*origin), (size, size, 3)) for origin, size in asked]
     assert counts == [2 * size * size * 5 for _, size in asked]
-    assert sketched == [("a", 1), ("a", 1), ("a", 2)]
+    assert sketched == [("a", 1), ("a", 2)]
+    assert counted == [8, 4, 8]
 
 
 def test_a_checkpoint_that_was_replaced_is_counted_anew(tmp_path):
