@@ -267,6 +267,9 @@ class Subject:
         Explainable variance of the test patterns, in percent (0 to 100).
     fingerprint : str
         Hex digest of what was shown, see `stimulus_fingerprint`; the same for every roi.
+    train_fingerprint : str
+        If other stimuli are tested than the dataset's own and the training ones are the same: the fingerprint of the whole,
+        under which what is computed of the training stimuli is found, see `stimuli_of`.
     notes : list of str
         What a reader should know: what is absent, what was derived and how.
     simulated : bool
@@ -299,6 +302,7 @@ class Subject:
     rois: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     noise_ceiling: np.ndarray | None = field(default=None, repr=False)
     fingerprint: str = ""
+    train_fingerprint: str = ""
     notes: list[str] = field(default_factory=list, repr=False)
     simulated: bool = False
     pictures: str = ""
@@ -352,6 +356,16 @@ class Subject:
                     f"{n_voxels:,}; "
                     "take all of them from the same subject and roi."
                 )
+
+    def stimuli_of(self, split_name):
+        """What identifies the stimuli of a split, for whatever is computed of them alone.
+
+        >>> split = Split(np.ones((1, 2)), ["a"])
+        >>> Subject("subj01", "nsd", "nsd:/data", {"train": split}, "V1", fingerprint="4a").stimuli_of("train")
+        '4a/train'
+        """
+        known = self.train_fingerprint if split_name == "train" else ""
+        return f"{known or self.fingerprint}/{split_name}"
 
     def _repr_html_(self):
         return subject_html(self)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly.chain import DESCRIPTION, Chain
-from brainrecon.assembly.settings import to_dict
+from brainrecon.assembly.settings import differences, to_dict
 from brainrecon.datasets import load
-from brainrecon.runs.config import RunConfig, differences
+from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.record import read_environment, response_digest
 from stages.decoders.released import other_voxels
@@ -181,6 +181,8 @@ def _run_folder(word):
     path = Path(word).expanduser().resolve()
     if not Layout(path).config.exists() and Layout(path.parent).config.exists():
         path = path.parent
+    if Layout(path).config.exists() and RunConfig.read(Layout(path).config).shared_decoder:
+        path = Layout(path).above
     return path
 
 
