@@ -3,6 +3,7 @@
 from brainrecon.cli.console import numbers, say, tell
 from brainrecon.evaluation.metrics.metric import METRICS
 from brainrecon.report.names import condition_label, mean_text, score_text
+from brainrecon.report.predicted_rows import labels_of_several
 
 # Retrieval is read as identification is: a share of all, in percent.
 SHARE = METRICS["n_way_identification"]
@@ -78,13 +79,12 @@ def splits_table(scored):
         means = [one.mean(one.reference, spec.name) for one in scored.values()]
         if any(mean is not None for mean in means):
             rows.append((_label(spec), *(mean_text(mean, spec.metric) for mean in means)))
-    found = {}
+    labels, found = labels_of_several(list(scored.values())), {}
     for place, scores in enumerate(scored.values()):
-        retrieval = [] if scores.retrieval is None else scores.retrieval.rows
-        for row in [*([] if scores.embeddings is None else scores.embeddings.rows), *retrieval]:
-            found.setdefault(row.metric, ["-"] * len(scored))[place] = mean_text(row, SHARE)
-    specs = first.protocol.embeddings | first.protocol.retrieval
-    rows += [(f"{specs[name].label} (%)", *cells) for name, cells in found.items()]
+        for kind in (scores.embeddings, scores.retrieval):
+            for row in () if kind is None else kind.rows:
+                found.setdefault(row.metric, ["-"] * len(scored))[place] = mean_text(row, SHARE)
+    rows += [(f"{labels[name]} (%)", *cells) for name, cells in found.items()]
     return ("score of the method", *scored), rows
 
 

@@ -63,7 +63,8 @@ def settled(config, subject):
 
 def _named(names, own, whole):
     """The splits that some words stand for, of those that a subject has."""
-    there = [name for name in whole.splits if name not in ("train", own)]
+    # The dataset's own test split first, where another stands in its place.
+    there = sorted((name for name in whole.splits if name not in ("train", own)), key=lambda name: name != OWN)
     if own not in whole.splits:
         raise InputError(
             f"--split {own} trains on stimuli that {', '.join(names)} may show; leave --split or --beside out."

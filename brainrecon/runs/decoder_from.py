@@ -247,7 +247,7 @@ def _check_run(config, subject, folder):
             f"{folder} is not fitted yet; type `brainrecon fit --config {folder}/config.toml --out {folder}` first."
         )
     for what, then, now in (("data", other.data, config.data), ("settings", other.settings, config.settings)):
-        free = ("source",) if what == "data" else config.system.of_drawing
+        free = ("source", "beside") if what == "data" else config.system.of_drawing
         for name, before, after in differences(to_dict(then), to_dict(now)):
             if not any(name == one or name.startswith(f"{one}.") for one in free):
                 raise InputError(

@@ -196,7 +196,8 @@ class Run:
     def _within(self, folder, config):
         """The run of a folder inside this one's, which is made if it is not there; data may have moved since."""
         with_machine = (self.store.folder, self.machine.device, self.machine.memory)
-        there = of_first(Layout(folder).config.exists)
+        # What is written last: a process may have been killed in between.
+        there = of_first(Layout(folder).environment.exists)
         run = Run(folder, *with_machine) if there else Run.create(folder, config, *with_machine)
         known, data = run.config, self.config.data
         moved = replace(known.data, source=data.source, options=data.options)

@@ -40,7 +40,13 @@ def split_settings(tables, settings, kind):
                 f"splits.{name} has {unknown[0]!r}; expected settings alone: write [splits.{name}.settings] with a line for "
                 "each setting."
             )
-        found[name] = with_weights(table.get("settings", {}), kind, None)
+        values = table.get("settings", {})
+        if not isinstance(values, dict):
+            raise InputError(
+                f"splits.{name}.settings is {values!r}; expected a table: write [splits.{name}.settings] with a line for each "
+                "setting."
+            )
+        found[name] = with_weights(values, kind, None)
         of_split(settings, found[name], kind, name)
     return found
 

@@ -110,7 +110,7 @@ def _splits(run, scores, all_pictures, with_links):
             if with_links:
                 link = write_report(one, scores.protocol, all_pictures).relative_to(run.folder).as_posix()
         else:
-            own, lacking = without_scores(scores), "" if has_pictures(one) else f": nobody has pictures of {name}"
+            own, lacking = without_scores(scores), "" if has_pictures(one) else f": the data have no pictures of {name}"
             why_not = f"Not scored{lacking}."
         content = ReportContent(**_outputs(one, own), subtitle="", n_each=N_EACH, n_unselected=N_UNSELECTED)
         found.append(SplitBeside(name, content, why_not, link))

@@ -67,9 +67,10 @@ def predicted_table(splits):
 
     A cell has `mean`, `interval`, `chance` and `verdict`, or is None.
     """
-    found: dict = {}
+    cells: dict = {}
     for place, split in enumerate(splits):
         scores = split.content.scores
-        for row in (*predicted_rows.embedding_rows(scores), *predicted_rows.retrieval_rows(scores)):
-            found.setdefault((row["label"], row["target"]), [None] * len(splits))[place] = row
-    return [(label, target, cells) for (label, target), cells in found.items()]
+        for metric, row in predicted_rows.by_metric(scores).items():
+            cells.setdefault((metric, row["target"]), [None] * len(splits))[place] = row
+    labels = predicted_rows.labels_of_several([split.content.scores for split in splits])
+    return [(labels[metric], target, own) for (metric, target), own in cells.items()]
