@@ -71,7 +71,7 @@ def reconstruct(
         say(f"Pictures are in {_draw_new(opened, betas, out, options.parse_names(stimuli), drawing)}")
         return
     if samples is not None or beside is not None:
-        asked = replace(opened.config, samples=samples or opened.config.samples)
+        asked = replace(opened.config, samples=opened.config.samples if samples is None else samples)
         opened = Run.create(run, asked, features, opened.machine.device)
     for one in opened.splits.values():
         for line in of_drawing(one, conditions, control_stimuli, 1 if reproducible else batch_size):

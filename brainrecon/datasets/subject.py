@@ -267,9 +267,6 @@ class Subject:
         Explainable variance of the test patterns, in percent (0 to 100).
     fingerprint : str
         Hex digest of what was shown, see `stimulus_fingerprint`; the same for every roi.
-    train_fingerprint : str
-        If other stimuli are tested than the dataset's own and the training ones are the same: the fingerprint of the whole,
-        under which what is computed of the training stimuli is found, see `stimuli_of`.
     notes : list of str
         What a reader should know: what is absent, what was derived and how.
     simulated : bool
@@ -286,6 +283,9 @@ class Subject:
     encoding_models : dict of str to array of shape (n_values + 1, n_voxels), float32
         Encoding models that the study's authors fitted to its training trials: by target, the weights of its values and, last,
         the bias.
+    train_fingerprint : str
+        If other stimuli are tested than the dataset's own and the training ones are the same: the fingerprint of the whole,
+        under which what is computed of the training stimuli is found, see `stimuli_of`.
 
     Raises
     ------
@@ -302,7 +302,6 @@ class Subject:
     rois: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     noise_ceiling: np.ndarray | None = field(default=None, repr=False)
     fingerprint: str = ""
-    train_fingerprint: str = ""
     notes: list[str] = field(default_factory=list, repr=False)
     simulated: bool = False
     pictures: str = ""
@@ -310,6 +309,7 @@ class Subject:
     caption_choices: tuple[str, ...] = ()
     grid: VoxelGrid | None = field(default=None, repr=False)
     encoding_models: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    train_fingerprint: str = field(default="", repr=False)
 
     def __post_init__(self):
         if self.pictures not in ("", "photographs", "drawn pictures"):

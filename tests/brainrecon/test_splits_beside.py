@@ -1,5 +1,6 @@
 """Further splits tested beside a run's own: one decoder, a run folder for each, the same as if each were tested alone."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from kamitani_files import Dir, God
-from painter import LearnColour, Painter
+from painter import Describer, LearnColour, Painter
 from PIL import Image
 
 from brainrecon.assembly import registry
@@ -15,6 +16,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write_template
 from brainrecon.report.run import html
+from brainrecon.report.run.run_report import write_report
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.run import Run
@@ -36,6 +38,10 @@ antialias = true
 name = "pixcorr"
 measure = "pixel_correlation"
 label = "PixCorr"
+[captions.bleu_1]
+measure = "bleu_1"
+references = "all"
+label = "BLEU-1"
 """
 CONTROLS = ("reconstruction", "shuffled_responses", "mean_response")
 
@@ -62,8 +68,12 @@ def place(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def painter(place, monkeypatch):
     """The system that is tested with, and an empty folder `made` to test in."""
-    monkeypatch.setitem(registry._REGISTERED, "painter", Painter)
+    for kind in (Painter, Describer):
+        monkeypatch.setitem(registry._REGISTERED, kind.name, kind)
     monkeypatch.setattr(LearnColour, "fitted", [])
+    # Figures of a report take longer than all else here.
+    monkeypatch.setattr(html, "distribution", lambda *asked: "")
+    monkeypatch.setattr(html, "against", lambda *asked: None)
     monkeypatch.chdir(place)
     shutil.rmtree(place / "made", ignore_errors=True)
 
@@ -157,6 +167,25 @@ def test_another_split_than_test_may_be_the_runs_own(place):
     run, scored = whole_way(place / "made" / "run", config("all", split="shapes"), CONTROLS[:1])
     assert list(run.splits) == ["shapes", "test", "imagery"]
     assert scored["test"].scores.data["test_stimuli"] == 5
+
+
+def test_what_is_said_of_imagined_stimuli_is_scored_without_pictures(place):
+    shutil.copytree("mine", "told", dirs_exist_ok=True)
+    for name, n in SIZES.items():
+        told = {
+            f"{'test' if name == 'imagery' else name}{row}": [f"mostly {'red' if row % 2 else 'blue'}"]
+            for row in range(n)
+        }
+        (place / "told" / name / "captions.json").write_text(json.dumps(told))
+    asked = config("all", source="arrays:told") | {"method": "describer"}
+    run, scored = whole_way(place / "made" / "run", asked, CONTROLS[:1])
+    assert all(one.scores.mean("reconstruction", "bleu_1").n == SIZES[name] for name, one in scored.items())
+    page = write_report(run, "pixels.toml").read_text()
+    section = page[page.index('<section id="splits">') :]
+    assert re.findall(r'<tr class="group"><th[^>]*>(\w+)', section) == ["test", "imagery", "shapes"]
+    assert section.count("Said by people") >= 4 + 3 and 'href="splits/imagery/report.html"' in section
+    # Nothing was drawn or scored anew.
+    assert all(one.were_there for one in score_splits(run, "pixels.toml").values())
 
 
 # Interrupted, gone on with, added to
@@ -266,10 +295,7 @@ def test_data_without_further_splits(place):
 # The report, the plan, the screen
 
 
-def test_the_report_shows_them_side_by_side(place, monkeypatch):
-    # Drawing figures takes longer than all else here.
-    monkeypatch.setattr(html, "distribution", lambda *asked: "")
-    monkeypatch.setattr(html, "against", lambda *asked: None)
+def test_the_report_shows_them_side_by_side(place):
     line = ["run", "painter", "arrays:mine", "--out", "made/run", "--beside", "all", "--protocol", "pixels.toml"]
     assert run_command([*line, "--features", "made/features", "--controls", "shuffled_responses"]) == 0
     page = (place / "made" / "run" / "report.html").read_text()

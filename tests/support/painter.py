@@ -56,6 +56,13 @@ class Paint(Step):
         return {"picture": np.broadcast_to(colours[:, None, None], (len(items), 4, 4, 3)).copy()}
 
 
+class Describe(Step):
+    reads, gives, media = ("colour",), ("caption",), {"caption": "caption"}
+
+    def run(self, items, values, *, seed=0):
+        return {"caption": [f"mostly {('red', 'green', 'blue')[int(np.argmax(row))]}" for row in values["colour"]]}
+
+
 @dataclass(frozen=True)
 class PainterSettings:
     brightness: float = 1.0
@@ -68,3 +75,10 @@ class Painter(System):
 
     def steps(self, machine):
         return [LearnColour(), Paint(self.settings.brightness)]
+
+
+class Describer(System):
+    name, explanation, output = "describer", "the name of one colour, predicted", "caption"
+
+    def steps(self, machine):
+        return [LearnColour(), Describe()]
