@@ -68,11 +68,9 @@ def evaluate(run, protocol=None, progress=SILENT):
     for part in run.parts:
         # Judges are loaded into the room that the generator leaves.
         part.free()
-    is_shown = has_pictures(run)
-    if is_shown:
-        stimulus_ids, shown, categories = shown_of([part.subject for part in run.parts])
-    else:
-        stimulus_ids, shown, categories = run.stimulus_ids, None, None
+    subjects = [part.subject for part in run.parts]
+    stimulus_ids, shown, categories = shown_of(subjects, needed=False)
+    is_shown = shown is not None
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
     if draws and RECONSTRUCTION not in conditions:
@@ -86,7 +84,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         else texts_on_the_way(run, protocol, conditions)
     )
     if not (is_shown or embeddings or (true and read and protocol.captions)):
-        shown_of([part.subject for part in run.parts])
+        # Says that there is nothing.
+        shown_of(subjects)
     scores = score(
         shown,
         conditions if medium == "picture" and is_shown else {},
@@ -309,12 +308,15 @@ def shown_pictures(run):
     return dict(zip(ids, np.asarray(shown[:])))
 
 
-def shown_of(subjects):
-    """All test stimuli of some subjects: (ids, pictures that are read when they are looked at, categories of each or None)."""
+def shown_of(subjects, needed=True):
+    """All test stimuli of some subjects: (ids, pictures that are read when they are looked at, categories of each or None).
+
+    None for the pictures of stimuli without any, such as imagined ones, unless they are `needed`.
+    """
     ids, images, categories = [], [], []
     for subject in subjects:
         test = subject.test
-        if test.images is None:
+        if test.images is None and needed:
             split = subject.details.get("split", "test")
             raise NothingToCompare(
                 f"{subject.source} has no pictures of {split} to compare with, so that {split} is not scored; put them where "
@@ -323,7 +325,10 @@ def shown_of(subjects):
         ids += [str(name) for name in test.stimulus_ids]
         images.append(test.images)
         categories += test.categories or []
-    shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
+    if any(own is None for own in images):
+        shown = None
+    else:
+        shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
