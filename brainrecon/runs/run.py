@@ -189,8 +189,11 @@ class Run:
         found = {beside.tested(self.config): self}
         for name in self.config.data.beside or ():
             config, folder = beside.of_split(self.config, name), self.layout.split(name)
-            found[name] = self._within(folder, config)
-            found[name]._above = self
+            found[name] = run = self._within(folder, config)
+            run._above = self
+            if is_first() and RunConfig.read(run.layout.config).samples != run.config.samples:
+                # Its folder is opened by itself as well.
+                run.config.write(run.layout.config)
         return found
 
     def _within(self, folder, config):
@@ -453,8 +456,8 @@ class Run:
         reasons = {name: reason for name, reason in found.items() if reason}
         if SHUFFLED_RESPONSES in conditions and len(self.parts) == 1 and self.lends_no_response:
             reasons[SHUFFLED_RESPONSES] = "one stimulus is tested, and there is no other's response to give"
-        if any(part.subject.test.images is None for part in self.parts):
-            asked = (name for name in conditions if name in CONDITIONS and CONDITIONS[name].shows_the_truth)
+        asked = [name for name in conditions if name in CONDITIONS and CONDITIONS[name].shows_the_truth]
+        if asked and any(part.subject.test.images is None for part in self.parts):
             lacking = f"{beside.tested(self.config)} has no pictures whose features it could take"
             reasons = dict.fromkeys(asked, lacking) | reasons
         return reasons

@@ -241,7 +241,8 @@ def test_splits_are_added_to_a_run_that_is_done(place, capsys):
         capsys, "reconstruct", "made/run", "--stimuli", "dog", *shown
     )
     assert run_command(["reconstruct", "made/run", "--samples", "2", *shown]) == 0
-    assert len(list((place / "made" / "run" / "splits" / "shapes" / "images").iterdir())) == 6
+    shapes = place / "made" / "run" / "splits" / "shapes"
+    assert len(list((shapes / "images").iterdir())) == 6 and Run(shapes).config.samples == 2
 
 
 def test_damage_of_a_split_is_mended_without_a_fit(place):
