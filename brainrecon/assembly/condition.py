@@ -102,6 +102,11 @@ class Condition:
         # What nobody reads may be replaced beside what somebody does; what somebody cannot do without may not.
         return next((reason for name, reason in reasons.items() if reason and chain.readers(name)), None)
 
+    @property
+    def shows_the_truth(self) -> bool:
+        """Whether it takes true values, for which there have to be stimuli to look at."""
+        return any(isinstance(replacement, Truth) for replacement in self.replaces.values())
+
     def applies_to(self, chain: Chain) -> bool:
         """Whether a chain can be drawn under it."""
         return self.why_not(chain) is None

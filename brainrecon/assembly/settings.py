@@ -64,6 +64,18 @@ def merged(base, over):
     }
 
 
+def differences(old, new, where=""):
+    """Dotted names at which two nested dictionaries differ, each with both values."""
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{where}{name}.")
+        elif before != after:
+            found.append((where + name, before, after))
+    return found
+
+
 def filled_in(settings, values):
     """Settings with `values`, dict, for those that are None; names that they do not have are left.
 

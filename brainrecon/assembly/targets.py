@@ -205,7 +205,7 @@ def encode(targets, names, subject, split_name, store, *, captions=None, rows=No
             target,
             stimuli,
             split.stimulus_ids,
-            dataset=f"{subject.fingerprint}/{split_name}",
+            dataset=subject.stimuli_of(split_name),
             checkpoint=targets[name].fingerprint,
             dtype=targets[name].dtype,
             load=partial(loaded, targets[name], name, progress),

@@ -68,6 +68,7 @@ def evaluate(
     mask: options.Mask = None,
     folds: options.Folds = None,
     split: options.Split = None,
+    beside: options.Beside = None,
     controls: options.controls("none") = None,
     control_stimuli: options.control_stimuli() = None,
     protocol: options.Protocol = None,
@@ -91,7 +92,7 @@ def evaluate(
                 "--captions; leave them out for a run."
             )
         _evaluate_run(
-            run, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device), again
+            run, beside, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device), again
         )
         return
     given, what = ("--images", "Pictures") if captions is None else ("--captions", "Captions")
@@ -99,6 +100,10 @@ def evaluate(
         raise InputError(
             f"{what} need the data they are of, and a place for scores: add --truth KIND:PATH and --out DIR to "
             f"{given} {images or captions}."
+        )
+    if beside:
+        raise InputError(
+            f"--beside goes with a run; with {given}, name the one split that they are of: --split imagery."
         )
     if again:
         raise InputError(f"{what} from elsewhere are scored anew each time; leave --again out with {given}.")
@@ -118,22 +123,25 @@ def evaluate(
     _evaluate_pictures(images, named, truth, out, which, parts, split, protocol, features, device)
 
 
-def _evaluate_run(run, controls, control_stimuli, protocol, batch_size, features, device, again):
+def _evaluate_run(run, beside, controls, control_stimuli, protocol, batch_size, features, device, again):
+    from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.progress import show_progress
-    from brainrecon.cli.score_tables import show_scores, tell_they_were_there
+    from brainrecon.cli.score_tables import show_splits
     from brainrecon.runs.run import Run
-    from brainrecon.runs.score import scores_there
+    from brainrecon.runs.score import score_splits
 
     conditions = options.parse_conditions(controls)
     opened = Run(run, features, device)
+    if beside is not None:
+        opened = Run.create(run, options.with_beside(opened.config, beside), features, device)
+        conditions = (RECONSTRUCTION, *conditions)
     with show_progress() as progress:
+        if beside is not None:
+            opened.fit(progress)
         if conditions:
             opened.reconstruct(conditions, control_stimuli=control_stimuli, batch_size=batch_size, progress=progress)
-        there = None if again else scores_there(opened, protocol)
-        scores = there or opened.evaluate(protocol, progress)
-    show_scores(scores)
-    if there:
-        tell_they_were_there(opened)
+        splits = score_splits(opened, protocol, again, progress)
+    show_splits(splits)
 
 
 def _evaluate_pictures(images, named, truth, out, which, folds, split, protocol, features, device):

@@ -17,6 +17,7 @@ def fit(
     samples: options.Samples = None,
     folds: options.Folds = None,
     split: options.Split = None,
+    beside: options.Beside = None,
     loader: options.LoaderOptions = None,
     mask: options.Mask = None,
     captions: options.Captions = None,
@@ -32,7 +33,7 @@ def fit(
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.beginning import undone_if_it_fails
     from brainrecon.runs.estimate import of_fitting
-    from brainrecon.runs.plan import planned, works_of
+    from brainrecon.runs.plan import planned, works_of_splits
     from brainrecon.runs.run import Run
     from stages.ground.process_group import is_first
 
@@ -47,6 +48,7 @@ def fit(
         samples=samples,
         folds=folds,
         split=split,
+        beside=beside,
         loader=loader,
         mask=mask,
         captions=captions,
@@ -56,7 +58,7 @@ def fit(
     )
     if plan:
         with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as run:
-            show_plan(works_of(run, draws=False), run.machine.device, out)
+            show_plan(works_of_splits(run, draws=False), run.machine.device, out)
         return
     with undone_if_it_fails(out):
         run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))

@@ -126,6 +126,14 @@ Split = Annotated[
         show_default="the dataset's own test stimuli",
     ),
 ]
+Beside = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPLITS",
+        help="Further splits of the data to test beside that, with the same decoder: names such as imagery,shapes, or all.",
+        show_default="none",
+    ),
+]
 LoaderOptions = Annotated[
     list[str] | None,
     typer.Option(
@@ -261,6 +269,7 @@ def run_config(
     samples=None,
     folds=None,
     split=None,
+    beside=None,
     loader=None,
     captions=None,
     caption_choices=None,
@@ -274,7 +283,7 @@ def run_config(
     values = with_settings(copy.deepcopy(read_toml(config)) if config else {})
     for assignment in assignments or ():
         name = assignment.lstrip().partition("=")[0].partition(".")[0].strip()
-        assign(values if name in (*values, "data") else values["settings"], assignment)
+        assign(values if name in (*values, "data", "splits") else values["settings"], assignment)
     if not isinstance(values.setdefault("data", {}), dict):
         raise InputError(f"data is {values['data']!r}; expected a table: write data.source = 'KIND:PATH'.")
     options = {
@@ -283,6 +292,7 @@ def run_config(
         "roi": roi,
         "folds": parse_folds(folds),
         "split": parse_split(split),
+        "beside": parse_names(beside),
         "captions": str(captions.resolve()) if captions else None,
         "caption_choices": [choice.strip() for choice in caption_choices.split("|")] if caption_choices else None,
     }
@@ -311,6 +321,16 @@ def loader_options(assignments, mask=None):
 def parse_split(split):
     """A split's rule from an option's value, the path of a file of ids made absolute; None if it is not given."""
     return f"ids:{Path(split[4:]).resolve()}" if split and split.startswith("ids:") and split[4:] else split
+
+
+def with_beside(config, beside):
+    """A run's configuration with what ``--beside`` names tested beside; as it is if it is not given."""
+    from dataclasses import replace
+
+    if beside is None:
+        return config
+    named = tuple(dict.fromkeys((*(config.data.beside or ()), *parse_names(beside))))
+    return replace(config, data=replace(config.data, beside=named))
 
 
 def torch_device(name):

@@ -12,6 +12,7 @@ from stages.ground.errors import InputError
 
 def reconstruct(
     run: options.RunFolder,
+    beside: options.Beside = None,
     betas: options.NewPatterns = None,
     out: Annotated[
         Path | None,
@@ -42,7 +43,7 @@ def reconstruct(
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.draw_new import check_draws
     from brainrecon.runs.estimate import of_drawing
-    from brainrecon.runs.plan import works_of
+    from brainrecon.runs.plan import works_of_splits
     from brainrecon.runs.run import Run
 
     conditions = (RECONSTRUCTION, *options.parse_conditions(controls))
@@ -53,24 +54,31 @@ def reconstruct(
         )
     if betas is not None and (controls is not None or control_stimuli is not None):
         raise InputError("Controls are drawn of test stimuli; leave --controls and --control-stimuli out with --betas.")
+    if betas is not None and beside is not None:
+        raise InputError("Splits are of the data; leave --beside out with --betas.")
     opened = Run(run, features, options.torch_device(device))
     check_draws(opened)
+    opened.config = options.with_beside(opened.config, beside)
     if plan:
         if betas is not None:
             raise InputError("A plan is of test stimuli; leave --plan out with --betas.")
         opened.config = replace(opened.config, samples=samples or opened.config.samples)
-        works = works_of(opened, conditions, control_stimuli, 1 if reproducible else batch_size, fits=False)
+        works = works_of_splits(opened, conditions, control_stimuli, 1 if reproducible else batch_size, fits=False)
         show_plan(works, opened.machine.device, run)
         return
     if betas is not None:
         drawing = dict(samples=samples, batch_size=batch_size, shard=part, reproducible=reproducible)
         say(f"Pictures are in {_draw_new(opened, betas, out, options.parse_names(stimuli), drawing)}")
         return
-    if samples is not None:
-        opened = Run.create(run, replace(opened.config, samples=samples), features, opened.machine.device)
-    for line in of_drawing(opened, conditions, control_stimuli, 1 if reproducible else batch_size):
-        say(line)
+    if samples is not None or beside is not None:
+        asked = replace(opened.config, samples=opened.config.samples if samples is None else samples)
+        opened = Run.create(run, asked, features, opened.machine.device)
+    for one in opened.splits.values():
+        for line in of_drawing(one, conditions, control_stimuli, 1 if reproducible else batch_size):
+            say(line)
     with show_progress() as progress:
+        if opened.config.data.beside:
+            opened.fit(progress)
         opened.reconstruct(
             conditions,
             stimuli=options.parse_names(stimuli),

@@ -17,6 +17,7 @@ def run(
     samples: options.Samples = None,
     folds: options.Folds = None,
     split: options.Split = None,
+    beside: options.Beside = None,
     loader: options.LoaderOptions = None,
     mask: options.Mask = None,
     captions: options.Captions = None,
@@ -35,7 +36,7 @@ def run(
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.plan_table import show_plan
     from brainrecon.runs.beginning import undone_if_it_fails
-    from brainrecon.runs.plan import planned, works_of
+    from brainrecon.runs.plan import planned, works_of_splits
     from brainrecon.runs.run import Run
 
     wanted = options.run_config(
@@ -49,6 +50,7 @@ def run(
         samples=samples,
         folds=folds,
         split=split,
+        beside=beside,
         loader=loader,
         mask=mask,
         captions=captions,
@@ -59,8 +61,8 @@ def run(
     conditions = options.parse_conditions(controls, default="shuffled_responses")
     if plan:
         with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as opened:
-            asked = [name for name in (RECONSTRUCTION, *conditions) if name not in opened.not_drawn(conditions)]
-            works = works_of(opened, asked, control_stimuli, 1 if reproducible else batch_size)
+            asked = (RECONSTRUCTION, *conditions)
+            works = works_of_splits(opened, asked, control_stimuli, 1 if reproducible else batch_size)
             show_plan(works, opened.machine.device, out)
         return
     with undone_if_it_fails(out):
@@ -74,21 +76,24 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
     from brainrecon.cli.console import say
     from brainrecon.cli.fit import describe_fit
     from brainrecon.cli.progress import show_progress
-    from brainrecon.cli.score_tables import show_scores, tell_they_were_there
+    from brainrecon.cli.score_tables import show_splits
     from brainrecon.evaluation.judges import check_judges
     from brainrecon.evaluation.protocols.protocol import load_protocol
     from brainrecon.report.run.run_report import write_report
     from brainrecon.runs.estimate import of_drawing, of_fitting
-    from brainrecon.runs.score import scores_there
+    from brainrecon.runs.score import score_splits
     from stages.ground.read_only import told_if_read_only
 
     if opened.unfitted.draws:
         # Now rather than after hours of drawing.
         check_judges(load_protocol(protocol or opened.protocol))
-    part = opened.parts[0]
-    asked = [name for name in (RECONSTRUCTION, *conditions) if name not in opened.not_drawn(conditions)]
-    for line in (*of_fitting(opened), *of_drawing(opened, asked, control_stimuli, 1 if reproducible else batch_size)):
+    part, batch = opened.parts[0], 1 if reproducible else batch_size
+    for line in of_fitting(opened):
         say(line)
+    for run in opened.splits.values():
+        asked = [name for name in (RECONSTRUCTION, *conditions) if name not in run.not_drawn(conditions)]
+        for line in of_drawing(run, asked, control_stimuli, batch):
+            say(line)
     with show_progress() as progress:
         opened.fit(progress)
     for line in describe_fit(opened):
@@ -98,8 +103,12 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
         and (most := int(part.subject.test.repeats.max())) < opened.config.samples
     ):
         say(f"A stimulus has {most} trials at most, so that {most} samples are drawn and not {opened.config.samples}.")
-    for name, reason in opened.not_drawn(conditions).items():
+    for name, reason in (said := opened.not_drawn(conditions)).items():
         say(f"{name} is left out: {reason}.")
+    for split, run in opened.splits.items():
+        for name, reason in run.not_drawn(conditions).items():
+            if name not in said:
+                say(f"{name} of {split} is left out: {reason}.")
     with show_progress() as progress:
         opened.reconstruct(
             (RECONSTRUCTION, *conditions),
@@ -108,14 +117,11 @@ def finish(opened, conditions, control_stimuli, protocol=None, batch_size=None, 
             reproducible=reproducible,
             progress=progress,
         )
-        there = scores_there(opened, protocol)
-        scores = there or opened.evaluate(protocol, progress)
+        splits = score_splits(opened, protocol, progress=progress)
     # Before a word of it is printed: what has been worked out is not lost to a print.
     path = None
     with told_if_read_only("Reports", opened.folder):
-        path = write_report(opened, scores.protocol)
-    show_scores(scores)
-    if there:
-        tell_they_were_there(opened)
+        path = write_report(opened, next(iter(splits.values())).scores.protocol)
+    show_splits(splits)
     if path is not None:
         say(f"Report: {path}")

@@ -3,6 +3,7 @@
 from brainrecon.cli.console import numbers, say, tell
 from brainrecon.evaluation.metrics.metric import METRICS
 from brainrecon.report.names import condition_label, mean_text, score_text
+from brainrecon.report.predicted_rows import labels_of_several
 
 # Retrieval is read as identification is: a share of all, in percent.
 SHARE = METRICS["n_way_identification"]
@@ -41,6 +42,50 @@ def show_scores(scores):
         tell(line)
     if scores.vintage:
         tell(f"data: {scores.vintage}")
+
+
+def show_splits(splits):
+    """Print the scores of a run, and beside them those of the splits that are tested beside its own.
+
+    Parameters
+    ----------
+    splits : dict of str to brainrecon.runs.score.SplitScores
+        The run's own first.
+    """
+    own, *others = splits.values()
+    show_scores(own.scores)
+    if own.were_there:
+        tell_they_were_there(own.run)
+    if not others:
+        return
+    scored = {name: one.scores for name, one in splits.items() if one.scores is not None}
+    say()
+    numbers(*splits_table(scored))
+    for name, one in splits.items():
+        if one is not own:
+            tell(one.why_not or f"{name}: its controls, intervals and report are in {one.run.folder}")
+
+
+def splits_table(scored):
+    """A row for each score of the method itself, a column for each split: (names of columns, rows).
+
+    Parameters
+    ----------
+    scored : dict of str to Scores
+    """
+    first = next(iter(scored.values()))
+    rows = [("stimuli", *(f"{len(one.conditions[one.reference].stimulus_ids):,}" for one in scored.values()))]
+    for spec in first.metrics.values():
+        means = [one.mean(one.reference, spec.name) for one in scored.values()]
+        if any(mean is not None for mean in means):
+            rows.append((_label(spec), *(mean_text(mean, spec.metric) for mean in means)))
+    labels, found = labels_of_several(list(scored.values())), {}
+    for place, scores in enumerate(scored.values()):
+        for kind in (scores.embeddings, scores.retrieval):
+            for row in () if kind is None else kind.rows:
+                found.setdefault(row.metric, ["-"] * len(scored))[place] = mean_text(row, SHARE)
+    rows += [(f"{labels[name]} (%)", *cells) for name, cells in found.items()]
+    return ("score of the method", *scored), rows
 
 
 def tell_they_were_there(run):

@@ -123,6 +123,8 @@ def summary(facts):
         )
     for name, split in facts["splits"].items():
         yield f"{name}: {_split_line(split)}"
+    if further := [name for name in facts["splits"] if name not in ("train", "test")]:
+        yield f"further splits: test them beside test by --beside {','.join(further)}, or in its place by --split {further[0]}"
     if facts["noise_ceiling_median"] is not None:
         how = ", by their repeats" if facts["noise_ceiling_measured"] else ""
         yield f"noise ceiling: median {facts['noise_ceiling_median']:.1f} % of the variance of the test patterns{how}"

@@ -67,6 +67,7 @@ def resplit(subject, test_ids, how, told=None):
         # They learned from trials that may be tested now.
         encoding_models={},
         fingerprint=stimulus_fingerprint(subject.dataset, splits, pooled=subject.fingerprint),
+        train_fingerprint="",
         notes=[*subject.notes, note],
         details=subject.details | {"split": how},
     )
@@ -94,6 +95,7 @@ def with_test(subject, name):
         splits=splits,
         noise_ceiling=None,
         fingerprint=stimulus_fingerprint(subject.dataset, splits, tested=name, of=subject.fingerprint),
+        train_fingerprint=subject.fingerprint,
         notes=[*subject.notes, f"{name} is tested, in place of test"],
         details=subject.details | {"split": name},
     )

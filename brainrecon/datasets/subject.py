@@ -283,6 +283,9 @@ class Subject:
     encoding_models : dict of str to array of shape (n_values + 1, n_voxels), float32
         Encoding models that the study's authors fitted to its training trials: by target, the weights of its values and, last,
         the bias.
+    train_fingerprint : str
+        If other stimuli are tested than the dataset's own and the training ones are the same: the fingerprint of the whole,
+        under which what is computed of the training stimuli is found, see `stimuli_of`.
 
     Raises
     ------
@@ -306,6 +309,7 @@ class Subject:
     caption_choices: tuple[str, ...] = ()
     grid: VoxelGrid | None = field(default=None, repr=False)
     encoding_models: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    train_fingerprint: str = field(default="", repr=False)
 
     def __post_init__(self):
         if self.pictures not in ("", "photographs", "drawn pictures"):
@@ -352,6 +356,16 @@ class Subject:
                     f"{n_voxels:,}; "
                     "take all of them from the same subject and roi."
                 )
+
+    def stimuli_of(self, split_name):
+        """What identifies the stimuli of a split, for whatever is computed of them alone.
+
+        >>> split = Split(np.ones((1, 2)), ["a"])
+        >>> Subject("subj01", "nsd", "nsd:/data", {"train": split}, "V1", fingerprint="4a").stimuli_of("train")
+        '4a/train'
+        """
+        known = self.train_fingerprint if split_name == "train" else ""
+        return f"{known or self.fingerprint}/{split_name}"
 
     def _repr_html_(self):
         return subject_html(self)

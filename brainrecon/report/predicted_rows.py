@@ -38,6 +38,36 @@ def retrieval_rows(scores):
     return [_retrieval_row(row, scores.protocol.retrieval.get(row.metric)) for row in scores.retrieval.rows]
 
 
+def by_metric(scores):
+    """Rows of `embedding_rows` and of `retrieval_rows` by the name of the metric, dict."""
+    rows = [*_found(scores, "embeddings"), *_found(scores, "retrieval")]
+    return {one.metric: row for one, row in zip(rows, (*embedding_rows(scores), *retrieval_rows(scores)))}
+
+
+def labels_of_several(scores):
+    """Labels of what is scored of predictions in some scores of one protocol, with how many candidates there were in each.
+
+    Parameters
+    ----------
+    scores : sequence of brainrecon.evaluation.scores.scores.Scores
+
+    Returns
+    -------
+    dict of str to str
+        By metric.
+    """
+    found: dict = {}
+    for one in scores:
+        for row in (*_found(one, "embeddings"), *_found(one, "retrieval")):
+            found.setdefault(row.metric, []).append(getattr(row, "n_candidates", row.n))
+    specs = scores[0].protocol.embeddings | scores[0].protocol.retrieval
+    return {name: specs[name].among(*counts).label if name in specs else name for name, counts in found.items()}
+
+
+def _found(scores, kind):
+    return () if getattr(scores, kind) is None else getattr(scores, kind).rows
+
+
 def retrieval_explanation(spec):
     """What a retrieval gives and what it searches, in a sentence or two."""
     return f"{spec.description} {_DIRECTIONS[spec.direction]}".strip()

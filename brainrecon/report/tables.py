@@ -21,12 +21,12 @@ def scored_metrics(scores):
     return [spec for name, spec in scores.metrics.items() if name in found]
 
 
-def mean_rows(scores):
-    """A row per condition with its means, list of dict."""
+def mean_rows(scores, specs=None):
+    """A row per condition with its means, list of dict; a cell for each of `specs`, by default for what was scored."""
     return [
         {
             **_named(name),
-            **_cells(scores, lambda metric, name=name: scores.mean(name, metric), _mean_cell),
+            **_cells(scores, lambda metric, name=name: scores.mean(name, metric), _mean_cell, specs),
             "is_reference": name == scores.reference,
         }
         for name in scores.conditions
@@ -135,9 +135,9 @@ def _named(name):
     return {"label": condition_label(name), "explanation": condition_explanation(name)}
 
 
-def _cells(scores, lookup, cell):
-    """The cells of a row, one for each of `scored_metrics`, and how many stimuli are behind them."""
-    found = [(lookup(spec.name), spec.metric) for spec in scored_metrics(scores)]
+def _cells(scores, lookup, cell, specs=None):
+    """The cells of a row, one for each of `specs` or of `scored_metrics`, and how many stimuli are behind them."""
+    found = [(lookup(spec.name), spec.metric) for spec in (scored_metrics(scores) if specs is None else specs)]
     return {
         "n": f"{max((row.n for row, _ in found if row is not None), default=0):,}",
         "cells": [None if row is None else cell(row, metric) for row, metric in found],

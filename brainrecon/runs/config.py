@@ -15,6 +15,7 @@ from brainrecon import __version__
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import parse_source
+from brainrecon.runs.split_settings import split_settings
 from stages.ground.errors import InputError
 from stages.ground.reading import json_files
 from weights.whole_files import write_text
@@ -22,7 +23,7 @@ from weights.whole_files import write_text
 LEAVE_ONE_OUT = "stimuli"
 MASK_FILE = "data.options.mask"
 # What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
-_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from")
+_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from", "splits", "shared_decoder")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class DataSettings:
     split : str, optional
         Which stimuli to test instead of the dataset's own: ``category:NAME`` or ``clusters:N``, see
         `brainrecon.runs.splitting`.
+    beside : tuple of str, optional
+        Further splits of the dataset, such as imagery, that are tested beside that one with the same decoder, see
+        `brainrecon.runs.beside`; "all" is every one. A run settles it to their names.
     split_checkpoint : str, optional
         CLIP checkpoint by whose embeddings clusters are made; the method's own if it is not given.
     captions : str, optional
@@ -65,6 +69,7 @@ class DataSettings:
     folds: int | str = 0
     fold: int | None = None
     split: str | None = None
+    beside: tuple[str, ...] | None = None
     split_checkpoint: str | None = None
     captions: str | None = None
     caption_choices: tuple[str, ...] | None = None
@@ -82,7 +87,9 @@ class RunConfig:
     >>> config.settings.size, config.seed, config.samples
     (32, 0, 1)
 
-    `decoder_from` names decoders that are taken instead of fitted, as `brainrecon.runs.decoder_from` has them.
+    `decoder_from` names decoders that are taken instead of fitted, as `brainrecon.runs.decoder_from` has them. `splits` is by
+    split what a split tested beside another draws with in place of the settings. The run of such a split has no decoder of its
+    own, `shared_decoder`: it reads that of the run in whose folder it lies.
 
     In a file the settings of the method are a table of their own::
 
@@ -93,6 +100,8 @@ class RunConfig:
         source = "nsd:/data/nsd"
         [settings.generator]
         strength = 0.75
+        [splits.imagery.settings.generator]
+        strength = 0.5
     """
 
     method: str
@@ -101,6 +110,8 @@ class RunConfig:
     seed: int = 0
     samples: int = 1
     decoder_from: tuple[str, ...] = ()
+    splits: dict[str, dict] = field(default_factory=dict)
+    shared_decoder: bool = False
 
     def __post_init__(self):
         if self.samples < 1:
@@ -111,6 +122,11 @@ class RunConfig:
         if self.data.folds and self.data.split:
             raise InputError(
                 f"Both folds ({self.data.folds}) and split ({self.data.split!r}) are given; leave one out."
+            )
+        if self.data.folds and self.data.beside:
+            raise InputError(
+                f"Each of {self.data.folds} folds has a decoder of its own, and {', '.join(self.data.beside)} is tested by one; "
+                "leave --folds or --beside out."
             )
 
     @classmethod
@@ -142,7 +158,10 @@ class RunConfig:
         more = from_dict(_More, {name: values[name] for name in _MORE if name in values})
         kind = system_class(values["method"])
         settings = from_dict(kind.settings_class, with_weights(values["settings"], kind, weights))
-        return cls(values["method"], data, settings, more.seed, more.samples, more.decoder_from)
+        splits = split_settings(more.splits, settings, kind)
+        return cls(
+            values["method"], data, settings, more.seed, more.samples, more.decoder_from, splits, more.shared_decoder
+        )
 
     @property
     def system(self):
@@ -172,7 +191,10 @@ class RunConfig:
         """Nested dictionary, every default spelled out."""
         head = {"method": self.method, "seed": self.seed, "samples": self.samples}
         head |= {"decoder_from": list(self.decoder_from)} if self.decoder_from else {}
-        return head | {"data": to_dict(self.data), "settings": to_dict(self.settings)}
+        head |= {"shared_decoder": True} if self.shared_decoder else {}
+        splits = {name: {"settings": values} for name, values in self.splits.items()}
+        whole = head | {"data": to_dict(self.data), "settings": to_dict(self.settings)}
+        return whole | ({"splits": splits} if splits else {})
 
     @classmethod
     def read(cls, path):
@@ -247,9 +269,11 @@ class _More:
     seed: int = 0
     samples: int = 1
     decoder_from: tuple[str, ...] = ()
+    splits: dict[str, dict] = field(default_factory=dict)
+    shared_decoder: bool = False
 
 
-_MORE = ("seed", "samples", "decoder_from")
+_MORE = ("seed", "samples", "decoder_from", "splits", "shared_decoder")
 
 
 def read_toml(path):
@@ -292,15 +316,3 @@ def typed_value(text):
         return text
     value = list(value) if isinstance(value, tuple) else value
     return value if value is None or isinstance(value, bool | int | float | list) else text
-
-
-def differences(old, new, where=""):
-    """Dotted names at which two nested dictionaries differ, each with both values."""
-    found = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{where}{name}.")
-        elif before != after:
-            found.append((where + name, before, after))
-    return found

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly.chain import DESCRIPTION, Chain
-from brainrecon.assembly.settings import to_dict
+from brainrecon.assembly.settings import differences, to_dict
 from brainrecon.datasets import load
-from brainrecon.runs.config import RunConfig, differences
+from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.record import read_environment, response_digest
 from stages.decoders.released import other_voxels
@@ -181,6 +181,8 @@ def _run_folder(word):
     path = Path(word).expanduser().resolve()
     if not Layout(path).config.exists() and Layout(path.parent).config.exists():
         path = path.parent
+    if Layout(path).config.exists() and RunConfig.read(Layout(path).config).shared_decoder:
+        path = Layout(path).above
     return path
 
 
@@ -245,7 +247,7 @@ def _check_run(config, subject, folder):
             f"{folder} is not fitted yet; type `brainrecon fit --config {folder}/config.toml --out {folder}` first."
         )
     for what, then, now in (("data", other.data, config.data), ("settings", other.settings, config.settings)):
-        free = ("source",) if what == "data" else config.system.of_drawing
+        free = ("source", "beside") if what == "data" else config.system.of_drawing
         for name, before, after in differences(to_dict(then), to_dict(now)):
             if not any(name == one or name.startswith(f"{one}.") for one in free):
                 raise InputError(

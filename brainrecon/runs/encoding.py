@@ -64,8 +64,13 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=SILENT)
 
 def _model(subject, protocol, spec, folder, device, memory):
     model, patterns = EncodingModel(device=device, memory=memory), subject.train.patterns
-    identity = [protocol.sha256, spec.name, store.fingerprint(spec.checkpoint), model.describe(), subject.fingerprint]
-    identity += [subject.name, subject.roi, [str(name) for name in subject.train.stimulus_ids]]
+    identity = [protocol.sha256, spec.name, store.fingerprint(spec.checkpoint), model.describe()]
+    identity += [
+        subject.train_fingerprint or subject.fingerprint,
+        subject.name,
+        subject.roi,
+        [str(name) for name in subject.train.stimulus_ids],
+    ]
     digest = hashlib.sha256(json.dumps(identity).encode())
     for block in blocks_of(np.arange(len(patterns)), 1024):
         digest.update(np.ascontiguousarray(patterns[block]))

@@ -24,6 +24,10 @@ def fit(run, progress=SILENT):
     """
     if of_first(lambda: run.is_fitted):
         return
+    if run.config.shared_decoder:
+        if is_first():
+            predict_test(run, run.opened_chain(), progress)
+        return
     subject, test = run.subject, run.subject.test
     chain = Chain(run.config.system, run.machine)
     names = tuple(str(name) for name in test.stimulus_ids)
@@ -50,9 +54,14 @@ def fit(run, progress=SILENT):
         taken_parts(run.config, chain),
     )
     if is_first():
-        values = RunValues(run, chain)
-        for step in chain.predicting:
-            values.predicted("test", step, progress)
-        if (folder := run.layout.embeddings("test").parent).exists():
-            seal(folder)
+        predict_test(run, chain, progress)
     chain.free()
+
+
+def predict_test(run, chain, progress=SILENT):
+    """Predict the values of a run's test stimuli, into files, by a fitted chain; what is there is left alone."""
+    values = RunValues(run, chain)
+    for step in chain.predicting:
+        values.predicted("test", step, progress)
+    if (folder := run.layout.embeddings("test").parent).exists():
+        seal(folder)

@@ -9,6 +9,7 @@ stage_one/stim-<id>.png       first pictures, and other values on the way in fol
 images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise; ids as `weights.names.file_name` writes them
 controls/<name>/images/stim-<id>_sample-<k>.png
 folds/<k>/             a run folder each, if there are folds
+splits/<name>/         a run folder each, of further splits that are tested beside; the decoder is that of the run above
 new/<name>/            pictures of patterns from a file <name>, in images/ (captions/, films/), with patterns.json
 shuffled/              a run folder with folds, in which each stimulus has the responses to another, if a fold tests but one
 manifest.jsonl         a line for each file written
@@ -38,9 +39,22 @@ _FOLDERS = {"first_picture": "stage_one"}
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of one run folder."""
+    """The places of one run folder.
+
+    >>> Layout(Path("run")).split("imagery").as_posix()
+    'run/splits/imagery'
+    >>> Layout(Path("/run/splits/imagery"), shared_decoder=True).decoder.as_posix()
+    '/run/decoder'
+
+    Attributes
+    ----------
+    folder : Path
+    shared_decoder : bool
+        Whether it is that of a split tested beside another, whose decoder is that of the run in whose folder it lies.
+    """
 
     folder: Path
+    shared_decoder: bool = False
 
     @property
     def config(self) -> Path:
@@ -60,7 +74,7 @@ class Layout:
     @property
     def decoder(self) -> Path:
         """The fitted steps."""
-        return self.folder / "decoder"
+        return (self.above if self.shared_decoder else self.folder) / "decoder"
 
     @property
     def manifest(self) -> Path:
@@ -79,6 +93,15 @@ class Layout:
     def fold(self, fold: int) -> Path:
         """Run folder of a fold."""
         return self.folder / "folds" / str(fold)
+
+    def split(self, name: str) -> Path:
+        """Run folder of a split that is tested beside the run's own."""
+        return self.folder / "splits" / name
+
+    @property
+    def above(self) -> Path:
+        """Of the run folder of a split, that of the run it lies in."""
+        return self.folder.absolute().parents[1]
 
     @property
     def shuffled(self) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from brainrecon.assembly.condition import RECONSTRUCTION
+from brainrecon.runs import beside
 from brainrecon.runs.decoder_from import is_path, taken_parts
 from brainrecon.runs.estimate import (
     UNTOLD,
@@ -60,11 +61,40 @@ def planned(folder, config, features=None, device="auto", memory=None):
     if Layout(Path(folder)).config.exists():
         run = Run(folder, features, device, memory)
         if config is not None:
-            run.config = replace(run.config, samples=config.samples)
+            asked = beside.with_those_there(replace(run.config, samples=config.samples, splits=config.splits), config)
+            run.config = beside.settled(asked, run.subject)
         yield run
         return
     with TemporaryDirectory(prefix="brainrecon-plan-") as place:
         yield Run.create(Path(place) / Path(folder).name, config, features, device, memory)
+
+
+def works_of_splits(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size=None, *, fits=True, draws=True):
+    """What is still to be done in a run and in those of the splits that are tested beside its own; none is made.
+
+    Parameters
+    ----------
+    run, conditions, control_stimuli, batch_size, fits, draws
+        As of `works_of`; of the conditions each split has those that it can have.
+
+    Returns
+    -------
+    list of Work
+    """
+
+    def works(one, fits):
+        asked = [name for name in conditions if name not in one.not_drawn(conditions)]
+        return works_of(one, asked, control_stimuli, batch_size, fits=fits, draws=draws)
+
+    found = works(run, fits)
+    run.config = beside.settled(run.config, run.parts[0].subject)
+    for name in run.config.data.beside or ():
+        machine = (run.store.folder, run.machine.device, run.machine.memory)
+        with planned(run.layout.split(name), beside.of_split(run.config, name), *machine) as one:
+            # What is fetched is fetched once.
+            own = [work for work in works(one, False) if not work.what.startswith(FETCHING)]
+            found += [replace(work, what=f"{name}: {work.what}") for work in own]
+    return found
 
 
 def works_of(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_size=None, *, fits=True, draws=True):

@@ -18,6 +18,7 @@ from brainrecon.datasets.shuffled import with_shuffled_responses
 from brainrecon.evaluation.judges import DRAWN
 from brainrecon.evaluation.protocols.protocol import DEFAULT
 from brainrecon.features.store import FeatureStore
+from brainrecon.runs.beside import settled
 from brainrecon.runs.config import LEAVE_ONE_OUT
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
 from stages.ground.errors import InputError
@@ -133,7 +134,7 @@ def resolved(config, store=None, device="cpu"):
     settings = config.system.settled(subject.train)
     if config.system.without_captions and not (own or choices):
         settings = replace(settings, **config.system.without_captions)
-    return replace(config, data=data, settings=settings), subject
+    return settled(replace(config, data=data, settings=settings), subject), subject
 
 
 def environment(config):

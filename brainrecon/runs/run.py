@@ -13,10 +13,11 @@ import numpy as np
 
 from brainrecon.assembly.chain import DESCRIPTION, Chain
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
+from brainrecon.assembly.settings import differences
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
-from brainrecon.runs import manifest
-from brainrecon.runs.config import MASK_FILE, RunConfig, differences
+from brainrecon.runs import beside, manifest
+from brainrecon.runs.config import MASK_FILE, RunConfig
 from brainrecon.runs.decoder_from import check_decoder, named
 from brainrecon.runs.layout import FIT_LOCK, MEDIA, Layout
 from brainrecon.runs.record import (
@@ -76,12 +77,14 @@ class Run:
 
     def __init__(self, folder, features=None, device=AUTO, memory=None):
         self.folder, self.layout = Path(folder), Layout(Path(folder))
+        self._above = None
         if not self.layout.config.exists():
             raise InputError(
                 f"{self.folder} is no run folder: config.toml is missing; make one with "
                 f"`brainrecon run METHOD KIND:PATH --out {self.folder}`."
             )
         self.config = RunConfig.read(self.layout.config)
+        self.layout = Layout(self.folder, self.config.shared_decoder)
         self.store, self._computes_on = FeatureStore(features), (device, memory)
 
     @classmethod
@@ -116,18 +119,20 @@ class Run:
 
     @classmethod
     def _created(cls, folder, config, features, device, memory):
-        layout = Layout(folder := Path(folder))
+        layout = Layout(folder := Path(folder), config.shared_decoder)
         check_checkpoint_names(config.system)
         config, subject = resolved(config, FeatureStore(features), device)
         there = RunConfig.read(layout.config) if layout.config.exists() else None
         # What a run recorded stands, also if a manifest or a folder is no longer there.
-        if there is None or config.decoder_from != there.decoder_from:
+        if not config.shared_decoder and (there is None or config.decoder_from != there.decoder_from):
             config = replace(config, decoder_from=named(config.decoder_from, config.system, subject.name))
         if there is not None:
             if there.data.split and there.data.split_checkpoint is None:
                 there = replace(there, data=replace(there.data, split_checkpoint=split_checkpoint(there)))
-            # More samples are more of the same run.
-            found = differences(replace(there, samples=config.samples).to_dict(), config.to_dict())
+            config = beside.with_those_there(config, there)
+            # More samples, and more splits beside, are more of the same run.
+            known = beside.as_if_asked(replace(there, samples=config.samples), config)
+            found = differences(known.to_dict(), config.to_dict())
             # Data and a mask may have moved: whether they are the same is checked below.
             moved = [one for one in found if one[0] == "data.source" or (one[0] == MASK_FILE and None not in one)]
             if found := [one for one in found if one not in moved]:
@@ -139,7 +144,7 @@ class Run:
         elif folder.exists() and (not folder.is_dir() or _holds_something(folder)):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
         (chain := Chain(config.system)).check_pictures(subject)
-        if not chain.is_fitted(layout.decoder):
+        if not config.shared_decoder and not chain.is_fitted(layout.decoder):
             check_decoder(config, subject)
         now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
         now["responses"] = response_digest(subject)
@@ -170,17 +175,42 @@ class Run:
         data = self.config.data
         if not data.folds or data.fold is not None:
             return [self]
+        folds = range(data.folds)
+        return [self._within(self.layout.fold(k), replace(self.config, data=replace(data, fold=k))) for k in folds]
+
+    @cached_property
+    def splits(self):
+        """The runs of all splits that are tested with this decoder, by split: this one first, then those tested beside.
+
+        >>> run.splits["imagery"].scores  # doctest: +SKIP
+
+        A run of a split is made if it is not there. Its folder is `splits/<name>` in this one's.
+        """
+        found = {beside.tested(self.config): self}
+        for name in self.config.data.beside or ():
+            config, folder = beside.of_split(self.config, name), self.layout.split(name)
+            found[name] = run = self._within(folder, config)
+            run._above = self
+            if is_first() and RunConfig.read(run.layout.config).samples != run.config.samples:
+                # Its folder is opened by itself as well.
+                run.config.write(run.layout.config)
+        return found
+
+    def _within(self, folder, config):
+        """The run of a folder inside this one's, which is made if it is not there; data may have moved since."""
         with_machine = (self.store.folder, self.machine.device, self.machine.memory)
-        runs = []
-        for fold in range(data.folds):
-            folder = self.layout.fold(fold)
-            there = Layout(folder).config.exists()
-            config = replace(self.config, data=replace(data, fold=fold))
-            runs.append(Run(folder, *with_machine) if there else Run.create(folder, config, *with_machine))
-            known = runs[-1].config
-            moved = replace(known.data, source=data.source, options=data.options)
-            runs[-1].config = replace(known, samples=self.config.samples, data=moved)
-        return runs
+        # What is written last: a process may have been killed in between.
+        there = of_first(Layout(folder).environment.exists)
+        run = Run(folder, *with_machine) if there else Run.create(folder, config, *with_machine)
+        known, data = run.config, self.config.data
+        moved = replace(known.data, source=data.source, options=data.options)
+        run.config = replace(known, samples=self.config.samples, data=moved)
+        return run
+
+    @property
+    def _beside(self):
+        """The runs of splits that are tested beside this one's own, a list."""
+        return list(self.splits.values())[1:]
 
     @property
     def lends_no_response(self):
@@ -224,6 +254,12 @@ class Run:
             raise InputError(f"{self.folder} has a decoder for each fold; name one, for example {self.layout.fold(0)}.")
         if not self.is_fitted:
             raise InputError(f"{self.folder} is not fitted yet; run `brainrecon fit` or `brainrecon run` first.")
+        return self.opened_chain()
+
+    def opened_chain(self):
+        """The chain with its fitted steps read; that of the run above where this is a split of it, drawn with equal settings."""
+        if self._above is not None and self._above.config.settings == self.config.settings:
+            return self._above.chain
         return Chain(self.config.system, self.machine).open(
             self.layout.decoder, self.store, training_pictures=lambda: self.subject.train.images
         )
@@ -334,14 +370,14 @@ class Run:
     # The verbs; their modules bring the heavy libraries
 
     def fit(self, progress=IN_NOTEBOOKS):
-        """Fit the steps of every part and predict the values of its test stimuli; what is done is left alone.
+        """Fit the steps of every part and predict the values of its test stimuli, and of the splits beside; what is done stays.
 
         Processes that torchrun or Accelerate started together train together; the first alone writes.
         """
         from brainrecon.runs.fit import fit
 
         sweep(self.folder)
-        for part in self.parts:
+        for part in [*self.parts, *self._beside]:
             if of_first(lambda part=part: part.is_fitted and not part.damage()):
                 if is_first():
                     # It may have been fitted by a process that was killed before it wrote the hashes.
@@ -358,8 +394,10 @@ class Run:
                 part.folder, name=FIT_LOCK, waiting=lambda: progress("waiting for another process that fits", 0, 1)
             ):
                 if damage := part.damage():
-                    warnings.warn(f"In {part.folder}, {damage}: the decoder is fitted again.", Remark, stacklevel=2)
-                    for folder in (part.layout.decoder, part.layout.embeddings("test").parent):
+                    again = "its values are predicted" if part.config.shared_decoder else "the decoder is fitted"
+                    warnings.warn(f"In {part.folder}, {damage}: {again} again.", Remark, stacklevel=2)
+                    own = [] if part.config.shared_decoder else [part.layout.decoder]
+                    for folder in (*own, part.layout.embeddings("test").parent):
                         shutil.rmtree(folder, ignore_errors=True)
                 fit(part, progress)
         # Nobody goes on before everything is written.
@@ -367,10 +405,22 @@ class Run:
         return self
 
     def reconstruct(self, conditions=(RECONSTRUCTION,), stimuli=None, **options):
-        """Draw what is missing; options as in `brainrecon.runs.draw.reconstruct`."""
+        """Draw what is missing, of the splits beside as well; options as in `brainrecon.runs.draw.reconstruct`."""
+        options.setdefault("progress", IN_NOTEBOOKS)
+        runs, spoilt = [self, *self._beside], []
+        for run, chosen in zip(runs, beside.shared_out(stimuli, runs)):
+            try:
+                run._reconstruct(conditions, chosen, options)
+            except NotFinite as error:
+                spoilt.append(error)
+        if spoilt:
+            raise NotFinite.together(spoilt)
+        return self
+
+    def _reconstruct(self, conditions, stimuli, options):
+        """Draw what is missing of this run alone."""
         from brainrecon.runs.draw import reconstruct
 
-        options.setdefault("progress", IN_NOTEBOOKS)
         sweep(self.folder)
         check_checkpoints(self.folder, environment(self.config)["checkpoints"])
         if options.get("reproducible"):
@@ -397,7 +447,6 @@ class Run:
                 spoilt.append(error)
         if spoilt:
             raise NotFinite.together(spoilt)
-        return self
 
     def not_drawn(self, conditions):
         """Those of some conditions that this run cannot have, and why: dict of name to reason."""
@@ -407,14 +456,28 @@ class Run:
         reasons = {name: reason for name, reason in found.items() if reason}
         if SHUFFLED_RESPONSES in conditions and len(self.parts) == 1 and self.lends_no_response:
             reasons[SHUFFLED_RESPONSES] = "one stimulus is tested, and there is no other's response to give"
+        asked = [name for name in conditions if name in CONDITIONS and CONDITIONS[name].shows_the_truth]
+        if asked and any(part.subject.test.images is None for part in self.parts):
+            lacking = f"{beside.tested(self.config)} has no pictures whose features it could take"
+            reasons = dict.fromkeys(asked, lacking) | reasons
         return reasons
 
     def evaluate(self, protocol=None, progress=IN_NOTEBOOKS):
-        """Score every condition whose outputs are there and write `scores/<protocol>.csv` and `.json`."""
-        from brainrecon.runs.score import evaluate
+        """Score every condition whose outputs are there and write `scores/<protocol>.csv` and `.json`.
+
+        The splits beside are scored as well, each in its own folder, see `splits`; of one that cannot be compared with anything
+        a warning says so.
+        """
+        from brainrecon.runs.score import NothingToCompare, evaluate
 
         sweep(self.folder)
-        return evaluate(self, protocol, progress)
+        scores = evaluate(self, protocol, progress)
+        for run in self._beside:
+            try:
+                evaluate(run, protocol, progress)
+            except NothingToCompare as error:
+                warnings.warn(str(error), Remark, stacklevel=2)
+        return scores
 
 
 def _holds_something(folder):

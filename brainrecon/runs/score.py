@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,10 @@ from weights.remark import Remark
 from weights.seals import complete_seal, seal
 
 
+class NothingToCompare(InputError):
+    """The dataset has no stimuli that anything which is scored could be compared with."""
+
+
 def evaluate(run, protocol=None, progress=SILENT):
     """Score every condition that has outputs, by every task of the protocol, and write `scores/<protocol>.csv` and `.json`.
 
@@ -54,7 +58,9 @@ def evaluate(run, protocol=None, progress=SILENT):
     weights.store.CheckpointError
         Networks of the protocol are absent.
     InputError
-        No output of the method itself is there, or the dataset has no stimuli to compare with.
+        No output of the method itself is there.
+    NothingToCompare
+        The dataset has no pictures of the stimuli, and nothing is predicted that its captions could be compared with.
     """
     protocol = load_protocol(protocol or run.protocol)
     if draws := run.unfitted.draws:
@@ -62,26 +68,35 @@ def evaluate(run, protocol=None, progress=SILENT):
     for part in run.parts:
         # Judges are loaded into the room that the generator leaves.
         part.free()
-    stimulus_ids, shown, categories = shown_of([part.subject for part in run.parts])
+    subjects = [part.subject for part in run.parts]
+    stimulus_ids, shown, categories = shown_of(subjects, needed=False)
+    is_shown = shown is not None
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
     if draws and RECONSTRUCTION not in conditions:
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
+    true, embeddings = true_texts(run, protocol), _embeddings(run, protocol)
+    read = (
+        {name: Outputs(*drawn) for name, drawn in conditions.items()}
+        if medium == "caption"
+        else texts_on_the_way(run, protocol, conditions)
+    )
+    if not (is_shown or embeddings or (true and read and protocol.captions)):
+        # Says that there is nothing.
+        shown_of(subjects)
     scores = score(
         shown,
-        conditions if medium == "picture" else {},
+        conditions if medium == "picture" and is_shown else {},
         stimulus_ids=stimulus_ids,
         categories=categories,
-        captions=true_texts(run, protocol),
-        predicted_captions={name: Outputs(*drawn) for name, drawn in conditions.items()}
-        if medium == "caption"
-        else texts_on_the_way(run, protocol, conditions),
+        captions=true,
+        predicted_captions=read,
         protocol=protocol,
-        embeddings=_embeddings(run, protocol),
+        embeddings=embeddings,
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
-        if run.parts == [run] and draws
+        if run.parts == [run] and draws and is_shown
         else None,
         data=tested_data(run.parts),
         seed=run.config.seed,
@@ -94,6 +109,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         *_about_values(run, protocol),
         *_about_chance(run, scores),
     )
+    if medium == "picture" and not is_shown:
+        notes = (*notes, "There are no pictures of these stimuli: what was drawn is not scored.")
     scores = replace(scores, notes=(*scores.notes, *notes), outputs=_digests(run))
     with told_if_read_only("Scores", run.folder):
         write_scores(scores, run.folder)
@@ -178,7 +195,7 @@ def scores_there(run, protocol=None):
         _is_other(name, digest) for name, digest in scores.checkpoints.items()
     ):
         return None
-    if not run.unfitted.draws:
+    if not run.unfitted.draws or (run.unfitted.medium(run.unfitted.output) == "picture" and not has_pictures(run)):
         there = _is_of_what_is_drawn(scores.conditions.get(RECONSTRUCTION), run.stimulus_ids)
     else:
         drawn = {name: drawn_outputs(run, name)[0] for name in CONDITIONS}
@@ -189,6 +206,56 @@ def scores_there(run, protocol=None):
     # A process may have been killed before it did so.
     complete_seal(path.parent, path.name)
     return scores
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """Scores of one split of a run.
+
+    Attributes
+    ----------
+    run : brainrecon.runs.run.Run
+        That of the split.
+    scores : brainrecon.evaluation.scores.scores.Scores or None
+    were_there : bool
+        Whether they were read and not computed.
+    why_not : str
+        Why there are none, a sentence.
+    """
+
+    run: object
+    scores: Scores | None = None
+    were_there: bool = False
+    why_not: str = ""
+
+
+def score_splits(run, protocol=None, again=False, progress=SILENT):
+    """Score every split of a run that is not scored as it is: the run's own, then those that are tested beside it.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+    protocol : str or Protocol, optional
+        As of `evaluate`, the same for all splits.
+    again : bool
+        Also those whose scores are there.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict of str to SplitScores
+        By split. One beside that cannot be compared with anything is not scored; the run's own has to be.
+    """
+    protocol, found = protocol or run.protocol, {}
+    for name, one in run.splits.items():
+        there = None if again else scores_there(one, protocol)
+        try:
+            found[name] = SplitScores(one, there or evaluate(one, protocol, progress), there is not None)
+        except NothingToCompare as error:
+            if one is run:
+                raise
+            found[name] = SplitScores(one, why_not=str(error))
+    return found
 
 
 def _digests(run):
@@ -228,25 +295,40 @@ def in_folds(folds, n_stimuli):
     return {"split": name_of_folds(folds, n_stimuli), "folds": folds}
 
 
+def has_pictures(run):
+    """Whether there are pictures of all test stimuli."""
+    return all(part.subject.test.images is not None for part in run.parts)
+
+
 def shown_pictures(run):
-    """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None)."""
-    ids, shown, categories = shown_of([part.subject for part in run.parts])
-    return ids, np.asarray(shown[:]), categories
+    """Pictures of all test stimuli of all parts, dict of stimulus to uint8 (height, width, 3); empty if there are none."""
+    if not has_pictures(run):
+        return {}
+    ids, shown, _ = shown_of([part.subject for part in run.parts])
+    return dict(zip(ids, np.asarray(shown[:])))
 
 
-def shown_of(subjects):
-    """As `shown_pictures`, of the subjects of all parts, the pictures being read when they are looked at."""
+def shown_of(subjects, needed=True):
+    """All test stimuli of some subjects: (ids, pictures that are read when they are looked at, categories of each or None).
+
+    None for the pictures of stimuli without any, such as imagined ones, unless they are `needed`.
+    """
     ids, images, categories = [], [], []
     for subject in subjects:
         test = subject.test
-        if test.images is None:
-            raise InputError(
-                f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
+        if test.images is None and needed:
+            split = subject.details.get("split", "test")
+            raise NothingToCompare(
+                f"{subject.source} has no pictures of {split} to compare with, so that {split} is not scored; put them where "
+                "`brainrecon data files` says."
             )
         ids += [str(name) for name in test.stimulus_ids]
         images.append(test.images)
         categories += test.categories or []
-    shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
+    if any(own is None for own in images):
+        shown = None
+    else:
+        shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
@@ -254,7 +336,8 @@ def _embeddings(run, protocol):
     """(true, predicted) values of the targets that the protocol scores or retrieves by, rows as the shown pictures."""
     true, predicted = {}, {}
     for part in run.parts:
-        values_of = _compared(part.chain, protocol)
+        compared = _compared(part.chain, protocol)
+        values_of = {target: name for target, name in compared.items() if _can_be_encoded(part, name)}
         if not values_of:
             return None
         values = RunValues(part)
@@ -269,6 +352,14 @@ def _compared(chain, protocol):
     """Target that the protocol scores or searches -> value of the chain by which it is compared, dict of str to str."""
     names = {name: chain.system.compared_by.get(name, name) for name in sorted(protocol.targets)}
     return {target: name for target, name in names.items() if name in chain.targets}
+
+
+def _can_be_encoded(part, name):
+    """Whether the stimuli of a run without folds have what a target takes: pictures, or captions."""
+    test = part.subject.test
+    if part.chain.targets[name].outline.takes == "captions":
+        return test.images is not None or test.has_captions or bool(part.config.data.captions)
+    return test.images is not None
 
 
 def _about_values(run, protocol):

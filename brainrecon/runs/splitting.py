@@ -90,7 +90,7 @@ def clip_image_tokens(subject, split_name, checkpoint, store, device="cpu"):
         CLIPImageTokens.from_pretrained(checkpoint_store.path(checkpoint), device=device),
         split.images,
         split.stimulus_ids,
-        dataset=f"{subject.fingerprint}/{split_name}",
+        dataset=subject.stimuli_of(split_name),
         checkpoint=checkpoint_store.fingerprint(checkpoint),
     )
 

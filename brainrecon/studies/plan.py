@@ -10,7 +10,7 @@ import tomli_w
 
 from brainrecon.assembly.condition import CONTROLS, ESSENTIAL_CONTROLS
 from brainrecon.assembly.registry import system_class
-from brainrecon.assembly.settings import from_dict, to_dict, with_weights
+from brainrecon.assembly.settings import differences, from_dict, to_dict, with_weights
 from brainrecon.datasets import load
 from brainrecon.datasets import subjects as subjects_of
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
@@ -19,7 +19,6 @@ from brainrecon.runs.config import (
     RunConfig,
     absolute_source,
     check_folds,
-    differences,
     read_toml,
     with_absolute_mask,
     with_settings,

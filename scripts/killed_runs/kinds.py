@@ -133,6 +133,8 @@ def _runs():
         ("miyawaki2008", CONTROLS, "run miyawaki2008"),
     ):
         yield Kind(name, f"run {_line(system, more)}", needs_of(system), is_exact="--reproducible" in more)
+    beside = f"{settings('ridge-to-pixels')} --beside all --out run --features features {CONTROLS}"
+    yield Kind("run ridge-to-pixels beside", f"run ridge-to-pixels god:{{here}}/god {beside}", ("imagined",))
 
 
 def _looks():

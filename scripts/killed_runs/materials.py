@@ -111,6 +111,13 @@ def _patterns(materials, of):
     return 0
 
 
+def _imagined(materials, of):
+    from kamitani_files import God
+
+    God(materials.folder / "god").draw_pictures()
+    return 0
+
+
 def _fitted(materials, of):
     there = f"fitted/{of}"
     return materials.typed(f"fit {of} {{{data_of(of)}}} {settings(of)} --out {there}/run --features {there}/features")
@@ -136,6 +143,7 @@ _MAKE = {
     "cohort": lambda materials, of: materials.typed(f"simulate cohort {COHORT}"),
     "subjects": lambda materials, of: materials.typed(f"simulate subjects {COHORT} --subjects 2"),
     "recording": lambda materials, of: materials.typed(f"simulate recording {RECORDING}"),
+    "imagined": _imagined,
     "checkpoints": _pull,
     "published": _published,
     "patterns": _patterns,

@@ -13,6 +13,7 @@ from brainrecon.report.names import chance_of, condition_explanation, condition_
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
 from brainrecon.report.run.citing import cite_this
 from brainrecon.report.run.figures import against, curve, distribution
+from brainrecon.report.run.splits import SplitBeside, predicted_table, scored_anywhere, split_groups
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
 from brainrecon.report.templates import template
 from stages.ground.errors import InputError
@@ -30,7 +31,7 @@ class ReportContent:
     stimulus_ids : sequence of str
         The test set in its order.
     shown : mapping of str to uint8 array (height, width, 3)
-        The pictures that were seen, by stimulus.
+        The pictures that were seen, by stimulus; empty if nobody has any.
     conditions : mapping of str to (mapping of str to picture, or to a list of pictures)
         By condition and stimulus. Of several samples the grid shows the first.
     scores : brainrecon.evaluation.scores.scores.Scores
@@ -65,6 +66,10 @@ class ReportContent:
         Paths of the pages with all test pictures, relative to the folder that the report lies in; empty if there are none.
     all_pictures_by : str
         What to type to have them.
+    splits : sequence of brainrecon.report.run.splits.SplitBeside
+        Splits that were tested beside the one that this report is of; empty if there are none.
+    split : str
+        That one's name.
     simulated : bool
         Whether the responses were simulated; said beside the title.
     n_each, n_unselected : int
@@ -95,6 +100,8 @@ class ReportContent:
     citations: Sequence[str] = ()
     all_pictures: Sequence[str] = ()
     all_pictures_by: str = ""
+    splits: Sequence[SplitBeside] = ()
+    split: str = "test"
     simulated: bool = False
     n_each: int = 5
     n_unselected: int = 6
@@ -121,18 +128,19 @@ def render(content):
     """
     scores = content.scores
     headline, low_level = leading_metrics(scores)
-    blocks, how_chosen = _choose(content)
     columns = column_order(content.conditions, scores.reference)
+    splits = [SplitBeside(content.split, content), *content.splits]
+    everywhere = scored_anywhere(splits)
     region_columns, regions = tables.region_table(content.rois, scores)
     return template(__file__, "report.html.jinja").render(
         content=content,
         verdict=write_verdict(scores),
         columns=[_column(name, scores, content.explanation) for name in columns],
-        blocks=[
-            (block.heading, [grid_row(stimulus_id, columns, content) for stimulus_id in block.stimulus_ids])
-            for block in blocks
-        ],
-        how_chosen=how_chosen,
+        own=_grid(content),
+        splits=split_groups(splits, everywhere),
+        everywhere=everywhere,
+        predicted_by_split=predicted_table(splits),
+        beside=[(split, _grid(split.content), _read_captions(split.content)) for split in content.splits],
         headline=scores.metrics.get(headline),
         low_level=scores.metrics.get(low_level),
         prepared=_preparations(scores.protocol),
@@ -175,6 +183,19 @@ def render(content):
         chance_of=lambda spec: chance_of(scores, spec),
         in_folds=bool(scores.data.get("folds")),
     )
+
+
+def _grid(content):
+    """The picture grid: its columns, blocks of rows, and how these were chosen; None if nothing was drawn."""
+    if not content.conditions:
+        return None
+    names = column_order(content.conditions, content.scores.reference)
+    blocks, how_chosen = _choose(content)
+    return {
+        "columns": [_column(name, content.scores, content.explanation) for name in names],
+        "blocks": [(block.heading, [grid_row(one, names, content) for one in block.stimulus_ids]) for block in blocks],
+        "how_chosen": how_chosen,
+    }
 
 
 def _choose(content):
@@ -284,7 +305,7 @@ def grid_row(stimulus_id, columns, content):
     caption = (content.captions or {}).get(stimulus_id, "")
     return {
         "stimulus_id": stimulus_id,
-        "shown": data_uri(content.shown[stimulus_id]),
+        "shown": data_uri(content.shown[stimulus_id]) if stimulus_id in content.shown else None,
         "caption": caption if isinstance(caption, str) else next(iter(caption), ""),
         "cells": cells,
     }

@@ -16,9 +16,12 @@ from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.places import without_home, without_places
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.report.run.picture_pages import render_pages
+from brainrecon.report.run.splits import N_EACH, N_UNSELECTED, SplitBeside, without_scores
+from brainrecon.runs.beside import tested
+from brainrecon.runs.layout import Layout
 from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.record import read_environment
-from brainrecon.runs.score import scores_file, shown_pictures
+from brainrecon.runs.score import has_pictures, scores_file, shown_pictures
 from brainrecon.runs.texts import true_captions
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
@@ -56,19 +59,11 @@ def write_report(run, protocol=None, all_pictures=False, page=None):
     if page.is_dir():
         raise InputError(f"{page} is a folder; name the file to write, for example {page / 'report.html'}.")
     subject = run.parts[0].subject
-    stimulus_ids, shown, _ = shown_pictures(run)
-    drawn = {name: one for name in CONDITIONS if len(one := _Drawn(*drawn_outputs(run, name)))}
-    as_captions = run.unfitted.medium(run.unfitted.output) == "caption"
     content = ReportContent(
-        title=f"{run.config.method} on {subject.dataset} {subject.name}",
-        subtitle=_subtitle(run, subject, len(stimulus_ids)),
-        stimulus_ids=stimulus_ids,
-        shown=dict(zip(stimulus_ids, shown)),
-        explanation=run.config.system.explanation,
-        conditions={} if as_captions else drawn,
-        predicted_captions=drawn if as_captions else {},
-        true_captions=dict(zip(stimulus_ids, true_captions(run) or ())) if as_captions else {},
-        scores=(scores := Scores.from_json(path)),
+        **_outputs(run, scores := Scores.from_json(path)),
+        subtitle=_subtitle(run, subject, len(run.stimulus_ids)),
+        splits=_splits(run, scores, all_pictures, page == run.layout.report),
+        split=tested(run.config),
         notes=[without_home(note) for note in _notes(run, subject)],
         decoder=_decoder_rows(run),
         curves=run.parts[0].chain.curves(),
@@ -83,6 +78,43 @@ def write_report(run, protocol=None, all_pictures=False, page=None):
     )
     write_text(page, render(replace(content, **_all_pictures(run, content, all_pictures, page.parent / ALL_PICTURES))))
     return page
+
+
+def _outputs(run, scores):
+    """What a report shows of a run's test stimuli, beside their scores."""
+    subject, stimulus_ids = run.parts[0].subject, run.stimulus_ids
+    drawn = {name: one for name in CONDITIONS if len(one := _Drawn(*drawn_outputs(run, name)))}
+    as_captions = run.unfitted.medium(run.unfitted.output) == "caption"
+    return dict(
+        title=f"{run.config.method} on {subject.dataset} {subject.name}",
+        stimulus_ids=stimulus_ids,
+        shown=shown_pictures(run),
+        explanation=run.config.system.explanation,
+        conditions={} if as_captions else drawn,
+        predicted_captions=drawn if as_captions else {},
+        true_captions=dict(zip(stimulus_ids, true_captions(run) or ())) if as_captions else {},
+        scores=scores,
+    )
+
+
+def _splits(run, scores, all_pictures, with_links):
+    """Splits that were tested beside a run's own, whose reports are written as well; none that is not begun is made."""
+    found = []
+    for name in run.config.data.beside or ():
+        if not Layout(run.layout.split(name)).config.exists():
+            continue
+        one, link, why_not = run.splits[name], "", ""
+        path = scores_file(one, scores.protocol)
+        if path.exists():
+            own = Scores.from_json(path)
+            if with_links:
+                link = write_report(one, scores.protocol, all_pictures).relative_to(run.folder).as_posix()
+        else:
+            own, lacking = without_scores(scores), "" if has_pictures(one) else f": the data have no pictures of {name}"
+            why_not = f"Not scored{lacking}."
+        content = ReportContent(**_outputs(one, own), subtitle="", n_each=N_EACH, n_unselected=N_UNSELECTED)
+        found.append(SplitBeside(name, content, why_not, link))
+    return found
 
 
 def _all_pictures(run, content, wanted, folder):

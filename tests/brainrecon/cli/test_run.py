@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from brainrecon.cli import run as verb
+from brainrecon.runs.score import SplitScores
 
 
 def test_the_report_is_written_before_scores_are_printed(monkeypatch):
@@ -12,7 +13,9 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
     stand_ins = {
         "brainrecon.cli.fit.describe_fit": lambda run: [],
         "brainrecon.evaluation.judges.check_judges": lambda protocol: None,
-        "brainrecon.runs.score.scores_there": lambda run, protocol: None,
+        "brainrecon.runs.score.score_splits": lambda run, *asked, **options: {
+            "test": SplitScores(run, SimpleNamespace(protocol=SimpleNamespace(name="brainrecon-1")))
+        },
         "brainrecon.runs.estimate.of_fitting": lambda run: [],
         "brainrecon.runs.estimate.of_drawing": lambda *asked: [],
         "brainrecon.report.run.run_report.write_report": lambda run, protocol: done.append(
@@ -31,8 +34,8 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
         not_drawn=lambda conditions: {},
         fit=lambda progress: None,
         reconstruct=lambda conditions, **options: None,
-        evaluate=lambda protocol, progress: SimpleNamespace(protocol=SimpleNamespace(name="brainrecon-1")),
     )
+    run.splits = {"test": run}
     with pytest.raises(IndexError):
         verb.finish(run, (), None)
     assert done == ["report of brainrecon-1"]

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from brainrecon import __version__
-from brainrecon.runs.config import RunConfig, assign, differences, read_toml, typed_value
+from brainrecon.assembly.settings import differences
+from brainrecon.runs.config import RunConfig, assign, read_toml, typed_value
 from brainrecon.runs.run import Run
 from stages.ground.errors import InputError
 
