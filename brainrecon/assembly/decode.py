@@ -47,6 +47,8 @@ class Decode(Step):
         Targets that the system does without under its settings; those of the decoder may still name them.
     roi : str
         Voxels to read, of those that the subject was loaded with; see `brainrecon.datasets.voxels`. By default all.
+    target_of : mapping of str to str, optional
+        Value -> the target that it predicts, if a value is not called as its target: ``{"cnn8_V1": "cnn8"}``.
     decoding : optional
         What is fitted, as those of `brainrecon.assembly.linear_decoding`; by default as `settings` say.
 
@@ -59,8 +61,9 @@ class Decode(Step):
 
     is_learned = True
 
-    def __init__(self, targets, settings, machine, part="", left_out=(), roi="all", decoding=None):
+    def __init__(self, targets, settings, machine, part="", left_out=(), roi="all", target_of=None, decoding=None):
         self.targets, self.gives, self.settings, self.part, self.roi = targets, tuple(targets), settings, part, roi
+        self._target_of = {name: name for name in targets} | dict(target_of or {})
         for name in ("alpha", "rescale"):
             value = getattr(settings, name)
             if isinstance(value, dict) and (unknown := sorted(value.keys() - {*targets, *left_out})):
@@ -70,6 +73,10 @@ class Decode(Step):
                 )
         self._decoding = decoding or DECODINGS[settings.kind](settings, machine)
         self.voxels, self._tables = None, {}
+
+    @property
+    def target_of(self):
+        return self._target_of
 
     @property
     def decoder(self):
