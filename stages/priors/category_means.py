@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.ground.class_labels import read_labels, synset_of, words_of
+from stages.ground.class_labels import category_of, read_labels
 from stages.ground.errors import InputError
 from stages.priors.embedding_bank import RowBank, bank_of_folder
 from stages.priors.label_memory import LABELS_FILE
@@ -95,15 +95,6 @@ class CategoryMeans:
         lengths = np.linalg.norm(rows, axis=1)
         usable = np.isfinite(lengths) & (lengths > 0)
         return [label for label, kept in zip(self.labels, usable) if kept], rows[usable] / lengths[usable, None]
-
-
-def category_of(label: str) -> str:
-    """What tells a category from others: the number of a label's synset, or its words.
-
-    >>> category_of("n01443537 goldfish, Carassius auratus"), category_of(" boat")
-    ('n01443537', 'boat')
-    """
-    return synset_of(label.strip()) or words_of(label)
 
 
 def category_means(features: Any, labels: Sequence[str]) -> CategoryMeans:

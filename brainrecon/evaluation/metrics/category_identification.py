@@ -11,6 +11,7 @@ import numpy as np
 
 from brainrecon.evaluation.metrics.correlation import correlation_matrix
 from brainrecon.evaluation.metrics.identification import TIE
+from stages.ground.class_labels import category_of
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
@@ -108,6 +109,28 @@ def category_rates_of_all_pairs(predicted, candidates, own, own_candidates=None,
         rates[:, column] = (n_usable - 1 - above) / (n_usable - 1)
     rates[~scored] = np.nan
     return rates
+
+
+def first_label(references, candidates):
+    r"""Whether the first of several names is the right one: 1.0 if it is, 0.0 if it is not.
+
+    >>> first_label([["n02951358 canoe"], ["boat"]], ["n02951358 canoe\nboat", "fish\nboat"])
+    array([1., 0.])
+
+    Parameters
+    ----------
+    references : sequence of sequence of str
+        The names of what was shown; a synset's number says more than its words.
+    candidates : sequence of str
+        Names, one in each line, the likeliest first.
+
+    Returns
+    -------
+    scores : float64 array of shape (n_stimuli,), 0 or 1
+    """
+    right = [{category_of(label) for label in own} for own in references]
+    first = [category_of(next(iter(text.splitlines()), "")) for text in candidates]
+    return np.array([float(name in own) for own, name in zip(right, first, strict=True)], dtype=np.float64)
 
 
 def _similar(rows, predicted, similarity):
