@@ -18,6 +18,7 @@ from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
+from brainrecon.runs.decoded_features import decoded_features
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
 from brainrecon.runs.texts import texts_on_the_way, true_texts
@@ -69,6 +70,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
+    embeddings, decoded = _embeddings(run, protocol)
     scores = score(
         shown,
         conditions if medium == "picture" else {},
@@ -79,7 +81,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         if medium == "caption"
         else texts_on_the_way(run, protocol, conditions),
         protocol=protocol,
-        embeddings=_embeddings(run, protocol),
+        embeddings=embeddings,
+        decoded=decoded,
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
         if run.parts == [run] and draws
         else None,
@@ -251,18 +254,21 @@ def shown_of(subjects):
 
 
 def _embeddings(run, protocol):
-    """(true, predicted) values of the targets that the protocol scores or retrieves by, rows as the shown pictures."""
+    """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter."""
     true, predicted = {}, {}
     for part in run.parts:
         values_of = _compared(part.chain, protocol)
         if not values_of:
-            return None
+            break
         values = RunValues(part)
         features = values.true_features(tuple(values_of.values()), "test")
         for target, name in values_of.items():
             true.setdefault(target, []).append(features[name])
             predicted.setdefault(target, []).append(values.predicted("test", part.chain.giver(name))[name])
-    return tuple({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    own_true, own_predicted, decoded = decoded_features(run, protocol)
+    true, predicted = ({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    true, predicted = own_true | true, own_predicted | predicted
+    return (true, predicted) if predicted else None, decoded
 
 
 def _compared(chain, protocol):

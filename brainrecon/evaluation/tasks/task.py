@@ -71,6 +71,9 @@ class Shown:
         The stimuli's own values by target.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
         What brain correlation needs.
+    decoded : mapping of str to brainrecon.evaluation.tasks.features.Decoded
+        By predicted value: the target that it predicts, and what correlations of features need besides. Values that are not
+        here have the name of their target.
     """
 
     stimulus_ids: Sequence[str]
@@ -79,6 +82,7 @@ class Shown:
     captions: Sequence[Sequence[str]] | None = None
     embeddings: Mapping[str, Any] = field(default_factory=dict)
     brain: Any = None
+    decoded: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(Protocol):
