@@ -168,6 +168,16 @@ class Step:
         """
         raise NotImplementedError
 
+    def predict_blocks(self, values: Values, *, seed: int = 0) -> Iterator[tuple[str, slice, np.ndarray]]:
+        """Yield (name, columns, their values for every row) of what it gives, so that not all of it has to be in memory.
+
+        The blocks depend on the number of rows alone. `values` and `seed` are as for `run`; there are no items, for what is drawn
+        by lot has no blocks.
+        """
+        (rows,) = {len(value) for value in values.values() if value is not ABSENT}
+        for name, given in self.run([Item("", str(row)) for row in range(rows)], values, seed=seed).items():
+            yield name, slice(0, np.shape(given)[1]), np.asarray(given)
+
     def stream(
         self,
         items: Sequence[Item],

@@ -28,6 +28,7 @@ def evaluate(
     captions=None,
     predicted_captions=None,
     embeddings=None,
+    decoded=None,
     candidates=None,
     brain=None,
     protocol="brainrecon-1",
@@ -81,6 +82,9 @@ def evaluate(
     embeddings : pair of mappings, optional
         (true, predicted) values of each target, arrays or feature tables of shape (n_stimuli, n_targets), rows in the
         order of `stimulus_ids`.
+    decoded : mapping of str to brainrecon.evaluation.tasks.features.Decoded, optional
+        By predicted value that is not called as its target: the target, the region that it was decoded from, and what
+        correlations of features need.
     candidates : mapping of str to brainrecon.evaluation.tasks.categories.Candidates, optional
         By predicted value, the categories among which it is looked for; without any, categories are not identified.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
@@ -131,7 +135,9 @@ def evaluate(
         outputs["caption"] = {}
         notes.append("Captions were predicted but not scored: the stimuli have no true ones.")
     pictures = None if shown is None else _shown(shown)
-    test_set = Shown(stimulus_ids, pictures, categories, captions, true, brain, candidates=dict(candidates or {}))
+    test_set = Shown(
+        stimulus_ids, pictures, categories, captions, true, brain, dict(decoded or {}), dict(candidates or {})
+    )
     parts = []
     for name in task_names():
         task = find_task(name)(reference=reference, seed=seed, n_resamples=n_resamples, networks=networks or {})
@@ -161,8 +167,9 @@ def evaluate(
 
 
 def _found(part):
-    """Whether a task has scored embeddings."""
-    return any(own is not None and own.rows for own in (part.embeddings, part.retrieval, part.categories))
+    """Whether a task has scored embeddings, features or categories."""
+    scored = (part.embeddings, part.retrieval, part.features, part.categories)
+    return any(own is not None and own.rows for own in scored)
 
 
 def _reference(*conditions):

@@ -19,6 +19,7 @@ from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
 from brainrecon.runs.category_candidates import candidates_of, n_unseen
+from brainrecon.runs.decoded_features import decoded_features
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
 from brainrecon.runs.texts import texts_on_the_way, true_texts
@@ -70,8 +71,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
-    # Of each predicted value, in turn: nothing is read if the protocol asks for none.
     candidates = candidates_of(run, progress) if protocol.categories else {}
+    embeddings, decoded = _embeddings(run, protocol, candidates)
     scores = score(
         shown,
         conditions if medium == "picture" else {},
@@ -82,7 +83,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         if medium == "caption"
         else texts_on_the_way(run, protocol, conditions),
         protocol=protocol,
-        embeddings=_embeddings(run, protocol, candidates),
+        embeddings=embeddings,
+        decoded=decoded,
         candidates=candidates,
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
         if run.parts == [run] and draws
@@ -265,7 +267,7 @@ def shown_of(subjects):
 
 
 def _embeddings(run, protocol, candidates):
-    """(true, predicted) values of the targets that the protocol scores or retrieves by, rows as the shown pictures.
+    """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter.
 
     Among the predicted ones are those that categories are identified by, under their own names.
     """
@@ -273,15 +275,18 @@ def _embeddings(run, protocol, candidates):
     for part in run.parts:
         values_of = _compared(part.chain, protocol)
         if not values_of and not candidates:
-            return None
+            break
         values = RunValues(part)
-        for name in candidates:
-            predicted.setdefault(name, []).append(values.predicted("test", part.chain.giver(name))[name])
         features = values.true_features(tuple(values_of.values()), "test")
         for target, name in values_of.items():
             true.setdefault(target, []).append(features[name])
+        for target, name in ({name: name for name in candidates} | values_of).items():
             predicted.setdefault(target, []).append(values.predicted("test", part.chain.giver(name))[name])
-    return tuple({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    true, predicted = ({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    own_true, own_predicted, decoded = decoded_features(run, protocol)
+    true, predicted = ({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    true, predicted = own_true | true, own_predicted | predicted
+    return (true, predicted) if predicted else None, decoded
 
 
 def _compared(chain, protocol):

@@ -18,7 +18,10 @@ TABLES = {
         {"name": "pixcorr", "measure": "pixel_correlation"},
         {"name": "found", "measure": "two_way_identification", "features": "judge"},
     ],
-    "embeddings": [{"name": "near", "measure": "image_retrieval", "target": "clip_image"}],
+    "embeddings": [
+        {"name": "near", "measure": "image_retrieval", "target": "clip_image"},
+        {"name": "profile", "measure": "profile_correlation", "target": "clip_image"},
+    ],
     "retrieval": {"all": {"target": "clip_image", "direction": "picture_to_brain", "pool": "all"}},
     "captions": {"rouge_l": {"tokenisation": "simple"}, "cider": {"tokenisation": "simple"}},
 }
@@ -79,6 +82,10 @@ def numbers(scores):
     found = {}
     for condition, own in scores.conditions.items():
         found |= {(condition, metric): values for metric, values in own.values.items()}
+    if scores.features is not None:
+        found |= {
+            ("features", one, value): own for one, all in scores.features.values.items() for value, own in all.items()
+        }
     for kind in ("embeddings", "retrieval"):
         if getattr(scores, kind) is not None:
             found |= {(kind, metric): values for metric, values in getattr(scores, kind).values.items()}

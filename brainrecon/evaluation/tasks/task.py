@@ -72,6 +72,9 @@ class Shown:
         The stimuli's own values by target.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
         What brain correlation needs.
+    decoded : mapping of str to brainrecon.evaluation.tasks.features.Decoded
+        By predicted value: the target that it predicts, and what correlations of features need besides. Values that are not
+        here have the name of their target.
     candidates : mapping of str to brainrecon.evaluation.tasks.categories.Candidates
         By predicted value, the categories among which it is looked for.
     """
@@ -82,6 +85,7 @@ class Shown:
     captions: Sequence[Sequence[str]] | None = None
     embeddings: Mapping[str, Any] = field(default_factory=dict)
     brain: Any = None
+    decoded: Mapping[str, Any] = field(default_factory=dict)
     candidates: Mapping[str, Any] = field(default_factory=dict)
 
 
