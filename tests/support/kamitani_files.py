@@ -109,6 +109,27 @@ class God:
         return folder
 
 
+def write_image_features(path, pictures, averages, levels, **storage):
+    """`ImageFeatures.h5`: rows of pictures, then of categories.
+
+    Parameters
+    ----------
+    path : path
+    pictures : list of (int, float)
+        FeatureType, 1 or 2, and ImageID of each.
+    averages : list of (int, int)
+        FeatureType, 3 or 4, and CatID of each.
+    levels : dict of str to array of shape (n_rows, n_units)
+    """
+    columns = dict(levels) | {
+        "ImageID": [code for _, code in pictures] + [np.nan] * len(averages),
+        "CatID": [np.floor(code) for _, code in pictures] + [code for _, code in averages],
+        "FeatureType": [kind for kind, _ in (*pictures, *averages)],
+    }
+    nothing = np.zeros((len(pictures) + len(averages), 0))
+    return write_bdata(path, nothing, {}, columns, marked=(), **storage)
+
+
 class Dir:
     """Two subjects of a small DIR: `Label` has the picture's number first and its code second."""
 
