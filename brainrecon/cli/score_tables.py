@@ -31,6 +31,8 @@ def show_scores(scores):
         _show_features(scores)
     if scores.retrieval is not None and scores.retrieval.rows:
         _show_retrieval(scores)
+    if scores.categories is not None:
+        _show_categories(scores)
     if scores.corpus:
         _show_corpus(scores)
     say()
@@ -102,6 +104,30 @@ def _show_retrieval(scores):
         rows.append((label, row.n, row.n_candidates, found, f"{100 * row.chance:.3g}"))
     say()
     numbers(("retrieval", "stimuli", "candidates", "found (%)", "chance (%)"), rows)
+
+
+def _show_categories(scores):
+    """How well categories were identified by each target as each region tells it, beside chance and shuffled responses."""
+    for name, spec in scores.protocol.categories.items():
+        rows = [row for row in scores.categories.rows if row.metric == name]
+        if not rows:
+            continue
+        say()
+        numbers(
+            (spec.label, "region", "stimuli", "candidates", "rate (%)", "95 % of shuffled (%)", "chance (%)"),
+            [
+                (
+                    row.target,
+                    row.roi,
+                    f"{row.n:,}",
+                    f"{row.n_candidates:,}",
+                    mean_text(row, SHARE),
+                    f"{100 * row.null_low:.1f} to {100 * row.null_high:.1f}",
+                    f"{100 * row.chance:.3g}",
+                )
+                for row in rows
+            ],
+        )
 
 
 def _show_corpus(scores):

@@ -18,6 +18,7 @@ from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
+from brainrecon.runs.category_candidates import candidates_of, n_unseen
 from brainrecon.runs.decoded_features import decoded_features
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
@@ -70,7 +71,9 @@ def evaluate(run, protocol=None, progress=SILENT):
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
-    embeddings, decoded = _embeddings(run, protocol)
+    # Of each predicted value, in turn: nothing is read if the protocol asks for none.
+    candidates = candidates_of(run, progress) if protocol.categories else {}
+    embeddings, decoded = _embeddings(run, protocol, candidates)
     scores = score(
         shown,
         conditions if medium == "picture" else {},
@@ -83,6 +86,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         protocol=protocol,
         embeddings=embeddings,
         decoded=decoded,
+        candidates=candidates,
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
         if run.parts == [run] and draws
         else None,
@@ -96,6 +100,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         *_about_judges(run, protocol),
         *_about_values(run, protocol),
         *_about_chance(run, scores),
+        *_about_categories(run, scores),
     )
     scores = replace(scores, notes=(*scores.notes, *notes), outputs=_digests(run))
     with told_if_read_only("Scores", run.folder):
@@ -111,6 +116,15 @@ def _about_chance(run, scores):
         "Embeddings were predicted fold by fold: a stimulus that was left out is not in the mean of the others, so that "
         "chance is lower than permutations and the number of candidates say."
     ]
+
+
+def _about_categories(run, scores):
+    """How many of the categories that were identified nothing was learned of."""
+    counted = n_unseen(run) if scores.categories and scores.categories.rows else None
+    if counted is None:
+        return []
+    unseen, n_stimuli = counted
+    return [f"{unseen:,} of {n_stimuli:,} test stimuli are of categories that no training picture has."]
 
 
 def _about_judges(run, protocol):
@@ -253,14 +267,19 @@ def shown_of(subjects):
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
-def _embeddings(run, protocol):
-    """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter."""
+def _embeddings(run, protocol, candidates):
+    """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter.
+
+    Among the predicted ones are those that categories are identified by, under their own names.
+    """
     true, predicted = {}, {}
     for part in run.parts:
         values_of = _compared(part.chain, protocol)
-        if not values_of:
+        if not values_of and not candidates:
             break
         values = RunValues(part)
+        for name in candidates:
+            predicted.setdefault(name, []).append(values.predicted("test", part.chain.giver(name))[name])
         features = values.true_features(tuple(values_of.values()), "test")
         for target, name in values_of.items():
             true.setdefault(target, []).append(features[name])

@@ -22,7 +22,7 @@ from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
 from stages.networks.vgg19 import MEANS, load_vgg19
 from stages.networks.vgg19_names import LAYERS
-from stages.targets.vgg19_layers import CHANNELS
+from stages.targets.network_layers import CHANNELS
 from weights.manifest import CheckpointError
 
 SPREADS_FILE = "estimated_cnn_feat_std_VGG_ILSVRC_19_layers_ImgSize_224x224_chwise_dof1.mat"
@@ -60,7 +60,7 @@ class PictureSearch:
     bounds : float32 tensor of shape (n_values,), optional
         Largest inputs of the generator.
     channels : {"BGR", "RGB"}
-        Which colour comes first in what the features were computed from; see `stages.targets.vgg19_layers.VGG19Layer`.
+        Which colour comes first in what the features were computed from; see `stages.targets.network_layers.NetworkLayer`.
 
     Attributes
     ----------

@@ -1,9 +1,10 @@
-"""The tables of a protocol that are about predicted values: embeddings, retrieval, captions."""
+"""The tables of a protocol that are about predicted values: embeddings, retrieval, categories, captions."""
 
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from brainrecon.evaluation.metrics.category_identification import TIES
 from brainrecon.evaluation.metrics.identification import n_way_chance
 from brainrecon.evaluation.metrics.metric import METRICS, Metric, find_metric, metric_names
 from brainrecon.evaluation.protocols.specs import SIMILARITIES, one_of, refuse
@@ -11,6 +12,7 @@ from stages.ground.errors import InputError
 
 EMBEDDING_KEYS = ("name", "measure", "target", "similarity", "n_way", "top_k", "label", "description")
 RETRIEVAL_KEYS = ("target", "direction", "similarity", "pool", "repeats", "seed", "top_k", "label", "description")
+CATEGORY_KEYS = ("similarity", "ties", "label", "description")
 CAPTION_KEYS = ("measure", "of", "references", "tokenisation", "label", "description")
 
 FEATURE_MEASURES = ("profile_correlation", "pattern_correlation")
@@ -127,6 +129,27 @@ class RetrievalSpec(_AmongCandidates):
 
 
 @dataclass(frozen=True)
+class CategorySpec:
+    """Identification of a stimulus's category among averages of many, by every predicted value that has such averages.
+
+    Attributes
+    ----------
+    name : str
+        Key in every file of scores.
+    similarity : {"pearson", "cosine"}
+    ties : {"succeed", "fail"}
+        Whether a candidate that resembles a prediction as much as its own category does counts as beaten.
+    label, description : str
+    """
+
+    name: str
+    similarity: str = "pearson"
+    ties: str = "succeed"
+    label: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class CaptionSpec:
     """A score of predicted captions.
 
@@ -201,6 +224,15 @@ def retrieval_spec(name, table):
         refuse(where, "pool", pool, ["a whole number from 2", "all"])
     n_way_chance(pool, table.get("top_k", 1))
     return RetrievalSpec(**{"label": name} | table | {"name": name})
+
+
+def category_spec(name, table):
+    """An identification of categories from its table ``[categories.NAME]``."""
+    where = f"categories {name}"
+    # It is correlation unless the table says otherwise.
+    one_of(where, table, "similarity", ("pearson", "cosine"))
+    one_of(where, table, "ties", TIES)
+    return CategorySpec(**{"label": name} | table | {"name": name})
 
 
 def caption_spec(name, table):

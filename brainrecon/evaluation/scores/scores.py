@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.evaluation.protocols.protocol import Protocol
+from brainrecon.evaluation.scores.category_scores import CategoryScores
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingScores
 from brainrecon.evaluation.scores.feature_scores import FeatureScores
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
@@ -129,6 +130,8 @@ class Scores:
         How often stimuli were found in pools of candidates, by the predicted embeddings.
     features : FeatureScores or None
         Correlations of decoded features with the true ones, by target and region.
+    categories : CategoryScores or None
+        How well categories were identified by each predicted value.
     corpus : dict of str to (dict of str to (float or None))
         By condition and metric of captions: the score of all captions together, as tables print it.
     ceilings : dict of str to (dict of str to SummaryRow)
@@ -161,6 +164,7 @@ class Scores:
     retrieval: RetrievalScores | None = None
     corpus: dict = field(default_factory=dict)
     features: FeatureScores | None = None
+    categories: CategoryScores | None = None
 
     @property
     def metrics(self):
@@ -272,6 +276,7 @@ class Scores:
             "embeddings": self.embeddings.to_dict() if self.embeddings else None,
             "retrieval": self.retrieval.to_dict() if self.retrieval else None,
             "features": self.features.to_dict() if self.features else None,
+            "categories": self.categories.to_dict() if self.categories else None,
             "corpus": self.corpus,
             "notes": list(self.notes),
             "conditions": {
@@ -334,6 +339,7 @@ class Scores:
                 embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
                 retrieval=RetrievalScores.from_dict(found) if (found := content.get("retrieval")) else None,
                 features=FeatureScores.from_dict(found) if (found := content.get("features")) else None,
+                categories=CategoryScores.from_dict(found) if (found := content.get("categories")) else None,
                 corpus=content.get("corpus", {}),
                 ceilings={
                     kind: {name: SummaryRow(**row) for name, row in rows.items()}
