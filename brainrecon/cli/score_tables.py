@@ -27,6 +27,8 @@ def show_scores(scores):
     numbers(("score", *map(condition_label, names)), rows)
     if scores.embeddings is not None:
         _show_embeddings(scores)
+    if scores.features is not None:
+        _show_features(scores)
     if scores.retrieval is not None and scores.retrieval.rows:
         _show_retrieval(scores)
     if scores.categories is not None:
@@ -77,6 +79,20 @@ def _show_embeddings(scores):
     say()
     ranks = [(row.target, row.n, f"{row.predicted:.1f}", f"{row.true:.1f}") for row in scores.embeddings.ranks]
     numbers(("effective rank", "stimuli", "predictions", "true values"), ranks)
+
+
+def _show_features(scores):
+    """Correlations of decoded features with the true ones: a row for each target, a column for each region."""
+    rows = scores.features.rows
+    regions = list(dict.fromkeys(row.roi for row in rows))
+    for measure in dict.fromkeys(row.measure for row in rows):
+        own = {(row.target, row.roi): row for row in rows if row.measure == measure}
+        cells = [
+            (target, *(f"{own[target, roi].mean:.3f}" if (target, roi) in own else "" for roi in regions))
+            for target in dict.fromkeys(row.target for row in rows)
+        ]
+        say()
+        numbers((measure.replace("_", " "), *(f"from {roi}" for roi in regions)), cells)
 
 
 def _show_retrieval(scores):

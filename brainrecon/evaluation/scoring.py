@@ -168,8 +168,8 @@ def evaluate(
 
 def _found(part):
     """Whether a task has scored embeddings, features or categories."""
-    scored = (part.embeddings, part.retrieval, part.features, part.categories)
-    return any(own is not None and own.rows for own in scored)
+    found = (part.embeddings, part.retrieval, part.features, part.categories)
+    return any(own is not None and own.rows for own in found)
 
 
 def _reference(*conditions):

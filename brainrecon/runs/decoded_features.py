@@ -114,7 +114,7 @@ def _stored(values, names):
 
 
 def _halves(values, names):
-    """Values that can be decoded from halves of the repeats, by step: of those that read patterns alone, if enough are repeated."""
+    """Values to decode from halves of the repeats, by step: those of steps that read patterns alone, if enough is repeated."""
     repeated = (np.asarray(values.subject.test.repeats) >= 2).sum() >= FEWEST_STIMULI
     steps = dict.fromkeys(values.chain.giver(name) for name in names) if repeated else {}
     return {

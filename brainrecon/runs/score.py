@@ -71,6 +71,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
+    # Of each predicted value, in turn: nothing is read if the protocol asks for none.
     candidates = candidates_of(run, progress) if protocol.categories else {}
     embeddings, decoded = _embeddings(run, protocol, candidates)
     scores = score(

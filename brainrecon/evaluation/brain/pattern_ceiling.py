@@ -32,8 +32,8 @@ def pattern_reliability(trials, trial_stimulus_ids, stimulus_ids, mean, std, see
     by one if their number is odd) in every possible way, at most 200 at random; each half is averaged, and the
     correlations r between both halves, across voxels, are averaged over splits.
     `brainrecon.evaluation.statistics.split_half.reliability_of_average` makes of it the reliability of the average over all
-    repeats. Of noise alone, reliabilities of many stimuli have the mean 0; `ceiling_of_patterns` makes a ceiling of that mean. (The
-    mean of the stimuli's own ceilings, negative ones taken as 0, is .20 for noise in 50 voxels, and .26 in 20.)
+    repeats. Of noise alone, reliabilities of many stimuli have the mean 0; `ceiling_of_patterns` makes a ceiling of that mean.
+    (The mean of the stimuli's own ceilings, negative ones taken as 0, is .20 for noise in 50 voxels, and .26 in 20.)
 
     Whatever repeats share counts as signal: a session's drift of whole voxels, or attention drawn the same way each time, raise
     it. Noise may be correlated between voxels, not between trials. The error of the training mean, which all trials share, is

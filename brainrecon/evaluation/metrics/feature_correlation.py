@@ -135,7 +135,7 @@ class FeatureCorrelation:
 
     @property
     def patterns(self):
-        """The same of patterns that were z-scored by mean and deviation of each unit over the training stimuli; None without these.
+        """The same of patterns that were z-scored by mean and deviation of each unit over training stimuli; None without these.
 
         Its diagonal is the **pattern correlation** of each stimulus.
         """

@@ -14,6 +14,7 @@ from brainrecon.report.names import (
     score_text,
 )
 from brainrecon.report.predicted_rows import embedding_rows, retrieval_rows
+from brainrecon.report.run.feature_matrix import LABELS, interaction_sentences, number
 
 STAGE_ONE, SHUFFLED = "stage_one", "shuffled_responses"
 
@@ -97,6 +98,8 @@ def write_verdict(scores):
 def _of_embeddings(scores):
     """What predicted embeddings show, where nothing was drawn."""
     rows = [*retrieval_rows(scores), *embedding_rows(scores)]
+    if not rows and scores.features is not None and scores.features.rows:
+        return _of_features(scores)
     if not rows:
         return Verdict("Nothing has been scored.", "", [], None)
     row = rows[0]
@@ -107,6 +110,22 @@ def _of_embeddings(scores):
     )
     details = ["The method draws nothing: what was predicted is scored alone."]
     return Verdict(sentence, "", details, {"better": True, "worse": False, "open": None}[row["verdict"]])
+
+
+def _of_features(scores):
+    """What decoded features show, where nothing was drawn and nothing retrieved."""
+    rows = [row for row in scores.features.rows if row.measure == scores.features.rows[0].measure]
+    above = sum(row.mean > row.null_high for row in rows)
+    means = [row.mean for row in rows]
+    ends = " to ".join(dict.fromkeys((number(min(means)), number(max(means)))))
+    what = "one decoded value" if len(rows) == 1 else f"{len(rows):,} decoded values"
+    sentence = (
+        f"Over {rows[0].n:,} stimuli, {what} have a {LABELS[rows[0].measure].lower()} of {ends} with the true ones; "
+        f"{above:,} of {len(rows):,} above the central 95 % of what responses to other stimuli give."
+    )
+    details = ["The method draws nothing: what was decoded is scored alone."]
+    sentences = interaction_sentences(scores)
+    return Verdict(sentence, sentences[0] if sentences else "", details, True if above == len(rows) else None)
 
 
 def leading_metrics(scores):
