@@ -17,7 +17,7 @@ def true_captions(run):
 
 
 def texts_shown(run):
-    """What a system's own texts are read beside: captions, or labels if it gives these, a list for each test stimulus, or None."""
+    """What a system's texts are read beside: captions, or labels if it gives these, a list for each test stimulus, or None."""
     return _true_labels(run) if run.unfitted.output == LABELS else true_captions(run)
 
 
