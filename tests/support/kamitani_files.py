@@ -19,7 +19,7 @@ def write_bdata(path, voxels, regions, columns, labels=None, marked=("VoxelData"
     for name, mask in regions.items():
         rows[f"ROI_{name}"] = np.full(width, np.nan)
         rows[f"ROI_{name}"][:n_voxels][mask] = 1
-    for axis in "xyz":
+    for axis in "xyz" if n_voxels else "":
         rows[f"voxel_{axis}"] = np.r_[np.arange(n_voxels) * 3.0, np.full(width - n_voxels, np.nan)]
     for (name, _), values in zip(columns.items(), facts):
         rows[name] = np.full(width, np.nan)

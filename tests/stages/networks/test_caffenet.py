@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from random_caffenet import save_caffenet
 from safetensors.torch import save_file
 from torch.nn import functional
 
@@ -10,26 +11,22 @@ from stages.ground.errors import InputError
 from stages.networks.caffenet import CONVOLUTIONS, FULL, LAYERS, CaffeNet, CaffeNetConfig, load_caffenet
 from weights.manifest import CheckpointError
 
-SMALL = CaffeNetConfig(picture=99, channels=(4, 6, 8, 8, 6), hidden=10, classes=7)
+SIDE = 70
 
 
 @pytest.fixture(scope="module")
-def state():
-    random = torch.Generator().manual_seed(0)
-    shapes = {name: value.shape for name, value in CaffeNet(SMALL).state_dict().items()}
-    return {name: 0.1 * torch.randn(shape, generator=random) for name, shape in shapes.items()}
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("caffenet")
 
 
 @pytest.fixture(scope="module")
-def folder(state, tmp_path_factory):
-    place = tmp_path_factory.mktemp("caffenet")
-    save_file(state, place / "model.safetensors")
-    return place
+def state(folder):
+    return save_caffenet(folder)
 
 
 @pytest.fixture(scope="module")
 def greys():
-    return torch.from_numpy(np.random.default_rng(0).normal(0, 60, (2, 3, 99, 99)).astype(np.float32))
+    return torch.from_numpy(np.random.default_rng(0).normal(0, 60, (2, 3, SIDE, SIDE)).astype(np.float32))
 
 
 def written_out(greys, state):
@@ -72,10 +69,12 @@ def written_out(greys, state):
 
 
 def test_every_layer_vs_its_formula(folder, state, greys):
-    found, expected = load_caffenet(folder)(greys, LAYERS), written_out(greys, state)
+    network = load_caffenet(folder)
+    assert network.config.picture == SIDE
+    found, expected = network(greys, LAYERS), written_out(greys, state)
     assert found.keys() == expected.keys()
     for layer, values in expected.items():
-        assert found[layer].shape == values.shape == (2, *SMALL.shape(layer)), layer
+        assert found[layer].shape == values.shape == (2, *network.config.shape(layer)), layer
         torch.testing.assert_close(found[layer], values, atol=1e-4 * float(values.abs().max()), rtol=1e-4, msg=layer)
 
 
@@ -88,7 +87,7 @@ def test_published_sizes():
     assert sizes == [290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
 
 
-def test_loaded_up_to_a_layer_it_gives_the_same_and_reads_no_more(folder, greys):
+def test_loaded_up_to_a_layer_it_gives_the_same_and_reads_no_more(folder, state, greys):
     whole, cut = load_caffenet(folder), load_caffenet(folder, "conv4")
     assert set(dict(cut.named_parameters())) == {f"conv{n}.{kind}" for n in range(1, 5) for kind in ("weight", "bias")}
     assert torch.equal(cut(greys, ("conv2", "conv4"))["conv4"], whole(greys, ("conv4",))["conv4"])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from random_caffenet import save_caffenet
 
 from stages.ground.errors import InputError
-from stages.networks.caffenet import CONVOLUTIONS, FULL, CaffeNet, CaffeNetConfig, load_caffenet
+from stages.networks.caffenet import CONVOLUTIONS, FULL, load_caffenet
 from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.network_layers import Units
 
@@ -19,11 +19,8 @@ MEANS = np.array([104.00698793, 116.66876762, 122.67891434])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place, random = tmp_path_factory.mktemp("caffenet"), torch.Generator().manual_seed(1)
-    state = CaffeNet(CaffeNetConfig(picture=70, channels=(4, 6, 8, 8, 6), hidden=30, classes=7)).state_dict()
-    save_file(
-        {name: 0.1 * torch.randn(v.shape, generator=random) for name, v in state.items()}, place / "model.safetensors"
-    )
+    place = tmp_path_factory.mktemp("caffenet")
+    save_caffenet(place)
     return place
 
 
