@@ -62,12 +62,15 @@ class Decoded:
         without.
     halves : Halves, optional
         There are no ceilings without.
+    voxels : bool array of shape (n_voxels,), optional
+        Those of the region: whether two regions share some.
     """
 
     target: str
     roi: str = "all"
     training: tuple | Callable | None = None
     halves: Halves | None = None
+    voxels: np.ndarray | None = None
 
 
 def score_features(
@@ -128,10 +131,10 @@ def score_features(
         Shapes or the order of stimuli do not match, or a value is not finite.
     """
     stimulus_ids = tuple(str(one) for one in stimulus_ids)
-    scores = FeatureScores(stimulus_ids, {})
+    known = {name: decoded.get(name) or Decoded(name) for name in predicted}
+    scores = FeatureScores(stimulus_ids, {}, apart=regions_apart(known.values()))
     if len(stimulus_ids) < FEWEST_STIMULI:
         return scores
-    known = {name: decoded.get(name) or Decoded(name) for name in predicted}
     wanted = {name: measures for name, measures in wanted_measures(specs, known).items() if known[name].target in true}
     options = {"seed": seed, "n_resamples": n_resamples}
     for done, (name, measures) in enumerate(wanted.items(), start=1):
@@ -150,6 +153,33 @@ def score_features(
                 scores.rows.append(_row(measure, name, known[name], found, values, estimate, null, ceiling))
         progress("correlating features", done, len(wanted))
     return scores
+
+
+def regions_apart(decoded):
+    """The first region, and the last one that shares no voxel with it: the ends of a hierarchy, if regions are in its order.
+
+    >>> regions = {"V1": [True, False, False], "HVC": [False, True, True], "VC": [True, True, True]}
+    >>> regions_apart(Decoded("cnn8", roi, voxels=np.array(own)) for roi, own in regions.items())
+    ('V1', 'HVC')
+
+    Parameters
+    ----------
+    decoded : iterable of Decoded
+        Voxels that are not known are shared with nobody.
+
+    Returns
+    -------
+    regions : tuple of str
+        Two, or none if there are no such two.
+    """
+    voxels = {}
+    for one in decoded:
+        voxels.setdefault(one.roi, one.voxels)
+    first, *others = voxels or ("",)
+    apart = [
+        roi for roi in others if voxels[first] is None or voxels[roi] is None or not (voxels[first] & voxels[roi]).any()
+    ]
+    return (first, apart[-1]) if apart else ()
 
 
 def wanted_measures(specs, decoded):
