@@ -31,6 +31,17 @@ FEWEST_STIMULI = 3
 class Halves:
     """Features decoded from the halves of the repeats of each stimulus, compared with one another.
 
+    >>> random = np.random.default_rng(0)
+    >>> layer = random.standard_normal((40, 100))
+    >>> first, second = (layer + random.standard_normal((40, 100)) for _ in range(2))  # decoded from a trial each
+    >>> one_trial = np.ones(40)
+    >>> decoded = {"fc8": Decoded("fc8", halves=Halves(correlate_features(first, second), one_trial, one_trial))}
+    >>> from brainrecon.evaluation.protocols.task_specs import EmbeddingSpec
+    >>> specs = {"profile": EmbeddingSpec("profile", "profile_correlation", "fc8")}
+    >>> (row,) = score_features(specs, {"fc8": layer}, {"fc8": (first + second) / 2}, decoded, range(40)).rows
+    >>> round(row.mean, 1), round(row.ceiling, 1)
+    (0.8, 0.8)
+
     Attributes
     ----------
     between : FeatureCorrelation
@@ -86,6 +97,14 @@ def score_features(
     progress=SILENT,
 ):
     """Score decoded features against the true ones.
+
+    >>> random = np.random.default_rng(0)
+    >>> layer = random.standard_normal((40, 100))
+    >>> decoded = {"fc8_V1": Decoded("fc8", "V1"), "fc8_V2": Decoded("fc8", "V2")}
+    >>> predicted = {name: layer + noise * random.standard_normal((40, 100)) for name, noise in zip(decoded, (1, 3))}
+    >>> scores = score_features({}, {"fc8": layer}, predicted, decoded, range(40))
+    >>> [round(scores.row("profile_correlation", "fc8", roi).mean, 1) for roi in ("V1", "V2")]
+    [0.7, 0.3]
 
     "profile_correlation" is the correlation of a unit over stimuli, averaged over the units that vary. "pattern_correlation" is
     that of a stimulus over units, which are z-scored by mean and standard deviation of the training stimuli first; a pattern
