@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from brainrecon.assembly.values import PATTERNS
 from brainrecon.datasets.subject import ROWS_PER_BLOCK
+from brainrecon.datasets.voxels import masked_regions
 from brainrecon.evaluation.metrics.feature_correlation import FeatureCorrelation, columns_at_once
 from brainrecon.evaluation.tasks.features import FEWEST_STIMULI, Decoded, Halves, wanted_measures
 from brainrecon.runs.predict import stored_columns
@@ -60,8 +63,11 @@ def decoded_features(run, protocol):
     for values in parts:
         values.chain.free_targets()
     compared = _compared(parts[0], halves, {name: training[known[name].target] for name in names}) if halves else {}
+    masks = {one.roi: _voxels(parts[0].subject, one.roi) for one in known.values()}
     decoded = {
-        name: Decoded(known[name].target, known[name].roi, training[known[name].target], compared.get(name))
+        name: replace(
+            known[name], training=training[known[name].target], halves=compared.get(name), voxels=masks[known[name].roi]
+        )
         for name in names
     }
     return true, predicted, decoded
@@ -101,6 +107,11 @@ def halves_of_repeats(split):
     smaller, larger = repeats[rows] // 2, repeats[rows] - repeats[rows] // 2
     averages = totals[0] / larger[:, None], totals[1] / smaller[:, None]
     return rows, tuple(one.astype(np.float32) for one in averages), (smaller, larger)
+
+
+def _voxels(subject, roi):
+    """Voxels of a region, bool array of shape (n_voxels,)."""
+    return masked_regions(f"{subject.name} (roi {subject.roi})", subject.rois, subject.n_voxels).select(roi)
 
 
 def _stored(values, names):

@@ -58,11 +58,14 @@ class FeatureScores:
         By measure and by value: the score of each stimulus; of profile correlation, what each has part in it.
     rows : list of FeatureRow
         In the order of the values.
+    apart : tuple of str
+        The first region, and the last one that shares no voxel with it; empty if there is none.
     """
 
     stimulus_ids: tuple
     values: dict
     rows: list = field(default_factory=list)
+    apart: tuple = ()
 
     def __eq__(self, other):
         return isinstance(other, FeatureScores) and self.to_dict() == other.to_dict()
@@ -88,6 +91,7 @@ class FeatureScores:
                 for measure, found in self.values.items()
             },
             "rows": [asdict(row) for row in self.rows],
+            "apart": list(self.apart),
         }
 
     @classmethod
@@ -100,4 +104,5 @@ class FeatureScores:
                 for measure, found in content["values"].items()
             },
             [FeatureRow(**row) for row in content["rows"]],
+            tuple(content["apart"]),
         )

@@ -31,6 +31,17 @@ FEWEST_STIMULI = 3
 class Halves:
     """Features decoded from the halves of the repeats of each stimulus, compared with one another.
 
+    >>> random = np.random.default_rng(0)
+    >>> layer = random.standard_normal((40, 100))
+    >>> first, second = (layer + random.standard_normal((40, 100)) for _ in range(2))  # decoded from a trial each
+    >>> one_trial = np.ones(40)
+    >>> decoded = {"fc8": Decoded("fc8", halves=Halves(correlate_features(first, second), one_trial, one_trial))}
+    >>> from brainrecon.evaluation.protocols.task_specs import EmbeddingSpec
+    >>> specs = {"profile": EmbeddingSpec("profile", "profile_correlation", "fc8")}
+    >>> (row,) = score_features(specs, {"fc8": layer}, {"fc8": (first + second) / 2}, decoded, range(40)).rows
+    >>> round(row.mean, 1), round(row.ceiling, 1)
+    (0.8, 0.8)
+
     Attributes
     ----------
     between : FeatureCorrelation
@@ -62,12 +73,15 @@ class Decoded:
         without.
     halves : Halves, optional
         There are no ceilings without.
+    voxels : bool array of shape (n_voxels,), optional
+        Those of the region: whether two regions share some.
     """
 
     target: str
     roi: str = "all"
     training: tuple | Callable | None = None
     halves: Halves | None = None
+    voxels: np.ndarray | None = None
 
 
 def score_features(
@@ -83,6 +97,14 @@ def score_features(
     progress=SILENT,
 ):
     """Score decoded features against the true ones.
+
+    >>> random = np.random.default_rng(0)
+    >>> layer = random.standard_normal((40, 100))
+    >>> decoded = {"fc8_V1": Decoded("fc8", "V1"), "fc8_V2": Decoded("fc8", "V2")}
+    >>> predicted = {name: layer + noise * random.standard_normal((40, 100)) for name, noise in zip(decoded, (1, 3))}
+    >>> scores = score_features({}, {"fc8": layer}, predicted, decoded, range(40))
+    >>> [round(scores.row("profile_correlation", "fc8", roi).mean, 1) for roi in ("V1", "V2")]
+    [0.7, 0.3]
 
     "profile_correlation" is the correlation of a unit over stimuli, averaged over the units that vary. "pattern_correlation" is
     that of a stimulus over units, which are z-scored by mean and standard deviation of the training stimuli first; a pattern
@@ -128,10 +150,10 @@ def score_features(
         Shapes or the order of stimuli do not match, or a value is not finite.
     """
     stimulus_ids = tuple(str(one) for one in stimulus_ids)
-    scores = FeatureScores(stimulus_ids, {})
+    known = {name: decoded.get(name) or Decoded(name) for name in predicted}
+    scores = FeatureScores(stimulus_ids, {}, apart=regions_apart(known.values()))
     if len(stimulus_ids) < FEWEST_STIMULI:
         return scores
-    known = {name: decoded.get(name) or Decoded(name) for name in predicted}
     wanted = {name: measures for name, measures in wanted_measures(specs, known).items() if known[name].target in true}
     options = {"seed": seed, "n_resamples": n_resamples}
     for done, (name, measures) in enumerate(wanted.items(), start=1):
@@ -150,6 +172,33 @@ def score_features(
                 scores.rows.append(_row(measure, name, known[name], found, values, estimate, null, ceiling))
         progress("correlating features", done, len(wanted))
     return scores
+
+
+def regions_apart(decoded):
+    """The first region, and the last one that shares no voxel with it: the ends of a hierarchy, if regions are in its order.
+
+    >>> regions = {"V1": [True, False, False], "HVC": [False, True, True], "VC": [True, True, True]}
+    >>> regions_apart(Decoded("cnn8", roi, voxels=np.array(own)) for roi, own in regions.items())
+    ('V1', 'HVC')
+
+    Parameters
+    ----------
+    decoded : iterable of Decoded
+        Voxels that are not known are shared with nobody.
+
+    Returns
+    -------
+    regions : tuple of str
+        Two, or none if there are no such two.
+    """
+    voxels = {}
+    for one in decoded:
+        voxels.setdefault(one.roi, one.voxels)
+    first, *others = voxels or ("",)
+    apart = [
+        roi for roi in others if voxels[first] is None or voxels[roi] is None or not (voxels[first] & voxels[roi]).any()
+    ]
+    return (first, apart[-1]) if apart else ()
 
 
 def wanted_measures(specs, decoded):

@@ -119,7 +119,8 @@ def about_units(scores):
 def interaction_sentences(scores):
     """Whether the first layer belongs to the first region and the last layer to the last one, in words, list of str.
 
-    By profile correlation, paired by stimulus; regions and layers in the order of the chain. Empty if there are not two of each.
+    By profile correlation, paired by stimulus; regions and layers in the order of the chain, the last region being the last that
+    shares no voxel with the first. Empty if there are not two of each.
     """
     corners = _corners(scores)
     if corners is None:
@@ -164,10 +165,10 @@ def _corners(scores):
     """(first target, last target), (first region, last region) and their values; None if they are not all there."""
     if scores.features is None:
         return None
-    regions, targets = scores.features.regions_and_targets()
-    if len(regions) < 2 or len(targets) < 2:
+    _, targets = scores.features.regions_and_targets()
+    if len(targets) < 2 or not scores.features.apart:
         return None
-    sides, values = ((targets[0], targets[-1]), (regions[0], regions[-1])), {}
+    sides, values = ((targets[0], targets[-1]), scores.features.apart), {}
     for target in sides[0]:
         for roi in sides[1]:
             row = scores.features.row(PROFILE, target, roi)

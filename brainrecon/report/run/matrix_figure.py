@@ -9,7 +9,7 @@ from brainrecon.report.drawing import FAINT, STYLE, svg_text
 from brainrecon.report.run.feature_matrix import number
 from brainrecon.report.run.figures import REFERENCE_COLOUR
 
-_FAINTEST, _DARKEST = 0.06, 1.0
+_FAINTEST = 0.06
 _WIDTH = 4.6  # inches: labels are read on a phone
 
 
@@ -70,7 +70,8 @@ def _strength(value, low, high):
     """How dark, None if there is no score."""
     if not np.isfinite(value):
         return None
-    return _FAINTEST + (_DARKEST - _FAINTEST) * (float((value - low) / (high - low)) if high > low else 1.0)
+    share = float((value - low) / (high - low)) if high > low else 1.0
+    return min(_FAINTEST + (1 - _FAINTEST) * share, 1.0)
 
 
 def _in_words(matrix):
