@@ -43,6 +43,11 @@ NETWORKS = {
         ("conv1_2", "conv2_2", "conv3_4", "conv4_4", "conv5_4", "fc6", "fc7", "fc8"),
         "stages.targets.vgg19_layers:VGG19Layer",
     ),
+    # Of the embedded twin, which names drawn things.
+    "evaluation": (
+        ("maps1", "maps2", "maps3", "maps4", "maps5", "maps6", "features", "category"),
+        "stages.targets.evaluation_layers:EvaluationLayer",
+    ),
 }
 
 # What each published program does otherwise than the paper: settings by name.
@@ -102,7 +107,7 @@ class Horikawa2017Settings:
     features : str
         "pictures" computes cnn1 to cnn8 by the network. Else the file `ImageFeatures.h5` or `.mat`; "auto" takes the one beside
         the data, or else pictures.
-    network : {"caffenet", "vgg19"}
+    network : {"caffenet", "vgg19", "evaluation"}
         Whose layers cnn1 to cnn8 are if they are computed.
     candidates : str
         A folder with a folder of labelled features for each level, as `stages.priors.label_memory` writes them; empty for the
@@ -192,8 +197,8 @@ class Horikawa2017(System):
     needs = Needs()
     protocol = "horikawa-2017"
     tiny = {
-        "checkpoints": {"network": "tiny-vgg19"},
-        "network": "vgg19",
+        "checkpoints": {"network": "tiny-evaluation"},
+        "network": "evaluation",
         "features": "pictures",
         # In seconds, where sparse regression takes hours.
         "decoder": {"kind": "ridge"},
@@ -219,6 +224,11 @@ class Horikawa2017(System):
         return super().checkpoints if self.settings.file is None else ()
 
     @property
+    def fitted_through(self):
+        # Its features are what is decoded: as a judge it would be partial.
+        return self.checkpoints
+
+    @property
     def image_embedding(self):
         return self._value(self.settings.names.level, self._naming_region)
 
@@ -227,8 +237,8 @@ class Horikawa2017(System):
         found, absent = [], [level for level in LEVELS if level not in self._computed]
         if self.settings.file is None and not self.settings.levels:
             found.append(
-                f"{', '.join(absent)} are left out: they are read from ImageFeatures.h5 alone, figshare 7387130, which goes beside "
-                "the data or into --set features=FILE."
+                f"{', '.join(absent)} are left out: they are read from ImageFeatures.h5 alone, figshare 7387130, which goes "
+                "beside the data or into --set features=FILE."
             )
         if self.settings.file is None and not self.settings.candidates:
             found.append(

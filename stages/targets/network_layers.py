@@ -1,6 +1,6 @@
-"""Layers of Caffe's networks as targets: what the Kamitani laboratory decodes from brain activity, each layer by itself.
+"""Layers of networks as targets: what the Kamitani laboratory decodes from brain activity, each layer by itself.
 
-A network reads the greys of a picture that is squeezed into its square, blue first, less the mean grey of each colour.
+A network of Caffe's reads the greys of a picture that is squeezed into its square, blue first, less the mean grey of each colour.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Units:
 
 
 class NetworkLayer:
-    """One layer; a subclass says of which network, and loads it.
+    """One layer; a subclass says of which network, and loads it. If it is none of Caffe's, the last methods are its own.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class NetworkLayer:
     @property
     def shape(self):
         """(channels, height, width) of maps, (values,) of what is behind them, or of chosen units."""
-        return self.network.config.shape(self.layer) if self._chosen is None else (len(self._chosen),)
+        return self._shape_of(self.layer) if self._chosen is None else (len(self._chosen),)
 
     @property
     def n_targets(self):
@@ -94,15 +94,8 @@ class NetworkLayer:
     @property
     def preprocessing(self):
         """What happens to a picture, as plain data; part of the feature store's key."""
-        side = self.network.config.picture
         units = {} if self.units is None else {"units": asdict(self.units) | {"layers": list(self.units.layers)}}
-        return {
-            "resize": [side, side],
-            "interpolation": "bicubic, antialiased, 8 bit",
-            "channels": self.channels,
-            "less": list(MEANS),
-            "layer": self.layer,
-        } | units
+        return self._prepared_how() | {"layer": self.layer} | units
 
     @torch.inference_mode()
     def encode(self, items, batch_size=8):
@@ -126,22 +119,37 @@ class NetworkLayer:
             For anything but uint8 colour pictures, and for several that hold 0 and 1 alone.
         """
         check_levels(items, "pictures")
-        device = next(self.network.parameters()).device
         values = np.empty((len(items), self.n_targets), dtype=np.float32)
         for start in range(0, len(items), batch_size):
-            part = torch.from_numpy(self._resized(items[start : start + batch_size])).to(device)
-            found = self.network(prepared(part, self.channels), (self.layer,))[self.layer].flatten(1)
-            found = found if self._chosen is None else found[:, torch.from_numpy(self._chosen).to(device)]
-            values[start : start + len(part)] = found.cpu().numpy()
+            found = self._seen(uint8_pictures(items[start : start + batch_size], self.network_name)).flatten(1)
+            found = found if self._chosen is None else found[:, torch.from_numpy(self._chosen).to(found.device)]
+            values[start : start + len(found)] = found.cpu().numpy()
         return values
 
     def _n_values(self, layer):
-        return math.prod(self.network.config.shape(layer))
+        return math.prod(self._shape_of(layer))
 
-    def _resized(self, images):
-        images, side = uint8_pictures(images, self.network_name), (self.network.config.picture,) * 2
+    # Of Caffe's networks
+
+    def _shape_of(self, layer):
+        return self.network.config.shape(layer)
+
+    def _prepared_how(self):
+        side = self.network.config.picture
+        return {
+            "resize": [side, side],
+            "interpolation": "bicubic, antialiased, 8 bit",
+            "channels": self.channels,
+            "less": list(MEANS),
+        }
+
+    def _seen(self, images):
+        """The layer's values for uint8 pictures, a tensor (n, ...)."""
+        side = (self.network.config.picture,) * 2
         # Copied: torch warns of a read-only array.
-        return np.stack([np.array(Image.fromarray(one).resize(side, Image.Resampling.BICUBIC)) for one in images])
+        resized = np.stack([np.array(Image.fromarray(one).resize(side, Image.Resampling.BICUBIC)) for one in images])
+        part = torch.from_numpy(resized).to(next(self.network.parameters()).device)
+        return self.network(prepared(part, self.channels), (self.layer,))[self.layer]
 
 
 def prepared(pictures, channels="BGR"):

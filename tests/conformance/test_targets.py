@@ -20,6 +20,7 @@ from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
+from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
 from stages.targets.git import GITStates
 from stages.targets.instance_features import InstanceFeatures
@@ -96,6 +97,7 @@ TARGETS = {
     "face latents": faces,
     "vgg19 layer": vgg19_layer,
     "caffenet layer": caffenet_layer,
+    "evaluation layer": lambda folder: EvaluationLayer.from_pretrained(store.path("tiny-evaluation"), "maps6"),
     "class features": resnet,
     "class features, drawn": lambda folder: ClassFeatures.from_pretrained(store.path("tiny-evaluation")),
     "optimus": sentences,
