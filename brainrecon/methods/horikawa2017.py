@@ -224,13 +224,18 @@ class Horikawa2017(System):
 
     @property
     def notes(self):
-        absent = [level for level in LEVELS if level not in self._computed]
-        if self.settings.file is not None or self.settings.levels:
-            return ()
-        return (
-            f"{', '.join(absent)} are left out: they are read from ImageFeatures.h5 alone, figshare 7387130, which goes beside "
-            "the data or into --set features=FILE.",
-        )
+        found, absent = [], [level for level in LEVELS if level not in self._computed]
+        if self.settings.file is None and not self.settings.levels:
+            found.append(
+                f"{', '.join(absent)} are left out: they are read from ImageFeatures.h5 alone, figshare 7387130, which goes beside "
+                "the data or into --set features=FILE."
+            )
+        if self.settings.file is None and not self.settings.candidates:
+            found.append(
+                "Names are those of the training categories, and no other can be given; --set candidates=FOLDER brings others. "
+                "Identification is among the categories of all stimuli."
+            )
+        return tuple(found)
 
     def category_means(self, target):
         settings = self.settings

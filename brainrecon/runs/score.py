@@ -64,7 +64,7 @@ def evaluate(run, protocol=None, progress=SILENT):
     for part in run.parts:
         # Judges are loaded into the room that the generator leaves.
         part.free()
-    stimulus_ids, shown, categories = shown_of([part.subject for part in run.parts])
+    stimulus_ids, shown, categories = shown_of([part.subject for part in run.parts], needed=bool(protocol.metrics))
     medium = run.unfitted.medium(run.unfitted.output)
     conditions = {name: drawn for name in CONDITIONS if (drawn := drawn_outputs(run, name))[0]}
     if draws and RECONSTRUCTION not in conditions:
@@ -246,24 +246,34 @@ def in_folds(folds, n_stimuli):
 
 
 def shown_pictures(run):
-    """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None)."""
-    ids, shown, categories = shown_of([part.subject for part in run.parts])
-    return ids, np.asarray(shown[:]), categories
+    """All test stimuli of all parts: (list of ids, uint8 (n, height, width, 3), categories of each or None).
+
+    No pictures at all, an array of length 0, of what was imagined if nothing was drawn.
+    """
+    draws = run.unfitted.medium(run.unfitted.output) == "picture"
+    ids, shown, categories = shown_of([part.subject for part in run.parts], needed=draws)
+    return ids, np.zeros((0, 1, 1, 3), dtype=np.uint8) if shown is None else np.asarray(shown[:]), categories
 
 
-def shown_of(subjects):
-    """As `shown_pictures`, of the subjects of all parts, the pictures being read when they are looked at."""
+def shown_of(subjects, needed=True):
+    """As `shown_pictures`, of the subjects of all parts, the pictures being read when they are looked at.
+
+    None for the pictures of stimuli without any, such as imagined ones, unless they are `needed`.
+    """
     ids, images, categories = [], [], []
     for subject in subjects:
         test = subject.test
-        if test.images is None:
+        if test.images is None and needed:
             raise InputError(
                 f"{subject.source} has no stimuli to compare with; put them where `brainrecon data files` says."
             )
         ids += [str(name) for name in test.stimulus_ids]
         images.append(test.images)
         categories += test.categories or []
-    shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
+    if any(own is None for own in images):
+        shown = None
+    else:
+        shown = images[0] if len(images) == 1 else ConcatenatedRows([as_rows(own) for own in images])
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
@@ -278,11 +288,10 @@ def _embeddings(run, protocol, candidates):
         if not values_of and not candidates:
             break
         values = RunValues(part)
-        for name in candidates:
-            predicted.setdefault(name, []).append(values.predicted("test", part.chain.giver(name))[name])
         features = values.true_features(tuple(values_of.values()), "test")
         for target, name in values_of.items():
             true.setdefault(target, []).append(features[name])
+        for target, name in ({name: name for name in candidates} | values_of).items():
             predicted.setdefault(target, []).append(values.predicted("test", part.chain.giver(name))[name])
     own_true, own_predicted, decoded = decoded_features(run, protocol)
     true, predicted = ({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))

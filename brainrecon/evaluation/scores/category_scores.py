@@ -49,6 +49,11 @@ class CategoryRow:
     chance: float = 0.5
 
     @property
+    def ceiling(self):
+        """Nobody knows the highest rate that the noise of the responses allows."""
+        return None
+
+    @property
     def is_above(self):
         """Whether the interval lies above chance, and the mean above the shuffled responses."""
         return self.ci_low is not None and self.ci_low > self.chance and self.mean > self.null_high

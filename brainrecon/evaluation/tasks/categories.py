@@ -14,6 +14,7 @@ from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.category_scores import CategoryRow, CategoryScores
 from brainrecon.evaluation.statistics.bootstrap import N_RESAMPLES
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
+from brainrecon.evaluation.statistics.permutation_null import permutation_null
 from brainrecon.evaluation.tasks.embeddings import N_PERMUTATIONS
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
 from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order
@@ -168,9 +169,7 @@ def _score(spec, name, candidates, predicted, seed, n_permutations, n_resamples)
     pairs, own = pairs[scored][:, scored], own[scored]
     rates[there[scored]] = found = pairs.diagonal()
     estimate = bootstrap_mean(found, seed=seed, n_resamples=n_resamples)
-    generator, columns = np.random.default_rng(seed), np.arange(len(found))
-    # Exact sums: if a permutation changes nothing but the order, it shall not change the last digit.
-    null = [fsum(pairs[columns, generator.permutation(columns)]) / len(found) for _ in range(n_permutations)]
+    null = permutation_null(pairs, n_permutations, seed)
     low, high = np.quantile(null, [0.025, 0.975])
     row = CategoryRow(
         metric=spec.name,

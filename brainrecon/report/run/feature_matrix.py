@@ -25,7 +25,9 @@ _DARKEST = 45
 
 
 def feature_matrices(scores):
-    """A table of targets by regions for each measure, list of dict; empty if no target was decoded from two regions.
+    """A table of targets by regions for each measure, list of dict; empty if nothing is known by regions.
+
+    Correlations are there if a target was decoded from two regions or more, identification of categories wherever it was scored.
 
     Parameters
     ----------
@@ -37,33 +39,47 @@ def feature_matrices(scores):
         ``measure``, ``label``, ``explanation``, ``regions`` (headings), ``rows`` (name of the target and its cells), ``means``
         (array of shape (n_targets, n_regions), NaN if there is no score), ``low`` and ``high``.
     """
-    if scores.features is None:
-        return []
-    regions, targets = scores.features.regions_and_targets()
     found = []
-    for measure in LABELS:
-        rows = [[scores.features.row(measure, target, roi) for roi in regions] for target in targets]
-        means = np.array([[np.nan if row is None else row.mean for row in own] for own in rows], dtype=float)
-        if not np.isfinite(means).any():
-            continue
-        low, high = float(np.nanmin(means)), float(np.nanmax(means))
-        found.append(
-            {
-                "measure": measure,
-                "label": LABELS[measure],
-                "explanation": EXPLANATIONS[measure],
-                "regions": regions,
-                "targets": targets,
-                "rows": [
-                    {"target": target, "cells": [_cell(row, own, low, high) for row in own]}
-                    for target, own in zip(targets, rows)
-                ],
-                "means": means,
-                "low": number(low),
-                "high": number(high),
-            }
-        )
-    return found
+    if scores.features is not None:
+        regions, targets = scores.features.regions_and_targets()
+        for measure, label in LABELS.items():
+            rows = [row for row in scores.features.rows if row.measure == measure and row.target in targets]
+            found.append(_matrix(measure, label, EXPLANATIONS[measure], rows, regions, targets))
+    if scores.categories is not None:
+        for name, spec in scores.protocol.categories.items():
+            rows = [row for row in scores.categories.rows if row.metric == name]
+            regions, targets = (list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("roi", "target"))
+            found.append(_matrix(name, spec.label, _about_categories(spec, rows), rows, regions, targets))
+    return [one for one in found if one is not None]
+
+
+def _about_categories(spec, rows):
+    counts = {f"{row.n_candidates:,}" for row in rows}
+    return f"{spec.description} {' or '.join(sorted(counts))} categories; chance is one half.".strip()
+
+
+def _matrix(measure, label, explanation, rows, regions, targets):
+    """One table, of rows that have a target and a region; None without any score."""
+    known = {(row.target, row.roi): row for row in rows}
+    placed = [[known.get((target, roi)) for roi in regions] for target in targets]
+    means = np.array([[np.nan if row is None else row.mean for row in own] for own in placed], dtype=float)
+    if not np.isfinite(means).any():
+        return None
+    low, high = float(np.nanmin(means)), float(np.nanmax(means))
+    return {
+        "measure": measure,
+        "label": label,
+        "explanation": explanation,
+        "regions": regions,
+        "targets": targets,
+        "rows": [
+            {"target": target, "cells": [_cell(row, own, low, high) for row in own]}
+            for target, own in zip(targets, placed)
+        ],
+        "means": means,
+        "low": number(low),
+        "high": number(high),
+    }
 
 
 def feature_rows(scores):

@@ -19,7 +19,7 @@ from brainrecon.report.run.picture_pages import render_pages
 from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.record import read_environment
 from brainrecon.runs.score import scores_file, shown_pictures
-from brainrecon.runs.texts import true_captions
+from brainrecon.runs.texts import texts_shown
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
@@ -67,7 +67,7 @@ def write_report(run, protocol=None, all_pictures=False, page=None):
         explanation=run.config.system.explanation,
         conditions={} if as_captions else drawn,
         predicted_captions=drawn if as_captions else {},
-        true_captions=dict(zip(stimulus_ids, true_captions(run) or ())) if as_captions else {},
+        true_captions=dict(zip(stimulus_ids, texts_shown(run) or ())) if as_captions else {},
         scores=(scores := Scores.from_json(path)),
         notes=[without_home(note) for note in _notes(run, subject)],
         decoder=_decoder_rows(run),

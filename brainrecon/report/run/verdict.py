@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.evaluation.judges import DRAWN, judged_by_strangers
+from brainrecon.evaluation.metrics.metric import METRICS
 from brainrecon.report.names import (
     chance_of,
     chance_phrase,
@@ -26,6 +27,9 @@ CONTROLS = {
     for name in sorted(CONDITIONS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     if CONDITIONS[name].in_a_sentence
 }
+
+# Identification among categories is read as that among stimuli is.
+_RATE = METRICS["n_way_identification"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def write_verdict(scores):
             "responses to another stimulus."
         )
     details += _about_chance(scores, spec)
+    details += _about_categories(scores)
 
     if low_level != headline:
         spec, row = scores.metrics[low_level], scores.mean(scores.reference, low_level)
@@ -93,6 +98,19 @@ def write_verdict(scores):
         comparison = _what_remains(scores, spec, row.n)
         details.append(f"{score}: {in_sentence(comparison)}" if comparison else f"{score}.")
     return Verdict(sentence, f"{remains[:1].upper()}{remains[1:]}", details, informative)
+
+
+def _about_categories(scores):
+    """How well categories are identified, by all decoded values together."""
+    rows = [] if scores.categories is None else scores.categories.rows
+    if not rows:
+        return []
+    above, best = sum(row.is_above for row in rows), max(rows, key=lambda row: row.mean)
+    return [
+        f"Of {len(rows):,} decoded values, {above:,} tell the category among {best.n_candidates:,} better than chance (50 %) and "
+        f"than shuffled responses, each by its own interval; most often {best.target} from {best.roi}, with "
+        f"{score_text(best.mean, _RATE)} ({interval_text(best, _RATE)})."
+    ]
 
 
 def _of_embeddings(scores):
