@@ -13,9 +13,10 @@ from brainrecon.evaluation.metrics.feature_correlation import FeatureCorrelation
 from brainrecon.evaluation.tasks.features import FEWEST_STIMULI, Decoded, Halves, wanted_measures
 from brainrecon.runs.predict import stored_columns
 from brainrecon.runs.values import RunValues
+from stages.ground.progress import SILENT
 
 
-def decoded_features(run, protocol):
+def decoded_features(run, protocol, progress=SILENT):
     """True and decoded values of a run whose features are to be correlated.
 
     >>> true, predicted, decoded = decoded_features(run, load_protocol())  # doctest: +SKIP
@@ -31,6 +32,7 @@ def decoded_features(run, protocol):
         Fitted. If it has folds, their stimuli are rows of one array, each z-scored by its own fold's training stimuli, and there
         are no halves.
     protocol : brainrecon.evaluation.protocols.protocol.Protocol
+    progress : callable, optional
 
     Returns
     -------
@@ -62,7 +64,8 @@ def decoded_features(run, protocol):
             training[target] = _training(parts, name)
     for values in parts:
         values.chain.free_targets()
-    compared = _compared(parts[0], halves, {name: training[known[name].target] for name in names}) if halves else {}
+    of_value = {name: training[known[name].target] for name in names}
+    compared = _compared(parts[0], halves, of_value, progress) if halves else {}
     masks = {one.roi: _voxels(parts[0].subject, one.roi) for one in known.values()}
     decoded = {
         name: replace(
@@ -135,10 +138,10 @@ def _halves(values, names):
     }
 
 
-def _compared(values, halves, training):
+def _compared(values, halves, training, progress):
     """What is decoded from the halves of the repeats, one half with the other, by value."""
     rows, patterns, counts = halves_of_repeats(values.subject.test)
-    found = {}
+    found, total = {}, sum(map(len, halves.values()))
     for step, names in halves.items():
         between = {name: FeatureCorrelation(len(rows)) for name in names}
         for one, other in zip(*(step.predict_blocks({PATTERNS: own}) for own in patterns), strict=True):
@@ -147,6 +150,7 @@ def _compared(values, halves, training):
             if name in between:
                 between[name].add(first, second, training[name](columns.start, columns.stop))
         found |= {name: Halves(own, *counts) for name, own in between.items()}
+        progress("decoding halves of the repeats", len(found), total)
     return found
 
 

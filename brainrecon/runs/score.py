@@ -73,7 +73,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         )
     # Of each predicted value, in turn: nothing is read if the protocol asks for none.
     candidates = candidates_of(run, progress) if protocol.categories else {}
-    embeddings, decoded = _embeddings(run, protocol, candidates)
+    embeddings, decoded = _embeddings(run, protocol, candidates, progress)
     scores = score(
         shown,
         conditions if medium == "picture" else {},
@@ -277,7 +277,7 @@ def shown_of(subjects, needed=True):
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
-def _embeddings(run, protocol, candidates):
+def _embeddings(run, protocol, candidates, progress):
     """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter.
 
     Among the predicted ones are those that categories are identified by, under their own names.
@@ -293,7 +293,11 @@ def _embeddings(run, protocol, candidates):
             true.setdefault(target, []).append(features[name])
         for target, name in ({name: name for name in candidates} | values_of).items():
             predicted.setdefault(target, []).append(values.predicted("test", part.chain.giver(name))[name])
-    own_true, own_predicted, decoded = decoded_features(run, protocol)
+    own_true, own_predicted, decoded = decoded_features(run, protocol, progress)
+    for target, name in _compared(run.unfitted, protocol).items():
+        if name != target and target in decoded:
+            # Another value stands under its name, and nothing of that one was decoded from halves.
+            decoded[target] = replace(decoded[target], halves=None)
     true, predicted = ({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
     true, predicted = own_true | true, own_predicted | predicted
     return (true, predicted) if predicted else None, decoded
