@@ -99,16 +99,18 @@ def score_categories(
     The null assigns the responses to stimuli by random permutations: predictions keep their distribution, categories their
     frequency, and a response says nothing of the stimulus. If many stimuli are of few categories, some keep theirs by chance.
 
-    >>> means = np.eye(4)
+    >>> from brainrecon.evaluation.protocols.task_specs import CategorySpec
+    >>> means, own = np.eye(4), np.arange(4)
     >>> found = score_categories(
-    ...     {"identification": CategorySpec("identification")},
-    ...     {"cnn8": Candidates(tuple("abcd"), means, np.arange(4), target="cnn8")},
-    ...     {"cnn8": means + 0.1},
-    ...     list("abcd"),
+    ...     {"identified": CategorySpec("identified")},
+    ...     {"cnn8_V1": Candidates(("boat", "cat", "fish", "hat"), means, own, target="cnn8", roi="V1")},
+    ...     {"cnn8_V1": means + 0.1},
+    ...     ["a", "b", "c", "d"],
     ...     n_resamples=2000,
-    ... )  # doctest: +SKIP
-    >>> found.rows[0].mean  # doctest: +SKIP
-    1.0
+    ... )
+    >>> row = found.row("identified", "cnn8_V1")
+    >>> row.target, row.roi, row.n_candidates, row.mean
+    ('cnn8', 'V1', 4, 1.0)
 
     Parameters
     ----------

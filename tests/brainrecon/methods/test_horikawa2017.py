@@ -240,8 +240,8 @@ def test_unseen_categories_are_identified_above_chance(tmp_path):
         "--features",
         str(tmp_path / "store"),
     ]
-    line += ["--set", 'regions=["ventral", "all"]', "--set", 'levels=["cnn2", "cnn8"]', "--controls", "none"]
+    line += ["--set", 'regions=["V2", "all"]', "--set", 'levels=["cnn3", "cnn8"]', "--controls", "none"]
     assert run_command([*line, "--split", "category:apple,cat,car,house,boat,flower"]) == 0
     scores = Scores.from_json(folder / "scores" / "horikawa-2017.json")
     rows = {row.value: row for row in scores.categories.rows}
-    assert rows["cnn2_all"].is_above and rows["cnn2_ventral"].is_above and rows["cnn2_all"].n > 300
+    assert rows["cnn3_all"].is_above and rows["cnn3_V2"].is_above and rows["cnn3_all"].n > 300
