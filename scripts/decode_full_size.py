@@ -38,7 +38,8 @@ from PIL import Image
 from brainrecon.features.store import BATCH_SIZE, FeatureStore
 from stages.networks.vgg19 import VGG19, VGG19Config
 from stages.networks.vgg19_names import LAYERS
-from stages.targets.vgg19_layers import VGG19Layer, prepared
+from stages.targets.network_layers import prepared
+from stages.targets.vgg19_layers import VGG19Layer
 
 DECODED = tuple(layer for layer in LAYERS if layer.startswith(("conv", "fc")))
 SMALL = VGG19Config(picture=32, channels=(3, 4, 5, 6, 6), hidden=8, classes=7)

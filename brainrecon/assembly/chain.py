@@ -60,6 +60,8 @@ class Chain:
         Names of all values, in the order in which they come to be; those that are measured first.
     targets : dict of str to TargetSource
         Values that are predictions of a target.
+    target_of : dict of str to str
+        Value -> the target that it predicts: ``cnn8_V1`` and ``cnn8_V2`` are predictions of ``cnn8``.
     learned_targets : dict of str to TargetSource
         These, and what training is held against besides.
     n_voxels : int, optional
@@ -79,6 +81,7 @@ class Chain:
         self.steps = system.steps(self.machine)
         self.given = self._check()
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
+        self.target_of = {name: target for step in self.steps for name, target in step.target_of.items()}
         self.learned_targets = self._beside() | self.targets
         self.n_voxels: int | None = None
         self.usual_size: float | None = None

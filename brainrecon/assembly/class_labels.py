@@ -29,8 +29,9 @@ class LabelSettings:
 
     Attributes
     ----------
-    by : {"classifier", "neighbours"}
-        The network's own head, or the labels of the nearest pictures of a memory.
+    by : {"classifier", "neighbours", "averages"}
+        The network's own head; or the labels of the nearest pictures of a memory; or those of the categories with whose average
+        features correlate most, as `stages.priors.category_means` has it.
     n : int
         Labels of each stimulus, the likeliest or nearest first. Sample k is drawn from label k; if there are more samples than
         labels, they begin again.
@@ -47,14 +48,16 @@ class LabelSettings:
 
     def __post_init__(self):
         check_all(
-            self, {"by": OneOf("classifier", "neighbours"), "n": Number(1, whole=True, example=5)}, where="labels"
+            self,
+            {"by": OneOf("classifier", "neighbours", "averages"), "n": Number(1, whole=True, example=5)},
+            where="labels",
         )
         if self.prompt.count(_PLACE) != 1:
             raise InputError(
                 f"labels.prompt is {self.prompt!r}; expected {_PLACE} once, where the label goes: "
                 '--set "labels.prompt=An image of a {label}".'
             )
-        if self.memory and self.by != "neighbours":
+        if self.memory and self.by == "classifier":
             raise InputError(
                 f"labels.memory is {self.memory!r} but labels.by is {self.by!r}, which reads none; set labels.by=neighbours too."
             )
@@ -80,14 +83,17 @@ class NameClasses(Step):
     source : brainrecon.assembly.targets.TargetSource
         The target that they are predictions of: with ``top(features, n)`` and ``labels`` if its own head names them.
     settings : LabelSettings
+    averages : callable, optional
+        ``averages() -> stages.priors.category_means.CategoryMeans``, if they come from elsewhere; by default from the memory, or
+        from the training stimuli.
     """
 
     gives, media = ("labels",), {"labels": "caption"}
 
-    def __init__(self, reads, source, settings):
-        self.reads, self._source, self.settings = (reads,), source, settings
+    def __init__(self, reads, source, settings, averages=None):
+        self.reads, self._source, self.settings, self._given_averages = (reads,), source, settings, averages
         # Which table the training stimuli's features are in, and their labels, are what there is to learn.
-        self.is_learned = settings.by == "neighbours" and not settings.memory
+        self.is_learned = settings.by != "classifier" and not settings.memory and averages is None
         self.part = "labels" if self.is_learned else ""
         self._table, self._trained = None, None
 
@@ -119,10 +125,22 @@ class NameClasses(Step):
         bank = ColumnBank if hasattr(self._table, "columns") else lambda table, where: RowBank([table], where)
         return LabelMemory(bank(self._table, where), self._trained, self.settings.n)
 
+    @cached_property
+    def _averages(self):
+        from stages.priors.category_means import category_means, open_category_means
+
+        if self._given_averages is not None:
+            return self._given_averages()
+        return (
+            category_means(self._table, self._trained) if self.is_learned else open_category_means(self.settings.memory)
+        )
+
     def run(self, items, values, *, seed=0):
         features = np.asarray(values[self.reads[0]], dtype=np.float32).reshape(len(items), -1)
         if self.settings.by == "neighbours":
             named = self._memory.nearest(features)
+        elif self.settings.by == "averages":
+            named = self._averages.names(features, self.settings.n)
         else:
             target = self._source.target
             named = [[target.labels[number] for number in own] for own in target.top(features, self.settings.n)]
@@ -134,7 +152,7 @@ class NameClasses(Step):
 
     @property
     def _reads_memory(self):
-        return self.settings.by == "neighbours"
+        return self.settings.by != "classifier"
 
 
 class LabelPrompt(Step):

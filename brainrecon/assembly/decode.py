@@ -48,6 +48,8 @@ class Decode(Step):
         Targets that the system does without under its settings; those of the decoder may still name them.
     roi : str
         Voxels to read, of those that the subject was loaded with; see `brainrecon.datasets.voxels`. By default all.
+    target_of : mapping of str to str, optional
+        Value -> the target that it predicts, if a value is not called as its target: ``{"cnn8_V1": "cnn8"}``.
     decoding : optional
         What is fitted, as those of `brainrecon.assembly.linear_decoding`; by default as `settings` say.
 
@@ -60,8 +62,9 @@ class Decode(Step):
 
     is_learned = True
 
-    def __init__(self, targets, settings, machine, part="", left_out=(), roi="all", decoding=None):
+    def __init__(self, targets, settings, machine, part="", left_out=(), roi="all", target_of=None, decoding=None):
         self.targets, self.gives, self.settings, self.part, self.roi = targets, tuple(targets), settings, part, roi
+        self._target_of = {name: name for name in targets} | dict(target_of or {})
         for name in ("alpha", "rescale"):
             value = getattr(settings, name)
             if isinstance(value, dict) and (unknown := sorted(value.keys() - {*targets, *left_out})):
@@ -71,6 +74,10 @@ class Decode(Step):
                 )
         self._decoding = decoding or DECODINGS[settings.kind](settings, machine)
         self.voxels, self._tables = None, {}
+
+    @property
+    def target_of(self):
+        return self._target_of
 
     @property
     def decoder(self):
@@ -205,6 +212,10 @@ class Decode(Step):
     def run(self, items, values, *, seed=0):
         (read,) = self.reads
         return self.decoder.split(self.decoder.predict(self.patterns(np.asarray(values[read]))))
+
+    def predict_blocks(self, values, *, seed=0):
+        (read,) = self.reads
+        return self.decoder.predict_blocks(self.patterns(np.asarray(values[read])))
 
     def predict_into(self, path, names, values, progress=SILENT, *, seed=0):
         (read,) = self.reads

@@ -41,6 +41,11 @@ class Step:
         by their medium.
     targets : mapping of str to brainrecon.assembly.targets.TargetSource
         Given values that are predictions of a target: there are true ones to compare with, and to put in their place.
+    target_of : mapping of str to str
+        Given value -> the target that it predicts, for those in `targets`: a value has the target's name, unless one target is
+        decoded several times, from the voxels of several regions.
+    roi : str
+        Region whose voxels it reads, of those that the subject was loaded with; "all" unless it says otherwise.
     beside : mapping of str to brainrecon.assembly.targets.TargetSource
         Targets that its training is held against, and that it does not give.
     part : str
@@ -63,6 +68,7 @@ class Step:
     gives: tuple[str, ...] = ()
     media: Mapping[str, str] = {}
     targets: Mapping[str, Any] = {}
+    roi: str = "all"
     beside: Mapping[str, Any] = {}
     part: str = ""
     is_learned: ClassVar[bool] = False
@@ -74,6 +80,11 @@ class Step:
     def medium(self, name: str) -> str:
         """Medium of a value it gives."""
         return self.media.get(name, "features")
+
+    @property
+    def target_of(self) -> Mapping[str, str]:
+        """Given value -> the target that it predicts."""
+        return {name: name for name in self.targets}
 
     @property
     def kept_as(self) -> str:
@@ -156,6 +167,16 @@ class Step:
             Of a step that draws by lot.
         """
         raise NotImplementedError
+
+    def predict_blocks(self, values: Values, *, seed: int = 0) -> Iterator[tuple[str, slice, np.ndarray]]:
+        """Yield (name, columns, their values for every row) of what it gives, so that not all of it has to be in memory.
+
+        The blocks depend on the number of rows alone. `values` and `seed` are as for `run`; there are no items, for what is drawn
+        by lot has no blocks.
+        """
+        (rows,) = {len(value) for value in values.values() if value is not ABSENT}
+        for name, given in self.run([Item("", str(row)) for row in range(rows)], values, seed=seed).items():
+            yield name, slice(0, np.shape(given)[1]), np.asarray(given)
 
     def stream(
         self,

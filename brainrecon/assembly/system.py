@@ -142,6 +142,17 @@ class System(ABC):
         """Its settings, with what they leave to the data settled by a training split; a run records these."""
         return self.settings
 
+    def settled_by(self, subject: Any) -> Any:
+        """As `settled`, by the whole subject: what else stands beside its data."""
+        return self.settled(subject.train)
+
+    def category_means(self, target: str) -> Any:
+        """Averages of categories among which predictions of a target are to be looked for, `stages.priors.category_means`.
+
+        None if it knows none: they are then those of the categories of the stimuli.
+        """
+        return None
+
     # What a system may say otherwise, from its settings
 
     @property

@@ -196,7 +196,9 @@ def encode(targets, names, subject, split_name, store, *, captions=None, rows=No
         target = targets[name].outline
         if target.takes == "captions" and own_captions is None:
             own_captions = (captions() if captions else None) or split.captions
-        stimuli = split.images if target.takes == "images" else own_captions
+        # What is published of stimuli is found by their names.
+        given = {"images": lambda: split.images, "stimulus_ids": split.stimulus_ids.tolist}
+        stimuli = given[target.takes]() if target.takes in given else own_captions
         if stimuli is None:
             raise InputError(
                 f"Target {name} needs {target.takes} and {subject.source} has none for {split_name}; {_REMEDIES[target.takes]}"

@@ -58,7 +58,7 @@ class UnitDecoderSettings:
         own = {name: getattr(self, name) for name in RULES}
         return UnitwiseDecoder(**own, memory=machine.memory, device=machine.device)
 
-    def decode(self, targets, roi, part, machine) -> Decode:
+    def decode(self, targets, roi, part, machine, target_of=None) -> Decode:
         """The step that decodes targets from a region.
 
         Parameters
@@ -69,6 +69,8 @@ class UnitDecoderSettings:
         part : str
             Name of the step's folder among those of other learned steps; "" if there is one alone.
         machine : brainrecon.assembly.values.Machine
+        target_of : mapping of str to str, optional
+            As `brainrecon.assembly.decode.Decode` takes it.
         """
         decoding = DecodingByBlocks(self.decoder(machine))
-        return Decode(targets, self.of_the_step(), machine, part, roi=roi, decoding=decoding)
+        return Decode(targets, self.of_the_step(), machine, part, roi=roi, target_of=target_of, decoding=decoding)

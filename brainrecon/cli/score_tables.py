@@ -28,8 +28,12 @@ def show_scores(scores):
     numbers(("score", *map(condition_label, names)), rows)
     if scores.embeddings is not None:
         _show_embeddings(scores)
+    if scores.features is not None:
+        _show_features(scores)
     if scores.retrieval is not None and scores.retrieval.rows:
         _show_retrieval(scores)
+    if scores.categories is not None:
+        _show_categories(scores)
     if scores.corpus:
         _show_corpus(scores)
     say()
@@ -122,6 +126,20 @@ def _show_embeddings(scores):
     numbers(("effective rank", "stimuli", "predictions", "true values"), ranks)
 
 
+def _show_features(scores):
+    """Correlations of decoded features with the true ones: a row for each target, a column for each region."""
+    rows = scores.features.rows
+    regions = list(dict.fromkeys(row.roi for row in rows))
+    for measure in dict.fromkeys(row.measure for row in rows):
+        own = {(row.target, row.roi): row for row in rows if row.measure == measure}
+        cells = [
+            (target, *(f"{own[target, roi].mean:.3f}" if (target, roi) in own else "" for roi in regions))
+            for target in dict.fromkeys(row.target for row in rows)
+        ]
+        say()
+        numbers((measure.replace("_", " "), *(f"from {roi}" for roi in regions)), cells)
+
+
 def _show_retrieval(scores):
     """How often what belongs together was found among candidates, beside chance."""
     rows = []
@@ -131,6 +149,30 @@ def _show_retrieval(scores):
         rows.append((label, row.n, row.n_candidates, found, f"{100 * row.chance:.3g}"))
     say()
     numbers(("retrieval", "stimuli", "candidates", "found (%)", "chance (%)"), rows)
+
+
+def _show_categories(scores):
+    """How well categories were identified by each target as each region tells it, beside chance and shuffled responses."""
+    for name, spec in scores.protocol.categories.items():
+        rows = [row for row in scores.categories.rows if row.metric == name]
+        if not rows:
+            continue
+        say()
+        numbers(
+            (spec.label, "region", "stimuli", "candidates", "rate (%)", "95 % of shuffled (%)", "chance (%)"),
+            [
+                (
+                    row.target,
+                    row.roi,
+                    f"{row.n:,}",
+                    f"{row.n_candidates:,}",
+                    mean_text(row, SHARE),
+                    f"{100 * row.null_low:.1f} to {100 * row.null_high:.1f}",
+                    f"{100 * row.chance:.3g}",
+                )
+                for row in rows
+            ],
+        )
 
 
 def _show_corpus(scores):

@@ -28,6 +28,8 @@ def evaluate(
     captions=None,
     predicted_captions=None,
     embeddings=None,
+    decoded=None,
+    candidates=None,
     brain=None,
     protocol="brainrecon-1",
     reference=None,
@@ -80,6 +82,11 @@ def evaluate(
     embeddings : pair of mappings, optional
         (true, predicted) values of each target, arrays or feature tables of shape (n_stimuli, n_targets), rows in the
         order of `stimulus_ids`.
+    decoded : mapping of str to brainrecon.evaluation.tasks.features.Decoded, optional
+        By predicted value that is not called as its target: the target, the region that it was decoded from, and what
+        correlations of features need.
+    candidates : mapping of str to brainrecon.evaluation.tasks.categories.Candidates, optional
+        By predicted value, the categories among which it is looked for; without any, categories are not identified.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
         Metrics of brain correlation are left out without it.
     protocol : str or Protocol
@@ -127,7 +134,10 @@ def evaluate(
     if outputs["caption"] and protocol.captions and captions is None:
         outputs["caption"] = {}
         notes.append("Captions were predicted but not scored: the stimuli have no true ones.")
-    test_set = Shown(stimulus_ids, None if shown is None else _shown(shown), categories, captions, true, brain)
+    pictures = None if shown is None else _shown(shown)
+    test_set = Shown(
+        stimulus_ids, pictures, categories, captions, true, brain, dict(decoded or {}), dict(candidates or {})
+    )
     parts = []
     for name in task_names():
         task = find_task(name)(reference=reference, seed=seed, n_resamples=n_resamples, networks=networks or {})
@@ -141,6 +151,7 @@ def evaluate(
             ["picture"] * bool(protocol.metrics)
             + ["caption"] * bool(protocol.captions)
             + [f"embeddings of {target}" for target in sorted(protocol.targets)]
+            + ["categories"] * bool(protocol.categories)
         )
         raise InputError(
             f"Protocol {protocol.name} scores {asked}, and there is {given}; expected one of those. Reconstruct first, or "
@@ -156,8 +167,9 @@ def evaluate(
 
 
 def _found(part):
-    """Whether a task has scored embeddings."""
-    return any(own is not None and own.rows for own in (part.embeddings, part.retrieval))
+    """Whether a task has scored embeddings, features or categories."""
+    found = (part.embeddings, part.retrieval, part.features, part.categories)
+    return any(own is not None and own.rows for own in found)
 
 
 def _reference(*conditions):

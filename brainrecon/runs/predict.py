@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import safe_open
@@ -74,6 +75,13 @@ def predict_patterns(chain, patterns, names, path, progress=SILENT):
 
 def read_embeddings(path):
     """Embeddings in a file: (dict of name to float32 array (n_stimuli, n_targets), list of stimulus ids)."""
+    with _opened(path) as (file, ids):
+        return {name: file.get_tensor(name) for name in file.keys()}, ids
+
+
+@contextmanager
+def _opened(path):
+    """A file of embeddings, and the stimulus of each row; an InputError if it is not one."""
     remedy = f"delete the folder {path.parent} and run `brainrecon fit` again"
     if not path.exists():
         raise InputError(f"There are no embeddings at {path}; run `brainrecon fit` first.")
@@ -83,4 +91,38 @@ def read_embeddings(path):
         ids = json.loads(file.metadata()["stimulus_ids"])
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
             raise ValueError("its stimulus ids are no list of texts")
-        return {name: file.get_tensor(name) for name in file.keys()}, ids
+        yield file, ids
+
+
+class StoredColumns:
+    """Predicted values of one name in a file, read by columns: those of a convolution are more than memory should hold.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+    stimulus_ids : tuple of str
+        Order of the rows.
+    shape : tuple of int
+        (n_stimuli, n_values).
+    """
+
+    def __init__(self, path, name, stimulus_ids, shape):
+        self.path, self.name, self.stimulus_ids, self.shape = path, name, tuple(stimulus_ids), tuple(shape)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def columns(self, start, stop):
+        """Columns `start` to `stop` for all stimuli, float32 (n_stimuli, stop - start)."""
+        with safe_open(self.path, framework="numpy") as file:
+            return file.get_slice(self.name)[:, start:stop]
+
+    def __array__(self, dtype=None, copy=None):
+        return self.columns(0, self.shape[1]).astype(dtype or "float32", copy=False)
+
+
+def stored_columns(path):
+    """What `read_embeddings` reads, by columns: dict of name to `StoredColumns`."""
+    with _opened(path) as (file, ids):
+        return {name: StoredColumns(path, name, ids, file.get_slice(name).get_shape()) for name in file.keys()}

@@ -16,7 +16,7 @@ import numpy as np
 from brainrecon.datasets import load, parse_source
 from brainrecon.datasets.shuffled import with_shuffled_responses
 from brainrecon.evaluation.judges import DRAWN
-from brainrecon.evaluation.protocols.protocol import DEFAULT
+from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.beside import settled
 from brainrecon.runs.config import LEAVE_ONE_OUT
@@ -110,6 +110,10 @@ def default_protocol(system, pictures):
     pictures : str
         What is shown, as `brainrecon.datasets.subject.Subject.pictures` has it.
     """
+    scored = load_protocol(system.protocol).captions_of
+    if scored == system.output != load_protocol(DEFAULT).captions_of:
+        # Texts of another kind than captions, which only its own protocol knows, and no network judges.
+        return system.protocol
     known = checkpoint_store.checkpoints()
     published = any(name not in known or known[name].knows != DRAWN for name in system.checkpoints)
     return system.protocol if published and pictures != DRAWN else DEFAULT
@@ -131,7 +135,7 @@ def resolved(config, store=None, device="cpu"):
     data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)
     if data.split and data.split_checkpoint is None:
         data = replace(data, split_checkpoint=split_checkpoint(config))
-    settings = config.system.settled(subject.train)
+    settings = config.system.settled_by(subject)
     if config.system.without_captions and not (own or choices):
         settings = replace(settings, **config.system.without_captions)
     return settled(replace(config, data=data, settings=settings), subject), subject

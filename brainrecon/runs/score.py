@@ -18,6 +18,8 @@ from brainrecon.evaluation.protocols.protocol import load_protocol
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.scoring import evaluate as score
 from brainrecon.evaluation.tasks.task import Outputs
+from brainrecon.runs.category_candidates import candidates_of, n_unseen
+from brainrecon.runs.decoded_features import decoded_features
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
 from brainrecon.runs.texts import texts_on_the_way, true_texts
@@ -77,13 +79,16 @@ def evaluate(run, protocol=None, progress=SILENT):
         raise InputError(
             f"{run.folder} holds no {medium} of the method itself; run `brainrecon reconstruct {run.folder}` first."
         )
-    true, embeddings = true_texts(run, protocol), _embeddings(run, protocol)
+    true = true_texts(run, protocol)
+    # Of each predicted value, in turn: nothing is read if the protocol asks for none.
+    candidates = candidates_of(run, progress) if protocol.categories else {}
+    embeddings, decoded = _embeddings(run, protocol, candidates, progress)
     read = (
         {name: Outputs(*drawn) for name, drawn in conditions.items()}
         if medium == "caption"
         else texts_on_the_way(run, protocol, conditions)
     )
-    if not (is_shown or embeddings or (true and read and protocol.captions)):
+    if not (is_shown or embeddings or decoded or (true and read and protocol.captions)):
         # Says that there is nothing.
         shown_of(subjects)
     scores = score(
@@ -95,6 +100,8 @@ def evaluate(run, protocol=None, progress=SILENT):
         predicted_captions=read,
         protocol=protocol,
         embeddings=embeddings,
+        decoded=decoded,
+        candidates=candidates,
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
         if run.parts == [run] and draws and is_shown
         else None,
@@ -108,6 +115,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         *_about_judges(run, protocol),
         *_about_values(run, protocol),
         *_about_chance(run, scores),
+        *_about_categories(run, scores),
     )
     if medium == "picture" and not is_shown:
         notes = (*notes, "There are no pictures of these stimuli: what was drawn is not scored.")
@@ -125,6 +133,15 @@ def _about_chance(run, scores):
         "Embeddings were predicted fold by fold: a stimulus that was left out is not in the mean of the others, so that "
         "chance is lower than permutations and the number of candidates say."
     ]
+
+
+def _about_categories(run, scores):
+    """How many of the categories that were identified nothing was learned of."""
+    counted = n_unseen(run) if scores.categories and scores.categories.rows else None
+    if counted is None:
+        return []
+    unseen, n_stimuli = counted
+    return [f"{unseen:,} of {n_stimuli:,} test stimuli are of categories that no training picture has."]
 
 
 def _about_judges(run, protocol):
@@ -332,20 +349,31 @@ def shown_of(subjects, needed=True):
     return ids, shown, categories if len(categories) == len(ids) else None
 
 
-def _embeddings(run, protocol):
-    """(true, predicted) values of the targets that the protocol scores or retrieves by, rows as the shown pictures."""
+def _embeddings(run, protocol, candidates, progress):
+    """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter.
+
+    Among the predicted ones are those that categories are identified by, under their own names.
+    """
     true, predicted = {}, {}
     for part in run.parts:
         compared = _compared(part.chain, protocol)
         values_of = {target: name for target, name in compared.items() if _can_be_encoded(part, name)}
-        if not values_of:
-            return None
+        if not values_of and not candidates:
+            break
         values = RunValues(part)
         features = values.true_features(tuple(values_of.values()), "test")
         for target, name in values_of.items():
             true.setdefault(target, []).append(features[name])
+        for target, name in ({name: name for name in candidates} | values_of).items():
             predicted.setdefault(target, []).append(values.predicted("test", part.chain.giver(name))[name])
-    return tuple({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    own_true, own_predicted, decoded = decoded_features(run, protocol, progress)
+    for target, name in _compared(run.unfitted, protocol).items():
+        if name != target and target in decoded:
+            # Another value stands under its name, and nothing of that one was decoded from halves.
+            decoded[target] = replace(decoded[target], halves=None)
+    true, predicted = ({name: _one_table(tables) for name, tables in kind.items()} for kind in (true, predicted))
+    true, predicted = own_true | true, own_predicted | predicted
+    return (true, predicted) if predicted else None, decoded
 
 
 def _compared(chain, protocol):

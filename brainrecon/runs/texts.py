@@ -16,11 +16,16 @@ def true_captions(run):
     return None if None in found else found
 
 
+def texts_shown(run):
+    """What a system's texts are read beside: captions, or labels if it gives these, a list for each test stimulus, or None."""
+    return _true_labels(run) if run.unfitted.output == LABELS else true_captions(run)
+
+
 def true_texts(run, protocol):
     """What the texts that a protocol scores are held against: captions or labels, a list for each test stimulus, or None."""
     if protocol.captions_of != LABELS:
         return true_captions(run)
-    return [[label] for part in run.parts for label in labels_of_stimuli(part.subject.test)]
+    return _true_labels(run)
 
 
 def texts_on_the_way(run, protocol, conditions):
@@ -51,3 +56,7 @@ def texts_on_the_way(run, protocol, conditions):
             texts |= {own: values.value(name, of, own) for own in values.stimulus_ids if own in set(ids)}
         found[name] = Outputs(ids, [texts[own] for own in ids])
     return found
+
+
+def _true_labels(run):
+    return [[label] for part in run.parts for label in labels_of_stimuli(part.subject.test)]

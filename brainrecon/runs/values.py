@@ -44,7 +44,7 @@ class RunValues:
         self.chain = chain or run.chain
         self.stimulus_ids = [str(name) for name in self.subject.test.stimulus_ids]
         self.row = {name: row for row, name in enumerate(self.stimulus_ids)}
-        self._predicted, self._true = {}, {}
+        self._predicted, self._true, self._found = {}, {}, set()
 
     # Asked by replacements
 
@@ -123,8 +123,17 @@ class RunValues:
 
     def predicted(self, of, step, progress=SILENT):
         """Predicted values of a step for the test stimuli ("test") or the mean response, dict of arrays, kept in files."""
-        path = self.run.layout.embeddings(of, step.kept_as)
+        path = self.predicted_file(of, step, progress)
         if path not in self._predicted:
+            values, ids = read_embeddings(path)
+            self._check_order(of, path, ids)
+            self._predicted[path] = values
+        return self._predicted[path]
+
+    def predicted_file(self, of, step, progress=SILENT):
+        """The file of these values, which are predicted now if it is not there; of the test stimuli in the order of the split."""
+        path = self.run.layout.embeddings(of, step.kept_as)
+        if path not in self._found:
             if not path.exists():
                 names = self.stimulus_ids if of == "test" else [MEAN.name]
                 inputs = self._inputs(of, step)
@@ -134,13 +143,12 @@ class RunValues:
                         step.predict_into(path, names, inputs, progress, seed=self.seed)
                         seal(path.parent)
             complete_seal(path.parent, path.name)
-            values, ids = read_embeddings(path)
-            if of == "test" and ids != self.stimulus_ids:
-                raise InputError(
-                    f"{path} is of other stimuli than the run's test set; delete its folder and fit again."
-                )
-            self._predicted[path] = values
-        return self._predicted[path]
+            self._found.add(path)
+        return path
+
+    def _check_order(self, of, path, ids):
+        if of == "test" and list(ids) != self.stimulus_ids:
+            raise InputError(f"{path} is of other stimuli than the run's test set; delete its folder and fit again.")
 
     # Where they come from
 

@@ -18,7 +18,8 @@ from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.inverters.searched_pictures import BOUNDS_FILE, PictureSearch
 from stages.networks.deepsim_generator import SLOPE, DeepSimConfig, DeepSimGenerator
 from stages.networks.vgg19 import MEANS, load_vgg19
-from stages.targets.vgg19_layers import VGG19Layer, prepared
+from stages.targets.network_layers import prepared
+from stages.targets.vgg19_layers import VGG19Layer
 from tiny_networks.generator_figures import TINY, first_scenes, scores
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record

@@ -18,7 +18,7 @@ from stages.inverters.feature_scaling import spread_of
 from stages.inverters.feature_spreads import SPREADS_FILE
 from stages.networks.vgg19 import VGG19, VGG19Config, load_vgg19
 from stages.networks.vgg19_names import LAYERS
-from stages.targets.vgg19_layers import prepared
+from stages.targets.network_layers import prepared
 from tiny_networks import evaluation
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record

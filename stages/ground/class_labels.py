@@ -40,6 +40,15 @@ def synset_of(text: str) -> str | None:
     return found[0] if found else None
 
 
+def category_of(label: str) -> str:
+    """What tells a category from others: the number of a label's synset, or its words.
+
+    >>> category_of("n01443537 goldfish, Carassius auratus"), category_of(" boat")
+    ('n01443537', 'boat')
+    """
+    return synset_of(label.strip()) or words_of(label)
+
+
 @cache
 def imagenet_labels() -> tuple[str, ...]:
     """Return the labels of the thousand classes of ImageNet, in the order of networks that were trained on them.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.inverters.picture_display import displayed
-from stages.targets.vgg19_layers import CHANNELS
+from stages.targets.network_layers import CHANNELS
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from stages.checkpoints.published_weights import put_weights, read_weights, weights_file
 from stages.ground.errors import InputError
+from stages.networks.caffenet import CaffeNet
 from stages.networks.evaluation_network import EvaluationNetwork
 from weights.suggestions import did_you_mean
 
@@ -56,30 +57,15 @@ class Comparator(nn.Module):
         return super().train(False)
 
 
-class CaffeNet(nn.Module):
-    """Caffe's reference network up to its last pooling: Krizhevsky's of 2012 with pooling before normalisation.
-
-    Jia et al., "Caffe: convolutional architecture for fast feature embedding", 2014. 227 x 227 pixels give 256 x 6 x 6.
-    """
+class _CaffeNetMaps(CaffeNet):
+    """Caffe's reference network up to its last pooling: 227 x 227 pixels give 256 x 6 x 6."""
 
     def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 96, 11, stride=4)
-        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
-        # Caffe pools what sticks out at the right and at the bottom too.
-        self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        self.norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
+        super().__init__(last="pool5")
 
     def forward(self, pictures):
         """Maps (n, 256, height, width) of pictures (n, 3, height, width): blue first, grey levels less their means."""
-        hidden = self.norm(self.pool(torch.relu(self.conv1(pictures))))
-        hidden = self.norm(self.pool(torch.relu(self.conv2(hidden))))
-        for layer in (self.conv3, self.conv4):
-            hidden = torch.relu(layer(hidden))
-        return self.pool(torch.relu(self.conv5(hidden)))
+        return super().forward(pictures, ("pool5",))["pool5"]
 
 
 def _caffe(greys):
@@ -99,7 +85,7 @@ def _convolutions(build):
 # Name -> the network, what it takes, beginnings of names in its published file that belong to the layers above, and the
 # spread of prepared pictures, which random weights even out.
 _NETWORKS = {
-    "caffenet": (CaffeNet, _caffe, ("fc6.", "fc7.", "fc8."), 70.0),
+    "caffenet": (_CaffeNetMaps, _caffe, ("fc6.", "fc7.", "fc8."), 70.0),
     "alexnet": (lambda: _convolutions(torchvision.models.alexnet), _imagenet, ("classifier.",), 1.0),
     "vgg19": (lambda: _convolutions(torchvision.models.vgg19), _imagenet, ("classifier.",), 1.0),
 }

@@ -158,16 +158,21 @@ class EvaluationNetwork(nn.Module):
         logits = self._judge(images, batch_size)
         return {head: [self.labels[head][k] for k in logits[head].argmax(1).tolist()] for head in HEADS}
 
+    def prepared(self, images):
+        """Bring uint8 pictures (n, height, width, 3) to what `forward` takes, where the network is: resized, antialiased."""
+        size, images = self.config["image_size"], torch.as_tensor(images)
+        batch = images.to(self.features.weight.device).permute(0, 3, 1, 2).float() / 255
+        if tuple(batch.shape[2:]) != (size, size):
+            batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
+        return batch
+
     def _judge(self, images, batch_size):
         images = torch.as_tensor(uint8_pictures(images, "the evaluation network"))
-        device = self.features.weight.device
-        training, size = self.training, self.config["image_size"]
+        training = self.training
         self.eval()
         parts = []
         for start in range(0, max(len(images), 1), batch_size):
-            batch = images[start : start + batch_size].to(device).permute(0, 3, 1, 2).float() / 255
-            if tuple(batch.shape[2:]) != (size, size):
-                batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
+            batch = self.prepared(images[start : start + batch_size])
             parts.append({name: values.float().cpu() for name, values in self(batch).items()})
         self.train(training)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

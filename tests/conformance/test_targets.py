@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import random_blip
+import random_caffenet
 import random_checkpoints
 import random_git
 import random_optimus
@@ -15,12 +16,15 @@ from stages.ground.errors import InputError
 from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.blip import BLIPStates
+from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
+from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
 from stages.targets.git import GITStates
 from stages.targets.instance_features import InstanceFeatures
+from stages.targets.network_layers import Units
 from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
 from stages.targets.vdvae import VDVAELatents
@@ -50,6 +54,11 @@ def faces(folder):
 def vgg19_layer(folder):
     random_vgg19.save_vgg19(folder / "vgg19")
     return VGG19Layer.from_pretrained(folder / "vgg19", "conv3_4", channels="RGB")
+
+
+def caffenet_layer(folder):
+    random_caffenet.save_caffenet(folder / "caffenet")
+    return CaffeNetLayer.from_pretrained(folder / "caffenet", "fc6", units=Units(20, 2501, ("conv1", "fc6")))
 
 
 def resnet(folder):
@@ -87,6 +96,8 @@ TARGETS = {
     "places": places,
     "face latents": faces,
     "vgg19 layer": vgg19_layer,
+    "caffenet layer": caffenet_layer,
+    "evaluation layer": lambda folder: EvaluationLayer.from_pretrained(store.path("tiny-evaluation"), "maps6"),
     "class features": resnet,
     "class features, drawn": lambda folder: ClassFeatures.from_pretrained(store.path("tiny-evaluation")),
     "optimus": sentences,

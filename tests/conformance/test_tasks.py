@@ -8,6 +8,7 @@ from stand_in_networks import MeanColours
 
 from brainrecon.evaluation import Outputs, Protocol, Shown, evaluate, find_task, load_protocol, task_names
 from brainrecon.evaluation.scores.scores import Scores
+from brainrecon.evaluation.tasks.categories import Candidates
 from stages.ground.errors import InputError
 
 N = 14
@@ -18,8 +19,12 @@ TABLES = {
         {"name": "pixcorr", "measure": "pixel_correlation"},
         {"name": "found", "measure": "two_way_identification", "features": "judge"},
     ],
-    "embeddings": [{"name": "near", "measure": "image_retrieval", "target": "clip_image"}],
+    "embeddings": [
+        {"name": "near", "measure": "image_retrieval", "target": "clip_image"},
+        {"name": "profile", "measure": "profile_correlation", "target": "clip_image"},
+    ],
     "retrieval": {"all": {"target": "clip_image", "direction": "picture_to_brain", "pool": "all"}},
+    "categories": {"identified": {}},
     "captions": {"rouge_l": {"tokenisation": "simple"}, "cider": {"tokenisation": "simple"}},
 }
 PROTOCOL = Protocol(
@@ -37,7 +42,11 @@ def shown():
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (N, 16, 16, 3), dtype=np.uint8)
     captions = [[f"a {NOUNS[row % 7]} number {row}", f"the {NOUNS[row % 7]} on a table"] for row in range(N)]
-    return Shown(IDS, pictures, captions=captions, embeddings={"clip_image": random.normal(size=(N, 20))})
+    embeddings = random.normal(size=(N, 20))
+    kinds = Candidates(NOUNS, np.stack([embeddings[row::7].mean(axis=0) for row in range(7)]), np.arange(N) % 7)
+    return Shown(
+        IDS, pictures, captions=captions, embeddings={"clip_image": embeddings}, candidates={"clip_image": kinds}
+    )
 
 
 def outputs_of(shown, value, rows, seed):
@@ -79,9 +88,16 @@ def numbers(scores):
     found = {}
     for condition, own in scores.conditions.items():
         found |= {(condition, metric): values for metric, values in own.values.items()}
+    if scores.features is not None:
+        found |= {
+            ("features", one, value): own for one, all in scores.features.values.items() for value, own in all.items()
+        }
     for kind in ("embeddings", "retrieval"):
         if getattr(scores, kind) is not None:
             found |= {(kind, metric): values for metric, values in getattr(scores, kind).values.items()}
+    if scores.categories is not None:
+        for metric, own in scores.categories.values.items():
+            found |= {("categories", metric, name): values for name, values in own.items()}
     found |= {("corpus", name, metric): value for name, own in scores.corpus.items() for metric, value in own.items()}
     found |= {("mean", row.condition, row.metric): row.mean for row in scores.summary}
     return found | {("difference", row.condition, row.metric): row.mean for row in scores.differences}
@@ -143,7 +159,8 @@ def test_nothing_given_is_changed(name, shown):
     outputs = given(name, shown)
     before = copy.deepcopy((outputs, shown))
     made(name).score(outputs, shown, PROTOCOL)
-    np.testing.assert_equal((outputs, vars(shown)), (before[0], vars(before[1])))
+    now, then = (vars(one) | {"candidates": vars(one.candidates["clip_image"])} for one in (shown, before[1]))
+    np.testing.assert_equal((outputs, now), (before[0], then))
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -185,6 +202,7 @@ def test_all_tasks_together_give_what_each_gives_alone(shown):
         captions=shown.captions,
         predicted_captions=outputs["caption"],
         embeddings=(shown.embeddings, predicted),
+        candidates=shown.candidates,
         protocol=PROTOCOL,
         networks={"judge": MeanColours()},
         n_resamples=2000,
@@ -208,6 +226,7 @@ def test_every_table_of_a_protocol_belongs_to_a_task():
         "metrics": "reconstruction",
         "embeddings": "embeddings",
         "retrieval": "retrieval",
+        "categories": "categories",
         "captions": "captioning",
     }
     assert set(tables.values()) == set(task_names()) and set(tables) == set(TABLES)

@@ -19,7 +19,7 @@ def write_bdata(path, voxels, regions, columns, labels=None, marked=("VoxelData"
     for name, mask in regions.items():
         rows[f"ROI_{name}"] = np.full(width, np.nan)
         rows[f"ROI_{name}"][:n_voxels][mask] = 1
-    for axis in "xyz":
+    for axis in "xyz" if n_voxels else "":
         rows[f"voxel_{axis}"] = np.r_[np.arange(n_voxels) * 3.0, np.full(width - n_voxels, np.nan)]
     for (name, _), values in zip(columns.items(), facts):
         rows[name] = np.full(width, np.nan)
@@ -107,6 +107,27 @@ class God:
             colour = tuple(int(value) for value in np.random.default_rng(place).integers(0, 256, 3))
             Image.new("RGB", (width, height), colour).save(file, format="PNG")
         return folder
+
+
+def write_image_features(path, pictures, averages, levels, **storage):
+    """`ImageFeatures.h5`: rows of pictures, then of categories.
+
+    Parameters
+    ----------
+    path : path
+    pictures : list of (int, float)
+        FeatureType, 1 or 2, and ImageID of each.
+    averages : list of (int, int)
+        FeatureType, 3 or 4, and CatID of each.
+    levels : dict of str to array of shape (n_rows, n_units)
+    """
+    columns = dict(levels) | {
+        "ImageID": [code for _, code in pictures] + [np.nan] * len(averages),
+        "CatID": [np.floor(code) for _, code in pictures] + [code for _, code in averages],
+        "FeatureType": [kind for kind, _ in (*pictures, *averages)],
+    }
+    nothing = np.zeros((len(pictures) + len(averages), 0))
+    return write_bdata(path, nothing, {}, columns, marked=(), **storage)
 
 
 class Dir:

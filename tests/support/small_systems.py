@@ -102,6 +102,7 @@ SMALL = {
         *("latent.epochs=2", "latent.batch_size=4"),
         weights="tiny",
     ),
+    "horikawa2017": Small("units=12", 'regions=["early", "ventral"]', weights="tiny"),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "vanrullen2019-faces": Small(weights="tiny"),
     "miyawaki2008": Small("decoder.model=omp"),

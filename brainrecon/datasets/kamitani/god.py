@@ -140,6 +140,7 @@ def files(path, subject=None):
     return [
         *rows,
         picture_row(path),
+        ExpectedFile(path / "ImageFeatures.h5", "features of the pictures, from figshare 7387130", optional=True),
         ExpectedFile(path / "class_names.csv", "rows such as n01518878,ostrich", optional=True),
     ]
 

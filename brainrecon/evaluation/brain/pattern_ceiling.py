@@ -16,6 +16,7 @@ import numpy as np
 from brainrecon.datasets.subject import ROWS_PER_BLOCK, check_finite
 from brainrecon.evaluation.statistics.bootstrap import Estimate
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
+from brainrecon.evaluation.statistics.split_half import reliability_of_average
 from stages.ground.errors import InputError
 
 # All splits up to nine repeats; a random choice of this many beyond.
@@ -29,16 +30,10 @@ def pattern_reliability(trials, trial_stimulus_ids, stimulus_ids, mean, std, see
 
     Trials are z-scored with training statistics, voxel by voxel. The repeats of a stimulus are split into halves (one larger
     by one if their number is odd) in every possible way, at most 200 at random; each half is averaged, and the
-    correlations r between both halves, across voxels, are averaged over splits. With halves of a and b trials, k = a + b,
-    Horst's (1951) extension of the Spearman-Brown formula to unequal halves gives the reliability of the average over all
-    k::
-
-        q = (sqrt(k² + 4 a b (1/r² - 1)) - k) / 2        noise over signal variance of one trial
-        reliability = 1 / (1 + q/k)                      2 r / (1 + r) if a = b
-
-    with the sign of r. Of noise alone r is as often below 0 as above, so that reliabilities of many stimuli have the mean 0;
-    `ceiling_of_patterns` makes a ceiling of that mean. (The mean of the stimuli's own ceilings, negative ones taken as 0,
-    is .20 for noise in 50 voxels, and .26 in 20.)
+    correlations r between both halves, across voxels, are averaged over splits.
+    `brainrecon.evaluation.statistics.split_half.reliability_of_average` makes of it the reliability of the average over all
+    repeats. Of noise alone, reliabilities of many stimuli have the mean 0; `ceiling_of_patterns` makes a ceiling of that mean.
+    (The mean of the stimuli's own ceilings, negative ones taken as 0, is .20 for noise in 50 voxels, and .26 in 20.)
 
     Whatever repeats share counts as signal: a session's drift of whole voxels, or attention drawn the same way each time, raise
     it. Noise may be correlated between voxels, not between trials. The error of the training mean, which all trials share, is
@@ -166,10 +161,7 @@ def _reliability_of_average(responses, generator, shared):
     )
     norms = np.sqrt(np.maximum(first, 0) * np.maximum(second, 0))
     correlation = np.divide(both, norms, out=np.zeros_like(both), where=norms > 0).mean()
-    if correlation == 0:
-        return 0.0
-    noise = (np.sqrt(k**2 + 4 * smaller * larger * max(1 / correlation**2 - 1, 0.0)) - k) / 2
-    return np.sign(correlation) / (1 + noise / k)
+    return float(reliability_of_average(correlation, smaller, larger))
 
 
 def _halves(k, generator):

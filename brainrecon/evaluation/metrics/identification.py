@@ -207,6 +207,39 @@ def n_way_rates(correlation, targets=None, allowed=None, n_way=2, top_k=1):
     return scores
 
 
+def rates_of_all_pairs(correlation, n_way=2, top_k=1):
+    """What prediction j would score if row i were its own: `n_way_rates` for every assignment of predictions to references.
+
+    How many others row i beats in column j does not depend on which row is the column's own, so that every permutation only picks
+    other entries; the diagonal is `n_way_rates` itself.
+
+    >>> rates_of_all_pairs(np.array([[0.9, 0.2], [0.1, 0.5]]))
+    array([[1., 0.],
+           [0., 1.]])
+
+    Parameters
+    ----------
+    correlation : array of shape (n_stimuli, n_stimuli)
+        NaN if undefined, which scores 0.
+    n_way, top_k
+        As for `n_way_identification`.
+
+    Returns
+    -------
+    rates : array of shape (n_stimuli, n_stimuli), float64, in 0..1
+    """
+    n = len(correlation)
+    beaten = np.empty((n, n), dtype=np.intp)
+    for column, values in enumerate(correlation.T):
+        # Those below by more than a tie; undefined ones are sorted to the end and are never below.
+        beaten[:, column] = np.searchsorted(np.sort(values), values - TIE)
+    # The rate of every count: in these columns the own row j beats just the j rows before it.
+    by_count = n_way_rates(np.tile(np.arange(n, dtype=float)[:, None], (1, n)), n_way=n_way, top_k=top_k)
+    rates = by_count[np.minimum(beaten, n - 1)]
+    rates[np.isnan(correlation)] = 0.0
+    return rates
+
+
 def n_way_chance(n_way=2, top_k=1):
     """Expected score of `n_way_identification` for predictions that carry no information: `top_k` / `n_way`."""
     if n_way != int(n_way) or top_k != int(top_k) or not 1 <= top_k < n_way:

@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 
 import numpy as np
 
+from brainrecon.evaluation.metrics.category_identification import first_label
 from brainrecon.evaluation.metrics.correlation import brain_correlation, correlation_distance
 from brainrecon.evaluation.metrics.identification import (
     identification_rates,
@@ -234,6 +235,7 @@ METRICS = {
     "cider": _of_captions("cider", highest=10.0, weighs_by_set=True),
     "meteor": _of_captions("meteor", corpus="corpus_meteor", tokenisation="ptb"),
     "spice": _of_captions("spice", tokenisation="ptb"),
+    "first_label": Metric(first_label, "captions", True, (0.0, 1.0), None, percent=True),
     # Of any two classes it is far from 0: only a control tells.
     "wu_palmer": Metric(_of_labels, "captions", True, (0.0, 1.0), None),
 }

@@ -2,11 +2,12 @@
 
 A protocol is a TOML file in `protocols/`. It says on which test set, to what size pictures are brought and how, which
 networks look at them after which preprocessing, and which metrics are computed from what; which predicted embeddings are
-looked for in which pools; and how predicted captions are compared. Its sha256 identifies it. It does not cover the weights of
-those networks: two scores are comparable when `Scores.identity` is equal, which does.
+looked for in which pools; how categories are identified; and how predicted captions are compared. Its sha256 identifies it. It
+does not cover the weights of those networks: two scores are comparable when `Scores.identity` is equal, which does.
 
-A file may say ``based_on = "NAME"``: it then holds the tables of that protocol and its own. A metric, network, retrieval or
-score of captions of the same name replaces the other's; an empty list (``embeddings = []``) takes the other's away.
+A file may say ``based_on = "NAME"``: it then holds the tables of that protocol and its own. A metric, network, retrieval,
+identification of categories or score of captions of the same name replaces the other's; an empty list (``embeddings = []``)
+takes the other's away.
 """
 
 import hashlib
@@ -24,9 +25,11 @@ from brainrecon.evaluation.protocols.specs import (
 )
 from brainrecon.evaluation.protocols.task_specs import (
     CAPTION_KEYS,
+    CATEGORY_KEYS,
     EMBEDDING_KEYS,
     RETRIEVAL_KEYS,
     caption_spec,
+    category_spec,
     embedding_spec,
     retrieval_spec,
 )
@@ -54,9 +57,10 @@ _KEYS = (
     "metrics",
     "embeddings",
     "retrieval",
+    "categories",
     "captions",
 )
-_NAMED_TABLES = ("networks", "retrieval", "captions")
+_NAMED_TABLES = ("networks", "retrieval", "categories", "captions")
 DEFAULT = "brainrecon-1"
 
 
@@ -87,7 +91,7 @@ class Protocol:
     ----------
     content : dict
         What the TOML file holds: `name`, `description`, `source`, `based_on`, `headline`, `low_level`, `test_set`, `resize`,
-        `networks`, `metrics`, `embeddings`, `retrieval`, `captions`.
+        `networks`, `metrics`, `embeddings`, `retrieval`, `categories`, `captions`.
 
     Attributes
     ----------
@@ -106,6 +110,7 @@ class Protocol:
         Of pictures, in the order of the table.
     embeddings : dict of str to EmbeddingSpec
     retrieval : dict of str to RetrievalSpec
+    categories : dict of str to CategorySpec
     captions : dict of str to CaptionSpec
     content : dict
         As given.
@@ -130,6 +135,9 @@ class Protocol:
             self.metrics = {spec["name"]: metric_spec(spec) for spec in content.get("metrics", [])}
             self.embeddings = {spec["name"]: embedding_spec(spec) for spec in content.get("embeddings", [])}
             self.retrieval = {name: retrieval_spec(name, table) for name, table in content.get("retrieval", {}).items()}
+            self.categories = {
+                name: category_spec(name, table) for name, table in content.get("categories", {}).items()
+            }
             self.captions = {name: caption_spec(name, table) for name, table in content.get("captions", {}).items()}
             self.headline = content.get("headline", next(iter(self.columns), None))
             self.low_level = content.get("low_level", self.headline)
@@ -184,7 +192,7 @@ class Protocol:
                 f"{trouble}. Give it a name like {DEFAULT}."
             )
         names = [spec["name"] for key in ("metrics", "embeddings") for spec in self.content.get(key, ())]
-        names += [*self.retrieval, *self.captions]
+        names += [*self.retrieval, *self.categories, *self.captions]
         if not self.columns or len(set(names)) < len(names):
             raise InputError(
                 f"Protocol {self.name} names the metrics {names}; expected at least one of pictures or captions, each name "
@@ -195,7 +203,7 @@ class Protocol:
                 f"Protocol {self.name} scores captions of {' and of '.join(sorted(texts))}; expected one text in all tables "
                 "[captions.NAME]. Write another protocol for the other."
             )
-        for name in (*self.networks, *self.retrieval, *self.captions):
+        for name in (*self.networks, *self.retrieval, *self.categories, *self.captions):
             if name in _PROSE:
                 raise InputError(
                     f"Protocol {self.name} calls a table {name!r}, a word that is kept for text; expected another name. "
@@ -314,6 +322,7 @@ def _check_keys(content):
     tables += [(f"metric {spec.get('name')!r}", spec, METRIC_KEYS) for spec in content.get("metrics", [])]
     tables += [(f"embedding {spec.get('name')!r}", spec, EMBEDDING_KEYS) for spec in content.get("embeddings", [])]
     tables += [(f"retrieval {name!r}", spec, RETRIEVAL_KEYS) for name, spec in content.get("retrieval", {}).items()]
+    tables += [(f"categories {name!r}", spec, CATEGORY_KEYS) for name, spec in content.get("categories", {}).items()]
     tables += [(f"captions {name!r}", spec, CAPTION_KEYS) for name, spec in content.get("captions", {}).items()]
     for where, table, allowed in tables:
         if not isinstance(table, dict):

@@ -1,9 +1,10 @@
-"""The tables of a protocol that are about predicted values: embeddings, retrieval, captions."""
+"""The tables of a protocol that are about predicted values: embeddings, retrieval, categories, captions."""
 
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from brainrecon.evaluation.metrics.category_identification import TIES
 from brainrecon.evaluation.metrics.identification import n_way_chance
 from brainrecon.evaluation.metrics.metric import METRICS, Metric, find_metric, metric_names
 from brainrecon.evaluation.protocols.specs import SIMILARITIES, one_of, refuse
@@ -11,13 +12,17 @@ from stages.ground.errors import InputError
 
 EMBEDDING_KEYS = ("name", "measure", "target", "similarity", "n_way", "top_k", "label", "description")
 RETRIEVAL_KEYS = ("target", "direction", "similarity", "pool", "repeats", "seed", "top_k", "label", "description")
+CATEGORY_KEYS = ("similarity", "ties", "label", "description")
 CAPTION_KEYS = ("measure", "of", "references", "tokenisation", "label", "description")
 
-EMBEDDING_MEASURES = ("image_retrieval", "brain_retrieval")
+FEATURE_MEASURES = ("profile_correlation", "pattern_correlation")
+EMBEDDING_MEASURES = ("image_retrieval", "brain_retrieval", *FEATURE_MEASURES)
 # From what is given to what is looked for.
 DIRECTIONS = ("brain_to_picture", "picture_to_brain")
 REFERENCES = ("all", "first")
 TOKENISATIONS = ("ptb", "simple")
+
+_OF_RETRIEVAL = ("similarity", "n_way", "top_k")
 
 # As MindEye (Scotti et al. 2023) draws them.
 _POOL, _REPEATS = 300, 30
@@ -56,13 +61,15 @@ class EmbeddingSpec(_AmongCandidates):
     ----------
     name : str
         Key in every file of scores.
-    measure : {"image_retrieval", "brain_retrieval"}
-        From a prediction to the shown picture's own value among others, or from the value to its prediction.
+    measure : {"image_retrieval", "brain_retrieval", "profile_correlation", "pattern_correlation"}
+        From a prediction to the shown picture's own value among others, or from the value to its prediction; or the correlation
+        of a unit over stimuli, or of a stimulus over units, see `brainrecon.evaluation.tasks.features.score_features`.
     target : str
-        Name of the target, for example "clip_image"; left out for methods that predict no such target.
+        Name of the target, for example "clip_image"; left out for methods that predict no such target. Of correlations also
+        "all": every decoded target.
     similarity : {"pearson", "cosine"}
     n_way, top_k : int
-        Own one among the `top_k` best of `n_way` candidates (2 and 1: two-way identification).
+        Own one among the `top_k` best of `n_way` candidates (2 and 1: two-way identification). Correlations have none of these.
     label, description : str
     """
 
@@ -77,8 +84,8 @@ class EmbeddingSpec(_AmongCandidates):
 
     @property
     def candidates(self):
-        """How many the protocol wants, int."""
-        return self.n_way
+        """How many the protocol wants, int; None for a correlation."""
+        return None if self.measure in FEATURE_MEASURES else self.n_way
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,27 @@ class RetrievalSpec(_AmongCandidates):
     def candidates(self):
         """How many the protocol wants, int; None for all."""
         return self.pool
+
+
+@dataclass(frozen=True)
+class CategorySpec:
+    """Identification of a stimulus's category among averages of many, by every predicted value that has such averages.
+
+    Attributes
+    ----------
+    name : str
+        Key in every file of scores.
+    similarity : {"pearson", "cosine"}
+    ties : {"succeed", "fail"}
+        Whether a candidate that resembles a prediction as much as its own category does counts as beaten.
+    label, description : str
+    """
+
+    name: str
+    similarity: str = "pearson"
+    ties: str = "succeed"
+    label: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +193,11 @@ def embedding_spec(spec):
     one_of(spec["name"], spec, "similarity", SIMILARITIES)
     if spec["measure"] not in EMBEDDING_MEASURES:
         refuse(spec["name"], "measure", spec["measure"], EMBEDDING_MEASURES)
+    if spec["measure"] in FEATURE_MEASURES and (given := [key for key in _OF_RETRIEVAL if key in spec]):
+        raise InputError(
+            f"The embedding metric {spec['name']!r} is a {spec['measure'].replace('_', ' ')} and gives {given[0]}; expected "
+            f"none, for nothing is looked for among candidates. Leave {given[0]} out."
+        )
     return EmbeddingSpec(**({"label": spec["name"]} | spec))
 
 
@@ -191,6 +224,15 @@ def retrieval_spec(name, table):
         refuse(where, "pool", pool, ["a whole number from 2", "all"])
     n_way_chance(pool, table.get("top_k", 1))
     return RetrievalSpec(**{"label": name} | table | {"name": name})
+
+
+def category_spec(name, table):
+    """An identification of categories from its table ``[categories.NAME]``."""
+    where = f"categories {name}"
+    # It is correlation unless the table says otherwise.
+    one_of(where, table, "similarity", ("pearson", "cosine"))
+    one_of(where, table, "ties", TIES)
+    return CategorySpec(**{"label": name} | table | {"name": name})
 
 
 def caption_spec(name, table):

@@ -36,6 +36,8 @@ def joined(parts, stimulus_ids, data):
             checkpoints=whole.checkpoints | part.checkpoints,
             embeddings=whole.embeddings or part.embeddings,
             retrieval=whole.retrieval or part.retrieval,
+            features=whole.features or part.features,
+            categories=whole.categories or part.categories,
             corpus=whole.corpus | part.corpus,
             ceilings=whole.ceilings | part.ceilings,
             regions=whole.regions | part.regions,

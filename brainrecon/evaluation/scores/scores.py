@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.evaluation.protocols.protocol import Protocol
+from brainrecon.evaluation.scores.category_scores import CategoryScores
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingScores
+from brainrecon.evaluation.scores.feature_scores import FeatureScores
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
 from brainrecon.evaluation.scores.table import scores_html
 from stages.ground.errors import InputError
@@ -19,8 +21,8 @@ from stages.ground.table_cells import text_cell
 from weights.seals import broken
 from weights.whole_files import write_text
 
-# 3 added retrieval and corpus; files of 2 are read as they are.
-_FORMAT = 3
+# 3 added retrieval and corpus, 4 features; files of 2 are read as they are.
+_FORMAT = 4
 
 ROUNDING = 1e-12
 """Means of equal scores differ by less: where all differences are 0, an interval without width lies beside it."""
@@ -126,6 +128,10 @@ class Scores:
         Scores of the predicted embeddings themselves, with their permutation null.
     retrieval : RetrievalScores or None
         How often stimuli were found in pools of candidates, by the predicted embeddings.
+    features : FeatureScores or None
+        Correlations of decoded features with the true ones, by target and region.
+    categories : CategoryScores or None
+        How well categories were identified by each predicted value.
     corpus : dict of str to (dict of str to (float or None))
         By condition and metric of captions: the score of all captions together, as tables print it.
     ceilings : dict of str to (dict of str to SummaryRow)
@@ -157,6 +163,8 @@ class Scores:
     outputs: dict = field(default_factory=dict)
     retrieval: RetrievalScores | None = None
     corpus: dict = field(default_factory=dict)
+    features: FeatureScores | None = None
+    categories: CategoryScores | None = None
 
     @property
     def metrics(self):
@@ -267,6 +275,8 @@ class Scores:
             "regions": {name: [asdict(row) for row in rows] for name, rows in self.regions.items()},
             "embeddings": self.embeddings.to_dict() if self.embeddings else None,
             "retrieval": self.retrieval.to_dict() if self.retrieval else None,
+            "features": self.features.to_dict() if self.features else None,
+            "categories": self.categories.to_dict() if self.categories else None,
             "corpus": self.corpus,
             "notes": list(self.notes),
             "conditions": {
@@ -328,6 +338,8 @@ class Scores:
                 outputs=content.get("outputs", {}),
                 embeddings=EmbeddingScores.from_dict(found) if (found := content.get("embeddings")) else None,
                 retrieval=RetrievalScores.from_dict(found) if (found := content.get("retrieval")) else None,
+                features=FeatureScores.from_dict(found) if (found := content.get("features")) else None,
+                categories=CategoryScores.from_dict(found) if (found := content.get("categories")) else None,
                 corpus=content.get("corpus", {}),
                 ceilings={
                     kind: {name: SummaryRow(**row) for name, row in rows.items()}

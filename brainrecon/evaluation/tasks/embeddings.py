@@ -11,15 +11,17 @@ import numpy as np
 
 from brainrecon.evaluation.metrics.correlation import correlation_matrix
 from brainrecon.evaluation.metrics.effective_rank import effective_rank
-from brainrecon.evaluation.metrics.identification import TIE, n_way_rates, success_matrix
+from brainrecon.evaluation.metrics.identification import rates_of_all_pairs, success_matrix
 from brainrecon.evaluation.protocols.protocol import load_protocol
-from brainrecon.evaluation.protocols.task_specs import EMBEDDING_MEASURES
+from brainrecon.evaluation.protocols.task_specs import EMBEDDING_MEASURES, FEATURE_MEASURES
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores, RankRow
 from brainrecon.evaluation.statistics.bootstrap import N_RESAMPLES
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from brainrecon.evaluation.statistics.pair_intervals import bootstrap_pairs
+from brainrecon.evaluation.statistics.permutation_null import permutation_null
+from brainrecon.evaluation.tasks.features import score_features
 from brainrecon.evaluation.tasks.scored_task import ScoredTask, check_reference
-from brainrecon.evaluation.tasks.similarities import check_stimuli, in_order, paired
+from brainrecon.evaluation.tasks.similarities import check_paired, check_stimuli, in_order, paired
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.suggestions import did_you_mean
@@ -47,12 +49,15 @@ class Embeddings(ScoredTask):
         return True
 
     def score(self, outputs, shown, protocol, *, device="cpu", progress=SILENT):
-        """Score predicted embeddings by the protocol's ``[[embeddings]]``; see `score_embeddings`."""
+        """Score predicted embeddings by the protocol's ``[[embeddings]]``; see `score_embeddings` and `score_features`."""
         protocol = load_protocol(protocol)
         check_reference(self.reference, outputs)
-        predicted = in_order(outputs[self.reference], shown)
-        found = score_embeddings(protocol.embeddings, shown.embeddings, predicted, shown.stimulus_ids, **self.options)
-        return self.scores(protocol, embeddings=found)
+        predicted, ids = in_order(outputs[self.reference], shown), shown.stimulus_ids
+        found = score_embeddings(protocol.embeddings, shown.embeddings, predicted, ids, **self.options)
+        features = score_features(
+            protocol.embeddings, shown.embeddings, predicted, shown.decoded, ids, **self.options, progress=progress
+        )
+        return self.scores(protocol, embeddings=found, features=features if features.rows else None)
 
 
 def score_embeddings(
@@ -71,7 +76,8 @@ def score_embeddings(
     Parameters
     ----------
     specs : mapping of str to EmbeddingSpec
-        `Protocol.embeddings`. Those whose target is not in both `true` and `predicted` are left out.
+        `Protocol.embeddings`. Those whose target is not in both `true` and `predicted` are left out, and correlations of
+        features, which `brainrecon.evaluation.tasks.features.score_features` has.
     true, predicted : mapping of str to array or FeatureTable of shape (n_stimuli, n_targets)
         By target, of the shown pictures and as decoded, rows in the order of `stimulus_ids`. Targets are looked up one after
         the other, each once; one target's two arrays are held in memory as they are.
@@ -104,7 +110,9 @@ def score_embeddings(
         return scores
     found, options = {}, {"seed": seed, "n_resamples": n_resamples}
     for target in [name for name in true if name in predicted]:
-        own = {name: spec for name, spec in specs.items() if spec.target == target}
+        own = {
+            name: spec for name, spec in specs.items() if spec.target == target and spec.measure not in FEATURE_MEASURES
+        }
         rank, matrices = _compare(target, true[target], predicted[target], stimulus_ids, own)
         scores.ranks.append(rank)
         for name, spec in own.items():
@@ -118,10 +126,13 @@ def score_embeddings(
 
 def _compare(target, true, predicted, stimulus_ids, specs):
     """Ranks of one target, and its similarity matrices by kind; what was read for them is let go of here."""
-    pair = paired(target, true, predicted, stimulus_ids)
+    kinds = {spec.similarity for spec in specs.values()}
+    # Ranks alone go through them block by block.
+    pair = paired(target, true, predicted, stimulus_ids) if kinds else (true, predicted)
+    check_paired(target, *pair, stimulus_ids)
     try:
         rank = RankRow(target, len(stimulus_ids), predicted=effective_rank(pair[1]), true=effective_rank(pair[0]))
-        matrices = {kind: correlation_matrix(*pair, kind) for kind in {spec.similarity for spec in specs.values()}}
+        matrices = {kind: correlation_matrix(*pair, kind) for kind in kinds}
     except InputError as error:
         raise InputError(f"Target {target!r}: {error}") from error
     return rank, matrices
@@ -131,15 +142,13 @@ def _score(name, spec, similarity, n_permutations, options):
     """Scores per stimulus, and the row of one metric, from the similarities of true values and predictions."""
     # Columns look for their own row. From a prediction among true values as it is, the other way round transposed.
     similarity = similarity.T if spec.measure == "brain_retrieval" else similarity
-    rates = _rates_of_all_pairs(similarity, spec.n_way, spec.top_k)
+    rates = rates_of_all_pairs(similarity, spec.n_way, spec.top_k)
     values = rates.diagonal().copy()
     if (spec.n_way, spec.top_k) == (2, 1):
         estimate = bootstrap_pairs(*success_matrix(similarity), **options)
     else:
         estimate = bootstrap_mean(values, **options)
-    generator, columns = np.random.default_rng(options["seed"]), np.arange(len(values))
-    # Exact sums: if a permutation changes nothing but the order, it shall not change the last digit.
-    null = [fsum(rates[generator.permutation(columns), columns]) / len(values) for _ in range(n_permutations)]
+    null = permutation_null(rates, n_permutations, options["seed"])
     low, high = np.quantile(null, [0.025, 0.975])
     row = EmbeddingRow(
         metric=name,
@@ -154,24 +163,6 @@ def _score(name, spec, similarity, n_permutations, options):
         n_permutations=n_permutations,
     )
     return values, row
-
-
-def _rates_of_all_pairs(similarity, n_way, top_k):
-    """What column j would score if row i were its own: float64 (n, n); `n_way_rates` is its diagonal.
-
-    How many others row i beats in column j does not depend on which row is the column's own, so that every permutation
-    only picks other entries.
-    """
-    n = len(similarity)
-    beaten = np.empty((n, n), dtype=np.intp)
-    for column, values in enumerate(similarity.T):
-        # Those below by more than a tie; undefined ones are sorted to the end and are never below.
-        beaten[:, column] = np.searchsorted(np.sort(values), values - TIE)
-    # The rate of every count: in these columns the own row j beats just the j rows before it.
-    by_count = n_way_rates(np.tile(np.arange(n, dtype=float)[:, None], (1, n)), n_way=n_way, top_k=top_k)
-    rates = by_count[np.minimum(beaten, n - 1)]
-    rates[np.isnan(similarity)] = 0.0
-    return rates
 
 
 def _check(specs, stimulus_ids, n_permutations):

@@ -75,8 +75,8 @@ def check_stimuli(stimulus_ids):
         )
 
 
-def paired(target, true, predicted, stimulus_ids):
-    """True and predicted values of a target as two arrays in memory, of one shape."""
+def check_paired(target, true, predicted, stimulus_ids):
+    """Refuse true and predicted values of a target that are not of one shape, or of other stimuli; nothing is read."""
     for what, values in (("true values", true), ("predictions", predicted)):
         own = getattr(values, "stimulus_ids", stimulus_ids)
         if tuple(map(str, own)) != stimulus_ids:
@@ -84,10 +84,15 @@ def paired(target, true, predicted, stimulus_ids):
                 f"The {what} of target {target!r} are a table of {len(own):,} stimuli in another order than the "
                 f"{len(stimulus_ids):,} to score, or of others; pass the table of the same split."
             )
-    true, predicted = np.asarray(true), np.asarray(predicted)
-    if true.ndim != 2 or true.shape != predicted.shape or len(true) != len(stimulus_ids):
+    shapes = [tuple(np.shape(one)) if isinstance(one, list | tuple) else tuple(one.shape) for one in (true, predicted)]
+    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][0] != len(stimulus_ids):
         raise InputError(
-            f"Target {target!r} has true values of shape {true.shape} and predictions of shape {predicted.shape} for "
+            f"Target {target!r} has true values of shape {shapes[0]} and predictions of shape {shapes[1]} for "
             f"{len(stimulus_ids):,} stimuli; expected (n_stimuli, n_targets) of both. Decode the same split again."
         )
-    return true, predicted
+
+
+def paired(target, true, predicted, stimulus_ids):
+    """True and predicted values of a target as two arrays in memory, of one shape."""
+    check_paired(target, true, predicted, stimulus_ids)
+    return np.asarray(true), np.asarray(predicted)

@@ -25,6 +25,7 @@ _TASKS = {
     "reconstruction": "brainrecon.evaluation.tasks.reconstruction:Reconstruction",
     "embeddings": "brainrecon.evaluation.tasks.embeddings:Embeddings",
     "retrieval": "brainrecon.evaluation.tasks.retrieval:Retrieval",
+    "categories": "brainrecon.evaluation.tasks.categories:Categories",
     "captioning": "brainrecon.evaluation.tasks.captioning:Captioning",
 }
 
@@ -71,6 +72,11 @@ class Shown:
         The stimuli's own values by target.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
         What brain correlation needs.
+    decoded : mapping of str to brainrecon.evaluation.tasks.features.Decoded
+        By predicted value: the target that it predicts, and what correlations of features need besides. Values that are not
+        here have the name of their target.
+    candidates : mapping of str to brainrecon.evaluation.tasks.categories.Candidates
+        By predicted value, the categories among which it is looked for.
     """
 
     stimulus_ids: Sequence[str]
@@ -79,6 +85,8 @@ class Shown:
     captions: Sequence[Sequence[str]] | None = None
     embeddings: Mapping[str, Any] = field(default_factory=dict)
     brain: Any = None
+    decoded: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -123,7 +131,7 @@ def task_names() -> list[str]:
     """Names of all tasks.
 
     >>> task_names()
-    ['reconstruction', 'embeddings', 'retrieval', 'captioning']
+    ['reconstruction', 'embeddings', 'retrieval', 'categories', 'captioning']
 
     Returns
     -------

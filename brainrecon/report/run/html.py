@@ -11,8 +11,10 @@ from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report import predicted_rows, tables
 from brainrecon.report.names import chance_of, condition_explanation, condition_label, in_sentence, score_text
 from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
+from brainrecon.report.run import feature_matrix
 from brainrecon.report.run.citing import cite_this
 from brainrecon.report.run.figures import against, curve, distribution
+from brainrecon.report.run.matrix_figure import matrix_figure
 from brainrecon.report.run.splits import SplitBeside, predicted_table, scored_anywhere, split_groups
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
 from brainrecon.report.templates import template
@@ -163,6 +165,16 @@ def render(content):
         corpus_metrics=list(scores.protocol.captions.values()),
         corpus=predicted_rows.corpus_rows(scores),
         read_captions=_read_captions(content),
+        matrices=(matrices := feature_matrix.feature_matrices(scores)),
+        matrix_figures=[
+            (matrix, _figure(matrix_figure(matrix)))
+            for matrix in matrices
+            if matrix["measure"] != feature_matrix.PATTERN
+        ],
+        interactions=feature_matrix.interaction_sentences(scores),
+        features=feature_matrix.feature_rows(scores),
+        feature_measures=list(feature_matrix.LABELS.values()),
+        about_units=feature_matrix.about_units(scores),
         region_columns=region_columns,
         regions=regions,
         captions=_captions(content),

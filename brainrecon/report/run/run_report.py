@@ -22,7 +22,7 @@ from brainrecon.runs.layout import Layout
 from brainrecon.runs.pictures import drawn_outputs
 from brainrecon.runs.record import read_environment
 from brainrecon.runs.score import has_pictures, scores_file, shown_pictures
-from brainrecon.runs.texts import true_captions
+from brainrecon.runs.texts import texts_shown
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
@@ -92,7 +92,7 @@ def _outputs(run, scores):
         explanation=run.config.system.explanation,
         conditions={} if as_captions else drawn,
         predicted_captions=drawn if as_captions else {},
-        true_captions=dict(zip(stimulus_ids, true_captions(run) or ())) if as_captions else {},
+        true_captions=dict(zip(stimulus_ids, texts_shown(run) or ())) if as_captions else {},
         scores=scores,
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.evaluation.judges import DRAWN, judged_by_strangers
+from brainrecon.evaluation.metrics.metric import METRICS
 from brainrecon.report.names import (
     chance_of,
     chance_phrase,
@@ -14,6 +15,7 @@ from brainrecon.report.names import (
     score_text,
 )
 from brainrecon.report.predicted_rows import embedding_rows, retrieval_rows
+from brainrecon.report.run.feature_matrix import LABELS, interaction_sentences, number
 
 STAGE_ONE, SHUFFLED = "stage_one", "shuffled_responses"
 
@@ -25,6 +27,9 @@ CONTROLS = {
     for name in sorted(CONDITIONS, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     if CONDITIONS[name].in_a_sentence
 }
+
+# Identification among categories is read as that among stimuli is.
+_RATE = METRICS["n_way_identification"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def write_verdict(scores):
             "responses to another stimulus."
         )
     details += _about_chance(scores, spec)
+    details += _about_categories(scores)
 
     if low_level != headline:
         spec, row = scores.metrics[low_level], scores.mean(scores.reference, low_level)
@@ -94,9 +100,24 @@ def write_verdict(scores):
     return Verdict(sentence, f"{remains[:1].upper()}{remains[1:]}", details, informative)
 
 
+def _about_categories(scores):
+    """How well categories are identified, by all decoded values together."""
+    rows = [] if scores.categories is None else scores.categories.rows
+    if not rows:
+        return []
+    above, best = sum(row.is_above for row in rows), max(rows, key=lambda row: row.mean)
+    return [
+        f"Of {len(rows):,} decoded values, {above:,} tell the category among {best.n_candidates:,} better than chance (50 %) and "
+        f"than shuffled responses, each by its own interval; most often {best.target} from {best.roi}, with "
+        f"{score_text(best.mean, _RATE)} ({interval_text(best, _RATE)})."
+    ]
+
+
 def _of_embeddings(scores):
     """What predicted embeddings show, where nothing was drawn."""
     rows = [*retrieval_rows(scores), *embedding_rows(scores)]
+    if not rows and scores.features is not None and scores.features.rows:
+        return _of_features(scores)
     if not rows:
         return Verdict("Nothing has been scored.", "", [], None)
     row = rows[0]
@@ -107,6 +128,22 @@ def _of_embeddings(scores):
     )
     details = ["The method draws nothing: what was predicted is scored alone."]
     return Verdict(sentence, "", details, {"better": True, "worse": False, "open": None}[row["verdict"]])
+
+
+def _of_features(scores):
+    """What decoded features show, where nothing was drawn and nothing retrieved."""
+    rows = [row for row in scores.features.rows if row.measure == scores.features.rows[0].measure]
+    above = sum(row.mean > row.null_high for row in rows)
+    means = [row.mean for row in rows]
+    ends = " to ".join(dict.fromkeys((number(min(means)), number(max(means)))))
+    what = "one decoded value" if len(rows) == 1 else f"{len(rows):,} decoded values"
+    sentence = (
+        f"Over {rows[0].n:,} stimuli, {what} have a {LABELS[rows[0].measure].lower()} of {ends} with the true ones; "
+        f"{above:,} of {len(rows):,} above the central 95 % of what responses to other stimuli give."
+    )
+    details = ["The method draws nothing: what was decoded is scored alone."]
+    sentences = interaction_sentences(scores)
+    return Verdict(sentence, sentences[0] if sentences else "", details, True if above == len(rows) else None)
 
 
 def leading_metrics(scores):

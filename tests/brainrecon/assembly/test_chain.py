@@ -7,8 +7,11 @@ import pytest
 from made_up_systems import Adding, Learning, system_of
 
 from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.decode import Decode
+from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.system import Needs
-from brainrecon.assembly.values import Item, Prediction, Training
+from brainrecon.assembly.targets import TargetSource
+from brainrecon.assembly.values import Item, Machine, Prediction, Training
 from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
 
@@ -87,6 +90,24 @@ def test_a_chain_is_asked_by_name():
     assert chain.needed("first_picture") == {"first_picture", "start", "patterns"}
     assert chain.predicting == [code] and chain.predicts == ("code", "start")
     assert repr(chain) == "Chain(made-up: Adding(code, start) -> Adding(first_picture) -> Adding(caption))"
+
+
+def test_a_target_that_is_decoded_from_several_regions_has_a_value_for_each():
+    layer, text = TargetSource(None, checkpoints=()), TargetSource(None, checkpoints=())
+    steps = [
+        Decode({f"cnn8_{roi}": layer}, DecoderSettings(), Machine(), roi, roi=roi, target_of={f"cnn8_{roi}": "cnn8"})
+        for roi in ("V1", "V2")
+    ]
+    other = Adding(["patterns"], "text", "aside", targets={"text": text})
+    chain = chain_with(*steps, other, output="cnn8_V1")
+    assert chain.target_of == {"cnn8_V1": "cnn8", "cnn8_V2": "cnn8", "text": "text"}
+    assert {name: chain.giver(name).roi for name in chain.target_of} == {
+        "cnn8_V1": "V1",
+        "cnn8_V2": "V2",
+        "text": "all",
+    }
+    # One table of features, whatever it is called.
+    assert chain.encoded_to_learn() == ("cnn8_V1",)
 
 
 # Running

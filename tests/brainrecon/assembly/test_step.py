@@ -91,3 +91,11 @@ def test_what_is_not_finite_is_named_when_all_others_are_there():
             found[position] = given["picture"].tolist()
     assert raised.value.positions == (1, 4)
     assert found == {row: [2 * 2 * row + 1] * 2 for row in (0, 2, 3, 5)}
+
+
+def test_blocks_are_what_a_run_gives():
+    step = Adding(["code"], "here", "there")
+    found = {name: (columns, values) for name, columns, values in step.predict_blocks({"code": CODES})}
+    for name, rows in step.run(ITEMS, {"code": CODES}).items():
+        assert found[name][0] == slice(0, 2)
+        np.testing.assert_array_equal(found[name][1], rows)

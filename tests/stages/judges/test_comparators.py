@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from stages.ground.errors import InputError
-from stages.judges.comparators import CaffeNet, load_comparator
+from stages.judges.comparators import load_comparator
+from stages.networks.caffenet import CaffeNet
 from stages.networks.evaluation_network import EvaluationNetwork
 from weights import store
 from weights.store import CheckpointError
@@ -47,7 +48,7 @@ def test_torchvisions_networks_up_to_the_last_pooling(tmp_path, greys, name):
 
 
 def test_caffenet_vs_the_layers_written_out(tmp_path, greys):
-    state = state_of(CaffeNet())
+    state = state_of(CaffeNet(last="pool5"))
     save_file(
         state | {"fc6.weight": torch.zeros(4, 9216), "fc8.bias": torch.zeros(1000)}, tmp_path / "model.safetensors"
     )
@@ -118,7 +119,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         load_comparator("resnet")
     with pytest.raises(InputError, match="name its checkpoint, tiny-evaluation"):
         load_comparator("evaluation")
-    state = state_of(CaffeNet())
+    state = state_of(CaffeNet(last="pool5"))
     del state["conv3.bias"]
     save_file(state | {"conv9.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="missing: conv3.bias; unexpected: conv9.weight"):

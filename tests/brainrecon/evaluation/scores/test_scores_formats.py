@@ -33,13 +33,15 @@ def path(tmp_path):
 
 def test_a_file_of_the_format_before_retrieval_and_captions_is_read(path):
     content = json.loads(path.read_text())
-    older = {key: value for key, value in content.items() if key not in ("retrieval", "corpus")} | {"format": 2}
+    older = {key: value for key, value in content.items() if key not in ("retrieval", "corpus", "features")} | {
+        "format": 2
+    }
     scores = Scores.from_json(path)
     path.write_text(json.dumps(older))
     assert Scores.from_json(path) == scores and scores.retrieval is None and scores.corpus == {}
 
 
 def test_a_file_of_a_format_to_come_is_told_in_one_sentence(path):
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
-    with pytest.raises(InputError, match="of format 4, written by a newer brainrecon; this one reads up to 3. Update"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 5}))
+    with pytest.raises(InputError, match="of format 5, written by a newer brainrecon; this one reads up to 4. Update"):
         Scores.from_json(path)

@@ -445,7 +445,7 @@ def test_a_dark_screen_has_a_colour_for_every_colour(html):
     style = html[: html.index("</style>")].replace(light, "").replace(dark, "")
     # What has no name there would stay as it is on a dark screen.
     assert not re.findall(r"#[0-9a-f]{3,6}\b", style)
-    used = set(re.findall(r"var\(--([a-z-]+)", html)) - {"side", "columns"}
+    used = set(re.findall(r"var\(--([a-z-]+)", html)) - {"side", "columns", "shade"}
     assert used <= named["light"]
 
 
