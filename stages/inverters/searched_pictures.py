@@ -19,14 +19,14 @@ from stages.ground.reading.matlab_files import read_mat
 from stages.inverters.feature_scaling import layer_weights, scaled
 from stages.inverters.picture_search import displayed, first_input, search
 from stages.inverters.picture_search_settings import PictureSearchSettings
-from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
+from stages.networks.deepsim_bounds import bounds_file, read_bounds
+from stages.networks.deepsim_generator import DeepSimGenerator
 from stages.networks.vgg19 import MEANS, load_vgg19
 from stages.networks.vgg19_names import LAYERS
 from stages.targets.vgg19_layers import CHANNELS
 from weights.manifest import CheckpointError
 
 SPREADS_FILE = "estimated_cnn_feat_std_VGG_ILSVRC_19_layers_ImgSize_224x224_chwise_dof1.mat"
-BOUNDS_FILE = "act_range/3x/fc7.txt"
 
 
 class PictureSearch:
@@ -115,7 +115,7 @@ class PictureSearch:
         network_folder : path
             As `stages.networks.vgg19.load_vgg19` reads it, with the spreads of its layers in KamitaniLab's ``estimated_...mat``.
         generator_folder : path
-            As `DeepSimGenerator.from_pretrained` reads it, with the bounds in ``act_range/3x/fc7.txt``.
+            As `DeepSimGenerator.from_pretrained` reads it, with the bounds in ``act_range/3x``.
         layers : sequence of str
         device : str or torch.device
         settings, channels
@@ -135,7 +135,7 @@ class PictureSearch:
         spreads = None if settings.scaling == "none" else read_spreads(Path(network_folder) / SPREADS_FILE, layers)
         bounds = None
         if settings.bounds != "none":
-            bounds = read_bounds(Path(generator_folder) / BOUNDS_FILE, generator.config.inputs).to(generator.device)
+            bounds = read_bounds(bounds_file(generator_folder), generator.config.shape).to(generator.device)
         return cls(network, generator, layers, settings, spreads, bounds, channels)
 
     @property

@@ -178,7 +178,7 @@ def test_what_is_missing_is_named(folders, tmp_path):
     (tmp_path / "vgg19" / SPREADS).write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="estimated_cnn_feat_std.*MATLAB"):
         PictureSearch.from_pretrained(tmp_path / "vgg19", folders[1], LAYERS)
-    with pytest.raises(CheckpointError, match="fc7.txt is absent"):
+    with pytest.raises(CheckpointError, match="holds 0 files of ranges"):
         PictureSearch.from_pretrained(folders[0], tmp_path / "generator", LAYERS)
 
 
