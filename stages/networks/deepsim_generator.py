@@ -43,12 +43,12 @@ class DeepSimConfig:
     widths : tuple of int
         In the layout "full" channels of the first maps, and behind each of the layers `deconv5` to `deconv1`; in the others
         channels behind each layer. The last gives the three colours, and is not among them.
-    layout : {"full", "pool5", "conv", "norm2", "norm1"}
+    layout : {"full", "pool5", "relu", "norm2", "norm1"}
         See `stages.networks.deepsim_layouts`.
     side : int
         Places on a side of the maps that a picture is drawn from; 1 in the layout "full".
     biases : bool
-        Whether layers behind the first three have a bias.
+        Whether layers behind the first three have a bias. Published ones learned none: they are 0, or left out.
     """
 
     inputs: int = 4096
@@ -104,19 +104,19 @@ class DeepSimConfig:
 
 PUBLISHED_FC7 = DeepSimConfig()
 _POOL5 = (512, 512, 512, 256, 512, 256, 256, 128, 128, 64, 32)
-_CONV = (384, 512, 512, 256, 256, 128, 128, 128, 128, 64, 32, 16)
+_RELU = (384, 512, 512, 256, 256, 128, 128, 128, 128, 64, 32, 16)
 _NORM = (128, 128, 64, 64, 32, 32, 16)
 PUBLISHED = {
     "fc8": DeepSimConfig(1000),
     "fc7": PUBLISHED_FC7,
     "fc6": PUBLISHED_FC7,
     "pool5": DeepSimConfig(256, 4, _POOL5, "pool5", 6),
-    "conv4": DeepSimConfig(384, 8, _CONV, "conv", 13),
-    "conv3": DeepSimConfig(384, 8, _CONV, "conv", 13),
+    "relu4": DeepSimConfig(384, 8, _RELU, "relu", 13),
+    "relu3": DeepSimConfig(384, 8, _RELU, "relu", 13),
     "norm2": DeepSimConfig(256, 15, (256, 128, 128, *_NORM), "norm2", 13),
     "norm1": DeepSimConfig(96, 15, (128, 128, 128, *_NORM), "norm1", 27),
 }
-"""Sizes of the published generators by their authors' name of the layer: each is behind its rectifier, pooling or norm."""
+"""Sizes of the published generators by the layer that each draws from, fc6 to fc8 behind their rectifiers."""
 _SIDES = {config.layout: config.side for config in PUBLISHED.values()}
 
 
@@ -226,7 +226,7 @@ def config_of(tensors, side=None):
     layers, head = LAYOUTS[name].layers, LAYOUTS[name].head
     weights = [tensors.get(f"{layer.name}.weight") for layer in layers]
     if any(getattr(weight, "ndim", 0) != (2 if layer.kind == "full" else 4) for layer, weight in zip(layers, weights)):
-        return PUBLISHED.get(name) or PUBLISHED["conv4" if name == "conv" else "fc7"]
+        return PUBLISHED.get(name) or PUBLISHED["relu4" if name == "relu" else "fc7"]
     outputs = [weight.shape[layer.kind == "transposed"] for layer, weight in zip(layers, weights)]
     inputs = weights[0].shape[1]
     biases = any(f"{layer.name}.bias" in tensors for layer in layers[len(head) :])

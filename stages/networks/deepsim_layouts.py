@@ -5,7 +5,7 @@
 =============  ==========  =========================================================
 "full"         fc6 to fc8  three full layers to 256 maps of 4 x 4, nine transposed convolutions
 "pool5"        pool5       three convolutions to 4 x 4, the same nine
-"conv"         conv3/4     three convolutions to 8 x 8, ten layers, greys between -255 and 255
+"relu"         relu3/4     three convolutions to 8 x 8, ten layers, greys between -255 and 255
 "norm2"        norm2       three convolutions to 15 x 15, eight layers, greys between -255 and 255
 "norm1"        norm1       likewise; the first convolution reads every second place
 =============  ==========  =========================================================
@@ -74,7 +74,7 @@ class Layout:
     def first_side(self, side):
         """Places on a side of the first maps that are enlarged, of an input of `side`.
 
-        >>> LAYOUTS["pool5"].first_side(6), LAYOUTS["conv"].first_side(13), LAYOUTS["norm1"].first_side(27)
+        >>> LAYOUTS["pool5"].first_side(6), LAYOUTS["relu"].first_side(13), LAYOUTS["norm1"].first_side(27)
         (4, 8, 15)
         """
         for layer in self.head:
@@ -124,7 +124,7 @@ _FROM_15 = _body(
 LAYOUTS = {
     "full": Layout(_FULL, _FROM_4, False),
     "pool5": Layout(_maps(3, 3, 3, paddings=(1, 1, 0)), _FROM_4, False),
-    "conv": Layout(_maps(3, 3, 2, paddings=(0, 0, 0)), _FROM_8, True),
+    "relu": Layout(_maps(3, 3, 2, paddings=(0, 0, 0)), _FROM_8, True),
     "norm2": Layout(_maps(3, 3, 3, paddings=(2, 1, 1)), _FROM_15, True),
     "norm1": Layout(_maps(3, 3, 3, stride=2, paddings=(2, 1, 1)), _FROM_15, True),
 }
@@ -146,4 +146,4 @@ def layout_of(names):
         return "full"
     if "deconv0" in layers or not layers & {"conv1_1", "deconv.13", "deconv.18"}:
         return "pool5"
-    return "conv" if layers & {"deconv5", "deconv.18"} else "norm2"
+    return "relu" if layers & {"deconv5", "deconv.18"} else "norm2"

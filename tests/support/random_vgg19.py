@@ -16,7 +16,7 @@ BOUNDS = "act_range/3x/fc7.txt"
 SMALL_GENERATORS = {
     "full": GENERATOR_CONFIG,
     "pool5": DeepSimConfig(4, 1, (6, 6, 8, 6, 8, 6, 6, 5, 5, 4, 4), "pool5", 3),
-    "conv": DeepSimConfig(4, 1, (4, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 3), "conv", 6),
+    "relu": DeepSimConfig(4, 1, (4, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 3), "relu", 6),
     "norm2": DeepSimConfig(5, 4, (5, 4, 4, 4, 4, 4, 4, 3, 3, 3), "norm2", 2),
     "norm1": DeepSimConfig(3, 3, (4, 4, 4, 4, 4, 4, 4, 3, 3, 3), "norm1", 3),
 }
@@ -34,7 +34,7 @@ _FROM_15 = "deconv4 conv4_1 deconv3 conv3_1 deconv2 conv2_1 deconv1 conv1_1"
 SECOND_NAMES = {
     "full": _numbered("defc", ("defc7", "defc6", "defc5"), _FROM_4, range(0, 18, 2)),
     "pool5": _numbered("rconv", _MAPS, _FROM_4, range(0, 18, 2)),
-    "conv": _numbered("rconv", _MAPS, "deconv5 conv5_1 " + _FROM_15, range(0, 20, 2)),
+    "relu": _numbered("rconv", _MAPS, "deconv5 conv5_1 " + _FROM_15, range(0, 20, 2)),
     "norm2": _numbered("rconv", _MAPS, _FROM_15, (*range(0, 14, 2), 13)),
 }
 SECOND_NAMES["norm1"] = SECOND_NAMES["norm2"]

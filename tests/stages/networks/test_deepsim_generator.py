@@ -31,7 +31,7 @@ FROM_8 = (
 LAYERS = {
     "full": FROM_4,
     "pool5": f"Rconv6 c311 512, Rconv7 c311 512, Rconv8 c310 512, {FROM_4}",
-    "conv": f"Rconv6 c310 384, Rconv7 c310 512, Rconv8 c210 512, {FROM_8}",
+    "relu": f"Rconv6 c310 384, Rconv7 c310 512, Rconv8 c210 512, {FROM_8}",
     "norm2": f"Rconv6 c312 256, Rconv7 c311 128, Rconv8 c311 128, {FROM_15}",
     "norm1": f"Rconv6 c322 128, Rconv7 c311 128, Rconv8 c311 128, {FROM_15}",
 }
@@ -51,8 +51,8 @@ def parsed(layout):
         ("fc7", (4096,), 256, 56_097_891),
         ("fc6", (4096,), 256, 56_097_891),
         ("pool5", (256, 6, 6), 256, 12_702_307),
-        ("conv4", (384, 13, 13), 256, 8_074_147),
-        ("conv3", (384, 13, 13), 256, 8_074_147),
+        ("relu4", (384, 13, 13), 256, 8_074_147),
+        ("relu3", (384, 13, 13), 256, 8_074_147),
         ("norm2", (256, 13, 13), 240, 1_661_315),
         ("norm1", (96, 27, 27), 240, 1_034_499),
     ],
@@ -96,7 +96,7 @@ def test_pictures_vs_the_layers_written_out(layout):
         convolve = functional.conv_transpose2d if kind == "t" else functional.conv2d
         x = convolve(x, state[f"{name}.weight"], state[f"{name}.bias"], stride, padding)
         x = rectified(x) if is_rectified else x
-    x = 255 * torch.tanh(x) if layout in ("conv", "norm1", "norm2") else x
+    x = 255 * torch.tanh(x) if layout in ("relu", "norm1", "norm2") else x
     assert x.shape == (3, 3, config.picture, config.picture) and float(x.std()) > 1
     assert float((x[0] - x[1]).abs().mean()) > 0.1
     torch.testing.assert_close(network(values), x)
@@ -165,7 +165,7 @@ def test_bounds_are_read_as_they_are_published(tmp_path):
     save_deepsim(tmp_path)
     assert bounds_file(tmp_path) == tmp_path / BOUNDS
     assert read_bounds(tmp_path / BOUNDS, (6,)).tolist() == [2, 3, 4, 5, 6, 2]
-    # Of pool5 there is one for each value, of conv4 one for each channel.
+    # Of pool5 there is one for each value, of norm1 one for each channel.
     per_value, per_channel = read_bounds(tmp_path / BOUNDS, (1, 2, 3)), read_bounds(tmp_path / BOUNDS, (6, 2, 2))
     assert per_value.tolist() == [[[2, 3, 4], [5, 6, 2]]]
     assert per_channel.shape == (6, 2, 2) and per_channel[4].unique().tolist() == [6]
