@@ -23,13 +23,23 @@ from brainrecon.assembly.targets import part
 from brainrecon.assembly.unit_decoding import UnitDecoderSettings
 from stages.ground.checks import OneOf, check_all
 from stages.ground.errors import InputError
+from stages.inverters.feature_scaling import ABOUT_THE_TRAINING_MEAN
 from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.networks import vgg19_names
 from stages.targets import evaluation_names
 
 ALL_LAYERS = tuple(name for name in vgg19_names.LAYERS if name.startswith(("conv", "fc")))
 """The nineteen that are decoded, each before its rectifier."""
-FORMS = ("shen2019-dir", "pixels", "cookbook", "spurious-adamw", "takagi2023-gan", "icnn-generator-lbfgs", "icnn-pixels", "bdpy-pixels")
+FORMS = (
+    "shen2019-dir",
+    "pixels",
+    "cookbook",
+    "spurious-adamw",
+    "takagi2023-gan",
+    "icnn-generator-lbfgs",
+    "icnn-pixels",
+    "bdpy-pixels",
+)
 """Of the search: those of `stages.inverters.picture_search_presets` that look at pictures."""
 _RULES = {
     "form": OneOf(*FORMS),
@@ -86,13 +96,21 @@ class Shen2019DIRSettings:
     def __post_init__(self):
         check_all(self, _RULES)
         known = [vgg19_names.LAYERS, evaluation_names.LAYERS]
-        if not self.layers or len(set(self.layers)) < len(self.layers) or not any(set(self.layers) <= set(one) for one in known):
+        if (
+            not self.layers
+            or len(set(self.layers)) < len(self.layers)
+            or not any(set(self.layers) <= set(one) for one in known)
+        ):
             raise InputError(
                 f"layers is {list(self.layers)}; expected one or more of VGG19, or of {', '.join(evaluation_names.LAYERS)}, each once: pass --set "
-                "layers='[\"conv5_4\", \"fc7\"]'."
+                'layers=\'["conv5_4", "fc7"]\'.'
             )
         scaled = self.searching.scaling != "none"
-        if scaled and self.spreads == "published" and (self.instance or set(self.layers) <= set(evaluation_names.LAYERS)):
+        if (
+            scaled
+            and self.spreads == "published"
+            and (self.instance or set(self.layers) <= set(evaluation_names.LAYERS))
+        ):
             raise InputError(
                 "spreads is 'published' but of the evaluation network and of instance features no spreads are: pass --set "
                 "spreads=training, or --set search.scaling=none."
@@ -167,7 +185,7 @@ class Shen2019DIR(System):
             decoding=DecodingByBlocks(settings.decoder.decoder(machine)),
             kept=settings.spreads == "training",
         )
-        centred = searching.scaling.endswith("train_mean_center")
+        centred = searching.scaling in ABOUT_THE_TRAINING_MEAN
         return [
             decode,
             Draw(
@@ -184,7 +202,11 @@ class Shen2019DIR(System):
 
     def _targets(self, machine):
         settings, targets = self.settings, {}
-        place = "stages.targets.vgg19_layers:VGG19Layer" if self._is_vgg19 else "stages.targets.evaluation_layers:EvaluationLayer"
+        place = (
+            "stages.targets.vgg19_layers:VGG19Layer"
+            if self._is_vgg19
+            else "stages.targets.evaluation_layers:EvaluationLayer"
+        )
         options = {"variant": settings.variant} if self._is_vgg19 else {}
         for layer in settings.layers:
             targets[self._prefix + layer] = self.target(place, "features", machine, layer=layer, **options)
@@ -194,26 +216,14 @@ class Shen2019DIR(System):
 
     def _search(self, machine, decode):
         settings, searching = self.settings, self.settings.searching
-        layers_look, instance_look, spreads_of = (
-            part(f"stages.inverters.network_looks:{name}") for name in ("layers_look", "instance_look", "published_spreads")
+        return part("stages.inverters.searched_pictures:PictureSearch").from_pretrained(
+            self.folder("features"),
+            self.folder("pictures") if searching.varied == "latent" else None,
+            settings.layers,
+            machine.device,
+            searching,
+            variant=settings.variant,
+            means=decode.training_means if searching.scaling in ABOUT_THE_TRAINING_MEAN else None,
+            spreads=decode.spreads if settings.spreads == "training" else None,
+            instance_folder=self.folder("instance") if settings.instance else None,
         )
-        folder = self.folder("features")
-        looks = [layers_look(folder, settings.layers, machine.device, settings.variant)]
-        if settings.instance:
-            looks.append(instance_look(self.folder("instance"), machine.device))
-        spreads = None
-        if searching.scaling != "none":
-            kept = settings.spreads == "training"
-            spreads = decode.spreads if kept else spreads_of(folder, looks[0], settings.variant)
-        generator = bounds = None
-        if searching.varied == "latent":
-            generator = part("stages.networks.deepsim_generator:DeepSimGenerator").from_pretrained(
-                self.folder("pictures"), machine.device
-            )
-            if searching.bounds == "activation range":
-                bounds_file, read_bounds = (
-                    part(f"stages.networks.deepsim_bounds:{name}") for name in ("bounds_file", "read_bounds")
-                )
-                bounds = read_bounds(bounds_file(self.folder("pictures")), generator.config.shape)
-        means = decode.training_means if searching.scaling.endswith("train_mean_center") else None
-        return part("stages.inverters.searched_pictures:PictureSearch")(looks, generator, searching, spreads, means, bounds)

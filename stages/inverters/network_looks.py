@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import torch
 
 from stages.ground.errors import InputError
 from stages.inverters.feature_spreads import read_spreads, spreads_file
@@ -13,6 +13,23 @@ from stages.networks.vgg19 import load_vgg19
 from stages.targets import evaluation_layers, evaluation_names
 from stages.targets.instance_features import InstanceFeatures
 from stages.targets.vgg19_layers import prefix_of
+
+
+class EvaluationLayers(torch.nn.Module):
+    """The evaluation network as a search calls networks.
+
+    Parameters
+    ----------
+    network : stages.networks.evaluation_network.EvaluationNetwork
+    """
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures, layers):
+        """Layers of pictures of 0 to 1, by name."""
+        return evaluation_layers.layers_of(self.network, pictures, layers)
 
 
 def layers_look(folder, layers, device="cpu", variant="original"):
@@ -50,11 +67,11 @@ def layers_look(folder, layers, device="cpu", variant="original"):
     if not set(layers) <= set(evaluation_names.LAYERS):
         raise InputError(
             f"layers is {list(layers)}; expected layers of VGG19, such as conv5_4 and fc7, or of the evaluation network, "
-            f"{', '.join(evaluation_names.LAYERS)}: pass --set layers='[\"conv5_4\", \"fc7\"]'."
+            f'{", ".join(evaluation_names.LAYERS)}: pass --set layers=\'["conv5_4", "fc7"]\'.'
         )
     network = EvaluationNetwork.from_pretrained(folder, device).requires_grad_(False)
     return Look(
-        partial(evaluation_layers.layers_of, network),
+        EvaluationLayers(network),
         tuple(layers),
         size=network.config["image_size"],
         shapes={layer: evaluation_layers.shape_of(network, layer) for layer in layers},

@@ -1,5 +1,7 @@
 """Pictures from layers of VGG19 through a generator: the whole way written out, both orders of colours, and the way back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,13 +16,19 @@ from random_vgg19 import (
     spreads,
     vgg19,
 )
+from scipy import ndimage
+from scipy.io import savemat
 
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
-from stages.inverters.picture_search import first_input
+from stages.inverters.feature_scaling import scaled
+from stages.inverters.feature_spreads import SPREADS_FILES, read_spreads
+from stages.inverters.looks import Look
+from stages.inverters.picture_search_presets import PRESETS
 from stages.inverters.picture_search_settings import PictureSearchSettings
-from stages.inverters.searched_pictures import PictureSearch, read_spreads
-from stages.networks.vgg19 import VGG19
+from stages.inverters.search_starts import first_input
+from stages.inverters.searched_pictures import PictureSearch
+from stages.networks.vgg19 import MEANS, VGG19
 from stages.networks.vgg19_names import PLACES
 from stages.targets.vgg19_layers import VGG19Layer
 from weights.manifest import CheckpointError
@@ -62,7 +70,7 @@ def test_a_picture_vs_the_whole_way_written_out(folders, features):
         wanted[name] = torch.from_numpy((values - values.mean()) / spread * usual[name].mean() + values.mean()).float()
     weights = np.array([1 / float(values.square().sum()) for values in wanted.values()])
     weights /= weights.sum()
-    latent = first_input(FEW, 6, 4, Item("a")).requires_grad_()
+    latent = first_input(FEW, (6,), 4, Item("a")).requires_grad_()
     velocity, bound = torch.zeros(6), torch.tensor([2.0, 3, 4, 5, 6, 2])
     for step in range(5):
         picture = draws(latent[None])[:, :, 16:48, 16:48]
@@ -87,8 +95,9 @@ def test_a_picture_vs_the_whole_way_written_out(folders, features):
 def test_the_middle_of_the_generators_picture_is_looked_at(folders):
     assert GENERATOR_CONFIG.picture - VGG19_CONFIG.picture == 2 * 16
     searching = PictureSearch.from_pretrained(*folders, LAYERS)
-    latent = torch.ones(1, 6)
-    assert torch.equal(searching._drawn(latent), searching.generator(latent)[..., 16:48, 16:48])
+    drawn = searching.generator(torch.ones(1, 6))
+    for name, values in searching.looks[0].network(drawn[..., 16:48, 16:48], LAYERS).items():
+        assert torch.equal(searching._looked_at(drawn)[f"vgg19_{name}"], values)
 
 
 def test_blue_first_is_turned_round_and_red_first_is_not(folders, features):
@@ -110,10 +119,10 @@ def test_the_slip_is_undone_for_a_network_that_tells_no_channels_apart_and_for_n
             network.features[0].weight.data[:] = network.features[0].weight.mean(dim=1, keepdim=True)
             draws.deconv0.weight.data[:] = draws.deconv0.weight.mean(dim=1, keepdim=True)
             draws.deconv0.bias.data[:] = draws.deconv0.bias.mean()
-        usual = {name: 1.0 for name in LAYERS}
+        looks, usual = [Look(network, LAYERS, prefix="vgg19_")], {f"vgg19_{name}": 1.0 for name in LAYERS}
         for order in ("RGB", "BGR"):
             values = {f"vgg19_{name}": VGG19Layer(network, name, channels=order).encode(pictures) for name in LAYERS}
-            searching = PictureSearch(network, draws, LAYERS, FEW, usual, torch.full((6,), 4.0), order)
+            searching = PictureSearch(looks, draws, FEW, usual, bounds=torch.full((6,), 4.0), channels=order)
             ways[symmetric, order] = in_order(searching.draw(values, [Item("a")]))[0].astype(int)
     greys = [ways[True, order].mean(axis=-1) for order in ("RGB", "BGR")]
     assert np.abs(greys[0] - greys[1]).max() <= 2
@@ -125,14 +134,14 @@ def test_a_picture_of_the_generators_own_is_found_again(folders):
         *folders, LAYERS, settings=PictureSearchSettings(steps=150, scaling="none", learning_rate=0.3, decay=0.0)
     )
     latent = torch.tensor([[0.3, 2.0, 1.0, 0.1, 3.0, 1.5]])
-    picture = searching._drawn(latent)
-    shown = {name: values[0].numpy() for name, values in searching.network(picture, LAYERS).items()}
-    start = first_input(searching.settings, 6, 0, Item("a"))
-    found, losses = searching.search(shown, start)
+    picture = searching.generator(latent)
+    shown = {name: values.numpy() for name, values in searching._looked_at(picture).items()}
+    start = first_input(searching.settings, (6,), 0, Item("a"))
+    found, (losses,) = searching.search(shown, [Item("a")])
     assert losses[-1] < 0.2 * losses[0]
     begun, ended = (
-        np.corrcoef(one.flatten().numpy(), picture.flatten().numpy())[0, 1]
-        for one in (searching._drawn(start[None])[0], found)
+        np.corrcoef(one[..., 16:48, 16:48].flatten().numpy(), picture[..., 16:48, 16:48].flatten().numpy())[0, 1]
+        for one in (searching.generator(start[None]), found)
     )
     assert ended > 0.9 and ended > begun + 0.1
 
@@ -156,9 +165,10 @@ def test_progress_counts_steps_and_pictures(folders, features):
     assert calls[4] == ("searching", 5, 15) and calls[14] == ("searching", 15, 15) and calls[-1] == ("pictures", 3, 3)
 
 
-def test_spreads_are_means_over_channels(folders):
+def test_spreads_are_those_of_channels(folders):
     found = read_spreads(folders[0] / SPREADS, LAYERS)
-    assert found == {name: pytest.approx(spreads(vgg19())[name].mean()) for name in LAYERS}
+    for name, expected in ((name, spreads(vgg19())[name]) for name in LAYERS):
+        np.testing.assert_allclose(found[name], expected if expected.ndim == 3 else expected.item())
 
 
 def test_what_is_missing_is_named(folders, tmp_path):
@@ -166,12 +176,22 @@ def test_what_is_missing_is_named(folders, tmp_path):
         PictureSearch.from_pretrained(*folders, ("conv1_1", "relu7"))
     with pytest.raises(InputError, match="layer is 'fc9'"):
         PictureSearch.from_pretrained(*folders, ("fc9",), settings=PictureSearchSettings(scaling="none"))
-    with pytest.raises(InputError, match="0 layers are given"):
+    with pytest.raises(InputError, match=r"layers is \[\]; expected one or more"):
         PictureSearch.from_pretrained(*folders, ())
+    looks, usual = [Look(vgg19(), LAYERS)], dict.fromkeys(LAYERS, 1.0)
     with pytest.raises(InputError, match="The bounds are not given"):
-        PictureSearch(vgg19(), generator(), LAYERS, spreads=dict.fromkeys(LAYERS, 1.0))
+        PictureSearch(looks, generator(), spreads=usual)
     with pytest.raises(InputError, match="The spreads are given without fc8"):
-        PictureSearch(vgg19(), generator(), LAYERS, spreads=dict.fromkeys(LAYERS[:-1], 1.0))
+        PictureSearch(looks, generator(), spreads=dict.fromkeys(LAYERS[:-1], 1.0))
+    with pytest.raises(InputError, match="The means are not given"):
+        about = PictureSearchSettings(scaling="feature_std_train_mean_center")
+        PictureSearch(looks, generator(), about, usual)
+    with pytest.raises(InputError, match="the generator is NoneType; expected a generator"):
+        PictureSearch(looks, None, spreads=usual)
+    with pytest.raises(InputError, match="0 networks look at pictures"):
+        PictureSearch([], generator(), spreads=usual)
+    with pytest.raises(InputError, match="Two values are called the same"):
+        PictureSearch([*looks, *looks], generator(), spreads=usual)
     save_vgg19(tmp_path / "vgg19")
     save_deepsim(tmp_path / "generator")
     (tmp_path / "generator" / BOUNDS).unlink()
@@ -182,8 +202,233 @@ def test_what_is_missing_is_named(folders, tmp_path):
         PictureSearch.from_pretrained(folders[0], tmp_path / "generator", LAYERS)
 
 
-def test_a_generator_of_smaller_pictures_is_refused():
+def test_a_generator_of_smaller_pictures_is_refused(features):
+    settings = PictureSearchSettings(scaling="none", bounds="none", steps=1)
+    searching = PictureSearch([Look(vgg19(), LAYERS, prefix="vgg19_")], generator(), settings, image_size=96)
+    with pytest.raises(InputError, match="draws 64 x 64 pixels where the network reads 96"):
+        in_order(searching.draw(features, [Item(name) for name in "abc"]))
+
+
+# Other forms
+
+PIXELS = replace(PRESETS["dir-pixels"], steps=25)
+
+
+def test_pixels_are_found_again_through_the_leaky_network(folders):
+    """From the mean colour, within black and white."""
+    settings, layers = replace(PIXELS, steps=40, scaling="none"), ("conv1_1", "conv1_2")
+    searching = PictureSearch.from_pretrained(folders[0], None, layers, settings=settings, variant="leaky")
+    assert list(searching.takes) == ["vgg19_leaky_conv1_1", "vgg19_leaky_conv1_2"] and not searching.draws_by_lot
+    greys = ndimage.zoom(np.random.default_rng(5).uniform(0, 255, (3, 4, 4)), (1, 8, 8), order=1)
+    shown = torch.from_numpy(greys[None] - np.array(MEANS)[:, None, None]).float()
+    features = {name: values.numpy() for name, values in searching._looked_at(shown).items()}
+    pictures, (losses,) = searching.search(features, [Item("a")])
+    found = pictures[0].double().numpy() + np.array(MEANS)[:, None, None]
+    assert losses[-1] < 0.01 * losses[0] and found.min() > -1e-3 and found.max() < 255.001
+    assert np.corrcoef(found.ravel(), greys.ravel())[0, 1] > 0.9
+
+
+def test_the_leaky_network_has_its_own_spreads(tmp_path):
+    save_vgg19(tmp_path)
+    with pytest.raises(CheckpointError, match="estimated_vgg19LeakyReluAvePool_cnn_feat_std.mat"):
+        PictureSearch.from_pretrained(tmp_path, None, LAYERS, settings=PIXELS, variant="leaky")
+    savemat(tmp_path / SPREADS_FILES["leaky"][0], {name: np.float32([[3.0]]) for name in LAYERS})
+    searching = PictureSearch.from_pretrained(tmp_path, None, LAYERS, settings=PIXELS, variant="leaky")
+    assert searching._spreads == {f"vgg19_leaky_{name}": 3.0 for name in LAYERS}
+    # The original's lies there under either of two names.
+    (tmp_path / SPREADS).rename(tmp_path / SPREADS_FILES["original"][1])
+    assert set(PictureSearch.from_pretrained(tmp_path, None, LAYERS, settings=PIXELS)._spreads) == {
+        f"vgg19_{name}" for name in LAYERS
+    }
+
+
+def test_several_networks_look_at_once_each_at_what_it_takes(folders, features):
+    """One takes greys of 0 to 1 and other sizes, and has values of its own name."""
+
+    class Colours(torch.nn.Module):
+        def forward(self, pictures, layers):
+            seen.append(pictures.detach())
+            return {layer: pictures.mean((2, 3)) for layer in layers}
+
+    seen = []
+    colours = Look(
+        Colours(), ("mean",), size=16, shapes={"mean": (3,)}, prefix="colour_", prepare=lambda greys: greys / 255
+    )
+    settings = PictureSearchSettings(steps=6, scaling="none", bounds="none", start="zeros")
+    both = PictureSearch([Look(vgg19(), ("fc7",), prefix="vgg19_"), colours], generator(), settings)
+    assert both.takes == {"vgg19_fc7": (8,), "colour_mean": (3,)} and both.image_size == 32
+
+    def drawn(mean):
+        values = {"vgg19_fc7": features["vgg19_fc7"][:1], "colour_mean": np.float32([mean])}
+        return in_order(both.draw(values, [Item("a")]))[0].astype(int)
+
+    assert np.abs(drawn([0.9, 0.5, 0.1]) - drawn([0.1, 0.5, 0.9])).max() > 1
+    # Red first, whatever the search has first.
+    expected = generator()(torch.zeros(1, 6))[..., 16:48, 16:48] + torch.tensor(MEANS)[:, None, None]
+    torch.testing.assert_close(seen[0].mean((2, 3)), expected.flip(1).mean((2, 3)) / 255, rtol=1e-4, atol=1e-5)
+    assert seen[0].shape == (1, 3, 16, 16)
+
+
+def test_features_straight_into_the_generator(folders):
+    """Scaled, drawn once, and looked at by nothing."""
+    settings, draws = PRESETS["direct"], generator()
+    direct = PictureSearch([], draws, settings, spreads={"caffenet_relu7": 2.0}, latent="caffenet_relu7")
+    assert direct.takes == {"caffenet_relu7": (6,)} and not direct.draws_by_lot and direct.image_size == 64
+    decoded = np.random.default_rng(2).uniform(0, 1, (2, 6)).astype(np.float32)
+    pictures, losses = direct.search({"caffenet_relu7": decoded}, [Item("a"), Item("b")])
+    expected = draws(torch.from_numpy(decoded / decoded.std(axis=1, keepdims=True) * 2))
+    torch.testing.assert_close(pictures, expected, rtol=1e-4, atol=1e-2)
+    calls = []
+    drawn = in_order(
+        direct.draw({"caffenet_relu7": decoded}, [Item("a"), Item("b")], progress=lambda *call: calls.append(call))
+    )
+    assert drawn[0].shape == (64, 64, 3) and losses == [[], []] and calls[-1] == ("pictures", 2, 2)
+
+
+def test_a_search_may_start_from_decoded_features(folders, features):
+    settings = PictureSearchSettings(steps=1, scaling="none", bounds="none", start="decoded")
+    searching = PictureSearch([Look(vgg19(), ("fc7",), prefix="vgg19_")], generator(), settings, latent="relu7")
+    latent = np.float32([[1, 2, 3, 4, 5, 6]])
+    pictures, _ = searching.search({"vgg19_fc7": features["vgg19_fc7"][:1], "relu7": latent}, [Item("a")])
+    torch.testing.assert_close(pictures, generator()(torch.from_numpy(latent)))
+    with pytest.raises(InputError, match="The latent are not given; .* start='noise'"):
+        PictureSearch([Look(vgg19(), ("fc7",))], generator(), settings)
+
+
+def test_all_that_is_drawn_may_be_looked_at_smaller_and_stretched():
+    settings = replace(PRESETS["spurious-adamw"], steps=2, scaling="none")
+    network, draws = vgg19(), generator()
+    searching = PictureSearch([Look(network, ("fc7",))], draws, settings)
+    drawn = draws(torch.ones(1, 6))
+    smaller = torch.nn.functional.interpolate(drawn, size=(32, 32), mode="bilinear", antialias=True)
+    torch.testing.assert_close(searching._looked_at(drawn)["fc7"], network(smaller, ("fc7",))["fc7"])
+    greys = (
+        (drawn[0].double() + torch.tensor(MEANS).double()[:, None, None]).flip(0).clamp(0, 255).permute(1, 2, 0).numpy()
+    )
+    low, high = np.percentile(greys, [2, 98])
+    expected = np.floor(255 * (np.clip(greys[16:48, 16:48], low, high) - low) / (high - low))
+    assert np.abs(searching._shown(drawn[0]) - expected).max() <= 1
+
+
+def test_of_256_pixels_the_middle_224_begin_at_16():
     with torch.device("meta"):
-        network = VGG19()
-    with pytest.raises(InputError, match="draws 64 pixels where the network reads 224"):
-        PictureSearch(network, generator(), LAYERS)
+        searching = PictureSearch([Look(VGG19(), LAYERS)], None, replace(PIXELS, scaling="none"))
+    rows = torch.arange(256.0)[:, None].expand(3, 256, 256)
+    assert searching._middle(rows)[0, [0, -1], 0].tolist() == [16, 239]
+
+
+def test_scaling_about_training_means(folders, features):
+    """As `scaled` does it, with the mean of each value."""
+    settings = PictureSearchSettings(steps=2, scaling="feature_std_train_mean_center", bounds="none", start="zeros")
+    means = {name: rows.mean(axis=0) for name, rows in features.items()}
+    usual = {name: 2.0 for name in features}
+    looks = [Look(vgg19(), LAYERS, prefix="vgg19_")]
+    searching = PictureSearch(looks, generator(), settings, usual, means)
+    _, losses = searching.search({name: rows[:1] for name, rows in features.items()}, [Item("a")])
+    wanted = {name: scaled(rows[0], 2.0, settings.scaling, means[name]) for name, rows in features.items()}
+    plain = PictureSearch(looks, generator(), replace(settings, scaling="none"))
+    _, expected = plain.search({name: rows[None] for name, rows in wanted.items()}, [Item("a")])
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+# Alone, together, and interrupted
+
+FORMS = {
+    "descent": (replace(FEW, steps=4), False),
+    "adamw": (replace(PRESETS["spurious-adamw"], steps=4, scaling="none"), False),
+    "lbfgs": (replace(PIXELS, steps=4, start="noise", start_spread=40.0), True),
+    "shifted": (replace(PRESETS["icnn-pixels"], steps=4, jitter=4), True),
+}
+EARLY = ("conv1_2", "conv2_2")
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def form(request, folders):
+    settings, of_pixels = FORMS[request.param]
+    place = None if of_pixels else folders[1]
+    return lambda **changes: PictureSearch.from_pretrained(
+        folders[0], place, EARLY, settings=replace(settings, **changes)
+    )
+
+
+def eight(features):
+    """Values and items of eight pictures."""
+    rows = [0, 1, 2, 0, 1, 2, 0, 1]
+    values = {f"vgg19_{name}": features[f"vgg19_{name}"] for name in ("conv1_2",)}
+    values["vgg19_conv2_2"] = np.random.default_rng(6).normal(0, 20, (3, 4, 16, 16)).astype(np.float32)
+    return {name: value[rows] for name, value in values.items()}, [Item(f"s{number}") for number in range(8)]
+
+
+def test_batches_of_one_three_and_eight_give_the_same_bytes(form, features):
+    values, items = eight(features)
+    alone, *others = (np.stack(in_order(form().draw(values, items, batch_size=size))) for size in (1, 3, 8))
+    for together in others:
+        np.testing.assert_array_equal(together, alone)
+    assert np.abs(alone[0].astype(int) - alone[3]).max() > 1
+
+
+def test_searched_together_they_differ_by_rounding_alone(form, features):
+    """In float32 steps over kinks enlarge rounding; in float64, which networks may have, a picture stays to one grey level."""
+    values, items = eight(features)
+
+    def drawn(size):
+        searching = form(at_a_time=size)
+        for part in (searching.generator, *(look.network for look in searching.looks)):
+            if part is not None:
+                part.double()
+        return np.stack(in_order(searching.draw(values, items, batch_size=8))).astype(int)
+
+    alone = drawn(1)
+    for size in (3, 8):
+        assert np.abs(drawn(size) - alone).max() <= 1, size
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_ten_times_it_ends_in_the_same_bytes(form, features):
+    """Whoever draws keeps each picture as it comes, and asks for those that are missing."""
+    values, items = eight(features)
+    values, items = {name: rows[:4] for name, rows in values.items()}, items[:4]
+    whole = [picture.tobytes() for picture in in_order(form().draw(values, items, batch_size=2))]
+    kept, kills, lot = {}, 0, np.random.default_rng(0)
+    while len(kept) < len(items):
+        missing = [position for position in range(len(items)) if position not in kept]
+        last = [int(lot.integers(1, 6)) if kills < 10 else None]
+
+        def stepping(label, done, total, last=last):
+            if label == "searching" and last[0] is not None:
+                last[0] -= 1
+                if last[0] < 0:
+                    raise Killed
+
+        rows = {name: [value[position] for position in missing] for name, value in values.items()}
+        try:
+            for position, picture in form().draw(
+                rows, [items[row] for row in missing], batch_size=1, progress=stepping
+            ):
+                kept[missing[position]] = picture.tobytes()
+        except Killed:
+            kills += 1
+    assert kills == 10 and [kept[position] for position in range(4)] == whole
+
+
+def test_the_loss_is_remarked_beside_the_progress(form, features):
+    class Shown:
+        def __init__(self):
+            self.said, self.calls = [], []
+
+        def __call__(self, label, done, total):
+            self.calls.append((label, done, total))
+
+        def remark(self, label, text):
+            self.said.append((label, text))
+
+    shown = Shown()
+    values, items = eight(features)
+    list(form(steps=12).draw({name: rows[:2] for name, rows in values.items()}, items[:2], progress=shown))
+    assert {label for label, _ in shown.said} == {"searching"} and shown.said[0][1].startswith("loss ")
+    assert len(shown.said) == 2 and ("searching", 24, 24) in shown.calls
+    done = [done for label, done, _ in shown.calls if label == "searching"]
+    assert done == sorted(done)
