@@ -28,8 +28,8 @@ class DecodeWithSpreads(Decode):
     Attributes
     ----------
     spreads : dict of str to float
-        Empty if none are kept. Of each target the mean, over up to 1,000 training pictures in their order, of a picture's spread as
-        `stages.inverters.feature_scaling.spread_of` has it.
+        Of each target the mean, over the first 1,000 training pictures, of a picture's spread as
+        `stages.inverters.feature_scaling.spread_of` has it; empty if none are kept.
     """
 
     def __init__(self, *given, kept=True, **named):

@@ -50,7 +50,7 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Names in `weights/manifest.toml`: `features` has the layers, `pictures` draws; `instance` is read if the settings say so."""
+    """Names in `weights/manifest.toml`: `features` has the layers, `pictures` draws; `instance` is read if settings say so."""
 
     features: str = "vgg19-caffe"
     pictures: str = "deepsim-fc7"
@@ -95,15 +95,11 @@ class Shen2019DIRSettings:
 
     def __post_init__(self):
         check_all(self, _RULES)
-        known = [vgg19_names.LAYERS, evaluation_names.LAYERS]
-        if (
-            not self.layers
-            or len(set(self.layers)) < len(self.layers)
-            or not any(set(self.layers) <= set(one) for one in known)
-        ):
+        is_of_one = any(set(self.layers) <= set(names) for names in (vgg19_names.LAYERS, evaluation_names.LAYERS))
+        if not self.layers or len(set(self.layers)) < len(self.layers) or not is_of_one:
             raise InputError(
-                f"layers is {list(self.layers)}; expected one or more of VGG19, or of {', '.join(evaluation_names.LAYERS)}, each once: pass --set "
-                'layers=\'["conv5_4", "fc7"]\'.'
+                f"layers is {list(self.layers)}; expected some of VGG19, or of {', '.join(evaluation_names.LAYERS)}, each once: "
+                'pass --set layers=\'["conv5_4", "fc7"]\'.'
             )
         scaled = self.searching.scaling != "none"
         if (
@@ -129,15 +125,17 @@ class Shen2019DIR(System):
     """The method as its authors run it for natural pictures, with the published checkpoints."""
 
     name = "shen2019-dir"
-    explanation = "the full method: a picture with the decoded features of a network, searched for through a generator or by pixels"
+    explanation = (
+        "the full method: a picture with the decoded layers of VGG19, searched for through a generator or by pixels"
+    )
     citation = (
         "Shen, G., Horikawa, T., Majima, K. & Kamitani, Y. (2019). Deep image reconstruction from human brain activity. PLOS "
         "Computational Biology 15(1), e1006633."
     )
     settings_class = Shen2019DIRSettings
     evidence = Evidence(
-        "search equals its steps written out and SciPy's, VGG19 torchvision's network, decoding KamitaniLab's packages, on random "
-        "weights; published weights not read",
+        "search equals bdpy's and SciPy's, VGG19 torchvision's network, decoding KamitaniLab's packages, on random weights; "
+        "published weights not read",
         ("simulated NSD", "digits69"),
     )
     of_drawing = ("form", "search", "checkpoints.pictures")
