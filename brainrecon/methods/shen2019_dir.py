@@ -1,7 +1,7 @@
 """Deep image reconstruction (Shen et al. 2019): features of a network are decoded, and a picture that has them is searched for.
 
 All nineteen layers of VGG19 are decoded from visual cortex, each unit by itself. Natural pictures are searched for among those
-that a generator draws; shapes, letters and what is imagined pixel by pixel: ``form = "pixels"``, for imagery of VGG19 with leaky
+that a generator draws; shapes, letters and what is imagined pixel by pixel: ``form = "dir-pixels"``, for imagery of VGG19 with leaky
 rectifiers and average pooling: ``variant = "leaky"``.
 
 Defaults are what the authors' scripts do for natural pictures. They do not tell the decoder: their paper's was sparse linear
@@ -31,14 +31,8 @@ from stages.targets import evaluation_names
 ALL_LAYERS = tuple(name for name in vgg19_names.LAYERS if name.startswith(("conv", "fc")))
 """The nineteen that are decoded, each before its rectifier."""
 FORMS = (
-    "shen2019-dir",
-    "pixels",
-    "cookbook",
-    "spurious-adamw",
-    "takagi2023-gan",
-    "icnn-generator-lbfgs",
-    "icnn-pixels",
-    "bdpy-pixels",
+    *("dir-generator", "dir-pixels", "cookbook", "spurious-adamw", "one-noise"),
+    *("icnn-generator-lbfgs", "icnn-pixels", "bdpy-pixels"),
 )
 """Of the search: those of `stages.inverters.picture_search_presets` that look at pictures."""
 _RULES = {
@@ -66,7 +60,7 @@ class Shen2019DIRSettings:
     decoder : UnitDecoderSettings
         How each unit of the layers is decoded.
     form : str
-        How pictures are searched for: "shen2019-dir", "pixels", "cookbook", "spurious-adamw" and others, see
+        How pictures are searched for: "dir-generator", "dir-pixels", "cookbook", "spurious-adamw" and others, see
         `stages.inverters.picture_search_presets`.
     search : dict of str to plain values
         What differs from the form, by names of `stages.inverters.picture_search_settings.PictureSearchSettings`.
@@ -85,7 +79,7 @@ class Shen2019DIRSettings:
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     decoder: UnitDecoderSettings = field(default_factory=UnitDecoderSettings)
-    form: str = "shen2019-dir"
+    form: str = "dir-generator"
     search: dict[str, str | int | float | bool] = field(default_factory=dict)
     layers: tuple[str, ...] = ALL_LAYERS
     variant: str = "original"
