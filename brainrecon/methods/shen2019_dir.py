@@ -1,8 +1,8 @@
 """Deep image reconstruction (Shen et al. 2019): features of a network are decoded, and a picture that has them is searched for.
 
 All nineteen layers of VGG19 are decoded from visual cortex, each unit by itself. Natural pictures are searched for among those
-that a generator draws; shapes, letters and what is imagined pixel by pixel: ``form = "dir-pixels"``, for imagery of VGG19 with leaky
-rectifiers and average pooling: ``variant = "leaky"``.
+that a generator draws; shapes, letters and what is imagined pixel by pixel: ``form = "dir-pixels"``, for imagery of VGG19 with
+leaky rectifiers and average pooling: ``variant = "leaky"``.
 
 Defaults are what the authors' scripts do for natural pictures. They do not tell the decoder: their paper's was sparse linear
 regression, ``decoder.kind = "ard"``, and what they publish today is ridge, which is the default here.
