@@ -18,6 +18,7 @@ from stages.targets.blip import BLIPStates
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
 from stages.targets.diffusion_text import DiffusionTextTokens
+from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
 from stages.targets.git import GITStates
 from stages.targets.instance_features import InstanceFeatures
@@ -89,6 +90,7 @@ TARGETS = {
     "vgg19 layer": vgg19_layer,
     "class features": resnet,
     "class features, drawn": lambda folder: ClassFeatures.from_pretrained(store.path("tiny-evaluation")),
+    "evaluation layer": lambda folder: EvaluationLayer.from_pretrained(store.path("tiny-evaluation"), "maps2"),
     "optimus": sentences,
     "blip states": blip,
     "git states": git,
