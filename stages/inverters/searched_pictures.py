@@ -32,6 +32,7 @@ class PictureSearch:
     """Draw pictures that have the given features.
 
     >>> from stages.generators.generator import Item, in_order
+    >>> from stages.inverters.looks import Look
     >>> from stages.networks.deepsim_generator import DeepSimConfig
     >>> from stages.networks.vgg19 import VGG19, VGG19Config
     >>> network = VGG19(VGG19Config(picture=32, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)).eval().requires_grad_(False)
