@@ -49,7 +49,7 @@ def test_the_input_of_any_generator_is_searched_over(layout, tmp_path):
     searching = PictureSearch([look], draws, settings, bounds=read_bounds(tmp_path / "bounds.txt", shape))
     true = 3 * torch.rand(1, *shape, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        wanted = look(searching._middle(draws(true)))
+        wanted = look(searching.space.middle(draws(true)))
     found, losses = searching.search({name: values.numpy() for name, values in wanted.items()}, [Item("a")])
     assert found.shape == (1, 3, draws.config.picture, draws.config.picture)
     assert losses[0][-1] < 0.5 * losses[0][0]

@@ -314,7 +314,7 @@ def test_of_256_pixels_the_middle_224_begin_at_16():
     with torch.device("meta"):
         searching = PictureSearch([Look(VGG19(), LAYERS)], None, replace(PIXELS, scaling="none"))
     rows = torch.arange(256.0)[:, None].expand(3, 256, 256)
-    assert searching._middle(rows)[0, [0, -1], 0].tolist() == [16, 239]
+    assert searching.space.middle(rows)[0, [0, -1], 0].tolist() == [16, 239]
 
 
 def test_scaling_about_training_means(folders, features):
@@ -329,106 +329,3 @@ def test_scaling_about_training_means(folders, features):
     plain = PictureSearch(looks, generator(), replace(settings, scaling="none"))
     _, expected = plain.search({name: rows[None] for name, rows in wanted.items()}, [Item("a")])
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-
-
-# Alone, together, and interrupted
-
-FORMS = {
-    "descent": (replace(FEW, steps=4), False),
-    "adamw": (replace(PRESETS["spurious-adamw"], steps=4, scaling="none"), False),
-    "lbfgs": (replace(PIXELS, steps=4, start="noise", start_spread=40.0), True),
-    "shifted": (replace(PRESETS["icnn-pixels"], steps=4, jitter=4), True),
-}
-EARLY = ("conv1_2", "conv2_2")
-
-
-@pytest.fixture(scope="module", params=FORMS)
-def form(request, folders):
-    settings, of_pixels = FORMS[request.param]
-    place = None if of_pixels else folders[1]
-    return lambda **changes: PictureSearch.from_pretrained(
-        folders[0], place, EARLY, settings=replace(settings, **changes)
-    )
-
-
-def eight(features):
-    """Values and items of eight pictures."""
-    rows = [0, 1, 2, 0, 1, 2, 0, 1]
-    values = {f"vgg19_{name}": features[f"vgg19_{name}"] for name in ("conv1_2",)}
-    values["vgg19_conv2_2"] = np.random.default_rng(6).normal(0, 20, (3, 4, 16, 16)).astype(np.float32)
-    return {name: value[rows] for name, value in values.items()}, [Item(f"s{number}") for number in range(8)]
-
-
-def test_batches_of_one_three_and_eight_give_the_same_bytes(form, features):
-    values, items = eight(features)
-    alone, *others = (np.stack(in_order(form().draw(values, items, batch_size=size))) for size in (1, 3, 8))
-    for together in others:
-        np.testing.assert_array_equal(together, alone)
-    assert np.abs(alone[0].astype(int) - alone[3]).max() > 1
-
-
-def test_searched_together_they_differ_by_rounding_alone(form, features):
-    """In float32 steps over kinks enlarge rounding; in float64, which networks may have, a picture stays to one grey level."""
-    values, items = eight(features)
-
-    def drawn(size):
-        searching = form(at_a_time=size)
-        for part in (searching.generator, *(look.network for look in searching.looks)):
-            if part is not None:
-                part.double()
-        return np.stack(in_order(searching.draw(values, items, batch_size=8))).astype(int)
-
-    alone = drawn(1)
-    for size in (3, 8):
-        assert np.abs(drawn(size) - alone).max() <= 1, size
-
-
-class Killed(BaseException):
-    pass
-
-
-def test_killed_ten_times_it_ends_in_the_same_bytes(form, features):
-    """Whoever draws keeps each picture as it comes, and asks for those that are missing."""
-    values, items = eight(features)
-    values, items = {name: rows[:4] for name, rows in values.items()}, items[:4]
-    whole = [picture.tobytes() for picture in in_order(form().draw(values, items, batch_size=2))]
-    kept, kills, lot = {}, 0, np.random.default_rng(0)
-    while len(kept) < len(items):
-        missing = [position for position in range(len(items)) if position not in kept]
-        last = [int(lot.integers(1, 6)) if kills < 10 else None]
-
-        def stepping(label, done, total, last=last):
-            if label == "searching" and last[0] is not None:
-                last[0] -= 1
-                if last[0] < 0:
-                    raise Killed
-
-        rows = {name: [value[position] for position in missing] for name, value in values.items()}
-        try:
-            for position, picture in form().draw(
-                rows, [items[row] for row in missing], batch_size=1, progress=stepping
-            ):
-                kept[missing[position]] = picture.tobytes()
-        except Killed:
-            kills += 1
-    assert kills == 10 and [kept[position] for position in range(4)] == whole
-
-
-def test_the_loss_is_remarked_beside_the_progress(form, features):
-    class Shown:
-        def __init__(self):
-            self.said, self.calls = [], []
-
-        def __call__(self, label, done, total):
-            self.calls.append((label, done, total))
-
-        def remark(self, label, text):
-            self.said.append((label, text))
-
-    shown = Shown()
-    values, items = eight(features)
-    list(form(steps=12).draw({name: rows[:2] for name, rows in values.items()}, items[:2], progress=shown))
-    assert {label for label, _ in shown.said} == {"searching"} and shown.said[0][1].startswith("loss ")
-    assert len(shown.said) == 2 and ("searching", 24, 24) in shown.calls
-    done = [done for label, done, _ in shown.calls if label == "searching"]
-    assert done == sorted(done)
