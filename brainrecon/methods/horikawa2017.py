@@ -24,6 +24,7 @@ from brainrecon.assembly.unit_decoding import UnitDecoderSettings
 from brainrecon.datasets import parse_source
 from stages.ground.checks import Number, OneOf, check, check_all
 from stages.ground.errors import InputError
+from stages.targets import evaluation_names
 from weights.hashes import hash_file
 from weights.suggestions import did_you_mean
 
@@ -45,7 +46,7 @@ NETWORKS = {
     ),
     # Of the embedded twin, which names drawn things.
     "evaluation": (
-        ("maps1", "maps2", "maps3", "maps4", "maps5", "maps6", "features", "category"),
+        evaluation_names.LAYERS,
         "stages.targets.evaluation_layers:EvaluationLayer",
     ),
 }

@@ -15,7 +15,8 @@ from brainrecon.methods.takagi2023_gan import Takagi2023GAN, Takagi2023GANSettin
 from stages.checkpoints.pretrained import save_network
 from stages.generators.generator import Item, in_order
 from stages.inverters.picture_search_settings import PictureSearchSettings
-from stages.inverters.searched_pictures import BOUNDS_FILE, PictureSearch
+from stages.inverters.searched_pictures import PictureSearch
+from stages.networks.deepsim_bounds import FOLDER as BOUNDS_FOLDER
 from stages.networks.deepsim_generator import SLOPE, DeepSimConfig, DeepSimGenerator
 from stages.networks.vgg19 import MEANS, load_vgg19
 from stages.targets.network_layers import prepared
@@ -25,6 +26,7 @@ from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record
 
 NAME = "deepsim"
+BOUNDS_FILE = f"{BOUNDS_FOLDER}/fc7.txt"
 STEPS = 1000
 BATCH_SIZE = 48
 CONFIG = DeepSimConfig(inputs=128, bottom=1, widths=(128, 112, 112, 96, 96, 64, 64, 48, 32))

@@ -7,9 +7,6 @@ What Shen and others (2019) call deep image reconstruction: see `stages.inverter
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -18,18 +15,15 @@ from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT, remark
 from stages.inverters.feature_scaling import ABOUT_THE_TRAINING_MEAN, layer_weights, scaled
-from stages.inverters.feature_spreads import read_spreads, spreads_file
-from stages.inverters.looks import Look
+from stages.inverters.network_looks import instance_look, layers_look, published_spreads
 from stages.inverters.picture_search import search
 from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.inverters.picture_space import PictureSpace, resized
 from stages.inverters.search_starts import first_input, shifts_of
-from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
-from stages.networks.vgg19 import MEANS, load_vgg19
-from stages.networks.vgg19_names import LAYERS
-from stages.targets.vgg19_layers import prefix_of
+from stages.networks.deepsim_bounds import bounds_file, read_bounds
+from stages.networks.deepsim_generator import DeepSimGenerator
+from stages.networks.vgg19 import MEANS
 
-BOUNDS_FILE = "act_range/3x/fc7.txt"
 _STEPS_BETWEEN_LOSSES = 10
 
 
@@ -37,6 +31,7 @@ class PictureSearch:
     """Draw pictures that have the given features.
 
     >>> from stages.generators.generator import Item, in_order
+    >>> from stages.inverters.looks import Look
     >>> from stages.networks.deepsim_generator import DeepSimConfig
     >>> from stages.networks.vgg19 import VGG19, VGG19Config
     >>> network = VGG19(VGG19Config(picture=32, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)).eval().requires_grad_(False)
@@ -166,22 +161,27 @@ class PictureSearch:
         channels="BGR",
         variant="original",
         means=None,
+        spreads=None,
+        instance_folder=None,
     ):
-        """Load VGG19 and its generator, and what the settings ask for; nothing is looked for elsewhere.
+        """Load the networks, and what the settings ask for; nothing is looked for elsewhere.
 
         Parameters
         ----------
         network_folder : path
-            As `stages.networks.vgg19.load_vgg19` reads it, with the spreads of its layers in KamitaniLab's ``estimated_...mat``.
+            Of what pictures are looked at with, as `stages.inverters.network_looks.layers_look` reads it.
         generator_folder : path, optional
-            As `DeepSimGenerator.from_pretrained` reads it, with the bounds in ``act_range/3x/fc7.txt``. None if pixels are
-            varied.
+            As `DeepSimGenerator.from_pretrained` reads it, with the bounds in ``act_range/3x``. None if pixels are varied.
         layers : sequence of str
         device : str or torch.device
         settings, channels, means
             As of the class.
         variant : {"original", "leaky"}
             Of VGG19; each has its file of spreads.
+        spreads : mapping of str to float or array, optional
+            As of the class; by default those of KamitaniLab's ``estimated_...mat`` beside VGG19.
+        instance_folder : path, optional
+            Of another network, by whose features of the whole picture is compared, too.
 
         Raises
         ------
@@ -191,18 +191,17 @@ class PictureSearch:
             As of the class.
         """
         settings = settings or PictureSearchSettings()
-        last = max(layers, key=LAYERS.index) if set(layers) <= set(LAYERS) and layers else LAYERS[-1]
-        network = load_vgg19(network_folder, last, device, variant)
-        prefix = prefix_of(network.config)
-        look, generator, spreads, bounds = Look(network, layers, prefix=prefix), None, None, None
+        looks = [layers_look(network_folder, layers, device, variant)]
+        generator = bounds = None
+        if spreads is None and settings.scaling != "none":
+            spreads = published_spreads(network_folder, looks[0], variant)
+        if instance_folder is not None:
+            looks.append(instance_look(instance_folder, device))
         if settings.varied == "latent":
             generator = DeepSimGenerator.from_pretrained(generator_folder, device)
-        if settings.scaling != "none":
-            found = read_spreads(spreads_file(network_folder, variant), layers)
-            spreads = {prefix + layer: spread for layer, spread in found.items()}
-        if settings.bounds == "activation range":
-            bounds = read_bounds(Path(generator_folder) / BOUNDS_FILE, math.prod(_shape_of(generator)))
-        return cls([look], generator, settings, spreads, means, bounds, channels)
+            if settings.bounds == "activation range":
+                bounds = read_bounds(bounds_file(generator_folder), generator.config.shape)
+        return cls(looks, generator, settings, spreads, means, bounds, channels)
 
     @property
     def draws_by_lot(self):

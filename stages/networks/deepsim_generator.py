@@ -1,80 +1,127 @@
-"""The generator of Dosovitskiy and Brox (2016), "Generating images with perceptual similarity metrics based on deep networks".
+"""The generators of Dosovitskiy and Brox (2016), "Generating images with perceptual similarity metrics based on deep networks".
 
-It draws a picture from the 4,096 values of a fully connected layer of Caffe's reference network, and was trained to invert that
-layer. As the prior over natural pictures it is what Nguyen and others (2016) and Shen and others (2019) search for pictures in.
-Parameters bear the names of its authors' layers (``fc6/generator.caffemodel``, ``fc7/generator.caffemodel``). KamitaniLab's
-conversion has each of them under a second name, which is read as well.
+Each draws a picture from the values of one layer of Caffe's reference network, and was trained to invert that layer; see
+`stages.networks.deepsim_layouts`. As the prior over natural pictures they are what Nguyen and others (2016) and Shen and others
+(2019) search for pictures in. Parameters bear the names of their authors' layers (``fc7/generator.caffemodel``). KamitaniLab's
+conversions have each of them under a second name, which is read as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.functional import leaky_relu
 
 from stages.checkpoints.pretrained import fill_network, read_network_tensors
-from stages.ground.checks import Number, check, check_all
+from stages.ground.checks import Number, OneOf, check, check_all
 from stages.ground.errors import InputError
+from stages.networks.deepsim_layouts import LAYOUTS, layout_of
 from weights.manifest import CheckpointError
 
 SLOPE = 0.3
 """Of every rectifier, for what is below 0."""
-_FULL = ("defc7", "defc6", "defc5")
-_MAPS = ("deconv5", "conv5_1", "deconv4", "conv4_1", "deconv3", "conv3_1", "deconv2", "deconv1", "deconv0")
-# Second names are numbers in two sequences, in which a rectifier stands behind each layer.
-_SECOND = {f"defc.{2 * number}": name for number, name in enumerate(_FULL)}
-_SECOND |= {f"deconv.{2 * number}": name for number, name in enumerate(_MAPS)}
+GREYS = 255.0
+"""What a hyperbolic tangent is multiplied by."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DeepSimConfig:
     """Sizes of a generator; the defaults are published, for fc7 (and fc6) behind its rectifier.
 
+    >>> PUBLISHED["pool5"].shape, PUBLISHED["pool5"].picture
+    ((256, 6, 6), 256)
+
     Attributes
     ----------
     inputs : int
-        Values that a picture is drawn from.
+        Values that a picture is drawn from, or channels of maps.
     bottom : int
-        Places on a side of the first maps; the picture's sides are 64 times as many.
-    widths : tuple of nine int
-        Channels of the first maps, and behind each of the layers `deconv5` to `deconv1`; `deconv0` gives the three colours.
+        Places on a side of the first maps that are enlarged.
+    widths : tuple of int
+        In the layout "full" channels of the first maps, and behind each of the layers `deconv5` to `deconv1`; in the others
+        channels behind each layer. The last gives the three colours, and is not among them.
+    layout : {"full", "pool5", "relu", "norm2", "norm1"}
+        See `stages.networks.deepsim_layouts`.
+    side : int
+        Places on a side of the maps that a picture is drawn from; 1 in the layout "full".
+    biases : bool
+        Whether layers behind the first three have a bias. Published ones learned none: they are 0, or left out.
     """
 
     inputs: int = 4096
     bottom: int = 4
     widths: tuple[int, ...] = (256, 256, 512, 256, 256, 128, 128, 64, 32)
+    layout: str = "full"
+    side: int = 1
+    biases: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
         some = Number(1, whole=True)
-        check_all(self, {"inputs": some, "bottom": some})
+        check_all(self, {"inputs": some, "bottom": some, "side": some, "layout": OneOf(*LAYOUTS)})
         for width in self.widths:
             check("widths", width, some)
-        if len(self.widths) != len(_MAPS):
+        layout = LAYOUTS[self.layout]
+        behind = layout.body[:-1] if self.layout == "full" else layout.layers[:-1]
+        if len(self.widths) != len(behind) + (self.layout == "full"):
             raise InputError(
-                f"There are {len(self.widths)} widths; expected {len(_MAPS)}: of the first maps, and behind deconv5 to deconv1."
+                f"There are {len(self.widths)} widths; expected {len(behind) + (self.layout == 'full')}: "
+                f"{'of the first maps, and ' if self.layout == 'full' else ''}behind {behind[0].name} to {behind[-1].name}."
+            )
+        if self.layout != "full" and layout.first_side(self.side) != self.bottom:
+            raise InputError(
+                f"Maps of {self.side} places on a side become {layout.first_side(self.side)}, not bottom={self.bottom}; "
+                f"pass bottom={layout.first_side(self.side)}, or another side."
             )
 
     @property
     def hidden(self):
-        """Values of the fully connected layers."""
+        """Values of the full layers."""
         return self.widths[0] * self.bottom**2
 
     @property
     def picture(self):
         """Pixels on a side."""
-        return 64 * self.bottom
+        return LAYOUTS[self.layout].enlarged * self.bottom
+
+    @property
+    def shape(self):
+        """Of what one picture is drawn from."""
+        return (self.inputs,) if self.layout == "full" else (self.inputs, self.side, self.side)
+
+    @property
+    def n_values(self):
+        """How many values one picture is drawn from."""
+        return math.prod(self.shape)
+
+    def outputs(self):
+        """Channels or values behind each layer, in order."""
+        return (self.hidden,) * 3 + (*self.widths[1:], 3) if self.layout == "full" else (*self.widths, 3)
 
 
 PUBLISHED_FC7 = DeepSimConfig()
+_POOL5 = (512, 512, 512, 256, 512, 256, 256, 128, 128, 64, 32)
+_RELU = (384, 512, 512, 256, 256, 128, 128, 128, 128, 64, 32, 16)
+_NORM = (128, 128, 64, 64, 32, 32, 16)
+PUBLISHED = {
+    "fc8": DeepSimConfig(1000),
+    "fc7": PUBLISHED_FC7,
+    "fc6": PUBLISHED_FC7,
+    "pool5": DeepSimConfig(256, 4, _POOL5, "pool5", 6),
+    "relu4": DeepSimConfig(384, 8, _RELU, "relu", 13),
+    "relu3": DeepSimConfig(384, 8, _RELU, "relu", 13),
+    "norm2": DeepSimConfig(256, 15, (256, 128, 128, *_NORM), "norm2", 13),
+    "norm1": DeepSimConfig(96, 15, (128, 128, 128, *_NORM), "norm1", 27),
+}
+"""Sizes of the published generators by the layer that each draws from, fc6 to fc8 behind their rectifiers."""
+_SIDES = {config.layout: config.side for config in PUBLISHED.values()}
 
 
 class DeepSimGenerator(nn.Module):
-    """The generator.
+    """One generator.
 
     >>> network = DeepSimGenerator(DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2)))
     >>> tuple(network(torch.zeros(2, 5)).shape)
@@ -88,26 +135,31 @@ class DeepSimGenerator(nn.Module):
     def __init__(self, config=PUBLISHED_FC7):
         super().__init__()
         self.config = config
+        self.layers = LAYOUTS[config.layout].layers
         inputs = config.inputs
-        for name in _FULL:
-            self.add_module(name, nn.Linear(inputs, config.hidden))
-            inputs = config.hidden
-        # All of them are transposed: those of 3 x 3 keep the size, those of 4 x 4 double it.
-        for name, inputs, outputs in zip(_MAPS, config.widths, (*config.widths[1:], 3)):
-            kernel, stride = (4, 2) if name.startswith("deconv") else (3, 1)
-            self.add_module(name, nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding=1))
+        for place, (layer, outputs) in enumerate(zip(self.layers, config.outputs(), strict=True)):
+            if layer.kind == "full":
+                module = nn.Linear(inputs, outputs)
+            else:
+                if config.layout == "full" and place == len(LAYOUTS["full"].head):
+                    inputs = config.widths[0]
+                kind = nn.Conv2d if layer.kind == "convolution" else nn.ConvTranspose2d
+                biased = config.biases or layer in LAYOUTS[config.layout].head
+                module = kind(inputs, outputs, layer.kernel, layer.stride, layer.padding, bias=biased)
+            self.add_module(layer.name, module)
+            inputs = outputs
 
     @property
     def device(self):
         """Where the network computes."""
-        return self.deconv0.weight.device
+        return next(self.parameters()).device
 
     def forward(self, values):
         """Draw pictures.
 
         Parameters
         ----------
-        values : float tensor of shape (n, inputs)
+        values : float tensor of shape (n, *config.shape)
             Of the layer, behind its rectifier: 0 or more.
 
         Returns
@@ -116,21 +168,23 @@ class DeepSimGenerator(nn.Module):
             Greys of 0 to 255 less their means, blue first, as Caffe's networks take them; neither end is kept to.
         """
         x = values
-        for name in _FULL:
-            x = leaky_relu(self.get_submodule(name)(x), SLOPE)
-        x = x.unflatten(1, (-1, self.config.bottom, self.config.bottom))
-        for name in _MAPS[:-1]:
-            x = leaky_relu(self.get_submodule(name)(x), SLOPE)
-        return self.deconv0(x)
+        for layer in self.layers:
+            if layer.kind != "full" and x.ndim == 2:
+                x = x.unflatten(1, (-1, self.config.bottom, self.config.bottom))
+            x = self.get_submodule(layer.name)(x)
+            x = leaky_relu(x, SLOPE) if layer.rectified else x
+        return GREYS * torch.tanh(x) if LAYOUTS[self.config.layout].squashed else x
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu"):
+    def from_pretrained(cls, folder, device="cpu", side=None):
         """Load a folder with ``model.safetensors``; nothing is looked for elsewhere.
 
         Parameters
         ----------
         folder : path
         device : str or torch.device
+        side : int, optional
+            Places on a side of the maps that pictures are drawn from, which tensors do not tell; by default as published.
 
         Returns
         -------
@@ -140,89 +194,83 @@ class DeepSimGenerator(nn.Module):
         Raises
         ------
         CheckpointError
-            A file is absent or damaged, or a tensor missing, unexpected or misshapen.
+            A file is absent or damaged, or a tensor missing, unexpected or misshapen, or another under its second name.
         """
-        tensors = own_names(read_network_tensors(folder))
+        tensors = own_names(read_network_tensors(folder), folder)
         with torch.device("meta"):
-            network = cls(config_of(tensors))
+            network = cls(config_of(tensors, side))
         return fill_network(network, tensors, folder).requires_grad_(False).to(device)
 
 
-def config_of(tensors):
-    """Tell the sizes of a generator from its tensors.
+def config_of(tensors, side=None):
+    """Tell the layout and the sizes of a generator from its tensors.
 
     >>> config_of(DeepSimGenerator(DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2))).state_dict())
-    DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2))
+    DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2), layout='full', side=1, biases=True)
+
+    The layouts of norm1 and norm2 have the same names. The first convolution of norm1 has more maps behind it than before it.
 
     Parameters
     ----------
     tensors : mapping of str to tensor
         Under the names of `DeepSimGenerator`.
+    side : int, optional
+        As `DeepSimGenerator.from_pretrained` takes it.
 
     Returns
     -------
     config : DeepSimConfig
-        The published one if tensors are missing that would tell: filling a network says which.
+        The published one of the layout if tensors are missing that would tell: filling a network says which.
     """
-    names = ["defc7.weight", *(f"{name}.weight" for name in _MAPS)]
-    if any(getattr(tensors.get(name), "ndim", 0) < 2 for name in names):
-        return PUBLISHED_FC7
-    first, *maps = (tensors[name] for name in names)
-    widths = tuple(len(each) for each in maps)
-    return DeepSimConfig(first.shape[1], max(math.isqrt(len(first) // widths[0]), 1), widths)
+    name = layout_of(tensors)
+    layers, head = LAYOUTS[name].layers, LAYOUTS[name].head
+    weights = [tensors.get(f"{layer.name}.weight") for layer in layers]
+    if any(getattr(weight, "ndim", 0) != (2 if layer.kind == "full" else 4) for layer, weight in zip(layers, weights)):
+        return PUBLISHED.get(name) or PUBLISHED["relu4" if name == "relu" else "fc7"]
+    outputs = [weight.shape[layer.kind == "transposed"] for layer, weight in zip(layers, weights)]
+    inputs = weights[0].shape[1]
+    biases = any(f"{layer.name}.bias" in tensors for layer in layers[len(head) :])
+    if name == "full":
+        first = weights[len(head)].shape[0]
+        bottom = max(math.isqrt(len(weights[0]) // first), 1)
+        return DeepSimConfig(inputs, bottom, (first, *outputs[len(head) : -1]), biases=biases)
+    if name == "norm2" and outputs[0] > inputs:
+        name = "norm1"
+    side = side or _SIDES[name]
+    return DeepSimConfig(inputs, LAYOUTS[name].first_side(side), outputs[:-1], name, side, biases)
 
 
-def own_names(tensors):
+def own_names(tensors, source="the checkpoint"):
     """Give every tensor one name, that of its layer.
 
-    >>> list(own_names({"defc7.weight": 0, "defc.0.weight": 0, "deconv.16.bias": 1}))
-    ['defc7.weight', 'deconv0.bias']
+    >>> list(own_names({"defc7.weight": 0, "defc.2.weight": 0, "deconv.16.bias": 1}))
+    ['defc7.weight', 'defc6.weight', 'deconv0.bias']
 
     Parameters
     ----------
     tensors : dict of str to tensor
         As stored: under the names of layers, or of places in the two sequences, or both.
-    """
-    renamed = {}
-    for name, value in tensors.items():
-        layer, _, kind = name.rpartition(".")
-        renamed.setdefault(f"{_SECOND.get(layer, layer)}.{kind}", value)
-    return renamed
-
-
-def read_bounds(path, n_values):
-    """Read the largest value that a search may give each input of a generator.
-
-    >>> from pathlib import Path
-    >>> _ = Path("fc7.txt").write_text("3 2 6")
-    >>> read_bounds("fc7.txt", 3)
-    tensor([3., 2., 6.])
-
-    Nguyen and others (2016) published such files, ``act_range/3x/fc7.txt``: mean and three standard deviations of each unit
-    over pictures, as whole numbers.
-
-    Parameters
-    ----------
-    path : path
-        Numbers between spaces or lines.
-    n_values : int
-        As many as there have to be.
+    source : str or path
+        Where they come from, for the error.
 
     Raises
     ------
     CheckpointError
-        The file is absent, holds something else than numbers of 0 or more, or another number of them.
+        A tensor is another under its second name.
     """
-    path = Path(path)
-    try:
-        bounds = [float(word) for word in path.read_text(encoding="utf-8").split()]
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is absent; fetch the checkpoint again.") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} holds something else than numbers ({error}); fetch it again.") from None
-    if len(bounds) != n_values or not all(0 <= bound < float("inf") for bound in bounds):
-        raise CheckpointError(
-            f"{path} holds {len(bounds):,} numbers, the least {min(bounds, default=None)}; expected {n_values:,} of 0 or more: "
-            "give the file of the generator's own layer."
-        )
-    return torch.tensor(bounds, dtype=torch.float32)
+    second = {layer.second_name: layer.name for layer in LAYOUTS[layout_of(tensors)].layers}
+    renamed = {}
+    for name, value in tensors.items():
+        layer, _, kind = name.rpartition(".")
+        own = f"{second.get(layer, layer)}.{kind}"
+        known = renamed.setdefault(own, value)
+        if known is not value and _differ(known, value):
+            raise CheckpointError(
+                f"{source} has {name} twice, and as {own} it is another tensor; fetch the checkpoint again."
+            )
+    return renamed
+
+
+def _differ(one, other):
+    """Whether two tensors differ, as far as values are there."""
+    return one.shape != other.shape or (not one.is_meta and not torch.equal(one, other))

@@ -7,7 +7,8 @@ import torch
 from few_pictures import FewPictures
 
 from brainrecon.simulation.world.pictures import draw_pictures
-from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
+from stages.networks.deepsim_bounds import read_bounds
+from stages.networks.deepsim_generator import DeepSimGenerator
 from stages.networks.vgg19 import MEANS, load_vgg19
 from weights import store
 
@@ -70,7 +71,7 @@ def test_loss_is_what_it_says(recipe, drawn, network):
 def test_bounds_are_means_and_three_standard_deviations(recipe, tmp_path):
     values = np.array([[0.0, 4.0, 1.0], [0.0, 8.0, 3.0]])
     recipe.write_bounds(values, tmp_path / "act_range" / "fc7.txt")
-    assert read_bounds(tmp_path / "act_range" / "fc7.txt", 3).tolist() == [0.0, 12.0, 5.0]
+    assert read_bounds(tmp_path / "act_range" / "fc7.txt", (3,)).tolist() == [0.0, 12.0, 5.0]
 
 
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):

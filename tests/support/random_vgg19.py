@@ -13,7 +13,31 @@ VGG19_CONFIG = VGG19Config(picture=32, channels=(3, 4, 5, 6, 6), hidden=8, class
 GENERATOR_CONFIG = DeepSimConfig(inputs=6, bottom=1, widths=(16, 12, 12, 8, 8, 6, 6, 4, 4))
 SPREADS = "estimated_cnn_feat_std_VGG_ILSVRC_19_layers_ImgSize_224x224_chwise_dof1.mat"
 BOUNDS = "act_range/3x/fc7.txt"
-MAPS = ("deconv5", "conv5_1", "deconv4", "conv4_1", "deconv3", "conv3_1", "deconv2", "deconv1", "deconv0")
+SMALL_GENERATORS = {
+    "full": GENERATOR_CONFIG,
+    "pool5": DeepSimConfig(4, 1, (6, 6, 8, 6, 8, 6, 6, 5, 5, 4, 4), "pool5", 3),
+    "relu": DeepSimConfig(4, 1, (4, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 3), "relu", 6),
+    "norm2": DeepSimConfig(5, 4, (5, 4, 4, 4, 4, 4, 4, 3, 3, 3), "norm2", 2),
+    "norm1": DeepSimConfig(3, 3, (4, 4, 4, 4, 4, 4, 4, 3, 3, 3), "norm1", 3),
+}
+
+
+def _numbered(head, first_places, body, places):
+    heads = {name: f"{head}.{place}" for name, place in zip(first_places, (0, 2, 4))}
+    return heads | {name: f"deconv.{place}" for name, place in zip(body.split(), places, strict=True)}
+
+
+# Places in the sequences of KamitaniLab's conversions, in which a rectifier stands behind nearly every layer.
+_MAPS = ("Rconv6", "Rconv7", "Rconv8")
+_FROM_4 = "deconv5 conv5_1 deconv4 conv4_1 deconv3 conv3_1 deconv2 deconv1 deconv0"
+_FROM_15 = "deconv4 conv4_1 deconv3 conv3_1 deconv2 conv2_1 deconv1 conv1_1"
+SECOND_NAMES = {
+    "full": _numbered("defc", ("defc7", "defc6", "defc5"), _FROM_4, range(0, 18, 2)),
+    "pool5": _numbered("rconv", _MAPS, _FROM_4, range(0, 18, 2)),
+    "relu": _numbered("rconv", _MAPS, "deconv5 conv5_1 " + _FROM_15, range(0, 20, 2)),
+    "norm2": _numbered("rconv", _MAPS, _FROM_15, (*range(0, 14, 2), 13)),
+}
+SECOND_NAMES["norm1"] = SECOND_NAMES["norm2"]
 
 
 def vgg19(seed=7):
@@ -21,10 +45,12 @@ def vgg19(seed=7):
     return _filled(VGG19(VGG19_CONFIG), seed, 0.3)
 
 
-def generator(seed=8):
-    """A tiny generator whose pictures, of 64 pixels, have contrast and differ with what they are drawn from."""
-    network = _filled(DeepSimGenerator(GENERATOR_CONFIG), seed, 0.02)
-    network.deconv0.weight.data *= 80
+def generator(seed=8, config=GENERATOR_CONFIG):
+    """A tiny generator whose pictures have contrast and differ with what they are drawn from; by default of 64 pixels."""
+    network = _filled(DeepSimGenerator(config), seed, 0.02)
+    *_, last = network.children()
+    # Where a hyperbolic tangent is the end, greys are 255 times as large as what goes in.
+    last.weight.data *= 80 if config.layout in ("full", "pool5") else 0.5
     return network
 
 
@@ -70,7 +96,7 @@ def save_deepsim(folder, network=None, pickled=False):
     """Write a tiny generator likewise: every tensor has two names, and the bounds are whole numbers in one line."""
     network = network or generator()
     folder.mkdir(parents=True, exist_ok=True)
-    stored = two_names(network.state_dict())
+    stored = two_names(network)
     if pickled:
         torch.save(stored, folder / "generator_relu7.pt")
     else:
@@ -80,11 +106,12 @@ def save_deepsim(folder, network=None, pickled=False):
     return network
 
 
-def two_names(tensors):
-    """Tensors under both of their published names: each layer is registered once more in a sequence."""
-    stored, sequences = dict(tensors), {"defc": ("defc7", "defc6", "defc5"), "deconv": MAPS}
-    for sequence, layers in sequences.items():
-        for number, layer in enumerate(layers):
-            for kind in ("weight", "bias"):
-                stored[f"{sequence}.{2 * number}.{kind}"] = tensors[f"{layer}.{kind}"]
+def two_names(network):
+    """Tensors of a generator under both of their published names: each layer is registered once more in a sequence."""
+    tensors = network.state_dict()
+    stored = dict(tensors)
+    for name, second in SECOND_NAMES[network.config.layout].items():
+        for kind in ("weight", "bias"):
+            if f"{name}.{kind}" in tensors:
+                stored[f"{second}.{kind}"] = tensors[f"{name}.{kind}"]
     return stored

@@ -106,6 +106,10 @@ SMALL = {
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "vanrullen2019-faces": Small(weights="tiny"),
     "miyawaki2008": Small("decoder.model=omp"),
+    "shen2019-dir": Small(
+        *("search.steps=3", 'layers=["conv2_2", "conv4_4", "fc7"]', "decoder.voxels=20"),
+        checkpoints=("vgg19-caffe", "deepsim-fc7"),
+    ),
     "shen2019-gan": Small("training.iterations=12", "training.validate_every=6", weights="tiny"),
     "mean-image": Small(),
     "nearest-training-picture": Small(),

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from stages.ground.errors import InputError
 from stages.networks.evaluation_network import EvaluationNetwork
-from stages.targets.evaluation_layers import LAYERS, EvaluationLayer
+from stages.targets.evaluation_layers import EvaluationLayer, layers_of
+from stages.targets.evaluation_names import LAYERS
 from stages.targets.network_layers import Units
 from weights import store
 
@@ -49,3 +51,11 @@ def test_some_units_of_a_layer(network, pictures):
     np.testing.assert_allclose(target.encode(pictures), expected, atol=1e-5)
     with pytest.raises(InputError, match="layer is 'maps7'"):
         EvaluationLayer(network, "maps7")
+
+
+def test_a_gradient_passes_to_pictures(network):
+    pictures = torch.rand(1, 3, 64, 64, requires_grad=True)
+    found = layers_of(network, pictures, ("features", "maps1"))
+    assert list(found) == ["features", "maps1"]
+    (gradient,) = torch.autograd.grad(found["features"].square().sum(), pictures)
+    assert float(gradient.abs().sum()) > 0
