@@ -78,6 +78,7 @@ SMALL = {
             *("vgg19-caffe", "deepsim-fc7", "dpt-large"),
         ),
     ),
+    "minddiffuser2023": Small(*FEW_STEPS, "search.iterations=3", weights="tiny"),
     "ferrante2022": Small(*FEW_STEPS, weights="tiny"),
     "unibrain2023": Small(
         *FEW_STEPS,

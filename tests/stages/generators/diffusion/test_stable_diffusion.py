@@ -130,7 +130,7 @@ def test_noise_of_the_step_before_is_that_of_its_timestep(name):
     timesteps = last_timesteps(scheduler, 50, 40)
     first = whole.index(int(timesteps[0]))
     latents, noise = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
-    factors = [float(noised(scheduler, latents, noise, timesteps, earlier=earlier)) for earlier in (False, True)]
+    factors = [float(noised(scheduler, latents, noise, timesteps, earlier=earlier)) for earlier in (0, 1)]
     expected = scheduler.alphas_cumprod[whole[first : first + 2]].sqrt().tolist()
     assert factors == [pytest.approx(each, abs=1e-6) for each in expected]
     if name in ("ddim", "plms"):
