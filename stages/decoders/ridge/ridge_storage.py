@@ -97,9 +97,10 @@ def factor_of(tensors, device):
 
 def note_of_sizes(sizes, stored):
     """Sentence that says what is stored, how large it is, and how large the other ways would be."""
-    others = ", ".join(f"{way} {_size(sizes[way])}" for way in STORED if way != stored)
-    return f"The decoder stores {CONTENTS[stored]}: {_size(sizes[stored])} ({others}: --set decoder.keep=...)."
+    others = ", ".join(f"{way} {size_in_words(sizes[way])}" for way in STORED if way != stored)
+    return f"The decoder stores {CONTENTS[stored]}: {size_in_words(sizes[stored])} ({others}: --set decoder.keep=...)."
 
 
-def _size(n_bytes):
+def size_in_words(n_bytes):
+    """Bytes in GB or MB: ``"1.5 GB"``."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

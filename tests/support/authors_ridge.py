@@ -1,0 +1,27 @@
+"""PyFastL2LiR, the Kamitani group's ridge with selection, as it can be run."""
+
+import types
+
+import numpy as np
+
+
+class _NumPy(types.ModuleType):
+    """NumPy, but that a solution of one column is flat: since version 2.4 no array of one number is taken for the number."""
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+
+def fast_l2_lir(selects):
+    """A `fastl2lir.FastL2LiR`; `selects` says whether ``n_feat`` will be fewer than there are inputs.
+
+    Version 0.11 writes arrays of one number into single places where it selects, which NumPy 2.4 refuses: its call of
+    ``numpy.linalg.solve`` is flattened, and nothing else changed.
+    """
+    from fastl2lir import FastL2LiR, fastl2lir
+
+    shim = _NumPy("numpy")
+    shim.linalg = types.SimpleNamespace(solve=lambda left, right: np.linalg.solve(left, right)[:, 0])
+    fastl2lir.np = shim if selects else np
+    fastl2lir.tqdm = lambda steps: steps
+    return FastL2LiR()
