@@ -157,7 +157,7 @@ class DecodeScoredUnits(Decode):
 
     def remarks(self):
         told = [
-            f"Units of {name} predicted with r = {np.median(scores):.3f} in the median."
+            f"{name}: held-out |r| of its units is {np.median(scores):.3f} in the median."
             for name, scores in self.scores.items()
         ]
         return [*super().remarks(), *told]

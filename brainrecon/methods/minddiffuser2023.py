@@ -183,15 +183,11 @@ class MindDiffuser2023(System):
             contexts[TEXT] = self.target(
                 "stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine, length=settings.text_length
             )
-        steps = [self._decode({LATENT: latent}, "latent", machine)]
-        steps += [self._decode(contexts, "text", machine)] if contexts else []
-        looking = self._decode(looked_at, "layers", machine, scored)
-        return [
-            *steps,
-            looking,
-            self._stage_one(contexts, machine),
-            self._stage_two(contexts, looked_at, layers, looking, machine),
-        ]
+        steps = [self._decode({LATENT: latent}, "latent", machine, settings.latent_voxels)]
+        steps += [self._decode(contexts, "text", machine, settings.text_voxels)] if contexts else []
+        looking = self._decode(looked_at, "layers", machine, settings.decoder.voxels, scored)
+        found = self._stage_two(contexts, looked_at, layers, looking, machine)
+        return [*steps, looking, self._stage_one(contexts, machine), found]
 
     def _latent(self, machine):
         settings = self.settings

@@ -1,14 +1,14 @@
 r"""How well each unit of a target follows from responses, and which units are kept for it.
 
-Lu and others (2023, MindDiffuser) leave units of CLIP's layers out of a search that nothing predicts. The score of a unit is the
-mean over five folds, blocks of neighbouring stimuli, of :math:`|r|` between its held-out values and their prediction. Units from a
-percentile on are kept.
+Lu and others (2023, MindDiffuser) leave units of CLIP's layers out of a search that nothing predicts. The score of a unit is
+the mean over five folds, blocks of neighbouring stimuli, of :math:`|r|` between its held-out values and their prediction. Units
+from a percentile on are kept.
 
 Their predictions are those of himalaya's ``SparseGroupLassoCV()``, whose penalties are 0 by default. What is left of it is least
 squares without an intercept by accelerated gradient descent: step 1 / L for the largest eigenvalue L of X'X, the momentum of
-FISTA (Beck and Teboulle, 2009), 300 steps, or fewer where a step changes the weights of a unit by no more than 1e-4 of their norm.
-With more voxels than stimuli it is the early stopping alone that keeps it from fitting noise. Here it runs along the singular
-vectors of the patterns, where each step goes value by value.
+FISTA (Beck and Teboulle, 2009), 300 steps, or fewer where a step changes the weights of a unit by no more than 1e-4 of their
+norm. With more voxels than stimuli it is the early stopping alone that keeps it from fitting noise. Here it runs along the
+singular vectors of the patterns, where each step goes value by value.
 """
 
 from __future__ import annotations

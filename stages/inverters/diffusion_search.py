@@ -38,7 +38,8 @@ class DiffusionSearch(StableDiffusionGenerator):
         for position, picture in search.draw(values, items, strength=0.7, guidance_scale=5.0):
             ...
 
-    Pictures are searched for one at a time, whatever the batch: the steps would enlarge what other rows do to the rounding of one.
+    Pictures are searched for one at a time, whatever the batch: the steps would enlarge what other rows do to the rounding of
+    one.
 
     Parameters
     ----------
@@ -47,8 +48,8 @@ class DiffusionSearch(StableDiffusionGenerator):
     looking : stages.targets.clip_layers.CLIPLayer
         Of the network that looks, with the preparation of its pictures.
     layers : mapping of str to str
-        Value -> layer, as `CLIPLayer` names it, in the order of the multipliers; the one that is called "embedding" is compared by
-        its direction, all others by units.
+        Value -> layer, as `CLIPLayer` names it, in the order of the multipliers; the one that is called "embedding" is compared
+        by its direction, all others by units.
     masks : mapping of str to bool array, optional
         By value, which units of a layer count; all by default.
     settings : DiffusionSearchSettings, optional

@@ -1,8 +1,8 @@
 """What CLIP's image tower has inside: the hidden layers of its blocks, and the embedding, as targets that can be differentiated.
 
 Lu and others (2023, MindDiffuser) decode what the second linear layer of a block's perceptron gives, before it is added to the
-block's stream: ``c_proj`` in OpenAI's names, 50 x 768 in each block of ViT-B/32. The same function of a picture serves as a target
-and, within a search, as the features of a picture that is being made; so it is one of torch's operations from pixels on.
+block's stream: ``c_proj`` in OpenAI's names, 50 x 768 in each block of ViT-B/32. The same function of a picture serves as a
+target and, within a search, as the features of a picture that is being made; so it is one of torch's operations from pixels on.
 """
 
 import re
