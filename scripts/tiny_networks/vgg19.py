@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from stages.checkpoints.pretrained import save_network
 from stages.inverters.feature_scaling import spread_of
-from stages.inverters.searched_pictures import SPREADS_FILE
+from stages.inverters.feature_spreads import SPREADS_FILE
 from stages.networks.vgg19 import VGG19, VGG19Config, load_vgg19
 from stages.networks.vgg19_names import LAYERS
 from stages.targets.vgg19_layers import prepared

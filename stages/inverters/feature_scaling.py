@@ -4,11 +4,21 @@ Decoded features vary less than true ones. Shen and others (2019) and KamitaniLa
 of a layer the spread that the layer has over pictures, before a picture with these features is searched for. With the mean
 :math:`m` over all units, the spread :math:`s` of the decoded features and the layer's usual one :math:`s_0`
 
-.. math:: \text{feature\_std: } (f - m) / s \cdot s_0 + m \qquad \text{spread: } f / s \cdot s_0
+.. math:: \text{feature\_std: } (f - m) / s \cdot \overline{s_0} + m \qquad \text{spread: } f / s \cdot \overline{s_0}
+
+and with the mean :math:`y` of the training features, unit by unit, of :math:`d = f - y` with its own :math:`m_d` and :math:`s_d`
+
+.. math::
+
+    \text{feature\_std\_train\_mean\_center: } (d - m_d) / s_d \cdot \overline{s_0} + m_d + y \qquad
+    \text{spread\_train\_mean\_center: } d / s \cdot s_0 + y
 
 The spread of maps is the mean over channels of their standard deviations over places, that of other layers the standard
-deviation over units; `spread` divides by their number n, `feature_std` by n - 1. The squared distance to the features of a layer
-counts :math:`1 / |f|^2`, as a share of the sum over layers.
+deviation over units; `spread` divides by their number n, the others by n - 1. Usual spreads are one number a layer, or one a
+channel, of which only `spread_train_mean_center` makes use: the others take their mean. `spread` is what the paper's own scripts
+do, with spreads that were averaged already; `feature_std` is Takagi and Nishimoto's, `feature_std_train_mean_center` the
+brain-decoding-cookbook's, `spread_train_mean_center` that of spurious_reconstruction. The squared distance to the features of a
+layer counts :math:`1 / |f|^2`, as a share of the sum over layers.
 """
 
 from __future__ import annotations
@@ -16,9 +26,10 @@ from __future__ import annotations
 import numpy as np
 
 from stages.ground.checks import OneOf, check
+from stages.ground.errors import InputError
 
-SCALINGS = ("feature_std", "spread", "none")
-_DEGREES = {"feature_std": 1, "spread": 0}
+ABOUT_THE_TRAINING_MEAN = ("feature_std_train_mean_center", "spread_train_mean_center")
+SCALINGS = ("feature_std", "spread", *ABOUT_THE_TRAINING_MEAN, "none")
 
 
 def spread_of(features, ddof=1):
@@ -45,7 +56,7 @@ def spread_of(features, ddof=1):
     return float(rows.std(axis=1, ddof=ddof).mean())
 
 
-def scaled(features, usual_spread, scaling="feature_std", centre=None):
+def scaled(features, usual_spread, scaling="feature_std", mean=None):
     """Give features of one layer of one picture their usual spread.
 
     >>> scaled(np.array([1.0, 2.0, 3.0]), usual_spread=5.0).tolist()
@@ -54,27 +65,47 @@ def scaled(features, usual_spread, scaling="feature_std", centre=None):
     Parameters
     ----------
     features : array of shape (channels, height, width) or (values,)
-    usual_spread : float
-        Of true features, averaged over channels.
-    scaling : {"feature_std", "spread", "none"}
-    centre : array of the shape of `features`, optional
-        Taken off before and added again, such as the mean of the training features.
+    usual_spread : float or array
+        Of true features: one number, or one a channel.
+    scaling : {"feature_std", "spread", "feature_std_train_mean_center", "spread_train_mean_center", "none"}
+    mean : array of the shape of `features`, optional
+        Of the training features; only the two that centre on it take it.
 
     Returns
     -------
     features : float32 array of the same shape
         Features that do not vary stay as they are.
+
+    Raises
+    ------
+    InputError
+        There is no such scaling, or it needs the mean of the training features and has none of this shape.
     """
     check("scaling", scaling, OneOf(*SCALINGS))
     values = np.asarray(features, dtype=np.float64)
     if scaling == "none":
         return values.astype(np.float32)
-    centre = 0.0 if centre is None else np.asarray(centre, dtype=np.float64)
-    values = values - centre
-    mean = values.mean() if scaling == "feature_std" else 0.0
-    spread = spread_of(values, _DEGREES[scaling])
-    factor = usual_spread / spread if spread > 0 else 1.0
-    return ((values - mean) * factor + mean + centre).astype(np.float32)
+    about = 0.0
+    if scaling in ABOUT_THE_TRAINING_MEAN:
+        if mean is None or np.shape(mean) != values.shape:
+            raise InputError(
+                f"scaling={scaling!r} has a training mean of shape {None if mean is None else np.shape(mean)} for features of "
+                f"shape {values.shape}; expected one mean a value: pass that of the training features, or scaling='feature_std'."
+            )
+        about = np.asarray(mean, dtype=np.float64)
+    difference = values - about
+    own, usual = 0.0, np.mean(usual_spread, dtype=np.float64)
+    if scaling.startswith("feature_std"):
+        own, spread = difference.mean(), spread_of(difference, 1)
+    elif scaling == "spread":
+        spread = spread_of(values, 0)
+    else:
+        # Of the features themselves, which are not centred, as published.
+        spread = spread_of(values, 1)
+        usual = np.asarray(usual_spread, dtype=np.float64).reshape(-1, *(1,) * (values.ndim - 1))
+    if not spread > 0:
+        return values.astype(np.float32)
+    return ((difference - own) * (usual / spread) + own + about).astype(np.float32)
 
 
 def layer_weights(features):

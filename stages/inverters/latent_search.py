@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import named_numpy_generator
 from stages.ground.progress import SILENT
+from stages.inverters.adam_descent import minimise
 from stages.networks.icgan import to_pictures
 from stages.targets.instance_features import square_pictures
 from weights.whole_files import whole_file, write_text
@@ -227,16 +228,10 @@ class Inversion:
         return self.instance.features(pictures)
 
     def _descend(self, latents, steps, loss):
-        if not steps:
-            return
-        optimiser = torch.optim.Adam(latents, lr=self.settings.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        for _ in range(steps):
-            optimiser.zero_grad()
-            # The sum: no picture's gradient knows of another, and Adam goes value by value.
-            loss().sum().backward()
-            optimiser.step()
-            schedule.step()
+        def along_half_a_cosine(optimiser):
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+
+        minimise(loss, latents, steps, self.settings.learning_rate, schedule=along_half_a_cosine)
 
     def _start(self, picture):
         generator = named_numpy_generator(f"{self.settings.seed}/".encode() + picture.tobytes())

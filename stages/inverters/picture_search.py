@@ -1,135 +1,123 @@
-r"""Search for a picture with wanted features, by gradient descent over what a generator draws it from.
+r"""Search for a picture with wanted features: among those that a generator draws, or pixel by pixel.
 
-Shen and others (2019), "Deep image reconstruction from human brain activity", natural pictures; steps and their order as in
-KamitaniLab's icnn and bdpy. With the generator :math:`G`, layers :math:`a_l` of a network, wanted features :math:`f_l` and their
-weights :math:`w_l`
+Shen and others (2019), "Deep image reconstruction from human brain activity", and what KamitaniLab published after it. With the
+generator :math:`G` (or none), layers :math:`a_l` of networks, wanted features :math:`f_l`, their shares :math:`w_l` and a
+distance :math:`D`
 
-.. math:: E(z) = \sum_l w_l |a_l(G(z)) - f_l|^2
+.. math:: E(x) = \sum_l w_l D(a_l(G(x)), f_l)
 
-is lowered from a start :math:`z_0`. Each of n steps, t from 0 on, is
-
-.. math::
-
-    g &= \nabla E(z) / \overline{|\nabla E(z)|} \\
-    v &\leftarrow \mu v + g \\
-    z &\leftarrow (1 - d) (z - \lambda_t v), \quad \lambda_t = \lambda_0 + t (\lambda_1 - \lambda_0) / n \\
-    z &\leftarrow \min(\max(z, 0), b)
-
-The picture that is found is the one before the last step, as published.
+is lowered from a start :math:`x_0`, by one of three ways: see `stages.inverters.gradient_descent`,
+`stages.inverters.adam_descent` and `stages.inverters.bounded_quasi_newton`.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-from stages.ground.item_seeds import item_name, named_generator
+from stages.inverters.adam_descent import minimise
+from stages.inverters.bounded_quasi_newton import minimise_within
+from stages.inverters.feature_distances import DISTANCES
+from stages.inverters.gradient_descent import descend, within
 
 
-def first_input(settings, n_values, seed, item):
-    """Input of the generator that the search for one picture begins with.
-
-    >>> from stages.generators.generator import Item
-    >>> from stages.inverters.picture_search_settings import PictureSearchSettings
-    >>> usual = PictureSearchSettings()
-    >>> start = first_input(usual, 4096, seed=0, item=Item("nsd00042"))
-    >>> tuple(start.shape), torch.equal(start, first_input(usual, 4096, 0, Item("nsd00042", sample=1)))
-    ((4096,), False)
-
-    Parameters
-    ----------
-    settings : PictureSearchSettings
-    n_values : int
-    seed : int
-        The run's.
-    item : object with `stimulus_id` and `sample`
-
-    Returns
-    -------
-    start : float32 tensor of shape (n_values,)
-    """
-    if settings.start == "zeros":
-        return torch.zeros(n_values)
-    own = item_name(seed, item.stimulus_id, item.sample) if settings.start == "noise" else settings.start_seed
-    # Another stream than that of the noise in a diffusion after it.
-    return torch.randn(n_values, generator=named_generator(f"{own}/start of a search"))
-
-
-def search(draw, look, wanted, weights, start, settings, bound=None, stepped=lambda: None):
-    """Search for the picture of one item.
+def search(
+    draw, look, wanted, weights, start, settings, bounds=None, shifts=None, layers=None, stepped=lambda loss: None
+):
+    """Search for the pictures of one item or of several.
 
     >>> from stages.inverters.picture_search_settings import PictureSearchSettings
     >>> wanted = {"itself": torch.tensor([[1.0, 2.0]])}
     >>> settings = PictureSearchSettings(steps=50, learning_rate=0.1, decay=0.0)
     >>> found, losses = search(lambda z: z, lambda x: {"itself": x}, wanted, {"itself": 1.0}, torch.zeros(1, 2), settings)
-    >>> [round(value) for value in found.flatten().tolist()], losses[0]
+    >>> [round(value) for value in found.flatten().tolist()], losses[0][0]
     ([1, 2], 5.0)
 
     Parameters
     ----------
     draw : callable
-        ``draw(z) -> picture``, both float tensors with a leading axis of length 1; differentiable.
+        ``draw(x) -> picture``, float tensors with a leading axis; differentiable.
     look : callable
         ``look(picture) -> dict of str to float tensor``: its features; differentiable.
-    wanted : dict of str to float tensor
+    wanted : dict of str to float tensor of shape (n, ...)
         Of the shapes that `look` gives.
-    weights : mapping of str to float
-    start : float tensor of shape (1, n_values)
+    weights : mapping of str to float or float tensor of shape (n,)
+    start : float tensor of shape (n, ...)
     settings : PictureSearchSettings
-    bound : float tensor of shape (n_values,), optional
-        Largest values of z, of which the smallest is 0 then. The start need not keep to them.
+    bounds : pair of float tensors, optional
+        Lowest and highest values of x; they may be None. The start need not keep to them.
+    shifts : callable, optional
+        As `stages.inverters.gradient_descent.descend` takes it.
+    layers : mapping of str to str, optional
+        What a distance knows the layers by; by default their names.
     stepped : callable, optional
-        Called after each step.
+        Called after each step with the losses: a tensor of shape (n,), or a float of L-BFGS-B.
 
     Returns
     -------
-    picture : float tensor
-        That of the last step, before z is changed for the last time.
-    losses : list of float
-        E of each step.
+    pictures : float tensor of shape (n, ...)
+        NaN of an item of which a loss was not finite.
+    losses : list of list of float
+        Of each item, E of each step; of L-BFGS-B of each evaluation.
     """
-    latent, velocity, losses = start.clone(), torch.zeros_like(start), []
-    with torch.enable_grad():
-        for step in range(settings.steps):
-            latent = latent.detach().requires_grad_()
-            picture = draw(latent)
-            features = look(picture)
-            loss = sum(weights[name] * (features[name] - wanted[name]).square().sum() for name in wanted)
-            (gradient,) = torch.autograd.grad(loss, latent)
-            losses.append(loss.detach())
-            with torch.no_grad():
-                size = gradient.abs().mean()
-                # As published: a gradient of 0 stays what it is.
-                gradient = gradient / torch.where(size > 0, size, torch.ones_like(size))
-                velocity = settings.momentum * velocity + gradient
-                latent = (1 - settings.decay) * (latent - settings.rate(step) * velocity)
-                if bound is not None:
-                    latent = torch.minimum(latent.clamp(min=0), bound)
-            stepped()
-    return picture.detach(), torch.stack(losses).tolist()
+    if settings.optimiser == "L-BFGS-B" and len(start) > 1:
+        return _one_by_one(draw, look, wanted, weights, start, settings, bounds, layers, stepped)
+    distance, layers, last = DISTANCES[settings.distance], layers or {}, {}
+    held = bounds if settings.bounds_hold == "when used" and settings.optimiser != "L-BFGS-B" else None
+
+    def loss(x):
+        # Only what is drawn keeps to these bounds; the gradient passes as if there were none.
+        used = x if held is None else x + (within(x, held) - x).detach()
+        last["picture"] = draw(used)
+        features = look(last["picture"])
+        return sum(weights[name] * distance(features[name], wanted[name], layers.get(name, name)) for name in wanted)
+
+    before, after, losses = _descended(loss, start, settings, bounds if held is None else None, shifts, stepped)
+    with torch.no_grad():
+        if before is None or settings.found == "after the last step":
+            pictures = draw(within(after, held))
+        else:
+            # Drawn already, but for a shift.
+            pictures = last["picture"].detach() if shifts is None else draw(before)
+        if losses is not None:
+            finite = losses.isfinite().all(1).reshape(-1, *(1,) * (pictures.ndim - 1))
+            pictures, losses = torch.where(finite, pictures, torch.nan), losses.tolist()
+    return pictures, losses or [[] for _ in start]
 
 
-def displayed(greys, clip=4.0, rounded=False):
-    """Make 8 bit of a picture: extremes are cut off, and the rest is stretched from black to white.
+def _descended(loss, start, settings, bounds, shifts, stepped):
+    """What is varied before the last step (None: there is no such) and after it, and losses of shape (n, n_steps) or None."""
+    if settings.optimiser == "none":
+        return None, start, None
+    if settings.optimiser == "L-BFGS-B":
+        found, losses = minimise_within(loss, start, settings.steps, bounds, stepped)
+        return None, found, torch.tensor([losses])
+    if settings.optimiser == "gradient descent":
+        before, after, losses = descend(loss, start, settings, bounds, shifts, stepped)
+        return before, after, torch.stack(losses, dim=1)
+    x = start.detach().clone().requires_grad_()
 
-    >>> displayed(np.linspace(-300.0, 500.0, 48).reshape(4, 4, 3), clip=0)[[0, -1], [0, -1]].tolist()
-    [[0, 5, 10], [244, 249, 255]]
+    def bounded(losses):
+        with torch.no_grad():
+            x.copy_(within(x, bounds))
+        stepped(losses)
 
-    Parameters
-    ----------
-    greys : array of shape (height, width, 3)
-        On any scale.
-    clip : float
-        Percent of all values, in the three colours together; half of them at either end.
-    rounded : bool
-        Or cut off, as published.
+    def schedule(optimiser):
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.rate(step) / settings.learning_rate)
 
-    Returns
-    -------
-    picture : uint8 array of shape (height, width, 3)
-        Black if all values are equal.
-    """
-    low, high = np.percentile(greys, [clip / 2, 100 - clip / 2])
-    values = np.clip(np.asarray(greys, dtype=np.float64), low, high) - low
-    values = 255 * (values / (high - low)) if high > low else values
-    return (np.rint(values) if rounded else values).astype(np.uint8)
+    losses = minimise(
+        lambda: loss(x), [x], settings.steps, settings.learning_rate, settings.weight_decay, schedule, bounded
+    )
+    return x.detach(), x.detach(), torch.stack(losses, dim=1)
+
+
+def _one_by_one(draw, look, wanted, weights, start, settings, bounds, layers, stepped):
+    found = []
+    for row in range(len(start)):
+        own = {name: values[row : row + 1] for name, values in wanted.items()}
+        shares = {
+            name: share[row : row + 1] if isinstance(share, torch.Tensor) else share for name, share in weights.items()
+        }
+        first = start[row : row + 1]
+        found.append(search(draw, look, own, shares, first, settings, bounds, layers=layers, stepped=stepped))
+    pictures, losses = zip(*found)
+    return torch.cat(pictures), [one for each in losses for one in each]

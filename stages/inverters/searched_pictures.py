@@ -1,11 +1,13 @@
-"""Pictures from decoded layers of VGG19: searched for among those that a generator draws.
+"""Pictures from decoded features: searched for among those that a generator draws, or pixel by pixel.
 
-What Shen and others (2019) call the deep image reconstruction of natural pictures: see `stages.inverters.picture_search` for
-the search, `stages.networks.vgg19` and `stages.networks.deepsim_generator` for the networks.
+What Shen and others (2019) call deep image reconstruction: see `stages.inverters.picture_search` for the search,
+`stages.inverters.picture_search_presets` for its published forms, `stages.networks.vgg19` and
+`stages.networks.deepsim_generator` for the networks of them.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +16,21 @@ import torch
 from stages.generators.generator import drawn_in_batches, rows_of, together
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
-from stages.ground.progress import SILENT
-from stages.ground.reading.matlab_files import read_mat
-from stages.inverters.feature_scaling import layer_weights, scaled
-from stages.inverters.picture_search import displayed, first_input, search
+from stages.ground.progress import SILENT, remark
+from stages.inverters.feature_scaling import ABOUT_THE_TRAINING_MEAN, layer_weights, scaled
+from stages.inverters.feature_spreads import read_spreads, spreads_file
+from stages.inverters.looks import Look
+from stages.inverters.picture_display import displayed
+from stages.inverters.picture_search import search
 from stages.inverters.picture_search_settings import PictureSearchSettings
+from stages.inverters.search_starts import first_input, shifts_of
 from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
 from stages.networks.vgg19 import MEANS, load_vgg19
 from stages.networks.vgg19_names import LAYERS
-from stages.targets.vgg19_layers import CHANNELS
-from weights.manifest import CheckpointError
+from stages.targets.vgg19_layers import CHANNELS, prefix_of
 
-SPREADS_FILE = "estimated_cnn_feat_std_VGG_ILSVRC_19_layers_ImgSize_224x224_chwise_dof1.mat"
 BOUNDS_FILE = "act_range/3x/fc7.txt"
+_STEPS_BETWEEN_LOSSES = 10
 
 
 class PictureSearch:
@@ -38,7 +42,8 @@ class PictureSearch:
     >>> network = VGG19(VGG19Config(picture=32, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)).eval().requires_grad_(False)
     >>> generator = DeepSimGenerator(DeepSimConfig(inputs=5, bottom=1, widths=(4, 4, 6, 4, 4, 3, 3, 2, 2)))
     >>> settings = PictureSearchSettings(steps=3, bounds="none", scaling="none")
-    >>> searching = PictureSearch(network, generator.requires_grad_(False), ("conv1_2", "fc8"), settings)
+    >>> looks = [Look(network, ("conv1_2", "fc8"), prefix="vgg19_")]
+    >>> searching = PictureSearch(looks, generator.requires_grad_(False), settings)
     >>> searching.takes
     {'vgg19_conv1_2': (2, 32, 32), 'vgg19_fc8': (7,)}
     >>> values = {name: np.ones((1, *shape), dtype=np.float32) for name, shape in searching.takes.items()}
@@ -48,78 +53,131 @@ class PictureSearch:
 
     Parameters
     ----------
-    network : stages.networks.vgg19.VGG19
-        In evaluation mode, without gradients of its own.
-    generator : stages.networks.deepsim_generator.DeepSimGenerator
-        Likewise. Of its pictures the middle is looked at, and shown.
-    layers : sequence of str
-        Of the network.
+    looks : sequence of stages.inverters.looks.Look
+        Networks that pictures are looked at with, all at once, and their layers. None with the optimiser "none".
+    generator : module, optional
+        ``generator(latent) -> float pictures (n, 3, height, width)``, without gradients of its own. None if pixels are varied.
     settings : PictureSearchSettings, optional
-    spreads : mapping of str to float, optional
-        Usual spread of each layer, averaged over channels, by which features are scaled.
-    bounds : float32 tensor of shape (n_values,), optional
-        Largest inputs of the generator.
+    spreads : mapping of str to float or array, optional
+        Usual spread of the features of each value, one number or one a channel, by which they are scaled.
+    means : mapping of str to array, optional
+        Mean of each value's training features, for the scalings that centre on it.
+    bounds : float32 tensor of the shape of a latent, optional
+        Largest inputs of the generator, for the bounds "activation range".
     channels : {"BGR", "RGB"}
-        Which colour comes first in what the features were computed from; see `stages.targets.vgg19_layers.VGG19Layer`.
+        Which colour comes first in what the search has; see `stages.targets.vgg19_layers.VGG19Layer`.
+    mean_greys : sequence of three float
+        What these pictures, and the generator's, are less by, in the order of their channels.
+    latent : str, optional
+        Name of the value that the generator draws from, for the start "decoded".
+    latent_shape : tuple of int, optional
+        Of one latent; by default the generator's ``config.shape``, or its ``config.inputs``.
+    image_size : int, optional
+        Pixels on a side of what is drawn; by default what the first network takes, or the generator draws.
 
     Attributes
     ----------
     takes, optional, gives, draws_by_lot
         See `stages.generators.generator.Generator`.
     image_size : int
-        Pixels on a side of what is drawn: the network's.
 
     Raises
     ------
     InputError
-        There is no such layer, or none; the generator's pictures are smaller than the network's; or the settings ask for
-        spreads or bounds that are not given.
+        The settings ask for something that is not given: a generator, spreads, means or bounds; or two values have one name.
     """
 
     optional = frozenset()
     gives = "picture"
 
-    def __init__(self, network, generator, layers, settings=None, spreads=None, bounds=None, channels="BGR"):
-        self.network, self.generator, self.layers = network, generator, tuple(layers)
-        self.settings = settings or PictureSearchSettings()
-        self.channels, self.image_size = check("channels", channels, OneOf(*CHANNELS)), network.config.picture
-        for layer in self.layers:
-            check("layer", layer, OneOf(*LAYERS))
-        if not self.layers or generator.config.picture < self.image_size:
+    def __init__(
+        self,
+        looks,
+        generator=None,
+        settings=None,
+        spreads=None,
+        means=None,
+        bounds=None,
+        channels="BGR",
+        mean_greys=MEANS,
+        latent=None,
+        latent_shape=None,
+        image_size=None,
+    ):
+        self.looks, self.generator, self.settings = tuple(looks), generator, settings or PictureSearchSettings()
+        self.channels, self.mean_greys = check("channels", channels, OneOf(*CHANNELS)), tuple(mean_greys)
+        self._check_parts()
+        self.image_size = image_size or (self.looks[0].size if self.looks else generator.config.picture)
+        pixels = (3, self.image_size, self.image_size)
+        self._shape = pixels if self.settings.varied == "pixels" else tuple(latent_shape or _shape_of(generator))
+        self.takes = {name: shape for look in self.looks for name, shape in look.takes.items()}
+        self._layers = {name: layer for look in self.looks for name, layer in look.own_names.items()}
+        self._latent = None
+        if self.settings.start == "decoded":
+            self._latent = self._needed("latent", latent, "start")
+            self.takes |= {latent: self._shape}
+        if len(self.takes) < sum(len(look.layers) for look in self.looks) + (self._latent is not None):
             raise InputError(
-                f"{len(self.layers)} layers are given, and the generator draws {generator.config.picture} pixels where the "
-                f"network reads {self.image_size}; expected a layer or more, and a generator of pictures at least as large."
+                f"Two values are called the same, among {', '.join(self.takes)}; expected one name each: give looks prefixes."
             )
-        self._spreads = self._needed("spreads", spreads, self.settings.scaling != "none", set(self.layers))
-        self._bounds = self._needed("bounds", bounds, self.settings.bounds != "none")
-        self.takes = {f"vgg19_{layer}": network.config.shape(layer) for layer in self.layers}
+        is_scaled = self.settings.scaling != "none"
+        self._spreads = self._needed("spreads", spreads, "scaling", is_scaled, self.takes)
+        centred = self.settings.scaling in ABOUT_THE_TRAINING_MEAN
+        self._means = self._needed("means", means, "scaling", centred, self.takes)
+        self._range = self._needed("bounds", bounds, "bounds", self.settings.bounds == "activation range")
+
+    def _check_parts(self):
+        settings = self.settings
+        if (settings.varied == "latent") != (self.generator is not None):
+            raise InputError(
+                f"search.varied is {settings.varied!r} and the generator is {type(self.generator).__name__}; expected a "
+                "generator if its latents are varied, and only then: pass one, or varied='pixels'."
+            )
+        if bool(self.looks) == (settings.optimiser == "none"):
+            raise InputError(
+                f"search.optimiser is {settings.optimiser!r} and {len(self.looks)} networks look at pictures; expected one or "
+                "more, and none with the optimiser 'none': pass looks=[Look(network, layers)], or optimiser='none'."
+            )
 
     @staticmethod
-    def _needed(name, value, is_needed, entries=frozenset()):
+    def _needed(name, value, setting, is_needed=True, entries=()):
         if not is_needed:
             return None
-        if value is None or (missing := entries - set(value)):
+        if value is None or (missing := set(entries) - set(value)):
             lacking = "not given" if value is None else f"given without {', '.join(sorted(missing))}"
-            setting = {"spreads": "scaling", "bounds": "bounds"}[name]
+            other = {"start": "noise"}.get(setting, "none")
             raise InputError(
-                f"The {name} are {lacking}; expected them for every layer, or the setting {setting}='none'."
+                f"The {name} are {lacking}; expected them of every value, or the setting {setting}={other!r}."
             )
         return value
 
     @classmethod
-    def from_pretrained(cls, network_folder, generator_folder, layers, device="cpu", settings=None, channels="BGR"):
-        """Load both networks, and what the settings ask for; nothing is looked for elsewhere.
+    def from_pretrained(
+        cls,
+        network_folder,
+        generator_folder,
+        layers,
+        device="cpu",
+        settings=None,
+        channels="BGR",
+        variant="original",
+        means=None,
+    ):
+        """Load VGG19 and its generator, and what the settings ask for; nothing is looked for elsewhere.
 
         Parameters
         ----------
         network_folder : path
             As `stages.networks.vgg19.load_vgg19` reads it, with the spreads of its layers in KamitaniLab's ``estimated_...mat``.
-        generator_folder : path
-            As `DeepSimGenerator.from_pretrained` reads it, with the bounds in ``act_range/3x/fc7.txt``.
+        generator_folder : path, optional
+            As `DeepSimGenerator.from_pretrained` reads it, with the bounds in ``act_range/3x/fc7.txt``. None if pixels are
+            varied.
         layers : sequence of str
         device : str or torch.device
-        settings, channels
+        settings, channels, means
             As of the class.
+        variant : {"original", "leaky"}
+            Of VGG19; each has its file of spreads.
 
         Raises
         ------
@@ -130,18 +188,31 @@ class PictureSearch:
         """
         settings = settings or PictureSearchSettings()
         last = max(layers, key=LAYERS.index) if set(layers) <= set(LAYERS) and layers else LAYERS[-1]
-        network = load_vgg19(network_folder, last, device)
-        generator = DeepSimGenerator.from_pretrained(generator_folder, device)
-        spreads = None if settings.scaling == "none" else read_spreads(Path(network_folder) / SPREADS_FILE, layers)
-        bounds = None
-        if settings.bounds != "none":
-            bounds = read_bounds(Path(generator_folder) / BOUNDS_FILE, generator.config.inputs).to(generator.device)
-        return cls(network, generator, layers, settings, spreads, bounds, channels)
+        network = load_vgg19(network_folder, last, device, variant)
+        prefix = prefix_of(network.config)
+        look, generator, spreads, bounds = Look(network, layers, prefix=prefix), None, None, None
+        if settings.varied == "latent":
+            generator = DeepSimGenerator.from_pretrained(generator_folder, device)
+        if settings.scaling != "none":
+            found = read_spreads(spreads_file(network_folder, variant), layers)
+            spreads = {prefix + layer: spread for layer, spread in found.items()}
+        if settings.bounds == "activation range":
+            bounds = read_bounds(Path(generator_folder) / BOUNDS_FILE, math.prod(_shape_of(generator)))
+        return cls([look], generator, settings, spreads, means, bounds, channels)
 
     @property
     def draws_by_lot(self):
-        """Whether each stimulus and sample has a start of its own."""
-        return self.settings.start == "noise"
+        """Whether each stimulus and sample has a start of its own, or its own shifts."""
+        return self.settings.start in ("noise", "greys") or bool(self.settings.jitter)
+
+    @property
+    def device(self):
+        """Where pictures are searched for: that of the generator, or of the first network that says."""
+        parts = [self.generator] if self.generator is not None else [look.network for look in self.looks]
+        for part in parts:
+            for parameter in getattr(part, "parameters", lambda: ())():
+                return parameter.device
+        return torch.device("cpu")
 
     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
         """Draw one picture per item; see `stages.generators.generator`.
@@ -149,16 +220,15 @@ class PictureSearch:
         Parameters
         ----------
         values : mapping of str to rows
-            Features of each layer, ``vgg19_`` and its name.
+            Features of each layer, by the prefix of their network and their own name.
         items : sequence of objects with `stimulus_id` and `sample`
         seed : int
-            Of the starts, with an item's stimulus and sample.
+            Of the starts and shifts, with an item's stimulus and sample.
         batch_size : int
-            Pictures that are given together. They are searched for one at a time: the steps would enlarge what other rows do to
-            the rounding of one.
+            Pictures that are given together. They are searched for as many at a time as the settings say.
         progress : callable, optional
             Called as ``progress("pictures", done, total)`` after each batch, and as ``progress("searching", done, total)``
-            after each step.
+            after each step. Who shows remarks is told the loss every ten steps.
 
         Yields
         ------
@@ -175,95 +245,156 @@ class PictureSearch:
         """
         items = list(items)
         check("batch_size", batch_size, Number(1, whole=True, example=16))
-        rows, done = rows_of(self, values, items), [0]
+        rows, done = rows_of(self, values, items), 0
+        steps = 0 if self.settings.optimiser == "none" else self.settings.steps
+        total = steps * len(items)
 
-        def stepped():
-            done[0] += 1
-            progress("searching", done[0], self.settings.steps * len(items))
+        def searched(positions):
+            nonlocal done
+            calls, began, each = 0, done, 1 if self.settings.optimiser == "L-BFGS-B" else len(positions)
 
-        def picture(position):
-            own = {layer: rows[f"vgg19_{layer}"][position] for layer in self.layers}
-            start = first_input(self.settings, self.generator.config.inputs, seed, items[position])
-            return self._shown(self.search(own, start, stepped)[0])
+            def stepped(loss):
+                nonlocal calls
+                calls += 1
+                if calls % _STEPS_BETWEEN_LOSSES == 0:
+                    # Asked for rarely: a GPU would be waited for each time.
+                    remark(progress, "searching", f"loss {float(torch.as_tensor(loss).mean()):.4g}")
+                progress("searching", began + calls * each, total)
 
-        batches = together(items, batch_size, lambda _: None)
-        return drawn_in_batches(batches, lambda positions: list(map(picture, positions)), items, progress=progress)
+            own = {name: np.stack([values[position] for position in positions]) for name, values in rows.items()}
+            pictures, _ = self.search(own, [items[position] for position in positions], seed, stepped)
+            done = began + steps * len(positions)
+            if began + calls * each < done:
+                # Found early.
+                progress("searching", done, total)
+            return [self._shown(picture) for picture in pictures]
 
-    def search(self, features, start, stepped=lambda: None):
-        """Search for one picture.
+        def drawn(positions):
+            size = self.settings.at_a_time
+            parts = [positions[first : first + size] for first in range(0, len(positions), size)]
+            return [picture for part in parts for picture in searched(part)]
+
+        return drawn_in_batches(together(items, batch_size, lambda _: None), drawn, items, progress=progress)
+
+    def search(self, features, items, seed=0, stepped=lambda loss: None):
+        """Search for the pictures of a few items, together.
 
         Parameters
         ----------
-        features : mapping of str to array
-            By layer, as decoded.
-        start : float32 tensor of shape (n_values,)
+        features : mapping of str to array of shape (n, ...)
+            By the names of `takes`, as decoded.
+        items : sequence of objects with `stimulus_id` and `sample`
+            Their starts and shifts.
+        seed : int
         stepped : callable, optional
-            Called after each step.
+            Called after each step with the losses.
 
         Returns
         -------
-        picture : float32 tensor of shape (3, image_size, image_size)
-            As the network takes it.
-        losses : list of float
+        pictures : float32 tensor of shape (n, 3, height, width)
+            As the search has them; the middle of them is shown.
+        losses : list of list of float
+            Of each item.
         """
-        spreads = self._spreads or dict.fromkeys(features, 1.0)
-        wanted = {name: scaled(values, spreads[name], self.settings.scaling) for name, values in features.items()}
-        picture, losses = search(
+        scaled_rows = {name: [self._scaled(name, row) for row in rows] for name, rows in features.items()}
+        wanted = {name: self._on_device(np.stack(rows)) for name, rows in scaled_rows.items() if name != self._latent}
+        if self._latent is not None:
+            start = torch.from_numpy(np.stack(scaled_rows[self._latent]))
+        else:
+            start = torch.stack(
+                [first_input(self.settings, self._shape, seed, item, self.mean_greys) for item in items]
+            )
+        shares = [self._shares({name: scaled_rows[name][row] for name in wanted}) for row in range(len(items))]
+        return search(
             self._drawn,
-            lambda pictures: self.network(pictures, tuple(wanted)),
-            {name: torch.from_numpy(values)[None].to(self.generator.device) for name, values in wanted.items()},
-            layer_weights(wanted),
-            start[None].to(self.generator.device),
+            self._looked_at,
+            wanted,
+            {name: torch.tensor([share[name] for share in shares], device=self.device) for name in wanted},
+            start.to(self.device),
             self.settings,
-            self._bounds,
+            self._bounds(),
+            shifts_of(self.settings, seed, items),
+            self._layers,
             stepped,
         )
-        return picture[0], losses
 
-    def _drawn(self, latent):
-        pictures = self.generator(latent)
-        margin, size = (pictures.shape[-1] - self.image_size) // 2, self.image_size
-        return pictures[:, :, margin : margin + size, margin : margin + size]
+    def _scaled(self, name, values):
+        if self._spreads is None:
+            return np.asarray(values, dtype=np.float32)
+        mean = None if self._means is None else self._means[name]
+        return scaled(values, self._spreads[name], self.settings.scaling, mean)
+
+    def _shares(self, wanted):
+        return (
+            layer_weights(wanted) if self.settings.layers_count == "by size" else dict.fromkeys(wanted, 1 / len(wanted))
+        )
+
+    def _on_device(self, values):
+        return torch.from_numpy(values).to(self.device)
+
+    def _bounds(self):
+        """Lowest and highest values of what is varied; None where there is none."""
+        kind, zero = self.settings.bounds, torch.zeros((), device=self.device)
+        if kind == "none":
+            return None
+        if kind == "greys":
+            black = -torch.tensor(self.mean_greys, dtype=torch.float32, device=self.device)[:, None, None]
+            return black, black + 255
+        if kind == "above 0":
+            return zero, None
+        return zero, zero + self.settings.highest if kind == "highest" else self._range.to(self.device)
+
+    def _drawn(self, x):
+        return x if self.settings.varied == "pixels" else self.generator(x)
+
+    def _looked_at(self, pictures):
+        """Features of pictures by the names of values."""
+        size = self.image_size
+        fitted = self._middle(pictures) if self.settings.fitted == "cut out" else _resized(pictures, size)
+        greys, found = None, {}
+        for look in self.looks:
+            seen = fitted
+            if look.prepare is not None:
+                seen = greys = self._greys(fitted) if greys is None else greys
+            found |= look(_resized(seen, look.size))
+        return found
+
+    def _greys(self, pictures):
+        """Red first, 0 to 255 but for what goes beyond."""
+        greys = pictures + torch.tensor(self.mean_greys, dtype=pictures.dtype, device=pictures.device)[:, None, None]
+        return greys if self.channels == "RGB" else greys.flip(1)
+
+    def _middle(self, pictures):
+        height, width, size = *pictures.shape[-2:], self.image_size
+        if min(height, width) < size:
+            raise InputError(
+                f"The generator draws {height} x {width} pixels where the network reads {size}; expected pictures at least as "
+                "large: give another generator, or search with fitted='resized'."
+            )
+        top, left = (height - size) // 2, (width - size) // 2
+        return pictures[..., top : top + size, left : left + size]
 
     def _shown(self, picture):
         """uint8 (image_size, image_size, 3), red first; None for what is not finite."""
-        greys = picture.permute(1, 2, 0).double().cpu().numpy() + MEANS
-        if not np.isfinite(greys).all():
+        picture = picture.double().cpu()
+        greys = picture + torch.tensor(self.mean_greys, dtype=torch.float64)[:, None, None]
+        greys = greys if self.channels == "RGB" else greys.flip(0)
+        if not greys.isfinite().all():
             return None
-        shown = displayed(greys, self.settings.clip, self.settings.greys == "rounded")
-        return shown if self.channels == "RGB" else np.ascontiguousarray(shown[..., ::-1])
+        settings, limits_of = self.settings, None
+        if settings.clipped == "all that is drawn":
+            greys = greys.clamp(0, 255)
+            limits_of = greys.permute(1, 2, 0).numpy()
+        shown = self._middle(greys).permute(1, 2, 0).numpy()
+        return displayed(shown, settings.clip, settings.greys == "rounded", limits_of)
 
 
-def read_spreads(path, layers):
-    """Read the usual spread of layers, averaged over channels, from KamitaniLab's file.
+def _shape_of(generator):
+    shape = getattr(generator.config, "shape", None)
+    return (generator.config.inputs,) if shape is None else shape
 
-    >>> from scipy.io import savemat
-    >>> savemat("spreads.mat", {"conv1_1": np.float32([1, 3]).reshape(2, 1, 1), "fc8": np.float32([[2]])})
-    >>> read_spreads("spreads.mat", ("conv1_1", "fc8"))
-    {'conv1_1': 2.0, 'fc8': 2.0}
 
-    Parameters
-    ----------
-    path : path
-        A MATLAB file with an array for each layer.
-    layers : sequence of str
-
-    Raises
-    ------
-    CheckpointError
-        The file is absent or damaged, or has no spread above 0 of a layer.
-    """
-    try:
-        stored = read_mat(path, "fetch the checkpoint again")
-    except InputError as error:
-        raise CheckpointError(str(error)) from None
-    found = {}
-    for layer in layers:
-        value = float(np.mean(stored[layer])) if layer in stored else float("nan")
-        if not 0 < value < float("inf"):
-            raise CheckpointError(
-                f"{path} has the spread {value} of {layer}; expected a number above 0: decode layers that it has, such as "
-                f"{', '.join(sorted(stored)[:3])}, or search with scaling='none'."
-            )
-        found[layer] = value
-    return found
+def _resized(pictures, size):
+    if pictures.shape[-2:] == (size, size):
+        return pictures
+    return torch.nn.functional.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)

@@ -4,6 +4,9 @@ Parameters bear the names under which KamitaniLab published its conversion of Ca
 torchvision's. Torchvision's own weights have these names and shapes, too, and are others: they were trained on pictures of
 another scale. Caffe's names of layers are read as well. Layers are called as Caffe calls them, see
 `stages.networks.vgg19_names`.
+
+Shen and others (2019) decode what is imagined to the same weights between other parts: rectifiers that let a fifth of what is
+below 0 through, and means instead of the largest of four. That is the variant "leaky".
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from stages.ground.checks import Number, OneOf, check, check_all
 from stages.ground.errors import InputError
 from stages.networks.vgg19_names import CONVOLUTIONS, LAYERS, PLACES, own_name
 
+VARIANTS = {"original": {}, "leaky": {"slope": 0.2, "pooling": "average"}}
+"""By name, what differs from the default `VGG19Config`."""
 MEANS = (104.00698793, 116.66876762, 122.67891434)
 """Mean grey of blue, green and red in ImageNet, as Caffe's ``ilsvrc_2012_mean.npy`` has them averaged over places."""
 
@@ -35,17 +40,24 @@ class VGG19Config:
         Of each block of convolutions.
     hidden, classes : int
         Values of fc6 and fc7, and of fc8.
+    slope : float
+        Of every rectifier, for what is below 0.
+    pooling : {"max", "average"}
+        What becomes of four places.
     """
 
     picture: int = 224
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)
     hidden: int = 4096
     classes: int = 1000
+    slope: float = 0.0
+    pooling: str = "max"
 
     def __post_init__(self):
         object.__setattr__(self, "channels", tuple(self.channels))
         some = Number(1, whole=True)
         check_all(self, {"picture": Number(32, whole=True), "hidden": some, "classes": some})
+        check_all(self, {"slope": Number(0, 1, example=0.2), "pooling": OneOf("max", "average")})
         for width in self.channels:
             check("channels", width, some)
         if len(self.channels) != len(CONVOLUTIONS) or self.picture % 32:
@@ -92,14 +104,14 @@ class VGG19(nn.Module):
         for outputs, n_convolutions in zip(config.channels, CONVOLUTIONS):
             for _ in range(n_convolutions):
                 # Never in place: what is before a rectifier would be overwritten by it.
-                maps += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+                maps += [nn.Conv2d(inputs, outputs, 3, padding=1), _rectifier(config)]
                 inputs = outputs
-            maps.append(nn.MaxPool2d(2))
+            maps.append(nn.MaxPool2d(2) if config.pooling == "max" else nn.AvgPool2d(2))
         self.features = nn.Sequential(*maps)
         values = inputs * (config.picture // 32) ** 2
         self.classifier = nn.Sequential(
-            *(nn.Linear(values, config.hidden), nn.ReLU(), nn.Dropout()),
-            *(nn.Linear(config.hidden, config.hidden), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(values, config.hidden), _rectifier(config), nn.Dropout()),
+            *(nn.Linear(config.hidden, config.hidden), _rectifier(config), nn.Dropout()),
             nn.Linear(config.hidden, config.classes),
         )
 
@@ -142,7 +154,11 @@ class VGG19(nn.Module):
         return self
 
 
-def load_vgg19(folder, layer="fc8", device="cpu"):
+def _rectifier(config):
+    return nn.LeakyReLU(config.slope) if config.slope else nn.ReLU()
+
+
+def load_vgg19(folder, layer="fc8", device="cpu", variant="original"):
     """Load the network up to a layer.
 
     Parameters
@@ -152,6 +168,8 @@ def load_vgg19(folder, layer="fc8", device="cpu"):
     layer : str
         The last one that is to be computed.
     device : str or torch.device
+    variant : {"original", "leaky"}
+        What stands between the weights.
 
     Returns
     -------
@@ -163,12 +181,13 @@ def load_vgg19(folder, layer="fc8", device="cpu"):
     CheckpointError
         A file is absent or damaged, or a tensor missing, unexpected or misshapen.
     InputError
-        There is no such layer.
+        There is no such layer, or no such variant.
     """
     check("layer", layer, OneOf(*LAYERS))
+    options = VARIANTS[check("variant", variant, OneOf(*VARIANTS))]
     tensors = {own_name(name): value for name, value in read_network_tensors(folder).items()}
     with torch.device("meta"):
-        network = VGG19(config_of(tensors))
+        network = VGG19(dataclasses.replace(config_of(tensors), **options))
     return fill_network(network, tensors, folder).requires_grad_(False).up_to(layer).to(device)
 
 
@@ -176,7 +195,7 @@ def config_of(tensors):
     """Tell the sizes of a network from its tensors.
 
     >>> config_of(VGG19(VGG19Config(picture=64, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)).state_dict())
-    VGG19Config(picture=64, channels=(2, 3, 4, 5, 6), hidden=8, classes=7)
+    VGG19Config(picture=64, channels=(2, 3, 4, 5, 6), hidden=8, classes=7, slope=0.0, pooling='max')
 
     Parameters
     ----------
@@ -186,7 +205,8 @@ def config_of(tensors):
     Returns
     -------
     config : VGG19Config
-        The published one if tensors are missing that would tell: filling a network says which.
+        Of the original variant, which tensors do not tell from others. The published one if tensors are missing that would tell:
+        filling a network says which.
     """
     first = [f"{part}.{number}.weight" for part, number in (PLACES[f"conv{block}_1"] for block in range(1, 6))]
     full = ["classifier.0.weight", "classifier.6.weight"]

@@ -2,6 +2,7 @@
 
 The network is Caffe's (`stages.networks.vgg19`). It reads the greys of a picture of 224 pixels, blue first, less the mean grey
 of each colour. Takagi and Nishimoto (arXiv 2306.11536) give it red first, less the means in the order of blue, green and red.
+Features that are decoded from imagery are of the variant "leaky".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from PIL import Image
 
 from stages.ground.checks import OneOf, check, uint8_pictures
 from stages.ground.pictures import check_levels
-from stages.networks.vgg19 import MEANS, load_vgg19, n_values
+from stages.networks.vgg19 import MEANS, PUBLISHED, load_vgg19, n_values
 from stages.networks.vgg19_names import LAYERS
 
 CHANNELS = ("BGR", "RGB")
@@ -34,7 +35,7 @@ class VGG19Layer:
     Parameters
     ----------
     network : stages.networks.vgg19.VGG19
-        In evaluation mode. It may end with the layer.
+        In evaluation mode, of either variant. It may end with the layer.
     layer : str
         One of `stages.networks.vgg19_names.LAYERS`: ``conv5_4`` and ``fc7`` are before the rectifier, ``relu5_4`` and ``relu7``
         behind it.
@@ -45,7 +46,7 @@ class VGG19Layer:
     Attributes
     ----------
     name : str
-        ``vgg19_`` and the layer.
+        ``vgg19_`` and the layer; ``vgg19_leaky_`` and the layer of that variant.
     """
 
     takes = "images"
@@ -53,10 +54,10 @@ class VGG19Layer:
     def __init__(self, network, layer, channels="BGR"):
         self.network, self.layer = network, check("layer", layer, OneOf(*LAYERS))
         self.channels = check("channels", channels, OneOf(*CHANNELS))
-        self.name = f"vgg19_{layer}"
+        self.name = prefix_of(network.config) + layer
 
     @classmethod
-    def from_pretrained(cls, folder, layer, device="cpu", **options):
+    def from_pretrained(cls, folder, layer, device="cpu", variant="original", **options):
         """Load the network up to one layer, in float32.
 
         Parameters
@@ -65,6 +66,8 @@ class VGG19Layer:
             Holds ``model.safetensors``. Nothing is looked for elsewhere.
         layer : str
         device : str or torch.device
+        variant : {"original", "leaky"}
+            See `stages.networks.vgg19`.
         **options
             As of the class.
 
@@ -75,7 +78,7 @@ class VGG19Layer:
         InputError
             There is no such layer, or an option has another value.
         """
-        return cls(load_vgg19(Path(folder), layer, device), layer, **options)
+        return cls(load_vgg19(Path(folder), layer, device, variant), layer, **options)
 
     @property
     def shape(self):
@@ -90,13 +93,15 @@ class VGG19Layer:
     @property
     def preprocessing(self):
         """What happens to a picture, as plain data; part of the feature store's key."""
-        side = self.network.config.picture
+        config = self.network.config
+        other = {"slope": config.slope, "pooling": config.pooling} if prefix_of(config) != prefix_of(PUBLISHED) else {}
         return {
-            "resize": [side, side],
+            "resize": [config.picture, config.picture],
             "interpolation": "bicubic, antialiased, 8 bit",
             "channels": self.channels,
             "less": list(MEANS),
             "layer": self.layer,
+            **other,
         }
 
     @torch.inference_mode()
@@ -133,6 +138,19 @@ class VGG19Layer:
         images, side = uint8_pictures(images, "VGG19"), (self.network.config.picture,) * 2
         # Copied: torch warns of a read-only array.
         return np.stack([np.array(Image.fromarray(one).resize(side, Image.Resampling.BICUBIC)) for one in images])
+
+
+def prefix_of(config):
+    """What names of a network's layers begin with.
+
+    >>> prefix_of(PUBLISHED)
+    'vgg19_'
+
+    Parameters
+    ----------
+    config : stages.networks.vgg19.VGG19Config
+    """
+    return "vgg19_leaky_" if config.slope or config.pooling != "max" else "vgg19_"
 
 
 def prepared(pictures, channels="BGR"):

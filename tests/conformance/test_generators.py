@@ -4,6 +4,7 @@ A new generator is added to `MAKERS`: its name, and a function of an empty folde
 """
 
 import contextlib
+import dataclasses
 import math
 from itertools import count
 
@@ -96,17 +97,16 @@ def faces(folder):
     return FaceVAEGANGenerator.from_pretrained(folder)
 
 
-def picture_search(start):
+def picture_search(preset, **changes):
     def make(folder):
-        from stages.inverters.picture_search_settings import PictureSearchSettings
+        from stages.inverters.picture_search_presets import PRESETS
         from stages.inverters.searched_pictures import PictureSearch
 
         random_vgg19.save_vgg19(folder / "vgg19")
         random_vgg19.save_deepsim(folder / "deepsim")
-        settings = PictureSearchSettings(steps=3, start=start)
-        return PictureSearch.from_pretrained(
-            folder / "vgg19", folder / "deepsim", ("conv2_2", "fc7"), settings=settings
-        )
+        settings = dataclasses.replace(PRESETS[preset], steps=3, **changes)
+        deepsim = folder / "deepsim" if settings.varied == "latent" else None
+        return PictureSearch.from_pretrained(folder / "vgg19", deepsim, ("conv2_2", "fc7"), settings=settings)
 
     return make
 
@@ -123,8 +123,12 @@ MAKERS = {
     "kandinsky": kandinsky,
     "icgan": icgan,
     "faces": faces,
-    "picture-search": picture_search("noise"),
-    "picture-search-from-one-start": picture_search("shared noise"),
+    "picture-search": picture_search("one-noise", start="noise"),
+    "picture-search-from-one-start": picture_search("one-noise"),
+    # On pictures of one colour the largest of four are ties, and no step along the gradient lowers the loss of random weights.
+    "picture-search-by-lbfgs": picture_search("dir-pixels", start="noise", start_spread=40.0),
+    "picture-search-of-shifted-pixels": picture_search("icnn-pixels", jitter=4, layers_count="by size"),
+    "picture-search-by-adamw": picture_search("spurious-adamw", scaling="none"),
 }
 STARTS = ("first_picture", "first_latent")
 ITEMS = [Item("nsd00001"), Item("nsd00002"), Item("nsd00001", sample=1), Item("nsd00003")]
@@ -306,12 +310,17 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
 
     Where pictures are searched for one after the other it is asked several times for each.
     """
-    asked, times = count(), generator.settings.steps if hasattr(generator, "search") else None
+    searched, search = count(-1), getattr(generator, "search", None)
+    at = [next(searched)]
+
+    def searching(*given):
+        at[0] = next(searched)
+        return search(*given)
 
     def spoil(network, given, output):
         first, *others = output if isinstance(output, tuple) else (output,)
-        if times is not None:
-            return output * math.nan if next(asked) // times == row else output
+        if search is not None:
+            return {name: values * math.nan if at[0] == row else values for name, values in output.items()}
         if only(first):
             # Under guidance each picture has two rows.
             n = (
@@ -323,13 +332,15 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
             first[row::n] = math.nan
         return (first, *others) if isinstance(output, tuple) else first
 
-    network = generator.pipeline.unet if hasattr(generator, "pipeline") else generator.network
-    network = network if times is None else generator.generator
+    network = generator.pipeline.unet if hasattr(generator, "pipeline") else getattr(generator, "network", None)
+    if search is not None:
+        network, generator.search = generator.looks[0].network, searching
     hook = network.register_forward_hook(spoil)
     try:
         yield
     finally:
         hook.remove()
+        vars(generator).pop("search", None)
 
 
 def test_what_is_not_finite_is_named_when_all_others_are_there(generator):

@@ -8,7 +8,7 @@ from few_pictures import FewPictures
 from scipy.io import loadmat
 
 from brainrecon.simulation.world.pictures import draw_pictures
-from stages.inverters.searched_pictures import SPREADS_FILE, read_spreads
+from stages.inverters.feature_spreads import SPREADS_FILE, read_spreads
 from stages.networks.vgg19 import MEANS, VGG19, load_vgg19
 from weights import store
 

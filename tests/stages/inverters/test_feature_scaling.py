@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.ground.errors import InputError
-from stages.inverters.feature_scaling import layer_weights, scaled, spread_of
+from stages.inverters.feature_scaling import SCALINGS, layer_weights, scaled, spread_of
 
 
 def features(shape, seed=0):
@@ -45,8 +45,9 @@ def test_feature_std_vs_the_formula(shape):
 def test_of_the_usual_spread_already_nothing_changes_and_the_mean_never_does(shape):
     values = features(shape)
     np.testing.assert_allclose(scaled(values, spread_of(values)), values, rtol=1e-5)
-    for centre in (None, features(shape, seed=1)):
-        assert scaled(values, 5.0, centre=centre).mean() == pytest.approx(values.mean(), rel=1e-5)
+    assert scaled(values, 5.0).mean() == pytest.approx(values.mean(), rel=1e-5)
+    about = scaled(values, 5.0, "feature_std_train_mean_center", features(shape, seed=1))
+    assert about.mean() == pytest.approx(values.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -60,13 +61,38 @@ def test_about_the_training_mean():
     values, mean = features((4, 5, 6)), features((4, 5, 6), seed=1)
     difference = values - mean
     expected = (difference - difference.mean()) / by_hand(difference, 1) * 0.7 + difference.mean() + mean
-    np.testing.assert_allclose(scaled(values, 0.7, centre=mean), expected, rtol=1e-4, atol=1e-5)
+    found = scaled(values, 0.7, "feature_std_train_mean_center", mean)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("scaling", ["feature_std", "spread"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_about_the_training_mean_by_the_spread_of_what_is_not_centred(shape):
+    """Each channel by its own usual spread, where there is one for each."""
+    values, mean, usual = features(shape), features(shape, seed=1), np.float32([0.5, 1, 2, 4])[:, None, None]
+    usual = usual if len(shape) == 3 else 0.7
+    expected = (values - mean) / by_hand(values, 1) * usual + mean
+    np.testing.assert_allclose(scaled(values, usual, "spread_train_mean_center", mean), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["feature_std", "spread", "feature_std_train_mean_center"])
+def test_usual_spreads_of_channels_are_averaged(scaling):
+    values, mean, usual = features((4, 5, 6)), features((4, 5, 6), seed=1), np.float32([0.5, 1, 2, 4])
+    found = scaled(values, usual[:, None, None], scaling, mean)
+    np.testing.assert_allclose(found, scaled(values, 1.875, scaling, mean), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["feature_std_train_mean_center", "spread_train_mean_center"])
+def test_a_training_mean_that_is_needed_is_asked_for(scaling):
+    with pytest.raises(InputError, match="training mean of shape None for features of shape"):
+        scaled(features((40,)), 1.0, scaling)
+    with pytest.raises(InputError, match=r"training mean of shape \(40,\) for features of shape \(4, 5, 6\)"):
+        scaled(features((4, 5, 6)), 1.0, scaling, features((40,)))
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
 def test_features_that_do_not_vary_stay_as_they_are(scaling):
     for values in (np.zeros((2, 3, 3)), np.full(7, 4.0), np.ones((5, 1, 1))):
-        np.testing.assert_array_equal(scaled(values, 2.0, scaling), values)
+        np.testing.assert_array_equal(scaled(values, 2.0, scaling, np.zeros_like(values)), values)
 
 
 def test_weights_are_shares_of_one_over_the_squared_norm():

@@ -17,10 +17,11 @@ from random_vgg19 import (
 
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
-from stages.inverters.picture_search import first_input
+from stages.inverters.feature_spreads import read_spreads
+from stages.inverters.looks import Look
 from stages.inverters.picture_search_settings import PictureSearchSettings
-from stages.inverters.searched_pictures import PictureSearch, read_spreads
-from stages.networks.vgg19 import VGG19
+from stages.inverters.search_starts import first_input
+from stages.inverters.searched_pictures import PictureSearch
 from stages.networks.vgg19_names import PLACES
 from stages.targets.vgg19_layers import VGG19Layer
 from weights.manifest import CheckpointError
@@ -62,7 +63,7 @@ def test_a_picture_vs_the_whole_way_written_out(folders, features):
         wanted[name] = torch.from_numpy((values - values.mean()) / spread * usual[name].mean() + values.mean()).float()
     weights = np.array([1 / float(values.square().sum()) for values in wanted.values()])
     weights /= weights.sum()
-    latent = first_input(FEW, 6, 4, Item("a")).requires_grad_()
+    latent = first_input(FEW, (6,), 4, Item("a")).requires_grad_()
     velocity, bound = torch.zeros(6), torch.tensor([2.0, 3, 4, 5, 6, 2])
     for step in range(5):
         picture = draws(latent[None])[:, :, 16:48, 16:48]
@@ -87,8 +88,9 @@ def test_a_picture_vs_the_whole_way_written_out(folders, features):
 def test_the_middle_of_the_generators_picture_is_looked_at(folders):
     assert GENERATOR_CONFIG.picture - VGG19_CONFIG.picture == 2 * 16
     searching = PictureSearch.from_pretrained(*folders, LAYERS)
-    latent = torch.ones(1, 6)
-    assert torch.equal(searching._drawn(latent), searching.generator(latent)[..., 16:48, 16:48])
+    drawn = searching.generator(torch.ones(1, 6))
+    for name, values in searching.looks[0].network(drawn[..., 16:48, 16:48], LAYERS).items():
+        assert torch.equal(searching._looked_at(drawn)[f"vgg19_{name}"], values)
 
 
 def test_blue_first_is_turned_round_and_red_first_is_not(folders, features):
@@ -110,10 +112,10 @@ def test_the_slip_is_undone_for_a_network_that_tells_no_channels_apart_and_for_n
             network.features[0].weight.data[:] = network.features[0].weight.mean(dim=1, keepdim=True)
             draws.deconv0.weight.data[:] = draws.deconv0.weight.mean(dim=1, keepdim=True)
             draws.deconv0.bias.data[:] = draws.deconv0.bias.mean()
-        usual = {name: 1.0 for name in LAYERS}
+        looks, usual = [Look(network, LAYERS, prefix="vgg19_")], {f"vgg19_{name}": 1.0 for name in LAYERS}
         for order in ("RGB", "BGR"):
             values = {f"vgg19_{name}": VGG19Layer(network, name, channels=order).encode(pictures) for name in LAYERS}
-            searching = PictureSearch(network, draws, LAYERS, FEW, usual, torch.full((6,), 4.0), order)
+            searching = PictureSearch(looks, draws, FEW, usual, bounds=torch.full((6,), 4.0), channels=order)
             ways[symmetric, order] = in_order(searching.draw(values, [Item("a")]))[0].astype(int)
     greys = [ways[True, order].mean(axis=-1) for order in ("RGB", "BGR")]
     assert np.abs(greys[0] - greys[1]).max() <= 2
@@ -125,14 +127,14 @@ def test_a_picture_of_the_generators_own_is_found_again(folders):
         *folders, LAYERS, settings=PictureSearchSettings(steps=150, scaling="none", learning_rate=0.3, decay=0.0)
     )
     latent = torch.tensor([[0.3, 2.0, 1.0, 0.1, 3.0, 1.5]])
-    picture = searching._drawn(latent)
-    shown = {name: values[0].numpy() for name, values in searching.network(picture, LAYERS).items()}
-    start = first_input(searching.settings, 6, 0, Item("a"))
-    found, losses = searching.search(shown, start)
+    picture = searching.generator(latent)
+    shown = {name: values.numpy() for name, values in searching._looked_at(picture).items()}
+    start = first_input(searching.settings, (6,), 0, Item("a"))
+    found, (losses,) = searching.search(shown, [Item("a")])
     assert losses[-1] < 0.2 * losses[0]
     begun, ended = (
-        np.corrcoef(one.flatten().numpy(), picture.flatten().numpy())[0, 1]
-        for one in (searching._drawn(start[None])[0], found)
+        np.corrcoef(one[..., 16:48, 16:48].flatten().numpy(), picture[..., 16:48, 16:48].flatten().numpy())[0, 1]
+        for one in (searching.generator(start[None]), found)
     )
     assert ended > 0.9 and ended > begun + 0.1
 
@@ -156,9 +158,10 @@ def test_progress_counts_steps_and_pictures(folders, features):
     assert calls[4] == ("searching", 5, 15) and calls[14] == ("searching", 15, 15) and calls[-1] == ("pictures", 3, 3)
 
 
-def test_spreads_are_means_over_channels(folders):
+def test_spreads_are_those_of_channels(folders):
     found = read_spreads(folders[0] / SPREADS, LAYERS)
-    assert found == {name: pytest.approx(spreads(vgg19())[name].mean()) for name in LAYERS}
+    for name, expected in ((name, spreads(vgg19())[name]) for name in LAYERS):
+        np.testing.assert_allclose(found[name], expected if expected.ndim == 3 else expected.item())
 
 
 def test_what_is_missing_is_named(folders, tmp_path):
@@ -166,12 +169,22 @@ def test_what_is_missing_is_named(folders, tmp_path):
         PictureSearch.from_pretrained(*folders, ("conv1_1", "relu7"))
     with pytest.raises(InputError, match="layer is 'fc9'"):
         PictureSearch.from_pretrained(*folders, ("fc9",), settings=PictureSearchSettings(scaling="none"))
-    with pytest.raises(InputError, match="0 layers are given"):
+    with pytest.raises(InputError, match=r"layers is \[\]; expected one or more"):
         PictureSearch.from_pretrained(*folders, ())
+    looks, usual = [Look(vgg19(), LAYERS)], dict.fromkeys(LAYERS, 1.0)
     with pytest.raises(InputError, match="The bounds are not given"):
-        PictureSearch(vgg19(), generator(), LAYERS, spreads=dict.fromkeys(LAYERS, 1.0))
+        PictureSearch(looks, generator(), spreads=usual)
     with pytest.raises(InputError, match="The spreads are given without fc8"):
-        PictureSearch(vgg19(), generator(), LAYERS, spreads=dict.fromkeys(LAYERS[:-1], 1.0))
+        PictureSearch(looks, generator(), spreads=dict.fromkeys(LAYERS[:-1], 1.0))
+    with pytest.raises(InputError, match="The means are not given"):
+        about = PictureSearchSettings(scaling="feature_std_train_mean_center")
+        PictureSearch(looks, generator(), about, usual)
+    with pytest.raises(InputError, match="the generator is NoneType; expected a generator"):
+        PictureSearch(looks, None, spreads=usual)
+    with pytest.raises(InputError, match="0 networks look at pictures"):
+        PictureSearch([], generator(), spreads=usual)
+    with pytest.raises(InputError, match="Two values are called the same"):
+        PictureSearch([*looks, *looks], generator(), spreads=usual)
     save_vgg19(tmp_path / "vgg19")
     save_deepsim(tmp_path / "generator")
     (tmp_path / "generator" / BOUNDS).unlink()
@@ -182,8 +195,8 @@ def test_what_is_missing_is_named(folders, tmp_path):
         PictureSearch.from_pretrained(folders[0], tmp_path / "generator", LAYERS)
 
 
-def test_a_generator_of_smaller_pictures_is_refused():
-    with torch.device("meta"):
-        network = VGG19()
-    with pytest.raises(InputError, match="draws 64 pixels where the network reads 224"):
-        PictureSearch(network, generator(), LAYERS)
+def test_a_generator_of_smaller_pictures_is_refused(features):
+    settings = PictureSearchSettings(scaling="none", bounds="none", steps=1)
+    searching = PictureSearch([Look(vgg19(), LAYERS, prefix="vgg19_")], generator(), settings, image_size=96)
+    with pytest.raises(InputError, match="draws 64 x 64 pixels where the network reads 96"):
+        in_order(searching.draw(features, [Item(name) for name in "abc"]))
