@@ -21,13 +21,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from stages.decoders.unitwise.chosen_voxels import places_of
+from stages.decoders.unitwise.principal_systems import batches, positive_solve, solve_principal
 from stages.ground.threads import in_order
 
 # Of the penalised Gram matrix, up to which factors of 32 bits are taken: they are wrong by about 6e-8 times as much. By
 # Cauchy's interlacing no selection is worse conditioned than the whole.
 WELL_CONDITIONED = 1e4
-# Of matrices that are factored together: what stays in the processor's cache; an accelerator wants many.
-BYTES_TOGETHER = {"cpu": 4 * 2**20, "accelerator": 2**30}
 
 
 def cheapest_way(n_samples, n_inputs, n_chosen):
@@ -121,13 +120,12 @@ class SelectedRidge:
         products = products.to(self.dtype)
         if self.way == "dual":
             return self._dual(chosen, samples().T.to(self.dtype))
+        # The column of ones is every unit's own.
+        ones = chosen.new_ones(len(chosen), 1)
         if self.way == "chosen":
-            places = _with_ones(places_of(chosen), chosen.shape[1])
-            found = self._solved(self._shared, places, products.gather(1, places))
-            return torch.zeros_like(products).scatter_(1, places, found)
-        places = places_of(~chosen)
-        found = self._solved(self._inverse, places, (products @ self._inverse).gather(1, places))
-        return products.scatter_add_(1, places, -found)
+            return solve_principal(self._shared, torch.cat([chosen, ones], dim=1), products)
+        left_out = torch.cat([~chosen, ~ones], dim=1)
+        return products.sub_(solve_principal(self._inverse, left_out, products @ self._inverse))
 
     def weights(self, solved):
         """Weights (n_units, n_inputs + 1), 0 for what a unit has not chosen, up to rounding."""
@@ -146,15 +144,6 @@ class SelectedRidge:
         """Predictions (n_units, n_new) without the weights themselves."""
         return solved @ reader
 
-    def _solved(self, matrix, places, right):
-        """Solutions (n_units, n) of the principal parts of a matrix at places (n_units, n)."""
-
-        def batch(rows):
-            part = _principal(matrix, places[rows])
-            return _positive_solve(part, right[rows])
-
-        return self._in_batches(batch, len(places), places.shape[1])
-
     def _dual(self, chosen, samples):
         """Weights (n_units, n_inputs + 1) through the samples (n_units, n_samples)."""
         inputs, width = self._inputs, chosen.shape[1]
@@ -166,45 +155,14 @@ class SelectedRidge:
 
         def batch(rows):
             columns = inputs.T.index_select(0, taken[rows].reshape(-1)).view(-1, taken.shape[1], len(inputs))
-            return _positive_solve(
-                torch.baddbmm(start.expand(len(columns), -1, -1), columns.mT, columns, alpha=sign), samples[rows]
-            )
+            matrices = torch.baddbmm(start.expand(len(columns), -1, -1), columns.mT, columns, alpha=sign)
+            return positive_solve(matrices, samples[rows])
 
-        dual = self._in_batches(batch, len(chosen), len(inputs))
-        weights = dual @ inputs
+        parts = batches(len(chosen), len(inputs), start)
+        with threadpool_limits(1):
+            weights = torch.cat(list(in_order(batch, parts))) @ inputs
         weights[:, :width] *= chosen
         return weights
-
-    def _in_batches(self, batch, n_units, size):
-        kind = "cpu" if self.device.type == "cpu" else "accelerator"
-        together = max(1, BYTES_TOGETHER[kind] // (size**2 * self.dtype.itemsize))
-        parts = [slice(start, start + together) for start in range(0, n_units, together)]
-        if kind == "accelerator":
-            return torch.cat([batch(rows) for rows in parts])
-        # A thread for each batch: LAPACK's own threads gain nothing on small matrices.
-        with threadpool_limits(1):
-            return torch.cat(list(in_order(batch, parts)))
-
-
-def _principal(matrix, places):
-    """Rows and columns of a symmetric matrix at places (n, size): (n, size, size)."""
-    n, size = places.shape
-    rows = matrix.index_select(0, places.reshape(-1)).view(n, size, -1)
-    return rows.gather(2, places[:, None, :].expand(n, size, size))
-
-
-def _positive_solve(matrices, right):
-    """Solve symmetric positive definite systems (n, size, size) for one right side (n, size) each."""
-    factors, failed = torch.linalg.cholesky_ex(matrices)
-    if failed.any():
-        # Rounding to 32 bits made one indefinite.
-        return torch.linalg.solve(matrices.double(), right.double()).to(right.dtype)
-    return torch.cholesky_solve(right[:, :, None], factors)[:, :, 0]
-
-
-def _with_ones(places, n_inputs):
-    """Places of inputs, and that of the column of ones."""
-    return torch.cat([places, places.new_full((len(places), 1), n_inputs)], dim=1)
 
 
 def _largest_eigenvalue(gram, steps=50):

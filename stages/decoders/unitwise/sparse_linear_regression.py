@@ -107,7 +107,8 @@ def fit_sparse(
     if gram is None and n_samples >= n_inputs:
         gram = inputs.T @ inputs
     for iteration in range(1, iterations + 1):
-        found = _posterior(inputs, unit, gram, products, variances)
+        dual = n_samples < len(kept)
+        found = by_samples(inputs, unit, variances) if dual else by_inputs(gram, products, variances)
         if found is None:
             return failed
         weights, determined = found
@@ -139,28 +140,46 @@ def fit_sparse(
     return SparseFit(whole, kept, used, determined, float(noise), iteration)
 
 
-def _posterior(inputs, unit, gram, products, variances):
-    """Weights and G, by the smaller of the two matrices; None if it cannot be factored."""
-    n_samples, n_inputs = inputs.shape
-    if n_samples >= n_inputs:
-        with np.errstate(divide="ignore", over="ignore"):
-            matrix = gram + np.diag(1 / variances)
-        factor, wrong = lapack.dpotrf(matrix, lower=1)
-        if wrong:
-            return None
-        weights = lapack.dpotrs(factor, products, lower=1)[0]
-        inverse = lapack.dpotri(factor, lower=1)[0]
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        determined = np.einsum("ij,ij->i", gram, inverse)
-    else:
-        scaled = inputs * variances
-        matrix = scaled @ inputs.T
-        matrix[np.diag_indices(n_samples)] += 1
-        factor, wrong = lapack.dpotrf(matrix, lower=1)
-        if wrong:
-            return None
-        weights = lapack.dpotrs(factor, unit, lower=1)[0] @ scaled
-        determined = variances * np.einsum("ij,ij->j", inputs, lapack.dpotrs(factor, inputs, lower=1)[0])
+def by_inputs(gram, products, variances):
+    """Weights and G through the matrix of the inputs (n_inputs, n_inputs); None if it cannot be factored.
+
+    Parameters
+    ----------
+    gram : array of shape (n_inputs, n_inputs)
+        X'X.
+    products : array of shape (n_inputs,)
+        X'y.
+    variances : array of shape (n_inputs,)
+        A.
+    """
+    with np.errstate(divide="ignore", over="ignore"):
+        matrix = gram + np.diag(1 / variances)
+    factor, wrong = lapack.dpotrf(matrix, lower=1)
+    if wrong:
+        return None
+    weights = lapack.dpotrs(factor, products, lower=1)[0]
+    inverse = lapack.dpotri(factor, lower=1)[0]
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    return weights, np.maximum(np.einsum("ij,ij->i", gram, inverse), LEAST)
+
+
+def by_samples(inputs, unit, variances):
+    """The same through the matrix of the samples (n_samples, n_samples), by Woodbury's identity.
+
+    Parameters
+    ----------
+    inputs : array of shape (n_samples, n_inputs)
+    unit : array of shape (n_samples,)
+    variances : array of shape (n_inputs,)
+    """
+    scaled = inputs * variances
+    matrix = scaled @ inputs.T
+    matrix[np.diag_indices(len(inputs))] += 1
+    factor, wrong = lapack.dpotrf(matrix, lower=1)
+    if wrong:
+        return None
+    weights = lapack.dpotrs(factor, unit, lower=1)[0] @ scaled
+    determined = variances * np.einsum("ij,ij->j", inputs, lapack.dpotrs(factor, inputs, lower=1)[0])
     return weights, np.maximum(determined, LEAST)
 
 
