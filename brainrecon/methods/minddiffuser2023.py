@@ -20,6 +20,7 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.unit_decoding import UnitDecoderSettings
+from stages.decoders.unitwise.unit_models import RULES
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.diffusion.start_rule import StartRule
 from stages.ground.checks import Number, OneOf, check, check_all
@@ -123,6 +124,8 @@ class MindDiffuser2023Settings:
     text_context: bool = True
 
     def __post_init__(self):
+        for name in ("latent_voxels", "text_voxels"):
+            check(name, getattr(self, name), RULES["voxels"], typed="--set {name}={example}")
         check("inputs", self.inputs, OneOf(*INPUTS), typed="--set {name}={example}")
         for block in self.blocks:
             check("blocks", block, Number(1, whole=True), typed="--set {name}='[{example}]'")
@@ -161,6 +164,10 @@ class MindDiffuser2023(System):
     of_drawing = ("generator", "checkpoints.generator", "search", "noised_to")
     tiny = {
         "checkpoints": {"generator": "tiny-stable-diffusion", "clip": "tiny-clip"},
+        # 1,200 training pictures leave next to nothing of what so small a penalty and so many voxels fit.
+        "decoder": {"alpha": 1000.0, "voxels": "all"},
+        "latent_voxels": 100,
+        "text_voxels": "all",
         "blocks": [1, 2, 3, 4],
         "picture_size": 64,
         "generator": {"guidance_scale": 3.5, "num_inference_steps": 10},

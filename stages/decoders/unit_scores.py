@@ -7,8 +7,8 @@ from a percentile on are kept.
 Their predictions are those of himalaya's ``SparseGroupLassoCV()``, whose penalties are 0 by default. What is left of it is least
 squares without an intercept by accelerated gradient descent: step 1 / L for the largest eigenvalue L of X'X, the momentum of
 FISTA (Beck and Teboulle, 2009), 300 steps, or fewer where a step changes the weights of a unit by no more than 1e-4 of their
-norm. With more voxels than stimuli it is the early stopping alone that keeps it from fitting noise. Here it runs along the
-singular vectors of the patterns, where each step goes value by value.
+norm. With more voxels than stimuli it is the early stopping alone that keeps it from fitting noise. Descent is linear, so that
+along the singular vectors of the patterns each step is a factor that all units share.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ class _Fold:
         self.rest, self.way, self.alpha = rest, way, alpha
         self.left, self.singular, right = torch.linalg.svd(patterns[rest], full_matrices=False)
         self.new = patterns[self.held_out] @ right.T
+        self.filters = _filters(self.singular)
 
     def correlations(self, values):
         """Of held-out values with their predictions, tensor (n_units,)."""
@@ -126,25 +127,35 @@ class _Fold:
         if self.way == "ridge":
             weights = (self.singular / (self.singular**2 + self.alpha))[:, None] * projected
         else:
-            weights = _descended(self.singular, projected)
+            weights = _descended(self.filters, projected)
         return _correlation(self.new @ weights, values[self.held_out])
 
 
-def _descended(singular, projected):
-    """Weights along the singular vectors after accelerated gradient descent on the squared error, (rank, n_units)."""
-    curvature = (singular**2 / singular[0] ** 2)[:, None]
-    wanted = (singular / singular[0] ** 2)[:, None] * projected
-    weights, moving = torch.zeros_like(projected), torch.ones_like(projected[0], dtype=torch.bool)
-    ahead, momentum = weights, 1.0
+def _filters(singular):
+    """What each of the steps makes of a projection onto each singular vector, (STEPS + 1, rank); nothing before the first.
+
+    Descent from zeros is linear in what it is given, and along a singular vector it goes by its singular value alone.
+    """
+    curvature, wanted = singular**2 / singular[0] ** 2, singular / singular[0] ** 2
+    found, ahead, momentum = [torch.zeros_like(singular)], torch.zeros_like(singular), 1.0
     for _ in range(STEPS):
-        # Rather all columns at each step than those that still move, and nobody waits for which these are.
-        stepped = torch.where(moving, ahead - curvature * ahead + wanted, weights)
-        change, weights = stepped - weights, stepped
+        stepped = ahead - curvature * ahead + wanted
         next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = weights + (momentum - 1) / next_momentum * change
+        ahead = stepped + (momentum - 1) / next_momentum * (stepped - found[-1])
+        found.append(stepped)
         momentum = next_momentum
-        moving = moving & (change.norm(dim=0) > TOLERANCE * (weights.norm(dim=0) + 1e-16))
-    return weights
+    return torch.stack(found)
+
+
+def _descended(filters, projected):
+    """Weights along the singular vectors after accelerated gradient descent on the squared error, (rank, n_units)."""
+    squares = projected.square()
+    changes = (filters.diff(dim=0).square() @ squares).sqrt()
+    sizes = (filters[1:].square() @ squares).sqrt()
+    stops = changes <= TOLERANCE * (sizes + 1e-16)
+    # A unit that never stops takes the last step.
+    stops[-1] = True
+    return filters[1:][stops.int().argmax(dim=0)].T * projected
 
 
 def _correlation(predicted, truth):

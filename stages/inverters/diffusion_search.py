@@ -15,12 +15,13 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from stages.generators.diffusion.loading import computing_dtype, placed
-from stages.generators.diffusion.sampler import Context, denoised
+from stages.generators.diffusion.sampler import denoised
 from stages.generators.diffusion.schedulers import last_timesteps, noised
 from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator, load_stable_diffusion
 from stages.ground.devices import sent_to
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
+from stages.inverters.adam_descent import minimise
 from stages.inverters.diffusion_search_settings import DiffusionSearchSettings
 from stages.inverters.masked_features import layer_shares, masked_loss
 from stages.networks.latent_space import normal
@@ -170,32 +171,43 @@ class DiffusionSearch(StableDiffusionGenerator):
         """
         settings, device = self.settings, self.pipeline._execution_device
         sampling = self.prepared([row], seed, num_inference_steps, guidance_scale)
-        random, noise = item_generator(seed, row.stimulus_id, row.sample), None
+        noises, distance = (
+            self._noises(item_generator(seed, row.stimulus_id, row.sample), sampling),
+            self._distance(row.values),
+        )
         latent = torch.as_tensor(row.values["first_latent"], dtype=sampling.latent_dtype)[None].to(device)
-        variables, away_from = [latent.clone().requires_grad_()], self._distance(row.values)
-        tokens = sampling.contexts[0]
+        variables, text = [latent.clone().requires_grad_()], sampling.contexts[0]
         if settings.optimised == "latent and text":
-            variables.append(tokens.tokens.detach().clone().requires_grad_())
-        optimiser, losses = torch.optim.Adam(variables, lr=settings.learning_rate), []
-        for iteration in range(settings.iterations):
-            is_last = iteration == settings.iterations - 1
-            if noise is None or settings.noise == "fresh":
-                # The first one is that of the picture which the search begins with.
-                noise = sent_to(device, normal([random], self._latent_shape, sampling.latent_dtype))
-            with torch.set_grad_enabled(not is_last):
-                if len(variables) > 1:
-                    sampling = replace(sampling, contexts=(Context(variables[1], tokens.nothing, tokens.weights),))
-                found = self._drawn_from(variables[0], noise, sampling)
-                losses.append(away_from(self.space.decode(found)))
-            if not is_last:
-                for variable, gradient in zip(variables, torch.autograd.grad(losses[-1], variables)):
-                    variable.grad = gradient
-                for group in optimiser.param_groups:
-                    group["lr"] = settings.rate_of(iteration)
-                optimiser.step()
-            losses[-1] = losses[-1].detach()
-            stepped()
-        return found.detach(), torch.stack(losses).tolist()
+            variables.append(text.tokens.detach().clone().requires_grad_())
+
+        def drawn():
+            changed = [replace(text, tokens=tokens) for tokens in variables[1:]] or [text]
+            return self._drawn_from(variables[0], next(noises), replace(sampling, contexts=tuple(changed)))
+
+        def slower(optimiser):
+            return torch.optim.lr_scheduler.ExponentialLR(optimiser, settings.decay)
+
+        losses = minimise(
+            lambda: distance(self.space.decode(drawn())),
+            variables,
+            settings.iterations - 1,
+            settings.rate_of(0),
+            schedule=slower,
+            stepped=lambda loss: stepped(),
+        )
+        with torch.no_grad():
+            found = drawn()
+            losses.append(distance(self.space.decode(found)))
+        stepped()
+        return found, torch.stack(losses).tolist()
+
+    def _noises(self, random, sampling):
+        """The noise of each iteration; the first is that of the picture which the search begins with."""
+        noise = None
+        while True:
+            if noise is None or self.settings.noise == "fresh":
+                noise = sent_to(sampling.device, normal([random], self._latent_shape, sampling.latent_dtype))
+            yield noise
 
     def _drawn_from(self, latent, noise, sampling):
         """Denoised latents from a latent; differentiable by it and by the tokens."""
