@@ -171,7 +171,7 @@ class MindDiffuser2023(System):
         "blocks": [1, 2, 3, 4],
         "picture_size": 64,
         "generator": {"guidance_scale": 3.5, "num_inference_steps": 10},
-        "search": {"iterations": 20, "multipliers": [1.5, 1.2, 1.0, 1.0]},
+        "search": {"iterations": 15, "learning_rate": 0.1, "multipliers": [1.5, 1.2, 1.0, 1.0]},
         "seen": {"normalise": "own"},
     }
 

@@ -81,6 +81,9 @@ class DiffusionSearch(StableDiffusionGenerator):
         for value in self.layers:
             self.takes[value] = (1 + looking.n_patches, width)
         self.takes[self.embedding] = (looking.embed_dim,)
+        # Of the starts, a latent alone is searched for.
+        del self.takes["first_picture"]
+        self.optional -= {"first_picture", "first_latent"}
         self._masks = {value: self._mask(value, (masks or {}).get(value)) for value in self.layers}
 
     def _mask(self, value, mask):
@@ -144,11 +147,7 @@ class DiffusionSearch(StableDiffusionGenerator):
         return torch.cat(found)
 
     def _check_row(self, item, values):
-        super()._check_row(item, values)
-        if values["first_latent"] is None:
-            raise InputError(
-                f"{item.stimulus_id} has no first_latent; expected the latent that the search begins with: decode it too."
-            )
+        """There is one start, and it is needed."""
 
     def search(self, row, seed, num_inference_steps, guidance_scale, stepped=lambda: None):
         """Search for one picture.

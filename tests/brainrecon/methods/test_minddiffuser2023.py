@@ -187,7 +187,8 @@ def test_stage_one_has_a_noise_of_its_own_for_each_sample(run):
 
 def test_transductive_inputs_have_the_training_patterns_mean_and_spread(run):
     """Responses of another scale, and of another place, decode to what they would at the training responses' own."""
-    chain = chain_of(NAME, SMALL[NAME].nested() | {"inputs": "transductive"}, "tiny")
+    few = {"inputs": "transductive", "blocks": [1], "search": {"multipliers": [1.5]}, "text_context": False}
+    chain = chain_of(NAME, SMALL[NAME].nested() | few, "tiny")
     chain.fit_in_memory(run.subject)
     patterns = run.subject.test.patterns
     one, other = (chain.predict(values)["clip_image"] for values in (patterns, 3 * patterns + 2))

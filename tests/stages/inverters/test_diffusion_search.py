@@ -253,7 +253,7 @@ def test_what_does_not_fit_is_refused(load, options, said):
 
 def test_without_a_latent_there_is_nothing_to_search_from(load, values):
     given = {name: None if name == "first_latent" else rows[:1] for name, rows in values.items()}
-    with pytest.raises(InputError, match="no first_latent"):
+    with pytest.raises(InputError, match="needs first_latent"):
         load().draw(given, [ITEM], **DRAWN)
 
 
