@@ -109,7 +109,8 @@ class MindDiffuser2023Settings:
             image_weight=0.0,
             text_weight=1.0,
             scheduler="ddim",
-            acceleration=Acceleration(dtype="float32"),
+            # One at a time: what an interruption costs is a picture.
+            acceleration=Acceleration(dtype="float32", batch_size=1),
         )
     )
     search: DiffusionSearchSettings = field(default_factory=DiffusionSearchSettings)

@@ -32,12 +32,20 @@ from stages.targets.clip_names import EMBEDDING
 class DiffusionSearch(StableDiffusionGenerator):
     """Draw pictures with Stable Diffusion 1.x whose features meet the given ones.
 
-        search = DiffusionSearch.from_pretrained(
-            folder, clip=clip_folder, layers={"clip_block_1": "block 1", "clip_image": "embedding"}, text_length=15
-        )
-        values = {"first_latent": latents, "clip_text": tokens, "clip_block_1": layer, "clip_image": embeddings}
-        for position, picture in search.draw(values, items, strength=0.7, guidance_scale=5.0):
-            ...
+    >>> from weights import store
+    >>> from stages.generators.generator import Item, in_order
+    >>> settings = DiffusionSearchSettings(iterations=2, multipliers=(1.0,))
+    >>> search = DiffusionSearch.from_pretrained(
+    ...     store.path("tiny-stable-diffusion"),
+    ...     clip=store.path("tiny-clip"),
+    ...     layers={"clip_block_1": "block 1", "clip_image": "embedding"},
+    ...     normalise="own",
+    ...     settings=settings,
+    ... )
+    >>> values = {name: np.ones((1, *search.takes[name]), dtype=np.float32) for name in search.takes}
+    >>> pictures = in_order(search.draw(values, [Item("nsd00042")], num_inference_steps=4, strength=0.5))
+    >>> pictures[0].shape, pictures[0].dtype
+    ((64, 64, 3), dtype('uint8'))
 
     Pictures are searched for one at a time, whatever the batch: the steps would enlarge what other rows do to the rounding of
     one.

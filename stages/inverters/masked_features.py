@@ -49,6 +49,7 @@ def layer_shares(wanted, multipliers):
 def masked_loss(found, wanted, masks, shares, embeddings, embedding_weight):
     """Return the distance of a picture's features from decoded ones.
 
+    >>> import torch
     >>> layer, mask = torch.tensor([1.0, 2.0, 7.0, 7.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
     >>> wanted = {"block 1": torch.tensor([1.0, 4.0, 0.0, 0.0])}
     >>> same = torch.ones(3)

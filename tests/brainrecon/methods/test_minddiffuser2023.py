@@ -54,7 +54,7 @@ def test_the_drawing_is_that_of_the_scripts():
     drawing, search, start = settings.generator, settings.search, settings.start()
     assert (drawing.num_inference_steps, drawing.guidance_scale, drawing.scheduler) == (50, 5.0, "ddim")
     assert start.steps(drawing.strength, drawing.num_inference_steps) == 35
-    assert drawing.acceleration.dtype == "float32"
+    assert (drawing.acceleration.dtype, drawing.acceleration.batch_size) == ("float32", 1)
     assert (search.iterations, search.learning_rate, search.decay, search.rate) == (300, 0.01, 0.999, 75)
     assert search.multipliers == (1.5, 1.2, 1, 1, 1, 1) and (search.noise, search.optimised) == ("fresh", "latent")
     # Mended at the default, published by name: noise of index 37 for a start at index 34.
