@@ -15,6 +15,7 @@ from brainrecon.assembly.resumable_ridge import predict_by_blocks
 from brainrecon.assembly.step import Step
 from brainrecon.datasets.voxels import masked_regions
 from stages.decoders.ridge import voxel_selection
+from stages.decoders.ridge.ridge_storage import MODEST_BYTES, size_in_words
 from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -163,8 +164,29 @@ class Decode(Step):
     def summary(self):
         return self.decoder.summary()
 
+    def cost(self, train):
+        """What is written, where it is much."""
+        sizes = {name: source.outline.n_targets for name, source in self.targets.items()}
+        tables = {
+            name: n_columns * train.n_stimuli * np.dtype(self.targets[name].dtype).itemsize
+            for name, n_columns in sizes.items()
+        }
+        if sum(tables.values()) <= MODEST_BYTES:
+            return []
+        told = getattr(self.decoder, "what_is_stored", lambda *_: [])(self._n_rows(train), train.n_voxels, sizes)
+        return [
+            f"The feature store takes {size_in_words(sum(tables.values()))} for {', '.join(sizes)} of {train.n_stimuli:,} "
+            f"stimuli, and {size_in_words(max(tables.values()))} more while the largest is arranged.",
+            *told,
+            f"Each stimulus that is predicted takes {size_in_words(4 * sum(sizes.values()))}.",
+        ]
+
+    def _n_rows(self, train):
+        """Rows that are fitted to."""
+        return train.n_stimuli if self.settings.trials == "averaged" else train.n_trials
+
     def operations(self, train):
-        n_trials = train.n_stimuli if self.settings.trials == "averaged" else train.n_trials
+        n_trials = self._n_rows(train)
         sizes = {name: source.outline.n_targets for name, source in self.targets.items()}
         what = f"Fitting {', '.join(sizes)} ({sum(sizes.values()):,} columns) to {n_trials:,} rows of {train.n_voxels:,} voxels"
         if self.settings.penalty == "target":

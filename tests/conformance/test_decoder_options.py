@@ -21,6 +21,9 @@ from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.ridge.ridge_solver import RESCALINGS
 from stages.decoders.ridge.ridge_steps import HELD_OUT, KEEP, PENALTIES
 from stages.decoders.trained import TrainedDecoder, Training
+from stages.decoders.unitwise import unit_storage
+from stages.decoders.unitwise.sparse_linear_regression import INITIAL, PRUNE, STOP
+from stages.decoders.unitwise.unitwise import UnitwiseDecoder
 from stages.ground.errors import InputError
 from stages.training.recipe import OptimiserSpec, Recipe, Schedule
 
@@ -35,6 +38,15 @@ OPTIONS = {
     KFoldRidgeDecoder: PENALTY | {"folds": [2, 5], "folds_of": FOLDS_OF, "intercept": [False, True]},
     BandedRidgeDecoder: {"bands": [None, {"V1": EARLY}, {"V1": EARLY, "rest": ~EARLY}], "alphas": [10.0, (1.0, 10.0)]}
     | {"n_iter": [1, 3], "folds": [2, 3], "rescale": banded_ridge.RESCALINGS},
+    UnitwiseDecoder: {"kind": ["ridge", "ard"], "voxels": [2, "all"], "statistics": ["stimuli", "trials"]}
+    | {
+        "initial": INITIAL,
+        "prune": PRUNE,
+        "stop": STOP,
+        "keep": unit_storage.KEEP[:2],
+        "iterations": [3],
+        "alpha": [1.0],
+    },
     InverseEncodingDecoder: {"encoding_penalty": [0.0, 1.0], "inverse_penalty": [0.0, 1.0]},
     MultiscaleDecoder: {
         "sizes": [2],

@@ -16,6 +16,7 @@ from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
 from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.trained import TrainedDecoder, Training
+from stages.decoders.unitwise.unitwise import UnitwiseDecoder
 from stages.ground.errors import InputError
 from stages.training.recipe import Recipe
 
@@ -112,6 +113,11 @@ MAKERS = {
     "banded ridge": banded(),
     "banded ridge, fewer stimuli than voxels": banded(fewer_stimuli=True),
     "ridge, a penalty per column by folds": Maker(KFoldRidgeDecoder, {"alphas": (0.1, 10.0)}),
+    "a ridge for each unit": Maker(UnitwiseDecoder, {"voxels": 10, "alpha": 5.0}),
+    "a ridge for each unit, patterns": Maker(
+        UnitwiseDecoder, {"voxels": "all", "keep": "patterns"}, fewer_stimuli=True, from_tables=True
+    ),
+    "a sparse regression for each unit": Maker(UnitwiseDecoder, {"kind": "ard", "voxels": 9}, np.float64),
     "inverse encoding": Maker(InverseEncodingDecoder, {}),
     "inverse encoding, penalties": Maker(
         InverseEncodingDecoder, {"encoding_penalty": 1.0, "inverse_penalty": 2.0}, np.float64, fewer_stimuli=True

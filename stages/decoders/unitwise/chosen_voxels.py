@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from stages.ground.errors import InputError
+
 # Correlations that differ by less are equal, so that the same voxels are chosen wherever they are computed.
-STEP = 2.0**-40
+STEP = 2.0**-36
+# Voxels whose places find room beside the correlations in the 53 digits of a number of 64 bits.
+LARGEST = 2**17
+# What stays in the processor's cache.
+UNITS_AT_A_TIME = 64
 # Variance below which a voxel counts as constant, and its correlation as 0: PyFastL2LiR's number.
 LEAST_VARIANCE = 1e-8
 
@@ -32,11 +38,16 @@ def chosen_voxels(correlations, n):
     n_voxels = correlations.shape[1]
     if n >= n_voxels:
         return torch.ones_like(correlations, dtype=torch.bool)
-    # Whole numbers that rank by correlation, then by place: no two of a row are equal.
+    # Whole numbers that rank by correlation, then by place: no two of a row are equal, and all are exact in 64 bits.
     places = 1 << (n_voxels - 1).bit_length()
-    backwards = torch.arange(n_voxels - 1, -1, -1, device=correlations.device)
-    keys = (correlations.abs() / STEP).round_().long().mul_(places).add_(backwards)
-    return keys >= keys.kthvalue(n_voxels - n + 1, dim=1, keepdim=True).values
+    if places > LARGEST:
+        raise InputError(f"There are {n_voxels:,} voxels; expected {LARGEST:,} or fewer: choose a smaller roi.")
+    backwards = torch.arange(n_voxels - 1, -1, -1, device=correlations.device, dtype=torch.float64)
+    mask = torch.empty_like(correlations, dtype=torch.bool)
+    for ranked, taken in zip(correlations.split(UNITS_AT_A_TIME), mask.split(UNITS_AT_A_TIME)):
+        keys = (ranked.abs() / STEP).round_().mul_(places).add_(backwards)
+        torch.ge(keys, keys.kthvalue(n_voxels - n + 1, dim=1, keepdim=True).values, out=taken)
+    return mask
 
 
 def places_of(mask):

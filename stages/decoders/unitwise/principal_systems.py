@@ -145,7 +145,9 @@ def _together(matrix, places, right):
     across = torch.linalg.solve_triangular(factor, rows.index_select(1, rest), upper=False)
     solved = torch.linalg.solve_triangular(factor, right.index_select(1, core).T, upper=False)
     reduced = torch.addmm(matrix.index_select(0, rest).index_select(1, rest), across.T, across, alpha=-1)
-    dense = _each(reduced, places.index_select(1, rest), right.index_select(1, rest) - solved.T @ across)
+    dense = right.index_select(1, rest) - solved.T @ across
+    if len(rest):
+        dense = _each(reduced, places.index_select(1, rest), dense)
     in_core = torch.linalg.solve_triangular(factor.T, solved - across @ dense.T, upper=True)
     return torch.zeros_like(right).index_copy_(1, core, in_core.T).index_copy_(1, rest, dense)
 

@@ -104,8 +104,7 @@ class UnitModels:
         # A stimulus's trials have one value of each unit: their sum is all that products with units need.
         self._summed = trials.summed(inputs, 0)
         self._counts = torch.from_numpy(trials.counts).to(self.device, torch.float64)
-        self._total = self._summed[:, :-1].sum(dim=0)
-        self._length = (inputs[:, :-1] - self._total / len(X)).norm(dim=0)
+        self._length = inputs[:, :-1].norm(dim=0)
         if settings.kind == "ridge":
             self._models = SelectedRidge(inputs, settings.alpha, self.n_chosen)
         else:
@@ -134,11 +133,10 @@ class UnitModels:
         mean, scale = centre(values, counts)
         values /= torch.from_numpy(scale).to(self.device)
         products = values.T @ self._summed
-        n_trials, total = self._trials.n_trials, products[:, -1:]
-        squares = (self._counts @ values.square())[:, None] - total**2 / n_trials
-        # A unit that does not vary correlates with nothing.
-        lengths = squares.clamp_(min=0).sqrt_() * self._length
-        correlations = torch.where(lengths > 0, (products[:, :-1] - total * (self._total / n_trials)) / lengths, 0.0)
+        # Of voxels whose mean is 0; a unit that does not vary correlates with nothing.
+        spread = self._counts @ values.square() - products[:, -1] ** 2 / self._trials.n_trials
+        shorter = torch.where(spread > 0, spread.clamp(min=0).rsqrt(), 0.0)
+        correlations = (products[:, :-1] / self._length).mul_(shorter[:, None])
         chosen = chosen_voxels(correlations, self.n_chosen)
         shown = self._trials.stimuli
         solved = self._models.solve(products, chosen, lambda: values if self._trials.once else values[shown])

@@ -16,12 +16,23 @@ CONTENTS = {
 KEEP = ("auto", *CONTENTS)
 
 
-def way_to_store(keep, kind, sizes, targets):
+def bytes_of_each(n_trials, n_voxels, n_units, n_chosen, itemsize):
+    """Bytes on disk of each way, dict of str to int: of `n_chosen` voxels of each of `n_units`.
+
+    >>> bytes_of_each(1200, 700, n_units=10**6, n_chosen=500, itemsize=4)
+    {'weights': 4008000000, 'patterns': 3369600}
+    """
+    return {
+        "weights": n_units * (n_chosen * (4 + itemsize) + 8),
+        "patterns": n_trials * n_voxels * itemsize + 8 * n_trials,
+    }
+
+
+def way_to_store(keep, kind, sizes, again):
     """Choose what is stored.
 
-    >>> import numpy as np
-    >>> way_to_store("auto", "ridge", {"weights": 60e9, "patterns": 3e6}, {"conv1_1": np.zeros((3, 2))})
-    'weights'
+    >>> way_to_store("auto", "ridge", {"weights": 60e9, "patterns": 3e6}, again=True)
+    'patterns'
 
     Parameters
     ----------
@@ -30,10 +41,9 @@ def way_to_store(keep, kind, sizes, targets):
     kind : {"ridge", "ard"}
     sizes : dict of str to int
         Bytes of each way.
-    targets : mapping of str to array-like
-        Those with a method ``columns`` can be read again.
+    again : bool
+        Whether the targets can be read again.
     """
-    again = all(hasattr(target, "columns") for target in targets.values())
     if keep == "patterns" and not again:
         raise InputError(
             "keep is 'patterns' but the targets are arrays in memory, which cannot be read again; "

@@ -23,7 +23,7 @@ from stages.decoders.ridge.factorisation import TrainingPatterns
 from stages.decoders.ridge.leave_one_out import Trials
 from stages.decoders.ridge.target_blocks import COLUMNS_PER_BLOCK, TargetBlock, finite, plan, read_ahead
 from stages.decoders.unitwise.unit_models import RULES, UnitModels, operations_of_a_unit, width_of_blocks
-from stages.decoders.unitwise.unit_storage import note_of_sizes, way_to_store
+from stages.decoders.unitwise.unit_storage import bytes_of_each, note_of_sizes, way_to_store
 from stages.ground.checks import check_all
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -128,6 +128,12 @@ class UnitwiseDecoder(FittedByBlocks):
         own = operations_of_a_unit(self, n_trials, n_voxels)
         return 2 * n_trials * n_voxels**2 + n_voxels**3 + sum(sizes.values()) * (2 * n_trials * n_voxels + own)
 
+    def what_is_stored(self, n_trials, n_voxels, sizes):
+        """Sentences, before it is fitted, on what it will store of features in a store, given as `operations` takes them."""
+        n_chosen = n_voxels if self.voxels == "all" else min(self.voxels, n_voxels)
+        stored = bytes_of_each(n_trials, n_voxels, sum(sizes.values()), n_chosen, itemsize=4)
+        return [note_of_sizes(stored, way_to_store(self.keep, self.kind, stored, again=True))]
+
     # The steps of a fit
 
     def start(self, X, targets, stimuli=None, stored=None):
@@ -150,12 +156,10 @@ class UnitwiseDecoder(FittedByBlocks):
         self._widest(0)  # says so now if memory is too small
         self._models = UnitModels(X, self._trials, self)
         self.n_constant_, self.n_chosen_ = self._models.n_constant, self._models.n_chosen
-        n_columns = sum(self.groups_.values())
-        self.sizes_ = {
-            "weights": n_columns * (self.n_chosen_ * (4 + self._dtype.itemsize) + 8),
-            "patterns": X.size * self._dtype.itemsize + 8 * len(X),
-        }
-        self.stored_ = way_to_store(self.keep, self.kind, self.sizes_, targets)
+        n_columns, itemsize = sum(self.groups_.values()), self._dtype.itemsize
+        self.sizes_ = bytes_of_each(*X.shape, n_columns, self.n_chosen_, itemsize)
+        again = all(hasattr(target, "columns") for target in targets.values())
+        self.stored_ = way_to_store(self.keep, self.kind, self.sizes_, again)
         self.alpha_ = {name: float(self.alpha) for name in self.groups_}
         self.error_, self.kept_ = {}, {}
         return self
