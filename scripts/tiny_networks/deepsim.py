@@ -207,7 +207,7 @@ def found_by_search(folder, images, network_folder=TINY / "vgg19", layers=None, 
     searching = PictureSearch.from_pretrained(network_folder, folder, layers, settings=settings)
     values = {}
     for layer in layers:
-        target = VGG19Layer(searching.network, layer)
+        target = VGG19Layer(searching.looks[0].network, layer)
         values[target.name] = target.encode(images, batch_size=50).reshape(-1, *target.shape)
     items = [Item(f"picture-{row}") for row in range(len(images))]
     return np.stack(in_order(searching.draw(values, items)))

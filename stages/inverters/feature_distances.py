@@ -67,17 +67,47 @@ def squares(found, wanted, layer=""):
 
 
 def absolute(found, wanted, layer=""):
-    """Sum of absolute differences of each picture; arguments as of `squares`."""
+    """Sum of absolute differences of each picture.
+
+    >>> import torch
+    >>> absolute(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, 0.0]])).tolist()
+    [3.0]
+
+    Parameters
+    ----------
+    found, wanted, layer
+        As of `squares`.
+    """
     return (found - wanted).abs().flatten(1).sum(1)
 
 
 def inner_product(found, wanted, layer=""):
-    """Inner product of each picture, negative; arguments as of `squares`."""
+    """Inner product of each picture, negative.
+
+    >>> import torch
+    >>> inner_product(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])).tolist()
+    [-11.0]
+
+    Parameters
+    ----------
+    found, wanted, layer
+        As of `squares`.
+    """
     return -(found * wanted).flatten(1).sum(1)
 
 
 def gram(found, wanted, layer=""):
-    """Squared difference of Gram matrices over places; arguments as of `squares`. A layer without places has one."""
+    """Squared difference of Gram matrices over places; a layer without places has one.
+
+    >>> import torch
+    >>> gram(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([[[[0.0, 0.0]]]])).tolist()
+    [1.0]
+
+    Parameters
+    ----------
+    found, wanted, layer
+        As of `squares`.
+    """
     found, wanted = (each.flatten(2) if each.ndim > 2 else each[:, :, None] for each in (found, wanted))
     n_values = found.shape[1] * found.shape[2]
     difference = found @ found.transpose(1, 2) - wanted @ wanted.transpose(1, 2)
@@ -109,13 +139,34 @@ def dists(found, wanted, layer=""):
 
 
 def normalised_squares(found, wanted, layer=""):
-    """Sum of squared differences by that of the wanted features: 1 where nothing is found; arguments as of `squares`."""
+    """Sum of squared differences by that of the wanted features: 1 where nothing is found.
+
+    >>> import torch
+    >>> normalised_squares(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])).tolist()
+    [1.0]
+
+    Parameters
+    ----------
+    found, wanted, layer
+        As of `squares`.
+    """
     size = wanted.square().flatten(1).sum(1)
     return squares(found, wanted) / size.clamp(min=1e-30)
 
 
 def dists_and_squares(found, wanted, layer=""):
-    """Four times `dists`, and `normalised_squares`; arguments as of `squares`."""
+    """Four times `dists`, and `normalised_squares`.
+
+    >>> import torch
+    >>> features = torch.rand(1, 3, 4, 4)
+    >>> [round(value, 4) for value in dists_and_squares(features, features, "conv1_1").tolist()]
+    [-4.0]
+
+    Parameters
+    ----------
+    found, wanted, layer
+        As of `squares`.
+    """
     return DISTS_WEIGHT * dists(found, wanted, layer) + normalised_squares(found, wanted)
 
 

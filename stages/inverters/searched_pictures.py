@@ -14,20 +14,20 @@ import numpy as np
 import torch
 
 from stages.generators.generator import drawn_in_batches, rows_of, together
-from stages.ground.checks import Number, OneOf, check
+from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT, remark
 from stages.inverters.feature_scaling import ABOUT_THE_TRAINING_MEAN, layer_weights, scaled
 from stages.inverters.feature_spreads import read_spreads, spreads_file
 from stages.inverters.looks import Look
-from stages.inverters.picture_display import displayed
 from stages.inverters.picture_search import search
 from stages.inverters.picture_search_settings import PictureSearchSettings
+from stages.inverters.picture_space import PictureSpace, resized
 from stages.inverters.search_starts import first_input, shifts_of
 from stages.networks.deepsim_generator import DeepSimGenerator, read_bounds
 from stages.networks.vgg19 import MEANS, load_vgg19
 from stages.networks.vgg19_names import LAYERS
-from stages.targets.vgg19_layers import CHANNELS, prefix_of
+from stages.targets.vgg19_layers import prefix_of
 
 BOUNDS_FILE = "act_range/3x/fc7.txt"
 _STEPS_BETWEEN_LOSSES = 10
@@ -74,6 +74,9 @@ class PictureSearch:
         Of one latent; by default the generator's ``config.shape``, or its ``config.inputs``.
     image_size : int, optional
         Pixels on a side of what is drawn; by default what the first network takes, or the generator draws.
+    device : str or torch.device, optional
+        Where pictures are searched for; by default that of the generator, or of the first network that has parameters. What
+        has them tells the precision, too: in float64 pictures that are searched for together are those that are alone.
 
     Attributes
     ----------
@@ -103,12 +106,13 @@ class PictureSearch:
         latent=None,
         latent_shape=None,
         image_size=None,
+        device=None,
     ):
         self.looks, self.generator, self.settings = tuple(looks), generator, settings or PictureSearchSettings()
-        self.channels, self.mean_greys = check("channels", channels, OneOf(*CHANNELS)), tuple(mean_greys)
+        self._device = device
         self._check_parts()
         self.image_size = image_size or (self.looks[0].size if self.looks else generator.config.picture)
-        pixels = (3, self.image_size, self.image_size)
+        self.space, pixels = PictureSpace(self.image_size, mean_greys, channels), (3, self.image_size, self.image_size)
         self._shape = pixels if self.settings.varied == "pixels" else tuple(latent_shape or _shape_of(generator))
         self.takes = {name: shape for look in self.looks for name, shape in look.takes.items()}
         self._layers = {name: layer for look in self.looks for name, layer in look.own_names.items()}
@@ -206,13 +210,11 @@ class PictureSearch:
         return self.settings.start in ("noise", "greys") or bool(self.settings.jitter)
 
     @property
-    def device(self):
-        """Where pictures are searched for: that of the generator, or of the first network that says."""
-        parts = [self.generator] if self.generator is not None else [look.network for look in self.looks]
-        for part in parts:
-            for parameter in getattr(part, "parameters", lambda: ())():
-                return parameter.device
-        return torch.device("cpu")
+    def _weight(self):
+        """A tensor of the device and the precision of the search."""
+        parts = (self.generator, *(look.network for look in self.looks))
+        parameters = (one for part in parts for one in getattr(part, "parameters", lambda: ())())
+        return next(parameters, torch.zeros(())).detach().to(self._device)
 
     def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
         """Draw one picture per item; see `stages.generators.generator`.
@@ -291,28 +293,33 @@ class PictureSearch:
 
         Returns
         -------
-        pictures : float32 tensor of shape (n, 3, height, width)
-            As the search has them; the middle of them is shown.
+        pictures : float tensor of shape (n, 3, height, width)
+            As the search has them, in the precision of the networks; the middle of them is shown.
         losses : list of list of float
             Of each item.
         """
         scaled_rows = {name: [self._scaled(name, row) for row in rows] for name, rows in features.items()}
-        wanted = {name: self._on_device(np.stack(rows)) for name, rows in scaled_rows.items() if name != self._latent}
+        weight = self._weight
+        wanted = {
+            name: torch.from_numpy(np.stack(rows)).to(weight)
+            for name, rows in scaled_rows.items()
+            if name != self._latent
+        }
         if self._latent is not None:
             start = torch.from_numpy(np.stack(scaled_rows[self._latent]))
         else:
             start = torch.stack(
-                [first_input(self.settings, self._shape, seed, item, self.mean_greys) for item in items]
+                [first_input(self.settings, self._shape, seed, item, self.space.mean_greys) for item in items]
             )
         shares = [self._shares({name: scaled_rows[name][row] for name in wanted}) for row in range(len(items))]
         return search(
             self._drawn,
             self._looked_at,
             wanted,
-            {name: torch.tensor([share[name] for share in shares], device=self.device) for name in wanted},
-            start.to(self.device),
+            {name: torch.tensor([share[name] for share in shares]).to(weight) for name in wanted},
+            start.to(weight),
             self.settings,
-            self._bounds(),
+            self._bounds(weight),
             shifts_of(self.settings, seed, items),
             self._layers,
             stepped,
@@ -329,72 +336,36 @@ class PictureSearch:
             layer_weights(wanted) if self.settings.layers_count == "by size" else dict.fromkeys(wanted, 1 / len(wanted))
         )
 
-    def _on_device(self, values):
-        return torch.from_numpy(values).to(self.device)
-
-    def _bounds(self):
+    def _bounds(self, weight):
         """Lowest and highest values of what is varied; None where there is none."""
-        kind, zero = self.settings.bounds, torch.zeros((), device=self.device)
+        kind, zero = self.settings.bounds, weight.new_zeros(())
         if kind == "none":
             return None
         if kind == "greys":
-            black = -torch.tensor(self.mean_greys, dtype=torch.float32, device=self.device)[:, None, None]
-            return black, black + 255
+            return self.space.black_and_white(weight)
         if kind == "above 0":
             return zero, None
-        return zero, zero + self.settings.highest if kind == "highest" else self._range.to(self.device)
+        return zero, zero + self.settings.highest if kind == "highest" else self._range.to(weight)
 
     def _drawn(self, x):
         return x if self.settings.varied == "pixels" else self.generator(x)
 
     def _looked_at(self, pictures):
         """Features of pictures by the names of values."""
-        size = self.image_size
-        fitted = self._middle(pictures) if self.settings.fitted == "cut out" else _resized(pictures, size)
-        greys, found = None, {}
+        fitted, greys, found = self.space.fitted(pictures, self.settings.fitted), None, {}
         for look in self.looks:
             seen = fitted
             if look.prepare is not None:
-                seen = greys = self._greys(fitted) if greys is None else greys
-            found |= look(_resized(seen, look.size))
+                seen = greys = self.space.greys(fitted) if greys is None else greys
+            found |= look(resized(seen, look.size))
         return found
-
-    def _greys(self, pictures):
-        """Red first, 0 to 255 but for what goes beyond."""
-        greys = pictures + torch.tensor(self.mean_greys, dtype=pictures.dtype, device=pictures.device)[:, None, None]
-        return greys if self.channels == "RGB" else greys.flip(1)
-
-    def _middle(self, pictures):
-        height, width, size = *pictures.shape[-2:], self.image_size
-        if min(height, width) < size:
-            raise InputError(
-                f"The generator draws {height} x {width} pixels where the network reads {size}; expected pictures at least as "
-                "large: give another generator, or search with fitted='resized'."
-            )
-        top, left = (height - size) // 2, (width - size) // 2
-        return pictures[..., top : top + size, left : left + size]
 
     def _shown(self, picture):
         """uint8 (image_size, image_size, 3), red first; None for what is not finite."""
-        picture = picture.double().cpu()
-        greys = picture + torch.tensor(self.mean_greys, dtype=torch.float64)[:, None, None]
-        greys = greys if self.channels == "RGB" else greys.flip(0)
-        if not greys.isfinite().all():
-            return None
-        settings, limits_of = self.settings, None
-        if settings.clipped == "all that is drawn":
-            greys = greys.clamp(0, 255)
-            limits_of = greys.permute(1, 2, 0).numpy()
-        shown = self._middle(greys).permute(1, 2, 0).numpy()
-        return displayed(shown, settings.clip, settings.greys == "rounded", limits_of)
+        settings = self.settings
+        return self.space.shown(picture, settings.clip, settings.clipped, settings.greys == "rounded")
 
 
 def _shape_of(generator):
     shape = getattr(generator.config, "shape", None)
     return (generator.config.inputs,) if shape is None else shape
-
-
-def _resized(pictures, size):
-    if pictures.shape[-2:] == (size, size):
-        return pictures
-    return torch.nn.functional.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)

@@ -141,9 +141,8 @@ MAKERS = {
     "faces": faces,
     "diffusion-search": diffusion_search,
     "picture-search": picture_search("one-noise", start="noise"),
-    "picture-search-from-one-start": picture_search("one-noise"),
     # On pictures of one colour the largest of four are ties, and no step along the gradient lowers the loss of random weights.
-    "picture-search-by-lbfgs": picture_search("dir-pixels", start="noise", start_spread=40.0),
+    "picture-search-by-lbfgs": picture_search("dir-pixels", start="shared noise", start_spread=40.0),
     "picture-search-of-shifted-pixels": picture_search("icnn-pixels", jitter=4, layers_count="by size"),
     "picture-search-by-adamw": picture_search("spurious-adamw", scaling="none"),
 }

@@ -1,5 +1,7 @@
 """Pictures from layers of VGG19 through a generator: the whole way written out, both orders of colours, and the way back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,14 +16,19 @@ from random_vgg19 import (
     spreads,
     vgg19,
 )
+from scipy import ndimage
+from scipy.io import savemat
 
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
-from stages.inverters.feature_spreads import read_spreads
+from stages.inverters.feature_scaling import scaled
+from stages.inverters.feature_spreads import SPREADS_FILES, read_spreads
 from stages.inverters.looks import Look
+from stages.inverters.picture_search_presets import PRESETS
 from stages.inverters.picture_search_settings import PictureSearchSettings
 from stages.inverters.search_starts import first_input
 from stages.inverters.searched_pictures import PictureSearch
+from stages.networks.vgg19 import MEANS, VGG19
 from stages.networks.vgg19_names import PLACES
 from stages.targets.vgg19_layers import VGG19Layer
 from weights.manifest import CheckpointError
@@ -200,3 +207,125 @@ def test_a_generator_of_smaller_pictures_is_refused(features):
     searching = PictureSearch([Look(vgg19(), LAYERS, prefix="vgg19_")], generator(), settings, image_size=96)
     with pytest.raises(InputError, match="draws 64 x 64 pixels where the network reads 96"):
         in_order(searching.draw(features, [Item(name) for name in "abc"]))
+
+
+# Other forms
+
+PIXELS = replace(PRESETS["dir-pixels"], steps=25)
+
+
+def test_pixels_are_found_again_through_the_leaky_network(folders):
+    """From the mean colour, within black and white."""
+    settings, layers = replace(PIXELS, steps=40, scaling="none"), ("conv1_1", "conv1_2")
+    searching = PictureSearch.from_pretrained(folders[0], None, layers, settings=settings, variant="leaky")
+    assert list(searching.takes) == ["vgg19_leaky_conv1_1", "vgg19_leaky_conv1_2"] and not searching.draws_by_lot
+    greys = ndimage.zoom(np.random.default_rng(5).uniform(0, 255, (3, 4, 4)), (1, 8, 8), order=1)
+    shown = torch.from_numpy(greys[None] - np.array(MEANS)[:, None, None]).float()
+    features = {name: values.numpy() for name, values in searching._looked_at(shown).items()}
+    pictures, (losses,) = searching.search(features, [Item("a")])
+    found = pictures[0].double().numpy() + np.array(MEANS)[:, None, None]
+    assert losses[-1] < 0.01 * losses[0] and found.min() > -1e-3 and found.max() < 255.001
+    assert np.corrcoef(found.ravel(), greys.ravel())[0, 1] > 0.9
+
+
+def test_the_leaky_network_has_its_own_spreads(tmp_path):
+    save_vgg19(tmp_path)
+    with pytest.raises(CheckpointError, match="estimated_vgg19LeakyReluAvePool_cnn_feat_std.mat"):
+        PictureSearch.from_pretrained(tmp_path, None, LAYERS, settings=PIXELS, variant="leaky")
+    savemat(tmp_path / SPREADS_FILES["leaky"][0], {name: np.float32([[3.0]]) for name in LAYERS})
+    searching = PictureSearch.from_pretrained(tmp_path, None, LAYERS, settings=PIXELS, variant="leaky")
+    assert searching._spreads == {f"vgg19_leaky_{name}": 3.0 for name in LAYERS}
+    # The original's lies there under either of two names.
+    (tmp_path / SPREADS).rename(tmp_path / SPREADS_FILES["original"][1])
+    assert set(PictureSearch.from_pretrained(tmp_path, None, LAYERS, settings=PIXELS)._spreads) == {
+        f"vgg19_{name}" for name in LAYERS
+    }
+
+
+def test_several_networks_look_at_once_each_at_what_it_takes(folders, features):
+    """One takes greys of 0 to 1 and other sizes, and has values of its own name."""
+
+    class Colours(torch.nn.Module):
+        def forward(self, pictures, layers):
+            seen.append(pictures.detach())
+            return {layer: pictures.mean((2, 3)) for layer in layers}
+
+    seen = []
+    colours = Look(
+        Colours(), ("mean",), size=16, shapes={"mean": (3,)}, prefix="colour_", prepare=lambda greys: greys / 255
+    )
+    settings = PictureSearchSettings(steps=6, scaling="none", bounds="none", start="zeros")
+    both = PictureSearch([Look(vgg19(), ("fc7",), prefix="vgg19_"), colours], generator(), settings)
+    assert both.takes == {"vgg19_fc7": (8,), "colour_mean": (3,)} and both.image_size == 32
+
+    def drawn(mean):
+        values = {"vgg19_fc7": features["vgg19_fc7"][:1], "colour_mean": np.float32([mean])}
+        return in_order(both.draw(values, [Item("a")]))[0].astype(int)
+
+    assert np.abs(drawn([0.9, 0.5, 0.1]) - drawn([0.1, 0.5, 0.9])).max() > 1
+    # Red first, whatever the search has first.
+    expected = generator()(torch.zeros(1, 6))[..., 16:48, 16:48] + torch.tensor(MEANS)[:, None, None]
+    torch.testing.assert_close(seen[0].mean((2, 3)), expected.flip(1).mean((2, 3)) / 255, rtol=1e-4, atol=1e-5)
+    assert seen[0].shape == (1, 3, 16, 16)
+
+
+def test_features_straight_into_the_generator(folders):
+    """Scaled, drawn once, and looked at by nothing."""
+    settings, draws = PRESETS["direct"], generator()
+    direct = PictureSearch([], draws, settings, spreads={"caffenet_relu7": 2.0}, latent="caffenet_relu7")
+    assert direct.takes == {"caffenet_relu7": (6,)} and not direct.draws_by_lot and direct.image_size == 64
+    decoded = np.random.default_rng(2).uniform(0, 1, (2, 6)).astype(np.float32)
+    pictures, losses = direct.search({"caffenet_relu7": decoded}, [Item("a"), Item("b")])
+    expected = draws(torch.from_numpy(decoded / decoded.std(axis=1, keepdims=True) * 2))
+    torch.testing.assert_close(pictures, expected, rtol=1e-4, atol=1e-2)
+    calls = []
+    drawn = in_order(
+        direct.draw({"caffenet_relu7": decoded}, [Item("a"), Item("b")], progress=lambda *call: calls.append(call))
+    )
+    assert drawn[0].shape == (64, 64, 3) and losses == [[], []] and calls[-1] == ("pictures", 2, 2)
+
+
+def test_a_search_may_start_from_decoded_features(folders, features):
+    settings = PictureSearchSettings(steps=1, scaling="none", bounds="none", start="decoded")
+    searching = PictureSearch([Look(vgg19(), ("fc7",), prefix="vgg19_")], generator(), settings, latent="relu7")
+    latent = np.float32([[1, 2, 3, 4, 5, 6]])
+    pictures, _ = searching.search({"vgg19_fc7": features["vgg19_fc7"][:1], "relu7": latent}, [Item("a")])
+    torch.testing.assert_close(pictures, generator()(torch.from_numpy(latent)))
+    with pytest.raises(InputError, match="The latent are not given; .* start='noise'"):
+        PictureSearch([Look(vgg19(), ("fc7",))], generator(), settings)
+
+
+def test_all_that_is_drawn_may_be_looked_at_smaller_and_stretched():
+    settings = replace(PRESETS["spurious-adamw"], steps=2, scaling="none")
+    network, draws = vgg19(), generator()
+    searching = PictureSearch([Look(network, ("fc7",))], draws, settings)
+    drawn = draws(torch.ones(1, 6))
+    smaller = torch.nn.functional.interpolate(drawn, size=(32, 32), mode="bilinear", antialias=True)
+    torch.testing.assert_close(searching._looked_at(drawn)["fc7"], network(smaller, ("fc7",))["fc7"])
+    greys = (
+        (drawn[0].double() + torch.tensor(MEANS).double()[:, None, None]).flip(0).clamp(0, 255).permute(1, 2, 0).numpy()
+    )
+    low, high = np.percentile(greys, [2, 98])
+    expected = np.floor(255 * (np.clip(greys[16:48, 16:48], low, high) - low) / (high - low))
+    assert np.abs(searching._shown(drawn[0]) - expected).max() <= 1
+
+
+def test_of_256_pixels_the_middle_224_begin_at_16():
+    with torch.device("meta"):
+        searching = PictureSearch([Look(VGG19(), LAYERS)], None, replace(PIXELS, scaling="none"))
+    rows = torch.arange(256.0)[:, None].expand(3, 256, 256)
+    assert searching.space.middle(rows)[0, [0, -1], 0].tolist() == [16, 239]
+
+
+def test_scaling_about_training_means(folders, features):
+    """As `scaled` does it, with the mean of each value."""
+    settings = PictureSearchSettings(steps=2, scaling="feature_std_train_mean_center", bounds="none", start="zeros")
+    means = {name: rows.mean(axis=0) for name, rows in features.items()}
+    usual = {name: 2.0 for name in features}
+    looks = [Look(vgg19(), LAYERS, prefix="vgg19_")]
+    searching = PictureSearch(looks, generator(), settings, usual, means)
+    _, losses = searching.search({name: rows[:1] for name, rows in features.items()}, [Item("a")])
+    wanted = {name: scaled(rows[0], 2.0, settings.scaling, means[name]) for name, rows in features.items()}
+    plain = PictureSearch(looks, generator(), replace(settings, scaling="none"))
+    _, expected = plain.search({name: rows[None] for name, rows in wanted.items()}, [Item("a")])
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)

@@ -122,3 +122,29 @@ def test_a_layer_that_there_is_not_is_refused(tmp_path):
 def test_sizes_that_make_no_sense_are_refused(options):
     with pytest.raises(InputError):
         VGG19Config(**options)
+
+
+def test_the_leaky_variant_vs_the_same_layers_written_out(network, pictures, tmp_path):
+    """A fifth of what is below 0, and means of four, from the same file."""
+    save_vgg19(tmp_path, network)
+    found = load_vgg19(tmp_path, variant="leaky")(pictures, LAYERS)
+    x = pictures
+    for number, module in enumerate(network.features):
+        if isinstance(module, torch.nn.ReLU):
+            x = torch.where(x > 0, x, 0.2 * x)
+        else:
+            x = (
+                x.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
+                if isinstance(module, torch.nn.MaxPool2d)
+                else module(x)
+            )
+        name = next(name for name, place in PLACES.items() if place == ("features", number))
+        torch.testing.assert_close(found[name], x, rtol=1e-4, atol=1e-3)
+    x = x.flatten(1)
+    for name, number in (("fc6", 0), ("fc7", 3), ("fc8", 6)):
+        x = network.classifier[number](x)
+        torch.testing.assert_close(found[name], x, rtol=1e-4, atol=1e-3)
+        x = torch.where(x > 0, x, 0.2 * x)
+    assert found["relu3_1"].min() < 0
+    with pytest.raises(InputError, match="variant is 'smooth'"):
+        load_vgg19(tmp_path, variant="smooth")

@@ -80,3 +80,14 @@ def test_an_outline_counts_what_a_layer_costs(folder, pictures):
             for layer in ("conv1_2", "conv4_4", "fc8")
         ]
     assert 0 < costs[0] < costs[1] < costs[2]
+
+
+def test_the_leaky_variant_is_another_target(folder, pictures):
+    """From the same file; the original's key stays what it was."""
+    original = VGG19Layer.from_pretrained(folder, "fc7")
+    leaky = VGG19Layer.from_pretrained(folder, "fc7", variant="leaky")
+    assert (original.name, leaky.name) == ("vgg19_fc7", "vgg19_leaky_fc7")
+    assert leaky.preprocessing == original.preprocessing | {"slope": 0.2, "pooling": "average"}
+    assert list(original.preprocessing) == ["resize", "interpolation", "channels", "less", "layer"]
+    one, other = original.encode(pictures), leaky.encode(pictures)
+    assert np.abs(one - other).max() > 0.1 * one.std()
