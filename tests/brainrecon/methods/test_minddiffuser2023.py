@@ -145,7 +145,7 @@ def test_the_scores_are_those_of_the_training_patterns_and_are_kept(run):
     table = run.chain.targets["clip_block_2"].target.encode(train.images[:])
     expected = unit_scores(train.patterns, {"layer": table})["layer"]
     np.testing.assert_allclose(step.scores["clip_block_2"], expected, atol=1e-4)
-    assert set(step.scores) == {f"clip_block_{number}" for number in range(1, 5)}
+    assert set(step.scores) == {f"clip_block_{number}" for number in (1, 2)}
     assert any("held-out |r|" in remark for remark in step.remarks())
 
 
@@ -156,7 +156,7 @@ def test_the_picture_is_that_of_the_search_under_the_masks_of_the_scores(run):
         store.path("tiny-stable-diffusion"),
         scheduler="ddim",
         clip=store.path("tiny-clip"),
-        layers={f"clip_block_{number}": f"block {number}" for number in range(1, 5)} | {"clip_image": "embedding"},
+        layers={f"clip_block_{number}": f"block {number}" for number in (1, 2)} | {"clip_image": "embedding"},
         normalise="own",
         masks={value: kept_units(scores, 75) for value, scores in step.scores.items()},
         settings=settings.search,
