@@ -94,7 +94,7 @@ class PictureSearchSettings:
     distance : {"squares", "absolute", "inner product", "Gram", "DISTS and squares"}
         See `stages.inverters.feature_distances`.
     layers_count : {"by size", "alike"}
-        Share of each layer in the sum of distances: 1 / |f|^2, or the same.
+        Share of each layer in the sum of distances: by ``1 / |f|^2`` of its wanted features, or the same.
     scaling : {"feature_std", "spread", "feature_std_train_mean_center", "spread_train_mean_center", "none"}
         How decoded features get the spread of true ones; see `stages.inverters.feature_scaling`.
     start : {"noise", "shared noise", "zeros", "greys", "decoded"}
