@@ -20,6 +20,7 @@ def redraw(
     start: str | None = "first_picture",
     arguments: Callable[[], Mapping] = dict,
     needed: Sequence[str] | None = None,
+    gives: str = "picture",
 ) -> Draw:
     """Step from contexts and a first picture to a picture.
 
@@ -61,6 +62,8 @@ def redraw(
         ``arguments() -> dict``: what the generator is loaded with besides, such as the folder of a further checkpoint.
     needed : sequence of str, optional
         Contexts that may not be absent; by default the only one.
+    gives : str
+        Name of the picture.
     """
     if needed is None:
         needed = tuple(contexts) if len(contexts) == 1 else ()
@@ -90,6 +93,7 @@ def redraw(
         load,
         needed,
         (*spare, start) if start else spare,
+        gives,
         options=options,
         at_a_time=at_a_time,
         targets=contexts,

@@ -36,7 +36,7 @@ def load_tokenizer(folder, config):
     return tokenizer
 
 
-def encode_texts(encoder, tokenizer, texts, penultimate=False):
+def encode_texts(encoder, tokenizer, texts, penultimate=False, length=None):
     """Encode texts by one encoder.
 
     Parameters
@@ -48,6 +48,8 @@ def encode_texts(encoder, tokenizer, texts, penultimate=False):
     penultimate : bool
         Whether the tokens are those of Stable Diffusion XL: the hidden states before the last block. Otherwise they are
         the last hidden states, after the last layer norm.
+    length : int, optional
+        Number of tokens in place of the tokenizer's own.
 
     Returns
     -------
@@ -57,7 +59,11 @@ def encode_texts(encoder, tokenizer, texts, penultimate=False):
         The projected state of the end token, of an encoder with a projection.
     """
     written = tokenizer(
-        texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        texts,
+        padding="max_length",
+        max_length=length or tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
     ).to(encoder.device)
     # As the pipelines do: padding is attended to unless the encoder's configuration says otherwise.
     masked = not penultimate and getattr(encoder.config, "use_attention_mask", False)

@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from stages.checkpoints.strict_loading import read_json_object
 from stages.checkpoints.transformers_loading import load_transformers_strictly
+from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
 from stages.targets.caption_target import CaptionTarget
@@ -38,17 +39,21 @@ class DiffusionTextTokens(CaptionTarget):
     tokenizers : list of as many transformers.CLIPTokenizer
     penultimate : bool
         Stable Diffusion XL's recipe: hidden states before the last block, and the last encoder's pooled embedding.
+    length : int, optional
+        Tokens of a caption, with its beginning and its end: longer captions are cut. By default the tokenizers' own, 77.
     """
 
     name = "diffusion_text"
 
-    def __init__(self, encoders, tokenizers, penultimate=False):
+    def __init__(self, encoders, tokenizers, penultimate=False, length=None):
         self.encoders = encoders
         self.tokenizers = tokenizers
         self.penultimate = penultimate
+        most = tokenizers[0].model_max_length
+        self.length = check("length", most if length is None else length, Number(2, most, whole=True, example=most))
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu"):
+    def from_pretrained(cls, folder, device="cpu", length=None):
         """Load the text encoders of a generator's folder in diffusers' layout; computed in float32.
 
         Parameters
@@ -57,6 +62,8 @@ class DiffusionTextTokens(CaptionTarget):
             Holds ``text_encoder`` and ``tokenizer``, and for Stable Diffusion XL ``text_encoder_2`` and
             ``tokenizer_2`` as well. Nothing is looked for elsewhere.
         device : str or torch.device
+        length : int, optional
+            As of the class.
 
         Raises
         ------
@@ -82,12 +89,12 @@ class DiffusionTextTokens(CaptionTarget):
                 f"{folder / 'text_encoder_2'} holds no text_projection, but Stable Diffusion XL takes the projected "
                 "embedding of its second encoder; fetch or export the checkpoint again."
             )
-        return cls(encoders, tokenizers, penultimate)
+        return cls(encoders, tokenizers, penultimate, length)
 
     @property
     def token_shape(self):
         """Tokens and values per token, (77, 768) for Stable Diffusion 1.5."""
-        return (self.tokenizers[0].model_max_length, sum(encoder.config.hidden_size for encoder in self.encoders))
+        return (self.length, sum(encoder.config.hidden_size for encoder in self.encoders))
 
     @property
     def pooled_width(self):
@@ -144,7 +151,7 @@ class DiffusionTextTokens(CaptionTarget):
 
     def _encode(self, captions):
         found = [
-            encode_texts(encoder, tokenizer, captions, self.penultimate)
+            encode_texts(encoder, tokenizer, captions, self.penultimate, self.length)
             for encoder, tokenizer in zip(self.encoders, self.tokenizers)
         ]
         values = torch.cat([tokens for tokens, _ in found], dim=-1).flatten(1)

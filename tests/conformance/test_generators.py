@@ -111,6 +111,22 @@ def picture_search(preset, **changes):
     return make
 
 
+def diffusion_search(folder):
+    from stages.inverters.diffusion_search import DiffusionSearch
+    from stages.inverters.diffusion_search_settings import DiffusionSearchSettings
+    from weights import store
+
+    random_checkpoints.save_generator("sd", folder)
+    # One large step, so that every value shows.
+    settings = DiffusionSearchSettings(
+        iterations=2, learning_rate=1.0, multipliers=(1.0,), embedding_weight=0.95, checkpointing=False
+    )
+    layers = {"clip_block_1": "block 1", "clip_image": "embedding"}
+    return DiffusionSearch.from_pretrained(
+        folder, scheduler="ddim", clip=store.path("tiny-clip"), layers=layers, settings=settings, text_required=True
+    )
+
+
 MAKERS = {
     "versatile": versatile,
     "stable-diffusion": stable_diffusion,
@@ -123,6 +139,7 @@ MAKERS = {
     "kandinsky": kandinsky,
     "icgan": icgan,
     "faces": faces,
+    "diffusion-search": diffusion_search,
     "picture-search": picture_search("one-noise", start="noise"),
     # On pictures of one colour the largest of four are ties, and no step along the gradient lowers the loss of random weights.
     "picture-search-by-lbfgs": picture_search("dir-pixels", start="shared noise", start_spread=40.0),
@@ -152,12 +169,13 @@ def made(name, shape, n_items):
 
 def values_for(generator, start=None):
     """Every value that the generator takes, and at most one start."""
-    names = [name for name in generator.takes if name not in STARTS or name == start]
+    optional = generator.optional.intersection(STARTS) - {start}
+    names = [name for name in generator.takes if name not in optional]
     return {name: made(name, generator.takes[name], len(ITEMS)) for name in names}
 
 
 def starts_of(generator):
-    return [None, *(name for name in STARTS if name in generator.takes)]
+    return [None, *(name for name in STARTS if name in generator.takes and name in generator.optional)]
 
 
 def settings_of(generator):
@@ -312,13 +330,16 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
     searched, search = count(-1), getattr(generator, "search", None)
     at = [next(searched)]
 
-    def searching(*given):
-        at[0] = next(searched)
-        return search(*given)
+    def searching(first, *given):
+        # A row that says whose it is is known again when it is drawn again.
+        whose = (getattr(first, "stimulus_id", None), getattr(first, "sample", None))
+        there = [position for position, item in enumerate(ITEMS) if (item.stimulus_id, item.sample) == whose]
+        at[0] = there[0] if there else next(searched)
+        return search(first, *given)
 
     def spoil(network, given, output):
         first, *others = output if isinstance(output, tuple) else (output,)
-        if search is not None:
+        if search is not None and isinstance(output, dict):
             return {name: values * math.nan if at[0] == row else values for name, values in output.items()}
         if only(first):
             # Under guidance each picture has two rows.
@@ -328,12 +349,16 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
                 else len(first)
             )
             first = first.clone()
-            first[row::n] = math.nan
+            if search is None:
+                first[row::n] = math.nan
+            elif at[0] == row:
+                first[:] = math.nan
         return (first, *others) if isinstance(output, tuple) else first
 
     network = generator.pipeline.unet if hasattr(generator, "pipeline") else getattr(generator, "network", None)
     if search is not None:
-        network, generator.search = generator.looks[0].network, searching
+        generator.search = searching
+        network = network if hasattr(generator, "pipeline") else generator.looks[0].network
     hook = network.register_forward_hook(spoil)
     try:
         yield

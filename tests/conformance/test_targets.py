@@ -19,6 +19,7 @@ from stages.targets.blip import BLIPStates
 from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
+from stages.targets.clip_layers import CLIPLayer
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
@@ -88,6 +89,7 @@ TARGETS = {
     "vdvae": lambda folder: VDVAELatents.from_pretrained(store.path("tiny-vdvae")),
     "clip image tokens": lambda folder: CLIPImageTokens.from_pretrained(store.path("tiny-clip")),
     "clip image vector": lambda folder: CLIPImageVector.from_pretrained(store.path("tiny-clip")),
+    "clip hidden layer": lambda folder: CLIPLayer.from_pretrained(store.path("tiny-clip"), layer="block 2", size=48),
     "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),

@@ -78,6 +78,9 @@ SMALL = {
             *("vgg19-caffe", "deepsim-fc7", "dpt-large"),
         ),
     ),
+    "minddiffuser2023": Small(
+        *FEW_STEPS, "search.iterations=3", "blocks=[1, 2]", "search.multipliers=[1.5, 1.2]", weights="tiny"
+    ),
     "ferrante2022": Small(*FEW_STEPS, weights="tiny"),
     "unibrain2023": Small(
         *FEW_STEPS,

@@ -139,7 +139,12 @@ class Sampling:
 
 @torch.inference_mode()
 def denoise(unet, scheduler, sampling, stepped=lambda: None):
-    """Denoise latents, one timestep after the other.
+    """Denoise latents, one timestep after the other, without a gradient; see `denoised`."""
+    return denoised(unet, scheduler, sampling, stepped)
+
+
+def denoised(unet, scheduler, sampling, stepped=lambda: None):
+    """Denoise latents, one timestep after the other; torch differentiates it by the latents and the tokens.
 
     At each timestep t the network predicts the noise (or v) in the latents x, under guidance scale g as
 
@@ -148,7 +153,7 @@ def denoise(unet, scheduler, sampling, stepped=lambda: None):
     and the scheduler's solver takes x from t to the next timestep.
 
     >>> sampling = Sampling(random=(), latents=noise, timesteps=last_timesteps(scheduler, 50, 50))  # doctest: +SKIP
-    >>> latents = denoise(unet, scheduler, sampling.with_context(tokens, empty_tokens))  # doctest: +SKIP
+    >>> latents = denoised(unet, scheduler, sampling.with_context(tokens, empty_tokens))  # doctest: +SKIP
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ def last_timesteps(scheduler: SchedulerMixin, num_inference_steps, steps):
     return timesteps[begin:]
 
 
-def noised(scheduler, latents, noise, timesteps, earlier=False):
+def noised(scheduler, latents, noise, timesteps, earlier=0):
     """Add noise to latents, as much as there is at the first of the timesteps that are to be done.
 
     Parameters
@@ -159,22 +159,33 @@ def noised(scheduler, latents, noise, timesteps, earlier=False):
         As `last_timesteps` left it.
     latents, noise : tensors of one shape
     timesteps : tensor on the CPU
-        From `last_timesteps`; fewer than the whole schedule if `earlier` is set.
-    earlier : bool
-        As much as there is one step before that: more.
+        From `last_timesteps`; `earlier` fewer than the whole schedule, or more.
+    earlier : int
+        As much as there is so many steps before that: more.
 
     Returns
     -------
     latents : tensor
+
+    Raises
+    ------
+    InputError
+        There are not so many steps before.
     """
     timestep = timesteps[:1]
     if not earlier:
         return _with_noise(scheduler, latents, noise, timestep)
-    timestep = scheduler.timesteps[scheduler.timesteps > timestep].min()[None]
+    noisier = scheduler.timesteps[scheduler.timesteps > timestep].unique()
+    if len(noisier) < earlier:
+        raise InputError(
+            f"The start is to be as noisy as {earlier} steps before the first that is denoised, but there are {len(noisier)}; "
+            "take a smaller strength or more steps."
+        )
+    timestep = noisier[earlier - 1][None]
     begin = getattr(scheduler, "begin_index", None)
     # Solvers that count their steps add the noise of the step at which they begin, whatever timestep they are given.
     if begin is not None:
-        scheduler.set_begin_index(begin - 1)
+        scheduler.set_begin_index(begin - earlier)
     latents = _with_noise(scheduler, latents, noise, timestep)
     if begin is not None:
         scheduler.set_begin_index(begin)

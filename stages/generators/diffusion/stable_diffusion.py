@@ -54,7 +54,15 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
 
     @classmethod
     def from_pretrained(
-        cls, folder, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None, text_required=False
+        cls,
+        folder,
+        device="cpu",
+        dtype=None,
+        scheduler=None,
+        acceleration=None,
+        start=None,
+        text_required=False,
+        text_length=None,
     ):
         """Load a folder in diffusers' layout; nothing is looked for elsewhere.
 
@@ -72,6 +80,9 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
         start, text_required
             As of the class.
+        text_length : int, optional
+            Tokens of the text embedding; by default as many as its encoder reads. The empty text's first ones do not
+            depend on those behind them.
 
         Raises
         ------
@@ -81,7 +92,7 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
             The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
         """
         pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
-        return cls(placed(pipeline, device, acceleration), empty_text, start, text_required)
+        return cls(placed(pipeline, device, acceleration), empty_text[:text_length], start, text_required)
 
 
 def load_stable_diffusion(folder, dtype, scheduler=None):

@@ -60,7 +60,7 @@ class StartFromPicture(StartFromNoise):
         if n_steps == 0:
             return replace(sampling, latents=latents, timesteps=torch.empty(0, dtype=torch.long))
         timesteps = last_timesteps(self.scheduler, sampling.num_inference_steps, n_steps)
-        latents = noised(self.scheduler, latents, noise, timesteps, earlier=self.rule.noised_to == "step before")
+        latents = noised(self.scheduler, latents, noise, timesteps, self.rule.earlier)
         return replace(sampling, latents=latents, timesteps=timesteps)
 
     def _latents(self, value, sampling):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from stages.ground.errors import InputError
 
+_EARLIER = {"first step": 0, "step before": 1, "three steps before": 3}
+
 
 @dataclass(frozen=True)
 class StartRule:
@@ -16,9 +18,10 @@ class StartRule:
     latent : {"direct", "through picture"}
         Take a given latent as it is, or decode it to a uint8 picture (cut off, not rounded), enlarge that to the size that is
         drawn (bicubic) and encode it again.
-    noised_to : {"first step", "step before"}
-        Noise the start to the timestep that is denoised first, or to the one before it in the schedule, which is noisier:
-        CompVis' scripts do the latter (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781).
+    noised_to : {"first step", "step before", "three steps before"}
+        Noise the start to the timestep that is denoised first, or to one before it in the schedule, which is noisier:
+        CompVis' scripts go one step (at 50 steps and strength 0.8 they noise to timestep 801 and denoise from 781),
+        MindDiffuser's three (at strength 0.7 to 741, and from 681).
     latent_size : int, optional
         Height and width of latents that go through a picture, for example 40 for those of 320 pixels; by default any.
     pixels : {"as they are", "for CLIP"}
@@ -45,12 +48,17 @@ class StartRule:
         for name, allowed in (
             ("posterior", ("mode", "sample")),
             ("latent", ("direct", "through picture")),
-            ("noised_to", ("first step", "step before")),
+            ("noised_to", tuple(_EARLIER)),
             ("pixels", ("as they are", "for CLIP")),
             ("strongest", ("noise", "all but one step")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
+
+    @property
+    def earlier(self):
+        """By how many steps of the schedule the start is noisier than what is denoised first takes it for."""
+        return _EARLIER[self.noised_to]
 
     def steps(self, strength, num_inference_steps):
         """Return how many of the steps a strength leaves to do from a start.

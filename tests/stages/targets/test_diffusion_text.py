@@ -260,3 +260,36 @@ def test_published_size_of_xl():
     tokenizers = [type("Tokenizer", (), {"model_max_length": 77})()] * 2
     target = DiffusionTextTokens([first, second], tokenizers, penultimate=True)
     assert target.shape == (77 * 2048 + 1280,)
+
+
+def test_fewer_tokens_are_those_of_diffusers_at_that_length(stable_diffusion):
+    """Longer captions are cut with their end, the first token stays what it is, and the empty text's first ones, too."""
+    folder, pipeline = stable_diffusion
+    target = DiffusionTextTokens.from_pretrained(folder, length=4)
+    assert target.shape == (4, 16) and target.preprocessing["context_length"] == 4
+    found = target.encode([["the dog is on it"], ["cat"]]).reshape(2, 4, 16)
+    written = pipeline.tokenizer(
+        ["the dog is on it", "cat"], padding="max_length", max_length=4, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected = pipeline.text_encoder(written.input_ids).last_hidden_state
+        nothing = pipeline.tokenizer([""], padding="max_length", max_length=LENGTH, return_tensors="pt").input_ids
+        long, short = (pipeline.text_encoder(ids).last_hidden_state for ids in (nothing, nothing[:, :4]))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found[0, 0], found[1, 0], atol=1e-6)
+    torch.testing.assert_close(long[:, :4], short, atol=1e-5, rtol=1e-5)
+    assert (
+        np.abs(
+            found
+            - DiffusionTextTokens.from_pretrained(folder)
+            .encode([["the dog is on it"], ["cat"]])
+            .reshape(2, LENGTH, 16)[:, :4]
+        ).max()
+        > 1e-3
+    )
+
+
+@pytest.mark.parametrize("length", [1, LENGTH + 1, 2.5])
+def test_a_length_that_the_encoder_does_not_read_is_refused(stable_diffusion, length):
+    with pytest.raises(InputError, match="length is"):
+        DiffusionTextTokens.from_pretrained(stable_diffusion[0], length=length)

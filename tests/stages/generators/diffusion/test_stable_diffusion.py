@@ -130,7 +130,7 @@ def test_noise_of_the_step_before_is_that_of_its_timestep(name):
     timesteps = last_timesteps(scheduler, 50, 40)
     first = whole.index(int(timesteps[0]))
     latents, noise = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
-    factors = [float(noised(scheduler, latents, noise, timesteps, earlier=earlier)) for earlier in (False, True)]
+    factors = [float(noised(scheduler, latents, noise, timesteps, earlier=earlier)) for earlier in (0, 1)]
     expected = scheduler.alphas_cumprod[whole[first : first + 2]].sqrt().tolist()
     assert factors == [pytest.approx(each, abs=1e-6) for each in expected]
     if name in ("ddim", "plms"):
@@ -138,6 +138,20 @@ def test_noise_of_the_step_before_is_that_of_its_timestep(name):
         assert whole[first : first + 2] == [781, 801]
         assert factors == [pytest.approx(0.2085, abs=5e-5), pytest.approx(0.1912, abs=5e-5)]
     assert float(noised(scheduler, latents, noise, timesteps)) == factors[0], "it begins where it began"
+
+
+def test_noise_of_three_steps_before_is_mind_diffusers():
+    """It noises by index 37 of the schedule, and denoises 35 steps from index 34."""
+    config = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+    scheduler = make_scheduler(config | {"timestep_spacing": "leading"}, "ddim")
+    rule = StartRule(noised_to="three steps before")
+    timesteps = last_timesteps(scheduler, 50, rule.steps(0.7, 50))
+    assert (len(timesteps), int(timesteps[0]), rule.earlier) == (35, 681, 3)
+    one, nothing = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    factors = [float(noised(scheduler, one, nothing, timesteps, earlier)) for earlier in (0, rule.earlier)]
+    assert factors == [pytest.approx(0.3076, abs=5e-5), pytest.approx(0.2457, abs=5e-5)]
+    with pytest.raises(InputError, match="3 steps before the first that is denoised, but there are 2"):
+        noised(scheduler, one, nothing, last_timesteps(scheduler, 50, 48), rule.earlier)
 
 
 def test_strength_0_of_a_latent_is_its_picture(load, values):
