@@ -68,7 +68,7 @@ class EvaluationLayer(NetworkLayer):
         return {"resize": [side, side], "interpolation": "bilinear, antialiased"}
 
     def _seen(self, images):
-        pictures = self.network.prepared(images)
+        pictures = self.network.prepared(np.ascontiguousarray(images))
         if self.layer in ("features", _CATEGORY):
             return self.network(pictures)[self.layer]
         return self.network.trunk[: int(self.layer[-1])](pictures * 2 - 1)

@@ -202,7 +202,13 @@ def test_codes_are_names():
 
 def test_god_lists_its_files(small):
     rows = god.files(small.root)
-    assert [path.name for path, *_ in rows] == ["Subject1.h5", "Subject2.h5", "images", "ImageFeatures.h5", "class_names.csv"]
+    assert [path.name for path, *_ in rows] == [
+        "Subject1.h5",
+        "Subject2.h5",
+        "images",
+        "ImageFeatures.h5",
+        "class_names.csv",
+    ]
     assert god.files(small.root, "subj03")[0][0].name == "Subject3.h5"
     assert god.files(small.root / "absent")[0][0].name == "Subject1.h5" and god.subjects(small.root / "absent") == []
     small.draw_pictures()
