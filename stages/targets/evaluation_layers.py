@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stages.networks.evaluation_network import EvaluationNetwork
 from stages.targets.network_layers import NetworkLayer
 
