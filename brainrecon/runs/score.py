@@ -383,11 +383,11 @@ def _compared(chain, protocol):
 
 
 def _can_be_encoded(part, name):
-    """Whether the stimuli of a run without folds have what a target takes: pictures, or captions."""
-    test = part.subject.test
-    if part.chain.targets[name].outline.takes == "captions":
+    """Whether the stimuli of a run without folds have what a target takes: pictures, captions, or their names alone."""
+    test, takes = part.subject.test, part.chain.targets[name].outline.takes
+    if takes == "captions":
         return test.images is not None or test.has_captions or bool(part.config.data.captions)
-    return test.images is not None
+    return takes == "stimulus_ids" or test.images is not None
 
 
 def _about_values(run, protocol):

@@ -157,7 +157,7 @@ def test_names_and_rates_are_among_all_categories_of_the_file(seen, god):
         similar = np.array([np.corrcoef(predicted, one)[0, 1] for one in means.means])
         own = int(means.places([name])[0]) if name in means.labels else int(means.places([name[:9]])[0])
         rate = (29 - (similar > similar[own]).sum()) / 29
-        assert scores.categories.values["identification"]["cnn8_VC"][row] == pytest.approx(rate)
+        assert scores.categories.values["category_identification"]["cnn8_VC"][row] == pytest.approx(rate)
         labels = values.value("reconstruction", "labels", name).splitlines()
         assert labels == [means.labels[place] for place in np.argsort(-similar)[:5]]
 
@@ -198,7 +198,7 @@ def test_candidates_of_the_stimuli_themselves_or_of_a_folder(cohort, features, t
     kinds = [own[0] for split in (subject.train, subject.test) for own in split.categories]
     means = {kind: np.concatenate(tables)[np.array(kinds) == kind].astype(float).mean(axis=0) for kind in set(kinds)}
     predicted = values.predicted("test", run.unfitted.giver("cnn8_early"))["cnn8_early"]
-    rates, checked = found.values["identification"]["cnn8_early"], 0
+    rates, checked = found.values["category_identification"]["cnn8_early"], 0
     for row, kind in enumerate(own[0] for own in subject.test.categories):
         others = np.flatnonzero(np.array(kinds) == kind).tolist()
         others.remove(subject.train.n_stimuli + row)
