@@ -26,9 +26,11 @@ class ScoringSettings:
     Attributes
     ----------
     way : {"least squares", "ridge"}
+        How units are predicted.
     alpha : float
         Penalty of ridge.
     folds : int
+        Blocks of neighbouring stimuli, each held out once.
     """
 
     way: str = "least squares"
