@@ -7,6 +7,7 @@ its features, so that it can judge them all.
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -160,14 +161,15 @@ class EvaluationNetwork(nn.Module):
 
     def prepared(self, images):
         """Bring uint8 pictures (n, height, width, 3) to what `forward` takes, where the network is: resized, antialiased."""
-        size, images = self.config["image_size"], torch.as_tensor(images)
+        # Copied where it must be: torch knows no rows in reversed order.
+        size, images = self.config["image_size"], torch.from_numpy(np.ascontiguousarray(images))
         batch = images.to(self.features.weight.device).permute(0, 3, 1, 2).float() / 255
         if tuple(batch.shape[2:]) != (size, size):
             batch = functional.interpolate(batch, (size, size), mode="bilinear", antialias=True)
         return batch
 
     def _judge(self, images, batch_size):
-        images = torch.as_tensor(uint8_pictures(images, "the evaluation network"))
+        images = uint8_pictures(images, "the evaluation network")
         training = self.training
         self.eval()
         parts = []
