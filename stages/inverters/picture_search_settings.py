@@ -89,6 +89,7 @@ class PictureSearchSettings:
     p_norm, total_variation : float
         Weights of two regularisers, whose gradients are added to the velocity.
     p_norm_order, total_variation_order : float
+        The p of the norm, and the power of the distances between neighbours.
     clip_extremes : float
         Percent of the values that are cut off in every fourth step, half of them at either end.
     distance : {"squares", "absolute", "inner product", "Gram", "DISTS and squares"}
@@ -108,6 +109,7 @@ class PictureSearchSettings:
         Keep what is varied between 0 and the range of the layer that the generator draws from, or 0 and `highest`, or above 0,
         or pixels between black and white, or leave it free.
     highest : float
+        Largest input of the generator under the bounds "highest".
     bounds_hold : {"after each step", "when used"}
         Whether bounds change what is varied, or only what is drawn of it, while its gradient passes. L-BFGS-B never leaves them.
     fitted : {"cut out", "resized"}
