@@ -159,7 +159,7 @@ class DeepSimGenerator(nn.Module):
 
         Parameters
         ----------
-        values : float tensor of shape (n, *config.shape)
+        values : float tensor of shape (n, ...) as the layout takes it, for example (n, 4096)
             Of the layer, behind its rectifier: 0 or more.
 
         Returns
