@@ -168,6 +168,7 @@ REFERENCES = {
     **{f"bleu_{n}": bleu(n) for n in (1, 2, 3, 4)},
     "rouge_l": each(rouge_l),
     "cider": cider,
+    "first_label": lambda true, said: [float(one.split("\n")[0] in own) for own, one in zip(true, said)],
 }
 WITHOUT_REFERENCE = {
     "perceptual_distance": "the network itself is the metric; tests/stages/judges holds it against the published package",
