@@ -85,10 +85,11 @@ def splits_table(scored):
             rows.append((_label(spec), *(mean_text(mean, spec.metric) for mean in means)))
     labels, found = labels_of_several(list(scored.values())), {}
     for place, scores in enumerate(scored.values()):
-        for kind in (scores.embeddings, scores.retrieval):
+        for kind in (scores.embeddings, scores.retrieval, scores.categories):
             for row in () if kind is None else kind.rows:
-                found.setdefault(row.metric, ["-"] * len(scored))[place] = mean_text(row, SHARE)
-    rows += [(f"{labels[name]} (%)", *cells) for name, cells in found.items()]
+                what = (row.metric, getattr(row, "value", ""))
+                found.setdefault(what, ["-"] * len(scored))[place] = mean_text(row, SHARE)
+    rows += [(f"{labels[name]} (%) {of}".rstrip(), *cells) for (name, of), cells in found.items()]
     return ("score of the method", *scored), rows
 
 

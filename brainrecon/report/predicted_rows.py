@@ -39,9 +39,15 @@ def retrieval_rows(scores):
 
 
 def by_metric(scores):
-    """Rows of `embedding_rows` and of `retrieval_rows` by the name of the metric, dict."""
+    """Cells of what is scored of predictions, by the name of the metric and of the value, dict of (str, str) to dict.
+
+    Those of `embedding_rows` and `retrieval_rows`, and of categories that were identified by some value.
+    """
     rows = [*_found(scores, "embeddings"), *_found(scores, "retrieval")]
-    return {one.metric: row for one, row in zip(rows, (*embedding_rows(scores), *retrieval_rows(scores)))}
+    cells = {
+        (one.metric, one.target): row for one, row in zip(rows, (*embedding_rows(scores), *retrieval_rows(scores)))
+    }
+    return cells | {(row.metric, row.value): _category_cell(row) for row in _found(scores, "categories")}
 
 
 def labels_of_several(scores):
@@ -60,8 +66,10 @@ def labels_of_several(scores):
     for one in scores:
         for row in (*_found(one, "embeddings"), *_found(one, "retrieval")):
             found.setdefault(row.metric, []).append(getattr(row, "n_candidates", row.n))
-    specs = scores[0].protocol.embeddings | scores[0].protocol.retrieval
-    return {name: specs[name].among(*counts).label if name in specs else name for name, counts in found.items()}
+    protocol = scores[0].protocol
+    specs = protocol.embeddings | protocol.retrieval
+    labels = {name: specs[name].among(*counts).label if name in specs else name for name, counts in found.items()}
+    return labels | {name: spec.label for name, spec in protocol.categories.items()}
 
 
 def _found(scores, kind):
@@ -111,6 +119,18 @@ def _embedding_row(row, spec):
         # Among fewer stimuli than candidates all of them are taken.
         "chance": f"{100 * spec.top_k / min(spec.n_way, row.n):.3g}" if spec else NOTHING,
         "verdict": "better" if row.mean > row.null_high else "worse" if row.mean < row.null_low else "open",
+    }
+
+
+def _category_cell(row):
+    """How often a category was told by a value, and whether that is above one half and above shuffled responses."""
+    low, high = row.ci_low, row.ci_high
+    return {
+        "n": f"{row.n:,}",
+        "mean": percent_text(row.mean),
+        "interval": "no interval" if low is None else f"{percent_text(low)} to {percent_text(high)}",
+        "chance": f"{100 * row.chance:.3g}",
+        "verdict": "better" if row.is_above else "worse" if high is not None and high < row.chance else "open",
     }
 
 

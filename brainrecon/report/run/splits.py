@@ -35,7 +35,7 @@ class SplitBeside:
 def without_scores(scores):
     """Scores of the same protocol and reference in which nothing was scored."""
     nothing: dict = dict(conditions={}, summary=(), differences=(), corpus={}, ceilings={}, regions={}, notes=())
-    return replace(scores, embeddings=None, retrieval=None, **nothing)
+    return replace(scores, embeddings=None, retrieval=None, features=None, categories=None, **nothing)
 
 
 def scored_anywhere(splits):
@@ -63,14 +63,14 @@ def split_groups(splits, specs):
 
 
 def predicted_table(splits):
-    """Scores of predicted embeddings, and retrieval, a column for each split: list of (label, target, cells).
+    """Scores of predicted embeddings, retrieval and categories, a column for each split: list of (label, value, cells).
 
     A cell has `mean`, `interval`, `chance` and `verdict`, or is None.
     """
     cells: dict = {}
     for place, split in enumerate(splits):
         scores = split.content.scores
-        for metric, row in predicted_rows.by_metric(scores).items():
-            cells.setdefault((metric, row["target"]), [None] * len(splits))[place] = row
+        for what, cell in predicted_rows.by_metric(scores).items():
+            cells.setdefault(what, [None] * len(splits))[place] = cell
     labels = predicted_rows.labels_of_several([split.content.scores for split in splits])
     return [(labels[metric], target, own) for (metric, target), own in cells.items()]

@@ -53,12 +53,12 @@ def run_of(god, folder, *options):
 
 @pytest.fixture(scope="module")
 def seen(god, tmp_path_factory):
-    return run_of(god, tmp_path_factory.mktemp("seen") / "run")
+    return run_of(god, tmp_path_factory.mktemp("seen") / "run", "--beside", "imagery")
 
 
 @pytest.fixture(scope="module")
-def imagined(god, tmp_path_factory):
-    return run_of(god, tmp_path_factory.mktemp("imagined") / "run", "--split", "imagery")
+def imagined(seen):
+    return seen.splits["imagery"]
 
 
 # Settings
@@ -181,6 +181,9 @@ def test_imagery_is_scored_beside_category_averages_without_pictures(imagined, s
     means = seen.config.system.category_means("cnn8")
     np.testing.assert_array_equal(np.asarray(true), means.means[means.places(imagined.subject.test.stimulus_ids)])
     assert (imagined.folder / "report.html").exists()
+    (rate,) = (row.mean for row in scores.categories.rows if row.value == "cnn8_V1")
+    beside = (seen.folder / "report.html").read_text(encoding="utf-8").partition('id="splits"')[2]
+    assert f"{100 * rate:.1f}" in beside.partition("</section>")[0]
 
 
 # Pictures and the small twin
