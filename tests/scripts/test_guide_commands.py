@@ -81,9 +81,12 @@ def set_names(words):
 
 
 def is_setting(name, method=None):
-    """Whether a name is a setting of the method, or of any if it is none of the toolkit's."""
+    """Whether a name is a setting of the method, or of any if it is none of the toolkit's; those of a split beside are, too."""
     if name.startswith("data."):
         return has(DataSettings, name.split(".")[1:])
+    if name.startswith("splits."):
+        *_, table, name = name.split(".", 3)
+        return table == "settings" and is_setting(name, method)
     if name in {field.name for field in dataclasses.fields(RunConfig)} - {"method", "settings", "data"}:
         return True
     methods = [method] if method in own_methods() else own_methods()
