@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,9 +135,6 @@ def test_a_partial_file_longer_than_the_source(server, tmp_path):
 
 
 def test_a_full_disk_is_said_and_what_came_stays(server, tmp_path, monkeypatch):
-    import shutil
-    from types import SimpleNamespace
-
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match="no room for .*3,000,000 bytes are to come and 1,000 are free.*; free some"):
         fetch(Remote(f"{server}/file", tmp_path / "file"))
