@@ -7,7 +7,9 @@ and each solves the rest, its own rows of one Schur complement.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.linalg import get_lapack_funcs
 from threadpoolctl import threadpool_limits
 
 from stages.decoders.unitwise.chosen_voxels import places_of
@@ -132,8 +134,28 @@ def _cost(n_own, size):
 def _each(matrix, places, right):
     """Each unit by itself."""
     own = places_of(places)
+    if matrix.device.type == "cpu":
+        return _one_after_the_other(matrix, own, right)
     found = positive_solve(_principal(matrix, own), right.gather(1, own))
     return torch.zeros_like(right).scatter_(1, own, found)
+
+
+def _one_after_the_other(matrix, own, right):
+    """As `_each`: in the processor's cache a matrix is copied and factored in place in a third of the time of a batch."""
+    found = torch.zeros_like(right)
+    if not own.shape[1]:
+        return found
+    whole, sides, solutions = matrix.numpy(), right.numpy(), found.numpy()
+    (solve,) = get_lapack_funcs(("posv",), (whole,))
+    for unit, places in enumerate(own.numpy()):
+        side = sides[unit, places]
+        # Symmetric: its transpose is the same in the order of LAPACK.
+        _, solution, failed = solve(whole.take(places, 0).take(places, 1).T, side, lower=1, overwrite_a=1)
+        if failed:
+            # Rounding to 32 bits made it indefinite.
+            solution = np.linalg.solve(whole[np.ix_(places, places)].astype(np.float64), side.astype(np.float64))
+        solutions[unit, places] = solution
+    return found
 
 
 def _together(matrix, places, right):
