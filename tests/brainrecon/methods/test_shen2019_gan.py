@@ -324,6 +324,8 @@ def recording(subject, tmp_path):
     return folder
 
 
+# Fourteen rows with a report each; what tells them apart is tested above and below, row by row.
+@pytest.mark.slow
 def test_the_study_runs_on_the_papers_own_layout(recording, tmp_path, monkeypatch):
     quick = {"channels": 8, "training": {"iterations": 4, "validate_every": 2, "batch_size": 4, "validation": 0.1}}
     small = {"shen2019-gan": quick}
