@@ -34,6 +34,8 @@ def by_folds(patterns, values, predicted, folds=5):
 def test_least_squares_vs_himalaya_at_its_defaults(n_stimuli, n_voxels):
     lasso = pytest.importorskip("himalaya.lasso")
     patterns, values = made(n_stimuli, n_voxels)
+    # Their power iterations start from NumPy's own generator: at a rare start the step is far off.
+    np.random.seed(0)
 
     def theirs(known, units, new):
         with warnings.catch_warnings():
