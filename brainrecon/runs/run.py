@@ -468,16 +468,14 @@ class Run:
         The splits beside are scored as well, each in its own folder, see `splits`; of one that cannot be compared with anything
         a warning says so.
         """
-        from brainrecon.runs.score import NothingToCompare, evaluate
+        from brainrecon.runs.score import score_splits
 
         sweep(self.folder)
-        scores = evaluate(self, protocol, progress)
-        for run in self._beside:
-            try:
-                evaluate(run, protocol, progress)
-            except NothingToCompare as error:
-                warnings.warn(str(error), Remark, stacklevel=2)
-        return scores
+        own, *others = score_splits(self, protocol, again=True, progress=progress).values()
+        for one in others:
+            if one.why_not:
+                warnings.warn(one.why_not, Remark, stacklevel=2)
+        return own.scores
 
 
 def _holds_something(folder):
