@@ -257,7 +257,9 @@ class Chain:
         for step, _ in learned:
             if step.part in taken:
                 progress(f"reading {taken[step.part]}", 0, 1)
-                step.take(taken[step.part], self.n_voxels)
+                # A network of several subjects keeps them apart by their names.
+                named = {name: subject.n_voxels for name, subject in training.subjects.items()}
+                step.take(taken[step.part], named if step.reads_subjects else self.n_voxels)
                 progress(f"reading {taken[step.part]}", 1, 1)
         for step, own in learned:
             if step.part not in missing:
@@ -329,7 +331,7 @@ class Chain:
         def given():
             return captions
 
-        def features(names, subject=subject.name):
+        def features(names, subject=subject.name, by="columns"):
             return encode(
                 self.learned_targets,
                 names,
@@ -337,6 +339,7 @@ class Chain:
                 "train",
                 store or FeatureStore(),
                 captions=given,
+                by=by,
                 progress=progress,
             )
 
