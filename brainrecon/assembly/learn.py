@@ -22,6 +22,7 @@ from weights.suggestions import did_you_mean
 _EPOCHS = {
     "averaged": "trials",
     "single": "trials",
+    "apart": "trials apart",
     "in turn": "stimuli",
     "mixed": "mixtures",
     "virtual": "virtual trials",
@@ -57,10 +58,10 @@ class Learn(Step):
         a folder; its class has ``from_pretrained(folder, device=...)``. One that trains by `stages.training.loop.train` has
         `trains_together` true.
     device : str
-    trials : {"averaged", "single", "in turn", "mixed", "virtual"}
-        Learn from patterns, each the average of a stimulus's trials; from every trial by itself; from one trial of every
-        stimulus in an epoch, those of each taking turns; or from a mixture of them, `stages.training.batches.Mixtures` or
-        `VirtualTrials` there.
+    trials : {"averaged", "single", "apart", "in turn", "mixed", "virtual"}
+        Learn from patterns, each the average of a stimulus's trials; from every trial by itself, and if they are apart no
+        two of a stimulus in a step; from one trial of every stimulus in an epoch, those of each taking turns; or from a mixture of
+        them, `stages.training.batches.Mixtures` or `VirtualTrials` there.
     part : str
         Folder of what it learns.
     beside : mapping of str to TargetSource, optional
