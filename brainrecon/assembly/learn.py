@@ -60,8 +60,8 @@ class Learn(Step):
     device : str
     trials : {"averaged", "single", "apart", "in turn", "mixed", "virtual"}
         Learn from patterns, each the average of a stimulus's trials; from every trial by itself, and if they are apart no
-        two of a stimulus in a step; from one trial of every stimulus in an epoch, those of each taking turns; or from a mixture of
-        them, `stages.training.batches.Mixtures` or `VirtualTrials` there.
+        two of a stimulus in a step; from one trial of every stimulus in an epoch, those of each taking turns; or from a mixture
+        of them, `stages.training.batches.Mixtures` or `VirtualTrials` there.
     part : str
         Folder of what it learns.
     beside : mapping of str to TargetSource, optional

@@ -46,9 +46,9 @@ class NetworkSettings:
     patience : int, optional
         Epochs without a better validation after which training stops; all are gone through, if it is not given.
     trials : {"in turn", "single", "apart", "averaged", "mixed", "virtual"}
-        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself, and no two of a stimulus in a
-        step if they are apart; averages; or mixtures of the trials of every stimulus, drawn anew in every step: of all of them, or
-        of a random subset with one row of weights for all.
+        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself, and no two of a stimulus in
+        a step if they are apart; averages; or mixtures of the trials of every stimulus, drawn anew in every step: of all of them,
+        or of a random subset with one row of weights for all.
     features : {"float32", "float16"}
         How the feature store holds the targets.
     precision : {"no", "bf16"}
