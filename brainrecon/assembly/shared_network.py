@@ -14,6 +14,7 @@ import numpy as np
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.targets import TargetSource
+from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import Machine
 from stages.ground.checks import Number, OneOf, check_all
 
@@ -151,7 +152,9 @@ def shared_network(
     latent: tuple[str, TargetSource] | None = None,
     places: TargetSource | None = None,
     released=None,
-    table: str = "network",
+    table: str = "decoder",
+    averages: str = OUTPUTS,
+    n_trials: int = 3,
 ) -> Learn:
     """Step from patterns of one or several subjects to tokens, and to the latent of a blurry picture.
 
@@ -174,6 +177,9 @@ def shared_network(
         As `brainrecon.assembly.learn.Learn` takes it.
     table : str
         Of the system's settings, that `settings` are.
+    averages : {"outputs", "responses"}
+    n_trials : int
+        As `brainrecon.assembly.learn.Learn` takes them.
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.networks.mindeye2 import MindEye2Network
@@ -222,7 +228,8 @@ def shared_network(
             own = {"beside": dict.fromkeys((PLACES, CHANGED_PLACES), places), "changing": changing}
     arguments = {name: getattr(settings, name) for name in sizes} | ({} if has_prior else {"prior": "none"})
     decoder = TrainedDecoder(MindEye2Network, recipe, objectives, arguments, machine.device)
-    step = Learn(targets, decoder, machine.device, settings.trials, part, released=released, settings=table, **own)
+    own |= {"released": released, "settings": table, "averages": averages, "n_trials": n_trials}
+    step = Learn(targets, decoder, machine.device, settings.trials, part, **own)
     step.for_new_subject = "go on"
     return step
 
