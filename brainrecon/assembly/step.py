@@ -57,6 +57,11 @@ class Step:
         Whether processes that were started together fit it together; else the first of them does, and the others open it.
     by_lot : bool
         Whether what it gives depends on the item (its noise), and not on the values it reads alone.
+    averages : {"responses", "outputs"}
+        What is averaged over the trials of a stimulus: the responses that it reads, or what it gives for each trial. Of patterns
+        that are given by themselves each is one trial.
+    n_trials : int
+        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.assembly.trial_outputs`.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional
@@ -74,6 +79,8 @@ class Step:
     is_learned: ClassVar[bool] = False
     trains_together: bool = False
     by_lot: bool = False
+    averages: str = "responses"
+    n_trials: int = 3
     no_mean_response: str | None = None
     precision: str | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import PATTERNS, Prediction, Training
 from brainrecon.runs.captions import captions
 from brainrecon.runs.decoder_from import copy_decoder, taken_parts
@@ -35,11 +36,11 @@ def fit(run, progress=SILENT):
     def features(targets):
         return encode(run, chain, "train", targets, progress)
 
-    # What reads anything else is predicted below, when the steps before it are fitted.
+    # What reads anything else, or trials one by one, is predicted below, when the steps before it are fitted.
     predictions = {
         step.part: Prediction(test.patterns, names, run.layout.embeddings("test", step.kept_as))
         for step in chain.predicting
-        if step.is_learned and step.reads == (PATTERNS,)
+        if step.is_learned and step.reads == (PATTERNS,) and step.averages != OUTPUTS
     }
     training = Training({subject.name: subject}, features, lambda: captions(run, "train"))
     with first_goes_first():
