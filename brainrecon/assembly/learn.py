@@ -10,8 +10,10 @@ import numpy as np
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
+from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
 from brainrecon.datasets.folds import category_numbers
 from stages.decoders.trained import Training
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.training.pairs import CATEGORIES
 from stages.training.trouble import CannotTrain, in_recipe
@@ -87,6 +89,11 @@ class Learn(Step):
         ``arguments(subject) -> dict``: of the network, what follows from the subject.
     outlined : callable, optional
         ``outlined() -> dict``: of these what is known without it, for the cost that is told before.
+    averages : {"responses", "outputs"}
+        What is averaged over the trials of a tested stimulus, see `brainrecon.assembly.trial_outputs`; `trials` is about those
+        that are learned from.
+    n_trials : int
+        Outputs that are averaged.
     """
 
     is_learned = True
@@ -108,6 +115,8 @@ class Learn(Step):
         derived=None,
         arguments=None,
         outlined=None,
+        averages=RESPONSES,
+        n_trials=3,
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -120,6 +129,8 @@ class Learn(Step):
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
         self._outlined, self._costs = outlined, {}
+        self.averages = check("averages", averages, OneOf(RESPONSES, OUTPUTS))
+        self.n_trials = check("n_trials", n_trials, Number(1, whole=True, example=3))
         self.trains_together = getattr(decoder, "trains_together", False)
 
     def fit(self, training, workspace):
