@@ -60,6 +60,14 @@ def first_sessions(subject, n_sessions):
 def without_stimuli(subject, ids, why):
     """Learn from all training stimuli but some; what is tested stays as it is.
 
+    >>> import brainrecon
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> write_template("my-study")
+    >>> whole = brainrecon.load("arrays:my-study")
+    >>> fewer = without_stimuli(whole, whole.train.stimulus_ids[:3], "that somebody else is tested on")
+    >>> whole.train.n_stimuli, fewer.train.n_stimuli
+    (12, 9)
+
     Parameters
     ----------
     subject : brainrecon.datasets.subject.Subject
