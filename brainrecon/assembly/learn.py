@@ -13,8 +13,10 @@ from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from brainrecon.assembly.training_tables import bytes_of_one, concatenated, of_one, tables_of
+from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
 from brainrecon.datasets.folds import category_numbers
 from stages.decoders.trained import Training
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.main_memory import main_memory
 from stages.ground.process_group import n_processes
@@ -64,10 +66,9 @@ class Learn(Step):
         `trains_together` true, and one of several subjects `reads_subjects`.
     device : str
     trials : {"averaged", "single", "apart", "in turn", "mixed", "virtual"}
-        Learn from patterns, each the average of a stimulus's trials; from every trial by itself, or so that no batch holds two
-        of a stimulus; from one trial of every
-        stimulus in an epoch, those of each taking turns; or from a mixture of them, `stages.training.batches.Mixtures` or
-        `VirtualTrials` there.
+        Learn from patterns, each the average of a stimulus's trials; from every trial by itself, and if they are apart no
+        two of a stimulus in a step; from one trial of every stimulus in an epoch, those of each taking turns; or from a mixture
+        of them, `stages.training.batches.Mixtures` or `VirtualTrials` there.
     part : str
         Folder of what it learns.
     beside : mapping of str to TargetSource, optional
@@ -96,6 +97,11 @@ class Learn(Step):
     memory : float, optional
         Bytes of main memory that targets may take: half of it by default. More are read from the feature store batch by batch,
         from tables by rows.
+    averages : {"responses", "outputs"}
+        What is averaged over the trials of a tested stimulus, see `brainrecon.assembly.trial_outputs`; `trials` is about those
+        that are learned from.
+    n_trials : int
+        Outputs that are averaged.
     """
 
     is_learned = True
@@ -118,6 +124,8 @@ class Learn(Step):
         arguments=None,
         outlined=None,
         memory=None,
+        averages=RESPONSES,
+        n_trials=3,
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -130,7 +138,11 @@ class Learn(Step):
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
         self._outlined, self._memory, self._costs = outlined, memory, {}
+        self.averages = check("averages", averages, OneOf(RESPONSES, OUTPUTS))
+        self.n_trials = check("n_trials", n_trials, Number(1, whole=True, example=3))
         self.trains_together = getattr(decoder, "trains_together", False)
+        self.reads_subjects = getattr(decoder, "reads_subjects", False)
+        self.for_new_subject = "go on" if self.reads_subjects else "again"
 
     def fit(self, training, workspace):
         if len(training.subjects) > 1 and not self.reads_subjects:
@@ -193,15 +205,6 @@ class Learn(Step):
         return in_recipe(name, value) if self._settings is None else f"--set {self._settings}.{name}={value}"
 
     # Before it begins
-
-    @property
-    def reads_subjects(self):
-        """Whether its decoder learns from several subjects, each with voxels of its own."""
-        return getattr(self.decoder, "reads_subjects", False)
-
-    @property
-    def for_new_subject(self):
-        return "go on" if self.reads_subjects else "again"
 
     @property
     def _room(self):

@@ -62,6 +62,11 @@ class Step:
     for_new_subject : {"again", "go on", "keep"}
         What becomes of it where the chain was fitted on other subjects before and is fitted on a new one: it is fitted again,
         from nothing; it goes on from what was learned (`Workspace.pretrained`); or it is kept as it is.
+    averages : {"responses", "outputs"}
+        What is averaged over the trials of a stimulus: the responses that it reads, or what it gives for each trial. Of patterns
+        that are given by themselves each is one trial.
+    n_trials : int
+        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.assembly.trial_outputs`.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional
@@ -81,6 +86,8 @@ class Step:
     by_lot: bool = False
     reads_subjects: bool = False
     for_new_subject: str = "again"
+    averages: str = "responses"
+    n_trials: int = 3
     no_mean_response: str | None = None
     precision: str | None = None
 
