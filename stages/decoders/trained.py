@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
 from stages.training.curves import Curves
 from stages.training.pairs import Pairs
-from stages.training.recipe import read_recipe
+from stages.training.recipe import plain_recipe, read_recipe
 from stages.training.state import remove_checkpoint
 from weights.manifest import CheckpointError
 
@@ -318,7 +318,7 @@ class TrainedDecoder:
             "arguments": self.arguments,
             "n_voxels": self._network.n_voxels,
             "gives": self.gives,
-            "recipe": asdict(self.recipe) if self._released is None else None,
+            "recipe": plain_recipe(self.recipe) if self._released is None else None,
             "curves": self._curves.lines,
         }
         if self._released is not None:
