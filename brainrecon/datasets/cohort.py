@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from brainrecon.datasets.fewer_trials import without_stimuli
-from brainrecon.datasets.subject import Subject
+from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
+
+
+class LearnedFrom(NamedTuple):
+    """How much there is to learn from, of all subjects together; a training split of one says the same of itself.
+
+    >>> LearnedFrom(n_stimuli=20, n_trials=60, n_voxels={"subj01": 160, "subj02": 150}).n_trials
+    60
+    """
+
+    n_stimuli: int
+    n_trials: int
+    n_voxels: Mapping[str, int]
 
 
 class Cohort(Mapping[str, Subject]):
@@ -101,6 +114,16 @@ class Cohort(Mapping[str, Subject]):
     def n_voxels(self) -> dict[str, int]:
         """Voxels of each subject."""
         return {name: subject.n_voxels for name, subject in self.items()}
+
+    @property
+    def learned_from(self) -> LearnedFrom | Split:
+        """How much there is to learn from; of one subject, its training split."""
+        splits = [subject.train for subject in self.values()]
+        if len(splits) == 1:
+            return splits[0]
+        return LearnedFrom(
+            sum(split.n_stimuli for split in splits), sum(split.n_trials for split in splits), self.n_voxels
+        )
 
     @property
     def tested_ids(self) -> np.ndarray:

@@ -40,7 +40,7 @@ def of_fitting(run):
     taken = taken_parts(part.config, chain)
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
     lines = of_encoding(chain.learned_targets, chain.encoded_to_learn(taken), part.subject, ["train"], device)
-    train = part.subject.train
+    train = part.cohort.learned_from
     try:
         works = [(*work, step.precision) for step in learned for work in step.operations(train).items()]
         told = [line for step in learned for line in step.cost(train)]

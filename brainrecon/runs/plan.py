@@ -134,7 +134,12 @@ def _fitting(run):
     left = [part for part in run.parts if not part.is_fitted]
     if not left:
         return []
-    subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
+    subject, train, chain, rate_here = (
+        left[0].subject,
+        left[0].cohort.learned_from,
+        run.unfitted,
+        rate(str(run.machine.device)),
+    )
     folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
     taken, works = taken_parts(run.config, chain), []
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
@@ -149,11 +154,11 @@ def _fitting(run):
         works.append(Work(f"encoding {name}", f"{n_stimuli:,} stimuli{folds}", seconds or None, disk=disk))
     for step in learned:
         try:
-            operations = sum(step.operations(subject.train).values())
-            memory, told = step.memory(subject.train), tuple(step.cost(subject.train))
+            operations = sum(step.operations(train).values())
+            memory, told = step.memory(train), tuple(step.cost(train))
         except UNTOLD:
             operations, memory, told = 0, None, ()
-        amount = f"{subject.train.n_trials:,} trials{folds}"
+        amount = f"{train.n_trials:,} trials{folds}"
         seconds = len(left) * operations / rate_in(step.precision, run.machine.device) if operations else None
         works.append(Work(f"fitting {', '.join(step.gives)}", amount, seconds, memory, told=told))
     return works + _taking(taken, chain)

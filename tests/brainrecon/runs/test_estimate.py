@@ -33,6 +33,7 @@ def run_of(method, weights=None, n_test=10, device="cpu", **settings):
         machine=chain.machine,
         unfitted=chain,
         subject=SimpleNamespace(train=train, test=test, splits={"train": train}),
+        cohort=SimpleNamespace(learned_from=train),
         is_fitted=False,
         image_path=lambda name, stimulus_id, sample: SimpleNamespace(exists=lambda: stimulus_id == "s0"),
     )
