@@ -1,9 +1,9 @@
 """MindEye2 (Scotti et al., ICML 2024): a layer of each subject's own, a backbone that all share, and pictures behind captions.
 
 The shared backbone makes rough tokens of OpenCLIP ViT-bigG/14, from which a projector makes tokens for retrieval, a prior likely
-ones, and a small decoder the latent of a blurry picture. Likely tokens are drawn by an unCLIP of Stable Diffusion XL, and said in a
-caption. Under that the drawn picture is redrawn in part, and a quarter of the blurry one is laid over it. What was learned of some
-subjects is gone on with for a new one, of whom there may be an hour alone.
+ones, and a small decoder the latent of a blurry picture. Likely tokens are drawn by an unCLIP of Stable Diffusion XL, and said
+in a caption. Under that the drawn picture is redrawn in part, and a quarter of the blurry one is laid over it. What was learned
+of some subjects is gone on with for a new one, of whom there may be an hour alone.
 
 docs/systems/mindeye2-2024.md says what the scripts do, which of their slips are mended here, and what is done otherwise.
 """
