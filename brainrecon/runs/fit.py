@@ -36,8 +36,8 @@ def fit(run, progress=SILENT):
     chain = Chain(run.config.system, run.machine)
     names = tuple(str(name) for name in test.stimulus_ids)
 
-    def features(targets, subject=None):
-        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name])
+    def features(targets, subject=None, by="columns"):
+        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name], by)
 
     # What reads anything else, or trials one by one, is predicted below, when the steps before it are fitted.
     predictions = {
