@@ -413,7 +413,7 @@ class MindEye22024(System):
             {LIKELY: source},
             lambda present: {},
             start=None,
-            arguments=lambda: {"picture_size": self.settings.picture_size},
+            arguments=lambda: {"picture_size": self.settings.picture_size, "n_tokens": source.outline.shape[0]},
             gives=self._named(DRAWN),
         )
 
