@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,16 @@ from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
 
-class LearnedFrom(NamedTuple):
-    """How much there is to learn from, of all subjects together; a training split of one says the same of itself.
+@dataclass(frozen=True)
+class Learned:
+    """How much several subjects have to learn from.
 
-    >>> LearnedFrom(n_stimuli=20, n_trials=60, n_voxels={"subj01": 160, "subj02": 150}).n_trials
-    60
+    Attributes
+    ----------
+    n_stimuli, n_trials : int
+        Of all subjects together; a stimulus of two counts twice.
+    n_voxels : mapping of str to int
+        Of each subject.
     """
 
     n_stimuli: int
@@ -116,13 +121,15 @@ class Cohort(Mapping[str, Subject]):
         return {name: subject.n_voxels for name, subject in self.items()}
 
     @property
-    def learned_from(self) -> LearnedFrom | Split:
-        """How much there is to learn from; of one subject, its training split."""
-        splits = [subject.train for subject in self.values()]
+    def train(self) -> Split | Learned:
+        """What is learned from: of one subject its training split; of several how much it is, a `Learned`."""
+        splits = {name: subject.train for name, subject in self.items()}
         if len(splits) == 1:
-            return splits[0]
-        return LearnedFrom(
-            sum(split.n_stimuli for split in splits), sum(split.n_trials for split in splits), self.n_voxels
+            return next(iter(splits.values()))
+        return Learned(
+            sum(split.n_stimuli for split in splits.values()),
+            sum(split.n_trials for split in splits.values()),
+            self.n_voxels,
         )
 
     @property

@@ -66,6 +66,9 @@ def planned(folder, config, features=None, device="auto", memory=None):
         yield run
         return
     with TemporaryDirectory(prefix="brainrecon-plan-") as place:
+        if config.pretrained and not Layout(Path(config.pretrained)).config.exists():
+            # It would be made where it is to stand.
+            config = replace(config, pretrained=None)
         yield Run.create(Path(place) / Path(folder).name, config, features, device, memory)
 
 
@@ -134,17 +137,15 @@ def _fitting(run):
     left = [part for part in run.parts if not part.is_fitted]
     if not left:
         return []
-    subject, train, chain, rate_here = (
-        left[0].subject,
-        left[0].cohort.learned_from,
-        run.unfitted,
-        rate(str(run.machine.device)),
-    )
+    subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
+    train, before = left[0].cohort.train, left[0].pretraining
     folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
-    taken, works = taken_parts(run.config, chain), []
+    works = [replace(work, what=f"before {subject.name}: {work.what}") for work in _fitting(before)] if before else []
+    taken = taken_parts(run.config, chain)
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
+    learned = [step for step in learned if not (before and step.for_new_subject == "keep")]
     for name in chain.encoded_to_learn(taken):
-        source, n_stimuli = chain.learned_targets[name], subject.train.n_stimuli
+        source, n_stimuli = chain.learned_targets[name], train.n_stimuli
         try:
             seconds = len(left) * n_stimuli * operations_of_one_stimulus(source, subject.train) / rate_here
             disk = len(left) * n_stimuli * source.outline.n_targets * (2 if source.dtype == "float16" else 4)

@@ -216,3 +216,11 @@ def test_in_a_notebook(place):
 def test_the_usual_size_needs_few_trials(place):
     train = brainrecon.load("nsd:nsd").train
     assert usual_size(train) == response_size(train.patterns)
+
+
+def test_what_it_takes_is_told_and_nothing_is_made(place, capsys):
+    line = "fit many-painter nsd:nsd --subjects 1,2 --new-subject 3 --plan --out made"
+    assert run_command([*line.split(), "--pretrained", "elsewhere"]) == 0
+    told = capsys.readouterr().out
+    assert "before subj03: fitting colour" in told and "192 trials" in told, "both of those before, 96 trials each"
+    assert not (place / "made").exists() and not (place / "elsewhere").exists()

@@ -217,7 +217,7 @@ def test_a_chain_takes_what_is_released_by_the_names_of_subjects(cohort, tmp_pat
 
 def test_what_it_takes_is_counted_of_all_subjects(place):
     run = Run.create("told", {"method": "together", "data": {"source": "nsd:nsd", "subjects": ["subj02", "subj01"]}})
-    step, train = run.unfitted.steps[0], run.cohort.learned_from
+    step, train = run.unfitted.steps[0], run.cohort.train
     assert train.n_voxels == {name: one.n_voxels for name, one in run.cohort.items()}
     assert train.n_trials == sum(one.train.n_trials for one in run.cohort.values())
     (told,) = step.cost(train)
