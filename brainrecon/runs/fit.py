@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import PATTERNS, Prediction, Training
 from brainrecon.runs.captions import captions
 from brainrecon.runs.decoder_from import copy_decoder, taken_parts
@@ -35,14 +36,14 @@ def fit(run, progress=SILENT):
     chain = Chain(run.config.system, run.machine)
     names = tuple(str(name) for name in test.stimulus_ids)
 
-    def features(targets, subject=None):
-        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name])
+    def features(targets, subject=None, by="columns"):
+        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name], by)
 
-    # What reads anything else is predicted below, when the steps before it are fitted.
+    # What reads anything else, or trials one by one, is predicted below, when the steps before it are fitted.
     predictions = {
         step.part: Prediction(test.patterns, names, run.layout.embeddings("test", step.kept_as))
         for step in chain.predicting
-        if step.is_learned and step.reads == (PATTERNS,)
+        if step.is_learned and step.reads == (PATTERNS,) and step.averages != OUTPUTS
     }
     before = dict(pretraining.cohort) if pretraining else {}
     training = Training(dict(cohort), features, lambda: captions(run, "train"), before)

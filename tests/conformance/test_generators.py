@@ -70,6 +70,14 @@ def stable_unclip(folder):
     return StableUnCLIPGenerator.from_pretrained(random_checkpoints.save_generator("unclip", folder))
 
 
+def unclip_xl(folder):
+    import single_files
+
+    from stages.generators.diffusion.unclip_xl import UnCLIPXLGenerator
+
+    return UnCLIPXLGenerator.from_pretrained(single_files.save_unclip(folder), n_tokens=single_files.TOKENS)
+
+
 def image_variations(folder):
     from stages.generators.diffusion.image_variations import ImageVariationsGenerator
 
@@ -135,6 +143,7 @@ MAKERS = {
     "stable-diffusion-depth": under_depth,
     "stable-diffusion-depth-levels": under_depth_levels,
     "stable-unclip": stable_unclip,
+    "unclip-xl": unclip_xl,
     "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,

@@ -272,8 +272,12 @@ class LatentDiffusionGenerator:
         pixels = self.space.decode(latents)
         self.pipeline.maybe_free_model_hooks()
         finite = finite_rows(pixels)
-        pictures = iter(to_greys(pixels if all(finite) else pixels[finite], rounded))
+        pictures = iter(to_greys(self._shown(pixels if all(finite) else pixels[finite]), rounded))
         return [next(pictures) if is_finite else None for is_finite in finite]
+
+    def _shown(self, pixels):
+        """Return what is shown of decoded pictures, float32 (n, 3, height, width), −1 to 1; here all of it."""
+        return pixels
 
 
 def _read(rows, reads):

@@ -36,6 +36,32 @@ class StartFromNoise(Conditioner):
         return normal(sampling.random, self.latent_shape, sampling.latent_dtype).to(sampling.device)
 
 
+class StartFromOffsetNoise(StartFromNoise):
+    """Noise alone under which a picture has a random brightness: x = a + (b + offset · c) · σ₀.
+
+    a and b are standard normal in every value, c is one standard normal number for each picture, and σ₀ is the first noise
+    level. A network that was tuned with such noise (offset 0.04 in SDXL unCLIP) starts with it.
+
+    Parameters
+    ----------
+    scheduler, latent_shape
+        As `StartFromNoise`.
+    offset : float
+    """
+
+    def __init__(self, scheduler, latent_shape, offset):
+        super().__init__(scheduler, latent_shape)
+        self.offset = offset
+
+    def prepare(self, value, sampling):
+        steps = sampling.num_inference_steps
+        below, noise = self._noise(sampling), self._noise(sampling)
+        brightness = normal(sampling.random, (1, 1, 1), sampling.latent_dtype).to(sampling.device)
+        timesteps = last_timesteps(self.scheduler, steps, steps)
+        latents = below + (noise + self.offset * brightness) * self.scheduler.init_noise_sigma
+        return replace(sampling, latents=latents, timesteps=timesteps)
+
+
 class StartFromPicture(StartFromNoise):
     """A picture, encoded and noised; the strength's share of the steps.
 
