@@ -120,7 +120,7 @@ class Step:
     def open(self, workspace: Workspace) -> None:
         """Read what `save` wrote."""
 
-    def take(self, name: str, n_voxels: int | Mapping[str, int]) -> None:
+    def take(self, name: str, n_voxels: int | Mapping[str, int] | None) -> None:
         """Read what the method's authors released, in place of fitting; `save` then writes it as if it were fitted.
 
         Parameters
