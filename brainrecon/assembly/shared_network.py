@@ -20,6 +20,8 @@ from stages.ground.checks import Number, OneOf, check_all
 
 # A teacher's places of the pictures as they are, and of changed ones.
 PLACES, CHANGED_PLACES = "places", "changed_places"
+# As `stages.networks.mindeye2` has them, which takes seconds to import.
+MIXERS = ("published", "linear", "residual", "tokens")
 # Of the published training: 40 sessions of 750 trials.
 _SAMPLES_PER_EPOCH = 30_000
 # Every bias but those of the subjects' own layers, and the prior's table of relative positions, whose name has the word.
@@ -98,10 +100,15 @@ class SharedNetworkSettings(NetworkSettings):
     def __post_init__(self):
         super().__post_init__()
         count = Number(1, whole=True)
-        rules = dict.fromkeys(("batch_size_each", "hidden", "mixer_tokens"), count)
+        sizes = ("hidden", "mixer_tokens", "prior_depth", "prior_heads", "prior_head_width", "map_channels")
+        rules = dict.fromkeys(("batch_size_each", *sizes), count)
         rules |= dict.fromkeys(("subjects", "pretraining_epochs"), Number(1, whole=True, optional=True, example=2))
         rules |= dict.fromkeys(("prior_weight", "latent_weight", "teacher_weight"), Number(0))
         rules |= {
+            "mixer": OneOf(*MIXERS),
+            "mixed_share": Number(0, 1),
+            "own_partner": OneOf("whole", "rest"),
+            "partners_in": OneOf("batch", "group"),
             "contrast_weight": Number(0, above=True, example=1.0),
             "teacher_temperature": Number(0, above=True, example=0.2),
             "teacher_size": Number(32, whole=True, example=224),

@@ -1,9 +1,9 @@
 """MindEye2 (Scotti et al., ICML 2024): a layer of each subject's own, a backbone that all share, and pictures behind captions.
 
 The shared backbone makes rough tokens of OpenCLIP ViT-bigG/14, from which a projector makes tokens for retrieval, a prior likely
-ones, and a small decoder the latent of a blurry picture. Likely tokens are drawn by an unCLIP of Stable Diffusion XL, and said in a
-caption. Under that the drawn picture is redrawn in part, and a quarter of the blurry one is laid over it. What was learned of some
-subjects is gone on with for a new one, of whom there may be an hour alone.
+ones, and a small decoder the latent of a blurry picture. Likely tokens are drawn by an unCLIP of Stable Diffusion XL, and said
+in a caption. Under that the drawn picture is redrawn in part, and a quarter of the blurry one is laid over it. What was learned
+of some subjects is gone on with for a new one, of whom there may be an hour alone.
 
 docs/systems/mindeye2-2024.md says what the scripts do, which of their slips are mended here, and what is done otherwise.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.blend import Blend
+from brainrecon.assembly.each_sample import EachSample
 from brainrecon.assembly.encode import Encode
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
@@ -300,7 +301,8 @@ class MindEye22024(System):
         settings, found = self.settings, []
         if settings.blends:
             found.append(f"Of every picture {settings.blurry_share:.0%} is the blurry one, as published.")
-        if settings.has_picture and (settings.draws_with, settings.redraws_with) != ("sdxl-unclip", "sdxl"):
+        published = settings.draws_with == "sdxl-unclip" and settings.redraws_with in ("sdxl", NOTHING)
+        if settings.has_picture and not published:
             found.append(
                 f"A variant that nobody published: drawn with {settings.draws_with}, redrawn with {settings.redraws_with}."
             )
@@ -319,12 +321,13 @@ class MindEye22024(System):
         settings = self.settings
         source = self.target("stages.targets.unclip_tokens:UnclipTokens", "clip", machine, greys=settings.greys)
         # Nobody reads rough tokens that neither lead a prior nor are drawn from.
-        rough = (ROUGH,) if settings.prior == "diffusion" or settings.reads_likely else ()
+        has_prior = settings.prior == "diffusion"
+        rough = (ROUGH,) if has_prior or (settings.prior == "none" and settings.reads_likely) else ()
         latent = self._latent(machine) if settings.has_latent else None
         learned = shared_network(
             (*rough, RETRIEVAL),
             source,
-            settings.decoder if settings.prior == "diffusion" else replace(settings.decoder, prior_weight=0.0),
+            settings.decoder if has_prior else replace(settings.decoder, prior_weight=0.0),
             machine,
             "network",
             None if latent is None else (LATENT, latent),
@@ -333,32 +336,32 @@ class MindEye22024(System):
             averages=settings.averages,
             n_trials=settings.n_trials,
         )
-        steps = [learned]
-        if settings.reads_likely:
-            steps.append(self._likely(learned, source))
-        if latent is not None:
-            steps.append(Show(LATENT, latent, self._named(BLURRY)))
-        if settings.captions:
-            steps.append(self._captioned(source, machine))
-        if settings.draws:
-            steps.append(self._drawn(source, machine))
+        likely = [self._likely(learned, source)] if settings.reads_likely else []
+        blurry = [] if latent is None else [Show(LATENT, latent, self._named(BLURRY))]
+        captioned = [self._captioned(source, machine)] if settings.captions else []
+        drawn = [self._drawn(source, machine)] if settings.draws else []
         if settings.redraws:
-            steps += self._redrawn(machine)
+            *encoded, last = self._redrawn(machine)
+            before = [*drawn, *encoded]
+        else:
+            before, last = [], (*drawn, None)[0]
         if settings.blends:
-            steps.append(Blend(self._before_the_blend, BLURRY, settings.blurry_share, settings.picture_size))
-        return steps
+            # The samples of a stimulus differ by what is drawn last: what is on the way is kept once for all of them.
+            blend = Blend(self._last_drawn, BLURRY, settings.blurry_share, settings.picture_size)
+            last = EachSample([last, blend])
+        return [learned, *likely, *blurry, *captioned, *before, *([] if last is None else [last])]
 
     # Names
 
     @property
-    def _before_the_blend(self):
+    def _last_drawn(self):
         """Name of the picture that is blended, or given."""
         settings = self.settings
         return REDRAWN if settings.redraws else DRAWN if settings.draws else BLURRY
 
     def _named(self, name):
         """Name of a picture, which is the output's if nothing is made of it."""
-        return PICTURE if name == self._before_the_blend and not self.settings.blends else name
+        return PICTURE if name == self._last_drawn and not self.settings.blends else name
 
     # Steps
 
@@ -410,26 +413,38 @@ class MindEye22024(System):
             {LIKELY: source},
             lambda present: {},
             start=None,
-            arguments=lambda: {"picture_size": self.settings.picture_size},
+            arguments=lambda: {"picture_size": self.settings.picture_size, "n_tokens": source.outline.shape[0]},
             gives=self._named(DRAWN),
         )
 
     def _redrawn(self, machine):
         """The steps from a caption and a picture to the picture that is redrawn under the caption."""
-        settings = self.settings
-        text = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "redrawer", machine)
+        settings, encoded = self.settings, []
+        place, text, context = (
+            "stages.generators.diffusion.stable_diffusion_xl:StableDiffusionXLGenerator",
+            None,
+            CAPTION,
+        )
+        if settings.redraws_with == "stable-diffusion":
+            place = "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator"
+            text = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "redrawer", machine)
+            encoded, context = [Encode(CAPTION, TEXT, text)], TEXT
+        start = DRAWN if settings.draws else BLURRY
         redrawn = redraw(
-            "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
+            place,
             lambda: self.folder("redrawer"),
             settings.redrawing,
             machine,
-            {TEXT: text},
-            lambda present: {TEXT: settings.redrawing.text_weight if TEXT in present else 0.0},
-            start=DRAWN if settings.draws else BLURRY,
+            {context: text},
+            lambda present: {} if text is None else {TEXT: settings.redrawing.text_weight if TEXT in present else 0.0},
+            start=start,
+            arguments=lambda: {} if text is not None else {"picture_size": settings.picture_size},
             needed=(),
             gives=self._named(REDRAWN),
+            called={start: BLURRY},
+            table="redrawing",
         )
-        return [Encode(CAPTION, TEXT, text), redrawn]
+        return [*encoded, redrawn]
 
 
 def _released():

@@ -78,6 +78,14 @@ def unclip_xl(folder):
     return UnCLIPXLGenerator.from_pretrained(single_files.save_unclip(folder), n_tokens=single_files.TOKENS)
 
 
+def stable_diffusion_xl(folder):
+    import single_files
+
+    from stages.generators.diffusion.stable_diffusion_xl import StableDiffusionXLGenerator
+
+    return StableDiffusionXLGenerator.from_pretrained(single_files.save_sdxl(folder))
+
+
 def image_variations(folder):
     from stages.generators.diffusion.image_variations import ImageVariationsGenerator
 
@@ -144,6 +152,7 @@ MAKERS = {
     "stable-diffusion-depth-levels": under_depth_levels,
     "stable-unclip": stable_unclip,
     "unclip-xl": unclip_xl,
+    "stable-diffusion-xl": stable_diffusion_xl,
     "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,

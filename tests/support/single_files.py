@@ -222,3 +222,113 @@ def write_configs(folder, unet):
     for part, config in (("unet", unet), ("vae", VAE_CONFIG)):
         (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / part / "config.json").write_text(json.dumps(config))
+
+
+# Stable Diffusion XL: both text encoders beside the same two networks.
+
+FIRST_TEXT = {"width": 6, "layers": 3, "words": 24, "places": 7}
+SECOND_TEXT = {"width": 10, "layers": 3, "words": 24, "places": 7, "projected": 8}
+SDXL_FIRST_TEXT = {"width": 768, "layers": 12, "words": 49408, "places": 77}
+SDXL_SECOND_TEXT = {"width": 1280, "layers": 32, "words": 49408, "places": 77, "projected": 1280}
+TIME_WIDTH = 4
+
+
+def first_text_tensors(width, layers, words, places):
+    """Yield (name, shape) of a text encoder as transformers has stored it since before 2023."""
+    yield "embeddings.token_embedding.weight", (words, width)
+    yield "embeddings.position_embedding.weight", (places, width)
+    ends = [("", (width, width), ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"))]
+    ends += [("", (4 * width, width), ("mlp.fc1",)), ("", (width, 4 * width), ("mlp.fc2",))]
+    for number in range(layers):
+        for _, shape, names in ends:
+            for name in names:
+                yield f"encoder.layers.{number}.{name}.weight", shape
+                yield f"encoder.layers.{number}.{name}.bias", shape[:1]
+        for norm in ("layer_norm1", "layer_norm2"):
+            yield f"encoder.layers.{number}.{norm}.weight", (width,)
+            yield f"encoder.layers.{number}.{norm}.bias", (width,)
+    yield "final_layer_norm.weight", (width,)
+    yield "final_layer_norm.bias", (width,)
+
+
+def second_text_tensors(width, layers, words, places, projected):
+    """Yield (name, shape) of open_clip's text tower."""
+    yield "positional_embedding", (places, width)
+    yield "text_projection", (width, projected)
+    yield "token_embedding.weight", (words, width)
+    for number in range(layers):
+        block = f"transformer.resblocks.{number}"
+        for norm in ("ln_1", "ln_2"):
+            yield f"{block}.{norm}.weight", (width,)
+            yield f"{block}.{norm}.bias", (width,)
+        yield f"{block}.attn.in_proj_weight", (3 * width, width)
+        yield f"{block}.attn.in_proj_bias", (3 * width,)
+        for name, shape in (
+            ("attn.out_proj", (width, width)),
+            ("mlp.c_fc", (4 * width, width)),
+            ("mlp.c_proj", (width, 4 * width)),
+        ):
+            yield f"{block}.{name}.weight", shape
+            yield f"{block}.{name}.bias", shape[:1]
+    yield "ln_final.weight", (width,)
+    yield "ln_final.bias", (width,)
+
+
+def sdxl_state():
+    """All tensors of a small Stable Diffusion XL in one file."""
+    labels = 6 * TIME_WIDTH + SECOND_TEXT["projected"]
+    parts = {
+        "model.diffusion_model.": unet_tensors(**SMALL_UNET, context=CONTEXT, labels=labels),
+        "first_stage_model.": autoencoder_tensors(**SMALL_VAE),
+        "conditioner.embedders.0.transformer.text_model.": first_text_tensors(**FIRST_TEXT),
+        "conditioner.embedders.1.model.": second_text_tensors(**SECOND_TEXT),
+    }
+    state = {}
+    for seed, (part, shapes) in enumerate(parts.items()):
+        state |= {part + name: value for name, value in random_state(shapes, seed).items()}
+    spare = {"conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(7)[None]}
+    return state | spare | {"conditioner.embedders.1.model.logit_scale": torch.ones(())}
+
+
+def text_config(width, layers, words, places, projected=0, act="quick_gelu", heads=2):
+    return {
+        "vocab_size": words,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "max_position_embeddings": places,
+        "projection_dim": projected or width,
+        "hidden_act": act,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+    }
+
+
+XL_CONFIG = UNET_CONFIG | {
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": TIME_WIDTH,
+    "projection_class_embeddings_input_dim": 6 * TIME_WIDTH + SECOND_TEXT["projected"],
+}
+
+
+def save_sdxl(folder, state=None):
+    """Write a small Stable Diffusion XL: one file of weights, and configurations and tokenizers beside it."""
+    write_configs(folder, XL_CONFIG)
+    # The end token has the highest number, as CLIP's has.
+    words = ["<|startoftext|>", "!", *"abcdefgh", *(f"{one}</w>" for one in "abcd0123456789-."), "<|endoftext|>"]
+    vocabulary = {word: number for number, word in enumerate(words[: 24 - 1] + words[-1:])}
+    for ending, pad, config in (
+        ("", "<|endoftext|>", text_config(**FIRST_TEXT)),
+        ("_2", "!", text_config(**SECOND_TEXT, act="gelu")),
+    ):
+        for part in ("tokenizer", "text_encoder"):
+            (folder / f"{part}{ending}").mkdir()
+        (folder / f"text_encoder{ending}" / "config.json").write_text(json.dumps(config))
+        (folder / f"tokenizer{ending}" / "vocab.json").write_text(json.dumps(vocabulary))
+        (folder / f"tokenizer{ending}" / "merges.txt").write_text("#version: 0.2\n")
+        told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 7, "pad_token": pad}
+        (folder / f"tokenizer{ending}" / "tokenizer_config.json").write_text(json.dumps(told))
+    save_file(sdxl_state() if state is None else state, folder / "zavy.safetensors")
+    return folder

@@ -69,3 +69,45 @@ class SizeCodes(Conditioner):
     def prepare(self, value, sampling):
         rows = self._codes.to(sampling.device).expand(len(sampling.random), -1)
         return sampling.with_argument("class_labels", rows, rows)
+
+
+class Caption(Conditioner):
+    """A caption, encoded when it is drawn under: tokens that cross-attention reads, and a pooled state beside the sizes.
+
+    Captions are encoded one by one, so that none depends on its neighbours. A picture without one reads the empty text.
+
+    Parameters
+    ----------
+    reads : str
+    encode : callable
+        A text to tokens (n_tokens, width) and a pooled state (pooled_width,).
+    negative : str
+        What guidance's unconditional rows read.
+    """
+
+    def __init__(self, reads, encode, negative):
+        self.reads, self._encode, self._negative = reads, encode, negative
+
+    def prepare(self, value, sampling):
+        found = [self._encode("" if row is None else str(row)) for row in value]
+        tokens, pooled = (torch.stack(each).to(sampling.device).float() for each in zip(*found))
+        without = [each.to(sampling.device).float() for each in self._encode(self._negative)]
+        sampling = sampling.with_context(tokens, without[0])
+        return sampling.with_added("text_embeds", pooled, without[1].expand_as(pooled))
+
+
+class Sizes(Conditioner):
+    """Sizes that Stable Diffusion XL reads beside a pooled text, the same in both halves of guidance; it reads no value.
+
+    Parameters
+    ----------
+    numbers : sequence of six float
+        Height and width before cropping, the crop's corner, height and width after it. The network codes them itself.
+    """
+
+    def __init__(self, numbers):
+        self._numbers = torch.tensor(numbers, dtype=torch.float32)
+
+    def prepare(self, value, sampling):
+        rows = self._numbers.to(sampling.device).expand(len(sampling.random), -1)
+        return sampling.with_added("time_ids", rows, rows)

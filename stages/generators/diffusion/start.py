@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
-from stages.networks.latent_space import normal, to_greys, to_pixels
+from stages.networks.latent_space import bilinear, normal, to_greys, to_pixels
 
 # Mean and deviation of red, green and blue, as OpenAI's CLIP takes them.
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -94,7 +94,11 @@ class StartFromPicture(StartFromNoise):
 
     def _encoded(self, pictures, sampling):
         size = self.latent_shape[-1] * self.space.downscaling
-        pixels = to_pixels([resized(picture, size) for picture in pictures]).to(sampling.device)
+        if self.rule.enlarged == "bilinear":
+            # One by one, since they may be of any size.
+            pixels = torch.cat([bilinear(to_pixels([picture]), size) for picture in pictures]).to(sampling.device)
+        else:
+            pixels = to_pixels([resized(picture, size) for picture in pictures]).to(sampling.device)
         if self.rule.pixels == "for CLIP":
             mean, deviation = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in _CLIP)
             pixels = ((pixels + 1) / 2 - mean) / deviation

@@ -27,6 +27,9 @@ class StartRule:
     pixels : {"as they are", "for CLIP"}
         Encode a picture's values from -1 to 1, or, as MindEye's scripts do by a slip, after CLIP's mean and deviation were
         taken from values of 0 to 1.
+    enlarged : {"bicubic", "bilinear"}
+        How a picture of another size is brought to that which is drawn: as a uint8 picture, or as float values between the two
+        nearest.
     strongest : {"noise", "all but one step"}
         What strength 1 does with a start: take noise in its place, or, as CompVis' scripts under depth do, noise it for all
         steps but one (49 of 50).
@@ -42,6 +45,7 @@ class StartRule:
     noised_to: str = "first step"
     latent_size: int | None = None
     pixels: str = "as they are"
+    enlarged: str = "bicubic"
     strongest: str = "noise"
 
     def __post_init__(self):
@@ -50,6 +54,7 @@ class StartRule:
             ("latent", ("direct", "through picture")),
             ("noised_to", tuple(_EARLIER)),
             ("pixels", ("as they are", "for CLIP")),
+            ("enlarged", ("bicubic", "bilinear")),
             ("strongest", ("noise", "all but one step")),
         ):
             if getattr(self, name) not in allowed:

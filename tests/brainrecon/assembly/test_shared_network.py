@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from brainrecon.assembly.shared_network import SharedNetworkSettings, prior_of, shared_network
+from brainrecon.assembly.shared_network import MIXERS, SharedNetworkSettings, prior_of, shared_network
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Machine
 from stages.ground.errors import InputError
+from stages.networks import mindeye2
 from stages.networks.mindeye2 import MindEye2Network
 from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_views
 from stages.training.optimisers import learning_rate, make_optimisers
@@ -186,6 +187,10 @@ def test_pictures_change_for_the_teacher_as_in_the_script():
 # Variants
 
 
+def test_mixers_are_those_of_the_network():
+    assert MIXERS == mindeye2.MIXERS
+
+
 def test_without_a_teacher_its_layers_are_not_trained():
     step = made(teacher=False)
     assert [one.reads[0] for one in step.decoder.objectives(small_network())][-1] == "sd_latent"
@@ -221,6 +226,11 @@ def test_without_a_picture_or_a_prior_there_are_no_layers_of_it():
         {"teacher_size": 16},
         {"teacher_std": "own"},
         {"trials": "together"},
+        {"mixer": "mlp"},
+        {"mixed_share": 2},
+        {"own_partner": "none"},
+        {"partners_in": "subject"},
+        {"prior_heads": 0},
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings):
