@@ -15,7 +15,7 @@ def redraw(
     folder: Callable,
     settings: GeneratorSettings,
     machine: Machine,
-    contexts: Mapping[str, TargetSource],
+    contexts: Mapping[str, TargetSource | None],
     weights: Callable[[frozenset], Mapping[str, float]],
     start: str | None = "first_picture",
     arguments: Callable[[], Mapping] = dict,
@@ -52,8 +52,8 @@ def redraw(
         ``folder() -> path`` of its checkpoint.
     settings : GeneratorSettings
     machine : Machine
-    contexts : mapping of str to TargetSource
-        Values that it reads, and the targets that they are predictions of.
+    contexts : mapping of str to TargetSource or None
+        Values that it reads, and the targets that they are predictions of; None for what predicts none, such as a caption.
     weights : callable
         ``weights(present) -> dict``: weight of each context, given the names of the values that are not absent.
     start : str, optional
@@ -96,6 +96,6 @@ def redraw(
         gives,
         options=options,
         at_a_time=at_a_time,
-        targets=contexts,
+        targets={name: source for name, source in contexts.items() if source is not None},
         less_memory=settings.acceleration.less_memory(machine.device, "generator.acceleration"),
     )
