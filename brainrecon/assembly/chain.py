@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.response_size import other_scale, response_size
+from brainrecon.assembly.fitting import DESCRIPTION, Fitting, fit_again
+from brainrecon.assembly.response_size import other_scale
 from brainrecon.assembly.settings import read_saved, to_dict
 from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
+from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
 from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machine, Training, Workspace
 from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
-from stages.ground.process_group import first_goes_first, is_first, of_first
+from stages.ground.process_group import is_first
 from stages.ground.progress import SILENT
 from weights.remark import Remark
 from weights.seals import broken, seal
 from weights.whole_files import write_text
-
-DESCRIPTION = "method.json"
-
-
-def fit_again(folder) -> str:
-    """What to type where a fitted chain in `folder` is damaged: of a run, the command that mends it."""
-    run = Path(folder).parent
-    if not (run / "config.toml").exists():
-        return "fit again, and save it anew"
-    return f"`brainrecon fit --config {run / 'config.toml'} --out {run}` fits it again"
 
 
 class Chain:
@@ -64,10 +56,12 @@ class Chain:
         Value -> the target that it predicts: ``cnn8_V1`` and ``cnn8_V2`` are predictions of ``cnn8``.
     learned_targets : dict of str to TargetSource
         These, and what training is held against besides.
-    n_voxels : int, optional
-        Of the patterns it was fitted on.
+    n_voxels : int or dict of str to int, optional
+        Of the patterns it was fitted on; of several subjects those of each.
     usual_size : float, optional
         Of the responses it was fitted on, as `brainrecon.assembly.response_size` takes it.
+    described : dict
+        What method.json says of the steps that are fitted.
 
     Raises
     ------
@@ -83,8 +77,9 @@ class Chain:
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
         self.target_of = {name: target for step in self.steps for name, target in step.target_of.items()}
         self.learned_targets = self._beside() | self.targets
-        self.n_voxels: int | None = None
+        self.n_voxels: int | dict[str, int] | None = None
         self.usual_size: float | None = None
+        self.described: dict = {}
 
     name = property(lambda self: self.system.name)
     output = property(lambda self: self.system.output)
@@ -109,6 +104,8 @@ class Chain:
                     f"{self.name}: {kind} learns in the folder of a step before it ({step.part or 'decoder'!r}); give it a "
                     "part of its own."
                 )
+            if step.averages == OUTPUTS:
+                self._check_averaged(step)
             parts |= {step.part} if step.is_learned else set()
             given += step.gives
         if self.output not in given:
@@ -116,6 +113,23 @@ class Chain:
                 f"{self.name}: its output is {self.output!r}, which no step gives; given are {', '.join(given)}."
             )
         return tuple(given)
+
+    def _check_averaged(self, step) -> None:
+        """Refuse a step whose outputs cannot be averaged over trials."""
+        others = [name for name in (*step.reads, *step.optional) if name != PATTERNS]
+        media = {name: medium for name in step.gives if (medium := step.medium(name)) != "features"}
+        if others or media or step.by_lot:
+            found = (
+                f"reads {others[0]!r}"
+                if others
+                else f"gives {next(iter(media))!r}, a {next(iter(media.values()))}"
+                if media
+                else "draws by lot"
+            )
+            raise InputError(
+                f"{self.name}: {type(step).__name__} averages outputs over trials but {found}; expected patterns alone, features "
+                f"and nothing by lot: let it average {RESPONSES}."
+            )
 
     def _beside(self) -> dict:
         """What training is held against besides; an InputError if one name stands for two things."""
@@ -162,6 +176,11 @@ class Chain:
         return tuple(name for step in self.steps for name in step.gives if step.medium(name) == "features")
 
     @property
+    def averages_outputs(self) -> bool:
+        """Whether a step reads trials one by one, and what it gives is averaged over them."""
+        return any(step.averages == OUTPUTS for step in self.steps)
+
+    @property
     def draws(self) -> bool:
         """Whether outputs are drawn, each into a file; features are predicted when the chain is fitted."""
         return self.medium(self.output) != "features"
@@ -204,6 +223,7 @@ class Chain:
         progress=SILENT,
         training_pictures=None,
         taken=None,
+        pretrained=None,
     ):
         """Fit the steps in order.
 
@@ -221,67 +241,18 @@ class Chain:
         taken : mapping of str to str, optional
             Checkpoints from which steps are taken instead of fitted, by the part of the step. All are read and checked before
             one is written.
+        pretrained : path, optional
+            Of a new subject: what `save` wrote of this chain when it was fitted on the subjects before. Steps go on from it, or
+            are kept as they were, see `Step.for_new_subject`.
 
         Returns
         -------
         self
         """
-        found = {"progress": progress} | ({"training_pictures": training_pictures} if training_pictures else {})
-        for subject in training.subjects.values():
-            self.check_data(subject)
-        self.n_voxels = next(iter(training.subjects.values())).n_voxels
-        self._described = {}
-        store = store or FeatureStore()
-        learned = [
-            (step, None if folder is None else Path(folder) / step.part) for step in self.steps if step.is_learned
-        ]
-        missing = of_first(lambda: {step.part for step, own in learned if own is None or not step.is_fitted(own)})
-        if missing and self.system.needs.captions:
-            # Refused now rather than after a training.
-            of_first(lambda: len(training.captions()))
-        taken = {part: name for part, name in (taken or {}).items() if part in missing}
-        for step, _ in learned:
-            if step.part in taken:
-                progress(f"reading {taken[step.part]}", 0, 1)
-                step.take(taken[step.part], self.n_voxels)
-                progress(f"reading {taken[step.part]}", 1, 1)
-        for step, own in learned:
-            if step.part not in missing:
-                self._described |= self._known(folder)
-                self.usual_size = self._described.get("usual_size")
-                step.open(Workspace(store, own, description=self._described, **found))
-                continue
-            alone = own is not None and not step.trains_together
-            if step.part not in taken and (is_first() or not alone):
-                wanted = (predictions or {}).get(step.part)
-                workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
-                step.fit(training if alone else self._read_in_turn(training), workspace)
-            first = next(iter(training.subjects.values())).train
-            if PATTERNS in step.reads and self.usual_size is None and first.has_responses:
-                self.usual_size = response_size(first.patterns)
-            if own is not None and is_first():
-                self._describe(folder, step)
-                step.save(own)
-            if alone:
-                # The others wait until it is written.
-                of_first(lambda: None)
-            if alone and not is_first():
-                self._described |= self._known(folder)
-                step.open(Workspace(store, own, description=self._described, **found))
-        if folder is not None and is_first():
-            self._describe(folder)
-            seal(folder)
+        Fitting(self, training, folder, store or FeatureStore(), progress, training_pictures).fit(
+            predictions or {}, taken or {}, pretrained
+        )
         return self
-
-    @staticmethod
-    def _read_in_turn(training):
-        """Training data whose features the first process encodes, and the others find."""
-
-        def features(targets):
-            with first_goes_first():
-                return training.features(targets)
-
-        return replace(training, features=features)
 
     def free_targets(self) -> None:
         """Let go of the targets' networks: what comes next does not need them, or loads them again."""
@@ -294,24 +265,36 @@ class Chain:
         for step in self.steps:
             step.free()
 
-    def fit_in_memory(self, subject, store=None, progress=SILENT, captions=None):
-        """Fit on one subject, its targets from the feature store or encoded now; `captions` in place of the dataset's own."""
+    def fit_in_memory(self, subjects, store=None, progress=SILENT, captions=None, pretrained=None, before=None):
+        """Fit on subjects, their targets from the feature store or encoded now, without a folder.
+
+        Parameters
+        ----------
+        subjects : brainrecon.datasets.subject.Subject or brainrecon.datasets.cohort.Cohort
+        store, progress, pretrained
+            As of `fit`.
+        captions : list of list of str, optional
+            Of the training stimuli of the one subject, in place of the dataset's own.
+        before : brainrecon.datasets.cohort.Cohort, optional
+            Of a new subject: the subjects that `pretrained` was fitted on, if a step looks at their responses.
+        """
+        those = dict(subjects) if isinstance(subjects, Mapping) else {subjects.name: subjects}
+        first = next(iter(those))
+        if len(those) > 1 and self.system.many_subjects != "together":
+            raise InputError(
+                f"{self.name} learns from one subject but was given {', '.join(those)}; give it one of these, or choose a method "
+                "of several."
+            )
 
         def given():
             return captions
 
-        def features(names):
-            return encode(
-                self.learned_targets,
-                names,
-                subject,
-                "train",
-                store or FeatureStore(),
-                captions=given,
-                progress=progress,
-            )
+        def features(names, subject=first, by="columns"):
+            found, of = store or FeatureStore(), those[subject]
+            return encode(self.learned_targets, names, of, "train", found, captions=given, by=by, progress=progress)
 
-        return self.fit(Training({subject.name: subject}, features, given), store=store, progress=progress)
+        training = Training(those, features, given, dict(before or {}))
+        return self.fit(training, store=store, progress=progress, pretrained=pretrained)
 
     def is_fitted(self, folder) -> bool:
         """Whether `folder` holds every fitted step."""
@@ -321,7 +304,7 @@ class Chain:
 
     def save(self, folder) -> None:
         """Write settings and every fitted step into `folder`."""
-        self._describe(folder, *self.steps)
+        self.describe(folder, *self.steps)
         for step in self.steps:
             step.save(Path(folder) / step.part)
         seal(folder)
@@ -330,25 +313,23 @@ class Chain:
         """Read what `save` wrote, or the decoder folder of a run; `found` is what a `Workspace` has besides."""
         if damage := broken(folder):
             raise InputError(f"In {folder}, {damage}; {fit_again(folder)}.")
-        self._described = read_saved(folder)
-        self.n_voxels, self.usual_size = (self._described.get(name) for name in ("n_voxels", "usual_size"))
+        self.described = read_saved(folder)
+        self.n_voxels, self.usual_size = (self.described.get(name) for name in ("n_voxels", "usual_size"))
         for step in self.steps:
             if step.is_learned:
                 own = Path(folder) / step.part
-                step.open(Workspace(store or FeatureStore(), own, description=self._described, **found))
+                step.open(Workspace(store or FeatureStore(), own, description=self.described, **found))
         return self
 
-    def _known(self, folder) -> dict:
-        return read_saved(folder) if (Path(folder) / DESCRIPTION).exists() else {}
-
-    def _describe(self, folder, *steps) -> None:
+    def describe(self, folder, *steps) -> None:
+        """Write method.json, with what these steps have to say besides."""
         for step in steps:
-            self._described |= step.description()
+            self.described |= step.description()
         known = {"method": self.name, "settings": to_dict(self.system.settings), "n_voxels": self.n_voxels}
         if self.usual_size is not None:
             known["usual_size"] = self.usual_size
         # In one order, whether a step was fitted now or found.
-        described = {name: value for name, value in self._described.items() if name not in known}
+        described = {name: value for name, value in self.described.items() if name not in known}
         if is_first():
             write_text(Path(folder) / DESCRIPTION, json.dumps(described | known, indent=1) + "\n")
 
@@ -360,20 +341,19 @@ class Chain:
         """The course of training of each step that was trained: dict of its values' names to dict of label to (steps, values)."""
         return {", ".join(step.gives): curves for step in self.steps if (curves := step.curves())}
 
-    @cached_property
-    def _described(self) -> dict:
-        return {}
-
     # Running
 
-    def predict(self, patterns):
-        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32."""
+    def predict(self, patterns, subject=""):
+        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32; `subject` is whose they are.
+
+        Each pattern is taken as one trial by a step that averages outputs.
+        """
         if not self.predicts:
             raise InputError(
                 f"{self.name} predicts no embeddings, only its {self.output}; reconstruct with it instead."
             )
-        values = {PATTERNS: self.checked(patterns), REPEATS: np.ones(len(patterns), dtype=int)}
-        items = [Item("", str(row)) for row in range(len(patterns))]
+        values = {PATTERNS: self.checked(patterns, subject), REPEATS: np.ones(len(patterns), dtype=int)}
+        items = [Item(subject, str(row)) for row in range(len(patterns))]
         wanted = set().union(*(self.needed(name) for name in self.predicts))
         for step in self.steps:
             if wanted.intersection(step.gives):
@@ -381,7 +361,16 @@ class Chain:
         return {name: values[name] for name in self.predicts}
 
     def run_from_patterns(
-        self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None, progress=SILENT
+        self,
+        stimulus_ids,
+        patterns,
+        *,
+        samples=1,
+        seed=0,
+        batch_size=None,
+        repeats=None,
+        subject="",
+        progress=SILENT,
     ):
         """Outputs for patterns, without a run folder.
 
@@ -390,12 +379,15 @@ class Chain:
         stimulus_ids : sequence of str, length n_stimuli
             With `seed` and the sample's number they determine the noise.
         patterns : array of shape (n_stimuli, n_voxels), float32
+            Each is taken as one trial by a step that averages outputs.
         samples : int
         seed : int
         batch_size : int, optional
             Items drawn at a time.
         repeats : int, optional
             Trials that each pattern is the average of; unknown if it is not given.
+        subject : str
+            Whose patterns they are, for a chain of several subjects.
         progress : callable, optional
 
         Returns
@@ -410,14 +402,22 @@ class Chain:
         """
         outputs = [[None] * samples for _ in stimulus_ids]
         drawn = self.stream_from_patterns(
-            stimulus_ids, patterns, samples=samples, seed=seed, batch_size=batch_size, repeats=repeats
+            stimulus_ids,
+            patterns,
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            repeats=repeats,
+            subject=subject,
         )
         for done, (row, sample, output) in enumerate(drawn, start=1):
             outputs[row][sample] = output
             progress("reconstructing", done, len(stimulus_ids) * samples)
         return np.stack([np.stack(own) for own in outputs])
 
-    def stream_from_patterns(self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None):
+    def stream_from_patterns(
+        self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None, subject=""
+    ):
         """Yield (row of the pattern, sample, output) as they are drawn; arguments as of `run_from_patterns`.
 
         Raises
@@ -425,14 +425,14 @@ class Chain:
         NotFinite
             Outputs are NaN or infinite; raised after all others have been yielded.
         """
-        patterns = self.checked(patterns)
+        patterns = self.checked(patterns, subject)
         if self.system.reads_single_trials and samples > 1:
             raise InputError(
                 f"Samples of single trials are one per trial, but {samples} of one pattern were asked for; pass every trial as "
                 "a pattern of its own, with samples=1."
             )
         values = {PATTERNS: patterns, REPEATS: [repeats] * len(patterns)}
-        items, each = [Item("", str(name)) for name in stimulus_ids], 1
+        items, each = [Item(subject, str(name)) for name in stimulus_ids], 1
         for step in self.steps:
             if step.by_lot and each != samples:
                 each, rows = samples, np.repeat(np.arange(len(items)), samples)
@@ -449,15 +449,24 @@ class Chain:
             values |= step.run(items, read, seed=seed)
         raise AssertionError("a chain ends in its output")
 
-    def checked(self, patterns):
+    def checked(self, patterns, subject=""):
         """Patterns as they are, if they have the right number of voxels and are finite; an InputError if not.
+
+        `subject` is whose they are, which a chain of several subjects has to know.
 
         A warning names the factor where they are of another size than the responses that the method learned from.
         """
-        patterns = np.asarray(patterns)
-        if patterns.ndim != 2 or (self.n_voxels is not None and patterns.shape[1] != self.n_voxels):
+        patterns, n_voxels = np.asarray(patterns), self.n_voxels
+        if isinstance(n_voxels, dict):
+            if subject not in n_voxels:
+                raise InputError(
+                    f"Patterns are of {subject or 'nobody that is named'} but the method learned from {', '.join(n_voxels)}; "
+                    "pass subject, one of these."
+                )
+            n_voxels = n_voxels[subject]
+        if patterns.ndim != 2 or (n_voxels is not None and patterns.shape[1] != n_voxels):
             raise InputError(
-                f"Patterns have shape {patterns.shape} but the method learned from {self.n_voxels or 0:,} voxels; load the same "
+                f"Patterns have shape {patterns.shape} but the method learned from {n_voxels or 0:,} voxels; load the same "
                 "subject and roi."
             )
         if not np.isfinite(patterns).all():

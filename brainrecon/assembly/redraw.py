@@ -21,6 +21,8 @@ def redraw(
     arguments: Callable[[], Mapping] = dict,
     needed: Sequence[str] | None = None,
     gives: str = "picture",
+    called: Mapping[str, str] | None = None,
+    table: str = "generator",
 ) -> Draw:
     """Step from contexts and a first picture to a picture.
 
@@ -52,8 +54,8 @@ def redraw(
         ``folder() -> path`` of its checkpoint.
     settings : GeneratorSettings
     machine : Machine
-    contexts : mapping of str to TargetSource or None
-        Values that it reads, and the targets that they are predictions of; None for what predicts none, such as a caption.
+    contexts : mapping of str to TargetSource
+        Values that it reads, and the targets that they are predictions of; None of what is a prediction of none, as a caption.
     weights : callable
         ``weights(present) -> dict``: weight of each context, given the names of the values that are not absent.
     start : str, optional
@@ -64,6 +66,10 @@ def redraw(
         Contexts that may not be absent; by default the only one.
     gives : str
         Name of the picture.
+    called : mapping of str to str, optional
+        What the generator calls some of the values, as `brainrecon.assembly.draw.Draw` takes it.
+    table : str
+        Of the system's settings, that `settings` are.
     """
     if needed is None:
         needed = tuple(contexts) if len(contexts) == 1 else ()
@@ -97,5 +103,6 @@ def redraw(
         options=options,
         at_a_time=at_a_time,
         targets={name: source for name, source in contexts.items() if source is not None},
-        less_memory=settings.acceleration.less_memory(machine.device, "generator.acceleration"),
+        less_memory=settings.acceleration.less_memory(machine.device, f"{table}.acceleration"),
+        called=called,
     )

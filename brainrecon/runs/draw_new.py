@@ -49,7 +49,8 @@ def draw_new(
         Of the voxels that the run was fitted on, in its units, each the average over the trials of a stimulus.
     stimulus_ids : sequence of str, length n_stimuli
         Each once. With the run's seed and the sample's number they determine the noise: a test stimulus's own pattern under
-        its own id gives the picture that `Run.reconstruct` draws, to one grey level.
+        its own id gives the picture that `Run.reconstruct` draws, to one grey level, unless a step of the system averages outputs
+        over trials: here it reads the average.
     folder : path
         Files are called as in a run folder, ``images/stim-<id>_sample-<k>.png``.
     samples : int, optional
@@ -74,7 +75,7 @@ def draw_new(
     """
     check_draws(run)
     folder, ids = Path(folder), [str(name) for name in stimulus_ids]
-    patterns, samples = run.chain.checked(patterns), samples or run.config.samples
+    patterns, samples = run.chain.checked(patterns, run.subject.name), samples or run.config.samples
     chosen = ids if stimuli is None else list(dict.fromkeys(map(str, stimuli)))
     row = {name: place for place, name in enumerate(ids)}
     if unknown := [name for name in chosen if name not in row]:
@@ -91,7 +92,7 @@ def draw_new(
     chosen = chosen[shard[0] :: shard[1]]
     missing = [name for name in chosen if not all(path.exists() for path in paths[name])]
     batch_size = 1 if reproducible else batch_size or run.chain.giver(run.chain.output).batch_size()
-    drawing = dict(samples=samples, seed=run.config.seed, batch_size=batch_size)
+    drawing = dict(samples=samples, seed=run.config.seed, batch_size=batch_size, subject=run.subject.name)
     # A batch is what an interruption costs.
     at_once = -(-batch_size // samples)
     spoilt = []

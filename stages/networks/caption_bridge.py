@@ -45,6 +45,11 @@ class CaptionBridge(nn.Module):
 def load_caption_bridge(folder):
     """Load a bridge whose sizes are those of its tensors.
 
+    >>> from weights import store
+    >>> bridge = load_caption_bridge(store.path("tiny-caption-bridge"))
+    >>> bridge.tokens, bridge.states
+    ((64, 128), (65, 128))
+
     Parameters
     ----------
     folder : path

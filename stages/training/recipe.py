@@ -68,6 +68,8 @@ class OptimiserSpec:
         Of adam and adamw.
     momentum : float
         Of sgd and muon.
+    undecayed_names : tuple of str
+        Regular expressions: a parameter whose whole name fits one has no decay, whatever `undecayed` says. Muon knows none.
     """
 
     name: str = "adamw"
@@ -77,9 +79,15 @@ class OptimiserSpec:
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     momentum: float = 0.0
+    undecayed_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_all(self, _RULES["optimiser"], where="optimiser")
+        _check_patterns("optimiser.undecayed_names", self.undecayed_names)
+        if self.name == "muon" and self.undecayed_names:
+            raise InputError(
+                f"optimiser.undecayed_names is {self.undecayed_names!r} but Muon knows none; leave it out, or take adamw."
+            )
 
 
 @dataclass(frozen=True)
@@ -203,14 +211,18 @@ class Recipe:
             raise InputError(
                 f"recipe.accumulate is {self.accumulate} but recipe.batch_size {self.batch_size}; expected parts of equal size."
             )
-        for pattern in self.trains:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise InputError(
-                    f"recipe.trains has {pattern!r}, which is no regular expression ({error}); escape it, for example "
-                    f"{re.escape(pattern)!r}."
-                ) from None
+        _check_patterns("recipe.trains", self.trains)
+
+
+def _check_patterns(where, patterns):
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InputError(
+                f"{where} has {pattern!r}, which is no regular expression ({error}); escape it, for example "
+                f"{re.escape(pattern)!r}."
+            ) from None
 
 
 def read_recipe(entries):

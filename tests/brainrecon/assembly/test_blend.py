@@ -1,64 +1,55 @@
-"""The step that blends pictures: shares, sizes, absent parts, and what is refused."""
+"""Two pictures in one: the shares, the size, and what there is of one alone."""
 
 import numpy as np
 import pytest
+import torch
 
 from brainrecon.assembly.blend import Blend
 from brainrecon.assembly.values import ABSENT, Item
 from stages.ground.errors import InputError
 
-ITEMS = [Item("subj01", "nsd00001"), Item("subj01", "nsd00002")]
+RANDOM = np.random.default_rng(0)
+ITEMS = [Item("subj01", "a"), Item("subj01", "b")]
 
 
-def pictures(seed, size):
-    return np.random.default_rng(seed).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+def pictures(size, n=2):
+    return list(RANDOM.integers(0, 256, (n, size, size, 3), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("shares", [(0.75, 0.25), (0.8, 0.2), (1.0, 0.0)])
-def test_pixels_are_averaged_by_their_shares(shares):
-    refined, blurry = pictures(0, 8), pictures(1, 8)
-    step = Blend({"refined": shares[0], "blurry": shares[1]})
+def test_pictures_of_one_size_vs_the_formula():
+    refined, blurry = pictures(16), pictures(16)
+    step = Blend("refined", "blurry", 0.25, 16)
     found = step.run(ITEMS, {"refined": refined, "blurry": blurry})["picture"]
-    expected = shares[0] * refined.astype(float) + shares[1] * blurry
-    assert np.abs(np.stack(found) - expected).max() <= 0.5 and found[0].dtype == np.uint8
-    assert (step.reads, step.optional, step.medium("picture")) == (("refined",), ("blurry",), "picture")
+    for row in range(2):
+        expected = 0.75 * refined[row].astype(float) + 0.25 * blurry[row].astype(float)
+        np.testing.assert_array_equal(found[row], np.rint(expected).astype(np.uint8))
 
 
-def test_pictures_of_another_size_become_as_large_as_the_first_or_as_is_asked_for():
-    import torch
-
-    refined, blurry = pictures(0, 8), pictures(1, 7)
-    found = Blend({"refined": 0.75, "blurry": 0.25}).run(ITEMS, {"refined": refined, "blurry": list(blurry)})["picture"]
-    enlarged = torch.nn.functional.interpolate(
-        torch.from_numpy(blurry).permute(0, 3, 1, 2).double(), (8, 8), mode="bilinear", align_corners=False
-    )
-    expected = 0.75 * refined + 0.25 * enlarged.permute(0, 2, 3, 1).numpy()
-    assert np.abs(np.stack(found) - expected).max() <= 0.51
-    asked = Blend({"refined": 0.75, "blurry": 0.25}, gives="blended", size=4)
-    assert asked.run(ITEMS, {"refined": refined, "blurry": blurry})["blended"][0].shape == (4, 4, 3)
+def test_other_sizes_are_resized_as_torchvision_did_then():
+    """Bilinear without a filter: of 768 pixels every third stays, and 224 are interpolated."""
+    refined, blurry = pictures(48), pictures(14)
+    found = Blend("refined", "blurry", 0.25, 16).run(ITEMS, {"refined": refined, "blurry": blurry})["picture"]
+    for row in range(2):
+        small = refined[row][1::3, 1::3].astype(np.float32)
+        large = torch.from_numpy(blurry[row]).permute(2, 0, 1)[None].float()
+        large = torch.nn.functional.interpolate(large, (16, 16), mode="bilinear")[0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(found[row], 0.75 * small + 0.25 * large, atol=0.5001)
 
 
-def test_what_is_absent_leaves_its_share_to_the_others():
-    refined = pictures(0, 8)
-    step = Blend({"refined": 0.6, "blurry": 0.2, "small": 0.2})
-    alone = step.run(ITEMS, {"refined": refined, "blurry": ABSENT, "small": ABSENT})["picture"]
-    np.testing.assert_array_equal(np.stack(alone), refined)
-    both = step.run(ITEMS, {"refined": refined, "blurry": ABSENT, "small": refined})["picture"]
-    np.testing.assert_array_equal(np.stack(both), refined)
+def test_without_the_other_picture_there_is_the_first_alone():
+    refined = pictures(16)
+    found = Blend("refined", "blurry", 0.25, 16).run(ITEMS, {"refined": refined, "blurry": ABSENT})["picture"]
+    np.testing.assert_array_equal(np.stack(found), np.stack(refined))
 
 
-def test_rows_do_not_depend_on_each_other():
-    values = {"refined": pictures(0, 8), "blurry": pictures(1, 5)}
-    step = Blend({"refined": 0.75, "blurry": 0.25})
-    together = step.run(ITEMS, values)["picture"]
-    alone = step.run(ITEMS[1:], {name: value[1:] for name, value in values.items()})["picture"]
-    np.testing.assert_array_equal(alone[0], together[1])
+def test_a_run_records_the_share():
+    step = Blend("refined", "blurry", 0.25, 16)
+    assert step.told(frozenset({"refined", "blurry"})) == {"blurry share": 0.25}
+    assert step.told(frozenset({"refined"})) == {"blurry share": 0}
 
 
-@pytest.mark.parametrize(
-    "weights",
-    [{"a": 0.75, "b": 0.2}, {"a": 1.25, "b": -0.25}, {"a": float("nan"), "b": 0.25}, {}, {"a": 0.0, "b": 1.0}],
-)
-def test_shares_that_do_not_add_up_are_refused(weights):
-    with pytest.raises(InputError, match="expected shares of 0 or more that add up to 1"):
-        Blend(weights)
+def test_shares_and_sizes_that_cannot_be_are_refused():
+    with pytest.raises(InputError, match="share is 1.5"):
+        Blend("refined", "blurry", 1.5, 16)
+    with pytest.raises(InputError, match="size is 0"):
+        Blend("refined", "blurry", 0.25, 0)

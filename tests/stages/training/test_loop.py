@@ -17,11 +17,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stages.ground.errors import InputError
 from stages.training import loop
-from stages.training.batches import Shuffled, held_out, on_device, share_of, step_seed
+from stages.training.batches import Shuffled, held_out, step_seed
 from stages.training.curves import Diverged
 from stages.training.loop import train
 from stages.training.optimisers import make_optimisers, set_rates
 from stages.training.recipe import OptimiserSpec
+from stages.training.sharing import on_device, share_of
 from stages.training.state import FILE, read_part, remove_checkpoint
 from stages.training.trouble import OutOfMemory
 from weights.remark import Remark

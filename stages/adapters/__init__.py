@@ -1,0 +1,1 @@
+"""What brings the voxels of several subjects into one space."""
