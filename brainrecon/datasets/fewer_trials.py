@@ -62,8 +62,8 @@ def n_sessions(subject):
 
     >>> import brainrecon
     >>> from brainrecon.datasets.arrays.writing import write_template
-    >>> write_template("my-study")
-    >>> n_sessions(brainrecon.load("arrays:my-study"))
+    >>> write_template("another-study")
+    >>> n_sessions(brainrecon.load("arrays:another-study"))
     1
 
     Parameters
