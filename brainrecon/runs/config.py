@@ -24,8 +24,10 @@ from weights.whole_files import write_text
 
 LEAVE_ONE_OUT = "stimuli"
 MASK_FILE = "data.options.mask"
-# What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
-_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from", "splits", "shared_decoder", "pretrained")
+OF_A_ROW = ("roi", "sessions", "others")
+"""What a row of a benchmark says of its own data, beside the settings of its method, see `brainrecon.studies.row_data`."""
+# What a configuration has besides the settings of its method.
+_RESERVED = ("method", "data", "seed", "samples", *OF_A_ROW, "decoder_from", "splits", "shared_decoder", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,11 @@ class RunConfig:
         values = with_settings(values)
         if "method" not in values or "data" not in values:
             raise InputError("A run needs a method and data; type `brainrecon run METHOD KIND:PATH --out RUN`.")
-        if "roi" in values:
+        if beside := [name for name in OF_A_ROW if name in values]:
+            name = {"others": "subjects"}.get(beside[0], beside[0])
             raise InputError(
-                f"roi = {values['roi']!r} stands beside the method; write it into the table of the data, as data.roi."
+                f"{beside[0]} = {values[beside[0]]!r} stands beside the method; write it into the table of the data, as "
+                f"data.{name}."
             )
         data = from_dict(DataSettings, values["data"], "data")
         # A file that names no kind is told as that file.
