@@ -1,0 +1,1 @@
+"""What brings one subject to what was learned from others."""
