@@ -83,11 +83,14 @@ class Training:
     given_captions : callable, optional
         ``given_captions() -> list of list of str``: captions of the training stimuli in place of the dataset's own; None
         from it means the dataset's own.
+    pretraining : mapping of str to Subject
+        Those that the steps learned from before, if a new subject is learned from now.
     """
 
     subjects: Mapping[str, Subject]
     features: Callable[[tuple[str, ...]], Mapping[str, Any]]
     given_captions: Callable[[], list[list[str]] | None] = lambda: None
+    pretraining: Mapping[str, Subject] = field(default_factory=dict)
 
     def captions(self) -> list[list[str]]:
         """Captions of the training stimuli of the one subject, a list for each.

@@ -77,6 +77,17 @@ class FunctionalAlignment:
     def __repr__(self) -> str:
         return f"FunctionalAlignment({self.method!r}, statistics={self.statistics!r})"
 
+    @classmethod
+    def identity(cls, n_voxels: int) -> FunctionalAlignment:
+        """What leaves patterns of so many voxels as they are: the alignment of a subject to itself.
+
+        >>> FunctionalAlignment.identity(3).transform([[1, 2, 3]]).tolist()
+        [[1.0, 2.0, 3.0]]
+        """
+        found = cls("anatomical")
+        found.n_stimuli, found.n_source_voxels, found.n_target_voxels = 0, n_voxels, n_voxels
+        return found
+
     def fit(self, source: np.ndarray, target: np.ndarray) -> FunctionalAlignment:
         """Learn from both subjects' responses to the same stimuli.
 
