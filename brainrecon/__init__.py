@@ -4,6 +4,7 @@ The public names are loaded when they are first asked for, so that ``import brai
 
 load            read a dataset's subject: ``load("nsd:/data/nsd", subject="subj01")``
 simulate        write a simulated cohort in NSD's own files
+Cohort          several subjects, and the stimuli they share
 Subject         one person's responses, stimuli and regions
 Decoder         voxels to targets
 MultiscaleDecoder   voxels to pictures of a few cells, by local elements
@@ -23,6 +24,7 @@ __version__ = "0.2.0"
 _PUBLIC = {
     "load": ("brainrecon.datasets", "load"),
     "simulate": ("brainrecon.simulation", "simulate"),
+    "Cohort": ("brainrecon.datasets.cohort", "Cohort"),
     "Subject": ("brainrecon.datasets.subject", "Subject"),
     "Decoder": ("stages.decoders.ridge.ridge", "RidgeDecoder"),
     "MultiscaleDecoder": ("stages.decoders.local.multiscale", "MultiscaleDecoder"),
@@ -32,6 +34,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Cohort",
     "Decoder",
     "MultiscaleDecoder",
     "Reconstructor",
@@ -46,6 +49,7 @@ __all__ = [
 if TYPE_CHECKING:
     from brainrecon.assembly.reconstructor import Reconstructor
     from brainrecon.datasets import load
+    from brainrecon.datasets.cohort import Cohort
     from brainrecon.datasets.subject import Subject
     from brainrecon.evaluation.scoring import evaluate
     from brainrecon.runs.run import Run

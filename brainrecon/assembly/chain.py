@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.kept_steps import copy_kept_steps
 from brainrecon.assembly.response_size import other_scale, response_size
 from brainrecon.assembly.settings import read_saved, to_dict
 from brainrecon.assembly.step import repeated
@@ -64,8 +65,8 @@ class Chain:
         Value -> the target that it predicts: ``cnn8_V1`` and ``cnn8_V2`` are predictions of ``cnn8``.
     learned_targets : dict of str to TargetSource
         These, and what training is held against besides.
-    n_voxels : int, optional
-        Of the patterns it was fitted on.
+    n_voxels : int or dict of str to int, optional
+        Of the patterns it was fitted on; of several subjects those of each.
     usual_size : float, optional
         Of the responses it was fitted on, as `brainrecon.assembly.response_size` takes it.
 
@@ -83,7 +84,7 @@ class Chain:
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
         self.target_of = {name: target for step in self.steps for name, target in step.target_of.items()}
         self.learned_targets = self._beside() | self.targets
-        self.n_voxels: int | None = None
+        self.n_voxels: int | dict[str, int] | None = None
         self.usual_size: float | None = None
 
     name = property(lambda self: self.system.name)
@@ -204,6 +205,7 @@ class Chain:
         progress=SILENT,
         training_pictures=None,
         taken=None,
+        pretrained=None,
     ):
         """Fit the steps in order.
 
@@ -221,6 +223,9 @@ class Chain:
         taken : mapping of str to str, optional
             Checkpoints from which steps are taken instead of fitted, by the part of the step. All are read and checked before
             one is written.
+        pretrained : path, optional
+            Of a new subject: what `save` wrote of this chain when it was fitted on the subjects before. Steps go on from it, or
+            are kept as they were, see `Step.for_new_subject`.
 
         Returns
         -------
@@ -229,8 +234,15 @@ class Chain:
         found = {"progress": progress} | ({"training_pictures": training_pictures} if training_pictures else {})
         for subject in training.subjects.values():
             self.check_data(subject)
-        self.n_voxels = next(iter(training.subjects.values())).n_voxels
+        self.n_voxels = self._voxels_of(training.subjects)
         self._described = {}
+        pretrained = None if pretrained is None else Path(pretrained)
+        if pretrained is not None:
+            if damage := broken(pretrained):
+                raise InputError(f"In {pretrained}, {damage}; {fit_again(pretrained)}.")
+            self._described = read_saved(pretrained)
+            if folder is not None:
+                of_first(lambda: copy_kept_steps(self.steps, pretrained, Path(folder)))
         store = store or FeatureStore()
         learned = [
             (step, None if folder is None else Path(folder) / step.part) for step in self.steps if step.is_learned
@@ -239,6 +251,8 @@ class Chain:
         if missing and self.system.needs.captions:
             # Refused now rather than after a training.
             of_first(lambda: len(training.captions()))
+        if pretrained is not None:
+            missing -= {step.part for step, _ in learned if step.for_new_subject == "keep"}
         taken = {part: name for part, name in (taken or {}).items() if part in missing}
         for step, _ in learned:
             if step.part in taken:
@@ -249,12 +263,20 @@ class Chain:
             if step.part not in missing:
                 self._described |= self._known(folder)
                 self.usual_size = self._described.get("usual_size")
-                step.open(Workspace(store, own, description=self._described, **found))
+                where = own if own is not None else pretrained / step.part
+                step.open(Workspace(store, where, description=self._described, **found))
                 continue
             alone = own is not None and not step.trains_together
             if step.part not in taken and (is_first() or not alone):
                 wanted = (predictions or {}).get(step.part)
-                workspace = Workspace(store, own, wanted, describe=lambda one: self._describe(folder, one), **found)
+                workspace = Workspace(
+                    store,
+                    own,
+                    pretrained / step.part if pretrained is not None and step.for_new_subject == "go on" else None,
+                    wanted,
+                    describe=lambda one: self._describe(folder, one),
+                    **found,
+                )
                 step.fit(training if alone else self._read_in_turn(training), workspace)
             first = next(iter(training.subjects.values())).train
             if PATTERNS in step.reads and self.usual_size is None and first.has_responses:
@@ -274,12 +296,18 @@ class Chain:
         return self
 
     @staticmethod
+    def _voxels_of(subjects):
+        """Voxels of the one subject; of several a number for each."""
+        found = {name: subject.n_voxels for name, subject in subjects.items()}
+        return found if len(found) > 1 else next(iter(found.values()))
+
+    @staticmethod
     def _read_in_turn(training):
         """Training data whose features the first process encodes, and the others find."""
 
-        def features(targets):
+        def features(targets, **of):
             with first_goes_first():
-                return training.features(targets)
+                return training.features(targets, **of)
 
         return replace(training, features=features)
 
@@ -296,15 +324,16 @@ class Chain:
 
     def fit_in_memory(self, subject, store=None, progress=SILENT, captions=None):
         """Fit on one subject, its targets from the feature store or encoded now; `captions` in place of the dataset's own."""
+        subjects = {subject.name: subject}
 
         def given():
             return captions
 
-        def features(names):
+        def features(names, subject=subject.name):
             return encode(
                 self.learned_targets,
                 names,
-                subject,
+                subjects[subject],
                 "train",
                 store or FeatureStore(),
                 captions=given,
@@ -366,14 +395,14 @@ class Chain:
 
     # Running
 
-    def predict(self, patterns):
-        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32."""
+    def predict(self, patterns, subject=""):
+        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32; `subject` is whose they are."""
         if not self.predicts:
             raise InputError(
                 f"{self.name} predicts no embeddings, only its {self.output}; reconstruct with it instead."
             )
-        values = {PATTERNS: self.checked(patterns), REPEATS: np.ones(len(patterns), dtype=int)}
-        items = [Item("", str(row)) for row in range(len(patterns))]
+        values = {PATTERNS: self.checked(patterns, subject), REPEATS: np.ones(len(patterns), dtype=int)}
+        items = [Item(subject, str(row)) for row in range(len(patterns))]
         wanted = set().union(*(self.needed(name) for name in self.predicts))
         for step in self.steps:
             if wanted.intersection(step.gives):
@@ -381,7 +410,16 @@ class Chain:
         return {name: values[name] for name in self.predicts}
 
     def run_from_patterns(
-        self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None, progress=SILENT
+        self,
+        stimulus_ids,
+        patterns,
+        *,
+        samples=1,
+        seed=0,
+        batch_size=None,
+        repeats=None,
+        subject="",
+        progress=SILENT,
     ):
         """Outputs for patterns, without a run folder.
 
@@ -396,6 +434,8 @@ class Chain:
             Items drawn at a time.
         repeats : int, optional
             Trials that each pattern is the average of; unknown if it is not given.
+        subject : str
+            Whose patterns they are, for a chain of several subjects.
         progress : callable, optional
 
         Returns
@@ -410,14 +450,22 @@ class Chain:
         """
         outputs = [[None] * samples for _ in stimulus_ids]
         drawn = self.stream_from_patterns(
-            stimulus_ids, patterns, samples=samples, seed=seed, batch_size=batch_size, repeats=repeats
+            stimulus_ids,
+            patterns,
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            repeats=repeats,
+            subject=subject,
         )
         for done, (row, sample, output) in enumerate(drawn, start=1):
             outputs[row][sample] = output
             progress("reconstructing", done, len(stimulus_ids) * samples)
         return np.stack([np.stack(own) for own in outputs])
 
-    def stream_from_patterns(self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None):
+    def stream_from_patterns(
+        self, stimulus_ids, patterns, *, samples=1, seed=0, batch_size=None, repeats=None, subject=""
+    ):
         """Yield (row of the pattern, sample, output) as they are drawn; arguments as of `run_from_patterns`.
 
         Raises
@@ -425,14 +473,14 @@ class Chain:
         NotFinite
             Outputs are NaN or infinite; raised after all others have been yielded.
         """
-        patterns = self.checked(patterns)
+        patterns = self.checked(patterns, subject)
         if self.system.reads_single_trials and samples > 1:
             raise InputError(
                 f"Samples of single trials are one per trial, but {samples} of one pattern were asked for; pass every trial as "
                 "a pattern of its own, with samples=1."
             )
         values = {PATTERNS: patterns, REPEATS: [repeats] * len(patterns)}
-        items, each = [Item("", str(name)) for name in stimulus_ids], 1
+        items, each = [Item(subject, str(name)) for name in stimulus_ids], 1
         for step in self.steps:
             if step.by_lot and each != samples:
                 each, rows = samples, np.repeat(np.arange(len(items)), samples)
@@ -449,15 +497,24 @@ class Chain:
             values |= step.run(items, read, seed=seed)
         raise AssertionError("a chain ends in its output")
 
-    def checked(self, patterns):
+    def checked(self, patterns, subject=""):
         """Patterns as they are, if they have the right number of voxels and are finite; an InputError if not.
+
+        `subject` is whose they are, which a chain of several subjects has to know.
 
         A warning names the factor where they are of another size than the responses that the method learned from.
         """
-        patterns = np.asarray(patterns)
-        if patterns.ndim != 2 or (self.n_voxels is not None and patterns.shape[1] != self.n_voxels):
+        patterns, n_voxels = np.asarray(patterns), self.n_voxels
+        if isinstance(n_voxels, dict):
+            if subject not in n_voxels:
+                raise InputError(
+                    f"Patterns are of {subject or 'nobody that is named'} but the method learned from {', '.join(n_voxels)}; "
+                    "pass subject, one of these."
+                )
+            n_voxels = n_voxels[subject]
+        if patterns.ndim != 2 or (n_voxels is not None and patterns.shape[1] != n_voxels):
             raise InputError(
-                f"Patterns have shape {patterns.shape} but the method learned from {self.n_voxels or 0:,} voxels; load the same "
+                f"Patterns have shape {patterns.shape} but the method learned from {n_voxels or 0:,} voxels; load the same "
                 "subject and roi."
             )
         if not np.isfinite(patterns).all():

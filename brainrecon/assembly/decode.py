@@ -231,11 +231,11 @@ class Decode(Step):
         (read,) = self.reads
         return self.decoder.split(self.decoder.predict(self.patterns(np.asarray(values[read]))))
 
-    def predict_blocks(self, values, *, seed=0):
+    def predict_blocks(self, values, *, seed=0, subject=""):
         (read,) = self.reads
         return self.decoder.predict_blocks(self.patterns(np.asarray(values[read])))
 
-    def predict_into(self, path, names, values, progress=SILENT, *, seed=0):
+    def predict_into(self, path, names, values, progress=SILENT, *, seed=0, subject=""):
         (read,) = self.reads
         predict_by_blocks(self.decoder, self.patterns(values[read]), names, path, progress)
 

@@ -57,6 +57,9 @@ class Step:
         Whether processes that were started together fit it together; else the first of them does, and the others open it.
     by_lot : bool
         Whether what it gives depends on the item (its noise), and not on the values it reads alone.
+    for_new_subject : {"again", "go on", "keep"}
+        What becomes of it where the chain was fitted on other subjects before and is fitted on a new one: it is fitted again,
+        from nothing; it goes on from what was learned (`Workspace.pretrained`); or it is kept as it is.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional
@@ -74,6 +77,7 @@ class Step:
     is_learned: ClassVar[bool] = False
     trains_together: bool = False
     by_lot: bool = False
+    for_new_subject: str = "again"
     no_mean_response: str | None = None
     precision: str | None = None
 
@@ -168,14 +172,16 @@ class Step:
         """
         raise NotImplementedError
 
-    def predict_blocks(self, values: Values, *, seed: int = 0) -> Iterator[tuple[str, slice, np.ndarray]]:
+    def predict_blocks(
+        self, values: Values, *, seed: int = 0, subject: str = ""
+    ) -> Iterator[tuple[str, slice, np.ndarray]]:
         """Yield (name, columns, their values for every row) of what it gives, so that not all of it has to be in memory.
 
-        The blocks depend on the number of rows alone. `values` and `seed` are as for `run`; there are no items, for what is drawn
-        by lot has no blocks.
+        The blocks depend on the number of rows alone. `values` and `seed` are as for `run`; `subject` is whose they are. There
+        are no items, for what is drawn by lot has no blocks.
         """
         (rows,) = {len(value) for value in values.values() if value is not ABSENT}
-        for name, given in self.run([Item("", str(row)) for row in range(rows)], values, seed=seed).items():
+        for name, given in self.run([Item(subject, str(row)) for row in range(rows)], values, seed=seed).items():
             yield name, slice(0, np.shape(given)[1]), np.asarray(given)
 
     def stream(
@@ -224,10 +230,17 @@ class Step:
         return {}
 
     def predict_into(
-        self, path: Path, names: Sequence[str], values: Values, progress: Progress = SILENT, *, seed: int = 0
+        self,
+        path: Path,
+        names: Sequence[str],
+        values: Values,
+        progress: Progress = SILENT,
+        *,
+        seed: int = 0,
+        subject: str = "",
     ) -> None:
         """Write what it gives into a safetensors file, a row for each of `names`; `values` and `seed` as for `run`."""
-        given = self.run([Item("", name) for name in names], values, seed=seed)
+        given = self.run([Item(subject, name) for name in names], values, seed=seed)
         with whole_file(path) as partial:
             tensors = {name: np.asarray(rows, dtype=np.float32) for name, rows in given.items()}
             save_file(tensors, partial, metadata={"stimulus_ids": json.dumps(list(names))})

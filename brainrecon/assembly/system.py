@@ -88,6 +88,9 @@ class System(ABC):
         A frozen dataclass of dataclasses and plain values.
     evidence : Evidence, optional
         What is known of its likeness to its authors' code; `brainrecon methods` and the documentation show it.
+    many_subjects : {"", "together", "reference"}
+        What it makes of several subjects: nothing, it learns from one; all are learned from together, and a new one is added by
+        going on; or one is the reference, into whose space others are brought.
     output : str
         The last value of its chain: what a task scores. If it depends on the settings, the instance has its own, and its own
         explanation and protocol with it.
@@ -116,6 +119,7 @@ class System(ABC):
     citation: ClassVar[str] = ""
     settings_class: ClassVar[type] = NoSettings
     evidence: ClassVar[Evidence | None] = None
+    many_subjects: ClassVar[str] = ""
     output: str = "picture"
     needs: ClassVar[Needs] = Needs()
     tiny: ClassVar[Mapping[str, Any]] = {}
@@ -145,6 +149,20 @@ class System(ABC):
     def settled_by(self, subject: Any) -> Any:
         """As `settled`, by the whole subject: what else stands beside its data."""
         return self.settled(subject.train)
+
+    def settled_with(self, cohort: Any) -> Any:
+        """As `settled_by`, by all subjects that are learned from together, the one that is tested among them.
+
+        Parameters
+        ----------
+        cohort : mapping of str to brainrecon.datasets.subject.Subject
+            The first is the one that is tested first.
+        """
+        return self.settled_by(next(iter(cohort.values())))
+
+    def for_pretraining(self) -> Any:
+        """Its settings where it is fitted on subjects before a new one."""
+        return self.settings
 
     def category_means(self, target: str) -> Any:
         """Averages of categories among which predictions of a target are to be looked for, `stages.priors.category_means`.

@@ -76,19 +76,20 @@ class Training:
     Attributes
     ----------
     subjects : mapping of str to Subject
-        By name.
+        By name; those that are learned from now.
     features : callable
-        ``features(names) -> dict of str to FeatureTable (n_stimuli, n_values)``: true values of targets for the training
-        stimuli, from the feature store or encoded now; rows in the order of ``subject.train.stimulus_ids``.
+        ``features(names, subject=None) -> dict of str to FeatureTable (n_stimuli, n_values)``: true values of targets for the
+        training stimuli of a subject, from the feature store or encoded now; rows in the order of
+        ``subjects[subject].train.stimulus_ids``. The subject may be left out if there is one.
     given_captions : callable, optional
         ``given_captions() -> list of list of str``: captions of the training stimuli in place of the dataset's own; None
         from it means the dataset's own.
     pretraining : mapping of str to Subject
-        Those that the steps learned from before, if a new subject is learned from now.
+        Of a new subject: those that the chain was fitted on before, empty if there are none.
     """
 
     subjects: Mapping[str, Subject]
-    features: Callable[[tuple[str, ...]], Mapping[str, Any]]
+    features: Callable[..., Mapping[str, Any]]
     given_captions: Callable[[], list[list[str]] | None] = lambda: None
     pretraining: Mapping[str, Subject] = field(default_factory=dict)
 
@@ -145,6 +146,8 @@ class Workspace:
         What method.json says of the fitted chain; empty while it is being fitted.
     describe : callable
         ``describe(step)``: write method.json, before the file that says that the step is whole.
+    pretrained : Path, optional
+        Of a new subject: the folder of this step as it was fitted on the subjects before.
     training_pictures : callable
         ``training_pictures() -> array-like of shape (n_stimuli, height, width, 3), uint8``: those of the training split, for
         a step that shows them and is opened again.
@@ -154,6 +157,7 @@ class Workspace:
 
     store: Any
     folder: Path | None = None
+    pretrained: Path | None = None
     prediction: Prediction | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
     describe: Callable[[Any], None] = lambda step: None

@@ -54,6 +54,43 @@ SubjectName = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="A subject, for example subj01.", show_default="the first that is there"),
 ]
+Subjects = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Subjects to learn from together, for example subj02,subj05; each is tested, unless --new-subject names another.",
+        show_default="the one subject",
+    ),
+]
+NewSubject = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="A subject to add when those of --subjects have been learned from: it is tested.",
+        show_default="none",
+    ),
+]
+Sessions = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Learn from its first N training sessions.", show_default="all"),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        metavar="H",
+        min=0,
+        help="The same in hours of scanning, of data that say how long a session is.",
+        show_default="all",
+    ),
+]
+Pretrained = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="With --new-subject: the run in which --subjects were learned from.",
+        show_default="pretraining/ in the run's folder, made now",
+    ),
+]
 Roi = Annotated[
     str | None,
     typer.Option(
@@ -276,6 +313,11 @@ def run_config(
     weights=None,
     mask=None,
     decoder=None,
+    subjects=None,
+    new_subject=None,
+    sessions=None,
+    hours=None,
+    pretrained=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
     from brainrecon.runs.config import RunConfig, assign, read_toml, with_settings
@@ -286,9 +328,12 @@ def run_config(
         assign(values if name in (*values, "data", "splits") else values["settings"], assignment)
     if not isinstance(values.setdefault("data", {}), dict):
         raise InputError(f"data is {values['data']!r}; expected a table: write data.source = 'KIND:PATH'.")
+    if None not in (subject, new_subject):
+        raise InputError(f"Both --subject {subject} and --new-subject {new_subject} are given; leave one out.")
     options = {
         "source": data,
-        "subject": subject,
+        "subject": subject if new_subject is None else new_subject,
+        "subjects": parse_names(subjects),
         "roi": roi,
         "folds": parse_folds(folds),
         "split": parse_split(split),
@@ -300,12 +345,22 @@ def run_config(
     if more := loader_options(loader, mask):
         values["data"]["options"] = values["data"].get("options", {}) | more
     top = {"method": method, "seed": seed, "samples": samples, "decoder_from": decoder or None}
+    top["pretrained"] = None if pretrained is None else str(pretrained)
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:
         raise InputError(
             "A method and data are needed; type for example `brainrecon run brain-diffuser nsd:DIR --out RUN`."
         )
-    return RunConfig.from_dict(values, weights)
+    if (count := parse_sessions(sessions, hours, values["data"]["source"])) is not None:
+        values["data"]["sessions"] = count
+    config = RunConfig.from_dict(values, weights)
+    if new_subject is not None and not config.data.is_of_new_subject:
+        known = ", ".join(config.data.subjects or ()) or "nobody"
+        raise InputError(
+            f"{new_subject} is to be new but --subjects names {known}; name the others that come before, or pass --subject "
+            f"{new_subject} to learn from it alone."
+        )
+    return config
 
 
 def loader_options(assignments, mask=None):
@@ -379,6 +434,27 @@ def parse_conditions(text, default="none"):
             f"{did_you_mean(unknown[0], CONTROLS)}."
         )
     return names
+
+
+def parse_sessions(sessions, hours, source):
+    """A number of sessions from ``--sessions`` or ``--hours``; None if neither is given."""
+    if hours is None:
+        return sessions
+    if sessions is not None:
+        raise InputError(f"Both --sessions {sessions} and --hours {hours} are given; leave one out.")
+    from brainrecon.datasets import dataset_of, parse_source
+
+    kind, _ = parse_source(source)
+    length = dataset_of(kind).description.hours_of_session
+    if not length:
+        raise InputError(
+            f"--hours {hours} is asked for but data of kind {kind} do not say how long a session is; pass --sessions N."
+        )
+    if (count := hours / length) < 1 or count != int(count):
+        raise InputError(
+            f"--hours {hours} is {count:g} sessions of {length:g} hours; expected whole sessions: pass --hours {length:g}."
+        )
+    return int(count)
 
 
 def parse_folds(text):

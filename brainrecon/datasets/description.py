@@ -29,6 +29,8 @@ class Description:
         As the source states it; "not stated" where it does not.
     pictures : str
         What was shown: "photographs", "drawn pictures", or "" if its own files may hold either.
+    hours_of_session : float
+        How long a session is; 0 where sessions differ or nobody says.
     """
 
     measured: str
@@ -36,3 +38,4 @@ class Description:
     citation: str
     licence: str
     pictures: str = ""
+    hours_of_session: float = 0.0

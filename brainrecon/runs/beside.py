@@ -22,13 +22,13 @@ OWN = "test"
 
 
 def tested(config):
-    """The split that a run itself tests, by name or rule.
+    """What a run itself tests, beside what else is tested by its decoder: a split by name or rule; or one of several subjects.
 
     Parameters
     ----------
     config : brainrecon.runs.config.RunConfig
     """
-    return config.data.split or OWN
+    return config.data.subject if config.data.is_of_several else config.data.split or OWN
 
 
 def settled(config, subject):

@@ -15,6 +15,7 @@ from brainrecon import __version__
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import parse_source
+from brainrecon.datasets.subject import subject_name
 from brainrecon.runs.split_settings import split_settings
 from stages.ground.errors import InputError
 from stages.ground.reading import json_files
@@ -23,7 +24,7 @@ from weights.whole_files import write_text
 LEAVE_ONE_OUT = "stimuli"
 MASK_FILE = "data.options.mask"
 # What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
-_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from", "splits", "shared_decoder")
+_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from", "splits", "shared_decoder", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class DataSettings:
         If there are no captions: each stimulus gets the one of these that the CLIP model finds closest.
     options : dict
         Further options of the dataset's loader.
+    subjects : tuple of str, optional
+        Who is learned from together, if that is not `subject` alone. If `subject` is none of them it is a new one: the method is
+        fitted on these first, and then on it, see `brainrecon.runs.cohort`.
+    sessions : int, optional
+        How many of its first training sessions are learned from; all if it is not given.
+    apart_from : str, optional
+        Of a run in which subjects are learned from before a new one: who that is. No stimulus that it is tested on is learned
+        from.
     shuffled : bool
         Give each stimulus the responses to another one, in training and test: a control, see
         `brainrecon.datasets.shuffled`.
@@ -74,7 +83,20 @@ class DataSettings:
     captions: str | None = None
     caption_choices: tuple[str, ...] | None = None
     options: dict[str, str | int | float | bool | list] = field(default_factory=dict)
+    subjects: tuple[str, ...] | None = None
+    sessions: int | None = None
+    apart_from: str | None = None
     shuffled: bool = False
+
+    @property
+    def is_of_new_subject(self):
+        """Whether the method is fitted on other subjects first."""
+        return bool(self.subjects) and self.subject not in self.subjects
+
+    @property
+    def is_of_several(self):
+        """Whether several subjects are learned from together."""
+        return bool(self.subjects) and self.subject in self.subjects
 
 
 @dataclass(frozen=True)
@@ -89,7 +111,8 @@ class RunConfig:
 
     `decoder_from` names decoders that are taken instead of fitted, as `brainrecon.runs.decoder_from` has them. `splits` is by
     split what a split tested beside another draws with in place of the settings. The run of such a split has no decoder of its
-    own, `shared_decoder`: it reads that of the run in whose folder it lies.
+    own, `shared_decoder`: it reads that of the run in whose folder it lies. `pretrained` is the folder of the run in which the
+    method was fitted on the subjects before a new one; in the folder of this one, if it is not given.
 
     In a file the settings of the method are a table of their own::
 
@@ -112,8 +135,10 @@ class RunConfig:
     decoder_from: tuple[str, ...] = ()
     splits: dict[str, dict] = field(default_factory=dict)
     shared_decoder: bool = False
+    pretrained: str | None = None
 
     def __post_init__(self):
+        check_subjects(self)
         if self.samples < 1:
             raise InputError(f"samples is {self.samples}; expected 1 or more: pass --samples 1.")
         if self.seed < 0:
@@ -155,12 +180,22 @@ class RunConfig:
         # A file that names no kind is told as that file.
         parse_source(data.source)
         data = replace(data, source=absolute_source(data.source), options=with_absolute_mask(data.options))
+        data = with_tested_subject(data)
         more = from_dict(_More, {name: values[name] for name in _MORE if name in values})
         kind = system_class(values["method"])
         settings = from_dict(kind.settings_class, with_weights(values["settings"], kind, weights))
         splits = split_settings(more.splits, settings, kind)
+        pretrained = more.pretrained and os.path.abspath(os.path.expanduser(more.pretrained))
         return cls(
-            values["method"], data, settings, more.seed, more.samples, more.decoder_from, splits, more.shared_decoder
+            values["method"],
+            data,
+            settings,
+            more.seed,
+            more.samples,
+            more.decoder_from,
+            splits,
+            more.shared_decoder,
+            pretrained,
         )
 
     @property
@@ -192,6 +227,7 @@ class RunConfig:
         head = {"method": self.method, "seed": self.seed, "samples": self.samples}
         head |= {"decoder_from": list(self.decoder_from)} if self.decoder_from else {}
         head |= {"shared_decoder": True} if self.shared_decoder else {}
+        head |= {"pretrained": self.pretrained} if self.pretrained else {}
         splits = {name: {"settings": values} for name, values in self.splits.items()}
         whole = head | {"data": to_dict(self.data), "settings": to_dict(self.settings)}
         return whole | ({"splits": splits} if splits else {})
@@ -227,6 +263,67 @@ def check_folds(folds):
         raise InputError(
             f"folds is {folds!r}; expected 0 for the dataset's own split, 2 or more, or {LEAVE_ONE_OUT} to leave out one "
             "stimulus at a time: pass --folds 10."
+        )
+
+
+def with_tested_subject(data):
+    """Settings of data that say who is tested: the first of several, unless somebody is named; one alone is no cohort.
+
+    >>> with_tested_subject(DataSettings("nsd:/data/nsd", subjects=("2", "subj03"))).subject
+    'subj02'
+
+    Parameters
+    ----------
+    data : DataSettings
+    """
+    if not data.subjects:
+        return replace(data, subjects=None)
+    names = tuple(map(subject_name, data.subjects))
+    tested = names[0] if data.subject is None else subject_name(data.subject)
+    return replace(data, subject=tested, subjects=None if names == (tested,) else names)
+
+
+def check_subjects(config):
+    """Refuse subjects with which a method can do nothing, and what several subjects do not go together with.
+
+    Parameters
+    ----------
+    config : RunConfig
+
+    Raises
+    ------
+    InputError
+    """
+    data, kind = config.data, system_class(config.method)
+    if data.sessions is not None and data.sessions < 1:
+        raise InputError(f"sessions is {data.sessions}; expected 1 or more: pass --sessions 1.")
+    if config.pretrained and not data.is_of_new_subject:
+        raise InputError(
+            f"pretrained is {config.pretrained} but there is no new subject; pass --subjects with those that were learned from "
+            "and --new-subject, or leave --pretrained out."
+        )
+    if not data.subjects:
+        return
+    named = ", ".join(data.subjects)
+    if not kind.many_subjects:
+        raise InputError(
+            f"{kind.name} learns from one subject but --subjects names {named}; test it on each with `brainrecon benchmark "
+            "--subjects`, or choose a method of several with `brainrecon methods`."
+        )
+    if kind.many_subjects == "reference" and (len(data.subjects) > 1 or not data.is_of_new_subject):
+        raise InputError(
+            f"{kind.name} brings a new subject into the space of one other, but --subjects names {named} and the run is of "
+            f"{data.subject}; pass --subjects {data.subjects[0]} --new-subject with another one."
+        )
+    if data.beside and len(data.subjects) > 1:
+        raise InputError(
+            f"Both subjects ({named}) and beside ({', '.join(data.beside)}) are given; test further splits in a run of one "
+            "subject, or leave --beside out."
+        )
+    if config.decoder_from:
+        raise InputError(
+            f"A decoder of one subject is to be taken ({', '.join(config.decoder_from)}) but subjects are {named}; leave "
+            "--decoder or --subjects out."
         )
 
 
@@ -271,9 +368,10 @@ class _More:
     decoder_from: tuple[str, ...] = ()
     splits: dict[str, dict] = field(default_factory=dict)
     shared_decoder: bool = False
+    pretrained: str | None = None
 
 
-_MORE = ("seed", "samples", "decoder_from", "splits", "shared_decoder")
+_MORE = ("seed", "samples", "decoder_from", "splits", "shared_decoder", "pretrained")
 
 
 def read_toml(path):

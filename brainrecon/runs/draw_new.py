@@ -74,7 +74,7 @@ def draw_new(
     """
     check_draws(run)
     folder, ids = Path(folder), [str(name) for name in stimulus_ids]
-    patterns, samples = run.chain.checked(patterns), samples or run.config.samples
+    patterns, samples = run.chain.checked(patterns, run.subject.name), samples or run.config.samples
     chosen = ids if stimuli is None else list(dict.fromkeys(map(str, stimuli)))
     row = {name: place for place, name in enumerate(ids)}
     if unknown := [name for name in chosen if name not in row]:
@@ -91,7 +91,7 @@ def draw_new(
     chosen = chosen[shard[0] :: shard[1]]
     missing = [name for name in chosen if not all(path.exists() for path in paths[name])]
     batch_size = 1 if reproducible else batch_size or run.chain.giver(run.chain.output).batch_size()
-    drawing = dict(samples=samples, seed=run.config.seed, batch_size=batch_size)
+    drawing = dict(samples=samples, seed=run.config.seed, batch_size=batch_size, subject=run.subject.name)
     # A batch is what an interruption costs.
     at_once = -(-batch_size // samples)
     spoilt = []

@@ -16,6 +16,8 @@ from weights.seals import seal
 def fit(run, progress=SILENT):
     """Fit the steps of one run (no folds) in order, or take them, and predict the test stimuli; what is there is left alone.
 
+    Of a new subject the run of those before it is fitted first.
+
     Parameters
     ----------
     run : brainrecon.runs.run.Run
@@ -28,12 +30,13 @@ def fit(run, progress=SILENT):
         if is_first():
             predict_test(run, run.opened_chain(), progress)
         return
-    subject, test = run.subject, run.subject.test
+    pretraining = run.pretraining and run.pretraining.fit(progress)
+    cohort, subject, test = run.cohort, run.subject, run.subject.test
     chain = Chain(run.config.system, run.machine)
     names = tuple(str(name) for name in test.stimulus_ids)
 
-    def features(targets):
-        return encode(run, chain, "train", targets, progress)
+    def features(targets, subject=None):
+        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name])
 
     # What reads anything else is predicted below, when the steps before it are fitted.
     predictions = {
@@ -41,7 +44,8 @@ def fit(run, progress=SILENT):
         for step in chain.predicting
         if step.is_learned and step.reads == (PATTERNS,)
     }
-    training = Training({subject.name: subject}, features, lambda: captions(run, "train"))
+    before = dict(pretraining.cohort) if pretraining else {}
+    training = Training(dict(cohort), features, lambda: captions(run, "train"), before)
     with first_goes_first():
         copy_decoder(run.config, run.layout.decoder)
     chain.fit(
@@ -52,6 +56,7 @@ def fit(run, progress=SILENT):
         progress,
         lambda: subject.train.images,
         taken_parts(run.config, chain),
+        pretraining.layout.decoder if pretraining else None,
     )
     if is_first():
         predict_test(run, chain, progress)

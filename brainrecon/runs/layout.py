@@ -10,6 +10,8 @@ images/stim-<id>_sample-<k>.png       pictures; captions/ and films/ likewise; i
 controls/<name>/images/stim-<id>_sample-<k>.png
 folds/<k>/             a run folder each, if there are folds
 splits/<name>/         a run folder each, of further splits that are tested beside; the decoder is that of the run above
+subjects/<name>/       a run folder each, of other subjects that were learned from together; the decoder is that of the run above
+pretraining/           a run folder, of the subjects that the method was fitted on before a new one
 new/<name>/            pictures of patterns from a file <name>, in images/ (captions/, films/), with patterns.json
 shuffled/              a run folder with folds, in which each stimulus has the responses to another, if a fold tests but one
 manifest.jsonl         a line for each file written
@@ -98,10 +100,22 @@ class Layout:
         """Run folder of a split that is tested beside the run's own."""
         return self.folder / "splits" / name
 
+    def subject(self, name: str) -> Path:
+        """Run folder of another subject that was learned from together with the run's own."""
+        return self.folder / "subjects" / name
+
+    @property
+    def pretraining(self) -> Path:
+        """Run folder of the subjects before a new one."""
+        return self.folder / "pretraining"
+
     @property
     def above(self) -> Path:
-        """Of the run folder of a split, that of the run it lies in."""
-        return self.folder.absolute().parents[1]
+        """Of the run folder of a split or another subject, that of the run it lies in; of its fold, that of the same fold."""
+        folder = self.folder.absolute()
+        if folder.parent.name == "folds":
+            return folder.parents[3] / "folds" / folder.name
+        return folder.parents[1]
 
     @property
     def shuffled(self) -> Path:

@@ -88,9 +88,9 @@ def works_of_splits(run, conditions=(RECONSTRUCTION,), control_stimuli=None, bat
 
     found = works(run, fits)
     run.config = beside.settled(run.config, run.parts[0].subject)
-    for name in run.config.data.beside or ():
+    for name, (config, folder) in run.places_beside.items():
         machine = (run.store.folder, run.machine.device, run.machine.memory)
-        with planned(run.layout.split(name), beside.of_split(run.config, name), *machine) as one:
+        with planned(folder, config, *machine) as one:
             # What is fetched is fetched once.
             own = [work for work in works(one, False) if not work.what.startswith(FETCHING)]
             found += [replace(work, what=f"{name}: {work.what}") for work in own]

@@ -18,12 +18,15 @@ from stages.ground.reading.wall import reading
 from weights.seals import broken
 
 
-def encode(run, chain, split_name, names, progress=SILENT):
-    """True values of targets for one split's stimuli, dict of target name to FeatureTable; rows as in the split."""
+def encode(run, chain, split_name, names, progress=SILENT, subject=None):
+    """True values of targets for one split's stimuli, dict of target name to FeatureTable; rows as in the split.
+
+    `subject` is the run's own unless another one is given.
+    """
     return targets.encode(
         chain.learned_targets,
         names,
-        run.subject,
+        subject or run.subject,
         split_name,
         run.store,
         captions=lambda: captions(run, split_name),
@@ -31,7 +34,7 @@ def encode(run, chain, split_name, names, progress=SILENT):
     )
 
 
-def predict_patterns(chain, patterns, names, path, progress=SILENT):
+def predict_patterns(chain, patterns, names, path, progress=SILENT, subject=""):
     """Predict patterns into a file, a row for each of `names`; a linear decoder goes on if it was interrupted.
 
     Parameters
@@ -43,6 +46,8 @@ def predict_patterns(chain, patterns, names, path, progress=SILENT):
     path : path
         In the format that its name says, see `brainrecon.runs.array_files.write_arrays`.
     progress : callable
+    subject : str
+        Whose they are, for a chain of several subjects.
 
     Returns
     -------
@@ -54,16 +59,16 @@ def predict_patterns(chain, patterns, names, path, progress=SILENT):
     InputError
         The name says no format, or one that cannot hold so many values; or the patterns are not those that were learned from.
     """
-    names, wanted, patterns = [str(name) for name in names], Path(path), chain.checked(patterns)
+    names, wanted, patterns = [str(name) for name in names], Path(path), chain.checked(patterns, subject)
     check_suffix(wanted, chain.predicts)
     is_tensors = wanted.suffix.lower() == ".safetensors"
     # Blocks are written one by one, which only tensors allow; other formats are made of them at the end.
     path = wanted if is_tensors else wanted.with_name(f".{wanted.name}.safetensors")
     steps = chain.predicting
     if len(steps) == 1 and steps[0].reads == (PATTERNS,):
-        steps[0].predict_into(path, names, {PATTERNS: patterns}, progress)
+        steps[0].predict_into(path, names, {PATTERNS: patterns}, progress, subject=subject)
     else:
-        write_arrays(path, chain.predict(patterns), names)
+        write_arrays(path, chain.predict(patterns, subject), names)
     with safe_open(path, framework="numpy") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
         if not is_tensors:

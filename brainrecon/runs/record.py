@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets import load, parse_source
+from brainrecon.datasets.cohort import Cohort
+from brainrecon.datasets.fewer_trials import first_sessions
 from brainrecon.datasets.shuffled import with_shuffled_responses
 from brainrecon.evaluation.judges import DRAWN
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs.beside import settled
+from brainrecon.runs.cohort import settled as with_subjects_there
 from brainrecon.runs.config import LEAVE_ONE_OUT
+from brainrecon.runs.shared_stimuli import of_shared, split_shared
 from brainrecon.runs.splitting import DEFAULT_CLIP, clip_image_tokens, split_subject
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
@@ -39,18 +43,58 @@ PACKAGES = (
 )
 
 
-def load_subject(config, store=None, device="cpu"):
-    """Subject of a `brainrecon.runs.config.RunConfig`, in its fold and split anew where it says so."""
+def cohort_of(config, store=None, device="cpu"):
+    """The subjects that a run learns from now, the one that it tests first: a `brainrecon.datasets.cohort.Cohort`.
+
+    None of them learns from a stimulus that one of them is tested on, or that a new subject is tested on for whom they are
+    learned from.
+
+    Parameters
+    ----------
+    config : brainrecon.runs.config.RunConfig
+    store : brainrecon.features.store.FeatureStore, optional
+    device : str
+        For a split that looks at pictures.
+    """
+    data = config.data
+    if not data.is_of_several:
+        cohort = Cohort([load_one(config, data.subject, store, device)])
+    else:
+        names = (data.subject, *(name for name in data.subjects if name != data.subject))
+        cohort = Cohort(load_one(config, name, store, device) for name in names).apart()
+    if data.apart_from is None:
+        return cohort
+    new = load_one(replace(config, data=replace(data, sessions=None)), data.apart_from, store, device)
+    return cohort.apart([*cohort.tested_ids, *new.test.stimulus_ids])
+
+
+def load_one(config, name, store=None, device="cpu"):
+    """One subject of a `brainrecon.runs.config.RunConfig`, in its fold, split anew and with fewer sessions where it says so.
+
+    Parameters
+    ----------
+    config : brainrecon.runs.config.RunConfig
+    name : str, optional
+        Of the subject; the first that is there by default.
+    store : brainrecon.features.store.FeatureStore, optional
+    device : str
+    """
     data = config.data
     options = dict(data.options) | ({"fold": (data.fold or 0, data.folds)} if data.folds else {})
-    subject = load(data.source, subject=data.subject, roi=data.roi, **options)
+
+    def loaded(one):
+        return load(data.source, subject=one, roi=data.roi, **options)
+
+    subject = loaded(name)
     subject = with_shuffled_responses(subject, config.seed) if data.shuffled else subject
-    if data.split is None:
-        return subject
-    return in_split(subject, data.split, data.split_checkpoint or split_checkpoint(config), store, device)
+    if data.split is not None:
+        clip = data.split_checkpoint or split_checkpoint(config)
+        others = [loaded(one) for one in data.subjects or () if one != subject.name] if of_shared(data.split) else []
+        subject = in_split(subject, data.split, clip, store, device, others)
+    return subject if data.sessions is None else first_sessions(subject, data.sessions)
 
 
-def in_split(subject, split, clip=DEFAULT_CLIP, store=None, device="cpu"):
+def in_split(subject, split, clip=DEFAULT_CLIP, store=None, device="cpu", others=()):
     """A subject whose stimuli are tested by another rule than the dataset's own.
 
     Parameters
@@ -62,7 +106,11 @@ def in_split(subject, split, clip=DEFAULT_CLIP, store=None, device="cpu"):
         Checkpoint whose embeddings make clusters.
     store : brainrecon.features.store.FeatureStore, optional
     device : str
+    others : sequence of brainrecon.datasets.subject.Subject
+        With whom stimuli are shared, for a rule of these.
     """
+    if of_shared(split):
+        return split_shared(subject, split, others)
     store = store or FeatureStore()
 
     def encode(split_name):
@@ -76,6 +124,11 @@ def in_split(subject, split, clip=DEFAULT_CLIP, store=None, device="cpu"):
     ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     return split_subject(subject, split, encode, store.folder / "splits" / f"{digest}.json")
+
+
+def load_subject(config, store=None, device="cpu"):
+    """The subject that a `brainrecon.runs.config.RunConfig` tests."""
+    return next(iter(cohort_of(config, store, device).values()))
 
 
 def load_in_folds(source, folds, *, subject=None, roi=None, **options):
@@ -123,22 +176,24 @@ def resolved(config, store=None, device="cpu"):
     """Fill in what depends on the data: subject, roi, by what clusters are made, where captions come from, settings left open.
 
     Without any captions a system that reads some has the settings that it names for such data. Returns the configuration and
-    the subject.
+    the subjects that are learned from, the one that is tested first.
     """
+    config = with_subjects_there(config)
     if config.data.folds == LEAVE_ONE_OUT:
         # In two folds, for which no dataset needs a split of its own.
-        whole = load_subject(replace(config, data=replace(config.data, folds=2)), store, device)
+        whole = load_one(replace(config, data=replace(config.data, folds=2)), config.data.subject, store, device)
         config = replace(config, data=replace(config.data, folds=whole.train.n_stimuli + whole.test.n_stimuli))
-    data, subject = config.data, load_subject(config, store, device)
+    data, cohort = config.data, cohort_of(config, store, device)
+    subject = next(iter(cohort.values()))
     own = subject.train.has_captions or data.captions
     choices = None if own else (data.caption_choices or subject.caption_choices or None)
     data = replace(data, subject=subject.name, roi=subject.roi, caption_choices=choices)
     if data.split and data.split_checkpoint is None:
         data = replace(data, split_checkpoint=split_checkpoint(config))
-    settings = config.system.settled_by(subject)
+    settings = config.system.settled_with(cohort)
     if config.system.without_captions and not (own or choices):
         settings = replace(settings, **config.system.without_captions)
-    return settled(replace(config, data=data, settings=settings), subject), subject
+    return settled(replace(config, data=data, settings=settings), subject), cohort
 
 
 def environment(config):
@@ -207,6 +262,22 @@ def response_digest(subject):
     return hashlib.sha256(
         b"".join(np.ascontiguousarray(trial, dtype=np.float32).tobytes() for trial in few)
     ).hexdigest()
+
+
+def cohort_digests(cohort):
+    """What tells the stimuli and responses of each of several subjects from others: dict of name to two hex digests."""
+    return {name: [subject.fingerprint, response_digest(subject)] for name, subject in cohort.items()}
+
+
+def check_cohort(folder, cohort):
+    """Refuse to go on with other stimuli or responses of a subject that is learned from than the run began with."""
+    known = read_environment(folder).get("cohort", {})
+    for name, digests in cohort_digests(cohort).items() if known else ():
+        if known.get(name) != digests:
+            raise InputError(
+                f"{folder} was begun on other stimuli or responses of {name} ({known.get(name)}) than are at "
+                f"{cohort[name].source} now ({digests}); name another folder with --out."
+            )
 
 
 def check_place(folder, config):

@@ -17,18 +17,21 @@ from brainrecon.assembly.settings import differences
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import beside, manifest
+from brainrecon.runs.cohort import check_pretrained, of_pretraining, of_subject
 from brainrecon.runs.config import MASK_FILE, RunConfig
 from brainrecon.runs.decoder_from import check_decoder, named
 from brainrecon.runs.layout import FIT_LOCK, MEDIA, Layout
 from brainrecon.runs.record import (
     check_checkpoint_names,
     check_checkpoints,
+    check_cohort,
     check_data,
     check_place,
     check_threads,
+    cohort_digests,
+    cohort_of,
     default_protocol,
     environment,
-    load_subject,
     resolved,
     response_digest,
     split_checkpoint,
@@ -121,7 +124,8 @@ class Run:
     def _created(cls, folder, config, features, device, memory):
         layout = Layout(folder := Path(folder), config.shared_decoder)
         check_checkpoint_names(config.system)
-        config, subject = resolved(config, FeatureStore(features), device)
+        config, cohort = resolved(config, FeatureStore(features), device)
+        subject = cohort[config.data.subject]
         there = RunConfig.read(layout.config) if layout.config.exists() else None
         # What a run recorded stands, also if a manifest or a folder is no longer there.
         if not config.shared_decoder and (there is None or config.decoder_from != there.decoder_from):
@@ -143,21 +147,25 @@ class Run:
                 )
         elif folder.exists() and (not folder.is_dir() or _holds_something(folder)):
             raise InputError(f"{folder} exists and is no run folder; name a new or empty folder with --out.")
-        (chain := Chain(config.system)).check_pictures(subject)
+        chain = Chain(config.system)
+        for one in cohort.values():
+            chain.check_pictures(one)
         if not config.shared_decoder and not chain.is_fitted(layout.decoder):
             check_decoder(config, subject)
         now = environment(config) | {"data": subject.fingerprint, "details": subject.details}
         now["responses"] = response_digest(subject)
+        now |= {"cohort": cohort_digests(cohort)} if config.data.is_of_several else {}
         if layout.environment.exists():
             check_checkpoints(folder, now["checkpoints"])
             check_data(folder, subject, now["responses"])
+            check_cohort(folder, cohort)
         sweep(folder)
         config.write(layout.config)
         if not layout.environment.exists():
             write_text(layout.environment, json.dumps(now, indent=1) + "\n")
         run = cls(folder, features, device, memory)
         if not config.data.folds or config.data.fold is not None:
-            run.subject = subject
+            run.cohort = cohort
         return run
 
     def __repr__(self):
@@ -184,17 +192,40 @@ class Run:
 
         >>> run.splits["imagery"].scores  # doctest: +SKIP
 
-        A run of a split is made if it is not there. Its folder is `splits/<name>` in this one's.
+        Several subjects that are learned from together stand here by their names. A run is made if it is not there, in the
+        folder that `places_beside` says.
         """
         found = {beside.tested(self.config): self}
-        for name in self.config.data.beside or ():
-            config, folder = beside.of_split(self.config, name), self.layout.split(name)
+        for name, (config, folder) in self.places_beside.items():
             found[name] = run = self._within(folder, config)
             run._above = self
             if is_first() and RunConfig.read(run.layout.config).samples != run.config.samples:
                 # Its folder is opened by itself as well.
                 run.config.write(run.layout.config)
         return found
+
+    @property
+    def places_beside(self):
+        """Configuration and folder of each run that shares this one's decoder, by split or subject; there or not."""
+        found = {
+            name: (beside.of_split(self.config, name), self.layout.split(name))
+            for name in self.config.data.beside or ()
+        }
+        data = self.config.data
+        if data.is_of_several and not self.config.shared_decoder:
+            others = (name for name in data.subjects if name != data.subject)
+            found |= {name: (of_subject(self.config, name), self.layout.subject(name)) for name in others}
+        return found
+
+    @cached_property
+    def pretraining(self):
+        """The run of the subjects that are learned from before a new one, made if it is not there; None of a run without."""
+        if not self.config.data.is_of_new_subject:
+            return None
+        elsewhere = self.config.pretrained
+        run = self._within(Path(elsewhere or self.layout.pretraining), of_pretraining(self.config))
+        check_pretrained(self.config, self.subject, run)
+        return run
 
     def _within(self, folder, config):
         """The run of a folder inside this one's, which is made if it is not there; data may have moved since."""
@@ -234,13 +265,18 @@ class Run:
         return self.parts, name
 
     @cached_property
-    def subject(self):
-        """The subject, loaded as the configuration says."""
+    def cohort(self):
+        """The subjects that are learned from now, loaded as the configuration says; the one that is tested comes first."""
         check_place(self.folder, self.config)
-        subject = load_subject(self.config, self.store, self.machine.device)
+        cohort = cohort_of(self.config, self.store, self.machine.device)
         if self.layout.environment.exists():
-            check_data(self.folder, subject)
-        return subject
+            check_data(self.folder, next(iter(cohort.values())))
+        return cohort
+
+    @property
+    def subject(self):
+        """The subject that is tested."""
+        return next(iter(self.cohort.values()))
 
     @cached_property
     def unfitted(self):
@@ -377,7 +413,7 @@ class Run:
         from brainrecon.runs.fit import fit
 
         sweep(self.folder)
-        for part in [*self.parts, *self._beside]:
+        for part in [part for run in (self, *self._beside) for part in run.parts]:
             if of_first(lambda part=part: part.is_fitted and not part.damage()):
                 if is_first():
                     # It may have been fitted by a process that was killed before it wrote the hashes.

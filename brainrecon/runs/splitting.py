@@ -11,6 +11,7 @@ import numpy as np
 
 from brainrecon.datasets.resplit import resplit, with_test
 from brainrecon.datasets.spellings import said_of
+from brainrecon.runs.shared_stimuli import SHARED, checked_share
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights import store as checkpoint_store
@@ -50,7 +51,7 @@ def split_subject(subject, split, encode, remembered=None):
     Raises
     ------
     InputError
-        No such rule, or one that the data cannot follow.
+        No such rule, or one that the data cannot follow; of stimuli that are shared see `brainrecon.runs.shared_stimuli`.
     """
     if split in subject.splits and split != "train":
         return with_test(subject, split)
@@ -141,9 +142,11 @@ def check_rule(split):
     rule, _, value = split.partition(":")
     if (rule in ("category", "ids") and value) or (rule == "clusters" and value.isdigit() and int(value) >= 2):
         return rule, value
+    if rule == SHARED:
+        return rule, str(checked_share(split))
     raise InputError(
-        f"There is no split {split!r}; write category:NAME or clusters:N with N from 2, ids:FILE, or the name of another split "
-        "that the data have, or leave it out."
+        f"There is no split {split!r}; write category:NAME or clusters:N with N from 2, ids:FILE, shared:SHARE, or the name of "
+        "another split that the data have, or leave it out."
     )
 
 

@@ -140,7 +140,7 @@ class RunValues:
                 with locked(path.parent, name=f".{path.stem}.lock"):
                     # Another process may have predicted the same in the meantime.
                     if not path.exists():
-                        step.predict_into(path, names, inputs, progress, seed=self.seed)
+                        step.predict_into(path, names, inputs, progress, seed=self.seed, subject=self.subject.name)
                         seal(path.parent)
             complete_seal(path.parent, path.name)
             self._found.add(path)

@@ -82,3 +82,86 @@ class Describer(System):
 
     def steps(self, machine):
         return [LearnColour(), Describe()]
+
+
+class LearnColourOfMany(LearnColour):
+    """The same of several subjects: weights of each, and a mean colour that all share and a new subject keeps."""
+
+    for_new_subject = "go on"
+
+    def fit(self, training, workspace):
+        self.fitted.append(tuple(training.subjects))
+        self.weights, rows = {}, {}
+        for name, subject in training.subjects.items():
+            own = training.features(("colour",), subject=name)["colour"]
+            rows[name] = np.asarray(subject.train.patterns, np.float64), np.asarray(own, dtype=np.float64)
+        self.mean = np.concatenate([colours for _, colours in rows.values()]).mean(axis=0)
+        if workspace.pretrained is not None:
+            self.mean = load_file(workspace.pretrained / "model.safetensors")["mean"]
+        for name, (patterns, colours) in rows.items():
+            gram = patterns @ patterns.T + PENALTY * np.eye(len(patterns))
+            self.weights[name] = patterns.T @ np.linalg.solve(gram, colours - self.mean)
+
+    def save(self, folder):
+        with whole_file(folder / "model.safetensors") as partial:
+            save_file({"mean": self.mean, **self.weights}, partial)
+        write_text(folder / "config.json", "{}")
+
+    def open(self, workspace):
+        self.weights = load_file(workspace.folder / "model.safetensors")
+        self.mean = self.weights.pop("mean")
+
+    def run(self, items, values, *, seed=0):
+        (subject,) = {one.subject for one in items}
+        return {"colour": (np.stack(values["patterns"]) @ self.weights[subject] + self.mean).astype(np.float32)}
+
+
+class ManyPainter(Painter):
+    name, many_subjects = "many-painter", "together"
+
+    def steps(self, machine):
+        return [LearnColourOfMany(), Paint(self.settings.brightness)]
+
+
+class Bring(Step):
+    """Brings patterns of a new subject to those of a reference, by least squares over the stimuli that both saw."""
+
+    reads, gives, part, is_learned = ("patterns",), ("brought",), "brought", True
+
+    def fit(self, training, workspace):
+        (own,) = training.subjects.values()
+        self.map, self.shared = np.eye(own.n_voxels), np.array([], dtype=str)
+        for reference in training.pretraining.values():
+            ids, patterns = reference.test.stimulus_ids, reference.test.patterns
+            self.shared = np.intersect1d(own.train.stimulus_ids, ids)
+            mine, theirs = (
+                of.patterns[[of.stimulus_ids.tolist().index(name) for name in self.shared]]
+                for of in (own.train, reference.test)
+            )
+            assert theirs.shape[1] == patterns.shape[1]
+            self.map = np.linalg.lstsq(mine.astype(np.float64), theirs.astype(np.float64), rcond=None)[0]
+
+    def save(self, folder):
+        with whole_file(folder / "model.safetensors") as partial:
+            save_file({"map": np.ascontiguousarray(self.map)}, partial)
+        write_text(folder / "config.json", "{}")
+
+    def open(self, workspace):
+        self.map = load_file(workspace.folder / "model.safetensors")["map"]
+
+    def run(self, items, values, *, seed=0):
+        return {"brought": (np.stack(values["patterns"]) @ self.map).astype(np.float32)}
+
+
+class LearnColourOnce(LearnColour):
+    reads, for_new_subject = ("brought",), "keep"
+
+    def run(self, items, values, *, seed=0):
+        return super().run(items, {"patterns": values["brought"]}, seed=seed)
+
+
+class ReferencePainter(Painter):
+    name, many_subjects = "reference-painter", "reference"
+
+    def steps(self, machine):
+        return [Bring(), LearnColourOnce(), Paint(self.settings.brightness)]

@@ -34,6 +34,7 @@ DESCRIPTION = Description(
     citation="Allen et al. 2022, Nature Neuroscience 25:116-126, doi 10.1038/s41593-021-00962-x",
     licence="NSD Terms and Conditions; the photographs are COCO's, under their own licences",
     pictures="photographs",
+    hours_of_session=1.0,
 )
 DEFAULT_ROI = "nsdgeneral"
 SIMULATED = "simulated: a forward model made the responses; its V1 to hV4 see the picture, its higher areas "

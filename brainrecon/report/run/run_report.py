@@ -100,8 +100,8 @@ def _outputs(run, scores):
 def _splits(run, scores, all_pictures, with_links):
     """Splits that were tested beside a run's own, whose reports are written as well; none that is not begun is made."""
     found = []
-    for name in run.config.data.beside or ():
-        if not Layout(run.layout.split(name)).config.exists():
+    for name, (_, folder) in run.places_beside.items():
+        if not Layout(folder).config.exists():
             continue
         one, link, why_not = run.splits[name], "", ""
         path = scores_file(one, scores.protocol)

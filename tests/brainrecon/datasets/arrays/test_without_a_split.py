@@ -41,7 +41,8 @@ def test_a_file_without_a_split_is_tested_in_folds(one_file):
 def test_one_left_out_at_a_time_needs_no_split(one_file):
     source, arrays = one_file
     config = RunConfig.from_dict({"method": "mean-image", "data": {"source": source, "folds": "stimuli"}})
-    settled, subject = resolved(config)
+    settled, cohort = resolved(config)
+    (subject,) = cohort.values()
     assert (
         settled.data.folds == len(set(arrays["stimulus_ids"].tolist()))
         and subject.train.n_stimuli == settled.data.folds - 1
