@@ -92,7 +92,7 @@ TARGETS = {
     "clip hidden layer": lambda folder: CLIPLayer.from_pretrained(store.path("tiny-clip"), layer="block 2", size=48),
     "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
-    "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip"), n_captions=1),
+    "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip")),
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,
