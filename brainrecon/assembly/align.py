@@ -76,17 +76,16 @@ class Align(Step):
 
     # Learning
 
+    def check_before(self, subject, before):
+        shared_rows(subject, _one(subject, before))
+
     def fit(self, training, workspace):
         subject = training.subject
         self.reference, self.stimulus_ids = "", []
         if not training.pretraining:
             self.alignment = FunctionalAlignment.identity(subject.n_voxels)
             return
-        if len(training.pretraining) != 1:
-            raise InputError(
-                f"{subject.name} is to be aligned to {', '.join(training.pretraining)}; name one subject with --subjects."
-            )
-        (reference,) = training.pretraining.values()
+        reference = _one(subject, training.pretraining)
         rows = self._drawn(shared_rows(subject, reference), training)
         self.reference, self.stimulus_ids = reference.name, [str(name) for name in subject.train.stimulus_ids[rows]]
         theirs = responses_to(reference, self.stimulus_ids)
@@ -127,6 +126,13 @@ class Align(Step):
 
     def run(self, items, values, *, seed=0):
         return {ALIGNED_PATTERNS: self.alignment.transform(np.asarray(values["patterns"]))}
+
+
+def _one(subject, before):
+    if len(before) != 1:
+        raise InputError(f"{subject.name} is to be aligned to {', '.join(before)}; name one subject with --subjects.")
+    (reference,) = before.values()
+    return reference
 
 
 def shared_rows(subject, reference):

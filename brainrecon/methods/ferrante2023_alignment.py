@@ -7,8 +7,9 @@ both decoded contexts from noise that the decoded first picture biases a little.
 The published alignment is fitted on 952 of the 982 pictures that are then tested, the reference's own responses to them
 included, so that it can hand these to the decoder. Here no tested stimulus takes part: a share of what both saw is learned
 from, the rest is tested (``--split shared:0.5``). Other departures, each for a reason: the rotation is the one that the method
-means; statistics are those of the alignment stimuli; a pattern is rescaled alone as in a batch; everything that is drawn has a
-seed. docs/systems/ferrante2023-alignment.md has all of them, and the settings that are the published way.
+means; statistics are those of the alignment stimuli; a pattern is rescaled alone as in a batch; VDVAE targets are posterior
+means; everything that is drawn has a seed. docs/systems/ferrante2023-alignment.md has all of them, and the settings that are
+the published way.
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ class CrossSubjectSettings:
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(strength=1.0, num_inference_steps=37)
     )
-    vdvae: VDVAESettings = field(
-        default_factory=lambda: VDVAESettings(sample_seed=0, temperature=1.0, sample_pixels=True, greys="cut off")
-    )
+    vdvae: VDVAESettings = field(default_factory=lambda: VDVAESettings(greys="cut off"))
     n_captions: int = 1
     vdvae_targets: str = "scripts"
     clip_pictures: str = "direct"
@@ -134,7 +133,7 @@ class CrossSubject(System):
         # As the embedded networks were trained and measured.
         "vdvae_targets": "checkpoint",
         "unconditional": "checkpoint",
-        "vdvae": {"temperature": 0.0, "sample_pixels": False, "greys": "rounded"},
+        "vdvae": {"greys": "rounded"},
         # Embedded latents are few, and responses in other units than those of the published penalties.
         "decoder": {"alpha": [float(10**power) for power in range(8)]},
         "alignment": {"alphas": [float(10**power) for power in range(-1, 6)]},
