@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.kept_steps import copy_kept_steps
-from brainrecon.assembly.response_size import other_scale, response_size
+from brainrecon.assembly.fitting import DESCRIPTION, Fitting, fit_again
+from brainrecon.assembly.response_size import other_scale
 from brainrecon.assembly.settings import read_saved, to_dict
 from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
@@ -19,21 +19,11 @@ from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machin
 from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
-from stages.ground.process_group import first_goes_first, is_first, of_first
+from stages.ground.process_group import is_first
 from stages.ground.progress import SILENT
 from weights.remark import Remark
 from weights.seals import broken, seal
 from weights.whole_files import write_text
-
-DESCRIPTION = "method.json"
-
-
-def fit_again(folder) -> str:
-    """What to type where a fitted chain in `folder` is damaged: of a run, the command that mends it."""
-    run = Path(folder).parent
-    if not (run / "config.toml").exists():
-        return "fit again, and save it anew"
-    return f"`brainrecon fit --config {run / 'config.toml'} --out {run}` fits it again"
 
 
 class Chain:
@@ -69,6 +59,8 @@ class Chain:
         Of the patterns it was fitted on; of several subjects those of each.
     usual_size : float, optional
         Of the responses it was fitted on, as `brainrecon.assembly.response_size` takes it.
+    described : dict
+        What method.json says of the steps that are fitted.
 
     Raises
     ------
@@ -86,6 +78,7 @@ class Chain:
         self.learned_targets = self._beside() | self.targets
         self.n_voxels: int | dict[str, int] | None = None
         self.usual_size: float | None = None
+        self.described: dict = {}
 
     name = property(lambda self: self.system.name)
     output = property(lambda self: self.system.output)
@@ -231,85 +224,10 @@ class Chain:
         -------
         self
         """
-        found = {"progress": progress} | ({"training_pictures": training_pictures} if training_pictures else {})
-        for subject in training.subjects.values():
-            self.check_data(subject)
-        self.n_voxels = self._voxels_of(training.subjects)
-        self._described = {}
-        pretrained = None if pretrained is None else Path(pretrained)
-        if pretrained is not None:
-            if damage := broken(pretrained):
-                raise InputError(f"In {pretrained}, {damage}; {fit_again(pretrained)}.")
-            self._described = read_saved(pretrained)
-            if folder is not None:
-                of_first(lambda: copy_kept_steps(self.steps, pretrained, Path(folder)))
-        store = store or FeatureStore()
-        learned = [
-            (step, None if folder is None else Path(folder) / step.part) for step in self.steps if step.is_learned
-        ]
-        missing = of_first(lambda: {step.part for step, own in learned if own is None or not step.is_fitted(own)})
-        if missing and self.system.needs.captions:
-            # Refused now rather than after a training.
-            of_first(lambda: len(training.captions()))
-        if pretrained is not None:
-            missing -= {step.part for step, _ in learned if step.for_new_subject == "keep"}
-        taken = {part: name for part, name in (taken or {}).items() if part in missing}
-        for step, _ in learned:
-            if step.part in taken:
-                progress(f"reading {taken[step.part]}", 0, 1)
-                step.take(taken[step.part], self.n_voxels)
-                progress(f"reading {taken[step.part]}", 1, 1)
-        for step, own in learned:
-            if step.part not in missing:
-                self._described |= self._known(folder)
-                self.usual_size = self._described.get("usual_size")
-                where = own if own is not None else pretrained / step.part
-                step.open(Workspace(store, where, description=self._described, **found))
-                continue
-            alone = own is not None and not step.trains_together
-            if step.part not in taken and (is_first() or not alone):
-                wanted = (predictions or {}).get(step.part)
-                workspace = Workspace(
-                    store,
-                    own,
-                    pretrained / step.part if pretrained is not None and step.for_new_subject == "go on" else None,
-                    wanted,
-                    describe=lambda one: self._describe(folder, one),
-                    **found,
-                )
-                step.fit(training if alone else self._read_in_turn(training), workspace)
-            first = next(iter(training.subjects.values())).train
-            if PATTERNS in step.reads and self.usual_size is None and first.has_responses:
-                self.usual_size = response_size(first.patterns)
-            if own is not None and is_first():
-                self._describe(folder, step)
-                step.save(own)
-            if alone:
-                # The others wait until it is written.
-                of_first(lambda: None)
-            if alone and not is_first():
-                self._described |= self._known(folder)
-                step.open(Workspace(store, own, description=self._described, **found))
-        if folder is not None and is_first():
-            self._describe(folder)
-            seal(folder)
+        Fitting(self, training, folder, store or FeatureStore(), progress, training_pictures).fit(
+            predictions or {}, taken or {}, pretrained
+        )
         return self
-
-    @staticmethod
-    def _voxels_of(subjects):
-        """Voxels of the one subject; of several a number for each."""
-        found = {name: subject.n_voxels for name, subject in subjects.items()}
-        return found if len(found) > 1 else next(iter(found.values()))
-
-    @staticmethod
-    def _read_in_turn(training):
-        """Training data whose features the first process encodes, and the others find."""
-
-        def features(targets, **of):
-            with first_goes_first():
-                return training.features(targets, **of)
-
-        return replace(training, features=features)
 
     def free_targets(self) -> None:
         """Let go of the targets' networks: what comes next does not need them, or loads them again."""
@@ -322,25 +240,38 @@ class Chain:
         for step in self.steps:
             step.free()
 
-    def fit_in_memory(self, subject, store=None, progress=SILENT, captions=None):
-        """Fit on one subject, its targets from the feature store or encoded now; `captions` in place of the dataset's own."""
-        subjects = {subject.name: subject}
+    def fit_in_memory(self, subjects, store=None, progress=SILENT, captions=None, pretrained=None, before=None):
+        """Fit on subjects, their targets from the feature store or encoded now, without a folder.
+
+        Parameters
+        ----------
+        subjects : brainrecon.datasets.subject.Subject or brainrecon.datasets.cohort.Cohort
+        store, progress, pretrained
+            As of `fit`.
+        captions : list of list of str, optional
+            Of the training stimuli of the one subject, in place of the dataset's own.
+        before : brainrecon.datasets.cohort.Cohort, optional
+            Of a new subject: the subjects that `pretrained` was fitted on, if a step looks at their responses.
+        """
+        those = dict(subjects) if isinstance(subjects, Mapping) else {subjects.name: subjects}
+        first = next(iter(those))
+        if len(those) > 1 and self.system.many_subjects != "together":
+            raise InputError(
+                f"{self.name} learns from one subject but was given {', '.join(those)}; give it one of these, or choose a method "
+                "of several."
+            )
 
         def given():
             return captions
 
-        def features(names, subject=subject.name):
+        def features(names, subject=first):
+            found = store or FeatureStore()
             return encode(
-                self.learned_targets,
-                names,
-                subjects[subject],
-                "train",
-                store or FeatureStore(),
-                captions=given,
-                progress=progress,
+                self.learned_targets, names, those[subject], "train", found, captions=given, progress=progress
             )
 
-        return self.fit(Training({subject.name: subject}, features, given), store=store, progress=progress)
+        training = Training(those, features, given, dict(before or {}))
+        return self.fit(training, store=store, progress=progress, pretrained=pretrained)
 
     def is_fitted(self, folder) -> bool:
         """Whether `folder` holds every fitted step."""
@@ -350,7 +281,7 @@ class Chain:
 
     def save(self, folder) -> None:
         """Write settings and every fitted step into `folder`."""
-        self._describe(folder, *self.steps)
+        self.describe(folder, *self.steps)
         for step in self.steps:
             step.save(Path(folder) / step.part)
         seal(folder)
@@ -359,25 +290,23 @@ class Chain:
         """Read what `save` wrote, or the decoder folder of a run; `found` is what a `Workspace` has besides."""
         if damage := broken(folder):
             raise InputError(f"In {folder}, {damage}; {fit_again(folder)}.")
-        self._described = read_saved(folder)
-        self.n_voxels, self.usual_size = (self._described.get(name) for name in ("n_voxels", "usual_size"))
+        self.described = read_saved(folder)
+        self.n_voxels, self.usual_size = (self.described.get(name) for name in ("n_voxels", "usual_size"))
         for step in self.steps:
             if step.is_learned:
                 own = Path(folder) / step.part
-                step.open(Workspace(store or FeatureStore(), own, description=self._described, **found))
+                step.open(Workspace(store or FeatureStore(), own, description=self.described, **found))
         return self
 
-    def _known(self, folder) -> dict:
-        return read_saved(folder) if (Path(folder) / DESCRIPTION).exists() else {}
-
-    def _describe(self, folder, *steps) -> None:
+    def describe(self, folder, *steps) -> None:
+        """Write method.json, with what these steps have to say besides."""
         for step in steps:
-            self._described |= step.description()
+            self.described |= step.description()
         known = {"method": self.name, "settings": to_dict(self.system.settings), "n_voxels": self.n_voxels}
         if self.usual_size is not None:
             known["usual_size"] = self.usual_size
         # In one order, whether a step was fitted now or found.
-        described = {name: value for name, value in self._described.items() if name not in known}
+        described = {name: value for name, value in self.described.items() if name not in known}
         if is_first():
             write_text(Path(folder) / DESCRIPTION, json.dumps(described | known, indent=1) + "\n")
 
@@ -388,10 +317,6 @@ class Chain:
     def curves(self) -> dict:
         """The course of training of each step that was trained: dict of its values' names to dict of label to (steps, values)."""
         return {", ".join(step.gives): curves for step in self.steps if (curves := step.curves())}
-
-    @cached_property
-    def _described(self) -> dict:
-        return {}
 
     # Running
 

@@ -10,6 +10,8 @@ from brainrecon.assembly.step import Step
 from weights.partial_files import partial_name
 from weights.whole_files import put_in_place
 
+DESCRIPTION = "method.json"
+"""File that describes a whole chain."""
 _LAST = "config.json"
 
 
@@ -42,5 +44,5 @@ def _files_of(folder, others):
         relative = path.relative_to(folder)
         of_another = any(relative.is_relative_to(one) for one in others if one)
         # What is hidden, and what describes the whole chain, is written anew.
-        if path.is_file() and not (of_another or path.name.startswith(".") or str(relative) == "method.json"):
+        if path.is_file() and not (of_another or path.name.startswith(".") or str(relative) == DESCRIPTION):
             yield path

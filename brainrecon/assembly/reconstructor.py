@@ -63,17 +63,42 @@ class Reconstructor:
         names = tuple(self.chain.targets)
         return encode(self.chain.targets, names, subject, split_name, self.store, captions=given, progress=progress)
 
-    def fit(self, subject, captions=None, progress=IN_NOTEBOOKS):
-        """Fit every step on a subject's training split; `captions` in place of the dataset's own."""
-        self.chain.fit_in_memory(subject, self.store, progress, captions)
+    def fit(self, subject, captions=None, progress=IN_NOTEBOOKS, pretrained=None, before=None):
+        """Fit every step on the training split of a subject, or of several together.
+
+        Parameters
+        ----------
+        subject : brainrecon.datasets.subject.Subject or brainrecon.datasets.cohort.Cohort
+            Of a cohort see `brainrecon.datasets.cohort.Cohort.apart`.
+        captions : list of list of str, optional
+            Of the one subject's training stimuli, in place of the dataset's own.
+        progress : callable
+        pretrained : path, optional
+            What `save_pretrained` wrote when the same method was fitted on other subjects: this one is a new one.
+        before : brainrecon.datasets.cohort.Cohort, optional
+            These other subjects, for a method that looks at their responses.
+        """
+        self.chain.fit_in_memory(subject, self.store, progress, captions, pretrained, before)
         return self
 
-    def predict(self, patterns):
-        """Embeddings of patterns (n_stimuli, n_voxels): dict of value name to float32 (n_stimuli, n_targets)."""
-        return self.chain.predict(patterns)
+    def predict(self, patterns, subject=""):
+        """Embeddings of patterns (n_stimuli, n_voxels): dict of value name to float32 (n_stimuli, n_targets).
+
+        `subject` is the name of whose they are, if several were learned from.
+        """
+        return self.chain.predict(patterns, subject)
 
     def reconstruct(
-        self, patterns, stimulus_ids, *, samples=1, seed=0, batch_size=16, repeats=None, progress=IN_NOTEBOOKS
+        self,
+        patterns,
+        stimulus_ids,
+        *,
+        samples=1,
+        seed=0,
+        batch_size=16,
+        repeats=None,
+        subject="",
+        progress=IN_NOTEBOOKS,
     ):
         """Pictures from patterns.
 
@@ -89,6 +114,8 @@ class Reconstructor:
         repeats : int, optional
             Trials that each pattern is the average of, for systems that learn from single trials (`shen2019-gan`): 1 for
             single trials. By default as many as the test stimuli had in the data that the system was fitted on.
+        subject : str
+            Whose patterns they are, if several were learned from.
         progress : callable
 
         Returns
@@ -107,7 +134,14 @@ class Reconstructor:
                 "pass one id per pattern, each once."
             )
         return self.chain.run_from_patterns(
-            names, patterns, samples=samples, seed=seed, batch_size=batch_size, repeats=repeats, progress=progress
+            names,
+            patterns,
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            repeats=repeats,
+            subject=subject,
+            progress=progress,
         )
 
     def save_pretrained(self, folder):

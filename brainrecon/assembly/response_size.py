@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from brainrecon.datasets.responses import as_responses
+from brainrecon.datasets.subject import average_repeats
+
 FACTOR = 10
 """Responses of another size by this factor or more are hardly in the unit that was learned from."""
 MOST_ROWS = 256
@@ -22,13 +25,22 @@ def response_size(patterns):
     size : float or None
         In the unit of the patterns; None where all are zero.
     """
-    rows = (
-        np.unique(np.linspace(0, len(patterns) - 1, min(MOST_ROWS, len(patterns))).astype(int)) if len(patterns) else []
-    )
-    sizes = np.abs(np.asarray(patterns)[rows])
+    sizes = np.abs(np.asarray(patterns)[_rows(len(patterns))])
     # What lies outside the brain is stored as zero, and of some datasets that is most of it.
     sizes = sizes[sizes > 0]
     return float(np.median(sizes)) if sizes.size else None
+
+
+def usual_size(split):
+    """The `response_size` of a split's patterns, for which the trials of the patterns that it looks at are read, and no others.
+
+    Parameters
+    ----------
+    split : brainrecon.datasets.subject.Split
+    """
+    looked_at = _rows(split.n_stimuli)
+    trials = np.flatnonzero(np.isin(split.positions, looked_at))
+    return response_size(average_repeats(as_responses(split.betas).take(trials), split.trial_stimulus_ids[trials]))
 
 
 def other_scale(patterns, usual):
@@ -51,3 +63,8 @@ def other_scale(patterns, usual):
         f"These responses are {factor:,.0f} times {larger} than those that were learned from (median {size:.3g}, not "
         f"{usual:.3g}): bring them into the same unit. NSD's files hold 300 times percent signal change."
     )
+
+
+def _rows(n):
+    """Up to 256 rows of n at even spacing."""
+    return np.unique(np.linspace(0, n - 1, min(MOST_ROWS, n)).astype(int)) if n else []

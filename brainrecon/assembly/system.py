@@ -48,6 +48,14 @@ class NoSettings:
     """A system without settings."""
 
 
+WITH_MANY_SUBJECTS = {
+    "": "learns from one",
+    "together": "learns from several together, and a new one is added after them (--subjects, --new-subject)",
+    "reference": "learns from one, into whose voxels others are brought (--subjects, --new-subject)",
+}
+"""What `System.many_subjects` says, in words."""
+
+
 class System(ABC):
     """A published method.
 

@@ -57,6 +57,7 @@ def _describe(name, weights):
     from brainrecon.assembly.condition import CONDITIONS
     from brainrecon.assembly.registry import system_class
     from brainrecon.assembly.settings import with_weights
+    from brainrecon.assembly.system import WITH_MANY_SUBJECTS
     from brainrecon.cli.console import say
 
     kind = system_class(name)
@@ -78,6 +79,7 @@ def _describe(name, weights):
         say(f"  {type(step).__name__}: {read} -> {', '.join(step.gives)}")
     say()
     say(f"Needs:       {', '.join(needs)}")
+    say(f"Subjects:    {WITH_MANY_SUBJECTS[system.many_subjects]}")
     say(f"Checkpoints: {', '.join(system.checkpoints) or 'none'} (`brainrecon weights list --for {name}`)")
     if released := _released(name):
         say(f"Released:    decoders of {', '.join(released)} (--decoder released)")

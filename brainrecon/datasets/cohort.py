@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from brainrecon.datasets.fewer_trials import without_stimuli
-from brainrecon.datasets.subject import Subject
+from brainrecon.datasets.subject import Split, Subject
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How much several subjects have to learn from.
+
+    Attributes
+    ----------
+    n_stimuli, n_trials : int
+        Of all subjects together; a stimulus of two counts twice.
+    n_voxels : mapping of str to int
+        Of each subject.
+    """
+
+    n_stimuli: int
+    n_trials: int
+    n_voxels: Mapping[str, int]
 
 
 class Cohort(Mapping[str, Subject]):
@@ -101,6 +119,18 @@ class Cohort(Mapping[str, Subject]):
     def n_voxels(self) -> dict[str, int]:
         """Voxels of each subject."""
         return {name: subject.n_voxels for name, subject in self.items()}
+
+    @property
+    def train(self) -> Split | Learned:
+        """What is learned from: of one subject its training split; of several how much it is, a `Learned`."""
+        splits = {name: subject.train for name, subject in self.items()}
+        if len(splits) == 1:
+            return next(iter(splits.values()))
+        return Learned(
+            sum(split.n_stimuli for split in splits.values()),
+            sum(split.n_trials for split in splits.values()),
+            self.n_voxels,
+        )
 
     @property
     def tested_ids(self) -> np.ndarray:

@@ -39,8 +39,12 @@ def of_fitting(run):
     chain, device, n_parts = part.unfitted, part.machine.device, sum(not part.is_fitted for part in run.parts)
     taken = taken_parts(part.config, chain)
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
-    lines = of_encoding(chain.learned_targets, chain.encoded_to_learn(taken), part.subject, ["train"], device)
-    train = part.subject.train
+    lines = [f"Before {part.subject.name}: {line}" for line in of_fitting(part.pretraining)] if part.pretraining else []
+    train, names = part.cohort.train, chain.encoded_to_learn(taken)
+    kept = {step.part for step in learned if part.pretraining and step.for_new_subject == "keep"}
+    learned = [step for step in learned if step.part not in kept]
+    for subject in part.cohort.values():
+        lines += of_encoding(chain.learned_targets, names, subject, ["train"], device)
     try:
         works = [(*work, step.precision) for step in learned for work in step.operations(train).items()]
         told = [line for step in learned for line in step.cost(train)]

@@ -66,6 +66,9 @@ def planned(folder, config, features=None, device="auto", memory=None):
         yield run
         return
     with TemporaryDirectory(prefix="brainrecon-plan-") as place:
+        if config.pretrained and not Layout(Path(config.pretrained)).config.exists():
+            # It would be made where it is to stand.
+            config = replace(config, pretrained=None)
         yield Run.create(Path(place) / Path(folder).name, config, features, device, memory)
 
 
@@ -135,11 +138,14 @@ def _fitting(run):
     if not left:
         return []
     subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
+    train, before = left[0].cohort.train, left[0].pretraining
     folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
-    taken, works = taken_parts(run.config, chain), []
+    works = [replace(work, what=f"before {subject.name}: {work.what}") for work in _fitting(before)] if before else []
+    taken = taken_parts(run.config, chain)
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
+    learned = [step for step in learned if not (before and step.for_new_subject == "keep")]
     for name in chain.encoded_to_learn(taken):
-        source, n_stimuli = chain.learned_targets[name], subject.train.n_stimuli
+        source, n_stimuli = chain.learned_targets[name], train.n_stimuli
         try:
             seconds = len(left) * n_stimuli * operations_of_one_stimulus(source, subject.train) / rate_here
             disk = len(left) * n_stimuli * source.outline.n_targets * (2 if source.dtype == "float16" else 4)
@@ -149,11 +155,11 @@ def _fitting(run):
         works.append(Work(f"encoding {name}", f"{n_stimuli:,} stimuli{folds}", seconds or None, disk=disk))
     for step in learned:
         try:
-            operations = sum(step.operations(subject.train).values())
-            memory, told = step.memory(subject.train), tuple(step.cost(subject.train))
+            operations = sum(step.operations(train).values())
+            memory, told = step.memory(train), tuple(step.cost(train))
         except UNTOLD:
             operations, memory, told = 0, None, ()
-        amount = f"{subject.train.n_trials:,} trials{folds}"
+        amount = f"{train.n_trials:,} trials{folds}"
         seconds = len(left) * operations / rate_in(step.precision, run.machine.device) if operations else None
         works.append(Work(f"fitting {', '.join(step.gives)}", amount, seconds, memory, told=told))
     return works + _taking(taken, chain)

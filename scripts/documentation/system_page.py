@@ -5,6 +5,7 @@ from __future__ import annotations
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.system import WITH_MANY_SUBJECTS
 from documentation.markdown import after_title, table
 from documentation.published_scores import published_scores
 from documentation.settings_table import settings_of
@@ -41,7 +42,8 @@ def _facts(system):
         chain = Chain(system)
         rows += [("predicts", _codes(chain.predicts) or "nothing on the way"), ("gives", f"`{chain.output}`")]
         rows += [("scored as", ", ".join(tasks(system)))]
-    rows += [("learns from", needs(system)), ("checkpoints", _checkpoints(system))]
+    rows += [("learns from", needs(system)), ("subjects", WITH_MANY_SUBJECTS[system.many_subjects])]
+    rows += [("checkpoints", _checkpoints(system))]
     if not system.asks_for:
         chain = Chain(system)
         controls = [one.name for one in CONDITIONS.values() if one.is_control and one.applies_to(chain)]

@@ -9,6 +9,7 @@ from painter import LearnColour, LearnColourOfMany, LearnColourOnce, ManyPainter
 
 import brainrecon
 from brainrecon.assembly import registry
+from brainrecon.assembly.response_size import response_size, usual_size
 from brainrecon.cli.main import run_command
 from brainrecon.report.run import html
 from brainrecon.runs.config import RunConfig
@@ -192,3 +193,34 @@ def test_through_the_command_line(place, capsys):
     for options, message in wrong.items():
         assert run_command(["fit", "many-painter", "nsd:nsd", *options.split(), "--out", "other"]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_in_a_notebook(place):
+    cohort = brainrecon.Cohort.load("nsd:nsd")
+    before = brainrecon.Reconstructor(ManyPainter).fit(cohort.apart())
+    tested = cohort["subj02"].test
+    found = before.predict(tested.patterns, subject="subj02")["colour"]
+    step = before.chain.steps[0]
+    np.testing.assert_allclose(found, tested.patterns @ step.weights["subj02"] + step.mean, rtol=1e-4)
+    pictures = before.reconstruct(tested.patterns, tested.stimulus_ids, subject="subj02")
+    assert pictures.shape == (8, 1, 4, 4, 3)
+    with pytest.raises(InputError, match="of nobody that is named but the method learned from subj01, subj02, subj03"):
+        before.predict(tested.patterns)
+    before.save_pretrained("made/two")
+    new = brainrecon.Reconstructor(ManyPainter).fit(cohort["subj03"], pretrained="made/two")
+    np.testing.assert_array_equal(new.chain.steps[0].mean, step.mean)
+    with pytest.raises(InputError, match="painter learns from one subject but was given subj01, subj02, subj03"):
+        brainrecon.Reconstructor(Painter).fit(cohort)
+
+
+def test_the_usual_size_needs_few_trials(place):
+    train = brainrecon.load("nsd:nsd").train
+    assert usual_size(train) == response_size(train.patterns)
+
+
+def test_what_it_takes_is_told_and_nothing_is_made(place, capsys):
+    line = "fit many-painter nsd:nsd --subjects 1,2 --new-subject 3 --plan --out made"
+    assert run_command([*line.split(), "--pretrained", "elsewhere"]) == 0
+    told = capsys.readouterr().out
+    assert "before subj03: fitting colour" in told and "192 trials" in told, "both of those before, 96 trials each"
+    assert not (place / "made").exists() and not (place / "elsewhere").exists()

@@ -28,11 +28,14 @@ def run_of(method, weights=None, n_test=10, device="cpu", **settings):
     pictures = np.zeros((30, 425, 425, 3), dtype=np.uint8)
     train = SimpleNamespace(n_stimuli=30, n_trials=90, n_voxels=50, images=pictures)
     test = SimpleNamespace(stimulus_ids=[f"s{number}" for number in range(n_test)])
+    subject = SimpleNamespace(train=train, test=test, splits={"train": train})
     run = SimpleNamespace(
         config=SimpleNamespace(system=system, samples=2, decoder_from=()),
         machine=chain.machine,
         unfitted=chain,
-        subject=SimpleNamespace(train=train, test=test, splits={"train": train}),
+        subject=subject,
+        cohort=SimpleNamespace(train=train, values=lambda: [subject]),
+        pretraining=None,
         is_fitted=False,
         image_path=lambda name, stimulus_id, sample: SimpleNamespace(exists=lambda: stimulus_id == "s0"),
     )
