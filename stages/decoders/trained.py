@@ -200,8 +200,9 @@ class TrainedDecoder:
             What it is called.
         released : stages.decoders.released.Released
             How its file is read.
-        n_voxels : int, or dict of str to int
-            By subject, in the order of the file, if the network reads several.
+        n_voxels : int, or dict of str to int, or None
+            By subject, in the order of the file, if the network reads several; None takes the subjects of the file, whose names
+            are their places in it.
         gives : mapping of str to tuple of int
             Name and shape of each predicted value.
 
@@ -215,6 +216,7 @@ class TrainedDecoder:
             The file does not fit; the sentence says in what.
         """
         gives = {name: tuple(shape) for name, shape in gives.items()}
+        n_voxels = released.n_voxels(folder) if n_voxels is None else n_voxels
         with torch.device("meta"):
             network = self.make(n_voxels, gives, **self.arguments)
         network = standardised(released.fill(network, folder, n_voxels), n_voxels)
