@@ -15,6 +15,7 @@ from brainrecon.assembly.response_size import other_scale
 from brainrecon.assembly.settings import read_saved, to_dict
 from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
+from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
 from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machine, Training, Workspace
 from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
@@ -103,6 +104,8 @@ class Chain:
                     f"{self.name}: {kind} learns in the folder of a step before it ({step.part or 'decoder'!r}); give it a "
                     "part of its own."
                 )
+            if step.averages == OUTPUTS:
+                self._check_averaged(step)
             parts |= {step.part} if step.is_learned else set()
             given += step.gives
         if self.output not in given:
@@ -110,6 +113,23 @@ class Chain:
                 f"{self.name}: its output is {self.output!r}, which no step gives; given are {', '.join(given)}."
             )
         return tuple(given)
+
+    def _check_averaged(self, step) -> None:
+        """Refuse a step whose outputs cannot be averaged over trials."""
+        others = [name for name in (*step.reads, *step.optional) if name != PATTERNS]
+        media = {name: medium for name in step.gives if (medium := step.medium(name)) != "features"}
+        if others or media or step.by_lot:
+            found = (
+                f"reads {others[0]!r}"
+                if others
+                else f"gives {next(iter(media))!r}, a {next(iter(media.values()))}"
+                if media
+                else "draws by lot"
+            )
+            raise InputError(
+                f"{self.name}: {type(step).__name__} averages outputs over trials but {found}; expected patterns alone, features "
+                f"and nothing by lot: let it average {RESPONSES}."
+            )
 
     def _beside(self) -> dict:
         """What training is held against besides; an InputError if one name stands for two things."""
@@ -154,6 +174,11 @@ class Chain:
     def predicts(self) -> tuple[str, ...]:
         """Values that can be asked for as embeddings: those of medium features, in order."""
         return tuple(name for step in self.steps for name in step.gives if step.medium(name) == "features")
+
+    @property
+    def averages_outputs(self) -> bool:
+        """Whether a step reads trials one by one, and what it gives is averaged over them."""
+        return any(step.averages == OUTPUTS for step in self.steps)
 
     @property
     def draws(self) -> bool:
@@ -264,11 +289,9 @@ class Chain:
         def given():
             return captions
 
-        def features(names, subject=first):
-            found = store or FeatureStore()
-            return encode(
-                self.learned_targets, names, those[subject], "train", found, captions=given, progress=progress
-            )
+        def features(names, subject=first, by="columns"):
+            found, of = store or FeatureStore(), those[subject]
+            return encode(self.learned_targets, names, of, "train", found, captions=given, by=by, progress=progress)
 
         training = Training(those, features, given, dict(before or {}))
         return self.fit(training, store=store, progress=progress, pretrained=pretrained)
@@ -321,7 +344,10 @@ class Chain:
     # Running
 
     def predict(self, patterns, subject=""):
-        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32; `subject` is whose they are."""
+        """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32; `subject` is whose they are.
+
+        Each pattern is taken as one trial by a step that averages outputs.
+        """
         if not self.predicts:
             raise InputError(
                 f"{self.name} predicts no embeddings, only its {self.output}; reconstruct with it instead."
@@ -353,6 +379,7 @@ class Chain:
         stimulus_ids : sequence of str, length n_stimuli
             With `seed` and the sample's number they determine the noise.
         patterns : array of shape (n_stimuli, n_voxels), float32
+            Each is taken as one trial by a step that averages outputs.
         samples : int
         seed : int
         batch_size : int, optional

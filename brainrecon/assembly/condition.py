@@ -131,6 +131,13 @@ CONDITIONS: dict[str, Condition] = {
             shows="first_picture",
         ),
         Condition(
+            "unrefined",
+            "Unrefined",
+            "the picture drawn from decoded tokens, before it is redrawn under a caption and blended",
+            is_control=False,
+            shows="drawn_picture",
+        ),
+        Condition(
             "binarised",
             "Binarised",
             "the reconstruction with what is above mid-grey white and the rest black",

@@ -53,6 +53,8 @@ class Draw(Step):
         Settings with which the generator takes less memory, as they are typed.
     no_mean_response : str, optional
         Why nothing can be drawn for the mean training response, in a few words.
+    called : mapping of str to str
+        Value -> what the generator calls it, of those for which it has another name.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class Draw(Step):
         targets=None,
         less_memory=(),
         no_mean_response=None,
+        called=None,
     ):
         self.reads, self.optional, self.gives, self.media = tuple(reads), tuple(optional), (gives,), {gives: medium}
         self.by_lot, self._load, self._options, self._at_a_time = by_lot, load, options, at_a_time
         self._sources, self._less_memory, self.no_mean_response = targets or {}, tuple(less_memory), no_mean_response
+        self._called = dict(called or {})
         self._batches = HalvedOnce(f"{medium}s", self._advice)
 
     def load(self, progress=SILENT):
@@ -93,12 +97,14 @@ class Draw(Step):
         InputError
             It needs a value that the chain does not give, or one of another shape.
         """
-        generator, read = self._load(), (*self.reads, *self.optional)
-        for name, shape in generator.takes.items():
-            if name not in read:
-                if name not in generator.optional:
+        generator, names = self._load(), (*self.reads, *self.optional)
+        read = {self._called.get(name, name): name for name in names}
+        for called, shape in generator.takes.items():
+            name = read.get(called, called)
+            if called not in read:
+                if called not in generator.optional:
                     raise InputError(
-                        f"{type(generator).__name__} takes {name} of shape {shape} but this method gives it {', '.join(read)} "
+                        f"{type(generator).__name__} takes {called} of shape {shape} but this method gives it {', '.join(read)} "
                         "only; name a generator that belongs to the method."
                     )
                 continue
@@ -120,7 +126,10 @@ class Draw(Step):
         generator = self.generator
 
         def draw(rows, batch_size):
-            chosen = {name: None if value is None else _chosen(value, rows) for name, value in given.items()}
+            chosen = {
+                self._called.get(name, name): None if value is None else _chosen(value, rows)
+                for name, value in given.items()
+            }
             own = [items[row] for row in rows]
             try:
                 yield from generator.draw(chosen, own, seed=seed, batch_size=batch_size, progress=progress, **options)

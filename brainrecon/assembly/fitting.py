@@ -91,7 +91,9 @@ class Fitting:
 
     def _take(self, step, name):
         self.found["progress"](f"reading {name}", 0, 1)
-        step.take(name, self.chain.n_voxels)
+        # A network of several subjects keeps them apart by their names, and be there one.
+        named = {name: subject.n_voxels for name, subject in self.training.subjects.items()}
+        step.take(name, named if step.reads_subjects else self.chain.n_voxels)
         self.found["progress"](f"reading {name}", 1, 1)
 
     def _open(self, step, folder):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.changed_pictures import ChangedPictures
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
+from brainrecon.assembly.training_tables import bytes_of_one, concatenated, of_one, tables_of
+from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
 from brainrecon.datasets.folds import category_numbers
 from stages.decoders.trained import Training
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.main_memory import main_memory
+from stages.ground.process_group import n_processes
 from stages.training.pairs import CATEGORIES
 from stages.training.trouble import CannotTrain, in_recipe
 from weights import store as checkpoint_store
@@ -22,6 +29,7 @@ from weights.suggestions import did_you_mean
 _EPOCHS = {
     "averaged": "trials",
     "single": "trials",
+    "apart": "trials apart",
     "in turn": "stimuli",
     "mixed": "mixtures",
     "virtual": "virtual trials",
@@ -55,12 +63,12 @@ class Learn(Step):
     decoder : stages.decoders.decoder.Decoder
         Not yet fitted: ``decoder.fit(training, folder=None, progress=...)`` goes on where it was interrupted if it is given
         a folder; its class has ``from_pretrained(folder, device=...)``. One that trains by `stages.training.loop.train` has
-        `trains_together` true.
+        `trains_together` true, and one of several subjects `reads_subjects`.
     device : str
-    trials : {"averaged", "single", "in turn", "mixed", "virtual"}
-        Learn from patterns, each the average of a stimulus's trials; from every trial by itself; from one trial of every
-        stimulus in an epoch, those of each taking turns; or from a mixture of them, `stages.training.batches.Mixtures` or
-        `VirtualTrials` there.
+    trials : {"averaged", "single", "apart", "in turn", "mixed", "virtual"}
+        Learn from patterns, each the average of a stimulus's trials; from every trial by itself, and if they are apart no
+        two of a stimulus in a step; from one trial of every stimulus in an epoch, those of each taking turns; or from a mixture
+        of them, `stages.training.batches.Mixtures` or `VirtualTrials` there.
     part : str
         Folder of what it learns.
     beside : mapping of str to TargetSource, optional
@@ -86,6 +94,14 @@ class Learn(Step):
         ``arguments(subject) -> dict``: of the network, what follows from the subject.
     outlined : callable, optional
         ``outlined() -> dict``: of these what is known without it, for the cost that is told before.
+    memory : float, optional
+        Bytes of main memory that targets may take: half of it by default. More are read from the feature store batch by batch,
+        from tables by rows.
+    averages : {"responses", "outputs"}
+        What is averaged over the trials of a tested stimulus, see `brainrecon.assembly.trial_outputs`; `trials` is about those
+        that are learned from.
+    n_trials : int
+        Outputs that are averaged.
     """
 
     is_learned = True
@@ -107,6 +123,9 @@ class Learn(Step):
         derived=None,
         arguments=None,
         outlined=None,
+        memory=None,
+        averages=RESPONSES,
+        n_trials=3,
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -118,51 +137,56 @@ class Learn(Step):
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
-        self._outlined, self._costs = outlined, {}
+        self._outlined, self._memory, self._costs = outlined, memory, {}
+        self.averages = check("averages", averages, OneOf(RESPONSES, OUTPUTS))
+        self.n_trials = check("n_trials", n_trials, Number(1, whole=True, example=3))
         self.trains_together = getattr(decoder, "trains_together", False)
+        self.reads_subjects = getattr(decoder, "reads_subjects", False)
+        self.for_new_subject = "go on" if self.reads_subjects else "again"
 
     def fit(self, training, workspace):
-        # Refused now rather than after hours of encoding.
+        if len(training.subjects) > 1 and not self.reads_subjects:
+            # Refused now rather than after hours of encoding.
+            _ = training.subject
         pairs = None if self._pairs is None else replace(self._pairs, categories=category_numbers(training.subject))
         if self._arguments is not None:
             self.decoder.arguments |= self._arguments(training.subject)
-        features, responses, rows = training.features((*self.targets, *self.beside)), {}, {}
+        sources, averaged = {**self.targets, **self.beside}, self._trials == "averaged" and pairs is None
+        tables = tables_of(training, sources, self._room)
+        responses, rows = {}, {}
         for name, subject in training.subjects.items():
             train = subject.train
-            averaged = self._trials == "averaged" and pairs is None
             responses[name] = train.patterns if averaged else train.betas
-            rows[name] = np.arange(train.n_stimuli) if averaged else train.positions
-        # In memory: a batch takes rows from anywhere, and a table lies by columns. Values of one target have one array.
-        sources, arrays = {**self.targets, **self.beside}, {}
-        for name, table in features.items():
-            source = sources[name]
-            if source not in arrays:
-                arrays[source] = np.asarray(table, dtype=source.dtype).reshape(len(table), *source.outline.shape)
-        values = {name: arrays[sources[name]] for name in features}
+            rows[name] = tables.rows[name] if averaged else tables.rows[name][train.positions]
+        derived = {
+            name: concatenated([derive(of_one(training, owner)) for owner in tables.owners])
+            for name, derive in self._derived.items()
+        }
         learned = Training(
             responses,
             rows,
-            {name: values[name] for name in self.targets},
+            {name: tables.values[name] for name in self.targets},
             _EPOCHS[self._trials] if pairs is None else "pictures",
-            beside={name: values[name] for name in self.beside}
-            | {name: derive(training) for name, derive in self._derived.items()},
-            live=self._live(training, sources, workspace.progress),
+            beside={name: tables.values[name] for name in self.beside} | derived,
+            live=self._live(training, sources, tables.owners, workspace.progress),
             pairs=pairs,
             free={name: shape() for name, shape in self._free.items()},
+            same=tables.same,
         )
+        begun = {} if workspace.pretrained is None else {"pretrained": workspace.pretrained}
         try:
-            self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress)
+            self.decoder = self.decoder.fit(learned, folder=workspace.folder, progress=workspace.progress, **begun)
         except CannotTrain as error:
             raise error if self._settings is None else error.respelled(self._typed, self._where(workspace)) from error
         for name in self._changing:
             # The next step may need the memory.
             sources[name].free()
 
-    def _live(self, training, sources, progress):
+    def _live(self, training, sources, owners, progress):
         """What encodes changed pictures, by value; values of one target and one change have one."""
         if not self._changing:
             return {}
-        images, made = training.subject.train.images, {}
+        images, made = concatenated([training.subjects[owner].train.images for owner in owners]), {}
         for name, changes in self._changing.items():
             key = sources[name], changes
             if key not in made:
@@ -181,6 +205,11 @@ class Learn(Step):
         return in_recipe(name, value) if self._settings is None else f"--set {self._settings}.{name}={value}"
 
     # Before it begins
+
+    @property
+    def _room(self):
+        """Bytes of main memory that targets may take."""
+        return self._memory if self._memory is not None else main_memory() // 2 // n_processes()
 
     @property
     def precision(self):
@@ -231,23 +260,30 @@ class Learn(Step):
             beside |= dict.fromkeys(CATEGORIES, (1,))
         if self._outlined is not None:
             self.decoder.arguments |= self._outlined()
+        n_voxels = train.n_voxels
+        if self.reads_subjects and not isinstance(n_voxels, Mapping):
+            n_voxels = {"": n_voxels}
         # Memory, operations and sentences follow from one count, which takes up to some seconds.
-        asked = (train.n_voxels, repr((gives, beside, self.decoder.recipe)))
+        asked = repr((n_voxels, gives, beside, self.decoder.recipe))
         if asked not in self._costs:
-            self._costs[asked] = self.decoder.cost(train.n_voxels, gives, beside)
+            self._costs[asked] = self.decoder.cost(n_voxels, gives, beside)
         return self._costs[asked]
 
     def _bytes_of_targets(self, train):
-        """Of the targets in memory; values of one target have one array."""
-        sources = (*self.targets.values(), *self.beside.values())
-        values = {source: int(np.prod(source.outline.shape)) for source in sources}
-        return sum(train.n_stimuli * n * np.dtype(source.dtype).itemsize for source, n in values.items())
+        """Of the targets in memory: all, or those of a batch and of the one that is read while it is computed."""
+        of_one = bytes_of_one({**self.targets, **self.beside}.values())
+        size = train.n_stimuli * of_one
+        return size if size <= self._room else min(size, 2 * self.decoder.recipe.batch_size * of_one)
 
     # Running
 
     def run(self, items, values, *, seed=0):
         patterns, found = np.asarray(values["patterns"]), {}
-        for name, columns, block in self.decoder.predict_blocks(patterns):
+        whose = {}
+        if self.reads_subjects:
+            # Items of one call are of one subject, which may be nameless if there is one only.
+            whose["subject"] = next((item.subject for item in items), None) or None
+        for name, columns, block in self.decoder.predict_blocks(patterns, **whose):
             if name not in found:
                 size = int(np.prod(self.decoder.gives[name]))
                 found[name] = np.empty((len(patterns), size), dtype=np.float32)
@@ -274,36 +310,3 @@ class Learn(Step):
 
     def open(self, workspace):
         self.decoder = type(self.decoder).from_pretrained(workspace.folder, device=self._device)
-
-
-class ChangedPictures:
-    """True values of a target for pictures that are changed from step to step.
-
-    Parameters
-    ----------
-    source : brainrecon.assembly.targets.TargetSource
-        A target that takes pictures.
-    images : array of shape (n_stimuli, height, width, 3), uint8
-        In memory or read when they are asked for, by an array of rows.
-    changes : stages.training.picture_changes.PictureChanges
-    device : str
-        Where pictures are changed.
-    """
-
-    def __init__(self, source, images, changes, device="cpu"):
-        self._source, self._images, self._changes, self._device = source, images, changes, device
-
-    @property
-    def identity(self):
-        """What its values depend on besides the stimuli."""
-        target = self._source.outline
-        return f"{self._source.fingerprint} of {target.preprocessing} of {self._changes!r}"
-
-    def __call__(self, stimuli, step):
-        """Values (n, ...) of some stimuli in a step, float32."""
-        import torch
-
-        pictures = self._changes(np.asarray(self._images[np.asarray(stimuli)]), step, self._device)
-        with torch.inference_mode():
-            values = self._source.target.encode(pictures)
-        return np.asarray(values, dtype=np.float32).reshape(len(pictures), *self._source.outline.shape)

@@ -45,9 +45,10 @@ class NetworkSettings:
         Share of the training stimuli that chooses which weights are kept; the last are kept without.
     patience : int, optional
         Epochs without a better validation after which training stops; all are gone through, if it is not given.
-    trials : {"in turn", "single", "averaged", "mixed", "virtual"}
-        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself; averages; or mixtures of the
-        trials of every stimulus, drawn anew in every step: of all of them, or of a random subset with one row of weights for all.
+    trials : {"in turn", "single", "apart", "averaged", "mixed", "virtual"}
+        One trial of every stimulus in an epoch, those of each taking turns; every trial by itself, and no two of a stimulus in
+        a step if they are apart; averages; or mixtures of the trials of every stimulus, drawn anew in every step: of all of them,
+        or of a random subset with one row of weights for all.
     features : {"float32", "float16"}
         How the feature store holds the targets.
     precision : {"no", "bf16"}
@@ -96,7 +97,7 @@ class NetworkSettings:
         if self.steps_per_epoch is not None:
             return self
         n = train.n_stimuli - round(self.validation * train.n_stimuli)
-        if self.trials == "single":
+        if self.trials in ("single", "apart"):
             n = round(n * train.n_trials / train.n_stimuli)
         return replace(self, steps_per_epoch=max(n // self.batch_size, 1))
 

@@ -15,12 +15,14 @@ def redraw(
     folder: Callable,
     settings: GeneratorSettings,
     machine: Machine,
-    contexts: Mapping[str, TargetSource],
+    contexts: Mapping[str, TargetSource | None],
     weights: Callable[[frozenset], Mapping[str, float]],
     start: str | None = "first_picture",
     arguments: Callable[[], Mapping] = dict,
     needed: Sequence[str] | None = None,
     gives: str = "picture",
+    called: Mapping[str, str] | None = None,
+    table: str = "generator",
 ) -> Draw:
     """Step from contexts and a first picture to a picture.
 
@@ -53,7 +55,7 @@ def redraw(
     settings : GeneratorSettings
     machine : Machine
     contexts : mapping of str to TargetSource
-        Values that it reads, and the targets that they are predictions of.
+        Values that it reads, and the targets that they are predictions of; None of what is a prediction of none, as a caption.
     weights : callable
         ``weights(present) -> dict``: weight of each context, given the names of the values that are not absent.
     start : str, optional
@@ -64,6 +66,10 @@ def redraw(
         Contexts that may not be absent; by default the only one.
     gives : str
         Name of the picture.
+    called : mapping of str to str, optional
+        What the generator calls some of the values, as `brainrecon.assembly.draw.Draw` takes it.
+    table : str
+        Of the system's settings, that `settings` are.
     """
     if needed is None:
         needed = tuple(contexts) if len(contexts) == 1 else ()
@@ -96,6 +102,7 @@ def redraw(
         gives,
         options=options,
         at_a_time=at_a_time,
-        targets=contexts,
-        less_memory=settings.acceleration.less_memory(machine.device, "generator.acceleration"),
+        targets={name: source for name, source in contexts.items() if source is not None},
+        less_memory=settings.acceleration.less_memory(machine.device, f"{table}.acceleration"),
+        called=called,
     )

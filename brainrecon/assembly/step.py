@@ -57,9 +57,16 @@ class Step:
         Whether processes that were started together fit it together; else the first of them does, and the others open it.
     by_lot : bool
         Whether what it gives depends on the item (its noise), and not on the values it reads alone.
+    reads_subjects : bool
+        Whether it learns from several subjects, each with voxels of its own, and keeps them apart by their names.
     for_new_subject : {"again", "go on", "keep"}
         What becomes of it where the chain was fitted on other subjects before and is fitted on a new one: it is fitted again,
         from nothing; it goes on from what was learned (`Workspace.pretrained`); or it is kept as it is.
+    averages : {"responses", "outputs"}
+        What is averaged over the trials of a stimulus: the responses that it reads, or what it gives for each trial. Of patterns
+        that are given by themselves each is one trial.
+    n_trials : int
+        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.datasets.padded_trials`.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional
@@ -77,7 +84,10 @@ class Step:
     is_learned: ClassVar[bool] = False
     trains_together: bool = False
     by_lot: bool = False
+    reads_subjects: bool = False
     for_new_subject: str = "again"
+    averages: str = "responses"
+    n_trials: int = 3
     no_mean_response: str | None = None
     precision: str | None = None
 
@@ -124,15 +134,15 @@ class Step:
     def open(self, workspace: Workspace) -> None:
         """Read what `save` wrote."""
 
-    def take(self, name: str, n_voxels: int) -> None:
+    def take(self, name: str, n_voxels: int | Mapping[str, int] | None) -> None:
         """Read what the method's authors released, in place of fitting; `save` then writes it as if it were fitted.
 
         Parameters
         ----------
         name : str
             Of a checkpoint.
-        n_voxels : int
-            Of the responses that are to be decoded.
+        n_voxels : int, or mapping of str to int
+            Of the responses that are to be decoded; by subject, if it reads several.
 
         Raises
         ------

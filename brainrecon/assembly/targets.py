@@ -161,7 +161,7 @@ def check_targets(names, targets):
         raise InputError(f"There is no target {unknown[0]!r}; expected some of {', '.join(targets) or 'none'}{meant}.")
 
 
-def encode(targets, names, subject, split_name, store, *, captions=None, rows=None, progress=SILENT):
+def encode(targets, names, subject, split_name, store, *, captions=None, rows=None, by="columns", progress=SILENT):
     """True values of targets for a split's stimuli, from the feature store or encoded now.
 
     Parameters
@@ -177,6 +177,8 @@ def encode(targets, names, subject, split_name, store, *, captions=None, rows=No
         means the split's own.
     rows : (start, stop), optional
         Of which stimuli alone, as `FeatureStore.encode` takes them.
+    by : {"columns", "rows"}
+        How tables lie, as there.
     progress : callable, optional
 
     Returns
@@ -212,6 +214,7 @@ def encode(targets, names, subject, split_name, store, *, captions=None, rows=No
             dtype=targets[name].dtype,
             load=partial(loaded, targets[name], name, progress),
             rows=rows,
+            by=by,
             progress=progress,
         )
     return tables

@@ -24,17 +24,18 @@ def predict(
     from brainrecon.runs.pattern_files import read_patterns
     from brainrecon.runs.predict import predict_patterns
     from brainrecon.runs.run import Run
+    from brainrecon.runs.values import write_predicted
 
     opened = Run(run, features, options.torch_device(device))
     if not opened.chain.predicts:
         raise InputError(
             f"{opened.config.method} predicts no embeddings, only its {opened.chain.output}; type `brainrecon reconstruct {run}`."
         )
-    if betas is None:
-        test = opened.subject.test
-        patterns, names = test.patterns, test.stimulus_ids
-    else:
-        patterns, names = read_patterns(betas)
     with show_progress() as progress:
-        shapes = predict_patterns(opened.chain, patterns, names, out, progress)
+        if betas is None and opened.chain.averages_outputs:
+            shapes = write_predicted(opened, out, progress)
+        else:
+            test = opened.subject.test if betas is None else None
+            patterns, names = read_patterns(betas) if test is None else (test.patterns, test.stimulus_ids)
+            shapes = predict_patterns(opened.chain, patterns, names, out, progress)
     say(f"{out}: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")

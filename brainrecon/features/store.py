@@ -1,10 +1,10 @@
-"""The feature store: encode stimuli once, read them by blocks of columns.
+"""The feature store: encode stimuli once, read them by blocks of columns or by rows.
 
 A table holds one target's values for the stimuli of one split. Its folder is named after a hash of everything the values
 depend on (stimuli, checkpoint, preprocessing) and of how they are laid out, so that a changed checkpoint never meets stale
 values. Every batch that is encoded is a file of its own, whole or absent: an interrupted encoding goes on with those that are
 missing, and several machines may share one, with or without locks. When all are there they are rearranged for reading by
-columns, into a file that carries its final name only when it is whole.
+columns, or put one below the other for reading by rows, into a file that carries its final name only when it is whole.
 """
 
 from __future__ import annotations
@@ -20,20 +20,24 @@ from typing import Any
 
 import numpy as np
 
-from brainrecon.features.table import FeatureTable, arrange
+from brainrecon.features.arranging import Batches, OtherWay, arrange_table
+from brainrecon.features.row_table import RowTable
+from brainrecon.features.table import FeatureTable
 from stages.ground.ending import finished_first
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.partial_files import sweep
 from weights.seals import complete_seal, seal
 from weights.suggestions import did_you_mean
-from weights.whole_files import locked, named_errors, whole_file, write_text
+from weights.whole_files import locked, whole_file, write_text
 
 # Fixed, because the last digits of a matrix product depend on how many rows it has: values do not depend on who asked.
 BATCH_SIZE = 64
 DTYPES = ("float32", "float16")
 # Part of every table's identity: a table that was laid out otherwise has another folder.
 LAYOUT = f"runs of {FeatureTable.COLUMN_RUN} columns"
+LAYOUT_BY_ROWS = "rows"
+WAYS = ("columns", "rows")
 _BATCHES = "batches.partial"
 
 
@@ -77,6 +81,7 @@ class FeatureStore:
         dtype="float32",
         load=None,
         rows=None,
+        by="columns",
         progress=SILENT,
     ):
         """Return the table of a target's values, encoding what is missing.
@@ -101,12 +106,16 @@ class FeatureStore:
         rows : (start, stop), optional
             Encode these stimuli alone, from a multiple of `BATCH_SIZE` on, and leave others to others; whoever asks for all
             arranges them.
+        by : {"columns", "rows"}
+            How they lie: for those who go through all stimuli by blocks of columns, as ridge does, or for those who take some
+            stimuli from anywhere, as a training by batches. A table that lies the other way already is arranged anew, and
+            nothing is encoded.
         progress : callable, optional
             Called with (label, done, total).
 
         Returns
         -------
-        FeatureTable
+        FeatureTable, or brainrecon.features.row_table.RowTable
             With `rows`, not finished: it cannot be read.
 
         Raises
@@ -127,6 +136,8 @@ class FeatureStore:
             raise InputError(
                 f"dtype is {dtype!r}; expected one of {', '.join(map(repr, DTYPES))}{did_you_mean(dtype, DTYPES)}."
             )
+        if by not in WAYS:
+            raise InputError(f"by is {by!r}; expected one of {', '.join(map(repr, WAYS))}{did_you_mean(by, WAYS)}.")
         identity = {
             "dataset": dataset,
             "target": target.name,
@@ -139,7 +150,7 @@ class FeatureStore:
             "n_stimuli": len(stimulus_ids),
             "n_targets": int(target.n_targets),
             "dtype": dtype,
-            "layout": LAYOUT,
+            "layout": LAYOUT_BY_ROWS if by == "rows" else LAYOUT,
         }
         table = _table(self.folder / _folder_name(identity), identity, stimulus_ids)
         if rows is not None:
@@ -157,8 +168,11 @@ class FeatureStore:
                 # Another process may have finished it in the meantime.
                 if not table.path.exists():
                     _describe(table, identity)
-                    self._encode(target, items, table, load, progress, range(len(items)))
-                    _arrange(target, table, progress)
+                    other = self._other_way(identity, stimulus_ids)
+                    if other is None:
+                        self._encode(target, items, table, load, progress, range(len(items)))
+                        other = Batches(batch_files(table, 0, len(table)), table, BATCH_SIZE)
+                    arrange_table(other, table, progress, f"arranging {target.name}")
                     _forget_batches(table)
                     seal(table.folder)
         # A process may have been killed before it did so.
@@ -168,6 +182,15 @@ class FeatureStore:
         # A damaged file is noticed here, and not in the middle of a fit.
         table.check()
         return table
+
+    def _other_way(self, identity, stimulus_ids):
+        """The same values as they lie the other way, `OtherWay`; None if they are not there."""
+        other = identity | {"layout": LAYOUT if identity["layout"] == LAYOUT_BY_ROWS else LAYOUT_BY_ROWS}
+        table = _table(self.folder / _folder_name(other), other, stimulus_ids)
+        if not table.path.exists():
+            return None
+        table.check()
+        return OtherWay(table)
 
     def _encode(self, target, items, table, load, progress, rows):
         """Encode those batches of some rows whose files are missing."""
@@ -219,7 +242,7 @@ class FeatureStore:
         try:
             identity = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             names = json.loads((folder / "stimuli.json").read_text(encoding="utf-8"))
-            belongs = identity["layout"] == LAYOUT and _folder_name(identity) == folder_name
+            belongs = identity["layout"] in (LAYOUT, LAYOUT_BY_ROWS) and _folder_name(identity) == folder_name
             belongs = belongs and identity["stimuli"] == _hash(names)
         except (OSError, ValueError, LookupError, TypeError):
             belongs = False
@@ -275,7 +298,8 @@ def batch_files(table, start, stop):
 
 def _table(folder, identity, stimulus_ids):
     shape = identity["n_stimuli"], identity["n_targets"]
-    return FeatureTable(folder, tuple(stimulus_ids), shape, np.dtype(identity["dtype"]))
+    kind = RowTable if identity["layout"] == LAYOUT_BY_ROWS else FeatureTable
+    return kind(folder, tuple(stimulus_ids), shape, np.dtype(identity["dtype"]))
 
 
 def _describe(table, identity):
@@ -302,32 +326,6 @@ def _read_ahead(items: Sequence, parts: Sequence[slice]) -> Iterator[tuple[slice
                 coming.append(reader.submit(items.__getitem__, following))
             yield here, batch
             del batch
-
-
-class _Batches:
-    """The batches of a table as one array, of which columns are read."""
-
-    def __init__(self, table):
-        n_stimuli, self._n_targets = table.shape
-        self._dtype = table.dtype
-        self._files = [_batch(table, start) for start in range(0, n_stimuli, BATCH_SIZE)]
-
-    def __getitem__(self, index):
-        return np.concatenate(
-            [np.memmap(file, self._dtype, mode="r").reshape(-1, self._n_targets)[index] for file in self._files]
-        )
-
-
-def _arrange(target, table, progress):
-    """Write the table's file from its batches."""
-    try:
-        with named_errors(table.path):
-            for run in arrange(_Batches(table), table):
-                progress(f"arranging {target.name}", run, table.file_shape[0])
-    except FileNotFoundError:
-        # Without locks another machine may have arranged them, and taken them away.
-        if not table.path.exists():
-            raise
 
 
 def _forget_batches(table):

@@ -7,6 +7,7 @@ is written row by row it would have to seek once for each stimulus of each block
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,96 @@ _BYTES_AT_ONCE = 1 << 28
 
 
 @dataclass(frozen=True)
-class FeatureTable:
-    """One target's values for the stimuli of a split, on disk.
+class Table:
+    """One target's values for the stimuli of a split, on disk, in one of the ways in which they may lie.
+
+    `numpy.asarray(table)` reads the whole table, float32 (n_stimuli, n_targets). ``table[rows]`` reads some stimuli, chosen as
+    of any lazy array (`stages.ground.lazy_rows`); ``table.columns(start, stop)`` reads some columns.
+
+    Attributes
+    ----------
+    folder : Path
+    stimulus_ids : tuple of str
+        Order of the rows.
+    shape : tuple of int
+        (n_stimuli, n_targets).
+    dtype : numpy.dtype
+        Of the file, float32 or float16; values are read as float32 from either.
+    """
+
+    folder: Path
+    stimulus_ids: tuple[str, ...]
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    @property
+    def path(self):
+        """The file of values, there once it is whole."""
+        return self.folder / "values.npy"
+
+    @property
+    def nbytes(self):
+        """Bytes of the values on disk."""
+        return math.prod(self.file_shape) * self.dtype.itemsize
+
+    def rows(self, start, stop):
+        """Values of stimuli `start` to `stop`, float32 (stop - start, n_targets); raises what `columns` raises.
+
+        In a table by columns a row is scattered over the whole file: for some rows of a table of test stimuli.
+        """
+        self._check("Rows", start, stop, self.shape[0])
+        return self[start:stop]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __array__(self, dtype=None, copy=None):
+        return self.columns(0, self.shape[1]).astype(dtype or np.float32, copy=False)
+
+    def check(self):
+        """Refuse a file of values that is not this table's, or not what was written; a large one is read once for it."""
+        with self.opened():
+            pass
+        if damage := broken(self.folder, [self.path.name]):
+            raise self._damaged(damage)
+
+    @contextmanager
+    def opened(self):
+        """Give the file of values, at its first value; an InputError if it is not this table's, whole."""
+        try:
+            file = open(self.path, "rb")
+        except OSError as error:
+            raise self._damaged(error.strerror) from None
+        with file:
+            try:
+                np.lib.format.read_magic(file)
+                shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            except Exception as error:
+                raise self._damaged(str(error).splitlines()[0]) from None
+            if (shape, by_columns, dtype) != (self.file_shape, False, self.dtype):
+                raise self._damaged(f"it holds {dtype} {shape}, expected {self.dtype} {self.file_shape}")
+            size, expected = os.fstat(file.fileno()).st_size, file.tell() + self.nbytes
+            if size != expected:
+                raise self._damaged(f"it has {size:,} bytes, expected {expected:,}")
+            yield file
+
+    def _check(self, what, start, stop, available):
+        if not 0 <= start <= stop <= available:
+            raise InputError(
+                f"{what} {start:,} to {stop:,} were asked of the feature table {self.folder.name}, which has {available:,}; "
+                f"ask for a range within 0 to {available:,}."
+            )
+
+    def _damaged(self, reason):
+        return InputError(
+            f"{self.path} cannot be used ({reason}); delete the folder {self.folder} and run `brainrecon features` or "
+            "`brainrecon fit` again."
+        )
+
+
+@dataclass(frozen=True)
+class FeatureTable(Table):
+    """One target's values for the stimuli of a split, on disk, by columns.
 
     >>> import numpy as np
     >>> from brainrecon.features.store import FeatureStore
@@ -42,34 +131,17 @@ class FeatureTable:
     >>> np.asarray(table).shape, table[[2, 0]].shape, table.columns(0, 2).shape
     ((5, 3), (2, 3), (5, 2))
 
-    `numpy.asarray(table)` reads the whole table, float32 (n_stimuli, n_targets). ``table[rows]`` reads some stimuli, chosen as
-    of any lazy array (`stages.ground.lazy_rows`); they are scattered over the file, so read blocks of `columns` if it
-    can be helped.
+    Rows are scattered over the file, so read blocks of `columns` if it can be helped.
 
     Attributes
     ----------
-    folder : Path
-    stimulus_ids : tuple of str
-        Order of the rows.
-    shape : tuple of int
-        (n_stimuli, n_targets).
-    dtype : numpy.dtype
-        Of the file, float32 or float16; values are read as float32 from either.
+    folder, stimulus_ids, shape, dtype
+        See `Table`.
     COLUMN_RUN : int
         Columns that lie together in the file. Blocks that start and end at its multiples read nothing in vain.
     """
 
     COLUMN_RUN: ClassVar[int] = 32
-
-    folder: Path
-    stimulus_ids: tuple[str, ...]
-    shape: tuple[int, int]
-    dtype: np.dtype
-
-    @property
-    def path(self):
-        """The file of values, there once it is whole."""
-        return self.folder / "values.npy"
 
     @property
     def file_shape(self):
@@ -77,12 +149,6 @@ class FeatureTable:
         n_stimuli, n_targets = self.shape
         width = min(self.COLUMN_RUN, n_targets)
         return -(-n_targets // width), n_stimuli, width
-
-    @property
-    def nbytes(self):
-        """Bytes of the values on disk, the last run's zeros included."""
-        n_runs, n_stimuli, width = self.file_shape
-        return n_runs * n_stimuli * width * self.dtype.itemsize
 
     def columns(self, start, stop, out=None):
         """Read columns `start` to `stop` for all stimuli, from one stretch of the file.
@@ -142,62 +208,15 @@ class FeatureTable:
                 raise self._damaged("it ended while it was read")
         return values
 
-    def rows(self, start, stop):
-        """Values of stimuli `start` to `stop`, float32 (stop - start, n_targets); raises what `columns` raises.
-
-        A row is scattered over the whole file: for some rows of a table of test stimuli.
-        """
-        self._check("Rows", start, stop, self.shape[0])
-        return self[start:stop]
-
-    def __len__(self):
-        return self.shape[0]
+    def block(self, rows, columns):
+        """Some neighbouring rows and columns, both slices, in the file's type."""
+        with self.opened() as file:
+            runs = np.memmap(file, self.dtype, mode="r", offset=file.tell(), shape=self.file_shape)
+            values = runs[:, rows].transpose(1, 0, 2).reshape(runs[0, rows].shape[0], -1)
+        return values[:, : self.shape[1]][:, columns]
 
     def __getitem__(self, index):
         return TableRows(self)[index]
-
-    def __array__(self, dtype=None, copy=None):
-        return self.columns(0, self.shape[1]).astype(dtype or np.float32, copy=False)
-
-    def check(self):
-        """Refuse a file of values that is not this table's, or not what was written; a large one is read once for it."""
-        with self.opened():
-            pass
-        if damage := broken(self.folder, [self.path.name]):
-            raise self._damaged(damage)
-
-    @contextmanager
-    def opened(self):
-        """Give the file of values, at its first value; an InputError if it is not this table's, whole."""
-        try:
-            file = open(self.path, "rb")
-        except OSError as error:
-            raise self._damaged(error.strerror) from None
-        with file:
-            try:
-                np.lib.format.read_magic(file)
-                shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
-            except Exception as error:
-                raise self._damaged(str(error).splitlines()[0]) from None
-            if (shape, by_columns, dtype) != (self.file_shape, False, self.dtype):
-                raise self._damaged(f"it holds {dtype} {shape}, expected {self.dtype} {self.file_shape}")
-            size, expected = os.fstat(file.fileno()).st_size, file.tell() + self.nbytes
-            if size != expected:
-                raise self._damaged(f"it has {size:,} bytes, expected {expected:,}")
-            yield file
-
-    def _check(self, what, start, stop, available):
-        if not 0 <= start <= stop <= available:
-            raise InputError(
-                f"{what} {start:,} to {stop:,} were asked of the feature table {self.folder.name}, which has {available:,}; "
-                f"ask for a range within 0 to {available:,}."
-            )
-
-    def _damaged(self, reason):
-        return InputError(
-            f"{self.path} cannot be used ({reason}); delete the folder {self.folder} and run `brainrecon features` or "
-            "`brainrecon fit` again."
-        )
 
 
 class TableRows(LazyRows):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import PATTERNS
 from brainrecon.datasets.subject import ROWS_PER_BLOCK
 from brainrecon.datasets.voxels import masked_regions
@@ -134,7 +135,8 @@ def _halves(values, names):
     return {
         step: [name for name in names if name in step.gives]
         for step in steps
-        if step.reads == (PATTERNS,) and not step.optional and not step.by_lot
+        # The average of a half is no trial, of which such a step knows alone.
+        if step.reads == (PATTERNS,) and not step.optional and not step.by_lot and step.averages != OUTPUTS
     }
 
 

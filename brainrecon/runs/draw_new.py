@@ -49,7 +49,8 @@ def draw_new(
         Of the voxels that the run was fitted on, in its units, each the average over the trials of a stimulus.
     stimulus_ids : sequence of str, length n_stimuli
         Each once. With the run's seed and the sample's number they determine the noise: a test stimulus's own pattern under
-        its own id gives the picture that `Run.reconstruct` draws, to one grey level.
+        its own id gives the picture that `Run.reconstruct` draws, to one grey level, unless a step of the system averages outputs
+        over trials: here it reads the average.
     folder : path
         Files are called as in a run folder, ``images/stim-<id>_sample-<k>.png``.
     samples : int, optional

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import PATTERNS, Prediction, Training
 from brainrecon.runs.captions import captions
 from brainrecon.runs.decoder_from import copy_decoder, taken_parts
 from brainrecon.runs.predict import encode
+from brainrecon.runs.released_pretraining import is_checkpoint, written
 from brainrecon.runs.values import RunValues
 from stages.ground.process_group import first_goes_first, is_first, of_first
 from stages.ground.progress import SILENT
@@ -36,16 +38,19 @@ def fit(run, progress=SILENT):
         for step in chain.steps:
             step.check_before(subject, pretraining.cohort)
         pretraining.fit(progress)
+    decoder = pretraining and pretraining.layout.decoder
+    if is_checkpoint(run.config.pretrained):
+        decoder = of_first(lambda: written(run, progress))
     names = tuple(str(name) for name in test.stimulus_ids)
 
-    def features(targets, subject=None):
-        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name])
+    def features(targets, subject=None, by="columns"):
+        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name], by)
 
-    # What reads anything else is predicted below, when the steps before it are fitted.
+    # What reads anything else, or trials one by one, is predicted below, when the steps before it are fitted.
     predictions = {
         step.part: Prediction(test.patterns, names, run.layout.embeddings("test", step.kept_as))
         for step in chain.predicting
-        if step.is_learned and step.reads == (PATTERNS,)
+        if step.is_learned and step.reads == (PATTERNS,) and step.averages != OUTPUTS
     }
     before = dict(pretraining.cohort) if pretraining else {}
     training = Training(dict(cohort), features, lambda: captions(run, "train"), before)
@@ -59,7 +64,7 @@ def fit(run, progress=SILENT):
         progress,
         lambda: subject.train.images,
         taken_parts(run.config, chain),
-        pretraining.layout.decoder if pretraining else None,
+        decoder,
     )
     if is_first():
         predict_test(run, chain, progress)

@@ -18,10 +18,10 @@ from stages.ground.reading.wall import reading
 from weights.seals import broken
 
 
-def encode(run, chain, split_name, names, progress=SILENT, subject=None):
+def encode(run, chain, split_name, names, progress=SILENT, subject=None, by="columns"):
     """True values of targets for one split's stimuli, dict of target name to FeatureTable; rows as in the split.
 
-    `subject` is the run's own unless another one is given.
+    `subject` is the run's own unless another one is given; `by` is how tables lie, see `FeatureStore.encode`.
     """
     return targets.encode(
         chain.learned_targets,
@@ -30,6 +30,7 @@ def encode(run, chain, split_name, names, progress=SILENT, subject=None):
         split_name,
         run.store,
         captions=lambda: captions(run, split_name),
+        by=by,
         progress=progress,
     )
 

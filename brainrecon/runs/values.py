@@ -14,7 +14,9 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.replacement import MEAN, Source, shuffled_partners
+from brainrecon.assembly.trial_outputs import OUTPUTS, averaged_outputs
 from brainrecon.assembly.values import ABSENT, PATTERNS, Item
+from brainrecon.runs.array_files import check_suffix, write_arrays
 from brainrecon.runs.predict import encode, read_embeddings
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -136,15 +138,22 @@ class RunValues:
         if path not in self._found:
             if not path.exists():
                 names = self.stimulus_ids if of == "test" else [MEAN.name]
-                inputs = self._inputs(of, step)
                 with locked(path.parent, name=f".{path.stem}.lock"):
                     # Another process may have predicted the same in the meantime.
                     if not path.exists():
-                        step.predict_into(path, names, inputs, progress, seed=self.seed, subject=self.subject.name)
+                        self._predict_into(path, of, step, names, progress)
                         seal(path.parent)
             complete_seal(path.parent, path.name)
             self._found.add(path)
         return path
+
+    def _predict_into(self, path, of, step, names, progress):
+        if step.averages != OUTPUTS:
+            step.predict_into(path, names, self._inputs(of, step), progress, seed=self.seed, subject=self.subject.name)
+            return
+        items = [Item(self.subject.name, name) for name in names]
+        trials = self._trials if of == "test" else lambda _: self._mean_pattern[None]
+        write_arrays(path, averaged_outputs(step, items, trials, seed=self.seed, progress=progress), names)
 
     def _check_order(self, of, path, ids):
         if of == "test" and list(ids) != self.stimulus_ids:
@@ -160,6 +169,16 @@ class RunValues:
     def _mean_pattern(self):
         return self.subject.train.patterns.mean(axis=0, dtype=np.float64).astype(np.float32)
 
+    @cached_property
+    def _trial_rows(self):
+        """Rows of the trials of each test stimulus, in the order in which they were measured."""
+        positions = np.asarray(self.subject.test.positions)
+        return np.split(np.argsort(positions, kind="stable"), np.cumsum(self.subject.test.repeats)[:-1])
+
+    def _trials(self, row):
+        """Responses to a test stimulus by its row, trial by trial, (n_trials, n_voxels) float32."""
+        return np.asarray(self.subject.test.betas[self._trial_rows[row]], dtype=np.float32)
+
     def _measured(self, name, source, stimulus_id, sample):
         test, row = self.subject.test, self.row[stimulus_id]
         single = self.chain.system.reads_single_trials
@@ -169,7 +188,7 @@ class RunValues:
             return self._mean_pattern
         if not single:
             return test.patterns[row]
-        return np.asarray(test.betas[int(np.flatnonzero(test.positions == row)[sample])], dtype=np.float32)
+        return self._trials(row)[sample]
 
     def _feature(self, condition, name, source, stimulus_id):
         if source.kind == "true" and name in self.chain.targets:
@@ -197,3 +216,21 @@ class RunValues:
         items = [Item(self.subject.name, name) for name in names]
         found = self.values(condition, step, items)
         return {name: rows if rows is ABSENT else np.stack(rows) for name, rows in found.items()}
+
+
+def write_predicted(run, path, progress=SILENT):
+    """Write the predicted values of a run's test stimuli as the run has them, and return the shape of each by name.
+
+    Parameters
+    ----------
+    run : brainrecon.runs.run.Run
+        A fitted one, without folds.
+    path : path
+        In the format that its name says, see `brainrecon.runs.array_files.write_arrays`.
+    progress : callable
+    """
+    values = RunValues(run)
+    check_suffix(path, values.chain.predicts)
+    found = {name: values.predicted("test", values.chain.giver(name), progress)[name] for name in values.chain.predicts}
+    write_arrays(path, found, values.stimulus_ids)
+    return {name: rows.shape for name, rows in found.items()}

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from stages.training.batches import n_samples
 from stages.training.loop import train
 from stages.training.recipe import OptimiserSpec, Recipe, Schedule
+from stages.training.sharing import n_samples
 from stages.training.state import read_part
 from weights.whole_files import write_text
 

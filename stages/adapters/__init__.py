@@ -1,1 +1,1 @@
-"""What brings one subject to what was learned from others."""
+"""What brings the voxels of several subjects into one space."""

@@ -1,4 +1,7 @@
-"""Read the folder of an open_clip model strictly, and never anything but that folder."""
+"""Read the folder of an open_clip model strictly, and never anything but that folder.
+
+The image tower alone is read from such a folder, too, or from the file of a larger network that holds one.
+"""
 
 import difflib
 import json
@@ -9,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from stages.checkpoints.outlines import outlining
+from stages.checkpoints.published_weights import put_weights, weights_file
 from stages.checkpoints.quiet_loading import quietly
 from stages.ground.errors import InputError
 from weights.contents import why_no_tensors
@@ -84,6 +88,62 @@ def load_open_clip(folder, device="cpu"):
     model.float().eval().requires_grad_(False)
     model.visual.output_tokens = model.text.output_tokens = True
     return model, preprocess, tokenizer
+
+
+def load_image_tower(folder, device="cpu", prefix="visual.", architecture=None):
+    """Load the image tower of an open_clip model of the CLIP family in float32, and leave the text tower in the file.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``open_clip_config.json`` and ``open_clip_model.safetensors``, or one file of safetensors of another name.
+    device : str or torch.device
+    prefix : str
+        What stands before the tower's names in the file; ``conditioner.embedders.0.model.visual.`` in those of SDXL-unCLIP.
+    architecture : str, optional
+        open_clip's name of the model, for a folder without ``open_clip_config.json``; such as ``ViT-bigG-14``.
+
+    Returns
+    -------
+    visual : open_clip.transformer.VisionTransformer
+        In evaluation mode, without gradients; in outline within `stages.checkpoints.outlines.outlines`.
+    normalisation : dict
+        ``mean`` and ``std`` of the three channels, of pixels from 0 to 1.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing or damaged, its weights do not fit the configuration exactly, or the model is of another family.
+    """
+    # Takes seconds to import, and who only asks for targets' names loads no model.
+    import open_clip
+
+    folder = Path(folder)
+    if architecture is not None and not (folder / CONFIG_FILE).exists():
+        config, prepared = open_clip.get_model_config(architecture), {}
+    else:
+        config = _family_config(folder)
+        prepared = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("preprocess_cfg") or {}
+        _check_activation(folder, config)
+    plain = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    normalisation = {name: tuple(map(float, prepared.get(name, value))) for name, value in plain.items()}
+    try:
+        with quietly(), torch.device("meta"):
+            visual = open_clip.CustomTextCLIP(**config).visual
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE} does not describe an open_clip model ({str(error).splitlines()[0]}); restore the file."
+        ) from error
+    if outlining():
+        return visual.eval().requires_grad_(False), normalisation
+    path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None) or weights_file(folder)
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]
+            tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({why_no_tensors(path, error)}); restore the file.") from error
+    return put_weights(visual, tensors, f"an image tower below {prefix!r}", path).to(device), normalisation
 
 
 # By what open_clip builds CLIP's own from: a quarter of a second each, and every folder without a tokenizer has the same.

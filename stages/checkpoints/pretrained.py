@@ -46,26 +46,42 @@ def save_network(network, folder, config, dtype=None, indent=2):
         Of ``config.json``.
     """
     folder = Path(folder)
+    save_tensors(network.state_dict(), folder / WEIGHTS_FILE, dtype)
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=indent) + "\n")
+
+
+def save_tensors(tensors, path, dtype=None):
+    """Write tensors to a safetensors file, whole or not at all; equal tensors give equal bytes.
+
+    Parameters
+    ----------
+    tensors : dict of str to tensor
+        On any device.
+    path : path
+    dtype : torch.dtype, optional
+        What floating-point tensors are stored in; their own type by default. Counters stay integers.
+    """
     stored, places = {}, set()
-    for name, value in network.state_dict().items():
+    for name, value in tensors.items():
         value = value.detach().cpu()
         value = (value.to(dtype) if dtype is not None and value.is_floating_point() else value).contiguous()
         # Weights that layers share are stored under each of their names, as they are published.
         stored[name] = value.clone() if value.data_ptr() in places else value
         places.add(value.data_ptr())
-    with whole_file(folder / WEIGHTS_FILE) as partial:
+    with whole_file(path) as partial:
         save_file(stored, partial)
-    write_text(folder / CONFIG_FILE, json.dumps(config, indent=indent) + "\n")
 
 
-def read_network_tensors(folder, remedy="fetch or export the checkpoint again"):
-    """Read ``model.safetensors``.
+def read_network_tensors(folder, remedy="fetch or export the checkpoint again", file=WEIGHTS_FILE):
+    """Read ``model.safetensors``, or another such file.
 
     Parameters
     ----------
     folder : path
     remedy : str
         The end of an error: what its reader can do.
+    file : str
+        Its path below the folder.
 
     Returns
     -------
@@ -77,7 +93,7 @@ def read_network_tensors(folder, remedy="fetch or export the checkpoint again"):
     CheckpointError
         The file is absent or damaged.
     """
-    path = Path(folder) / WEIGHTS_FILE
+    path = Path(folder) / file
     try:
         return tensor_outlines(path) if outlining() else load_file(path)
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from torch import nn
 from stages.ground.errors import InputError
 from stages.ground.process_group import n_processes
 from stages.training.joining import check_parameters
+from stages.training.sharing import BySubject
 
 
 class NetworkWithObjectives(nn.Module):
@@ -25,7 +26,8 @@ class NetworkWithObjectives(nn.Module):
     Parameters
     ----------
     network : torch.nn.Module
-        From patterns to a dict of named values; from patterns and the targets of its `reads_in_training`, if it has such names.
+        From patterns, a tensor or a dict of them by subject, to a dict of named values; from patterns and the targets of its
+        `reads_in_training`, if it has such names.
     objectives : sequence of stages.objectives.objective.Objective
     accumulate : int
         Parts of a batch.
@@ -79,11 +81,19 @@ class NetworkWithObjectives(nn.Module):
 
 
 def change_patterns(objectives, batch):
-    """A batch whose patterns are what the objectives want the network to read."""
+    """A batch whose patterns are what the objectives want the network to read; of several subjects, they are given all."""
     for objective in objectives:
         if (before := getattr(objective, "before", None)) is not None:
-            batch["patterns"] = before(torch.as_tensor(batch["patterns"]), batch["step"])
+            batch["patterns"] = before(_as_tensors(batch["patterns"]), batch["step"])
+            if isinstance(batch["patterns"], dict):
+                batch["patterns"] = BySubject(batch["patterns"])
     return batch
+
+
+def _as_tensors(patterns):
+    if isinstance(patterns, dict):
+        return {subject: torch.as_tensor(values) for subject, values in patterns.items()}
+    return torch.as_tensor(patterns)
 
 
 class ChangedBatches:

@@ -25,7 +25,8 @@ class Released:
     Attributes
     ----------
     voxels : str
-        Name, in the network, of the weight whose last axis are the voxels.
+        Name, in the network, of the weight whose last axis are the voxels. Of a network of several subjects, with their place
+        in braces: ``"ridge.linears.{}.weight"``.
     tensors : callable
         ``tensors(stored) -> dict``: the tensors of the network, from those of the file by their names there. What the network
         does not read is to be checked, and an `InputError` raised for what does not fit.
@@ -34,7 +35,7 @@ class Released:
     voxels: str
     tensors: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
 
-    def fill(self, network: nn.Module, folder: str | Path, n_voxels: int) -> nn.Module:
+    def fill(self, network: nn.Module, folder: str | Path, n_voxels: int | Mapping[str, int]) -> nn.Module:
         """Put a released file's tensors into a network.
 
         Parameters
@@ -43,8 +44,8 @@ class Released:
             On the meta device: its tensors are replaced.
         folder : path
             With the file as `model.safetensors`, which `weights.pull` makes of a pickle.
-        n_voxels : int
-            Of the responses that are to be decoded, for which `network` is made.
+        n_voxels : int, or mapping of str to int
+            Of the responses that are to be decoded, for which `network` is made; by subject, if it reads several.
 
         Returns
         -------
@@ -58,10 +59,7 @@ class Released:
             misshapen, not finite, or other ones where the network has one under several names.
         """
         try:
-            stored = read_network_tensors(folder, remedy="fetch it again with `brainrecon weights pull`")
-            if stored and all(name.startswith(_PARALLEL) for name in stored):
-                stored = {name.removeprefix(_PARALLEL): value for name, value in stored.items()}
-            tensors = dict(self.tensors(stored))
+            tensors = self._read(folder)
             self._check_voxels(tensors, folder, n_voxels)
             fill_network(network, tensors, folder, described="at these settings", remedy=_OTHERWISE)
         except CheckpointError as error:
@@ -81,10 +79,40 @@ class Released:
                 )
         return network
 
+    def n_voxels(self, folder: str | Path) -> dict[str, int]:
+        """Voxels of every subject in a file of several, by their places: "0", "1", ...
+
+        Raises
+        ------
+        InputError
+            The file is absent or damaged, or is of no subjects by their places.
+        """
+        try:
+            tensors = self._read(folder)
+        except CheckpointError as error:
+            raise InputError(str(error)) from None
+        found: dict[str, int] = {}
+        while "{}" in self.voxels and (weight := tensors.get(self.voxels.format(len(found)))) is not None:
+            found[str(len(found))] = weight.shape[-1]
+        if not found:
+            raise InputError(
+                f"{folder} holds no {self.voxels.format(0)}, by which its subjects are known; name another."
+            )
+        return found
+
+    def _read(self, folder):
+        """Tensors of the network by their names there."""
+        stored = read_network_tensors(folder, remedy="fetch it again with `brainrecon weights pull`")
+        if stored and all(name.startswith(_PARALLEL) for name in stored):
+            stored = {name.removeprefix(_PARALLEL): value for name, value in stored.items()}
+        return dict(self.tensors(stored))
+
     def _check_voxels(self, tensors, folder, n_voxels):
-        weight = tensors.get(self.voxels)
-        if weight is not None and weight.ndim and weight.shape[-1] != n_voxels:
-            raise other_voxels(folder, weight.shape[-1], n_voxels)
+        sizes = list(n_voxels.values()) if isinstance(n_voxels, Mapping) else [n_voxels]
+        for place, size in enumerate(sizes):
+            weight = tensors.get(self.voxels.format(place))
+            if weight is not None and weight.ndim and weight.shape[-1] != size:
+                raise other_voxels(folder, weight.shape[-1], size)
 
 
 def _all_finite(value):

@@ -2,57 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import nullcontext
-from functools import partial
 
 import numpy as np
 
+from stages.decoders.trials import Trials
 from stages.ground.errors import InputError
-from stages.training.batches import InTurn, Mixtures, Shuffled, VirtualTrials, held_out, members_of, random_state_kept
-from stages.training.pairs import CATEGORIES, PairedTrials
+from stages.ground.process_group import n_processes
+from stages.training.batches import held_out, random_state_kept
+from stages.training.pairs import CATEGORIES
+from stages.training.sharing import BySubject
+from stages.training.trouble import CannotTrain
+from weights.names import trouble_with_part
 from weights.suggestions import did_you_mean
-
-EPOCHS = ("trials", "stimuli", "mixtures", "virtual trials", "pictures")
 
 
 class Samples:
-    """Batches of one subject's training, and those that are held out.
+    """Batches of a training, and those that are held out.
+
+    A batch is a dict of `patterns`, `targets` and `step`. Of several subjects, `patterns` are a `BySubject`, to which each gives
+    as many; the rows of `targets` are in the same order. Batches that are held out are of one subject at a time.
 
     Parameters
     ----------
     training : stages.decoders.trained.Training
     recipe : stages.training.recipe.Recipe
+    by_subject : bool
+        Whether the network reads several subjects: patterns are a `BySubject` then, even of one.
 
     Attributes
     ----------
     gives : dict of str to tuple of int
         Name and shape of each predicted value.
-    learned : int array
-        Rows of the responses that are learned from; the others are held out.
+    trials : dict of str to stages.decoders.trials.Trials
+        By subject.
+    n_voxels : int, or dict of str to int
+        By subject, if the network reads several.
     n_in_epoch : int
-        Samples that an epoch goes through.
+        Samples that an epoch goes through; each subject has an epoch of its own, and this is as if all were as short as the
+        shortest.
 
     Raises
     ------
     InputError
-        There are several subjects, another number of responses than of stimuli, or a live target without stored values.
+        There are several subjects and the network reads one, a subject's trials do not fit or its name cannot be that of a
+        file, a batch cannot be shared by subjects and parts, or there is a live target without stored values.
     """
 
-    def __init__(self, training, recipe):
-        if len(training.responses) != 1:
+    def __init__(self, training, recipe, by_subject=False):
+        if len(training.responses) != 1 and not (by_subject and training.responses):
             raise InputError(
                 f"This decoder learns from one subject but {len(training.responses)} were given; load one of them."
             )
-        ((subject, self.responses),) = training.responses.items()
-        self.stimuli = np.asarray(training.stimulus_rows[subject])
-        if len(self.stimuli) != len(self.responses):
-            raise InputError(
-                f"There are {len(self.responses):,} responses but {len(self.stimuli):,} stimulus_rows; give each response the "
-                "row of its stimulus."
-            )
         self.stored = {**training.features, **training.beside}
-        self.live, self._epoch_of, self._recipe = training.live, training.epoch_of, recipe
-        self._pairs = training.pairs
+        self.live, self._epoch_of, self.recipe = training.live, training.epoch_of, recipe
+        self._pairs, self._by_subject = training.pairs, by_subject
         if unknown := [name for name in self.live if name not in self.stored]:
             raise InputError(
                 f"There are live values of {unknown[0]!r} but no stored ones, which validation looks at; expected some of "
@@ -60,46 +65,71 @@ class Samples:
             )
         self.gives = {name: tuple(values.shape[1:]) for name, values in training.features.items()}
         self.gives |= {name: tuple(shape) for name, shape in training.free.items()}
-        kept_away = held_out(len(next(iter(self.stored.values()))), recipe.validation, recipe.seed)
-        is_held_out = np.isin(self.stimuli, kept_away)
-        self.learned, self._validated = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
-        by_trial = self._epoch_of == "trials"
-        self.n_in_epoch = len(self.learned) if by_trial else len(np.unique(self.stimuli[self.learned]))
-        if self._pairs is not None:
-            self._order = PairedTrials(self.stimuli[self.learned], recipe.batch_size, recipe.seed, self._pairs)
-            return
-        orders = {"trials": Shuffled, "stimuli": InTurn, "mixtures": Mixtures, "virtual trials": VirtualTrials}
-        grouped = {} if by_trial else {"groups": self.stimuli[self.learned]}
-        self._order = orders[self._epoch_of](len(self.learned), recipe.batch_size, recipe.seed, **grouped)
+        if by_subject:
+            _check(training, recipe)
+        kept_away = _kept_away(len(next(iter(self.stored.values()))), training.same, recipe)
+        self.trials = {
+            subject: Trials(
+                subject,
+                responses,
+                training.stimulus_rows[subject],
+                kept_away,
+                self._epoch_of,
+                recipe.batch_size // len(training.responses),
+                _seed_of(subject, recipe.seed) if by_subject else recipe.seed,
+                self._pairs,
+            )
+            for subject, responses in training.responses.items()
+        }
+        n_voxels = {subject: trials.n_voxels for subject, trials in self.trials.items()}
+        self.n_voxels = n_voxels if by_subject else next(iter(n_voxels.values()))
+        self.n_in_epoch = min(trials.n_in_epoch for trials in self.trials.values()) * len(self.trials)
 
     def at(self, step):
-        """The batch of a step: dict of `patterns`, `targets` and `step`."""
-        chosen = self._order(step)
-        if self._pairs is not None:
-            shown, rows, weights = chosen
-            return self._made(self.learned[rows], weights, step, self.live, shown)
-        rows, weights = chosen if isinstance(chosen, tuple) else (chosen, None)
-        return self._made(self.learned[rows], weights, step, self.live)
+        """The batch of a step."""
+        return self.completed(self.read(step), step)
 
-    def validation(self):
-        """Batches of what is held out: stored values alone, and averages of stimuli whose trials are mixed in training."""
-        rows, weights = self._validated, None
-        if self._epoch_of in ("mixtures", "virtual trials", "pictures") and len(rows):
-            members, present = members_of(len(rows), self.stimuli[rows])
-            rows = rows[members]
-            weights = (present / present.sum(axis=1, keepdims=True)).astype(np.float32)
-        size = self._recipe.batch_size
-        return _Batches(partial(self._held_out, rows, weights), range(0, len(rows), size))
+    def read(self, step):
+        """What is read for a step's batch, by nothing but the step: patterns, stimuli, and stored values."""
+        return self._read({subject: trials.at(step) for subject, trials in self.trials.items()}, self.live)
 
-    def _held_out(self, rows, weights, first):
-        chosen = slice(first, first + self._recipe.batch_size)
-        return self._made(rows[chosen], None if weights is None else weights[chosen], self._recipe.steps, {})
+    def completed(self, read, step):
+        """The batch of what was read for it: with values that are made for the step."""
+        return self._completed(read, step, self.live)
+
+    @property
+    def are_read(self):
+        """Whether anything lies in files."""
+        arrays = [*self.stored.values(), *(trials.responses for trials in self.trials.values())]
+        return not all(type(one) is np.ndarray for one in arrays)
+
+    def validation(self, reading=None):
+        """Batches of what is held out: stored values alone, and averages of stimuli whose trials are mixed in training.
+
+        Parameters
+        ----------
+        reading : callable, optional
+            ``reading(read, *given)`` reads what they need, in place of ``read(*given)``.
+        """
+        return _HeldOut(self, reading or (lambda read, *given: read(*given)))
+
+    def read_held_out(self, subject, start):
+        """What is read for a batch of a subject's samples that are held out."""
+        return self._read({subject: self.trials[subject].held_out(start, start + self.recipe.batch_size)}, {})
+
+    def completed_held_out(self, read):
+        """The batch of it."""
+        return self._completed(read, self.recipe.steps, {})
 
     def identity(self):
         """What a training depends on beside responses and recipe: plain data, and arrays."""
-        first = self._made(np.arange(min(8, len(self.stimuli))), None, 0, {})
         live = {name: one.identity for name, one in self.live.items()}
-        described, arrays = [self._epoch_of, live], [self.stimuli, *first["targets"].values()]
+        described, arrays = [self._epoch_of, live], []
+        for trials in self.trials.values():
+            first = trials.stimuli[: min(8, len(trials.stimuli))]
+            arrays += [trials.stimuli, *self._targets(first, first, self._values(first, {}), 0, {}).values()]
+        if self._by_subject:
+            described.append(list(self.trials))
         if self._pairs is not None:
             described, arrays = (
                 [*described, self._pairs.of, self._pairs.shared],
@@ -107,40 +137,80 @@ class Samples:
             )
         return described, arrays
 
-    def _mixed(self, rows, weights):
-        """Weighted sums (n, n_voxels) of trials, of which only those with a weight are read: of a large group many have none."""
-        chosen = weights != 0
-        counts = chosen.sum(axis=1)
-        trials = np.asarray(self.responses[rows[chosen]], dtype=np.float32)
-        return np.add.reduceat(trials * weights[chosen][:, None], np.cumsum(counts) - counts, axis=0)
+    def _read(self, taken, live):
+        """What is read for a batch of what it takes of each subject: (patterns, seen, shown, values by the array they are of)."""
+        patterns = BySubject({subject: one.patterns for subject, one in taken.items()})
+        seen, shown = (np.concatenate(rows) for rows in zip(*((one.seen, one.shown) for one in taken.values())))
+        if not self._by_subject:
+            (patterns,) = patterns.values()
+        return patterns, seen, shown, self._values(shown, live)
 
-    def _made(self, rows, weights, step, live, shown=None):
-        """A batch of rows (n,) of the responses; or of mixtures, of rows and weights (n, most), beside other pictures if told."""
-        if weights is None:
-            patterns, seen = np.asarray(self.responses[rows], dtype=np.float32), self.stimuli[rows]
-        else:
-            patterns, seen = self._mixed(rows, weights), self.stimuli[rows[:, 0]]
-        shown = seen if shown is None else shown
-        # Values of one source or array are found once. What the former draw, such as the first weights of a network that is
-        # loaded for them, is no affair of the objectives, which draw from the same generators.
+    def _completed(self, read, step, live):
+        patterns, seen, shown, values = read
+        return {"patterns": patterns, "targets": self._targets(seen, shown, values, step, live), "step": step}
+
+    def _values(self, shown, live):
+        """Stored values of the stimuli (n,), float32, by the identity of their array; of one array they are read once."""
+        arrays = {id(values): values for name, values in self.stored.items() if name not in live}
+        return {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
+
+    def _targets(self, seen, shown, values, step, live):
+        """True values of the stimuli (n,) that were shown, dict of str to array (n, ...)."""
+        # Values of one source are found once. What it draws, such as the first weights of a network that is loaded for them, is
+        # no affair of the objectives, which draw from the same generators.
         with random_state_kept() if live else nullcontext():
             found = {one: np.asarray(one(shown, step), dtype=np.float32) for one in dict.fromkeys(live.values())}
-        arrays = {id(values): values for name, values in self.stored.items() if name not in live}
-        read = {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
-        targets = {
-            name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()
-        }
+        targets = {name: found[live[name]] if name in live else values[id(one)] for name, one in self.stored.items()}
         if self._pairs is not None:
             for name, stimuli in zip(CATEGORIES, (seen, shown)):
                 targets[name] = np.asarray(self._pairs.categories[stimuli], dtype=np.float32)[:, None]
-        return {"patterns": patterns, "targets": targets, "step": step}
+        return targets
 
 
-class _Batches:
-    """Batches that are made anew whenever they are gone through."""
+class _HeldOut:
+    """Batches that are held out, made anew whenever they are gone through."""
 
-    def __init__(self, make, starts):
-        self.make, self.starts = make, starts
+    def __init__(self, samples, reading):
+        self._samples, self._reading = samples, reading
 
     def __iter__(self):
-        return map(self.make, self.starts)
+        samples = self._samples
+        for subject, trials in samples.trials.items():
+            for start in range(0, trials.n_held_out, samples.recipe.batch_size):
+                yield samples.completed_held_out(self._reading(samples.read_held_out, subject, start))
+
+
+def _check(training, recipe):
+    """Refuse several subjects of which a batch or a folder cannot be made."""
+    for subject in training.responses:
+        if trouble := trouble_with_part(subject):
+            raise InputError(
+                f"The subject {subject!r} cannot have a file of its name because {trouble}; give it another name, such as "
+                "subj01."
+            )
+        if subject not in training.stimulus_rows:
+            raise InputError(
+                f"There are responses of {subject} but no stimulus_rows; give each response the row of its stimulus."
+            )
+    n_subjects, n_parts = len(training.responses), n_processes() * recipe.accumulate
+    multiple = n_subjects * n_parts
+    if recipe.batch_size % multiple:
+        in_parts = f" in {n_parts} parts each" if n_parts > 1 else ""
+        raise CannotTrain(
+            f"A batch of {recipe.batch_size} samples cannot be shared by {n_subjects} subjects{in_parts}",
+            f"make it a multiple of {multiple}: {{batch_size}}",
+            {"batch_size": max(round(recipe.batch_size / multiple), 1) * multiple},
+        )
+
+
+def _kept_away(n_stimuli, same, recipe):
+    """Rows of the stimuli that validation keeps away from training; those of one picture together."""
+    if same is None:
+        return held_out(n_stimuli, recipe.validation, recipe.seed)
+    groups, members = np.unique(same, return_inverse=True)
+    return np.flatnonzero(np.isin(members, held_out(len(groups), recipe.validation, recipe.seed)))
+
+
+def _seed_of(subject, seed):
+    """Seed of a subject's own order, whoever stands beside it."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {subject}".encode()).digest()[:6], "big")

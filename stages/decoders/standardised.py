@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
 
 from stages.ground.checks import finite, is_constant
+from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 ROWS_AT_A_TIME = 256
 
 
-class Standardised(nn.Module):
-    """A network behind the standardisation of its voxels: it reads (patterns - mean) / scale.
+class Voxels(nn.Module):
+    """The standardisation of a subject's voxels: (patterns - mean) / scale.
 
-    >>> network = Standardised(nn.Identity())
-    >>> network.measure(np.float32([[1, 5], [3, 5], [99, 99]]), rows=np.array([0, 1]))
-    >>> network(torch.tensor([[4.0, 5.0]]))
+    >>> voxels = Voxels()
+    >>> voxels.measure(np.float32([[1, 5], [3, 5], [99, 99]]), rows=np.array([0, 1]))
+    >>> voxels(torch.tensor([[4.0, 5.0]]))
     tensor([[2., 0.]])
 
     Parameters
     ----------
-    network : torch.nn.Module
-        Takes a tensor of shape (n, n_voxels).
     n_voxels : int
         So many numbers the mean and the scale are, until they are measured.
     """
 
-    def __init__(self, network, n_voxels=0):
+    def __init__(self, n_voxels=0):
         super().__init__()
-        self.network = network
         self.register_buffer("mean", torch.zeros(n_voxels))
         self.register_buffer("scale", torch.ones(n_voxels))
 
@@ -61,9 +62,38 @@ class Standardised(nn.Module):
             torch.from_numpy(deviation.astype(np.float32)),
         )
 
-    def leave_as_they_are(self, n_voxels):
+    def leave_as_they_are(self):
         """Let the network read the voxels as they are: a mean of 0, and a scale of 1."""
-        self.mean, self.scale = torch.zeros(n_voxels), torch.ones(n_voxels)
+        self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
+
+    def forward(self, patterns):
+        return (patterns - self.mean) / self.scale
+
+
+class Standardised(Voxels):
+    """A network behind the standardisation of its voxels.
+
+    >>> network = Standardised(nn.Identity())
+    >>> network.measure(np.float32([[1, 5], [3, 5], [99, 99]]), rows=np.array([0, 1]))
+    >>> network(torch.tensor([[4.0, 5.0]]))
+    tensor([[2., 0.]])
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes a tensor of shape (n, n_voxels).
+    n_voxels : int
+        So many numbers the mean and the scale are, until they are measured.
+    """
+
+    def __init__(self, network, n_voxels=0):
+        super().__init__(n_voxels)
+        self.network = network
+
+    @property
+    def n_voxels(self):
+        """Voxels of a pattern."""
+        return len(self.mean)
 
     @property
     def reads_in_training(self):
@@ -75,5 +105,86 @@ class Standardised(nn.Module):
         """Whether what the network makes of a sample depends on the others of its batch."""
         return getattr(self.network, "sees_whole_batches", False)
 
+    def voxels(self, subject):
+        """Voxels of the one subject, whatever its name."""
+        return self
+
+    def of_subject(self, patterns, subject):
+        """Outputs for patterns (n, n_voxels) of the one subject, whatever its name."""
+        return self(patterns)
+
     def forward(self, patterns, *others):
-        return self.network((patterns - self.mean) / self.scale, *others)
+        return self.network(super().forward(patterns), *others)
+
+
+class StandardisedSubjects(nn.Module):
+    """A network of several subjects behind the standardisation of the voxels of each.
+
+    >>> class Sum(nn.Module):
+    ...     def forward(self, patterns):
+    ...         return torch.cat([values.sum(dim=1) for values in patterns.values()])
+    >>> network = StandardisedSubjects(Sum(), {"subj01": 2, "subj02": 3})
+    >>> network({"subj02": torch.ones(1, 3), "subj01": torch.ones(2, 2)})
+    tensor([3., 2., 2.])
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes a dict of subject to tensor (n, n_voxels); ``network.subject_tensors(subject)`` names the tensors that are that
+        subject's alone, dict of a name to store it by to its name in the state dict.
+    n_voxels : dict of str to int
+        By subject.
+    """
+
+    def __init__(self, network, n_voxels):
+        super().__init__()
+        self.network = network
+        self.subjects = tuple(n_voxels)
+        self._voxels = nn.ModuleList(map(Voxels, n_voxels.values()))
+
+    @property
+    def n_voxels(self):
+        """Voxels of a pattern by subject."""
+        return {subject: len(self.voxels(subject).mean) for subject in self.subjects}
+
+    reads_in_training = Standardised.reads_in_training
+    sees_whole_batches = Standardised.sees_whole_batches
+
+    def voxels(self, subject):
+        """Voxels of a subject; by default of the only one.
+
+        Raises
+        ------
+        InputError
+            The network does not know the subject, or none is named and there are several.
+        """
+        if subject is None and len(self.subjects) == 1:
+            (subject,) = self.subjects
+        if subject not in self.subjects:
+            told = "nobody is said to be their subject" if subject is None else f"patterns of {subject} were given"
+            meant = "" if subject is None else did_you_mean(subject, self.subjects)
+            raise InputError(
+                f"The decoder was fitted on {', '.join(self.subjects)} but {told}{meant}; pass subject="
+                f"{self.subjects[0]!r} with patterns of that subject, or fit the decoder on this one."
+            )
+        return self._voxels[self.subjects.index(subject)]
+
+    def of_subject(self, patterns, subject):
+        """Outputs for patterns (n, n_voxels) of a subject; by default of the only one."""
+        return self({self.subjects[0] if subject is None else subject: patterns})
+
+    def subject_tensors(self, subject):
+        """Tensors that belong to a subject alone: dict of a name to store it by to its name in the state dict."""
+        own = {name: f"_voxels.{self.subjects.index(subject)}.{name}" for name in ("mean", "scale")}
+        return own | {
+            f"network.{name}": f"network.{place}" for name, place in self.network.subject_tensors(subject).items()
+        }
+
+    def forward(self, patterns, *others):
+        return self.network({name: self.voxels(name)(values) for name, values in patterns.items()}, *others)
+
+
+def standardised(network, n_voxels):
+    """A network behind the standardisation of voxels: of one subject, or of several if `n_voxels` has them by name."""
+    kind = StandardisedSubjects if isinstance(n_voxels, Mapping) else Standardised
+    return kind(network, n_voxels)

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from stages.checkpoints.named_networks import name_of, network_named
-from stages.checkpoints.pretrained import CONFIG_FILE, fill_network, read_network_tensors, save_network
+from stages.checkpoints.pretrained import CONFIG_FILE
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
-from stages.decoders.learner import ChangedBatches, NetworkWithObjectives, change_patterns
-from stages.decoders.samples import EPOCHS, Samples
-from stages.decoders.standardised import ROWS_AT_A_TIME, Standardised
+from stages.decoders.fitting import cost_of_fit, fit_network
+from stages.decoders.network_files import read_network, write_network
+from stages.decoders.standardised import ROWS_AT_A_TIME, standardised
+from stages.decoders.trials import EPOCHS
 from stages.ground.checks import OneOf, check, finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
-from stages.objectives.regression import MeanSquaredError
-from stages.training.batches import random_state_kept, seed_all
-from stages.training.cost import cost_of
 from stages.training.curves import Curves
-from stages.training.loop import train
 from stages.training.pairs import Pairs
-from stages.training.recipe import read_recipe
+from stages.training.recipe import plain_recipe, read_recipe
 from stages.training.state import remove_checkpoint
-from stages.training.trouble import CannotTrain, telling_of_short_memory
 from weights.manifest import CheckpointError
-from weights.suggestions import did_you_mean
 
-_PLAIN = (bool, int, float, str)
 _LABELS = {"validation": "validation loss", "gradient": "norm of the gradient", "rate": "learning rate"}
 
 
@@ -49,10 +41,12 @@ class Training:
         By subject: the row in `features` of each trial's stimulus.
     features : mapping of str to rows of shape (n_stimuli, ...)
         By predicted value: true ones of the stimuli. Two values may be held to one target: both names then stand for one array.
-    epoch_of : {"trials", "stimuli", "mixtures", "virtual trials", "pictures"}
-        What an epoch of a training goes through: every trial; or every stimulus once, the trials of each taking turns from
-        step to step, or mixed anew in each (`stages.training.batches.Mixtures`, or `VirtualTrials` there); or every picture once,
-        beside the trials that `pairs` says. Losses that compare samples should not meet a stimulus twice in a batch.
+    epoch_of : {"trials", "trials apart", "stimuli", "mixtures", "virtual trials", "pictures"}
+        What an epoch of a training goes through: every trial, or nearly every one, with no two of a stimulus in a batch
+        (`stages.training.apart.Apart`); or every stimulus once, the trials of each taking turns from step to step, or mixed
+        anew in each (`stages.training.batches.Mixtures`, or `VirtualTrials` there); or every picture once, beside the trials
+        that `pairs` says. Losses that compare samples should not meet a stimulus twice in a batch. Every subject has epochs of
+        its own.
     beside : mapping of str to rows of shape (n_stimuli, ...)
         True values that objectives read and that are not predicted; the network has outputs of their names in training.
     live : mapping of str to callable
@@ -64,6 +58,8 @@ class Training:
         `stages.training.pairs.CATEGORIES`.
     free : mapping of str to tuple of int
         Shapes of predicted values for which nothing is true: objectives train them with others, or not at all.
+    same : int array of shape (n_stimuli,), optional
+        Rows of `features` with one number show one picture, as several subjects may have seen it, and are held out together.
     """
 
     responses: Mapping[str, Rows | np.ndarray]
@@ -74,6 +70,7 @@ class Training:
     live: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = field(default_factory=dict)
     pairs: Pairs | None = None
     free: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    same: np.ndarray | None = None
 
     def __post_init__(self):
         check("epoch_of", self.epoch_of, OneOf(*EPOCHS))
@@ -85,7 +82,7 @@ class Training:
 
 
 class TrainedDecoder:
-    """A network from patterns to named values, for one subject.
+    """A network from patterns to named values, for one subject or for several.
 
     Patterns are standardised first, with the mean and the standard deviation of every voxel over the responses that are
     learned from; a voxel that does not vary is 0. If `standardise` is off, the network reads them as they are.
@@ -110,7 +107,10 @@ class TrainedDecoder:
         A `torch.nn.Module`: ``make(n_voxels, gives, **arguments)``, whose `forward` takes standardised patterns, float32 (n,
         n_voxels), and returns a tensor ``(n, *shape)`` for each name and shape of `gives`. It is found again by its module and
         name. If it has `reads_in_training`, a tuple of names of targets, training gives `forward` their true values besides; with
-        `sees_whole_batches` true, no batch of it is cut into parts.
+        `sees_whole_batches` true, no batch of it is cut into parts. If it has `reads_subjects` true, it is of several subjects:
+        `n_voxels` is a dict of subject to int, patterns are a dict of subject to tensor, outputs have their rows in that order,
+        and ``subject_tensors(subject)`` names what belongs to a subject alone (see
+        `stages.decoders.standardised.StandardisedSubjects`).
     recipe : Recipe
         Its `validation` is the share of the training stimuli that are held out; its `seed` is also that of the weights.
     objectives : sequence of Objective, or callable, optional
@@ -146,6 +146,11 @@ class TrainedDecoder:
         self._released = None
 
     @property
+    def reads_subjects(self):
+        """Whether the network is of several subjects."""
+        return getattr(self.make, "reads_subjects", False)
+
+    @property
     def network(self):
         """The trained network, a `torch.nn.Module` behind the standardisation of its voxels."""
         self._check_fitted()
@@ -157,17 +162,20 @@ class TrainedDecoder:
         self._check_fitted()
         return self._gives
 
-    def fit(self, training, *, folder=None, progress=SILENT):
+    def fit(self, training, *, folder=None, progress=SILENT, pretrained=None):
         """Train the network.
 
         Parameters
         ----------
         training : Training
-            Of one subject.
+            Of one subject; of one or more, if the network reads several.
         folder : path, optional
             Where checkpoints are written, and read to go on with a training that was interrupted.
         progress : callable
             Called with (label, done, total).
+        pretrained : path, optional
+            The folder of a decoder of the same network, fitted on other subjects: what belongs to no subject starts from there,
+            and so does what belongs to a subject that it knows; other subjects start anew. Nothing in it is changed.
 
         Returns
         -------
@@ -175,38 +183,8 @@ class TrainedDecoder:
         """
         if self._was_opened:
             raise InputError("This decoder was opened, and its folder holds no objectives; make a new one to fit it.")
-        samples, recipe = Samples(training, self.recipe), self.recipe
-        gives, n_in_epoch = samples.gives, samples.n_in_epoch
-        with random_state_kept():
-            seed_all(recipe.seed)
-            network = Standardised(self.make(samples.responses.shape[1], gives, **self.arguments))
-        began = None if self.begin is None else self.begin(network.network)
-        network.measure(samples.responses, samples.learned)
-        measured = network.mean, network.scale
-        if not self.standardise:
-            network.leave_as_they_are(samples.responses.shape[1])
-        objectives = self._objectives_of(network.network, gives, samples.stored)
-        if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
-            raise CannotTrain(
-                f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from",
-                "load more stimuli, or make batches of so many or fewer: {batch_size}",
-                {"batch_size": max(n_in_epoch // 2, 1)},
-            )
-        changed = partial(change_patterns, objectives)
-        with telling_of_short_memory(recipe, self.device):
-            learner = NetworkWithObjectives(network, objectives, recipe.accumulate).to(self.device)
-        self._curves = train(
-            learner,
-            lambda step: changed(samples.at(step)),
-            recipe,
-            folder,
-            held_out=ChangedBatches(changed, samples.validation()),
-            identity=self._identity(measured, objectives, *samples.identity(), began),
-            progress=progress,
-            label=f"training {', '.join(gives)}",
-            seconds_between_checkpoints=self.seconds_between_checkpoints,
-        )
-        self._gives, self._network = gives, network
+        fitted = fit_network(self, training, folder, progress, pretrained)
+        self._network, self._gives, self._curves = fitted
         return self
 
     def take(self, folder, name, released, n_voxels, gives):
@@ -222,7 +200,9 @@ class TrainedDecoder:
             What it is called.
         released : stages.decoders.released.Released
             How its file is read.
-        n_voxels : int
+        n_voxels : int, or dict of str to int, or None
+            By subject, in the order of the file, if the network reads several; None takes the subjects of the file, whose names
+            are their places in it.
         gives : mapping of str to tuple of int
             Name and shape of each predicted value.
 
@@ -236,9 +216,10 @@ class TrainedDecoder:
             The file does not fit; the sentence says in what.
         """
         gives = {name: tuple(shape) for name, shape in gives.items()}
+        n_voxels = released.n_voxels(folder) if n_voxels is None else n_voxels
         with torch.device("meta"):
             network = self.make(n_voxels, gives, **self.arguments)
-        network = Standardised(released.fill(network, folder, n_voxels), n_voxels)
+        network = standardised(released.fill(network, folder, n_voxels), n_voxels)
         self._gives, self._network, self._curves, self._released = gives, network, Curves(), name
         self._was_opened = True
         self._network.to(self.device).requires_grad_(False)
@@ -249,55 +230,14 @@ class TrainedDecoder:
 
         Parameters
         ----------
-        n_voxels : int
+        n_voxels : int, or dict of str to int
+            By subject, if the network reads several.
         gives : dict of str to tuple of int
             Name and shape of each value to predict.
         beside : dict of str to tuple of int, optional
             Likewise, of what objectives are held against besides.
         """
-        recipe, known = self.recipe, {**gives, **(beside or {})}
-
-        def learner():
-            network = Standardised(self.make(n_voxels, gives, **self.arguments), n_voxels)
-            return NetworkWithObjectives(network, self._objectives_of(network.network, gives, known), recipe.accumulate)
-
-        def batch(n):
-            targets = {name: torch.empty(n, *shape) for name, shape in known.items()}
-            return {"patterns": torch.empty(n, n_voxels), "targets": targets, "step": 0}
-
-        return cost_of(learner, batch, recipe)
-
-    def _objectives_of(self, network, gives, known):
-        """Objectives of some of the known values; by default of those that are given."""
-        if self.objectives is None:
-            return [MeanSquaredError(name) for name in gives]
-        objectives = self.objectives(network) if callable(self.objectives) else self.objectives
-        for objective in objectives:
-            if unknown := [name for name in objective.reads if name not in known]:
-                raise InputError(
-                    f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(known)}"
-                    f"{did_you_mean(unknown[0], known)}."
-                )
-        return list(objectives)
-
-    def _identity(self, measured, objectives, described, arrays, began):
-        """A hash of what training depends on beside the recipe: voxels' statistics stand for the responses."""
-        # Plain attributes alone: the representation of anything else may hold its place in memory.
-        plain = [
-            [
-                getattr(one, "__qualname__", type(one).__qualname__),
-                one.reads,
-                {name: value for name, value in vars(one).items() if isinstance(value, _PLAIN)},
-            ]
-            for one in objectives
-        ]
-        parts = [name_of(self.make), self.arguments, plain, described] + ([] if began is None else [began])
-        parts += [] if self.standardise else ["as they are"]
-        digest = hashlib.sha256(repr(parts).encode())
-        statistics = [one.cpu().numpy() for one in measured]
-        for values in (*statistics, *arrays):
-            digest.update(np.ascontiguousarray(values).tobytes())
-        return digest.hexdigest()
+        return cost_of_fit(self, n_voxels, gives, beside or {})
 
     def predict_blocks(self, patterns, *, subject=None, start=0) -> Iterator[tuple[str, slice, np.ndarray]]:
         """Predict one value after the other, all its columns at once.
@@ -307,7 +247,7 @@ class TrainedDecoder:
         patterns : array of shape (n_stimuli, n_voxels)
             In the units of the training responses.
         subject : str, optional
-            Not looked at: there is one.
+            Whose they are; it is not looked at if the network is of one subject.
         start : int
             Values that are there already, and are left out.
 
@@ -318,23 +258,23 @@ class TrainedDecoder:
         values : array of shape (n_stimuli, n_columns), float32
         """
         self._check_fitted()
-        patterns, n_voxels = np.asarray(patterns, dtype=np.float32), len(self._network.mean)
+        patterns, n_voxels = np.asarray(patterns, dtype=np.float32), len(self._network.voxels(subject).mean)
         if patterns.shape[-1] != n_voxels:
             raise InputError(
                 f"Patterns have {patterns.shape[-1]:,} voxels but the decoder was fitted on {n_voxels:,}; load the same "
                 "subject and roi, or fit a decoder on these."
             )
         finite(patterns, "patterns", axis=1, units="voxels")
-        return self._predicted(patterns, start)
+        return self._predicted(patterns, subject, start)
 
-    def _predicted(self, patterns, start):
-        device = self._network.mean.device
+    def _predicted(self, patterns, subject, start):
+        device = self._network.voxels(subject).mean.device
         found = {name: [] for name in list(self.gives)[start:]}
         with torch.inference_mode():
             for first in range(0, len(patterns), ROWS_AT_A_TIME):
                 # Copied: torch takes no reversed array, and warns of a read-only one.
                 block = torch.from_numpy(np.array(patterns[first : first + ROWS_AT_A_TIME]))
-                outputs = self._network(block.to(device))
+                outputs = self._network.of_subject(block.to(device), subject)
                 for name, blocks in found.items():
                     blocks.append(outputs[name].float().flatten(1).cpu().numpy())
         for name in list(found):
@@ -369,20 +309,23 @@ class TrainedDecoder:
         return {_LABELS.get(name, name): self._curves[name] for name in self._curves}
 
     def save_pretrained(self, folder):
-        """Write ``model.safetensors`` and ``config.json``, and remove the checkpoint of the training."""
+        """Write ``model.safetensors`` and ``config.json``, and remove the checkpoint of the training.
+
+        What belongs to a subject alone is a file of its own, if the network reads several: ``subjects/<name>.safetensors``.
+        """
         self._check_fitted()
         config = {
             "architecture": type(self).__name__,
             "network": name_of(self.make),
             "arguments": self.arguments,
-            "n_voxels": len(self._network.mean),
+            "n_voxels": self._network.n_voxels,
             "gives": self.gives,
-            "recipe": asdict(self.recipe) if self._released is None else None,
+            "recipe": plain_recipe(self.recipe) if self._released is None else None,
             "curves": self._curves.lines,
         }
         if self._released is not None:
             config["released"] = self._released
-        save_network(self._network, folder, config)
+        write_network(self._network, folder, config)
         remove_checkpoint(folder)
 
     @classmethod
@@ -402,12 +345,12 @@ class TrainedDecoder:
                 recipe = None if recipe is None else read_recipe(recipe)
                 decoder = cls(make, recipe, arguments=config["arguments"], device=device)
                 decoder._gives = {name: tuple(shape) for name, shape in config["gives"].items()}
-                network = Standardised(
+                network = standardised(
                     make(config["n_voxels"], decoder._gives, **decoder.arguments), config["n_voxels"]
                 )
                 decoder._curves, decoder._was_opened = Curves(config["curves"]), True
                 decoder._released = config.get("released")
-            decoder._network = fill_network(network, read_network_tensors(folder), folder)
+            decoder._network = read_network(network, folder)
         except CheckpointError as error:
             raise InputError(
                 f"No decoder can be opened in {folder} ({error}); fit again with `brainrecon fit`."

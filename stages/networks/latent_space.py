@@ -124,6 +124,29 @@ def to_pixels(pictures):
     return 2 * (values.float() / 255) - 1
 
 
+def bilinear(pixels, size, smoothed=False):
+    """Resize float pictures (n, channels, height, width) to a square of `size`.
+
+    >>> bilinear(torch.arange(9.0).reshape(1, 1, 3, 3), 1), bilinear(torch.arange(9.0).reshape(1, 1, 3, 3), 3).shape
+    (tensor([[[[4.]]]]), torch.Size([1, 1, 3, 3]))
+
+    Parameters
+    ----------
+    pixels : tensor
+    size : int
+    smoothed : bool
+        Whether a smaller picture averages what it leaves out; otherwise it takes values between the two nearest.
+
+    Returns
+    -------
+    pixels : tensor of shape (n, channels, size, size)
+        The one given if it has that size.
+    """
+    if tuple(pixels.shape[-2:]) == (size, size):
+        return pixels
+    return torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=smoothed)
+
+
 def to_greys(pixels, rounded=True):
     """Turn float pictures (n, 3, height, width), −1 to 1, into uint8 (n, height, width, 3), rounded or cut off.
 

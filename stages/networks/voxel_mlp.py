@@ -42,17 +42,7 @@ class VoxelMLP(nn.Module):
         self.lin0 = nn.Sequential(*_block(n_voxels, hidden, nn.GELU, dropout[0]))
         self.mlp = nn.ModuleList(nn.Sequential(*_block(hidden, hidden, nn.GELU, dropout[1])) for _ in range(n_blocks))
         self.lin1 = nn.Linear(hidden, n_tokens * width)
-        self.projector = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.GELU(),
-            nn.Linear(width, projected),
-            nn.LayerNorm(projected),
-            nn.GELU(),
-            nn.Linear(projected, projected),
-            nn.LayerNorm(projected),
-            nn.GELU(),
-            nn.Linear(projected, width),
-        )
+        self.projector = token_projector(width, projected)
 
     def forward(self, patterns):
         """Find tokens.
@@ -107,9 +97,6 @@ class BlurryLatent(nn.Module):
         dropout=(0.5, 0.25),
     ):
         super().__init__()
-        # Takes seconds to import.
-        from diffusers.models.autoencoders.vae import Decoder
-
         _check_sizes(n_voxels, hidden, n_blocks)
         self.map_shape, width = tuple(map_shape), map_shape[0]
         self.lin0 = nn.Sequential(*_block(n_voxels, hidden, nn.SiLU, dropout[0], bias=False))
@@ -118,22 +105,8 @@ class BlurryLatent(nn.Module):
         )
         self.lin1 = nn.Linear(hidden, math.prod(map_shape), bias=False)
         self.norm = nn.GroupNorm(1, width)
-        self.upsampler = Decoder(
-            in_channels=width,
-            out_channels=latent_channels,
-            up_block_types=("UpDecoderBlock2D",) * len(channels),
-            block_out_channels=tuple(channels),
-            layers_per_block=1,
-        )
-        self.maps_projector = nn.Sequential(
-            nn.Conv2d(width, places_width, 1, bias=False),
-            nn.GroupNorm(1, places_width),
-            nn.ReLU(),
-            nn.Conv2d(places_width, places_width, 1, bias=False),
-            nn.GroupNorm(1, places_width),
-            nn.ReLU(),
-            nn.Conv2d(places_width, places_width, 1),
-        )
+        self.upsampler = upward_half(width, latent_channels, channels)
+        self.maps_projector = place_projector(width, places_width)
 
     def forward(self, patterns):
         """Find latents.
@@ -151,6 +124,48 @@ class BlurryLatent(nn.Module):
         """
         small = self.norm(self.lin1(_through(self.lin0, self.mlp, patterns)).unflatten(1, self.map_shape))
         return self.upsampler(small), self.maps_projector(small).flatten(2).transpose(1, 2)
+
+
+def token_projector(width, projected):
+    """Layers that make other tokens of tokens (..., width), each by itself, with so many values inside."""
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.GELU(),
+        nn.Linear(width, projected),
+        nn.LayerNorm(projected),
+        nn.GELU(),
+        nn.Linear(projected, projected),
+        nn.LayerNorm(projected),
+        nn.GELU(),
+        nn.Linear(projected, width),
+    )
+
+
+def place_projector(width, places_width=512):
+    """Layers from each place of a map (n, width, height, width of the map) to values that a teacher has of it."""
+    return nn.Sequential(
+        nn.Conv2d(width, places_width, 1, bias=False),
+        nn.GroupNorm(1, places_width),
+        nn.ReLU(),
+        nn.Conv2d(places_width, places_width, 1, bias=False),
+        nn.GroupNorm(1, places_width),
+        nn.ReLU(),
+        nn.Conv2d(places_width, places_width, 1),
+    )
+
+
+def upward_half(map_channels, latent_channels, channels):
+    """The upward half of an autoencoder, from a small map to a latent: every block but the last doubles the sides."""
+    # Takes seconds to import.
+    from diffusers.models.autoencoders.vae import Decoder
+
+    return Decoder(
+        in_channels=map_channels,
+        out_channels=latent_channels,
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=tuple(channels),
+        layers_per_block=1,
+    )
 
 
 def _through(first, blocks, values):

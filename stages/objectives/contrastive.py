@@ -8,6 +8,7 @@ losses are averaged over samples and over both directions: which true row belong
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +90,30 @@ def draw_mixture(
     shares = torch.distributions.Beta(spread, spread).sample((n_samples,))
     shares = torch.where(torch.rand(n_samples) < probability, shares, torch.ones(()))
     return Mixture(sent_to(device, partners), sent_to(device, shares))
+
+
+def side_by_side(mixtures: Sequence[Mixture], partners_in: str = "batch") -> Mixture:
+    """Make one mixture of those of several groups, whose rows stand one group after the other.
+
+    >>> first = Mixture(torch.tensor([1, 0]), torch.tensor([0.75, 1.0]))
+    >>> side_by_side([first, first]).partners.tolist()
+    [1, 0, 3, 2]
+    >>> side_by_side([first, first], partners_in="group").partners.tolist()
+    [1, 0, 1, 0]
+
+    Parameters
+    ----------
+    mixtures : sequence of Mixture
+        Of each group, whose partners are rows of that group.
+    partners_in : {"batch", "group"}
+        Where partners are looked for: at their rows among all; or where they were in their own group, which are rows of the first
+        group and so, for the others, of samples that were not mixed in. The published code of MindEye2 does the latter.
+    """
+    check("partners_in", partners_in, OneOf("batch", "group"))
+    sizes = [len(one.shares) for one in mixtures]
+    firsts = [sum(sizes[:place]) if partners_in == "batch" else 0 for place in range(len(sizes))]
+    partners = torch.cat([one.partners + first for one, first in zip(mixtures, firsts)])
+    return Mixture(partners, torch.cat([one.shares for one in mixtures]))
 
 
 def info_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:

@@ -28,7 +28,8 @@ class Objective(Protocol):
 
     An objective that changes what the network reads, as mixing samples does, has ``before(patterns, step)`` too. It is called
     with the patterns of each batch, tensor of shape (n, n_voxels) on the CPU, and returns what takes their place; then the
-    objective is called with what the network makes of these.
+    objective is called with what the network makes of these. Of a network of several subjects patterns are a dict of such tensors
+    by subject: rows of outputs and targets stand in its order, those of one subject after those of the one before it.
     """
 
     reads: tuple[str, ...]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
-from stages.ground.checks import Number, check
-from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip, soft_clip_temperature
+from stages.ground.checks import Number, OneOf, check
+from stages.objectives.contrastive import draw_mixture, mixed_nce, side_by_side, soft_clip, soft_clip_temperature
 
 
 class MixedThenSoft:
@@ -37,6 +39,9 @@ class MixedThenSoft:
     own_partner : {"whole", "rest"}
         Label of a sample that the permutation mixes with itself; see `stages.objectives.contrastive.Mixture.labels`. The
         published code has "rest".
+    partners_in : {"batch", "group"}
+        Of several subjects, each of whose samples are mixed among themselves: where labels look for the partners; see
+        `stages.objectives.contrastive.side_by_side`. The published code has "group".
     """
 
     compares = True
@@ -52,13 +57,15 @@ class MixedThenSoft:
         last=0.0075,
         weight=1.0,
         own_partner="whole",
+        partners_in="batch",
     ):
         check("n_epochs", n_epochs, Number(1, whole=True, example=240))
         check("steps_per_epoch", steps_per_epoch, Number(1, whole=True, example=276))
         check("mixed_share", mixed_share, Number(0, 1))
+        check("partners_in", partners_in, OneOf("batch", "group"))
         self.reads, self.n_epochs, self.steps_per_epoch = (name,), n_epochs, steps_per_epoch
         self.mixed_share, self.temperature, self.first, self.last = mixed_share, temperature, first, last
-        self.weight, self.own_partner = weight, own_partner
+        self.weight, self.own_partner, self.partners_in = weight, own_partner, partners_in
         # Drawn before the network reads, needed after.
         self._mixture = None
 
@@ -77,10 +84,17 @@ class MixedThenSoft:
         place = step // self.steps_per_epoch - self.n_mixed_epochs
         return soft_clip_temperature(min(max(place, 0) / max(n_soft - 1, 1), 1.0), self.first, self.last)
 
-    def before(self, patterns: Tensor, step: int) -> Tensor:
-        """Mix the patterns, if the step does."""
-        self._mixture = draw_mixture(len(patterns)) if self.is_mixed(step) else None
-        return patterns if self._mixture is None else self._mixture.mix(patterns)
+    def before(self, patterns: Tensor | Mapping[str, Tensor], step: int) -> Tensor | Mapping[str, Tensor]:
+        """Mix the patterns, if the step does; those of several subjects each among themselves, in their order."""
+        self._mixture = None
+        if not self.is_mixed(step):
+            return patterns
+        if not isinstance(patterns, Mapping):
+            self._mixture = draw_mixture(len(patterns))
+            return self._mixture.mix(patterns)
+        mixtures = {subject: draw_mixture(len(rows)) for subject, rows in patterns.items()}
+        self._mixture = side_by_side(list(mixtures.values()), self.partners_in)
+        return {subject: mixtures[subject].mix(rows) for subject, rows in patterns.items()}
 
     def __call__(self, outputs, targets, step):
         (name,) = self.reads

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from stages.ground.devices import sent_to
 from stages.ground.errors import InputError
 
 
@@ -238,46 +237,3 @@ def random_state_kept():
     finally:
         np.random.set_state(of_numpy)
         random.setstate(of_python)
-
-
-def share_of(batch, place, among):
-    """Cut every `among`-th sample out of a batch, from `place` on.
-
-    Parameters
-    ----------
-    batch : tensor, array, or dict, tuple or list of them
-        Samples along the first axis; anything else is passed on as it is.
-    place, among : int
-    """
-    return _mapped(batch, lambda values: values[place::among] if values.ndim else values)
-
-
-def on_device(batch, device):
-    """Put a batch's tensors and arrays on a device."""
-
-    def moved(values):
-        # Copied: an array may be a read-only map of a file.
-        return sent_to(device, torch.from_numpy(np.array(values)) if isinstance(values, np.ndarray) else values)
-
-    return _mapped(batch, moved)
-
-
-def n_samples(batch):
-    """Count the samples of a batch: the length of its first tensor."""
-    lengths = []
-    _mapped(batch, lambda values: lengths.append(len(values)) if values.ndim else None)
-    return lengths[0] if lengths else 0
-
-
-def _mapped(batch, change, changed=None):
-    """Change every tensor and array of a batch; one that has several names, as a target of several values has, once."""
-    changed = {} if changed is None else changed
-    if isinstance(batch, (torch.Tensor, np.ndarray)):
-        if id(batch) not in changed:
-            changed[id(batch)] = change(batch)
-        return changed[id(batch)]
-    if isinstance(batch, dict):
-        return {name: _mapped(values, change, changed) for name, values in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(_mapped(values, change, changed) for values in batch)
-    return batch

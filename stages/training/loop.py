@@ -13,7 +13,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,12 +22,13 @@ from stages.ground.ending import finished_first
 from stages.ground.errors import InputError
 from stages.ground.process_group import n_processes
 from stages.ground.progress import SILENT, remark
-from stages.training.batches import n_samples, on_device, random_state_kept, seed_all, share_of, step_seed
+from stages.training.batches import random_state_kept, seed_all, step_seed
 from stages.training.curves import Curves, check_finite, slower
 from stages.training.joining import has_unreached, pulls_of
 from stages.training.optimisers import learning_rate, make_optimisers, set_rates, step_unless
 from stages.training.processes import accelerator_on, check_shared
-from stages.training.recipe import Recipe
+from stages.training.recipe import Recipe, plain_recipe
+from stages.training.sharing import few_of, n_samples, on_device, share_of
 from stages.training.state import Pace, read_checkpoint, write_checkpoint
 from stages.training.tally import Tally
 from stages.training.trainable import only_trained
@@ -142,7 +142,7 @@ def train(
         if n_processes() > 1:
             # Two samples, or as few as there are, are enough to tell.
             seed_all(step_seed(recipe.seed, 0))
-            few = on_device(share_of(batch_at(0), 0, max(recipe.batch_size // 2, 1)), device)
+            few = on_device(few_of(batch_at(0)), device)
             unreached = has_unreached(learner.train(), trained.values(), few)
         accelerator = accelerator or accelerator_on(device, recipe.precision, unreached)
         training = _Training(learner, trained, recipe, accelerator)
@@ -324,7 +324,7 @@ class _Training:
         """Go on from the folder's checkpoint, if there is one of this training."""
         self.folder = None if folder is None else Path(folder)
         shapes = {name: tuple(value.shape) for name, value in self.plain.state_dict().items()}
-        self.identity = hashlib.sha256(repr([identity, asdict(self.recipe), shapes]).encode()).hexdigest()
+        self.identity = hashlib.sha256(repr([identity, plain_recipe(self.recipe), shapes]).encode()).hexdigest()
         if self.folder is None:
             return
         players = {"learner": (self.plain, self.optimisers)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import torch
 
@@ -43,14 +44,23 @@ def make_optimisers(named, spec):
             made.append(Muon(matrices, **rate, **decayed, momentum=spec.momentum))
         return made
     groups = [{"params": matrices} | decayed, of_vectors]
-    if spec.undecayed == "biases":
-        biases = [parameter for name, parameter in named.items() if name.split(".")[-1] == "bias"]
-        others = [parameter for name, parameter in named.items() if name.split(".")[-1] != "bias"]
-        groups = [{"params": others} | decayed, {"params": biases, "weight_decay": 0.0}]
+    if spec.undecayed == "biases" or spec.undecayed_names:
+        kept = [parameter for name, parameter in named.items() if not _decays(name, parameter, spec)]
+        others = [parameter for name, parameter in named.items() if _decays(name, parameter, spec)]
+        groups = [{"params": others} | decayed, {"params": kept, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if spec.name == "sgd":
         return [torch.optim.SGD(groups, **rate, momentum=spec.momentum, fused=True)]
     return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.name](groups, **rate, **adam)]
+
+
+def _decays(name, parameter, spec):
+    """Whether a parameter has weight decay."""
+    if any(re.fullmatch(pattern, name) for pattern in spec.undecayed_names):
+        return False
+    if spec.undecayed == "biases":
+        return name.split(".")[-1] != "bias"
+    return spec.undecayed == "none" or parameter.ndim >= 2
 
 
 def learning_rate(recipe, step):

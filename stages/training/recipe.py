@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from stages.ground.checks import Number, Numbers, OneOf, check_all
 from stages.ground.errors import InputError
@@ -68,6 +68,8 @@ class OptimiserSpec:
         Of adam and adamw.
     momentum : float
         Of sgd and muon.
+    undecayed_names : tuple of str
+        Regular expressions: a parameter whose whole name fits one has no decay, whatever `undecayed` says. Muon knows none.
     """
 
     name: str = "adamw"
@@ -77,9 +79,15 @@ class OptimiserSpec:
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     momentum: float = 0.0
+    undecayed_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_all(self, _RULES["optimiser"], where="optimiser")
+        _check_patterns("optimiser.undecayed_names", self.undecayed_names)
+        if self.name == "muon" and self.undecayed_names:
+            raise InputError(
+                f"optimiser.undecayed_names is {self.undecayed_names!r} but Muon knows none; leave it out, or take adamw."
+            )
 
 
 @dataclass(frozen=True)
@@ -203,23 +211,41 @@ class Recipe:
             raise InputError(
                 f"recipe.accumulate is {self.accumulate} but recipe.batch_size {self.batch_size}; expected parts of equal size."
             )
-        for pattern in self.trains:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise InputError(
-                    f"recipe.trains has {pattern!r}, which is no regular expression ({error}); escape it, for example "
-                    f"{re.escape(pattern)!r}."
-                ) from None
+        _check_patterns("recipe.trains", self.trains)
+
+
+def _check_patterns(where, patterns):
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InputError(
+                f"{where} has {pattern!r}, which is no regular expression ({error}); escape it, for example "
+                f"{re.escape(pattern)!r}."
+            ) from None
+
+
+def plain_recipe(recipe):
+    """Write a recipe as plain data, which JSON keeps.
+
+    Names without decay are left out if there are none: trainings are what they were before there could be any.
+
+    >>> plain = plain_recipe(Recipe(steps=10, batch_size=2))
+    >>> plain["steps"], "undecayed_names" in plain["optimiser"]
+    (10, False)
+    """
+    plain = asdict(recipe)
+    if not recipe.optimiser.undecayed_names:
+        del plain["optimiser"]["undecayed_names"]
+    return plain
 
 
 def read_recipe(entries):
-    """Make a recipe of plain data, as ``dataclasses.asdict`` gives it and JSON keeps it.
+    """Make a recipe of plain data, as `plain_recipe` gives it and JSON keeps it.
 
     >>> import json
-    >>> from dataclasses import asdict
     >>> recipe = Recipe(steps=10, batch_size=2, schedule=Schedule("milestones", milestones=(5,)))
-    >>> read_recipe(json.loads(json.dumps(asdict(recipe)))) == recipe
+    >>> read_recipe(json.loads(json.dumps(plain_recipe(recipe)))) == recipe
     True
     """
     parts = {"optimiser": OptimiserSpec, "schedule": Schedule}

@@ -70,6 +70,22 @@ def stable_unclip(folder):
     return StableUnCLIPGenerator.from_pretrained(random_checkpoints.save_generator("unclip", folder))
 
 
+def unclip_xl(folder):
+    import single_files
+
+    from stages.generators.diffusion.unclip_xl import UnCLIPXLGenerator
+
+    return UnCLIPXLGenerator.from_pretrained(single_files.save_unclip(folder), n_tokens=single_files.TOKENS)
+
+
+def stable_diffusion_xl(folder):
+    import single_files
+
+    from stages.generators.diffusion.stable_diffusion_xl import StableDiffusionXLGenerator
+
+    return StableDiffusionXLGenerator.from_pretrained(single_files.save_sdxl(folder))
+
+
 def image_variations(folder):
     from stages.generators.diffusion.image_variations import ImageVariationsGenerator
 
@@ -135,6 +151,8 @@ MAKERS = {
     "stable-diffusion-depth": under_depth,
     "stable-diffusion-depth-levels": under_depth_levels,
     "stable-unclip": stable_unclip,
+    "unclip-xl": unclip_xl,
+    "stable-diffusion-xl": stable_diffusion_xl,
     "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,
@@ -287,7 +305,8 @@ def test_another_shape_is_refused_with_both_shapes(generator):
 def test_values_that_are_not_finite_are_refused(generator):
     for name, value in values_for(generator).items():
         broken = value.copy()
-        broken[1].flat[0] = np.nan
+        # In place, also of rows that are single numbers.
+        broken.reshape(len(broken), -1)[1, 0] = np.nan
         with pytest.raises(InputError, match=f"{name} of nsd00002 has 1 values that are not finite"):
             generator.draw(values_for(generator) | {name: broken}, ITEMS)
 

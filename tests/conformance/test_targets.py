@@ -28,6 +28,7 @@ from stages.targets.instance_features import InstanceFeatures
 from stages.targets.network_layers import Units
 from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
+from stages.targets.unclip_tokens import UnclipTokens
 from stages.targets.vdvae import VDVAELatents
 from stages.targets.vgg19_layers import VGG19Layer
 from weights import store
@@ -92,6 +93,7 @@ TARGETS = {
     "clip hidden layer": lambda folder: CLIPLayer.from_pretrained(store.path("tiny-clip"), layer="block 2", size=48),
     "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
+    "unclip tokens": lambda folder: UnclipTokens.from_pretrained(store.path("tiny-clip")),
     "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip")),
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,

@@ -17,3 +17,22 @@ class TwoHeads(torch.nn.Module):
     def forward(self, patterns):
         hidden = self.trunk(patterns)
         return {name: head(hidden).unflatten(1, self.gives[name]) for name, head in self.heads.items()}
+
+
+class SharedTrunk(torch.nn.Module):
+    """Two heads on what a linear layer of every subject's own makes of its voxels."""
+
+    reads_subjects = True
+
+    def __init__(self, n_voxels, gives, width=8):
+        super().__init__()
+        self.places = {subject: place for place, subject in enumerate(n_voxels)}
+        self.linears = torch.nn.ModuleList(torch.nn.Linear(n, width) for n in n_voxels.values())
+        self.heads = TwoHeads(width, gives)
+
+    def forward(self, patterns):
+        hidden = [self.linears[self.places[subject]](values) for subject, values in patterns.items()]
+        return self.heads(torch.cat(hidden))
+
+    def subject_tensors(self, subject):
+        return {name: f"linears.{self.places[subject]}.{name}" for name in ("weight", "bias")}

@@ -106,6 +106,12 @@ SMALL = {
         *("latent.epochs=2", "latent.batch_size=4"),
         weights="tiny",
     ),
+    "mindeye2-2024": Small(
+        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=32"),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "caption.max_length=8"),
+        weights="tiny",
+    ),
     "horikawa2017": Small("units=12", 'regions=["early", "ventral"]', weights="tiny"),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "vanrullen2019-faces": Small(weights="tiny"),

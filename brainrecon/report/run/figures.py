@@ -30,6 +30,7 @@ OTHER_COLOUR = "#6f6a92"
 REFERENCE_MARKER = "o"
 MARKERS = {
     "stage_one": "s",
+    "unrefined": "8",
     "binarised": "*",
     "shuffled_responses": "X",
     "mean_response": "v",

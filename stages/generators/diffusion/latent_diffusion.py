@@ -69,6 +69,8 @@ class LatentDiffusionGenerator:
     space : LatentSpace, optional
         By default the pipeline's ``vae``, which works on one picture at a time.
     start : StartRule, optional
+    latent_size : int, optional
+        Height and width of the latents that are drawn; by default those that the UNet's configuration names.
 
     Attributes
     ----------
@@ -96,17 +98,18 @@ class LatentDiffusionGenerator:
     # Latents are kept in float32 between the steps, whatever the networks compute in; None keeps them as the UNet computes.
     latent_dtype = torch.float32
 
-    def __init__(self, pipeline, conditioners, takes, optional=(), space=None, start=None):
+    def __init__(self, pipeline, conditioners, takes, optional=(), space=None, start=None, latent_size=None):
         self.pipeline = pipeline
         pipeline.set_progress_bar_config(disable=True)
         self.conditioners = tuple(conditioners)
         self.space = LatentSpace(pipeline.vae) if space is None else space
         self.start = StartRule() if start is None else start
         config = pipeline.unet.config
-        self.image_size = config.sample_size * self.space.downscaling
+        drawn_size = config.sample_size if latent_size is None else latent_size
+        self.image_size = drawn_size * self.space.downscaling
         channels = config.in_channels - self.further_channels
-        latent_shape = (channels, config.sample_size, config.sample_size)
-        given_size = config.sample_size if self.start.latent == "direct" else self.start.latent_size
+        latent_shape = (channels, drawn_size, drawn_size)
+        given_size = drawn_size if self.start.latent == "direct" else self.start.latent_size
         self.takes = {
             **takes,
             "first_picture": (None, None, 3),
@@ -272,8 +275,12 @@ class LatentDiffusionGenerator:
         pixels = self.space.decode(latents)
         self.pipeline.maybe_free_model_hooks()
         finite = finite_rows(pixels)
-        pictures = iter(to_greys(pixels if all(finite) else pixels[finite], rounded))
+        pictures = iter(to_greys(self._shown(pixels if all(finite) else pixels[finite]), rounded))
         return [next(pictures) if is_finite else None for is_finite in finite]
+
+    def _shown(self, pixels):
+        """Return what is shown of decoded pictures, float32 (n, 3, height, width), −1 to 1; here all of it."""
+        return pixels
 
 
 def _read(rows, reads):

@@ -7,9 +7,8 @@ from PIL import Image
 
 from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
-from stages.networks.latent_space import normal, to_greys, to_pixels
+from stages.networks.latent_space import bilinear, normal, to_greys, to_pixels
 
-_RESAMPLINGS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # Latents of a start that is mixed into noise are cut off so far from 0.
 _FARTHEST = 3.0
 
@@ -38,6 +37,32 @@ class StartFromNoise(Conditioner):
 
     def _noise(self, sampling):
         return normal(sampling.random, self.latent_shape, sampling.latent_dtype).to(sampling.device)
+
+
+class StartFromOffsetNoise(StartFromNoise):
+    """Noise alone under which a picture has a random brightness: x = a + (b + offset · c) · σ₀.
+
+    a and b are standard normal in every value, c is one standard normal number for each picture, and σ₀ is the first noise
+    level. A network that was tuned with such noise (offset 0.04 in SDXL unCLIP) starts with it.
+
+    Parameters
+    ----------
+    scheduler, latent_shape
+        As `StartFromNoise`.
+    offset : float
+    """
+
+    def __init__(self, scheduler, latent_shape, offset):
+        super().__init__(scheduler, latent_shape)
+        self.offset = offset
+
+    def prepare(self, value, sampling):
+        steps = sampling.num_inference_steps
+        below, noise = self._noise(sampling), self._noise(sampling)
+        brightness = normal(sampling.random, (1, 1, 1), sampling.latent_dtype).to(sampling.device)
+        timesteps = last_timesteps(self.scheduler, steps, steps)
+        latents = below + (noise + self.offset * brightness) * self.scheduler.init_noise_sigma
+        return replace(sampling, latents=latents, timesteps=timesteps)
 
 
 class StartFromPicture(StartFromNoise):
@@ -75,8 +100,11 @@ class StartFromPicture(StartFromNoise):
 
     def _encoded(self, pictures, sampling):
         size = self.latent_shape[-1] * self.space.downscaling
-        how = _RESAMPLINGS[self.rule.enlarged]
-        pixels = to_pixels([resized(picture, size, how) for picture in pictures]).to(sampling.device)
+        if self.rule.enlarged == "bilinear":
+            # One by one, since they may be of any size.
+            pixels = torch.cat([bilinear(to_pixels([picture]), size) for picture in pictures]).to(sampling.device)
+        else:
+            pixels = to_pixels([resized(picture, size) for picture in pictures]).to(sampling.device)
         if self.rule.pixels == "for CLIP":
             mean, deviation = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in _CLIP)
             pixels = ((pixels + 1) / 2 - mean) / deviation
@@ -130,7 +158,7 @@ def mixed_into_noise(latents, noise, scale):
     return (mixed - mean) / deviation
 
 
-def resized(picture, size, how=Image.Resampling.BICUBIC):
-    """Return a uint8 picture as a square Pillow image of `size` pixels, resized (bicubic by default) if it is another."""
+def resized(picture, size):
+    """Return a uint8 picture as a square Pillow image of `size` pixels, resized (bicubic) if it is another."""
     picture = Image.fromarray(picture)
-    return picture if picture.size == (size, size) else picture.resize((size, size), how)
+    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.BICUBIC)

@@ -27,6 +27,9 @@ class StartRule:
     pixels : {"as they are", "for CLIP"}
         Encode a picture's values from -1 to 1, or, as MindEye's scripts do by a slip, after CLIP's mean and deviation were
         taken from values of 0 to 1.
+    enlarged : {"bicubic", "bilinear"}
+        How a picture of another size is brought to that which is drawn: as a uint8 picture, or as float values between the two
+        nearest.
     strongest : {"noise", "all but one step"}
         What strength 1 does with a start: take noise in its place, or, as CompVis' scripts under depth do, noise it for all
         steps but one (49 of 50).
@@ -35,8 +38,6 @@ class StartRule:
         noise and do all of the steps, whatever the strength: noise + s cut(s x), with the latent x of the scale that the UNet
         sees, which the autoencoder's scale s multiplies once more, cut off at 3 from 0; the sum is then brought to mean 0 and
         standard deviation 1 over all of its values.
-    enlarged : {"bicubic", "bilinear"}
-        How a smaller picture is brought to the size that is drawn.
 
     Raises
     ------
@@ -49,9 +50,9 @@ class StartRule:
     noised_to: str = "first step"
     latent_size: int | None = None
     pixels: str = "as they are"
+    enlarged: str = "bicubic"
     strongest: str = "noise"
     mixed: str = "by the schedule"
-    enlarged: str = "bicubic"
 
     def __post_init__(self):
         for name, allowed in (
@@ -59,9 +60,9 @@ class StartRule:
             ("latent", ("direct", "through picture")),
             ("noised_to", tuple(_EARLIER)),
             ("pixels", ("as they are", "for CLIP")),
+            ("enlarged", ("bicubic", "bilinear")),
             ("strongest", ("noise", "all but one step")),
             ("mixed", ("by the schedule", "into noise")),
-            ("enlarged", ("bicubic", "bilinear")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")

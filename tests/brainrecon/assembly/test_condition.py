@@ -42,6 +42,8 @@ APPLIES = [
     ("icgan2022", {}, EMBEDDINGS),
     ("icgan2022", {"dense": False}, EMBEDDINGS),
     ("icgan2022", {"decoder": {"rescale": {"instance": "transductive"}}}, set(EMBEDDINGS) - {"mean_response"}),
+    ("mindeye2-2024", {}, [*EMBEDDINGS, "stage_one", "unrefined", "without_stage_one"]),
+    ("mindeye2-2024", {"redraws_with": "nothing", "blurry": False}, EMBEDDINGS),
     ("miyawaki2008", {}, [*RESPONSES, "binarised"]),
     ("shen2019-gan", {}, RESPONSES),
     ("mean-image", {}, set(RESPONSES) - {"mean_picture"}),
@@ -89,7 +91,7 @@ def test_why_a_condition_does_not_apply(system, settings, name, reason):
 
 def test_lists_of_conditions_agree():
     parts = {name for name, one in CONDITIONS.items() if not one.is_control} - {RECONSTRUCTION}
-    assert parts == {"stage_one", "binarised"}
+    assert parts == {"stage_one", "unrefined", "binarised"}
     assert set(CONTROLS) == set(CONDITIONS) - {RECONSTRUCTION} - parts
     assert set(ESSENTIAL_CONTROLS) < set(CONTROLS)
     for name, one in CONDITIONS.items():

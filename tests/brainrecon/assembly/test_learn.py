@@ -133,16 +133,16 @@ def test_errors_advise_in_what_people_type(kind, tmp_path):
     step, training = failing(error, "latent")
     for folder, more in ((None, ""), (tmp_path / "latent", ""), (tmp_path / "latent", " and another --out")):
         with pytest.raises(kind, match=f"^It failed; try --set latent.accumulate=2{more}.$"):
-            step.fit(training, SimpleNamespace(folder=folder, progress=None))
+            step.fit(training, SimpleNamespace(folder=folder, pretrained=None, progress=None))
         # What another step has learned there.
         if folder:
             (tmp_path / "method.json").touch()
     step, training = failing(error, None)
     with pytest.raises(kind, match="^It failed; try recipe.accumulate = 2.$"):
-        step.fit(training, SimpleNamespace(folder=None, progress=None))
+        step.fit(training, SimpleNamespace(folder=None, pretrained=None, progress=None))
     step, training = failing(InputError("Something else."), "latent")
     with pytest.raises(InputError, match="^Something else.$"):
-        step.fit(training, SimpleNamespace(folder=None, progress=None))
+        step.fit(training, SimpleNamespace(folder=None, pretrained=None, progress=None))
 
 
 def clip():

@@ -9,7 +9,8 @@ import torch
 from small_decoders import TwoHeads
 
 from brainrecon.assembly.chain import Chain
-from brainrecon.assembly.learn import ChangedPictures, Learn
+from brainrecon.assembly.changed_pictures import ChangedPictures
+from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Training, Workspace

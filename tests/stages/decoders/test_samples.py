@@ -77,13 +77,13 @@ def test_a_batch_holds_live_values_for_its_stimuli_and_stored_ones_beside(traini
 def test_patterns_are_weighted_sums_of_trials(training, epoch_of, order):
     samples = Samples(replace(training, epoch_of=epoch_of), RECIPE)
     responses, stimuli = training.responses["subj01"], training.stimulus_rows["subj01"]
-    mixtures = order(len(samples.learned), 8, 3, stimuli[samples.learned])
+    mixtures = order(len(samples.trials["subj01"].learned), 8, 3, stimuli[samples.trials["subj01"].learned])
     for step in range(12):
         rows, weights = mixtures(step)
         batch = samples.at(step)
         for place in range(8):
             expected = sum(
-                weight * responses[samples.learned[row]].astype(float)
+                weight * responses[samples.trials["subj01"].learned[row]].astype(float)
                 for row, weight in zip(rows[place], weights[place])
             )
             np.testing.assert_allclose(batch["patterns"][place], expected, atol=1e-6)
@@ -98,7 +98,7 @@ def test_validation_looks_at_averages_and_at_stored_values(training, epoch_of):
     assert len(live.asked) == before and len(batches) == 1
     (batch,) = batches
     stimuli = training.stimulus_rows["subj01"]
-    kept_away = np.setdiff1d(stimuli, stimuli[samples.learned])
+    kept_away = np.setdiff1d(stimuli, stimuli[samples.trials["subj01"].learned])
     assert len(kept_away) == 8 == len(batch["patterns"])
     for row, stimulus in enumerate(kept_away):
         np.testing.assert_allclose(

@@ -76,3 +76,5 @@ def test_the_published_size():
     assert own == sum(one.numel() for one in theirs.parameters()) - scales == 348_111_872
     assert sum(one.numel() for one in network.maps_projector.parameters()) == 1_575_936
     assert network(torch.empty(1, 3, 512, 512, device="meta")).shape == (1, 256, 512)
+    # MindEye2 holds its blurry latents against places of 224 pixels.
+    assert network(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 49, 512)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stages.ground.errors import InputError
-from stages.objectives.contrastive import mixed_nce, soft_clip
+from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip
 from stages.objectives.retrieval import MixedThenSoft
 
 
@@ -50,3 +50,64 @@ def test_numbers_that_cannot_be_are_refused():
         MixedThenSoft("clip_retrieval", 240, 276, mixed_share=1.5)
     with pytest.raises(InputError, match="n_epochs is 0"):
         MixedThenSoft("clip_retrieval", 0, 276)
+
+
+# Several subjects
+
+
+def rows_of_three(n=6):
+    random = torch.Generator().manual_seed(3)
+    return {name: torch.randn(n, width, generator=random) for name, width in {"b": 5, "a": 7, "c": 5}.items()}
+
+
+def shares_found(mixed, patterns):
+    """How much of each sample is in each mixed row, worked out from the rows alone: (n, n) of one subject."""
+    return torch.linalg.lstsq(patterns.T.double(), mixed.T.double()).solution.T
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_subjects_are_mixed_among_themselves_and_labels_say_so(seed):
+    objective, n = published(), 4
+    patterns = rows_of_three(n)
+    torch.manual_seed(seed)
+    mixed = objective.before(patterns, step=0)
+    assert list(mixed) == ["b", "a", "c"]
+    labels = objective._mixture.labels()
+    torch.testing.assert_close(labels.sum(dim=1), torch.ones(3 * n))
+    expected = torch.block_diag(*(shares_found(mixed[name], patterns[name]) for name in patterns))
+    torch.testing.assert_close(labels.double(), expected, atol=1e-5, rtol=0)
+    assert not torch.equal(labels, torch.eye(3 * n))
+
+
+def test_labels_of_the_published_code_name_samples_of_the_first_subject():
+    objective = MixedThenSoft("clip_retrieval", 240, 276, partners_in="group", own_partner="rest")
+    torch.manual_seed(0)
+    objective.before(rows_of_three(4), step=0)
+    torch.manual_seed(0)
+    expected = torch.zeros(12, 12)
+    for first in (0, 4, 8):
+        own = draw_mixture(4)
+        for row, (partner, share) in enumerate(zip(own.partners, own.shares)):
+            expected[first + row, first + row] = share
+            expected[first + row, partner] = 1 - share
+    torch.testing.assert_close(objective._mixture.labels("rest"), expected)
+    assert expected[4:, 4:].count_nonzero() <= 8
+
+
+def test_one_subject_by_name_is_mixed_as_its_tensor_is():
+    objective, patterns = published(), rows_of_three()["a"]
+    torch.manual_seed(5)
+    alone = objective.before(patterns, step=0)
+    torch.manual_seed(5)
+    named = objective.before({"a": patterns}, step=0)
+    assert torch.equal(named["a"], alone)
+
+
+def test_soft_labels_mix_no_subject():
+    objective, patterns = published(), rows_of_three()
+    assert objective.before(patterns, step=200 * 276) is patterns
+
+
+def test_another_place_of_partners_is_refused():
+    with pytest.raises(InputError, match="partners_in is 'subject'"):
+        MixedThenSoft("clip_retrieval", 240, 276, partners_in="subject")

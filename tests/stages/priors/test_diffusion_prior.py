@@ -41,6 +41,30 @@ def test_the_loss_vs_the_formula():
     assert torch.equal(net.given[0][1], times) and net.given[0][2] is brain
 
 
+def test_tokens_keep_their_scale_if_they_are_to():
+    """As MindEye2's prior: noise is added to tokens as they are, and samples are on their scale."""
+    net, process = Noting(), NoiseProcess(100)
+    clean = 5 * torch.randn(4, 3, 16)
+    torch.manual_seed(3)
+    loss = DiffusionPrior(net, process, scale=1.0).loss(torch.zeros(4, 3, 16), clean)
+    torch.manual_seed(3)
+    kept = torch.tensor(process.kept)[torch.randint(0, 100, (4,))].float().reshape(4, 1, 1)
+    noisy = kept.sqrt() * clean + (1 - kept).sqrt() * torch.randn(4, 3, 16)
+    torch.testing.assert_close(net.given[0][0], noisy)
+    assert loss.item() == pytest.approx((noisy / 2 - clean).square().mean().item(), rel=1e-5)
+
+    class Knowing(Noting):
+        def forward(self, noisy, times, brain):
+            self.given.append(times)
+            return clean
+
+    net = Knowing()
+    generators = [torch.Generator().manual_seed(seed) for seed in range(4)]
+    found = DiffusionPrior(net, process, scale=1.0).sample(torch.zeros(4, 3, 16), generators, n_evaluations=19)
+    assert torch.equal(found, clean)
+    assert [times.tolist() for times in net.given] == [[time] * 4 for time in range(94, 3, -5)] and len(net.given) == 19
+
+
 def test_brain_and_noisy_tokens_are_left_out_independently():
     net = Noting()
     prior = DiffusionPrior(net)

@@ -40,7 +40,7 @@ def pixels_of(image):
     return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def test_the_published_autoencoder_has_6400_values_at_320_pixels():
+def test_the_published_autoencoder_has_6400_values_at_320_pixels_and_3136_at_224():
     with torch.device("meta"):
         network = AutoencoderKL(
             block_out_channels=(128, 256, 512, 512),
@@ -51,6 +51,9 @@ def test_the_published_autoencoder_has_6400_values_at_320_pixels():
     target = AutoencoderLatents(LatentSpace(network), size=320)
     assert target.shape == (4, 40, 40) and target.n_targets == 6_400
     assert AutoencoderLatents(LatentSpace(network)).shape == (4, 64, 64)
+    # MindEye2 decodes that of 224 pixels.
+    of_mindeye2 = AutoencoderLatents(LatentSpace(network), size=224)
+    assert of_mindeye2.shape == (4, 28, 28) and of_mindeye2.n_targets == 3_136
     assert network.config.scaling_factor == 0.18215
 
 

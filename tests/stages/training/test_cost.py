@@ -7,9 +7,9 @@ import torch
 from small_learners import CASES, batch_at
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.training.batches import on_device
 from stages.training.cost import cost_of
 from stages.training.recipe import OptimiserSpec, Recipe
+from stages.training.sharing import on_device
 
 RECIPE = Recipe(steps=10, batch_size=8, optimiser=OptimiserSpec("adamw"))
 N_IN, N_HIDDEN, N_OUT = 100, 50, 3

@@ -106,6 +106,28 @@ def test_biases_alone_need_not_decay():
     assert {decays[id(one.weight)] for one in network} == {0.1} and {decays[id(one.bias)] for one in network} == {0.0}
 
 
+def test_names_say_what_need_not_decay():
+    network = torch.nn.ModuleDict({"ridge": torch.nn.Linear(2, 3), "shared": torch.nn.Linear(3, 3)})
+    network.shared.relative_bias = torch.nn.Embedding(4, 2)
+    spec = OptimiserSpec(weight_decay=0.1, undecayed_names=(r"(?!ridge\.).*bias.*",))
+    (optimiser,) = make_optimisers(dict(network.named_parameters()), spec)
+    decays = {id(one): group["weight_decay"] for group in optimiser.param_groups for one in group["params"]}
+    found = {name for name, one in network.named_parameters() if decays[id(one)] == 0}
+    assert found == {"shared.bias", "shared.relative_bias.weight"} and len(decays) == 5
+    # Beside what the optimiser leaves alone anyway.
+    spec = OptimiserSpec(weight_decay=0.1, undecayed="vectors", undecayed_names=("shared.weight",))
+    (optimiser,) = make_optimisers(dict(network.named_parameters()), spec)
+    left = [one.shape for group in optimiser.param_groups if not group["weight_decay"] for one in group["params"]]
+    assert sorted(map(tuple, left)) == [(3,), (3,), (3, 3)]
+
+
+def test_names_that_cannot_be_are_refused():
+    with pytest.raises(InputError, match="optimiser.undecayed_names has .*, which is no regular expression"):
+        OptimiserSpec(undecayed_names=("*.bias",))
+    with pytest.raises(InputError, match="but Muon knows none; leave it out, or take adamw"):
+        OptimiserSpec("muon", undecayed_names=(".*bias",))
+
+
 def test_muon_leaves_vectors_to_adamw_at_a_rate_that_these_bear():
     network, spec = torch.nn.Linear(2, 3), OptimiserSpec("muon", 0.05, momentum=0.95)
     adamw, muon = make_optimisers(dict(network.named_parameters()), spec)

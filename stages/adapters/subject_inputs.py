@@ -1,0 +1,76 @@
+"""Layers that belong to one subject each: voxels of any number in, values of one width out, which the other layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from stages.ground.checks import Number, check
+from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
+
+
+class SubjectLinears(nn.Module):
+    """A linear layer for each subject, after Scotti et al. (2024), "MindEye2".
+
+    >>> layers = SubjectLinears({"subj01": 15724, "subj02": 14278}, width=8)
+    >>> layers({"subj02": torch.zeros(3, 14278), "subj01": torch.zeros(2, 15724)}).shape
+    torch.Size([5, 8])
+    >>> layers.subject_tensors("subj02")
+    {'weight': 'linears.1.weight', 'bias': 'linears.1.bias'}
+
+    Parameters
+    ----------
+    n_voxels : mapping of str to int
+        By subject; a subject's layer is `linears[i]`, where i is its place here.
+    width : int
+        Values of a row. Published: 4096.
+
+    Raises
+    ------
+    InputError
+        There is no subject, or a subject without voxels.
+    """
+
+    def __init__(self, n_voxels: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        check("width", width, Number(1, whole=True, example=4096))
+        if not isinstance(n_voxels, Mapping) or not n_voxels:
+            raise InputError(
+                f'n_voxels is {n_voxels!r}; expected the number of voxels of each subject, such as {{"subj01": 15724}}.'
+            )
+        for name, n in n_voxels.items():
+            check(f"n_voxels of {name}", n, Number(1, whole=True, example=15724))
+        self.subjects = tuple(n_voxels)
+        self.linears = nn.ModuleList(nn.Linear(n, width) for n in n_voxels.values())
+
+    def forward(self, patterns: Mapping[str, Tensor]) -> Tensor:
+        """Bring rows of some or all of the subjects to one width.
+
+        Parameters
+        ----------
+        patterns : mapping of str to tensor of shape (n of the subject, n_voxels of the subject)
+
+        Returns
+        -------
+        values : tensor of shape (n of all, width)
+            Rows of one subject after those of the one before it, in the order of `patterns`.
+        """
+        if not patterns:
+            raise InputError(f"There are patterns of no subject; give those of some of {', '.join(self.subjects)}.")
+        return torch.cat([self.linears[self._place(name)](rows) for name, rows in patterns.items()])
+
+    def subject_tensors(self, subject: str) -> dict[str, str]:
+        """Names of the tensors that belong to one subject alone: without its place among the others, and in the state dict."""
+        place = self._place(subject)
+        return {name: f"linears.{place}.{name}" for name in ("weight", "bias")}
+
+    def _place(self, subject: str) -> int:
+        if subject not in self.subjects:
+            raise InputError(
+                f"The network has no layer of subject {subject!r}{did_you_mean(subject, self.subjects)}; it was made for "
+                f"{', '.join(self.subjects)}."
+            )
+        return self.subjects.index(subject)
