@@ -21,9 +21,9 @@ from weights import store
 
 WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
-# its instance features from the CLIP of weights/tiny, Stable Diffusion begins as the generator there, deepsim inverts a
-# layer of the VGG19 there, the text flow learns Optimus' latents under that generator, and the bridge leads from the CLIP to the
-# captioner there.
+# its instance features from the CLIP of weights/tiny, Stable Diffusion and SDXL unCLIP begin as the generator there, deepsim
+# inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, and the bridge leads from the
+# CLIP to the captioner there.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -40,12 +40,15 @@ NETWORKS = (
     "text-flow",
     "gpt2",
     "caption-bridge",
+    "unclip-xl",
+    "sdxl",
 )
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
 QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20, "gpt2": 20}
 QUICK |= {"caption-bridge": 3}
+QUICK |= {"unclip-xl": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -150,6 +153,8 @@ def check(names):
             "text-flow": lambda: recipe("text-flow").figures(workspace, folder("text-flow")),
             "gpt2": lambda: recipe("gpt2").figures(folder("gpt2"), pictures),
             "caption-bridge": lambda: recipe("caption-bridge").figures(folder("caption-bridge"), pictures),
+            "unclip-xl": lambda: recipe("unclip-xl").figures(workspace, folder("unclip-xl")),
+            "sdxl": lambda: recipe("sdxl").figures(workspace, folder("sdxl")),
         }
         for name in names:
             print_table({name: measure[name]()})

@@ -103,7 +103,7 @@ class Objective:
         return velocity_loss(self.scheduler, latents, generator, predict)
 
 
-def velocity_loss(scheduler, latents, generator, predict):
+def velocity_loss(scheduler, latents, generator, predict, offset=0.0):
     """Mean squared error of the predicted velocity, one random timestep per row, and that of noisy and clean rows alone.
 
     Parameters
@@ -114,6 +114,8 @@ def velocity_loss(scheduler, latents, generator, predict):
         On the CPU; timesteps and noise come from it, before `predict` is called.
     predict : callable
         ``predict(noisy_latents, timesteps)`` gives the velocity.
+    offset : float
+        How much of one normal number for each row is added to all of its noise.
 
     Returns
     -------
@@ -123,7 +125,10 @@ def velocity_loss(scheduler, latents, generator, predict):
     n, device = len(latents), latents.device
     # Timesteps are spread evenly over the batch, so that its loss varies less.
     timesteps = ((torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)) / n * 1000).long()
-    noise = torch.randn(latents.shape, generator=generator).to(device)
+    noise = torch.randn(latents.shape, generator=generator)
+    if offset:
+        noise = noise + offset * torch.randn(n, 1, 1, 1, generator=generator)
+    noise = noise.to(device)
     timesteps = timesteps.to(device)
     predicted = predict(scheduler.add_noise(latents, noise, timesteps), timesteps)
     error = (predicted.float() - scheduler.get_velocity(latents, noise, timesteps)).square().mean((1, 2, 3))
@@ -182,7 +187,7 @@ def train(workspace, *, steps=None, device=None, threads=None):
     )
 
 
-def batch_of(n, step):
+def batch_of(n, step, size=BATCH_SIZE):
     """Choose the pictures of one batch, a shuffled pass over the pool after the other, and of each some captions.
 
     Parameters
@@ -190,15 +195,16 @@ def batch_of(n, step):
     n : int
         Pictures of the pool.
     step : int
+    size : int
 
     Returns
     -------
     rows : array of int, ascending
-        ``BATCH_SIZE`` of them, or all `n`.
+        `size` of them, or all `n`.
     chosen : float32 array of shape (len(rows), 5)
         1 for a caption that counts.
     """
-    random, size = np.random.default_rng([3, step]), min(BATCH_SIZE, n)
+    random, size = np.random.default_rng([3, step]), min(size, n)
     passed, position = divmod(step, n // size)
     shuffled = np.random.default_rng([4, passed]).permutation(n)
     rows = np.sort(shuffled[position * size : (position + 1) * size])

@@ -305,7 +305,8 @@ def test_another_shape_is_refused_with_both_shapes(generator):
 def test_values_that_are_not_finite_are_refused(generator):
     for name, value in values_for(generator).items():
         broken = value.copy()
-        broken[1].flat[0] = np.nan
+        # In place, also of rows that are single numbers.
+        broken.reshape(len(broken), -1)[1, 0] = np.nan
         with pytest.raises(InputError, match=f"{name} of nsd00002 has 1 values that are not finite"):
             generator.draw(values_for(generator) | {name: broken}, ITEMS)
 
