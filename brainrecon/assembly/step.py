@@ -66,7 +66,7 @@ class Step:
         What is averaged over the trials of a stimulus: the responses that it reads, or what it gives for each trial. Of patterns
         that are given by themselves each is one trial.
     n_trials : int
-        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.assembly.trial_outputs`.
+        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.datasets.padded_trials`.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional

@@ -196,6 +196,7 @@ def test_every_checkpoint_says_what_it_will_bring():
             "vicregl-convnext-xl",
             "mindeye2023-subj01-vector",
             "blip-base-capfilt",
+            "gnet-multisubject",
         ),
         *("bert-base-uncased-tokenizer", "bert-base-cased-tokenizer", "gpt2-tokenizer"),
     ]
