@@ -32,12 +32,15 @@ def fit(run, progress=SILENT):
         if is_first():
             predict_test(run, run.opened_chain(), progress)
         return
-    pretraining = run.pretraining and run.pretraining.fit(progress)
+    cohort, subject, test = run.cohort, run.subject, run.subject.test
+    chain, pretraining = Chain(run.config.system, run.machine), run.pretraining
+    if pretraining:
+        for step in chain.steps:
+            step.check_before(subject, pretraining.cohort)
+        pretraining.fit(progress)
     decoder = pretraining and pretraining.layout.decoder
     if is_checkpoint(run.config.pretrained):
         decoder = of_first(lambda: written(run, progress))
-    cohort, subject, test = run.cohort, run.subject, run.subject.test
-    chain = Chain(run.config.system, run.machine)
     names = tuple(str(name) for name in test.stimulus_ids)
 
     def features(targets, subject=None, by="columns"):

@@ -1,4 +1,4 @@
-"""What a method's authors released of the subjects that they learned from before a new one, written as if it had been fitted here.
+"""What a method's authors released of the subjects that come before a new one, written as if it had been fitted here.
 
 ``pretrained`` of a configuration may name a checkpoint in place of a run. Nobody has to have those subjects' data.
 """
