@@ -33,9 +33,10 @@ from brainrecon.report.run.verdict import SHUFFLED
 from brainrecon.studies.plan import region_folder
 from brainrecon.studies.row_data import way_of
 
-# What rows of a plan say in `others`, and how it reads.
+# In the data of scores: the checkpoint of what a method's authors learned from others.
+_RELEASED = "pretrained"
 ALONE = "alone"
-_RELEASED = "pretrained"  # in the data of scores: the checkpoint of what authors learned from others
+# How a row of a plan learns from others, and how it reads.
 WAYS = {"pretrained": "others first", "together": "others together", "": ALONE}
 
 

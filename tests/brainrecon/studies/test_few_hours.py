@@ -49,6 +49,11 @@ LABELS = [f"many-painter, {n}, {how}" for n in ("1 session", "2 sessions") for h
 
 def test_few_hours_of_a_new_subject(place, capsys):
     line = f"nsd:nsd --preset few-hours --methods many-painter,painter --subjects subj03 {QUICK}"
+    # What comes before both rows with others is told once.
+    assert bench(f"{line} --plan") == 0
+    told = capsys.readouterr().out
+    assert told.count("once, many-painter subj03 before subj03: encoding") == 1 and told.count("before subj03") == 2
+    assert not (place / "bench").exists()
     assert bench(line) == 0
     plan = Plan.read("bench")
     alone = [f"painter, {n}, alone" for n in ("1 session", "2 sessions")]
