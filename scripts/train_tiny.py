@@ -41,6 +41,7 @@ NETWORKS = (
     "gpt2",
     "caption-bridge",
     "unclip-xl",
+    "sdxl",
 )
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
@@ -153,6 +154,7 @@ def check(names):
             "gpt2": lambda: recipe("gpt2").figures(folder("gpt2"), pictures),
             "caption-bridge": lambda: recipe("caption-bridge").figures(folder("caption-bridge"), pictures),
             "unclip-xl": lambda: recipe("unclip-xl").figures(workspace, folder("unclip-xl")),
+            "sdxl": lambda: recipe("sdxl").figures(workspace, folder("sdxl")),
         }
         for name in names:
             print_table({name: measure[name]()})

@@ -117,7 +117,7 @@ def write_folder(folder, unet):
     """
     folder, vae = Path(folder), load_autoencoder(store.path("tiny-generator"), torch.float32)
     _show_as_published(vae)
-    stored = {SIGMAS: TableEulerScheduler(**_schedule()).sigmas[:-1].flip(0).contiguous()}
+    stored = {SIGMAS: TableEulerScheduler(**schedule()).sigmas[:-1].flip(0).contiguous()}
     for network, places in ((unet, unet_places), (vae, autoencoder_places)):
         state = network.state_dict()
         for name, place in places(network.config, state).items():
@@ -127,7 +127,7 @@ def write_folder(folder, unet):
     unet.save_config(folder / "unet")
     vae.save_config(folder / "vae")
     make_folder(folder / "scheduler")
-    write_text(folder / "scheduler" / "scheduler_config.json", json.dumps(_schedule(), indent=1) + "\n")
+    write_text(folder / "scheduler" / "scheduler_config.json", json.dumps(schedule(), indent=1) + "\n")
 
 
 @torch.no_grad()
@@ -138,7 +138,8 @@ def _show_as_published(vae):
     last.bias.copy_(0.625 * last.bias + 0.375)
 
 
-def _schedule():
+def schedule():
+    """Noise levels and kind of prediction, as a scheduler's configuration has them."""
     names = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
     return {name: generator.SCHEDULE[name] for name in names}
 

@@ -27,6 +27,19 @@ def _unet(sample_size, attention_head_dim=8):
     }
 
 
+def _unet_xl(sample_size):
+    """Stable Diffusion XL's shape."""
+    return {
+        "sample_size": sample_size,
+        "block_out_channels": (320, 640, 1280),
+        "layers_per_block": 2,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (5, 10, 20),
+    }
+
+
 _STABLE_DIFFUSION = {"unet_operations": 803_273_441_280, "vae_operations": _AUTOENCODER_OPERATIONS[64]}
 
 # By the name of the generator's checkpoint.
@@ -69,21 +82,31 @@ PUBLISHED_SIZES = {
     ),
     # With ip-adapter-sdxl-vit-h: 70 attentions over 2048 values, and the projection to four tokens.
     "stable-diffusion-xl-base": GeneratorSize(
-        {
-            "sample_size": 128,
-            "block_out_channels": (320, 640, 1280),
-            "layers_per_block": 2,
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            "mid_block_type": "UNetMidBlock2DCrossAttn",
-            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            "attention_head_dim": (5, 10, 20),
-        },
+        _unet_xl(128),
         _AUTOENCODER | {"force_upcast": True},
         2_567_463_684,
         _AUTOENCODER_PARAMETERS,
         349_188_096,
         unet_operations=6_761_236_398_080,
         vae_operations=_AUTOENCODER_OPERATIONS[128],
+    ),
+    "sdxl-unclip": GeneratorSize(
+        _unet_xl(96),
+        _AUTOENCODER | {"force_upcast": True},
+        2_501_272_324,
+        _AUTOENCODER_PARAMETERS,
+        unet_operations=3_772_722_053_120,
+        vae_operations=_AUTOENCODER_OPERATIONS[96],
+    ),
+    # At 768 pixels, as MindEye2 refines pictures; with both text encoders.
+    "sdxl-zavychroma": GeneratorSize(
+        _unet_xl(96),
+        _AUTOENCODER | {"force_upcast": True},
+        2_567_463_684,
+        _AUTOENCODER_PARAMETERS,
+        123_060_480 + 694_659_840,
+        unet_operations=3_641_208_995_840,
+        vae_operations=_AUTOENCODER_OPERATIONS[96],
     ),
     "stable-unclip-small": GeneratorSize(
         _unet(96, (5, 10, 20, 20)),

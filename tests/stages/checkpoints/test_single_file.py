@@ -5,36 +5,17 @@ import single_files
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from safetensors import safe_open
 from safetensors.torch import save_file
 from single_files import SDXL_UNET, SDXL_VAE, autoencoder_tensors, save_unclip, unclip_state, unet_tensors
 
 from stages.checkpoints.single_file_names import AUTOENCODER, UNET, autoencoder_places, unet_places
 from stages.generators.diffusion.single_file_model import load_unet_and_autoencoder
-from weights.manifest import CheckpointError
+from stages.networks.latent_space import overflows_in_half
+from weights.conversion import convert
+from weights.manifest import CheckpointError, read_manifest
 
-PUBLISHED = {
-    "sample_size": 96,
-    "in_channels": 4,
-    "out_channels": 4,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (320, 640, 1280),
-    "layers_per_block": 2,
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "use_linear_projection": True,
-}
-BASE = {
-    "cross_attention_dim": 2048,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-UNCLIP = {
-    "cross_attention_dim": 1664,
-    "class_embed_type": "projection",
-    "projection_class_embeddings_input_dim": 1024,
-}
+MANIFEST = read_manifest()
 
 
 def load(folder, dtype=torch.float32, **expected):
@@ -54,12 +35,13 @@ def test_both_networks_vs_diffusers_converter(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes, context, labels, count", [(UNCLIP, 1664, 1024, 2_501_272_324), (BASE, 2048, 2816, 2_567_463_684)]
+    "name, context, labels, count",
+    [("sdxl-unclip", 1664, 1024, 2_501_272_324), ("sdxl-zavychroma", 2048, 2816, 2_567_463_684)],
 )
-def test_published_unets_have_a_place_of_the_right_shape_for_every_tensor(changes, context, labels, count):
+def test_published_unets_have_a_place_of_the_right_shape_for_every_tensor(name, context, labels, count):
     stored = dict(unet_tensors(**SDXL_UNET, context=context, labels=labels))
     with torch.device("meta"):
-        network = UNet2DConditionModel(**PUBLISHED, **changes)
+        network = UNet2DConditionModel.from_config(MANIFEST[name].writes["unet/config.json"])
     state = network.state_dict()
     places = unet_places(network.config, state)
     assert {place.name for place in places.values()} == {UNET + name for name in stored}
@@ -71,9 +53,9 @@ def test_published_unets_have_a_place_of_the_right_shape_for_every_tensor(change
 
 def test_published_autoencoder_has_a_place_for_every_tensor():
     stored = dict(autoencoder_tensors(**SDXL_VAE))
-    four = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
     with torch.device("meta"):
-        network = AutoencoderKL(**four, block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4)
+        network = AutoencoderKL.from_config(MANIFEST["sdxl-unclip"].writes["vae/config.json"])
+    assert (network.config.scaling_factor, overflows_in_half(network)) == (0.13025, True)
     state = network.state_dict()
     places = autoencoder_places(network.config, state)
     assert {place.name for place in places.values()} == {AUTOENCODER + name for name in stored}
@@ -142,3 +124,24 @@ def test_another_network_a_pickle_a_cut_file_and_two_files_are_refused(tmp_path)
     file.unlink()
     with pytest.raises(CheckpointError, match="is a pickle"):
         load(folder)
+
+
+def test_the_published_pickle_is_converted_without_the_state_of_its_training(tmp_path):
+    folder, (file,) = save_unclip(tmp_path), MANIFEST["sdxl-unclip"].files
+    (folder / "unclip.safetensors").unlink()
+    spare = {"model_ema.decay": torch.zeros(()), "conditioner.embedders.0.model.visual.proj": torch.zeros(2)}
+    training = {
+        "state_dict": unclip_state() | spare,
+        "epoch": 0,
+        "global_step": 110_000,
+        "optimizer_states": [{"a": 1}],
+    }
+    torch.save(training, folder / file.path)
+    convert(folder / file.path, folder / file.converted, keeps=file.keeps, entry=file.entry)
+    unet, _ = load(folder, class_embed_type="projection")
+    assert torch.equal(unet.conv_out.bias, unclip_state()["model.diffusion_model.out.2.bias"])
+    with safe_open(folder / file.converted, framework="pt") as stored:
+        names = set(stored.keys())
+    # The image tower is kept: it makes the tokens.
+    assert "conditioner.embedders.0.model.visual.proj" in names and "model_ema.decay" not in names
+    assert "conditioner.embedders.0.model.logit_scale" not in names

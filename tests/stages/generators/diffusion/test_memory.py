@@ -185,6 +185,29 @@ def test_stable_diffusion_xl_at_full_size(most_values):
     assert size.other_parameters == 2 * 2048 * sum(widths) + (1024 + 1) * 4 * 2048 + 2 * 2048
 
 
+@pytest.mark.parametrize("name, context", [("sdxl-unclip", (256, 1664)), ("sdxl-zavychroma", (77, 2048))])
+def test_mindeye2s_networks_at_full_size(most_values, name, context):
+    size = PUBLISHED_SIZES[name]
+    labels = {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 1024}
+    told = {"class_labels": values(1, 1024)}
+    if name == "sdxl-zavychroma":
+        labels = {"addition_embed_type": "text_time", "addition_time_embed_dim": 256}
+        labels["projection_class_embeddings_input_dim"] = 2816
+        told = {"added_cond_kwargs": {"text_embeds": values(1, 1280), "time_ids": values(1, 6)}}
+    shape = {"transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True} | shape_of(size)
+    unet = on_meta(UNet2DConditionModel, cross_attention_dim=context[1], **labels, **shape)
+    assert parameters(unet) == size.unet_parameters
+    call = lambda: unet(values(1, 4, 96, 96), values(1), values(1, *context), **told)  # noqa: E731
+    assert unet_values(size.unet) == pytest.approx(most_values(call), rel=0.02)
+    assert operations(call) == size.unet_operations
+    # What is fetched says the same of itself.
+    written = read_manifest()[name].writes["unet/config.json"]
+    config = dict(unet.config) | {"sample_size": written["sample_size"]}
+    assert all(
+        config[key] == (tuple(value) if isinstance(value, list) else value) for key, value in list(written.items())[1:]
+    )
+
+
 @pytest.mark.parametrize("name, embed_dim", [("stable-unclip", 1024), ("stable-unclip-small", 768)])
 def test_stable_unclip_at_full_size(most_values, name, embed_dim):
     size = PUBLISHED_SIZES[name]
