@@ -139,6 +139,8 @@ class Run:
             found = differences(known.to_dict(), config.to_dict())
             # Data and a mask may have moved: whether they are the same is checked below.
             moved = [one for one in found if one[0] == "data.source" or (one[0] == MASK_FILE and None not in one)]
+            # As the run before may with the whole folder; whose it is is checked when it is read.
+            moved += [one for one in found if one[0] == "pretrained" and None not in one and not Path(one[1]).exists()]
             if found := [one for one in found if one not in moved]:
                 name, before, after = found[0]
                 raise InputError(

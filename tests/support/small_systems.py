@@ -82,6 +82,7 @@ SMALL = {
         *FEW_STEPS, "search.iterations=3", "blocks=[1, 2]", "search.multipliers=[1.5, 1.2]", weights="tiny"
     ),
     "ferrante2022": Small(*FEW_STEPS, weights="tiny"),
+    "ferrante2023-alignment": Small(*FEW_STEPS, weights="tiny"),
     "unibrain2023": Small(
         *FEW_STEPS,
         *("latent_size=16", "clip_pictures=direct", "caption.num_inference_steps=4"),
