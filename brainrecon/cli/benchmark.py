@@ -281,6 +281,10 @@ def _is_finished(out, plan, cell, store):
     return runs is not None and all(is_reported(run, plan.protocols[0]) for run in runs)
 
 
+# How work begins that several rows share.
+FOR_ALL = "once, "
+
+
 def _show_plan(out, plan, features, drawing, reproducible):
     """What is left of all cells, a row for each kind of work in each."""
     from dataclasses import replace
@@ -288,7 +292,7 @@ def _show_plan(out, plan, features, drawing, reproducible):
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.plan_table import show_plan
-    from brainrecon.runs.plan import FETCHING, planned, works_of
+    from brainrecon.runs.plan import BEFORE, FETCHING, planned, works_of
     from brainrecon.studies.benchmark import cell_folder, config_of
 
     works, batch_size = [], 1 if reproducible else drawing["batch_size"]
@@ -298,10 +302,17 @@ def _show_plan(out, plan, features, drawing, reproducible):
             asked = [name for name in (RECONSTRUCTION, *plan.controls) if name not in run.not_drawn(plan.controls)]
             name = " ".join(part for part in cell if part)
             found = works_of(run, asked, plan.control_stimuli or None, batch_size)
+            if before := plan.pretraining_of(cell[0]):
+                # The run of others before is one for all rows that need the same.
+                place = " ".join(part for part in (before, *cell[1:]) if part)
+                found = [
+                    replace(work, what=f"{FOR_ALL}{place} {work.what}") if work.what.startswith(BEFORE) else work
+                    for work in found
+                ]
             # Cells share what is fetched.
-            shared = [work for work in found if work.what.startswith(FETCHING) and work not in works]
-            own = [replace(work, what=f"{name}: {work.what}") for work in found if not work.what.startswith(FETCHING)]
-            works += shared + own
+            shared = [work for work in found if work.what.startswith((FETCHING, FOR_ALL)) and work not in works]
+            own = [work for work in found if not work.what.startswith((FETCHING, FOR_ALL))]
+            works += shared + [replace(work, what=f"{name}: {work.what}") for work in own]
     show_plan(works, drawing["device"], out)
     if plan.heldout:
         say(

@@ -24,6 +24,15 @@ def without_data(values):
     return {name: value for name, value in values.items() if name not in OF_A_ROW}
 
 
+def way_of(values):
+    """How a row learns from others: "pretrained", on a run or by a released checkpoint, "together", or "" for alone.
+
+    >>> way_of({"method": "noise"}), way_of({"method": "noise", "pretrained": "a-checkpoint"})
+    ('', 'pretrained')
+    """
+    return values.get("others") or (PRETRAINED if values.get("pretrained") else "")
+
+
 def check_row(name, values):
     """Raise an InputError for data that a row of a benchmark cannot have.
 
@@ -35,6 +44,11 @@ def check_row(name, values):
         Its method, settings and data.
     """
     sessions, others, kind = values.get("sessions"), values.get("others"), system_class(values["method"])
+    if others and values.get("pretrained"):
+        raise InputError(
+            f"Row {name} has others = {others!r} and pretrained = {values['pretrained']!r}, which holds what was learned from "
+            "others; leave one out."
+        )
     if sessions is not None and (not isinstance(sessions, int) or isinstance(sessions, bool) or sessions < 1):
         raise InputError(
             f"Row {name} has sessions = {sessions!r}; expected how many are learned from, 1 or more: write sessions = 1."
@@ -71,7 +85,8 @@ def with_others(methods, default):
     """
     rows = {}
     for name, values in methods.items():
-        several = system_class(values["method"]).many_subjects
+        # What was learned from others may be released, and named by the row.
+        several = system_class(values["method"]).many_subjects and not values.get("pretrained")
         others = values.get("others", default if several else None)
         own = {key: value for key, value in values.items() if key != "others"}
         rows[name] = own | ({} if others in (None, NONE) else {"others": others})
@@ -96,14 +111,12 @@ def by_sessions(methods, sessions):
     """
     rows = {}
     for name, values in methods.items():
-        own = {key: value for key, value in values.items() if key != "others"}
+        own = {key: value for key, value in values.items() if key not in ("others", "pretrained")}
         for count in sessions:
             label = f"{name}, {count} session{'s' if count > 1 else ''}"
-            if others := values.get("others"):
-                rows[f"{label}, others {'first' if others == PRETRAINED else others}"] = own | {
-                    "sessions": count,
-                    "others": others,
-                }
+            if others := way_of(values):
+                how = "first" if others == PRETRAINED else others
+                rows[f"{label}, others {how}"] = values | {"sessions": count}
             rows[f"{label}, alone"] = own | {"sessions": count}
     return rows
 

@@ -11,8 +11,10 @@ from small_systems import SMALL, pull_random
 from brainrecon import simulate
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import with_weights
+from brainrecon.assembly.values import Item
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.run import Run
+from stages.ground.errors import InputError
 
 TOGETHER = [name for name in COMPLETE if system_class(name).many_subjects == "together"]
 REFERENCE = [name for name in COMPLETE if system_class(name).many_subjects == "reference"]
@@ -56,17 +58,22 @@ def test_there_are_some():
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_each_subject_of_a_joint_training_is_predicted_alike_whoever_is_asked_for(name, made):
+def test_each_subject_of_a_joint_training_is_read_by_its_own_inputs(name, made):
     run = made(name, "together", subjects=["subj01", "subj02"]).fit()
-    first, second = run.splits.values()
-    assert first.subject.name == "subj01" and second.subject.name == "subj02"
-    for one in (first, second):
-        patterns, alone = one.subject.test.patterns, one.embeddings
-        again = run.chain.predict(patterns[:2], subject=one.subject.name)
-        for value, rows in again.items():
-            if not run.chain.giver(value).by_lot and run.chain.giver(value).averages == "responses":
-                scale = max(alone[value].std(), 1e-6)
-                np.testing.assert_allclose(rows, alone[value][:2], atol=1e-4 * scale, err_msg=value)
+    assert [one.subject.name for one in run.splits.values()] == ["subj01", "subj02"]
+    patterns = run.subject.test.patterns
+    for step in (step for step in run.chain.steps if step.reads == ("patterns",)):
+
+        def values(rows, whose, step=step):
+            return step.run([Item(whose, str(row)) for row in range(len(rows))], {"patterns": rows})
+
+        all_of_them, other = values(patterns, "subj01"), values(patterns, "subj02")
+        for value, found in values(patterns[2:3], "subj01").items():
+            scale = all_of_them[value].std()
+            np.testing.assert_allclose(found, all_of_them[value][2:3], atol=1e-4 * scale, err_msg=value)
+            assert np.abs(other[value] - all_of_them[value]).max() > 0.01 * scale, value
+        with pytest.raises(InputError, match="subj03"):
+            values(patterns, "subj03")
 
 
 @pytest.mark.parametrize("name", TOGETHER)

@@ -217,7 +217,7 @@ def test_presets_are_the_networks_own():
 
 
 def test_entries_of_one_subject_say_what_they_decode_and_hold():
-    decoders = [entry for entry in PUBLISHED.values() if entry.parts]
+    decoders = [entry for entry in PUBLISHED.values() if entry.parts and entry.subject]
     assert {entry.subject for entry in decoders} == {"subj01", "subj02", "subj05", "subj07"}
     for entry in decoders:
         (file,) = entry.files
@@ -246,17 +246,28 @@ def test_reckoned_sizes_of_decoders_are_weights_and_two_moments_of_each():
             {"subject": n_voxels}, dict.fromkeys(names, (256, 1664)) | {"sd_latent": (4, 28, 28)}
         ),
     }
-    for entry in (entry for entry in PUBLISHED.values() if entry.parts):
+    for entry in (entry for entry in PUBLISHED.values() if entry.parts and entry.subject):
         (part,) = entry.parts
         with torch.device("meta"):
             network = networks[part](entry.n_voxels)
         assert entry.reckoned_size == 12 * sum(parameter.numel() for parameter in network.parameters()), entry.name
 
 
-def test_an_entry_with_fitted_steps_says_whose_they_are(tmp_path):
-    entry = Checkpoint("a", "b", "embedded", "a", "MIT", ("mindeye2023",), parts=("tokens",))
+@pytest.mark.parametrize(
+    "of, options, words",
+    [
+        ((), {"parts": ("tokens",)}, "holds tokens but says not of which method; give it needed_by"),
+        (
+            ("mindeye2023",),
+            {"parts": ("tokens",), "n_voxels": 300},
+            "reads 300 voxels but says not of whom; give it subject",
+        ),
+    ],
+)
+def test_an_entry_with_fitted_steps_says_of_what_they_are(tmp_path, of, options, words):
+    entry = Checkpoint("a", "b", "embedded", "a", "MIT", of, **options)
     write_manifest({"a": entry}, tmp_path / "manifest.toml")
-    with pytest.raises(CheckpointError, match="holds tokens but says not whose or of which method; give it subject"):
+    with pytest.raises(CheckpointError, match=words):
         read_manifest(tmp_path / "manifest.toml")
 
 

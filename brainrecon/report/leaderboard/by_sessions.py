@@ -31,9 +31,12 @@ from brainrecon.report.leaderboard.text import (
 from brainrecon.report.names import NOTHING, difference_text
 from brainrecon.report.run.verdict import SHUFFLED
 from brainrecon.studies.plan import region_folder
+from brainrecon.studies.row_data import way_of
 
-# What rows of a plan say in `others`, and how it reads.
+# In the data of scores: the checkpoint of what a method's authors learned from others.
+_RELEASED = "pretrained"
 ALONE = "alone"
+# How a row of a plan learns from others, and how it reads.
 WAYS = {"pretrained": "others first", "together": "others together", "": ALONE}
 
 
@@ -126,11 +129,7 @@ def lines_of(block, rows: Mapping[str, Any]):
     names, lines = _names(groups, rows), []
     for number, labels in enumerate(groups):
         for others, way in WAYS.items():
-            own = {
-                rows[one]["sessions"]: there[one]
-                for one in labels
-                if rows[one].get("others", "") == others and one in there
-            }
+            own = {rows[one]["sessions"]: there[one] for one in labels if way_of(rows[one]) == others and one in there}
             lines += [Line(names[number], number, way, dict(sorted(own.items())))] if own else []
     return lines if len({count for line in lines for count in line.entries}) > 1 else []
 
@@ -252,13 +251,15 @@ def learned_from(entry):
     for name, how in (("others_first", "after"), ("others_together", "together with")):
         if counts := [one[name].count(",") + 1 for one in data if isinstance(one.get(name), str)]:
             told.append(f"{how} {range_text(counts)} other subject{'s' if max(counts) > 1 else ''}")
-    return told
+    return told + [
+        f"after others, {name}" for name in dict.fromkeys(one[_RELEASED] for one in data if _RELEASED in one)
+    ]
 
 
 def _others(lines):
     """Who the others were, if it is the same for all tested subjects; otherwise how many they were."""
     data = [cell.scores.data for line in lines if line.way != ALONE for e in line.entries.values() for cell in e.cells]
-    named = {str(one.get("others_first", one.get("others_together", ""))) for one in data}
+    named = {str(one.get("others_first", one.get("others_together", one.get(_RELEASED, "")))) for one in data}
     if len(named) == 1:
         return named.pop()
     counts = [name.count(",") + 1 for name in named]

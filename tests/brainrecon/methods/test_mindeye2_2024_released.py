@@ -5,12 +5,14 @@ No released file was read: files are made at random, in the published layout.
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from chains import chain_of
 from released_mindeye import noise_tables, random_network, save_training
+from safetensors.torch import load_file
 from small_systems import SMALL
 
 from brainrecon.cli.main import run_command
@@ -20,6 +22,8 @@ from weights import store
 from weights.manifest import Checkpoint, CheckpointFile, read_manifest, write_manifest
 
 METHOD, NAME, N_VOXELS = "mindeye2-2024", "small-subj01-1sess", 300
+# Of several subjects, and none of them the one that is new.
+SEVERAL = "small-multisubject-subj01"
 BOTH = ("weight", "bias")
 PRIOR, BACKBONE = "diffusion_prior", "backbone"
 
@@ -72,6 +76,17 @@ def published_shapes(n_voxels, hidden=4096, n_tokens=256, width=1664, side=28, h
     return shapes | {f"{transformer}.norm.g": (width,), f"{transformer}.project_out.weight": (width, width)}
 
 
+def test_networks_of_seven_subjects_are_known_for_four_new_ones():
+    entries = [
+        store.entry(f"mindeye2-2024-multisubject-{subject}") for subject in ("subj01", "subj02", "subj05", "subj07")
+    ]
+    assert all(entry.subject is None and entry.parts == ("network",) for entry in entries)
+    # Weights and two moments of each, of 2,162,885,244 parameters that are shared and a layer of seven subjects.
+    voxels = np.array([15724, 14278, 15226, 13153, 13039, 17907, 12682, 14386])
+    layers = 4096 * (np.delete(voxels, 0) + 1).sum()
+    assert entries[0].files[0].reckoned == 12 * (2_227_294_844 - 64_409_600 + layers)
+
+
 @pytest.mark.parametrize(
     "subject, n_voxels", [("subj01", 15724), ("subj02", 14278), ("subj05", 13039), ("subj07", 12682)]
 )
@@ -120,6 +135,7 @@ def use_manifest(folder, monkeypatch):
         standardized="session",
         parts=("network",),
     )
+    entries[SEVERAL] = replace(entries[NAME], name=SEVERAL, folder=SEVERAL, subject=None, n_voxels=None)
     write_manifest(entries, folder / "manifest.toml")
     monkeypatch.setattr(store, "MANIFEST", folder / "manifest.toml")
 
@@ -128,11 +144,11 @@ def use_manifest(folder, monkeypatch):
 def pull(tmp_path, monkeypatch):
     """Write tensors as the authors' script does, and pull them."""
 
-    def pulled(state):
+    def pulled(state, name=NAME):
         monkeypatch.setenv("BRAINRECON_WEIGHTS", str(tmp_path / "store"))
         use_manifest(tmp_path / "manifest", monkeypatch)
         save_training(state, tmp_path / "hand" / "last.pth", test_losses=[0.5])
-        assert run_command(["weights", "pull", NAME, "--from", str(tmp_path / "hand"), "--remove-original"]) == 0
+        assert run_command(["weights", "pull", name, "--from", str(tmp_path / "hand"), "--remove-original"]) == 0
 
     return pulled
 
@@ -171,6 +187,34 @@ def test_a_run_from_a_released_file_gives_what_its_network_gives(network, pull, 
     described = json.loads((folder / "decoder" / "network" / "config.json").read_text())
     assert (described["released"], described["n_voxels"]) == (NAME, {"subj01": N_VOXELS})
     assert run.config.decoder_from == (NAME,)
+
+
+def test_a_new_subject_goes_on_from_a_released_network_of_several(pull, line, features, tmp_path, capsys):
+    step = small_chain().steps[0]
+    gives = {name: source.outline.shape for name, source in step.targets.items()}
+    several = random_network(MindEye2Network, {"one": 210, "another": 190}, gives, step.decoder.arguments)
+    pull(dict(several.state_dict()) | tables(), SEVERAL)
+    # So slowly that what was learned before is there to be seen.
+    slow = ["--set", "decoder.learning_rate=1e-9", "--set", "decoder.epochs=1"]
+    words = [*line[: line.index("--decoder")], "--features", str(features), *slow, "--new-subject", "subj01"]
+    folder = tmp_path / "run"
+    assert run_command([*words, "--pretrained", SEVERAL, "--out", str(folder)]) == 0, capsys.readouterr().err
+    decoder = folder / "decoder" / "network"
+    shared = load_file(decoder / "model.safetensors")
+    assert not any("ridge" in name for name in shared) and [path.stem for path in (decoder / "subjects").iterdir()] == [
+        "subj01"
+    ]
+    known = several.state_dict()
+    for name, value in shared.items():
+        torch.testing.assert_close(value, known[name.removeprefix("network.")], rtol=0, atol=1e-6)
+    before = folder / "pretraining" / "decoder" / "network"
+    assert sorted(path.stem for path in (before / "subjects").iterdir()) == ["0", "1"]
+    capsys.readouterr()
+    assert run_command([*words, "--pretrained", NAME, "--out", str(tmp_path / "other")]) == 2
+    assert (
+        f"{NAME} holds nothing that mindeye2-2024 learned from several subjects; expected {SEVERAL}"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Rows that say what they learn from: fewer sessions, other subjects first or together; what comes before is made once."""
 
+import re
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from brainrecon.report.run import html
 from brainrecon.runs.config import RunConfig
 from brainrecon.studies.benchmark import cell_folder, config_of
 from brainrecon.studies.plan import Plan, make_plan
+from brainrecon.studies.row_data import by_sessions, with_others
 from stages.ground.errors import InputError
 
 
@@ -47,6 +49,11 @@ LABELS = [f"many-painter, {n}, {how}" for n in ("1 session", "2 sessions") for h
 
 def test_few_hours_of_a_new_subject(place, capsys):
     line = f"nsd:nsd --preset few-hours --methods many-painter,painter --subjects subj03 {QUICK}"
+    # What comes before both rows with others is told once.
+    assert bench(f"{line} --plan") == 0
+    told = capsys.readouterr().out
+    assert told.count("once, many-painter subj03 before subj03: encoding") == 1 and told.count("before subj03") == 2
+    assert not (place / "bench").exists()
     assert bench(line) == 0
     plan = Plan.read("bench")
     alone = [f"painter, {n}, alone" for n in ("1 session", "2 sessions")]
@@ -111,6 +118,13 @@ def test_learned_from_together_all_are_tested_in_one_cell(place, capsys):
     found = {entry.method: sorted(entry.subjects) for entry in block.entries}
     assert found == dict.fromkeys(("joint", "painter"), ["subj01", "subj02", "subj03"])
     assert not collect("bench").missing
+    page = (cell_folder("bench", "joint", "subj01", None) / "report.html").read_text()
+    (section,) = re.findall(r'<section id="splits">.*?</section>', page, re.DOTALL)
+    assert "Subjects side by side" in section and "All were tested on the same 8 stimuli" in section
+    assert "Split" not in section.replace("splits", "")
+    shared = section[section.index("The same pictures from every subject") : section.index('<h3 id="split-1')]
+    assert re.findall(r'<th scope="col" class="[a-z]*" title="">([^<]+)</th>', shared) == ["subj01", "subj02", "subj03"]
+    assert shared.count('<td class="shown">') == 8
     assert bench("") == 0 and "0 of 4 cells were computed" in capsys.readouterr().out
 
 
@@ -129,12 +143,33 @@ def test_rows_of_other_settings_have_runs_of_their_own_before(place):
     assert alone.extended(methods=rows).cohort == ("subj01", "subj02", "subj03")
 
 
+def test_subjects_on_the_screen(place, capsys):
+    assert run_command(["data", "info", "nsd:nsd"]) == 0
+    assert "this is subj01; 8 stimuli were seen by all 3" in capsys.readouterr().out
+    line = f"run many-painter nsd:nsd --subjects 1,2 {QUICK.replace('protocols', 'protocol')} --out bench"
+    assert run_command(line.split()) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^score of subj01 +Reconstruction", out, re.MULTILINE)
+    assert re.search(r"^score of the method +subj01 +subj02", out, re.MULTILINE)
+
+
+def test_what_was_released_stands_in_place_of_others():
+    rows = with_others({"m": {"method": "many-painter", "pretrained": "released", "settings": {}}}, "pretrained")
+    assert "others" not in rows["m"]
+    made = by_sessions(rows, [1])
+    assert {name: values.get("pretrained") for name, values in made.items()} == {
+        "m, 1 session, others first": "released",
+        "m, 1 session, alone": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"method": "painter", "others": "pretrained"}, "others = 'pretrained' but painter learns from one"),
         ({"method": "reference-painter", "others": "together"}, "has one of them before a new one"),
         ({"method": "many-painter", "others": "first"}, "expected 'pretrained' or 'together'"),
+        ({"method": "many-painter", "others": "together", "pretrained": "x"}, "leave one out"),
         ({"method": "many-painter", "sessions": 0}, "sessions = 0; expected how many"),
         ({"method": "many-painter", "sessions": 4}, "4 sessions but subj01 has training trials in 3"),
     ],
