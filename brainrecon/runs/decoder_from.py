@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.chain import DESCRIPTION, Chain
-from brainrecon.assembly.settings import differences, to_dict
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.settings import DESCRIPTION, differences, to_dict
 from brainrecon.datasets import load
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import Layout

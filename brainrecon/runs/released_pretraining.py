@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from brainrecon.assembly.chain import DESCRIPTION, Chain
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.settings import DESCRIPTION
 from stages.ground.errors import InputError
 from weights import store
 from weights.seals import seal

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.chain import DESCRIPTION, Chain
+from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
-from brainrecon.assembly.settings import differences
+from brainrecon.assembly.settings import DESCRIPTION, differences
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import beside, manifest

@@ -25,6 +25,7 @@ from stages.ground.checks import uint8_pictures
 from stages.ground.errors import InputError
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
+from weights.suggestions import did_you_mean
 
 SIDE = 227
 """Of the pictures that it sees, in pixels."""
@@ -214,9 +215,10 @@ class GNetReadout:
         """
         stored = _tensors(folder, f"{READOUTS}{subject}.")
         if not stored:
+            there = [str(one) for one in subjects_of(folder)]
             raise InputError(
-                f"{folder}/{WEIGHTS_FILE} has no readout of subject {subject}; expected one of "
-                f"{', '.join(map(str, subjects_of(folder))) or 'none'}. Score a subject of NSD."
+                f"{folder}/{WEIGHTS_FILE} has no readout of subject {subject}; expected one of {', '.join(there) or 'none'}"
+                f"{did_you_mean(str(subject), there)}. Score a subject of NSD."
             )
         shapes = {name: tuple(value.shape) for name, value in stored.items()}
         n, fits = len(stored.get("b", ())), set(shapes) == {"rf0", "rf1", "w", "b"}
