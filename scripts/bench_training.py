@@ -35,7 +35,7 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import with_weights
 from brainrecon.assembly.values import Machine
-from stages.decoders import trained
+from stages.decoders import fitting
 from stages.decoders.trained import TrainedDecoder, Training
 
 # Voxels, shape of the tokens, stimuli to draw batches from.
@@ -202,7 +202,7 @@ class Inside:
 @contextmanager
 def watched(clock):
     """Measure forward and backward passes with their losses, and updates, of trainings within."""
-    inside, train = Inside(clock), trained.train
+    inside, train = Inside(clock), fitting.train
 
     def watched_train(learner, *given, **told):
         for name in ("forward", "compared", "compare"):
@@ -210,7 +210,7 @@ def watched(clock):
         return train(learner, *given, **told)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(trained, "train", watched_train))
+        stack.enter_context(patch.object(fitting, "train", watched_train))
         for owner, name in ((torch.autograd, "backward"), (torch.autograd, "grad"), (torch.optim.AdamW, "step")):
             stack.enter_context(patch.object(owner, name, inside.wrapped(getattr(owner, name))))
         yield inside

@@ -27,12 +27,15 @@ _PARALLEL = "module."
 # What OpenAI's archives keep beside the weights: facts about the model, and a mask that follows from its length.
 _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 # What the state of a training may name: a function of its learning rate's schedule, as getattr(class, name), which older
-# releases of torch kept there; and numbers of NumPy.
+# releases of torch kept there; and numbers and arrays of NumPy.
 _OF_TRAININGS = (
     "builtins.getattr",
     "torch.optim.lr_scheduler.OneCycleLR",
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.ndarray",
     "numpy.dtype",
     "_codecs.encode",
 )
@@ -58,7 +61,8 @@ def read_tensors(path, in_place=False, entry=None):
     in_place : bool
         Leave the tensors of a pickle in the file where its format allows that, and read them when they are used.
     entry : str, optional
-        Of a pickled dictionary, what holds the tensors, where the state of a training lies beside them.
+        Of a pickled dictionary, what holds the tensors, where the state of a training lies beside them. Dictionaries within it
+        count as one: a tensor is called by all keys on the way to it, with dots between them.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def read_tensors(path, in_place=False, entry=None):
                 f"{path} holds {held[:200] or 'nothing'}, but {entry!r} with named tensors was expected; give the file as it "
                 "was published."
             )
-        stored = stored[entry]
+        stored = _in_one(stored[entry])
     if not isinstance(stored, dict) or not stored or not all(map(_is_named_tensor, stored.items())):
         inside = ", ".join(map(str, list(stored)[:3])) if isinstance(stored, dict) else type(stored).__name__
         raise CheckpointError(
@@ -107,6 +111,18 @@ def read_tensors(path, in_place=False, entry=None):
             "published."
         )
     return stored
+
+
+def _in_one(stored, before=""):
+    """Dictionaries within dictionaries as one; anything else as it is."""
+    if not isinstance(stored, dict):
+        return stored
+    found = {}
+    for key, value in stored.items():
+        # A number is the key of a subject, or of a layer.
+        name = f"{before}{key}" if isinstance(key, (str, int)) else key
+        found |= _in_one(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
 
 
 def _is_named_tensor(entry):

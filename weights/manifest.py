@@ -11,7 +11,7 @@ The manifest is a TOML file with one ``[[checkpoint]]`` table per checkpoint::
     needed_by = ["brain-diffuser"]     # methods, verbs, or families of generators
     note = "..."                       # what is not established about the entry; absent where nothing is
     knows = "drawn pictures"           # all that its networks have seen, where they know no photographs
-    subject = "subj01"                 # whose responses it decodes; absent for what serves every subject
+    subject = "subj01"                 # whose responses it decodes; absent for what serves every subject, or comes before one
     n_voxels = 15724                   # of these responses
     standardized = "session"           # how these are z-scored, in the words of `brainrecon.datasets.responses`
     parts = ["tokens"]                 # fitted steps of the methods in needed_by that it holds, by their part
@@ -261,9 +261,14 @@ def _checkpoint_from_table(table: dict, position: int, manifest: Path) -> Checkp
     for path in (*inside, *(file.becomes for file in files if file.becomes is not None)):
         if trouble := trouble_with_path(path):
             raise CheckpointError(f"{where} names the path {path!r}, and {trouble}; a path stays inside its folder.")
-    if checkpoint.parts and not (checkpoint.needed_by and checkpoint.subject):
+    if checkpoint.parts and not checkpoint.needed_by:
         raise CheckpointError(
-            f"{where} holds {', '.join(checkpoint.parts)} but says not whose or of which method; give it subject and needed_by."
+            f"{where} holds {', '.join(checkpoint.parts)} but says not of which method; give it needed_by."
+        )
+    if checkpoint.n_voxels and not checkpoint.subject:
+        raise CheckpointError(
+            f"{where} reads {checkpoint.n_voxels:,} voxels but says not of whom; give it subject, or leave n_voxels out for a "
+            "network of several."
         )
     for file in files:
         try:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.fitting import DESCRIPTION, Fitting, fit_again
+from brainrecon.assembly.fitting import Fitting, fit_again
 from brainrecon.assembly.response_size import other_scale
-from brainrecon.assembly.settings import read_saved, to_dict
+from brainrecon.assembly.settings import DESCRIPTION, read_saved, to_dict
 from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
 from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES

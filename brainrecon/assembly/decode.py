@@ -13,6 +13,7 @@ import numpy as np
 from brainrecon.assembly.linear_decoding import DECODINGS
 from brainrecon.assembly.resumable_ridge import predict_by_blocks
 from brainrecon.assembly.step import Step
+from brainrecon.assembly.values import PATTERNS
 from brainrecon.datasets.voxels import masked_regions
 from stages.decoders.ridge import voxel_selection
 from stages.decoders.ridge.ridge_storage import MODEST_BYTES, size_in_words
@@ -52,6 +53,10 @@ class Decode(Step):
         Value -> the target that it predicts, if a value is not called as its target: ``{"cnn8_V1": "cnn8"}``.
     decoding : optional
         What is fitted, as those of `brainrecon.assembly.linear_decoding`; by default as `settings` say.
+    reads : str
+        The patterns: those that are measured, or what a step before makes of them that leaves the training patterns as they are.
+    for_new_subject : {"again", "keep"}
+        Fit anew on a new subject, or take the decoder of the subject that was learned from.
 
     Attributes
     ----------
@@ -62,7 +67,20 @@ class Decode(Step):
 
     is_learned = True
 
-    def __init__(self, targets, settings, machine, part="", left_out=(), roi="all", target_of=None, decoding=None):
+    def __init__(
+        self,
+        targets,
+        settings,
+        machine,
+        part="",
+        left_out=(),
+        roi="all",
+        target_of=None,
+        decoding=None,
+        reads=PATTERNS,
+        for_new_subject="again",
+    ):
+        self.reads, self.for_new_subject = (reads,), for_new_subject
         self.targets, self.gives, self.settings, self.part, self.roi = targets, tuple(targets), settings, part, roi
         self._target_of = {name: name for name in targets} | dict(target_of or {})
         for name in ("alpha", "rescale"):

@@ -28,9 +28,10 @@ class DecoderSettings:
         Regions of the subject that are a band each; voxels of none form one more.
     alpha : tuple of float, float, or dict of str to either
         Penalties to choose from; one value fixes it, a table gives each target its own.
-    rescale : {"held_out", "none", "transductive"}, or dict of str to one of them
+    rescale : {"held_out", "none", "transductive", "training", "training_unless_alone"}, or dict of str to one of them
         Give predictions the mean and spread of the training targets, measured on training stimuli that were held out; or
-        leave them; or by the test set's own statistics, as some scripts do. A table gives each target its own way.
+        leave them; or by the test set's own statistics, as some scripts do; or by those of predictions of the training stimuli
+        themselves, a prediction by itself left out in the last. A table gives each target its own way.
     penalty : {"group", "target"}
         One penalty for all columns of a target, or one for each column.
     sketch : int

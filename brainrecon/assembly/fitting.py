@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brainrecon.assembly.kept_steps import DESCRIPTION, copy_kept_steps
+from brainrecon.assembly.kept_steps import copy_kept_steps
 from brainrecon.assembly.response_size import usual_size
-from brainrecon.assembly.settings import read_saved
+from brainrecon.assembly.settings import DESCRIPTION, read_saved
 from brainrecon.assembly.values import PATTERNS, Training, Workspace
 from stages.ground.errors import InputError
 from stages.ground.process_group import first_goes_first, is_first, of_first

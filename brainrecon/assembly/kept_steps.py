@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from brainrecon.assembly.settings import DESCRIPTION
 from brainrecon.assembly.step import Step
 from weights.partial_files import partial_name
 from weights.whole_files import put_in_place
 
-DESCRIPTION = "method.json"
-"""File that describes a whole chain."""
 _LAST = "config.json"
 
 

@@ -12,6 +12,9 @@ from stages.ground.reading.json_files import read_json
 from weights.own_checkpoints import is_own_folder
 from weights.suggestions import did_you_mean
 
+DESCRIPTION = "method.json"
+"""File that describes a fitted chain: its method and settings, and what its steps say of themselves."""
+
 
 def to_dict(settings):
     """Nested dictionary of a settings dataclass; entries that are None are left out, TOML has no null."""
@@ -125,7 +128,7 @@ def _is_folder(name):
 
 def read_saved(folder):
     """What a method wrote into `folder` as method.json: its name and settings, and more that is its own affair."""
-    path = Path(folder) / "method.json"
+    path = Path(folder) / DESCRIPTION
     if not path.exists():
         raise InputError(f"{folder} holds no fitted method: method.json is missing; name the decoder folder of a run.")
     remedy = "fit again with `brainrecon fit`"

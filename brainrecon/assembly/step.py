@@ -66,7 +66,7 @@ class Step:
         What is averaged over the trials of a stimulus: the responses that it reads, or what it gives for each trial. Of patterns
         that are given by themselves each is one trial.
     n_trials : int
-        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.assembly.trial_outputs`.
+        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.datasets.padded_trials`.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional
@@ -110,6 +110,20 @@ class Step:
     def fit(self, training: Training, workspace: Workspace) -> None:
         """Learn from the training split; with a folder in `workspace`, go on where an interrupted fit was and leave it whole."""
 
+    def check_before(self, subject: Any, before: Mapping[str, Any]) -> None:
+        """Refuse a new subject whom nothing can be brought to, before its method is fitted on the subjects `before` it.
+
+        Parameters
+        ----------
+        subject : brainrecon.datasets.subject.Subject
+            The new one.
+        before : mapping of str to brainrecon.datasets.subject.Subject
+
+        Raises
+        ------
+        InputError
+        """
+
     def is_fitted(self, folder: Path) -> bool:
         """Whether `folder` holds the fitted step, whole."""
         return not self.is_learned or (Path(folder) / "config.json").exists()
@@ -120,7 +134,7 @@ class Step:
     def open(self, workspace: Workspace) -> None:
         """Read what `save` wrote."""
 
-    def take(self, name: str, n_voxels: int | Mapping[str, int]) -> None:
+    def take(self, name: str, n_voxels: int | Mapping[str, int] | None) -> None:
         """Read what the method's authors released, in place of fitting; `save` then writes it as if it were fitted.
 
         Parameters

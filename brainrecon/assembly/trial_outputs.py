@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brainrecon.assembly.values import PATTERNS, Item, Values
+from brainrecon.datasets.padded_trials import padded
 from stages.ground.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
 
 RESPONSES, OUTPUTS = "responses", "outputs"
 STIMULI_AT_A_TIME = 32
-
-
-def padded(n_trials: int, to: int) -> list[int]:
-    """Numbers of the trials whose outputs are averaged: from the first on again, until there are enough.
-
-    >>> padded(1, 3), padded(2, 3), padded(3, 3), padded(4, 3)
-    ([0, 0, 0], [0, 1, 0], [0, 1, 2], [0, 1, 2, 3])
-
-    Parameters
-    ----------
-    n_trials : int
-        Of the stimulus, 1 or more.
-    to : int
-        Trials of a stimulus that was shown as often as it should be. Of one that was shown more often all count.
-    """
-    return [number % n_trials for number in range(max(n_trials, to))]
 
 
 def averaged_outputs(

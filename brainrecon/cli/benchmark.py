@@ -28,14 +28,39 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A published comparison with methods of its own: miyawaki-study, gan-ablation.",
+            help="A comparison: miyawaki-study and gan-ablation have methods of their own; few-hours compares --methods by the "
+            "number of sessions that they learn from.",
             show_default="none",
         ),
     ] = None,
     weights: options.Weights = None,
     subjects: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Subjects, separated by commas.", show_default="all that are there"),
+        typer.Option(metavar="NAMES", help="Subjects to test, separated by commas.", show_default="all that are there"),
+    ] = None,
+    others: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Subjects that methods of several learn from before each tested one, separated by commas; all, or none.",
+            show_default="all that are there",
+        ),
+    ] = None,
+    sessions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="With --preset few-hours: how many first sessions of a tested subject are learned from, for example 1,2,4.",
+            show_default="those of 1,2,4,10,20,40 that it has",
+        ),
+    ] = None,
+    hours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOURS",
+            help="The same in hours of scanning, of data that say how long a session is.",
+            show_default="as --sessions",
+        ),
     ] = None,
     rois: Annotated[
         str | None,
@@ -81,6 +106,7 @@ def benchmark(
     times at once, and the processes share the work. More methods, subjects, regions or protocols are added to the plan; what
     the line leaves out stays as the plan has it.
     """
+    from brainrecon.cli.benchmark_plan import planned_benchmark
     from brainrecon.cli.boards import show_boards
     from brainrecon.cli.console import say
     from brainrecon.cli.on_cluster import refuse_failures, show_outcomes
@@ -94,7 +120,9 @@ def benchmark(
     from brainrecon.studies.cluster import Cluster
     from stages.ground.process_group import leave
 
+    others = options.parse_names(others)
     asked = dict(
+        cohort=None if others in (None, ["all"], ["none"]) else others,
         subjects=options.parse_names(subjects),
         # A mask is the one region unless others are named beside it.
         rois=options.parse_names(rois) or (["mask"] if mask else None),
@@ -117,17 +145,20 @@ def benchmark(
 
     engine = None if cluster is None else Cluster.read(cluster)
     # On a cluster a device is chosen where it is.
+    # Which rows there are.
+    given = dict(methods=options.parse_names(methods), preset=preset, weights=weights, others=others)
+    given |= dict(sessions=options.parse_names(sessions), hours=options.parse_names(hours), **asked)
     chosen = device if engine and not plan_only else options.torch_device(device)
     drawing = dict(device=chosen, memory=options.parse_memory(memory), batch_size=batch_size)
     # Processes that were started together share the cells, and each fits its own.
     leave()
     if plan_only:
-        plan = _plan(out, data, options.parse_names(methods), preset, weights, say, write=False, **asked)
+        plan = planned_benchmark(out, data, write=False, **given)
         _show_plan(out, plan, features, drawing, reproducible)
         return
     outcomes = []
     with undone_if_it_fails(out):
-        plan = _plan(out, data, options.parse_names(methods), preset, weights, say, **asked)
+        plan = planned_benchmark(out, data, **given)
         for name in plan.protocols:
             check_judges(load_protocol(name))
         drawing["reproducible"] = reproducible
@@ -250,6 +281,10 @@ def _is_finished(out, plan, cell, store):
     return runs is not None and all(is_reported(run, plan.protocols[0]) for run in runs)
 
 
+# How work begins that several rows share.
+FOR_ALL = "once, "
+
+
 def _show_plan(out, plan, features, drawing, reproducible):
     """What is left of all cells, a row for each kind of work in each."""
     from dataclasses import replace
@@ -257,64 +292,29 @@ def _show_plan(out, plan, features, drawing, reproducible):
     from brainrecon.assembly.condition import RECONSTRUCTION
     from brainrecon.cli.console import say
     from brainrecon.cli.plan_table import show_plan
-    from brainrecon.runs.plan import FETCHING, planned, works_of
-    from brainrecon.studies.benchmark import cell_folder
+    from brainrecon.runs.plan import BEFORE, FETCHING, planned, works_of
+    from brainrecon.studies.benchmark import cell_folder, config_of
 
     works, batch_size = [], 1 if reproducible else drawing["batch_size"]
     for cell in plan.cells():
         machine = (features, drawing["device"], drawing["memory"])
-        with planned(cell_folder(out, *cell), plan.config(*cell), *machine) as run:
+        with planned(cell_folder(out, *cell), config_of(out, plan, cell), *machine) as run:
             asked = [name for name in (RECONSTRUCTION, *plan.controls) if name not in run.not_drawn(plan.controls)]
             name = " ".join(part for part in cell if part)
             found = works_of(run, asked, plan.control_stimuli or None, batch_size)
+            if before := plan.pretraining_of(cell[0]):
+                # The run of others before is one for all rows that need the same.
+                place = " ".join(part for part in (before, *cell[1:]) if part)
+                found = [
+                    replace(work, what=f"{FOR_ALL}{place} {work.what}") if work.what.startswith(BEFORE) else work
+                    for work in found
+                ]
             # Cells share what is fetched.
-            shared = [work for work in found if work.what.startswith(FETCHING) and work not in works]
-            own = [replace(work, what=f"{name}: {work.what}") for work in found if not work.what.startswith(FETCHING)]
-            works += shared + own
+            shared = [work for work in found if work.what.startswith((FETCHING, FOR_ALL)) and work not in works]
+            own = [work for work in found if not work.what.startswith((FETCHING, FOR_ALL))]
+            works += shared + [replace(work, what=f"{name}: {work.what}") for work in own]
     show_plan(works, drawing["device"], out)
     if plan.heldout:
         say(
             f"Each cell is fitted and drawn once more on the held-out split {plan.heldout}, which takes about as much again."
         )
-
-
-def _plan(out, data, methods, preset, weights, say, write=True, **rest):
-    """The plan on disk, with what is asked for added; written when it has changed. Says what the data settled."""
-    from brainrecon.studies.benchmark import only_from_elsewhere
-    from brainrecon.studies.plan import PLAN, Plan, make_plan, read_methods, with_preset
-    from stages.ground.errors import InputError
-    from weights.whole_files import locked
-
-    there = Plan.read(out) if (out / PLAN).exists() else None
-    if methods is not None:
-        methods = read_methods(methods, weights)
-    elif weights is not None and preset is None:
-        raise InputError("--weights says which checkpoints methods are to have; name them with --methods or --preset.")
-    if preset is not None:
-        # On with the data that the plan has: rows may have voxels of their own there.
-        source = data or (None if there is None else there.data)
-        methods, rest = with_preset(preset, source, methods, rest, there, weights)
-    if there is None and (data is None or methods is None):
-        raise InputError(
-            f"{out} holds no plan yet; type for example `brainrecon benchmark nsd:DIR --methods brain-diffuser --out {out}`."
-        )
-    asked = any(value is not None for value in (data, methods, *rest.values()))
-    if there is None:
-        # Hidden files are another process's plan on its way.
-        is_new = not out.exists() or (out.is_dir() and all(path.name.startswith(".") for path in out.iterdir()))
-        if not (is_new or only_from_elsewhere(out)):
-            raise InputError(f"{out} exists and is no benchmark; name a new or empty folder with --out.")
-        plan = make_plan(data, methods, told=say, **rest)
-    elif asked:
-        plan = there.extended(data, methods, f"The benchmark in {out}", **rest)
-    else:
-        plan = there
-    if plan == there or not write:
-        return plan
-    with locked(out / ".plan"):
-        # Another process may have written a plan while this one was made.
-        now = Plan.read(out) if (out / PLAN).exists() else None
-        if now != there and now is not None:
-            plan = now.extended(data, methods, f"The benchmark in {out}", **rest)
-        plan.write(out)
-    return plan

@@ -99,7 +99,8 @@ def _released(name):
     from weights import store
 
     entries = store.checkpoints().values()
-    return list(dict.fromkeys(entry.subject for entry in entries if entry.parts and name in entry.needed_by))
+    own = (entry for entry in entries if entry.parts and name in entry.needed_by)
+    return list(dict.fromkeys(entry.subject for entry in own if entry.subject))
 
 
 def _say_settings(system):

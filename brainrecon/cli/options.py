@@ -84,10 +84,11 @@ Hours = Annotated[
     ),
 ]
 Pretrained = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="RUN",
-        help="With --new-subject: the run in which --subjects were learned from.",
+        metavar="FROM",
+        help="With --new-subject: the run in which --subjects were learned from. Or, for a subject of your own, a checkpoint in "
+        "which the authors released what they had learned from several.",
         show_default="pretraining/ in the run's folder, made now",
     ),
 ]
@@ -321,6 +322,7 @@ def run_config(
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
     from brainrecon.runs.config import RunConfig, assign, read_toml, with_settings
+    from brainrecon.runs.released_pretraining import is_checkpoint
 
     values = with_settings(copy.deepcopy(read_toml(config)) if config else {})
     for assignment in assignments or ():
@@ -345,7 +347,7 @@ def run_config(
     if more := loader_options(loader, mask):
         values["data"]["options"] = values["data"].get("options", {}) | more
     top = {"method": method, "seed": seed, "samples": samples, "decoder_from": decoder or None}
-    top["pretrained"] = None if pretrained is None else str(pretrained)
+    top["pretrained"] = pretrained
     values |= {name: value for name, value in top.items() if value is not None}
     if "method" not in values or "source" not in values["data"]:
         raise InputError(
@@ -354,7 +356,7 @@ def run_config(
     if (count := parse_sessions(sessions, hours, values["data"]["source"])) is not None:
         values["data"]["sessions"] = count
     config = RunConfig.from_dict(values, weights)
-    if new_subject is not None and not config.data.is_of_new_subject:
+    if new_subject is not None and not (config.data.is_of_new_subject or is_checkpoint(config.pretrained)):
         known = ", ".join(config.data.subjects or ()) or "nobody"
         raise InputError(
             f"{new_subject} is to be new but --subjects names {known}; name the others that come before, or pass --subject "

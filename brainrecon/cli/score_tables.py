@@ -9,12 +9,14 @@ from brainrecon.report.predicted_rows import labels_of_several
 SHARE = METRICS["n_way_identification"]
 
 
-def show_scores(scores):
+def show_scores(scores, heading="score"):
     """Print the mean of each metric under each condition with half the width of its interval, and what to know of them.
 
     Parameters
     ----------
     scores : brainrecon.evaluation.scores.scores.Scores
+    heading : str
+        Of the column with the names of scores.
     """
     names = list(scores.conditions)
     rows = [("stimuli", *(f"{len(scores.conditions[name].stimulus_ids):,}" for name in names))]
@@ -25,7 +27,7 @@ def show_scores(scores):
         for spec in scores.metrics.values()
         if spec.name in there
     ]
-    numbers(("score", *map(condition_label, names)), rows)
+    numbers((heading, *map(condition_label, names)), rows)
     if scores.embeddings is not None:
         _show_embeddings(scores)
     if scores.features is not None:
@@ -57,7 +59,7 @@ def show_splits(splits):
         The run's own first.
     """
     own, *others = splits.values()
-    show_scores(own.scores)
+    show_scores(own.scores, f"score of {next(iter(splits))}" if others else "score")
     if own.were_there:
         tell_they_were_there(own.run)
     if not others:

@@ -57,6 +57,22 @@ def first_sessions(subject, n_sessions):
     return replace(fewer, details=fewer.details | {"training sessions": int(n_sessions)})
 
 
+def n_sessions(subject):
+    """In how many sessions a subject has training trials; 0 if the data do not say.
+
+    >>> import brainrecon
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> write_template("another-study")
+    >>> n_sessions(brainrecon.load("arrays:another-study"))
+    1
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+    """
+    return 0 if subject.train.sessions is None else len(np.unique(subject.train.sessions))
+
+
 def without_stimuli(subject, ids, why):
     """Learn from all training stimuli but some; what is tested stays as it is.
 

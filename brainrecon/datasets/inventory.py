@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets import parse_source
+from brainrecon.datasets import load, parse_source
+from brainrecon.datasets.cohort import Cohort
 from brainrecon.datasets.dataset import dataset_of, loaded_options
 from brainrecon.datasets.near_duplicates import near_duplicates
 from brainrecon.datasets.noise_ceiling import FEW_VALUES, measured_noise_ceiling
@@ -34,6 +35,7 @@ def describe(subject, duplicates=None, progress=SILENT):
     facts : dict
         JSON-able. ``splits`` gives for each split n_trials, n_stimuli, sessions, ``repeats`` (trials of a
         stimulus -> number of stimuli), the pictures' size, and whether there are captions and categories;
+        ``stimuli_shared_by_all`` how many every subject of the data saw, None if there is one or another cannot be read;
         ``rois`` the voxels of each region; ``noise_ceiling_median`` percent or None, by the repeats of the test stimuli if
         the files hold no ceiling and the responses are few; ``near_duplicates`` the number of test pictures that a
         training picture resembles, and the closest pair of ids, or None if nobody looked.
@@ -47,7 +49,8 @@ def describe(subject, duplicates=None, progress=SILENT):
         "subject": subject.name,
         "source": subject.source,
         "about": asdict(reader.description),
-        "subjects": reader.subjects(path),
+        "subjects": (names := reader.subjects(path)),
+        "stimuli_shared_by_all": _n_shared(subject, names),
         "simulated": subject.simulated,
         "splits": {name: _describe_split(split) for name, split in subject.splits.items()},
         "roi": subject.region,
@@ -61,6 +64,22 @@ def describe(subject, duplicates=None, progress=SILENT):
         "voxels_without_values": unmeasured[0],
         "notes": [*subject.notes, *unmeasured[1], *unknown],
     }
+
+
+def _n_shared(subject, names):
+    """How many stimuli all subjects of the data saw; None if there is one subject, or another cannot be read."""
+    others = [name for name in names if name != subject.name]
+    if not others:
+        return None
+    try:
+        return len(Cohort([subject, *(load(subject.source, subject=name) for name in others)]).shared_ids)
+    except InputError:
+        return None
+
+
+def _shared_text(facts):
+    count, n = facts["stimuli_shared_by_all"], len(facts["subjects"])
+    return "" if count is None else f"; {count:,} stimuli were seen by all {n}"
 
 
 def _without_values(subject):
@@ -114,7 +133,7 @@ def summary(facts):
     yield f"{facts['dataset']}: {'SIMULATED, no human was measured' if facts['simulated'] else about['measured']}"
     if not facts["simulated"]:
         yield f"cite: {about['citation']}; licence: {about['licence']}"
-    yield f"subjects: {', '.join(facts['subjects'])}; this is {facts['subject']}"
+    yield f"subjects: {', '.join(facts['subjects'])}; this is {facts['subject']}{_shared_text(facts)}"
     measured = ", ".join(str(details[name]) for name in ("betas", "space", "units") if name in details)
     yield f"voxels: {facts['n_voxels']:,} of {facts['roi']}" + (f"; {measured}" if measured else "")
     if facts["rois"]:

@@ -10,6 +10,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 INK, FAINT = "#23272e", "#d9dce1"
 
+# Legible on white and on a dark screen. Shapes change with every method and colours with a period of their own, so that
+# 42 methods differ, and neighbours in both.
+METHOD_COLOURS = ("#1f5a96", "#c2661a", "#3b8058", "#8f62b3", "#b8474a", "#80785a")
+METHOD_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
 # Drawn on white; in the page each is a colour of its style sheet, which has another one for a dark screen.
 _OF_THE_PAGE = {
     "#ffffff": "page",

@@ -16,6 +16,7 @@ from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import parse_source
 from brainrecon.datasets.subject import subject_name
+from brainrecon.runs.released_pretraining import check_checkpoint, is_checkpoint
 from brainrecon.runs.split_settings import split_settings
 from stages.ground.errors import InputError
 from stages.ground.reading import json_files
@@ -23,8 +24,10 @@ from weights.whole_files import write_text
 
 LEAVE_ONE_OUT = "stimuli"
 MASK_FILE = "data.options.mask"
-# What a configuration has besides the settings of its method; `roi` is that of a row of a benchmark.
-_RESERVED = ("method", "data", "seed", "samples", "roi", "decoder_from", "splits", "shared_decoder", "pretrained")
+OF_A_ROW = ("roi", "sessions", "others")
+"""What a row of a benchmark says of its own data, beside the settings of its method, see `brainrecon.studies.row_data`."""
+# What a configuration has besides the settings of its method.
+_RESERVED = ("method", "data", "seed", "samples", *OF_A_ROW, "decoder_from", "splits", "shared_decoder", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ class RunConfig:
     `decoder_from` names decoders that are taken instead of fitted, as `brainrecon.runs.decoder_from` has them. `splits` is by
     split what a split tested beside another draws with in place of the settings. The run of such a split has no decoder of its
     own, `shared_decoder`: it reads that of the run in whose folder it lies. `pretrained` is the folder of the run in which the
-    method was fitted on the subjects before a new one; in the folder of this one, if it is not given.
+    method was fitted on the subjects before a new one, in the folder of this one if it is not given; or a checkpoint in which its
+    authors released what they had learned from several.
 
     In a file the settings of the method are a table of their own::
 
@@ -172,9 +176,11 @@ class RunConfig:
         values = with_settings(values)
         if "method" not in values or "data" not in values:
             raise InputError("A run needs a method and data; type `brainrecon run METHOD KIND:PATH --out RUN`.")
-        if "roi" in values:
+        if beside := [name for name in OF_A_ROW if name in values]:
+            name = {"others": "subjects"}.get(beside[0], beside[0])
             raise InputError(
-                f"roi = {values['roi']!r} stands beside the method; write it into the table of the data, as data.roi."
+                f"{beside[0]} = {values[beside[0]]!r} stands beside the method; write it into the table of the data, as "
+                f"data.{name}."
             )
         data = from_dict(DataSettings, values["data"], "data")
         # A file that names no kind is told as that file.
@@ -185,7 +191,9 @@ class RunConfig:
         kind = system_class(values["method"])
         settings = from_dict(kind.settings_class, with_weights(values["settings"], kind, weights))
         splits = split_settings(more.splits, settings, kind)
-        pretrained = more.pretrained and os.path.abspath(os.path.expanduser(more.pretrained))
+        pretrained = more.pretrained
+        if pretrained and not is_checkpoint(pretrained):
+            pretrained = os.path.abspath(os.path.expanduser(pretrained))
         return cls(
             values["method"],
             data,
@@ -297,6 +305,13 @@ def check_subjects(config):
     data, kind = config.data, system_class(config.method)
     if data.sessions is not None and data.sessions < 1:
         raise InputError(f"sessions is {data.sessions}; expected 1 or more: pass --sessions 1.")
+    if is_checkpoint(config.pretrained):
+        if data.subjects:
+            raise InputError(
+                f"{config.pretrained} holds what was learned from others, but --subjects names {', '.join(data.subjects)}; leave "
+                "one of them out."
+            )
+        return check_checkpoint(config.pretrained, config.system)
     if config.pretrained and not data.is_of_new_subject:
         raise InputError(
             f"pretrained is {config.pretrained} but there is no new subject; pass --subjects with those that were learned from "

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.chain import DESCRIPTION, Chain
-from brainrecon.assembly.settings import differences, to_dict
+from brainrecon.assembly.chain import Chain
+from brainrecon.assembly.settings import DESCRIPTION, differences, to_dict
 from brainrecon.datasets import load
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import Layout
@@ -155,7 +155,7 @@ def copy_decoder(config, folder):
 
 def _released(system, subject, known):
     """Checkpoints with every step that a system learns, of one subject."""
-    entries = [entry for entry in known.values() if system.name in entry.needed_by and entry.parts]
+    entries = [entry for entry in known.values() if system.name in entry.needed_by and entry.parts and entry.subject]
     subjects = list(dict.fromkeys(entry.subject for entry in entries))
     if subject not in subjects:
         there = (
@@ -201,6 +201,10 @@ def _check_entry(entry, config, subject):
     if not entry.parts or config.method not in entry.needed_by:
         of = f"it is of {', '.join(entry.needed_by)}" if entry.parts else "it holds no fitted step"
         raise InputError(f"{entry.name} is no decoder of {config.method}, {of}; name another, {_LEFT_OUT}.")
+    if entry.subject is None:
+        raise InputError(
+            f"{entry.name} is of several subjects, before a new one; pass --pretrained {entry.name} --new-subject {subject.name}."
+        )
     if entry.subject != subject.name:
         raise InputError(
             f"{entry.name} decodes responses of {entry.subject}, but the run is of {subject.name}; pass --subject "

@@ -1,4 +1,4 @@
-"""The encoding models behind brain correlation: fitted on a subject's training stimuli, kept beside the features."""
+"""The encoding models behind brain correlation: fitted on a subject's training stimuli and kept beside features, or published."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from brainrecon.evaluation.brain.encoding_model import EncodingModel
 from brainrecon.evaluation.brain.pattern_ceiling import FEWEST_TRAINING, error_of_mean, pattern_reliability
-from brainrecon.evaluation.tasks.reconstruction import Brain
-from brainrecon.evaluation.views.networks import load_network
+from brainrecon.evaluation.brain.published_encoding import measured as measured_for_published
+from brainrecon.evaluation.brain.published_encoding import number_of
+from brainrecon.evaluation.tasks.reconstruction import Brain, Measured
+from brainrecon.evaluation.views.networks import KINDS, load_encoding, load_network
 from brainrecon.evaluation.views.read_pictures import blocks_of, features_of
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -46,20 +48,49 @@ def brain(subject, protocol, folder, device="cpu", memory=None, progress=SILENT)
     wanted = {spec.features for spec in protocol.metrics.values() if spec.metric.takes == "brain"}
     if not wanted or subject.train.images is None or not subject.train.has_responses:
         return None
-    models = {}
+    models, measured, notes = {}, {}, []
     for done, name in enumerate(sorted(wanted)):
-        models[name] = _model(subject, protocol, protocol.networks[name], Path(folder) / "encoding", device, memory)
+        spec = protocol.networks[name]
+        if KINDS[spec.kind].encoding:
+            found = _published(subject, spec, device)
+            if isinstance(found, str):
+                notes.append(found)
+            else:
+                models[name], measured[name] = found
+        else:
+            models[name] = _model(subject, protocol, spec, Path(folder) / "encoding", device, memory)
         progress("encoding model", done + 1, len(wanted))
-    model = next(iter(models.values()))
-    test = subject.test
-    reliability = None
+    fitted = next((model for name, model in models.items() if name not in measured), None)
+    own = Measured(np.empty((0, 0))) if fitted is None else _measured(subject, fitted)
+    return Brain(own.patterns, models, own.reliability, own.regions, measured, tuple(notes))
+
+
+def _measured(subject, model):
+    """Test responses of a subject in the units of a fitted encoding model."""
+    test, reliability = subject.test, None
     if len(subject.train.patterns) >= FEWEST_TRAINING:
         shared = error_of_mean(subject.train.patterns, model.mean_, model.std_)
         reliability = pattern_reliability(
             test.betas, test.trial_stimulus_ids, test.stimulus_ids, model.mean_, model.std_, shared=shared
         )
     regions = {name: mask for name, mask in subject.rois.items() if mask.sum() >= VOXELS_OF_A_REGION}
-    return Brain(model.standardise(test.patterns), models, reliability, regions)
+    return Measured(model.standardise(test.patterns), reliability, regions)
+
+
+def _published(subject, spec, device):
+    """A published encoding model of a subject, and the responses it is compared with; or a sentence why there is none."""
+    if (number := number_of(subject.name)) is None:
+        return f"{spec.label} knows subjects of NSD alone, and {subject.name} is none, so that nothing is scored by it."
+    try:
+        model = load_encoding(spec, number, device)
+    except InputError as error:
+        return f"Nothing is scored by {spec.label}: {error}"
+    if model.n_voxels != subject.n_voxels:
+        return (
+            f"{spec.label} predicts {model.n_voxels:,} voxels, those of nsdgeneral of NSD's {subject.name}, but "
+            f"{subject.n_voxels:,} of {subject.region} were loaded, so that nothing is scored by it."
+        )
+    return model, measured_for_published(subject)
 
 
 def _model(subject, protocol, spec, folder, device, memory):

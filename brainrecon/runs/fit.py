@@ -8,6 +8,7 @@ from brainrecon.assembly.values import PATTERNS, Prediction, Training
 from brainrecon.runs.captions import captions
 from brainrecon.runs.decoder_from import copy_decoder, taken_parts
 from brainrecon.runs.predict import encode
+from brainrecon.runs.released_pretraining import is_checkpoint, written
 from brainrecon.runs.values import RunValues
 from stages.ground.process_group import first_goes_first, is_first, of_first
 from stages.ground.progress import SILENT
@@ -31,9 +32,15 @@ def fit(run, progress=SILENT):
         if is_first():
             predict_test(run, run.opened_chain(), progress)
         return
-    pretraining = run.pretraining and run.pretraining.fit(progress)
     cohort, subject, test = run.cohort, run.subject, run.subject.test
-    chain = Chain(run.config.system, run.machine)
+    chain, pretraining = Chain(run.config.system, run.machine), run.pretraining
+    if pretraining:
+        for step in chain.steps:
+            step.check_before(subject, pretraining.cohort)
+        pretraining.fit(progress)
+    decoder = pretraining and pretraining.layout.decoder
+    if is_checkpoint(run.config.pretrained):
+        decoder = of_first(lambda: written(run, progress))
     names = tuple(str(name) for name in test.stimulus_ids)
 
     def features(targets, subject=None, by="columns"):
@@ -57,7 +64,7 @@ def fit(run, progress=SILENT):
         progress,
         lambda: subject.train.images,
         taken_parts(run.config, chain),
-        pretraining.layout.decoder if pretraining else None,
+        decoder,
     )
     if is_first():
         predict_test(run, chain, progress)

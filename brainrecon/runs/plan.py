@@ -22,7 +22,7 @@ from brainrecon.runs.layout import Layout
 from brainrecon.runs.run import Run
 from weights import store
 
-FETCHING = "fetching"
+FETCHING, BEFORE = "fetching", "before"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _fitting(run):
     subject, chain, rate_here = left[0].subject, run.unfitted, rate(str(run.machine.device))
     train, before = left[0].cohort.train, left[0].pretraining
     folds = "" if len(left) == 1 else f", in each of {len(left)} folds"
-    works = [replace(work, what=f"before {subject.name}: {work.what}") for work in _fitting(before)] if before else []
+    works = [replace(work, what=f"{BEFORE} {subject.name}: {work.what}") for work in _fitting(before)] if before else []
     taken = taken_parts(run.config, chain)
     learned = [step for step in chain.steps if step.is_learned and step.part not in taken]
     learned = [step for step in learned if not (before and step.for_new_subject == "keep")]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.assembly.chain import DESCRIPTION, Chain
+from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
-from brainrecon.assembly.settings import differences
+from brainrecon.assembly.settings import DESCRIPTION, differences
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import beside, manifest
@@ -139,6 +139,8 @@ class Run:
             found = differences(known.to_dict(), config.to_dict())
             # Data and a mask may have moved: whether they are the same is checked below.
             moved = [one for one in found if one[0] == "data.source" or (one[0] == MASK_FILE and None not in one)]
+            # As the run before may with the whole folder; whose it is is checked when it is read.
+            moved += [one for one in found if one[0] == "pretrained" and None not in one and _is_gone(one[1])]
             if found := [one for one in found if one not in moved]:
                 name, before, after = found[0]
                 raise InputError(
@@ -512,6 +514,11 @@ class Run:
             if one.why_not:
                 warnings.warn(one.why_not, Remark, stacklevel=2)
         return own.scores
+
+
+def _is_gone(pretrained):
+    """Whether the run before a run, and not a checkpoint, is no longer where it was."""
+    return Path(pretrained).is_absolute() and not Path(pretrained).exists()
 
 
 def _holds_something(folder):

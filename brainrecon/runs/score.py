@@ -22,6 +22,7 @@ from brainrecon.runs.category_candidates import candidates_of, n_unseen
 from brainrecon.runs.decoded_features import decoded_features
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
+from brainrecon.runs.released_pretraining import is_checkpoint
 from brainrecon.runs.texts import texts_on_the_way, true_texts
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
@@ -303,8 +304,12 @@ def _is_of_what_is_drawn(scored, ids):
 
 def tested_data(parts):
     """What tells the data of a run from another vintage of them, in plain values; folds are a split with a name."""
-    n_stimuli, folds = sum(part.subject.test.n_stimuli for part in parts), parts[0].config.data.folds
-    return data_of(parts[0].subject, n_stimuli) | (in_folds(folds, n_stimuli) if folds else {})
+    n_stimuli, asked = sum(part.subject.test.n_stimuli for part in parts), parts[0].config.data
+    others = ", ".join(name for name in asked.subjects or () if name != asked.subject)
+    known = {"others_first" if asked.is_of_new_subject else "others_together": others} if others else {}
+    if is_checkpoint(parts[0].config.pretrained):
+        known["pretrained"] = parts[0].config.pretrained
+    return data_of(parts[0].subject, n_stimuli) | known | (in_folds(asked.folds, n_stimuli) if asked.folds else {})
 
 
 def in_folds(folds, n_stimuli):

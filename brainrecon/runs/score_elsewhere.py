@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,15 +80,16 @@ def evaluate_pictures(
     ids, pictures, told = pictures_elsewhere(images, test.stimulus_ids, pattern, row_ids)
     drawn = set(ids)
     rows = np.array([row for row, one in enumerate(test.stimulus_ids) if str(one) in drawn])
+    own = (
+        brain(subject, protocol, FeatureStore(features).folder, device, progress=progress) if len(parts) == 1 else None
+    )
     scores = score(
         as_rows(test.images).take(rows),
         {RECONSTRUCTION: (ids, pictures)} | (_mean_pictures(parts, drawn) if len(parts) > 1 else {}),
         stimulus_ids=[str(one) for one in test.stimulus_ids[rows]],
         categories=[test.categories[row] for row in rows] if test.categories else None,
         protocol=protocol,
-        brain=_of_rows(brain(subject, protocol, FeatureStore(features).folder, device, progress=progress), rows)
-        if len(parts) == 1
-        else None,
+        brain=None if own is None else own.of_rows(rows),
         data=data_of(subject, len(rows)) | (in_folds(len(parts), len(test.stimulus_ids)) if len(parts) > 1 else {}),
         seed=seed,
         device=device,
@@ -193,11 +193,3 @@ def _mean_pictures(subjects, wanted):
         ids += own
         pictures += [mean] * len(own)
     return {MEAN_PICTURE: (ids, np.stack(pictures))}
-
-
-def _of_rows(whole, rows):
-    """The measured patterns of some stimuli, with the models as they are."""
-    if whole is None:
-        return None
-    reliability = None if whole.reliability is None else whole.reliability[rows]
-    return replace(whole, patterns=whole.patterns[rows], reliability=reliability)

@@ -3,6 +3,7 @@
 benchmark.toml                        the plan
 <method>/<subject>/<roi>/             a run folder each, or scores of pictures from elsewhere
 <method>/<subject>/<roi>/heldout/     the same method where whole clusters of look-alikes were held out
+pretraining/<method>/<subject>/<roi>/ runs on other subjects before this one, shared by the rows that differ in sessions
 leaderboard.md, .csv, .html
 
 A process takes the next cell that nobody holds; a cell that is finished is left alone, and one that was interrupted goes
@@ -12,6 +13,7 @@ on where it was, for that is what run folders do. A lock is given up when its pr
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.assembly.condition import RECONSTRUCTION
@@ -19,7 +21,7 @@ from brainrecon.runs.estimate import n_missing
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.run import Run
 from brainrecon.runs.score import is_scored
-from brainrecon.studies.plan import region_folder
+from brainrecon.studies.plan import PRETRAINING, region_folder
 from stages.ground.progress import SILENT
 from weights.partial_files import sweep
 from weights.whole_files import locked
@@ -81,6 +83,30 @@ def cell_folder(folder, method, subject, roi):
     return Path(folder) / method / subject / region_folder(roi or "default")
 
 
+def config_of(folder, plan, cell, split=None):
+    """Configuration of the run of a cell, with the run of other subjects that comes before it, shared by rows, named.
+
+    Parameters
+    ----------
+    folder : path
+        Of the benchmark.
+    plan : Plan
+    cell : (method, subject, roi or None)
+    split : str, optional
+        The held-out split's rule.
+
+    Returns
+    -------
+    brainrecon.runs.config.RunConfig
+    """
+    config, name = plan.config(*cell, split=split), plan.pretraining_of(cell[0])
+    # Each fold has others before it that leave out what it tests, in a folder of its own.
+    if name is None or plan.folds and not split:
+        return config
+    place = Path(folder) / PRETRAINING / name / cell[1] / region_folder(config.data.roi or "default")
+    return replace(config, pretrained=str((place / HELD_OUT if split else place).absolute()))
+
+
 def only_from_elsewhere(folder):
     """Whether a folder holds scores of pictures from elsewhere, each in <method>/<subject>/<roi>, and nothing else."""
     folder = Path(folder)
@@ -110,7 +136,7 @@ def finished_runs(folder, plan, cell, features=None):
             return None
         if n_missing(run, drawn, plan.control_stimuli or None):
             return None
-        if not all(is_scored(run, protocol) for protocol in plan.protocols):
+        if not all(is_scored(one, protocol) for one in run.splits.values() for protocol in plan.protocols):
             return None
     return runs
 
@@ -164,9 +190,9 @@ def _runs_of(place, plan):
 
 def _created(place, plan, cell, features, device, memory):
     """The runs of a cell, made if they are not there."""
-    splits = {place: None, place / HELD_OUT: plan.heldout}
+    splits, root = {place: None, place / HELD_OUT: plan.heldout}, place.parents[2]
     return [
-        Run.create(folder, plan.config(*cell, split=splits[folder]), features, device, memory)
+        Run.create(folder, config_of(root, plan, cell, splits[folder]), features, device, memory)
         for folder, _ in _runs_of(place, plan)
     ]
 
@@ -179,7 +205,7 @@ def _finish_cell(place, plan, cell, features, device, memory, finished, progress
         run.fit(progress)
         _draw(run, plan, controls, progress, **drawing)
         for protocol in plan.protocols:
-            if not is_scored(run, protocol):
+            if not all(is_scored(one, protocol) for one in run.splits.values()):
                 run.evaluate(protocol, progress)
     computed = [_state(run) for run in runs] != before
     if finished is not None:
@@ -197,5 +223,5 @@ def _draw(run, plan, controls, progress, **drawing):
 def _state(run):
     """Files of a run and when they were written: what changes when something is computed."""
     kinds = ("manifest.jsonl", "decoder/config.json", "scores/*.json")
-    folders = ("", "folds/*/", "shuffled/folds/*/")
+    folders = ("", "folds/*/", "shuffled/folds/*/", "subjects/*/")
     return {path: path.stat().st_mtime_ns for f in folders for kind in kinds for path in run.folder.glob(f + kind)}

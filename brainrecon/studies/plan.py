@@ -13,6 +13,8 @@ from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import differences, from_dict, to_dict, with_weights
 from brainrecon.datasets import load
 from brainrecon.datasets import subjects as subjects_of
+from brainrecon.datasets.cohort import there_of
+from brainrecon.datasets.fewer_trials import n_sessions
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
 from brainrecon.runs.config import (
     LEAVE_ONE_OUT,
@@ -25,13 +27,13 @@ from brainrecon.runs.config import (
 )
 from brainrecon.runs.record import check_checkpoint_names, default_protocol, split_checkpoint
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_feasible, check_rule, rule_for
-from brainrecon.studies.preset import load_preset
+from brainrecon.studies.row_data import PRETRAINED, TOGETHER, check_row, data_of_row, without_data
 from stages.ground.errors import InputError
 from weights.names import trouble_with_part
 from weights.suggestions import did_you_mean
 from weights.whole_files import write_text
 
-PLAN = "benchmark.toml"
+PLAN, PRETRAINING = "benchmark.toml", "pretraining"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Plan:
         ``kind:path``.
     methods : dict of str to dict
         Settings of each method, nested, with ``method`` its published name; by the name it has in the table. One that has a
-        ``roi`` of its own is given those voxels in place of the plan's.
+        ``roi`` of its own is given those voxels in place of the plan's; ``sessions`` and ``others`` likewise say what a row
+        learns from, see `brainrecon.studies.row_data`.
     subjects : tuple of str
+        Who is tested.
     rois : tuple of str
         Empty: the dataset's own choice of voxels.
     protocols : tuple of str
@@ -73,6 +77,9 @@ class Plan:
     split_checkpoint : str
         What makes clusters of the held-out split, the same for all methods, so that all of them are tested on the same
         stimuli. "": the first method's own, or the embedded one; it is settled when the plan is made.
+    cohort : tuple of str
+        Who is learned from in rows with ``others``, whoever is tested aside; settled when the plan is made, empty if no row
+        has any.
     """
 
     data: str
@@ -90,6 +97,7 @@ class Plan:
     split_checkpoint: str = ""
     folds: int | str = 0
     split: str = ""
+    cohort: tuple[str, ...] = ()
 
     def __post_init__(self):
         # Plans of earlier versions have settings beside the method's name.
@@ -98,10 +106,11 @@ class Plan:
             if not names:
                 raise InputError(f"A benchmark needs {what} and got none; name at least one with --{what}.")
         for name in self.methods:
-            if not re.fullmatch(r"[\w.+ -]+", name) or name in (".", ".."):
+            if not re.fullmatch(r"[\w.+, -]+", name) or name in (".", "..", PRETRAINING):
                 raise InputError(
-                    f"A method is called {name!r}, which names no folder; use letters, digits and - _ . only."
+                    f"A method is called {name!r}, which names no folder of its own; use letters, digits and - _ . only."
                 )
+            check_row(name, self.methods[name])
         for name in (*self.methods, *self.subjects):
             if trouble := trouble_with_part(name):
                 raise InputError(
@@ -132,33 +141,58 @@ class Plan:
             )
 
     def _clip(self):
-        configs = (self._config(values, {"source": self.data}) for values in self.methods.values())
+        configs = (self._config(without_data(values), {"source": self.data}) for values in self.methods.values())
         # The first method's that has a CLIP of its own: the embedded one knows no photographs.
         return next((clip for one in configs if (clip := split_checkpoint(one)) != DEFAULT_CLIP), DEFAULT_CLIP)
 
     def cells(self):
-        """(method, subject, roi or None) of every cell; methods change fastest, so that a table fills evenly."""
+        """(method, subject, roi or None) of every cell; methods change fastest, so that a table fills evenly.
+
+        A row that learns from all subjects together is one cell, that of the first subject, in which all are tested.
+        """
         return [
             (method, subject, roi)
             for subject in self.subjects
             for roi in (self.rois or (None,))
-            for method in self.methods
+            for method, values in self.methods.items()
+            if subject == self.subjects[0] or values.get("others") != TOGETHER
         ]
 
     def config(self, method, subject, roi, split=None):
-        """RunConfig of one cell."""
+        """RunConfig of one cell.
+
+        Of a row with others before, the run of these is made in the cell's own folder, unless `pretrained` is added: see
+        `brainrecon.studies.benchmark.config_of`.
+        """
         data = {"source": self.data, "subject": subject, "options": self.options}
         rule = split or self.split
         data |= ({"roi": roi} if roi else {}) | (
             {"split": rule, "split_checkpoint": self.split_checkpoint} if rule else {"folds": self.folds}
         )
-        return self._config(self.methods[method], data)
+        row = self.methods[method]
+        # What the row says of its data comes first.
+        return self._config(without_data(row), data | data_of_row(row, subject, self.cohort))
 
     def _config(self, values, data):
-        """RunConfig of a method on data; voxels of the method's own come first."""
-        own = {name: value for name, value in values.items() if name != "roi"}
-        data = data | ({"roi": values["roi"]} if "roi" in values else {})
-        return RunConfig.from_dict(own | {"data": data, "seed": self.seed, "samples": self.samples})
+        return RunConfig.from_dict(values | {"data": data, "seed": self.seed, "samples": self.samples})
+
+    def pretraining_of(self, method):
+        """Name that rows with the same method, settings and voxels share, of the runs that come before theirs; None of others.
+
+        >>> rows = {f"{n} h": {"method": "noise", "sessions": n} for n in (1, 2)}
+        >>> Plan("nsd:x", rows, ("subj01",)).pretraining_of("1 h") is None
+        True
+        """
+        row, found = self.methods[method], []
+        if row.get("others") != PRETRAINED:
+            return None
+        for values in self.methods.values():
+            alike = {name: values.get(name) for name in ("settings", "roi")}
+            if values.get("others") == PRETRAINED and values["method"] == row["method"] and alike not in found:
+                found.append(alike)
+        # Rows are only added to a plan, so that a number stays whose it is.
+        number = found.index({name: row.get(name) for name in ("settings", "roi")})
+        return row["method"] + (f" {number + 1}" if number else "")
 
     @classmethod
     def read(cls, folder):
@@ -200,6 +234,8 @@ class Plan:
                 f"{where} has the regions {', '.join(self.rois) or '(the default)'} but "
                 f"{', '.join(other.rois) or '(the default)'} was asked for; name regions in both, or in neither."
             )
+        # If no row had others until now, there was nobody to learn from.
+        own["cohort"] = own["cohort"] or wanted["cohort"]
         for name in ("subjects", "rois", "protocols"):
             own[name] = wanted[name] = tuple(dict.fromkeys((*own[name], *wanted[name])))
         own["methods"], wanted["methods"] = wanted["methods"] | own["methods"], own["methods"] | wanted["methods"]
@@ -251,48 +287,6 @@ def _checked_method(values, weights):
     return values
 
 
-def with_preset(name, data, methods, rest, there=None, weights=None):
-    """What is asked for, completed by a preset.
-
-    Parameters
-    ----------
-    name : str
-    data : str or None
-        ``kind:path``.
-    methods : dict of str to dict, or None
-        Asked for beside the preset's rows.
-    rest : dict
-        As `make_plan` takes it; None for what is not asked.
-    there : Plan, optional
-        The plan as it is; it keeps what it has.
-    weights : {"published", "tiny"}, optional
-        As for `brainrecon.assembly.settings.with_weights`; of the preset's rows.
-
-    Returns
-    -------
-    methods, rest
-
-    Raises
-    ------
-    InputError
-        Data of a kind that the comparison is not of, or a method that is called like a row.
-    """
-    preset = load_preset(name)
-    kind = (data or "").partition(":")[0]
-    if data is not None and kind not in preset.kinds:
-        raise InputError(
-            f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these."
-        )
-    if taken := [label for label in methods or () if label in preset.methods]:
-        raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
-    asked = {key: value for key, value in rest.items() if value is not None}
-    rows = preset.rows(kind, weights)
-    if there is not None and there.preset == name and weights is None:
-        # As they were planned, which may have been with other weights.
-        rows = {label: there.methods.get(label, values) for label, values in rows.items()}
-    return rows | (methods or {}), (preset.plan if there is None else {}) | asked | {"preset": name}
-
-
 def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
     """A Plan in which everything that was left open is settled, and everything named is there.
 
@@ -331,6 +325,8 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         given["protocols"] = tuple(paths)
     if "options" in given:
         given["options"] = with_absolute_mask(given["options"])
+    if any("others" in values for values in chosen.values()):
+        given["cohort"] = there_of(data, given.get("cohort") or None)
     source = absolute_source(data)
     plan = Plan(source, chosen, named, **given)
     if "heldout" not in given:
@@ -338,7 +334,8 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         plan = replace(plan, heldout=heldout)
         if why:
             told(why)
-    configs = [plan.config(*cell) for cell in plan.cells()[: len(plan.methods)]]
+    configs = [plan.config(*cell) for cell in plan.cells()]
+    _check_sessions(plan)
     own = {values["roi"]: None for values in plan.methods.values() if "roi" in values}
     for roi in (*(plan.rois or (None,)), *own):
         which = dict(subject=plan.subjects[0], roi=roi, **plan.options)
@@ -355,6 +352,20 @@ def make_plan(data, methods, subjects=None, told=lambda sentence: None, **rest):
         judged = (default_protocol(config.system, subject.pictures) for config in configs)
         plan = replace(plan, protocols=(next((name for name in judged if name != DEFAULT), DEFAULT),))
     return plan
+
+
+def _check_sessions(plan):
+    """Raise an InputError if a row is to learn from more sessions than a tested subject has."""
+    wanted = {values["sessions"]: name for name, values in plan.methods.items() if "sessions" in values}
+    if not wanted or plan.folds:
+        return
+    for name in plan.subjects:
+        subject = load(plan.data, subject=name, **plan.options)
+        if (n_there := n_sessions(subject)) < max(wanted):
+            raise InputError(
+                f"Row {wanted[max(wanted)]} is to learn from {max(wanted)} sessions but {name} has training trials in "
+                f"{n_there}; ask for {n_there} or fewer."
+            )
 
 
 def _heldout_for(plan):

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, merged, with_weights
+from brainrecon.datasets import load
+from brainrecon.datasets.cohort import there_of
+from brainrecon.datasets.fewer_trials import n_sessions
 from brainrecon.runs.config import read_toml, with_settings
+from brainrecon.studies.row_data import by_sessions
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
@@ -35,7 +39,7 @@ class Preset:
     source : str
         Who published the values, on what data, and how they are known.
     kinds : tuple of str
-        Kinds of data that the comparison is of; "arrays" may be a copy of them.
+        Kinds of data that the comparison is of; "arrays" may be a copy of them. Empty: any.
     methods : dict of str to dict
         Settings of each row, nested, with ``method`` its name here; in the order of the table.
     same_scores : tuple of str
@@ -55,13 +59,16 @@ class Preset:
         By kind of data and row the voxels that this row is given, by default those of the row's name; rows that are in none
         of them have the voxels of the plan.
     comparisons : tuple of Comparison
+    sessions : tuple of int
+        Of a comparison that has no methods of its own: each method that is asked for learns from so many of the tested
+        subject's sessions, as far as there are so many, see `brainrecon.studies.row_data.by_sessions`.
     """
 
     name: str
     description: str
     source: str
-    kinds: tuple[str, ...]
-    methods: dict[str, dict]
+    kinds: tuple[str, ...] = ()
+    methods: dict[str, dict] = field(default_factory=dict)
     same_scores: tuple[str, ...] = ()
     plan: dict = field(default_factory=dict)
     published: dict[str, dict] = field(default_factory=dict)
@@ -70,6 +77,7 @@ class Preset:
     tiny: dict[str, dict] = field(default_factory=dict)
     regions: dict[str, dict] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
+    sessions: tuple[int, ...] = ()
 
     def __post_init__(self):
         tables = (self.published, self.published_weights, self.published_training, *self.regions.values())
@@ -107,3 +115,63 @@ def load_preset(name):
         meant = did_you_mean(name, available())
         raise InputError(f"There is no preset {name!r}; expected one of {', '.join(available())}{meant}.")
     return from_dict(Preset, read_toml(_FOLDER / f"{name}.toml"))
+
+
+def with_preset(name, data, methods, rest, there=None, weights=None, sessions=None):
+    """What is asked for, completed by a preset.
+
+    Parameters
+    ----------
+    name : str
+    data : str or None
+        ``kind:path``.
+    methods : dict of str to dict, or None
+        Asked for beside the preset's rows; or, if it has sessions, as rows of these.
+    rest : dict
+        As `make_plan` takes it; None for what is not asked.
+    there : brainrecon.studies.plan.Plan, optional
+        The plan as it is; it keeps what it has.
+    weights : {"published", "tiny"}, optional
+        As for `brainrecon.assembly.settings.with_weights`; of the preset's rows.
+    sessions : sequence of int, optional
+        In place of those of the preset.
+
+    Returns
+    -------
+    methods, rest
+
+    Raises
+    ------
+    InputError
+        Data of a kind that the comparison is not of, or a method that is called like a row.
+    """
+    preset = load_preset(name)
+    kind = (data or "").partition(":")[0]
+    if data is not None and preset.kinds and kind not in preset.kinds:
+        raise InputError(
+            f"Preset {name} is of {' or '.join(preset.kinds)} data, not {kind}; leave --preset out for these."
+        )
+    if taken := [label for label in methods or () if label in preset.methods]:
+        raise InputError(f"Preset {name} has a row {taken[0]!r} of its own; call your method, or its file, otherwise.")
+    asked = {key: value for key, value in rest.items() if value is not None}
+    if sessions and not preset.sessions:
+        raise InputError(f"Preset {name} has no rows by sessions; leave --sessions and --hours out.")
+    rows = preset.rows(kind, weights)
+    if preset.sessions:
+        tested = asked.get("subjects") or (there.subjects if there else None)
+        options = asked.get("options") or (there.options if there else {})
+        counts = sessions or (_sessions_there(preset.sessions, data, tested, options) if methods else ())
+        rows, methods = by_sessions(methods or {}, counts), None
+    if there is not None and there.preset == name and weights is None:
+        # As they were planned, which may have been with other weights.
+        rows = {label: there.methods.get(label, values) for label, values in rows.items()}
+    return rows | (methods or {}), (preset.plan if there is None else {}) | asked | {"preset": name}
+
+
+def _sessions_there(sessions, data, subjects, options):
+    """Those of some numbers of sessions that every tested subject has."""
+    counts = {name: n_sessions(load(data, subject=name, **options)) for name in there_of(data, subjects)}
+    fewest = min(counts, key=counts.get)
+    if not counts[fewest]:
+        raise InputError(f"{fewest} at {data} does not say in which session a trial was; leave --preset few-hours out.")
+    return [count for count in sessions if count <= counts[fewest]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import random_state_kept, seed_all
 from stages.training.cost import cost_of
 from stages.training.loop import train
+from stages.training.reading_ahead import ReadingAhead
 from stages.training.sharing import BySubject, n_samples
 from stages.training.trouble import CannotTrain, telling_of_short_memory
 from weights.suggestions import did_you_mean
@@ -66,17 +68,20 @@ def fit_network(decoder, training, folder, progress, pretrained):
     changed = partial(change_patterns, objectives)
     with telling_of_short_memory(recipe, decoder.device):
         learner = NetworkWithObjectives(network, objectives, recipe.accumulate).to(decoder.device)
-    curves = train(
-        learner,
-        lambda step: changed(samples.at(step)),
-        recipe,
-        folder,
-        held_out=ChangedBatches(changed, samples.validation()),
-        identity=_identity(decoder, measured, objectives, *samples.identity(), began),
-        progress=progress,
-        label=f"training {', '.join(gives)}",
-        seconds_between_checkpoints=decoder.seconds_between_checkpoints,
-    )
+    identity = _identity(decoder, measured, objectives, *samples.identity(), began)
+    with ReadingAhead(samples.read, recipe.steps) if samples.are_read else nullcontext() as ahead:
+        read = samples.read if ahead is None else ahead
+        curves = train(
+            learner,
+            lambda step: changed(samples.completed(read(step), step)),
+            recipe,
+            folder,
+            held_out=ChangedBatches(changed, samples.validation(ahead and ahead.now)),
+            identity=identity,
+            progress=progress,
+            label=f"training {', '.join(gives)}",
+            seconds_between_checkpoints=decoder.seconds_between_checkpoints,
+        )
     return network, gives, curves
 
 

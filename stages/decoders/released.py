@@ -59,10 +59,7 @@ class Released:
             misshapen, not finite, or other ones where the network has one under several names.
         """
         try:
-            stored = read_network_tensors(folder, remedy="fetch it again with `brainrecon weights pull`")
-            if stored and all(name.startswith(_PARALLEL) for name in stored):
-                stored = {name.removeprefix(_PARALLEL): value for name, value in stored.items()}
-            tensors = dict(self.tensors(stored))
+            tensors = self._read(folder)
             self._check_voxels(tensors, folder, n_voxels)
             fill_network(network, tensors, folder, described="at these settings", remedy=_OTHERWISE)
         except CheckpointError as error:
@@ -81,6 +78,34 @@ class Released:
                     "file as it was published."
                 )
         return network
+
+    def n_voxels(self, folder: str | Path) -> dict[str, int]:
+        """Voxels of every subject in a file of several, by their places: "0", "1", ...
+
+        Raises
+        ------
+        InputError
+            The file is absent or damaged, or is of no subjects by their places.
+        """
+        try:
+            tensors = self._read(folder)
+        except CheckpointError as error:
+            raise InputError(str(error)) from None
+        found: dict[str, int] = {}
+        while "{}" in self.voxels and (weight := tensors.get(self.voxels.format(len(found)))) is not None:
+            found[str(len(found))] = weight.shape[-1]
+        if not found:
+            raise InputError(
+                f"{folder} holds no {self.voxels.format(0)}, by which its subjects are known; name another."
+            )
+        return found
+
+    def _read(self, folder):
+        """Tensors of the network by their names there."""
+        stored = read_network_tensors(folder, remedy="fetch it again with `brainrecon weights pull`")
+        if stored and all(name.startswith(_PARALLEL) for name in stored):
+            stored = {name.removeprefix(_PARALLEL): value for name, value in stored.items()}
+        return dict(self.tensors(stored))
 
     def _check_voxels(self, tensors, folder, n_voxels):
         sizes = list(n_voxels.values()) if isinstance(n_voxels, Mapping) else [n_voxels]

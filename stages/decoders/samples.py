@@ -56,7 +56,7 @@ class Samples:
                 f"This decoder learns from one subject but {len(training.responses)} were given; load one of them."
             )
         self.stored = {**training.features, **training.beside}
-        self.live, self._epoch_of, self._recipe = training.live, training.epoch_of, recipe
+        self.live, self._epoch_of, self.recipe = training.live, training.epoch_of, recipe
         self._pairs, self._by_subject = training.pairs, by_subject
         if unknown := [name for name in self.live if name not in self.stored]:
             raise InputError(
@@ -87,16 +87,39 @@ class Samples:
 
     def at(self, step):
         """The batch of a step."""
-        return self._made({subject: trials.at(step) for subject, trials in self.trials.items()}, step, self.live)
+        return self.completed(self.read(step), step)
 
-    def validation(self):
-        """Batches of what is held out: stored values alone, and averages of stimuli whose trials are mixed in training."""
-        return _HeldOut(self)
+    def read(self, step):
+        """What is read for a step's batch, by nothing but the step: patterns, stimuli, and stored values."""
+        return self._read({subject: trials.at(step) for subject, trials in self.trials.items()}, self.live)
 
-    def held_out(self, subject, start):
-        """The batch of some of a subject's samples that are held out."""
-        taken = self.trials[subject].held_out(start, start + self._recipe.batch_size)
-        return self._made({subject: taken}, self._recipe.steps, {})
+    def completed(self, read, step):
+        """The batch of what was read for it: with values that are made for the step."""
+        return self._completed(read, step, self.live)
+
+    @property
+    def are_read(self):
+        """Whether anything lies in files."""
+        arrays = [*self.stored.values(), *(trials.responses for trials in self.trials.values())]
+        return not all(type(one) is np.ndarray for one in arrays)
+
+    def validation(self, reading=None):
+        """Batches of what is held out: stored values alone, and averages of stimuli whose trials are mixed in training.
+
+        Parameters
+        ----------
+        reading : callable, optional
+            ``reading(read, *given)`` reads what they need, in place of ``read(*given)``.
+        """
+        return _HeldOut(self, reading or (lambda read, *given: read(*given)))
+
+    def read_held_out(self, subject, start):
+        """What is read for a batch of a subject's samples that are held out."""
+        return self._read({subject: self.trials[subject].held_out(start, start + self.recipe.batch_size)}, {})
+
+    def completed_held_out(self, read):
+        """The batch of it."""
+        return self._completed(read, self.recipe.steps, {})
 
     def identity(self):
         """What a training depends on beside responses and recipe: plain data, and arrays."""
@@ -104,7 +127,7 @@ class Samples:
         described, arrays = [self._epoch_of, live], []
         for trials in self.trials.values():
             first = trials.stimuli[: min(8, len(trials.stimuli))]
-            arrays += [trials.stimuli, *self._targets(first, first, 0, {}).values()]
+            arrays += [trials.stimuli, *self._targets(first, first, self._values(first, {}), 0, {}).values()]
         if self._by_subject:
             described.append(list(self.trials))
         if self._pairs is not None:
@@ -114,25 +137,30 @@ class Samples:
             )
         return described, arrays
 
-    def _made(self, taken, step, live):
-        """A batch of what it takes of each subject."""
+    def _read(self, taken, live):
+        """What is read for a batch of what it takes of each subject: (patterns, seen, shown, values by the array they are of)."""
         patterns = BySubject({subject: one.patterns for subject, one in taken.items()})
         seen, shown = (np.concatenate(rows) for rows in zip(*((one.seen, one.shown) for one in taken.values())))
         if not self._by_subject:
             (patterns,) = patterns.values()
-        return {"patterns": patterns, "targets": self._targets(seen, shown, step, live), "step": step}
+        return patterns, seen, shown, self._values(shown, live)
 
-    def _targets(self, seen, shown, step, live):
+    def _completed(self, read, step, live):
+        patterns, seen, shown, values = read
+        return {"patterns": patterns, "targets": self._targets(seen, shown, values, step, live), "step": step}
+
+    def _values(self, shown, live):
+        """Stored values of the stimuli (n,), float32, by the identity of their array; of one array they are read once."""
+        arrays = {id(values): values for name, values in self.stored.items() if name not in live}
+        return {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
+
+    def _targets(self, seen, shown, values, step, live):
         """True values of the stimuli (n,) that were shown, dict of str to array (n, ...)."""
-        # Values of one source or array are found once. What the former draw, such as the first weights of a network that is
-        # loaded for them, is no affair of the objectives, which draw from the same generators.
+        # Values of one source are found once. What it draws, such as the first weights of a network that is loaded for them, is
+        # no affair of the objectives, which draw from the same generators.
         with random_state_kept() if live else nullcontext():
             found = {one: np.asarray(one(shown, step), dtype=np.float32) for one in dict.fromkeys(live.values())}
-        arrays = {id(values): values for name, values in self.stored.items() if name not in live}
-        read = {one: np.asarray(values[shown], dtype=np.float32) for one, values in arrays.items()}
-        targets = {
-            name: found[live[name]] if name in live else read[id(values)] for name, values in self.stored.items()
-        }
+        targets = {name: found[live[name]] if name in live else values[id(one)] for name, one in self.stored.items()}
         if self._pairs is not None:
             for name, stimuli in zip(CATEGORIES, (seen, shown)):
                 targets[name] = np.asarray(self._pairs.categories[stimuli], dtype=np.float32)[:, None]
@@ -142,14 +170,14 @@ class Samples:
 class _HeldOut:
     """Batches that are held out, made anew whenever they are gone through."""
 
-    def __init__(self, samples):
-        self.samples = samples
+    def __init__(self, samples, reading):
+        self._samples, self._reading = samples, reading
 
     def __iter__(self):
-        samples = self.samples
+        samples = self._samples
         for subject, trials in samples.trials.items():
-            for start in range(0, trials.n_held_out, samples._recipe.batch_size):
-                yield samples.held_out(subject, start)
+            for start in range(0, trials.n_held_out, samples.recipe.batch_size):
+                yield samples.completed_held_out(self._reading(samples.read_held_out, subject, start))
 
 
 def _check(training, recipe):

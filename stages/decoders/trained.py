@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
 from stages.training.curves import Curves
 from stages.training.pairs import Pairs
-from stages.training.recipe import read_recipe
+from stages.training.recipe import plain_recipe, read_recipe
 from stages.training.state import remove_checkpoint
 from weights.manifest import CheckpointError
 
@@ -200,8 +200,9 @@ class TrainedDecoder:
             What it is called.
         released : stages.decoders.released.Released
             How its file is read.
-        n_voxels : int, or dict of str to int
-            By subject, in the order of the file, if the network reads several.
+        n_voxels : int, or dict of str to int, or None
+            By subject, in the order of the file, if the network reads several; None takes the subjects of the file, whose names
+            are their places in it.
         gives : mapping of str to tuple of int
             Name and shape of each predicted value.
 
@@ -215,6 +216,7 @@ class TrainedDecoder:
             The file does not fit; the sentence says in what.
         """
         gives = {name: tuple(shape) for name, shape in gives.items()}
+        n_voxels = released.n_voxels(folder) if n_voxels is None else n_voxels
         with torch.device("meta"):
             network = self.make(n_voxels, gives, **self.arguments)
         network = standardised(released.fill(network, folder, n_voxels), n_voxels)
@@ -318,7 +320,7 @@ class TrainedDecoder:
             "arguments": self.arguments,
             "n_voxels": self._network.n_voxels,
             "gives": self.gives,
-            "recipe": asdict(self.recipe) if self._released is None else None,
+            "recipe": plain_recipe(self.recipe) if self._released is None else None,
             "curves": self._curves.lines,
         }
         if self._released is not None:

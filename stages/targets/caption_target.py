@@ -10,9 +10,15 @@ class CaptionTarget:
 
     Each says in ``n_targets`` how many values a row has, and in ``_encode`` what a batch of captions, a list of str,
     becomes: a tensor (n_captions, ...) of as many values per row.
+
+    Attributes
+    ----------
+    n_captions : int, optional
+        How many of a stimulus' captions count, the first ones; all by default.
     """
 
     takes = "captions"
+    n_captions = None
 
     @torch.no_grad()
     def encode(self, items, batch_size=64):
@@ -39,4 +45,4 @@ class CaptionTarget:
         def encode(captions):
             return self._encode(captions).flatten(1).cpu().numpy()
 
-        return mean_over_captions(items, encode, self.n_targets, batch_size)
+        return mean_over_captions(items, encode, self.n_targets, batch_size, self.n_captions)

@@ -29,7 +29,7 @@ def kept_captions(item, where):
     return kept
 
 
-def mean_over_captions(items, encode, n_targets, batch_size):
+def mean_over_captions(items, encode, n_targets, batch_size, most=None):
     """Average over each stimulus' captions what they are encoded to.
 
     Parameters
@@ -41,6 +41,8 @@ def mean_over_captions(items, encode, n_targets, batch_size):
     n_targets : int
     batch_size : int
         Captions per call of `encode`; those of several stimuli share one.
+    most : int, optional
+        Of each stimulus' captions only so many, the first that are not blank.
 
     Returns
     -------
@@ -51,7 +53,9 @@ def mean_over_captions(items, encode, n_targets, batch_size):
     InputError
         A stimulus has no caption, or a string in place of a list of strings; raised before anything is encoded.
     """
-    items = [kept_captions(item, f"The captions of stimulus number {position}") for position, item in enumerate(items)]
+    items = [
+        kept_captions(item, f"The captions of stimulus number {position}")[:most] for position, item in enumerate(items)
+    ]
     counts = np.array([len(item) for item in items], dtype=np.intp)
     owners = np.repeat(np.arange(len(items)), counts)
     captions = [caption for item in items for caption in item]

@@ -12,7 +12,7 @@ Kandinsky take), or the patch tokens before they are projected (MindEye2).
 import numpy as np
 import torch
 
-from stages.ground.checks import OneOf, check
+from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.targets.caption_target import CaptionTarget
 from stages.targets.captions import kept_captions
@@ -188,12 +188,15 @@ class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
     padding : {"zero", "end"}
         What stands after the end token. open_clip's tokenizer writes zeros; Versatile Diffusion was trained, and
         Brain-Diffuser's targets were made, with further end tokens. Tokens up to the end token are the same.
+    n_captions : int, optional
+        How many captions of a stimulus count, the first ones; all by default.
     """
 
     name = "clip_text"
 
-    def __init__(self, model, preprocess, tokenizer, padding="zero"):
+    def __init__(self, model, preprocess, tokenizer, padding="zero", n_captions=None):
         super().__init__(model, preprocess, tokenizer)
+        self.n_captions = check("n_captions", n_captions, _N_CAPTIONS)
         if padding not in ("zero", "end"):
             raise InputError(f"padding is {padding!r}; expected 'zero' (open_clip's) or 'end' (Versatile Diffusion's).")
         self.padding = padding
@@ -209,7 +212,7 @@ class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
         used = {
             "context_length": self.model.text.context_length,
             "tokens": "projected, divided by the norm of the pooled token",
-            "captions": "mean over those that are not empty",
+            "captions": _counted(self.n_captions),
         }
         return used if self.padding == "zero" else used | {"padding": "end tokens"}
 
@@ -227,6 +230,51 @@ class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
         end = ends.int().argmax(1, keepdim=True)
         after = torch.arange(numbers.shape[1]) > end
         return torch.where(after, numbers.gather(1, end), numbers)
+
+
+class CLIPTextVector(CaptionTarget, OpenCLIPTarget):
+    """The pooled, projected embedding of captions, of its own length, averaged over captions: what kinds of texts are told by.
+
+    >>> from weights import store
+    >>> target = CLIPTextVector.from_pretrained(store.path("tiny-clip"), n_captions=1)
+    >>> target.encode([["a red circle", "a round thing"], ["a blue square"]]).shape, target.shape
+    ((2, 64), (64,))
+
+    Parameters
+    ----------
+    model, preprocess, tokenizer
+        As for `OpenCLIPTarget`.
+    n_captions : int, optional
+        How many captions of a stimulus count, the first ones; all by default.
+    """
+
+    name = "clip_text_vector"
+
+    def __init__(self, model, preprocess, tokenizer, n_captions=None):
+        super().__init__(model, preprocess, tokenizer)
+        self.n_captions = check("n_captions", n_captions, _N_CAPTIONS)
+
+    @property
+    def shape(self):
+        """Values of the embedding."""
+        return (self.embed_dim,)
+
+    @property
+    def preprocessing(self):
+        """What happens to captions, as plain data; part of the feature store's key."""
+        return {"vector": "pooled, projected, of its own length", "captions": _counted(self.n_captions)}
+
+    def _encode(self, captions):
+        pooled, _ = self._text_tokens(captions)
+        return pooled
+
+
+def _counted(n_captions):
+    """Which captions count, in words."""
+    return f"mean over {'those' if n_captions is None else f'the first {n_captions}'} that are not empty"
+
+
+_N_CAPTIONS = Number(1, whole=True, optional=True, example=1)
 
 
 class CLIPImageEmbedding(OpenCLIPTarget):

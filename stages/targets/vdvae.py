@@ -7,16 +7,20 @@ all are means unless draws, which are seeded, are asked for.
 """
 
 import math
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
 
-from stages.ground.checks import OneOf, check, uint8_pictures
+from stages.ground.checks import Number, Numbers, OneOf, check, uint8_pictures
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import named_generator
 from stages.ground.pictures import check_levels
 from stages.networks.vdvae import VDVAE
+
+_GREYS = Numbers(Number(0, 255, above=True), example=(110.0, 69.0), alone=False)
 
 
 class VDVAELatents:
@@ -38,21 +42,32 @@ class VDVAELatents:
     sample_seed : int, optional
         Encode draws from the posterior, as the published recipe does, in place of its mean. A picture's draw
         depends on the seed and on its pixels at the network's size, not on the batch or the order.
+    greys : tuple of float, optional
+        Mean and standard deviation, of 0 to 255, with which pictures enter the encoder; the checkpoint's own by default. Some
+        scripts have (110, 69).
+    farthest : float, optional
+        Latents are cut off so far from 0, and those that are no number become 0; by default they are left as they are.
     """
 
     name = "vdvae"
     takes = "images"
 
-    def __init__(self, network, sample_seed=None):
+    def __init__(self, network, sample_seed=None, greys=None, farthest=None):
         self.network = network
         self.sample_seed = sample_seed
+        self.greys = None if greys is None else tuple(check("greys", greys, _GREYS))
+        self.farthest = check("farthest", farthest, Number(0, above=True, optional=True, example=10.0))
+        if self.greys is not None:
+            # The caller's own network stays as it is.
+            self.network = copy(network)
+            self.network.config = replace(network.config, input_mean=float(greys[0]), input_std=float(greys[1]))
         self._shapes = network.latent_shapes[: network.config.target_layers]
         self._ends = np.cumsum([0, *(math.prod(shape) for shape in self._shapes)]).tolist()
 
     @classmethod
-    def from_pretrained(cls, folder, device="cpu", sample_seed=None):
+    def from_pretrained(cls, folder, device="cpu", sample_seed=None, greys=None, farthest=None):
         """Load a VDVAE's folder (config.json, model.safetensors); CheckpointError when it does not fit."""
-        return cls(VDVAE.from_pretrained(folder, device), sample_seed)
+        return cls(VDVAE.from_pretrained(folder, device), sample_seed, greys, farthest)
 
     @property
     def n_targets(self):
@@ -73,12 +88,14 @@ class VDVAELatents:
     def preprocessing(self):
         """What happens to a picture, as plain data; part of the feature store's key."""
         size = self.network.config.image_size
-        return {
+        used = {
             "resize": [size, size],
             "interpolation": "bilinear, antialiased, 8 bit",
             "latents": "posterior mean" if self.sample_seed is None else f"posterior draw, seed {self.sample_seed}",
             "layers": len(self._shapes),
         }
+        used |= {} if self.greys is None else {"greys": list(self.greys)}
+        return used if self.farthest is None else used | {"farthest": self.farthest}
 
     def encode(self, items, batch_size=32):
         """Infer the latents of pictures.
@@ -106,6 +123,9 @@ class VDVAELatents:
             latents = self.network.encode(images, n_layers=len(self._shapes), generator=self._generators(images))
             for where, z in zip(self.layer_slices, latents):
                 values[start : start + len(images), where] = z.flatten(1).cpu().numpy()
+        if self.farthest is not None:
+            np.nan_to_num(values, copy=False, posinf=self.farthest, neginf=-self.farthest)
+            np.clip(values, -self.farthest, self.farthest, out=values)
         return values
 
     def decode(self, values, batch_size=32, temperature=0.0, generators=None, sample_pixels=False, greys="rounded"):

@@ -13,7 +13,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +27,7 @@ from stages.training.curves import Curves, check_finite, slower
 from stages.training.joining import has_unreached, pulls_of
 from stages.training.optimisers import learning_rate, make_optimisers, set_rates, step_unless
 from stages.training.processes import accelerator_on, check_shared
-from stages.training.recipe import Recipe
+from stages.training.recipe import Recipe, plain_recipe
 from stages.training.sharing import few_of, n_samples, on_device, share_of
 from stages.training.state import Pace, read_checkpoint, write_checkpoint
 from stages.training.tally import Tally
@@ -325,7 +324,7 @@ class _Training:
         """Go on from the folder's checkpoint, if there is one of this training."""
         self.folder = None if folder is None else Path(folder)
         shapes = {name: tuple(value.shape) for name, value in self.plain.state_dict().items()}
-        self.identity = hashlib.sha256(repr([identity, asdict(self.recipe), shapes]).encode()).hexdigest()
+        self.identity = hashlib.sha256(repr([identity, plain_recipe(self.recipe), shapes]).encode()).hexdigest()
         if self.folder is None:
             return
         players = {"learner": (self.plain, self.optimisers)}

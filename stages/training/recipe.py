@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from stages.ground.checks import Number, Numbers, OneOf, check_all
 from stages.ground.errors import InputError
@@ -225,13 +225,27 @@ def _check_patterns(where, patterns):
             ) from None
 
 
+def plain_recipe(recipe):
+    """Write a recipe as plain data, which JSON keeps.
+
+    Names without decay are left out if there are none: trainings are what they were before there could be any.
+
+    >>> plain = plain_recipe(Recipe(steps=10, batch_size=2))
+    >>> plain["steps"], "undecayed_names" in plain["optimiser"]
+    (10, False)
+    """
+    plain = asdict(recipe)
+    if not recipe.optimiser.undecayed_names:
+        del plain["optimiser"]["undecayed_names"]
+    return plain
+
+
 def read_recipe(entries):
-    """Make a recipe of plain data, as ``dataclasses.asdict`` gives it and JSON keeps it.
+    """Make a recipe of plain data, as `plain_recipe` gives it and JSON keeps it.
 
     >>> import json
-    >>> from dataclasses import asdict
     >>> recipe = Recipe(steps=10, batch_size=2, schedule=Schedule("milestones", milestones=(5,)))
-    >>> read_recipe(json.loads(json.dumps(asdict(recipe)))) == recipe
+    >>> read_recipe(json.loads(json.dumps(plain_recipe(recipe)))) == recipe
     True
     """
     parts = {"optimiser": OptimiserSpec, "schedule": Schedule}

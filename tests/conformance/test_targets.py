@@ -18,7 +18,7 @@ from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.blip import BLIPStates
 from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
-from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens
+from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens, CLIPTextVector
 from stages.targets.clip_layers import CLIPLayer
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.evaluation_layers import EvaluationLayer
@@ -94,6 +94,7 @@ TARGETS = {
     "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
     "unclip tokens": lambda folder: UnclipTokens.from_pretrained(store.path("tiny-clip")),
+    "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip")),
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,

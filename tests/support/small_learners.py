@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from stages.training.recipe import OptimiserSpec, Recipe, Schedule
+from stages.training.sharing import BySubject
 
 
 class WithDropout(torch.nn.Module):
@@ -96,12 +97,26 @@ class Comparing(torch.nn.Module):
         return error + (rows["found"] * pulls["found"]).sum(), {"error": error.detach(), "loss": error.detach()}
 
 
+class OfSubjects(Comparing):
+    """The same of two subjects, of whom each has a layer of its own; their rows stand one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = torch.nn.ModuleDict({"first": torch.nn.Linear(4, 6), "second": torch.nn.Linear(2, 6)})
+
+    def compared(self, batch):
+        hidden = torch.cat([self.own[subject](values) for subject, values in batch["subjects"].items()])
+        return {"found": self.norm(self.one(hidden))}
+
+
 def batch_at(step, n=8):
     """Noise, and a linear function of it that is not quite to be seen."""
     random = np.random.default_rng([5, step])
     x = random.standard_normal((n, 6), dtype=np.float32)
     y = x[:, :3] - 0.5 * x[:, 3:] + 0.1 * random.standard_normal((n, 3), dtype=np.float32)
-    return {"x": torch.from_numpy(x), "y": y.astype(np.float32), "step": step}
+    # As of two subjects with other voxels, half of the samples each.
+    subjects = BySubject(first=x[: n // 2, :4].copy(), second=x[n // 2 :, 4:].copy())
+    return {"x": torch.from_numpy(x), "y": y.astype(np.float32), "subjects": subjects, "step": step}
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,9 @@ CASES = {
     "samples that are compared, parts of a batch": Case(
         Comparing, recipe(OptimiserSpec("adamw", 1e-2), accumulate=4, average=0.9), held_out=(100,)
     ),
+    "two subjects, parts of a batch": Case(
+        OfSubjects, recipe(OptimiserSpec("adamw", 1e-2), accumulate=2, average=0.9), held_out=(100,)
+    ),
     "a head alone": Case(
         WithDropout,
         recipe(OptimiserSpec("adamw", 1e-2, weight_decay=0.1), trains=(r"head\..*",), average=0.9),
@@ -173,7 +191,7 @@ def main():
 
     torch.set_num_threads(1)
     place, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
-    make = {one.__name__: one for one in (WithStatistics, WithALooseEnd, Comparing)}[
+    make = {one.__name__: one for one in (WithStatistics, WithALooseEnd, Comparing, OfSubjects)}[
         changes.pop("learner", "WithStatistics")
     ]
     learner = Case(make, recipe(OptimiserSpec("sgd", 0.05), **changes)).learner()

@@ -82,6 +82,7 @@ SMALL = {
         *FEW_STEPS, "search.iterations=3", "blocks=[1, 2]", "search.multipliers=[1.5, 1.2]", weights="tiny"
     ),
     "ferrante2022": Small(*FEW_STEPS, weights="tiny"),
+    "ferrante2023-alignment": Small(*FEW_STEPS, weights="tiny"),
     "unibrain2023": Small(
         *FEW_STEPS,
         *("latent_size=16", "clip_pictures=direct", "caption.num_inference_steps=4"),
@@ -109,6 +110,8 @@ SMALL = {
         *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
         *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=32"),
         *("decoder.prior_depth=1", "decoder.prior_heads=2", "caption.max_length=8"),
+        # A pattern that is given by itself is one trial.
+        "averages=responses",
         weights="tiny",
     ),
     "horikawa2017": Small("units=12", 'regions=["early", "ventral"]', weights="tiny"),

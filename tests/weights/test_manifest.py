@@ -196,6 +196,7 @@ def test_every_checkpoint_says_what_it_will_bring():
             "vicregl-convnext-xl",
             "mindeye2023-subj01-vector",
             "blip-base-capfilt",
+            "gnet-multisubject",
         ),
         *("bert-base-uncased-tokenizer", "bert-base-cased-tokenizer", "gpt2-tokenizer"),
     ]
@@ -216,37 +217,57 @@ def test_presets_are_the_networks_own():
 
 
 def test_entries_of_one_subject_say_what_they_decode_and_hold():
-    decoders = [entry for entry in PUBLISHED.values() if entry.parts]
+    decoders = [entry for entry in PUBLISHED.values() if entry.parts and entry.subject]
     assert {entry.subject for entry in decoders} == {"subj01", "subj02", "subj05", "subj07"}
     for entry in decoders:
         (file,) = entry.files
         assert entry.subject in file.path and entry.n_voxels and entry.standardized == "session", entry.name
         assert file.entry == "model_state_dict" and file.converted == "model.safetensors"
         assert parse_origin(entry.origin).of_dataset and "no file was opened" in entry.note
-        # The authors name the files of one subject.
-        assert entry.note.startswith("inferred: the name of the file") == (entry.subject != "subj01"), entry.name
+        # Of MindEye the authors name the files of one subject.
+        inferred = entry.needed_by == ("mindeye2023",) and entry.subject != "subj01"
+        assert entry.note.startswith("inferred: the name of the file") == inferred, entry.name
     for subject in ("subj01", "subj07"):
-        own = [entry for entry in decoders if entry.subject == subject]
-        assert [entry.parts for entry in own] == [("tokens",), ("latent",)]
+        own = [entry.parts for entry in decoders if entry.subject == subject]
+        assert own == [("tokens",), ("latent",), ("network",), ("network",)]
 
 
 def test_reckoned_sizes_of_decoders_are_weights_and_two_moments_of_each():
     import torch
 
     from stages.networks.mindeye import MindEyeLatent, MindEyeTokens
+    from stages.networks.mindeye2 import MindEye2Network
 
-    published = {"clip_rough": (257, 768), "clip_retrieval": (257, 768)}
-    for entry in (entry for entry in PUBLISHED.values() if entry.parts):
-        make, gives = (MindEyeTokens, published) if entry.parts == ("tokens",) else (MindEyeLatent, {"z": (4, 64, 64)})
+    names = ("clip_rough", "clip_retrieval")
+    networks = {
+        "tokens": lambda n_voxels: MindEyeTokens(n_voxels, dict.fromkeys(names, (257, 768))),
+        "latent": lambda n_voxels: MindEyeLatent(n_voxels, {"z": (4, 64, 64)}),
+        "network": lambda n_voxels: MindEye2Network(
+            {"subject": n_voxels}, dict.fromkeys(names, (256, 1664)) | {"sd_latent": (4, 28, 28)}
+        ),
+    }
+    for entry in (entry for entry in PUBLISHED.values() if entry.parts and entry.subject):
+        (part,) = entry.parts
         with torch.device("meta"):
-            network = make(entry.n_voxels, gives)
+            network = networks[part](entry.n_voxels)
         assert entry.reckoned_size == 12 * sum(parameter.numel() for parameter in network.parameters()), entry.name
 
 
-def test_an_entry_with_fitted_steps_says_whose_they_are(tmp_path):
-    entry = Checkpoint("a", "b", "embedded", "a", "MIT", ("mindeye2023",), parts=("tokens",))
+@pytest.mark.parametrize(
+    "of, options, words",
+    [
+        ((), {"parts": ("tokens",)}, "holds tokens but says not of which method; give it needed_by"),
+        (
+            ("mindeye2023",),
+            {"parts": ("tokens",), "n_voxels": 300},
+            "reads 300 voxels but says not of whom; give it subject",
+        ),
+    ],
+)
+def test_an_entry_with_fitted_steps_says_of_what_they_are(tmp_path, of, options, words):
+    entry = Checkpoint("a", "b", "embedded", "a", "MIT", of, **options)
     write_manifest({"a": entry}, tmp_path / "manifest.toml")
-    with pytest.raises(CheckpointError, match="holds tokens but says not whose or of which method; give it subject"):
+    with pytest.raises(CheckpointError, match=words):
         read_manifest(tmp_path / "manifest.toml")
 
 

@@ -132,3 +132,27 @@ def test_subjects_without_decoders_are_refused(asked, words):
     with pytest.raises(CheckpointError, match=words) as caught:
         choose(**asked)
     assert "\n" not in str(caught.value)
+
+
+def test_dictionaries_within_the_entry_count_as_one_and_arrays_beside_it_are_thrown_away(tmp_path):
+    """As gnet_multisubject.pt has it: a network, and by the number of a subject what reads from it; masks of voxels beside."""
+    readouts = {number: {"w": torch.full((2, 3), float(number)), "b": torch.zeros(2)} for number in (1, 8)}
+    parameters = {"enc": STATE, "fwrfs": readouts}
+    beside = {
+        "voxel_mask": {1: np.array([True, False])},
+        "input_mean": np.zeros((3, 1, 1), np.float32),
+        "val_cc": {1: [0.5]},
+    }
+    torch.save({"best_params": parameters, **beside}, tmp_path / "gnet.pt")
+    convert(tmp_path / "gnet.pt", tmp_path / "model.safetensors", entry="best_params")
+    expected = {f"enc.{name}": value for name, value in STATE.items()}
+    expected |= {f"fwrfs.{number}.{name}": value for number, own in readouts.items() for name, value in own.items()}
+    assert same(load_file(tmp_path / "model.safetensors"), expected)
+
+
+@pytest.mark.parametrize("spoilt", [np.zeros(3), {}, {"w": np.zeros(3)}, {1.5: torch.zeros(1)}, ["w"]])
+def test_what_is_no_tensor_within_the_entry_is_refused(tmp_path, spoilt):
+    torch.save({"best_params": {"enc": STATE, "fwrfs": {1: spoilt}}}, tmp_path / "gnet.pt")
+    with pytest.raises(CheckpointError, match="named tensors were expected"):
+        convert(tmp_path / "gnet.pt", tmp_path / "model.safetensors", entry="best_params")
+    assert not (tmp_path / "model.safetensors").exists()

@@ -70,7 +70,9 @@ def walk(protocol, networks, shown, drawn, compared, brain, has_categories, prog
         done += 1
         progress("scoring", done, total)
     predicted_response = {
-        spec.name: spec.metric.function(brain.patterns, brain.models[source.name].predict(source.shown_features))
+        spec.name: spec.metric.function(
+            brain.of(source.name).patterns, brain.models[source.name].predict(source.shown_features)
+        )
         for source in sources
         for spec in source.of("brain")
     }
@@ -329,9 +331,10 @@ class _Waiting:
                 scores = spec.metric.function(self._source.shown_features[targets], features)
                 comparison.put_scores(spec.name, pictures, scores)
         for spec in self._source.of("brain"):
-            measured = self._brain.patterns[targets]
+            responses = self._brain.of(self._source.name)
+            measured = responses.patterns[targets]
             predicted = self._brain.models[self._source.name].predict(features)
             comparison.put_scores(spec.name, pictures, spec.metric.function(measured, predicted))
-            for region, mask in self._brain.regions.items():
+            for region, mask in responses.regions.items():
                 scores = spec.metric.function(measured[:, mask], predicted[:, mask])
                 comparison.put_scores((spec.name, region), pictures, scores)

@@ -25,6 +25,26 @@ _FLOOR_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Responses to the shown pictures, as a model's predictions are.
+
+    Attributes
+    ----------
+    patterns, reliability, regions
+        As of `Brain`.
+    """
+
+    patterns: np.ndarray
+    reliability: np.ndarray | None = None
+    regions: dict = field(default_factory=dict)
+
+    def of_rows(self, rows):
+        """The same of some of the pictures."""
+        reliability = None if self.reliability is None else self.reliability[rows]
+        return Measured(self.patterns[rows], reliability, self.regions)
+
+
+@dataclass(frozen=True)
 class Brain:
     """What brain correlation needs: the measured patterns, and a model that predicts patterns from pictures.
 
@@ -38,12 +58,28 @@ class Brain:
         Of each pattern, as `brainrecon.evaluation.brain.pattern_ceiling.pattern_reliability` has it; NaN if repeats do not tell.
     regions : mapping of str to bool array of shape (n_voxels,)
         Voxels over which it is computed once more.
+    measured : mapping of str to Measured
+        By network: responses that its model is compared with in place of these, for a model that learned others.
+    notes : tuple of str
+        What there is to know, a sentence each.
     """
 
     patterns: np.ndarray
     models: dict
     reliability: np.ndarray | None = None
     regions: dict = field(default_factory=dict)
+    measured: dict = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def of(self, name):
+        """The responses that the model of a network is compared with."""
+        return self.measured.get(name) or Measured(self.patterns, self.reliability, self.regions)
+
+    def of_rows(self, rows):
+        """The same of some of the pictures."""
+        own = Measured(self.patterns, self.reliability, self.regions).of_rows(rows)
+        others = {name: one.of_rows(rows) for name, one in self.measured.items()}
+        return Brain(own.patterns, self.models, own.reliability, own.regions, others, self.notes)
 
 
 @dataclass(frozen=True)
@@ -153,14 +189,14 @@ def _of_brains(protocol, brain):
 
 
 def _regions(protocol, brain, compared, options):
-    return {
-        region: [
-            SummaryRow(name, spec.name, *comparison.by_region(spec, region, options))
-            for spec in _of_brains(protocol, brain)
-            for name, comparison in compared.items()
-        ]
-        for region in (brain.regions if brain else ())
-    }
+    found = {}
+    for spec in _of_brains(protocol, brain):
+        for region in brain.of(spec.features).regions:
+            found.setdefault(region, []).extend(
+                SummaryRow(name, spec.name, *comparison.by_region(spec, region, options))
+                for name, comparison in compared.items()
+            )
+    return found
 
 
 def _ceilings(protocol, brain, predicted_response, rows, options):
@@ -168,21 +204,20 @@ def _ceilings(protocol, brain, predicted_response, rows, options):
 
     The noise is seen from repeats; if they do not tell it from signal, there is no ceiling, and a note says so.
     """
-    found, notes = {"shown_pictures": {}, "noise_ceiling": {}}, []
-    specs = _of_brains(protocol, brain)
-    for spec in specs:
+    found, notes = {"shown_pictures": {}, "noise_ceiling": {}}, list(brain.notes if brain else ())
+    for spec in _of_brains(protocol, brain):
         values = predicted_response[spec.name][rows]
         if len(values := values[np.isfinite(values)]):
             row = SummaryRow("shown_pictures", spec.name, *intervals.bootstrap_mean(values, **options))
             found["shown_pictures"][spec.name] = row
-    if specs and brain.reliability is not None:
-        values = brain.reliability[rows]
+        reliability = brain.of(spec.features).reliability
+        values = np.empty(0) if reliability is None else reliability[rows]
         if len(values := values[np.isfinite(values)]):
             if ceiling := ceiling_of_patterns(values, **options):
-                found["noise_ceiling"] = {spec.name: SummaryRow("noise_ceiling", spec.name, *ceiling) for spec in specs}
+                found["noise_ceiling"][spec.name] = SummaryRow("noise_ceiling", spec.name, *ceiling)
             else:
                 notes.append(
-                    f"Brain correlation has no noise ceiling here: by the repeats of {len(values):,} stimuli, signal in the "
+                    f"{spec.label} has no noise ceiling here: by the repeats of {len(values):,} stimuli, signal in the "
                     f"responses cannot be told from noise (mean reliability of a pattern {values.mean():.2f})."
                 )
     return {kind: limits for kind, limits in found.items() if limits}, tuple(notes)

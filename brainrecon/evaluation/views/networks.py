@@ -25,6 +25,9 @@ class NetworkKind:
         (n, height, width, 3), which it normalises by itself.
     chooses_layer : bool
         Whether the class is told the layer.
+    encoding : str
+        A class of the module with ``from_pretrained(folder, subject, device=...)`` and ``predict(features)``: the encoding model
+        that was published with the network, by the number of a subject of NSD. Empty if there is none, and one is fitted.
     """
 
     module: str
@@ -32,6 +35,7 @@ class NetworkKind:
     layers: tuple
     prepared: bool = False
     chooses_layer: bool = False
+    encoding: str = ""
 
 
 def _trunk(class_name, *layers):
@@ -47,6 +51,7 @@ KINDS = {
     "inception_v3": _trunk("InceptionV3", "avgpool"),
     "efficientnet_b1": _trunk("EfficientNetB1", "avgpool"),
     "swav_resnet50": _trunk("SwAVResNet50", "avgpool"),
+    "gnet": NetworkKind("stages.networks.gnet", "GNet", ("maps",), encoding="GNetReadout"),
     "lpips": NetworkKind("stages.judges.perceptual_distances", "LPIPSDistance", ("distance",)),
     "dreamsim": NetworkKind("stages.judges.perceptual_distances", "DreamSimDistance", ("distance",)),
 }
@@ -94,6 +99,33 @@ def load_network(spec, device="cpu"):
     network = getattr(import_module(kind.module), kind.class_name)
     layer = (spec.layer,) if kind.chooses_layer else ()
     return network.from_pretrained(store.path(spec.checkpoint), *layer, device=device)
+
+
+def load_encoding(spec, subject, device="cpu"):
+    """Build the encoding model that was published with a protocol's network.
+
+    Parameters
+    ----------
+    spec : brainrecon.evaluation.protocols.protocol.NetworkSpec
+        Of a kind with `NetworkKind.encoding`.
+    subject : int
+        Number of a subject of NSD.
+    device : str or torch.device
+
+    Returns
+    -------
+    model : object with ``predict(features) -> (n, n_voxels)`` and ``n_voxels``
+
+    Raises
+    ------
+    InputError
+        It knows no such subject.
+    weights.store.CheckpointError
+        If the checkpoint is absent or damaged.
+    """
+    kind = check_network(spec)
+    model = getattr(import_module(kind.module), kind.encoding)
+    return model.from_pretrained(store.path(spec.checkpoint), subject, device=device)
 
 
 def check_network(spec):

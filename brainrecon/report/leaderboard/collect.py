@@ -23,7 +23,8 @@ def collect(folder):
     Parameters
     ----------
     folder : path-like
-        Holds ``<method>/<subject>/<roi>/scores/<protocol>.json``.
+        Holds ``<method>/<subject>/<roi>/scores/<protocol>.json``; of other subjects that were learned from together in one
+        cell, ``<method>/<subject>/<roi>/subjects/<other>/scores/<protocol>.json``.
 
     Returns
     -------
@@ -36,7 +37,8 @@ def collect(folder):
     """
     folder = Path(folder)
     plan = _read_plan(folder / PLAN)
-    cells = [cell for path in sorted(folder.glob("*/*/*/scores/*.json")) if (cell := _read_cell(folder, path))]
+    paths = [*sorted(folder.glob("*/*/*/scores/*.json")), *sorted(folder.glob("*/*/*/subjects/*/scores/*.json"))]
+    cells = [cell for path in paths if (cell := _read_cell(folder, path))]
     if not cells:
         raise InputError(
             f"{folder} holds no scores; expected <method>/<subject>/<roi>/scores/<protocol>.json. Run the benchmark first."
@@ -66,11 +68,13 @@ def _protocol_name(text):
 
 
 def _read_cell(folder, path):
-    method, subject, roi = path.relative_to(folder).parts[:3]
+    method, subject, roi, *further = path.relative_to(folder).parts[:-2]
     if any(part.startswith(".") for part in (method, subject, roi, path.name)):
         return None
-    place = path.parents[1]
-    scores, beside = Scores.from_json(path), place / HELD_OUT / "scores" / path.name
+    place, heldout = path.parents[1], folder / method / subject / roi / HELD_OUT
+    # Of another subject of the same training: subjects/<name>, of both splits.
+    subject = further[-1] if further else subject
+    scores, beside = Scores.from_json(path), Path(heldout, *further) / "scores" / path.name
     return Cell(
         method,
         subject,
@@ -78,7 +82,7 @@ def _read_cell(folder, path):
         scores,
         Scores.from_json(beside) if beside.exists() else None,
         _read_json(place / "external.json", dict, "score these pictures again"),
-        {name: "/".join((method, subject, roi, name)) for name in _LINKS if (place / name).exists()},
+        {name: (place / name).relative_to(folder).as_posix() for name in _LINKS if (place / name).exists()},
         _read_json(place / "decoder" / "summary.json", list, "delete the decoder folder and fit again") or (),
     )
 

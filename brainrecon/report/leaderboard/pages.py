@@ -6,9 +6,12 @@ import re
 
 from markupsafe import Markup
 
+from brainrecon.report.leaderboard.by_sessions import by_sessions
 from brainrecon.report.leaderboard.region_figure import region_figure
+from brainrecon.report.leaderboard.sessions_figure import sessions_file, sessions_svg
 from brainrecon.report.leaderboard.tables import board_view, notes_of
 from brainrecon.report.templates import template
+from brainrecon.studies.plan import region_folder
 from stages.ground.table_cells import text_cell
 from stages.ground.visible_text import visible
 
@@ -115,7 +118,7 @@ def as_markdown(leaderboard):
     for text in notes_of(leaderboard):
         lines += [_escaped(text), ""]
     for board in leaderboard.boards:
-        view = board_view(board, leaderboard.preset)
+        view = board_view(board, leaderboard.preset, leaderboard.plan)
         lines += [f"## {_escaped(view['title'])}", ""]
         if board.simulated:
             lines += ["**SIMULATED RESPONSES.** No brain was measured for these scores.", ""]
@@ -126,7 +129,8 @@ def as_markdown(leaderboard):
         for block in view["blocks"]:
             lines += [f"### {_escaped(block['title'])}", ""]
             lines += [f"- **{_escaped(method)}**{_escaped(rest)}" for method, rest in block["sentences"]] + [""]
-            for table in block["tables"]:
+            by_sessions_first = [block["sessions"].table] if block["sessions"] and block["sessions"].table else []
+            for table in by_sessions_first + block["tables"]:
                 lines += _markdown_table(table)
         for table in view["tables"]:
             lines += _markdown_table(table)
@@ -168,11 +172,30 @@ def as_html(leaderboard, alone=False):
     alone : bool
         Only the tables of scores, for a notebook.
     """
-    return template(__file__, "leaderboard.html.jinja").render(
-        alone=alone,
-        notes=notes_of(leaderboard),
-        boards=[
-            board_view(board, leaderboard.preset) | {"figure": "" if alone else Markup(region_figure(board))}  # noqa: S704
-            for board in leaderboard.boards
-        ],
-    )
+    boards = []
+    for number, board in enumerate(leaderboard.boards):
+        view = board_view(board, leaderboard.preset, leaderboard.plan)
+        view["figure"] = "" if alone else Markup(region_figure(board))  # noqa: S704
+        for place, block in enumerate(view["blocks"]):
+            # One figure for each score: on a phone they stand one below the other.
+            block["figures"] = [] if alone else [Markup(svg) for svg in _by_sessions(block, f"{number}-{place}")]  # noqa: S704
+        boards.append(view)
+    return template(__file__, "leaderboard.html.jinja").render(alone=alone, notes=notes_of(leaderboard), boards=boards)
+
+
+def _by_sessions(block, salt):
+    """The figures of a region by sessions, one for each score, as SVG."""
+    view = block["sessions"]
+    return [sessions_svg(view.lines, [one], view.axis, f"{salt}-{one.name}") for one in (view.panels if view else ())]
+
+
+def session_figures(leaderboard):
+    """The files of figures by sessions: dict of name to SVG, all scores of a region beside one another."""
+    found = {}
+    for board in leaderboard.boards:
+        for block in board.blocks:
+            if view := by_sessions(block, board, leaderboard.plan):
+                # Boards of one protocol, by other judges or of other stimuli.
+                name = view.name if view.name not in found else f"{board.identity[:8]}-{board.split}-{view.name}"
+                found[region_folder(name)] = sessions_file(view.lines, view.panels, view.axis, name)
+    return found

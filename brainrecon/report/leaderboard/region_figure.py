@@ -7,15 +7,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from brainrecon.report.drawing import INK, STYLE, scores_from_left_to_right, svg_text
+from brainrecon.report.drawing import INK, METHOD_COLOURS, METHOD_MARKERS, STYLE, scores_from_left_to_right, svg_text
 from brainrecon.report.leaderboard.comparison import metric_phrase
 from brainrecon.report.leaderboard.regions import NOT_SCORED, chance_of_board, methods_of, rows_of_regions, voxels_of
 from brainrecon.report.names import interval_text, score_text
-
-# Legible on white and on a dark screen. Shapes change with every method and colours with a period of their own, so that
-# 42 methods differ, and neighbours in both.
-_COLOURS = ("#1f5a96", "#c2661a", "#3b8058", "#8f62b3", "#b8474a", "#80785a")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _WIDTH, _LETTERS = 5.6, 74  # inches, and how many letters of the legend stand beside one another in them
 _LONGEST_LABEL = 18
@@ -74,7 +69,7 @@ def region_figure(board):
 def _draw(axes, mean, height, number):
     """A dot and its interval."""
     if mean.ci_low is not None:
-        ends, color = [mean.ci_low, mean.ci_high], _COLOURS[number % len(_COLOURS)]
+        ends, color = [mean.ci_low, mean.ci_high], METHOD_COLOURS[number % len(METHOD_COLOURS)]
         axes.plot(ends, [height, height], color=color, linewidth=2, solid_capstyle="butt", zorder=3)
     axes.plot([mean.mean], [height], zorder=4, **_look(number))
 
@@ -82,8 +77,8 @@ def _draw(axes, mean, height, number):
 def _look(number):
     """How the dots of a method look."""
     return {
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "color": _COLOURS[number % len(_COLOURS)],
+        "marker": METHOD_MARKERS[number % len(METHOD_MARKERS)],
+        "color": METHOD_COLOURS[number % len(METHOD_COLOURS)],
         "markersize": 6.5,
         "markeredgecolor": INK,
         "markeredgewidth": 0.7,

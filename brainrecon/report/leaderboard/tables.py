@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from brainrecon.assembly.condition import MEAN_PICTURE
 from brainrecon.report.leaderboard.boards import STANDARD
+from brainrecon.report.leaderboard.by_sessions import by_sessions, learned_from
 from brainrecon.report.leaderboard.comparison import fewer, is_better, metric_phrase, range_text
 from brainrecon.report.leaderboard.predicted_tables import predicted_tables
 from brainrecon.report.leaderboard.published_table import published_table
@@ -56,8 +57,8 @@ def board_title(board):
     return f"{board.protocol.name} on {data}" + ("" if board.split == STANDARD else f", {board.split}")
 
 
-def board_view(board, preset=None):
-    """Everything the pages say of a board, as text; with a preset, beside what its study published."""
+def board_view(board, preset=None, plan=None):
+    """Everything the pages say of a board, as text; with a preset, beside what its study published; by the rows of a plan."""
     counts = [count for block in board.blocks for entry in block.entries for count in entry.n_stimuli]
     judges = ", ".join(f"{name} {digest[:12]}" for name, digest in sorted(board.checkpoints.items()))
     return {
@@ -67,13 +68,13 @@ def board_view(board, preset=None):
         "provenance": f"Protocol {board.protocol.name}, sha256 {board.protocol.sha256[:16]}; with its judges "
         f"{board.identity[:16]}{f' ({judges})' if judges else ''}. Test stimuli per subject: {range_text(counts)}.",
         "regions": region_table(board),
-        "blocks": [_block(block, board, preset) for block in board.blocks],
+        "blocks": [_block(block, board, preset, plan or {}) for block in board.blocks],
         "tables": [published_table(board)] if board.published else [],
     }
 
 
-def _block(block, board, preset):
-    tables = []
+def _block(block, board, preset, plan):
+    tables, sessions = [], by_sessions(block, board, plan)
     # Methods that draw nothing have predicted embeddings alone.
     if board.metrics:
         tables += [_scores(block, board)]
@@ -87,7 +88,7 @@ def _block(block, board, preset):
         (entry.method, entry.sentence.removeprefix(entry.method).replace(" %", "\N{NO-BREAK SPACE}%"))
         for entry in block.entries
     ]
-    return {"title": block.roi, "sentences": sentences, "tables": tables}
+    return {"title": block.roi, "sentences": sentences, "tables": tables, "sessions": sessions}
 
 
 def _scores(block, board):
@@ -110,6 +111,7 @@ def _scores(block, board):
             f"{n_subjects} subject{'s' if n_subjects > 1 else ''}, {stimuli} stimuli{' each' if n_subjects > 1 else ''}"
         )
         small += f", {regions[entry.method]}" if differ and regions[entry.method] else ""
+        small += "".join(f", {text}" for text in learned_from(entry))
         origin = _origin(entry)
         rows.append(TableRow(entry.method, tuple(cells), f"{small}; {origin}" if origin else small, links, "method"))
     return Table(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from brainrecon.report.leaderboard.collect import collect
-from brainrecon.report.leaderboard.pages import as_csv, as_html, as_markdown
+from brainrecon.report.leaderboard.pages import as_csv, as_html, as_markdown, session_figures
 from weights.whole_files import write_text
 
 NAME = "leaderboard"
@@ -11,6 +11,8 @@ NAME = "leaderboard"
 
 def write_leaderboard(folder):
     """Collect a benchmark's scores and write `leaderboard.md`, `.csv` and `.html` into its folder.
+
+    If rows of a method differ in the sessions that they learned from, `sessions-<protocol>-<roi>.svg` as well.
 
     Parameters
     ----------
@@ -36,4 +38,6 @@ def write_pages(leaderboard, folder):
     pages = {"md": as_markdown(leaderboard), "csv": as_csv(leaderboard), "html": as_html(leaderboard)}
     for suffix, text in pages.items():
         write_text(folder / f"{NAME}.{suffix}", text)
+    for name, text in session_figures(leaderboard).items():
+        write_text(folder / name, text)
     return folder / f"{NAME}.html"

@@ -1,6 +1,5 @@
 """The one-file HTML report: pictures, scores, settings, and first sentences that follow from the numbers."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -9,11 +8,12 @@ from markupsafe import Markup
 
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report import predicted_rows, tables
-from brainrecon.report.names import chance_of, condition_explanation, condition_label, in_sentence, score_text
-from brainrecon.report.pictures import choose_blocks, data_uri, first_sample, rank_stimuli
+from brainrecon.report.names import chance_of, condition_label, score_text
+from brainrecon.report.pictures import data_uri
 from brainrecon.report.run import feature_matrix
 from brainrecon.report.run.citing import cite_this
 from brainrecon.report.run.figures import against, curve, distribution
+from brainrecon.report.run.grid import column_of, column_order, grid_of, side_by_side
 from brainrecon.report.run.matrix_figure import matrix_figure
 from brainrecon.report.run.splits import SplitBeside, predicted_table, scored_anywhere, split_groups
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
@@ -70,6 +70,8 @@ class ReportContent:
         What to type to have them.
     splits : sequence of brainrecon.report.run.splits.SplitBeside
         Splits that were tested beside the one that this report is of; empty if there are none.
+    of_subjects : bool
+        Whether these, and `split`, are subjects that were learned from together.
     split : str
         That one's name.
     simulated : bool
@@ -104,6 +106,7 @@ class ReportContent:
     all_pictures_by: str = ""
     splits: Sequence[SplitBeside] = ()
     split: str = "test"
+    of_subjects: bool = False
     simulated: bool = False
     n_each: int = 5
     n_unselected: int = 6
@@ -137,12 +140,14 @@ def render(content):
     return template(__file__, "report.html.jinja").render(
         content=content,
         verdict=write_verdict(scores),
-        columns=[_column(name, scores, content.explanation) for name in columns],
-        own=_grid(content),
+        columns=[column_of(name, scores, content.explanation) for name in columns],
+        own=grid_of(content),
         splits=split_groups(splits, everywhere),
         everywhere=everywhere,
         predicted_by_split=predicted_table(splits),
-        beside=[(split, _grid(split.content), _read_captions(split.content)) for split in content.splits],
+        same_stimuli=len({tuple(sorted(split.content.stimulus_ids)) for split in splits}) == 1,
+        in_common=side_by_side(splits) if content.of_subjects else None,
+        beside=[(split, grid_of(split.content), _read_captions(split.content)) for split in content.splits],
         headline=scores.metrics.get(headline),
         low_level=scores.metrics.get(low_level),
         prepared=_preparations(scores.protocol),
@@ -197,41 +202,6 @@ def render(content):
     )
 
 
-def _grid(content):
-    """The picture grid: its columns, blocks of rows, and how these were chosen; None if nothing was drawn."""
-    if not content.conditions:
-        return None
-    names = column_order(content.conditions, content.scores.reference)
-    blocks, how_chosen = _choose(content)
-    return {
-        "columns": [_column(name, content.scores, content.explanation) for name in names],
-        "blocks": [(block.heading, [grid_row(one, names, content) for one in block.stimulus_ids]) for block in blocks],
-        "how_chosen": how_chosen,
-    }
-
-
-def _choose(content):
-    """Blocks of the grid, and how they were chosen."""
-    scores = content.scores
-    headline, low_level = leading_metrics(scores)
-    rule = ""
-    if headline is not None:
-        name = condition_label(scores.reference)
-        whose = "the reconstruction's" if scores.reference == "reconstruction" else f"the \u201c{name}\u201d pictures'"
-        ties = "" if low_level == headline else f"by {in_sentence(scores.metrics[low_level].label)} and then "
-        rule = f"{whose} {in_sentence(scores.metrics[headline].label)}, ties decided {ties}by the order of the test set"
-    return choose_blocks(
-        content.stimulus_ids,
-        content.shown,
-        content.conditions,
-        scores.reference,
-        rank_stimuli(scores, content.stimulus_ids, headline, low_level),
-        rule,
-        content.n_each,
-        content.n_unselected,
-    )
-
-
 def _comparisons(scores):
     """(metric, figure of the reference against stage one and shuffled responses), for the leading metrics."""
     figures = []
@@ -269,71 +239,6 @@ def _relative(path):
             "scheme. Give it as it is seen from the folder of the report."
         )
     return quote(path)
-
-
-def column_order(conditions, reference):
-    """Stage one, then what was made of it, then the controls: as the pictures come about."""
-    first = [name for name in (STAGE_ONE, reference) if name in conditions]
-    return first + [name for name in conditions if name not in first]
-
-
-def _column(name, scores, explanation):
-    own = name == scores.reference and explanation
-    return {
-        "label": condition_label(name),
-        "explanation": f"{explanation[:1].upper()}{explanation[1:]}" if own else condition_explanation(name),
-        "kind": _kind(name, scores),
-    }
-
-
-def _kind(name, scores):
-    """How the page sets a condition apart: "reference", "stage-one" or "control"."""
-    return "reference" if name == scores.reference else "stage-one" if name == STAGE_ONE else "control"
-
-
-def grid_row(stimulus_id, columns, content):
-    """The shown picture and the picture of each condition; None if a condition has not drawn it."""
-    scores, cells = content.scores, []
-    headline, low_level = leading_metrics(scores)
-    for name in columns:
-        drawn = content.conditions[name]
-        if stimulus_id not in drawn:
-            cells.append(None)
-            continue
-        label, texts = condition_label(name), _score_texts(scores, name, stimulus_id)
-        lines = [f"{scores.metrics[metric].label}: {text}" for metric, text in texts.items()]
-        ranked_by_both = name == scores.reference and low_level != headline
-        cells.append(
-            {
-                "label": label,
-                "uri": data_uri(first_sample(drawn[stimulus_id])),
-                "alt": f"{label}, {stimulus_id}",
-                "tooltip": "\n".join([f"{label}, {stimulus_id}", *lines]),
-                "kind": _kind(name, scores),
-                "score": texts.get(headline, ""),
-                "low_level": texts.get(low_level, "") if ranked_by_both else "",
-            }
-        )
-    caption = (content.captions or {}).get(stimulus_id, "")
-    return {
-        "stimulus_id": stimulus_id,
-        "shown": data_uri(content.shown[stimulus_id]) if stimulus_id in content.shown else None,
-        "caption": caption if isinstance(caption, str) else next(iter(caption), ""),
-        "cells": cells,
-    }
-
-
-def _score_texts(scores, condition, stimulus_id):
-    """The scores of one picture as text, by metric."""
-    found = scores.conditions.get(condition)
-    if found is None or stimulus_id not in found.stimulus_ids:
-        return {}
-    row = found.stimulus_ids.index(stimulus_id)
-    return {
-        name: score_text(float(found.values[name][row]), spec.metric)
-        for name, spec in scores.metrics.items()
-        if name in found.values and not math.isnan(found.values[name][row])
-    }
 
 
 def _captions(content):

@@ -1,6 +1,6 @@
 """All test pictures, a hundred to a page: thumbnails that a click enlarges."""
 
-from brainrecon.report.run.html import column_order, grid_row
+from brainrecon.report.run.grid import column_order, grid_row
 from brainrecon.report.templates import template
 
 PER_PAGE = 100

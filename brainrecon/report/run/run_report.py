@@ -64,6 +64,7 @@ def write_report(run, protocol=None, all_pictures=False, page=None):
         subtitle=_subtitle(run, subject, len(run.stimulus_ids)),
         splits=_splits(run, scores, all_pictures, page == run.layout.report),
         split=tested(run.config),
+        of_subjects=run.config.data.is_of_several,
         notes=[without_home(note) for note in _notes(run, subject)],
         decoder=_decoder_rows(run),
         curves=run.parts[0].chain.curves(),

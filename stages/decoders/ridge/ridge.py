@@ -19,7 +19,7 @@ from stages.decoders import decoder_files
 from stages.decoders.decoder_files import from_plain, plain, shapes_of
 from stages.decoders.ridge.by_blocks import FittedByBlocks
 from stages.decoders.ridge.ridge_prediction import predicted_blocks
-from stages.decoders.ridge.ridge_solver import check_new, penalties
+from stages.decoders.ridge.ridge_solver import IN_SAMPLE, check_new, penalties, rescaling
 from stages.decoders.ridge.ridge_steps import FitInSteps
 from stages.decoders.ridge.ridge_storage import note_of_sizes
 from stages.ground.devices import AUTO
@@ -48,12 +48,14 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
         Penalties to choose from, in units of standardised voxels, or of voxels as they are if `standardise` is off. One
         value fixes the penalty; a dict gives each target its own. By default 22 from 1 to 10,000,000, evenly spread on a
         logarithmic scale.
-    rescale : {"held_out", "none", "transductive"}, or dict of str to one of them
+    rescale : {"held_out", "none", "transductive", "training", "training_unless_alone"}, or dict of str to one of them
         Ridge predictions vary less than what they predict. "held_out" gives every column of a prediction the
         mean and standard deviation it has in training, measured against leave-one-out predictions of training stimuli.
         "transductive" is the published recipe: against the very patterns that are passed to `predict`, all together, so
         that predicting one item is impossible; both its standard deviations are those of NumPy, without a degree of freedom
-        taken off, as in the scripts. "none" leaves predictions as they are. A dict gives each target its own way.
+        taken off, as in the scripts. "training" measures against predictions of the training trials by the fit that knows
+        them, which vary more than those of new patterns; "training_unless_alone" leaves one pattern by itself as it is, as
+        Ferrante et al. (2024) do. "none" leaves predictions as they are. A dict gives each target its own way.
     penalty : {"group", "target"}
         One penalty for all columns of a target, or one for each column; see `RidgeSolver`.
     sketch : int
@@ -140,7 +142,8 @@ class RidgeDecoder(FitInSteps, FittedByBlocks):
             size * (len(penalties(self.alphas, name)) if self.penalty == "target" else 0)
             for name, size in sizes.items()
         )
-        return times * factorised + 2 * n_trials**2 * (2 * sum(sizes.values()) + tried)
+        own = sum(size for name, size in sizes.items() if rescaling(self.rescale, name) in IN_SAMPLE)
+        return times * factorised + 2 * n_trials**2 * (2 * sum(sizes.values()) + tried + own)
 
     # Patterns to come
 

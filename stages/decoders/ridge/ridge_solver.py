@@ -21,7 +21,9 @@ from stages.ground.devices import float64_device
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
-RESCALINGS = ("held_out", "none", "transductive")
+RESCALINGS = ("held_out", "none", "transductive", "training", "training_unless_alone")
+# Ways that need the predictions of the training trials themselves.
+IN_SAMPLE = ("training", "training_unless_alone")
 ALPHA_RULE = Numbers(Number(0, above=True), example=(1e3, 1e4, 1e5))
 # The statistics of fewer than this many held-out predictions are too rough to rescale with.
 ENOUGH_HELD_OUT = 500
@@ -75,7 +77,8 @@ class SolvedBlock:
     mean, scale : float64
         Of the training targets.
     predicted_mean, predicted_scale : float64
-        Of held-out predictions of training stimuli; those of the targets where nothing was held out.
+        Of held-out predictions of training stimuli, or of predictions of the training trials where these are rescaled with;
+        those of the targets where nothing was held out.
     correlation : float64
         Between targets and held-out predictions; NaN where one of them does not vary, or nothing was held out.
     alpha : float64
@@ -121,7 +124,7 @@ class RidgeSolver:
         every column, which costs 2 n_trials^2 operations per column and penalty.
     sketch : int
         Columns of a target on which its penalty is chosen.
-    rescale : {"none", "held_out", "transductive"}, or mapping of str to one of them
+    rescale : {"none", "held_out", "transductive", "training", "training_unless_alone"}, or mapping of str to one of them
         See `stages.decoders.ridge.ridge.RidgeDecoder`.
     held_out : {"none", "tenth", "all"}
         Training stimuli whose held-out predictions are looked at: a random tenth (500 at least, as far as there are),
@@ -162,6 +165,12 @@ class RidgeSolver:
     def chooses(self):
         """Whether any target has more than one penalty to choose from."""
         return any(len(grid) > 1 for grid in self.grids.values())
+
+    @property
+    def n_in_sample(self):
+        """How many training trials are predicted by the fit that knows them: all of them, or none."""
+        ways = {rescaling(self.rescale, name) for name in self.groups}
+        return self.trials.n_trials if ways.intersection(IN_SAMPLE) else 0
 
     @property
     def held_out_stimuli(self):
@@ -254,14 +263,14 @@ class RidgeSolver:
                     torch.mm(smoother.of(one), values, out=rows)
                 else:
                     rows[:, columns] = smoother.of(one) @ values[:, columns]
-            predictions, held_out, coefficients = rows.split([n_new, len(self.held_out_stimuli), smoother.n_weights])
-            solved = self._finished(block, values, mean, scale, alpha, errors, predictions, held_out, coefficients)
+            parts = rows.split([n_new, len(self.held_out_stimuli), self.n_in_sample, smoother.n_weights])
+            solved = self._finished(block, values, mean, scale, alpha, errors, *parts)
             yield solved
             progress("predicting targets", block.place.stop, n_columns)
 
     def width(self, n_new=0):
         """Columns of a block under the memory budget."""
-        n_rows, itemsize = n_new + len(self.held_out_stimuli), self.patterns.dtype.itemsize
+        n_rows, itemsize = n_new + len(self.held_out_stimuli) + self.n_in_sample, self.patterns.dtype.itemsize
         left = np.inf if self.memory is None else self.memory - self.bytes_needed(n_new)
         least = itemsize * (4 * self.n_stimuli + 3 * n_rows) * 32
         if left < least:
@@ -279,7 +288,7 @@ class RidgeSolver:
         """
         n, itemsize = self.trials.n_trials, self.patterns.dtype.itemsize
         side = min(self.patterns.shape)
-        rows = n_new + len(self.held_out_stimuli)
+        rows = n_new + len(self.held_out_stimuli) + self.n_in_sample
         n_smoothers = len({alpha for grid in self.grids.values() for alpha in grid})
         n_smoothers = min(n_smoothers, len(self.groups)) if self.penalty == "group" else n_smoothers
         factorising = 8 * side**2 * (4.2 if self.chooses else 1 + n_smoothers)
@@ -301,7 +310,7 @@ class RidgeSolver:
         errors = self._leave_one_out(block.name).errors(values, per_column=True)
         return np.array(grid)[errors.argmin(axis=0)], errors
 
-    def _finished(self, block, values, mean, scale, alpha, errors, predictions, held_out, weights):
+    def _finished(self, block, values, mean, scale, alpha, errors, predictions, held_out, in_sample, weights):
         predicted_mean, predicted_scale, correlation = mean, scale, np.full(len(mean), np.nan)
         if len(held_out):
             truth = values[torch.from_numpy(self.held_out_stimuli).to(values.device)]
@@ -311,6 +320,9 @@ class RidgeSolver:
             covariance = truth.mul_(held_out).sum(dim=0, dtype=torch.float64).cpu().numpy() / max(len(truth) - 1, 1)
             # Exactly zero where one of the two does not vary.
             correlation = np.where(covariance == 0, np.nan, covariance / (truth_scale * predicted_scale))
+        if rescaling(self.rescale, block.name) in IN_SAMPLE:
+            predicted_mean, predicted_scale = centre(in_sample)
+            predicted_mean = predicted_mean + mean
         predictions = predictions.cpu().numpy()
         return SolvedBlock(
             block=block,
@@ -343,10 +355,11 @@ class _Smoothers:
         # One pass over the training patterns for both; not rows of the Gram matrix, which a fit that goes on has not.
         parts = [] if new_patterns is None else [new_patterns]
         parts += [solver.patterns[solver._held_out.rows]] if solver._held_out else []
+        parts += [solver.patterns] if solver.n_in_sample else []
         self._cross = solver.training.cross(np.concatenate(parts)) if parts else None
         self._n_new = 0 if new_patterns is None else len(new_patterns)
         self.n_weights = {False: 0, True: solver.training.n_voxels, "trials": solver.training.n_trials}[weights]
-        self.n_rows = self._n_new + len(solver.held_out_stimuli) + self.n_weights
+        self.n_rows = self._n_new + len(solver.held_out_stimuli) + solver.n_in_sample + self.n_weights
 
     def of(self, alpha):
         if alpha not in self._made:
@@ -356,8 +369,13 @@ class _Smoothers:
             if self._n_new:
                 new = training.smoother(solver.factor, self._cross[: self._n_new], alpha)
                 parts.append(solver.trials.summed(new, dim=1))
+            end = self._n_new
             if solver._held_out is not None:
-                parts.append(solver._held_out.smoother(solver.factor, self._cross[self._n_new :], alpha))
+                start, end = end, end + len(solver._held_out.rows)
+                parts.append(solver._held_out.smoother(solver.factor, self._cross[start:end], alpha))
+            if solver.n_in_sample:
+                own = training.smoother(solver.factor, self._cross[end:], alpha)
+                parts.append(solver.trials.summed(own, dim=1))
             if self._weights:
                 smoother = training.trial_smoother if self._weights == "trials" else training.voxel_smoother
                 parts.append(solver.trials.summed(smoother(solver.factor, alpha), dim=1))
@@ -401,23 +419,24 @@ def rescaled(centred, how, mean, scale, predicted_mean, predicted_scale, n_trial
 
         (p - mean(p)) / sd(p) * sd(t) + mean(t)
 
-    "held_out" estimates both spreads from samples of unequal size, and so takes it off both.
+    "held_out" estimates both spreads from samples of unequal size, and so takes it off both. "training" takes mean(p) and sd(p)
+    of the training trials' own predictions, and "training_unless_alone" likewise, but leaves one prediction by itself as it is.
 
     Parameters
     ----------
     centred : array of shape (n_stimuli, n_columns)
         Predictions of centred targets; their dtype is that of the result.
-    how : {"none", "held_out", "transductive"}
+    how : {"none", "held_out", "transductive", "training", "training_unless_alone"}
     mean, scale : array of shape (n_columns,)
         Of the training targets.
     predicted_mean, predicted_scale : array of shape (n_columns,)
-        Of held-out predictions in the units of the targets; not used elsewhere than in "held_out".
+        Of held-out predictions, or of those of the training trials, in the units of the targets.
     n_trials : int, optional
         Training trials that mean and scale are over; not used elsewhere than in "transductive".
 
     Every scale that is given has one degree of freedom taken off.
     """
-    if how == "none" or not len(centred):
+    if how == "none" or not len(centred) or (how == "training_unless_alone" and len(centred) == 1):
         factor, offset = np.ones(len(mean)), mean
     else:
         if how == "transductive":

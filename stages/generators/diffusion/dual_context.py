@@ -97,7 +97,7 @@ class DualContextGenerator(LatentDiffusionGenerator):
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
         start : StartRule, optional
             How a start is prepared.
-        unconditional_grey : {127.0, 127.5}, optional
+        unconditional_grey : {127.0, 127.5, 0.0}, optional
             Grey level of the picture that guidance's unconditional half sees. By default the checkpoint's own: that of
             Versatile Diffusion is 127, and a `DualContextImg2ImgPipeline` brings what it was made with.
         unconditional : {"stored", "zeros"}

@@ -46,7 +46,7 @@ class Row:
     def starts_from(self, rule):
         """Return the name of the value that the picture starts from under a `StartRule`, or None if it starts from noise."""
         given = [name for name in STARTS if self.values.get(name) is not None]
-        return given[0] if given and (self.strength != 1 or rule.strongest != "noise") else None
+        return given[0] if given and not rule.is_noise_at(self.strength) else None
 
 
 class LatentDiffusionGenerator:

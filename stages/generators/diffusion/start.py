@@ -9,6 +9,9 @@ from stages.generators.diffusion.conditioners import Conditioner
 from stages.generators.diffusion.schedulers import last_timesteps, noised
 from stages.networks.latent_space import bilinear, normal, to_greys, to_pixels
 
+# Latents of a start that is mixed into noise are cut off so far from 0.
+_FARTHEST = 3.0
+
 # Mean and deviation of red, green and blue, as OpenAI's CLIP takes them.
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -86,6 +89,9 @@ class StartFromPicture(StartFromNoise):
         if n_steps == 0:
             return replace(sampling, latents=latents, timesteps=torch.empty(0, dtype=torch.long))
         timesteps = last_timesteps(self.scheduler, sampling.num_inference_steps, n_steps)
+        if self.rule.mixed == "into noise":
+            latents = mixed_into_noise(latents, noise, self.space.network.config.scaling_factor)
+            return replace(sampling, latents=latents * self.scheduler.init_noise_sigma, timesteps=timesteps)
         latents = noised(self.scheduler, latents, noise, timesteps, self.rule.earlier)
         return replace(sampling, latents=latents, timesteps=timesteps)
 
@@ -127,6 +133,29 @@ class StartFromLatent(StartFromPicture):
         # What is not finite stays so, and is found when the picture is done.
         latents[[row for row, pixels in enumerate(decoded) if not pixels.isfinite().all()]] = torch.nan
         return latents
+
+
+def mixed_into_noise(latents, noise, scale):
+    """Latents as a weak bias on noise, each brought to mean 0 and standard deviation 1 over all of its values.
+
+    >>> latents = mixed_into_noise(torch.ones(2, 4, 8, 8), torch.randn(2, 4, 8, 8), 0.18215)
+    >>> [round(float(one.std()), 3) for one in latents]
+    [1.0, 1.0]
+
+    Parameters
+    ----------
+    latents, noise : tensors of shape (n, channels, height, width)
+    scale : float
+        What the autoencoder's latents are multiplied by for the UNet; these are so already, and are once more.
+
+    Returns
+    -------
+    tensor
+    """
+    mixed = noise + scale * latents.clamp(-_FARTHEST, _FARTHEST).to(noise)
+    # One degree of freedom is taken off, as torch does.
+    mean, deviation = mixed.mean(dim=(1, 2, 3), keepdim=True), mixed.std(dim=(1, 2, 3), keepdim=True)
+    return (mixed - mean) / deviation
 
 
 def resized(picture, size):

@@ -9,7 +9,7 @@ _EARLIER = {"first step": 0, "step before": 1, "three steps before": 3}
 
 @dataclass(frozen=True)
 class StartRule:
-    """How a given start is prepared. `StartRule()` is this toolkit's own way, `COMPVIS` the published scripts'.
+    """How a given start is prepared. `StartRule()` is this toolkit's own way, `COMPVIS` and `FERRANTE` published scripts'.
 
     Attributes
     ----------
@@ -33,6 +33,11 @@ class StartRule:
     strongest : {"noise", "all but one step"}
         What strength 1 does with a start: take noise in its place, or, as CompVis' scripts under depth do, noise it for all
         steps but one (49 of 50).
+    mixed : {"by the schedule", "into noise"}
+        Noise the start as much as the schedule has it at the first step, or, as Ferrante et al. (2024) do, add little of it to
+        noise and do all of the steps, whatever the strength: noise + s cut(s x), with the latent x of the scale that the UNet
+        sees, which the autoencoder's scale s multiplies once more, cut off at 3 from 0; the sum is then brought to mean 0 and
+        standard deviation 1 over all of its values.
 
     Raises
     ------
@@ -47,6 +52,7 @@ class StartRule:
     pixels: str = "as they are"
     enlarged: str = "bicubic"
     strongest: str = "noise"
+    mixed: str = "by the schedule"
 
     def __post_init__(self):
         for name, allowed in (
@@ -56,6 +62,7 @@ class StartRule:
             ("pixels", ("as they are", "for CLIP")),
             ("enlarged", ("bicubic", "bilinear")),
             ("strongest", ("noise", "all but one step")),
+            ("mixed", ("by the schedule", "into noise")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(map(repr, allowed))}.")
@@ -68,8 +75,8 @@ class StartRule:
     def steps(self, strength, num_inference_steps):
         """Return how many of the steps a strength leaves to do from a start.
 
-        >>> StartRule().steps(1, 50), StartRule(strongest="all but one step").steps(1, 50)
-        (50, 49)
+        >>> StartRule().steps(1, 50), StartRule(strongest="all but one step").steps(1, 50), FERRANTE.steps(0.4, 37)
+        (50, 49, 37)
 
         Raises
         ------
@@ -77,10 +84,21 @@ class StartRule:
             The strength is outside 0..1.
         """
         n_steps = denoising_steps(strength, num_inference_steps)
+        if self.mixed == "into noise":
+            return num_inference_steps
         return n_steps if self.strongest == "noise" else min(n_steps, num_inference_steps - 1)
+
+    def is_noise_at(self, strength):
+        """Whether a strength takes noise in place of a start.
+
+        >>> StartRule().is_noise_at(1), FERRANTE.is_noise_at(1)
+        (True, False)
+        """
+        return strength == 1 and self.strongest == "noise" and self.mixed == "by the schedule"
 
 
 COMPVIS = StartRule(posterior="sample", latent="through picture", noised_to="step before")
+FERRANTE = StartRule(posterior="sample", mixed="into noise", enlarged="bilinear")
 
 
 def denoising_steps(strength, num_inference_steps):

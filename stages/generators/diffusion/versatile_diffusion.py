@@ -23,8 +23,8 @@ from weights.manifest import CheckpointError
 
 PIPELINES = ("VersatileDiffusionPipeline", "VersatileDiffusionDualGuidedPipeline")
 GUIDANCE_SCALE = 7.5
-GREYS = (127.0, 127.5)
-"""Grey levels of the picture that means nothing: 0.5 of white, cut off to 8 bit as in the published recipe, or not."""
+GREYS = (127.0, 127.5, 0.0)
+"""Grey levels of the picture that means nothing: 0.5 of white, cut off to 8 bit as in the published recipe, or not; or black."""
 GREY = GREYS[0]
 # What is taken from the published scheduler, whatever its class; the rest is the sampler's.
 BETAS = ("beta_start", "beta_end", "beta_schedule")
@@ -146,7 +146,7 @@ def load_unconditional_contexts(folder, grey=GREY):
         Its `contexts_folder` is read if it is there. Otherwise they are computed and written there whole, or kept in memory
         alone if the folder is read-only.
     grey : float
-        Grey level of the picture that means nothing: 127 as published, or 127.5, 0.5 of white.
+        Grey level of the picture that means nothing: 127 as published, or 127.5, 0.5 of white, or 0.
 
     Returns
     -------

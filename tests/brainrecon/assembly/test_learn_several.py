@@ -213,3 +213,15 @@ def test_a_chain_takes_what_is_released_by_the_names_of_subjects(cohort, tmp_pat
     training, _ = training_of({"subj01": cohort["subj01"]}, colour(), FeatureStore(tmp_path))
     with pytest.raises(InputError, match=f"^released of {{'subj01': {cohort['subj01'].n_voxels}}}$"):
         Chain(Together()).fit(training, tmp_path / "chain", taken={"": "released"})
+
+
+def test_what_it_takes_is_counted_of_all_subjects(place):
+    run = Run.create("told", {"method": "together", "data": {"source": "nsd:nsd", "subjects": ["subj02", "subj01"]}})
+    step, train = run.unfitted.steps[0], run.cohort.train
+    assert train.n_voxels == {name: one.n_voxels for name, one in run.cohort.items()}
+    assert train.n_trials == sum(one.train.n_trials for one in run.cohort.values())
+    (told,) = step.cost(train)
+    linear = sum(8 * n + 8 for n in train.n_voxels.values())
+    assert told.startswith(
+        f"Training colour: {linear + 8 * 16 + 16 + 16 * 3 + 3:,} parameters, 8 steps of 12 samples; "
+    )

@@ -9,8 +9,9 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import TargetSource
-from brainrecon.assembly.trial_outputs import averaged_outputs, padded
+from brainrecon.assembly.trial_outputs import averaged_outputs
 from brainrecon.assembly.values import Item
+from brainrecon.datasets.padded_trials import padded
 from stages.decoders.trained import TrainedDecoder
 from stages.ground.errors import InputError
 from stages.training.recipe import Recipe

@@ -20,8 +20,8 @@ from brainrecon.runs.run import Run
 from brainrecon.simulation.files.bdata_files import write_bdata
 from brainrecon.studies import plan
 from brainrecon.studies.benchmark import cell_folder
-from brainrecon.studies.plan import make_plan, with_preset
-from brainrecon.studies.preset import load_preset
+from brainrecon.studies.plan import make_plan
+from brainrecon.studies.preset import load_preset, with_preset
 from stages.ground.errors import InputError
 from stages.training.state import FILE
 from weights import store

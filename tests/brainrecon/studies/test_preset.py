@@ -7,8 +7,8 @@ import pytest
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict
 from brainrecon.evaluation.protocols.protocol import load_protocol
-from brainrecon.studies.plan import Plan, with_preset
-from brainrecon.studies.preset import Comparison, Preset, available, load_preset
+from brainrecon.studies.plan import Plan
+from brainrecon.studies.preset import Comparison, Preset, available, load_preset, with_preset
 from stages.ground.errors import InputError
 
 # As the study prints them; accuracy of cells, and weights by size.
@@ -39,6 +39,9 @@ def test_every_row_of_a_preset_is_a_method_with_valid_settings(name):
         own = {key: value for key, value in settings.items() if key != "method"}
         kind = system_class(settings["method"])
         assert kind(from_dict(kind.settings_class, own)).settings, row
+    if preset.sessions:
+        assert not preset.methods and sorted(set(preset.sessions)) == list(preset.sessions)
+        return
     rows = {json.dumps(values, sort_keys=True) for values in preset.rows(preset.kinds[0]).values()}
     assert len(rows) == len(preset.methods), "two rows are the same"
     for protocol in preset.plan["protocols"]:

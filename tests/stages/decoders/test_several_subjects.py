@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_decoders import SharedTrunk, TwoHeads
 
+from stages.decoders.released import Released
 from stages.decoders.samples import Samples
 from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
@@ -342,3 +344,30 @@ def test_the_cost_is_counted_of_all_subjects():
     linear = sum(8 * n + 8 for n in N_VOXELS.values())
     heads = 8 * 16 + 16 + 16 * 5 + 5 + 16 * 3 + 3
     assert cost.parameters == linear + heads and cost.operations > 0
+
+
+# What others have released
+
+
+def test_a_released_file_has_the_inputs_of_subjects_by_their_places(fitted, training, tmp_path):
+    tensors = {name.removeprefix("network."): value for name, value in fitted.network.state_dict().items()}
+    save_file({name: value for name, value in tensors.items() if "_voxels" not in name}, tmp_path / "model.safetensors")
+    released = Released("linears.{}.weight")
+    gives = {"clip": (5, 1), "vdvae": (3,)}
+    taken = made().take(tmp_path, "somebody's", released, N_VOXELS, gives)
+    for subject, patterns in training.responses.items():
+        voxels = fitted.network.voxels(subject)
+        # Voxels are read as they are: who released it has standardised them before.
+        own = (patterns[:4] - voxels.mean.numpy()) / voxels.scale.numpy()
+        expected = predicted(fitted, patterns[:4], subject)["clip"]
+        np.testing.assert_allclose(predicted(taken, own, subject)["clip"], expected, atol=1e-4 * expected.std())
+    taken.save_pretrained(tmp_path / "written")
+    again = TrainedDecoder.from_pretrained(tmp_path / "written")
+    assert again.network.n_voxels == N_VOXELS and again.notes() == taken.notes()
+    # Their subjects may come before a new one.
+    new = made(recipe=replace(RECIPE, steps=1)).fit(training_of("subj02"), pretrained=tmp_path / "written")
+    assert list(new.network.n_voxels) == ["subj02"]
+    with pytest.raises(InputError, match="reads 17 voxels but the responses have 18"):
+        made().take(tmp_path, "somebody's", released, N_VOXELS | {"subj02": 18}, gives)
+    with pytest.raises(InputError, match="linears.2"):
+        made().take(tmp_path, "somebody's", released, {"subj01": 30, "subj02": 17}, gives)

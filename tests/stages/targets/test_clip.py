@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from stages.ground.errors import InputError
-from stages.targets.clip import CLIPImageEmbedding, CLIPImageTokens, CLIPTextTokens, choose_captions
+from stages.targets.clip import CLIPImageEmbedding, CLIPImageTokens, CLIPTextTokens, CLIPTextVector, choose_captions
 from weights.store import CheckpointError
 
 WORDS = ("<pad>", "<start>", "<unknown>", "a", "red", "green", "ball", "tree", "on", "the", "left", "<end>")
@@ -190,6 +190,25 @@ def test_a_caption_longer_than_the_context_keeps_its_end_token(folder):
     cut = target.encode([["a red ball on the left a green tree"]]).reshape(9, 12)
     np.testing.assert_allclose(np.linalg.norm(cut[8]), 1, atol=1e-5)
     np.testing.assert_array_equal(cut.ravel(), target.encode([["a red ball on the left a tree"]]).ravel())
+
+
+def test_the_first_caption_alone_counts_if_it_is_to_be(folder):
+    first = [[next(caption for caption in captions if caption.strip())] for captions in CAPTIONS]
+    for kind in (CLIPTextTokens, CLIPTextVector):
+        every, one = kind.from_pretrained(folder), kind.from_pretrained(folder, n_captions=1)
+        np.testing.assert_allclose(one.encode(CAPTIONS), every.encode(first), atol=1e-6)
+        assert not np.allclose(one.encode(CAPTIONS), every.encode(CAPTIONS), atol=1e-4)
+        assert one.preprocessing != every.preprocessing
+        with pytest.raises(InputError, match="n_captions is 0"):
+            kind.from_pretrained(folder, n_captions=0)
+
+
+def test_text_vectors_vs_open_clip(folder, plain):
+    captions = ["a red ball", "tree", "the green ball on the left"]
+    target = CLIPTextVector.from_pretrained(folder)
+    found = target.encode([[caption] for caption in captions])
+    np.testing.assert_allclose(found, plain.encode_text(numbers(captions)).numpy(), atol=1e-5)
+    assert target.shape == (12,) == found.shape[1:]
 
 
 def test_another_size_is_resized_once(folder, images):

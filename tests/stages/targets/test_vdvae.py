@@ -181,3 +181,30 @@ def test_values_of_another_length_are_refused(target, values):
 def test_anything_but_colour_pictures_is_refused(target, shape, dtype):
     with pytest.raises(InputError, match="uint8"):
         target.encode(np.zeros(shape, dtype))
+
+
+def test_greys_of_ones_own_enter_the_encoder_as_the_formula_says(target, images):
+    network = target.network
+    own = VDVAELatents(network, greys=(110, 69))
+    # A checkpoint of these numbers encodes the same; the one that was given stays as it is.
+    config = dataclasses.replace(network.config, input_mean=110.0, input_std=69.0)
+    twin = VDVAE(config).eval()
+    twin.load_state_dict(network.state_dict())
+    assert (own.network.config, network.config) != (config, config) and own.network.config == config
+    entered = own.network._enter(target._resize(images))
+    expected = (target._resize(images).transpose(0, 3, 1, 2) - 110.0) / 69
+    np.testing.assert_allclose(entered.numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(VDVAELatents(twin).encode(images), own.encode(images))
+    assert not np.allclose(own.encode(images), target.encode(images), atol=1e-3)
+    assert own.preprocessing == target.preprocessing | {"greys": [110, 69]}
+    with pytest.raises(InputError, match="greys is 110; expected a list of numbers above 0 and up to 255"):
+        VDVAELatents(network, greys=110)
+
+
+def test_latents_are_cut_off_if_they_are_to_be(target, images):
+    usual, cut = target.encode(images), VDVAELatents(target.network, farthest=0.1)
+    assert np.abs(usual).max() > 0.1
+    np.testing.assert_array_equal(cut.encode(images), np.clip(usual, np.float32(-0.1), np.float32(0.1)))
+    assert cut.preprocessing == target.preprocessing | {"farthest": 0.1}
+    with pytest.raises(InputError, match="farthest is 0"):
+        VDVAELatents(target.network, farthest=0)

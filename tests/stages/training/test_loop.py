@@ -22,7 +22,7 @@ from stages.training.curves import Diverged
 from stages.training.loop import train
 from stages.training.optimisers import make_optimisers, set_rates
 from stages.training.recipe import OptimiserSpec
-from stages.training.sharing import on_device, share_of
+from stages.training.sharing import BySubject, few_of, n_samples, on_device, share_of
 from stages.training.state import FILE, read_part, remove_checkpoint
 from stages.training.trouble import OutOfMemory
 from weights.remark import Remark
@@ -134,6 +134,7 @@ def launched(module, path, n, told, by_torchrun=False):
         pytest.param("WithStatistics", 1, True, marks=pytest.mark.slow),
         ("WithALooseEnd", 1, True),
         ("Comparing", 4, False),
+        ("OfSubjects", 2, False),
     ],
 )
 def test_two_processes_train_what_one_does_with_a_batch_twice_as_large(learner, parts, by_torchrun, tmp_path):
@@ -449,3 +450,15 @@ def test_interrupted_it_ends_after_the_step_which_the_checkpoint_holds(tmp_path)
         held_out=CASE.validation(),
     )
     assert asked[0] == 8 and found.lines == expected.lines
+
+
+def test_rows_of_subjects_stay_beside_those_of_the_batch_when_it_is_cut():
+    batch = {"patterns": BySubject(a=np.arange(4), b=np.arange(4, 8), c=np.arange(8, 12)), "y": np.arange(12)}
+    assert n_samples(batch) == 12
+    for among in (2, 4):
+        for place in range(among):
+            part = share_of(batch, place, among)
+            assert np.concatenate(list(part["patterns"].values())).tolist() == part["y"].tolist()
+    few = few_of(batch)
+    assert np.concatenate(list(few["patterns"].values())).tolist() == few["y"].tolist() == [0, 4, 8]
+    assert few_of({"y": np.arange(12)})["y"].tolist() == [0, 6]

@@ -54,6 +54,8 @@ def test_the_grey_is_chosen_where_the_checkpoint_leaves_it_open(folder, tmp_path
         for given in ({}, {"unconditional_grey": 127}, {"unconditional_grey": 127.5})
     )
     assert torch.equal(usual, published) and not torch.equal(usual, middle)
+    black = DualContextGenerator.from_pretrained(folder, unconditional_grey=0.0).pipeline.unconditional_contexts.image
+    assert torch.equal(black, load_unconditional_contexts(folder, 0.0).image) and not torch.equal(black, usual)
     with pytest.raises(InputError, match="unconditional_grey is 128; expected 127.0 or 127.5"):
         DualContextGenerator.from_pretrained(folder, unconditional_grey=128)
     with pytest.raises(InputError, match="brings its unconditional contexts with it; leave unconditional_grey out"):

@@ -1,0 +1,127 @@
+"""Laws of every system of several subjects: nobody's files or values depend on who else stands beside."""
+
+import signal
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from chains import COMPLETE
+from small_systems import SMALL, pull_random
+
+from brainrecon import simulate
+from brainrecon.assembly.registry import system_class
+from brainrecon.assembly.settings import with_weights
+from brainrecon.assembly.values import Item
+from brainrecon.runs.config import RunConfig
+from brainrecon.runs.run import Run
+from stages.ground.errors import InputError
+
+TOGETHER = [name for name in COMPLETE if system_class(name).many_subjects == "together"]
+REFERENCE = [name for name in COMPLETE if system_class(name).many_subjects == "reference"]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Folder of a simulated cohort of three, with other numbers of voxels than usual, and of what is made with it."""
+    place = tmp_path_factory.mktemp("many")
+    simulate(place / "nsd", subjects=3, sessions=2, trials_per_session=45, shared=6, voxels=160)
+    return place
+
+
+@pytest.fixture
+def made(places, monkeypatch):
+    """``made(name, folder, **data) -> Run``, not fitted."""
+
+    def make(name, folder, pretrained=None, **data):
+        monkeypatch.setenv("BRAINRECON_WEIGHTS", str(places / name / "store"))
+        if not (places / name / "store").exists():
+            pull_random(name, places / name / "origins")
+        settings = with_weights(SMALL[name].nested(), system_class(name), SMALL[name].weights)
+        values = {"method": name, "data": {"source": f"nsd:{places / 'nsd'}"} | data, "settings": settings}
+        values |= {"pretrained": str(pretrained)} if pretrained else {}
+        return Run.create(places / name / folder, RunConfig.from_dict(values), places / "features")
+
+    return make
+
+
+def digests(folder):
+    """Hash of every file below a folder that is not hidden, by its name."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def test_there_are_some():
+    assert TOGETHER and REFERENCE
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_each_subject_of_a_joint_training_is_read_by_its_own_inputs(name, made):
+    run = made(name, "together", subjects=["subj01", "subj02"]).fit()
+    assert [one.subject.name for one in run.splits.values()] == ["subj01", "subj02"]
+    patterns = run.subject.test.patterns
+    for step in (step for step in run.chain.steps if step.reads == ("patterns",)):
+
+        def values(rows, whose, step=step):
+            return step.run([Item(whose, str(row)) for row in range(len(rows))], {"patterns": rows})
+
+        all_of_them, other = values(patterns, "subj01"), values(patterns, "subj02")
+        for value, found in values(patterns[2:3], "subj01").items():
+            scale = all_of_them[value].std()
+            np.testing.assert_allclose(found, all_of_them[value][2:3], atol=1e-4 * scale, err_msg=value)
+            assert np.abs(other[value] - all_of_them[value]).max() > 0.01 * scale, value
+        with pytest.raises(InputError, match="subj03"):
+            values(patterns, "subj03")
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_new_subject_changes_nothing_of_those_before(name, made, places):
+    before = made(name, "before", subjects=["subj01", "subj02"]).fit()
+    files = digests(before.folder)
+    for sessions in (1, 2):
+        data = {"subjects": ["subj01", "subj02"], "subject": "subj03", "sessions": sessions}
+        new = made(name, f"after-{sessions}", pretrained=before.folder, **data).fit()
+        assert new.is_fitted and digests(before.folder) == files
+    assert digests(places / name / "after-1") != digests(places / name / "after-2")
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_a_joint_training_that_was_killed_ends_in_the_same_bytes(name, made, places):
+    whole = made(name, "whole", subjects=["subj03", "subj01"]).fit()
+    killed = made(name, "killed", subjects=["subj03", "subj01"])
+    reached = []
+
+    def stop(label, done, total):
+        # As a person does who types Ctrl-C, at two different steps.
+        if label.startswith("training") and 0 < done < total and done not in reached and len(reached) < 2:
+            reached.append(done)
+            signal.raise_signal(signal.SIGINT)
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            killed.fit(stop)
+        killed = Run(killed.folder, places / "features")
+    killed.fit()
+    assert reached[0] < reached[1]
+    assert digests(whole.folder / "decoder") == digests(killed.folder / "decoder")
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_a_reference_serves_several_subjects_and_stays_as_it_is(name, made):
+    runs = {
+        who: made(name, who, subjects=["subj01"], subject=who, split="shared:0.5").fit() for who in ("subj02", "subj03")
+    }
+    kept = [step.part for step in runs["subj02"].chain.steps if step.is_learned and step.for_new_subject == "keep"]
+    assert kept
+    for part in kept:
+        of_each = [
+            {path.name: path.read_bytes() for path in (run.layout.decoder / part).glob("*.safetensors")}
+            for run in (*runs.values(), runs["subj02"].pretraining)
+        ]
+        assert of_each[0] and of_each[0] == of_each[1] == of_each[2]
+    for run in runs.values():
+        tested = run.subject.test.stimulus_ids
+        assert not np.isin(tested, run.pretraining.subject.train.stimulus_ids).any()
+        assert not np.isin(tested, run.subject.train.stimulus_ids).any()
