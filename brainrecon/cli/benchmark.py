@@ -175,6 +175,8 @@ def benchmark(
         how = "computed by this process" if engine is None else "done by workers"
         say(f"{computed} of {len(plan.cells())} cells were {how}.")
         say(f"Leaderboard, with controls, differences and every subject: {page} (also .md and .csv)")
+        for figure in sorted(out.glob("sessions-*.svg")):
+            say(f"Scores by sessions, as a figure: {figure}")
     refuse_failures(outcomes)
 
 
