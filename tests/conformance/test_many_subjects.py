@@ -1,6 +1,7 @@
 """Laws of every system of several subjects: nobody's files or values depend on who else stands beside."""
 
 import signal
+from functools import cache
 from hashlib import sha256
 
 import numpy as np
@@ -28,12 +29,12 @@ def places(tmp_path_factory):
     return place
 
 
-@pytest.fixture
-def made(places, monkeypatch):
+@pytest.fixture(scope="module")
+def made(places):
     """``made(name, folder, **data) -> Run``, not fitted."""
 
     def make(name, folder, pretrained=None, **data):
-        monkeypatch.setenv("BRAINRECON_WEIGHTS", str(places / name / "store"))
+        patch.setenv("BRAINRECON_WEIGHTS", str(places / name / "store"))
         if not (places / name / "store").exists():
             pull_random(name, places / name / "origins")
         settings = with_weights(SMALL[name].nested(), system_class(name), SMALL[name].weights)
@@ -41,7 +42,14 @@ def made(places, monkeypatch):
         values |= {"pretrained": str(pretrained)} if pretrained else {}
         return Run.create(places / name / folder, RunConfig.from_dict(values), places / "features")
 
-    return make
+    with pytest.MonkeyPatch.context() as patch:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def together(made):
+    """``together(name) -> Run``, fitted on two subjects once for all tests, which change nothing of it."""
+    return cache(lambda name: made(name, "together", subjects=["subj02", "subj01"]).fit())
 
 
 def digests(folder):
@@ -58,9 +66,9 @@ def test_there_are_some():
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_each_subject_of_a_joint_training_is_read_by_its_own_inputs(name, made):
-    run = made(name, "together", subjects=["subj01", "subj02"]).fit()
-    assert [one.subject.name for one in run.splits.values()] == ["subj01", "subj02"]
+def test_each_subject_of_a_joint_training_is_read_by_its_own_inputs(name, together):
+    run = together(name)
+    assert [one.subject.name for one in run.splits.values()] == ["subj02", "subj01"]
     patterns = run.subject.test.patterns
     for step in (step for step in run.chain.steps if step.reads == ("patterns",)):
 
@@ -77,20 +85,19 @@ def test_each_subject_of_a_joint_training_is_read_by_its_own_inputs(name, made):
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_a_new_subject_changes_nothing_of_those_before(name, made, places):
-    before = made(name, "before", subjects=["subj01", "subj02"]).fit()
+def test_a_new_subject_changes_nothing_of_those_before(name, made, together, places):
+    before = together(name)
     files = digests(before.folder)
     for sessions in (1, 2):
-        data = {"subjects": ["subj01", "subj02"], "subject": "subj03", "sessions": sessions}
+        data = {"subjects": ["subj02", "subj01"], "subject": "subj03", "sessions": sessions}
         new = made(name, f"after-{sessions}", pretrained=before.folder, **data).fit()
         assert new.is_fitted and digests(before.folder) == files
     assert digests(places / name / "after-1") != digests(places / name / "after-2")
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_a_joint_training_that_was_killed_ends_in_the_same_bytes(name, made, places):
-    whole = made(name, "whole", subjects=["subj03", "subj01"]).fit()
-    killed = made(name, "killed", subjects=["subj03", "subj01"])
+def test_a_joint_training_that_was_killed_ends_in_the_same_bytes(name, made, together, places):
+    whole, killed = together(name), made(name, "killed", subjects=["subj02", "subj01"])
     reached = []
 
     def stop(label, done, total):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -27,9 +28,15 @@ def samples(n=10, margin=3, seed=0):
     return Samples(random.standard_normal((n, 12), dtype=np.float32), pictures, np.arange(n) % 5)
 
 
+@cache
+def alexnet():
+    """A comparator, made once: it is frozen, and of its 60 million random weights most belong to layers that are left out."""
+    return load_comparator("alexnet")
+
+
 def trained(settings=SHORT, losses=STUDY, given=None, validation=None, seed=1, **options):
     generator = GANGenerator(12, 64, 8, brightness=losses.brightness, seed=seed)
-    comparator = load_comparator("alexnet") if losses.feature else None
+    comparator = alexnet() if losses.feature else None
     history = train_generator(generator, comparator, given or samples(), validation, losses, settings, **options)
     return generator, history
 
@@ -45,7 +52,7 @@ def by_hand(given, losses, settings, learning=((True, True),) * 6):
     """
     generator = GANGenerator(12, 64, 8, brightness=losses.brightness, seed=1)
     judge = GANDiscriminator(8, 0.0, settings.seed).train()
-    comparator = load_comparator("alexnet")
+    comparator = alexnet()
     moments, applied = {}, {generator: 0, judge: 0}
 
     def adam(network, gradients, step, decay):

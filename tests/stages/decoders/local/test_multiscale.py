@@ -47,7 +47,7 @@ def respond(pictures, n_voxels=150, noise=1.0, seed=1, fields_seed=99):
 
 
 def decoder(**options):
-    return MultiscaleDecoder(**({"n_voxels": 40, "n_nonzero": 6, "alphas": ALPHAS} | options))
+    return MultiscaleDecoder(**({"n_voxels": 40, "n_nonzero": 6, "alphas": ALPHAS, "n_folds": 2} | options))
 
 
 @parametrize_with_checks([MultiscaleDecoder(), *(MultiscaleDecoder(model=model) for model in MODELS[1:])])
