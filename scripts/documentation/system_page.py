@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.assembly.registry import system_class
@@ -42,7 +44,10 @@ def _facts(system):
         chain = Chain(system)
         rows += [("predicts", _codes(chain.predicts) or "nothing on the way"), ("gives", f"`{chain.output}`")]
         rows += [("scored as", ", ".join(tasks(system)))]
-    rows += [("learns from", needs(system)), ("subjects", WITH_MANY_SUBJECTS[system.many_subjects])]
+    rows += [
+        ("learns from", needs(system)),
+        ("subjects", re.sub(r"(--[a-z-]+)", r"`\1`", WITH_MANY_SUBJECTS[system.many_subjects])),
+    ]
     rows += [("checkpoints", _checkpoints(system))]
     if not system.asks_for:
         chain = Chain(system)
