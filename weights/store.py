@@ -222,8 +222,8 @@ def record(name: str, folder: Path, manifest: Path | None = None) -> Checkpoint:
 def entry(name: str, manifest: Path | None = None) -> Checkpoint:
     """Entry of a checkpoint in the manifests, or that of one's own.
 
-    >>> entry("tiny-vdvae").needed_by
-    ('brain-diffuser',)
+    >>> entry("tiny-vdvae").licence
+    'MIT'
 
     Raises
     ------

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly import from_patterns
 from brainrecon.assembly.fitting import Fitting, fit_again
-from brainrecon.assembly.response_size import other_scale
 from brainrecon.assembly.settings import DESCRIPTION, read_saved, to_dict
-from brainrecon.assembly.step import repeated
 from brainrecon.assembly.targets import encode
 from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
 from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machine, Training, Workspace
@@ -22,7 +20,6 @@ from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
 from stages.ground.process_group import is_first
 from stages.ground.progress import SILENT
-from weights.remark import Remark
 from weights.seals import broken, seal
 from weights.whole_files import write_text
 
@@ -425,29 +422,16 @@ class Chain:
         NotFinite
             Outputs are NaN or infinite; raised after all others have been yielded.
         """
-        patterns = self.checked(patterns, subject)
-        if self.system.reads_single_trials and samples > 1:
-            raise InputError(
-                f"Samples of single trials are one per trial, but {samples} of one pattern were asked for; pass every trial as "
-                "a pattern of its own, with samples=1."
-            )
-        values = {PATTERNS: patterns, REPEATS: [repeats] * len(patterns)}
-        items, each = [Item(subject, str(name)) for name in stimulus_ids], 1
-        for step in self.steps:
-            if step.by_lot and each != samples:
-                each, rows = samples, np.repeat(np.arange(len(items)), samples)
-                values = {name: repeated(value, rows) for name, value in values.items()}
-                items = [Item(one.subject, one.stimulus_id, sample) for one in items for sample in range(samples)]
-            read = {name: values[name] for name in (*step.reads, *step.optional)}
-            if self.output in step.gives:
-                for row, given in step.stream(items, read, seed=seed, batch_size=batch_size or step.batch_size()):
-                    stimulus, sample = divmod(row, each)
-                    # Without a lot all samples are the same.
-                    for one in (sample,) if each == samples else range(samples):
-                        yield stimulus, one, given[self.output]
-                return
-            values |= step.run(items, read, seed=seed)
-        raise AssertionError("a chain ends in its output")
+        return from_patterns.stream(
+            self,
+            stimulus_ids,
+            self.checked(patterns, subject),
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            repeats=repeats,
+            subject=subject,
+        )
 
     def checked(self, patterns, subject=""):
         """Patterns as they are, if they have the right number of voxels and are finite; an InputError if not.
@@ -456,24 +440,4 @@ class Chain:
 
         A warning names the factor where they are of another size than the responses that the method learned from.
         """
-        patterns, n_voxels = np.asarray(patterns), self.n_voxels
-        if isinstance(n_voxels, dict):
-            if subject not in n_voxels:
-                raise InputError(
-                    f"Patterns are of {subject or 'nobody that is named'} but the method learned from {', '.join(n_voxels)}; "
-                    "pass subject, one of these."
-                )
-            n_voxels = n_voxels[subject]
-        if patterns.ndim != 2 or (n_voxels is not None and patterns.shape[1] != n_voxels):
-            raise InputError(
-                f"Patterns have shape {patterns.shape} but the method learned from {n_voxels or 0:,} voxels; load the same "
-                "subject and roi."
-            )
-        if not np.isfinite(patterns).all():
-            raise InputError(
-                f"{(~np.isfinite(patterns)).any(axis=1).sum():,} of {len(patterns):,} patterns hold NaN or infinite values; "
-                "leave them out, or mend these voxels."
-            )
-        if self.usual_size is not None and (told := other_scale(patterns, self.usual_size)):
-            warnings.warn(told, Remark, stacklevel=2)
-        return patterns
+        return from_patterns.checked(self, patterns, subject)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 
 def benchmark(
@@ -120,21 +120,21 @@ def benchmark(
     from brainrecon.studies.cluster import Cluster
     from stages.ground.process_group import leave
 
-    others = options.parse_names(others)
+    others = option_values.parse_names(others)
     asked = dict(
         cohort=None if others in (None, ["all"], ["none"]) else others,
-        subjects=options.parse_names(subjects),
+        subjects=option_values.parse_names(subjects),
         # A mask is the one region unless others are named beside it.
-        rois=options.parse_names(rois) or (["mask"] if mask else None),
-        protocols=options.parse_names(protocols),
-        controls=options.parse_conditions(controls, "essential") if controls is not None else None,
+        rois=option_values.parse_names(rois) or (["mask"] if mask else None),
+        protocols=option_values.parse_names(protocols),
+        controls=option_values.parse_conditions(controls, "essential") if controls is not None else None,
         control_stimuli=control_stimuli,
         heldout=heldout if heldout != "none" else "",
-        folds=options.parse_folds(folds),
-        split=options.parse_split(split),
+        folds=option_values.parse_folds(folds),
+        split=option_values.parse_split(split),
         seed=seed,
         samples=samples,
-        options=options.loader_options(loader, mask) or None,
+        options=option_values.loader_options(loader, mask) or None,
     )
 
     def finished(runs, computed):
@@ -146,10 +146,10 @@ def benchmark(
     engine = None if cluster is None else Cluster.read(cluster)
     # On a cluster a device is chosen where it is.
     # Which rows there are.
-    given = dict(methods=options.parse_names(methods), preset=preset, weights=weights, others=others)
-    given |= dict(sessions=options.parse_names(sessions), hours=options.parse_names(hours), **asked)
-    chosen = device if engine and not plan_only else options.torch_device(device)
-    drawing = dict(device=chosen, memory=options.parse_memory(memory), batch_size=batch_size)
+    given = dict(methods=option_values.parse_names(methods), preset=preset, weights=weights, others=others)
+    given |= dict(sessions=option_values.parse_names(sessions), hours=option_values.parse_names(hours), **asked)
+    chosen = device if engine and not plan_only else option_values.torch_device(device)
+    drawing = dict(device=chosen, memory=option_values.parse_memory(memory), batch_size=batch_size)
     # Processes that were started together share the cells, and each fits its own.
     leave()
     if plan_only:
@@ -175,6 +175,8 @@ def benchmark(
         how = "computed by this process" if engine is None else "done by workers"
         say(f"{computed} of {len(plan.cells())} cells were {how}.")
         say(f"Leaderboard, with controls, differences and every subject: {page} (also .md and .csv)")
+        for figure in sorted(out.glob("sessions-*.svg")):
+            say(f"Scores by sessions, as a figure: {figure}")
     refuse_failures(outcomes)
 
 

@@ -1,6 +1,6 @@
 """The plan that a line of ``brainrecon benchmark`` asks for: the one on disk with what is new, or a first one."""
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values
 from brainrecon.cli.console import say
 
 
@@ -109,5 +109,5 @@ def _counts(sessions, hours, source):
         raise InputError(f"{option} got {','.join(texts)!r}; expected numbers, for example {option} 1,2,4.") from None
     if hours is not None and source is None:
         raise InputError("--hours needs data that say how long a session is; name them, or pass --sessions.")
-    counts = numbers if hours is None else [options.parse_sessions(None, number, source) for number in numbers]
+    counts = numbers if hours is None else [option_values.parse_sessions(None, number, source) for number in numbers]
     return list(dict.fromkeys(counts))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 from brainrecon.cli.console import one_line, say, table
 from stages.ground.errors import InputError
 
@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def _loader_options(assignments, mask=None):
     """Dictionary of `--option NAME=VALUE`, without what has a place of its own on the line."""
-    chosen = options.loader_options(assignments, mask)
+    chosen = option_values.loader_options(assignments, mask)
     for name in ("data", "path", "kind", "subject", "roi"):
         if name in chosen:
             own = f"--{name}" if name in ("subject", "roi") else "KIND:PATH"
@@ -185,7 +185,9 @@ def pictures(
     if split == "train":
         chosen = loaded.train
     else:
-        chosen = (in_split(loaded, options.parse_split(split), store=FeatureStore(features)) if split else loaded).test
+        chosen = (
+            in_split(loaded, option_values.parse_split(split), store=FeatureStore(features)) if split else loaded
+        ).test
     with show_progress() as progress:
         write_shown_pictures(chosen, out, data, progress)
     size = "x".join(map(str, chosen.images.shape[1:3]))

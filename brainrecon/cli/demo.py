@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 # Seconds that drawing the controls may take; where that is too short for all stimuli, fewer are scored under controls.
 CONTROL_SECONDS = 150
@@ -35,7 +35,7 @@ def demo(
     from brainrecon.runs.run import Run
     from brainrecon.simulation import simulate
 
-    device = options.torch_device(device)
+    device = option_values.torch_device(device)
     cohort = out / "nsd"
     with show_progress() as progress:
         simulated = simulate(
@@ -49,7 +49,7 @@ def demo(
             progress=progress,
         )
     say(str(simulated))
-    config = options.run_config("brain-diffuser", f"nsd:{cohort}", subject="subj01", seed=seed, weights="tiny")
+    config = option_values.run_config("brain-diffuser", f"nsd:{cohort}", subject="subj01", seed=seed, weights="tiny")
     opened = Run.create(out / "run", config, out / "features", device)
     with show_progress() as progress:
         opened.fit(progress)

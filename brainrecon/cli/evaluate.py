@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 from stages.ground.errors import InputError
 
 
@@ -92,7 +92,15 @@ def evaluate(
                 "--captions; leave them out for a run."
             )
         _evaluate_run(
-            run, beside, controls, control_stimuli, protocol, batch_size, features, options.torch_device(device), again
+            run,
+            beside,
+            controls,
+            control_stimuli,
+            protocol,
+            batch_size,
+            features,
+            option_values.torch_device(device),
+            again,
         )
         return
     given, what = ("--images", "Pictures") if captions is None else ("--captions", "Captions")
@@ -112,14 +120,16 @@ def evaluate(
     if captions is not None:
         if pattern or folds:
             raise InputError("--pattern and --folds go with --images; leave them out with --captions.")
-        which = dict(subject=subject, roi=roi, **options.loader_options(loader, mask))
-        _evaluate_captions(captions, ids, truth, out, which, options.parse_split(split), protocol, features, device)
+        which = dict(subject=subject, roi=roi, **option_values.loader_options(loader, mask))
+        _evaluate_captions(
+            captions, ids, truth, out, which, option_values.parse_split(split), protocol, features, device
+        )
         return
-    named, device = {"pattern": pattern, "row_ids": ids}, options.torch_device(device)
+    named, device = {"pattern": pattern, "row_ids": ids}, option_values.torch_device(device)
     if folds and split:
         raise InputError(f"Both folds ({folds}) and split ({split!r}) are given; leave one out.")
-    parts, split = options.parse_folds(folds), options.parse_split(split)
-    which = dict(subject=subject, roi=roi, **options.loader_options(loader, mask))
+    parts, split = option_values.parse_folds(folds), option_values.parse_split(split)
+    which = dict(subject=subject, roi=roi, **option_values.loader_options(loader, mask))
     _evaluate_pictures(images, named, truth, out, which, parts, split, protocol, features, device)
 
 
@@ -130,10 +140,10 @@ def _evaluate_run(run, beside, controls, control_stimuli, protocol, batch_size, 
     from brainrecon.runs.run import Run
     from brainrecon.runs.score import score_splits
 
-    conditions = options.parse_conditions(controls)
+    conditions = option_values.parse_conditions(controls)
     opened = Run(run, features, device)
     if beside is not None:
-        opened = Run.create(run, options.with_beside(opened.config, beside), features, device)
+        opened = Run.create(run, option_values.with_beside(opened.config, beside), features, device)
         conditions = (RECONSTRUCTION, *conditions)
     with show_progress() as progress:
         if beside is not None:
@@ -178,7 +188,7 @@ def _evaluate_captions(captions, ids, truth, out, which, split, protocol, featur
 
     rows, data = None if ids is None else read_row_ids(ids), load(truth, **which)
     if split:
-        data = in_split(data, split, store=FeatureStore(features), device=options.torch_device(device))
+        data = in_split(data, split, store=FeatureStore(features), device=option_values.torch_device(device))
     with show_progress() as progress:
         scores = evaluate_captions(captions, data, out, protocol, row_ids=rows, progress=progress)
     show_scores(scores)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 
 def features(
@@ -46,11 +46,11 @@ def features(
     from brainrecon.studies.cluster import Cluster
 
     engine = None if cluster is None else Cluster.read(cluster)
-    config = options.run_config(method, data, None, assignments, subject=subject, weights=weights)
+    config = option_values.run_config(method, data, None, assignments, subject=subject, weights=weights)
     # On a cluster a device is chosen where it is; here, the head arranges what comes.
-    chain = Chain(config.system, Machine("cpu" if engine else options.torch_device(device)))
+    chain = Chain(config.system, Machine("cpu" if engine else option_values.torch_device(device)))
     loaded, kept = load(config.data.source, subject=subject), FeatureStore(store)
-    names = options.parse_names(targets) or tuple(chain.targets)
+    names = option_values.parse_names(targets) or tuple(chain.targets)
     check_targets(names, chain.learned_targets)
     if export is not None:
         check_suffix(export, names)
@@ -99,7 +99,7 @@ def encode_block(config, of, rows, store, device):
     from brainrecon.runs.config import RunConfig
 
     config, (split, name) = RunConfig.from_dict(config), of
-    chain = Chain(config.system, Machine(options.torch_device(device)))
+    chain = Chain(config.system, Machine(option_values.torch_device(device)))
     loaded = load(config.data.source, subject=config.data.subject)
     with show_progress() as progress:
         tables = encode(

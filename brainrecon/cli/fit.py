@@ -1,6 +1,6 @@
 """``brainrecon fit``: encode the training stimuli, fit the decoder, predict the test embeddings."""
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 
 def fit(
@@ -42,7 +42,7 @@ def fit(
     from brainrecon.runs.run import Run
     from stages.ground.process_group import is_first
 
-    wanted = options.run_config(
+    wanted = option_values.run_config(
         method,
         data,
         config,
@@ -67,11 +67,13 @@ def fit(
         decoder=decoder,
     )
     if plan:
-        with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as run:
+        with planned(
+            out, wanted, features, option_values.torch_device(device), option_values.parse_memory(memory)
+        ) as run:
             show_plan(works_of_splits(run, draws=False), run.machine.device, out)
         return
     with undone_if_it_fails(out):
-        run = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
+        run = Run.create(out, wanted, features, option_values.torch_device(device), option_values.parse_memory(memory))
         for line in of_fitting(run):
             say(line)
         with show_progress() as progress:

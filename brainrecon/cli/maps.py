@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 
 def maps(
@@ -30,7 +30,7 @@ def maps(
     from brainrecon.runs.maps import parse_columns, write_maps
     from brainrecon.runs.run import Run
 
-    opened = Run(run, features, options.torch_device(device))
+    opened = Run(run, features, option_values.torch_device(device))
     with show_progress() as progress:
         files = write_maps(opened, out or opened.folder / "maps", parse_columns(columns), progress)
     for what, path in files.items():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 from stages.ground.errors import InputError
 
 
@@ -26,7 +26,7 @@ def predict(
     from brainrecon.runs.run import Run
     from brainrecon.runs.values import write_predicted
 
-    opened = Run(run, features, options.torch_device(device))
+    opened = Run(run, features, option_values.torch_device(device))
     if not opened.chain.predicts:
         raise InputError(
             f"{opened.config.method} predicts no embeddings, only its {opened.chain.output}; type `brainrecon reconstruct {run}`."

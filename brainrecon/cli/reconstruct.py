@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 from stages.ground.errors import InputError
 
 
@@ -46,8 +46,8 @@ def reconstruct(
     from brainrecon.runs.plan import works_of_splits
     from brainrecon.runs.run import Run
 
-    conditions = (RECONSTRUCTION, *options.parse_conditions(controls))
-    part = options.parse_shard(shard)
+    conditions = (RECONSTRUCTION, *option_values.parse_conditions(controls))
+    part = option_values.parse_shard(shard)
     if betas is None and out is not None:
         raise InputError(
             f"--out {out} is where pictures of new patterns go; name these with --betas FILE, or leave --out out."
@@ -56,9 +56,9 @@ def reconstruct(
         raise InputError("Controls are drawn of test stimuli; leave --controls and --control-stimuli out with --betas.")
     if betas is not None and beside is not None:
         raise InputError("Splits are of the data; leave --beside out with --betas.")
-    opened = Run(run, features, options.torch_device(device))
+    opened = Run(run, features, option_values.torch_device(device))
     check_draws(opened)
-    opened.config = options.with_beside(opened.config, beside)
+    opened.config = option_values.with_beside(opened.config, beside)
     if plan:
         if betas is not None:
             raise InputError("A plan is of test stimuli; leave --plan out with --betas.")
@@ -68,7 +68,7 @@ def reconstruct(
         return
     if betas is not None:
         drawing = dict(samples=samples, batch_size=batch_size, shard=part, reproducible=reproducible)
-        say(f"Pictures are in {_draw_new(opened, betas, out, options.parse_names(stimuli), drawing)}")
+        say(f"Pictures are in {_draw_new(opened, betas, out, option_values.parse_names(stimuli), drawing)}")
         return
     if samples is not None or beside is not None:
         asked = replace(opened.config, samples=opened.config.samples if samples is None else samples)
@@ -81,7 +81,7 @@ def reconstruct(
             opened.fit(progress)
         opened.reconstruct(
             conditions,
-            stimuli=options.parse_names(stimuli),
+            stimuli=option_values.parse_names(stimuli),
             control_stimuli=control_stimuli,
             batch_size=batch_size,
             shard=part,

@@ -1,6 +1,6 @@
 """``brainrecon run``: fit, reconstruct, evaluate and report, in one go; a second time, only what is missing."""
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
     from brainrecon.runs.plan import planned, works_of_splits
     from brainrecon.runs.run import Run
 
-    wanted = options.run_config(
+    wanted = option_values.run_config(
         method,
         data,
         config,
@@ -68,15 +68,19 @@ def run(
         weights=weights,
         decoder=decoder,
     )
-    conditions = options.parse_conditions(controls, default="shuffled_responses")
+    conditions = option_values.parse_conditions(controls, default="shuffled_responses")
     if plan:
-        with planned(out, wanted, features, options.torch_device(device), options.parse_memory(memory)) as opened:
+        with planned(
+            out, wanted, features, option_values.torch_device(device), option_values.parse_memory(memory)
+        ) as opened:
             asked = (RECONSTRUCTION, *conditions)
             works = works_of_splits(opened, asked, control_stimuli, 1 if reproducible else batch_size)
             show_plan(works, opened.machine.device, out)
         return
     with undone_if_it_fails(out):
-        opened = Run.create(out, wanted, features, options.torch_device(device), options.parse_memory(memory))
+        opened = Run.create(
+            out, wanted, features, option_values.torch_device(device), option_values.parse_memory(memory)
+        )
         finish(opened, conditions, control_stimuli, protocol, batch_size, reproducible)
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from brainrecon.cli import options
+from brainrecon.cli import option_values, options
 
 
 def trace(
@@ -25,7 +25,7 @@ def trace(
     from weights.names import file_name
     from weights.whole_files import write_text
 
-    opened = Run(run, features, options.torch_device(device))
+    opened = Run(run, features, option_values.torch_device(device))
     traced = follow(opened, stimulus, condition, sample)
     for line in lines(traced):
         say(line)

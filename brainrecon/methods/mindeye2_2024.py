@@ -102,6 +102,8 @@ class MindEye2Settings:
     redraws_with : {"sdxl", "stable-diffusion", "nothing"}
         What redraws the drawn picture in part, under the caption; only the first is published.
     redrawing : GeneratorSettings
+    negative : str, optional
+        What redrawing with "sdxl" leads away from; the published list of flaws, if none is given.
     caption : TokenCaptionSettings
     blurry : bool
         Whether a blurry picture is decoded.
@@ -135,6 +137,7 @@ class MindEye2Settings:
             strength=0.5, num_inference_steps=25, guidance_scale=5.0, image_weight=0.0, text_weight=1.0
         )
     )
+    negative: str | None = None
     caption: TokenCaptionSettings = field(default_factory=TokenCaptionSettings)
     blurry: bool = True
     blurry_share: float = 0.25
@@ -253,7 +256,7 @@ class MindEye22024(System):
     # Published scores of retrieval are the projector's, not those of the prior's samples.
     compared_by = {LIKELY: RETRIEVAL}
     of_drawing = (
-        *("generator", "redrawing", "caption", "prior_evaluations", "blurry_share", "picture_size"),
+        *("generator", "redrawing", "negative", "caption", "prior_evaluations", "blurry_share", "picture_size"),
         *(f"checkpoints.{role}" for role in ("generator", "bridge", "captioner", "tokenizer", "redrawer")),
     )
     tiny = {
@@ -263,17 +266,20 @@ class MindEye22024(System):
             "bridge": "tiny-caption-bridge",
             "captioner": "tiny-captioner",
             "tokenizer": "tiny-captioner",
-            "redrawer": "tiny-stable-diffusion",
+            "generator": "tiny-unclip-xl",
+            "redrawer": "tiny-sdxl",
         },
-        "draws_with": NOTHING,
-        "redraws_with": "stable-diffusion",
+        # As the embedded networks were measured.
+        "generator": {"guidance_scale": 3.0},
+        "redrawing": {"guidance_scale": 3.5},
+        "negative": "",
         "latent_size": 64,
         "picture_size": 64,
         "caption": {"max_length": 32},
         "decoder": {
-            "epochs": 30,
+            "epochs": 12,
             "hidden": 512,
-            "prior_depth": 2,
+            "prior_depth": 1,
             "prior_heads": 4,
             "prior_head_width": 32,
             "learning_rate": 1e-3,
@@ -438,13 +444,19 @@ class MindEye22024(System):
             {context: text},
             lambda present: {} if text is None else {TEXT: settings.redrawing.text_weight if TEXT in present else 0.0},
             start=start,
-            arguments=lambda: {} if text is not None else {"picture_size": settings.picture_size},
+            arguments=lambda: {} if text is not None else self._of_sdxl(),
             needed=(),
             gives=self._named(REDRAWN),
             called={start: BLURRY},
             table="redrawing",
         )
         return [*encoded, redrawn]
+
+    def _of_sdxl(self):
+        """What Stable Diffusion XL is loaded with besides."""
+        settings = self.settings
+        led_away = {} if settings.negative is None else {"negative": settings.negative}
+        return {"picture_size": settings.picture_size} | led_away
 
 
 def _released():

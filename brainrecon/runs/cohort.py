@@ -14,7 +14,78 @@ import numpy as np
 
 from brainrecon.assembly.settings import differences, to_dict
 from brainrecon.datasets.cohort import there_of
+from brainrecon.datasets.subject import subject_name
+from brainrecon.runs.released_pretraining import check_checkpoint, is_checkpoint
 from stages.ground.errors import InputError
+
+
+def with_tested_subject(data):
+    """Settings of data that say who is tested: the first of several, unless somebody is named; one alone is no cohort.
+
+    >>> from brainrecon.runs.config import DataSettings
+    >>> with_tested_subject(DataSettings("nsd:/data/nsd", subjects=("2", "subj03"))).subject
+    'subj02'
+
+    Parameters
+    ----------
+    data : brainrecon.runs.config.DataSettings
+    """
+    if not data.subjects:
+        return replace(data, subjects=None)
+    names = tuple(map(subject_name, data.subjects))
+    tested = names[0] if data.subject is None else subject_name(data.subject)
+    return replace(data, subject=tested, subjects=None if names == (tested,) else names)
+
+
+def check_subjects(config):
+    """Refuse subjects with which a method can do nothing, and what several subjects do not go together with.
+
+    Parameters
+    ----------
+    config : brainrecon.runs.config.RunConfig
+
+    Raises
+    ------
+    InputError
+    """
+    data, kind = config.data, config.system
+    if data.sessions is not None and data.sessions < 1:
+        raise InputError(f"sessions is {data.sessions}; expected 1 or more: pass --sessions 1.")
+    if is_checkpoint(config.pretrained):
+        if data.subjects:
+            raise InputError(
+                f"{config.pretrained} holds what was learned from others, but --subjects names {', '.join(data.subjects)}; leave "
+                "one of them out."
+            )
+        return check_checkpoint(config.pretrained, config.system)
+    if config.pretrained and not data.is_of_new_subject:
+        raise InputError(
+            f"pretrained is {config.pretrained} but there is no new subject; pass --subjects with those that were learned from "
+            "and --new-subject, or leave --pretrained out."
+        )
+    if not data.subjects:
+        return
+    named = ", ".join(data.subjects)
+    if not kind.many_subjects:
+        raise InputError(
+            f"{kind.name} learns from one subject but --subjects names {named}; test it on each with `brainrecon benchmark "
+            "--subjects`, or choose a method of several with `brainrecon methods`."
+        )
+    if kind.many_subjects == "reference" and (len(data.subjects) > 1 or not data.is_of_new_subject):
+        raise InputError(
+            f"{kind.name} brings a new subject into the space of one other, but --subjects names {named} and the run is of "
+            f"{data.subject}; pass --subjects {data.subjects[0]} --new-subject with another one."
+        )
+    if data.beside and len(data.subjects) > 1:
+        raise InputError(
+            f"Both subjects ({named}) and beside ({', '.join(data.beside)}) are given; test further splits in a run of one "
+            "subject, or leave --beside out."
+        )
+    if config.decoder_from:
+        raise InputError(
+            f"A decoder of one subject is to be taken ({', '.join(config.decoder_from)}) but subjects are {named}; leave "
+            "--decoder or --subjects out."
+        )
 
 
 def settled(config):

@@ -15,8 +15,8 @@ from brainrecon import __version__
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.datasets import parse_source
-from brainrecon.datasets.subject import subject_name
-from brainrecon.runs.released_pretraining import check_checkpoint, is_checkpoint
+from brainrecon.runs.cohort import check_subjects, with_tested_subject
+from brainrecon.runs.released_pretraining import is_checkpoint
 from brainrecon.runs.split_settings import split_settings
 from stages.ground.errors import InputError
 from stages.ground.reading import json_files
@@ -271,74 +271,6 @@ def check_folds(folds):
         raise InputError(
             f"folds is {folds!r}; expected 0 for the dataset's own split, 2 or more, or {LEAVE_ONE_OUT} to leave out one "
             "stimulus at a time: pass --folds 10."
-        )
-
-
-def with_tested_subject(data):
-    """Settings of data that say who is tested: the first of several, unless somebody is named; one alone is no cohort.
-
-    >>> with_tested_subject(DataSettings("nsd:/data/nsd", subjects=("2", "subj03"))).subject
-    'subj02'
-
-    Parameters
-    ----------
-    data : DataSettings
-    """
-    if not data.subjects:
-        return replace(data, subjects=None)
-    names = tuple(map(subject_name, data.subjects))
-    tested = names[0] if data.subject is None else subject_name(data.subject)
-    return replace(data, subject=tested, subjects=None if names == (tested,) else names)
-
-
-def check_subjects(config):
-    """Refuse subjects with which a method can do nothing, and what several subjects do not go together with.
-
-    Parameters
-    ----------
-    config : RunConfig
-
-    Raises
-    ------
-    InputError
-    """
-    data, kind = config.data, system_class(config.method)
-    if data.sessions is not None and data.sessions < 1:
-        raise InputError(f"sessions is {data.sessions}; expected 1 or more: pass --sessions 1.")
-    if is_checkpoint(config.pretrained):
-        if data.subjects:
-            raise InputError(
-                f"{config.pretrained} holds what was learned from others, but --subjects names {', '.join(data.subjects)}; leave "
-                "one of them out."
-            )
-        return check_checkpoint(config.pretrained, config.system)
-    if config.pretrained and not data.is_of_new_subject:
-        raise InputError(
-            f"pretrained is {config.pretrained} but there is no new subject; pass --subjects with those that were learned from "
-            "and --new-subject, or leave --pretrained out."
-        )
-    if not data.subjects:
-        return
-    named = ", ".join(data.subjects)
-    if not kind.many_subjects:
-        raise InputError(
-            f"{kind.name} learns from one subject but --subjects names {named}; test it on each with `brainrecon benchmark "
-            "--subjects`, or choose a method of several with `brainrecon methods`."
-        )
-    if kind.many_subjects == "reference" and (len(data.subjects) > 1 or not data.is_of_new_subject):
-        raise InputError(
-            f"{kind.name} brings a new subject into the space of one other, but --subjects names {named} and the run is of "
-            f"{data.subject}; pass --subjects {data.subjects[0]} --new-subject with another one."
-        )
-    if data.beside and len(data.subjects) > 1:
-        raise InputError(
-            f"Both subjects ({named}) and beside ({', '.join(data.beside)}) are given; test further splits in a run of one "
-            "subject, or leave --beside out."
-        )
-    if config.decoder_from:
-        raise InputError(
-            f"A decoder of one subject is to be taken ({', '.join(config.decoder_from)}) but subjects are {named}; leave "
-            "--decoder or --subjects out."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from dataclasses import replace
 from functools import cached_property, partial
@@ -13,14 +12,14 @@ import numpy as np
 
 from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, MEAN_PICTURE, RECONSTRUCTION, SHUFFLED_RESPONSES, condition
-from brainrecon.assembly.settings import DESCRIPTION, differences
+from brainrecon.assembly.settings import differences
 from brainrecon.assembly.values import Machine
 from brainrecon.features.store import FeatureStore
 from brainrecon.runs import beside, manifest
 from brainrecon.runs.cohort import check_pretrained, of_pretraining, of_subject
 from brainrecon.runs.config import MASK_FILE, RunConfig
 from brainrecon.runs.decoder_from import check_decoder, named
-from brainrecon.runs.layout import FIT_LOCK, MEDIA, Layout
+from brainrecon.runs.layout import MEDIA, Layout
 from brainrecon.runs.record import (
     check_checkpoint_names,
     check_checkpoints,
@@ -44,8 +43,8 @@ from stages.ground.process_group import first_goes_first, is_first, of_first
 from weights.hashes import hash_file
 from weights.partial_files import is_partial, sweep
 from weights.remark import Remark
-from weights.seals import broken, complete_seal
-from weights.whole_files import locked, write_text
+from weights.seals import broken
+from weights.whole_files import write_text
 
 
 class Run:
@@ -412,34 +411,10 @@ class Run:
 
         Processes that torchrun or Accelerate started together train together; the first alone writes.
         """
-        from brainrecon.runs.fit import fit
+        from brainrecon.runs.fit import fit_parts
 
         sweep(self.folder)
-        for part in [part for run in (self, *self._beside) for part in run.parts]:
-            if of_first(lambda part=part: part.is_fitted and not part.damage()):
-                if is_first():
-                    # It may have been fitted by a process that was killed before it wrote the hashes.
-                    complete_seal(part.layout.decoder, DESCRIPTION)
-                    for step in part.unfitted.predicting:
-                        predicted = part.layout.embeddings("test", step.kept_as)
-                        complete_seal(predicted.parent, predicted.name)
-                continue
-            if not is_first():
-                fit(part, progress)
-                continue
-            # Another process may fit the same: when it is done, nothing is left to do here.
-            with locked(
-                part.folder, name=FIT_LOCK, waiting=lambda: progress("waiting for another process that fits", 0, 1)
-            ):
-                if damage := part.damage():
-                    again = "its values are predicted" if part.config.shared_decoder else "the decoder is fitted"
-                    warnings.warn(f"In {part.folder}, {damage}: {again} again.", Remark, stacklevel=2)
-                    own = [] if part.config.shared_decoder else [part.layout.decoder]
-                    for folder in (*own, part.layout.embeddings("test").parent):
-                        shutil.rmtree(folder, ignore_errors=True)
-                fit(part, progress)
-        # Nobody goes on before everything is written.
-        of_first(lambda: None)
+        fit_parts([part for run in (self, *self._beside) for part in run.parts], progress)
         return self
 
     def reconstruct(self, conditions=(RECONSTRUCTION,), stimuli=None, **options):

@@ -138,18 +138,20 @@ class RunValues:
         if path not in self._found:
             if not path.exists():
                 names = self.stimulus_ids if of == "test" else [MEAN.name]
+                # Before it is locked: steps before this one may have to predict, too.
+                inputs = None if step.averages == OUTPUTS else self._inputs(of, step)
                 with locked(path.parent, name=f".{path.stem}.lock"):
                     # Another process may have predicted the same in the meantime.
                     if not path.exists():
-                        self._predict_into(path, of, step, names, progress)
+                        self._predict_into(path, of, step, inputs, names, progress)
                         seal(path.parent)
             complete_seal(path.parent, path.name)
             self._found.add(path)
         return path
 
-    def _predict_into(self, path, of, step, names, progress):
-        if step.averages != OUTPUTS:
-            step.predict_into(path, names, self._inputs(of, step), progress, seed=self.seed, subject=self.subject.name)
+    def _predict_into(self, path, of, step, inputs, names, progress):
+        if inputs is not None:
+            step.predict_into(path, names, inputs, progress, seed=self.seed, subject=self.subject.name)
             return
         items = [Item(self.subject.name, name) for name in names]
         trials = self._trials if of == "test" else lambda _: self._mean_pattern[None]

@@ -26,6 +26,7 @@ from brainrecon.runs.config import (
     with_settings,
 )
 from brainrecon.runs.record import check_checkpoint_names, default_protocol, split_checkpoint
+from brainrecon.runs.shared_stimuli import of_shared
 from brainrecon.runs.splitting import DEFAULT_CLIP, check_feasible, check_rule, rule_for
 from brainrecon.studies.row_data import PRETRAINED, TOGETHER, check_row, data_of_row, without_data
 from stages.ground.errors import InputError
@@ -129,6 +130,13 @@ class Plan:
             raise InputError(f"Both folds ({self.folds}) and split ({self.split!r}) are given; leave one out.")
         if self.heldout:
             check_rule(self.heldout)
+        alone = [name for name, values in self.methods.items() if not values.get("others")]
+        for rule in (self.split, self.heldout):
+            if alone and of_shared(rule):
+                raise InputError(
+                    f"Row {alone[0]} learns from one subject alone but the split {rule} is of stimuli that several saw; name the "
+                    "tested stimuli in a file, for all rows: --split ids:FILE."
+                )
         if (self.heldout or self.split) and not self.split_checkpoint:
             object.__setattr__(self, "split_checkpoint", self._clip())
         places = [region_folder(roi) for roi in self.rois]

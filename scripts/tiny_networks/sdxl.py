@@ -32,7 +32,7 @@ from tiny_networks.pool import load_pool
 from tiny_networks.stable_diffusion_start import regression
 from tiny_networks.unclip_xl import schedule
 from weights import store
-from weights.whole_files import make_folder, write_text
+from weights.whole_files import make_folder, whole_file, write_text
 
 NAME = "sdxl"
 POOLED, SIZE_CODE = 64, 8
@@ -73,7 +73,8 @@ def export(workspace, folder):
     ):
         stored |= as_stored(network.state_dict(), places)
     make_folder(folder)
-    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    with whole_file(folder / "model.safetensors") as partial:
+        save_file(stored, partial, metadata={"format": "pt"})
     for part, network in (("unet", unet), ("vae", vae)):
         network.save_config(folder / part)
     for ending, network in (("", first), ("_2", second)):

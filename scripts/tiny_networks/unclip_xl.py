@@ -26,7 +26,7 @@ from tiny_networks.training import averaged_weights, fit, record
 from tiny_networks.unclip_xl_data import encode_patches, read_by_both
 from tiny_networks.unclip_xl_start import initialised
 from weights import store
-from weights.whole_files import make_folder, write_text
+from weights.whole_files import make_folder, whole_file, write_text
 
 NAME = "unclip-xl"
 STEPS = 400
@@ -123,7 +123,8 @@ def write_folder(folder, unet):
         for name, place in places(network.config, state).items():
             stored[place.name] = state[name].half().contiguous()
     make_folder(folder)
-    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    with whole_file(folder / "model.safetensors") as partial:
+        save_file(stored, partial, metadata={"format": "pt"})
     unet.save_config(folder / "unet")
     vae.save_config(folder / "vae")
     make_folder(folder / "scheduler")

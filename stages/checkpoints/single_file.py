@@ -21,6 +21,11 @@ _AT_ONCE = 32
 class SingleFile:
     """The file of weights in a folder, every tensor of which is accounted for.
 
+    >>> from weights import store
+    >>> file = SingleFile(store.path("tiny-unclip-xl"))
+    >>> file.tensors["model.diffusion_model.out.2.weight"].shape
+    torch.Size([12, 80, 3, 3])
+
     Networks are filled one after the other (`fill`); `check_all_read` then refuses what nobody read.
 
     Parameters

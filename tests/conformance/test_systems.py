@@ -153,9 +153,11 @@ def test_its_chain_is_closed(name):
         assert chain.targets.keys() <= set(chain.given)
         parts = [step.part for step in chain.steps if step.is_learned]
         assert parts and len(set(parts)) == len(parts)
-        # What is given is read, or shown, or is the output, or what one region of several tells: nothing is computed for nobody.
+        # What is given is read, or shown, or is the output, or what one region of several tells, or what pictures are compared
+        # by: nothing is computed for nobody.
         shown = {one.shown(chain) for one in CONDITIONS.values() if one.applies_to(chain)}
         shown |= {value for value, target in chain.target_of.items() if value != target}
+        shown |= {kind.image_embedding, *kind.compared_by.values()}
         assert all(chain.readers(value) or value in shown for step in chain.steps for value in step.gives)
 
 

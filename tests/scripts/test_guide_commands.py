@@ -132,7 +132,7 @@ def test_the_pages_have_commands():
         ("brainrecon run brain-diffuser nsd:x --out y --samples many", "valid integer"),
         ("brainrecon run brain-diffuser nsd:x --out y --set generator.strenght=0.5", "generator.strenght"),
         ("brainrecon run brain-diffuser nsd:x --out y --set iterations=5", "iterations"),
-        ("brainrecon fit mine nsd:x --out y --set data.subjects=5", "data.subjects"),
+        ("brainrecon fit mine nsd:x --out y --set data.subjekts=5", "data.subjekts"),
         ("true && brainrecon fit \\\n  mindeye2023 nsd:x --out y --wrong  # a remark", "--wrong"),
         ('sbatch --wrap "brainrecon evaluate x && brainrecon report x --wrong"', "--wrong"),
         ('torchrun --nproc_per_node 4 "$(command -v brainrecon)" fit mindeye2023 nsd:x --out y --wrong', "--wrong"),

@@ -49,10 +49,29 @@ def test_a_bridge_that_there_is_is_found_again(recipe):
     torch.testing.assert_close(found(tokens), states, atol=0.05, rtol=0)
 
 
+def test_it_learns_the_captioners_surprise_at_captions_behind_its_states(recipe):
+    """The captioner itself is given what the bridge makes of the tokens, disturbed by draws of the step's generator."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        bridge = CaptionBridge((64, 128), (65, 128))
+    tokens, seen = torch.randn(3, 64, 128), []
+
+    def captioner(states, words, given):
+        seen.append(states)
+        return states.square().mean(), (words == given).float().mean()
+
+    value, logs = recipe.loss_of(captioner, lambda given, generator: given + torch.rand(1, generator=generator))(
+        bridge, (tokens, torch.ones(3), torch.tensor([1.0, 1.0, 4.0])), torch.Generator().manual_seed(5)
+    )
+    disturbed = tokens + torch.rand(1, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(seen[0], bridge(disturbed))
+    assert value.requires_grad and logs["right"] == pytest.approx(2 / 3)
+
+
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
     few = FewPictures.of(drawn[:12], LABELS)
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: few)
-    recipe.train(tmp_path, steps=2)
+    recipe.train(tmp_path, steps=2, device="cpu")
     figures = recipe.export(tmp_path, tmp_path / "export")
     assert {path.name for path in (tmp_path / "export").iterdir()} == {"model.safetensors", "card.md"}
     assert (

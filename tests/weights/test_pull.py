@@ -204,7 +204,7 @@ def test_unknown_and_embedded_checkpoints_are_not_pulled(served):
 def test_what_a_method_needs_is_chosen_without_the_embedded():
     chosen = choose(["swav-resnet50-800ep"], "brain-diffuser")
     assert chosen == ["swav-resnet50-800ep", "vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"]
-    with pytest.raises(CheckpointError, match="needed by 'magic'; known are brain-diffuser, icgan2022, .*evaluate"):
+    with pytest.raises(CheckpointError, match="needed by 'magic'; known are brain-diffuser, .*icgan2022, .*evaluate"):
         choose(method="magic")
     with pytest.raises(CheckpointError, match="Name the checkpoints"):
         choose()

@@ -208,6 +208,8 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-evaluation": "tiny/evaluation",
         "tiny-optimus": "tiny/optimus",
         "tiny-text-flow": "tiny/text-flow",
+        "tiny-unclip-xl": "tiny/unclip-xl",
+        "tiny-sdxl": "tiny/sdxl",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
 
@@ -233,4 +235,4 @@ def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
 
 def test_the_embedded_checkpoints_stay_small():
     sizes = [entry.size or 0 for entry in store.checkpoints().values() if entry.embedded]
-    assert sum(sizes) <= 42.1e6
+    assert sum(sizes) <= 66e6

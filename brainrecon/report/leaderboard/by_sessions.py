@@ -263,7 +263,7 @@ def _others(lines):
     if len(named) == 1:
         return named.pop()
     counts = [name.count(",") + 1 for name in named]
-    return f"{range_text(counts)} of each" if named else ""
+    return f"{range_text(counts)} of each tested one" if named else ""
 
 
 def _axis(kind, simulated):

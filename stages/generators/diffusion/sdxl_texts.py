@@ -32,6 +32,11 @@ _PADDING = ("<|endoftext|>", "!")
 def load_sdxl_texts(folder, dtype=torch.float32):
     """Load encoders and tokenizers, every tensor accounted for.
 
+    >>> from weights import store
+    >>> encoders, tokenizers = load_sdxl_texts(store.path("tiny-sdxl"))
+    >>> [encoder.config.hidden_size for encoder in encoders], tokenizers[0].model_max_length
+    ([128, 128], 24)
+
     Parameters
     ----------
     folder : path
@@ -96,6 +101,11 @@ def clip_tokenizer(padding="<|endoftext|>"):
 
 def encode_sdxl_text(encoders, tokenizers, text):
     """Encode a text as Stable Diffusion XL reads it: hidden states before the last block of both encoders, side by side.
+
+    >>> from weights import store
+    >>> tokens, pooled = encode_sdxl_text(*load_sdxl_texts(store.path("tiny-sdxl")), "a red car")
+    >>> tokens.shape, pooled.shape
+    (torch.Size([24, 256]), torch.Size([64]))
 
     Parameters
     ----------

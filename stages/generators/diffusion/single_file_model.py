@@ -28,6 +28,12 @@ def is_single_file(folder):
 def load_unet_and_autoencoder(folder, dtype, network, spare=(CONDITIONER,), **expected):
     """Load both networks strictly.
 
+    >>> import torch
+    >>> from weights import store
+    >>> unet, vae = load_unet_and_autoencoder(store.path("tiny-sdxl"), torch.float32, "Stable Diffusion XL")
+    >>> unet.config.cross_attention_dim, vae.config.latent_channels
+    (256, 12)
+
     Parameters
     ----------
     folder : path

@@ -27,10 +27,14 @@ MINDEYE2_START = StartRule(posterior="sample", enlarged="bilinear")
 class StableDiffusionXLGenerator(LatentDiffusionGenerator):
     """Draw pictures with Stable Diffusion XL under captions.
 
-        generator = StableDiffusionXLGenerator.from_pretrained(folder)
-        values = {"caption": ["a red car by the sea"], "first_picture": pictures}
-        for position, picture in generator.draw(values, items, strength=0.48):
-            ...
+    >>> import numpy as np
+    >>> from stages.generators.generator import Item, in_order
+    >>> from weights import store
+    >>> generator = StableDiffusionXLGenerator.from_pretrained(store.path("tiny-sdxl"))
+    >>> values = {"caption": ["a red car by the sea"], "first_picture": np.zeros((1, 64, 64, 3), dtype=np.uint8)}
+    >>> pictures = in_order(generator.draw(values, [Item("nsd00042")], strength=0.48))
+    >>> pictures[0].shape, pictures[0].dtype
+    ((64, 64, 3), dtype('uint8'))
 
     At strength 0.48, 12 of 25 steps are done from the level that is the 13th from the list's end, σ = 1.50919. A picture
     without a caption is drawn under the empty text. Guidance's unconditional half reads a text that says what not to draw.

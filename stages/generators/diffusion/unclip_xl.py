@@ -18,11 +18,16 @@ from stages.networks.latent_space import bilinear
 class UnCLIPXLGenerator(LatentDiffusionGenerator):
     """Draw pictures from image tokens with SDXL unCLIP.
 
-        generator = UnCLIPXLGenerator.from_pretrained(folder)
-        for position, picture in generator.draw({"clip_image": tokens}, items):
-            ...
+    >>> import numpy as np
+    >>> from stages.generators.generator import Item, in_order
+    >>> from weights import store
+    >>> generator = UnCLIPXLGenerator.from_pretrained(store.path("tiny-unclip-xl"), n_tokens=64)
+    >>> tokens = np.zeros((1, 64, 128), dtype=np.float32)
+    >>> pictures = in_order(generator.draw({"clip_image": tokens}, [Item("nsd00042")], num_inference_steps=2))
+    >>> pictures[0].shape, pictures[0].dtype
+    ((64, 64, 3), dtype('uint8'))
 
-    Tokens have shape (n, 256, 1664). A picture starts at the first noise level σ₀ from
+    Tokens of the published network have shape (n, 256, 1664). A picture starts at the first noise level σ₀ from
 
         x = a + (b + 0.04 · c) · σ₀,
 

@@ -10,6 +10,7 @@ from brainrecon.assembly.values import ABSENT, Item
 from stages.generators.diffusion.dual_context import DualContextGenerator
 from stages.ground.errors import InputError
 from stages.ground.not_finite import NotFinite
+from stages.ground.progress import SILENT
 from weights.remark import Remark
 
 ITEMS = [Item("subj01", f"nsd{k:05}", k % 2) for k in range(7)]
@@ -106,3 +107,21 @@ def test_what_is_not_finite_is_named_by_its_place_among_all_also_in_half_batches
         for position, _ in step.stream(ITEMS, values(generator), batch_size=4):
             found.append(position)
     assert found == [0, 1, 2, 3, 4, 6] and raised.value.positions == (5,)
+
+
+class Inverting:
+    """A generator that calls what it inverts a first picture."""
+
+    takes, optional, gives, draws_by_lot = {"first_picture": ()}, frozenset(), "picture", False
+
+    def draw(self, values, items, *, seed=0, batch_size=16, progress=SILENT):
+        yield from enumerate(255 - np.asarray(one) for one in values["first_picture"])
+
+
+def test_a_value_may_have_another_name_in_the_generator():
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    step = Draw(Inverting, ("drawn_picture",), called={"drawn_picture": "first_picture"})
+    found = step.run([Item("", "a"), Item("", "b")], {"drawn_picture": pictures})
+    np.testing.assert_array_equal(np.stack(found["picture"]), 255 - pictures)
+    with pytest.raises(InputError, match="Inverting takes first_picture of shape .* gives it drawn_picture only"):
+        Draw(Inverting, ("drawn_picture",)).run([Item("", "a")], {"drawn_picture": pictures[:1]})

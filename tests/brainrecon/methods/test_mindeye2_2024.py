@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from chains import chain_of
+from safetensors.torch import load_file
 from single_files import (
     SMALL_UNET,
     SMALL_VAE,
@@ -24,7 +25,9 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import with_weights
 from brainrecon.assembly.values import Item
+from brainrecon.cli.main import run_command
 from brainrecon.features.store import FeatureStore
+from brainrecon.runs.run import Run
 from stages.generators.diffusion.stable_diffusion_xl import StableDiffusionXLGenerator
 from stages.generators.diffusion.start_rule import denoising_steps
 from stages.generators.diffusion.unclip_xl import UnCLIPXLGenerator
@@ -261,3 +264,33 @@ def test_a_step_of_learning_moves_what_it_should():
             # A normalisation of one value gives its bias alone.
             dead = ("mixer_blocks2" in name and name.endswith(("0.weight",))) or "null_" in name
             assert dead or (one.grad is not None and one.grad.abs().max() > 0), name
+
+
+# Several subjects
+
+
+def test_a_new_subject_goes_on_from_two_others(tmp_path, features):
+    brainrecon.simulate(tmp_path / "nsd", subjects=3, sessions=2, trials_per_session=36, shared=6, voxels=160)
+    small = (*SMALL[NAME].settings, "output=tokens", "decoder.epochs=1", "decoder.batch_size_each=2")
+    settings = [part for text in small for part in ("--set", text)]
+    line = ["fit", NAME, f"nsd:{tmp_path / 'nsd'}", "--weights", "tiny", *settings, "--features", str(features)]
+    asked = ["--subjects", "1,2", "--new-subject", "3", "--sessions", "1", "--out", str(tmp_path / "run")]
+    assert run_command([*line, *asked]) == 0
+    run = Run(tmp_path / "run")
+    before = run.pretraining
+    recipes = [one.chain.steps[0].decoder.recipe for one in (before, run)]
+    # Two give two each; of one there are four. An epoch is as long as the sessions of one subject.
+    assert [one.batch_size for one in recipes] == [4, 4]
+    assert [one.steps for one in recipes] == [72 // 4, 36 // 4]
+    learned, others = (load_file(one.folder / "decoder/network/model.safetensors") for one in (run, before))
+    assert learned.keys() == others.keys() and not any("ridge" in name for name in learned)
+    owned = load_file(run.folder / "decoder/network/subjects/subj03.safetensors")
+    assert {name for name in owned if "ridge" in name} == {"network.ridge.weight", "network.ridge.bias"}
+    # It went on: what only decays is what the others' training left, less nine steps of decay.
+    name = next(one for one in learned if one.endswith("mixer_blocks1.0.1.0.weight"))
+    fresh = 1 - torch.nn.functional.cosine_similarity(learned[name].flatten(), others[name].flatten(), dim=0)
+    assert abs(float(fresh)) < 1e-5 and 0 < float(others[name].norm() - learned[name].norm()) < 0.01 * float(
+        others[name].norm()
+    )
+    found = run.embeddings["clip_retrieval"]
+    assert found.shape == (run.subject.test.n_stimuli, 64 * 128) and np.isfinite(found).all()

@@ -155,7 +155,7 @@ def pull(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def line(cohort):
-    settings = [part for text in SMALL[METHOD].settings for part in ("--set", text)]
+    settings = [part for text in (*SMALL[METHOD].settings, "averages=outputs") for part in ("--set", text)]
     return [
         "fit",
         METHOD,

@@ -189,6 +189,7 @@ def test_rows_that_cannot_be(row, message, place):
         ("--methods painter --preset few-hours --sessions 1,40", "40 sessions but subj01 has training trials in 3"),
         ("--preset few-hours", "needs methods"),
         ("--preset gan-ablation --sessions 1", "has no rows by sessions"),
+        ("--methods reference-painter,painter --split shared:0.5", "Row painter learns from one subject alone"),
         ("--methods many-painter --others subj09", "no subject 'subj09'"),
         ("--methods many-painter --subjects subj01 --others subj01", "beside subj01 but there are none"),
     ],

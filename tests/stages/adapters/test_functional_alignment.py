@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import ortho_group
+from sklearn.linear_model import Ridge
 
 from stages.adapters.functional_alignment import FunctionalAlignment
 from stages.ground.errors import InputError
@@ -149,3 +150,14 @@ def test_a_source_of_noise_repeats_the_targets_responses_to_what_it_was_fitted_o
     np.testing.assert_allclose(fitted, target[:50], atol=1e-3)
     # 30 independent means of 200 products: 0 with a standard error of 1 / sqrt(6000).
     assert abs(correlation(held_out, target[50:])) < 4 / np.sqrt(30 * 200)
+
+
+def test_aligning_and_decoding_by_ridge_is_regression_on_what_the_references_decoder_says():
+    """So alignment by ridge brings no stimuli: the new subject is regressed on decoded values in place of true ones."""
+    random = np.random.default_rng(5)
+    source, target, new = (random.standard_normal((n, p)) for n, p in ((30, 40), (30, 25), (7, 40)))
+    decoder = random.standard_normal((25, 6))
+    aligner = FunctionalAlignment("ridge", statistics="none", alphas=(10.0,)).fit(source, target)
+    says = target @ decoder
+    expected = Ridge(10.0).fit(source, says).predict(new)
+    np.testing.assert_allclose(aligner.transform(new) @ decoder, expected, atol=1e-4)
