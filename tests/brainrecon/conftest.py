@@ -29,6 +29,15 @@ def cohort(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory):
+    """Folder of a smaller cohort: one subject, 4 shared pictures, 26 training pictures."""
+    folder = tmp_path_factory.mktemp("small") / "nsd"
+    options = "--sessions 2 --trials-per-session 45 --shared 4 --voxels 160"
+    assert run_command(["simulate", str(folder), *options.split()]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def features(tmp_path_factory):
     """Folder of a feature store that the tests share."""
     return tmp_path_factory.mktemp("features")

@@ -13,8 +13,9 @@ from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
 from weights import store
 
-# dbdm2023 draws with brain-diffuser's generator: see its own tests.
-TWO_STAGE = [name for name in COMPLETE if "vdvae" in chain_of(name).given and name != "dbdm2023"]
+# These draw with brain-diffuser's generator: see their own tests.
+ALIKE = ("dbdm2023", "ferrante2023-alignment")
+TWO_STAGE = [name for name in COMPLETE if "vdvae" in chain_of(name).given and name not in ALIKE]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
 OTHERS = dict.fromkeys(("brain-diffuser", "brain-diffuser-unclip"), {"clip": "clip-vit-l-14-openclip"})
@@ -28,16 +29,7 @@ def settings_of(method):
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """A smaller cohort than the tests' own: 4 shared pictures."""
-    folder = tmp_path_factory.mktemp("cohort") / "nsd"
-    options = "--sessions 2 --trials-per-session 45 --shared 4 --voxels 160"
-    assert run_command(["simulate", str(folder), *options.split()]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run_of(cohort, features, tmp_path_factory):
+def run_of(small_cohort, features, tmp_path_factory):
     """Maker of a complete run: checkpoints pulled from folders, decoder fitted, pictures and controls drawn, once."""
     root = tmp_path_factory.mktemp("published")
 
@@ -55,7 +47,7 @@ def run_of(cohort, features, tmp_path_factory):
                 )
                 assert run_command(["weights", "pull", name, "--from", str(origin)]) == 0
         chosen = [f"--set={part}.{name}={value}" for part, values in settings.items() for name, value in values.items()]
-        line = ["run", method, f"nsd:{cohort}", "--out", str(folder), "--features", str(features)]
+        line = ["run", method, f"nsd:{small_cohort}", "--out", str(folder), "--features", str(features)]
         assert run_command([*line, "--controls", ",".join(CONTROLS), *chosen]) == 0
         return folder
 

@@ -239,12 +239,12 @@ def test_settings_that_cannot_be_are_refused(settings, said):
 
 
 @pytest.fixture(scope="module")
-def line(cohort, tmp_path_factory):
+def line(small_cohort, tmp_path_factory):
     teacher = tmp_path_factory.mktemp("teacher") / "places"
     convert_place_teacher(teacher)
     taught = ("latent.teacher=true", "latent.teacher_size=64", f"checkpoints.teacher={teacher}")
     settings = [part for text in (*SMALL[NAME].settings, *taught) for part in ("--set", text)]
-    return [NAME, f"nsd:{cohort}", "--weights", "tiny", *settings]
+    return [NAME, f"nsd:{small_cohort}", "--weights", "tiny", *settings]
 
 
 @pytest.fixture(scope="module")
@@ -283,8 +283,8 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(line, complete, tm
         assert (killed / "decoder" / name).read_bytes() == (complete / "decoder" / name).read_bytes(), name
 
 
-def test_too_few_stimuli_for_a_batch_are_told_before_anything_is_trained(cohort, tmp_path, capsys):
-    line = ["fit", NAME, f"nsd:{cohort}", "--weights", "tiny", "--set", "decoder.batch_size=500"]
+def test_too_few_stimuli_for_a_batch_are_told_before_anything_is_trained(small_cohort, tmp_path, capsys):
+    line = ["fit", NAME, f"nsd:{small_cohort}", "--weights", "tiny", "--set", "decoder.batch_size=500"]
     assert run_command([*line, "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert "A batch of 500 samples is to be compared but there are" in said and "Traceback" not in said

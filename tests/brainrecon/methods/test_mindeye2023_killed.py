@@ -12,8 +12,8 @@ from brainrecon.cli.main import run_command
 from stages.training.state import FILE
 
 NAME, SEED = "mindeye2023", 5
-# Of 48 stimuli in batches of 4, in both networks.
-STEPS = 5 * 12
+# Of 26 stimuli in batches of 4, in both networks.
+STEPS = 5 * 6
 # A step takes some hundredths of a second: kills fall into all of its parts, and into the writing of checkpoints.
 LONGEST_DELAY = 0.05
 WITH_A_CHECKPOINT_EVERY_STEP = (
@@ -23,9 +23,9 @@ WITH_A_CHECKPOINT_EVERY_STEP = (
 
 
 @pytest.fixture(scope="module")
-def line(cohort, features):
+def line(small_cohort, features):
     settings = [*SMALL[NAME].settings, "decoder.epochs=5", "latent.epochs=5"]
-    line = ["fit", NAME, f"nsd:{cohort}", "--weights", "tiny", "--features", str(features)]
+    line = ["fit", NAME, f"nsd:{small_cohort}", "--weights", "tiny", "--features", str(features)]
     return [*line, *(part for text in settings for part in ("--set", text)), "--out"]
 
 

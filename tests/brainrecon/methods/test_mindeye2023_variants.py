@@ -255,25 +255,25 @@ def checkpoints(tmp_path, monkeypatch):
     return make
 
 
-def ran(cohort, features, folder, settings, controls="shuffled_responses"):
+def ran(small_cohort, features, folder, settings, controls="shuffled_responses"):
     chosen = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     few = [part for text in FEW for part in ("--set", text)]
     places = ["--out", str(folder), "--features", str(features), "--controls", controls]
-    assert run_command(["run", NAME, f"nsd:{cohort}", "--weights", "tiny", *few, *chosen, *places]) == 0
+    assert run_command(["run", NAME, f"nsd:{small_cohort}", "--weights", "tiny", *few, *chosen, *places]) == 0
     return Run(folder, features)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_goes_the_whole_way(variant, cohort, features, checkpoints, tmp_path):
+def test_a_variant_goes_the_whole_way(variant, small_cohort, features, checkpoints, tmp_path):
     settings, named = VARIANTS[variant]
     checkpoints(named.values())
     run = ran(
-        cohort, features, tmp_path / "run", settings | {f"checkpoints.{role}": one for role, one in named.items()}
+        small_cohort, features, tmp_path / "run", settings | {f"checkpoints.{role}": one for role, one in named.items()}
     )
     names = list(map(str, run.subject.test.stimulus_ids))
     for condition in ("reconstruction", "shuffled_responses"):
         drawn = [np.asarray(Image.open(run.image_path(condition, name))) for name in names]
-        assert len(drawn) == 12 and all(picture.std() > 0 for picture in drawn)
+        assert len(drawn) == 4 and all(picture.std() > 0 for picture in drawn)
     scores = run.scores
     assert set(scores.conditions) >= {"reconstruction", "shuffled_responses"}
     assert {row.target for row in scores.embeddings.rows} == {"clip_image"}
@@ -288,8 +288,8 @@ def test_a_variant_goes_the_whole_way(variant, cohort, features, checkpoints, tm
     assert np.abs(some.astype(int) - filed).max() <= 1
 
 
-def test_retrieval_alone_is_scored_and_reported_without_a_picture(cohort, features, tmp_path, capsys):
-    run = ran(cohort, features, tmp_path / "run", {"draws_with": "nothing"})
+def test_retrieval_alone_is_scored_and_reported_without_a_picture(small_cohort, features, tmp_path, capsys):
+    run = ran(small_cohort, features, tmp_path / "run", {"draws_with": "nothing"})
     said = capsys.readouterr().out
     assert "shuffled_responses is left out: the method draws nothing, its output is clip_retrieval" in said
     assert not list(run.folder.rglob("*.png")) and not (run.folder / "features").exists()
@@ -308,12 +308,12 @@ def test_retrieval_alone_is_scored_and_reported_without_a_picture(cohort, featur
         assert run_command(line) == 2
         assert "draws nothing at its settings, its output is clip_retrieval" in capsys.readouterr().err
     assert run_command(["predict", str(run.folder), "--out", str(tmp_path / "found.npz")]) == 0
-    assert np.load(tmp_path / "found.npz")["clip_retrieval"].shape == (12, 65 * 64)
+    assert np.load(tmp_path / "found.npz")["clip_retrieval"].shape == (4, 65 * 64)
     (curves,) = run.chain.curves().values()
     assert "clip_retrieval contrast" in curves and not any("prior" in name for name in curves)
 
 
-def test_pictures_of_a_folder_are_shown(cohort, features, tmp_path):
+def test_pictures_of_a_folder_are_shown(small_cohort, features, tmp_path):
     """They are those whose vectors are nearest, and of these the best by tokens: brute force."""
     from stages.targets.clip import CLIPImageTokens, CLIPImageVector
 
@@ -329,10 +329,10 @@ def test_pictures_of_a_folder_are_shown(cohort, features, tmp_path):
     np.save(bank / "part-0.npy", vectors[:4])
     np.save(bank / "part-1.npy", vectors[4:].astype(np.float16))
     settings = {"draws_with": "nearest pictures", "bank": str(bank), "candidates": 4}
-    run = ran(cohort, features, tmp_path / "run", settings | {"prior": "none", "decoder.prior_begins": "random"})
+    run = ran(small_cohort, features, tmp_path / "run", settings | {"prior": "none", "decoder.prior_begins": "random"})
     tokens = CLIPImageTokens.from_pretrained(clip)
     found, chain = run.embeddings, run.chain
-    for row, name in enumerate(run.stimulus_ids[:5]):
+    for row, name in enumerate(run.stimulus_ids):
         query = found["query_retrieval"][row]
         cosines = vectors @ query / np.linalg.norm(vectors, axis=1)
         nearest = np.argsort(-cosines)[:4]
@@ -344,7 +344,7 @@ def test_pictures_of_a_folder_are_shown(cohort, features, tmp_path):
         np.testing.assert_array_equal(shown, squares[int(np.argmax(fits))])
 
 
-def test_a_vectors_prior_begins_from_the_published_one(cohort, features, checkpoints, tmp_path, monkeypatch):
+def test_a_vectors_prior_begins_from_the_published_one(small_cohort, features, checkpoints, tmp_path, monkeypatch):
     """Pulled from the published file's place, its pickle converted, and put in before the first step."""
     from stages.networks.vector_prior import VectorPrior
 
@@ -362,7 +362,7 @@ def test_a_vectors_prior_begins_from_the_published_one(cohort, features, checkpo
     line = [part for name, value in (own | named).items() for part in ("--set", f"{name}={value}")]
     few = [part for text in FEW for part in ("--set", text)]
     places = ["--out", str(tmp_path / "run"), "--features", str(features)]
-    assert run_command(["fit", NAME, f"nsd:{cohort}", "--weights", "tiny", *few, *line, *places]) == 0
+    assert run_command(["fit", NAME, f"nsd:{small_cohort}", "--weights", "tiny", *few, *line, *places]) == 0
     trained = Run(tmp_path / "run", features).chain.steps[0].decoder.network.network.net.state_dict()
     for name, value in published.state_dict().items():
         torch.testing.assert_close(trained[name], value, atol=1e-5, rtol=1e-5)

@@ -148,13 +148,13 @@ def test_six_captions_are_averaged_and_not_joined(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def place(cohort, features, tmp_path_factory):
+def place(small_cohort, features, tmp_path_factory):
     """Folder of a run from responses to a report at the published number of steps, through the command line."""
     root = tmp_path_factory.mktemp(NAME)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BRAINRECON_WEIGHTS", str(root / "store"))
         pull_checkpoints(["stable-diffusion-1-4"], root / "origins")
-        assert run_command(line_of(cohort, features, root / "run")) == 0
+        assert run_command(line_of(small_cohort, features, root / "run")) == 0
         yield root
 
 
@@ -266,9 +266,9 @@ def test_a_repair_is_seen_in_the_picture(run, repair):
     assert np.abs(found - usual).max() > 1
 
 
-def test_killed_between_its_two_decoders_it_ends_in_the_same_bytes(place, cohort, features):
+def test_killed_between_its_two_decoders_it_ends_in_the_same_bytes(place, small_cohort, features):
     folder = place / "killed"
-    line = line_of(cohort, features, folder)
+    line = line_of(small_cohort, features, folder)
     half = folder / "decoder" / "latent" / "config.json"
     interrupted(COMMAND_LINE, *line, when=half.exists)
     assert not (folder / "report.html").exists()

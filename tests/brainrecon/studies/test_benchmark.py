@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from interruption import COMMAND_LINE, interrupted
@@ -12,12 +13,21 @@ from interruption import COMMAND_LINE, interrupted
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.leaderboard.collect import collect
+from brainrecon.report.run import html
 from brainrecon.studies.benchmark import cell_folder
 from brainrecon.studies.plan import Plan, make_plan, read_methods
 from stages.ground.errors import InputError
 from weights.whole_files import locked
 
 TINY = ("--weights", "tiny")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    """Figures of scores are a seventh of the time here, and have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "distribution", lambda *asked: "")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +118,13 @@ def test_the_folder_alone_is_enough_to_go_on(complete, features, capsys):
 
 def test_a_cell_that_another_process_holds_is_left_to_it(complete, line):
     cell = cell_folder(complete, "both", "subj01", None)
-    before = written(complete)
+    before, begun = written(complete), time.monotonic()
+    assert run_command([*line, "--out", str(complete)]) == 0
+    unhindered = time.monotonic() - begun
     with locked(cell.parent / f".{cell.name}"):
         thread = threading.Thread(target=run_command, args=([*line, "--out", str(complete)],))
         thread.start()
-        thread.join(15)
+        thread.join(3 * unhindered + 1)
         assert thread.is_alive(), "it should wait for the cell that is held"
     thread.join(60)
     assert not thread.is_alive() and written(complete) == before
