@@ -110,11 +110,9 @@ def test_a_second_time_nothing_is_redone(complete, features):
 
 
 @pytest.fixture(scope="module")
-def reference(fitted, features, tmp_path_factory):
+def reference(complete):
     """All pictures of the run, drawn in batches of 16."""
-    folder = Path(shutil.copytree(fitted, tmp_path_factory.mktemp("reference") / "run"))
-    assert run_command(["reconstruct", str(folder), "--features", str(features)]) == 0
-    return pictures(folder)
+    return pictures(complete)
 
 
 @pytest.mark.parametrize(
