@@ -1,6 +1,7 @@
 """The pages at the root say what is there."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -43,3 +44,15 @@ def test_the_source_archive_holds_every_page_and_folder_that_is_kept():
 
 def test_every_file_whose_types_are_checked_is_there():
     assert all((ROOT / name).exists() for name in PROJECT["tool"]["mypy"]["files"])
+
+
+def test_nothing_that_a_test_or_an_example_wrote_is_kept():
+    """What is run in the checkout may leave files; they are not to be handed on."""
+    asked = ["git", "-C", str(ROOT), "ls-files"]
+    listed = subprocess.run(asked, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no checkout")
+    folders = {"brainrecon", "docs", "examples", "notebooks", "scripts", "stages", "tests", "weights", ".ci"}
+    pages = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml"}
+    at_root = {name.partition("/")[0] for name in listed.stdout.splitlines()}
+    assert at_root - folders == pages | {".gitignore", ".gitattributes"}
