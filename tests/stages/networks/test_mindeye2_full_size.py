@@ -1,4 +1,4 @@
-"""MindEye2's own network at its published size, with random weights: one trial to all that it gives, and a sample of its prior."""
+"""MindEye2's own network at its published size, with random weights: one trial, and a sample of its prior."""
 
 import json
 import subprocess
