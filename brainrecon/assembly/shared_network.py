@@ -236,9 +236,7 @@ def shared_network(
     arguments = {name: getattr(settings, name) for name in sizes} | ({} if has_prior else {"prior": "none"})
     decoder = TrainedDecoder(MindEye2Network, recipe, objectives, arguments, machine.device)
     own |= {"released": released, "settings": table, "averages": averages, "n_trials": n_trials}
-    step = Learn(targets, decoder, machine.device, settings.trials, part, **own)
-    step.for_new_subject = "go on"
-    return step
+    return Learn(targets, decoder, machine.device, settings.trials, part, **own)
 
 
 def prior_of(network):
