@@ -11,6 +11,7 @@ from brainrecon.datasets.dataset import dataset_of, kinds
 from brainrecon.evaluation.metrics.metric import METRICS, Metric
 from brainrecon.report.leaderboard.comparison import (
     AcrossSubjects,
+    embedding_difference,
     is_better,
     method_difference,
     metric_phrase,
@@ -80,7 +81,8 @@ class Panel:
     metric : Metric
     unit : str
     chance : float or None
-    is_retrieval : bool
+    of : {"outputs", "retrieval", "embeddings"}
+        What is scored: what is drawn, or predicted values.
     """
 
     name: str
@@ -88,22 +90,25 @@ class Panel:
     metric: Metric
     unit: str
     chance: float | None
-    is_retrieval: bool = False
+    of: str = "outputs"
 
     def mean(self, entry) -> AcrossSubjects | None:
         """The score of a row."""
-        if self.is_retrieval:
-            return next((row["mean"] for row in entry.retrieval if row["metric"] == self.name), None)
+        if self.of != "outputs":
+            return next((row["mean"] for row in getattr(entry, self.of) if row["metric"] == self.name), None)
         return entry.means[entry.reference].get(self.name)
 
     def shuffled(self, entry) -> AcrossSubjects | None:
-        """The same of the shuffled responses; None of retrieval, which is of predicted values alone."""
-        return None if self.is_retrieval else entry.means.get(SHUFFLED, {}).get(self.name)
+        """The same of the shuffled responses; None of predicted values."""
+        return None if self.of != "outputs" else entry.means.get(SHUFFLED, {}).get(self.name)
 
     def difference(self, ours, theirs) -> AcrossSubjects:
         """One row minus another, paired by stimulus."""
         one, other = ({cell.subject: cell.scores for cell in entry.cells} for entry in (ours, theirs))
-        return (retrieval_difference if self.is_retrieval else method_difference)(one, other, self.name)
+        return _DIFFERENCES[self.of](one, other, self.name)
+
+
+_DIFFERENCES = {"outputs": method_difference, "retrieval": retrieval_difference, "embeddings": embedding_difference}
 
 
 def lines_of(block, rows: Mapping[str, Any]):
@@ -146,6 +151,8 @@ def _names(groups, rows):
 def panels_of(board, lines):
     """What is drawn: the metric that orders methods, and the first retrieval of the protocol that some line was scored in.
 
+    A protocol without pools of its own may search the test set by predicted embeddings.
+
     Parameters
     ----------
     board : brainrecon.report.leaderboard.boards.Board
@@ -168,12 +175,17 @@ def panels_of(board, lines):
                 chance_of_board(board),
             )
         )
-    found = {row["metric"]: row for entry in entries for row in entry.retrieval}
+    share, found = METRICS["n_way_identification"], {row["metric"]: row for entry in entries for row in entry.retrieval}
     if name := next((name for name in board.protocol.retrieval if name in found), None):
         label = board.protocol.retrieval[name].among(*found[name]["n_candidates"]).label
         low, high = found[name]["chance"]
-        share = METRICS["n_way_identification"]
-        panels.append(Panel(name, label, share, "points", low if low == high else None, is_retrieval=True))
+        return [*panels, Panel(name, label, share, "points", low if low == high else None, "retrieval")]
+    found = {row["metric"]: row for entry in entries for row in entry.embeddings}
+    searched = (spec for name, spec in board.protocol.embeddings.items() if name in found)
+    if spec := next((spec for spec in searched if spec.measure == "image_retrieval" and spec.n_way > 2), None):
+        low, high = found[spec.name]["mean"].n_stimuli
+        chance = spec.top_k / min(spec.n_way, low) if low == high else None
+        panels.append(Panel(spec.name, spec.among(low, high).label, share, "points", chance, "embeddings"))
     return panels
 
 

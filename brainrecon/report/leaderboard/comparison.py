@@ -149,7 +149,12 @@ def retrieval_difference(ours, theirs, metric):
     difference : AcrossSubjects
         In shares of 0..1; without a mean if the stimuli that were searched differ.
     """
-    return _difference(ours, theirs, lambda one: _retrieved(one, metric), True, (-1.0, 1.0))
+    return _difference(ours, theirs, lambda one: _found_in(one.retrieval, metric), True, (-1.0, 1.0))
+
+
+def embedding_difference(ours, theirs, metric):
+    """The same of a score of predicted embeddings; arguments as of `retrieval_difference`."""
+    return _difference(ours, theirs, lambda one: _found_in(one.embeddings, metric), True, (-1.0, 1.0))
 
 
 def is_better(difference, metric):
@@ -279,13 +284,13 @@ def _difference(ours, theirs, values_of, relational, bounds):
     return _pooled(intervals.difference_over_subjects(pairs, bounds=bounds), [one.n for one in own], _within(own))
 
 
-def _retrieved(scores, metric):
-    """(stimulus ids, values) of a retrieval of one subject, or None; stimuli that no pool held are left out."""
-    if scores.retrieval is None or metric not in scores.retrieval.values:
+def _found_in(scores, metric):
+    """(stimulus ids, values) of a score of predicted values of one subject, or None; stimuli without one are left out."""
+    if scores is None or metric not in scores.values:
         return None
-    values = scores.retrieval.values[metric]
+    values = scores.values[metric]
     rows = np.flatnonzero(np.isfinite(values))
-    return [scores.retrieval.stimulus_ids[row] for row in rows], values[rows]
+    return [scores.stimulus_ids[row] for row in rows], values[rows]
 
 
 def _values(scores, condition, metric):

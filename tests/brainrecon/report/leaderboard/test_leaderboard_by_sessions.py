@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 from study_of_scores import HEADLINE, only, put, scores_of, spread
 
+from brainrecon.evaluation.scores.embedding_scores import EmbeddingRow, EmbeddingScores
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalRow, RetrievalScores
 from brainrecon.report.leaderboard.by_sessions import by_sessions
 from brainrecon.report.leaderboard.collect import collect
@@ -151,8 +152,29 @@ def test_retrieval_stands_beside_where_it_is_scored(study):
     for folder in study.glob("*/*/*/scores"):
         (folder / "brainrecon-1.json").unlink(missing_ok=True)
     view = view_of(study)
-    assert [panel.is_retrieval for panel in view.panels] == [False, True]
+    assert [panel.of for panel in view.panels] == ["outputs", "retrieval"]
     assert view.panels[1].chance == 1 / 300
     (row, *_) = view.table.rows
     assert row.cells[1].value.endswith(f"{100 * (FIRST[1] - ALONE[1]):+.1f}")
     assert len(re.findall("by the number of sessions", as_html(collect(study)))) == 2
+
+
+def test_a_protocol_without_pools_searches_by_predicted_embeddings(study):
+    for way, levels in (("others first", FIRST), ("alone", ALONE)):
+        for count, level in levels.items():
+            scores = scores_of(
+                {"reconstruction": {"clip": spread(level)}},
+                data={"others_first": "subj02"} if way == "others first" else {},
+            )
+            ids, found = scores.conditions["reconstruction"].stimulus_ids, spread(level - 0.2, 0.05)
+            row = EmbeddingRow(
+                "image_retrieval", "clip_image", len(ids), level - 0.2, level - 0.25, level - 0.15, 0, 0, 0, 9
+            )
+            embeddings = EmbeddingScores(ids, {"image_retrieval": found}, [row])
+            put(study, label(count, way), "subj01", replace(scores, embeddings=embeddings))
+    view = view_of(study)
+    drawn = view.panels[1]
+    assert (drawn.of, drawn.label) == ("embeddings", f"CLIP image tokens, picture among {len(ids)} (300 wanted)")
+    assert drawn.chance == 1 / len(ids)
+    (row, *_) = view.table.rows
+    assert row.cells[1].value.endswith(f"{100 * (FIRST[1] - ALONE[1]):+.1f}")
