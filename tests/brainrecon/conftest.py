@@ -19,6 +19,21 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_figures(request):
+    """Figures of scores, half a second each, are drawn where they are looked at: in the tests of reports, and once on the way."""
+    place = request.path.relative_to(Path(__file__).parent)
+    if place.parts[0] == "report" or place.name == "test_whole_way.py":
+        yield
+        return
+    from brainrecon.report.run import html
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "distribution", lambda *asked: "")
+        patch.setattr(html, "against", lambda *asked: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory):
     """Folder of a simulated cohort: one subject, 12 shared pictures, 48 training pictures."""

@@ -11,7 +11,6 @@ import brainrecon
 from brainrecon.assembly import registry
 from brainrecon.assembly.response_size import response_size, usual_size
 from brainrecon.cli.main import run_command
-from brainrecon.report.run import html
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.run import Run
 from stages.ground.errors import InputError
@@ -31,8 +30,6 @@ def painters(place, monkeypatch):
         monkeypatch.setitem(registry._REGISTERED, kind.name, kind)
     for kind in (LearnColour, LearnColourOfMany, LearnColourOnce):
         monkeypatch.setattr(kind, "fitted", [])
-    monkeypatch.setattr(html, "distribution", lambda *asked: "")
-    monkeypatch.setattr(html, "against", lambda *asked: None)
     monkeypatch.chdir(place)
     monkeypatch.setenv("BRAINRECON_FEATURES", str(place / "features"))
     shutil.rmtree(place / "made", ignore_errors=True)

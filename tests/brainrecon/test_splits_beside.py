@@ -15,7 +15,6 @@ from brainrecon.assembly import registry
 from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write_template
-from brainrecon.report.run import html
 from brainrecon.report.run.run_report import write_report
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import Layout
@@ -71,9 +70,6 @@ def painter(place, monkeypatch):
     for kind in (Painter, Describer):
         monkeypatch.setitem(registry._REGISTERED, kind.name, kind)
     monkeypatch.setattr(LearnColour, "fitted", [])
-    # Figures of a report take longer than all else here.
-    monkeypatch.setattr(html, "distribution", lambda *asked: "")
-    monkeypatch.setattr(html, "against", lambda *asked: None)
     monkeypatch.chdir(place)
     shutil.rmtree(place / "made", ignore_errors=True)
 

@@ -13,21 +13,12 @@ from interruption import COMMAND_LINE, interrupted
 from brainrecon.cli.main import run_command
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.leaderboard.collect import collect
-from brainrecon.report.run import html
 from brainrecon.studies.benchmark import cell_folder
 from brainrecon.studies.plan import Plan, make_plan, read_methods
 from stages.ground.errors import InputError
 from weights.whole_files import locked
 
 TINY = ("--weights", "tiny")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_figures():
-    """Figures of scores are a seventh of the time here, and have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(html, "distribution", lambda *asked: "")
-        yield
 
 
 @pytest.fixture(scope="module")

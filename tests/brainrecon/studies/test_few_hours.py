@@ -10,7 +10,6 @@ import brainrecon
 from brainrecon.assembly import registry
 from brainrecon.cli.main import run_command
 from brainrecon.report.leaderboard.collect import collect
-from brainrecon.report.run import html
 from brainrecon.runs.config import RunConfig
 from brainrecon.studies.benchmark import cell_folder, config_of
 from brainrecon.studies.plan import Plan, make_plan
@@ -32,8 +31,6 @@ def painters(place, monkeypatch):
         monkeypatch.setitem(registry._REGISTERED, kind.name, kind)
     for kind in (LearnColour, LearnColourOfMany, LearnColourOnce):
         monkeypatch.setattr(kind, "fitted", [])
-    monkeypatch.setattr(html, "distribution", lambda *asked: "")
-    monkeypatch.setattr(html, "against", lambda *asked: None)
     monkeypatch.chdir(place)
     monkeypatch.setenv("BRAINRECON_FEATURES", str(place / "features"))
     shutil.rmtree(place / "bench", ignore_errors=True)
