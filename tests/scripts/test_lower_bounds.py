@@ -33,5 +33,5 @@ def test_every_extra_has_lower_bounds():
 def test_a_requirement_without_a_lower_bound_and_an_unknown_extra_are_refused():
     with pytest.raises(SystemExit, match="'scipy' has no lower bound"):
         lower_bounds.lower_bounds(["scipy"])
-    with pytest.raises(SystemExit, match="no extra 'plots'; expected one of banded"):
+    with pytest.raises(SystemExit, match="no extra 'plots'; expected one of alignment, banded"):
         lower_bounds.main(["--extra", "plots"])

@@ -172,7 +172,7 @@ def completed(line):
         ("brainrecon rep", ["report"]),
         ("brainrecon weights ve", ["verify"]),
         ("brainrecon run brain-diffuser-sd", ["brain-diffuser-sd", "brain-diffuser-sdxl"]),
-        ("brainrecon run --protocol mindeye2", ["mindeye2-2024"]),
+        ("brainrecon run --protocol mindeye2", ["mindeye2-2024", "mindeye2-2024-brain"]),
         ("brainrecon run --weights t", ["tiny"]),
     ],
 )

@@ -21,7 +21,7 @@ def test_the_report_is_written_before_scores_are_printed(monkeypatch):
         "brainrecon.report.run.run_report.write_report": lambda run, protocol: done.append(
             f"report of {protocol.name}"
         ),
-        "brainrecon.cli.score_tables.show_scores": lambda scores: [][0],
+        "brainrecon.cli.score_tables.show_scores": lambda *asked: [][0],
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(name, stand_in)
