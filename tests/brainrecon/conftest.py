@@ -53,6 +53,15 @@ def small_cohort(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def three_subjects(tmp_path_factory):
+    """Folder of a cohort of three: 8 shared pictures, 32 own ones of each, three sessions."""
+    folder = tmp_path_factory.mktemp("three") / "nsd"
+    options = "--subjects 3 --sessions 3 --trials-per-session 40 --shared 8 --voxels 160"
+    assert run_command(["simulate", str(folder), *options.split()]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def features(tmp_path_factory):
     """Folder of a feature store that the tests share."""
     return tmp_path_factory.mktemp("features")

@@ -5,10 +5,15 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from painter import LearnColour, LearnColourOfMany, LearnColourOnce, ManyPainter, Painter, ReferencePainter
+from painter import (
+    LearnColourOfMany,
+    LearnColourOnce,
+    ManyPainter,
+    Painter,
+    register_painters,
+)
 
 import brainrecon
-from brainrecon.assembly import registry
 from brainrecon.assembly.response_size import response_size, usual_size
 from brainrecon.cli.main import run_command
 from brainrecon.runs.config import RunConfig
@@ -17,19 +22,16 @@ from stages.ground.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A simulated cohort of three, `nsd`: 8 shared pictures, 32 own ones of each."""
+def place(three_subjects, tmp_path_factory):
+    """A folder in which `nsd` is a simulated cohort of three."""
     folder = tmp_path_factory.mktemp("several")
-    brainrecon.simulate(folder / "nsd", subjects=3, sessions=3, trials_per_session=40, shared=8, voxels=160)
+    (folder / "nsd").symlink_to(three_subjects, target_is_directory=True)
     return folder
 
 
 @pytest.fixture(autouse=True)
 def painters(place, monkeypatch):
-    for kind in (Painter, ManyPainter, ReferencePainter):
-        monkeypatch.setitem(registry._REGISTERED, kind.name, kind)
-    for kind in (LearnColour, LearnColourOfMany, LearnColourOnce):
-        monkeypatch.setattr(kind, "fitted", [])
+    register_painters(monkeypatch)
     monkeypatch.chdir(place)
     monkeypatch.setenv("BRAINRECON_FEATURES", str(place / "features"))
     shutil.rmtree(place / "made", ignore_errors=True)

@@ -7,6 +7,7 @@ import numpy as np
 from counting_targets import MeanColour
 from safetensors.numpy import load_file, save_file
 
+from brainrecon.assembly import registry
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
@@ -165,3 +166,11 @@ class ReferencePainter(Painter):
 
     def steps(self, machine):
         return [Bring(), LearnColourOnce(), Paint(self.settings.brightness)]
+
+
+def register_painters(monkeypatch):
+    """Make the painters of one subject and of several known for a test, with nothing fitted yet."""
+    for system in (Painter, ManyPainter, ReferencePainter):
+        monkeypatch.setitem(registry._REGISTERED, system.name, system)
+    for step in (LearnColour, LearnColourOfMany, LearnColourOnce):
+        monkeypatch.setattr(step, "fitted", [])
