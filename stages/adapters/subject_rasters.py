@@ -8,25 +8,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.adapters.surface_raster import SurfaceRaster
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
-_CORNERS = 4
+_TABLES = ("pixels", "sheets")
 
 
 class SubjectRasters(nn.Module):
-    """Pictures whose pixels are weighted sums of a few of a subject's values.
+    """The raster of each subject, stored with a network and read with it.
 
-        picture[p] = Σ_k weights[k, p] · pattern[values[k, p]]
-
-    The tables are buffers: they are stored with a network, and read with it.
-
-    >>> rasters = SubjectRasters({"subj01": 3}, size=2)
-    >>> rasters.put("subj01", *in_order(3, 2))
-    >>> rasters({"subj01": torch.tensor([[5.0, 6.0, 7.0]])})
-    tensor([[[[5., 6.],
-              [7., 0.]]]])
+    >>> rasters = SubjectRasters({"subj01": 4}, size=3)
+    >>> rasters.put("subj01", in_order(4, 3))
+    >>> rasters({"subj01": torch.tensor([[1.0, 3.0, 5.0, 7.0]])})
+    tensor([[[[1., 2., 3.],
+              [3., 4., 5.],
+              [5., 6., 7.]]]])
+    >>> rasters.subject_tensors("subj01")
+    {'pixels': 'pixels_0', 'sheets': 'sheets_0'}
 
     Parameters
     ----------
@@ -34,76 +34,64 @@ class SubjectRasters(nn.Module):
         By subject.
     size : int
         Height and width of a picture in pixels.
-    n_corners : int
-        Values that a pixel is made of, at most.
     """
 
-    def __init__(self, n_voxels: Mapping[str, int], size: int, n_corners: int = _CORNERS) -> None:
+    def __init__(self, n_voxels: Mapping[str, int], size: int) -> None:
         super().__init__()
-        check("size", size, Number(1, whole=True, example=256))
+        check("size", size, Number(2, whole=True, example=256))
         self.n_voxels, self.size = dict(n_voxels), size
-        for place in range(len(self.n_voxels)):
-            self.register_buffer(f"values_{place}", torch.zeros(n_corners, size * size, dtype=torch.int32))
-            self.register_buffer(f"weights_{place}", torch.zeros(n_corners, size * size))
+        for place, n in enumerate(self.n_voxels.values()):
+            for name in _TABLES:
+                self.register_buffer(f"{name}_{place}", torch.zeros(n, dtype=torch.int32))
+        self._made: dict[int, SurfaceRaster] = {}
 
-    def put(self, subject: str, values: np.ndarray, weights: np.ndarray) -> None:
-        """Say which values a subject's pixels are made of.
-
-        Parameters
-        ----------
-        subject : str
-        values : int array of shape (k, size * size), k up to `n_corners`
-            Numbers of values in a pattern.
-        weights : float array of that shape
-            0 outside the mask.
+    def put(self, subject: str, raster: SurfaceRaster) -> None:
+        """Say where a subject's values lie.
 
         Raises
         ------
         InputError
-            The tables do not fit the picture, or name values that the subject does not have.
+            The raster is of pictures of another size, or of another number of values.
         """
         place = self._place(subject)
-        kept, shares = self._tables(place)
-        values, weights = np.asarray(values), np.asarray(weights, dtype=np.float32)
-        fits = values.ndim == 2 and values.shape == weights.shape and values.shape[1] == kept.shape[1]
-        if not fits or len(values) > len(kept):
+        if raster.side != self.size or len(raster) != self.n_voxels[subject]:
             raise InputError(
-                f"The raster of {subject} has tables of shapes {values.shape} and {weights.shape}; expected both of up to "
-                f"({len(kept)}, {kept.shape[1]}): make them for pictures of {self.size} pixels."
+                f"The raster of {subject} puts {len(raster):,} values into {raster.side} pixels square; expected "
+                f"{self.n_voxels[subject]:,} values and {self.size} pixels: make it of this subject's own places."
             )
-        if values.size and not (0 <= values.min() and values.max() < self.n_voxels[subject]):
-            raise InputError(
-                f"The raster of {subject} reads values {values.min()} to {values.max()} but a pattern has "
-                f"{self.n_voxels[subject]:,}; give the raster of this subject's own values."
-            )
-        if not np.isfinite(weights).all():
-            raise InputError(f"The raster of {subject} has weights that are not finite; give finite ones.")
-        kept.zero_()
-        shares.zero_()
-        kept[: len(values)] = torch.from_numpy(values.astype(np.int32))
-        shares[: len(values)] = torch.from_numpy(weights)
+        for name in _TABLES:
+            self.get_buffer(f"{name}_{place}").copy_(torch.from_numpy(getattr(raster, name).astype(np.int32)))
+        self._made[place] = raster
 
     def forward(self, patterns: Mapping[str, Tensor]) -> Tensor:
         """Pictures (n of all, 1, size, size) of patterns (n of the subject, n_voxels) by subject, in their order."""
-        pictures = []
-        for subject, rows in patterns.items():
-            values, weights = self._tables(self._place(subject))
-            found = sum(rows[:, corner.long()] * share for corner, share in zip(values, weights))
-            pictures.append(found.unflatten(1, (1, self.size, self.size)))
-        return torch.cat(pictures)
+        return torch.cat([self._drawn(self._place(subject), rows) for subject, rows in patterns.items()])
 
-    def mask(self, subject: str) -> Tensor:
-        """Pixels (size, size) of a subject that are made of any value, bool."""
-        _, weights = self._tables(self._place(subject))
-        return (weights != 0).any(dim=0).unflatten(0, (self.size, self.size))
+    def raster(self, subject: str) -> SurfaceRaster:
+        """Where a subject's values lie."""
+        return self._raster(self._place(subject))
 
     def subject_tensors(self, subject: str) -> dict[str, str]:
         """Names of the tensors that belong to one subject alone: without its place among the others, and in the state dict."""
         place = self._place(subject)
-        return {name: f"{name}_{place}" for name in ("values", "weights")}
+        return {name: f"{name}_{place}" for name in _TABLES}
 
-    def _tables(self, place: int) -> tuple[Tensor, Tensor]:
-        return self.get_buffer(f"values_{place}"), self.get_buffer(f"weights_{place}")
+    def _drawn(self, place, rows):
+        if rows.is_meta:
+            # An outline, whose places are not known.
+            return rows.new_empty(len(rows), 1, self.size, self.size)
+        return self._raster(place).to_raster(rows)
+
+    def _raster(self, place):
+        # Made once: to look at the tensors again would wait for the device.
+        if place not in self._made:
+            tables = [self.get_buffer(f"{name}_{place}").cpu().numpy() for name in _TABLES]
+            self._made[place] = SurfaceRaster(*tables, self.size)
+        return self._made[place]
+
+    def _load_from_state_dict(self, *arguments, **named):
+        self._made = {}
+        super()._load_from_state_dict(*arguments, **named)
 
     def _place(self, subject: str) -> int:
         subjects = tuple(self.n_voxels)
@@ -115,19 +103,13 @@ class SubjectRasters(nn.Module):
         return subjects.index(subject)
 
 
-def in_order(n_values: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tables of a picture that shows values in their order, row by row in the smallest square, enlarged to whole pixels.
+def in_order(n_values: int, size: int) -> SurfaceRaster:
+    """A raster that shows values in their order, row by row in the smallest square, for those of which no place is known.
 
-    For responses of which it is not known where they lie. Neighbours in it are neighbours by their numbers alone.
+    Neighbours in it are neighbours by their numbers alone.
 
-    >>> values, weights = in_order(3, 4)
-    >>> values.reshape(4, 4)
-    array([[0, 0, 1, 1],
-           [0, 0, 1, 1],
-           [2, 2, 0, 0],
-           [2, 2, 0, 0]])
-    >>> weights.reshape(4, 4)[2].tolist()
-    [1.0, 1.0, 0.0, 0.0]
+    >>> in_order(4, 5).pixels.tolist()
+    [0, 4, 20, 24]
 
     Parameters
     ----------
@@ -135,18 +117,17 @@ def in_order(n_values: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         Up to size².
     size : int
 
-    Returns
-    -------
-    values : int array of shape (1, size * size)
-    weights : float array of that shape
+    Raises
+    ------
+    InputError
+        The picture has fewer pixels than there are values.
     """
     if not 0 < n_values <= size * size:
         raise InputError(
             f"A picture of {size} pixels cannot show {n_values:,} values; expected 1 to {size * size:,}: load fewer voxels, or "
             "make the picture larger."
         )
-    side = next(one for one in range(1, size + 1) if one * one >= n_values)
-    places = np.arange(size) * side // size
-    numbers = (places[:, None] * side + places).ravel()
-    inside = numbers < n_values
-    return np.where(inside, numbers, 0)[None], inside[None].astype(np.float32)
+    side = int(np.ceil(np.sqrt(n_values)))
+    rows, columns = np.divmod(np.arange(n_values), side)
+    along = np.round(np.linspace(0, size - 1, side)).astype(int)
+    return SurfaceRaster(along[rows] * size + along[columns], np.zeros(n_values, dtype=int), size, "values in their order")

@@ -28,8 +28,8 @@ class NeuroPictorNetwork(nn.Module):
     >>> found = network({"subj02": torch.zeros(1, 40), "subj01": torch.zeros(4, 50)})
     >>> found["clip_text"].shape, found["control_map"].shape
     (torch.Size([5, 7, 6]), torch.Size([5, 8, 4, 4]))
-    >>> network.subject_tensors("subj02")["rasters.weights"]
-    'rasters.weights_1'
+    >>> network.subject_tensors("subj02")["rasters.pixels"]
+    'rasters.pixels_1'
 
     Parameters
     ----------
