@@ -106,7 +106,7 @@ class SubjectRasters(nn.Module):
 def in_order(n_values: int, size: int) -> SurfaceRaster:
     """A raster that shows values in their order, row by row in the smallest square, for those of which no place is known.
 
-    Neighbours in it are neighbours by their numbers alone.
+    Neighbours in it are neighbours by their numbers alone. Of more than size² values some share a pixel, which is their mean.
 
     >>> in_order(4, 5).pixels.tolist()
     [0, 4, 20, 24]
@@ -114,19 +114,9 @@ def in_order(n_values: int, size: int) -> SurfaceRaster:
     Parameters
     ----------
     n_values : int
-        Up to size².
     size : int
-
-    Raises
-    ------
-    InputError
-        The picture has fewer pixels than there are values.
     """
-    if not 0 < n_values <= size * size:
-        raise InputError(
-            f"A picture of {size} pixels cannot show {n_values:,} values; expected 1 to {size * size:,}: load fewer voxels, or "
-            "make the picture larger."
-        )
+    check("n_values", n_values, Number(1, whole=True, example=15724))
     side = int(np.ceil(np.sqrt(n_values)))
     rows, columns = np.divmod(np.arange(n_values), side)
     along = np.round(np.linspace(0, size - 1, side)).astype(int)
