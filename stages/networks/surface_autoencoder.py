@@ -7,9 +7,12 @@ of it afterwards are the encoder's tokens, before the bottleneck.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
+from stages.checkpoints.pretrained import fill_network, read_network_tensors
 from stages.ground.errors import InputError
 from stages.networks.brain_transformer import begin_linears, blocks_of, plane_waves, with_class_row
 
@@ -45,6 +48,8 @@ class SurfaceEncoder(nn.Module):
                 f"{max(size // max(patch_size, 1), 1) * max(patch_size, 1)}."
             )
         self.size, self.patch_size, self.width = size, patch_size, width
+        self.sizes = {"size": size, "patch_size": patch_size, "width": width, "depth": depth, "n_heads": n_heads}
+        self.sizes["mlp_ratio"] = mlp_ratio
         self.side = size // patch_size
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, width, patch_size, patch_size)})
         nn.init.xavier_uniform_(self.patch_embed["proj"].weight.data.flatten(1))
@@ -145,6 +150,31 @@ class SurfaceAutoencoder(SurfaceEncoder):
         inside = mask.to(pictures)
         squares = (self.reconstructed(pictures) - pictures).square() * inside
         return squares.sum() / (len(pictures) * inside.sum())
+
+
+def read_encoder(encoder, folder):
+    """Put the encoder of a pretrained autoencoder into one of the same sizes.
+
+    Parameters
+    ----------
+    encoder : SurfaceEncoder
+        Its tensors are changed.
+    folder : path
+        Holds `model.safetensors`, of the whole autoencoder or of the encoder alone.
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or damaged, or tensors of the encoder are missing, unexpected or misshapen.
+    """
+    kept = {
+        name: value
+        for name, value in read_network_tensors(folder).items()
+        if not name.startswith(("bottleneck.", "decoder_", "mask_token"))
+    }
+    with torch.device("meta"):
+        outline = SurfaceEncoder(**encoder.sizes)
+    encoder.load_state_dict(fill_network(outline, kept, Path(folder)).state_dict())
 
 
 def _spread(values):
