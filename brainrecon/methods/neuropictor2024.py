@@ -134,8 +134,8 @@ class NeuroPictor2024(System):
             # The embedded encoder of surfaces knows no simulated brain, and simulated voxels have no flat map.
             "pretrained": False,
             "layout": "in order",
-            "size": 32,
-            "patch_size": 8,
+            "size": 64,
+            "patch_size": 16,
             "width": 128,
             "depth": 2,
             "n_heads": 4,
