@@ -140,6 +140,27 @@ def refusing_values(network, path):
         ) from error
 
 
+def outlined(network_class, folder, published):
+    """Make a network on the meta device, from a folder's configuration, or from the published one if it has none.
+
+    Parameters
+    ----------
+    network_class : type
+        Of diffusers.
+    folder : path
+    published : dict
+
+    Raises
+    ------
+    CheckpointError
+        The file describes no such network.
+    """
+    path = Path(folder) / "config.json"
+    config = read_config(network_class, path) if path.is_file() else published
+    with refusing_values(network_class.__name__, path), torch.device("meta"):
+        return network_class.from_config(config)
+
+
 def read_tensors(folder):
     """Return name -> tensor from the safetensors file, or from all shards of the index."""
     folder = Path(folder)
