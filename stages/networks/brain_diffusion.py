@@ -102,8 +102,9 @@ class BrainDiffusion(nn.Module):
         self.cond_stage_model = BrainConditioner(n_voxels, encoder, n_tokens, width, pooled)
         with torch.device("meta"):
             outline = UNet2DConditionModel.from_config(unet)
-        mapper = TimeMapper(n_tokens, width, outline.time_embedding.linear_2.out_features) if times else None
-        self.denoiser = TokenDenoiser(TunedNetwork(outline, tuned), mapper)
+        added = outline.time_embedding.linear_2.out_features
+        mapper = TimeMapper(n_tokens, width, added) if times else None
+        self.denoiser = TokenDenoiser(TunedNetwork(outline, tuned), mapper, added)
 
     def take_unet(self, unet):
         """Tune this UNet, from where it is."""
