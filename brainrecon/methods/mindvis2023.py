@@ -98,7 +98,7 @@ class MindVis2023(System):
         ("simulated NSD",),
         ("MinD-Vis",),
     )
-    protocol = "mindvis-2023"
+    protocol = "brainrecon-1"
     tiny = {
         "checkpoints": {"generator": "tiny-label2img", "encoder": ""},
         "pretrains": True,

@@ -14,7 +14,6 @@ from stages.generators.diffusion.class_labels import ClassTokens
 from stages.generators.diffusion.loading import check_unet, load_unet
 from stages.generators.diffusion.schedulers import make_scheduler, read_scheduler
 from stages.networks.codebook_autoencoder import load_vq, read_vq
-from stages.priors.noise_process import NoiseProcess
 from weights.manifest import CheckpointError
 
 _NAME = "codebook diffusion"
@@ -108,11 +107,6 @@ def unet_config(folder):
     if path.is_file():
         return dict(read_config(UNet2DConditionModel, path))
     return json.loads(json.dumps(UNET_CONFIG))
-
-
-def trained_process(folder):
-    """The process of noise that a folder's UNet was trained with, `stages.priors.noise_process.NoiseProcess`."""
-    return NoiseProcess(betas=read_vq_scheduler(folder).betas.double().numpy())
 
 
 def read_vq_scheduler(folder, name=None):
