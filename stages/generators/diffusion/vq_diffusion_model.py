@@ -8,49 +8,14 @@ from diffusers import UNet2DConditionModel, VQModel
 from stages.checkpoints.outlines import outlining
 from stages.checkpoints.single_file import SingleFile
 from stages.checkpoints.single_file_names import AUTOENCODER, UNET, unet_places, vq_places
-from stages.checkpoints.strict_loading import load_strictly, read_config, refusing_values
+from stages.checkpoints.strict_loading import load_strictly
 from stages.generators.diffusion.class_labels import ClassTokens
 from stages.generators.diffusion.loading import check_unet, load_unet
-from stages.generators.diffusion.schedulers import make_scheduler, read_scheduler
-from stages.generators.diffusion.single_file_model import is_single_file
+from stages.generators.diffusion.schedulers import read_scheduler
+from stages.generators.diffusion.single_file_model import is_single_file, outlined
 from weights.manifest import CheckpointError
 
 LABELS = "cond_stage_model.embedding.weight"
-UNET_CONFIG = {
-    "sample_size": 64,
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": (192, 384, 576, 960),
-    "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
-    "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
-    "layers_per_block": 2,
-    # diffusers calls the number of heads so.
-    "attention_head_dim": 1,
-    "cross_attention_dim": 512,
-    "class_embed_type": "identity",
-}
-VQ_CONFIG = {
-    "sample_size": 256,
-    "block_out_channels": (128, 256, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 3,
-    "up_block_types": ("UpDecoderBlock2D",) * 3,
-    "layers_per_block": 2,
-    "latent_channels": 3,
-    "vq_embed_dim": 3,
-    "num_vq_embeddings": 8192,
-    "scaling_factor": 1.0,
-}
-SCHEDULE = {
-    "_class_name": "PNDMScheduler",
-    "num_train_timesteps": 1000,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.0015,
-    "beta_end": 0.0195,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "set_alpha_to_one": False,
-    "prediction_type": "epsilon",
-}
 # Of CompVis' file, read by nobody: a moving average of the weights, and the tables of the schedule, which are checked.
 AVERAGE = "model_ema."
 TABLES = (
@@ -66,8 +31,8 @@ def load_vq_diffusion(folder, dtype):
     Parameters
     ----------
     folder : path
-        Holds one safetensors file of CompVis, perhaps with ``unet/config.json`` and ``vae/config.json`` if the networks are
-        others than the published ones; or diffusers' ``unet/`` and ``vae/`` with weights, and perhaps ``labels/``.
+        Holds ``unet/config.json``, ``vae/config.json`` and ``scheduler/scheduler_config.json``, and one safetensors file of
+        CompVis, or else diffusers' files of weights beside the configurations, and perhaps ``labels/``.
     dtype : torch.dtype
 
     Returns
@@ -88,7 +53,7 @@ def load_vq_diffusion(folder, dtype):
         labels = load_strictly(ClassTokens, folder / "labels").table if (folder / "labels").is_dir() else None
         return unet, load_vq(folder, dtype), labels
     file = SingleFile(folder)
-    unet = _outline(UNet2DConditionModel, folder / "unet", UNET_CONFIG)
+    unet = outlined(UNet2DConditionModel, folder / "unet")
     check_unet(unet, folder, "codebook diffusion", class_embed_type="identity", addition_embed_type=None)
     file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
     vae = _read_vq(file, folder, dtype)
@@ -111,24 +76,9 @@ def load_vq(folder, dtype=torch.float32):
     return load_strictly(VQModel, folder / "vae", dtype)
 
 
-def read_vq_scheduler(folder, name=None):
-    """Build the scheduler of a folder: its own, or that of the published model, or another solver by its name."""
-    if (Path(folder) / "scheduler").is_dir():
-        return read_scheduler(folder, name)
-    return make_scheduler(SCHEDULE, name)
-
-
 def _read_vq(file, folder, dtype):
-    vae = _outline(VQModel, folder / "vae", VQ_CONFIG)
+    vae = outlined(VQModel, folder / "vae")
     return file.fill(vae, vq_places(vae.config, vae.state_dict()), dtype, AUTOENCODER)
-
-
-def _outline(network_class, folder, published):
-    """A network on the meta device, from its configuration, or from that of the published one if the folder has none."""
-    path = folder / "config.json"
-    config = read_config(network_class, path) if path.is_file() else published
-    with refusing_values(network_class.__name__, path), torch.device("meta"):
-        return network_class.from_config(config)
 
 
 def _check_schedule(file, folder):
@@ -136,7 +86,7 @@ def _check_schedule(file, folder):
     stored = file.read("betas")
     if stored is None or outlining():
         return
-    expected = read_vq_scheduler(folder).betas
+    expected = read_scheduler(folder).betas
     if stored.shape != expected.shape or not torch.allclose(stored.float(), expected, rtol=1e-3):
         theirs, ours = (f"{len(each):,}, {float(each[0]):.4g} to {float(each[-1]):.4g}" for each in (stored, expected))
         raise CheckpointError(
