@@ -17,7 +17,7 @@ from torch import nn
 from brainrecon.simulation.world.pictures import LABELS
 from stages.checkpoints.strict_loading import load_strictly
 from stages.generators.diffusion.class_labels import ClassTokens
-from stages.generators.diffusion.vq_diffusion_model import load_vq
+from stages.networks.codebook_autoencoder import load_vq
 from stages.priors.noise_process import NoiseProcess
 from tiny_networks import label2img_figures, vq_autoencoder
 from tiny_networks.pool import load_pool

@@ -6,9 +6,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from stages.checkpoints.outlines import outlining
-from stages.checkpoints.single_file import SingleFile
+from stages.checkpoints.single_file import SingleFile, is_single_file
 from stages.checkpoints.single_file_names import AUTOENCODER, CONDITIONER, UNET, autoencoder_places, unet_places
-from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, read_config, read_json_object, refusing_values
+from stages.checkpoints.strict_loading import outlined, read_json_object, refusing_values
 from stages.generators.diffusion.loading import check_unet, load_unet
 from stages.generators.diffusion.schedulers import make_scheduler
 from stages.generators.diffusion.table_euler import SDXL_SCHEDULE, TableEulerScheduler
@@ -17,12 +17,6 @@ from weights.manifest import CheckpointError
 
 # The noise levels of training, which Stability's files hold beside the networks.
 SIGMAS = "denoiser.sigmas"
-
-
-def is_single_file(folder):
-    """Whether a folder's weights lie in one file, and not in diffusers' ``unet/``."""
-    unet = Path(folder) / "unet"
-    return not any((unet / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE))
 
 
 def load_unet_and_autoencoder(folder, dtype, network, spare=(CONDITIONER,), **expected):
@@ -74,13 +68,6 @@ def load_unet_and_autoencoder(folder, dtype, network, spare=(CONDITIONER,), **ex
     _check_sigmas(file, folder)
     file.check_all_read(tuple(spare))
     return unet, vae
-
-
-def outlined(network_class, folder):
-    """Build a network of diffusers from the ``config.json`` of a folder, on the meta device."""
-    config = read_config(network_class, folder / "config.json")
-    with refusing_values(network_class.__name__, folder / "config.json"), torch.device("meta"):
-        return network_class.from_config(config)
 
 
 def read_table_scheduler(folder, name=None):

@@ -79,7 +79,7 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         if reads == CLASS_LABEL:
             if labels is None:
                 raise InputError(
-                    "This folder holds no tokens of labels, so nothing can be drawn of class_label; let the generator read tokens."
+                    "This folder holds no tokens of labels, from which to draw class_label; let the generator read tokens."
                 )
             own, takes = LabelToken(reads, labels, added), {reads: (1,)}
         else:

@@ -3,18 +3,21 @@
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel, VQModel
+from diffusers import UNet2DConditionModel
 
 from stages.checkpoints.outlines import outlining
-from stages.checkpoints.single_file import SingleFile
-from stages.checkpoints.single_file_names import AUTOENCODER, UNET, unet_places, vq_places
-from stages.checkpoints.strict_loading import load_strictly
+from stages.checkpoints.single_file import SingleFile, is_single_file
+from stages.checkpoints.single_file_names import UNET, unet_places
+from stages.checkpoints.strict_loading import load_strictly, outlined, read_config
 from stages.generators.diffusion.class_labels import ClassTokens
 from stages.generators.diffusion.loading import check_unet, load_unet
 from stages.generators.diffusion.schedulers import read_scheduler
-from stages.generators.diffusion.single_file_model import is_single_file, outlined
+from stages.networks.codebook_autoencoder import load_vq, read_vq
+from stages.priors.noise_process import NoiseProcess
 from weights.manifest import CheckpointError
 
+_NAME = "codebook diffusion"
+_EXPECTED = {"class_embed_type": "identity", "addition_embed_type": None}
 LABELS = "cond_stage_model.embedding.weight"
 # Of CompVis' file, read by nobody: a moving average of the weights, and the tables of the schedule, which are checked.
 AVERAGE = "model_ema."
@@ -31,8 +34,8 @@ def load_vq_diffusion(folder, dtype):
     Parameters
     ----------
     folder : path
-        Holds ``unet/config.json``, ``vae/config.json`` and ``scheduler/scheduler_config.json``, and one safetensors file of
-        CompVis, or else diffusers' files of weights beside the configurations, and perhaps ``labels/``.
+        Holds one safetensors file of CompVis, perhaps with ``unet/config.json`` and ``vae/config.json`` if the networks are
+        others than the published ones; or diffusers' ``unet/`` and ``vae/`` with weights, and perhaps ``labels/``.
     dtype : torch.dtype
 
     Returns
@@ -49,36 +52,45 @@ def load_vq_diffusion(folder, dtype):
     """
     folder = Path(folder)
     if not is_single_file(folder):
-        unet = load_unet(folder, dtype, "codebook diffusion", class_embed_type="identity", addition_embed_type=None)
+        unet = load_unet(folder, dtype, _NAME, **_EXPECTED)
         labels = load_strictly(ClassTokens, folder / "labels").table if (folder / "labels").is_dir() else None
         return unet, load_vq(folder, dtype), labels
     file = SingleFile(folder)
-    unet = outlined(UNet2DConditionModel, folder / "unet")
-    check_unet(unet, folder, "codebook diffusion", class_embed_type="identity", addition_embed_type=None)
-    file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
-    vae = _read_vq(file, folder, dtype)
+    unet = _read_unet(file, folder, dtype)
+    vae = read_vq(file, folder, dtype)
     labels = file.read(LABELS)
     _check_schedule(file, folder)
     file.check_all_read((AVERAGE, *TABLES))
     return unet, vae, None if labels is None else labels.float()
 
 
-def load_vq(folder, dtype=torch.float32):
-    """Load the autoencoder alone, `diffusers.VQModel`; arguments and errors as of `load_vq_diffusion`.
-
-    >>> from weights import store
-    >>> load_vq(store.path("tiny-label2img")).config.num_vq_embeddings
-    256
-    """
+def load_vq_unet(folder, dtype=torch.float32):
+    """Load the UNet alone, `diffusers.UNet2DConditionModel`; arguments and errors as of `load_vq_diffusion`."""
     folder = Path(folder)
     if is_single_file(folder):
-        return _read_vq(SingleFile(folder), folder, dtype)
-    return load_strictly(VQModel, folder / "vae", dtype)
+        return _read_unet(SingleFile(folder), folder, dtype)
+    return load_unet(folder, dtype, _NAME, **_EXPECTED)
 
 
-def _read_vq(file, folder, dtype):
-    vae = outlined(VQModel, folder / "vae")
-    return file.fill(vae, vq_places(vae.config, vae.state_dict()), dtype, AUTOENCODER)
+def unet_config(folder):
+    """Configuration of a folder's UNet, as JSON keeps it, without its weights.
+
+    >>> from weights import store
+    >>> unet_config(store.path("tiny-label2img"))["in_channels"]
+    3
+    """
+    return dict(read_config(UNet2DConditionModel, Path(folder) / "unet" / "config.json"))
+
+
+def trained_process(folder):
+    """The process of noise that a folder's UNet was trained with, `stages.priors.noise_process.NoiseProcess`."""
+    return NoiseProcess(betas=read_scheduler(folder).betas.double().numpy())
+
+
+def _read_unet(file, folder, dtype):
+    unet = outlined(UNet2DConditionModel, folder / "unet")
+    check_unet(unet, folder, _NAME, **_EXPECTED)
+    return file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
 
 
 def _check_schedule(file, folder):

@@ -1,4 +1,4 @@
-"""Latent diffusion on a codebook's latents: CompVis' file is read as diffusers' converter reads it, every tensor accounted for."""
+"""Latent diffusion on a codebook's latents: CompVis' file is read as diffusers' converter reads it, and wholly."""
 
 import pytest
 import single_files
@@ -9,7 +9,8 @@ from single_files import CIN256_UNET, CIN256_VQ, autoencoder_tensors, classes_st
 
 from stages.checkpoints.single_file_names import AUTOENCODER, UNET, unet_places, vq_places
 from stages.generators.diffusion.class_labels import ClassTokens
-from stages.generators.diffusion.vq_diffusion_model import load_vq, load_vq_diffusion
+from stages.generators.diffusion.vq_diffusion_model import load_vq_diffusion, load_vq_unet, trained_process, unet_config
+from stages.networks.codebook_autoencoder import load_vq
 from weights.conversion import convert
 from weights.manifest import CheckpointError, read_manifest
 
@@ -29,8 +30,11 @@ def test_all_networks_vs_diffusers_converter(tmp_path):
     for name, value in vae.state_dict().items():
         assert torch.equal(value, theirs[name].reshape(value.shape)), name
     assert torch.equal(labels, classes_state()["cond_stage_model.embedding.weight"])
-    alone = load_vq(tmp_path)
-    assert all(torch.equal(value, alone.state_dict()[name]) for name, value in vae.state_dict().items())
+    for network, alone in ((vae, load_vq(tmp_path)), (unet, load_vq_unet(tmp_path))):
+        assert all(torch.equal(value, alone.state_dict()[name]) for name, value in network.state_dict().items())
+    assert unet_config(tmp_path)["cross_attention_dim"] == single_files.CLASS_WIDTH
+    betas = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000, dtype=torch.float64) ** 2
+    torch.testing.assert_close(torch.from_numpy(trained_process(tmp_path).betas), betas, rtol=1e-6, atol=0)
 
 
 def test_the_published_file_has_a_place_for_every_tensor():
