@@ -146,7 +146,7 @@ def tuned_diffusion(
         Of the system's settings, that `settings` are.
     """
     from stages.decoders.trained import TrainedDecoder
-    from stages.generators.diffusion.vq_diffusion_model import SCHEDULE, load_vq_unet, unet_config
+    from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, unet_config
     from stages.networks.brain_diffusion import BrainDiffusion
     from stages.objectives.denoising_error import DenoisingError
     from stages.priors.scheduler_noise import noise_of_scheduler
@@ -156,7 +156,7 @@ def tuned_diffusion(
     named = CHANGED_LATENT if changing else LATENT
 
     def objectives(network):
-        process, predicts = noise_of_scheduler(folder(check=False), SCHEDULE)
+        process, predicts = noise_of_scheduler(folder(check=False))
         return [DenoisingError(tokens, named, network.denoiser, process, predicts=predicts), *further(network)]
 
     def begin(network):

@@ -140,23 +140,22 @@ def refusing_values(network, path):
         ) from error
 
 
-def outlined(network_class, folder, published):
-    """Make a network on the meta device, from a folder's configuration, or from the published one if it has none.
+def outlined(network_class, folder):
+    """Make a network on the meta device, from a folder's ``config.json``.
 
     Parameters
     ----------
     network_class : type
         Of diffusers.
     folder : path
-    published : dict
 
     Raises
     ------
     CheckpointError
-        The file describes no such network.
+        The file is absent or describes no such network.
     """
     path = Path(folder) / "config.json"
-    config = read_config(network_class, path) if path.is_file() else published
+    config = read_config(network_class, path)
     with refusing_values(network_class.__name__, path), torch.device("meta"):
         return network_class.from_config(config)
 

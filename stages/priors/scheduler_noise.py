@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from stages.priors.noise_process import NoiseProcess
 _PREDICTS = {"epsilon": "noise", "v_prediction": "velocity"}
 
 
-def noise_of_scheduler(folder: str | Path, published: Mapping | None = None) -> tuple[NoiseProcess, str]:
+def noise_of_scheduler(folder: str | Path) -> tuple[NoiseProcess, str]:
     """Read ``scheduler/scheduler_config.json``, of whatever solver.
 
     >>> from weights import store
@@ -26,8 +25,6 @@ def noise_of_scheduler(folder: str | Path, published: Mapping | None = None) -> 
     Parameters
     ----------
     folder : path
-    published : mapping, optional
-        The configuration, where the folder has none.
 
     Returns
     -------
@@ -43,7 +40,7 @@ def noise_of_scheduler(folder: str | Path, published: Mapping | None = None) -> 
         The model predicts something else.
     """
     path = Path(folder) / "scheduler" / "scheduler_config.json"
-    config = read_json_object(path, "scheduler") if published is None or path.is_file() else dict(published)
+    config = read_json_object(path, "scheduler")
     # A training is counted on outlines, of which a table holds no values.
     with refusing_values("scheduler", path), torch.device("cpu"):
         scheduler = DDIMScheduler.from_config(config)

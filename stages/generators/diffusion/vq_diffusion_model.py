@@ -1,6 +1,5 @@
 """The parts of latent diffusion on a codebook's latents, from CompVis' one file or from diffusers' folders."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -12,37 +11,13 @@ from stages.checkpoints.single_file_names import UNET, unet_places
 from stages.checkpoints.strict_loading import load_strictly, outlined, read_config
 from stages.generators.diffusion.class_labels import ClassTokens
 from stages.generators.diffusion.loading import check_unet, load_unet
-from stages.generators.diffusion.schedulers import make_scheduler, read_scheduler
+from stages.generators.diffusion.schedulers import read_scheduler
 from stages.networks.codebook_autoencoder import load_vq, read_vq
 from weights.manifest import CheckpointError
 
 _NAME = "codebook diffusion"
 _EXPECTED = {"class_embed_type": "identity", "addition_embed_type": None}
 LABELS = "cond_stage_model.embedding.weight"
-UNET_CONFIG = {
-    "sample_size": 64,
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": (192, 384, 576, 960),
-    "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
-    "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
-    "layers_per_block": 2,
-    # diffusers calls the number of heads so.
-    "attention_head_dim": 1,
-    "cross_attention_dim": 512,
-    "class_embed_type": "identity",
-}
-SCHEDULE = {
-    "_class_name": "PNDMScheduler",
-    "num_train_timesteps": 1000,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.0015,
-    "beta_end": 0.0195,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "set_alpha_to_one": False,
-    "prediction_type": "epsilon",
-}
 # Of CompVis' file, read by nobody: a moving average of the weights, and the tables of the schedule, which are checked.
 AVERAGE = "model_ema."
 TABLES = (
@@ -103,21 +78,11 @@ def unet_config(folder):
     >>> unet_config(store.path("tiny-label2img"))["in_channels"]
     3
     """
-    path = Path(folder) / "unet" / "config.json"
-    if path.is_file():
-        return dict(read_config(UNet2DConditionModel, path))
-    return json.loads(json.dumps(UNET_CONFIG))
-
-
-def read_vq_scheduler(folder, name=None):
-    """Build the scheduler of a folder: its own, or that of the published model, or another solver by its name."""
-    if (Path(folder) / "scheduler").is_dir():
-        return read_scheduler(folder, name)
-    return make_scheduler(SCHEDULE, name)
+    return dict(read_config(UNet2DConditionModel, Path(folder) / "unet" / "config.json"))
 
 
 def _read_unet(file, folder, dtype):
-    unet = outlined(UNet2DConditionModel, folder / "unet", UNET_CONFIG)
+    unet = outlined(UNet2DConditionModel, folder / "unet")
     check_unet(unet, folder, _NAME, **_EXPECTED)
     return file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
 
@@ -127,7 +92,7 @@ def _check_schedule(file, folder):
     stored = file.read("betas")
     if stored is None or outlining():
         return
-    expected = read_vq_scheduler(folder).betas
+    expected = read_scheduler(folder).betas
     if stored.shape != expected.shape or not torch.allclose(stored.float(), expected, rtol=1e-3):
         theirs, ours = (f"{len(each):,}, {float(each[0]):.4g} to {float(each[-1]):.4g}" for each in (stored, expected))
         raise CheckpointError(
