@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stages.targets.colour_map import colours_of
+from stages.targets.colour_map import mean_colours
 from stages.targets.contour import contours
-from stages.targets.saliency import saliency
+from stages.targets.depth_map import DrawnDepthMap
 from tiny_networks.generator_data import in_chunks, write_array
 from tiny_networks.pool import load_pool
 
@@ -64,10 +64,9 @@ def blurred_contour(images):
 
 def depth(images):
     """Nearness of uint8 pictures, 16 x 16."""
-    side = (DEPTH_SIDE, DEPTH_SIDE)
-    return np.stack([Image.fromarray(saliency(image)).resize(side, Image.Resampling.BOX) for image in images])
+    return DrawnDepthMap(DEPTH_SIDE).encode(np.asarray(images)).reshape(-1, DEPTH_SIDE, DEPTH_SIDE)
 
 
 def colour(images):
     """Mean colours of uint8 pictures, 8 x 8."""
-    return colours_of(images, COLOUR_SIDE)
+    return np.stack([mean_colours(image, COLOUR_SIDE) for image in images])

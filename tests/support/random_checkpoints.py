@@ -422,3 +422,16 @@ def published_place_name(name):
     block, _, number, kind = rest.split(".")
     layer = {"0": "dwconv", "2": "norm", "3": "pwconv1", "5": "pwconv2"}[number]
     return f"backbone.stages.{int(place) // 2}.{block}.{layer}.{kind}"
+
+
+def save_deeplab(folder, numbers=(1, 1, 1, 1), n_classes=3):
+    """Write a DeepLabV3 of few blocks, as torchvision's file has it."""
+    from stages.networks.deeplab import built
+
+    torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = built(numbers, n_classes)
+    # The first class, background, would be as likely everywhere.
+    torch.nn.init.normal_(network.classifier[4].weight, std=1.0)
+    torch.save(network.state_dict(), folder / "deeplab.pth")
+    return folder
