@@ -98,7 +98,7 @@ class MindVis2023(System):
         ("simulated NSD",),
         ("MinD-Vis",),
     )
-    protocol = "brainrecon-1"
+    protocol = "mindvis-2023"
     tiny = {
         "checkpoints": {"generator": "tiny-label2img", "encoder": ""},
         "pretrains": True,
@@ -136,6 +136,7 @@ class MindVis2023(System):
             self._encoder(pretrained),
             "decoder",
             identity=lambda: store.fingerprint(settings.checkpoints.generator),
+            released=self._released(),
         )
         drawn = tuned_drawing(learned, TOKENS, settings.generator, machine, lambda: self.folder("generator"))
         return [*([] if pretrained is None else [pretrained]), learned, drawn]
@@ -166,3 +167,18 @@ class MindVis2023(System):
             return put_encoder(encoder, load_brain_encoder(self.folder("encoder"), encoder.n_voxels))
 
         return StartingEncoder(sizes, begin if pretrained is None else pretrained.begin)
+
+    def _released(self):
+        """How a file of the authors is read."""
+        from stages.decoders.released import Released
+
+        def tensors(stored):
+            from stages.generators.diffusion.vq_diffusion_model import unet_config
+            from stages.networks.brain_diffusion import authors_tensors
+
+            return authors_tensors(
+                stored, unet_config(self.folder("generator", check=False)), self.settings.decoder.tuned
+            )
+
+        # Several numbers of voxels make as many patches: the file does not tell of how many it was trained.
+        return Released("", tensors)
