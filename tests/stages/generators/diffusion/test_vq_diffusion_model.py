@@ -75,8 +75,8 @@ def changed(folder, change):
             "unexpected: first_stage_model.loss.logvar",
         ),
         (
-            lambda state: state.update({"first_stage_model.quantize.embedding.weight": torch.zeros(32, 4)}),
-            r"embedding.weight \(32, 4\) instead of \(32, 3\)",
+            lambda state: state.update({"first_stage_model.quantize.embedding.weight": torch.zeros(512, 4)}),
+            r"embedding.weight \(512, 4\) instead of \(512, 3\)",
         ),
         (lambda state: state.update({"cond_stage_model.a": torch.zeros(1)}), "cond_stage_model.a, which nothing reads"),
         (lambda state: state.update({"betas": 2 * state["betas"]}), "trained with other betas"),
