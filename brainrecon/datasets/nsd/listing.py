@@ -109,7 +109,8 @@ def _of_volume(layout, subject, space, version, file_format, sessions):
 def _of_surface(layout, subject, space, version, file_format, sessions):
     """Regions, noise ceiling and betas of both hemispheres."""
     owner = nsd_layout.label_owner(subject, space)
-    for atlas in (GLASSER, *nsd_rois.LABELS):
+    # Of fsaverage there are only those that are not drawn on each subject.
+    for atlas in (GLASSER, *(("nsdgeneral", "streams") if owner == "fsaverage" else nsd_rois.LABELS)):
         for side in HEMISPHERES:
             size = nsd_sizes.hemisphere_bytes(subject, space, side, 4)
             yield _ours(layout, layout.surface_atlas(owner, side, atlas), "regions", atlas != GLASSER, size)
