@@ -119,7 +119,7 @@ class MaskedTokens(nn.Module):
         tokens : int tensor of shape (n, n_places)
             Codes, or `config.mask_token`.
         context : tensor of shape (n, context), optional
-            Without it the mask's embedding stands in its place, which LEA's weights have not seen in training.
+            Without it, and in place of a row of NaN, the mask's embedding is read, which LEA's weights have not seen in training.
         soft : tensor of shape (n, n_places, n_codes), optional
             Where a row is not all zeros, the mean of the codes' embeddings, so weighted, is read in place of the token's.
 
@@ -142,9 +142,11 @@ class MaskedTokens(nn.Module):
         return found @ self.token_emb.weight[:n_codes].T + self.mlps_bias[:n_codes]
 
     def _context(self, tokens, context):
-        if context is not None:
-            return self.decoder_embed(context[:, None])
-        return self.token_emb(torch.full_like(tokens[:, :1], self.config.mask_token))
+        none = self.token_emb(torch.full_like(tokens[:, :1], self.config.mask_token))
+        if context is None:
+            return none
+        is_there = ~context.isnan().any(dim=1)[:, None, None]
+        return torch.where(is_there, self.decoder_embed(context.nan_to_num()[:, None]), none)
 
     # Files
 
