@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from stages.checkpoints.strict_loading import load_strictly, read_json_object
+from stages.networks.latent_space import CodebookLatentSpace
 from stages.networks.maskgit_vqgan import ARCHITECTURE, MaskGITVQGAN
 
 VQ_FOLDER = "vq"
@@ -73,13 +74,11 @@ class DiffusersTokenizer(MaskGITTokenizer):
         return self.network.quantize.embedding.weight.device
 
     def _encoded(self, pixels):
-        vectors = self.network.encode(2 * pixels - 1).latents
-        return self.network.quantize(vectors)[2][2].view(len(pixels), self.side, self.side)
+        space = CodebookLatentSpace(self.network)
+        return space.codes(space.encode(2 * pixels - 1))
 
     def _decoded(self, grid):
-        shape = (*grid.shape, self.network.config.vq_embed_dim)
-        vectors = self.network.quantize.get_codebook_entry(grid.flatten(), shape)
-        return (self.network.decode(vectors, force_not_quantize=True).sample + 1) / 2
+        return (CodebookLatentSpace(self.network).decode_codes(grid) + 1) / 2
 
 
 def load_tokenizer(folder, device="cpu"):
