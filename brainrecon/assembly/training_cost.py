@@ -54,7 +54,7 @@ def describe_training(cost, recipe, gives, targets, device, typed):
         "targets": targets,
         "a checkpoint": cost.checkpoint,
     }
-    parts = ", ".join(f"{what} {in_words(size)}" for what, size in counted.items() if size is not None)
+    parts = ", ".join(f"{what} {in_words(size)}" for what, size in counted.items() if size)
     told = [
         f"Training {named}: {_millions(cost.parameters)} parameters, {recipe.steps:,} steps of {recipe.batch_size} samples; "
         f"{_places(needed)} ({parts})."

@@ -5,8 +5,10 @@ Names of parameters are those of the authors' `fmri_encoder.pth`.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +30,8 @@ from stages.networks.region_encoder import check_sizes
 from weights.manifest import CheckpointError
 
 _PLACES = ("pos_embed", "decoder_pos_embed")
+_ENCODER_SIZES = ("patch_size", "width", "depth", "n_heads", "mlp_ratio")
+_OF_THE_DECODER = ("decoder_", "mask_token")
 _SPREAD = 0.02
 
 
@@ -56,6 +60,13 @@ class BrainEncoder(nn.Module):
         check_sizes(patch_size=patch_size, width=width, n_heads=n_heads, depth=depth)
         check("mlp_ratio", mlp_ratio, Number(0, above=True, example=1.0))
         self.n_voxels, self.patch_size = n_voxels, patch_size
+        self.sizes = {
+            "patch_size": patch_size,
+            "width": width,
+            "depth": depth,
+            "n_heads": n_heads,
+            "mlp_ratio": mlp_ratio,
+        }
         self.n_patches = wrapped_to_multiple(n_voxels, patch_size) // patch_size
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv1d(1, width, patch_size, stride=patch_size)})
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
@@ -72,7 +83,9 @@ class BrainEncoder(nn.Module):
         return self.norm.normalized_shape[0]
 
     def padded(self, patterns):
-        """Patterns (n, n_voxels) wrapped to whole patches."""
+        """Patterns (n, n_voxels) wrapped to whole patches; those that have been wrapped stay as they are."""
+        if patterns.shape[-1] == self.n_patches * self.patch_size:
+            return patterns
         if patterns.shape[-1] != self.n_voxels:
             raise InputError(
                 f"Patterns have {patterns.shape[-1]:,} voxels but the encoder reads {self.n_voxels:,}; load it for so many."
@@ -152,6 +165,8 @@ class MaskedBrainAutoencoder(BrainEncoder):
         check("mask_ratio", mask_ratio, Number(0, 1, above=True, below=True, example=0.75))
         check("focus_rate", focus_rate, Number(0, 1, above=True, below=True, example=0.6))
         self.mask_ratio, self._weights = mask_ratio, None
+        self.sizes |= {"decoder_width": decoder_width, "decoder_depth": decoder_depth, "decoder_heads": decoder_heads}
+        self.sizes |= {"mask_ratio": mask_ratio, "focus": focus and list(focus), "focus_rate": focus_rate}
         if focus is not None:
             first, behind = (voxel // patch_size for voxel in focus)
             if not 0 <= first < behind <= self.n_patches:
@@ -215,7 +230,7 @@ def _wide(rows, width):
     return rows[..., None].expand(-1, -1, width)
 
 
-def load_masked_brain(folder, n_voxels, device="cpu"):
+def load_masked_brain(folder, n_voxels, device="cpu", masking=None):
     """Open a pretrained autoencoder for patterns of so many voxels: places of its patches become those of their nearest.
 
     Parameters
@@ -226,6 +241,8 @@ def load_masked_brain(folder, n_voxels, device="cpu"):
     n_voxels : int
         Of the responses that are to be read; None for as many as it was pretrained on.
     device : str
+    masking : dict, optional
+        `mask_ratio`, `focus` or `focus_rate`, if they are to be other ones.
 
     Returns
     -------
@@ -237,33 +254,79 @@ def load_masked_brain(folder, n_voxels, device="cpu"):
     CheckpointError
         A file is absent or damaged, or tensors are missing, unexpected or misshapen.
     """
-    return _loaded(MaskedBrainAutoencoder, folder, n_voxels, device)
+    return _loaded(MaskedBrainAutoencoder, folder, n_voxels, device, masking or {})
 
 
 def load_brain_encoder(folder, n_voxels, device="cpu"):
     """Open the encoder of a pretrained autoencoder alone; as `load_masked_brain`, without what decodes."""
-    return _loaded(BrainEncoder, folder, n_voxels, device)
+    return _loaded(BrainEncoder, folder, n_voxels, device, {})
 
 
-def _loaded(kind, folder, n_voxels, device):
+def put_encoder(encoder, pretrained):
+    """Put the weights of one encoder into another, for patterns of as many voxels as that reads.
+
+    >>> sizes = {"width": 32, "depth": 1, "n_heads": 2}
+    >>> encoder, pretrained = BrainEncoder(40, **sizes), BrainEncoder(100, **sizes)
+    >>> identity = put_encoder(encoder, pretrained)
+    >>> torch.equal(encoder.cls_token, pretrained.cls_token)
+    True
+
+    Parameters
+    ----------
+    encoder, pretrained : BrainEncoder
+        Of the same sizes; what decodes is left out.
+
+    Returns
+    -------
+    identity : str
+        Of what the encoder is then.
+
+    Raises
+    ------
+    InputError
+        The sizes are others.
+    """
+    own, theirs = ({name: one.sizes[name] for name in _ENCODER_SIZES} for one in (encoder, pretrained))
+    if other := [name for name in own if own[name] != theirs[name]]:
+        raise InputError(
+            f"The encoder has {other[0]} {own[other[0]]} but the pretrained one {theirs[other[0]]}; give both the same sizes."
+        )
+    tensors = {name: one for name, one in pretrained.state_dict().items() if not name.startswith(_OF_THE_DECODER)}
+    tensors["pos_embed"] = resampled(tensors["pos_embed"], encoder.n_patches)
+    encoder.load_state_dict(encoder.state_dict() | tensors)
+    return identity_of(encoder)
+
+
+def identity_of(network):
+    """A hash of all tensors of a network by their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + np.ascontiguousarray(value.cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _loaded(kind, folder, n_voxels, device, more):
     folder = Path(folder)
-    tensors, sizes = read_network_tensors(folder), {}
+    tensors, config = read_network_tensors(folder), {}
     if (folder / CONFIG_FILE).exists():
         config = read_json_object(folder / CONFIG_FILE, kind.__name__)
-        sizes = dict(config.get("sizes", {}))
-        n_voxels = config.get("n_voxels") if n_voxels is None else n_voxels
-    if n_voxels is None:
-        raise CheckpointError(
-            f"{folder} does not say how many voxels it was pretrained on; say how many are to be read."
-        )
+    sizes = dict(config.get("sizes", {}))
+    n_voxels = n_voxels or config.get("n_voxels") or _fewest_voxels(folder, tensors, sizes)
     if kind is BrainEncoder:
-        own = ("patch_size", "width", "depth", "n_heads", "mlp_ratio")
-        sizes = {name: value for name, value in sizes.items() if name in own}
-        tensors = {name: value for name, value in tensors.items() if not name.startswith(("decoder_", "mask_token"))}
+        sizes = {name: value for name, value in sizes.items() if name in _ENCODER_SIZES}
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(_OF_THE_DECODER)}
     with refusing_values(kind.__name__, folder / CONFIG_FILE), torch.device("meta"):
-        network = kind(n_voxels, **sizes)
+        network = kind(n_voxels, **sizes | more)
     for name in _PLACES:
         if name in tensors and tensors[name].ndim == 3:
             tensors[name] = resampled(tensors[name].float(), network.n_patches)
     network = fill_network(network, tensors, folder)
     return network if outlining() else network.to(device)
+
+
+def _fewest_voxels(folder, tensors, sizes):
+    """Voxels that fill as many patches as stored places are of: the last one is wrapped."""
+    places = tensors.get("pos_embed")
+    if places is None or places.ndim != 3 or places.shape[1] < 2:
+        raise CheckpointError(f"{folder} holds no pos_embed, places of patches; give the file as it was published.")
+    return max((places.shape[1] - 2) * sizes.get("patch_size", 16), 1)
