@@ -7,7 +7,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.report import predicted_rows, tables
+from brainrecon.report import predicted_rows, response_rows, tables
 from brainrecon.report.names import chance_of, condition_label, score_text
 from brainrecon.report.pictures import data_uri
 from brainrecon.report.run import feature_matrix
@@ -167,6 +167,8 @@ def render(content):
         embeddings=predicted_rows.embedding_rows(scores),
         ranks=predicted_rows.rank_rows(scores),
         retrieval=predicted_rows.retrieval_rows(scores),
+        responses=response_rows.response_rows(scores),
+        response_measures=response_rows.measures_there(scores),
         corpus_metrics=list(scores.protocol.captions.values()),
         corpus=predicted_rows.corpus_rows(scores),
         read_captions=_read_captions(content),
