@@ -24,8 +24,8 @@ from weights import store
 from weights.whole_files import whole_file, write_text
 
 NAME = "maskgit"
-STEPS = 1600
-BATCH_SIZE = 24
+STEPS = 1500
+BATCH_SIZE = 16
 CONFIG = MaskedTokensConfig(
     n_codes=256, n_classes=0, n_places=256, context=64, width=128, depth=4, n_heads=4, dropout=0.0
 )

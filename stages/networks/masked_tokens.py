@@ -41,7 +41,9 @@ class MaskedTokensConfig:
     n_places : int
         Of a picture.
     context : int
-        Values of the embedding that draws are conditioned on; 0 if there is none, and no place for it.
+        Values of the embedding that draws are conditioned on; 0 if there is none.
+    class_place : bool
+        Whether there is a place for a class without such an embedding, as in MaskGIT's own weights.
     width, depth, n_heads : int
     norm : {"after", "before"}
         Where a layer normalises: after each of its two halves has been added, as published, or before each.
@@ -52,6 +54,7 @@ class MaskedTokensConfig:
     n_classes: int = 1000
     n_places: int = 256
     context: int = 1024
+    class_place: bool = False
     width: int = 768
     depth: int = 24
     n_heads: int = 16
@@ -62,7 +65,8 @@ class MaskedTokensConfig:
         some = Number(1, whole=True)
         rules = dict.fromkeys(("n_codes", "n_places", "width", "n_heads"), some)
         rules |= dict.fromkeys(("n_classes", "context", "depth"), Number(0, whole=True))
-        check_all(self, rules | {"norm": OneOf("after", "before"), "dropout": Number(0, 1, below=True)})
+        rules |= {"norm": OneOf("after", "before"), "dropout": Number(0, 1, below=True)}
+        check_all(self, rules | {"class_place": OneOf(True, False)})
         if self.width % self.n_heads:
             raise InputError(
                 f"width is {self.width}, no multiple of {self.n_heads} heads; make n_heads a divisor of it."
@@ -72,6 +76,11 @@ class MaskedTokensConfig:
     def n_tokens(self):
         """Rows of the table: codes, classes, and the mask."""
         return self.n_codes + self.n_classes + 1
+
+    @property
+    def has_first(self):
+        """Whether a place comes before those of the picture."""
+        return bool(self.context) or self.class_place
 
     @property
     def mask_token(self):
@@ -94,7 +103,7 @@ class MaskedTokens(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config, width = config, config.width
-        n_places = config.n_places + bool(config.context)
+        n_places = config.n_places + config.has_first
         if config.context:
             self.decoder_embed = nn.Linear(config.context, width)
         self.token_emb = nn.Embedding(config.n_tokens, width)
@@ -119,7 +128,7 @@ class MaskedTokens(nn.Module):
         tokens : int tensor of shape (n, n_places)
             Codes, or `config.mask_token`.
         context : tensor of shape (n, context), optional
-            Without it, and in place of a row of NaN, the mask's embedding is read, which LEA's weights have not seen in training.
+            Without it, and in place of a row of NaN, the mask's embedding is read, which published weights have not seen there.
         soft : tensor of shape (n, n_places, n_codes), optional
             Where a row is not all zeros, the mean of the codes' embeddings, so weighted, is read in place of the token's.
 
@@ -133,7 +142,7 @@ class MaskedTokens(nn.Module):
         if soft is not None:
             mixed = soft @ self.token_emb.weight[:n_codes]
             values = torch.where(soft.any(dim=-1, keepdim=True), mixed, values)
-        if self.config.context:
+        if self.config.has_first:
             values = torch.cat([self._context(tokens, context), values], dim=1)
         values = self.dropout2(self.ln(values + self.de_pos_emb.weight))
         for layer in self.decoder:

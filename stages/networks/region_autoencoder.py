@@ -7,14 +7,18 @@ Names of parameters are those of the authors' code.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
+from stages.checkpoints.pretrained import WEIGHTS_FILE, read_network_tensors
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.networks.brain_transformer import begin_linears, blocks_of, waves, with_class_row
 from stages.networks.matched_regions import parted
 from stages.networks.region_encoder import check_sizes
+from weights.hashes import hash_file
 
 _SPREAD = 0.02
 ERROR = "response_error"
@@ -48,6 +52,8 @@ class RegionAutoencoder(nn.Module):
         Values inside a block's feed-forward layers, in widths.
     dropped : float
         Share of the voxels that are 0 in training, of each sample others. Published: 0.25.
+    also : sequence of str
+        Names under which the latent is given besides, to be held to something else.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class RegionAutoencoder(nn.Module):
         decoder_depth=8,
         mlp_ratio=1.0,
         dropped=0.25,
+        also=(),
     ):
         super().__init__()
         ((self.name, (n_values,)),) = gives.items()
@@ -76,6 +83,7 @@ class RegionAutoencoder(nn.Module):
                 f"Regions hold {len(order):,} voxels, {len(set(order)):,} of them different, but there are {n_voxels:,}; "
                 "expected every voxel in one region: see stages.adapters.disjoint_regions."
             )
+        self.also = tuple(also)
         self.dropped, self.sizes, self.n_tokens = dropped, [len(region) for region in regions], n_tokens
         # No weights: they follow from the regions.
         self.register_buffer("order", torch.as_tensor(order, dtype=torch.long), persistent=False)
@@ -124,7 +132,40 @@ class RegionAutoencoder(nn.Module):
     def forward(self, patterns):
         """The latent by its name, and `ERROR`; in training, of patterns some of whose voxels are 0, held to them as they were."""
         latents = self.encode(dropped(patterns, self.dropped) if self.training else patterns)
-        return {self.name: latents, ERROR: self.decode(latents) - patterns}
+        return dict.fromkeys((self.name, *self.also), latents) | {ERROR: self.decode(latents) - patterns}
+
+
+def begin_from(network, folder):
+    """Put what a pretrained encoder has under the same names and in the same shapes into an autoencoder, before it is trained.
+
+    LEA begins with MinD-Vis' encoder (`stages.networks.masked_brain`), whose blocks fit, and whose patches and places do not.
+
+    Parameters
+    ----------
+    network : RegionAutoencoder
+    folder : path
+        With `model.safetensors`.
+
+    Returns
+    -------
+    identity : str
+        Of what was put there.
+
+    Raises
+    ------
+    InputError
+        Nothing of it fits.
+    """
+    own, found = network.state_dict(), {}
+    for name, value in read_network_tensors(folder).items():
+        if name in own and own[name].shape == value.shape and not name.endswith("pos_embed"):
+            found[name] = value.float()
+    if not found:
+        raise InputError(
+            f"Nothing in {folder} has the name and the shape of a part of the autoencoder; name an encoder of its width."
+        )
+    network.load_state_dict(found, strict=False)
+    return f"{len(found)} tensors of {hash_file(Path(folder) / WEIGHTS_FILE)}"
 
 
 class _RegionTokens(nn.Module):

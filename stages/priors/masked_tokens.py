@@ -149,9 +149,10 @@ def masked_to_learn(
     masked : int tensor of shape (n, n_places)
     is_masked : bool tensor of shape (n, n_places)
     """
-    share = masked_share(float(torch.rand((), generator=generator)), least)
+    # On the CPU, whatever torch's own choice is: in outlines it is a device without values.
+    share = masked_share(float(torch.rand((), generator=generator, device="cpu")), least)
     n_masked = math.floor(share * tokens.shape[1])
-    order = torch.rand(tokens.shape, generator=generator).argsort(dim=1).to(tokens.device)
+    order = torch.rand(tokens.shape, generator=generator, device="cpu").argsort(dim=1).to(tokens.device)
     is_masked = torch.zeros_like(tokens, dtype=torch.bool).scatter(1, order[:, :n_masked], True)
     return torch.where(is_masked, mask_token, tokens), is_masked
 

@@ -9,6 +9,8 @@ from torch.nn.functional import cross_entropy
 from stages.networks.masked_tokens import MaskedTokens
 from stages.priors.masked_tokens import masked_to_learn
 
+_IGNORED = -100
+
 
 def masked_loss(
     network: MaskedTokens,
@@ -40,15 +42,22 @@ def masked_loss(
         The loss, and the share of masked tokens that are right.
     """
     masked, is_masked = masked_to_learn(tokens, network.config.mask_token, generator, least)
-    scores = network(masked, context)[is_masked].float()
-    wanted = tokens[is_masked]
-    loss = cross_entropy(scores, wanted, label_smoothing=smoothing)
-    right = (scores.detach().argmax(dim=-1) == wanted).float().mean()
+    scores = network(masked, context).float()
+    # Not picked out by the mask: how many these are would have to be asked of the device.
+    wanted = torch.where(is_masked, tokens, _IGNORED)
+    loss = cross_entropy(scores.flatten(0, 1), wanted.flatten(), ignore_index=_IGNORED, label_smoothing=smoothing)
+    right = (scores.detach().argmax(dim=-1) == wanted).sum() / is_masked.sum()
     return loss, {"tokens": loss.detach(), "tokens right": right}
 
 
 class TokenLearner(nn.Module):
-    """A network over tokens with its loss, `stages.training.loop.Learner`.
+    """A network over tokens with its loss, `stages.training.loop.Learner`; of `tokens`, `context` if there is one, and `step`.
+
+    >>> from stages.networks.masked_tokens import MaskedTokensConfig
+    >>> network = MaskedTokens(MaskedTokensConfig(8, 0, n_places=4, context=0, width=16, depth=1, n_heads=2))
+    >>> loss, parts = TokenLearner(network)({"tokens": torch.zeros(3, 4), "step": 0})
+    >>> loss.shape, list(parts)
+    (torch.Size([]), ['tokens', 'tokens right'])
 
     Parameters
     ----------
@@ -64,9 +73,6 @@ class TokenLearner(nn.Module):
         self.network, self.seed, self.least, self.smoothing = network, seed, least, smoothing
 
     def forward(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(batch["step"]))
-        device = self.network.device
-        tokens = torch.as_tensor(batch["tokens"]).to(device).long()
-        context = batch.get("context")
-        context = None if context is None else torch.as_tensor(context).to(device)
+        generator = torch.Generator(device="cpu").manual_seed(self.seed * 1_000_003 + batch["step"])
+        tokens, context = batch["tokens"].long(), batch.get("context")
         return masked_loss(self.network, tokens, context, generator, self.least, self.smoothing)
