@@ -53,7 +53,7 @@ def slices_beside_each_other(indices):
 
     >>> flat, slices = slices_beside_each_other(np.array([[0, 0, 0], [1, 0, 0], [4, 2, 1]]))
     >>> flat.tolist(), slices.tolist()
-    ([[0.0, 0.0], [1.0, 0.0], [3.0, 0.0]], [0, 0, 1])
+    ([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]], [0, 0, 1])
 
     Parameters
     ----------

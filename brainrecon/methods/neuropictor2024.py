@@ -98,7 +98,9 @@ class NeuroPictor2024(System):
     """The method of one subject or of several, at its published settings."""
 
     name = "neuropictor2024"
-    explanation = "tokens in the place of a text, and a map that steers a control branch, trained through Stable Diffusion 2.1"
+    explanation = (
+        "tokens in the place of a text, and a map that steers a control branch, trained through Stable Diffusion 2.1"
+    )
     citation = (
         "Huo, J. et al. (2024). NeuroPictor: refining fMRI-to-image reconstruction via multi-individual pretraining and "
         "multi-level modulation. ECCV 2024."
@@ -114,7 +116,9 @@ class NeuroPictor2024(System):
     protocol = "mindeye-2023"
     of_drawing = ("generator", "uncond_control")
     without_captions = {"decoder": {"text_weight": 0.0}}
-    without_captions_note = "No captions: tokens are trained through the generator alone (decoder.text_weight = 0 in config.toml)."
+    without_captions_note = (
+        "No captions: tokens are trained through the generator alone (decoder.text_weight = 0 in config.toml)."
+    )
     tiny = {
         "checkpoints": {"generator": "tiny-stable-diffusion"},
         # Of its own text encoder, as the embedded network was trained.
@@ -151,7 +155,9 @@ class NeuroPictor2024(System):
     def notes(self):
         settings, found = self.settings, []
         if settings.decoder.layout == "in order":
-            found.append("Voxels lie in the encoder's picture in the order of the file, not where they are on the cortex.")
+            found.append(
+                "Voxels lie in the encoder's picture in the order of the file, not where they are on the cortex."
+            )
         elif not settings.decoder.pretrained:
             found.append("The encoder was not pretrained on other brains, as the authors' was.")
         return tuple(found)

@@ -120,4 +120,6 @@ def in_order(n_values: int, size: int) -> SurfaceRaster:
     side = int(np.ceil(np.sqrt(n_values)))
     rows, columns = np.divmod(np.arange(n_values), side)
     along = np.round(np.linspace(0, size - 1, side)).astype(int)
-    return SurfaceRaster(along[rows] * size + along[columns], np.zeros(n_values, dtype=int), size, "values in their order")
+    return SurfaceRaster(
+        along[rows] * size + along[columns], np.zeros(n_values, dtype=int), size, "values in their order"
+    )

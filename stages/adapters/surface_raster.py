@@ -5,8 +5,9 @@ the wanted places are cut out of a flat map of the whole cortex, brought to the 
 Its own map and mask come with its data; a raster made here is an own one, and says so in `origin`.
 
 A place is put on the middle of the pixel in which it lies, so that it is moved by half a pixel at most. That pixel holds the
-place's own value. Pixels between places hold the linear interpolation over a triangle of places. Places that share a pixel are
-averaged there, and `SurfaceRaster.alone` tells which do not.
+place's own value. Pixels between places hold the linear interpolation over a triangle of places, and those beside them, up to
+half way to where a neighbour would be, the nearest place's value. Places that share a pixel are averaged there, and
+`SurfaceRaster.alone` tells which do not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import Delaunay, QhullError
+from scipy.spatial import Delaunay, QhullError, cKDTree
 from torch import Tensor
 
 from stages.ground.checks import Number, check
@@ -47,7 +48,8 @@ class SurfaceRaster:
     Parameters
     ----------
     pixels : int array of shape (n_places,)
-        The pixel of each place, row * side + column, both counted from 0 at the upper left.
+        The pixel of each place, row * side + column, both counted from 0 at the upper left; -1 for a place that is on none,
+        which is not drawn and read as zero.
     sheets : int array of shape (n_places,)
         Which sheet a place is on, such as its hemisphere. Nothing is drawn from one sheet to another.
     side : int
@@ -70,7 +72,7 @@ class SurfaceRaster:
             )
         if sheets.shape != pixels.shape:
             raise InputError(f"There are {len(pixels):,} pixels but sheets is {sheets.shape}; give one for each place.")
-        if pixels.min() < 0 or pixels.max() >= self.side**2:
+        if pixels.min() < -1 or not 0 <= pixels.max() < self.side**2:
             raise InputError(
                 f"pixels go from {pixels.min():,} to {pixels.max():,} but a picture of {self.side} x {self.side} has 0 to "
                 f"{self.side**2 - 1:,}; make them with of_flat for this side."
@@ -92,7 +94,7 @@ class SurfaceRaster:
         Parameters
         ----------
         flat : array of shape (n_places, 2)
-            Right and up on the map, in any unit.
+            Right and up on the map, in any unit; NaN for places that are not on it, such as those of the medial wall.
         sheets : int array of shape (n_places,), optional
             By default all are on one.
         side : int
@@ -104,24 +106,24 @@ class SurfaceRaster:
         Raises
         ------
         InputError
-            There are no places, or coordinates that are not finite.
+            There are no places, or none is on the map.
         """
         places = np.asarray(flat, dtype=np.float64)
         if places.ndim != 2 or places.shape[1] != 2 or not len(places):
             raise InputError(f"flat has shape {places.shape}; expected (n_places, 2), right and up on the map.")
-        if not np.isfinite(places).all():
-            raise InputError(
-                f"{(~np.isfinite(places)).any(axis=1).sum():,} of {len(places):,} places have no finite coordinates on the flat "
-                "map; leave these places out, such as those of the medial wall."
-            )
-        low, high = (places[:, 1].min(), places[:, 1].max()) if extent is None else extent
+        there = np.isfinite(places).all(axis=1)
+        if not there.any():
+            raise InputError(f"None of {len(places):,} places is on the flat map; load a roi that is.")
+        right, up = places[there].T
+        low, high = (up.min(), up.max()) if extent is None else extent
         pixel = (high - low) / ROWS if high > low else 1.0
-        on_map = np.stack([high - places[:, 1], places[:, 0] - places[:, 0].min()]) / pixel
-        top, bottom, left, right = crop_box(*np.floor(on_map).astype(int))
-        row = np.floor((on_map[0] - top) / (bottom + 1 - top) * side)
-        column = np.floor((on_map[1] - left) / (right + 1 - left) * side)
-        there = np.zeros(len(places), dtype=int) if sheets is None else np.asarray(sheets)
-        return cls((row * side + column).astype(np.int64), there, side, origin)
+        down, across = (high - up) / pixel, (right - right.min()) / pixel
+        top, bottom, left, end = crop_box(np.floor(down).astype(int), np.floor(across).astype(int))
+        row = np.floor((down - top) / (bottom + 1 - top) * side)
+        column = np.floor((across - left) / (end + 1 - left) * side)
+        pixels = np.full(len(places), -1, dtype=np.int64)
+        pixels[there] = row * side + column
+        return cls(pixels, np.zeros(len(places), dtype=int) if sheets is None else np.asarray(sheets), side, origin)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> SurfaceRaster:
@@ -144,8 +146,8 @@ class SurfaceRaster:
     @cached_property
     def alone(self) -> np.ndarray:
         """Which places have a pixel of their own, bool (n_places,): these come back unchanged from a picture."""
-        counts = np.bincount(self.pixels, minlength=self.side**2)
-        return counts[self.pixels] == 1
+        counts = np.bincount(self.pixels + 1, minlength=self.side**2 + 1)
+        return (self.pixels >= 0) & (counts[self.pixels + 1] == 1)
 
     @cached_property
     def mask(self) -> np.ndarray:
@@ -189,7 +191,8 @@ class SurfaceRaster:
                 f"Pictures have shape {tuple(pictures.shape)} but the raster has {self.side} x {self.side} pixels; expected "
                 f"(n, 1, {self.side}, {self.side})."
             )
-        return pictures.flatten(1)[:, torch.as_tensor(self.pixels, device=pictures.device)]
+        pixels = torch.as_tensor(self.pixels, device=pictures.device)
+        return pictures.flatten(1)[:, pixels.clamp_min(0)] * (pixels >= 0)
 
     def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
         kept = self.__dict__.setdefault("_tensors", {})
@@ -206,14 +209,16 @@ class SurfaceRaster:
 
         A spot is a pixel with one or several places of one sheet; of two sheets in one pixel the first draws it.
         """
-        spots, spot_of = np.unique(self.sheets * self.side**2 + self.pixels, return_inverse=True)
+        there = np.flatnonzero(self.pixels >= 0)
+        keys = self.sheets[there] * self.side**2 + self.pixels[there]
+        spots, spot_of = np.unique(keys, return_inverse=True)
         spot_of = spot_of.reshape(-1)
         sizes = np.bincount(spot_of)
         members = np.zeros((len(spots), sizes.max()), dtype=np.int64)
         shares = np.zeros(members.shape, dtype=np.float64)
         order = np.argsort(spot_of, kind="stable")
         among = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        members[spot_of[order], among] = order
+        members[spot_of[order], among] = there[order]
         shares[spot_of[order], among] = 1 / sizes[spot_of[order]]
         corners = np.zeros((self.side**2, 3), dtype=np.int64)
         weights = np.zeros((self.side**2, 3), dtype=np.float64)
@@ -240,26 +245,31 @@ def crop_box(rows: np.ndarray, columns: np.ndarray) -> tuple[int, int, int, int]
 
 
 def _interpolate(places: np.ndarray, spots: np.ndarray, corners: np.ndarray, weights: np.ndarray, side: int) -> None:
-    """Fill in the corners and weights of all pixels within triangles of places (n, 2), row and column."""
-    if len(places) < 3:
-        return
-    try:
-        triangles = Delaunay(places.astype(np.float64))
-    except QhullError:
-        # All lie on one line, between whose places there is no surface.
-        return
-    edges = np.linalg.norm(places[triangles.simplices] - places[np.roll(triangles.simplices, 1, axis=1)], axis=2)
-    close = edges.max(axis=1) <= max(LONGEST * np.median(edges), 2.0)
-    (top, left), (bottom, right) = places.min(axis=0), places.max(axis=0)
+    """Fill in the corners and weights of all pixels of a sheet, whose spots lie at places (n, 2), row and column."""
+    tree = cKDTree(places)
+    usual = np.median(tree.query(places, k=2)[0][:, 1]) if len(places) > 1 else 1.0
+    near = int(np.ceil(usual / 2))
+    (top, left), (bottom, right) = (
+        np.maximum(places.min(axis=0) - near, 0),
+        np.minimum(places.max(axis=0) + near, side - 1),
+    )
     grid = np.stack(np.meshgrid(np.arange(top, bottom + 1), np.arange(left, right + 1), indexing="ij"), -1).reshape(
         -1, 2
     )
-    found = triangles.find_simplex(grid)
-    grid, found = grid[found >= 0], found[found >= 0]
-    grid, found = grid[close[found]], found[close[found]]
-    transform = triangles.transform[found]
-    first = np.einsum("nij,nj->ni", transform[:, :2], grid - transform[:, 2])
-    shares = np.clip(np.concatenate([first, 1 - first.sum(axis=1, keepdims=True)], axis=1), 0, 1)
     pixels = grid[:, 0] * side + grid[:, 1]
-    corners[pixels] = spots[triangles.simplices[found]]
-    weights[pixels] = shares / shares.sum(axis=1, keepdims=True)
+    far, nearest = tree.query(grid)
+    reached = far <= usual / 2
+    corners[pixels[reached]], weights[pixels[reached]] = spots[nearest[reached], None], (1.0, 0.0, 0.0)
+    try:
+        triangles = Delaunay(places.astype(np.float64))
+    except QhullError:
+        # Fewer than three, or all on one line: there is nothing between them.
+        return
+    edges = np.linalg.norm(places[triangles.simplices] - places[np.roll(triangles.simplices, 1, axis=1)], axis=2)
+    found = triangles.find_simplex(grid)
+    inside = (found >= 0) & (edges.max(axis=1) <= max(LONGEST * np.median(edges), 2.0))[found]
+    transform = triangles.transform[found[inside]]
+    first = np.einsum("nij,nj->ni", transform[:, :2], grid[inside] - transform[:, 2])
+    shares = np.clip(np.concatenate([first, 1 - first.sum(axis=1, keepdims=True)], axis=1), 0, 1)
+    corners[pixels[inside]] = spots[triangles.simplices[found[inside]]]
+    weights[pixels[inside]] = shares / shares.sum(axis=1, keepdims=True)

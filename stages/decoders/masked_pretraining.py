@@ -7,7 +7,6 @@ masked autoencoder tells most of their patches from the others.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +22,7 @@ from stages.decoders.standardised import Voxels
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
-from stages.networks.masked_brain import MaskedBrainAutoencoder, load_masked_brain
+from stages.networks.masked_brain import MaskedBrainAutoencoder, identity_of, load_masked_brain
 from stages.training.batches import Shuffled, held_out, random_state_kept, seed_all
 from stages.training.cost import cost_of
 from stages.training.curves import Curves
@@ -182,7 +181,7 @@ class MaskedPretraining:
                 seed_all(recipe.seed)
                 network = MaskedBrainAutoencoder(rows.n_voxels, **self.sizes)
         else:
-            started = _hash_of(network.state_dict())
+            started = identity_of(network)
         kept_away = held_out(len(rows), recipe.validation, recipe.seed)
         learned = np.setdiff1d(np.arange(len(rows)), kept_away)
         order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
@@ -317,10 +316,3 @@ class _Batches:
         for start in range(0, len(self._kept_away), self._size):
             chosen = self._kept_away[start : start + self._size]
             yield self._rows[chosen] if self._ahead is None else self._ahead.now(self._rows.__getitem__, chosen)
-
-
-def _hash_of(tensors):
-    digest = hashlib.sha256(json.dumps(sorted(tensors)).encode())
-    for _, value in sorted(tensors.items()):
-        digest.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
-    return digest.hexdigest()

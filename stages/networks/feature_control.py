@@ -135,9 +135,7 @@ def _first_half_alone(unet):
     """Let no gradient reach the tokens through the blocks of a UNet's first half."""
 
     def detach(block, positional, named):
-        return positional, {
-            name: value.detach() if torch.is_tensor(value) else value for name, value in named.items()
-        }
+        return positional, {name: value.detach() if torch.is_tensor(value) else value for name, value in named.items()}
 
     hooks = [block.register_forward_pre_hook(detach, with_kwargs=True) for block in (*unet.down_blocks, unet.mid_block)]
     try:

@@ -5,8 +5,10 @@ Names of parameters are those of the authors' `fmri_encoder.pth`.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,6 +30,8 @@ from stages.networks.region_encoder import check_sizes
 from weights.manifest import CheckpointError
 
 _PLACES = ("pos_embed", "decoder_pos_embed")
+_ENCODER_SIZES = ("patch_size", "width", "depth", "n_heads", "mlp_ratio")
+_OF_THE_DECODER = ("decoder_", "mask_token")
 _SPREAD = 0.02
 
 
@@ -258,6 +262,62 @@ def load_brain_encoder(folder, n_voxels, device="cpu"):
     return _loaded(BrainEncoder, folder, n_voxels, device, {})
 
 
+def put_encoder(encoder, pretrained):
+    """Put the weights of one encoder into another, for patterns of as many voxels as that reads.
+
+    >>> sizes = {"width": 32, "depth": 1, "n_heads": 2}
+    >>> encoder, pretrained = BrainEncoder(40, **sizes), BrainEncoder(100, **sizes)
+    >>> identity = put_encoder(encoder, pretrained)
+    >>> torch.equal(encoder.cls_token, pretrained.cls_token)
+    True
+
+    Parameters
+    ----------
+    encoder, pretrained : BrainEncoder
+        Of the same sizes; what decodes is left out.
+
+    Returns
+    -------
+    identity : str
+        Of what the encoder is then.
+
+    Raises
+    ------
+    InputError
+        The sizes are others.
+    """
+    own, theirs = ({name: one.sizes[name] for name in _ENCODER_SIZES} for one in (encoder, pretrained))
+    if other := [name for name in own if own[name] != theirs[name]]:
+        raise InputError(
+            f"The encoder has {other[0]} {own[other[0]]} but the pretrained one {theirs[other[0]]}; give both the same sizes."
+        )
+    tensors = {name: one for name, one in pretrained.state_dict().items() if not name.startswith(_OF_THE_DECODER)}
+    tensors["pos_embed"] = resampled(tensors["pos_embed"], encoder.n_patches)
+    encoder.load_state_dict(encoder.state_dict() | tensors)
+    return identity_of(encoder)
+
+
+def encoder_sizes(folder):
+    """Sizes of the pretrained encoder in a folder, dict of arguments of `BrainEncoder`; empty for the published ones.
+
+    Raises
+    ------
+    CheckpointError
+        Its configuration is damaged.
+    """
+    path = Path(folder) / CONFIG_FILE
+    config = read_json_object(path, BrainEncoder.__name__) if path.exists() else {}
+    return {name: value for name, value in dict(config.get("sizes", {})).items() if name in _ENCODER_SIZES}
+
+
+def identity_of(network):
+    """A hash of all tensors of a network by their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + np.ascontiguousarray(value.cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
 def _loaded(kind, folder, n_voxels, device, more):
     folder = Path(folder)
     tensors, config = read_network_tensors(folder), {}
@@ -266,9 +326,8 @@ def _loaded(kind, folder, n_voxels, device, more):
     sizes = dict(config.get("sizes", {}))
     n_voxels = n_voxels or config.get("n_voxels") or _fewest_voxels(folder, tensors, sizes)
     if kind is BrainEncoder:
-        own = ("patch_size", "width", "depth", "n_heads", "mlp_ratio")
-        sizes = {name: value for name, value in sizes.items() if name in own}
-        tensors = {name: value for name, value in tensors.items() if not name.startswith(("decoder_", "mask_token"))}
+        sizes = {name: value for name, value in sizes.items() if name in _ENCODER_SIZES}
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(_OF_THE_DECODER)}
     with refusing_values(kind.__name__, folder / CONFIG_FILE), torch.device("meta"):
         network = kind(n_voxels, **sizes | more)
     for name in _PLACES:

@@ -145,7 +145,7 @@ class SurfaceAutoencoder(SurfaceEncoder):
     def error(self, pictures, mask):
         """Mean squared error of the reconstruction over the pixels inside a mask (size, size), a tensor without dimensions.
 
-            error = Σ mask (picture − reconstruction)² / (n Σ mask)
+        error = Σ mask (picture − reconstruction)² / (n Σ mask)
         """
         inside = mask.to(pictures)
         squares = (self.reconstructed(pictures) - pictures).square() * inside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from diffusers import DDIMScheduler
 
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
@@ -21,6 +22,10 @@ def noise_of_scheduler(folder: str | Path) -> tuple[NoiseProcess, str]:
     >>> process.n_steps, round(float(process.betas[0]), 6), predicts
     (1000, 0.00085, 'velocity')
 
+    Parameters
+    ----------
+    folder : path
+
     Returns
     -------
     process : NoiseProcess
@@ -36,7 +41,8 @@ def noise_of_scheduler(folder: str | Path) -> tuple[NoiseProcess, str]:
     """
     path = Path(folder) / "scheduler" / "scheduler_config.json"
     config = read_json_object(path, "scheduler")
-    with refusing_values("scheduler", path):
+    # A training is counted on outlines, of which a table holds no values.
+    with refusing_values("scheduler", path), torch.device("cpu"):
         scheduler = DDIMScheduler.from_config(config)
     kind = scheduler.config.prediction_type
     if kind not in _PREDICTS:
