@@ -44,7 +44,9 @@ def test_pictures_are_standardised_patterns_on_each_subjects_raster(responses, r
     assert len(pictures) == 56
 
 
-def test_the_error_falls_and_the_last_step_is_the_same_after_an_end_in_the_middle(responses, rasters, tmp_path, monkeypatch):
+def test_the_error_falls_and_the_last_step_is_the_same_after_an_end_in_the_middle(
+    responses, rasters, tmp_path, monkeypatch
+):
     whole = SurfacePretraining(RECIPE, SIZES, rasters=rasters).fit(responses, folder=tmp_path / "whole")
     whole.save_pretrained(tmp_path / "whole")
     steps, errors = whole.curves()["error inside the mask"]
