@@ -118,6 +118,8 @@ SMALL = {
         *FEW_STEPS,
         *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
         *("decoder.pretraining_emptied_epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
+        # Before a new subject, what is learned from several is what a run of several is.
+        "decoder.pretraining_text_weight=1.0",
         *("decoder.size=16", "decoder.patch_size=8", "decoder.width=16", "decoder.depth=1", "decoder.n_heads=2"),
         weights="tiny",
     ),

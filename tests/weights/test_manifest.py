@@ -186,6 +186,9 @@ def test_reckoned_sizes_of_what_draws_from_depth():
 
 
 def test_the_size_of_stable_diffusion_2_1():
+    import torch
+    from diffusers import UNet2DConditionModel
+
     with torch.device("meta"):
         unet = UNet2DConditionModel(
             sample_size=64, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True
