@@ -32,6 +32,7 @@ VERBS = {
     "simulate": "Write simulated subjects in the own files of NSD, or of Miyawaki et al. 2008.",
     "data": "What a dataset holds, what is missing and where to get it; convert once.",
     "features": "Encode the stimuli of a dataset into the feature store.",
+    "pretrain": "Pretrain an encoder on responses alone, of any data.",
     "fit": "Fit a method's decoder to one subject.",
     "predict": "Predict embeddings from brain activity.",
     "reconstruct": "Reconstruct the pictures.",

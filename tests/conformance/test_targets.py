@@ -22,6 +22,9 @@ from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens, CLIPTextVector
 from stages.targets.clip_layers import CLIPLayer
 from stages.targets.codebook_latents import CodebookLatents
+from stages.targets.colour_map import ColourMap
+from stages.targets.contour import Contour
+from stages.targets.depth_map import DepthMap, DrawnDepthMap
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
@@ -30,6 +33,7 @@ from stages.targets.instance_features import InstanceFeatures
 from stages.targets.network_layers import Units
 from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
+from stages.targets.silhouette import DrawnSilhouette, Silhouette
 from stages.targets.unclip_tokens import UnclipTokens
 from stages.targets.vdvae import VDVAELatents
 from stages.targets.vgg19_layers import VGG19Layer
@@ -81,6 +85,15 @@ def sentences(folder):
     )
 
 
+def depth_map(folder):
+    return DepthMap.from_pretrained(random_checkpoints.save_dpt(folder / "dpt"), side=4)
+
+
+def silhouette(folder):
+    random_checkpoints.save_deeplab(folder / "deeplab")
+    return Silhouette.from_pretrained(folder / "deeplab", side=8, size=32)
+
+
 def blip(folder):
     random_blip.save_blip(folder)
     return BLIPStates.from_pretrained(folder, size=32)
@@ -115,6 +128,12 @@ TARGETS = {
     "optimus": sentences,
     "blip states": blip,
     "git states": git,
+    "contour": lambda folder: Contour(size=64),
+    "colour map": lambda folder: ColourMap(),
+    "depth map": depth_map,
+    "depth map, drawn": lambda folder: DrawnDepthMap(side=16),
+    "silhouette": silhouette,
+    "silhouette, drawn": lambda folder: DrawnSilhouette(side=16),
 }
 
 
