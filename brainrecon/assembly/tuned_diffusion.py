@@ -108,6 +108,7 @@ class StartingEncoder:
 def tuned_diffusion(
     tokens: str,
     latent: TargetSource,
+    size: int,
     settings: TunedDiffusionSettings,
     machine: Machine,
     folder: Callable,
@@ -127,6 +128,8 @@ def tuned_diffusion(
         Their name.
     latent : TargetSource
         Of the autoencoder: `stages.targets.codebook_latents`.
+    size : int
+        Side in pixels of the pictures whose latents these are.
     settings : TunedDiffusionSettings
     machine : Machine
     folder : callable
@@ -146,17 +149,18 @@ def tuned_diffusion(
         Of the system's settings, that `settings` are.
     """
     from stages.decoders.trained import TrainedDecoder
-    from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, trained_process, unet_config
+    from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, unet_config
     from stages.networks.brain_diffusion import BrainDiffusion
     from stages.objectives.denoising_error import DenoisingError
+    from stages.priors.scheduler_noise import noise_of_scheduler
     from stages.training.picture_changes import PictureChanges
 
     changing = settings.cropped > 0
     named = CHANGED_LATENT if changing else LATENT
 
     def objectives(network):
-        process = trained_process(folder(check=False))
-        return [DenoisingError(tokens, named, network.denoiser, process), *further(network)]
+        process, predicts = noise_of_scheduler(folder(check=False))
+        return [DenoisingError(tokens, named, network.denoiser, process, predicts=predicts), *further(network)]
 
     def begin(network):
         network.take_unet(load_vq_unet(folder()).to(machine.device))
@@ -177,7 +181,6 @@ def tuned_diffusion(
 
     own: dict = {}
     if changing:
-        size = latent.outline.size
         area = (1 - int(settings.crop * size) / size) ** 2
         changes = PictureChanges(
             size=size,
