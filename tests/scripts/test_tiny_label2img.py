@@ -77,7 +77,10 @@ def test_latents_of_unit_spread_show_the_same_pictures(recipes, drawn, tmp_path,
 
 
 def test_the_embedded_autoencoder_keeps_pictures(drawn):
-    target, images = CodebookLatents.from_pretrained(store.path("tiny-label2img")), np.stack([one.image for one in drawn])
+    target, images = (
+        CodebookLatents.from_pretrained(store.path("tiny-label2img")),
+        np.stack([one.image for one in drawn]),
+    )
     latents = target.encode(images)
     assert latents.shape == (12, 768) and 0.8 < latents.std() < 1.2
     errors = ((target.decode(latents).astype(float) - images) ** 2).mean(axis=(1, 2, 3))

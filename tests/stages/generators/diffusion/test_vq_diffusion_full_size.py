@@ -44,11 +44,12 @@ tokens = np.random.default_rng(0).standard_normal((1, 77, 512)).astype(np.float3
 told |= {"shape": drawn.shape, "spread": float(drawn.std())}
 """
 TUNING = """
-from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, trained_process
+from stages.generators.diffusion.vq_diffusion_model import load_vq_unet
 from stages.networks.time_mapper import TimeMapper
 from stages.networks.token_denoiser import TokenDenoiser
 from stages.networks.tuned_network import TunedNetwork
 from stages.objectives.denoising_error import DenoisingError
+from stages.priors.scheduler_noise import noise_of_scheduler
 from stages.training.loop import train
 from stages.training.recipe import OptimiserSpec, Recipe
 
@@ -58,7 +59,7 @@ class Learner(torch.nn.Module):
         # In the place of what makes tokens of a response.
         self.tokens = torch.nn.Parameter(torch.randn(1, 77, 512))
         self.denoiser = denoiser
-        self.error = DenoisingError("tokens", "latent", denoiser, trained_process(folder))
+        self.error = DenoisingError("tokens", "latent", denoiser, noise_of_scheduler(folder)[0])
 
     def forward(self, batch):
         return self.error({"tokens": self.tokens}, {"latent": batch["latent"]}, 0)
