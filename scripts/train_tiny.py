@@ -22,8 +22,8 @@ from weights import store
 WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
 # its instance features from the CLIP of weights/tiny, Stable Diffusion and SDXL unCLIP begin as the generator there, deepsim
-# inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, and the bridge leads from the
-# CLIP to the captioner there.
+# inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, the bridge leads from the
+# CLIP to the captioner there, and the control net and the adapter, which are trained together, steer that Stable Diffusion.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -42,6 +42,8 @@ NETWORKS = (
     "caption-bridge",
     "unclip-xl",
     "sdxl",
+    "control",
+    "colour-adapter",
 )
 # The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
@@ -49,6 +51,7 @@ QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generato
 QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20, "gpt2": 20}
 QUICK |= {"caption-bridge": 3}
 QUICK |= {"unclip-xl": 10}
+QUICK |= {"control": 10, "colour-adapter": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -155,6 +158,8 @@ def check(names):
             "caption-bridge": lambda: recipe("caption-bridge").figures(folder("caption-bridge"), pictures),
             "unclip-xl": lambda: recipe("unclip-xl").figures(workspace, folder("unclip-xl")),
             "sdxl": lambda: recipe("sdxl").figures(workspace, folder("sdxl")),
+            "control": lambda: recipe("control").figures(workspace, folder("control")),
+            "colour-adapter": lambda: recipe("colour-adapter").figures(workspace, folder("colour-adapter")),
         }
         for name in names:
             print_table({name: measure[name]()})
