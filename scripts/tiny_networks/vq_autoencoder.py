@@ -5,7 +5,6 @@ and without the adversarial term: a term on the differences between neighbouring
 the latents and latents to the codes, and every code also to the latent next to it, so that none is left unused.
 """
 
-
 import numpy as np
 import torch
 from diffusers import VQModel
