@@ -12,9 +12,8 @@ from stages.ground.errors import InputError
 def similarity_matrix(reference, predicted, similarity="pearson"):
     """Similarities between all rows of two arrays, in float64; the larger, the more alike.
 
-    >>> similarity_matrix([[250.0], [10.0]], [[5.0]], "mean_squared_error")
-    array([[-60025.],
-           [   -25.]])
+    >>> similarity_matrix([[250.0], [10.0]], [[5.0]], "mean_squared_error").tolist()
+    [[-60025.0], [-25.0]]
 
     Parameters
     ----------

@@ -265,8 +265,8 @@ CHAINS = {
 
 
 def test_every_network_of_the_published_protocols_has_its_chain_here():
-    # These have the networks of mindeye-2023 or of brain-diffuser-2023, as other tests here hold, and GNet, which has its own. That
-    # of mindvis-2023 is held to torchvision's transforms beside its scores.
+    # These have the networks of mindeye-2023 or of brain-diffuser-2023, as other tests here hold, and GNet, which has its own.
+    # That of mindvis-2023 is held to torchvision's transforms beside its scores.
     based = {"mindeye2-2024", "mindeye2-2024-brain", "mindeye-2023-pools", "brain-diffuser-2023-columns", "dbdm-2023"}
     based |= {"mindvis-2023"}
     others = set(SHA256) - based
