@@ -377,7 +377,7 @@ class Chain:
 
     def curves(self) -> dict:
         """The course of training of each step that was trained: dict of its values' names to dict of label to (steps, values)."""
-        return {", ".join(step.gives): curves for step in self.steps if (curves := step.curves())}
+        return {step.about: curves for step in self.steps if (curves := step.curves())}
 
     # Running
 

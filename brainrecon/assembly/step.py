@@ -105,6 +105,11 @@ class Step:
         """What tells the file of its predicted values from those of other steps: its part, or its value if it learns nothing."""
         return self.part if self.is_learned else self.part or self.gives[0]
 
+    @property
+    def about(self) -> str:
+        """What it learns or gives, for people: the names of its values."""
+        return ", ".join(self.gives)
+
     # Learning
 
     def fit(self, training: Training, workspace: Workspace) -> None:

@@ -76,7 +76,7 @@ def _describe(name, weights):
     say()
     for step in chain.steps:
         read = ", ".join((*step.reads, *(f"{one} (optional)" for one in step.optional)))
-        say(f"  {type(step).__name__}: {read} -> {', '.join(step.gives)}")
+        say(f"  {type(step).__name__}: {read} -> {step.about}")
     say()
     say(f"Needs:       {', '.join(needs)}")
     say(f"Subjects:    {WITH_MANY_SUBJECTS[system.many_subjects]}")

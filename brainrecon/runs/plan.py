@@ -161,7 +161,7 @@ def _fitting(run):
             operations, memory, told = 0, None, ()
         amount = f"{train.n_trials:,} trials{folds}"
         seconds = len(left) * operations / rate_in(step.precision, run.machine.device) if operations else None
-        works.append(Work(f"fitting {', '.join(step.gives)}", amount, seconds, memory, told=told))
+        works.append(Work(f"fitting {step.about}", amount, seconds, memory, told=told))
     return works + _taking(taken, chain)
 
 
@@ -173,7 +173,7 @@ def _taking(taken, chain):
             continue
         folder = Layout(Path(source)).decoder / step.part if is_path(source) else store.folder(source)
         disk = sum(file.stat().st_size for file in folder.glob("*.safetensors")) or None
-        works.append(Work(f"taking {', '.join(step.gives)}", f"from {source}, nothing is fitted", disk=disk))
+        works.append(Work(f"taking {step.about}", f"from {source}, nothing is fitted", disk=disk))
     return works
 
 

@@ -13,7 +13,7 @@ from stages.checkpoints.named_networks import name_of
 from stages.decoders.learner import ChangedBatches, NetworkWithObjectives, change_patterns
 from stages.decoders.network_files import start_from
 from stages.decoders.samples import Samples
-from stages.decoders.standardised import standardised
+from stages.decoders.standardised import TOGETHER, standardised
 from stages.ground.errors import InputError
 from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import random_state_kept, seed_all
@@ -52,13 +52,13 @@ def fit_network(decoder, training, folder, progress, pretrained):
     measured = []
     for subject, trials in samples.trials.items():
         voxels = network.voxels(subject)
-        voxels.measure(trials.responses, trials.learned)
+        voxels.measure(trials.responses, trials.learned, together=decoder.standardise == TOGETHER)
         measured += [voxels.mean, voxels.scale]
         if not decoder.standardise:
             voxels.leave_as_they_are()
     if pretrained is not None:
         began.append(start_from(network, pretrained, decoder.make))
-    objectives = _objectives_of(decoder, network.network, gives, samples.stored)
+    objectives = _objectives_of(decoder, network.network, gives, {**gives, **samples.stored})
     if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
         raise CannotTrain(
             f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from",
@@ -131,6 +131,7 @@ def _identity(decoder, measured, objectives, described, arrays, began):
         for one in objectives
     ]
     parts = [name_of(decoder.make), decoder.arguments, plain, described, *began]
+    # The measured numbers tell the other ways apart.
     parts += [] if decoder.standardise else ["as they are"]
     digest = hashlib.sha256(repr(parts).encode())
     statistics = [one.cpu().numpy() for one in measured]

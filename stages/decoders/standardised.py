@@ -13,6 +13,8 @@ from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
 ROWS_AT_A_TIME = 256
+TOGETHER = "all voxels together"
+WAYS = (True, TOGETHER, False)
 
 
 class Voxels(nn.Module):
@@ -34,8 +36,13 @@ class Voxels(nn.Module):
         self.register_buffer("mean", torch.zeros(n_voxels))
         self.register_buffer("scale", torch.ones(n_voxels))
 
-    def measure(self, responses, rows):
+    def measure(self, responses, rows, together=False):
         """Take mean and standard deviation of every voxel over some rows; a voxel that does not vary is 0 from then on.
+
+        >>> voxels = Voxels()
+        >>> voxels.measure(np.float32([[1, 5], [3, 7]]), rows=np.array([0, 1]), together=True)
+        >>> voxels.mean, voxels.scale
+        (tensor([4., 4.]), tensor([2.2361, 2.2361]))
 
         Parameters
         ----------
@@ -43,6 +50,8 @@ class Voxels(nn.Module):
             Read in blocks.
         rows : int array
             At least one.
+        together : bool
+            Take one mean and one standard deviation of all voxels, so that what differs between voxels stays.
         """
         total = np.zeros((2, responses.shape[1]))
         blocks = [rows[first : first + ROWS_AT_A_TIME] for first in range(0, len(rows), ROWS_AT_A_TIME)]
@@ -56,6 +65,9 @@ class Voxels(nn.Module):
         mean, square = total / len(rows)
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
         mean = mean + origin[0]
+        if together:
+            between = np.sqrt((deviation**2).mean() + mean.var())
+            mean, deviation = np.full_like(mean, mean.mean()), np.full_like(mean, between)
         deviation[is_constant(mean, deviation)] = np.inf
         self.mean, self.scale = (
             torch.from_numpy(mean.astype(np.float32)),

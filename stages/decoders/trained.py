@@ -14,7 +14,7 @@ from stages.checkpoints.pretrained import CONFIG_FILE
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.decoders.fitting import cost_of_fit, fit_network
 from stages.decoders.network_files import read_network, write_network
-from stages.decoders.standardised import ROWS_AT_A_TIME, standardised
+from stages.decoders.standardised import ROWS_AT_A_TIME, WAYS, standardised
 from stages.decoders.trials import EPOCHS
 from stages.ground.checks import OneOf, check, finite
 from stages.ground.errors import InputError
@@ -85,7 +85,7 @@ class TrainedDecoder:
     """A network from patterns to named values, for one subject or for several.
 
     Patterns are standardised first, with the mean and the standard deviation of every voxel over the responses that are
-    learned from; a voxel that does not vary is 0. If `standardise` is off, the network reads them as they are.
+    learned from; a voxel that does not vary is 0. `standardise` says otherwise.
 
     >>> class Linear(torch.nn.Module):
     ...     def __init__(self, n_voxels, gives):
@@ -123,7 +123,9 @@ class TrainedDecoder:
         Of a training that is given a folder.
     begin : callable, optional
         ``begin(network) -> str``: puts weights into the new network before it is trained, and returns what identifies them.
-    standardise : bool
+    standardise : bool or "all voxels together"
+        False: the network reads patterns as they are. "all voxels together": one mean and one standard deviation, over all trials
+        and voxels of a subject, so that what differs between voxels stays.
     """
 
     trains_together = True
@@ -141,7 +143,8 @@ class TrainedDecoder:
     ):
         self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
-        self.arguments, self.device, self.standardise = dict(arguments or {}), device, standardise
+        self.arguments, self.device = dict(arguments or {}), device
+        self.standardise = check("standardise", standardise, OneOf(*WAYS))
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
         self._released = None
 

@@ -104,7 +104,7 @@ class Block(nn.Module):
     Parameters
     ----------
     width, n_heads : int
-    expansion : int
+    expansion : float
         Values inside the feed-forward layers, in widths.
     """
 
@@ -112,7 +112,7 @@ class Block(nn.Module):
         super().__init__()
         check_heads(width, n_heads)
         self.norm1, self.attn = nn.LayerNorm(width), _Attention(width, n_heads)
-        self.norm2, self.mlp = nn.LayerNorm(width), TwoLayers(width, expansion * width, width, nn.GELU())
+        self.norm2, self.mlp = nn.LayerNorm(width), TwoLayers(width, int(expansion * width), width, nn.GELU())
 
     def forward(self, tokens):
         tokens = tokens + self.attn(self.norm1(tokens))

@@ -21,7 +21,7 @@ _RULES = {
         "momentum": _SHARE,
     },
     "schedule": {
-        "kind": OneOf("constant", "cosine", "linear", "one-cycle", "milestones"),
+        "kind": OneOf("constant", "cosine", "cosine after warm-up", "linear", "one-cycle", "milestones"),
         "warmup": Number(0, whole=True),
         "drop": Number(0, 1, above=True, example=0.5),
         "rise": Number(0, 1, above=True, below=True, example=0.3),
@@ -99,11 +99,12 @@ class Schedule:
 
     Attributes
     ----------
-    kind : {"constant", "cosine", "linear", "one-cycle", "milestones"}
-        Shares without warm-up: 1; half a cosine from 1 to 0; a line from 1 to 0; PyTorch's `OneCycleLR`; `drop` to the power of
-        milestones passed.
+    kind : {"constant", "cosine", "cosine after warm-up", "linear", "one-cycle", "milestones"}
+        Shares without warm-up: 1; half a cosine from 1 to 0; the same; a line from 1 to 0; PyTorch's `OneCycleLR`; `drop` to the
+        power of milestones passed.
     warmup : int
-        The share is multiplied by (step + 1) / warmup in so many first steps.
+        The share is multiplied by (step + 1) / warmup in so many first steps. The cosine after the warm-up begins when these
+        are over, and within them the share is step / warmup, as masked autoencoders have it (He et al., CVPR 2022).
     milestones : tuple of int
     drop : float
     rise : float
@@ -129,6 +130,10 @@ class Schedule:
 
     def factor(self, step, steps):
         """Share of the largest learning rate that a step takes, counted from 0, of `steps` in all."""
+        if self.kind == "cosine after warm-up":
+            if step < self.warmup:
+                return step / self.warmup
+            return _along_a_cosine(1.0, 0.0, (step - self.warmup) / max(steps - self.warmup, 1))
         warm = min(1.0, (step + 1) / max(self.warmup, 1))
         if self.kind == "cosine":
             return warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
