@@ -108,6 +108,7 @@ class StartingEncoder:
 def tuned_diffusion(
     tokens: str,
     latent: TargetSource,
+    size: int,
     settings: TunedDiffusionSettings,
     machine: Machine,
     folder: Callable,
@@ -127,6 +128,8 @@ def tuned_diffusion(
         Their name.
     latent : TargetSource
         Of the autoencoder: `stages.targets.codebook_latents`.
+    size : int
+        Side in pixels of the pictures whose latents these are.
     settings : TunedDiffusionSettings
     machine : Machine
     folder : callable
@@ -178,7 +181,6 @@ def tuned_diffusion(
 
     own: dict = {}
     if changing:
-        size = latent.outline.size
         area = (1 - int(settings.crop * size) / size) ** 2
         changes = PictureChanges(
             size=size,

@@ -22,10 +22,6 @@ from weights.manifest import read_manifest
 N_VOXELS, N_TRIALS, GIGABYTES = 4643, 4, 9
 
 
-class Latent:
-    shape, n_targets, size = (3, 64, 64), 12_288, 256
-
-
 @pytest.mark.slow
 def test_a_step_of_encoder_mappers_and_what_is_tuned(tmp_path):
     if (free := psutil.virtual_memory().available / 1e9) < GIGABYTES:
@@ -37,7 +33,7 @@ def test_a_step_of_encoder_mappers_and_what_is_tuned(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(json.dumps(written))
     step = tuned_diffusion(
-        "brain_tokens", None, own, Machine(), lambda check=True: tmp_path, StartingEncoder(dict), "decoder"
+        "brain_tokens", None, 256, own, Machine(), lambda check=True: tmp_path, StartingEncoder(dict), "decoder"
     )
     decoder, unets = step.decoder, []
 
@@ -51,7 +47,7 @@ def test_a_step_of_encoder_mappers_and_what_is_tuned(tmp_path):
     decoder.arguments |= step._outlined()
     random = np.random.default_rng(0)
     responses = random.standard_normal((N_TRIALS, N_VOXELS), dtype=np.float32)
-    latents = random.standard_normal((N_TRIALS, *Latent.shape), dtype=np.float32)
+    latents = random.standard_normal((N_TRIALS, 3, 64, 64), dtype=np.float32)
     training = Training(
         {"subj03": responses},
         {"subj03": np.arange(N_TRIALS)},
