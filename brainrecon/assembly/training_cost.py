@@ -28,7 +28,7 @@ def bytes_needed(cost, targets, device):
     return {device: cost.on_device, CPU: cost.checkpoint + targets}
 
 
-def describe_training(cost, recipe, gives, targets, device, typed):
+def describe_training(cost, recipe, gives, targets, device, typed, held="targets"):
     """Sentences on a training: its size and memory, and what to do if that is more than there is.
 
     Parameters
@@ -41,6 +41,8 @@ def describe_training(cost, recipe, gives, targets, device, typed):
         As for `bytes_needed`.
     typed : callable
         ``typed(name, value) -> str``: what to type to set the recipe otherwise.
+    held : str
+        What the targets are called.
 
     Returns
     -------
@@ -50,8 +52,9 @@ def describe_training(cost, recipe, gives, targets, device, typed):
     batch = "a batch on its way" if recipe.accumulate == 1 else "a part of a batch on its way"
     counted = {
         "weights, gradients and moments": cost.weights + cost.gradients + cost.moments,
+        "what is not trained": cost.frozen or None,
         batch: cost.activations,
-        "targets": targets,
+        held: targets,
         "a checkpoint": cost.checkpoint,
     }
     parts = ", ".join(f"{what} {in_words(size)}" for what, size in counted.items() if size)

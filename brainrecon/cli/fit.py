@@ -88,11 +88,11 @@ def describe_fit(run):
     part = run.parts[0]
     where = "" if part is run else " (first fold)"
     lines = [*part.subject.notes, *part.config.remarks()]
-    lines += [_row_in_words(row, where) for row in part.chain.summary()]
+    lines += [row_in_words(row, where) for row in part.chain.summary()]
     return lines + [f"{line}{where}" for step in part.chain.steps for line in step.remarks()]
 
 
-def _row_in_words(row, where):
+def row_in_words(row, where=""):
     """A row of what was learnt as text: its name, then each number that is known with what it is."""
     (_, name), *numbers = row.items()
     told = ", ".join(f"{label.replace('_', ' ')} {_number(number)}" for label, number in numbers if number == number)

@@ -57,7 +57,7 @@ def of_fitting(run):
         lines
         + told
         + [
-            f"{what}{folds}: {_taking(n_parts * operations, device, precision)}."
+            f"{what}{folds}: {taking(n_parts * operations, device, precision)}."
             for what, operations, precision in works
             if n_parts * operations >= OPERATIONS_WORTH_SAYING
         ]
@@ -89,7 +89,7 @@ def of_encoding(targets, names, subject, split_names, device):
     if operations < OPERATIONS_WORTH_SAYING:
         return []
     return [
-        f"Encoding {n_stimuli:,} stimuli by {', '.join(names)}: {_taking(operations, device)}; what the feature store "
+        f"Encoding {n_stimuli:,} stimuli by {', '.join(names)}: {taking(operations, device)}; what the feature store "
         "holds is not encoded again."
     ]
 
@@ -120,7 +120,7 @@ def of_drawing(run, conditions=(RECONSTRUCTION,), control_stimuli=None, batch_si
     operations = n * (steps * rows * size.unet_operations + size.vae_operations)
     if operations < OPERATIONS_WORTH_SAYING:
         return []
-    line = f"Drawing {n:,} pictures in {steps} steps each: {_taking(operations, device)}"
+    line = f"Drawing {n:,} pictures in {steps} steps each: {taking(operations, device)}"
     need, batch = memory_of_drawing(run, n, batch_size)
     return [f"{line}; {need / 1e9:.1f} GB of memory, {batch} at a time."]
 
@@ -158,7 +158,7 @@ def operations_of_one_stimulus(source, split):
     return operations_of_one(source, None if split.images is None else split.images.shape[1:])
 
 
-def _taking(operations, device, precision=None):
+def taking(operations, device, precision=None):
     """Operations, and the time that they take here, in words."""
     return f"{operations:.1e} operations, about {in_words(operations / rate_in(precision, device))} on {device}"
 

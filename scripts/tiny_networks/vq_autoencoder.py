@@ -5,14 +5,19 @@ and without the adversarial term: a term on the differences between neighbouring
 the latents and latents to the codes, and every code also to the latent next to it, so that none is left unused.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from diffusers import VQModel
 from diffusers.models.resnet import ResnetBlock2D
 
+from stages.checkpoints.strict_loading import load_strictly
+from stages.networks.latent_space import CodebookLatentSpace, to_greys
 from tiny_networks.autoencoder import to_network
 from tiny_networks.pool import load_pool
-from tiny_networks.training import fit
+from tiny_networks.training import averaged_weights, fit, record
+from weights.whole_files import write_text
 
 NAME = "vq-autoencoder"
 STEPS = 4000
@@ -103,3 +108,95 @@ def train(workspace, *, steps=None, device=None, threads=None):
         channels_last=False,
         muon=True,
     )
+
+
+def reached(workspace):
+    """Load the averaged network as the training last kept it."""
+    model = VQModel(**CONFIG)
+    model.load_state_dict(averaged_weights(workspace, NAME))
+    return model.eval()
+
+
+def export(workspace, folder):
+    """Write what was reached as ``vae/`` of the label-conditioned model's folder, in diffusers' layout, in float16.
+
+    Its latents are brought to unit spread, as the noise schedule expects: encoder and codes are scaled, and the decoder's entry
+    back, so that pictures stay the same and the scale of the latents is 1, as published.
+
+    Parameters
+    ----------
+    workspace : path-like
+        Where `train` kept its state.
+    folder : path-like
+        Usually ``weights/tiny/label2img``.
+
+    Returns
+    -------
+    figures : dict of str to float
+        As from `figures`.
+    """
+    model = reached(workspace)
+    spread = encode(model, torch.from_numpy(np.array(load_pool(workspace).images[:500]))).std()
+    with torch.no_grad():
+        for scaled in (model.quant_conv.weight, model.quant_conv.bias, model.quantize.embedding.weight):
+            scaled.div_(spread)
+        model.post_quant_conv.weight.mul_(spread)
+    target = Path(folder) / "vae"
+    model.half().save_pretrained(target)
+    scores = figures(target, load_pool(workspace, held_out=True))
+    write_text(target / "card.md", _card(record(workspace, NAME), scores))
+    return scores
+
+
+@torch.no_grad()
+def encode(model, images, batch_size=50):
+    """Latents (n, 3, 16, 16) before quantising of uint8 pictures (n, 64, 64, 3)."""
+    return torch.cat([model.encode(to_network(part)).latents for part in images.split(batch_size)])
+
+
+def figures(folder, pool, n=300):
+    """Measure an exported autoencoder on held-out pictures.
+
+    Parameters
+    ----------
+    folder : path-like
+        A folder in diffusers' layout.
+    pool : Pool
+        The held-out pictures.
+    n : int
+        How many of them.
+
+    Returns
+    -------
+    dict of str to float
+        Mean over pictures of the peak signal-to-noise ratio in dB, over all and per kind of picture; how many codes are used.
+    """
+    space = CodebookLatentSpace(load_strictly(VQModel, folder), alone=False)
+    images = torch.from_numpy(np.array(pool.images[:n]))
+    with torch.no_grad():
+        codes = torch.cat([space.codes(space.encode(to_network(part))) for part in images.split(50)])
+        rebuilt = [torch.from_numpy(to_greys(space.decode_codes(part))) for part in codes.split(50)]
+    error = (torch.cat(rebuilt).double() - images.double()).square().mean((1, 2, 3))
+    psnr = 10 * torch.log10(255**2 / error.clamp(min=1e-3))
+    kinds = np.array(pool.labels["kind"][:n])
+    scores = {"psnr_db": psnr.mean().item()}
+    for kind in sorted(set(kinds)):
+        scores[f"psnr_db_{kind}"] = psnr[torch.from_numpy(kinds == kind)].mean().item()
+    return scores | {"codes_used": float(len(codes.unique()))}
+
+
+def _card(trained, scores):
+    lines = [f"- held-out {name.replace('_', ' ')}: {value:.2f}" for name, value in scores.items()]
+    return f"""# VQ autoencoder, 64 x 64 x 3 to 16 x 16 places of 256 codes
+
+`diffusers.VQModel` in the layout of latent diffusion's VQ-f4, {trained["parameters"]:,} parameters, stored in float16,
+computed in float32; codes have 3 values, latents unit spread. Trained from nothing by
+`scripts/train_tiny.py --only vq-autoencoder` on drawn pictures (scenes, handwritten digits, checker patterns;
+`brainrecon/simulation`): {trained["steps"]:,} steps, {trained["pictures"]:,} pictures, {trained["seconds"] / 60:.0f} minutes
+on {trained["device"]} ({trained["threads"]} thread). The handwritten digits derive from those that scikit-learn ships (UCI
+optical recognition of handwritten digits). Useless for photographs.
+
+{chr(10).join(lines)}
+
+Licence: MIT, as the toolkit.
+"""

@@ -35,8 +35,11 @@ class TimeMapper(nn.Module):
         super().__init__()
         self.width = width
         last = nn.Linear(context_width, width)
-        layers = [nn.Conv1d(n_tokens, n_tokens // 2, 1), nn.Conv1d(n_tokens // 2, 1, 1), last]
-        self.time_embed_condtion = last if n_tokens == 1 else nn.Sequential(*layers)
+        if n_tokens == 1:
+            self.time_embed_condtion = last
+        else:
+            fewer = n_tokens // 2
+            self.time_embed_condtion = nn.Sequential(nn.Conv1d(n_tokens, fewer, 1), nn.Conv1d(fewer, 1, 1), last)
 
     def forward(self, context: Tensor) -> Tensor:
         """Map tokens (n, n_tokens, context_width) to vectors (n, width)."""

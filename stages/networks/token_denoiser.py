@@ -11,8 +11,8 @@ class TokenDenoiser(nn.Module):
     Parameters
     ----------
     unet : torch.nn.Module
-        diffusers' ``UNet2DConditionModel`` with ``class_embed_type`` "identity", which adds what it is given as ``class_labels`` to
-        its time embedding, or a `stages.networks.tuned_network.TunedNetwork` of one.
+        diffusers' ``UNet2DConditionModel`` with ``class_embed_type`` "identity", which adds ``class_labels`` to its time
+        embedding, or a `stages.networks.tuned_network.TunedNetwork` of one.
     time_mapper : torch.nn.Module, optional
         ``time_mapper(tokens)`` gives vectors (n, width), as `stages.networks.time_mapper.TimeMapper`; without it zeros are added.
     width : int

@@ -14,7 +14,8 @@ from stages.generators.diffusion.class_labels import LabelToken
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import computing_dtype, placed
 from stages.generators.diffusion.mapped_tokens import MappedTokens
-from stages.generators.diffusion.vq_diffusion_model import load_vq_diffusion, read_vq_scheduler
+from stages.generators.diffusion.schedulers import read_scheduler
+from stages.generators.diffusion.vq_diffusion_model import load_vq_diffusion
 from stages.ground.errors import InputError
 from stages.networks.latent_space import CodebookLatentSpace
 
@@ -78,7 +79,7 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         if reads == CLASS_LABEL:
             if labels is None:
                 raise InputError(
-                    "This folder holds no tokens of labels, so nothing can be drawn of class_label; let the generator read tokens."
+                    "This folder holds no tokens of labels, from which to draw class_label; let the generator read tokens."
                 )
             own, takes = LabelToken(reads, labels, added), {reads: (1,)}
         else:
@@ -107,14 +108,14 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         Parameters
         ----------
         folder : path
-            Holds one safetensors file with ``model.diffusion_model.*``, ``first_stage_model.*`` and
-            ``cond_stage_model.embedding.weight``, as CompVis' training leaves it; or ``unet/``, ``vae/``, ``scheduler/`` and
-            ``labels/`` (see `stages.generators.diffusion.vq_diffusion_model`).
+            Holds ``unet/config.json``, ``vae/config.json``, ``scheduler/scheduler_config.json``, and one safetensors file with
+            ``model.diffusion_model.*``, ``first_stage_model.*`` and ``cond_stage_model.embedding.weight``, as CompVis' training
+            leaves it, or else the weights in their folders, and those of labels in ``labels/``.
         device : str or torch.device
         dtype : torch.dtype, optional
             What the networks compute in, whatever the files store; by default float32, or what `acceleration` says.
         scheduler : {"ddim", "dpm++", "unipc", "plms"}, optional
-            By default PLMS.
+            By default the folder's own, which is PLMS.
         acceleration : Acceleration, optional
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
         tuned : stages.networks.tuned_network.TunedNetwork, optional
@@ -134,7 +135,7 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         unet, vae, labels = load_vq_diffusion(folder, dtype)
         if tuned is not None:
             tuned.put_into(unet)
-        pipeline = VQDiffusionPipeline(vae=vae, unet=unet, scheduler=read_vq_scheduler(folder, scheduler))
+        pipeline = VQDiffusionPipeline(vae=vae, unet=unet, scheduler=read_scheduler(folder, scheduler))
         pipeline = placed(pipeline, device, acceleration)
         if time_mapper is not None:
             time_mapper = time_mapper.to(device)

@@ -3,54 +3,21 @@
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel, VQModel
+from diffusers import UNet2DConditionModel
 
 from stages.checkpoints.outlines import outlining
-from stages.checkpoints.single_file import SingleFile
-from stages.checkpoints.single_file_names import AUTOENCODER, UNET, unet_places, vq_places
-from stages.checkpoints.strict_loading import load_strictly, read_config, refusing_values
+from stages.checkpoints.single_file import SingleFile, is_single_file
+from stages.checkpoints.single_file_names import UNET, unet_places
+from stages.checkpoints.strict_loading import load_strictly, outlined, read_config
 from stages.generators.diffusion.class_labels import ClassTokens
 from stages.generators.diffusion.loading import check_unet, load_unet
-from stages.generators.diffusion.schedulers import make_scheduler, read_scheduler
-from stages.generators.diffusion.single_file_model import is_single_file
+from stages.generators.diffusion.schedulers import read_scheduler
+from stages.networks.codebook_autoencoder import load_vq, read_vq
 from weights.manifest import CheckpointError
 
+_NAME = "codebook diffusion"
+_EXPECTED = {"class_embed_type": "identity", "addition_embed_type": None}
 LABELS = "cond_stage_model.embedding.weight"
-UNET_CONFIG = {
-    "sample_size": 64,
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": (192, 384, 576, 960),
-    "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
-    "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
-    "layers_per_block": 2,
-    # diffusers calls the number of heads so.
-    "attention_head_dim": 1,
-    "cross_attention_dim": 512,
-    "class_embed_type": "identity",
-}
-VQ_CONFIG = {
-    "sample_size": 256,
-    "block_out_channels": (128, 256, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 3,
-    "up_block_types": ("UpDecoderBlock2D",) * 3,
-    "layers_per_block": 2,
-    "latent_channels": 3,
-    "vq_embed_dim": 3,
-    "num_vq_embeddings": 8192,
-    "scaling_factor": 1.0,
-}
-SCHEDULE = {
-    "_class_name": "PNDMScheduler",
-    "num_train_timesteps": 1000,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.0015,
-    "beta_end": 0.0195,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "set_alpha_to_one": False,
-    "prediction_type": "epsilon",
-}
 # Of CompVis' file, read by nobody: a moving average of the weights, and the tables of the schedule, which are checked.
 AVERAGE = "model_ema."
 TABLES = (
@@ -84,51 +51,40 @@ def load_vq_diffusion(folder, dtype):
     """
     folder = Path(folder)
     if not is_single_file(folder):
-        unet = load_unet(folder, dtype, "codebook diffusion", class_embed_type="identity", addition_embed_type=None)
+        unet = load_unet(folder, dtype, _NAME, **_EXPECTED)
         labels = load_strictly(ClassTokens, folder / "labels").table if (folder / "labels").is_dir() else None
         return unet, load_vq(folder, dtype), labels
     file = SingleFile(folder)
-    unet = _outline(UNet2DConditionModel, folder / "unet", UNET_CONFIG)
-    check_unet(unet, folder, "codebook diffusion", class_embed_type="identity", addition_embed_type=None)
-    file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
-    vae = _read_vq(file, folder, dtype)
+    unet = _read_unet(file, folder, dtype)
+    vae = read_vq(file, folder, dtype)
     labels = file.read(LABELS)
     _check_schedule(file, folder)
     file.check_all_read((AVERAGE, *TABLES))
     return unet, vae, None if labels is None else labels.float()
 
 
-def load_vq(folder, dtype=torch.float32):
-    """Load the autoencoder alone, `diffusers.VQModel`; arguments and errors as of `load_vq_diffusion`.
-
-    >>> from weights import store
-    >>> load_vq(store.path("tiny-label2img")).config.num_vq_embeddings
-    256
-    """
+def load_vq_unet(folder, dtype=torch.float32):
+    """Load the UNet alone, `diffusers.UNet2DConditionModel`; arguments and errors as of `load_vq_diffusion`."""
     folder = Path(folder)
     if is_single_file(folder):
-        return _read_vq(SingleFile(folder), folder, dtype)
-    return load_strictly(VQModel, folder / "vae", dtype)
+        return _read_unet(SingleFile(folder), folder, dtype)
+    return load_unet(folder, dtype, _NAME, **_EXPECTED)
 
 
-def read_vq_scheduler(folder, name=None):
-    """Build the scheduler of a folder: its own, or that of the published model, or another solver by its name."""
-    if (Path(folder) / "scheduler").is_dir():
-        return read_scheduler(folder, name)
-    return make_scheduler(SCHEDULE, name)
+def unet_config(folder):
+    """Configuration of a folder's UNet, as JSON keeps it, without its weights.
+
+    >>> from weights import store
+    >>> unet_config(store.path("tiny-label2img"))["in_channels"]
+    3
+    """
+    return dict(read_config(UNet2DConditionModel, Path(folder) / "unet" / "config.json"))
 
 
-def _read_vq(file, folder, dtype):
-    vae = _outline(VQModel, folder / "vae", VQ_CONFIG)
-    return file.fill(vae, vq_places(vae.config, vae.state_dict()), dtype, AUTOENCODER)
-
-
-def _outline(network_class, folder, published):
-    """A network on the meta device, from its configuration, or from that of the published one if the folder has none."""
-    path = folder / "config.json"
-    config = read_config(network_class, path) if path.is_file() else published
-    with refusing_values(network_class.__name__, path), torch.device("meta"):
-        return network_class.from_config(config)
+def _read_unet(file, folder, dtype):
+    unet = outlined(UNet2DConditionModel, folder / "unet")
+    check_unet(unet, folder, _NAME, **_EXPECTED)
+    return file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
 
 
 def _check_schedule(file, folder):
@@ -136,7 +92,7 @@ def _check_schedule(file, folder):
     stored = file.read("betas")
     if stored is None or outlining():
         return
-    expected = read_vq_scheduler(folder).betas
+    expected = read_scheduler(folder).betas
     if stored.shape != expected.shape or not torch.allclose(stored.float(), expected, rtol=1e-3):
         theirs, ours = (f"{len(each):,}, {float(each[0]):.4g} to {float(each[-1]):.4g}" for each in (stored, expected))
         raise CheckpointError(

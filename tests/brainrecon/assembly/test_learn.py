@@ -105,7 +105,7 @@ def test_a_training_is_estimated_in_its_own_precision(free, monkeypatch):
     for precision, hours in (("no", "5 days"), ("bf16", "11 h")):
         step = published(decoder={"precision": precision})[0]
         (operations,) = step.operations(NSD).values()
-        assert f"about {hours} on cpu" in estimate._taking(operations, "cpu", step.precision)
+        assert f"about {hours} on cpu" in estimate.taking(operations, "cpu", step.precision)
 
 
 def test_a_decoder_that_counts_nothing_says_nothing():
