@@ -51,6 +51,9 @@ def test_no_gradient_goes_through_what_was_replaced():
 def test_two_that_differ_are_told_apart():
     """What a training depends on is told by plain attributes."""
     one, other = (EmptiedContext(Seen(), "tokens", torch.zeros(2, 3), share) for share in (0.05, 0.1))
-    plain = [{name: value for name, value in vars(each).items() if isinstance(value, (str, int, float))} for each in (one, other)]
+    plain = [
+        {name: value for name, value in vars(each).items() if isinstance(value, (str, int, float))}
+        for each in (one, other)
+    ]
     assert plain[0] != plain[1] and plain[0]["of"] == "Seen()"
     assert repr(one) == "EmptiedContext(Seen(), 'tokens', share=0.05, first_step=0)"
