@@ -193,7 +193,7 @@ class SurfacePretraining:
         return self
 
     def cost(self, n_voxels):
-        """Count what a fit will take, on outlines: `stages.training.cost.Cost`, or None; the number of voxels is nothing to it."""
+        """Count what a fit will take, on outlines: `stages.training.cost.Cost`, or None; of whatever number of voxels."""
         size = self.sizes.get("size", 256)
 
         def batch(n):

@@ -32,9 +32,10 @@ class Control:
         for a network of several. Of a map of features, (channels, height, width).
     enlarged : {"bilinear", "nearest"}
         How a map of another size becomes as large as the picture.
-    hint : {"pixels", "features"}
-        What a branch reads: a map of pixels, 0..1, through its hint encoder; or a map of features (channels, size, size),
-        which is added behind its first convolution as it is, at the size of the latents, as NeuroPictor has it.
+    hint : {"pixels", "values", "features"}
+        What a branch reads: a map of pixels, 0..1, through its hint encoder; a map of any values (channels, size, size) through
+        the same, as it is; or a map of features (channels, size, size), which is added behind its first convolution as it is,
+        at the size of the latents, as NeuroPictor has it.
     unconditional : {"kept", "none"}
         Whether a branch steers the unconditional half of guidance too.
     """
@@ -47,7 +48,7 @@ class Control:
     unconditional: str = "kept"
 
     def __post_init__(self):
-        rules = {"enlarged": OneOf("bilinear", "nearest"), "hint": OneOf("pixels", "features")}
+        rules = {"enlarged": OneOf("bilinear", "nearest"), "hint": OneOf("pixels", "values", "features")}
         check_all(self, {**rules, "unconditional": OneOf("kept", "none")})
 
 

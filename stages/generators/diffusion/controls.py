@@ -21,7 +21,7 @@ from stages.generators.diffusion.sampler import padded
 from stages.networks.feature_control import FeatureControlNetModel
 from weights.manifest import CheckpointError
 
-HINTS = {"pixels": ControlNetModel, "features": FeatureControlNetModel}
+HINTS = {"pixels": ControlNetModel, "values": ControlNetModel, "features": FeatureControlNetModel}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ControlBranch:
 
     def maps(self, rows, size):
         """What the network reads of the rows, float32; see `stacked_maps`."""
-        if self.control.hint == "features":
+        if self.control.hint != "pixels":
             given = next(torch.as_tensor(row) for row in rows if row is not None)
             return stacked(rows, torch.zeros(given.shape))
         return stacked_maps(rows, self.network.config.conditioning_channels, size, self.control.enlarged)

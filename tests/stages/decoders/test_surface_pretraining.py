@@ -1,4 +1,4 @@
-"""Pretraining on pictures of responses: what is learned, that an end in the middle changes nothing, and what is read afterwards."""
+"""Pretraining on pictures of responses: what is learned, that an end in the middle changes nothing, what is read afterwards."""
 
 import numpy as np
 import pytest
