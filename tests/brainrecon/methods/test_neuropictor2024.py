@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.values import Item, Workspace
 from brainrecon.datasets import load
+from brainrecon.datasets.exchanged_regions import exchanged
 from brainrecon.datasets.subject_raster import raster_of
 from brainrecon.features.store import FeatureStore
 from stages.generators.diffusion.control_maps import Control
@@ -287,16 +288,16 @@ def test_an_untrained_branch_changes_no_bit_of_a_picture(values):
 
 def test_regions_of_another_response_take_the_place_of_ones_own(subject, fitted):
     """All of them give the other's picture, none one's own, and some neither."""
-    one, other = np.asarray(subject.test.patterns)[:2]
-    early = np.asarray(subject.rois["early"]) if "early" in subject.rois else np.arange(len(one)) < len(one) // 2
-    mixed = np.where(early, other, one)
-    rows = np.stack(
-        [one, other, np.where(np.ones_like(early, bool), other, one), np.where(early & ~early, other, one), mixed]
+    one, other = np.asarray(subject.test.patterns)[:1], np.asarray(subject.test.patterns)[1:2]
+    every, some = (exchanged(subject, roi, one, other) for roi in ("all", "early"))
+    none = exchanged(subject, "early", one, one)
+    found = fitted.steps[0].run(
+        [Item("subj01", "same")] * 5, {"patterns": np.concatenate([one, other, every, none, some])}
     )
-    found = fitted.steps[0].run([Item("subj01", "same")] * 5, {"patterns": rows})
     shown = drawn_alike(fitted, found)
     assert np.array_equal(shown[2], shown[1]) and np.array_equal(shown[3], shown[0])
-    assert not np.array_equal(found[MAP][4], found[MAP][0]) and not np.array_equal(found[MAP][4], found[MAP][1])
+    for name in (TOKENS, MAP):
+        assert not np.array_equal(found[name][4], found[name][0]) and not np.array_equal(found[name][4], found[name][1])
 
 
 def drawn_alike(chain, values):
