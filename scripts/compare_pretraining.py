@@ -60,10 +60,11 @@ def pretrained(cohort, new, folder, epochs, progress):
     others = {name: subject.train.betas[:] for name, subject in cohort.items() if name != new}
     own = {new: cohort[new].train.betas[:]}
     found = {}
+    # A second pretraining is short, as MinD-Vis' is.
     for name, responses, start in ((OTHERS, others, None), (ALL, own, OTHERS)):
         place = Path(folder) / name.replace("'", "").replace(" ", "_")
         if not (place / "config.json").exists():
-            steps = epochs * -(-sum(map(len, responses.values())) // 100)
+            steps = max(epochs // (4 if start else 1), 1) * -(-sum(map(len, responses.values())) // 100)
             recipe = Recipe(
                 steps,
                 100,
@@ -214,10 +215,10 @@ def main(arguments=None):
         for split in ("train", "test"):
             values = np.asarray(target.encode(cohort[options.new], split)[TARGET])
             targets[split] = values.reshape(len(values), *target.chain.learned_targets[TARGET].outline.shape)
-        comparisons = {
-            n: compare(cohort, options.new, n, targets, encoders, options.steps, options.seed)
-            for n in map(int, options.pairs.split(","))
-        }
+        comparisons = {}
+        for n in map(int, options.pairs.split(",")):
+            comparisons[n] = compare(cohort, options.new, n, targets, encoders, options.steps, options.seed)
+            print(table({n: comparisons[n]}), flush=True)
     print(table(comparisons))
     if options.json:
         write_text(options.json, json.dumps(comparisons, indent=1) + "\n")
