@@ -305,7 +305,10 @@ class Learn(Step):
     def take(self, name, n_voxels):
         if self._released is None:
             super().take(name, n_voxels)
+        if self._outlined is not None:
+            self.decoder.arguments |= self._outlined()
         gives = {value: source.outline.shape for value, source in self.targets.items()}
+        gives |= {value: shape() for value, shape in self._free.items()}
         self.decoder = self.decoder.take(checkpoint_store.path(name), name, self._released, n_voxels, gives)
 
     def open(self, workspace):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,12 +11,17 @@ from safetensors import SafetensorError, safe_open
 from stages.checkpoints.outlines import outlining, tensor_outlines
 from stages.checkpoints.published_weights import weights_file
 from stages.checkpoints.single_file_names import Stored
-from stages.checkpoints.strict_loading import check_tensors
+from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, check_tensors
 from weights.contents import why_no_tensors
 from weights.manifest import CheckpointError
 
 # Tensors that are read before the file is opened anew.
 _AT_ONCE = 32
+
+
+def is_single_file(folder, part="unet"):
+    """Whether a folder's weights lie in one file, and not in diffusers' ``unet/`` or the folder of another part."""
+    return not any((Path(folder) / part / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE))
 
 
 class SingleFile:

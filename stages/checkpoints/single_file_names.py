@@ -120,31 +120,17 @@ def autoencoder_places(config: Mapping, names: Iterable[str]) -> dict[str, Store
     >>> autoencoder_places(config, ["decoder.up_blocks.0.resnets.2.conv1.bias"])
     {'decoder.up_blocks.0.resnets.2.conv1.bias': Stored(name='first_stage_model.decoder.up.1.block.2.conv1.bias', ...)}
     """
-    layers, levels = config["layers_per_block"], len(config["block_out_channels"])
-    modules = {"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
-    for half in ("encoder", "decoder"):
-        modules |= {f"{half}.{end}": f"{half}.{end}" for end in ("conv_in", "conv_out")}
-        modules[f"{half}.conv_norm_out"] = f"{half}.norm_out"
-        for place in (0, 1):
-            modules |= _plain_residual(f"{half}.mid_block.resnets.{place}", f"{half}.mid.block_{place + 1}")
-        modules |= {
-            f"{half}.mid_block.attentions.0.{ours}": f"{half}.mid.attn_1.{theirs}"
-            for ours, theirs in _ATTENTION.items()
-        }
-    for level in range(levels):
-        for layer in range(layers):
-            modules |= _plain_residual(
-                f"encoder.down_blocks.{level}.resnets.{layer}", f"encoder.down.{level}.block.{layer}"
-            )
-        modules[f"encoder.down_blocks.{level}.downsamplers.0.conv"] = f"encoder.down.{level}.downsample.conv"
-        # On the way up the file counts levels as on the way down.
-        stored = levels - 1 - level
-        for layer in range(layers + 1):
-            modules |= _plain_residual(
-                f"decoder.up_blocks.{level}.resnets.{layer}", f"decoder.up.{stored}.block.{layer}"
-            )
-        modules[f"decoder.up_blocks.{level}.upsamplers.0.conv"] = f"decoder.up.{stored}.upsample.conv"
-    return _placed(AUTOENCODER, modules, names)
+    return _placed(AUTOENCODER, _autoencoder_modules(config), names)
+
+
+def vq_places(config: Mapping, names: Iterable[str]) -> dict[str, Stored]:
+    """Return where each tensor of an autoencoder with a codebook lies; as `autoencoder_places`, for diffusers' ``VQModel``.
+
+    >>> config = {"block_out_channels": (128, 256, 512), "layers_per_block": 2}
+    >>> vq_places(config, ["quantize.embedding.weight"])["quantize.embedding.weight"].name
+    'first_stage_model.quantize.embedding.weight'
+    """
+    return _placed(AUTOENCODER, {"quantize.embedding": "quantize.embedding"} | _autoencoder_modules(config), names)
 
 
 def first_text_places(names: Iterable[str]) -> dict[str, Stored]:
@@ -176,6 +162,35 @@ def second_text_places(names: Iterable[str]) -> dict[str, Stored]:
         Of a ``CLIPTextModelWithProjection``.
     """
     return {name: _in_open_clip(name) for name in names}
+
+
+def _autoencoder_modules(config):
+    """Modules of an autoencoder by their names in diffusers and in the file."""
+    layers, levels = config["layers_per_block"], len(config["block_out_channels"])
+    modules = {"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
+    for half in ("encoder", "decoder"):
+        modules |= {f"{half}.{end}": f"{half}.{end}" for end in ("conv_in", "conv_out")}
+        modules[f"{half}.conv_norm_out"] = f"{half}.norm_out"
+        for place in (0, 1):
+            modules |= _plain_residual(f"{half}.mid_block.resnets.{place}", f"{half}.mid.block_{place + 1}")
+        modules |= {
+            f"{half}.mid_block.attentions.0.{ours}": f"{half}.mid.attn_1.{theirs}"
+            for ours, theirs in _ATTENTION.items()
+        }
+    for level in range(levels):
+        for layer in range(layers):
+            modules |= _plain_residual(
+                f"encoder.down_blocks.{level}.resnets.{layer}", f"encoder.down.{level}.block.{layer}"
+            )
+        modules[f"encoder.down_blocks.{level}.downsamplers.0.conv"] = f"encoder.down.{level}.downsample.conv"
+        # On the way up the file counts levels as on the way down.
+        stored = levels - 1 - level
+        for layer in range(layers + 1):
+            modules |= _plain_residual(
+                f"decoder.up_blocks.{level}.resnets.{layer}", f"decoder.up.{stored}.block.{layer}"
+            )
+        modules[f"decoder.up_blocks.{level}.upsamplers.0.conv"] = f"decoder.up.{stored}.upsample.conv"
+    return modules
 
 
 def _in_open_clip(name):

@@ -140,6 +140,26 @@ def refusing_values(network, path):
         ) from error
 
 
+def outlined(network_class, folder):
+    """Make a network on the meta device, from a folder's ``config.json``.
+
+    Parameters
+    ----------
+    network_class : type
+        Of diffusers.
+    folder : path
+
+    Raises
+    ------
+    CheckpointError
+        The file is absent or describes no such network.
+    """
+    path = Path(folder) / "config.json"
+    config = read_config(network_class, path)
+    with refusing_values(network_class.__name__, path), torch.device("meta"):
+        return network_class.from_config(config)
+
+
 def read_tensors(folder):
     """Return name -> tensor from the safetensors file, or from all shards of the index."""
     folder = Path(folder)

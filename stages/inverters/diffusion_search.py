@@ -143,7 +143,7 @@ class DiffusionSearch(StableDiffusionGenerator):
             As of the class; or the scheduler draws noise at every step or is not known.
         """
         settings = settings or DiffusionSearchSettings()
-        pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
+        pipeline, empty_text, _ = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
         looking = CLIPLayer.from_pretrained(clip, device, resampling=settings.resampling, normalise=normalise)
         pipeline = placed(pipeline, device, acceleration)
         return cls(pipeline, empty_text[:text_length], looking, layers, masks, settings, start, text_required)

@@ -96,6 +96,52 @@ class QuantisedLatentSpace(LatentSpace):
         ).float()
 
 
+class CodebookLatentSpace(QuantisedLatentSpace):
+    """A `diffusers.VQModel` whose latents are those before quantising, as latent diffusion on codebooks sees them.
+
+    Encoding gives continuous latents; decoding takes the nearest code at every place, and decodes these.
+
+    >>> from diffusers import VQModel
+    >>> space = CodebookLatentSpace(VQModel(norm_num_groups=8, block_out_channels=(8,), num_vq_embeddings=16))
+    >>> latents = space.encode(torch.zeros(1, 3, 4, 4))
+    >>> space.codes(latents).shape, space.decode(latents).shape
+    (torch.Size([1, 4, 4]), torch.Size([1, 3, 4, 4]))
+
+    Parameters
+    ----------
+    network : diffusers.VQModel
+        Latents are multiplied by its ``scaling_factor``, which is 1 in the model of ImageNet's classes.
+    alone : bool
+        As of `LatentSpace`.
+    """
+
+    def encode(self, pixels, random=None):
+        """Encode pictures, without quantising; there is nothing to sample. See `LatentSpace.encode`."""
+        return super().encode(pixels) * self.network.config.scaling_factor
+
+    def decode(self, latents):
+        """Decode latents; see `LatentSpace.decode`. Latents that are not finite have no code: all of their picture is NaN."""
+        finite = latents.isfinite().flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        return self.decode_codes(self.codes(latents)).where(finite, torch.nan)
+
+    def codes(self, latents):
+        """The number of the nearest code at every place, int64 (n, height, width), of latents (n, channels, height, width)."""
+        latents = latents.float() / self.network.config.scaling_factor
+        return torch.cat([self._nearest(part) for part in self._parts(latents)])
+
+    def decode_codes(self, codes):
+        """Decode the numbers of codes, int64 (n, height, width); see `LatentSpace.decode`."""
+        values = self.network.quantize.embedding(codes).permute(0, 3, 1, 2)
+        # The scale is that of what a UNet sees; codes have none.
+        return super().decode(values)
+
+    def _nearest(self, latents):
+        # In float32, whatever the network computes in: half precision exchanges neighbours.
+        rows = latents.movedim(1, -1)
+        distances = torch.cdist(rows.flatten(0, -2), self.network.quantize.embedding.weight.float())
+        return distances.argmin(dim=1).reshape(rows.shape[:-1])
+
+
 def load_autoencoder(folder, dtype):
     """Load ``vae/`` strictly; in float32 rather than float16 where its configuration file says that it overflows."""
     folder = Path(folder) / "vae"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import cosine_similarity, l1_loss, mse_loss
 
 
 class MeanSquaredError:
@@ -54,3 +54,57 @@ class MeanAbsoluteError(MeanSquaredError):
 
     def __repr__(self):
         return f"MeanAbsoluteError({self.reads[0]!r}, weight={self.weight})"
+
+
+class MeanSquare:
+    """The mean square of an output that is an error already: loss = mean(output**2), over samples and values.
+
+    A network that learns to give back what it reads finds its errors itself: no true value stands beside the responses.
+
+    >>> import torch
+    >>> loss, parts = MeanSquare("response_error")({"response_error": torch.full((4, 3), 2.0)}, {}, step=0)
+    >>> loss.item(), list(parts)
+    (4.0, ['response_error'])
+
+    Parameters
+    ----------
+    name : str
+        The output.
+    """
+
+    reads = ()
+
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, outputs, targets, step):
+        loss = outputs[self.name].float().square().mean()
+        return loss, {self.name: loss.detach()}
+
+    def __repr__(self):
+        return f"MeanSquare({self.name!r})"
+
+
+class CosineDistance(MeanSquaredError):
+    """The mean angle's cosine, from 1: loss = weight * mean(1 - cos(output, target)), over samples and tokens.
+
+    >>> import torch
+    >>> ones = torch.ones(4, 7, 3)
+    >>> loss, parts = CosineDistance("clip_text", weight=2.0)({"clip_text": 5 * ones}, {"clip_text": -ones}, step=0)
+    >>> loss.item(), parts["clip_text distance"].item()
+    (4.0, 2.0)
+
+    Parameters
+    ----------
+    name : str
+        The output, and the target of the same name; vectors lie along the last axis.
+    weight : float
+    """
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        distance = 1 - cosine_similarity(outputs[name].float(), targets[name].float(), dim=-1).mean()
+        return self.weight * distance, {f"{name} distance": distance.detach()}
+
+    def __repr__(self):
+        return f"CosineDistance({self.reads[0]!r}, weight={self.weight})"

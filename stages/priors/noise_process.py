@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.ground.checks import Number, check
@@ -31,6 +32,9 @@ class NoiseProcess:
     Parameters
     ----------
     n_steps : int
+        Of the cosine schedule.
+    betas : array of shape (n_steps,), optional
+        Variances of another schedule, in (0, 1); there are as many steps as they are then.
 
     Attributes
     ----------
@@ -42,14 +46,27 @@ class NoiseProcess:
         The same before each step; 1 before the first.
     """
 
-    def __init__(self, n_steps: int = 100) -> None:
-        check("n_steps", n_steps, Number(1, whole=True, example=100))
-        self.n_steps = n_steps
-        places = np.arange(n_steps + 1) / n_steps
-        curve = np.cos((places + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
-        self.betas = np.clip(1 - curve[1:] / curve[:-1], 0, _LARGEST_BETA)
+    def __init__(self, n_steps: int = 100, betas: NDArray | None = None) -> None:
+        self.n_steps = n_steps if betas is None else len(betas)
+        check("n_steps", self.n_steps, Number(1, whole=True, example=100))
+        self.betas = _cosine(n_steps) if betas is None else np.asarray(betas, dtype=np.float64)
         self.kept = np.cumprod(1 - self.betas)
         self.kept_before = np.append(1.0, self.kept[:-1])
+
+    @classmethod
+    def scaled_linear(cls, n_steps: int = 1000, first: float = 0.0015, last: float = 0.0195) -> NoiseProcess:
+        """Betas whose square roots are equally far apart, as latent diffusion has them (Rombach and others, 2022).
+
+        >>> [round(float(beta), 10) for beta in NoiseProcess.scaled_linear().betas[[0, -1]]]
+        [0.0015, 0.0195]
+
+        Parameters
+        ----------
+        n_steps : int
+        first, last : float
+            By default those of the model of ImageNet's classes.
+        """
+        return cls(betas=np.linspace(math.sqrt(first), math.sqrt(last), n_steps) ** 2)
 
     def noisy(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """Mix clean values and noise as they are after some steps.
@@ -60,11 +77,24 @@ class NoiseProcess:
         steps : int tensor of shape (n,)
             From 0.
         """
-        shape = (-1, *[1] * (clean.ndim - 1))
-        of_clean, of_noise = (
-            sent_to(clean.device, table)[steps].reshape(shape).to(clean.dtype) for table in self._mixing
-        )
+        of_clean, of_noise = self._shares(clean, steps)
         return of_clean * clean + of_noise * noise
+
+    def velocity(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """What some networks predict in place of the noise: √kept · noise − √(1 − kept) · clean (Salimans and Ho, 2022).
+
+        Parameters
+        ----------
+        clean, noise, steps
+            See `noisy`.
+        """
+        of_clean, of_noise = self._shares(clean, steps)
+        return of_clean * noise - of_noise * clean
+
+    def _shares(self, clean, steps):
+        """What clean values and noise are multiplied by after some steps."""
+        shape = (-1, *[1] * (clean.ndim - 1))
+        return [sent_to(clean.device, table)[steps].reshape(shape).to(clean.dtype) for table in self._mixing]
 
     @cached_property
     def _mixing(self) -> list[Tensor]:
@@ -144,3 +174,9 @@ class NoiseProcess:
         # The error, from the noisy values and the clean ones.
         scale = math.sqrt(1 / kept - 1)
         return math.sqrt(there) - of_error / scale, of_error / math.sqrt(kept) / scale, of_noise
+
+
+def _cosine(n_steps: int) -> NDArray:
+    places = np.arange(n_steps + 1) / n_steps
+    curve = np.cos((places + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
+    return np.clip(1 - curve[1:] / curve[:-1], 0, _LARGEST_BETA)

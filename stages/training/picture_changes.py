@@ -15,7 +15,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from stages.ground.checks import Number, check_all, uint8_pictures
+from stages.ground.checks import Number, OneOf, check_all, uint8_pictures
 from stages.ground.errors import InputError
 from stages.ground.pictures import to_uint8
 from stages.training.batches import sample_seed
@@ -24,6 +24,7 @@ _SHARE = Number(0, 1)
 _RULES = {"size": Number(1, whole=True)} | dict.fromkeys(
     ("cropped", "mirrored", "jittered", "grey", "solarised", "blurred"), _SHARE
 )
+_RULES["cropped_of"] = OneOf("batches", "pictures")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ class PictureChanges:
     size : int
         Side in pixels of what comes out.
     scale : tuple of two floats
-        Smallest and largest share of a picture's area that a crop keeps; its sides are 3:4 to 4:3.
+        Smallest and largest share of a picture's area that a crop keeps.
+    ratio : tuple of two floats
+        Smallest and largest width of a crop by its height.
     cropped : float
-        Share of the batches whose pictures are cropped: all of a batch or none, as kornia has it. The others are resized.
+        Share of what is cropped; the rest is resized.
+    cropped_of : {"batches", "pictures"}
+        Whether all pictures of a batch are cropped or none, as kornia has it, or each by its own lot.
     mirrored, jittered, grey, solarised, blurred : float
         Share of the pictures that each happens to.
     brightness, contrast, saturation, hue : float
@@ -61,7 +66,9 @@ class PictureChanges:
 
     size: int = 224
     scale: tuple[float, float] = (0.6, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
     cropped: float = 0.3
+    cropped_of: str = "batches"
     mirrored: float = 0.5
     jittered: float = 0.3
     grey: float = 0.3
@@ -78,6 +85,8 @@ class PictureChanges:
         check_all(self, _RULES)
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise InputError(f"scale is {self.scale}; expected two shares in order, above 0 and at most 1: (0.6, 1.0).")
+        if len(self.ratio) != 2 or not 0 < self.ratio[0] <= self.ratio[1]:
+            raise InputError(f"ratio is {self.ratio}; expected two numbers in order, above 0: (0.75, 1.33).")
 
     def __call__(self, pictures, step, device="cpu"):
         """Change the pictures of a step.
@@ -96,9 +105,10 @@ class PictureChanges:
         changed : array of shape (n, size, size, 3), uint8
         """
         pictures = uint8_pictures(pictures, "a change of pictures")
-        change, changed = self.change(step), []
+        changed = []
         with torch.random.fork_rng(devices=[]):
             for row, picture in enumerate(pictures):
+                change = self.change(step, row)
                 # That of the CPU alone, from which torchvision draws wherever the pixels are.
                 torch.default_generator.manual_seed(sample_seed(self.seed, step, row))
                 changed.append(change(torch.from_numpy(np.array(picture)).to(device).permute(2, 0, 1) / 255))
@@ -107,17 +117,18 @@ class PictureChanges:
         # One copy of all: each waits for the device.
         return to_uint8(255 * torch.stack(changed).permute(0, 2, 3, 1).cpu().numpy())
 
-    def change(self, step):
-        """Return torchvision's transform for the pictures of a step: float tensors (3, height, width), 0 to 1."""
-        return self._with_crop if self.is_cropped(step) else self._without_crop
+    def change(self, step, row=0):
+        """Return torchvision's transform for a picture of a step: float tensors (3, height, width), 0 to 1."""
+        return self._with_crop if self.is_cropped(step, row) else self._without_crop
 
-    def is_cropped(self, step):
-        """Whether the pictures of a step are cropped."""
-        return bool(np.random.default_rng([self.seed, step, 4]).random() < self.cropped)
+    def is_cropped(self, step, row=0):
+        """Whether a picture of a step is cropped, by its place in the batch."""
+        whose = [self.seed, step, 4] if self.cropped_of == "batches" else [self.seed, step, 4, row]
+        return bool(np.random.default_rng(whose).random() < self.cropped)
 
     @cached_property
     def _with_crop(self):
-        crop = v2.RandomResizedCrop(self.size, scale=self.scale, antialias=False)
+        crop = v2.RandomResizedCrop(self.size, scale=self.scale, ratio=self.ratio, antialias=False)
         if self.crop_last:
             return v2.Compose([self._resized, *self._colours, crop])
         return v2.Compose([crop, *self._colours])

@@ -87,6 +87,17 @@ def stable_diffusion_xl(folder):
     return StableDiffusionXLGenerator.from_pretrained(single_files.save_sdxl(folder))
 
 
+def codebook_of_tokens(folder):
+    import single_files
+
+    from stages.generators.diffusion.vq_diffusion import VQDiffusionGenerator
+    from stages.networks.time_mapper import TimeMapper
+
+    torch.manual_seed(0)
+    mapper = TimeMapper(n_tokens=6, context_width=single_files.CLASS_WIDTH, width=64)
+    return VQDiffusionGenerator.from_pretrained(single_files.save_classes(folder), n_tokens=6, time_mapper=mapper)
+
+
 def image_variations(folder):
     from stages.generators.diffusion.image_variations import ImageVariationsGenerator
 
@@ -154,6 +165,7 @@ MAKERS = {
     "stable-unclip": stable_unclip,
     "unclip-xl": unclip_xl,
     "stable-diffusion-xl": stable_diffusion_xl,
+    "codebook-of-tokens": codebook_of_tokens,
     "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,

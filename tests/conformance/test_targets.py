@@ -10,6 +10,7 @@ import random_checkpoints
 import random_git
 import random_optimus
 import random_vgg19
+import single_files
 import torch
 
 from stages.ground.errors import InputError
@@ -20,6 +21,10 @@ from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens, CLIPTextVector
 from stages.targets.clip_layers import CLIPLayer
+from stages.targets.codebook_latents import CodebookLatents
+from stages.targets.colour_map import ColourMap
+from stages.targets.contour import Contour
+from stages.targets.depth_map import DepthMap, DrawnDepthMap
 from stages.targets.diffusion_text import DiffusionTextTokens
 from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
@@ -28,6 +33,7 @@ from stages.targets.instance_features import InstanceFeatures
 from stages.targets.network_layers import Units
 from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
+from stages.targets.silhouette import DrawnSilhouette, Silhouette
 from stages.targets.unclip_tokens import UnclipTokens
 from stages.targets.vdvae import VDVAELatents
 from stages.targets.vgg19_layers import VGG19Layer
@@ -41,6 +47,10 @@ def diffusion_text(folder):
 
 def autoencoder(folder):
     return AutoencoderLatents.from_pretrained(store.path("tiny-generator"), size=64)
+
+
+def codebook(folder):
+    return CodebookLatents.from_pretrained(single_files.save_classes(folder / "classes"))
 
 
 def places(folder):
@@ -75,6 +85,15 @@ def sentences(folder):
     )
 
 
+def depth_map(folder):
+    return DepthMap.from_pretrained(random_checkpoints.save_dpt(folder / "dpt"), side=4)
+
+
+def silhouette(folder):
+    random_checkpoints.save_deeplab(folder / "deeplab")
+    return Silhouette.from_pretrained(folder / "deeplab", side=8, size=32)
+
+
 def blip(folder):
     random_blip.save_blip(folder)
     return BLIPStates.from_pretrained(folder, size=32)
@@ -98,6 +117,7 @@ TARGETS = {
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,
+    "codebook latents": codebook,
     "places": places,
     "face latents": faces,
     "vgg19 layer": vgg19_layer,
@@ -108,6 +128,12 @@ TARGETS = {
     "optimus": sentences,
     "blip states": blip,
     "git states": git,
+    "contour": lambda folder: Contour(size=64),
+    "colour map": lambda folder: ColourMap(),
+    "depth map": depth_map,
+    "depth map, drawn": lambda folder: DrawnDepthMap(side=16),
+    "silhouette": silhouette,
+    "silhouette, drawn": lambda folder: DrawnSilhouette(side=16),
 }
 
 

@@ -21,6 +21,11 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 MEAN, STD = [0.48, 0.45, 0.40], [0.26, 0.25, 0.27]
 # Contexts of the network that reads two.
 IMAGE_SHAPE, TEXT_SHAPE = (5, 16), (3, 16)
+# What a control net's configuration shares with its UNet's.
+CONTROL_NET = (
+    "in_channels", "block_out_channels", "layers_per_block", "norm_num_groups", "cross_attention_dim", "attention_head_dim",
+    "down_block_types", "class_embed_type",
+)  # fmt: skip
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 
 
@@ -87,6 +92,35 @@ def vae(**changes):
 def save_vae(folder, **changes):
     torch.manual_seed(2)
     vae(scaling_factor=0.7, **changes).save_pretrained(folder)
+
+
+def save_control_net(folder, unet_folder, seed=0, without_hints=False, **changes):
+    """Write a control net of a UNet whose zero convolutions are random, as after a training."""
+    from diffusers import ControlNetModel
+
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel.from_pretrained(unet_folder)
+    config = {name: value for name, value in unet.config.items() if name in CONTROL_NET}
+    hints = {"conditioning_embedding_out_channels": (4, 8), "conditioning_channels": 3}
+    network = ControlNetModel(**config | hints | changes)
+    for name, each in network.named_parameters():
+        if not each.any() and name.endswith("weight"):
+            torch.nn.init.normal_(each, std=0.3)
+    if without_hints:
+        network.controlnet_cond_embedding = torch.nn.Identity()
+    network.save_pretrained(folder)
+    return folder
+
+
+def save_t2i_adapter(folder, seed=0, channels=(16, 32)):
+    """Write a light T2I-adapter for the tiny UNets."""
+    from diffusers import T2IAdapter
+
+    torch.manual_seed(seed)
+    T2IAdapter(3, list(channels), num_res_blocks=1, downscale_factor=2, adapter_type="light_adapter").save_pretrained(
+        folder
+    )
+    return folder
 
 
 def save_generator(kind, folder):
@@ -388,3 +422,16 @@ def published_place_name(name):
     block, _, number, kind = rest.split(".")
     layer = {"0": "dwconv", "2": "norm", "3": "pwconv1", "5": "pwconv2"}[number]
     return f"backbone.stages.{int(place) // 2}.{block}.{layer}.{kind}"
+
+
+def save_deeplab(folder, numbers=(1, 1, 1, 1), n_classes=3):
+    """Write a DeepLabV3 of few blocks, as torchvision's file has it."""
+    from stages.networks.deeplab import built
+
+    torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = built(numbers, n_classes)
+    # The first class, background, would be as likely everywhere.
+    torch.nn.init.normal_(network.classifier[4].weight, std=1.0)
+    torch.save(network.state_dict(), folder / "deeplab.pth")
+    return folder

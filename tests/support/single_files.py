@@ -5,6 +5,7 @@ diffusers' networks: what reads the files is held against a list of its own.
 """
 
 import json
+from functools import partial
 
 import torch
 from safetensors.torch import save_file
@@ -19,8 +20,11 @@ TOKENS, CONTEXT = 6, 16
 CODES = 4 * 256
 
 
-def unet_tensors(width, multiples, layers, depths, channels, context, labels):
-    """Yield (name, shape) of all tensors; `depths` are the transformer blocks at each level, `labels` the values of a label."""
+def unet_tensors(width, multiples, layers, depths, channels, context, labels=None, projected="linear"):
+    """Yield (name, shape) of all tensors; `depths` are the transformer blocks at each level, `labels` the values of a label.
+
+    Around the transformer blocks is a "linear" layer, or a "convolution" of 1 x 1.
+    """
     code = 4 * width
 
     def dense(name, rows, columns, bias=True):
@@ -46,8 +50,9 @@ def unet_tensors(width, multiples, layers, depths, channels, context, labels):
             yield from conv(f"{name}.skip_connection", after, before, 1)
 
     def transformer(name, values, depth):
+        around = dense if projected == "linear" else partial(conv, side=1)
         yield from norm(f"{name}.norm", values)
-        yield from dense(f"{name}.proj_in", values, values)
+        yield from around(f"{name}.proj_in", values, values)
         for number in range(depth):
             block = f"{name}.transformer_blocks.{number}"
             for attention, read in (("attn1", values), ("attn2", context)):
@@ -59,12 +64,13 @@ def unet_tensors(width, multiples, layers, depths, channels, context, labels):
             yield from dense(f"{block}.ff.net.2", values, 4 * values)
             for number_of_norm in (1, 2, 3):
                 yield from norm(f"{block}.norm{number_of_norm}", values)
-        yield from dense(f"{name}.proj_out", values, values)
+        yield from around(f"{name}.proj_out", values, values)
 
     yield from dense("time_embed.0", code, width)
     yield from dense("time_embed.2", code, code)
-    yield from dense("label_emb.0.0", code, labels)
-    yield from dense("label_emb.0.2", code, code)
+    if labels is not None:
+        yield from dense("label_emb.0.0", code, labels)
+        yield from dense("label_emb.0.2", code, code)
     yield from conv("input_blocks.0.0", width, channels)
     number, now, waiting = 1, width, [width]
     for level, (multiple, depth) in enumerate(zip(multiples, depths)):
@@ -97,8 +103,8 @@ def unet_tensors(width, multiples, layers, depths, channels, context, labels):
     yield from conv("out.2", channels, width)
 
 
-def autoencoder_tensors(width, multiples, layers, latents):
-    """Yield (name, shape) of all tensors of an autoencoder for red, green and blue."""
+def autoencoder_tensors(width, multiples, layers, latents, codes=None):
+    """Yield (name, shape) of all tensors of an autoencoder for red, green and blue; of one with a codebook if it has codes."""
 
     def conv(name, rows, columns, side=3):
         yield f"{name}.weight", (rows, columns, side, side)
@@ -134,8 +140,12 @@ def autoencoder_tensors(width, multiples, layers, latents):
             yield from conv(f"encoder.down.{level}.downsample.conv", now, now)
     yield from middle("encoder", now)
     yield from norm("encoder.norm_out", now)
-    yield from conv("encoder.conv_out", 2 * latents, now)
-    yield from conv("quant_conv", 2 * latents, 2 * latents, 1)
+    # Means and variances, or latents alone.
+    encoded = latents if codes else 2 * latents
+    yield from conv("encoder.conv_out", encoded, now)
+    yield from conv("quant_conv", encoded, encoded, 1)
+    if codes:
+        yield "quantize.embedding.weight", (codes, latents)
     yield from conv("post_quant_conv", latents, latents, 1)
     yield from conv("decoder.conv_in", now, latents)
     yield from middle("decoder", now)
@@ -331,4 +341,85 @@ def save_sdxl(folder, state=None):
         told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 7, "pad_token": pad}
         (folder / f"tokenizer{ending}" / "tokenizer_config.json").write_text(json.dumps(told))
     save_file(sdxl_state() if state is None else state, folder / "zavy.safetensors")
+    return folder
+
+
+# Latent diffusion of classes on a codebook's latents, as CompVis' training leaves it: with the tables of the schedule, and the
+# moving average of the weights under names without dots.
+
+CLASSES_UNET = {
+    "width": 16,
+    "multiples": (1, 2),
+    "layers": 1,
+    "depths": (0, 1),
+    "channels": 3,
+    "projected": "convolution",
+}
+CLASSES_VQ = {"width": 8, "multiples": (1, 1), "layers": 1, "latents": 3, "codes": 512}
+CIN256_UNET = {"width": 192, "multiples": (1, 2, 3, 5), "layers": 2, "depths": (0, 1, 1, 1), "channels": 3}
+CIN256_UNET |= {"projected": "convolution"}
+CIN256_VQ = {"width": 128, "multiples": (1, 2, 4), "layers": 2, "latents": 3, "codes": 8192}
+N_CLASSES, CLASS_WIDTH = 5, 12
+
+
+def classes_state():
+    """All tensors of a small one."""
+    parts = {
+        "model.diffusion_model.": unet_tensors(**CLASSES_UNET, context=CLASS_WIDTH),
+        "first_stage_model.": autoencoder_tensors(**CLASSES_VQ),
+        "cond_stage_model.": [("embedding.weight", (N_CLASSES + 1, CLASS_WIDTH))],
+    }
+    state = {}
+    for seed, (part, shapes) in enumerate(parts.items()):
+        state |= {part + name: value for name, value in random_state(shapes, seed).items()}
+    # Values of a table of codes are as far apart as latents are.
+    state["first_stage_model.quantize.embedding.weight"] = torch.randn(
+        512, 3, generator=torch.Generator().manual_seed(9)
+    )
+    betas = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000, dtype=torch.float64) ** 2
+    state |= {"betas": betas.float(), "alphas_cumprod": torch.cumprod(1 - betas, 0).float()}
+    return state | {"model_ema.decay": torch.ones(()), "model_ema.diffusion_modelout2bias": torch.zeros(3)}
+
+
+CLASSES_UNET_CONFIG = {name: value for name, value in UNET_CONFIG.items() if name != "use_linear_projection"} | {
+    "in_channels": 3,
+    "out_channels": 3,
+    "transformer_layers_per_block": 1,
+    "cross_attention_dim": CLASS_WIDTH,
+    "attention_head_dim": 1,
+    "class_embed_type": "identity",
+}
+CLASSES_VQ_CONFIG = {
+    "_class_name": "VQModel",
+    "block_out_channels": [8, 8],
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "latent_channels": 3,
+    "vq_embed_dim": 3,
+    "num_vq_embeddings": 512,
+    "sample_size": 16,
+    "scaling_factor": 1.0,
+}
+CLASSES_SCHEDULE = {
+    "_class_name": "PNDMScheduler",
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.0015,
+    "beta_end": 0.0195,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
+
+
+def save_classes(folder, state=None):
+    """Write a small class-conditioned model: one file of weights, and the configurations beside it."""
+    for path, config in (
+        ("unet/config.json", CLASSES_UNET_CONFIG),
+        ("vae/config.json", CLASSES_VQ_CONFIG),
+        ("scheduler/scheduler_config.json", CLASSES_SCHEDULE),
+    ):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(json.dumps(config))
+    save_file(classes_state() if state is None else state, folder / "model.safetensors")
     return folder

@@ -46,6 +46,8 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
         The text embedding of nothing.
     start : StartRule, optional
         How a start is prepared.
+    steering : sequence of Conditioner
+        From `stages.generators.diffusion.stable_diffusion.load_steering`.
 
     See Also
     --------
@@ -55,7 +57,7 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
     takes_weights = TAKES_WEIGHTS
     default_weights = dict.fromkeys(BOTH, 1.0)
 
-    def __init__(self, pipeline, embed_dim, empty_text, start=None):
+    def __init__(self, pipeline, embed_dim, empty_text, start=None, steering=()):
         self.empty_text = empty_text
         super().__init__(
             pipeline,
@@ -63,11 +65,21 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
             {"clip_image": (embed_dim,), "clip_text": tuple(empty_text.shape)},
             optional=BOTH,
             start=start,
+            steering=steering,
         )
 
     @classmethod
     def from_pretrained(
-        cls, folder, ip_adapter, device="cpu", dtype=None, scheduler=None, acceleration=None, start=None
+        cls,
+        folder,
+        ip_adapter,
+        device="cpu",
+        dtype=None,
+        scheduler=None,
+        acceleration=None,
+        start=None,
+        controls=(),
+        adapters=(),
     ):
         """Load a folder in diffusers' layout and an IP-Adapter; nothing is looked for elsewhere.
 
@@ -87,6 +99,8 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
             Precision, offloading, compilation; see `stages.generators.diffusion.acceleration`.
         start
             As of the class.
+        controls, adapters
+            As `stages.generators.diffusion.stable_diffusion.StableDiffusionGenerator.from_pretrained`.
 
         Raises
         ------
@@ -95,9 +109,11 @@ class StableDiffusionIPAdapterGenerator(LatentDiffusionGenerator):
         InputError
             The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
         """
-        pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
+        pipeline, empty_text, steering = load_stable_diffusion(
+            folder, computing_dtype(dtype, acceleration, device), scheduler, controls, adapters
+        )
         embed_dim = load_ip_adapter(pipeline.unet, ip_adapter)
-        return cls(placed(pipeline, device, acceleration), embed_dim, empty_text, start)
+        return cls(placed(pipeline, device, acceleration), embed_dim, empty_text, start, steering)
 
 
 class StableDiffusionXLIPAdapterGenerator(LatentDiffusionGenerator):

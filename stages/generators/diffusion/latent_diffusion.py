@@ -71,6 +71,9 @@ class LatentDiffusionGenerator:
     start : StartRule, optional
     latent_size : int, optional
         Height and width of the latents that are drawn; by default those that the UNet's configuration names.
+    steering : sequence of Conditioner
+        Further ones that read maps: `stages.generators.diffusion.controls.ControlBranches`,
+        `stages.generators.diffusion.t2i_adapters.T2IAdapters`. Each map may be absent, and its weight is its scale.
 
     Attributes
     ----------
@@ -98,10 +101,16 @@ class LatentDiffusionGenerator:
     # Latents are kept in float32 between the steps, whatever the networks compute in; None keeps them as the UNet computes.
     latent_dtype = torch.float32
 
-    def __init__(self, pipeline, conditioners, takes, optional=(), space=None, start=None, latent_size=None):
+    def __init__(
+        self, pipeline, conditioners, takes, optional=(), space=None, start=None, latent_size=None, steering=()
+    ):
         self.pipeline = pipeline
         pipeline.set_progress_bar_config(disable=True)
-        self.conditioners = tuple(conditioners)
+        self.conditioners = (*conditioners, *steering)
+        for each in steering:
+            takes, optional = {**takes, **each.takes}, (*optional, *each.takes)
+            self.default_weights = self.default_weights | dict.fromkeys(each.takes, 1.0)
+            self.takes_weights += "".join(f"; {name}: {each.takes_weights}" for name in each.takes)
         self.space = LatentSpace(pipeline.vae) if space is None else space
         self.start = StartRule() if start is None else start
         config = pipeline.unet.config

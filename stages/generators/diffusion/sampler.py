@@ -58,8 +58,8 @@ class Sampling:
         Further arguments of the UNet, and what it reads as ``added_cond_kwargs``: for the n rows under conditions, and for
         the n unconditional ones.
     controls : tuple of callable
-        Called at each step with the rows, the timestep and the tokens, all on the device; returns arguments of the UNet,
-        such as the residuals of a ControlNet.
+        Called at each step with the rows, the timestep, the tokens, all on the device, and the UNet's other arguments; returns
+        further arguments of it, such as the residuals of control nets. Each has ``of_fixed_shape``, as this has.
     latents : tensor of shape (n, channels, size, size)
         What is denoised first.
     channels : tensor of shape (n, further channels, size, size), or None
@@ -115,26 +115,34 @@ class Sampling:
 
         What is drawn from `random` was drawn before, by the rows that are there.
         """
-
-        def padded(value):
-            if isinstance(value, (tuple, list)):
-                return type(value)(padded(each) for each in value)
-            return torch.cat([value, value[-1:].expand(n - len(value), *value.shape[1:])])
-
         contexts = [
-            replace(each, tokens=padded(each.tokens), nothing=padded(each.nothing), weights=_repeated(each.weights, n))
+            replace(
+                each, tokens=padded(each.tokens, n), nothing=padded(each.nothing, n), weights=_repeated(each.weights, n)
+            )
             for each in self.contexts
         ]
         return replace(
             self,
             weights={name: _repeated(row, n) for name, row in self.weights.items()},
             contexts=tuple(contexts),
-            arguments={name: padded(pair) for name, pair in self.arguments.items()},
-            added={name: padded(pair) for name, pair in self.added.items()},
-            latents=padded(self.latents),
-            channels=None if self.channels is None else padded(self.channels),
+            arguments={name: padded(pair, n) for name, pair in self.arguments.items()},
+            added={name: padded(pair, n) for name, pair in self.added.items()},
+            controls=tuple(each.of_fixed_shape(n) for each in self.controls),
+            latents=padded(self.latents, n),
+            channels=None if self.channels is None else padded(self.channels, n),
             fixed=True,
         )
+
+
+def padded(value, n):
+    """Repeat the last row of a tensor, or of each in a tuple or list, until there are n.
+
+    >>> padded(torch.tensor([1, 2]), 4)
+    tensor([1, 2, 2, 2])
+    """
+    if isinstance(value, (tuple, list)):
+        return type(value)(padded(each, n) for each in value)
+    return torch.cat([value, value[-1:].expand(n - len(value), *value.shape[1:])])
 
 
 @torch.inference_mode()
@@ -183,7 +191,7 @@ def denoised(unet, scheduler, sampling, stepped=lambda: None):
             rows = torch.cat([rows, channels], dim=1)
         controlled = {}
         for control in sampling.controls:
-            controlled |= control(rows, on_device, tokens)
+            controlled |= control(rows, on_device, tokens, arguments)
         prediction = unet(rows, on_device, tokens, **arguments, **controlled, return_dict=False)[0]
         prediction = prediction[:, : latents.shape[1]].to(latents.dtype)
         if guided:

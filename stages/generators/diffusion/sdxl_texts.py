@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from stages.checkpoints.single_file import SingleFile
+from stages.checkpoints.single_file import SingleFile, is_single_file
 from stages.checkpoints.single_file_names import (
     AUTOENCODER,
     CONDITIONER,
@@ -14,7 +14,7 @@ from stages.checkpoints.single_file_names import (
 )
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.checkpoints.transformers_loading import load_transformers_strictly
-from stages.generators.diffusion.single_file_model import SIGMAS, is_single_file
+from stages.generators.diffusion.single_file_model import SIGMAS
 from stages.networks.diffusion_text_encoder import encode_texts, load_tokenizer
 
 # What a single file holds besides: numbers 0, 1, 2 and so on of older releases, and the temperature of a contrast.

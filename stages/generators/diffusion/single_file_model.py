@@ -6,9 +6,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from stages.checkpoints.outlines import outlining
-from stages.checkpoints.single_file import SingleFile
+from stages.checkpoints.single_file import SingleFile, is_single_file
 from stages.checkpoints.single_file_names import AUTOENCODER, CONDITIONER, UNET, autoencoder_places, unet_places
-from stages.checkpoints.strict_loading import INDEX_FILE, WEIGHTS_FILE, read_config, read_json_object, refusing_values
+from stages.checkpoints.strict_loading import outlined, read_json_object, refusing_values
 from stages.generators.diffusion.loading import check_unet, load_unet
 from stages.generators.diffusion.schedulers import make_scheduler
 from stages.generators.diffusion.table_euler import SDXL_SCHEDULE, TableEulerScheduler
@@ -17,12 +17,6 @@ from weights.manifest import CheckpointError
 
 # The noise levels of training, which Stability's files hold beside the networks.
 SIGMAS = "denoiser.sigmas"
-
-
-def is_single_file(folder):
-    """Whether a folder's weights lie in one file, and not in diffusers' ``unet/``."""
-    unet = Path(folder) / "unet"
-    return not any((unet / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE))
 
 
 def load_unet_and_autoencoder(folder, dtype, network, spare=(CONDITIONER,), **expected):
@@ -64,10 +58,10 @@ def load_unet_and_autoencoder(folder, dtype, network, spare=(CONDITIONER,), **ex
     if not is_single_file(folder):
         return load_unet(folder, dtype, network, **expected), load_autoencoder(folder, dtype)
     file = SingleFile(folder)
-    unet = _outline(UNet2DConditionModel, folder / "unet")
+    unet = outlined(UNet2DConditionModel, folder / "unet")
     check_unet(unet, folder, network, **expected)
     file.fill(unet, unet_places(unet.config, unet.state_dict()), dtype, UNET)
-    vae = _outline(AutoencoderKL, folder / "vae")
+    vae = outlined(AutoencoderKL, folder / "vae")
     overflows = read_json_object(folder / "vae" / "config.json", AutoencoderKL.__name__).get("force_upcast", False)
     own = torch.float32 if overflows and dtype == torch.float16 else dtype
     file.fill(vae, autoencoder_places(vae.config, vae.state_dict()), own, AUTOENCODER)
@@ -108,13 +102,6 @@ def read_table_scheduler(folder, name=None):
             return TableEulerScheduler(**config)
     # Solvers of steps of their own are given diffusers' places for them.
     return make_scheduler(config | {"steps_offset": 1}, name)
-
-
-def _outline(network_class, folder):
-    """A network on the meta device, from its configuration."""
-    config = read_config(network_class, folder / "config.json")
-    with refusing_values(network_class.__name__, folder / "config.json"), torch.device("meta"):
-        return network_class.from_config(config)
 
 
 def _check_sigmas(file, folder):

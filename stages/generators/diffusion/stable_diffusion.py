@@ -4,14 +4,20 @@ Rombach and others, 2022. Takagi and Nishimoto (2023) decode both from brain act
 latent that they decode to a picture, enlarge, and encode again (`stages.generators.diffusion.start_rule.COMPVIS`).
 """
 
-from diffusers import StableDiffusionImg2ImgPipeline
+from copy import deepcopy
+from dataclasses import replace
+
+from diffusers import StableDiffusionControlNetImg2ImgPipeline, StableDiffusionImg2ImgPipeline
+from torch import nn
 
 from stages.generators.diffusion.conditioners import ContextTokens
+from stages.generators.diffusion.controls import ControlBranches, load_control_branches
 from stages.generators.diffusion.empty_text import stored_empty_text
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import check_unet, computing_dtype, load_unet, placed
 from stages.generators.diffusion.schedulers import read_scheduler
-from stages.networks.latent_space import load_autoencoder
+from stages.generators.diffusion.t2i_adapters import load_t2i_adapters
+from stages.networks.latent_space import LatentSpace, load_autoencoder
 
 
 class StableDiffusionGenerator(LatentDiffusionGenerator):
@@ -33,6 +39,8 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
         How a start is prepared.
     text_required : bool
         Whether a picture without text is refused.
+    steering : sequence of Conditioner
+        From `load_steering`.
 
     See Also
     --------
@@ -42,7 +50,7 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
     takes_weights = "the share of the text embedding against the empty text's (0: the empty text, 1: all of it)"
     default_weights = {"clip_text": 1.0}
 
-    def __init__(self, pipeline, empty_text, start=None, text_required=False):
+    def __init__(self, pipeline, empty_text, start=None, text_required=False, steering=()):
         self.empty_text = empty_text
         super().__init__(
             pipeline,
@@ -50,6 +58,7 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
             {"clip_text": tuple(empty_text.shape)},
             optional=() if text_required else ("clip_text",),
             start=start,
+            steering=steering,
         )
 
     @classmethod
@@ -63,6 +72,9 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
         start=None,
         text_required=False,
         text_length=None,
+        controls=(),
+        adapters=(),
+        branches=(),
     ):
         """Load a folder in diffusers' layout; nothing is looked for elsewhere.
 
@@ -83,6 +95,10 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
         text_length : int, optional
             Tokens of the text embedding; by default as many as its encoder reads. The empty text's first ones do not
             depend on those behind them.
+        controls, adapters : sequence of stages.generators.diffusion.control_maps.Control
+            Control nets and T2I-adapters that steer it, and the values that are their maps.
+        branches : sequence of stages.generators.diffusion.controls.ControlBranch
+            Control nets that are in memory, as one that was trained with a decoder; they are copied.
 
         Raises
         ------
@@ -91,11 +107,13 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
         InputError
             The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
         """
-        pipeline, empty_text = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
-        return cls(placed(pipeline, device, acceleration), empty_text[:text_length], start, text_required)
+        pipeline, empty_text, steering = load_stable_diffusion(
+            folder, computing_dtype(dtype, acceleration, device), scheduler, controls, adapters, branches
+        )
+        return cls(placed(pipeline, device, acceleration), empty_text[:text_length], start, text_required, steering)
 
 
-def load_stable_diffusion(folder, dtype, scheduler=None):
+def load_stable_diffusion(folder, dtype, scheduler=None, controls=(), adapters=(), branches=()):
     """Load the parts of Stable Diffusion 1.x; errors as of `StableDiffusionGenerator.from_pretrained`.
 
     Parameters
@@ -103,19 +121,25 @@ def load_stable_diffusion(folder, dtype, scheduler=None):
     folder : path
     dtype : torch.dtype
     scheduler : str, optional
+    controls, adapters : sequence of Control
+    branches : sequence of ControlBranch
 
     Returns
     -------
-    pipeline : diffusers.StableDiffusionImg2ImgPipeline
-        On the CPU, without text encoder and tokenizer.
+    pipeline : diffusers.StableDiffusionImg2ImgPipeline, or …ControlNetImg2ImgPipeline
+        On the CPU, without text encoder and tokenizer; the latter if there are controls or adapters, all of which it holds.
     empty_text : float32 tensor of shape (tokens, width)
+    steering : list of Conditioner
     """
     unet = load_unet(folder, dtype, "Stable Diffusion", addition_embed_type=None, class_embed_type=None)
     vae = load_autoencoder(folder, dtype)
     # A network of depth maps or masks reads more than the latents, which have 4 channels in the published ones.
     check_unet(unet, folder, "Stable Diffusion", in_channels=vae.config.latent_channels)
     empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
-    pipeline = StableDiffusionImg2ImgPipeline(
+    steering = load_steering(controls, adapters, unet, vae, dtype, branches)
+    networks = [network for each in steering for network in each.networks]
+    kind = StableDiffusionControlNetImg2ImgPipeline if networks else StableDiffusionImg2ImgPipeline
+    pipeline = kind(
         vae=vae,
         text_encoder=None,
         tokenizer=None,
@@ -125,5 +149,22 @@ def load_stable_diffusion(folder, dtype, scheduler=None):
         feature_extractor=None,
         image_encoder=None,
         requires_safety_checker=False,
+        # Adapters lie there too: so they go where the pipeline goes, and are counted.
+        **({"controlnet": networks} if networks else {}),
     )
-    return pipeline, empty_text
+    return pipeline, empty_text, steering
+
+
+def load_steering(controls, adapters, unet, vae, dtype, branches=()):
+    """Load control nets and T2I-adapters, and copy branches: a list of conditioners, one for all of a kind."""
+    image_size = unet.config.sample_size * LatentSpace(vae).downscaling
+    loaded = []
+    if controls:
+        loaded.append(load_control_branches(controls, unet, dtype, image_size))
+    if branches:
+        # Not by diffusers' own `to`, which warns of what these do not have.
+        copies = [replace(each, network=nn.Module.to(deepcopy(each.network), dtype).eval()) for each in branches]
+        loaded.append(ControlBranches(copies, image_size))
+    if adapters:
+        loaded.append(load_t2i_adapters(adapters, unet, dtype, image_size))
+    return loaded

@@ -135,6 +135,29 @@ def test_a_crop_keeps_the_share_of_the_picture_that_is_said():
     assert ratios.min() > 0.7 and ratios.max() < 1.4
 
 
+def test_each_picture_may_be_cropped_by_its_own_lot():
+    changes = PictureChanges(**NOTHING | {"cropped": 0.5, "cropped_of": "pictures"})
+    cropped = np.array([[changes.is_cropped(step, row) for row in range(4)] for step in range(500)])
+    assert abs(cropped.mean() - 0.5) < 4 * np.sqrt(0.25 / cropped.size)
+    # Half of all batches would be all alike by one lot; by four lots it is one of eight.
+    assert 0.05 < np.mean(cropped.all(axis=1) | ~cropped.any(axis=1)) < 0.25
+    given = pictures(4, 24)
+    for step in range(10):
+        kept = [np.array_equal(one, other) for one, other in zip(changes(given, step), given)]
+        assert kept == (~cropped[step]).tolist()
+
+
+def test_a_crop_of_one_size_is_a_square_of_so_many_pixels():
+    changes = PictureChanges(
+        **NOTHING | {"size": 205, "cropped": 1.0, "scale": ((205 / 256) ** 2,) * 2, "ratio": (1, 1)}
+    )
+    given = pictures(3, 256)
+    for one, picture in zip(changes(given, 0), given):
+        windows = np.lib.stride_tricks.sliding_window_view(picture[..., 0], (205, 205))
+        begins = np.argwhere(windows[:, :, 0, 0] == one[0, 0, 0])
+        assert any(np.array_equal(windows[row, column], one[..., 0]) for row, column in begins)
+
+
 def test_the_teacher_sees_pictures_that_are_cropped_last():
     changes = PictureChanges(**TEACHER, crop_last=True, seed=2)
     names = [type(one).__name__ for one in changes.change(0).transforms]
@@ -163,6 +186,8 @@ def test_solarising_is_the_formula():
         ({"mirrored": 1.5}, "mirrored is 1.5"),
         ({"scale": (0.9, 0.5)}, r"scale is \(0.9, 0.5\); expected two shares in order"),
         ({"scale": (0.0, 0.5)}, "above 0"),
+        ({"ratio": (2.0, 1.0)}, r"ratio is \(2.0, 1.0\); expected two numbers in order"),
+        ({"cropped_of": "picture"}, "cropped_of is 'picture'"),
     ],
 )
 def test_changes_that_cannot_be_are_refused(wrong, said):

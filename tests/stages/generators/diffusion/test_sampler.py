@@ -114,7 +114,7 @@ def test_a_control_adds_to_what_the_network_is_called_with(pipeline):
     """The place of a ControlNet: residuals of zeros change nothing, others do."""
 
     def residual(size):
-        def control(latents, timestep, tokens):
+        def control(latents, timestep, tokens, arguments):
             everywhere = torch.full((1, 1, 1, 1), size)
             return {"down_block_additional_residuals": (everywhere,) * 4, "mid_block_additional_residual": everywhere}
 
