@@ -42,7 +42,9 @@ def test_constant_predictions_stay_finite():
     assert np.isfinite(matched(np.float32([0.1, 0.3, 0.7]), table)).all()
 
 
-@pytest.mark.parametrize("predicted, true", [(np.zeros((3, 2)), np.zeros((2, 3))), (np.zeros((0, 2)), np.zeros((0, 2)))])
+@pytest.mark.parametrize(
+    "predicted, true", [(np.zeros((3, 2)), np.zeros((2, 3))), (np.zeros((0, 2)), np.zeros((0, 2)))]
+)
 def test_what_cannot_be_compared_is_refused(predicted, true):
     with pytest.raises(InputError, match="expected the same one"):
         matching_table(predicted, true)
