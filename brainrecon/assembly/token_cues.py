@@ -62,7 +62,7 @@ class SelectCues(Step):
     learned : brainrecon.assembly.learn.Learn
         The step before it, with a recipe that holds out training stimuli.
     scores : str
-        Of the values it gives, scores of all codes (n_places, n_codes).
+        Of the values it gives, scores of all codes (n_places, n_codes); the most probable of them are given as `target`.
     tokens : brainrecon.assembly.targets.TargetSource
         What cues are predictions of: true cues are all true tokens.
     target : str
@@ -79,7 +79,7 @@ class SelectCues(Step):
     is_learned = True
 
     def __init__(self, learned, scores, tokens, target, settings, part="cues"):
-        self.reads, self.part, self.settings = (scores,), part, settings
+        self.reads, self.part, self.settings = (scores, target), part, settings
         self.gives = (CUES, WEIGHTS) if settings.soft else (CUES,)
         self.targets, self._target, self._learned = {CUES: tokens}, target, learned
         self.temperature, self.share, self._right = 1.0, settings.share, None
@@ -122,19 +122,16 @@ class SelectCues(Step):
                 self.share = n / n_places
 
     def run(self, items, values, *, seed=0):
+        from stages.priors.masked_tokens import UNKNOWN
         from stages.priors.token_cues import kept, weights
 
         scores = np.asarray(values[self.reads[0]], dtype=np.float32)
-        scores = scores.reshape(len(scores), self._n_places, -1)
-        cues, is_kept = kept(scores, self.share, self.temperature)
-        found = {CUES: cues.astype(np.float32)}
+        scores = scores.reshape(len(scores), self._learned.decoder.gives[self._target][0], -1)
+        _, is_kept = kept(scores, self.share, self.temperature)
+        found = {CUES: np.where(is_kept, np.asarray(values[self._target], dtype=np.float32), np.float32(UNKNOWN))}
         if self.settings.soft:
             found[WEIGHTS] = weights(scores, is_kept, self.temperature).reshape(len(scores), -1)
         return found
-
-    @property
-    def _n_places(self):
-        return self._learned.decoder.gives[self._target][0]
 
     def save(self, folder):
         found = {"class": type(self).__name__, "temperature": self.temperature, "share": self.share}
