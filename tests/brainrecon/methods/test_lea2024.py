@@ -186,7 +186,17 @@ def test_responses_are_predicted_from_pictures_alone(subject, tmp_path):
 
 def test_a_run_of_the_encoding_direction_is_scored(small_cohort, features, tmp_path):
     out = tmp_path / "run"
-    line = ["run", "lea2024", "--weights", "tiny", f"nsd:{small_cohort}", "--out", str(out), "--features", str(features)]
+    line = [
+        "run",
+        "lea2024",
+        "--weights",
+        "tiny",
+        f"nsd:{small_cohort}",
+        "--out",
+        str(out),
+        "--features",
+        str(features),
+    ]
     assert run_command([*line, *FEW_STEPS, "--set=output=responses"]) == 0
     run = Run(out)
     assert run.chain.encodes and run.scores.responses.row("voxel_correlation") is not None

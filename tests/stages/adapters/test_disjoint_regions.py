@@ -9,9 +9,7 @@ from stages.adapters.disjoint_regions import REST, disjoint_regions
 from stages.ground.errors import InputError
 
 masks = st.integers(1, 30).flatmap(
-    lambda n: st.tuples(
-        st.just(n), st.lists(st.lists(st.booleans(), min_size=n, max_size=n), max_size=6)
-    )
+    lambda n: st.tuples(st.just(n), st.lists(st.lists(st.booleans(), min_size=n, max_size=n), max_size=6))
 )
 
 

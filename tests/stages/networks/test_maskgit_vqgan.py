@@ -70,7 +70,11 @@ def test_published_size_and_names():
     assert published.config.side == 16
     assert sum(one.numel() for one in published.parameters()) == 54_515_587
     names = set(published.state_dict())
-    assert {"encoder.conv_in.weight", "encoder.down.4.block.0.nin_shortcut.weight", "encoder.mid.1.conv2.weight"} <= names
+    assert {
+        "encoder.conv_in.weight",
+        "encoder.down.4.block.0.nin_shortcut.weight",
+        "encoder.mid.1.conv2.weight",
+    } <= names
     assert {"decoder.up.0.upsample.conv.bias", "decoder.up.4.block.1.norm2.bias", "quantizer.embedding.weight"} <= names
     assert "encoder.down.0.downsample.conv.weight" not in names and "decoder.up.4.upsample.conv.weight" not in names
 

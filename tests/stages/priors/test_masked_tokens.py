@@ -92,9 +92,7 @@ def test_draws_are_those_of_the_probabilities():
 def test_all_given_are_given_back_and_a_seed_is_a_picture(scores):
     given = torch.randint(N_CODES, (N_PLACES,), generator=generator(2))
     assert torch.equal(complete(None, given, generator(), mask_token=N_CODES), given)
-    one, same, other = (
-        complete(fixed(scores), nothing(), generator(seed), mask_token=N_CODES) for seed in (3, 3, 4)
-    )
+    one, same, other = (complete(fixed(scores), nothing(), generator(seed), mask_token=N_CODES) for seed in (3, 3, 4))
     assert torch.equal(one, same) and not torch.equal(one, other)
     before = torch.get_rng_state()
     complete(fixed(scores), nothing(), generator(), mask_token=N_CODES)
