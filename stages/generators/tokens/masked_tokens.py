@@ -20,9 +20,11 @@ CUES, WEIGHTS = "vq_cues", "vq_weights"
 class MaskedTokenGenerator:
     """Draw pictures with a network over tokens, and the autoencoder whose tokens they are.
 
-    >>> generator = MaskedTokenGenerator.from_pretrained(folder, tokenizer_folder)  # doctest: +SKIP
-    >>> generator.takes  # doctest: +SKIP
-    {'clip_image': (1024,), 'vq_cues': (256,), 'vq_weights': (256, 1024)}
+    >>> from weights import store
+    >>> folders = store.path("tiny-maskgit"), store.path("tiny-label2img")
+    >>> generator = MaskedTokenGenerator.from_pretrained(*folders)
+    >>> generator.takes
+    {'clip_image': (64,), 'vq_cues': (256,), 'vq_weights': (256, 256)}
 
     Parameters
     ----------
