@@ -91,10 +91,18 @@ def test_diffusers_folders_list_a_configuration_for_all_weights():
 def test_first_digits_of_hashes_are_those_in_torchvisions_addresses():
     source = "".join(
         (files("torchvision") / "models" / f"{name}.py").read_text()
-        for name in ("alexnet", "inception", "efficientnet", "vgg", "resnet", "vision_transformer")
+        for name in (
+            "alexnet",
+            "inception",
+            "efficientnet",
+            "vgg",
+            "resnet",
+            "segmentation/deeplabv3",
+            "vision_transformer",
+        )
     )
     entries = [entry for entry in PUBLISHED.values() if "download.pytorch.org" in entry.origin]
-    assert len(entries) == 7
+    assert len(entries) == 9
     for entry in entries:
         (file,) = entry.files
         assert f'url="{entry.origin}"' in source

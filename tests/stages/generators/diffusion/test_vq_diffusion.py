@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import ControlNetModel, DDIMScheduler
 from single_files import CLASS_WIDTH, CLASSES_SCHEDULE, N_CLASSES, classes_state, save_classes
 
+from stages.generators.diffusion.control_maps import Control
+from stages.generators.diffusion.controls import ControlBranch, ControlBranches
 from stages.generators.diffusion.sampler import Sampling, denoise
 from stages.generators.diffusion.schedulers import last_timesteps, make_scheduler
 from stages.generators.diffusion.vq_diffusion import VQDiffusionGenerator
@@ -204,3 +206,23 @@ def test_the_target_is_what_the_generator_starts_from(folder):
     kept = drawn(generator, values, strength=0.0)
     np.testing.assert_array_equal(kept, target.decode(latents))
     assert generator.takes["first_latent"] == target.shape == (3, 8, 8)
+
+
+def test_a_control_net_steers_it_beside_the_tokens(folder):
+    unet = load_vq_unet(folder)
+    torch.manual_seed(4)
+    network = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8))
+    for layer in (*network.controlnet_down_blocks, network.controlnet_cond_embedding.conv_out):
+        # Zeros before a training.
+        torch.nn.init.normal_(layer.weight)
+    control = ControlBranches([ControlBranch(network.eval(), Control("silhouette", "", (16, 16)))], 16)
+    generator, values = led_by_tokens(folder, controls=(control,), time_mapper=mapper()), {"brain_tokens": tokens()}
+    plain = drawn(led_by_tokens(folder, time_mapper=mapper()), values)
+    # An absent map, and one of weight 0, change nothing.
+    np.testing.assert_array_equal(drawn(generator, values), plain)
+    values["silhouette"] = np.random.default_rng(1).random((2, 16, 16)).astype(np.float32)
+    np.testing.assert_array_equal(drawn(generator, values, weights={"silhouette": 0.0}), plain)
+    steered = drawn(generator, values).astype(int)
+    assert np.abs(steered - plain).max() > 1
+    other = drawn(generator, values | {"silhouette": values["silhouette"][::-1].copy()})
+    assert np.abs(other - steered).max() > 1
