@@ -108,6 +108,23 @@ PUBLISHED_SIZES = {
         unet_operations=3_641_208_995_840,
         vae_operations=_AUTOENCODER_OPERATIONS[96],
     ),
+    # At 256 pixels, led by 77 tokens as MinD-Vis leads it; a class's one token takes a little less.
+    "label2img-ldm": GeneratorSize(
+        {
+            "sample_size": 64,
+            "block_out_channels": (192, 384, 576, 960),
+            "layers_per_block": 2,
+            "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
+            "attention_head_dim": 1,
+        },
+        {"block_out_channels": (128, 256, 512)},
+        400_920_579,
+        55_322_782,
+        unet_operations=211_031_851_008,
+        vae_operations=670_581_202_944,
+    ),
     "stable-unclip-small": GeneratorSize(
         _unet(96, (5, 10, 20, 20)),
         _AUTOENCODER,

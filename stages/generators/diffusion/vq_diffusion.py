@@ -62,7 +62,7 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         ``time_mapper(tokens)`` gives what is added to the time embedding, see `stages.networks.time_mapper.TimeMapper`; by
         default nothing is.
     controls : sequence of Conditioner
-        What steers by maps as well, such as `stages.generators.diffusion.controls.ControlBranches`.
+        What steers it by maps: `stages.generators.diffusion.controls.ControlBranches`, with networks on the same device.
 
     See Also
     --------

@@ -33,8 +33,8 @@ def load_vq_diffusion(folder, dtype):
     Parameters
     ----------
     folder : path
-        Holds one safetensors file of CompVis, perhaps with ``unet/config.json`` and ``vae/config.json`` if the networks are
-        others than the published ones; or diffusers' ``unet/`` and ``vae/`` with weights, and perhaps ``labels/``.
+        Holds ``unet/config.json``, ``vae/config.json`` and ``scheduler/scheduler_config.json``, and one safetensors file of
+        CompVis, or else diffusers' files of weights beside the configurations, and perhaps ``labels/``.
     dtype : torch.dtype
 
     Returns
