@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
-from stages.ground.lazy_rows import ConcatenatedRows
 
 NAME = "masked responses"
 TRIALS = ("single", "averaged")
@@ -242,7 +243,7 @@ class Pretrain(Step):
 
     def _responses_of(self, subject):
         if self.settings.transductive:
-            return ConcatenatedRows([subject.test.patterns, subject.test.betas])
+            return np.concatenate([np.asarray(subject.test.patterns), np.asarray(subject.test.betas)])
         train = subject.train
         return train.betas if self.settings.trials == "single" else train.patterns
 

@@ -91,6 +91,13 @@ SMALL = {
         # Of the random Versatile Diffusion's contexts.
         embed_dim=16,
     ),
+    "mindldm2024": Small(
+        *FEW_STEPS,
+        *("pretraining.epochs=2", "pretraining.warmup_epochs=1", "pretraining.width=32", "pretraining.depth=1"),
+        *("alignment.epochs=2", "alignment.batch_size=8"),
+        weights="tiny",
+    ),
+    "neurovis2024": Small(*FEW_STEPS, "semantic_roi=ventral", "perceptual_roi=early", weights="tiny"),
     "mindart2024": Small(
         *FEW_STEPS,
         *("latent_size=12", 'regions=["early", "ventral"]', "voxels=standardised", "writing.max_length=6"),
