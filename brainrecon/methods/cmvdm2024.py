@@ -129,7 +129,7 @@ class CMVDM2024(MindVis2023):
             "head_channels": 16,
             "head_hidden": 64,
         },
-        "structure": {"epochs": 60, "channels": 32, "side": 32, "learning_rate": 2e-3, "drops": (40, 55)},
+        "structure": {"epochs": 60, "channels": 32, "side": 32, "learning_rate": 2e-3, "drops": [40, 55]},
         "control": {"epochs": 20, "learning_rate": 1e-3},
     }
 
