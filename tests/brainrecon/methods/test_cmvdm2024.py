@@ -40,7 +40,7 @@ SMALL = (
 
 def test_the_chain_and_its_numbers():
     chain = chain_of(NAME)
-    learned = "Learn(first_tokens) -> Learn(brain_tokens) -> Learn(structure) -> Learn(hint) -> Draw(picture)"
+    learned = "Learn() -> Learn(brain_tokens) -> Learn(structure) -> Learn(residual) -> Hint(hint) -> Draw(picture)"
     assert repr(chain) == f"Chain({NAME}: {learned})"
     settings = system_class(NAME)().settings
     aligned, structure, control = settings.alignment, settings.structure, settings.control
@@ -65,13 +65,14 @@ def test_sizes_of_the_published_networks():
     tuned = system_class(NAME)().settings.decoder.tuned
     aligned = {"encoder": {}, "unet": unet, "tuned": list(tuned)}
     with torch.device("meta"):
-        network = ControlledDiffusion(4643, {"hint": (3, 512, 512)}, (77, 512), aligned, {"side": 112, "channels": 64})
+        network = ControlledDiffusion(
+            4643, {"residual": (3, 512, 512)}, (77, 512), aligned, {"side": 112, "channels": 64}
+        )
         head = AttributeHead(77, 512, 512)
-    assert size(network.structure.full) == 64 * 14 * 14 * (4643 + 1)
-    assert (
-        size(network.structure.convolutions) == 3 * (64 * 64 * 25 + 64)
-        and size(network.structure.last) == 64 * 3 * 25 + 3
-    )
+    with torch.device("meta"):
+        structure = StructureDecoder(4643, {"structure": (3, 112, 112)})
+    assert size(structure.full) == 64 * 14 * 14 * (4643 + 1)
+    assert size(structure.convolutions) == 3 * (64 * 64 * 25 + 64) and size(structure.last) == 64 * 3 * 25 + 3
     assert [layer.out_features for layer in network.residual.full] == [1024] * 3
     convolutions = 9 * 32 + 32 + 32 * 64 * 9 + 64 + 64 * 3 * 49 + 3 + 3 * 3 * 49 + 3
     assert size(network.residual) == 4644 * 1024 + 2 * 1025 * 1024 + convolutions
@@ -178,7 +179,7 @@ def controlled(generator):
         for parameter in model.denoiser.unet.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     structure = StructureDecoder(30, {"structure": (3, 32, 32)}, channels=32)
-    network = ControlledDiffusion(30, {"hint": (3, 128, 128)}, (5, WIDTH), own, {"side": 32, "channels": 32})
+    network = ControlledDiffusion(30, {"residual": (3, 128, 128)}, (5, WIDTH), own, {"side": 32, "channels": 32})
     return network.take(model, structure), model
 
 
@@ -190,9 +191,8 @@ def test_at_the_start_nothing_is_steered_and_zeros_learn_first(controlled):
     steered = network.denoise(noisy, steps, found["context"], found["hint"])
     assert torch.equal(plain, steered)
     assert (network.residual(torch.randn(2, 30)) == 0).all()
-    structure = network.structure(torch.randn(2, 30))["structure"]
-    enlarged = functional.interpolate(structure, size=128, mode="nearest")
-    assert found["hint"].shape == enlarged.shape and torch.equal(enlarged[..., ::4, ::4], structure)
+    assert found["hint"].shape == (2, 3, 128, 128)
+    assert torch.equal(found["hint"][..., ::4, ::4], found["hint"][..., 3::4, 1::4])
     functional.mse_loss(steered, torch.zeros_like(steered)).backward()
     zeros = [*network.control.controlnet_down_blocks, network.control.controlnet_mid_block]
     assert all(one.weight.grad.abs().sum() > 0 for one in zeros)
@@ -228,9 +228,8 @@ def test_each_stage_begins_with_all_that_the_one_before_has(generator):
     patterns = torch.randn(2, 30)
     assert torch.equal(first(patterns)["first_tokens"], aligned(patterns)["brain_tokens"])
     assert aligned(patterns)["attributes"].shape == (2, 9)
-    control = ControlledDiffusion(30, {"hint": (3, 128, 128)}, (5, WIDTH), own, {"side": 32, "channels": 32})
-    unfilled = {name for name in control.state_dict() if not name.startswith(("control.", "residual.", "structure."))}
-    assert not unfilled
+    control = ControlledDiffusion(30, {"residual": (3, 128, 128)}, (5, WIDTH), own, {"side": 32, "channels": 32})
+    assert {name.split(".")[0] for name in control.state_dict()} == {"control", "residual"}
     half = {name for name in control.control.state_dict() if not name.startswith("controlnet_")}
     assert half <= aligned.denoiser.unet.base.state_dict().keys()
 
@@ -249,10 +248,8 @@ def fitted(small_cohort, generator, tmp_path_factory):
 
 def test_control_and_residual_alone_are_trained(fitted, generator):
     run = Run(fitted)
-    _, first, aligned, structure, control, _ = run.chain.steps
+    _, first, aligned, _, control, _, _ = run.chain.steps
     plain, own = load_vq_unet(generator).state_dict(), control.decoder.network.network
-    copied = structure.decoder.network.network.state_dict()
-    assert all(torch.equal(copied[name], value) for name, value in own.structure.state_dict().items())
     tuned = plain | dict(aligned.decoder.network.network.denoiser.unet.named_parameters())
     moved = [
         not torch.equal(value, tuned[name])
@@ -268,18 +265,23 @@ def test_control_and_residual_alone_are_trained(fitted, generator):
 
 def test_the_hint_steers_the_picture(fitted):
     run = Run(fitted)
-    control, draw = run.chain.steps[-2:]
-    values = {name: run.embeddings[name][:1] for name in ("brain_tokens", "hint")}
-    assert control.decoder.gives == {"hint": (3, 128, 128)}
+    draw, found = run.chain.steps[-1], run.embeddings
+    values = {name: found[name][:1] for name in ("brain_tokens", "hint")}
+    structure, residual = (
+        found[name][0].reshape(3, *[side] * 2) for name, side in (("structure", 32), ("residual", 128))
+    )
+    wanted = structure.repeat(4, axis=1).repeat(4, axis=2) + residual
+    np.testing.assert_allclose(values["hint"][0], wanted.ravel(), atol=1e-6)
     draw.load()
     (branches,) = draw.generator.conditioners[1:]
+    torch.manual_seed(0)
     with torch.no_grad():
         for zero in branches.networks[0].controlnet_down_blocks:
             zero.weight.normal_(std=0.1)
         branches.networks[0].controlnet_cond_embedding.conv_out.weight.normal_(std=100)
     pictures = [
         draw.run([Item("subj01", "a")], {**values, "hint": hint}, seed=0)["picture"][0]
-        for hint in (values["hint"], values["hint"], values["hint"][:, ::-1].copy(), ABSENT)
+        for hint in (values["hint"], values["hint"], -20 * values["hint"], ABSENT)
     ]
     assert np.array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[0], pictures[2]) and not np.array_equal(pictures[0], pictures[3])
@@ -310,5 +312,5 @@ def test_published_and_own_looks_of_clip_differ(generator):
 def test_silhouettes_of_the_tiny_twin_are_drawn_without_a_network():
     settings = system_class(NAME).tiny
     chain = chain_of(NAME, {"checkpoints": {"silhouette": ""}, "structure": settings["structure"]})
-    target = chain.steps[-3].beside["silhouette"].target
+    target = chain.steps[-4].beside["silhouette"].target
     assert isinstance(target, DrawnSilhouette) and target.shape == (32, 32)
