@@ -91,6 +91,12 @@ SMALL = {
         # Of the random Versatile Diffusion's contexts.
         embed_dim=16,
     ),
+    "cmvdm2024": Small(
+        *("pretraining.epochs=1", "pretraining.warmup_epochs=0", "pretraining.width=32", "pretraining.depth=1"),
+        *("decoder.epochs=1", "decoder.n_tokens=4", "alignment.epochs=1", "alignment.n_tokens=4"),
+        *("structure.epochs=2", "control.epochs=1", "generator.num_inference_steps=3"),
+        weights="tiny",
+    ),
     "mindldm2024": Small(
         *FEW_STEPS,
         *("pretraining.epochs=2", "pretraining.warmup_epochs=1", "pretraining.width=32", "pretraining.depth=1"),
