@@ -170,11 +170,18 @@ def test_what_was_learned_comes_back_from_its_folder(subject, fitted, tmp_path):
     assert np.array_equal(drawn(again, predicted(again, subject)), drawn(fitted, predicted(fitted, subject)))
 
 
-def test_voxels_lie_where_they_are_unless_it_is_said_otherwise(subject, features):
+@pytest.mark.parametrize("space", ["func1pt8mm", "fsaverage"])
+def test_values_lie_where_they_are_unless_it_is_said_otherwise(space, surface_cohort, features):
+    """On the flattened cortex, or, of a volume, slice by slice."""
+    one = load(f"nsd:{surface_cohort}", subject="subj01", space=space)
     chain = small({"layout": "places", "epochs": 1, "emptied_epochs": 0, "steps_per_epoch": 1})
-    chain.fit_in_memory(subject, FeatureStore(features))
-    raster = chain.steps[0].decoder.network.network.rasters.raster("subj01")
-    assert np.array_equal(raster.pixels, raster_of(subject, 64).pixels)
+    chain.fit_in_memory(one, FeatureStore(features))
+    network, raster = chain.steps[0].decoder.network.network, raster_of(one, 64)
+    assert np.array_equal(network.rasters.raster("subj01").pixels, raster.pixels)
+    assert ("flat map" in raster.origin) == (space == "fsaverage")
+    patterns = torch.from_numpy(np.asarray(one.test.patterns[:2]))
+    assert torch.equal(network.rasters({"subj01": patterns}), raster.to_raster(patterns))
+    assert drawn(chain, predicted(chain, one)).shape == (one.test.n_stimuli, 64, 64, 3)
 
 
 # Guidance
