@@ -8,6 +8,7 @@ import pytest
 import torch
 from chains import chain_of
 from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
 
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.values import Item, Workspace
@@ -15,13 +16,16 @@ from brainrecon.datasets import load
 from brainrecon.datasets.exchanged_regions import exchanged
 from brainrecon.datasets.subject_raster import raster_of
 from brainrecon.features.store import FeatureStore
+from stages.checkpoints.pretrained import save_network
 from stages.generators.diffusion.control_maps import Control
 from stages.generators.diffusion.controls import ControlBranch
 from stages.generators.diffusion.loading import load_unet
 from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator
 from stages.generators.generator import in_order
 from stages.ground.errors import InputError
+from stages.networks.surface_autoencoder import SurfaceAutoencoder
 from weights import store
+from weights.manifest import CheckpointError
 
 NAME = "neuropictor2024"
 TOKENS, MAP = "clip_text", "control_map"
@@ -168,6 +172,23 @@ def test_what_was_learned_comes_back_from_its_folder(subject, fitted, tmp_path):
     for name, values in predicted(fitted, subject).items():
         assert np.array_equal(predicted(again, subject)[name], values)
     assert np.array_equal(drawn(again, predicted(again, subject)), drawn(fitted, predicted(fitted, subject)))
+
+
+def test_the_encoder_starts_from_a_pretrained_one(subject, features, tmp_path):
+    own = small().system.settings.decoder
+    sizes = {name: getattr(own, name) for name in ("size", "patch_size", "width", "depth", "n_heads")}
+    torch.manual_seed(1)
+    save_network(
+        SurfaceAutoencoder(**sizes, bottleneck=8, decoder_width=8, decoder_depth=1, decoder_heads=2), tmp_path, {}
+    )
+    pretrained = load_file(tmp_path / "model.safetensors")
+    chain = small({"pretrained": True, "trains": [r"high_level\..*"]}, checkpoints={"encoder": str(tmp_path)})
+    chain.fit_in_memory(subject, FeatureStore(features))
+    encoder = chain.steps[0].decoder.network.network.encoder.state_dict()
+    assert encoder and all(torch.equal(value, pretrained[name]) for name, value in encoder.items())
+    other = small({"pretrained": True, "depth": 3}, checkpoints={"encoder": str(tmp_path)})
+    with pytest.raises((InputError, CheckpointError), match=r"blocks\.2"):
+        other.fit_in_memory(subject, FeatureStore(features))
 
 
 @pytest.mark.parametrize("space", ["func1pt8mm", "fsaverage"])
