@@ -302,9 +302,6 @@ class BrainControl(Learn):
 
     def _objectives(self, network):
         """The error of the noise, under tokens some of which are empty in the end, and that of the tokens."""
-        import torch
-
-        from stages.checkpoints.outlines import outlining
         from stages.networks.feature_control import ControlledDenoiser
         from stages.objectives.denoising_error import DenoisingError
         from stages.objectives.emptied_context import EmptiedContext

@@ -41,14 +41,14 @@ class Checkpoints:
         The authors' model has another text encoder, which nothing reads, beside this image encoder.
     tokenizer, generator : str
         The autoencoder whose codes tokens are, and the network over them.
-    encoder : str, optional
-        What the autoencoder of responses begins with; none begins from nothing.
+    encoder : str
+        What the autoencoder of responses begins with; from nothing if it is empty.
     """
 
     clip: str = "clip-vit-h-14-laion2b"
     tokenizer: str = "maskgit-imagenet256"
     generator: str = "maskgit-imagenet256"
-    encoder: str | None = "mindvis-hcp-encoder"
+    encoder: str = "mindvis-hcp-encoder"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class LEA2024(System):
         ("simulated NSD",),
     )
     needs = Needs(pictures=True)
-    protocol = "mindeye-2023"
+    protocol = "mindvis-2023"
     image_embedding = IMAGE
     of_drawing = ("generator",)
     tiny = {
@@ -110,7 +110,7 @@ class LEA2024(System):
             "clip": "tiny-clip",
             "tokenizer": "tiny-label2img",
             "generator": "tiny-maskgit",
-            "encoder": None,
+            "encoder": "",
         },
         "decoder": {
             "latent": 64,
@@ -160,7 +160,7 @@ class LEA2024(System):
     def steps(self, machine):
         settings = self.settings
         image = self.target("stages.targets.clip:CLIPImageVector", "clip", machine, normalise=True)
-        start = None if settings.checkpoints.encoder is None else partial(self.folder, "encoder")
+        start = partial(self.folder, "encoder") if settings.checkpoints.encoder else None
         learned = region_autoencoder(settings.decoder, image, settings.regions, machine, start=start)
         if self.output == RESPONSES:
             return [Encode(SHOWN, IMAGE, image), EvokeResponses(learned, IMAGE, settings.link)]

@@ -107,8 +107,7 @@ class NeuroPictor2024(System):
     )
     settings_class = NeuroPictorSettings
     evidence = Evidence(
-        "shapes, first steps, guidance and the phases of training equal what the scripts do on random weights; released files not "
-        "read",
+        "shapes, first steps, guidance and phases of training as in the scripts, on random weights; released files not read",
         ("simulated NSD",),
         ("NeuroPictor",),
     )
@@ -138,18 +137,14 @@ class NeuroPictor2024(System):
             # The embedded encoder of surfaces knows no simulated brain, and simulated voxels have no flat map.
             "pretrained": False,
             "layout": "in order",
-            "size": 32,
-            "patch_size": 8,
+            "size": 64,
+            "patch_size": 16,
             "width": 128,
             "depth": 2,
             "n_heads": 4,
             "hidden": 48,
         },
     }
-
-    @property
-    def checkpoints(self):
-        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
 
     @property
     def notes(self):
@@ -191,17 +186,26 @@ class NeuroPictor2024(System):
             (lambda: self.folder("encoder")) if settings.decoder.pretrained else None,
         )
         drawn = redraw(
-            "stages.generators.diffusion.feature_control:FeatureControlledGenerator",
+            "stages.generators.diffusion.stable_diffusion:StableDiffusionGenerator",
             lambda: self.folder("generator"),
             settings.generator,
             machine,
             {TOKENS: text, MAP: None},
             lambda present: {TOKENS: settings.generator.text_weight if TOKENS in present else 0.0},
             start=None,
-            arguments=lambda: {"branch": learned.branch, "uncond_control": settings.uncond_control},
+            arguments=lambda: {"branches": [self._steering(learned)]},
             needed=(),
         )
         return [learned, drawn]
+
+    def _steering(self, learned):
+        """The trained control branch, and the map that it reads."""
+        from stages.generators.diffusion.control_maps import Control
+        from stages.generators.diffusion.controls import ControlBranch
+
+        shape, unconditional = learned.decoder.gives[MAP], self.settings.uncond_control
+        control = Control(MAP, "", shape, hint="features", unconditional=unconditional)
+        return ControlBranch(learned.branch, control)
 
     def _text(self, machine):
         """The target of the captions' tokens."""

@@ -1,8 +1,8 @@
 """VQ-fMRI (Chen, Du, Zhou & He, ICML 2023): some tokens of a picture are decoded, and a network over tokens completes it.
 
 Neither code nor a readable text of this method was found: known are one sentence of a survey, and what is remembered. A
-classifier for each place decodes tokens; those that it is surest of are the visual cues; a network that has seen pictures alone (the
-experience) completes the others around them.
+classifier for each place decodes tokens; those that it is surest of are the visual cues; a network that has seen pictures alone
+(the experience) completes the others around them.
 
 docs/systems/vqfmri2023.md says which values are guesses, and what is known at all.
 """
@@ -67,6 +67,12 @@ class ClassifierSettings(NetworkSettings):
         some, share = Number(1, whole=True), Number(0, 1, below=True)
         check_all(self, {"hidden": some, "width": some, "dropout": share, "smoothing": share}, where="decoder")
 
+    def recipe(self, published_steps):
+        """As other networks', at one learning rate: patience ends the training."""
+        from stages.training.recipe import Schedule
+
+        return replace(super().recipe(published_steps), schedule=Schedule())
+
 
 @dataclass(frozen=True)
 class VQfMRI2023Settings:
@@ -112,7 +118,7 @@ class VQfMRI2023(System):
     settings_class = VQfMRI2023Settings
     evidence = Evidence("built from one sentence of a survey: nothing to compare it with", ("simulated NSD",))
     needs = Needs(pictures=True, disjoint_pictures=True)
-    protocol = "mindeye-2023"
+    protocol = "mindvis-2023"
     of_drawing = ("generator",)
     tiny = {
         "checkpoints": {"tokenizer": "tiny-label2img", "generator": "tiny-maskgit"},

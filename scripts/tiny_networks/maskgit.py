@@ -21,10 +21,10 @@ from tiny_networks.generator_figures import first_scenes, scores
 from tiny_networks.pool import load_pool
 from tiny_networks.training import averaged_weights, fit, record
 from weights import store
-from weights.whole_files import whole_file, write_text
+from weights.whole_files import write_text
 
 NAME = "maskgit"
-STEPS = 1500
+STEPS = 2200
 BATCH_SIZE = 16
 CONFIG = MaskedTokensConfig(
     n_codes=256, n_classes=0, n_places=256, context=64, width=128, depth=4, n_heads=4, dropout=0.0
@@ -49,12 +49,10 @@ def train(workspace, *, steps=None, device=None, threads=None):
     """Train in ``workspace/maskgit``, continuing what is there, and return the averaged network."""
     if threads is not None:
         torch.set_num_threads(threads)
-    pool = load_pool(workspace)
-    tokens, context = encoded(workspace, pool)
+    pool, encoded = load_pool(workspace), Encoder()
 
     def batches(step):
-        rows = pool.batch_indices(step, BATCH_SIZE)
-        return torch.from_numpy(tokens[rows]), torch.from_numpy(context[rows])
+        return encoded(pool.images[pool.batch_indices(step, BATCH_SIZE)])
 
     torch.manual_seed(0)  # The initial weights; torch's constructors take no generator.
     return fit(
@@ -75,28 +73,17 @@ def train(workspace, *, steps=None, device=None, threads=None):
     )
 
 
-def encoded(workspace, pool, block=1000):
-    """Tokens (n, 256) int16 and vectors (n, 64) float32 of the pool's pictures, kept in the workspace."""
-    folder = Path(workspace) / NAME
-    paths = [folder / "tokens.npy", folder / "vectors.npy"]
-    if all(path.exists() for path in paths):
-        tokens, context = (np.load(path, allow_pickle=False) for path in paths)
-        if len(tokens) == len(pool):
-            return tokens, context
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = VQTokens.from_pretrained(store.path(TOKENISER)), CLIPImageVector.from_pretrained(store.path("tiny-clip"))
-    parts = [[], []]
-    for start in range(0, len(pool), block):
-        images = np.array(pool.images[start : start + block])
-        for own, target in zip(parts, targets):
-            own.append(target.encode(images))
-        print(f"{NAME}: tokens of {start + len(images):,} of {len(pool):,} pictures", flush=True)
-    tokens, context = np.concatenate(parts[0]).astype(np.int16), np.concatenate(parts[1])
-    context /= np.linalg.norm(context, axis=1, keepdims=True)
-    for path, values in zip(paths, (tokens, context)):
-        with whole_file(path) as partial:
-            np.save(partial, values)
-    return tokens, context
+class Encoder:
+    """What a batch is made of: tokens, and unit vectors of pictures, uint8 (n, 64, 64, 3); many pictures at a time."""
+
+    def __init__(self):
+        self.tokens = VQTokens.from_pretrained(store.path(TOKENISER))
+        self.vectors = CLIPImageVector.from_pretrained(store.path("tiny-clip"), normalise=True)
+
+    @torch.no_grad()
+    def __call__(self, images):
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+        return self.tokens.tokenizer.encode_together(pixels), torch.from_numpy(self.vectors.encode(images))
 
 
 def export(workspace, folder):
@@ -109,7 +96,7 @@ def export(workspace, folder):
     return held_out
 
 
-def figures(folder, pool, n=100):
+def figures(folder, pool, n=48):
     """Held-out figures of an exported network, of the first `n` drawn scenes of a pool.
 
     Returns
@@ -121,27 +108,21 @@ def figures(folder, pool, n=100):
     """
     rows = first_scenes(pool, n)
     shown = np.array(pool.images[rows])
-    target, tokens, context = VQTokens.from_pretrained(store.path(TOKENISER)), *_of(shown)
+    encoder = Encoder()
+    tokens, context = encoder.tokens.encode(shown), encoder.vectors.encode(shown)
     generator = MaskedTokenGenerator.from_pretrained(folder, store.path(TOKENISER))
     items = [Item(f"held-out-{row}") for row in rows]
     found = {"drawn": np.stack(in_order(generator.draw({"clip_image": context}, items)))}
-    chequers = np.add.outer(*2 * [np.arange(target.tokenizer.side)]).ravel() % 2 == 0
+    chequers = np.add.outer(*2 * [np.arange(encoder.tokens.tokenizer.side)]).ravel() % 2 == 0
     free = MaskedTokenGenerator(generator.network, generator.tokenizer, reads=None)
     cues = np.where(chequers, tokens, -1).astype(np.float32)
     found["completed"] = np.stack(in_order(free.draw({"vq_cues": cues}, items)))
     found["tokens"] = np.stack(in_order(free.draw({"vq_cues": tokens}, items)))
-    own = [free.tokens({"vq_cues": row}, torch.Generator().manual_seed(0)).numpy() for row in cues[:20]]
+    own = [free.completed({"vq_cues": row}, torch.Generator().manual_seed(0)).numpy() for row in cues[:20]]
     right = float(np.mean(np.stack(own)[:, ~chequers] == tokens[:20, ~chequers]))
     return {
         f"{label}_{name}": value for label, pictures in found.items() for name, value in scores(shown, pictures).items()
     } | {"completed_tokens": right}
-
-
-def _of(images):
-    """Tokens and unit vectors of uint8 pictures."""
-    context = CLIPImageVector.from_pretrained(store.path("tiny-clip")).encode(images)
-    tokens = VQTokens.from_pretrained(store.path(TOKENISER)).encode(images)
-    return tokens, context / np.linalg.norm(context, axis=1, keepdims=True)
 
 
 def _card(training, held_out):

@@ -6,17 +6,30 @@ outputs go through convolutions that begin as zeros, and are added to what the U
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import functools
+from contextlib import contextmanager, nullcontext
 
 import torch
 from diffusers import ControlNetModel
-from torch import nn
 
 from stages.checkpoints.strict_loading import refusing_values
 from stages.ground.errors import InputError
 
 # A branch that reads feature maps has no use for the encoder of pictures that diffusers makes beside it: the smallest one.
 _NO_HINT = {"conditioning_embedding_out_channels": (1, 1), "conditioning_channels": 1}
+
+
+class FeatureControlNetModel(ControlNetModel):
+    """A control net without a hint encoder: what it reads is added behind its first convolution.
+
+    Its arguments, its configuration and its tensors are those of diffusers' ``ControlNetModel`` but for
+    ``controlnet_cond_embedding``, of which it has none.
+    """
+
+    @functools.wraps(ControlNetModel.__init__)
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        self.controlnet_cond_embedding = torch.nn.Identity()
 
 
 def branch_config(unet):
@@ -33,7 +46,7 @@ def branch_config(unet):
         What `feature_branch` takes.
     """
     with torch.device("meta"):
-        branch = ControlNetModel.from_unet(unet, load_weights_from_unet=False, **_NO_HINT)
+        branch = FeatureControlNetModel.from_unet(unet, load_weights_from_unet=False, **_NO_HINT)
     return {name: value for name, value in branch.config.items() if not name.startswith("_") and value is not None}
 
 
@@ -58,13 +71,11 @@ def feature_branch(config):
 
     Returns
     -------
-    branch : diffusers.ControlNetModel
+    branch : FeatureControlNetModel
         Its `controlnet_cond` is a map (n, channels of the first block, height, width).
     """
-    with refusing_values(ControlNetModel.__name__, "the settings of the control branch"):
-        branch = ControlNetModel.from_config(dict(config))
-    branch.controlnet_cond_embedding = nn.Identity()
-    return branch
+    with refusing_values(FeatureControlNetModel.__name__, "the settings of the control branch"):
+        return FeatureControlNetModel.from_config(dict(config))
 
 
 def with_first_half(branch, unet):
@@ -89,8 +100,7 @@ class ControlledDenoiser:
     ----------
     unet : diffusers.UNet2DConditionModel
         It is frozen here.
-    branch : diffusers.ControlNetModel
-        From `feature_branch`.
+    branch : FeatureControlNetModel
     first_half : {"without gradient", "with gradient"}
         Whether the tokens are trained through the attention of the UNet's first half. Published: without, as the authors run
         that half without a gradient; they are trained through the second half, and through the branch.
@@ -112,7 +122,7 @@ class ControlledDenoiser:
         """
         unet = self._beside(noisy)
         down, middle = self.branch(noisy, timesteps, tokens, feature_map, return_dict=False)
-        with _first_half_alone(unet) if self._detached else _as_it_is():
+        with _first_half_alone(unet) if self._detached else nullcontext():
             found = unet(
                 noisy,
                 timesteps,
@@ -143,8 +153,3 @@ def _first_half_alone(unet):
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def _as_it_is():
-    yield

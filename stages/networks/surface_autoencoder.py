@@ -143,13 +143,19 @@ class SurfaceAutoencoder(SurfaceEncoder):
         return self.decode(self.encode(pictures))
 
     def error(self, pictures, mask):
-        """Mean squared error of the reconstruction over the pixels inside a mask (size, size), a tensor without dimensions.
+        """Mean squared error of the reconstruction over the pixels inside a mask, a tensor without dimensions.
 
-        error = Σ mask (picture − reconstruction)² / (n Σ mask)
+            error = Σ mask (picture − reconstruction)² / Σ mask
+
+        Parameters
+        ----------
+        pictures : tensor of shape (n, 1, size, size)
+        mask : tensor of shape (size, size), or like `pictures`
+            0 or 1, or bool.
         """
-        inside = mask.to(pictures)
-        squares = (self.reconstructed(pictures) - pictures).square() * inside
-        return squares.sum() / (len(pictures) * inside.sum())
+        squares = (self.reconstructed(pictures) - pictures).square()
+        inside = mask.to(squares).expand_as(squares)
+        return (squares * inside).sum() / inside.sum()
 
 
 def read_encoder(encoder, folder):

@@ -43,6 +43,10 @@ class MaskGITTokenizer:
         """Codes of pictures (n, 3, size, size), 0 to 1: whole numbers (n, side * side), row by row. One picture at a time."""
         return torch.cat([self._encoded(picture[None]).flatten(1) for picture in pixels])
 
+    def encode_together(self, pixels):
+        """As `encode`, all pictures in one batch: faster, and now and then another code where two are as near."""
+        return self._encoded(pixels).flatten(1)
+
     def decode(self, codes):
         """Pictures of codes (n, side * side): (n, 3, size, size), 0 to 1 and a little beyond. One picture at a time."""
         grid = codes.unflatten(1, (self.side, self.side))
@@ -74,7 +78,7 @@ class DiffusersTokenizer(MaskGITTokenizer):
         return self.network.quantize.embedding.weight.device
 
     def _encoded(self, pixels):
-        space = CodebookLatentSpace(self.network)
+        space = CodebookLatentSpace(self.network, alone=False)
         return space.codes(space.encode(2 * pixels - 1))
 
     def _decoded(self, grid):

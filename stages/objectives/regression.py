@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import cosine_similarity, l1_loss, mse_loss
 
 
 class MeanSquaredError:
@@ -83,3 +83,28 @@ class MeanSquare:
 
     def __repr__(self):
         return f"MeanSquare({self.name!r})"
+
+
+class CosineDistance(MeanSquaredError):
+    """The mean angle's cosine, from 1: loss = weight * mean(1 - cos(output, target)), over samples and tokens.
+
+    >>> import torch
+    >>> ones = torch.ones(4, 7, 3)
+    >>> loss, parts = CosineDistance("clip_text", weight=2.0)({"clip_text": 5 * ones}, {"clip_text": -ones}, step=0)
+    >>> loss.item(), parts["clip_text distance"].item()
+    (4.0, 2.0)
+
+    Parameters
+    ----------
+    name : str
+        The output, and the target of the same name; vectors lie along the last axis.
+    weight : float
+    """
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        distance = 1 - cosine_similarity(outputs[name].float(), targets[name].float(), dim=-1).mean()
+        return self.weight * distance, {f"{name} distance": distance.detach()}
+
+    def __repr__(self):
+        return f"CosineDistance({self.reads[0]!r}, weight={self.weight})"

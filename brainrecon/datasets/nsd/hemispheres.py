@@ -92,7 +92,7 @@ def _shape(path: Path) -> tuple[int, int]:
         if len(shape) != 2:
             raise InputError(f"{path} holds betas {shape}; expected (trials, vertices): copy the file again.")
         return shape
-    shape = open_nifti(path).shape
+    shape = tuple(map(int, open_nifti(path).shape))
     if len(shape) != 4 or shape[1:3] != (1, 1):
         raise InputError(f"{path} has shape {shape}; expected (vertices, 1, 1, trials): copy the file again.")
     return shape[3], shape[0]
@@ -156,4 +156,4 @@ def read_half(path: Path) -> np.ndarray:
         found = np.asanyarray(values)
     if found.ndim != 3 or found.size != max(found.shape):
         raise InputError(f"{path} has shape {found.shape}; expected (vertices, 1, 1): copy the file again.")
-    return found.reshape(-1).astype(found.dtype.newbyteorder("="), copy=False)
+    return found.reshape(-1).astype(found.dtype.newbyteorder("="))

@@ -38,8 +38,8 @@ class SurfaceMap(NamedTuple):
 
 
 def surface_map(subject: Subject) -> SurfaceMap | None:
-    """The picture of a subject's surface; None if its values are on none, or on one without a flat map."""
-    if subject.surface is None or subject.surface.flat is None:
+    """The picture of a subject's surface; None if its values are on none, or on no flat map."""
+    if subject.surface is None or subject.surface.flat is None or not np.isfinite(subject.surface.flat).any():
         return None
     raster = raster_of(subject)
     values, what = measured_noise_ceiling(subject), "noise ceiling of each vertex, percent of variance"
@@ -52,7 +52,8 @@ def surface_map(subject: Subject) -> SurfaceMap | None:
     panels = [
         (title, f"The {what}.", _picture(picture, raster, limits, f"{title}: {what}")) for title, picture in shown
     ]
-    explanation = f"{len(raster):,} vertices on {raster.side} x {raster.side} pixels: {raster.origin}. The left hemisphere is on the left."
+    size = f"{len(raster):,} vertices on {raster.side} x {raster.side} pixels"
+    explanation = f"{size}: {raster.origin}. The left hemisphere is on the left."
     return SurfaceMap(explanation, _round_trip(raster, values, back[0].numpy()), panels)
 
 

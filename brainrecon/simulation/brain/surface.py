@@ -1,9 +1,9 @@
 """The simulated cortex on FreeSurfer's average surface: which voxel each vertex samples, and its areas there.
 
 A hemisphere of the simulated brain is an ellipsoid and the mesh of fsaverage a sphere, both with the occipital pole at the back:
-a vertex samples the voxel in its direction, in the middle of the ribbon. As the simulated brain is little more than visual
-cortex, this is drawn together to `REACH` about the pole. In front of it a vertex samples what is there, noise. The medial wall
-is what nilearn's flat map leaves out.
+a vertex samples the voxel in its direction, in the middle of the ribbon. As the simulated cortex is visual cortex alone, it is
+drawn together to `REACH` about the pole. In front of it a vertex samples the inside of the brain, noise. The medial wall is what
+nilearn's flat map leaves out.
 
 Areas are those of the first subject, as an atlas on fsaverage is everybody's. HCP_MMP1 has V1 to V4 where the simulation has
 them, and cuts each stream into areas that lie there in people; all other cortex is one area, "4".
@@ -27,6 +27,9 @@ MESHES = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242}
 
 DEPTH = 0.86
 """Of the radius: the middle of the cortical ribbon."""
+
+INSIDE = 0.4
+"""Of the radius: where there is no cortex."""
 
 REACH = np.radians(60)
 """Angle from the occipital pole up to which the simulated cortex goes: a quarter of a hemisphere's surface."""
@@ -84,15 +87,18 @@ def lay_on_surface(anatomy: Anatomy, mesh: str) -> Surface:
         # As in the anatomy, x grows towards the midline.
         inwards = direction * ((-1 if is_right else 1), 1, 1)
         turned.append(-np.arctan2(inwards[:, 2], inwards[:, 0]) % (2 * np.pi))
-        own = np.flatnonzero((brain[:, 0] >= half) == is_right)
+        own = np.setdiff1d(np.flatnonzero((brain[:, 0] >= half) == is_right), anatomy.in_brain)
         ribbon = np.flatnonzero(anatomy.right == is_right)
-        place = (size - 1) / 2 + DEPTH * (size - 3) / 2 * _drawn_apart(inwards, _reach(anatomy.ribbon[ribbon], size))
+        from_pole = np.arccos(np.clip(-inwards[:, 1], -1, 1))
+        visual = from_pole <= REACH
+        stretched = DEPTH * _drawn_apart(inwards, from_pole, _reach(anatomy.ribbon[ribbon], size))
+        place = (size - 1) / 2 + (size - 3) / 2 * np.where(visual[:, None], stretched, INSIDE * inwards)
         if is_right:
             place[:, 0] = 2 * half - 1 - place[:, 0]
         far, near = cKDTree(anatomy.ribbon[ribbon]).query(place)
-        inside = far <= 1
-        anywhere = own[cKDTree(brain[own]).query(place)[1]]
-        voxels.append(np.where(inside, anatomy.in_brain[ribbon[near]], anywhere))
+        inside = visual & (far <= 1)
+        elsewhere = own[cKDTree(brain[own]).query(place)[1]]
+        voxels.append(np.where(inside, anatomy.in_brain[ribbon[near]], elsewhere))
         cortical.append(np.where(inside, ribbon[near], -1))
     row = np.concatenate(cortical)
     labels = {}
@@ -110,10 +116,9 @@ def _reach(ribbon: np.ndarray, size: np.ndarray) -> float:
     return float(np.arccos(-unit[:, 1] / np.linalg.norm(unit, axis=1)).max())
 
 
-def _drawn_apart(directions: np.ndarray, reach: float) -> np.ndarray:
+def _drawn_apart(directions: np.ndarray, from_pole: np.ndarray, reach: float) -> np.ndarray:
     """Directions whose angle from the occipital pole is stretched, `REACH` to `reach`."""
-    from_pole = np.arccos(np.clip(-directions[:, 1], -1, 1))
-    stretched = np.interp(from_pole, [0, REACH, np.pi], [0, reach, np.pi])
+    stretched = from_pole * reach / REACH
     aside = np.sin(stretched) / np.maximum(np.sin(from_pole), 1e-9)
     return np.stack([directions[:, 0] * aside, -np.cos(stretched), directions[:, 2] * aside], axis=1)
 

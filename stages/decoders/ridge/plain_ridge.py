@@ -2,8 +2,8 @@
 
     minimise over w, b   ||y - X w - b||^2 + alpha ||w||^2,   b = 0 without an intercept
 
-LEA (Qian et al. 2024) links two spaces of 1,024 values so, from responses to pictures through the origin. Of voxels, and to choose a
-penalty, `stages.decoders.ridge.ridge` is the decoder.
+LEA (Qian et al. 2024) links two spaces of 1,024 values so, from responses to pictures through the origin. Of voxels, and to
+choose a penalty, `stages.decoders.ridge.ridge` is the decoder.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class PlainRidge(SolvedDecoder):
     intercept : bool
         Whether b is fitted; else predictions go through the origin.
     rescale : {"none", "folds", "transductive"}
-        "transductive" gives the predictions that are made together the mean and the standard deviation of the training targets, by
-        their own: (p - mean p) / sd p * sd y + mean y, a degree of freedom taken off each, as published. One alone is refused.
+        "transductive" gives the predictions that are made together mean and standard deviation of the training targets, by their
+        own: (p - mean p) / sd p * sd y + mean y, a degree of freedom taken off each, as published. One alone is refused.
         "folds" takes mean p and sd p of predictions of training rows by fits to the other four fifths, so that each can be made
         alone. "none" leaves them as they are.
 
@@ -82,7 +82,7 @@ class PlainRidge(SolvedDecoder):
         self.groups_ = {"target": y.shape[1]} if groups is None else {name: int(n) for name, n in groups.items()}
         if sum(self.groups_.values()) != y.shape[1]:
             raise InputError(
-                f"Groups hold {sum(self.groups_.values()):,} columns but the targets have {y.shape[1]:,}; give each target its own."
+                f"Groups hold {sum(self.groups_.values()):,} columns but the targets have {y.shape[1]:,}; give each its own."
             )
         self.n_features_in_ = X.shape[1]
         solved = self._solved(X, y)
@@ -126,8 +126,8 @@ class PlainRidge(SolvedDecoder):
         if self.rescale == "transductive":
             if len(made) < 2:
                 raise InputError(
-                    f"rescale is 'transductive' but {len(made)} prediction is made, whose standard deviation nobody knows; predict "
-                    "2 or more together, or fit with rescale='folds'."
+                    f"rescale is 'transductive' but {len(made)} prediction is made, which has no standard deviation; predict two "
+                    "together or more, or fit with rescale='folds'."
                 )
             mean, spread = made.mean(axis=0), made.std(axis=0, ddof=1)
             spread[is_constant(mean, spread)] = np.inf
