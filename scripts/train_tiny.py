@@ -22,8 +22,9 @@ from weights import store
 WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
 # its instance features from the CLIP of weights/tiny, Stable Diffusion and SDXL unCLIP begin as the generator there, deepsim
-# inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, the bridge leads from the
-# CLIP to the captioner there, and the control net and the adapter, which are trained together, steer that Stable Diffusion.
+# inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, the bridge leads from the CLIP
+# to the captioner there, the label-to-image model learns the VQ autoencoder's latents, and the control net and the adapter, which
+# are trained together, steer that Stable Diffusion.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -42,16 +43,17 @@ NETWORKS = (
     "caption-bridge",
     "unclip-xl",
     "sdxl",
+    "vq-autoencoder",
+    "label2img",
     "control",
     "colour-adapter",
 )
-# The autoencoder is exported with the generator: the one is worthless under the other's earlier weights.
-EXPORTED = tuple(name for name in NETWORKS if name != "autoencoder")
+# Autoencoders are exported with what learned their latents: the one is worthless under the other's earlier weights.
+EXPORTED = tuple(name for name in NETWORKS if name not in ("autoencoder", "vq-autoencoder"))
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
 QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20, "gpt2": 20}
 QUICK |= {"caption-bridge": 3}
-QUICK |= {"unclip-xl": 10}
-QUICK |= {"control": 10, "colour-adapter": 10}
+QUICK |= {"unclip-xl": 10, "vq-autoencoder": 20, "label2img": 10, "control": 10, "colour-adapter": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -158,6 +160,8 @@ def check(names):
             "caption-bridge": lambda: recipe("caption-bridge").figures(folder("caption-bridge"), pictures),
             "unclip-xl": lambda: recipe("unclip-xl").figures(workspace, folder("unclip-xl")),
             "sdxl": lambda: recipe("sdxl").figures(workspace, folder("sdxl")),
+            "vq-autoencoder": lambda: recipe("vq-autoencoder").figures(folder("label2img") / "vae", pictures),
+            "label2img": lambda: recipe("label2img").figures(folder("label2img")),
             "control": lambda: recipe("control").figures(workspace, folder("control")),
             "colour-adapter": lambda: recipe("colour-adapter").figures(workspace, folder("colour-adapter")),
         }

@@ -27,7 +27,8 @@ _PARALLEL = "module."
 # What OpenAI's archives keep beside the weights: facts about the model, and a mask that follows from its length.
 _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 # What the state of a training may name: a function of its learning rate's schedule, as getattr(class, name), which older
-# releases of torch kept there; and numbers and arrays of NumPy.
+# releases of torch kept there; numbers and arrays of NumPy; and the settings of MinD-Vis, which its scripts keep there as an
+# object of a class of their own.
 _OF_TRAININGS = (
     "builtins.getattr",
     "torch.optim.lr_scheduler.OneCycleLR",
@@ -38,6 +39,10 @@ _OF_TRAININGS = (
     "numpy.ndarray",
     "numpy.dtype",
     "_codecs.encode",
+    "config.Config_MAE_fMRI",
+    "config.Config_MBM_fMRI",
+    "config.Config_MBM_finetune",
+    "config.Config_Generative_Model",
 )
 
 

@@ -13,8 +13,17 @@ from brainrecon.assembly import from_patterns
 from brainrecon.assembly.fitting import Fitting, fit_again
 from brainrecon.assembly.settings import DESCRIPTION, read_saved, to_dict
 from brainrecon.assembly.targets import encode
-from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
-from brainrecon.assembly.values import MEASURED, PATTERNS, REPEATS, Item, Machine, Training, Workspace
+from brainrecon.assembly.trial_outputs import OUTPUTS
+from brainrecon.assembly.values import (
+    MEASURED,
+    PATTERNS,
+    RESPONSES,
+    SHOWN,
+    Item,
+    Machine,
+    Training,
+    Workspace,
+)
 from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
@@ -63,8 +72,8 @@ class Chain:
     Raises
     ------
     InputError
-        A step reads what no step before it gives, two steps give one value or learn in one folder, or no step gives the
-        output.
+        A step reads what no step before it gives, two steps give one value or learn in one folder, no step gives the output,
+        or a step reads what the output is compared with.
     """
 
     def __init__(self, system, machine: Machine | None = None) -> None:
@@ -86,10 +95,21 @@ class Chain:
         arrows = " -> ".join(f"{type(step).__name__}({', '.join(step.gives)})" for step in self.steps)
         return f"Chain({self.name}: {arrows})"
 
+    @property
+    def encodes(self) -> bool:
+        """Whether it goes from pictures to responses: its output is `values.RESPONSES`, and it reads `values.SHOWN`."""
+        return self.output == RESPONSES
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What there is before the first step: the responses, or of a chain that encodes the shown pictures, never both."""
+        return (SHOWN,) if self.encodes else MEASURED
+
     def _check(self) -> tuple[str, ...]:
-        given, parts = list(MEASURED), set()
+        given, parts = list(self.measured), set()
         for step in self.steps:
             kind = type(step).__name__
+            self._check_direction(step)
             if missing := [name for name in (*step.reads, *step.optional) if name not in given]:
                 raise InputError(
                     f"{self.name}: {kind} reads {missing[0]!r}, which no step before it gives; given are {', '.join(given)}."
@@ -111,6 +131,27 @@ class Chain:
             )
         return tuple(given)
 
+    def _check_direction(self, step) -> None:
+        """Refuse a step that reads, or gives by the name, what the output is compared with."""
+        kind, read = type(step).__name__, (*step.reads, *step.optional)
+        if not self.encodes and SHOWN in (*read, *step.gives):
+            raise InputError(
+                f"{self.name}: {kind} reads or gives {SHOWN!r}, the pictures of the tested stimuli, but the output is "
+                f"{self.output!r}; expected it of a chain whose output is {RESPONSES!r} alone: read {PATTERNS!r}."
+            )
+        if not self.encodes:
+            return
+        if seen := [name for name in MEASURED if name in (*read, *step.gives)]:
+            raise InputError(
+                f"{self.name}: {kind} reads or gives {seen[0]!r}, measured for the tested stimuli, but the output is "
+                f"{RESPONSES!r}, which is compared with that; expected {SHOWN!r} to be read."
+            )
+        if step.medium(RESPONSES) != "features":
+            raise InputError(
+                f"{self.name}: {kind} gives {RESPONSES!r} as a {step.medium(RESPONSES)}; expected a row of numbers for each "
+                "picture, one for each voxel: leave its medium out."
+            )
+
     def _check_averaged(self, step) -> None:
         """Refuse a step whose outputs cannot be averaged over trials."""
         others = [name for name in (*step.reads, *step.optional) if name != PATTERNS]
@@ -125,7 +166,7 @@ class Chain:
             )
             raise InputError(
                 f"{self.name}: {type(step).__name__} averages outputs over trials but {found}; expected patterns alone, features "
-                f"and nothing by lot: let it average {RESPONSES}."
+                "and nothing by lot: let it average responses."
             )
 
     def _beside(self) -> dict:
@@ -343,13 +384,14 @@ class Chain:
     def predict(self, patterns, subject=""):
         """Embeddings of patterns: dict of value name to array (n_stimuli, n_values), float32; `subject` is whose they are.
 
-        Each pattern is taken as one trial by a step that averages outputs.
+        Each pattern is taken as one trial by a step that averages outputs. A chain that encodes takes pictures in place of
+        patterns, (n_stimuli, height, width, 3) uint8, and what it gives last are the responses to them.
         """
         if not self.predicts:
             raise InputError(
                 f"{self.name} predicts no embeddings, only its {self.output}; reconstruct with it instead."
             )
-        values = {PATTERNS: self.checked(patterns, subject), REPEATS: np.ones(len(patterns), dtype=int)}
+        values = from_patterns.measured(self, self.checked(patterns, subject), 1)
         items = [Item(subject, str(row)) for row in range(len(patterns))]
         wanted = set().union(*(self.needed(name) for name in self.predicts))
         for step in self.steps:
@@ -376,7 +418,7 @@ class Chain:
         stimulus_ids : sequence of str, length n_stimuli
             With `seed` and the sample's number they determine the noise.
         patterns : array of shape (n_stimuli, n_voxels), float32
-            Each is taken as one trial by a step that averages outputs.
+            Each is taken as one trial by a step that averages outputs. Pictures for a chain that encodes, as of `predict`.
         samples : int
         seed : int
         batch_size : int, optional

@@ -193,6 +193,14 @@ CONDITIONS: dict[str, Condition] = {
             replaces={"clip_text": Absence()},
         ),
         Condition(
+            "prior_only",
+            "Prior only",
+            "no decoded tokens: what the completion paints without any response",
+            is_essential=True,
+            in_a_sentence="the prior alone",
+            replaces={"vq_cues": Absence(), "vq_weights": Absence()},
+        ),
+        Condition(
             "nearest_training_picture",
             "Nearest training picture",
             "the training picture whose image embedding correlates best with the decoded one",

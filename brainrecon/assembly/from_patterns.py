@@ -8,7 +8,7 @@ import numpy as np
 
 from brainrecon.assembly.response_size import other_scale
 from brainrecon.assembly.step import repeated
-from brainrecon.assembly.values import PATTERNS, REPEATS, Item
+from brainrecon.assembly.values import PATTERNS, REPEATS, SHOWN, Item
 from stages.ground.errors import InputError
 from weights.remark import Remark
 
@@ -23,7 +23,7 @@ def stream(chain, stimulus_ids, patterns, *, samples, seed, batch_size, repeats,
             f"Samples of single trials are one per trial, but {samples} of one pattern were asked for; pass every trial as "
             "a pattern of its own, with samples=1."
         )
-    values = {PATTERNS: patterns, REPEATS: [repeats] * len(patterns)}
+    values = measured(chain, patterns, repeats)
     items, each = [Item(subject, str(name)) for name in stimulus_ids], 1
     for step in chain.steps:
         if step.by_lot and each != samples:
@@ -42,8 +42,15 @@ def stream(chain, stimulus_ids, patterns, *, samples, seed, batch_size, repeats,
     raise AssertionError("a chain ends in its output")
 
 
+def measured(chain, given, repeats):
+    """The values before the first step of a chain: patterns, averages of `repeats` trials, or the pictures that it encodes."""
+    return {SHOWN: given} if chain.encodes else {PATTERNS: given, REPEATS: [repeats] * len(given)}
+
+
 def checked(chain, patterns, subject=""):
-    """Patterns as they are, if a chain can read them, see `Chain.checked`."""
+    """Patterns as they are, if a chain can read them, see `Chain.checked`; or pictures, if it encodes."""
+    if chain.encodes:
+        return _checked_pictures(chain, patterns)
     patterns, n_voxels = np.asarray(patterns), chain.n_voxels
     if isinstance(n_voxels, dict):
         if subject not in n_voxels:
@@ -65,3 +72,14 @@ def checked(chain, patterns, subject=""):
     if chain.usual_size is not None and (told := other_scale(patterns, chain.usual_size)):
         warnings.warn(told, Remark, stacklevel=3)
     return patterns
+
+
+def _checked_pictures(chain, pictures):
+    """Pictures as they are, if they are some."""
+    pictures = np.asarray(pictures)
+    if pictures.ndim != 4 or pictures.shape[-1] != 3 or pictures.dtype != np.uint8:
+        raise InputError(
+            f"{chain.name} predicts responses to pictures but was given {pictures.dtype} of shape {pictures.shape}; pass "
+            "pictures (n, height, width, 3) of uint8."
+        )
+    return pictures

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
 
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
-from stages.ground.lazy_rows import ConcatenatedRows
 
 NAME = "masked responses"
 TRIALS = ("single", "averaged")
@@ -81,6 +83,8 @@ class MaskedBrainSettings:
     seed : int
         Of the first weights, the order and the masks.
     """
+
+    about: ClassVar[str] = NAME
 
     patch_size: int = 16
     width: int = 1024
@@ -164,8 +168,8 @@ class MaskedBrainSettings:
             seed=self.seed,
         )
 
-    def pretraining(self, n_responses, device="cpu", start=None):
-        """What is fitted: a `stages.decoders.masked_pretraining.MaskedPretraining`."""
+    def pretraining(self, n_responses, device="cpu", start=None, subjects=None):
+        """What is fitted: a `stages.decoders.masked_pretraining.MaskedPretraining`; where voxels lie is nothing to it."""
         from stages.decoders.masked_pretraining import MaskedPretraining
 
         return MaskedPretraining(self.recipe(n_responses), self.sizes, start, device)
@@ -244,7 +248,7 @@ class Pretrain(Step):
 
     def _responses_of(self, subject):
         if self.settings.transductive:
-            return ConcatenatedRows([subject.test.patterns, subject.test.betas])
+            return np.concatenate([np.asarray(subject.test.patterns), np.asarray(subject.test.betas)])
         train = subject.train
         return train.betas if self.settings.trials == "single" else train.patterns
 

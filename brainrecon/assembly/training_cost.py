@@ -52,6 +52,7 @@ def describe_training(cost, recipe, gives, targets, device, typed, held="targets
     batch = "a batch on its way" if recipe.accumulate == 1 else "a part of a batch on its way"
     counted = {
         "weights, gradients and moments": cost.weights + cost.gradients + cost.moments,
+        "what is not trained": cost.frozen or None,
         batch: cost.activations,
         held: targets,
         "a checkpoint": cost.checkpoint,

@@ -108,6 +108,7 @@ class StartingEncoder:
 def tuned_diffusion(
     tokens: str,
     latent: TargetSource,
+    size: int,
     settings: TunedDiffusionSettings,
     machine: Machine,
     folder: Callable,
@@ -118,6 +119,10 @@ def tuned_diffusion(
     beside: dict[str, TargetSource] | None = None,
     released=None,
     table: str = "decoder",
+    make: type | None = None,
+    more: Callable[[], dict] = dict,
+    start: Callable | None = None,
+    kept_back: bool = False,
 ) -> Learn:
     """Step from patterns to the tokens that lead the UNet, with which a part of it is trained.
 
@@ -127,6 +132,8 @@ def tuned_diffusion(
         Their name.
     latent : TargetSource
         Of the autoencoder: `stages.targets.codebook_latents`.
+    size : int
+        Side in pixels of the pictures whose latents these are.
     settings : TunedDiffusionSettings
     machine : Machine
     folder : callable
@@ -144,21 +151,32 @@ def tuned_diffusion(
         As `brainrecon.assembly.learn.Learn` takes it.
     table : str
         Of the system's settings, that `settings` are.
+    make : type, optional
+        The network: `stages.networks.brain_diffusion.BrainDiffusion`, or one that has more.
+    more : callable
+        ``more() -> dict``: arguments of such a network besides.
+    start : callable, optional
+        ``start(network) -> str``: puts everything into the network that it begins with, in place of a UNet and an encoder, and
+        returns what identifies it.
+    kept_back : bool
+        As of `brainrecon.assembly.learn.Learn`.
     """
     from stages.decoders.trained import TrainedDecoder
-    from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, trained_process, unet_config
+    from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, unet_config
     from stages.networks.brain_diffusion import BrainDiffusion
     from stages.objectives.denoising_error import DenoisingError
-    from stages.training.picture_changes import PictureChanges
+    from stages.priors.scheduler_noise import noise_of_scheduler
 
     changing = settings.cropped > 0
     named = CHANGED_LATENT if changing else LATENT
 
     def objectives(network):
-        process = trained_process(folder(check=False))
-        return [DenoisingError(tokens, named, network.denoiser, process), *further(network)]
+        process, predicts = noise_of_scheduler(folder(check=False))
+        return [DenoisingError(tokens, named, network.denoiser, process, predicts=predicts), *further(network)]
 
     def begin(network):
+        if start is not None:
+            return start(network)
         network.take_unet(load_vq_unet(folder()).to(machine.device))
         began = "" if encoder.begin is None else encoder.begin(network.cond_stage_model.mae)
         return f"{identity()} {began}"
@@ -170,29 +188,16 @@ def tuned_diffusion(
             "tuned": list(settings.tuned),
             "pooled": settings.pooled,
             "times": settings.times,
+            **more(),
         }
 
     def shape():
         return settings.n_tokens, unet_config(folder(check=False))["cross_attention_dim"]
 
-    own: dict = {}
-    if changing:
-        size = latent.outline.size
-        area = (1 - int(settings.crop * size) / size) ** 2
-        changes = PictureChanges(
-            size=size,
-            scale=(area, area),
-            ratio=(1.0, 1.0),
-            cropped=settings.cropped,
-            cropped_of="pictures",
-            mirrored=0.0,
-            jittered=0.0,
-            grey=0.0,
-            seed=settings.seed,
-        )
-        own["changing"] = {named: changes}
+    # What else is held against is of the same crop.
+    own = {"changing": dict.fromkeys((named, *(beside or {})), cropping(settings, size))} if changing else {}
     decoder = TrainedDecoder(
-        BrainDiffusion,
+        make or BrainDiffusion,
         settings.recipe(),
         objectives,
         device=machine.device,
@@ -211,7 +216,34 @@ def tuned_diffusion(
         outlined=arguments,
         released=released,
         settings=table,
+        kept_back=kept_back,
         **own,
+    )
+
+
+def cropping(settings, size: int):
+    """How pictures are cropped before their latents are found: `stages.training.picture_changes.PictureChanges`.
+
+    Parameters
+    ----------
+    settings : dataclass
+        With ``cropped``, ``crop`` and ``seed``, as of `TunedDiffusionSettings`.
+    size : int
+        Side of the pictures in pixels.
+    """
+    from stages.training.picture_changes import PictureChanges
+
+    area = (1 - int(settings.crop * size) / size) ** 2
+    return PictureChanges(
+        size=size,
+        scale=(area, area),
+        ratio=(1.0, 1.0),
+        cropped=settings.cropped,
+        cropped_of="pictures",
+        mirrored=0.0,
+        jittered=0.0,
+        grey=0.0,
+        seed=settings.seed,
     )
 
 
@@ -224,6 +256,7 @@ def tuned_drawing(
     gives: str = "picture",
     arguments: Callable[[], dict] = dict,
     table: str = "generator",
+    steered: tuple[str, ...] = (),
 ) -> Draw:
     """Step from tokens to pictures, with what a `tuned_diffusion` has trained.
 
@@ -237,6 +270,8 @@ def tuned_drawing(
         Name of the picture.
     arguments : callable
         ``arguments() -> dict``: what the generator is loaded with besides.
+    steered : tuple of str
+        Maps that steer it as well, by what `arguments` brings; each may be absent.
     """
 
     def tuned():
@@ -254,10 +289,11 @@ def tuned_drawing(
         folder,
         settings,
         machine,
-        {tokens: None},
-        lambda present: {},
+        {tokens: None, **dict.fromkeys(steered)},
+        lambda present: {name: 1.0 for name in steered if name in present},
         start=None,
         arguments=tuned,
+        needed=(tokens,),
         gives=gives,
         table=table,
     )

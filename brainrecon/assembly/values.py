@@ -23,6 +23,10 @@ PATTERNS = "patterns"
 REPEATS = "repeats"
 # What there is before the first step: the responses, and of how many trials each is the average.
 MEASURED = (PATTERNS, REPEATS)
+SHOWN = "shown"
+"""The pictures that were shown, (n, height, width, 3) uint8: what there is before the first step of a chain that encodes."""
+RESPONSES = "responses"
+"""The output of a chain that encodes: the responses that pictures would evoke, (n, n_voxels), in the units of `patterns`."""
 
 
 class Absent:

@@ -1,4 +1,4 @@
-"""``brainrecon maps``: the way back to the brain, as NIfTI in the subject's own grid."""
+"""``brainrecon maps``: the way back to the brain, as NIfTI in the subject's own grid, or as GIFTI on its surface."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ def maps(
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:
-    """Write the noise ceiling and the decoder's weights of each voxel as NIfTI volumes."""
+    """Write the noise ceiling and the decoder's weights of each voxel as NIfTI volumes, or on a surface as GIFTI."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
     from brainrecon.runs.maps import parse_columns, write_maps

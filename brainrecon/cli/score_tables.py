@@ -4,6 +4,7 @@ from brainrecon.cli.console import numbers, say, tell
 from brainrecon.evaluation.metrics.metric import METRICS
 from brainrecon.report.names import condition_label, mean_text, score_text
 from brainrecon.report.predicted_rows import labels_of_several
+from brainrecon.report.response_rows import label_of, measures_there, response_rows, response_text
 
 # Retrieval is read as identification is: a share of all, in percent.
 SHARE = METRICS["n_way_identification"]
@@ -36,6 +37,8 @@ def show_scores(scores, heading="score"):
         _show_retrieval(scores)
     if scores.categories is not None:
         _show_categories(scores)
+    if scores.responses is not None:
+        _show_responses(scores)
     if scores.corpus:
         _show_corpus(scores)
     say()
@@ -92,6 +95,10 @@ def splits_table(scored):
                 what = (row.metric, getattr(row, "value", ""))
                 found.setdefault(what, ["-"] * len(scored))[place] = mean_text(row, SHARE)
     rows += [(f"{labels[name]} (%) {of}".rstrip(), *cells) for (name, of), cells in found.items()]
+    measures = dict.fromkeys(name for scores in scored.values() for name, *_ in measures_there(scores))
+    for name in measures:
+        found = [scores.responses and scores.responses.row(name) for scores in scored.values()]
+        rows.append((label_of(name), *(response_text(row.mean, name) if row else "-" for row in found)))
     return ("score of the method", *scored), rows
 
 
@@ -176,6 +183,28 @@ def _show_categories(scores):
                 for row in rows
             ],
         )
+
+
+def _show_responses(scores):
+    """How well predicted responses agree with the measured ones, beside controls and what their noise allows."""
+    say()
+    numbers(
+        ("responses", "of", "stimuli", "voxels", "mean", "95 % interval", "ceiling", "of it", "predicted minus it"),
+        [
+            (
+                row["label"],
+                row["condition"],
+                row["n"],
+                row["n_voxels"],
+                row["mean"],
+                row["interval"],
+                row["ceiling"] or "-",
+                row["share"] or "-",
+                f"{row['above']} ({row['above_interval']})" if row["above"] else "-",
+            )
+            for row in response_rows(scores)
+        ],
+    )
 
 
 def _show_corpus(scores):

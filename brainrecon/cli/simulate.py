@@ -11,7 +11,7 @@ from weights.suggestions import did_you_mean
 STUDIES = {
     "nsd": (
         "subjects", "sessions", "trials_per_session", "shared", "voxels", "picture_size", "seed", "kinds", "photographs",
-        "betas_format",
+        "betas_format", "surface",
     ),
     "miyawaki": ("voxels", "random_patterns", "figures", "repeats", "noise", "seed"),
 }  # fmt: skip
@@ -57,6 +57,14 @@ def simulate(
         ),
     ] = None,
     betas_format: Annotated[str, typer.Option(metavar="FORMAT", help="nsd: hdf5, nifti or both.")] = "hdf5",
+    surface: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MESH",
+            help="nsd: write betas on the cortical surface too: fsaverage3, fsaverage4 or fsaverage5.",
+            show_default="none",
+        ),
+    ] = None,
     random_patterns: Annotated[
         int, typer.Option(metavar="N", min=2, help="miyawaki: random patterns to train on.")
     ] = 440,

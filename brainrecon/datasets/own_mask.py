@@ -252,5 +252,6 @@ def within_mask(subject, mask, roi):
         rois=rois,
         noise_ceiling=None if subject.noise_ceiling is None else subject.noise_ceiling[chosen],
         grid=None if subject.grid is None else subject.grid.columns(chosen),
+        surface=None if subject.surface is None else subject.surface.columns(chosen),
         encoding_models={name: weights[:, chosen] for name, weights in subject.encoding_models.items()},
     )

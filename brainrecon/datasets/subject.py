@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from brainrecon.datasets.subject_html import subject_html
+from brainrecon.datasets.surface_places import SurfacePlaces
 from brainrecon.datasets.voxel_grid import VoxelGrid
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
@@ -280,6 +281,9 @@ class Subject:
         from.
     grid : brainrecon.datasets.voxel_grid.VoxelGrid, optional
         Where the voxels are, if the files say so: indices, affine, and `to_nifti`.
+    surface : brainrecon.datasets.surface_places.SurfacePlaces, optional
+        Where the values are on the cortical surface, if they are on one: hemisphere, vertex, and `to_gifti`. A "voxel" is a
+        vertex then, wherever voxels are counted.
     encoding_models : dict of str to array of shape (n_values + 1, n_voxels), float32
         Encoding models that the study's authors fitted to its training trials: by target, the weights of its values and, last,
         the bias.
@@ -308,6 +312,7 @@ class Subject:
     details: dict = field(default_factory=dict, repr=False)
     caption_choices: tuple[str, ...] = ()
     grid: VoxelGrid | None = field(default=None, repr=False)
+    surface: SurfacePlaces | None = field(default=None, repr=False)
     encoding_models: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     train_fingerprint: str = field(default="", repr=False)
 
@@ -348,6 +353,8 @@ class Subject:
             sizes["the noise ceiling"] = len(self.noise_ceiling)
         if self.grid is not None:
             sizes["the grid"] = len(self.grid)
+        if self.surface is not None:
+            sizes["the surface"] = len(self.surface)
         sizes |= {f"the encoding model of {name}": found.shape[1] for name, found in self.encoding_models.items()}
         for part, size in sizes.items():
             if size != n_voxels:
@@ -396,6 +403,29 @@ class Subject:
                 "do, and what `brainrecon data prepare` makes of them."
             )
         return self.grid.to_nifti(values, outside)
+
+    def to_gifti(self, values, outside=np.nan):
+        """Values of the vertices as a GIFTI image of each hemisphere, see `brainrecon.datasets.surface_places`.
+
+        >>> subject.to_gifti(subject.noise_ceiling)["lh"].to_filename("ceiling.lh.func.gii")  # doctest: +SKIP
+
+        Parameters
+        ----------
+        values : array of shape (n_voxels,) or (n_maps, n_voxels)
+        outside : float
+            What all other vertices get.
+
+        Raises
+        ------
+        InputError
+            The values are on no surface, or there is another number of values.
+        """
+        if self.surface is None:
+            raise InputError(
+                f"{self.source or self.name} has no values on a surface; NSD's fsaverage betas are, with "
+                "--option space=fsaverage."
+            )
+        return self.surface.to_gifti(values, outside)
 
     @property
     def region(self):

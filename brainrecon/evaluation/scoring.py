@@ -30,6 +30,7 @@ def evaluate(
     embeddings=None,
     decoded=None,
     candidates=None,
+    responses=None,
     brain=None,
     protocol="brainrecon-1",
     reference=None,
@@ -87,6 +88,8 @@ def evaluate(
         correlations of features need.
     candidates : mapping of str to brainrecon.evaluation.tasks.categories.Candidates, optional
         By predicted value, the categories among which it is looked for; without any, categories are not identified.
+    responses : pair of (brainrecon.evaluation.tasks.responses.MeasuredResponses, array of shape (n_stimuli, n_voxels)), optional
+        Measured and predicted responses, rows in the order of `stimulus_ids`.
     brain : brainrecon.evaluation.tasks.reconstruction.Brain, optional
         Metrics of brain correlation are left out without it.
     protocol : str or Protocol
@@ -122,12 +125,14 @@ def evaluate(
     reference = reference or _reference(conditions, predicted_captions or {})
     device = chosen_device(device)
     true, predicted = embeddings or ({}, {})
+    measured, evoked = responses or (None, None)
     outputs = {
         "picture": {
             name: _picture_outputs(drawn, stimulus_ids, f"pictures of {name!r}") for name, drawn in conditions.items()
         },
         "caption": {name: caption_outputs(read) for name, read in (predicted_captions or {}).items()},
         "embeddings": {reference: Outputs(stimulus_ids, predicted)} if embeddings else {},
+        "responses": {reference: Outputs(stimulus_ids, evoked)} if responses else {},
     }
     # Networks given by hand are nobody's checkpoints.
     notes = about_strangers(protocol, data.get("pictures", "")) if data and outputs["picture"] and not networks else []
@@ -136,7 +141,7 @@ def evaluate(
         notes.append("Captions were predicted but not scored: the stimuli have no true ones.")
     pictures = None if shown is None else _shown(shown)
     test_set = Shown(
-        stimulus_ids, pictures, categories, captions, true, brain, dict(decoded or {}), dict(candidates or {})
+        stimulus_ids, pictures, categories, captions, true, brain, dict(decoded or {}), dict(candidates or {}), measured
     )
     parts = []
     for name in task_names():
@@ -159,7 +164,7 @@ def evaluate(
         )
     scores = joined(parts, stimulus_ids, data)
     if not scores.conditions:
-        # Of a system that draws nothing, the stimuli whose embeddings were scored.
+        # Of a system that draws nothing, the stimuli whose embeddings or responses were scored.
         predicted_for = ConditionScores(tuple(stimulus_ids), (1,) * len(stimulus_ids), {})
         scores = replace(scores, conditions={reference: predicted_for})
     n_stimuli = len(scores.conditions[reference].stimulus_ids)
@@ -167,8 +172,8 @@ def evaluate(
 
 
 def _found(part):
-    """Whether a task has scored embeddings, features or categories."""
-    found = (part.embeddings, part.retrieval, part.features, part.categories)
+    """Whether a task has scored embeddings, features, categories or responses."""
+    found = (part.embeddings, part.retrieval, part.features, part.categories, part.responses)
     return any(own is not None and own.rows for own in found)
 
 

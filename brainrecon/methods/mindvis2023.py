@@ -22,9 +22,10 @@ from brainrecon.assembly.tuned_diffusion import (
     tuned_diffusion,
     tuned_drawing,
 )
+from stages.ground.checks import Number, check_all
 from weights import store
 
-TOKENS, LATENT = "brain_tokens", "vq_latent"
+TOKENS = "brain_tokens"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class MindVisSettings:
         How; by default as the scripts do it a second time. They take the tested responses for it:
         ``pretraining.transductive=true``.
     decoder : TunedDiffusionSettings
-    latent_size : int, optional
-        Side in pixels of the pictures whose latents are learned; that of the autoencoder's configuration, if none is given.
+    latent_size : int
+        Side in pixels of the pictures whose latents are learned.
     generator : GeneratorSettings
     """
 
@@ -67,7 +68,7 @@ class MindVisSettings:
         default_factory=lambda: MaskedBrainSettings(epochs=15, warmup_epochs=2, batch_size=16, learning_rate=5.3e-5)
     )
     decoder: TunedDiffusionSettings = field(default_factory=TunedDiffusionSettings)
-    latent_size: int | None = None
+    latent_size: int = 256
     generator: GeneratorSettings = field(
         default_factory=lambda: GeneratorSettings(
             strength=1.0,
@@ -79,6 +80,9 @@ class MindVisSettings:
             greys="cut off",
         )
     )
+
+    def __post_init__(self):
+        check_all(self, {"latent_size": Number(1, whole=True, example=256)})
 
 
 @system
@@ -115,6 +119,7 @@ class MindVis2023(System):
             "learning_rate": 1e-3,
         },
         "decoder": {"epochs": 30, "batch_size": 32, "learning_rate": 1e-3, "n_tokens": 16},
+        "latent_size": 64,
         "generator": {"num_inference_steps": 50},
     }
 
@@ -130,19 +135,17 @@ class MindVis2023(System):
         learned = tuned_diffusion(
             TOKENS,
             latent,
+            settings.latent_size,
             settings.decoder,
             machine,
             lambda check=True: self.folder("generator", check),
             self._encoder(pretrained),
             "decoder",
             identity=lambda: store.fingerprint(settings.checkpoints.generator),
+            released=self._released(),
         )
         drawn = tuned_drawing(learned, TOKENS, settings.generator, machine, lambda: self.folder("generator"))
         return [*([] if pretrained is None else [pretrained]), learned, drawn]
-
-    @property
-    def checkpoints(self):
-        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
 
     def _pretrained(self, machine):
         """The step that pretrains the encoder here."""
@@ -166,3 +169,18 @@ class MindVis2023(System):
             return put_encoder(encoder, load_brain_encoder(self.folder("encoder"), encoder.n_voxels))
 
         return StartingEncoder(sizes, begin if pretrained is None else pretrained.begin)
+
+    def _released(self):
+        """How a file of the authors is read."""
+        from stages.decoders.released import Released
+
+        def tensors(stored):
+            from stages.generators.diffusion.vq_diffusion_model import unet_config
+            from stages.networks.brain_diffusion import authors_tensors
+
+            return authors_tensors(
+                stored, unet_config(self.folder("generator", check=False)), self.settings.decoder.tuned
+            )
+
+        # Several numbers of voxels make as many patches: the file does not tell of how many it was trained.
+        return Released("", tensors)

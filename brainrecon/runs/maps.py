@@ -1,4 +1,4 @@
-"""Maps of a run in the subject's own grid: what each voxel could tell, and what the decoder makes of it."""
+"""Maps of a run in the subject's own space: what each voxel could tell, and what the decoder makes of it."""
 
 import gzip
 from pathlib import Path
@@ -9,9 +9,11 @@ from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.whole_files import make_folder, whole_file
 
+HEMISPHERES = {"lh": "left hemisphere", "rh": "right hemisphere"}
+
 
 def write_maps(run, folder, columns=(), progress=SILENT):
-    """Write maps as NIfTI, a file each.
+    """Write maps, as a NIfTI file each, or, of data on a surface, as a GIFTI file of each hemisphere.
 
     Parameters
     ----------
@@ -26,9 +28,14 @@ def write_maps(run, folder, columns=(), progress=SILENT):
     -------
     files : dict of str to pathlib.Path
         What each map shows, and its file.
+
+    Raises
+    ------
+    InputError
+        The data do not say where voxels are.
     """
     subject, folder = run.subject, Path(folder)
-    if subject.grid is None:
+    if subject.grid is None and subject.surface is None:
         subject.to_nifti([])
     maps = {"noise ceiling of the test patterns, percent": ("noise_ceiling", measured_noise_ceiling(subject))}
     for name, values in weight_maps(run.chain, columns, progress).items():
@@ -38,12 +45,21 @@ def write_maps(run, folder, columns=(), progress=SILENT):
     files = {}
     for what, (name, values) in maps.items():
         if values is not None:
-            files[what] = folder / f"{name}.nii.gz"
-            # Packed without the time of day, so that equal maps are equal files.
-            packed = gzip.compress(subject.to_nifti(values).to_bytes(), mtime=0)
-            with whole_file(files[what]) as partial:
-                partial.write_bytes(packed)
+            for told, file, content in _images(subject, what, name, values):
+                files[told] = folder / file
+                with whole_file(files[told]) as partial:
+                    partial.write_bytes(content)
     return files
+
+
+def _images(subject, what, name, values):
+    """What each image of a map shows, the name of its file, and its bytes."""
+    if subject.grid is not None:
+        # Packed without the time of day, so that equal maps are equal files.
+        yield what, f"{name}.nii.gz", gzip.compress(subject.to_nifti(values).to_bytes(), mtime=0)
+        return
+    for side, image in subject.to_gifti(values).items():
+        yield f"{what}, {HEMISPHERES[side]}", f"{name}.{side}.func.gii", image.to_bytes()
 
 
 def parse_columns(text):

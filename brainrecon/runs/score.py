@@ -22,6 +22,7 @@ from brainrecon.runs.category_candidates import candidates_of, n_unseen
 from brainrecon.runs.decoded_features import decoded_features
 from brainrecon.runs.encoding import brain
 from brainrecon.runs.pictures import digest_of_drawn, drawn_outputs
+from brainrecon.runs.predicted_responses import predicted_responses
 from brainrecon.runs.released_pretraining import is_checkpoint
 from brainrecon.runs.texts import texts_on_the_way, true_texts
 from brainrecon.runs.values import RunValues
@@ -82,14 +83,16 @@ def evaluate(run, protocol=None, progress=SILENT):
         )
     true = true_texts(run, protocol)
     # Of each predicted value, in turn: nothing is read if the protocol asks for none.
-    candidates = candidates_of(run, progress) if protocol.categories else {}
+    encodes = run.unfitted.encodes
+    candidates = candidates_of(run, progress) if protocol.categories and not encodes else {}
     embeddings, decoded = _embeddings(run, protocol, candidates, progress)
     read = (
         {name: Outputs(*drawn) for name, drawn in conditions.items()}
         if medium == "caption"
         else texts_on_the_way(run, protocol, conditions)
     )
-    if not (is_shown or embeddings or decoded or (true and read and protocol.captions)):
+    responses = predicted_responses(run) if encodes else None
+    if not (is_shown or embeddings or decoded or responses or (true and read and protocol.captions)):
         # Says that there is nothing.
         shown_of(subjects)
     scores = score(
@@ -103,6 +106,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         embeddings=embeddings,
         decoded=decoded,
         candidates=candidates,
+        responses=responses,
         brain=brain(run.subject, protocol, run.store.folder, run.machine.device, run.machine.memory, progress)
         if run.parts == [run] and draws and is_shown
         else None,
@@ -357,8 +361,11 @@ def shown_of(subjects, needed=True):
 def _embeddings(run, protocol, candidates, progress):
     """(true, predicted) values that the protocol scores, or that are decoded from regions; what is known of the latter.
 
-    Among the predicted ones are those that categories are identified by, under their own names.
+    Among the predicted ones are those that categories are identified by, under their own names. Of a chain that encodes there
+    are none: its embeddings are those of the very pictures that were shown.
     """
+    if run.unfitted.encodes:
+        return None, {}
     true, predicted = {}, {}
     for part in run.parts:
         compared = _compared(part.chain, protocol)

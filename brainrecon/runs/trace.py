@@ -86,7 +86,7 @@ def trace(run, stimulus_id, name=RECONSTRUCTION, sample=0):
         )
     images = part.subject.test.images
     shown = None if images is None else np.asarray(images[values.row[stimulus_id]])
-    traced = [_measured(values, name, stimulus_id, sample)]
+    traced = [] if chain.encodes else [_measured(values, name, stimulus_id, sample)]
     for step in chain.steps:
         for given in step.gives:
             if given == chain.output and chain.draws:

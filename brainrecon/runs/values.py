@@ -15,7 +15,7 @@ from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.replacement import MEAN, Source, shuffled_partners
 from brainrecon.assembly.trial_outputs import OUTPUTS, averaged_outputs
-from brainrecon.assembly.values import ABSENT, PATTERNS, Item
+from brainrecon.assembly.values import ABSENT, PATTERNS, SHOWN, Item
 from brainrecon.runs.array_files import check_suffix, write_arrays
 from brainrecon.runs.predict import encode, read_embeddings
 from stages.ground.errors import InputError
@@ -183,6 +183,8 @@ class RunValues:
 
     def _measured(self, name, source, stimulus_id, sample):
         test, row = self.subject.test, self.row[stimulus_id]
+        if name == SHOWN:
+            return np.asarray(self._shown()[row])
         single = self.chain.system.reads_single_trials
         if name != PATTERNS:
             return 1 if single else int(test.repeats[row])
@@ -208,8 +210,20 @@ class RunValues:
         # What is drawn by lot belongs to whose the value is, and not to who asks for it first.
         return step.run([Item(self.subject.name, source.name)], read, seed=self.seed)[name][0]
 
+    def _shown(self):
+        """Pictures of the test stimuli, for a chain that encodes; no other chain reads them."""
+        images = self.subject.test.images
+        if images is None:
+            raise InputError(
+                f"{self.subject.source} has no pictures of {self.subject.details.get('split', 'test')}, to which "
+                f"{self.chain.name} predicts responses; put them where `brainrecon data files` says."
+            )
+        return images
+
     def _inputs(self, of, step):
         """What a step reads to predict: whole arrays, so that it may go through them in blocks."""
+        if of == "test" and step.reads == (SHOWN,) and not step.optional:
+            return {SHOWN: self._shown()}
         if of == "test" and step.reads == (PATTERNS,) and not step.optional:
             return {PATTERNS: self.subject.test.patterns}
         condition, names = (

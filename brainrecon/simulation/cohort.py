@@ -15,7 +15,8 @@ from brainrecon.simulation.brain.ceiling import RepeatStatistics
 from brainrecon.simulation.brain.cortex import Cortex
 from brainrecon.simulation.brain.filters import seen_image
 from brainrecon.simulation.brain.noise import begin_session, trial_noise
-from brainrecon.simulation.files import nsd_files
+from brainrecon.simulation.brain.surface import MESHES, Surface, lay_on_surface
+from brainrecon.simulation.files import nsd_files, surface_files
 from brainrecon.simulation.files.report import SimulationReport, SubjectReport
 from brainrecon.simulation.files.simulation_folder import simulate_once
 from brainrecon.simulation.options import checked_number
@@ -44,6 +45,7 @@ def simulate(
     kinds: Sequence[str] = KINDS,
     photographs: str | os.PathLike | None = None,
     betas_format: str = "hdf5",
+    surface: str | None = None,
     progress: Progress = SILENT,
 ) -> SimulationReport:
     """Write a simulated cohort in NSD's own files and folders.
@@ -80,6 +82,9 @@ def simulate(
         A folder of photographs with captions to show instead, see `brainrecon.simulation.world.photographs`.
     betas_format : {"hdf5", "nifti", "both"}
         Which of the two formats of betas to write.
+    surface : {"fsaverage3", "fsaverage4", "fsaverage5"}, optional
+        Write betas on this mesh too, as NSD's of fsaverage, see `brainrecon.simulation.brain.surface`; by default none. A
+        session of fsaverage5 takes 82 kB for each trial.
     progress : callable (label, done, total), optional
         Told how far each step has come.
 
@@ -104,6 +109,8 @@ def simulate(
         betas_format=betas_format,
     )
     own = None if photographs is None else Photographs(photographs, options["picture_size"], options["seed"])
+    if surface is not None:
+        options["surface"] = _checked_surface(surface)
     if own is not None:
         options["photographs"] = own.digest
         _check_count(own, options)
@@ -148,6 +155,14 @@ def _checked(kinds, betas_format, **numbers):
             f"shared and at least one more is needed to train on; give fewer --shared or more --sessions."
         )
     return options | {"kinds": shown, "betas_format": betas_format}
+
+
+def _checked_surface(mesh):
+    if mesh not in MESHES:
+        raise InputError(
+            f"surface is {mesh!r} but must be one of {', '.join(MESHES)}{did_you_mean(mesh, MESHES)}; choose one with --surface."
+        )
+    return mesh
 
 
 def _check_count(photographs, options):
@@ -237,6 +252,9 @@ class _Cohort:
             self.progress(f"{name}: drawing and seeing pictures", stop, self.n_own)
 
         nsd_files.write_anatomy(self.root, subject, anatomy, cortex.receptive_fields)
+        surface = None if self.options.get("surface") is None else lay_on_surface(anatomy, self.options["surface"])
+        if surface is not None and subject == 1:
+            surface_files.write_labels(self.root, surface)
         behaviour = design.behaviour(
             subject,
             self.ordering,
@@ -245,8 +263,10 @@ class _Cohort:
             self.generator("behaviour", subject),
         )
         nsd_files.write_responses(self.root, subject, behaviour)
-        ncsnr = self.run_sessions(subject, anatomy, cortex, responses)
+        ncsnr = self.run_sessions(subject, anatomy, cortex, responses, surface)
         nsd_files.write_noise_ceiling(self.root, subject, ncsnr, anatomy.brain)
+        if surface is not None:
+            surface_files.write_noise_ceiling(self.root, subject, ncsnr, surface)
 
         general = anatomy.labels["nsdgeneral"] == 1
         known = responses.std(0) / cortex.noise_sd
@@ -262,7 +282,9 @@ class _Cohort:
             ),
         )
 
-    def run_sessions(self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray) -> np.ndarray:
+    def run_sessions(
+        self, subject: int, anatomy: Anatomy, cortex: Cortex, responses: np.ndarray, surface: Surface | None
+    ) -> np.ndarray:
         """Write every session's betas; return ncsnr as estimated from them, one value per brain voxel."""
         n_trials = self.options["trials_per_session"]
         n_brain = np.count_nonzero(anatomy.brain)
@@ -282,6 +304,8 @@ class _Cohort:
                 betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
             formats = BETAS_FORMATS[self.options["betas_format"]]
             nsd_files.write_betas(self.root, subject, session, betas, anatomy.brain, formats)
+            if surface is not None:
+                surface_files.write_betas(self.root, subject, session, betas, surface)
             statistics.add_session(betas.astype(np.float32), stimuli)
             self.progress(f"{nsd_files.subject_name(subject)}: scanning sessions", session, self.options["sessions"])
         return statistics.ncsnr()

@@ -25,8 +25,8 @@ from tiny_networks.training import averaged_weights, fit, record
 from weights.whole_files import whole_file, write_text
 
 NAME = "label2img"
-STEPS = 4000
-BATCH_SIZE = 32
+STEPS = 5000
+BATCH_SIZE = 16
 PICTURES = 20_000
 WIDTH = 64
 CONFIG = {
@@ -191,6 +191,7 @@ def figures(folder):
 
 def _card(training, held_out):
     progress = f"{training['steps']:,} of {training['planned_steps']:,} steps of {BATCH_SIZE}"
+    learned = f"{training['pictures']:,} pictures ({progress})"
     lines = "\n".join(f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in held_out.items())
     return f"""# tiny-label2img
 
@@ -200,7 +201,7 @@ brainrecon's simulated world, in diffusers' folder layout, at small size.
 | | |
 |---|---|
 | made by | `scripts/train_tiny.py --only vq-autoencoder --only label2img`, from nothing |
-| learned from | {training["pictures"]:,} pictures ({progress}) of drawn scenes, handwritten digits (scikit-learn's) and binary patterns |
+| learned from | {learned} of drawn scenes, handwritten digits (scikit-learn's) and binary patterns |
 | time | {training["seconds"] / 60:.0f} minutes on {training["device"]}, {training["threads"]} thread(s) |
 | parameters of UNet and labels | {training["parameters"]:,}, stored as float16, computed in float32 |
 | latents | 16 x 16 x 3 before quantising, from `vae/`, which has a card of its own |

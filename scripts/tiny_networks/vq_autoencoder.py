@@ -5,6 +5,8 @@ and without the adversarial term: a term on the differences between neighbouring
 the latents and latents to the codes, and every code also to the latent next to it, so that none is left unused.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from diffusers import VQModel
@@ -14,7 +16,8 @@ from stages.checkpoints.strict_loading import load_strictly
 from stages.networks.latent_space import CodebookLatentSpace, to_greys
 from tiny_networks.autoencoder import to_network
 from tiny_networks.pool import load_pool
-from tiny_networks.training import fit
+from tiny_networks.training import averaged_weights, fit, record
+from weights.whole_files import write_text
 
 NAME = "vq-autoencoder"
 STEPS = 4000

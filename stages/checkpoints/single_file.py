@@ -19,10 +19,9 @@ from weights.manifest import CheckpointError
 _AT_ONCE = 32
 
 
-def is_single_file(folder):
-    """Whether a folder's weights lie in one file, and not in diffusers' ``unet/``."""
-    unet = Path(folder) / "unet"
-    return not any((unet / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE))
+def is_single_file(folder, part="unet"):
+    """Whether a folder's weights lie in one file, and not in diffusers' ``unet/`` or the folder of another part."""
+    return not any((Path(folder) / part / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE))
 
 
 class SingleFile:

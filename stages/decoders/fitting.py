@@ -58,7 +58,7 @@ def fit_network(decoder, training, folder, progress, pretrained):
             voxels.leave_as_they_are()
     if pretrained is not None:
         began.append(start_from(network, pretrained, decoder.make))
-    objectives = _objectives_of(decoder, network.network, gives, samples.stored)
+    objectives = _objectives_of(decoder, network.network, gives, {**gives, **samples.stored})
     if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
         raise CannotTrain(
             f"A batch of {recipe.batch_size} samples is to be compared but there are {n_in_epoch:,} to learn from",

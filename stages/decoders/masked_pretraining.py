@@ -110,7 +110,10 @@ class UnpairedResponses:
 def _measured(subject, rows, patch_size):
     """Mean and standard deviation of all voxels, wrapped to whole patches; and the share of the variance within voxels."""
     voxels = Voxels()
-    voxels.measure(rows, np.arange(len(rows)))
+    try:
+        voxels.measure(rows, np.arange(len(rows)))
+    except InputError as error:
+        raise InputError(f"{subject}: {error}") from None
     n_voxels = rows.shape[1]
     place = np.arange(wrapped_to_multiple(n_voxels, patch_size)) % n_voxels
     # What does not vary has no end of a scale.

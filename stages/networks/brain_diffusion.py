@@ -10,11 +10,14 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from stages.checkpoints.single_file_names import UNET, unet_places
 from stages.ground.errors import InputError
 from stages.networks.masked_brain import BrainEncoder
 from stages.networks.time_mapper import TimeMapper
 from stages.networks.token_denoiser import TokenDenoiser
-from stages.networks.tuned_network import TunedNetwork
+from stages.networks.tuned_network import TunedNetwork, tuned_names
+
+_CONDITIONER = "cond_stage_model."
 
 
 class BrainConditioner(nn.Module):
@@ -114,3 +117,42 @@ class BrainDiffusion(nn.Module):
     def forward(self, patterns):
         """Make tokens of patterns (n, n_voxels), by their name."""
         return {self.name: self.cond_stage_model(patterns)}
+
+
+def authors_tensors(stored, unet, tuned):
+    """Take the tensors of a `BrainDiffusion` from those of the authors' whole model, by the names they have there.
+
+    What decodes masked patches is left out, and so is what of the model was not tuned: the model of classes has the same.
+
+    Parameters
+    ----------
+    stored : mapping of str to tensor
+        Of ``finetuned.pth``: ``cond_stage_model.*``, ``model.diffusion_model.*`` and others.
+    unet : dict
+        Configuration of diffusers' network.
+    tuned : sequence of str
+        Regular expressions, as of `BrainDiffusion`.
+
+    Returns
+    -------
+    dict of str to tensor
+    """
+    with torch.device("meta"):
+        outline = UNet2DConditionModel.from_config(unet)
+    shapes = {name: value.shape for name, value in outline.named_parameters()}
+    places = unet_places(outline.config, tuned_names(outline, tuned))
+    found = {name: value for name, value in stored.items() if name.startswith(_CONDITIONER) and not _only_decodes(name)}
+    for name, place in places.items():
+        if place.name in stored:
+            value = stored[place.name]
+            fits = value.numel() == shapes[name].numel()
+            found[f"denoiser.unet.{name}"] = value.reshape(shapes[name]) if fits else value
+    mapper = f"{UNET}time_embed_condtion."
+    named = {name: name.removeprefix(UNET) for name in stored if name.startswith(mapper)}
+    return found | {f"denoiser.time_mapper.{ours}": stored[name] for name, ours in named.items()}
+
+
+def _only_decodes(name):
+    return name.startswith(
+        (f"{_CONDITIONER}mae.decoder_", f"{_CONDITIONER}mae.mask_token", f"{_CONDITIONER}mae.nature_")
+    )

@@ -35,7 +35,7 @@ def load_vq(folder, dtype=torch.float32):
         A file is absent or damaged, or a tensor missing, unexpected or misshapen.
     """
     folder = Path(folder)
-    if is_single_file(folder):
+    if is_single_file(folder, "vae"):
         return read_vq(SingleFile(folder), folder, dtype)
     return load_strictly(VQModel, folder / "vae", dtype)
 

@@ -219,6 +219,37 @@ class EvaluationNetwork(nn.Module):
         return fill_network(network, read_network_tensors(folder), folder).to(device)
 
 
+class EvaluationClasses:
+    """What one head of the evaluation network gives each of its names.
+
+    >>> from weights import store
+    >>> judge = EvaluationClasses.from_pretrained(store.path("tiny-evaluation"), "category")
+    >>> judge.embed(np.zeros((2, 64, 64, 3), dtype=np.uint8)).shape
+    (2, 26)
+
+    Parameters
+    ----------
+    network : EvaluationNetwork
+    head : str
+        One of ``HEADS``.
+    """
+
+    def __init__(self, network, head):
+        if head not in HEADS:
+            raise InputError(f"The evaluation network has no head {head!r}; choose one of {', '.join(HEADS)}.")
+        self._network, self.head = network, head
+
+    @classmethod
+    def from_pretrained(cls, folder, head, device="cpu"):
+        """Load a folder as `EvaluationNetwork.from_pretrained` does."""
+        return cls(EvaluationNetwork.from_pretrained(folder, device), head)
+
+    @torch.no_grad()
+    def embed(self, images, batch_size=256):
+        """Logits of the head's names for pictures uint8 (n, height, width, 3) of any size, float32 (n, n_names)."""
+        return self._network._judge(images, batch_size)[self.head].numpy()
+
+
 def _read_config(architecture, path):
     """Constructor arguments from ``config.json``."""
     config = read_json_object(path, architecture)

@@ -44,6 +44,7 @@ class JudgingNetwork:
     layers = ()
     smallest = 1
     _spare = ()
+    _at_a_time = _PICTURES_AT_A_TIME
 
     def __init__(self, network, layer):
         self._check_layer(layer)
@@ -139,8 +140,8 @@ class JudgingNetwork:
         device = self.device
         parts = []
         # At least once, so that no pictures give no rows of the right length.
-        for start in range(0, max(len(batch), 1), _PICTURES_AT_A_TIME):
-            part = batch[start : start + _PICTURES_AT_A_TIME].to(device)
+        for start in range(0, max(len(batch), 1), self._at_a_time):
+            part = batch[start : start + self._at_a_time].to(device)
             parts.append(self.features(part).cpu().numpy())
         return np.concatenate(parts)
 
@@ -212,6 +213,30 @@ class SwAVResNet50(JudgingNetwork):
     @staticmethod
     def _rename(name):
         return name.removeprefix("module.")
+
+
+class ViTH14(JudgingNetwork):
+    """Vision transformer ViT-H/14 (Dosovitskiy et al. 2021) with torchvision's default weights: SWAG, tuned end to end at 518 px.
+
+    Its layer "heads" gives the logits of ImageNet's 1,000 classes. Positions are those of 518 x 518 pixels, so that it takes no
+    other size.
+    """
+
+    layers = ("heads",)
+    smallest = 518
+    # 1,370 tokens of 1,280 values each.
+    _at_a_time = 4
+    _build = staticmethod(partial(torchvision.models.vit_h_14, weights=None, image_size=518))
+
+    def embed(self, batch):
+        """As `JudgingNetwork.embed`, of pictures of 518 x 518 pixels."""
+        batch = check_prepared(batch, type(self).__name__, self.smallest)
+        if tuple(batch.shape[2:]) != (self.smallest, self.smallest):
+            raise InputError(
+                f"Pictures are {batch.shape[2]} x {batch.shape[3]} but ViT-H/14 takes {self.smallest} x {self.smallest} pixels; "
+                "resize them."
+            )
+        return super().embed(batch)
 
 
 def check_prepared(batch, name, smallest=1):

@@ -120,8 +120,9 @@ class CodebookLatentSpace(QuantisedLatentSpace):
         return super().encode(pixels) * self.network.config.scaling_factor
 
     def decode(self, latents):
-        """Decode latents; see `LatentSpace.decode`."""
-        return self.decode_codes(self.codes(latents))
+        """Decode latents; see `LatentSpace.decode`. Latents that are not finite have no code: all of their picture is NaN."""
+        finite = latents.isfinite().flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        return self.decode_codes(self.codes(latents)).where(finite, torch.nan)
 
     def codes(self, latents):
         """The number of the nearest code at every place, int64 (n, height, width), of latents (n, channels, height, width)."""

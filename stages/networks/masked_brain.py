@@ -297,6 +297,19 @@ def put_encoder(encoder, pretrained):
     return identity_of(encoder)
 
 
+def encoder_sizes(folder):
+    """Sizes of the pretrained encoder in a folder, dict of arguments of `BrainEncoder`; empty for the published ones.
+
+    Raises
+    ------
+    CheckpointError
+        Its configuration is damaged.
+    """
+    path = Path(folder) / CONFIG_FILE
+    config = read_json_object(path, BrainEncoder.__name__) if path.exists() else {}
+    return {name: value for name, value in dict(config.get("sizes", {})).items() if name in _ENCODER_SIZES}
+
+
 def identity_of(network):
     """A hash of all tensors of a network by their names."""
     digest = hashlib.sha256()

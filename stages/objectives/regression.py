@@ -56,6 +56,35 @@ class MeanAbsoluteError(MeanSquaredError):
         return f"MeanAbsoluteError({self.reads[0]!r}, weight={self.weight})"
 
 
+class MeanSquare:
+    """The mean square of an output that is an error already: loss = mean(output**2), over samples and values.
+
+    A network that learns to give back what it reads finds its errors itself: no true value stands beside the responses.
+
+    >>> import torch
+    >>> loss, parts = MeanSquare("response_error")({"response_error": torch.full((4, 3), 2.0)}, {}, step=0)
+    >>> loss.item(), list(parts)
+    (4.0, ['response_error'])
+
+    Parameters
+    ----------
+    name : str
+        The output.
+    """
+
+    reads = ()
+
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, outputs, targets, step):
+        loss = outputs[self.name].float().square().mean()
+        return loss, {self.name: loss.detach()}
+
+    def __repr__(self):
+        return f"MeanSquare({self.name!r})"
+
+
 class CosineDistance(MeanSquaredError):
     """The mean angle's cosine, from 1: loss = weight * mean(1 - cos(output, target)), over samples and tokens.
 

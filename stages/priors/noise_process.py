@@ -77,11 +77,24 @@ class NoiseProcess:
         steps : int tensor of shape (n,)
             From 0.
         """
-        shape = (-1, *[1] * (clean.ndim - 1))
-        of_clean, of_noise = (
-            sent_to(clean.device, table)[steps].reshape(shape).to(clean.dtype) for table in self._mixing
-        )
+        of_clean, of_noise = self._shares(clean, steps)
         return of_clean * clean + of_noise * noise
+
+    def velocity(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """What some networks predict in place of the noise: √kept · noise − √(1 − kept) · clean (Salimans and Ho, 2022).
+
+        Parameters
+        ----------
+        clean, noise, steps
+            See `noisy`.
+        """
+        of_clean, of_noise = self._shares(clean, steps)
+        return of_clean * noise - of_noise * clean
+
+    def _shares(self, clean: Tensor, steps: Tensor) -> list[Tensor]:
+        """What clean values and noise are multiplied by after some steps."""
+        shape = (-1, *[1] * (clean.ndim - 1))
+        return [sent_to(clean.device, table)[steps].reshape(shape).to(clean.dtype) for table in self._mixing]
 
     @cached_property
     def _mixing(self) -> list[Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from stages.networks.tuned_network import TunedNetwork
 from stages.training.batches import random_state_kept
 
 # A network or a loss of somebody's own may ask for values, which outlines have not: nothing is told of it then, and whatever else
@@ -35,6 +36,8 @@ class Cost:
         What a part of a batch leaves for the way back; None if nobody can count it.
     operations : float or None
         Of all steps, forwards and backwards; None if nobody can count them.
+    frozen : int
+        Bytes of networks that are computed with and that no checkpoint holds.
     """
 
     parameters: int
@@ -43,11 +46,12 @@ class Cost:
     moments: int
     activations: int | None
     operations: float | None
+    frozen: int = 0
 
     @property
     def on_device(self):
         """Bytes on the device that trains, at the peak of a step."""
-        return self.weights + self.gradients + self.moments + (self.activations or 0)
+        return self.weights + self.frozen + self.gradients + self.moments + (self.activations or 0)
 
     @property
     def checkpoint(self):
@@ -57,7 +61,9 @@ class Cost:
     @property
     def on_cpu(self):
         """Bytes at the peak if the CPU trains: of a step, or while a checkpoint is written, before which gradients are gone."""
-        return self.weights + self.moments + max(self.gradients + (self.activations or 0), self.checkpoint)
+        return (
+            self.weights + self.frozen + self.moments + max(self.gradients + (self.activations or 0), self.checkpoint)
+        )
 
 
 def cost_of(make_learner, batch_of, recipe):
@@ -103,6 +109,8 @@ def cost_of(make_learner, batch_of, recipe):
         if spec.name == "muon":
             moments += sum(one.numel() for one in trained if one.ndim < 2)
         everything = sum(one.numel() for one in (*named.values(), *learner.buffers()))
+        # What a network computes with and neither holds nor copies.
+        frozen = sum(one.numel() for network in _bases(learner) for one in (*network.parameters(), *network.buffers()))
         copies = 1 + (recipe.average is not None) + (recipe.validation > 0)
         activations, operations = _of_a_part(learner, batch_of(math.ceil(recipe.batch_size / parts)))
     if operations is not None and parts > 1 and getattr(learner, "compares", False):
@@ -112,13 +120,19 @@ def cost_of(make_learner, batch_of, recipe):
         # Half of what is kept, and the weights in both precisions.
         activations = activations * _BYTES_OF_BF16 // _BYTES + _BYTES_OF_BF16 * size
     return Cost(
-        sum(one.numel() for one in named.values()),
+        sum(one.numel() for one in named.values()) + frozen,
         _BYTES * copies * everything,
         _BYTES * size,
         _BYTES * moments,
         activations,
         None if operations is None else operations * parts * recipe.steps,
+        _BYTES * frozen,
     )
+
+
+def _bases(learner):
+    """Networks of which a part of the learner is a tuned copy, each once."""
+    return list({id(one.base): one.base for one in learner.modules() if isinstance(one, TunedNetwork)}.values())
 
 
 def _of_a_part(learner, batch):

@@ -14,6 +14,7 @@ from stages.decoders.inverse_encoding import InverseEncodingDecoder
 from stages.decoders.local.multiscale import MultiscaleDecoder
 from stages.decoders.ridge.banded_ridge import BandedRidgeDecoder
 from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder
+from stages.decoders.ridge.plain_ridge import PlainRidge
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.decoders.trained import TrainedDecoder, Training
 from stages.decoders.unitwise.unitwise import UnitwiseDecoder
@@ -112,6 +113,7 @@ MAKERS = {
     "ridge, one penalty": ridge({"alphas": 30.0}),
     "banded ridge": banded(),
     "banded ridge, fewer stimuli than voxels": banded(fewer_stimuli=True),
+    "ridge through the origin": Maker(PlainRidge, {"alpha": 3.0, "intercept": False, "rescale": "folds"}, np.float64),
     "ridge, a penalty per column by folds": Maker(KFoldRidgeDecoder, {"alphas": (0.1, 10.0)}),
     "a ridge for each unit": Maker(UnitwiseDecoder, {"voxels": 10, "alpha": 5.0}),
     "a ridge for each unit, patterns": Maker(

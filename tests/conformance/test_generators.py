@@ -87,6 +87,17 @@ def stable_diffusion_xl(folder):
     return StableDiffusionXLGenerator.from_pretrained(single_files.save_sdxl(folder))
 
 
+def codebook_of_tokens(folder):
+    import single_files
+
+    from stages.generators.diffusion.vq_diffusion import VQDiffusionGenerator
+    from stages.networks.time_mapper import TimeMapper
+
+    torch.manual_seed(0)
+    mapper = TimeMapper(n_tokens=6, context_width=single_files.CLASS_WIDTH, width=64)
+    return VQDiffusionGenerator.from_pretrained(single_files.save_classes(folder), n_tokens=6, time_mapper=mapper)
+
+
 def image_variations(folder):
     from stages.generators.diffusion.image_variations import ImageVariationsGenerator
 
@@ -112,6 +123,13 @@ def faces(folder):
 
     FaceVAEGAN(FaceVAEGANConfig(picture=16, channels=(4, 6), hidden=5, latents=7)).save_pretrained(folder)
     return FaceVAEGANGenerator.from_pretrained(folder)
+
+
+def masked_tokens(folder):
+    from stages.generators.tokens.masked_tokens import MaskedTokenGenerator
+    from weights import store
+
+    return MaskedTokenGenerator.from_pretrained(store.path("tiny-maskgit"), store.path("tiny-label2img"))
 
 
 def picture_search(preset, **changes):
@@ -154,10 +172,12 @@ MAKERS = {
     "stable-unclip": stable_unclip,
     "unclip-xl": unclip_xl,
     "stable-diffusion-xl": stable_diffusion_xl,
+    "codebook-of-tokens": codebook_of_tokens,
     "image-variations": image_variations,
     "kandinsky": kandinsky,
     "icgan": icgan,
     "faces": faces,
+    "masked-tokens": masked_tokens,
     "diffusion-search": diffusion_search,
     "picture-search": picture_search("one-noise", start="noise"),
     # On pictures of one colour the largest of four are ties, and no step along the gradient lowers the loss of random weights.
@@ -179,6 +199,10 @@ def made(name, shape, n_items):
     draws = np.random.default_rng(len(name))
     if name == "first_picture":
         rows = draws.integers(0, 256, (n_items, 16, 16, 3), dtype=np.uint8)
+    elif name == "vq_cues":
+        rows = draws.integers(-3, 12, (n_items, *shape)).clip(-1).astype(np.float32)
+    elif name == "vq_weights":
+        rows = (draws.random((n_items, *shape)) * (draws.random((n_items, shape[0], 1)) < 0.5)).astype(np.float32)
     else:
         rows = draws.standard_normal((n_items, *(8 if length is None else length for length in shape)))
         rows = rows.astype(np.float32)
@@ -355,9 +379,10 @@ def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
 def spoiling(generator, row, only=torch.Tensor.is_floating_point):
     """Have the generator's network give NaN for one row of each batch that has it, of outputs for which ``only(output)``.
 
-    Where pictures are searched for one after the other it is asked several times for each.
+    Where pictures are searched for, or completed, one after the other it is asked several times for each.
     """
-    searched, search = count(-1), getattr(generator, "search", None)
+    method = "completed" if hasattr(generator, "completed") else "search"
+    searched, search = count(-1), getattr(generator, method, None)
     at = [next(searched)]
 
     def searching(first, *given):
@@ -387,14 +412,14 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
 
     network = generator.pipeline.unet if hasattr(generator, "pipeline") else getattr(generator, "network", None)
     if search is not None:
-        generator.search = searching
-        network = network if hasattr(generator, "pipeline") else generator.looks[0].network
+        setattr(generator, method, searching)
+        network = generator.looks[0].network if network is None else network
     hook = network.register_forward_hook(spoil)
     try:
         yield
     finally:
         hook.remove()
-        vars(generator).pop("search", None)
+        vars(generator).pop(method, None)
 
 
 def test_what_is_not_finite_is_named_when_all_others_are_there(generator):

@@ -10,6 +10,7 @@ import random_checkpoints
 import random_git
 import random_optimus
 import random_vgg19
+import single_files
 import torch
 
 from stages.ground.errors import InputError
@@ -20,6 +21,7 @@ from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens, CLIPTextVector
 from stages.targets.clip_layers import CLIPLayer
+from stages.targets.codebook_latents import CodebookLatents
 from stages.targets.colour_map import ColourMap
 from stages.targets.contour import Contour
 from stages.targets.depth_map import DepthMap, DrawnDepthMap
@@ -35,6 +37,7 @@ from stages.targets.silhouette import DrawnSilhouette, Silhouette
 from stages.targets.unclip_tokens import UnclipTokens
 from stages.targets.vdvae import VDVAELatents
 from stages.targets.vgg19_layers import VGG19Layer
+from stages.targets.vq_tokens import VQTokens
 from weights import store
 
 
@@ -45,6 +48,10 @@ def diffusion_text(folder):
 
 def autoencoder(folder):
     return AutoencoderLatents.from_pretrained(store.path("tiny-generator"), size=64)
+
+
+def codebook(folder):
+    return CodebookLatents.from_pretrained(single_files.save_classes(folder / "classes"))
 
 
 def places(folder):
@@ -111,6 +118,8 @@ TARGETS = {
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,
+    "codebook latents": codebook,
+    "vq tokens": lambda folder: VQTokens.from_pretrained(store.path("tiny-label2img")),
     "places": places,
     "face latents": faces,
     "vgg19 layer": vgg19_layer,

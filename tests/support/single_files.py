@@ -355,7 +355,7 @@ CLASSES_UNET = {
     "channels": 3,
     "projected": "convolution",
 }
-CLASSES_VQ = {"width": 8, "multiples": (1, 1), "layers": 1, "latents": 3, "codes": 32}
+CLASSES_VQ = {"width": 8, "multiples": (1, 1), "layers": 1, "latents": 3, "codes": 512}
 CIN256_UNET = {"width": 192, "multiples": (1, 2, 3, 5), "layers": 2, "depths": (0, 1, 1, 1), "channels": 3}
 CIN256_UNET |= {"projected": "convolution"}
 CIN256_VQ = {"width": 128, "multiples": (1, 2, 4), "layers": 2, "latents": 3, "codes": 8192}
@@ -374,7 +374,7 @@ def classes_state():
         state |= {part + name: value for name, value in random_state(shapes, seed).items()}
     # Values of a table of codes are as far apart as latents are.
     state["first_stage_model.quantize.embedding.weight"] = torch.randn(
-        32, 3, generator=torch.Generator().manual_seed(9)
+        512, 3, generator=torch.Generator().manual_seed(9)
     )
     betas = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000, dtype=torch.float64) ** 2
     state |= {"betas": betas.float(), "alphas_cumprod": torch.cumprod(1 - betas, 0).float()}
@@ -398,7 +398,7 @@ CLASSES_VQ_CONFIG = {
     "norm_num_groups": 4,
     "latent_channels": 3,
     "vq_embed_dim": 3,
-    "num_vq_embeddings": 32,
+    "num_vq_embeddings": 512,
     "sample_size": 16,
     "scaling_factor": 1.0,
 }

@@ -36,3 +36,21 @@ class SharedTrunk(torch.nn.Module):
 
     def subject_tensors(self, subject):
         return {name: f"linears.{self.places[subject]}.{name}" for name in ("weight", "bias")}
+
+
+class EncodedHead(torch.nn.Module):
+    """A small encoder of patches, and a linear layer behind the mean of its tokens."""
+
+    def __init__(self, n_voxels, gives, **sizes):
+        super().__init__()
+        # Takes a moment to import.
+        from stages.networks.masked_brain import BrainEncoder
+
+        self.gives, self.encoder = gives, BrainEncoder(n_voxels, **sizes)
+        self.heads = torch.nn.ModuleDict(
+            {name: torch.nn.Linear(self.encoder.width, torch.Size(shape).numel()) for name, shape in gives.items()}
+        )
+
+    def forward(self, patterns):
+        hidden = self.encoder.encode(patterns, pooled=True)[:, 0]
+        return {name: head(hidden).unflatten(1, self.gives[name]) for name, head in self.heads.items()}

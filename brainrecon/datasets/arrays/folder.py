@@ -8,6 +8,9 @@ FOLDER/
   rois/<name>.npy         (n_voxels,) bool                                  optional
   voxel_indices.npy       (n_voxels, 3) int, x, y, z of each voxel from 0; then subject.json has
                           grid: {"shape": [x, y, z], "affine": four rows of four numbers}     optional
+  vertex_indices.npy      (n_voxels, 2) int, hemisphere, 0 left and 1 right, and vertex of each value on a surface, from 0; then
+                          subject.json has surface: {"mesh": name, "n_vertices": [left, right]}     optional
+  flat_places.npy         (n_voxels, 2) float, right and up on a flat map     optional
   train/ and test/, and any further split:
     betas.npy             (n_trials, n_voxels) float, one row per trial, or
     patterns.npy          (n_stimuli, n_voxels) float, one row per stimulus, in the order of first presentation
@@ -31,6 +34,7 @@ from brainrecon.datasets.arrays.parts import (
     rois_inside,
     train_first,
 )
+from brainrecon.datasets.arrays.places import FLAT, GRID, SURFACE, read_grid, read_surface
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.own_mask import as_mask
@@ -39,7 +43,6 @@ from brainrecon.datasets.spellings import said_of
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
 from brainrecon.datasets.trial_tables import read_table, unread_columns
-from brainrecon.datasets.voxel_grid import VoxelGrid
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
@@ -53,29 +56,6 @@ from weights.names import identifier_of
 UNFINISHED = "subject.partial.json"
 """Stands in a folder for as long as `brainrecon.datasets.arrays.writing` writes it."""
 TRIAL_COLUMNS = ("stimulus_id", "session", "run")
-GRID = "voxel_indices.npy"
-
-
-def _grid(path, facts, n_voxels):
-    """Where the voxels are, if the folder says so."""
-    if "grid" not in facts and not (path / GRID).exists():
-        return None
-    try:
-        shape, affine = tuple(map(int, facts["grid"]["shape"])), np.array(facts["grid"]["affine"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{path / 'subject.json'} has {json.dumps(facts.get('grid'))[:100]} as grid; expected shape [x, y, z] and affine, "
-            f"four rows of four numbers, which go with {GRID}."
-        ) from None
-    indices = read_array(path / GRID)
-    if indices.shape != (n_voxels, 3) or indices.dtype.kind not in "iu" or len(shape) != 3 or affine.shape != (4, 4):
-        raise InputError(
-            f"{path / GRID} is {indices.dtype} {indices.shape} in a grid of {shape}; expected whole numbers ({n_voxels}, 3), "
-            "the x, y, z of each voxel."
-        )
-    if len(indices) and not ((indices >= 0) & (indices < np.array(shape))).all():
-        raise InputError(f"{path / GRID} has places outside the grid of {shape}; indices count from 0.")
-    return VoxelGrid(shape, affine, indices)
 
 
 def subjects(path):
@@ -99,7 +79,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
     names = _split_names(path, needs_split)
     n_voxels = _betas(path / names[0])[0].shape[1]
-    grid = _grid(path, facts, n_voxels)
+    grid, surface = read_grid(path, facts, n_voxels), read_surface(path, facts, n_voxels)
     if own is not None:
         rois[MASK] = own.in_columns(n_voxels, grid)
     finite = FiniteVoxels(lambda: ((name, _betas(path / name)[0]) for name in names))
@@ -127,6 +107,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
         caption_choices=tuple(facts.get("caption_choices", ())),
         grid=None if grid is None else grid.columns(inside),
+        surface=None if surface is None else surface.columns(inside),
     )
 
 
@@ -167,6 +148,8 @@ def files(path):
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
     rows.append(ExpectedFile(path / GRID, "the x, y, z of each voxel", optional=True))
+    rows.append(ExpectedFile(path / SURFACE, "the hemisphere and vertex of each value", optional=True))
+    rows.append(ExpectedFile(path / FLAT, "where each value is on a flat map", optional=True))
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
     masks = visible(path / "rois", "*.npy")
     return rows + [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]

@@ -2,7 +2,7 @@
 
 A session is one file: HDF5 ``betas`` (n_trials, z, y, x) or NIfTI (x, y, z, n_trials), int16, percent signal
 change times 300. Only the chosen voxels are kept, in C order of the (x, y, z) volume, the same for both
-formats.
+formats. On a surface a session is two files, see `brainrecon.datasets.nsd.hemispheres`, and a voxel a vertex.
 """
 
 import copy
@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from brainrecon.datasets.nsd import hemispheres
+from brainrecon.datasets.nsd.hemispheres import HemisphereFiles
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.subject import check_finite
 from stages.ground.errors import InputError
@@ -26,13 +28,15 @@ MOST_BY_RUNS = 0.25  # share of the volume up to which voxels are looked up one 
 
 
 def session_shape(path):
-    """Number of trials and (x, y, z) shape of a session, from the file's header.
+    """Number of trials and (x, y, z) shape of a session, (n_vertices,) on a surface, from the file's header.
 
     Raises
     ------
     InputError
         The file cannot be opened or has another layout.
     """
+    if isinstance(path, HemisphereFiles):
+        return hemispheres.session_shape(path)
     if path.suffix == ".hdf5":
         with _open_hdf5(path) as file:
             n_trials, *zyx = file["betas"].shape
@@ -46,8 +50,8 @@ def read_session(path, mask):
 
     Parameters
     ----------
-    path : pathlib.Path
-    mask : array of shape (x, y, z), bool
+    path : pathlib.Path or brainrecon.datasets.nsd.hemispheres.HemisphereFiles
+    mask : array of shape (x, y, z) or (n_vertices,), bool
 
     Returns
     -------
@@ -59,6 +63,8 @@ def read_session(path, mask):
     InputError
         The file is damaged.
     """
+    if isinstance(path, HemisphereFiles):
+        return hemispheres.read_session(path, mask)
     return _read_hdf5(path, mask) if path.suffix == ".hdf5" else _read_nifti(path, mask)
 
 
@@ -137,24 +143,27 @@ class SessionStore:
 
     Parameters
     ----------
-    files : dict of int to pathlib.Path
+    files : dict of int to pathlib.Path or brainrecon.datasets.nsd.hemispheres.HemisphereFiles
         Session number to file.
-    mask : array of shape (x, y, z), bool
+    mask : array of shape (x, y, z) or (n_vertices,), bool
     reference_rows : dict of int to array of int, optional
         Session number to 0-based rows of its file: betas are then z-scored session by session, each voxel by the mean
         and standard deviation (ddof 1) of these rows. Without it they are percent signal change.
     cache_bytes : int
         How much to keep, as stored (int16: all of a subject's nsdgeneral is just under the default 1 GiB).
         One session is always kept.
+    scale : float
+        What the stored values are divided by to be percent signal change.
     """
 
     is_quick = False
 
-    def __init__(self, files, mask, reference_rows=None, cache_bytes=CACHE_BYTES):
+    def __init__(self, files, mask, reference_rows=None, cache_bytes=CACHE_BYTES, scale=SCALE):
         self.files = files
         self.mask = mask
         self.reference_rows = reference_rows
         self.cache_bytes = cache_bytes
+        self.scale = scale
         self.n_voxels = int(mask.sum())
         self._kept = OrderedDict()
         self._centres = {}
@@ -169,7 +178,7 @@ class SessionStore:
         """Betas of some rows and voxels of a session, float32: percent signal change, or z-scores if these are asked for."""
         values = self.read(session)[rows][:, voxels].astype(np.float32)
         if self.reference_rows is None:
-            return values / np.float32(SCALE)
+            return values / np.float32(self.scale)
         mean, spread = self._centre(session)
         return (values - mean[voxels]) / spread[voxels]
 

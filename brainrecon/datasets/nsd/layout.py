@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainrecon.datasets.nsd import hemispheres
+from brainrecon.datasets.nsd.hemispheres import hemisphere_files
 from brainrecon.datasets.subject import subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -23,8 +25,13 @@ BETAS_VERSIONS = {
 SPACES = ("func1pt8mm", "func1mm")
 """Volume spaces, the one usually decoded from first."""
 
-SUFFIXES = {"hdf5": ".hdf5", "nifti": ".nii.gz"}
-"""Format of a betas file -> how its name ends, preferred first."""
+SURFACES = {"fsaverage": "mgh", "nativesurface": "hdf5"}
+"""Surface spaces and the format of each; a volume is loaded before them."""
+
+SUFFIXES = {"hdf5": ".hdf5", "nifti": ".nii.gz", "mgh": ".mgh"}
+"""Format of a betas file -> how its name ends, of volumes those preferred first."""
+
+VOLUME_FORMATS = ("hdf5", "nifti")
 
 COCO_SPLITS = ("train2017", "val2017")
 
@@ -64,10 +71,14 @@ class Layout:
         return self.betas_root / subject / space / BETAS_VERSIONS[version]
 
     def betas_session(self, subject, space, version, session, file_format):
-        return self.betas(subject, space, version) / f"betas_session{session:02d}{SUFFIXES[file_format]}"
+        """Of the volume, or of both hemispheres."""
+        folder, name = self.betas(subject, space, version), f"betas_session{session:02d}{SUFFIXES[file_format]}"
+        return hemisphere_files(folder, name) if space in SURFACES else folder / name
 
     def ncsnr(self, subject, space, version):
-        return self.betas(subject, space, version) / "ncsnr.nii.gz"
+        """Of the volume, or of both hemispheres."""
+        folder = self.betas(subject, space, version)
+        return hemisphere_files(folder, "ncsnr.mgh") if space in SURFACES else folder / "ncsnr.nii.gz"
 
     def responses(self, subject):
         return self.root / f"nsddata/ppdata/{subject}/behav/responses.tsv"
@@ -78,8 +89,20 @@ class Layout:
     def roi(self, subject, space, atlas):
         return self.rois(subject, space) / f"{atlas}.nii.gz"
 
-    def labels(self, subject, atlas):
-        return self.root / f"nsddata/freesurfer/{subject}/label/{atlas}.mgz.ctab"
+    def labels(self, owner, atlas):
+        return self.surface_labels(owner) / f"{atlas}.mgz.ctab"
+
+    def surface_labels(self, owner):
+        """FreeSurfer's folder of the labels of a subject, or of fsaverage."""
+        return self.root / f"nsddata/freesurfer/{owner}/label"
+
+    def surface_atlas(self, owner, side, atlas):
+        return self.surface_labels(owner) / f"{side}.{atlas}.mgz"
+
+
+def label_owner(subject, space):
+    """Whose labels a surface has: those of fsaverage, or the subject's own."""
+    return space if space == "fsaverage" else subject
 
 
 def subjects_on_disk(layout):
@@ -111,15 +134,15 @@ def choose_subject(layout, subject):
 
 
 def choose_space(layout, subject, space):
-    """The volume space asked for, or the first of `SPACES` that the subject has."""
-    folder = layout.betas_root / subject
-    present = [name for name in SPACES if (folder / name).is_dir()]
+    """The space asked for, or the first of `SPACES` and `SURFACES` that the subject has."""
+    folder, known = layout.betas_root / subject, (*SPACES, *SURFACES)
+    present = [name for name in known if (folder / name).is_dir()]
     if space is None and present:
         return present[0]
     if space not in present:
-        asked = f"no betas in {space}" if space else "no volume betas"
+        asked = f"no betas in {space}" if space else "no betas"
         raise InputError(
-            f"{folder} holds {asked}; it has {', '.join(present) or 'none'} of {', '.join(SPACES)}{did_you_mean(space, SPACES)}: "
+            f"{folder} holds {asked}; it has {', '.join(present) or 'none'} of {', '.join(known)}{did_you_mean(space, known)}: "
             "pass one of these as space, or add the folder."
         )
     return space
@@ -146,9 +169,19 @@ def version_name(version):
     return next((short for short, folder in BETAS_VERSIONS.items() if version == folder), version)
 
 
+def formats_of(space, file_format=None):
+    """The formats in which betas of a space may be, preferred first: the one asked for, or all; an InputError if it has none."""
+    known = (SURFACES[space],) if space in SURFACES else VOLUME_FORMATS
+    if file_format is not None and file_format not in known:
+        raise InputError(f"'{file_format}' is no format of betas in {space}; allowed values are {', '.join(known)}.")
+    return (file_format,) if file_format else known
+
+
 def session_files(layout, subject, space, version, file_format):
     """Session files of one format, by session number (from 1), in order; empty when there is none."""
     suffix = SUFFIXES[file_format]
+    if space in SURFACES:
+        return hemispheres.session_files(layout.betas(subject, space, version), suffix)
     found = {}
     for path in visible(layout.betas(subject, space, version), f"betas_session*{suffix}"):
         number = re.fullmatch(r"betas_session(\d+)", path.name.removesuffix(suffix))
@@ -162,26 +195,25 @@ def sessions_on_disk(layout, subject, space, version, file_format=None):
 
     Parameters
     ----------
-    file_format : {"hdf5", "nifti"}, optional
-        Only files of this format; by default HDF5 if a session has it, else NIfTI.
+    file_format : {"hdf5", "nifti", "mgh"}, optional
+        Only files of this format; by default, of a volume, HDF5 if a session has it, else NIfTI.
 
     Returns
     -------
-    files : dict of int to pathlib.Path
+    files : dict of int to pathlib.Path, or of int to brainrecon.datasets.nsd.hemispheres.HemisphereFiles
 
     Raises
     ------
     InputError
         An unknown format, or no session file.
     """
-    if file_format is not None and file_format not in list(SUFFIXES):
-        raise InputError(f"'{file_format}' is no format of betas; allowed values are {', '.join(SUFFIXES)}.")
-    formats = [file_format] if file_format else list(SUFFIXES)
+    formats = formats_of(space, file_format)
     files = {}
     for name in reversed(formats):
         files |= session_files(layout, subject, space, version, name)
     if not files:
-        wanted = " or ".join(f"betas_session01{SUFFIXES[name]}" for name in formats)
+        side = "lh." if space in SURFACES else ""
+        wanted = " or ".join(f"{side}betas_session01{SUFFIXES[name]}" for name in formats)
         raise InputError(
             f"{layout.betas(subject, space, version)} holds no session; expected {wanted} and so on: "
             f"list what is needed with: brainrecon data files nsd:{layout.root} --subject {subject}"

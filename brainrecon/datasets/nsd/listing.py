@@ -10,7 +10,9 @@ from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
 from brainrecon.datasets.nsd import sizes as nsd_sizes
 from brainrecon.datasets.nsd.sessions import PUBLISHED, read_sessions
+from brainrecon.datasets.nsd.surface_regions import GLASSER
 from brainrecon.datasets.subject import subject_name
+from brainrecon.datasets.surface_places import HEMISPHERES
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
@@ -51,7 +53,8 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
     check("pictures", pictures, OneOf(True, False), "--option {name}={example}")
     layout = nsd_layout.Layout(path)
     subject = subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
-    space = _chosen("space", space, nsd_layout.SPACES, lambda name: (layout.betas_root / subject / name).is_dir())
+    spaces = (*nsd_layout.SPACES, *nsd_layout.SURFACES)
+    space = _chosen("space", space, spaces, lambda name: (layout.betas_root / subject / name).is_dir())
     version = _chosen(
         "betas",
         nsd_layout.version_name(betas),
@@ -61,10 +64,9 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
     file_format = _chosen(
         "format",
         betas_format,
-        tuple(nsd_layout.SUFFIXES),
+        nsd_layout.formats_of(space),
         lambda name: nsd_layout.session_files(layout, subject, space, version, name),
     )
-    labels, ceiling = (nsd_sizes.volume_bytes(subject, space, n_bytes) for n_bytes in (2, 4))
     listed = [
         _ours(layout, layout.design, "which picture on which trial"),
         _ours(layout, layout.stimulus_table, "COCO ids of the pictures"),
@@ -72,24 +74,51 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
     if pictures:
         listed.append(_ours(layout, layout.stimuli, "pictures, of all subjects", largest=nsd_sizes.PICTURES))
     listed.append(_ours(layout, layout.responses(subject), "runs and behaviour", optional=True))
-    for atlas in nsd_rois.LABELS:
-        volume = layout.roi(subject, space, atlas)
-        listed.append(_ours(layout, volume, "regions", atlas != "nsdgeneral", labels))
-        for side in ("lh", "rh"):
-            volume = layout.roi(subject, space, f"{side}.{atlas}")
-            listed.append(_ours(layout, volume, "regions of one hemisphere", True, labels))
-        listed.append(_ours(layout, layout.labels(subject, atlas), "names of regions", optional=True))
-    listed.append(_ours(layout, layout.ncsnr(subject, space, version), "noise ceiling", True, ceiling))
+    of_space = _of_surface if space in nsd_layout.SURFACES else _of_volume
     there = nsd_layout.session_files(layout, subject, space, version, file_format)
-    for session in read_sessions(sessions) or sorted(_all_sessions(layout, subject) | set(there)):
-        file = layout.betas_session(subject, space, version, session, file_format)
-        listed.append(
-            _ours(layout, file, f"betas of session {session}", largest=nsd_sizes.session_bytes(subject, space))
-        )
+    wanted = read_sessions(sessions) or sorted(_all_sessions(layout, subject) | set(there))
+    listed += of_space(layout, subject, space, version, file_format, wanted)
     return listed + [
         ExpectedFile(file, f"{what}, in COCO's archive", optional=True, address=coco.ANNOTATIONS)
         for file, what in _annotations(layout)
     ]
+
+
+def _of_volume(layout, subject, space, version, file_format, sessions):
+    """Regions, noise ceiling and betas of a volume."""
+    labels, ceiling = (nsd_sizes.volume_bytes(subject, space, n_bytes) for n_bytes in (2, 4))
+    for atlas in nsd_rois.LABELS:
+        volume = layout.roi(subject, space, atlas)
+        yield _ours(layout, volume, "regions", atlas != "nsdgeneral", labels)
+        for side in HEMISPHERES:
+            volume = layout.roi(subject, space, f"{side}.{atlas}")
+            yield _ours(layout, volume, "regions of one hemisphere", True, labels)
+        yield _ours(layout, layout.labels(subject, atlas), "names of regions", optional=True)
+    yield _ours(layout, layout.ncsnr(subject, space, version), "noise ceiling", True, ceiling)
+    for session in sessions:
+        file = layout.betas_session(subject, space, version, session, file_format)
+        yield _ours(layout, file, f"betas of session {session}", largest=nsd_sizes.session_bytes(subject, space))
+
+
+def _of_surface(layout, subject, space, version, file_format, sessions):
+    """Regions, noise ceiling and betas of both hemispheres."""
+    owner = nsd_layout.label_owner(subject, space)
+    # Of fsaverage there are only those that are not drawn on each subject.
+    for atlas in (GLASSER, *(("nsdgeneral", "streams") if owner == "fsaverage" else nsd_rois.LABELS)):
+        for side in HEMISPHERES:
+            size = nsd_sizes.hemisphere_bytes(subject, space, side, 4)
+            yield _ours(layout, layout.surface_atlas(owner, side, atlas), "regions", atlas != GLASSER, size)
+        yield _ours(layout, layout.labels(owner, atlas), "names of regions", optional=True)
+    for side in HEMISPHERES:
+        yield _ours(layout, layout.surface_labels(owner) / f"{side}.cortex.label", "all but the medial wall", True)
+    for side, file in zip(HEMISPHERES, layout.ncsnr(subject, space, version)):
+        yield _ours(layout, file, "noise ceiling", True, nsd_sizes.hemisphere_bytes(subject, space, side, 4))
+    per_vertex = nsd_sizes.TRIALS_PER_SESSION * (4 if file_format == "mgh" else 2)
+    for session in sessions:
+        files = layout.betas_session(subject, space, version, session, file_format)
+        for side, file in zip(HEMISPHERES, files):
+            size = nsd_sizes.hemisphere_bytes(subject, space, side, per_vertex)
+            yield _ours(layout, file, f"betas of session {session}", largest=size)
 
 
 def _ours(layout, file, what, optional=False, largest=None):

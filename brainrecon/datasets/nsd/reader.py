@@ -10,17 +10,21 @@ import numpy as np
 
 from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.flat_maps import flat_map, mesh_of
 from brainrecon.datasets.noise_ceiling import noise_ceiling
 from brainrecon.datasets.nsd import betas as nsd_betas
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
+from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, check_both, n_vertices, read_map
 from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
 from brainrecon.datasets.nsd.stimuli import Stimuli
+from brainrecon.datasets.nsd.surface_regions import CORTEX, read_surface_regions
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.surface_places import SurfacePlaces
 from brainrecon.datasets.voxel_grid import VoxelGrid
 from brainrecon.datasets.voxels import MASK
 from stages.ground.checks import OneOf, check
@@ -58,6 +62,7 @@ def load(
     sessions=None,
     pictures=True,
     mask=None,
+    flat=None,
 ):
     """Load one NSD subject.
 
@@ -73,9 +78,10 @@ def load(
         ``b1``, ``b2`` or ``b3`` (betas_assumehrf, betas_fithrf, betas_fithrf_GLMdenoise_RR); by default the
         best on disk.
     space : str, optional
-        ``func1pt8mm`` or ``func1mm``; by default the first of these on disk.
+        A volume, ``func1pt8mm`` or ``func1mm``, or a surface, ``fsaverage`` or ``nativesurface``; by default the first of these
+        on disk.
     betas_format : str, optional
-        ``hdf5`` or ``nifti``; by default HDF5 if a session has it.
+        ``hdf5`` or ``nifti``; by default HDF5 if a session has it. A surface has one format, ``mgh`` or ``hdf5``.
     zscore : bool
         Z-score each voxel within each session, by mean and standard deviation over the session's training trials, so
         that nothing of the test pictures enters.
@@ -86,11 +92,14 @@ def load(
         False to do without pictures, though they may be there.
     mask : brainrecon.datasets.own_mask.OwnMask, optional
         The region ``mask``: (x, y, z), or a value for each voxel of ``nsdgeneral``.
+    flat : path, optional
+        A folder with a flat map of each hemisphere, of a surface; by default nilearn's if it has one of the same mesh.
 
     Returns
     -------
     subject : brainrecon.datasets.subject.Subject
-        Voxels in C order of the (x, y, z) volume, whatever the format. Betas are percent signal change, or
+        Voxels in C order of the (x, y, z) volume, whatever the format; on a surface the vertices of the left hemisphere, then
+        of the right. Betas are percent signal change, or
         z-scores, read session by session when asked for. ``noise_ceiling`` is that of the test patterns.
 
     Raises
@@ -106,21 +115,29 @@ def load(
     version = nsd_layout.choose_version(layout, subject, space, betas)
     there = nsd_layout.sessions_on_disk(layout, subject, space, version, betas_format)
     files = chosen_sessions(there, sessions, layout.betas(subject, space, version))
+    on_surface = space in nsd_layout.SURFACES
     design = nsd_design.read_design(layout.design)
 
-    regions = nsd_rois.read_rois(layout, subject, space)
+    if on_surface:
+        check_both(files)
+        sizes, affine = n_vertices(next(iter(files.values()))), None
+        regions, medial_wall = read_surface_regions(layout, nsd_layout.label_owner(subject, space), sizes)
+    else:
+        regions = nsd_rois.read_rois(layout, subject, space)
+        affine = open_nifti(next(iter(regions.values())).path).affine
     trials_in_file = check_volumes(files, regions)
-    affine = open_nifti(next(iter(regions.values())).path).affine
     if mask is not None:
         whole = regions.get(DEFAULT_ROI, next(iter(regions.values())))
         volume = mask.in_volume(whole.mask, affine).astype(np.int16)
         regions |= {MASK: nsd_rois.Region(MASK, Path(mask.name), volume)}
-    roi = roi or DEFAULT_ROI
+    roi = roi or (CORTEX if on_surface and DEFAULT_ROI not in regions else DEFAULT_ROI)
     chosen = nsd_rois.select(regions, roi, f"{subject} below {path}")
 
     trials = nsd_design.trial_table(design, subject, trials_in_file, layout.responses(subject))
     stimuli = Stimuli(layout, trials["picture"], pictures)
-    store = nsd_betas.SessionStore(files, chosen, training_rows(trials, layout, subject) if zscore else None)
+    reference = training_rows(trials, layout, subject) if zscore else None
+    scale = 1 if space == "fsaverage" else nsd_betas.SCALE
+    store = nsd_betas.SessionStore(files, chosen, reference, scale=scale)
     splits = {}
     for name, wanted in {"train": ~trials["shared"], "test": trials["shared"]}.items():
         if not wanted.any():
@@ -138,6 +155,12 @@ def load(
     notes += stimuli.notes
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
+    places = {}
+    if on_surface:
+        places = {"surface": surface_places(subject, space, chosen, sizes, flat)}
+        notes += [medial_wall, surface_note(places["surface"])]
+    else:
+        places = {"grid": VoxelGrid.of_mask(chosen, affine)}
     within = {name: region.within(chosen) for name, region in regions.items()}
     return Subject(
         name=subject,
@@ -158,8 +181,25 @@ def load(
             "sessions": list(files),
             "n_trials": len(trials),
         },
-        grid=VoxelGrid.of_mask(chosen, affine),
+        **places,
     )
+
+
+def surface_places(subject, space, chosen, sizes, flat):
+    """Where the chosen vertices are, on the flat map too if there is one."""
+    mesh = mesh_of(sizes, "an average surface") if space == "fsaverage" else f"the surface of {subject}"
+    found = flat_map(sizes, flat) if flat is not None or space == "fsaverage" else None
+    on_map = {} if found is None else {"flat": found.flat[chosen], "extent": found.extent, "flat_origin": found.origin}
+    return SurfacePlaces.of_mask(mesh, chosen, sizes[0], **on_map)
+
+
+def surface_note(places):
+    """How many vertices, of which mesh, and what is known of their flat map."""
+    used = f"{len(places):,} of {sum(places.n_vertices):,} vertices of {places.mesh} are used"
+    if places.flat is None:
+        return f"{used}; no flat map of it: --option flat=FOLDER names one"
+    absent = int((~np.isfinite(places.flat)).any(axis=1).sum())
+    return f"{used}; the flat map is {places.flat_origin}" + (f", which lacks {absent:,} of them" if absent else "")
 
 
 def simulation_note(marker):
@@ -232,17 +272,21 @@ def check_volumes(files, regions):
 
 def _check_shape(path, shape, region):
     if tuple(shape) != region.volume.shape:
+        what = "volumes of {} (x, y, z)" if region.volume.ndim == 3 else "{} vertices"
         raise InputError(
-            f"{path} has volumes of {tuple(shape)} (x, y, z) but {region.path} has {region.volume.shape}; "
+            f"{path} has {what.format(tuple(shape))} but {region.path} has {region.volume.shape}; "
             "take both from the same subject and space."
         )
 
 
 def read_noise_ceiling(path, mask, repeats):
     """Noise ceiling of patterns with the given repeats, (n_voxels,) percent; None without an ncsnr."""
-    if not path.is_file():
+    if isinstance(path, HemisphereFiles):
+        ncsnr = read_map(path)
+    else:
+        ncsnr = read_volume(path) if path.is_file() else None
+    if ncsnr is None:
         return None
-    ncsnr = read_volume(path)
     if ncsnr.shape != mask.shape:
         raise InputError(
             f"{path} has shape {ncsnr.shape} but the ROI volumes have {mask.shape}; "
@@ -260,8 +304,18 @@ def session_note(files, design):
 
 OPTIONS = (
     Option("betas", "b1, b2 or b3; by default the best on disk", for_files=True),
-    Option("space", "func1pt8mm or func1mm; by default the first of these on disk", for_files=True),
-    Option("format", "hdf5 or nifti; by default HDF5 if a session has it", for_files=True, keyword="betas_format"),
+    Option(
+        "space",
+        "func1pt8mm, func1mm, or a surface: fsaverage, nativesurface; by default the first of these on disk",
+        for_files=True,
+    ),
+    Option(
+        "format",
+        "hdf5 or nifti of a volume; by default HDF5 if a session has it",
+        for_files=True,
+        keyword="betas_format",
+    ),
+    Option("flat", "of a surface: a folder with a flat map of each hemisphere; by default nilearn's of the same mesh"),
     Option("sessions", "such as 1-37 or 1,2,5-8; by default all that are there", for_files=True),
     Option("pictures", "false: without the pictures, which are 40 GB; by default true", for_files=True),
     OWN_MASK,

@@ -66,7 +66,7 @@ class Region:
 
     @property
     def mask(self):
-        """The region's voxels, (x, y, z) bool."""
+        """The region's voxels, (x, y, z) bool; on a surface its vertices."""
         return np.isin(self.volume, self.values) if self.values else self.volume > 0
 
     def in_hemisphere(self, side):
@@ -110,29 +110,49 @@ def read_rois(layout, subject, space):
     regions = {}
     for atlas in atlases:
         path = layout.roi(subject, space, atlas)
-        volume = _read_labelled(path)
         labels = read_labels(layout.labels(subject, atlas)) or dict(LABELS.get(atlas, {}))
-        for value in np.unique(volume[volume > 0]).tolist():
-            labels.setdefault(value, f"{atlas}:{value}")
-        own = {label: (value,) for value, label in labels.items() if label != atlas}
-        for union, parts in UNIONS.items():
-            if union not in own and all(part in own for part in parts):
-                own[union] = tuple(value for part in parts for value in own[part])
-        regions[atlas] = Region(atlas, path, volume)
-        for label, values in own.items():
-            regions[f"{atlas}:{label}" if label in regions else label] = Region(atlas, path, volume, values)
+        named_regions(regions, Region(atlas, path, _read_labelled(path)), labels)
     return regions
+
+
+def named_regions(regions, whole, labels):
+    """Add the regions of one atlas to those of others: itself, its labels, and unions of them.
+
+    Parameters
+    ----------
+    regions : dict of str to Region
+        A name that is taken is added as ``atlas:label``.
+    whole : Region
+        The atlas as a whole.
+    labels : dict of int to str
+        Names of its values; what has none is called ``atlas:value``.
+    """
+    labels = dict(labels)
+    for value in np.unique(whole.volume[whole.volume > 0]).tolist():
+        labels.setdefault(value, f"{whole.atlas}:{value}")
+    own = {label: (value,) for value, label in labels.items() if label != whole.atlas}
+    for union, parts in UNIONS.items():
+        if union not in own and all(part in own for part in parts):
+            own[union] = tuple(value for part in parts for value in own[part])
+    regions[whole.atlas] = whole
+    for label, values in own.items():
+        regions[f"{whole.atlas}:{label}" if label in regions else label] = replace(whole, values=values)
 
 
 def _read_labelled(path):
     volume = read_volume(path)
     if volume.ndim != 3:
         raise InputError(f"{path} has shape {volume.shape}; expected (x, y, z): copy the file again.")
-    if not np.isfinite(volume).all() or np.abs(volume).max() > np.iinfo(np.int16).max:
+    return as_labels(volume, path)
+
+
+def as_labels(values, path):
+    """Values of a file as labels, int16; an InputError if they are none."""
+    if not np.isfinite(values).all() or np.abs(values).max() > np.iinfo(np.int16).max:
         raise InputError(
-            f"{path} holds values that are no labels, up to {np.abs(volume).max():g}; copy the file again."
+            f"{path} holds values that are no labels, up to {np.abs(values).max():g}; copy the file again."
         )
-    return np.rint(volume).astype(np.int16)
+    return np.rint(values).astype(np.int16)
 
 
 def read_labels(path):

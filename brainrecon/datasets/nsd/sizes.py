@@ -24,6 +24,19 @@ VOLUMES = {
 }
 """Volume space -> subject -> (x, y, z) (NSD data manual, "Technical notes")."""
 
+VERTICES = {
+    "subj01": (227_021, 226_601),
+    "subj02": (239_633, 239_309),
+    "subj03": (240_830, 243_023),
+    "subj04": (228_495, 227_262),
+    "subj05": (197_594, 198_908),
+    "subj06": (253_634, 259_406),
+    "subj07": (198_770, 200_392),
+    "subj08": (224_364, 224_398),
+}
+"""Subject -> vertices of the left and right native surface (NSD data manual, "Technical notes")."""
+
+FSAVERAGE_VERTICES = 163_842
 TRIALS_PER_SESSION = 750
 PICTURES = 73_000 * 425 * 425 * 3
 """Bytes of `nsd_stimuli.hdf5`, 8-bit colours."""
@@ -39,3 +52,10 @@ def session_bytes(subject, space):
     """Bytes of one session's betas before they are compressed: int16, 750 trials."""
     volume = volume_bytes(subject, space, 2)
     return None if volume is None else TRIALS_PER_SESSION * volume
+
+
+def hemisphere_bytes(subject, space, side, per_vertex):
+    """Bytes of a file of one hemisphere that has so many for each vertex; None for a subject that NSD does not have."""
+    if space == "fsaverage":
+        return FSAVERAGE_VERTICES * per_vertex
+    return VERTICES[subject][side == "rh"] * per_vertex if subject in VERTICES else None

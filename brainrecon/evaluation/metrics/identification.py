@@ -203,7 +203,7 @@ def n_way_rates(correlation, targets=None, allowed=None, n_way=2, top_k=1):
     scores = np.full(len(n_beaten), np.nan)
     for column in np.flatnonzero(n_competitors):
         m, b = int(n_competitors[column]), int(n_competitors[column] - n_beaten[column])
-        scores[column] = _among_the_best(m, b, min(n_way - 1, m), top_k) if defined[column] else 0.0
+        scores[column] = among_the_best(m, b, min(n_way - 1, m), top_k) if defined[column] else 0.0
     return scores
 
 
@@ -301,8 +301,24 @@ def sampled_pools(correlation, n_way, repeats, seed, top_k=1):
 
 
 @lru_cache(maxsize=2**16)
-def _among_the_best(n_competitors, n_better, n_drawn, top_k):
-    """Probability that fewer than `top_k` of the drawn are among the better ones, rounded once."""
+def among_the_best(n_competitors, n_better, n_drawn, top_k):
+    """Probability that fewer than `top_k` of the drawn are among the better ones, rounded once.
+
+    >>> among_the_best(n_competitors=4, n_better=1, n_drawn=2, top_k=1)
+    0.5
+
+    Parameters
+    ----------
+    n_competitors, n_better : int
+        All others, and how many of them are better.
+    n_drawn : int
+        Of all others, without replacement.
+    top_k : int
+
+    Returns
+    -------
+    probability : float
+    """
     n_worse = n_competitors - n_better
     ways = sum(comb(n_better, k) * comb(n_worse, n_drawn - k) for k in range(min(top_k, n_drawn + 1)))
     return ways / comb(n_competitors, n_drawn)

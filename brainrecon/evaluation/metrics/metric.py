@@ -21,6 +21,7 @@ from importlib.metadata import entry_points
 import numpy as np
 
 from brainrecon.evaluation.metrics.category_identification import first_label
+from brainrecon.evaluation.metrics.colour_similarity import structural_similarity_of_colours
 from brainrecon.evaluation.metrics.correlation import brain_correlation, correlation_distance
 from brainrecon.evaluation.metrics.identification import (
     identification_rates,
@@ -29,6 +30,7 @@ from brainrecon.evaluation.metrics.identification import (
     n_way_rates,
     two_way_identification,
 )
+from brainrecon.evaluation.metrics.n_way_classes import classes_chance, n_way_of_classes, n_way_of_classes_drawn
 from brainrecon.evaluation.metrics.pixel_metrics import (
     binary_accuracy,
     binary_f1,
@@ -52,7 +54,7 @@ GROUP = "brainrecon.metrics"
 TAKES = ("pixels", "features", "labels", "brain", "pair", "captions")
 
 # What a protocol may pass on to a metric's function.
-OPTIONS = ("n_way", "threshold", "tokenisation", "top_k")
+OPTIONS = ("n_trials", "n_way", "threshold", "tokenisation", "top_k")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Metric:
     beside : callable or None
         For metrics of pixels that keep something of a reference for all pictures that are compared with it:
         `beside(reference, **options)` gives what `compared_with` does, and scores equal to those of `function`.
+    by_lot : bool
+        Whether a function of features draws by lot: it then takes ``items``, the name of the stimulus of each row.
     """
 
     function: Callable | None
@@ -109,6 +113,7 @@ class Metric:
     corpus: Callable | None = None
     best_constant: Callable | None = None
     beside: Callable | None = None
+    by_lot: bool = False
 
     def compared_with(self, reference, **options):
         """What compares pictures with these references: ``compare(predicted, rows) -> float64 (n,)``, a row for each.
@@ -200,6 +205,7 @@ METRICS = {
     "structural_similarity_of_columns": Metric(
         structural_similarity_of_columns, "pixels", True, (-1.0, 1.0), None, beside=ssim_of_columns_beside
     ),
+    "structural_similarity_of_colours": Metric(structural_similarity_of_colours, "pixels", True, (-1.0, 1.0), None),
     "mean_squared_error": Metric(mean_squared_error, "pixels", False, (0.0, 1.0), None, best_constant=mean_of_pictures),
     "binary_accuracy": Metric(
         binary_accuracy, "pixels", True, (0.0, 1.0), None, percent=True, best_constant=majority_of_pictures
@@ -225,6 +231,19 @@ METRICS = {
         percent=True,
         from_correlation=n_way_rates,
         chance_from=n_way_chance,
+    ),
+    "n_way_of_classes": Metric(
+        n_way_of_classes, "features", True, (0.0, 1.0), classes_chance(), percent=True, chance_from=classes_chance
+    ),
+    "n_way_of_classes_drawn": Metric(
+        n_way_of_classes_drawn,
+        "features",
+        True,
+        (0.0, 1.0),
+        classes_chance(),
+        percent=True,
+        chance_from=classes_chance,
+        by_lot=True,
     ),
     "correlation_distance": Metric(correlation_distance, "features", False, (0.0, 2.0), None),
     "perceptual_distance": Metric(None, "pair", False, (0.0, np.inf), None),

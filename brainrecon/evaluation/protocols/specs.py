@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from brainrecon.evaluation.metrics.metric import OPTIONS, Metric, find_metric
+from brainrecon.evaluation.metrics.picture_similarity import OTHERS
 from brainrecon.evaluation.views.resize_and_crop import Preparation, Resize
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
@@ -18,6 +19,7 @@ METRIC_KEYS = (
     "within",
     "n_way",
     "top_k",
+    "n_trials",
     "threshold",
     "head",
     "refine",
@@ -28,6 +30,7 @@ METRIC_KEYS = (
 
 _COMPETITORS = ("all", "category")
 SIMILARITIES = ("pearson", "cosine")
+OF_PICTURES = (*SIMILARITIES, *OTHERS)
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,15 @@ class MetricSpec:
         "pixels" or the name of a network.
     label, description : str
         For the reader.
-    similarity : {"pearson", "cosine"}
-        For identification.
+    similarity : {"pearson", "cosine", "mean_squared_error", "structural_similarity"}
+        For identification, see `brainrecon.evaluation.metrics.picture_similarity.similarity_matrix`.
     within : {"all", "category"}
         For identification: whether every other stimulus competes, or only those that share a category with the
         stimulus, as the dataset says.
     n_way, top_k : int or None
         For n-way identification: how many candidates, and among how many best the own one has to be.
+    n_trials : int or None
+        For n-way identification by classes that are drawn: how often they are.
     threshold : float or None
         For binary patterns: grey values above it are on.
     head : str or None
@@ -117,6 +122,7 @@ class MetricSpec:
     within: str = "all"
     n_way: int | None = None
     top_k: int | None = None
+    n_trials: int | None = None
     threshold: float | None = None
     head: str | None = None
     refine: dict = field(default_factory=dict)
@@ -172,14 +178,18 @@ def metric_spec(spec):
         raise InputError(
             f"Metric {spec['name']} gives {key}, which {spec['measure']} does not read; leave {key} out there."
         )
-    for key in ("n_way", "top_k"):
+    for key in ("n_way", "top_k", "n_trials"):
         if not isinstance(spec.get(key, 2), int):
             refuse(spec["name"], key, spec[key], ["a whole number"])
-    if metric.correlates:
+    if metric.correlates or metric.chance_from:
         metric.chance_level(**{key: spec[key] for key in taken if key in spec})
     if not isinstance(spec.get("threshold", 0.5), (int, float)):
         refuse(spec["name"], "threshold", spec["threshold"], ["a number"])
-    one_of(spec["name"], spec, "similarity", SIMILARITIES)
+    one_of(spec["name"], spec, "similarity", OF_PICTURES)
+    if spec.get("similarity") == "structural_similarity" and spec.get("features", "pixels") != "pixels":
+        refuse(
+            spec["name"], "similarity", spec["similarity"], [one for one in OF_PICTURES if one != spec["similarity"]]
+        )
     one_of(spec["name"], spec, "within", _COMPETITORS)
     given = {key: spec[key] for key in METRIC_KEYS if key in spec and key != "resize"}
     defaults = {"features": "pixels", "label": spec["name"], "description": ""}

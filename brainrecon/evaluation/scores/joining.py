@@ -38,6 +38,7 @@ def joined(parts, stimulus_ids, data):
             retrieval=whole.retrieval or part.retrieval,
             features=whole.features or part.features,
             categories=whole.categories or part.categories,
+            responses=whole.responses or part.responses,
             corpus=whole.corpus | part.corpus,
             ceilings=whole.ceilings | part.ceilings,
             regions=whole.regions | part.regions,

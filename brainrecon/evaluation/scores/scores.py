@@ -13,6 +13,7 @@ from brainrecon.evaluation.protocols.protocol import Protocol
 from brainrecon.evaluation.scores.category_scores import CategoryScores
 from brainrecon.evaluation.scores.embedding_scores import EmbeddingScores
 from brainrecon.evaluation.scores.feature_scores import FeatureScores
+from brainrecon.evaluation.scores.response_scores import ResponseScores
 from brainrecon.evaluation.scores.retrieval_scores import RetrievalScores
 from brainrecon.evaluation.scores.table import scores_html
 from stages.ground.errors import InputError
@@ -132,6 +133,8 @@ class Scores:
         Correlations of decoded features with the true ones, by target and region.
     categories : CategoryScores or None
         How well categories were identified by each predicted value.
+    responses : ResponseScores or None
+        Of a system that encodes: how well the responses that it predicts agree with the measured ones.
     corpus : dict of str to (dict of str to (float or None))
         By condition and metric of captions: the score of all captions together, as tables print it.
     ceilings : dict of str to (dict of str to SummaryRow)
@@ -165,6 +168,7 @@ class Scores:
     corpus: dict = field(default_factory=dict)
     features: FeatureScores | None = None
     categories: CategoryScores | None = None
+    responses: ResponseScores | None = None
 
     @property
     def metrics(self):
@@ -277,6 +281,7 @@ class Scores:
             "retrieval": self.retrieval.to_dict() if self.retrieval else None,
             "features": self.features.to_dict() if self.features else None,
             "categories": self.categories.to_dict() if self.categories else None,
+            "responses": self.responses.to_dict() if self.responses else None,
             "corpus": self.corpus,
             "notes": list(self.notes),
             "conditions": {
@@ -340,6 +345,7 @@ class Scores:
                 retrieval=RetrievalScores.from_dict(found) if (found := content.get("retrieval")) else None,
                 features=FeatureScores.from_dict(found) if (found := content.get("features")) else None,
                 categories=CategoryScores.from_dict(found) if (found := content.get("categories")) else None,
+                responses=ResponseScores.from_dict(found) if (found := content.get("responses")) else None,
                 corpus=content.get("corpus", {}),
                 ceilings={
                     kind: {name: SummaryRow(**row) for name, row in rows.items()}

@@ -19,10 +19,13 @@ class PictureComparison(Comparison):
         The row of the shown pictures that each picture is for.
     same_category : boolean array of shape (n_shown, n_shown), or None
         Which shown pictures share a category.
+    stimulus_ids : sequence of str, length n_shown
+        For metrics that draw by lot.
     """
 
-    def __init__(self, targets, same_category=None):
+    def __init__(self, targets, same_category=None, stimulus_ids=()):
         super().__init__(targets)
+        self._ids = stimulus_ids
         self.targets, self._same_category = targets, same_category
         self._per_picture, self._correlations = {}, {}
 
@@ -38,6 +41,10 @@ class PictureComparison(Comparison):
         if key not in self._correlations:
             self._correlations[key] = np.empty((len(correlations), len(self.targets)))
         self._correlations[key][:, pictures] = correlations
+
+    def items(self, pictures):
+        """The stimulus of each of some pictures, list of str."""
+        return [self._ids[row] for row in self.targets[pictures]]
 
     def per_output(self, spec, rows, chosen):
         """Scores of the pictures `chosen`, all those of the stimuli `rows`, or None."""

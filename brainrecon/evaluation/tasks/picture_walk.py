@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from brainrecon.evaluation.metrics.correlation import correlation_matrix
+from brainrecon.evaluation.metrics.picture_similarity import similarity_matrix
 from brainrecon.evaluation.views.read_pictures import (
     PICTURES_PER_BLOCK,
     PICTURES_PER_PIECE,
@@ -317,7 +317,7 @@ class _Waiting:
         self._parts, self._bytes = [], 0
         # One product for all conditions: the shown side of it is centred once.
         for spec in {one.similarity: one for one in self._source.metrics if one.metric.correlates}.values():
-            found = correlation_matrix(self._source.shown_features, features, similarity=spec.similarity)
+            found = similarity_matrix(self._source.shown_features, features, similarity=spec.similarity)
             for name in np.unique(owners):
                 self._compared[name].put_correlations(spec, pictures[owners == name], found[:, owners == name])
         alone = any(not spec.metric.correlates for spec in self._source.of("features", "brain"))
@@ -328,7 +328,8 @@ class _Waiting:
         targets = comparison.targets[pictures]
         for spec in self._source.of("features"):
             if not spec.metric.correlates:
-                scores = spec.metric.function(self._source.shown_features[targets], features)
+                options = spec.options | ({"items": comparison.items(pictures)} if spec.metric.by_lot else {})
+                scores = spec.metric.function(self._source.shown_features[targets], features, **options)
                 comparison.put_scores(spec.name, pictures, scores)
         for spec in self._source.of("brain"):
             responses = self._brain.of(self._source.name)

@@ -142,11 +142,11 @@ class Reconstruction(ScoredTask):
             check_levels(pictures, f"pictures of {name!r}")
         networks, checkpoints = _assemble(protocol, self.networks, brain, device)
         same_category = None if shown.categories is None else share_a_category(shown.categories)
-        compared = {name: PictureComparison(rows[name], same_category) for name in outputs}
+        ids = [str(one) for one in shown.stimulus_ids]
+        compared = {name: PictureComparison(rows[name], same_category, ids) for name in outputs}
         predicted_response = walk(
             protocol, networks, seen, drawn, compared, brain, shown.categories is not None, progress
         )
-        ids = [str(one) for one in shown.stimulus_ids]
         reference_rows = compared[self.reference].rows
         ceilings, notes = _ceilings(protocol, brain, predicted_response, reference_rows, self.options)
         return self.scores(

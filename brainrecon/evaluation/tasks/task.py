@@ -27,6 +27,7 @@ _TASKS = {
     "retrieval": "brainrecon.evaluation.tasks.retrieval:Retrieval",
     "categories": "brainrecon.evaluation.tasks.categories:Categories",
     "captioning": "brainrecon.evaluation.tasks.captioning:Captioning",
+    "responses": "brainrecon.evaluation.tasks.responses:Responses",
 }
 
 
@@ -43,8 +44,8 @@ class Outputs(NamedTuple):
         The stimulus each value is for, in any order. A stimulus that occurs several times has several samples: each is
         scored, and the scores are averaged (never the pictures).
     values : uint8 array of shape (n, height, width, 3), list of str, or mapping
-        Pictures (or anything with `len` that gives such an array for an array of rows); captions; or by target the
-        predicted values, arrays or feature tables of shape (n, n_targets).
+        Pictures (or anything with `len` that gives such an array for an array of rows); captions; by target the predicted
+        values, arrays or feature tables of shape (n, n_targets); or predicted responses, an array of shape (n, n_voxels).
     """
 
     stimulus_ids: Sequence[str]
@@ -77,6 +78,8 @@ class Shown:
         here have the name of their target.
     candidates : mapping of str to brainrecon.evaluation.tasks.categories.Candidates
         By predicted value, the categories among which it is looked for.
+    responses : brainrecon.evaluation.tasks.responses.MeasuredResponses, optional
+        The responses to the stimuli, with which predicted ones are compared.
     """
 
     stimulus_ids: Sequence[str]
@@ -87,6 +90,7 @@ class Shown:
     brain: Any = None
     decoded: Mapping[str, Any] = field(default_factory=dict)
     candidates: Mapping[str, Any] = field(default_factory=dict)
+    responses: Any = None
 
 
 class Task(Protocol):
@@ -100,7 +104,7 @@ class Task(Protocol):
     ----------
     name : str
     reads : tuple of str
-        Names of the values it needs of every condition: "picture", "caption", "embeddings".
+        Names of the values it needs of every condition: "picture", "caption", "embeddings", "responses".
     """
 
     name: str
@@ -131,7 +135,7 @@ def task_names() -> list[str]:
     """Names of all tasks.
 
     >>> task_names()
-    ['reconstruction', 'embeddings', 'retrieval', 'categories', 'captioning']
+    ['reconstruction', 'embeddings', 'retrieval', 'categories', 'captioning', 'responses']
 
     Returns
     -------

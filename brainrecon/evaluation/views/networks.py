@@ -45,12 +45,19 @@ def _trunk(class_name, *layers):
 # Networks by the kind a protocol names.
 KINDS = {
     "evaluation_network": NetworkKind("stages.networks.evaluation_network", "EvaluationNetwork", ("features",)),
+    "evaluation_classes": NetworkKind(
+        "stages.networks.evaluation_network",
+        "EvaluationClasses",
+        ("category", "colour", "background", "digit"),
+        chooses_layer=True,
+    ),
     "clip_image_embedding": NetworkKind("stages.targets.clip", "CLIPImageEmbedding", ("image_embedding",)),
     "clip_visual": NetworkKind("stages.judges.clip_visual", "CLIPVisual", ("image_embedding",), prepared=True),
     "alexnet": _trunk("AlexNet", "features.4", "features.5", "features.11", "features.12", "classifier.5"),
     "inception_v3": _trunk("InceptionV3", "avgpool"),
     "efficientnet_b1": _trunk("EfficientNetB1", "avgpool"),
     "swav_resnet50": _trunk("SwAVResNet50", "avgpool"),
+    "vit_h_14": _trunk("ViTH14", "heads"),
     "gnet": NetworkKind("stages.networks.gnet", "GNet", ("maps",), encoding="GNetReadout"),
     "lpips": NetworkKind("stages.judges.perceptual_distances", "LPIPSDistance", ("distance",)),
     "dreamsim": NetworkKind("stages.judges.perceptual_distances", "DreamSimDistance", ("distance",)),

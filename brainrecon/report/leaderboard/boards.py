@@ -19,7 +19,14 @@ from brainrecon.report.leaderboard.comparison import (
     method_difference,
     sentence,
 )
-from brainrecon.report.leaderboard.predicted import corpus_means, embedding_rows, retrieval_leads, retrieval_rows
+from brainrecon.report.leaderboard.predicted import (
+    corpus_means,
+    embedding_rows,
+    response_rows,
+    retrieval_leads,
+    retrieval_rows,
+)
+from brainrecon.report.leaderboard.response_table import response_sentence
 
 STANDARD = "standard"
 """The dataset's own split."""
@@ -81,6 +88,8 @@ class Entry:
         A row per score of predicted embeddings, see `brainrecon.report.leaderboard.predicted.embedding_rows`.
     retrieval : list of dict
         A row per retrieval, see `brainrecon.report.leaderboard.predicted.retrieval_rows`.
+    responses : list of dict
+        A row per measure and condition, see `brainrecon.report.leaderboard.predicted.response_rows`.
     corpus : dict of str to (dict of str to float)
         By condition and metric of captions: the score of all captions together, mean over subjects.
     sentence : str
@@ -97,6 +106,7 @@ class Entry:
     ceilings: dict
     embeddings: list
     retrieval: list
+    responses: list
     corpus: dict
     sentence: str
 
@@ -321,7 +331,8 @@ def _entry(method, cells, own_means, behind, key, headline, held_out):
         found = {metric: [row[metric].mean for row in rows if metric in row] for metric in metrics}
         ceilings[kind] = {metric: float(np.mean(means)) for metric, means in found.items() if means}
     mean = own_means[headline.name]
-    text = sentence(
+    responses = response_rows(scores)
+    text = response_sentence(method, responses) or sentence(
         method,
         headline,
         mean,
@@ -341,6 +352,7 @@ def _entry(method, cells, own_means, behind, key, headline, held_out):
         ceilings,
         embedding_rows(scores),
         retrieval_rows(scores),
+        responses,
         corpus_means(scores),
         text,
     )

@@ -38,7 +38,8 @@ def as_csv(leaderboard):
     `n` counts stimuli in the rows of a subject and subjects in those of "all". Conditions besides those that were drawn:
     "predicted_embeddings", "predicted_embeddings_shuffled" (its null, with the central 95 % of permutations), "retrieval",
     "retrieval_over_pools" (the mean over pools, without an interval), and the kinds of ceilings, "shown_pictures" and
-    "noise_ceiling". Scores of all captions together have "_corpus" behind the metric.
+    "noise_ceiling". Scores of all captions together have "_corpus" behind the metric, those of predicted responses
+    "responses_" before it.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -96,16 +97,22 @@ def _long_rows(entry, board):
         mean = row["mean"]
         key = ("all", board.split, "retrieval", row["metric"])
         yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
+    for row in entry.responses:
+        mean = row["mean"]
+        key = ("all", board.split, row["condition"], f"responses_{row['measure']}")
+        yield key, (mean.n_subjects, mean.mean, mean.ci_low, mean.ci_high)
     for condition, values in entry.corpus.items():
         for metric, value in values.items():
             yield ("all", board.split, condition, f"{metric}_corpus"), (len(entry.cells), value, None, None)
 
 
 def _predicted_rows(subject, split, scores):
-    """Rows of one subject's retrieval, and of the corpus of its captions."""
+    """Rows of one subject's retrieval, of its predicted responses, and of the corpus of its captions."""
     for row in scores.retrieval.rows if scores.retrieval else ():
         yield (subject, split, "retrieval", row.metric), (row.n, row.mean, row.ci_low, row.ci_high)
         yield (subject, split, "retrieval_over_pools", row.metric), (row.n, row.mean_over_pools, None, None)
+    for row in scores.responses.rows if scores.responses else ():
+        yield (subject, split, row.condition, f"responses_{row.measure}"), (row.n, row.mean, row.ci_low, row.ci_high)
     for condition, values in scores.corpus.items():
         n = len(scores.conditions[condition].stimulus_ids)
         for metric, value in values.items():

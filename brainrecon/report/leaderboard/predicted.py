@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from brainrecon.evaluation.scores.response_scores import PREDICTED
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.leaderboard.comparison import AcrossSubjects, retrieval_difference
 
@@ -68,6 +69,57 @@ def retrieval_rows(scores):
             }
         )
     return rows
+
+
+def response_rows(scores):
+    """A row per measure and condition of predicted responses, means over the subjects that have it.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One per subject.
+
+    Returns
+    -------
+    rows : list of dict
+        measure, condition, mean (AcrossSubjects), ceiling and share (means over subjects, None if not known), and above
+        (AcrossSubjects, None of the predicted responses): these minus the condition, within each subject.
+    """
+    having = [one.responses for one in scores if one.responses is not None]
+    rows = []
+    for measure, condition in dict.fromkeys((row.measure, row.condition) for one in having for row in one.rows):
+        found = [(one, row) for one in having if (row := one.row(measure, condition)) is not None]
+        shares = [(row.ceiling, row.share) for _, row in found if row.share is not None]
+        ceiling, share = map(float, np.mean(shares, axis=0)) if shares else (None, None)
+        mean = _over_subjects(
+            [(row, one.values[condition][measure]) for one, row in found], ("mean", "ci_low", "ci_high")
+        )
+        paired = [
+            (row, one.values[PREDICTED][measure] - one.values[condition][measure])
+            for one, row in found
+            if row.above is not None
+        ]
+        above = _over_subjects(paired, ("above", "above_low", "above_high")) if paired else None
+        rows.append(
+            {
+                "measure": measure,
+                "condition": condition,
+                "mean": mean,
+                "ceiling": ceiling,
+                "share": share,
+                "above": above,
+            }
+        )
+    return rows
+
+
+def _over_subjects(found, fields):
+    """Mean over subjects of pairs (row, values by stimulus); the row's own `fields` where there is one subject."""
+    counts = [row.n for row, _ in found]
+    if len(found) == 1:
+        return AcrossSubjects(1, (counts[0], counts[0]), *(getattr(found[0][0], name) for name in fields))
+    estimate = intervals.mean_over_subjects([own for _, own in found], bounds=(-1.0, 1.0))
+    return AcrossSubjects(len(found), (min(counts), max(counts)), estimate.mean, estimate.ci_low, estimate.ci_high)
 
 
 def retrieval_leads(scores):

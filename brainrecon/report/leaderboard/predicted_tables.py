@@ -2,6 +2,7 @@
 
 from brainrecon.evaluation.metrics.metric import Metric
 from brainrecon.report.leaderboard.comparison import is_better
+from brainrecon.report.leaderboard.response_table import response_table
 from brainrecon.report.leaderboard.text import MARKS, TOLD_APART, VERDICTS, Table, TableCell, TableRow, unit_of
 from brainrecon.report.names import NOTHING, condition_explanation, condition_label, difference_text, score_text
 from brainrecon.report.predicted_rows import percent_text, retrieval_explanation
@@ -15,6 +16,7 @@ def predicted_tables(block, board):
     tables = [_embeddings(block, board)] if any(entry.embeddings for entry in block.entries) else []
     tables += [_retrieval(block, board)] if any(entry.retrieval for entry in block.entries) else []
     tables += [_leads(block, board)] if block.retrieval_leads else []
+    tables += [response_table(block)] if any(entry.responses for entry in block.entries) else []
     tables += [_corpus(block, board)] if any(entry.corpus for entry in block.entries) else []
     return tables
 

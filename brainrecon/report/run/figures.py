@@ -41,6 +41,7 @@ MARKERS = {
     "without_stage_one": "<",
     "without_image_context": ">",
     "without_text_context": "p",
+    "prior_only": "H",
 }
 OTHER_MARKER = "h"
 

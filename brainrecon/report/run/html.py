@@ -7,7 +7,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from brainrecon.evaluation.scores.scores import Scores
-from brainrecon.report import predicted_rows, tables
+from brainrecon.report import predicted_rows, response_rows, tables
 from brainrecon.report.names import chance_of, condition_label, score_text
 from brainrecon.report.pictures import data_uri
 from brainrecon.report.run import feature_matrix
@@ -16,6 +16,7 @@ from brainrecon.report.run.figures import against, curve, distribution
 from brainrecon.report.run.grid import column_of, column_order, grid_of, side_by_side
 from brainrecon.report.run.matrix_figure import matrix_figure
 from brainrecon.report.run.splits import SplitBeside, predicted_table, scored_anywhere, split_groups
+from brainrecon.report.run.surface_figure import SurfaceMap
 from brainrecon.report.run.verdict import SHUFFLED, STAGE_ONE, leading_metrics, write_verdict
 from brainrecon.report.templates import template
 from stages.ground.errors import InputError
@@ -58,6 +59,8 @@ class ReportContent:
         embeddings) a `SummaryRow`, or None.
     rois_explanation : str
         What was done to get them, above their table.
+    surface : brainrecon.report.run.surface_figure.SurfaceMap, optional
+        The cortex with one of its maps, if the responses are on a surface.
     links : sequence of (str, str)
         Label and path of files of the run, relative to the folder that the report lies in.
     config, environment : mappings
@@ -98,6 +101,7 @@ class ReportContent:
     curves: Mapping = field(default_factory=dict)
     rois: Sequence[Mapping] = ()
     rois_explanation: str = ""
+    surface: SurfaceMap | None = None
     links: Sequence[tuple[str, str]] = ()
     config: Mapping = field(default_factory=dict)
     environment: Mapping = field(default_factory=dict)
@@ -167,6 +171,8 @@ def render(content):
         embeddings=predicted_rows.embedding_rows(scores),
         ranks=predicted_rows.rank_rows(scores),
         retrieval=predicted_rows.retrieval_rows(scores),
+        responses=response_rows.response_rows(scores),
+        response_measures=response_rows.measures_there(scores),
         corpus_metrics=list(scores.protocol.captions.values()),
         corpus=predicted_rows.corpus_rows(scores),
         read_captions=_read_captions(content),
@@ -182,6 +188,8 @@ def render(content):
         about_units=feature_matrix.about_units(scores),
         region_columns=region_columns,
         regions=regions,
+        surface=content.surface,
+        surface_panels=[(*told, _figure(svg)) for *told, svg in content.surface.panels] if content.surface else [],
         captions=_captions(content),
         n_captions_in_view=_CAPTIONS_IN_VIEW,
         decoder_columns=tables.table_columns(content.decoder),

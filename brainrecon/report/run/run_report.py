@@ -17,6 +17,7 @@ from brainrecon.report.places import without_home, without_places
 from brainrecon.report.run.html import ReportContent, render
 from brainrecon.report.run.picture_pages import render_pages
 from brainrecon.report.run.splits import N_EACH, N_UNSELECTED, SplitBeside, without_scores
+from brainrecon.report.run.surface_figure import surface_map
 from brainrecon.runs.beside import tested
 from brainrecon.runs.layout import Layout
 from brainrecon.runs.pictures import drawn_outputs
@@ -74,6 +75,7 @@ def write_report(run, protocol=None, all_pictures=False, page=None):
         simulated=subject.simulated,
         rois=_regions(scores),
         rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
+        surface=surface_map(subject),
         links=_links(run.folder) if page == run.layout.report else [],
         **_captions(run),
     )

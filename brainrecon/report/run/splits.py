@@ -35,7 +35,7 @@ class SplitBeside:
 def without_scores(scores):
     """Scores of the same protocol and reference in which nothing was scored."""
     nothing: dict = dict(conditions={}, summary=(), differences=(), corpus={}, ceilings={}, regions={}, notes=())
-    return replace(scores, embeddings=None, retrieval=None, features=None, categories=None, **nothing)
+    return replace(scores, embeddings=None, retrieval=None, features=None, categories=None, responses=None, **nothing)
 
 
 def scored_anywhere(splits):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.evaluation.judges import DRAWN, judged_by_strangers
 from brainrecon.evaluation.metrics.metric import METRICS
+from brainrecon.evaluation.scores.response_scores import SHUFFLED_STIMULI, VOXELS
 from brainrecon.report.names import (
     chance_of,
     chance_phrase,
@@ -15,6 +16,7 @@ from brainrecon.report.names import (
     score_text,
 )
 from brainrecon.report.predicted_rows import embedding_rows, retrieval_rows
+from brainrecon.report.response_rows import interval_of, label_of, response_text
 from brainrecon.report.run.feature_matrix import LABELS, interaction_sentences, number
 
 STAGE_ONE, SHUFFLED = "stage_one", "shuffled_responses"
@@ -68,6 +70,8 @@ def write_verdict(scores):
     verdict : Verdict
     """
     headline, low_level = leading_metrics(scores)
+    if headline is None and scores.responses is not None and scores.responses.rows:
+        return _of_responses(scores.responses, scores.confidence)
     if headline is None:
         return _of_embeddings(scores)
     spec, row = scores.metrics[headline], scores.mean(scores.reference, headline)
@@ -128,6 +132,28 @@ def _of_embeddings(scores):
     )
     details = ["The method draws nothing: what was predicted is scored alone."]
     return Verdict(sentence, "", details, {"better": True, "worse": False, "open": None}[row["verdict"]])
+
+
+def _of_responses(responses, confidence):
+    """What predicted responses show."""
+    row = responses.row(VOXELS) or responses.rows[0]
+    other = responses.row(row.measure, SHUFFLED_STIMULI)
+    interval = interval_of(row.ci_low, row.ci_high, row.measure)
+    if row.ci_low is not None:
+        interval = f"{100 * confidence:g} % interval {interval}"
+    share = "" if row.share is None else f", {100 * row.share:.0f} % of what the noise of the responses allows"
+    sentence = (
+        f"Responses predicted for {row.n:,} stimuli have a {in_sentence(label_of(row.measure))} of "
+        f"{response_text(row.mean, row.measure)} with the measured ones ({interval}){share}."
+    )
+    is_open = other.above_low is None or other.above_low <= 0 <= other.above_high
+    informative = None if is_open else other.above > 0
+    told = {True: "above", False: "below", None: "not told apart from"}[informative]
+    above = response_text(other.above, row.measure, signed=True)
+    between = interval_of(other.above_low, other.above_high, row.measure)
+    remains = f"{told} those predicted for other stimuli (difference {above}, {between})."
+    details = ["The method draws nothing: it goes from pictures to responses."]
+    return Verdict(sentence, f"{remains[:1].upper()}{remains[1:]}", details, informative)
 
 
 def _of_features(scores):

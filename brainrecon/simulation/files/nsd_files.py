@@ -75,7 +75,7 @@ def write_design(root: Path, ordering, subject_numbers, shared_numbers, pattern,
     savemat(buffer, {name: np.asarray(values, float) for name, values in content.items()}, do_compression=True)
     # The first 116 bytes are free text, into which SciPy writes the date.
     data = _MAT_HEADER.ljust(116) + buffer.getvalue()[116:]
-    _make(root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_bytes(data)
+    make(root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_bytes(data)
 
 
 def coco_ids(n: int) -> np.ndarray:
@@ -111,13 +111,13 @@ def write_stimulus_table(root: Path, n_pictures: int, shared_numbers, ordering, 
             trials[row[ordering - 1] - 1, presentation] = np.arange(1, len(ordering) + 1)
         for repeat, column in enumerate(trials.T):
             table[f"subject{subject}_rep{repeat}"] = column
-    table.to_csv(_make(root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"), lineterminator="\n")
+    table.to_csv(make(root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"), lineterminator="\n")
 
 
 @contextmanager
 def new_stimulus_file(root: Path, n_pictures: int, size: int) -> Iterator[h5py.File]:
     """Open nsd_stimuli.hdf5 with an empty `imgBrick` (n_pictures, size, size, 3), uint8, to be filled."""
-    with new_hdf5(_make(root / _STIMULI / "nsd_stimuli.hdf5")) as file:
+    with new_hdf5(make(root / _STIMULI / "nsd_stimuli.hdf5")) as file:
         shape = (n_pictures, size, size, 3)
         file.create_dataset("imgBrick", shape, np.uint8, chunks=(1, *shape[1:]), track_times=False)
         yield file
@@ -166,7 +166,7 @@ def write_volume(path: Path, volume: np.ndarray) -> None:
     image = nibabel.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm", "sec")
     with (
-        _make(path).open("wb") as raw,
+        make(path).open("wb") as raw,
         gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file,
     ):
         file.write(image.to_bytes())
@@ -198,12 +198,12 @@ def write_anatomy(root: Path, subject: int, anatomy: Anatomy, receptive_fields: 
             write_volume(folder / "roi" / f"{side}{atlas}.nii.gz", anatomy.volume(values, -1))
         text = "".join(f"{value} {name}\n" for value, name in enumerate(("Unknown", *names)))
         for owner in (subject_name(subject), "fsaverage"):
-            _make(root / "nsddata/freesurfer" / owner / "label" / f"{atlas}.mgz.ctab").write_text(text)
+            make(root / "nsddata/freesurfer" / owner / "label" / f"{atlas}.mgz.ctab").write_text(text)
 
 
 def write_responses(root: Path, subject: int, table: pd.DataFrame) -> None:
     """Write responses.tsv."""
-    path = _make(root / "nsddata/ppdata" / subject_name(subject) / "behav/responses.tsv")
+    path = make(root / "nsddata/ppdata" / subject_name(subject) / "behav/responses.tsv")
     table.to_csv(path, sep="\t", index=False, na_rep="NaN", lineterminator="\n")
 
 
@@ -238,7 +238,7 @@ def write_betas(
         write_volume(folder / f"betas_session{session:02d}.nii.gz", volumes)
     if "hdf5" in formats:
         # MATLAB's x, y, z, trial with one voxel's trials per chunk; HDF5 lists the axes the other way round.
-        with new_hdf5(_make(folder / f"betas_session{session:02d}.hdf5")) as file:
+        with new_hdf5(make(folder / f"betas_session{session:02d}.hdf5")) as file:
             shape = volumes.T.shape
             file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[...] = (
                 volumes.T
@@ -261,9 +261,10 @@ def write_marker(root: Path, content: dict) -> None:
 
 
 def _write_json(path, content, indent=None):
-    _make(path).write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
+    make(path).write_text(json.dumps(content, indent=indent, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _make(path):
+def make(path):
+    """The path, once its folder is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

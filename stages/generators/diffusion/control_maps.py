@@ -29,12 +29,15 @@ class Control:
         Of the network, in diffusers' layout.
     shape : tuple of int or None
         Of a map: (height, width), or (height, width, channels); None stands for any length. A map of one channel is repeated
-        for a network of several.
+        for a network of several. Of a map of features, (channels, height, width).
     enlarged : {"bilinear", "nearest"}
         How a map of another size becomes as large as the picture.
-    hint : {"pixels", "features"}
-        What a branch reads: a map of pixels, 0..1, through its hint encoder; or a map of features (channels, size, size),
-        which is added behind its first convolution as it is, at the size of the latents, as NeuroPictor has it.
+    hint : {"pixels", "values", "features"}
+        What a branch reads: a map of pixels, 0..1, through its hint encoder; a map of any values (channels, size, size) through
+        the same, as it is; or a map of features (channels, size, size), which is added behind its first convolution as it is,
+        at the size of the latents, as NeuroPictor has it.
+    unconditional : {"kept", "none"}
+        Whether a branch steers the unconditional half of guidance too.
     """
 
     reads: str
@@ -42,9 +45,11 @@ class Control:
     shape: tuple = (None, None)
     enlarged: str = "bilinear"
     hint: str = "pixels"
+    unconditional: str = "kept"
 
     def __post_init__(self):
-        check_all(self, {"enlarged": OneOf("bilinear", "nearest"), "hint": OneOf("pixels", "features")})
+        rules = {"enlarged": OneOf("bilinear", "nearest"), "hint": OneOf("pixels", "values", "features")}
+        check_all(self, {**rules, "unconditional": OneOf("kept", "none")})
 
 
 def stacked_maps(rows, channels, size, enlarged="bilinear"):

@@ -8,7 +8,6 @@ the residuals are added, each times its scale:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,23 +18,10 @@ from stages.checkpoints.strict_loading import load_strictly
 from stages.generators.diffusion.conditioners import Conditioner, stacked
 from stages.generators.diffusion.control_maps import Control, scales_of, stacked_maps
 from stages.generators.diffusion.sampler import padded
+from stages.networks.feature_control import FeatureControlNetModel
 from weights.manifest import CheckpointError
 
-
-class FeatureControlNetModel(ControlNetModel):
-    """A control net without a hint encoder: what it reads is added behind its first convolution.
-
-    Its arguments, its configuration and its tensors are those of diffusers' ``ControlNetModel`` but for
-    ``controlnet_cond_embedding``, of which it has none.
-    """
-
-    @functools.wraps(ControlNetModel.__init__)
-    def __init__(self, *arguments, **settings):
-        super().__init__(*arguments, **settings)
-        self.controlnet_cond_embedding = torch.nn.Identity()
-
-
-HINTS = {"pixels": ControlNetModel, "features": FeatureControlNetModel}
+HINTS = {"pixels": ControlNetModel, "values": ControlNetModel, "features": FeatureControlNetModel}
 
 
 @dataclass(frozen=True)
@@ -58,14 +44,13 @@ class ControlBranch:
     @property
     def takes(self):
         """Shape of the value."""
-        config = self.network.config
-        if self.control.hint == "features":
-            return (config.block_out_channels[0], None, None)
+        if self.control.hint == "features" and len(self.control.shape) < 3:
+            return (self.network.config.block_out_channels[0], None, None)
         return self.control.shape
 
     def maps(self, rows, size):
         """What the network reads of the rows, float32; see `stacked_maps`."""
-        if self.control.hint == "features":
+        if self.control.hint != "pixels":
             given = next(torch.as_tensor(row) for row in rows if row is not None)
             return stacked(rows, torch.zeros(given.shape))
         return stacked_maps(rows, self.network.config.conditioning_channels, size, self.control.enlarged)
@@ -74,8 +59,8 @@ class ControlBranch:
 class ControlBranches(Conditioner):
     """One or more control nets, each by the scale of its value.
 
-    Both halves of guidance read the same maps. A scale of 0 in all rows leaves a branch out; their order does not matter
-    but for rounding. An absent map has scale 0.
+    Both halves of guidance read the same maps, unless a `Control` says otherwise. A scale of 0 in all rows leaves a branch out;
+    their order does not matter but for rounding. An absent map has scale 0.
 
     Parameters
     ----------
@@ -104,7 +89,8 @@ class ControlBranches(Conditioner):
             scales = scales_of(branch.control.reads, sampling)
             if scales is not None:
                 maps = branch.maps(rows, self._image_size).to(sampling.device, sampling.dtype)
-                steered.append((branch.network, maps, scales))
+                nothing = scales if branch.control.unconditional == "kept" else torch.zeros_like(scales)
+                steered.append((branch.network, maps, torch.cat([nothing, scales]) if sampling.guided else scales))
         if not steered:
             return sampling
         return replace(sampling, controls=(*sampling.controls, Residuals(tuple(steered), sampling.guided)))
@@ -116,7 +102,7 @@ class Residuals:
 
     Attributes
     ----------
-    steered : tuple of (ControlNetModel, tensor of shape (n, channels, height, width), tensor (n, 1, 1, 1))
+    steered : tuple of (ControlNetModel, tensor of shape (n, channels, height, width), tensor (n or 2 · n, 1, 1, 1))
         Networks, their maps, and the scale of each row, where the networks compute.
     guided : bool
         Whether unconditional rows stand in front of the n rows.
@@ -127,7 +113,11 @@ class Residuals:
 
     def of_fixed_shape(self, n):
         """Return this with the last row repeated until there are n."""
-        steered = ((network, padded(maps, n), padded(scales, n)) for network, maps, scales in self.steered)
+        halves = 2 if self.guided else 1
+        steered = (
+            (network, padded(maps, n), torch.cat([padded(half, n) for half in scales.chunk(halves)]))
+            for network, maps, scales in self.steered
+        )
         return replace(self, steered=tuple(steered))
 
     def __call__(self, rows, timestep, tokens, arguments):
@@ -144,7 +134,7 @@ class Residuals:
         down, middle = None, None
         for network, maps, scales in self.steered:
             if self.guided:
-                maps, scales = torch.cat([maps, maps]), torch.cat([scales, scales])
+                maps = torch.cat([maps, maps])
             found, found_middle = network(
                 rows, timestep, tokens, controlnet_cond=maps, **read_by(network, arguments), return_dict=False
             )

@@ -71,6 +71,16 @@ PUBLISHED_SIZES = {
         unet_operations=804_281_057_280,
         vae_operations=_AUTOENCODER_OPERATIONS[64],
     ),
+    # With the control branch of NeuroPictor, whose operations are counted with those of the UNet.
+    "stable-diffusion-2-1-base": GeneratorSize(
+        _unet(64, (5, 10, 20, 20)),
+        _AUTOENCODER,
+        865_910_724,
+        _AUTOENCODER_PARAMETERS,
+        363_141_760,
+        unet_operations=804_257_464_320 + 269_024_133_120,
+        vae_operations=_AUTOENCODER_OPERATIONS[64],
+    ),
     # Its one token takes a little less than the 77 of a text.
     "sd-image-variations": GeneratorSize(
         _unet(64),
@@ -107,6 +117,23 @@ PUBLISHED_SIZES = {
         123_060_480 + 694_659_840,
         unet_operations=3_641_208_995_840,
         vae_operations=_AUTOENCODER_OPERATIONS[96],
+    ),
+    # At 256 pixels, led by 77 tokens as MinD-Vis leads it; a class's one token takes a little less.
+    "label2img-ldm": GeneratorSize(
+        {
+            "sample_size": 64,
+            "block_out_channels": (192, 384, 576, 960),
+            "layers_per_block": 2,
+            "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
+            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
+            "attention_head_dim": 1,
+        },
+        {"block_out_channels": (128, 256, 512)},
+        400_920_579,
+        55_322_782,
+        unet_operations=211_031_851_008,
+        vae_operations=670_581_202_944,
     ),
     "stable-unclip-small": GeneratorSize(
         _unet(96, (5, 10, 20, 20)),

@@ -4,10 +4,14 @@ Rombach and others, 2022. Takagi and Nishimoto (2023) decode both from brain act
 latent that they decode to a picture, enlarge, and encode again (`stages.generators.diffusion.start_rule.COMPVIS`).
 """
 
+from copy import deepcopy
+from dataclasses import replace
+
 from diffusers import StableDiffusionControlNetImg2ImgPipeline, StableDiffusionImg2ImgPipeline
+from torch import nn
 
 from stages.generators.diffusion.conditioners import ContextTokens
-from stages.generators.diffusion.controls import load_control_branches
+from stages.generators.diffusion.controls import ControlBranches, load_control_branches
 from stages.generators.diffusion.empty_text import stored_empty_text
 from stages.generators.diffusion.latent_diffusion import LatentDiffusionGenerator
 from stages.generators.diffusion.loading import check_unet, computing_dtype, load_unet, placed
@@ -70,6 +74,7 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
         text_length=None,
         controls=(),
         adapters=(),
+        branches=(),
     ):
         """Load a folder in diffusers' layout; nothing is looked for elsewhere.
 
@@ -92,6 +97,8 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
             depend on those behind them.
         controls, adapters : sequence of stages.generators.diffusion.control_maps.Control
             Control nets and T2I-adapters that steer it, and the values that are their maps.
+        branches : sequence of stages.generators.diffusion.controls.ControlBranch
+            Control nets that are in memory, as one that was trained with a decoder; they are copied.
 
         Raises
         ------
@@ -101,12 +108,12 @@ class StableDiffusionGenerator(LatentDiffusionGenerator):
             The scheduler draws noise at every step or is not known; or `dtype` and `acceleration` were both given.
         """
         pipeline, empty_text, steering = load_stable_diffusion(
-            folder, computing_dtype(dtype, acceleration, device), scheduler, controls, adapters
+            folder, computing_dtype(dtype, acceleration, device), scheduler, controls, adapters, branches
         )
         return cls(placed(pipeline, device, acceleration), empty_text[:text_length], start, text_required, steering)
 
 
-def load_stable_diffusion(folder, dtype, scheduler=None, controls=(), adapters=()):
+def load_stable_diffusion(folder, dtype, scheduler=None, controls=(), adapters=(), branches=()):
     """Load the parts of Stable Diffusion 1.x; errors as of `StableDiffusionGenerator.from_pretrained`.
 
     Parameters
@@ -115,6 +122,7 @@ def load_stable_diffusion(folder, dtype, scheduler=None, controls=(), adapters=(
     dtype : torch.dtype
     scheduler : str, optional
     controls, adapters : sequence of Control
+    branches : sequence of ControlBranch
 
     Returns
     -------
@@ -128,7 +136,7 @@ def load_stable_diffusion(folder, dtype, scheduler=None, controls=(), adapters=(
     # A network of depth maps or masks reads more than the latents, which have 4 channels in the published ones.
     check_unet(unet, folder, "Stable Diffusion", in_channels=vae.config.latent_channels)
     empty_text = stored_empty_text(folder, unet.config.cross_attention_dim)
-    steering = load_steering(controls, adapters, unet, vae, dtype)
+    steering = load_steering(controls, adapters, unet, vae, dtype, branches)
     networks = [network for each in steering for network in each.networks]
     kind = StableDiffusionControlNetImg2ImgPipeline if networks else StableDiffusionImg2ImgPipeline
     pipeline = kind(
@@ -147,12 +155,16 @@ def load_stable_diffusion(folder, dtype, scheduler=None, controls=(), adapters=(
     return pipeline, empty_text, steering
 
 
-def load_steering(controls, adapters, unet, vae, dtype):
-    """Load control nets and T2I-adapters: a list of conditioners, one for all of a kind."""
+def load_steering(controls, adapters, unet, vae, dtype, branches=()):
+    """Load control nets and T2I-adapters, and copy branches: a list of conditioners, one for all of a kind."""
     image_size = unet.config.sample_size * LatentSpace(vae).downscaling
     loaded = []
     if controls:
         loaded.append(load_control_branches(controls, unet, dtype, image_size))
+    if branches:
+        # Not by diffusers' own `to`, which warns of what these do not have.
+        copies = [replace(each, network=nn.Module.to(deepcopy(each.network), dtype).eval()) for each in branches]
+        loaded.append(ControlBranches(copies, image_size))
     if adapters:
         loaded.append(load_t2i_adapters(adapters, unet, dtype, image_size))
     return loaded

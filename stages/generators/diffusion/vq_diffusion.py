@@ -62,7 +62,7 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         ``time_mapper(tokens)`` gives what is added to the time embedding, see `stages.networks.time_mapper.TimeMapper`; by
         default nothing is.
     controls : sequence of Conditioner
-        Further conditions; the shapes of what each reads are its `takes`, dict of str to tuple.
+        What steers it by maps: `stages.generators.diffusion.controls.ControlBranches`, with networks on the same device.
 
     See Also
     --------
@@ -85,9 +85,7 @@ class VQDiffusionGenerator(LatentDiffusionGenerator):
         else:
             own = MappedTokens(reads, nothing.expand(n_tokens, -1), time_mapper, added)
             takes = {reads: (n_tokens, width)}
-        for control in controls:
-            takes |= control.takes
-        super().__init__(pipeline, [own, *controls], takes, space=CodebookLatentSpace(pipeline.vae))
+        super().__init__(pipeline, [own], takes, space=CodebookLatentSpace(pipeline.vae), steering=controls)
 
     @classmethod
     def from_pretrained(

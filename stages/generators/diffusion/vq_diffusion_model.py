@@ -13,7 +13,6 @@ from stages.generators.diffusion.class_labels import ClassTokens
 from stages.generators.diffusion.loading import check_unet, load_unet
 from stages.generators.diffusion.schedulers import read_scheduler
 from stages.networks.codebook_autoencoder import load_vq, read_vq
-from stages.priors.noise_process import NoiseProcess
 from weights.manifest import CheckpointError
 
 _NAME = "codebook diffusion"
@@ -34,8 +33,8 @@ def load_vq_diffusion(folder, dtype):
     Parameters
     ----------
     folder : path
-        Holds one safetensors file of CompVis, perhaps with ``unet/config.json`` and ``vae/config.json`` if the networks are
-        others than the published ones; or diffusers' ``unet/`` and ``vae/`` with weights, and perhaps ``labels/``.
+        Holds ``unet/config.json``, ``vae/config.json`` and ``scheduler/scheduler_config.json``, and one safetensors file of
+        CompVis, or else diffusers' files of weights beside the configurations, and perhaps ``labels/``.
     dtype : torch.dtype
 
     Returns
@@ -80,11 +79,6 @@ def unet_config(folder):
     3
     """
     return dict(read_config(UNet2DConditionModel, Path(folder) / "unet" / "config.json"))
-
-
-def trained_process(folder):
-    """The process of noise that a folder's UNet was trained with, `stages.priors.noise_process.NoiseProcess`."""
-    return NoiseProcess(betas=read_scheduler(folder).betas.double().numpy())
 
 
 def _read_unet(file, folder, dtype):

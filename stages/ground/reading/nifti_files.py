@@ -1,4 +1,4 @@
-"""NIfTI volumes: numbers whose shape the file can hold."""
+"""NIfTI volumes, and FreeSurfer's MGH, which are read alike: numbers whose shape the file can hold."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
 from weights.compression import MOST_BY_COMPRESSION
 
-PACKED = (".gz", ".bz2", ".zst")
+PACKED = (".gz", ".bz2", ".zst", ".mgz")
 """Ends of the names of files that are compressed."""
-_WITH_CHECKSUM: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+_WITH_CHECKSUM: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".mgz": gzip.open, ".bz2": bz2.open}
 
 
 def open_nifti(path: str | Path, remedy: str = "copy the file again", **options: bool) -> nibabel.Nifti1Image:
@@ -43,7 +43,7 @@ def open_nifti(path: str | Path, remedy: str = "copy the file again", **options:
     InputError
         The file is absent, damaged, holds colours in place of numbers, or claims more values than it can hold.
     """
-    with reading(path, "NIfTI", remedy):
+    with reading(path, _kind(path), remedy):
         image: nibabel.Nifti1Image = nibabel.load(path, **options)  # type: ignore[assignment]
         dtype, shape = image.get_data_dtype(), image.shape
         if dtype.kind not in "iuf":
@@ -63,6 +63,10 @@ def open_nifti(path: str | Path, remedy: str = "copy the file again", **options:
                 f"{path} says that it holds {dtype} {shape}, which is {claimed:,} bytes, more than its {size:,} can be; {remedy}."
             )
     return image
+
+
+def _kind(path: str | Path) -> str:
+    return "MGH" if Path(path).suffix in (".mgh", ".mgz") else "NIfTI"
 
 
 def _stored_bits(path: str | Path, header: nibabel.nifti1.Nifti1Header) -> int:
@@ -86,7 +90,7 @@ def nifti_values(path: str | Path, remedy: str = "copy the file again") -> Itera
     which stands behind the last value, is checked at the end of the block.
     """
     image = open_nifti(path, remedy)
-    with reading(path, "NIfTI", remedy):
+    with reading(path, _kind(path), remedy):
         unpacked = _WITH_CHECKSUM.get(Path(path).suffix)
         if unpacked is None:
             yield image.dataobj

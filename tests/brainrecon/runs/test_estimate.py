@@ -139,7 +139,7 @@ def test_the_rate_is_that_of_a_convolution(monkeypatch):
 def test_every_published_generator_has_its_operations(name):
     size = PUBLISHED_SIZES[name]
     # A network does two operations for each parameter and place at least; few parameters see all places.
-    assert size.unet_operations > 2 * size.unet_parameters and size.vae_operations > 1e12
+    assert size.unet_operations > 2 * size.unet_parameters and size.vae_operations > 5e11
 
 
 def test_sketches_of_one_origin_are_made_once_and_counted_once():

@@ -77,3 +77,17 @@ def test_a_grid_of_another_number_of_voxels(tmp_path):
     for values in (np.ones(7), np.ones((8, 7)), 1.0):
         with pytest.raises(InputError, match="there are 8 voxels"):
             grid.to_nifti(values)
+
+
+def test_maps_of_a_surface_are_gifti_of_each_hemisphere(surface_cohort, features, tmp_path, capsys):
+    run = tmp_path / "run"
+    line = ["fit", "brain-diffuser", f"nsd:{surface_cohort}", "--option", "space=fsaverage", "--out", str(run)]
+    assert run_command([*line, "--features", str(features), "--weights", "tiny"]) == 0
+    assert run_command(["maps", str(run), "--features", str(features)]) == 0
+    subject = Run(run, features).subject
+    for side, there in (("lh", ~subject.surface.right), ("rh", subject.surface.right)):
+        found = nibabel.load(run / "maps" / f"noise_ceiling.{side}.func.gii").darrays[0].data
+        assert found.shape == (642,) and np.isnan(np.delete(found, subject.surface.vertices[there])).all()
+        np.testing.assert_array_equal(found[subject.surface.vertices[there]], subject.noise_ceiling[there])
+    assert "noise ceiling of the test patterns, percent, left hemisphere" in capsys.readouterr().out
+    assert not list((run / "maps").glob("*.nii.gz"))

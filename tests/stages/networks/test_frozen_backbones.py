@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from stages.ground.errors import InputError
-from stages.networks.frozen_backbones import AlexNet, EfficientNetB1, InceptionV3, SwAVResNet50
+from stages.networks.frozen_backbones import AlexNet, EfficientNetB1, InceptionV3, SwAVResNet50, ViTH14
 from weights.store import CheckpointError
 
 # Smaller than in any protocol, larger than each network's smallest.
@@ -201,3 +201,31 @@ def test_a_layer_that_is_not_read_is_refused_before_any_file(tmp_path):
     for attempt in (lambda: AlexNet.random("features.3"), lambda: AlexNet.from_pretrained(tmp_path, "features.3")):
         with pytest.raises(InputError, match="'features.3'.*features.4, features.5"):
             attempt()
+
+
+def test_vit_h_14_is_torchvisions_and_takes_one_size(tmp_path, monkeypatch):
+    with torch.device("meta"):
+        whole = ViTH14._build()
+    assert (
+        sum(one.numel() for one in whole.parameters()) == torchvision.models.ViT_H_14_Weights.DEFAULT.meta["num_params"]
+    )
+    assert whole.heads.head.out_features == 1000 and whole.seq_length == (518 // 14) ** 2 + 1
+    # The rest with one narrow layer.
+    small = {"image_size": 518, "patch_size": 74, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8}
+    torch.manual_seed(0)
+    theirs = torchvision.models.VisionTransformer(**small).eval()
+    torch.nn.init.normal_(theirs.heads.head.weight)
+    torch.save(theirs.state_dict(), tmp_path / "vit-01234567.pth")
+    monkeypatch.setattr(ViTH14, "_build", staticmethod(lambda: torchvision.models.VisionTransformer(**small)))
+    judge, batch = ViTH14.from_pretrained(tmp_path, "heads"), pictures(2, 518)
+    with torch.no_grad():
+        wanted = theirs(torch.from_numpy(batch)).numpy()
+    np.testing.assert_allclose(judge.embed(batch), wanted, atol=1e-5)
+    for size in (224, 532):
+        with pytest.raises(InputError):
+            judge.embed(pictures(1, size))
+    # Strictly: another head is another network.
+    state = theirs.state_dict() | {"heads.head.weight": torch.zeros(10, 8)}
+    torch.save(state, tmp_path / "vit-01234567.pth")
+    with pytest.raises(CheckpointError):
+        ViTH14.from_pretrained(tmp_path, "heads")

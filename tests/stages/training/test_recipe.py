@@ -80,6 +80,15 @@ def test_schedules_vs_pytorch(schedule, make):
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+def test_a_cosine_may_begin_after_the_warm_up():
+    """As masked autoencoders have it: step / warm-up, then half a cosine of what is left."""
+    found = [Schedule("cosine after warm-up", warmup=10).factor(step, 50) for step in range(50)]
+    expected = [step / 10 if step < 10 else 0.5 * (1 + math.cos(math.pi * (step - 10) / 40)) for step in range(50)]
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found[0] == 0 and found[10] == 1
+    assert [Schedule("cosine after warm-up").factor(step, 4) for step in (0, 2)] == pytest.approx([1.0, 0.5])
+
+
 def test_one_cycle_turns_the_momentum_of_sgd_as_pytorch_does():
     found = ours(Schedule("one-cycle"), name="sgd", momentum=0.5)
     assert found == [pytest.approx(line, rel=1e-9) for line in theirs(one_cycle(), torch.optim.SGD)]

@@ -352,7 +352,7 @@ CASES = {
     no_subject: r"holds no subj09 but subj01, subj02 \(did you mean 'subj02'\?\); pass one",
     no_space: "holds no betas in func1mm; it has func1pt8mm",
     no_version: r"holds no betas b2; it has b3 \(betas_fithrf_GLMdenoise_RR\)",
-    unknown_format: "'mgh' is no format of betas; allowed values are hdf5, nifti",
+    unknown_format: "'mgh' is no format of betas in func1pt8mm; allowed values are hdf5, nifti",
     no_format: r"holds no session; expected betas_session01\.nii\.gz",
     unknown_option: "'beta' is no option of nsd data; it takes betas, space, format",
     no_sessions: "holds no session; expected betas_session01.hdf5 or",

@@ -38,6 +38,7 @@ SHA256 = {
     "mindeye-2023-pools": "2192b9ba8323f6a95bd1878c69e461d136781a32460e24827ba79b7bcb6d4465",
     "mindeye2-2024": "6cad38e11eb1ba677727ac685fee7dd44a09ab7bbf86d43179c5c481c825dc1e",
     "mindeye2-2024-brain": "e41ba7811459b518cad7428e416c207631c02058c1357d6da1d0cc392a3baee9",
+    "mindvis-2023": "79e23682a27c6a0c186f81770bb869afe8a86454f88b779cc659a33887d87e75",
     "miyawaki-2008": "356a72ce482a41abed4854219a6a49a231fe87008a71eefc4c0b50fa12702c3c",
     "miyawaki-2008-identification": "4a537a43137fcbc84d36a742163b5f6473078c6e20403aa832c0c6a649af5045",
     "shen-2019": "dd33766997ad95bf3cfe20c5d20d387a2fee1a1639502dba58d8a635df1813f4",
@@ -265,7 +266,9 @@ CHAINS = {
 
 def test_every_network_of_the_published_protocols_has_its_chain_here():
     # These have the networks of mindeye-2023 or of brain-diffuser-2023, as other tests here hold, and GNet, which has its own.
+    # That of mindvis-2023 is held to torchvision's transforms beside its scores.
     based = {"mindeye2-2024", "mindeye2-2024-brain", "mindeye-2023-pools", "brain-diffuser-2023-columns", "dbdm-2023"}
+    based |= {"mindvis-2023"}
     others = set(SHA256) - based
     assert {(name, one) for name in others for one in load_protocol(name).networks} == set(CHAINS)
 

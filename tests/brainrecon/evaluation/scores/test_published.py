@@ -19,6 +19,7 @@ PROTOCOLS = (
     "mindeye-2023",
     "mindeye-2023-pools",
     "mindeye2-2024",
+    "mindvis-2023",
     "brainhub-2024",
     "dbdm-2023",
     "ferrante-2022",

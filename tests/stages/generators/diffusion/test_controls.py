@@ -10,7 +10,7 @@ from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 from random_checkpoints import SIZE, save_control_net, save_generator, save_t2i_adapter, save_unet
 
 from stages.generators.diffusion.control_maps import Control, stacked_maps
-from stages.generators.diffusion.controls import ControlBranch, ControlBranches, FeatureControlNetModel, Residuals
+from stages.generators.diffusion.controls import ControlBranch, ControlBranches, Residuals
 from stages.generators.diffusion.ip_adapter import StableDiffusionIPAdapterGenerator
 from stages.generators.diffusion.latent_diffusion import Row
 from stages.generators.diffusion.sampler import Sampling, denoise
@@ -19,6 +19,7 @@ from stages.generators.diffusion.start_rule import StartRule
 from stages.generators.generator import Item, in_order
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
+from stages.networks.feature_control import FeatureControlNetModel
 from weights.manifest import CheckpointError
 
 ITEMS = [Item("nsd00003"), Item("nsd00004")]
@@ -100,7 +101,7 @@ def test_residuals_of_several_are_their_sum_in_any_order(folder, values):
     networks = generator.pipeline.controlnet.nets
     noisy, time, tokens = torch.randn(4, 4, 8, 8), torch.tensor(300), torch.randn(4, 7, 16)
     maps = [stacked_maps(values[name], 3, SIZE) for name in ("shape", "depth")]
-    scales = [torch.full((2, 1, 1, 1), each) for each in (0.7, 0.4)]
+    scales = [torch.full((4, 1, 1, 1), each) for each in (0.7, 0.4)]
     both = list(zip(networks, maps, scales))
 
     def residuals(steered):

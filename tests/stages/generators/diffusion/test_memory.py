@@ -145,6 +145,27 @@ def test_image_variations_at_full_size():
     assert size == dataclasses.replace(text, unet_operations=counted)
 
 
+def test_codebook_diffusion_at_full_size(most_values):
+    size, written = PUBLISHED_SIZES["label2img-ldm"], read_manifest()["label2img-ldm"].writes
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(written["unet/config.json"])
+        vae = VQModel.from_config(written["vae/config.json"])
+    for name, value in size.unet.items():
+        found = unet.config[name]
+        assert (tuple(found) if isinstance(found, list) else found) == value, name
+    assert (parameters(unet), parameters(vae)) == (size.unet_parameters, size.vae_parameters)
+
+    def denoise():
+        return unet(values(1, 3, 64, 64), values(1), values(1, 77, 512), class_labels=values(1, 768))
+
+    assert operations(denoise) == size.unet_operations
+    assert operations(lambda: vae.decode(values(1, 3, 64, 64))) == size.vae_operations
+    assert unet_values(size.unet) == pytest.approx(most_values(denoise), rel=0.02)
+    # Codes are sought beside the decoder, one picture at a time.
+    decoded = most_values(lambda: vae.decode(values(1, 3, 64, 64), force_not_quantize=True))
+    assert decoder_values(size.vae, 64) == pytest.approx(decoded, rel=0.02)
+
+
 def test_stable_diffusion_under_depth_at_full_size(most_values):
     size = PUBLISHED_SIZES["stable-diffusion-2-depth"]
     unet = on_meta(

@@ -9,7 +9,7 @@ from single_files import CIN256_UNET, CIN256_VQ, autoencoder_tensors, classes_st
 
 from stages.checkpoints.single_file_names import AUTOENCODER, UNET, unet_places, vq_places
 from stages.generators.diffusion.class_labels import ClassTokens
-from stages.generators.diffusion.vq_diffusion_model import load_vq_diffusion, load_vq_unet, trained_process, unet_config
+from stages.generators.diffusion.vq_diffusion_model import load_vq_diffusion, load_vq_unet, unet_config
 from stages.networks.codebook_autoencoder import load_vq
 from weights.conversion import convert
 from weights.manifest import CheckpointError, read_manifest
@@ -33,8 +33,6 @@ def test_all_networks_vs_diffusers_converter(tmp_path):
     for network, alone in ((vae, load_vq(tmp_path)), (unet, load_vq_unet(tmp_path))):
         assert all(torch.equal(value, alone.state_dict()[name]) for name, value in network.state_dict().items())
     assert unet_config(tmp_path)["cross_attention_dim"] == single_files.CLASS_WIDTH
-    betas = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000, dtype=torch.float64) ** 2
-    torch.testing.assert_close(torch.from_numpy(trained_process(tmp_path).betas), betas, rtol=1e-6, atol=0)
 
 
 def test_the_published_file_has_a_place_for_every_tensor():
@@ -75,8 +73,8 @@ def changed(folder, change):
             "unexpected: first_stage_model.loss.logvar",
         ),
         (
-            lambda state: state.update({"first_stage_model.quantize.embedding.weight": torch.zeros(32, 4)}),
-            r"embedding.weight \(32, 4\) instead of \(32, 3\)",
+            lambda state: state.update({"first_stage_model.quantize.embedding.weight": torch.zeros(512, 4)}),
+            r"embedding.weight \(512, 4\) instead of \(512, 3\)",
         ),
         (lambda state: state.update({"cond_stage_model.a": torch.zeros(1)}), "cond_stage_model.a, which nothing reads"),
         (lambda state: state.update({"betas": 2 * state["betas"]}), "trained with other betas"),
