@@ -64,6 +64,7 @@ class MaskedBrainSettings:
         Times that every response is gone through; and in how many first ones the learning rate rises, before it falls along half
         a cosine.
     batch_size : int
+        Responses of a step.
     accumulate : int
         Parts into which a batch is cut where memory is short.
     learning_rate, weight_decay : float
@@ -80,6 +81,7 @@ class MaskedBrainSettings:
         Learn from the responses to tested stimuli in place of those to training stimuli, single trials and averages, as published
         for the second pretraining. It is not known then how well unseen responses would be decoded.
     seed : int
+        Of the first weights, the order and the masks.
     """
 
     about: ClassVar[str] = NAME
