@@ -1,7 +1,7 @@
 """Which of NeuroPictor's two paths says what, learned from "responses" that hold a picture's latent and its captions' tokens.
 
-Two minutes of one core to learn in, and one to draw. The map of another stimulus takes the layout and leaves the meaning; tokens of
-another take the meaning, and what a caption says of a layout: colours and background.
+Two minutes of one core to learn in, and one to draw. The map of another stimulus takes the layout and leaves the meaning; tokens
+of another take the meaning, and what a caption says of a layout: colours and background.
 """
 
 import numpy as np
