@@ -102,6 +102,8 @@ class Learn(Step):
         that are learned from.
     n_trials : int
         Outputs that are averaged.
+    kept_back : bool
+        Whether the chain gets nothing of it: another step begins with its network.
     """
 
     is_learned = True
@@ -126,13 +128,15 @@ class Learn(Step):
         memory=None,
         averages=RESPONSES,
         n_trials=3,
+        kept_back=False,
     ):
         if trials not in TRIALS:
             raise InputError(
                 f"trials is {trials!r}; expected one of {', '.join(TRIALS)}{did_you_mean(trials, TRIALS)}: pass --set "
                 "trials=single."
             )
-        self.targets, self.gives, self.part = targets, (*targets, *(free or {})), part
+        self.targets, self._named, self.part = targets, (*targets, *(free or {})), part
+        self.gives = () if kept_back else self._named
         self.decoder, self._device, self._trials = decoder, device, trials
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
         self._released, self._settings, self._pairs = released, settings, pairs
@@ -220,7 +224,7 @@ class Learn(Step):
         if cost is None:
             return []
         targets = self._bytes_of_targets(train)
-        return describe_training(cost, self.decoder.recipe, self.gives, targets, self._device, self._typed)
+        return describe_training(cost, self.decoder.recipe, self._named, targets, self._device, self._typed)
 
     def memory(self, train):
         cost = self._counted(train)
@@ -230,7 +234,7 @@ class Learn(Step):
         cost = self._counted(train)
         if cost is None or cost.operations is None:
             return {}
-        named, encoding = ", ".join(self.gives), self._operations_of_changed()
+        named, encoding = ", ".join(self._named), self._operations_of_changed()
         more = {f"Encoding the changed pictures of {named}": encoding} if encoding else {}
         return {f"Training {named}": cost.operations} | more
 

@@ -10,8 +10,11 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.network_settings import NetworkSettings
+from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.tuned_diffusion import CHANGED_LATENT, LATENT, cropping
 from brainrecon.assembly.values import Machine
@@ -150,7 +153,7 @@ def structure_decoding(
 
 
 def control_training(
-    hint: str,
+    residual: str,
     latent: TargetSource,
     size: int,
     settings: ControlSettings,
@@ -163,11 +166,11 @@ def control_training(
     identity: Callable[[], str],
     table: str,
 ) -> Learn:
-    """Step from patterns to the hint that steers the model, with which control branch and residual block are trained.
+    """Step from patterns to the residual picture of the hint, with which a control branch is trained.
 
     Parameters
     ----------
-    hint : str
+    residual : str
         Its name.
     latent, size, machine, folder
         As of `brainrecon.assembly.tuned_diffusion.tuned_diffusion`.
@@ -183,7 +186,7 @@ def control_training(
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, unet_config
-    from stages.networks.controlled_diffusion import CONTEXT, TIMES_LARGER, ControlledDiffusion
+    from stages.networks.controlled_diffusion import CONTEXT, HINT, TIMES_LARGER, ControlledDiffusion
     from stages.objectives.denoising_error import DenoisingError
     from stages.priors.scheduler_noise import noise_of_scheduler
 
@@ -192,7 +195,7 @@ def control_training(
 
     def objectives(network):
         process, predicts = noise_of_scheduler(folder(check=False))
-        return [DenoisingError(hint, named, network.denoise, process, predicts=predicts, hidden=CONTEXT)]
+        return [DenoisingError((), named, network.denoise, process, predicts=predicts, hidden=(CONTEXT, HINT))]
 
     def begin(network):
         model, decoder = (step.decoder.network.network for step in (steered, structure))
@@ -224,11 +227,42 @@ def control_training(
         part,
         beside={named: latent},
         changing={named: cropping(settings, size)} if changing else {},
-        free={hint: shape},
+        free={residual: shape},
         arguments=arguments,
         outlined=arguments,
         settings=table,
     )
+
+
+class Hint(Step):
+    """What a control branch reads: a decoded structure, its nearest pixels enlarged, and a residual picture.
+
+    >>> from brainrecon.assembly.values import Item
+    >>> step = Hint("structure", "residual", "hint")
+    >>> values = {"structure": np.ones((1, 3 * 2 * 2), np.float32), "residual": np.zeros((1, 3 * 4 * 4), np.float32)}
+    >>> step.run([Item("subj01", "nsd00042")], values)["hint"].shape
+    (1, 48)
+
+    Parameters
+    ----------
+    structure, residual, gives : str
+        Names of the two, and of their sum; rows of three square colours.
+    """
+
+    def __init__(self, structure, residual, gives):
+        self.reads, self.gives = (structure, residual), (gives,)
+
+    def run(self, items, values, *, seed=0):
+        import torch
+
+        from stages.networks.controlled_diffusion import hint_of
+
+        maps = []
+        for name in self.reads:
+            rows = np.asarray(values[name], dtype=np.float32)
+            side = round((rows.shape[1] / 3) ** 0.5)
+            maps.append(torch.from_numpy(np.ascontiguousarray(rows)).view(-1, 3, side, side))
+        return {self.gives[0]: hint_of(*maps).flatten(1).numpy()}
 
 
 def digest_of(network):
@@ -262,7 +296,7 @@ def steering(control: Learn, hint: str, settings, machine: Machine) -> Callable[
         from stages.generators.diffusion.controls import ControlBranch, ControlBranches
         from stages.generators.diffusion.loading import computing_dtype
 
-        shape = control.decoder.gives[hint]
+        (shape,) = control.decoder.gives.values()
         dtype = computing_dtype(None, settings.acceleration, machine.device)
         # A copy: the trained one is read again in its own type.
         network = copy.deepcopy(control.decoder.network.network.control).to(machine.device)

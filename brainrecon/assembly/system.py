@@ -285,6 +285,7 @@ class System(ABC):
 
     @property
     def _roles(self) -> dict[str, str]:
-        """Role -> name of the checkpoint, from the settings' `checkpoints`."""
+        """Role -> name of the checkpoint, from the settings' `checkpoints`; a role without a name has none."""
         named = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
-        return dict(vars(named["checkpoints"])) if "checkpoints" in named else {}
+        roles = vars(named["checkpoints"]) if "checkpoints" in named else {}
+        return {role: name for role, name in roles.items() if name}

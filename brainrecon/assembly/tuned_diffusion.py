@@ -122,6 +122,7 @@ def tuned_diffusion(
     make: type | None = None,
     more: Callable[[], dict] = dict,
     start: Callable | None = None,
+    kept_back: bool = False,
 ) -> Learn:
     """Step from patterns to the tokens that lead the UNet, with which a part of it is trained.
 
@@ -157,6 +158,8 @@ def tuned_diffusion(
     start : callable, optional
         ``start(network) -> str``: puts everything into the network that it begins with, in place of a UNet and an encoder, and
         returns what identifies it.
+    kept_back : bool
+        As of `brainrecon.assembly.learn.Learn`.
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.generators.diffusion.vq_diffusion_model import load_vq_unet, unet_config
@@ -213,6 +216,7 @@ def tuned_diffusion(
         outlined=arguments,
         released=released,
         settings=table,
+        kept_back=kept_back,
         **own,
     )
 

@@ -14,6 +14,7 @@ from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.structure_control import (
     ControlSettings,
+    Hint,
     StructureSettings,
     control_training,
     digest_of,
@@ -30,7 +31,8 @@ from brainrecon.methods.mindvis2023 import MindVis2023, MindVisSettings
 from stages.ground.checks import Number, OneOf, check_all
 from weights import store
 
-TOKENS, FIRST_TOKENS, STRUCTURE, HINT, MEANING = "brain_tokens", "first_tokens", "structure", "hint", "meaning"
+TOKENS, MEANING = "brain_tokens", "meaning"
+STRUCTURE, RESIDUAL, HINT = "structure", "residual", "hint"
 OWN, AS_PUBLISHED = "own preprocessing", "as published"
 
 
@@ -129,7 +131,7 @@ class CMVDM2024(MindVis2023):
             "head_channels": 16,
             "head_hidden": 64,
         },
-        "structure": {"epochs": 60, "channels": 32, "side": 32, "learning_rate": 2e-3, "drops": (40, 55)},
+        "structure": {"epochs": 60, "channels": 32, "side": 32, "learning_rate": 2e-3, "drops": [40, 55]},
         "control": {"epochs": 20, "learning_rate": 1e-3},
     }
 
@@ -158,7 +160,7 @@ class CMVDM2024(MindVis2023):
         encoder = self._encoder(pretrained)
         model = (latent, size)
         first = tuned_diffusion(
-            FIRST_TOKENS,
+            "first_tokens",
             *model,
             own.decoder,
             machine,
@@ -167,13 +169,14 @@ class CMVDM2024(MindVis2023):
             "decoder",
             identity=identity,
             released=self._released(),
+            kept_back=True,
         )
         aligned = self._aligned(machine, model, folder, encoder, first)
         structure = structure_decoding(
             STRUCTURE, self._silhouette(machine), own.structure, machine, "structure", "structure"
         )
         control = control_training(
-            HINT,
+            RESIDUAL,
             *model,
             own.control,
             machine,
@@ -185,6 +188,7 @@ class CMVDM2024(MindVis2023):
             identity,
             "control",
         )
+        hint = Hint(STRUCTURE, RESIDUAL, HINT)
         drawn = tuned_drawing(
             aligned,
             TOKENS,
@@ -194,7 +198,7 @@ class CMVDM2024(MindVis2023):
             arguments=steering(control, HINT, own.generator, machine),
             steered=(HINT,),
         )
-        return [*([] if pretrained is None else [pretrained]), first, aligned, structure, control, drawn]
+        return [*([] if pretrained is None else [pretrained]), first, aligned, structure, control, hint, drawn]
 
     def _aligned(self, machine, model, folder, encoder, first):
         """The step in which the tuned model goes on with a head."""

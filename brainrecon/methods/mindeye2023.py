@@ -282,10 +282,6 @@ class MindEye2023(System):
             self.explanation = "a picture of a folder: near by a decoded vector, and the best by decoded tokens"
 
     @property
-    def checkpoints(self):
-        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
-
-    @property
     def notes(self):
         settings = self.settings
         own = [] if settings.prior == "diffusion" or not settings.drawing else [f"prior {settings.prior}"]

@@ -299,10 +299,6 @@ class MindEye22024(System):
             self.explanation = "retrieval alone: tokens that are trained by contrast"
 
     @property
-    def checkpoints(self):
-        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
-
-    @property
     def notes(self):
         settings, found = self.settings, []
         if settings.blends:

@@ -191,10 +191,6 @@ class MindLDM2024(System):
             "docs/systems/mindldm2024.md lists them; no published figure can be compared with its scores.",
         )
 
-    @property
-    def _roles(self):
-        return {role: name for role, name in super()._roles.items() if name}
-
     def steps(self, machine):
         settings = self.settings
         text = self.target("stages.targets.diffusion_text:DiffusionTextTokens", "generator", machine)

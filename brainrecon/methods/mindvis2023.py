@@ -147,10 +147,6 @@ class MindVis2023(System):
         drawn = tuned_drawing(learned, TOKENS, settings.generator, machine, lambda: self.folder("generator"))
         return [*([] if pretrained is None else [pretrained]), learned, drawn]
 
-    @property
-    def checkpoints(self):
-        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
-
     def _pretrained(self, machine):
         """The step that pretrains the encoder here."""
         start = (lambda: self.folder("encoder")) if self.settings.checkpoints.encoder else None

@@ -147,10 +147,6 @@ class NeuroPictor2024(System):
     }
 
     @property
-    def checkpoints(self):
-        return tuple(sorted({name for name in vars(self.settings.checkpoints).values() if name}))
-
-    @property
     def notes(self):
         settings, found = self.settings, []
         if settings.decoder.layout == "in order":

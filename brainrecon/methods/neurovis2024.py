@@ -149,10 +149,6 @@ class NeuroVis2024(System):
         )
 
     @property
-    def _roles(self):
-        return {role: name for role, name in super()._roles.items() if name}
-
-    @property
     def _has_image(self):
         """Whether an image embedding is decoded."""
         return {"clip", "adapter"} <= set(self._roles)

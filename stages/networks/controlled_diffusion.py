@@ -18,7 +18,7 @@ from stages.ground.errors import InputError
 from stages.networks.brain_diffusion import BrainDiffusion
 from stages.networks.structure_decoder import StructureDecoder
 
-CONTEXT = "context"
+CONTEXT, HINT = "context", "hint"
 HINT_CHANNELS = (16, 32, 96, 256)
 # A picture's hint is so many times larger than its latents, by the strides of the hint's encoder.
 TIMES_LARGER = 2 ** (len(HINT_CHANNELS) - 1)
@@ -87,41 +87,43 @@ def control_config(unet):
 
 
 class ControlledDiffusion(nn.Module):
-    """What steers a brain-led model: a structure decoder, which is fixed, a residual block and a control branch.
+    """What steers a brain-led model: a residual block and a control branch.
 
     Parameters
     ----------
     n_voxels : int
     gives : dict of str to tuple of int
-        The name of the hint, and its shape (3, side, side): 8 times the side of the latents.
+        The name of the residual picture, and its shape (3, side, side): 8 times the side of the latents.
     tokens : tuple of int
         Shape (n_tokens, width) of the model's tokens.
     aligned : dict
         Arguments of the model that is steered, `stages.networks.brain_diffusion.BrainDiffusion`.
     structure : dict
-        Arguments of `StructureDecoder`: its ``side``, and others.
+        Arguments of the decoder of structure, `StructureDecoder`: its ``side``, and others.
 
     Notes
     -----
-    The model that is steered is no part of this network, as the base of a `TunedNetwork` is none: it is an outline until `take`
-    brings it, and hints are made without it.
+    The model and the decoder are no part of this network, as the base of a `TunedNetwork` is none: they are outlines until `take`
+    brings them, and residual pictures are made without them.
     """
 
     def __init__(self, n_voxels, gives, tokens, aligned, structure):
         super().__init__()
         ((self.name, (_, self._side, _)),) = gives.items()
-        structure = dict(structure)
-        side = structure.pop("side")
-        self.structure = StructureDecoder(n_voxels, {"structure": (3, side, side)}, **structure).requires_grad_(False)
         self.residual = ResidualBlock(n_voxels, self._side)
         self.control = ControlNetModel.from_config(control_config(aligned["unet"]))
+        decoder = dict(structure)
+        side = decoder.pop("side")
         with torch.device("meta"):
-            self._held = _Held(BrainDiffusion(n_voxels, {CONTEXT: tuple(tokens)}, **aligned))
+            self._held = _Held(
+                BrainDiffusion(n_voxels, {CONTEXT: tuple(tokens)}, **aligned),
+                StructureDecoder(n_voxels, {"structure": (3, side, side)}, **decoder),
+            )
 
     @property
     def steered(self):
         """The model that is steered, frozen."""
-        return self._held.network
+        return self._held.model
 
     def take(self, steered, structure):
         """Steer this model by the structure that this decoder gives; the branch begins with the first half of the model's UNet.
@@ -131,10 +133,9 @@ class ControlledDiffusion(nn.Module):
         steered : stages.networks.brain_diffusion.BrainDiffusion
             With a UNet. It is frozen.
         structure : stages.networks.structure_decoder.StructureDecoder
-            Copied.
+            Frozen, too.
         """
-        self._held = _Held(steered)
-        self.structure.load_state_dict(structure.state_dict())
+        self._held = _Held(steered, structure)
         unet = steered.denoiser.unet
         theirs = unet.base.state_dict() | dict(unet.named_parameters())
         own = self.control.state_dict()
@@ -143,14 +144,18 @@ class ControlledDiffusion(nn.Module):
         return self
 
     def forward(self, patterns):
-        """Make hints (n, 3, side, side) of patterns (n, n_voxels), by their name; and the context, if there is a model."""
-        with torch.no_grad():
-            structure = self.structure(patterns)["structure"]
-        found = {self.name: interpolate(structure, size=self._side, mode="nearest") + self.residual(patterns)}
-        conditioner = self.steered.cond_stage_model
+        """Make residual pictures (n, 3, side, side) of patterns (n, n_voxels), by their name.
+
+        With a model, its tokens as "context" and whole hints as "hint" besides.
+        """
+        residual = self.residual(patterns)
+        found = {self.name: residual}
+        conditioner, decoder = self.steered.cond_stage_model, self._held.decoder
         if patterns.is_meta or not next(conditioner.parameters()).is_meta:
             with torch.no_grad():
                 found[CONTEXT] = conditioner(patterns)
+                structure = decoder(patterns)[decoder.name]
+            found[HINT] = hint_of(structure, residual)
         return found
 
     def denoise(self, noisy, timesteps, context, hint):
@@ -183,11 +188,16 @@ class ControlledDiffusion(nn.Module):
         )[0]
 
 
-class _Held:
-    """A model that is neither registered nor copied."""
+def hint_of(structure, residual):
+    """Nearest pixels of a structure (n, 3, any, any) at the size of a residual picture (n, 3, side, side), and their sum."""
+    return interpolate(structure, size=residual.shape[-1], mode="nearest") + residual
 
-    def __init__(self, network):
-        self.network = network.requires_grad_(False).eval()
+
+class _Held:
+    """Two networks that are neither registered nor copied."""
+
+    def __init__(self, model, decoder):
+        self.model, self.decoder = (one.requires_grad_(False).eval() for one in (model, decoder))
 
     def __deepcopy__(self, memo):
         return self

@@ -38,20 +38,18 @@ class DenoisingError:
     weight : float
     latent_shape : tuple of int, optional
         (channels, height, width), if targets are rows of values.
-    hidden : str, optional
-        An output of the network that leads as well, and is no predicted value; the denoiser is given it before the others.
+    hidden : tuple of str
+        Outputs of the network that lead as well, and are no predicted values; the denoiser is given them before the others.
     predicts : {"noise", "velocity"}
         What the denoiser was made to predict: ε, or v = √ᾱ_t · ε − √(1 − ᾱ_t) · z (Salimans and Ho, 2022), of which the error is
         taken then.
     """
 
-    def __init__(
-        self, context, latent, denoiser, process, weight=1.0, latent_shape=None, predicts="noise", hidden=None
-    ):
+    def __init__(self, context, latent, denoiser, process, weight=1.0, latent_shape=None, predicts="noise", hidden=()):
         self.reads = (context,) if isinstance(context, str) else tuple(context)
         self.latent, self.weight, self.predicts = latent, weight, check("predicts", predicts, OneOf(*PREDICTS))
         self.denoiser, self.process, self._latent_shape = denoiser, process, latent_shape
-        self._leads = (*(() if hidden is None else (hidden,)), *self.reads)
+        self._leads = (*hidden, *self.reads)
 
     def __call__(self, outputs, targets, step):
         clean = targets[self.latent].float()
