@@ -215,7 +215,7 @@ class Pretrain(Step):
 
     def __init__(self, settings, device="cpu", part="encoder", start=None, table="pretraining"):
         self.settings, self.part, self.pretraining = settings, part, None
-        self._device, self._start, self._table, self._places = device, start, table, None
+        self._device, self._start, self._table, self._costs = device, start, table, {}
 
     @property
     def precision(self):
@@ -296,9 +296,12 @@ class Pretrain(Step):
             return None
         n_voxels = max(train.n_voxels.values()) if isinstance(train.n_voxels, Mapping) else train.n_voxels
         n_responses = train.n_trials if self.settings.trials == "single" else train.n_stimuli
-        pretraining = self.settings.pretraining(n_responses, self._device)
-        cost = pretraining.cost(n_voxels)
-        return None if cost is None else (pretraining.recipe, cost)
+        # Memory, operations and sentences follow from one count, which takes some seconds.
+        if (n_voxels, n_responses) not in self._costs:
+            pretraining = self.settings.pretraining(n_responses, self._device)
+            self._costs[n_voxels, n_responses] = pretraining.recipe, pretraining.cost(n_voxels)
+        recipe, cost = self._costs[n_voxels, n_responses]
+        return None if cost is None else (recipe, cost)
 
     # Running
 
