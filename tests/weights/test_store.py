@@ -211,6 +211,7 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-unclip-xl": "tiny/unclip-xl",
         "tiny-sdxl": "tiny/sdxl",
         "tiny-label2img": "tiny/label2img",
+        "tiny-maskgit": "tiny/maskgit",
         "tiny-control": "tiny/control",
         "tiny-colour-adapter": "tiny/colour-adapter",
     }
