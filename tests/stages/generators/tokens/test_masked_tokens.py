@@ -59,12 +59,12 @@ def generator():
     return MaskedTokenGenerator(network.eval().requires_grad_(False), Colours(), reads=None)
 
 
-ITEMS = [Item(f"nsd{row}") for row in range(20)]
+ITEMS = [Item(f"nsd{row}") for row in range(40)]
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return np.random.default_rng(1).integers(N_CODES, size=(len(ITEMS), SIDE, 1)).repeat(SIDE, axis=2).reshape(20, -1)
+    return np.random.default_rng(1).integers(N_CODES, size=(len(ITEMS), SIDE, 1)).repeat(SIDE, axis=2).reshape(40, -1)
 
 
 def drawn(generator, cues=None, items=ITEMS, **options):
@@ -77,7 +77,7 @@ def test_all_tokens_given_are_given_back(generator, rows):
 
 
 def test_none_given_is_the_unconditional_picture_of_the_seed(generator):
-    none = drawn(generator, np.full((20, SIDE**2), -1))
+    none = drawn(generator, np.full((40, SIDE**2), -1))
     np.testing.assert_array_equal(none, drawn(generator))
     assert not np.array_equal(none, drawn(generator, seed=1))
     own = generator.completed({}, item_generator(0, "nsd3", 0)).numpy()
@@ -85,9 +85,9 @@ def test_none_given_is_the_unconditional_picture_of_the_seed(generator):
 
 
 def test_half_the_tokens_tell_the_others_and_those_of_another_picture_do_not(generator, rows):
-    known = np.random.default_rng(2).random((20, SIDE**2)) < 0.5
+    known = np.random.default_rng(2).random((40, SIDE**2)) < 0.5
     # Every row of a picture has one: what nothing tells is a matter of chance.
-    known.reshape(20, SIDE, SIDE)[:, :, 0] |= ~known.reshape(20, SIDE, SIDE).any(axis=2)
+    known.reshape(40, SIDE, SIDE)[:, :, 0] |= ~known.reshape(40, SIDE, SIDE).any(axis=2)
     cues = np.where(known, rows, -1)
     found = drawn(generator, cues)
     np.testing.assert_array_equal(found[known], rows[known])
@@ -103,7 +103,7 @@ def test_half_the_tokens_tell_the_others_and_those_of_another_picture_do_not(gen
 
 
 def test_cues_may_be_soft(generator, rows):
-    weights = np.zeros((20, SIDE**2, N_CODES), dtype=np.float32)
+    weights = np.zeros((40, SIDE**2, N_CODES), dtype=np.float32)
     cues = np.full(rows.shape, -1.0, dtype=np.float32)
     cues[:, ::SIDE] = rows[:, ::SIDE]
     hard = drawn(generator, cues)
