@@ -60,10 +60,11 @@ def pretrained(cohort, new, folder, epochs, progress):
     others = {name: subject.train.betas[:] for name, subject in cohort.items() if name != new}
     own = {new: cohort[new].train.betas[:]}
     found = {}
+    # A second pretraining is short, as MinD-Vis' is.
     for name, responses, start in ((OTHERS, others, None), (ALL, own, OTHERS)):
         place = Path(folder) / name.replace("'", "").replace(" ", "_")
         if not (place / "config.json").exists():
-            steps = epochs * -(-sum(map(len, responses.values())) // 100)
+            steps = max(epochs // (4 if start else 1), 1) * -(-sum(map(len, responses.values())) // 100)
             recipe = Recipe(
                 steps,
                 100,
@@ -82,7 +83,7 @@ def pretrained(cohort, new, folder, epochs, progress):
     return found
 
 
-def compare(cohort, new, n_pairs, targets, encoders, steps=600, seed=0):
+def compare(cohort, new, n_pairs, targets, encoders, steps=2000, rate=1e-3, seed=0):
     """Decode the tested stimuli of the new subject, learning from its first pairs, in all ways.
 
     Parameters
@@ -95,7 +96,7 @@ def compare(cohort, new, n_pairs, targets, encoders, steps=600, seed=0):
         By split of the new subject.
     encoders : dict of str to path
         As `pretrained` gives them.
-    steps : int
+    steps, rate : int, float
         Of the training with the mapper.
     seed : int
 
@@ -123,7 +124,7 @@ def compare(cohort, new, n_pairs, targets, encoders, steps=600, seed=0):
         recipe = Recipe(
             steps,
             30,
-            OptimiserSpec("adamw", 3e-4, 0.05),
+            OptimiserSpec("adamw", rate, 0.05),
             Schedule("cosine", warmup=50),
             clip=1.0,
             average=0.99,
@@ -189,7 +190,8 @@ def main(arguments=None):
     parser.add_argument("--new", default="subj05")
     parser.add_argument("--pairs", default="60,120,240")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=2000, help="of the training with the mapper")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--folder", type=Path, help="of what is made on the way; a temporary one if it is not given")
@@ -214,10 +216,12 @@ def main(arguments=None):
         for split in ("train", "test"):
             values = np.asarray(target.encode(cohort[options.new], split)[TARGET])
             targets[split] = values.reshape(len(values), *target.chain.learned_targets[TARGET].outline.shape)
-        comparisons = {
-            n: compare(cohort, options.new, n, targets, encoders, options.steps, options.seed)
-            for n in map(int, options.pairs.split(","))
-        }
+        comparisons = {}
+        for n in map(int, options.pairs.split(",")):
+            comparisons[n] = compare(
+                cohort, options.new, n, targets, encoders, options.steps, options.rate, options.seed
+            )
+            print(table({n: comparisons[n]}), flush=True)
     print(table(comparisons))
     if options.json:
         write_text(options.json, json.dumps(comparisons, indent=1) + "\n")

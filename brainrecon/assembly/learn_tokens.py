@@ -39,21 +39,31 @@ class TokenLearning:
 
     Attributes
     ----------
-    steps, batch_size, accumulate : int
+    steps, batch_size : int
+        Of the training, and pictures of a step.
+    accumulate : int
+        Parts into which a batch is cut where memory is short.
     learning_rate, weight_decay : float
-        Of AdamW with betas of 0.9 and 0.95; the rate rises in `warmup` steps and falls along a line.
+        Of AdamW with betas of 0.9 and 0.95.
     warmup : int
+        Steps in which the learning rate rises, before it falls along a line.
     least : float
         Of the share of tokens that a step masks: max(cos(pi u / 2), least), u drawn from 0 to 1.
     smoothing : float
         Of the labels.
     mirrored : bool
         Whether each picture is mirrored by lot, its tokens and its embedding with it.
-    width, depth, n_heads, norm, dropout
+    width, depth, n_heads : int
         Of a network that begins from nothing, see `stages.networks.masked_tokens.MaskedTokensConfig`; one that goes on from a
         checkpoint is as large as that.
+    norm : {"after", "before"}
+        Where such a network normalises.
+    dropout : float
+        Of such a network.
     precision : {"no", "bf16"}
+        Mixed precision.
     seed : int
+        Of the weights before training and of all that is drawn in it.
     """
 
     steps: int = 300_000

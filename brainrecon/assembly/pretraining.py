@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -80,6 +81,8 @@ class MaskedBrainSettings:
         for the second pretraining. It is not known then how well unseen responses would be decoded.
     seed : int
     """
+
+    about: ClassVar[str] = NAME
 
     patch_size: int = 16
     width: int = 1024
@@ -163,8 +166,8 @@ class MaskedBrainSettings:
             seed=self.seed,
         )
 
-    def pretraining(self, n_responses, device="cpu", start=None):
-        """What is fitted: a `stages.decoders.masked_pretraining.MaskedPretraining`."""
+    def pretraining(self, n_responses, device="cpu", start=None, subjects=None):
+        """What is fitted: a `stages.decoders.masked_pretraining.MaskedPretraining`; where voxels lie is nothing to it."""
         from stages.decoders.masked_pretraining import MaskedPretraining
 
         return MaskedPretraining(self.recipe(n_responses), self.sizes, start, device)

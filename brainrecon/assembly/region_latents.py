@@ -58,10 +58,14 @@ class RegionAutoencoderSettings:
         See `stages.networks.region_autoencoder.RegionAutoencoder`.
     dropped : float
         Share of the voxels that are 0 in training.
-    steps, batch_size, accumulate : int
+    steps, batch_size : int
+        Of the training, and patterns of a step.
+    accumulate : int
+        Parts into which a batch is cut where memory is short.
     learning_rate, weight_decay : float
-        Of AdamW with betas of 0.9 and 0.95; the rate rises in `warmup` steps and falls along a line.
+        Of AdamW with betas of 0.9 and 0.95.
     warmup : int
+        Steps in which the learning rate rises, before it falls along a line.
     clip : float, optional
         Largest norm of the gradient.
     latent_weight : float
@@ -74,9 +78,11 @@ class RegionAutoencoderSettings:
     features : {"float32", "float16"}
         How the feature store holds embeddings.
     precision : {"no", "bf16"}
+        Mixed precision.
     validation : float
         Share of the training stimuli that chooses which weights are kept; the last are kept without.
     seed : int
+        Of the weights before training and of all that is drawn in it.
     """
 
     latent: int = 1024

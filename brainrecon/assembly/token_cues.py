@@ -62,7 +62,7 @@ class SelectCues(Step):
     learned : brainrecon.assembly.learn.Learn
         The step before it, with a recipe that holds out training stimuli.
     scores : str
-        Of the values it gives, scores of all codes (n_places, n_codes).
+        Of the values it gives, scores of all codes (n_places, n_codes); the most probable of them are given as `target`.
     tokens : brainrecon.assembly.targets.TargetSource
         What cues are predictions of: true cues are all true tokens.
     target : str
@@ -79,32 +79,34 @@ class SelectCues(Step):
     is_learned = True
 
     def __init__(self, learned, scores, tokens, target, settings, part="cues"):
-        self.reads, self.part, self.settings = (scores,), part, settings
+        self.reads, self.part, self.settings = (scores, target), part, settings
         self.gives = (CUES, WEIGHTS) if settings.soft else (CUES,)
         self.targets, self._target, self._learned = {CUES: tokens}, target, learned
-        self.temperature, self.share, self._right = 1.0, settings.share, None
+        self.temperature, self.share, self._accuracy = 1.0, settings.share, {}
 
     @property
     def target_of(self):
         return {CUES: self._target}
 
     def fit(self, training, workspace):
-        from stages.priors.token_cues import temperature_of
+        from stages.priors.token_cues import temperature_of, token_accuracy
         from stages.training.batches import held_out
 
         settings, recipe = self.settings, self._learned.decoder.recipe
-        if settings.temperature == "none" and settings.choose == "share":
-            return
         split = training.subject.train
         rows = held_out(split.n_stimuli, recipe.validation, recipe.seed)
+        if not len(rows) and settings.temperature == "none" and settings.choose == "share":
+            return
         if not len(rows):
             raise InputError(
                 "No training stimulus is held out, by which cues could be chosen; pass --set decoder.validation=0.1, or --set "
                 "cues.temperature=none."
             )
-        tokens = np.asarray(training.features((self._target,))[self._target][rows]).astype(int)
+        true = np.asarray(training.features((self._target,))[self._target][:]).astype(int)
+        tokens = true[rows]
         given = self._learned.run([], {"patterns": np.asarray(split.patterns[rows], dtype=np.float32)})
         scores = given[self.reads[0]].reshape(*tokens.shape, -1)
+        self._accuracy = token_accuracy(scores, tokens, np.delete(true, rows, axis=0))
         if settings.temperature == "held out":
             self.temperature = temperature_of(scores, tokens)
         if settings.choose == "accuracy":
@@ -122,28 +124,37 @@ class SelectCues(Step):
                 self.share = n / n_places
 
     def run(self, items, values, *, seed=0):
+        from stages.priors.masked_tokens import UNKNOWN
         from stages.priors.token_cues import kept, weights
 
         scores = np.asarray(values[self.reads[0]], dtype=np.float32)
-        scores = scores.reshape(len(scores), self._n_places, -1)
-        cues, is_kept = kept(scores, self.share, self.temperature)
-        found = {CUES: cues.astype(np.float32)}
+        scores = scores.reshape(len(scores), self._learned.decoder.gives[self._target][0], -1)
+        _, is_kept = kept(scores, self.share, self.temperature)
+        found = {CUES: np.where(is_kept, np.asarray(values[self._target], dtype=np.float32), np.float32(UNKNOWN))}
         if self.settings.soft:
             found[WEIGHTS] = weights(scores, is_kept, self.temperature).reshape(len(scores), -1)
         return found
 
-    @property
-    def _n_places(self):
-        return self._learned.decoder.gives[self._target][0]
-
     def save(self, folder):
         found = {"class": type(self).__name__, "temperature": self.temperature, "share": self.share}
+        found["accuracy"] = self._accuracy
         write_text(Path(folder) / "config.json", json.dumps(found) + "\n")
 
     def open(self, workspace):
         path = Path(workspace.folder) / "config.json"
         found = read_json(path, dict, f"delete {workspace.folder} and fit again with `brainrecon fit`")
         self.temperature, self.share = float(found["temperature"]), float(found["share"])
+        self._accuracy = {str(name): float(value) for name, value in found["accuracy"].items()}
 
     def summary(self):
         return [{"cues": CUES, "share of the places": self.share, "temperature": self.temperature}]
+
+    def remarks(self):
+        """What the classifier is worth on training stimuli that were held out."""
+        if not self._accuracy:
+            return []
+        right, among, frequent = (100 * share for share in self._accuracy.values())
+        return [
+            f"Tokens of held-out training stimuli: {right:.1f} % right, {among:.1f} % among the five most probable; the most "
+            f"frequent token of each place is right in {frequent:.1f} %."
+        ]

@@ -40,6 +40,10 @@ EXAMPLES = {
         "brainrecon features nsd:/data/nsd --targets clip_image",
         "brainrecon features nsd:/data/nsd --weights tiny --targets vdvae --export latents.npz",
     ),
+    "pretrain": (
+        "brainrecon pretrain nsd:/data/nsd --subjects subj02,subj05 --out encoder --plan",
+        "brainrecon pretrain responses --set epochs=100 --set warmup_epochs=8 --out encoder",
+    ),
     "fit": (
         "brainrecon fit ridge-to-pixels arrays:my-study --out runs/first",
         "brainrecon fit brain-diffuser nsd:/data/nsd --weights tiny --out runs/subj01 --subject subj01",

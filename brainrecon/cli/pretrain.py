@@ -26,6 +26,14 @@ def pretrain(
         ),
     ] = None,
     roi: options.Roi = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="'masked' for voxels in their order, most of them masked; 'surface' for pictures of the flattened cortex "
+            "through a bottleneck.",
+        ),
+    ] = "masked",
     start: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +71,7 @@ def pretrain(
 
     made = BrainPretraining(
         [*dict.fromkeys(data)],
-        settings_of(assignments),
+        settings_of(assignments, kind),
         subjects=option_values.parse_names(subjects),
         roi=roi,
         loader=option_values.loader_options(loader, mask),

@@ -102,7 +102,7 @@ class LEA2024(System):
         ("simulated NSD",),
     )
     needs = Needs(pictures=True)
-    protocol = "mindeye-2023"
+    protocol = "mindvis-2023"
     image_embedding = IMAGE
     of_drawing = ("generator",)
     tiny = {

@@ -118,7 +118,7 @@ class VQfMRI2023(System):
     settings_class = VQfMRI2023Settings
     evidence = Evidence("built from one sentence of a survey: nothing to compare it with", ("simulated NSD",))
     needs = Needs(pictures=True, disjoint_pictures=True)
-    protocol = "mindeye-2023"
+    protocol = "mindvis-2023"
     of_drawing = ("generator",)
     tiny = {
         "checkpoints": {"tokenizer": "tiny-label2img", "generator": "tiny-maskgit"},

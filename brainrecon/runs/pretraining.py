@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from brainrecon.assembly.pretraining import NAME, MaskedBrainSettings
+from brainrecon.assembly.pretraining import MaskedBrainSettings
 from brainrecon.assembly.settings import differences, from_dict, to_dict
+from brainrecon.assembly.surface_pretraining import SurfaceAutoencoderSettings
 from brainrecon.assembly.training_cost import describe_training
 from brainrecon.datasets import kinds
 from brainrecon.datasets.cohort import Cohort
@@ -20,6 +21,7 @@ from brainrecon.runs.config import assign
 from brainrecon.runs.estimate import OPERATIONS_WORTH_SAYING, taking
 from brainrecon.runs.layout import FIT_LOCK
 from stages.checkpoints.pretrained import CONFIG_FILE
+from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.reading.json_files import read_json
@@ -29,18 +31,23 @@ from weights.whole_files import locked, write_text
 
 ASKED = "pretraining.json"
 WAYS = "--set {name}={value}"
+KINDS = {"masked": MaskedBrainSettings, "surface": SurfaceAutoencoderSettings}
+"""Kinds of encoders: of voxels in their order, most of them masked; of pictures of the cortex, through a bottleneck."""
 
 
-def settings_of(assignments):
-    """Settings of a pretraining from `NAME=VALUE` texts.
+def settings_of(assignments, kind="masked"):
+    """Settings of a pretraining of a kind from `NAME=VALUE` texts.
 
     >>> settings_of(["epochs=100", "width=256"]).width
     256
+    >>> settings_of([], "surface").bottleneck
+    2048
     """
+    check("kind", kind, OneOf(*KINDS))
     values: dict = {}
     for assignment in assignments or ():
         assign(values, assignment)
-    return from_dict(MaskedBrainSettings, values)
+    return from_dict(KINDS[kind], values)
 
 
 class BrainPretraining:
@@ -63,7 +70,7 @@ class BrainPretraining:
     data : sequence of str
         Each ``KIND:PATH``, of whose subjects the training split is taken; or the path of a folder, or file, of responses
         (`brainrecon.datasets.unpaired`).
-    settings : MaskedBrainSettings
+    settings : MaskedBrainSettings or SurfaceAutoencoderSettings
     subjects : sequence of str, optional
         Of each ``KIND:PATH``; all that are there by default.
     roi : str, optional
@@ -91,25 +98,21 @@ class BrainPretraining:
         self.settings, self.device = settings, device
         asked = {"data": list(data), "subjects": subjects and list(subjects), "roi": roi, "options": loader}
         self._asked = {name: value for name, value in asked.items() if value} | {"moments": moments, "start": start}
-        self.responses = {}
+        self.responses, known = {}, {}
         for source in data:
-            found = (
-                self._paired(source, subjects, roi, loader or {})
-                if _is_kind(source)
-                else read_unpaired(source, moments)
-            )
+            paired = Cohort.load(source, subjects, roi, **(loader or {})).apart() if _is_kind(source) else {}
+            found = {name: self._of(one) for name, one in paired.items()} or read_unpaired(source, moments)
             for name, rows in found.items():
                 # Two studies may call their subjects alike.
                 own = name if name not in self.responses else f"{name} of {source}"
                 self.responses[own] = rows
-        self._fitted = settings.pretraining(
-            sum(map(len, self.responses.values())), device, None if start is None else store.path(start)
-        )
+                if name in paired:
+                    known[own] = paired[name]
+        begun = None if start is None else store.path(start)
+        self._fitted = settings.pretraining(sum(map(len, self.responses.values())), device, begun, known)
 
-    def _paired(self, source, subjects, roi, loader):
-        cohort = Cohort.load(source, subjects, roi, **loader).apart()
-        single = self.settings.trials == "single"
-        return {name: one.train.betas if single else one.train.patterns for name, one in cohort.items()}
+    def _of(self, subject):
+        return subject.train.betas if self.settings.trials == "single" else subject.train.patterns
 
     def told(self):
         """Sentences on what it will take, before it begins."""
@@ -125,14 +128,16 @@ class BrainPretraining:
         lines += describe_training(
             cost,
             recipe,
-            (NAME,),
+            (self.settings.about,),
             held,
             self.device,
             lambda name, value: WAYS.format(name=name, value=value),
             "responses",
         )
         if cost.operations is not None and cost.operations >= OPERATIONS_WORTH_SAYING:
-            lines.append(f"Pretraining on {NAME}: {taking(cost.operations, self.device, recipe.precision)}.")
+            lines.append(
+                f"Pretraining on {self.settings.about}: {taking(cost.operations, self.device, recipe.precision)}."
+            )
         return lines
 
     def fit(self, folder, progress=SILENT):
@@ -154,15 +159,13 @@ class BrainPretraining:
         InputError
             The folder holds another pretraining, or another process works there.
         """
-        from stages.decoders.masked_pretraining import MaskedPretraining
-
         folder = Path(folder)
         with locked(folder, wait=False, name=FIT_LOCK) as alone:
             if not alone:
                 raise InputError(f"Another process pretrains in {folder}; wait for it, or name another --out.")
             self._ask(folder)
             if (folder / CONFIG_FILE).exists():
-                return MaskedPretraining.from_pretrained(folder).summary()
+                return type(self._fitted).from_pretrained(folder).summary()
             try:
                 self._fitted.fit(self.responses, folder=folder, progress=progress)
             except CannotTrain as error:
@@ -174,7 +177,8 @@ class BrainPretraining:
 
     def _ask(self, folder):
         """Write down what is asked, or see that it is what was asked before."""
-        asked = {**self._asked, "settings": to_dict(self.settings)}
+        kind = {} if isinstance(self.settings, MaskedBrainSettings) else {"kind": "surface"}
+        asked = {**self._asked, **kind, "settings": to_dict(self.settings)}
         asked = {name: value for name, value in asked.items() if value is not None}
         path = folder / ASKED
         if not path.exists():

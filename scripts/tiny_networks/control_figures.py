@@ -10,7 +10,7 @@ from stages.targets.colour_map import ColourMap
 from stages.targets.contour import Contour
 from stages.targets.depth_map import DrawnDepthMap
 from stages.targets.diffusion_text import DiffusionTextTokens
-from tiny_networks.generator_figures import first_scenes
+from tiny_networks.generator_figures import first_scenes, scores
 from tiny_networks.pool import load_pool
 from weights import store
 
@@ -103,6 +103,27 @@ def figures(workspace, control, adapter, names, n=SCENES):
         found[f"{name}_agreement"] = agreement(name, drawing.pictures(["clip_text", name]), maps)
         found[f"{name}_text_alone"] = agreement(name, alone, maps)
         found[f"{name}_shuffled"] = agreement(name, drawing.pictures(["clip_text", name], shuffled=[name]), maps)
+    return found
+
+
+def shuffles(workspace, control, adapter, n=SCENES):
+    """Each value in turn the next scene's: what remains of what the text, the depth and the colours tell of the scene itself.
+
+    Arguments as of `figures`.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By what is shuffled, "nothing" first: `thing`, the share of pictures in which the evaluation network sees the scene's
+        thing; `depth` and `colour_map`, agreements with its maps.
+    """
+    pool = load_pool(workspace, held_out=True)
+    drawing = Drawing(control, adapter, pool, first_scenes(pool, n))
+    names, found = ("clip_text", "depth", "colour_map"), {}
+    for shuffled in ((), *((name,) for name in names)):
+        pictures = drawing.pictures(names, shuffled)
+        agreements = {name: agreement(name, pictures, drawing.values[name]) for name in names[1:]}
+        found[", ".join(shuffled) or "nothing"] = {"thing": scores(drawing.images, pictures)["category"], **agreements}
     return found
 
 

@@ -25,8 +25,8 @@ from tiny_networks.training import averaged_weights, fit, record
 from weights.whole_files import whole_file, write_text
 
 NAME = "label2img"
-STEPS = 5000
-BATCH_SIZE = 16
+STEPS = 6100
+BATCH_SIZE = 32
 PICTURES = 20_000
 WIDTH = 64
 CONFIG = {

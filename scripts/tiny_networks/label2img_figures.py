@@ -11,14 +11,13 @@ from weights import store
 PER_LABEL, STEPS, GUIDANCE = 4, 25, 3.0
 
 
-def figures(folder, per_label=PER_LABEL):
+def figures(folder):
     """Draw pictures of every label and have them named.
 
     Parameters
     ----------
     folder : path-like
         A folder as `tiny_networks.label2img.export` writes it.
-    per_label : int
 
     Returns
     -------
@@ -26,18 +25,18 @@ def figures(folder, per_label=PER_LABEL):
         Share of pictures named by their label, under guidance and under none.
     """
     return {
-        f"named_rightly_{told}": float(np.mean(named(drawn(folder, per_label, scale)) == np.repeat(LABELS, per_label)))
-        for told, scale in (("under guidance", GUIDANCE), ("without guidance", 1.0))
+        f"named_rightly_{told}": float(np.mean(named(drawn(folder, PER_LABEL, scale)) == np.repeat(LABELS, PER_LABEL)))
+        for told, scale in (("under_guidance", GUIDANCE), ("without_guidance", 1.0))
     }
 
 
-def drawn(folder, per_label, guidance_scale, steps=STEPS):
+def drawn(folder, per_label, guidance_scale, steps=None):
     """Pictures, uint8 (n_labels · per_label, 64, 64, 3), label by label."""
     generator = VQDiffusionGenerator.from_pretrained(folder, reads="class_label")
     labels = np.repeat(np.arange(len(LABELS)), per_label)[:, None].astype(np.float32)
     items = [Item(f"{LABELS[int(label)]}", sample) for sample, (label,) in enumerate(labels)]
     asked = generator.draw(
-        {"class_label": labels}, items, num_inference_steps=steps, guidance_scale=guidance_scale, batch_size=32
+        {"class_label": labels}, items, num_inference_steps=steps or STEPS, guidance_scale=guidance_scale, batch_size=32
     )
     return np.stack(in_order(asked))
 

@@ -96,7 +96,7 @@ def export(workspace, folder):
     return held_out
 
 
-def figures(folder, pool, n=100):
+def figures(folder, pool, n=48):
     """Held-out figures of an exported network, of the first `n` drawn scenes of a pool.
 
     Returns
@@ -118,7 +118,7 @@ def figures(folder, pool, n=100):
     cues = np.where(chequers, tokens, -1).astype(np.float32)
     found["completed"] = np.stack(in_order(free.draw({"vq_cues": cues}, items)))
     found["tokens"] = np.stack(in_order(free.draw({"vq_cues": tokens}, items)))
-    own = [free.tokens({"vq_cues": row}, torch.Generator().manual_seed(0)).numpy() for row in cues[:20]]
+    own = [free.completed({"vq_cues": row}, torch.Generator().manual_seed(0)).numpy() for row in cues[:20]]
     right = float(np.mean(np.stack(own)[:, ~chequers] == tokens[:20, ~chequers]))
     return {
         f"{label}_{name}": value for label, pictures in found.items() for name, value in scores(shown, pictures).items()

@@ -8,6 +8,16 @@ from torch import Tensor, nn
 class TokenDenoiser(nn.Module):
     """Find the noise in latents, led by tokens: ε(z, t, c) = UNet(z, time(t) + mapper(c), attending to c).
 
+    >>> import torch
+    >>> from stages.checkpoints.strict_loading import load_strictly
+    >>> from stages.networks.time_mapper import TimeMapper
+    >>> from diffusers import UNet2DConditionModel
+    >>> from weights import store
+    >>> unet = load_strictly(UNet2DConditionModel, store.path("tiny-label2img") / "unet")
+    >>> denoiser = TokenDenoiser(unet, TimeMapper(n_tokens=5, context_width=64, width=192))
+    >>> denoiser(torch.zeros(2, 3, 16, 16), torch.tensor([0, 999]), torch.zeros(2, 5, 64)).shape
+    torch.Size([2, 3, 16, 16])
+
     Parameters
     ----------
     unet : torch.nn.Module

@@ -91,7 +91,7 @@ class NoiseProcess:
         of_clean, of_noise = self._shares(clean, steps)
         return of_clean * noise - of_noise * clean
 
-    def _shares(self, clean, steps):
+    def _shares(self, clean: Tensor, steps: Tensor) -> list[Tensor]:
         """What clean values and noise are multiplied by after some steps."""
         shape = (-1, *[1] * (clean.ndim - 1))
         return [sent_to(clean.device, table)[steps].reshape(shape).to(clean.dtype) for table in self._mixing]

@@ -71,3 +71,35 @@ def temperature_of(scores: NDArray, tokens: NDArray) -> float:
 
     bounds = tuple(float(np.log(one)) for one in _TEMPERATURES)
     return float(np.exp(minimize_scalar(surprise, bounds=bounds, method="bounded").x))
+
+
+def token_accuracy(scores: NDArray, tokens: NDArray, learned: NDArray) -> dict[str, float]:
+    """How often tokens are told right, beside what needs no response: the most frequent token of each place.
+
+    >>> scores = np.log([[[0.8, 0.2]] * 2])
+    >>> found = token_accuracy(scores, np.array([[0, 1]]), learned=np.array([[1, 1], [1, 1], [0, 1]]))
+    >>> found["right"], found["most frequent of the place"]
+    (0.5, 0.5)
+
+    Parameters
+    ----------
+    scores : array of shape (n, n_places, n_codes)
+    tokens : int array of shape (n, n_places)
+        True ones of the same stimuli, which the classifier has not learned from.
+    learned : int array of shape (n_learned, n_places)
+        True ones of those that it has.
+
+    Returns
+    -------
+    shares : dict of str to float
+        ``right``: the most probable token is the true one; ``right among five``: one of the five most probable is; ``most
+        frequent of the place``: the one that is most frequent there among `learned`, the smallest of several, is.
+    """
+    n_codes = scores.shape[-1]
+    five = np.argpartition(-scores, min(5, n_codes) - 1, axis=-1)[..., :5]
+    frequent = np.array([np.bincount(place, minlength=n_codes).argmax() for place in learned.T])
+    return {
+        "right": float((scores.argmax(axis=-1) == tokens).mean()),
+        "right among five": float((five == tokens[..., None]).any(axis=-1).mean()),
+        "most frequent of the place": float((frequent == tokens).mean()),
+    }

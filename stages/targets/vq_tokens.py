@@ -14,9 +14,10 @@ from stages.networks.vq_tokenizer import load_tokenizer
 class VQTokens:
     """A picture's tokens as one row of whole numbers, row by row of the grid.
 
-    >>> target = VQTokens.from_pretrained(folder)  # doctest: +SKIP
-    >>> target.shape, target.encode(pictures).max() < target.n_codes  # doctest: +SKIP
-    ((256,), True)
+    >>> from weights import store
+    >>> target = VQTokens.from_pretrained(store.path("tiny-label2img"))
+    >>> target.shape, target.n_codes, target.encode(np.zeros((3, 64, 64, 3), np.uint8)).shape
+    ((256,), 256, (3, 256))
 
     Their order means nothing, and neither do differences of them: what predicts them has to classify.
 

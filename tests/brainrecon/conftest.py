@@ -54,9 +54,9 @@ def small_cohort(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def surface_cohort(tmp_path_factory):
-    """Folder of a cohort with betas on a small mesh, too: two subjects, 5 shared pictures, 15 training pictures of each."""
+    """Folder of a cohort with betas on a small mesh, too: one subject, 5 shared pictures, 15 training pictures."""
     folder = tmp_path_factory.mktemp("surface") / "nsd"
-    options = "--subjects 2 --sessions 2 --trials-per-session 30 --shared 5 --voxels 160 --surface fsaverage3"
+    options = "--sessions 2 --trials-per-session 30 --shared 5 --voxels 160 --surface fsaverage3"
     assert run_command(["simulate", str(folder), *options.split()]) == 0
     return folder
 

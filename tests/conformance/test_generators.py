@@ -125,6 +125,13 @@ def faces(folder):
     return FaceVAEGANGenerator.from_pretrained(folder)
 
 
+def masked_tokens(folder):
+    from stages.generators.tokens.masked_tokens import MaskedTokenGenerator
+    from weights import store
+
+    return MaskedTokenGenerator.from_pretrained(store.path("tiny-maskgit"), store.path("tiny-label2img"))
+
+
 def picture_search(preset, **changes):
     def make(folder):
         from stages.inverters.picture_search_presets import PRESETS
@@ -170,6 +177,7 @@ MAKERS = {
     "kandinsky": kandinsky,
     "icgan": icgan,
     "faces": faces,
+    "masked-tokens": masked_tokens,
     "diffusion-search": diffusion_search,
     "picture-search": picture_search("one-noise", start="noise"),
     # On pictures of one colour the largest of four are ties, and no step along the gradient lowers the loss of random weights.
@@ -191,6 +199,10 @@ def made(name, shape, n_items):
     draws = np.random.default_rng(len(name))
     if name == "first_picture":
         rows = draws.integers(0, 256, (n_items, 16, 16, 3), dtype=np.uint8)
+    elif name == "vq_cues":
+        rows = draws.integers(-3, 12, (n_items, *shape)).clip(-1).astype(np.float32)
+    elif name == "vq_weights":
+        rows = (draws.random((n_items, *shape)) * (draws.random((n_items, shape[0], 1)) < 0.5)).astype(np.float32)
     else:
         rows = draws.standard_normal((n_items, *(8 if length is None else length for length in shape)))
         rows = rows.astype(np.float32)
@@ -367,9 +379,10 @@ def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
 def spoiling(generator, row, only=torch.Tensor.is_floating_point):
     """Have the generator's network give NaN for one row of each batch that has it, of outputs for which ``only(output)``.
 
-    Where pictures are searched for one after the other it is asked several times for each.
+    Where pictures are searched for, or completed, one after the other it is asked several times for each.
     """
-    searched, search = count(-1), getattr(generator, "search", None)
+    method = "completed" if hasattr(generator, "completed") else "search"
+    searched, search = count(-1), getattr(generator, method, None)
     at = [next(searched)]
 
     def searching(first, *given):
@@ -399,14 +412,14 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
 
     network = generator.pipeline.unet if hasattr(generator, "pipeline") else getattr(generator, "network", None)
     if search is not None:
-        generator.search = searching
-        network = network if hasattr(generator, "pipeline") else generator.looks[0].network
+        setattr(generator, method, searching)
+        network = generator.looks[0].network if network is None else network
     hook = network.register_forward_hook(spoil)
     try:
         yield
     finally:
         hook.remove()
-        vars(generator).pop("search", None)
+        vars(generator).pop(method, None)
 
 
 def test_what_is_not_finite_is_named_when_all_others_are_there(generator):

@@ -37,6 +37,7 @@ from stages.targets.silhouette import DrawnSilhouette, Silhouette
 from stages.targets.unclip_tokens import UnclipTokens
 from stages.targets.vdvae import VDVAELatents
 from stages.targets.vgg19_layers import VGG19Layer
+from stages.targets.vq_tokens import VQTokens
 from weights import store
 
 
@@ -118,6 +119,7 @@ TARGETS = {
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,
     "codebook latents": codebook,
+    "vq tokens": lambda folder: VQTokens.from_pretrained(store.path("tiny-label2img")),
     "places": places,
     "face latents": faces,
     "vgg19 layer": vgg19_layer,

@@ -9,6 +9,7 @@ from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
+from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
 
 from brainrecon.datasets.arrays.reader import write_template
@@ -20,6 +21,10 @@ def nsd(folder):
 
 def nsd_nifti(folder):
     return write_nsd(folder / "nsd", formats=("nifti",)).root
+
+
+def nsd_surface(folder):
+    return write_nsd_surface(folder / "nsd").root
 
 
 def god(folder):
@@ -89,6 +94,7 @@ COPIES = {
     "nsd, HDF5": ("nsd", nsd, {}),
     "nsd, NIfTI": ("nsd", nsd_nifti, {}),
     "nsd, z-scores": ("nsd", nsd, {"zscore": True}),
+    "nsd, surface": ("nsd", nsd_surface, {"space": "fsaverage"}),
     "god": ("god", god, {}),
     "dir": ("dir", dir_, {}),
     "miyawaki, nilearn": ("miyawaki", miyawaki_nilearn, {}),

@@ -127,6 +127,22 @@ SMALL = {
         "averages=responses",
         weights="tiny",
     ),
+    "neuropictor2024": Small(
+        *FEW_STEPS,
+        *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
+        *("decoder.pretraining_emptied_epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
+        # Before a new subject, what is learned from several is what a run of several is.
+        "decoder.pretraining_text_weight=1.0",
+        *("decoder.size=16", "decoder.patch_size=8", "decoder.width=16", "decoder.depth=1", "decoder.n_heads=2"),
+        weights="tiny",
+    ),
+    "lea2024": Small(
+        *FEW_STEPS,
+        *("decoder.steps=6", "decoder.warmup=2", "decoder.batch_size=4", "decoder.latent_weight=0"),
+        *("decoder.latent=24", "decoder.width=16", "decoder.n_heads=2", "decoder.depth=1", "decoder.decoder_width=16"),
+        weights="tiny",
+    ),
+    "vqfmri2023": Small(*FEW_STEPS, "decoder.epochs=3", "decoder.hidden=16", "decoder.width=8", weights="tiny"),
     "horikawa2017": Small("units=12", 'regions=["early", "ventral"]', weights="tiny"),
     "icgan2022": Small("inversion.noise_steps=2", "inversion.dense_steps=2", weights="tiny"),
     "vanrullen2019-faces": Small(weights="tiny"),

@@ -193,6 +193,18 @@ def test_reckoned_sizes_of_what_draws_from_depth():
     assert dpt.reckoned_size == sum(4 * parameter.numel() for parameter in read)
 
 
+def test_the_size_of_stable_diffusion_2_1():
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=64, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True
+        )
+    (file,) = (each for each in PUBLISHED["stable-diffusion-2-1-base"].files if each.path.startswith("unet/diffusion"))
+    assert file.reckoned == sum(4 * parameter.numel() for parameter in unet.parameters())
+
+
 def test_every_checkpoint_says_what_it_will_bring():
     unknown = [name for name, entry in PUBLISHED.items() if entry.reckoned_size is None]
     # Archives of several networks or of words, checkpoints of trainings with whatever else they hold, a prior whose configuration
@@ -207,6 +219,7 @@ def test_every_checkpoint_says_what_it_will_bring():
             "gnet-multisubject",
         ),
         *("bert-base-uncased-tokenizer", "bert-base-cased-tokenizer", "gpt2-tokenizer"),
+        *("neuropictor-ukb-autoencoder", "neuropictor-control-sd21"),
     ]
 
 

@@ -26,7 +26,7 @@ SPACES = ("func1pt8mm", "func1mm")
 """Volume spaces, the one usually decoded from first."""
 
 SURFACES = {"fsaverage": "mgh", "nativesurface": "hdf5"}
-"""Surface spaces, which are not loaded unless they are asked for, and the format of each."""
+"""Surface spaces and the format of each; a volume is loaded before them."""
 
 SUFFIXES = {"hdf5": ".hdf5", "nifti": ".nii.gz", "mgh": ".mgh"}
 """Format of a betas file -> how its name ends, of volumes those preferred first."""
@@ -134,13 +134,13 @@ def choose_subject(layout, subject):
 
 
 def choose_space(layout, subject, space):
-    """The space asked for, or the first of `SPACES` that the subject has."""
+    """The space asked for, or the first of `SPACES` and `SURFACES` that the subject has."""
     folder, known = layout.betas_root / subject, (*SPACES, *SURFACES)
     present = [name for name in known if (folder / name).is_dir()]
-    if space is None and present and present[0] in SPACES:
+    if space is None and present:
         return present[0]
     if space not in present:
-        asked = f"no betas in {space}" if space else "no volume betas"
+        asked = f"no betas in {space}" if space else "no betas"
         raise InputError(
             f"{folder} holds {asked}; it has {', '.join(present) or 'none'} of {', '.join(known)}{did_you_mean(space, known)}: "
             "pass one of these as space, or add the folder."

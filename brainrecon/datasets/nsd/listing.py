@@ -54,13 +54,7 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
     layout = nsd_layout.Layout(path)
     subject = subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
     spaces = (*nsd_layout.SPACES, *nsd_layout.SURFACES)
-    # A surface is not listed unless it is asked for, as it is not loaded.
-    space = _chosen(
-        "space",
-        space,
-        spaces,
-        lambda name: name in nsd_layout.SPACES and (layout.betas_root / subject / name).is_dir(),
-    )
+    space = _chosen("space", space, spaces, lambda name: (layout.betas_root / subject / name).is_dir())
     version = _chosen(
         "betas",
         nsd_layout.version_name(betas),

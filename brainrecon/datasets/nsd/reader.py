@@ -78,7 +78,8 @@ def load(
         ``b1``, ``b2`` or ``b3`` (betas_assumehrf, betas_fithrf, betas_fithrf_GLMdenoise_RR); by default the
         best on disk.
     space : str, optional
-        ``func1pt8mm`` or ``func1mm``, by default the first of these on disk; or a surface, ``fsaverage`` or ``nativesurface``.
+        A volume, ``func1pt8mm`` or ``func1mm``, or a surface, ``fsaverage`` or ``nativesurface``; by default the first of these
+        on disk.
     betas_format : str, optional
         ``hdf5`` or ``nifti``; by default HDF5 if a session has it. A surface has one format, ``mgh`` or ``hdf5``.
     zscore : bool
@@ -305,7 +306,7 @@ OPTIONS = (
     Option("betas", "b1, b2 or b3; by default the best on disk", for_files=True),
     Option(
         "space",
-        "func1pt8mm or func1mm, by default the first of these on disk; or a surface, fsaverage or nativesurface",
+        "func1pt8mm, func1mm, or a surface: fsaverage, nativesurface; by default the first of these on disk",
         for_files=True,
     ),
     Option(

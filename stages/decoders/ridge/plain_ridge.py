@@ -126,8 +126,8 @@ class PlainRidge(SolvedDecoder):
         if self.rescale == "transductive":
             if len(made) < 2:
                 raise InputError(
-                    f"rescale is 'transductive' but {len(made)} prediction is made, which has no standard deviation; predict 2 or "
-                    "more together, or fit with rescale='folds'."
+                    f"rescale is 'transductive' but {len(made)} prediction is made, which has no standard deviation; predict two "
+                    "together or more, or fit with rescale='folds'."
                 )
             mean, spread = made.mean(axis=0), made.std(axis=0, ddof=1)
             spread[is_constant(mean, spread)] = np.inf

@@ -71,6 +71,16 @@ PUBLISHED_SIZES = {
         unet_operations=804_281_057_280,
         vae_operations=_AUTOENCODER_OPERATIONS[64],
     ),
+    # With the control branch of NeuroPictor, whose operations are counted with those of the UNet.
+    "stable-diffusion-2-1-base": GeneratorSize(
+        _unet(64, (5, 10, 20, 20)),
+        _AUTOENCODER,
+        865_910_724,
+        _AUTOENCODER_PARAMETERS,
+        363_141_760,
+        unet_operations=804_257_464_320 + 269_024_133_120,
+        vae_operations=_AUTOENCODER_OPERATIONS[64],
+    ),
     # Its one token takes a little less than the 77 of a text.
     "sd-image-variations": GeneratorSize(
         _unet(64),

@@ -30,6 +30,11 @@ TABLES = (
 def load_vq_diffusion(folder, dtype):
     """Load UNet, autoencoder and the tokens of labels strictly.
 
+    >>> from weights import store
+    >>> unet, vae, labels = load_vq_diffusion(store.path("tiny-label2img"), torch.float32)
+    >>> unet.config.cross_attention_dim, vae.config.num_vq_embeddings, labels.shape
+    (64, 256, torch.Size([27, 64]))
+
     Parameters
     ----------
     folder : path

@@ -20,9 +20,11 @@ CUES, WEIGHTS = "vq_cues", "vq_weights"
 class MaskedTokenGenerator:
     """Draw pictures with a network over tokens, and the autoencoder whose tokens they are.
 
-    >>> generator = MaskedTokenGenerator.from_pretrained(folder, tokenizer_folder)  # doctest: +SKIP
-    >>> generator.takes  # doctest: +SKIP
-    {'clip_image': (1024,), 'vq_cues': (256,), 'vq_weights': (256, 1024)}
+    >>> from weights import store
+    >>> folders = store.path("tiny-maskgit"), store.path("tiny-label2img")
+    >>> generator = MaskedTokenGenerator.from_pretrained(*folders)
+    >>> generator.takes
+    {'clip_image': (64,), 'vq_cues': (256,), 'vq_weights': (256, 256)}
 
     Parameters
     ----------
@@ -36,11 +38,14 @@ class MaskedTokenGenerator:
     ----------
     takes, optional, gives, draws_by_lot
         See `stages.generators.generator.Generator`.
+    default_steps : int
+        Steps of the decoding.
     """
 
     optional = frozenset({CUES, WEIGHTS})
     gives = "picture"
     draws_by_lot = True
+    default_steps = STEPS
 
     def __init__(self, network, tokenizer, reads="clip_image"):
         config = network.config
@@ -89,9 +94,9 @@ class MaskedTokenGenerator:
         items : sequence of objects with `stimulus_id` and `sample`
         seed : int
         batch_size : int
-            Changes nothing: pictures are drawn one by one, for rounding may turn a token into another.
+            Changes no picture: they are drawn one by one, for rounding may turn a token into another.
         progress : callable, optional
-            Called as ``progress("pictures", done, total)`` after each picture.
+            Called as ``progress("pictures", done, total)`` after each batch.
         num_inference_steps : int
             Of the decoding.
         temperature : float
@@ -101,21 +106,48 @@ class MaskedTokenGenerator:
         ------
         position : int
         picture : array of shape (size, size, 3), uint8
+
+        Raises
+        ------
+        InputError
+            A value does not fit, or holds no tokens; raised before anything is drawn.
+        NotFinite
+            Scores or pictures are NaN or infinite; raised after all others have been yielded.
         """
+        items = list(items)
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; it must be 1 or more.")
         rows = rows_of(self, values, items)
         for name in (CUES, WEIGHTS):
-            for cues, item in zip(rows[name], items):
-                self._check(name, cues, item)
+            for row, item in zip(rows[name], items):
+                self._check(name, row, item)
+        batches = [range(first, min(first + batch_size, len(items))) for first in range(0, len(items), batch_size)]
 
         def drawn(positions):
-            (row,) = positions
-            own = {name: found[row] for name, found in rows.items()}
-            return self._drawn(own, items[row], seed, num_inference_steps, temperature)
+            own = [{name: found[row] for name, found in rows.items()} for row in positions]
+            return [
+                self._drawn(one, items[row], seed, num_inference_steps, temperature) for one, row in zip(own, positions)
+            ]
 
-        yield from drawn_in_batches([[row] for row in range(len(items))], drawn, items, progress=progress)
+        return drawn_in_batches(batches, drawn, items, progress=progress)
 
-    def tokens(self, row, generator, num_inference_steps=STEPS, temperature=TEMPERATURE):
-        """Tokens (n_places,) of one picture, for values of `takes` by name, some of them None; `generator` is torch's."""
+    def completed(self, row, generator, num_inference_steps=STEPS, temperature=TEMPERATURE):
+        """Complete the tokens of one picture.
+
+        Parameters
+        ----------
+        row : mapping of str to array
+            Values of `takes`; what is absent, or None, is not there.
+        generator : torch.Generator
+            On the CPU.
+        num_inference_steps, temperature
+            As of `draw`.
+
+        Returns
+        -------
+        tokens : int tensor of shape (n_places,), or None
+            None if the network's scores were not finite.
+        """
         network = self.network
         context, cues, soft = (
             None if row.get(name) is None else torch.from_numpy(np.array(row[name])).to(network.device)[None]
@@ -125,22 +157,32 @@ class MaskedTokenGenerator:
         start = start if cues is None else cues[0].long()
         context = None if context is None else context.float()
         soft = None if soft is None else soft.float()
-        return complete(
-            lambda tokens: network(tokens[None], context, soft)[0],
+        are_finite = []
+
+        def scores(tokens):
+            found = network(tokens[None], context, soft)[0]
+            are_finite.append(torch.isfinite(found).all())
+            return found
+
+        tokens = complete(
+            scores,
             start,
             generator,
             mask_token=network.config.mask_token,
             steps=num_inference_steps,
             temperature=temperature,
         )
+        # Asked once: nothing waits for the device between two steps.
+        return tokens if not are_finite or bool(torch.stack(are_finite).all()) else None
 
     @torch.inference_mode()
     def _drawn(self, row, item, seed, steps, temperature):
-        generator = item_generator(seed, item.stimulus_id, item.sample)
-        pixels = self.tokenizer.decode(self.tokens(row, generator, steps, temperature)[None])
-        if not bool(torch.isfinite(pixels).all()):
-            return [None]
-        return to_greys(2 * pixels - 1)
+        """A picture, uint8 (size, size, 3), or None if it is not finite."""
+        tokens = self.completed(row, item_generator(seed, item.stimulus_id, item.sample), steps, temperature)
+        if tokens is None:
+            return None
+        pixels = self.tokenizer.decode(tokens[None])
+        return to_greys(2 * pixels - 1)[0] if bool(torch.isfinite(pixels).all()) else None
 
     def _check(self, name, values, item):
         """InputError for tokens that are no codes, or weights below 0."""

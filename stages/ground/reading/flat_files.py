@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
-import nibabel
 import numpy as np
+from nibabel.gifti import GiftiImage
 
 from stages.ground.errors import InputError
 from stages.ground.reading.wall import reading
+
+MOST_BYTES = 2**28
+"""Of a flat map before it is compressed; fsaverage's has about 6 MB."""
 
 _PATCH = -1
 """First number of a patch with its count behind it."""
@@ -57,11 +61,16 @@ def read_flat(path: str | Path, remedy: str = "copy the file again") -> tuple[np
 
 
 def _gifti(path: str | Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
-    image = nibabel.load(path)
-    points, triangles = (
-        image.get_arrays_from_intent(f"NIFTI_INTENT_{intent}")  # type: ignore[attr-defined]
-        for intent in ("POINTSET", "TRIANGLE")
-    )
+    with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{path} holds more than the {MOST_BYTES:,} bytes of any hemisphere; {remedy}.")
+    if b"ExternalFileBinary" in content:
+        raise InputError(
+            f"{path} keeps its numbers in another file, which is not followed; save it with its numbers inside."
+        )
+    image = GiftiImage.from_bytes(content)
+    points, triangles = (image.get_arrays_from_intent(f"NIFTI_INTENT_{intent}") for intent in ("POINTSET", "TRIANGLE"))
     if not points or not triangles:
         raise InputError(f"{path} holds no surface, which has points and triangles; {remedy}.")
     places, vertices = points[0].data, np.unique(triangles[0].data)
@@ -72,11 +81,10 @@ def _gifti(path: str | Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _patch(path: str | Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     content = Path(path).read_bytes()
-    first, count = np.frombuffer(content[:8], dtype=">i4") if len(content) >= 8 else (0, 0)
+    first, count = map(int, np.frombuffer(content[:8], dtype=">i4")) if len(content) >= 8 else (0, 0)
     if first != _PATCH or count < 1 or len(content) != 8 + count * _CORNER.itemsize:
-        raise InputError(
-            f"{path} has {len(content):,} bytes and is no patch of {count:,} vertices as FreeSurfer writes it; {remedy}."
-        )
+        # Told by the wall, which knows what else the file may be.
+        raise ValueError(f"{len(content):,} bytes are no patch of {count:,} vertices, as FreeSurfer writes it")
     corners = np.frombuffer(content, dtype=_CORNER, offset=8)
     vertices, first_places = np.unique(np.abs(corners["vertex"].astype(np.int64)) - 1, return_index=True)
     if vertices[0] < 0 or len(vertices) != count:

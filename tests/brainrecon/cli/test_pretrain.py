@@ -1,17 +1,20 @@
 """``brainrecon pretrain``: what is said before, while and after; what is learned; killed, it goes on to the same bytes."""
 
 import json
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
-from interruption import COMMAND_LINE, interrupted
 
 from brainrecon.cli.main import run_command
+from brainrecon.cli.progress import PlainLines
 from brainrecon.datasets.cohort import Cohort
 from brainrecon.runs.pretraining import settings_of
+from stages.decoders.masked_pretraining import LABEL
 from stages.networks.masked_brain import load_masked_brain
-from stages.training.state import FILE
+from stages.training.state import FILE, Pace
 from weights.store import path as checkpoint_path
 
 SMALL = ["width=16", "depth=1", "n_heads=2", "decoder_width=8", "decoder_depth=1", "decoder_heads=2"]
@@ -67,20 +70,25 @@ def test_responses_of_a_dataset_and_of_a_folder_are_learned_from_together(pretra
     assert load_masked_brain(checkpoint_path(str(tmp_path / "encoder")), None).n_voxels == 160
 
 
-def test_killed_it_goes_on_to_the_same_bytes_with_the_same_line(pretrain, rest, tmp_path):
+def test_killed_it_goes_on_to_the_same_bytes_with_the_same_line(pretrain, rest, tmp_path, monkeypatch):
     parts, whole = tmp_path / "parts", tmp_path / "whole"
-    more = [part for text in [*SMALL, "epochs=40"] for part in ("--set", text)]
-    arguments = ["pretrain", str(rest), *more, "--device", "cpu", "--out", str(parts)]
-    often = COMMAND_LINE.replace(
-        "from brainrecon.cli",
-        "from stages.training import state\nstate.Pace.is_due = lambda self: True\nfrom brainrecon.cli",
-        1,
-    )
-    interrupted(often, *arguments, when=lambda: (parts / FILE).exists())
-    assert not (parts / "config.json").exists()
-    status, _, err = pretrain(rest, out=parts, settings=more)
+
+    def killed(self, label, done, total):
+        if label == LABEL and done == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if not (process := os.fork()):
+        try:
+            monkeypatch.setattr(Pace, "is_due", lambda self: True)
+            monkeypatch.setattr(PlainLines, "__call__", killed)
+            pretrain(rest, out=parts)
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    assert (parts / FILE).exists() and not (parts / "config.json").exists()
+    status, _, err = pretrain(rest, out=parts)
     assert status == 0 and "pretraining on masked responses" in err
-    assert pretrain(rest, out=whole, settings=more)[0] == 0
+    assert pretrain(rest, out=whole)[0] == 0
     for name in ("model.safetensors", "config.json", "pretraining.json"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes()
     assert not (parts / FILE).exists()

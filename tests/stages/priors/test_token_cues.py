@@ -5,8 +5,12 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
-from stages.priors.token_cues import kept, temperature_of, weights
+from stages.networks.token_classifier import TokenClassifier
+from stages.objectives.token_classes import TokenClasses
+from stages.priors.token_cues import kept, temperature_of, token_accuracy, weights
+from stages.training.recipe import OptimiserSpec, Recipe
 
 
 @pytest.fixture
@@ -50,3 +54,40 @@ def test_the_temperature_is_found_again(true):
 def test_a_share_of_more_than_all_is_refused(scores):
     with pytest.raises(InputError, match="share is 1.5"):
         kept(scores, 1.5)
+
+
+def classified(patterns, tokens, n_learned):
+    """Scores of a classifier that learned from the first rows, for the others."""
+    n_places, recipe = tokens.shape[1], Recipe(steps=150, batch_size=40, optimiser=OptimiserSpec("adamw", 3e-3))
+    decoder = TrainedDecoder(TokenClassifier, recipe, [TokenClasses("t")], {"hidden": 32, "width": 8, "dropout": 0.2})
+    learned = Training(
+        {"s": patterns[:n_learned]},
+        {"s": np.arange(n_learned)},
+        {"t": tokens[:n_learned].astype(np.float32)},
+        free={"scores": (n_places, 6)},
+    )
+    found = {name: values for name, _, values in decoder.fit(learned).predict_blocks(patterns[n_learned:])}
+    scores = found["scores"].reshape(len(found["scores"]), n_places, 6)
+    np.testing.assert_array_equal(found["t"], scores.argmax(axis=-1))
+    return scores
+
+
+def test_a_shuffled_brain_is_worth_the_marginals_and_a_true_one_more():
+    random = np.random.default_rng(0)
+    patterns = random.normal(size=(400, 30)).astype(np.float32)
+    # Tokens follow the responses, and some are frequent at each place whatever the response.
+    logits = 3 * random.normal(size=(30, 8 * 6)) / np.sqrt(30)
+    tokens = ((patterns @ logits).reshape(400, 8, 6) + 2 * random.normal(size=(8, 6))).argmax(axis=-1)
+    true = token_accuracy(classified(patterns, tokens, 200), tokens[200:], tokens[:200])
+    shuffled = random.permutation(patterns)
+    found = token_accuracy(classified(shuffled, tokens, 200), tokens[200:], tokens[:200])
+    frequent = np.array([np.bincount(place).argmax() for place in tokens[:200].T])
+    assert (
+        found["most frequent of the place"] == (tokens[200:] == frequent).mean() == true["most frequent of the place"]
+    )
+    # Places of a stimulus go together: the interval is over stimuli.
+    each = (tokens[200:] == frequent).mean(axis=1)
+    interval = 2 * 1.96 * each.std(ddof=1) / np.sqrt(200)
+    assert found["right"] < found["most frequent of the place"] + interval
+    assert true["right"] > true["most frequent of the place"] + interval
+    assert true["right among five"] > true["right"]

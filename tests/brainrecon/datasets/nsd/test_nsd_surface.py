@@ -6,6 +6,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from nsd_surface_files import N_LEFT, write_nsd_surface
 
 from brainrecon.datasets import dataset_of, load
 from brainrecon.datasets.inventory import describe, files
@@ -246,3 +247,22 @@ def test_a_flat_folder_of_another_mesh(surface_cohort, tmp_path):
     bundled = f"{nilearn_data.__path__[0]}/data/fsaverage5"
     with pytest.raises(InputError, match="but the betas have 642 vertices; name the flat map of their mesh"):
         load(f"nsd:{surface_cohort}", space="fsaverage", flat=bundled)
+
+
+def test_a_tiny_surface_written_by_hand(tmp_path):
+    written = write_nsd_surface(tmp_path / "nsd")
+    subject = load(f"nsd:{tmp_path / 'nsd'}")
+    stored = np.concatenate([written.stored["subj01"][n].reshape(140, -1) for n in (1, 2, 3)], axis=1).T / 300
+    shown = np.concatenate([written.shown["subj01"][n] for n in (1, 2, 3)])
+    vertices = np.arange(140)
+    inside = (vertices % 3 != 1) & (vertices % 4 != 0)
+    for split in subject.splits.values():
+        for name, pattern in zip(split.stimulus_ids, split.patterns):
+            trials = np.array([stimulus_id(picture) == name for picture in shown])
+            np.testing.assert_allclose(pattern, stored[trials][:, inside].mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(
+        subject.surface.vertices, np.where(vertices < N_LEFT, vertices, vertices - N_LEFT)[inside]
+    )
+    np.testing.assert_array_equal(subject.surface.right, (vertices >= N_LEFT)[inside])
+    assert subject.surface.mesh == "an average surface" and subject.surface.n_vertices == (80, 60)
+    assert any("no flat map of it" in note for note in subject.notes)

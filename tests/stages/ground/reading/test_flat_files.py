@@ -47,7 +47,7 @@ def test_a_patch_is_sorted_by_vertex(tmp_path):
         (lambda path: gifti(path / "a.gii", triangles=((0, 1, 3),)), "three dimensions"),
         (lambda path: gifti(path / "a.gii", triangles=((0, 1, 8),)), "triangles of other points"),
         (lambda path: gifti(path / "a.gii", places=np.float32([[0, 0, 0], [np.nan, 1, 0], [1, 1, 0]])), "not finite"),
-        (lambda path: patch(path / "a.flat", n=4), "is no patch of 4 vertices"),
+        (lambda path: patch(path / "a.flat", n=4), "no patch of 4 vertices"),
         (lambda path: patch(path / "a.flat", vertices=(3, 3, 1)), "names a vertex twice"),
         (lambda path: patch(path / "a.flat", vertices=(0, 3, 1)), "vertex 0"),
         (lambda path: path / "absent.gii", "There is no file"),
@@ -67,3 +67,15 @@ def test_other_bytes_are_refused(tmp_path):
     nibabel.save(GiftiImage(darrays=[GiftiDataArray(np.float32([1, 2]))]), tmp_path / "map.gii")
     with pytest.raises(InputError, match="holds no surface"):
         read_flat(tmp_path / "map.gii")
+
+
+def test_numbers_of_another_file_are_not_followed(tmp_path):
+    path = gifti(tmp_path / "flat.gii")
+    text = (
+        path.read_text()
+        .replace("GZipBase64Binary", "ExternalFileBinary")
+        .replace('ExternalFileName=""', 'ExternalFileName="x"')
+    )
+    path.write_text(text)
+    with pytest.raises(InputError, match="keeps its numbers in another file"):
+        read_flat(path)

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from nibabel.gifti import GiftiDataArray, GiftiImage
 from PIL import Image
 
 from stages.ground.errors import InputError
+from stages.ground.reading.flat_files import read_flat
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 from stages.ground.reading.json_files import read_json, read_toml
 from stages.ground.reading.matlab_files import read_mat
@@ -42,6 +44,14 @@ def read_picture(path):
         return np.asarray(picture)
 
 
+def write_flat(path):
+    arrays = [
+        GiftiDataArray(np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]]), intent="NIFTI_INTENT_POINTSET"),
+        GiftiDataArray(np.int32([[0, 1, 2]]), intent="NIFTI_INTENT_TRIANGLE"),
+    ]
+    GiftiImage(darrays=arrays).to_filename(path)
+
+
 def valid(path):
     """Write a valid file of the kind that its name says."""
     values = np.arange(240).reshape(4, 5, 4, 3)
@@ -57,6 +67,14 @@ def valid(path):
         case ".hdf5":
             with h5py.File(path, "w") as file:
                 file.create_dataset("betas", data=values, compression="gzip")
+        case ".mgh" | ".mgz":
+            nibabel.MGHImage(values.astype(np.float32), np.eye(4)).to_filename(path)
+        case ".gii":
+            write_flat(path)
+        case ".flat":
+            corners = np.zeros(6, dtype=[("vertex", ">i4"), ("place", ">f4", 3)])
+            corners["vertex"], corners["place"][:, 0] = np.arange(1, 7), np.arange(6)
+            path.write_bytes(np.array([-1, 6], dtype=">i4").tobytes() + corners.tobytes())
         case ".nii" | ".gz":
             nibabel.Nifti1Image(values.astype(np.int16), np.eye(4)).to_filename(path)
         case ".mat":
@@ -74,6 +92,10 @@ READERS = {
     "a.hdf5": read_hdf5,
     "a.nii": read_nifti,
     "a.nii.gz": read_nifti,
+    "a.mgh": read_nifti,
+    "a.mgz": read_nifti,
+    "a.gii": read_flat,
+    "a.flat": read_flat,
     "a.mat": read_mat,
     "a.png": read_picture,
 }
