@@ -155,7 +155,10 @@ class CMVDM2024(MindVis2023):
         own, folder = self.settings, lambda check=True: self.folder("generator", check)
         size = own.latent_size
         latent = self.target("stages.targets.codebook_latents:CodebookLatents", "generator", machine, size=size)
-        identity = lambda: store.fingerprint(own.checkpoints.generator)  # noqa: E731
+
+        def identity():
+            return store.fingerprint(own.checkpoints.generator)
+
         pretrained = self._pretrained(machine) if own.pretrains else None
         encoder = self._encoder(pretrained)
         model = (latent, size)

@@ -17,6 +17,7 @@ class AttributeHead(nn.Module):
 
     The convolutions have no activation; SiLU follows every full layer, the last one too, so that no value is below -0.28.
 
+    >>> import torch
     >>> head = AttributeHead(n_tokens=77, width=512, values=512)
     >>> head(torch.zeros(2, 77, 512)).shape
     torch.Size([2, 512])
@@ -51,6 +52,7 @@ class AttributeHead(nn.Module):
 class AlignedBrainDiffusion(BrainDiffusion):
     r"""A `BrainDiffusion` with an `AttributeHead` on its tokens; the head is part of no value, and trained with the rest.
 
+    >>> import torch
     >>> unet = {
     ...     "sample_size": 8, "in_channels": 3, "out_channels": 3, "block_out_channels": [8], "norm_num_groups": 4,
     ...     "down_block_types": ["CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D"], "layers_per_block": 1,
