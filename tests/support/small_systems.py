@@ -93,8 +93,9 @@ SMALL = {
     ),
     "cmvdm2024": Small(
         *("pretraining.epochs=1", "pretraining.warmup_epochs=0", "pretraining.width=32", "pretraining.depth=1"),
-        *("decoder.epochs=1", "decoder.n_tokens=4", "alignment.epochs=1", "alignment.n_tokens=4"),
-        *("structure.epochs=2", "control.epochs=1", "generator.num_inference_steps=3"),
+        *(f"{table}.epochs=1" for table in ("decoder", "alignment", "structure", "control")),
+        *(f"{table}.steps_per_epoch=1" for table in ("decoder", "alignment", "structure", "control")),
+        *("decoder.n_tokens=4", "alignment.n_tokens=4", "generator.num_inference_steps=2"),
         weights="tiny",
     ),
     "mindldm2024": Small(
