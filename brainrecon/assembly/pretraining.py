@@ -44,6 +44,9 @@ _RULES = {
 class MaskedBrainSettings:
     """A masked autoencoder of responses, and how it is trained; as published unless it is said otherwise.
 
+    >>> MaskedBrainSettings(epochs=2, warmup_epochs=1).recipe(n_responses=1200).steps
+    24
+
     Attributes
     ----------
     patch_size : int

@@ -24,6 +24,11 @@ class FeatureControlNetModel(ControlNetModel):
 
     Its arguments, its configuration and its tensors are those of diffusers' ``ControlNetModel`` but for
     ``controlnet_cond_embedding``, of which it has none.
+
+    >>> sizes = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "norm_num_groups": 4, "layers_per_block": 1}
+    >>> branch = FeatureControlNetModel(**sizes, cross_attention_dim=8, attention_head_dim=2)
+    >>> [name for name in branch.state_dict() if name.startswith("controlnet_cond_embedding")]
+    []
     """
 
     @functools.wraps(ControlNetModel.__init__)

@@ -233,6 +233,16 @@ def _wide(rows, width):
 def load_masked_brain(folder, n_voxels, device="cpu", masking=None):
     """Open a pretrained autoencoder for patterns of so many voxels: places of its patches become those of their nearest.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from stages.checkpoints.pretrained import save_network
+    >>> sizes = {"width": 32, "depth": 1, "n_heads": 2, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+    >>> network = MaskedBrainAutoencoder(100, **sizes)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_network(network, folder, {"n_voxels": 100, "sizes": sizes})
+    ...     opened = load_masked_brain(folder, n_voxels=40)
+    >>> network.n_patches, opened.n_patches
+    (7, 3)
+
     Parameters
     ----------
     folder : path
@@ -258,7 +268,18 @@ def load_masked_brain(folder, n_voxels, device="cpu", masking=None):
 
 
 def load_brain_encoder(folder, n_voxels, device="cpu"):
-    """Open the encoder of a pretrained autoencoder alone; as `load_masked_brain`, without what decodes."""
+    """Open the encoder of a pretrained autoencoder alone; as `load_masked_brain`, without what decodes.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from stages.checkpoints.pretrained import save_network
+    >>> sizes = {"width": 32, "depth": 1, "n_heads": 2, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+    >>> network = MaskedBrainAutoencoder(100, **sizes)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_network(network, folder, {"n_voxels": 100, "sizes": sizes})
+    ...     opened = load_brain_encoder(folder, n_voxels=40)
+    >>> network.n_patches, opened.n_patches
+    (7, 3)
+    """
     return _loaded(BrainEncoder, folder, n_voxels, device, {})
 
 

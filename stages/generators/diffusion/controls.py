@@ -62,6 +62,13 @@ class ControlBranches(Conditioner):
     Both halves of guidance read the same maps, unless a `Control` says otherwise. A scale of 0 in all rows leaves a branch out;
     their order does not matter but for rounding. An absent map has scale 0.
 
+    >>> from weights import store
+    >>> network = ControlNetModel.from_pretrained(store.path("tiny-control"))
+    >>> contour = Control("contour", store.path("tiny-control"), (64, 64))
+    >>> branches = ControlBranches([ControlBranch(network, contour)], image_size=64)
+    >>> branches.reads, branches.takes
+    (('contour',), {'contour': (64, 64)})
+
     Parameters
     ----------
     branches : sequence of ControlBranch

@@ -22,6 +22,12 @@ from weights.manifest import CheckpointError
 class T2IAdapters(Conditioner):
     """One or more T2I-adapters, each by the scale of its value; else as `stages.generators.diffusion.controls.ControlBranches`.
 
+    >>> from weights import store
+    >>> colours = Control("colours", store.path("tiny-colour-adapter"), (8, 8, 3), enlarged="nearest")
+    >>> network = T2IAdapter.from_pretrained(store.path("tiny-colour-adapter"))
+    >>> T2IAdapters([(network, colours)], image_size=64).takes
+    {'colours': (8, 8, 3)}
+
     Parameters
     ----------
     adapters : sequence of (diffusers.T2IAdapter, Control)
