@@ -25,7 +25,7 @@ from tiny_networks.training import averaged_weights, fit, record
 from weights.whole_files import whole_file, write_text
 
 NAME = "label2img"
-STEPS = 6100
+STEPS = 12_100
 BATCH_SIZE = 32
 PICTURES = 20_000
 WIDTH = 64
