@@ -119,7 +119,7 @@ class CMVDM2024(MindVis2023):
         "networks, losses and what is trained equal the published formulas on random weights; no released file exists of the "
         "decoder of structure",
         ("simulated NSD",),
-        ("CMVDM", "SelfSuperReconst"),
+        ("CMVDM",),
     )
     protocol = "mindvis-2023"
     tiny = {
