@@ -1,6 +1,6 @@
 """Compare decoders of a subject of whom there is little: of an encoder pretrained on others' responses, or from nothing.
 
-    python scripts/compare_pretraining.py [KIND:PATH] [--new subj05] [--pairs 60,120,240] [--json FILE] [--folder FOLDER]
+    python scripts/compare_pretraining.py [KIND:PATH] [--new subj05] [--pairs 60,240] [--json FILE] [--folder FOLDER]
 
 Without data it simulates a cohort of five in a temporary folder. A masked autoencoder (`brainrecon pretrain`) learns from the
 responses of all subjects but the new one; nobody tells it which pictures were seen. The new subject has few pairs of responses
@@ -83,7 +83,7 @@ def pretrained(cohort, new, folder, epochs, progress):
     return found
 
 
-def compare(cohort, new, n_pairs, targets, encoders, steps=2000, rate=1e-3, seed=0):
+def compare(cohort, new, n_pairs, targets, encoders, steps=400, rate=3e-4, seed=0):
     """Decode the tested stimuli of the new subject, learning from its first pairs, in all ways.
 
     Parameters
@@ -188,10 +188,10 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", help="KIND:PATH; a simulated cohort if it is not given")
     parser.add_argument("--new", default="subj05")
-    parser.add_argument("--pairs", default="60,120,240")
+    parser.add_argument("--pairs", default="60,240")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=2000, help="of the training with the mapper")
-    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of it")
+    parser.add_argument("--steps", type=int, default=400, help="of the training with the mapper")
+    parser.add_argument("--rate", type=float, default=3e-4, help="learning rate of it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--folder", type=Path, help="of what is made on the way; a temporary one if it is not given")

@@ -23,8 +23,8 @@ WEIGHTS = Path(store.__file__).parent / "tiny"
 # In the order of training: the generator learns from what the autoencoder and CLIP make of the pictures; IC-GAN takes
 # its instance features from the CLIP of weights/tiny, Stable Diffusion and SDXL unCLIP begin as the generator there, deepsim
 # inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, the bridge leads from the CLIP
-# to the captioner there, the label-to-image model learns the VQ autoencoder's latents, and the control net and the adapter, which
-# are trained together, steer that Stable Diffusion.
+# to the captioner there, the label-to-image model learns the VQ autoencoder's latents and MaskGIT its tokens in
+# weights/tiny, and the control net and the adapter, which are trained together, steer that Stable Diffusion.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -45,6 +45,7 @@ NETWORKS = (
     "sdxl",
     "vq-autoencoder",
     "label2img",
+    "maskgit",
     "control",
     "colour-adapter",
 )
@@ -53,7 +54,7 @@ EXPORTED = tuple(name for name in NETWORKS if name not in ("autoencoder", "vq-au
 QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generator": 40, "icgan": 20, "captioner": 30}
 QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20, "gpt2": 20}
 QUICK |= {"caption-bridge": 3}
-QUICK |= {"unclip-xl": 10, "vq-autoencoder": 20, "label2img": 10, "control": 10, "colour-adapter": 10}
+QUICK |= {"unclip-xl": 10, "vq-autoencoder": 20, "label2img": 10, "maskgit": 10, "control": 10, "colour-adapter": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -162,6 +163,7 @@ def check(names):
             "sdxl": lambda: recipe("sdxl").figures(workspace, folder("sdxl")),
             "vq-autoencoder": lambda: recipe("vq-autoencoder").figures(folder("label2img") / "vae", pictures),
             "label2img": lambda: recipe("label2img").figures(folder("label2img")),
+            "maskgit": lambda: recipe("maskgit").figures(folder("maskgit"), pictures),
             "control": lambda: recipe("control").figures(workspace, folder("control")),
             "colour-adapter": lambda: recipe("colour-adapter").figures(workspace, folder("colour-adapter")),
         }

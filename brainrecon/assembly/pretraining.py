@@ -64,6 +64,7 @@ class MaskedBrainSettings:
         Times that every response is gone through; and in how many first ones the learning rate rises, before it falls along half
         a cosine.
     batch_size : int
+        Responses of a step.
     accumulate : int
         Parts into which a batch is cut where memory is short.
     learning_rate, weight_decay : float
@@ -80,6 +81,7 @@ class MaskedBrainSettings:
         Learn from the responses to tested stimuli in place of those to training stimuli, single trials and averages, as published
         for the second pretraining. It is not known then how well unseen responses would be decoded.
     seed : int
+        Of the first weights, the order and the masks.
     """
 
     about: ClassVar[str] = NAME
@@ -213,7 +215,7 @@ class Pretrain(Step):
 
     def __init__(self, settings, device="cpu", part="encoder", start=None, table="pretraining"):
         self.settings, self.part, self.pretraining = settings, part, None
-        self._device, self._start, self._table, self._places = device, start, table, None
+        self._device, self._start, self._table, self._costs = device, start, table, {}
 
     @property
     def precision(self):
@@ -294,9 +296,12 @@ class Pretrain(Step):
             return None
         n_voxels = max(train.n_voxels.values()) if isinstance(train.n_voxels, Mapping) else train.n_voxels
         n_responses = train.n_trials if self.settings.trials == "single" else train.n_stimuli
-        pretraining = self.settings.pretraining(n_responses, self._device)
-        cost = pretraining.cost(n_voxels)
-        return None if cost is None else (pretraining.recipe, cost)
+        # Memory, operations and sentences follow from one count, which takes some seconds.
+        if (n_voxels, n_responses) not in self._costs:
+            pretraining = self.settings.pretraining(n_responses, self._device)
+            self._costs[n_voxels, n_responses] = pretraining.recipe, pretraining.cost(n_voxels)
+        recipe, cost = self._costs[n_voxels, n_responses]
+        return None if cost is None else (recipe, cost)
 
     # Running
 

@@ -119,7 +119,8 @@ class BrainPretraining:
         n_responses = sum(map(len, self.responses.values()))
         sizes = sorted({rows.shape[1] for rows in self.responses.values()})
         voxels = f"{sizes[0]:,} to {sizes[-1]:,}" if len(sizes) > 1 else f"{sizes[0]:,}"
-        lines = [f"{n_responses:,} responses of {len(self.responses):,} subjects, {voxels} voxels."]
+        n = len(self.responses)
+        lines = [f"{n_responses:,} responses of {n:,} subject{'s' if n > 1 else ''}, {voxels} voxels."]
         cost = self._fitted.cost(sizes[-1])
         if cost is None:
             return lines

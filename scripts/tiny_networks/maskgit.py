@@ -82,8 +82,8 @@ class Encoder:
 
     @torch.no_grad()
     def __call__(self, images):
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-        return self.tokens.tokenizer.encode_together(pixels), torch.from_numpy(self.vectors.encode(images))
+        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
+        return self.tokens.tokenizer.encode_together(pixels), torch.from_numpy(self.vectors.encode(np.array(images)))
 
 
 def export(workspace, folder):

@@ -17,6 +17,7 @@ from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.ground.checks import uint8_pictures
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
+from weights.suggestions import did_you_mean
 
 HEADS = ("category", "colour", "background", "digit")
 
@@ -236,7 +237,9 @@ class EvaluationClasses:
 
     def __init__(self, network, head):
         if head not in HEADS:
-            raise InputError(f"The evaluation network has no head {head!r}; choose one of {', '.join(HEADS)}.")
+            raise InputError(
+                f"The evaluation network has no head {head!r}; choose one of {', '.join(HEADS)}{did_you_mean(head, HEADS)}."
+            )
         self._network, self.head = network, head
 
     @classmethod

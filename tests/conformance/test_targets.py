@@ -21,6 +21,7 @@ from stages.targets.caffenet_layers import CaffeNetLayer
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens, CLIPTextVector
 from stages.targets.clip_layers import CLIPLayer
+from stages.targets.clip_text_states import CLIPTextStates
 from stages.targets.codebook_latents import CodebookLatents
 from stages.targets.colour_map import ColourMap
 from stages.targets.contour import Contour
@@ -112,6 +113,7 @@ TARGETS = {
     "clip image vector": lambda folder: CLIPImageVector.from_pretrained(store.path("tiny-clip")),
     "clip hidden layer": lambda folder: CLIPLayer.from_pretrained(store.path("tiny-clip"), layer="block 2", size=48),
     "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
+    "clip text states": lambda folder: CLIPTextStates.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
     "unclip tokens": lambda folder: UnclipTokens.from_pretrained(store.path("tiny-clip")),
     "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip")),

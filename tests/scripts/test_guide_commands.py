@@ -5,12 +5,14 @@ import re
 import shlex
 import types
 import typing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 
+from brainrecon.assembly.pretraining import MaskedBrainSettings
 from brainrecon.assembly.registry import system_class, system_names
+from brainrecon.assembly.surface_pretraining import SurfaceAutoencoderSettings
 from brainrecon.cli.main import VERBS, _ParserError, load_verb
 from brainrecon.runs.config import DataSettings, RunConfig
 
@@ -67,7 +69,8 @@ def wrong(words):
         context = command.make_context(verb, list(rest))
     except _ParserError as error:
         return f"{verb}: {error.format_message()}"
-    unknown = [name for name in set_names(rest) if not is_setting(name, context.params.get("method"))]
+    known = is_of_a_pretraining if verb == "pretrain" else partial(is_setting, method=context.params.get("method"))
+    unknown = [name for name in set_names(rest) if not known(name)]
     return f"no method has the setting {unknown[0]}" if unknown else None
 
 
@@ -91,6 +94,10 @@ def is_setting(name, method=None):
         return True
     methods = [method] if method in own_methods() else own_methods()
     return any(has(system_class(one).settings_class, name.split(".")) for one in methods)
+
+
+def is_of_a_pretraining(name):
+    return any(has(kind, [name]) for kind in (MaskedBrainSettings, SurfaceAutoencoderSettings))
 
 
 @cache

@@ -8,19 +8,24 @@ import pytest
 import torch
 from chains import chain_of
 from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
 
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.values import Item, Workspace
 from brainrecon.datasets import load
+from brainrecon.datasets.exchanged_regions import exchanged
 from brainrecon.datasets.subject_raster import raster_of
 from brainrecon.features.store import FeatureStore
+from stages.checkpoints.pretrained import save_network
 from stages.generators.diffusion.control_maps import Control
 from stages.generators.diffusion.controls import ControlBranch
 from stages.generators.diffusion.loading import load_unet
 from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator
 from stages.generators.generator import in_order
 from stages.ground.errors import InputError
+from stages.networks.surface_autoencoder import SurfaceAutoencoder
 from weights import store
+from weights.manifest import CheckpointError
 
 NAME = "neuropictor2024"
 TOKENS, MAP = "clip_text", "control_map"
@@ -169,11 +174,35 @@ def test_what_was_learned_comes_back_from_its_folder(subject, fitted, tmp_path):
     assert np.array_equal(drawn(again, predicted(again, subject)), drawn(fitted, predicted(fitted, subject)))
 
 
-def test_voxels_lie_where_they_are_unless_it_is_said_otherwise(subject, features):
-    chain = small({"layout": "places", "epochs": 1, "emptied_epochs": 0, "steps_per_epoch": 1})
+def test_the_encoder_starts_from_a_pretrained_one(subject, features, tmp_path):
+    own = small().system.settings.decoder
+    sizes = {name: getattr(own, name) for name in ("size", "patch_size", "width", "depth", "n_heads")}
+    torch.manual_seed(1)
+    save_network(
+        SurfaceAutoencoder(**sizes, bottleneck=8, decoder_width=8, decoder_depth=1, decoder_heads=2), tmp_path, {}
+    )
+    pretrained = load_file(tmp_path / "model.safetensors")
+    chain = small({"pretrained": True, "trains": [r"high_level\..*"]}, checkpoints={"encoder": str(tmp_path)})
     chain.fit_in_memory(subject, FeatureStore(features))
-    raster = chain.steps[0].decoder.network.network.rasters.raster("subj01")
-    assert np.array_equal(raster.pixels, raster_of(subject, 64).pixels)
+    encoder = chain.steps[0].decoder.network.network.encoder.state_dict()
+    assert encoder and all(torch.equal(value, pretrained[name]) for name, value in encoder.items())
+    other = small({"pretrained": True, "depth": 3}, checkpoints={"encoder": str(tmp_path)})
+    with pytest.raises((InputError, CheckpointError), match=r"blocks\.2"):
+        other.fit_in_memory(subject, FeatureStore(features))
+
+
+@pytest.mark.parametrize("space", ["func1pt8mm", "fsaverage"])
+def test_values_lie_where_they_are_unless_it_is_said_otherwise(space, surface_cohort, features):
+    """On the flattened cortex, or, of a volume, slice by slice."""
+    one = load(f"nsd:{surface_cohort}", subject="subj01", space=space)
+    chain = small({"layout": "places", "epochs": 1, "emptied_epochs": 0, "steps_per_epoch": 1})
+    chain.fit_in_memory(one, FeatureStore(features))
+    network, raster = chain.steps[0].decoder.network.network, raster_of(one, 64)
+    assert np.array_equal(network.rasters.raster("subj01").pixels, raster.pixels)
+    assert ("flat map" in raster.origin) == (space == "fsaverage")
+    patterns = torch.from_numpy(np.asarray(one.test.patterns[:2]))
+    assert torch.equal(network.rasters({"subj01": patterns}), raster.to_raster(patterns))
+    assert drawn(chain, predicted(chain, one)).shape == (one.test.n_stimuli, 64, 64, 3)
 
 
 # Guidance
@@ -287,16 +316,16 @@ def test_an_untrained_branch_changes_no_bit_of_a_picture(values):
 
 def test_regions_of_another_response_take_the_place_of_ones_own(subject, fitted):
     """All of them give the other's picture, none one's own, and some neither."""
-    one, other = np.asarray(subject.test.patterns)[:2]
-    early = np.asarray(subject.rois["early"]) if "early" in subject.rois else np.arange(len(one)) < len(one) // 2
-    mixed = np.where(early, other, one)
-    rows = np.stack(
-        [one, other, np.where(np.ones_like(early, bool), other, one), np.where(early & ~early, other, one), mixed]
+    one, other = np.asarray(subject.test.patterns)[:1], np.asarray(subject.test.patterns)[1:2]
+    every, some = (exchanged(subject, roi, one, other) for roi in ("all", "early"))
+    none = exchanged(subject, "early", one, one)
+    found = fitted.steps[0].run(
+        [Item("subj01", "same")] * 5, {"patterns": np.concatenate([one, other, every, none, some])}
     )
-    found = fitted.steps[0].run([Item("subj01", "same")] * 5, {"patterns": rows})
     shown = drawn_alike(fitted, found)
     assert np.array_equal(shown[2], shown[1]) and np.array_equal(shown[3], shown[0])
-    assert not np.array_equal(found[MAP][4], found[MAP][0]) and not np.array_equal(found[MAP][4], found[MAP][1])
+    for name in (TOKENS, MAP):
+        assert not np.array_equal(found[name][4], found[name][0]) and not np.array_equal(found[name][4], found[name][1])
 
 
 def drawn_alike(chain, values):
