@@ -116,6 +116,7 @@ RECONSTRUCTION = "reconstruction"
 SHUFFLED_RESPONSES = "shuffled_responses"
 # A run with folds always draws it: a picture that was left out is not in the mean of the others, so that chance is not 50 %.
 MEAN_PICTURE = "mean_picture"
+PRIOR_ONLY = "prior_only"
 
 # In the order of tables and pictures.
 CONDITIONS: dict[str, Condition] = {
@@ -193,7 +194,7 @@ CONDITIONS: dict[str, Condition] = {
             replaces={"clip_text": Absence()},
         ),
         Condition(
-            "prior_only",
+            PRIOR_ONLY,
             "Prior only",
             "no decoded tokens: what the completion paints without any response",
             is_essential=True,

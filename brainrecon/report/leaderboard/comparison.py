@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from brainrecon.assembly.condition import MEAN_PICTURE
+from brainrecon.assembly.condition import MEAN_PICTURE, PRIOR_ONLY
 from brainrecon.evaluation.scores.scores import ROUNDING
 from brainrecon.evaluation.statistics import intervals
 from brainrecon.report.names import difference_text, in_sentence, interval_text, score_text
@@ -195,8 +195,9 @@ def sentence(method, spec, mean, differences, n_subjects, n_stimuli, heldout):
     for name, phrase in CONTROLS.items():
         row = differences.get(name)
         if row is None:
-            # A method that has two stages is never without its first, and one in folds never without the mean picture.
-            groups["absent"] += [phrase] if name not in (STAGE_ONE, MEAN_PICTURE) else []
+            # A method that has two stages is never without its first, one in folds never without the mean picture, and one that
+            # completes tokens never without what its prior makes of none.
+            groups["absent"] += [phrase] if name not in (STAGE_ONE, MEAN_PICTURE, PRIOR_ONLY) else []
             continue
         amount = difference_text(row.mean, metric)
         better = is_better(row, metric)
