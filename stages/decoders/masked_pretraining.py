@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +15,25 @@ import torch
 from torch import nn
 
 from stages.adapters.fixed_length import wrapped, wrapped_to_multiple
-from stages.checkpoints.pretrained import CONFIG_FILE, save_network
+from stages.checkpoints.pretrained import CONFIG_FILE
 from stages.checkpoints.strict_loading import read_json_object
+from stages.decoders.response_pretraining import ResponsePretraining, SubjectRows
 from stages.decoders.standardised import Voxels
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import Rows
 from stages.ground.progress import SILENT
 from stages.networks.masked_brain import MaskedBrainAutoencoder, identity_of, load_masked_brain
-from stages.training.batches import Shuffled, held_out, random_state_kept, seed_all
+from stages.training.batches import random_state_kept, seed_all
 from stages.training.cost import cost_of
 from stages.training.curves import Curves
-from stages.training.loop import train
-from stages.training.reading_ahead import ReadingAhead
 from stages.training.recipe import plain_recipe
-from stages.training.state import remove_checkpoint
 from stages.training.trouble import telling_of_short_memory
 from weights.manifest import CheckpointError
 
 LABEL = "pretraining on masked responses"
 
 
-class UnpairedResponses:
+class UnpairedResponses(SubjectRows):
     """Responses of one or several subjects, at one length and on one scale, by the rows of all.
 
     >>> few = {"subj01": np.float32([[1, 2, 3], [3, 4, 5]]), "subj02": np.float32([[0, 10]])}
@@ -72,12 +69,9 @@ class UnpairedResponses:
     """
 
     def __init__(self, responses: Mapping[str, Rows | np.ndarray], patch_size, n_voxels=None):
-        if not responses or not all(len(rows) for rows in responses.values()):
-            raise InputError("There are no responses to learn from; give some of one subject or more.")
-        self.responses = dict(responses)
+        super().__init__(responses)
         self.n_voxels = n_voxels or max(rows.shape[1] for rows in self.responses.values())
         self.length, self._patch_size = wrapped_to_multiple(self.n_voxels, patch_size), patch_size
-        self._ends = np.cumsum([len(rows) for rows in self.responses.values()])
         self.scales, alone = {}, []
         for subject, rows in self.responses.items():
             *scale, share = _measured(subject, rows, patch_size)
@@ -85,24 +79,12 @@ class UnpairedResponses:
             alone.append(share)
         self.of_the_mean = float(np.mean(alone))
 
-    def __len__(self):
-        return int(self._ends[-1])
-
-    @property
-    def are_read(self):
-        """Whether any lie in files."""
-        return not all(type(rows) is np.ndarray for rows in self.responses.values())
-
     def __getitem__(self, rows):
         """Some rows, float32 of shape (n, length)."""
         rows, found = np.asarray(rows), np.empty((len(rows), self.length), dtype=np.float32)
-        whose = np.searchsorted(self._ends, rows, side="right")
-        for place in np.unique(whose):
-            (chosen,), subject = np.nonzero(whose == place), list(self.responses)[place]
-            own = self.responses[subject]
-            patterns = np.asarray(own[rows[chosen] - self._ends[place] + len(own)], dtype=np.float32)
+        for subject, chosen, patterns in self.by_subject(rows):
             mean, scale = self.scales[subject]
-            whole = wrapped((patterns - mean) / scale, wrapped_to_multiple(own.shape[1], self._patch_size))
+            whole = wrapped((patterns - mean) / scale, wrapped_to_multiple(patterns.shape[1], self._patch_size))
             found[chosen] = wrapped(whole, self.length)
         return found
 
@@ -125,7 +107,7 @@ def _measured(subject, rows, patch_size):
     return float(mean.mean()), float(np.sqrt(variance)), float(within / variance)
 
 
-class MaskedPretraining:
+class MaskedPretraining(ResponsePretraining):
     """The training of a masked autoencoder on responses alone.
 
     >>> from stages.training.recipe import Recipe
@@ -148,17 +130,7 @@ class MaskedPretraining:
         Of a training that is given a folder.
     """
 
-    def __init__(self, recipe, sizes=None, start=None, device="cpu", seconds_between_checkpoints=60.0):
-        self.recipe, self.sizes, self.start, self.device = recipe, dict(sizes or {}), start, device
-        self.seconds_between_checkpoints = seconds_between_checkpoints
-        self._network, self._config, self._curves = None, {}, Curves()
-
-    @property
-    def network(self):
-        """The pretrained autoencoder."""
-        if self._network is None:
-            raise InputError("This pretraining has not been fitted; call fit, or open one with from_pretrained.")
-        return self._network
+    network_class, error, label = MaskedBrainAutoencoder, "masked error", LABEL
 
     def fit(self, responses, *, folder=None, progress=SILENT):
         """Train.
@@ -185,30 +157,12 @@ class MaskedPretraining:
                 network = MaskedBrainAutoencoder(rows.n_voxels, **self.sizes)
         else:
             started = identity_of(network)
-        kept_away = held_out(len(rows), recipe.validation, recipe.seed)
-        learned = np.setdiff1d(np.arange(len(rows)), kept_away)
-        order = Shuffled(len(learned), recipe.batch_size, recipe.seed)
-
-        def read(step):
-            return rows[learned[order(step)]]
-
         with telling_of_short_memory(recipe, self.device):
             learner = _Masked(network).to(self.device).requires_grad_(True)
             for fixed in (network.pos_embed, network.decoder_pos_embed):
                 fixed.requires_grad_(False)
         described = [self.sizes, started, [(name, one.shape) for name, one in responses.items()], rows.scales]
-        with ReadingAhead(read, recipe.steps) if rows.are_read else nullcontext() as ahead:
-            self._curves = train(
-                learner,
-                ahead or read,
-                recipe,
-                folder,
-                held_out=_Batches(rows, kept_away, recipe.batch_size, ahead),
-                identity=hashlib.sha256(repr(described).encode()).hexdigest(),
-                progress=progress,
-                label=LABEL,
-                seconds_between_checkpoints=self.seconds_between_checkpoints,
-            )
+        self.learn(learner, rows, hashlib.sha256(repr(described).encode()).hexdigest(), folder, progress)
         self._network = network.requires_grad_(False)
         self._config = {
             "architecture": MaskedBrainAutoencoder.__name__,
@@ -258,25 +212,8 @@ class MaskedPretraining:
         )
 
     def summary(self):
-        """How large the network is and what it reached: one row. An error of 1 is the variance of the responses."""
-        parameters = sum(one.numel() for one in self.network.parameters())
-        row = {"network": MaskedBrainAutoencoder.__name__, "parameters": parameters}
-        if self._curves.lines:
-            line = self._curves.lines[-1]
-            row |= {"steps": line["step"], "masked error": line["loss"]}
-            row |= {"validation error": line["validation"]} if line.get("validation") is not None else {}
-            row |= {"error of the voxels' means": self._config["of the mean"]}
-        return [row]
-
-    def curves(self):
-        """The course of training: dict of label to (steps, values)."""
-        labels = {"loss": "masked error", "validation": "validation error", "gradient": "norm of the gradient"}
-        return {labels.get(name, name): self._curves[name] for name in self._curves}
-
-    def save_pretrained(self, folder):
-        """Write ``model.safetensors`` and ``config.json``, a checkpoint folder; remove that of the training."""
-        save_network(self.network, folder, self._config)
-        remove_checkpoint(folder)
+        (row,) = super().summary()
+        return [row | ({"error of the voxels' means": self._config["of the mean"]} if self._curves.lines else {})]
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):
@@ -307,15 +244,3 @@ class _Masked(nn.Module):
     def forward(self, batch):
         loss, _, _ = self.network(batch)
         return loss, {}
-
-
-class _Batches:
-    """Batches of the rows that are held out, made anew whenever they are gone through."""
-
-    def __init__(self, rows, kept_away, batch_size, ahead):
-        self._rows, self._kept_away, self._size, self._ahead = rows, kept_away, batch_size, ahead
-
-    def __iter__(self):
-        for start in range(0, len(self._kept_away), self._size):
-            chosen = self._kept_away[start : start + self._size]
-            yield self._rows[chosen] if self._ahead is None else self._ahead.now(self._rows.__getitem__, chosen)
