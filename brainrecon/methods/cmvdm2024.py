@@ -125,6 +125,7 @@ class CMVDM2024(MindVis2023):
     tiny = {
         **MindVis2023.tiny,
         "checkpoints": {**MindVis2023.tiny["checkpoints"], "clip": "tiny-clip", "silhouette": ""},
+        "decoder": {**MindVis2023.tiny["decoder"], "epochs": 30},
         "alignment": {
             **MindVis2023.tiny["decoder"],
             "epochs": 10,
@@ -132,7 +133,7 @@ class CMVDM2024(MindVis2023):
             "head_hidden": 64,
         },
         "structure": {"epochs": 60, "channels": 32, "side": 32, "learning_rate": 2e-3, "drops": [40, 55]},
-        "control": {"epochs": 20, "learning_rate": 1e-3},
+        "control": {"epochs": 20, "learning_rate": 1e-3, "cropped": 0.0},
     }
 
     def settled(self, train):

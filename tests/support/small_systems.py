@@ -91,6 +91,12 @@ SMALL = {
         # Of the random Versatile Diffusion's contexts.
         embed_dim=16,
     ),
+    "mindvis2023": Small(
+        *("pretraining.epochs=1", "pretraining.warmup_epochs=0", "pretraining.width=32", "pretraining.depth=1"),
+        *("decoder.epochs=1", "decoder.steps_per_epoch=1", "decoder.n_tokens=4", "decoder.cropped=0.5"),
+        "generator.num_inference_steps=2",
+        weights="tiny",
+    ),
     "cmvdm2024": Small(
         *("pretraining.epochs=1", "pretraining.warmup_epochs=0", "pretraining.width=32", "pretraining.depth=1"),
         *(f"{table}.epochs=1" for table in ("decoder", "alignment", "structure", "control")),
