@@ -13,8 +13,8 @@ from brainrecon.cli.main import run_command
 from brainrecon.runs.run import Run
 from weights import store
 
-# These draw with brain-diffuser's generator: see their own tests.
-ALIKE = ("dbdm2023", "ferrante2023-alignment")
+# These have tests of their own, and draw with brain-diffuser's generator or with another one.
+ALIKE = ("dbdm2023", "ferrante2023-alignment", "mindldm2024")
 TWO_STAGE = [name for name in COMPLETE if "vdvae" in chain_of(name).given and name not in ALIKE]
 # The VDVAE is embedded, and CLIP ViT-L/14 from where its file's hash is not known in advance.
 CHECKPOINTS = {"vdvae": "tiny-vdvae"}
