@@ -157,7 +157,7 @@ def test_every_requirement_is_imported():
 
 def test_extras_of_the_tests_are_those_that_users_are_offered():
     extras = project()["optional-dependencies"]
-    assert set(extras) == {"alignment", "banded", "captions", "dask", "docs", "perceptual", "slurm", "test"}
+    assert set(extras) == {"alignment", "banded", "captions", "dask", "docs", "perceptual", "slurm", "surface", "test"}
     for name in set(extras) - {"docs", "test"}:
         assert set(extras[name]) <= set(extras["test"]), name
 

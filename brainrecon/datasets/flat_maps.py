@@ -101,7 +101,11 @@ def _of_nilearn(mesh: str) -> tuple[str, list[Path]] | None:
     """Where nilearn has the flat map of a mesh, or of a larger one whose first vertices it is."""
     if not mesh:
         return None
-    from nilearn import datasets
+    try:
+        from nilearn import datasets
+    except ImportError:
+        # An extra: whoever lacks it names a flat map.
+        return None
 
     if mesh in list(MESHES.values())[: list(MESHES.values()).index(BUNDLED) + 1]:
         folders, mesh = [Path(datasets.__file__).parent / "data" / BUNDLED], BUNDLED

@@ -111,6 +111,7 @@ class NeuroPictor2024(System):
         ("simulated NSD",),
         ("NeuroPictor",),
     )
+    image_embedding = TOKENS
     many_subjects = "together"
     protocol = "mindeye-2023"
     of_drawing = ("generator", "uncond_control")

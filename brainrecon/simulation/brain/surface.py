@@ -16,10 +16,10 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from nilearn import datasets
 from scipy.spatial import cKDTree
 
 from brainrecon.simulation.brain.anatomy import ATLASES, Anatomy
+from stages.ground.errors import InputError
 from stages.ground.reading.flat_files import read_flat
 
 MESHES = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242}
@@ -145,4 +145,12 @@ def _sphere(side: str) -> np.ndarray:
 
 
 def _bundled(name: str) -> Path:
+    # An extra: who simulates volumes alone does without.
+    try:
+        from nilearn import datasets
+    except ImportError:
+        raise InputError(
+            "A cortical surface is simulated on the mesh that comes with nilearn, which is not installed; run "
+            "`pip install 'brainrecon[surface]'`, or leave --surface out."
+        ) from None
     return Path(datasets.__file__).parent / "data" / "fsaverage5" / f"{name}.gii.gz"

@@ -239,7 +239,9 @@ def test_every_system_by_way_of_targets_says_how_pictures_are_compared():
     with_targets = [chain for chain in chains if chain.targets]
     assert "icgan2022" in {chain.name for chain in with_targets} and len(with_targets) > 1
     for chain in with_targets:
-        assert chain.image_embedding in chain.targets
+        # Numbers of codes are not near to each other; whatever else is decoded tells which picture is nearest.
+        of_codes = all(name.startswith("vq_") for name in chain.targets)
+        assert of_codes or chain.image_embedding in chain.targets, chain.name
 
 
 def test_names_of_targets_that_do_not_exist_are_refused():
