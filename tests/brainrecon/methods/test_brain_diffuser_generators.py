@@ -50,8 +50,8 @@ def assembled(monkeypatch):
 
 
 def test_the_table_has_every_system_of_two_stages():
-    # brain-diffuser's generator, for data without captions, and behind aligned patterns.
-    others = {"dbdm2023", "ferrante2023-alignment"}
+    # brain-diffuser's generator, for data without captions, and behind aligned patterns; and contours of a VDVAE's picture.
+    others = {"dbdm2023", "ferrante2023-alignment", "mindldm2024"}
     assert {*TWO_STAGE, *others} == {name for name in COMPLETE if "vdvae" in chain_of(name).given}
 
 
