@@ -126,9 +126,9 @@ def measured(sizes, folder, steps, batch_size, hidden, ahead):
     found, marks = {"betas": sizes.of_betas, "table": sizes.of_table, "machine": main_memory()}, []
     n_measured, measure = [], Voxels.measure
 
-    def measuring(voxels, responses, rows):
+    def measuring(voxels, responses, rows, **how):
         n_measured.append(len(rows))
-        measure(voxels, responses, rows)
+        measure(voxels, responses, rows, **how)
         if len(n_measured) == sizes.subjects:
             found["seconds of measuring"] = time.perf_counter() - began
             found["peak of measuring"], found["read in measuring"] = peak_memory("cpu"), bytes_read() - read

@@ -9,6 +9,7 @@ from stand_in_networks import MeanColours
 from brainrecon.evaluation import Outputs, Protocol, Shown, evaluate, find_task, load_protocol, task_names
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.evaluation.tasks.categories import Candidates
+from brainrecon.evaluation.tasks.responses import MeasuredResponses
 from stages.ground.errors import InputError
 
 N = 14
@@ -44,8 +45,14 @@ def shown():
     captions = [[f"a {NOUNS[row % 7]} number {row}", f"the {NOUNS[row % 7]} on a table"] for row in range(N)]
     embeddings = random.normal(size=(N, 20))
     kinds = Candidates(NOUNS, np.stack([embeddings[row::7].mean(axis=0) for row in range(7)]), np.arange(N) % 7)
+    measured = MeasuredResponses(random.normal(size=(N, 30)), random.normal(size=30))
     return Shown(
-        IDS, pictures, captions=captions, embeddings={"clip_image": embeddings}, candidates={"clip_image": kinds}
+        IDS,
+        pictures,
+        captions=captions,
+        embeddings={"clip_image": embeddings},
+        candidates={"clip_image": kinds},
+        responses=measured,
     )
 
 
@@ -57,6 +64,8 @@ def outputs_of(shown, value, rows, seed):
         return Outputs(ids, np.clip(pictures, 0, 255).astype(np.uint8))
     if value == "caption":
         return Outputs(ids, [f"a {NOUNS[(row + row % 3) % 7]} number {row}" for row in rows])
+    if value == "responses":
+        return Outputs(ids, shown.responses.patterns[rows] + random.normal(size=(len(rows), 30)))
     true = shown.embeddings["clip_image"][rows]
     return Outputs(ids, {"clip_image": true + random.normal(size=true.shape)})
 
@@ -98,6 +107,8 @@ def numbers(scores):
     if scores.categories is not None:
         for metric, own in scores.categories.values.items():
             found |= {("categories", metric, name): values for name, values in own.items()}
+    if scores.responses is not None:
+        found |= {("responses", row.condition, row.measure): row.mean for row in scores.responses.rows}
     found |= {("corpus", name, metric): value for name, own in scores.corpus.items() for metric, value in own.items()}
     found |= {("mean", row.condition, row.metric): row.mean for row in scores.summary}
     return found | {("difference", row.condition, row.metric): row.mean for row in scores.differences}
@@ -120,8 +131,8 @@ def test_says_its_name_and_what_it_reads(name):
 def test_is_asked_by_a_protocol_with_its_table(name):
     assert made(name).asked_by(PROTOCOL)
     only_captions = Protocol({"name": "words", "captions": TABLES["captions"]})
-    # Effective ranks are measured under every protocol.
-    assert made(name).asked_by(only_captions) == (name in ("captioning", "embeddings"))
+    # Effective ranks, and responses, are measured under every protocol.
+    assert made(name).asked_by(only_captions) == (name in ("captioning", "embeddings", "responses"))
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -159,7 +170,10 @@ def test_nothing_given_is_changed(name, shown):
     outputs = given(name, shown)
     before = copy.deepcopy((outputs, shown))
     made(name).score(outputs, shown, PROTOCOL)
-    now, then = (vars(one) | {"candidates": vars(one.candidates["clip_image"])} for one in (shown, before[1]))
+    now, then = (
+        vars(one) | {"candidates": vars(one.candidates["clip_image"]), "responses": vars(one.responses)}
+        for one in (shown, before[1])
+    )
     np.testing.assert_equal((outputs, now), (before[0], then))
 
 
@@ -203,6 +217,7 @@ def test_all_tasks_together_give_what_each_gives_alone(shown):
         predicted_captions=outputs["caption"],
         embeddings=(shown.embeddings, predicted),
         candidates=shown.candidates,
+        responses=(shown.responses, outputs["responses"]["reconstruction"].values),
         protocol=PROTOCOL,
         networks={"judge": MeanColours()},
         n_resamples=2000,
@@ -229,5 +244,6 @@ def test_every_table_of_a_protocol_belongs_to_a_task():
         "categories": "categories",
         "captions": "captioning",
     }
-    assert set(tables.values()) == set(task_names()) and set(tables) == set(TABLES)
+    # Responses are compared by the same measures under every protocol.
+    assert {*tables.values(), "responses"} == set(task_names()) and set(tables) == set(TABLES)
     assert load_protocol().retrieval == load_protocol().captions == {}

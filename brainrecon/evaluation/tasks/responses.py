@@ -71,12 +71,14 @@ class Responses(ScoredTask):
         """Score predicted responses; see `score_responses`."""
         check_reference(self.reference, outputs)
         ids, predicted = outputs[self.reference]
-        if list(ids) != list(shown.stimulus_ids):
+        places = {name: place for place, name in enumerate(ids)}
+        if len(places) != len(ids) or places.keys() != set(shown.stimulus_ids):
             raise InputError(
                 f"Responses were predicted for {len(ids):,} stimuli, others than the {len(shown.stimulus_ids):,} that were "
-                "shown, or in another order; give a row for each of those."
+                "shown; give a row for each of those."
             )
-        found = score_responses(shown.responses, predicted, ids, **self.options)
+        in_order = np.asarray(predicted)[[places[name] for name in shown.stimulus_ids]]
+        found = score_responses(shown.responses, in_order, shown.stimulus_ids, **self.options)
         return self.scores(load_protocol(protocol), responses=found)
 
 
