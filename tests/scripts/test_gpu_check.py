@@ -187,6 +187,7 @@ def test_operations_of_a_picture_are_counted_from_a_few_steps(check):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_whole_check_on_a_cpu(tmp_path):
     assert gpu_check.main(["--device", "cpu", "--size", "tiny", "--out", str(tmp_path / "found.json")]) == 0
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]

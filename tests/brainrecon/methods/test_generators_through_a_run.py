@@ -28,6 +28,10 @@ def settings_of(method):
     return {"checkpoints": CHECKPOINTS | OTHERS.get(method, {}), "generator": {"num_inference_steps": STEPS}}
 
 
+# The laws of systems draw with each of them in the ordinary group.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def run_of(small_cohort, features, tmp_path_factory):
     """Maker of a complete run: checkpoints pulled from folders, decoder fitted, pictures and controls drawn, once."""

@@ -31,6 +31,7 @@ print(log.is_progress_bar_enabled())
 """
 
 
+@pytest.mark.slow
 def test_published_layouts_are_loaded_without_a_word_on_standard_error(tmp_path):
     # A process of its own: pytest's handlers would catch what a user sees.
     save_versatile_diffusion(tmp_path / "vd")

@@ -60,6 +60,7 @@ def test_a_context_that_no_row_reads_is_another_graph_of_three(pipeline, make_re
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sd", "sdxl", "unclip", "kandinsky", "variations"])
 def test_every_other_generator_is_one_graph_too(load_generator, request_for, counter, kind):
     generator = load_generator(kind, scheduler="ddim")
