@@ -175,7 +175,7 @@ WITHOUT_REFERENCE = {
         ("n_way_of_classes", "n_way_of_classes_drawn"),
         "classes of a network: tests/brainrecon/evaluation/metrics/test_n_way_classes.py counts all draws",
     ),
-    "structural_similarity_of_colours": "tests/brainrecon/evaluation/metrics/test_picture_similarity.py holds it against scikit-image",
+    "structural_similarity_of_colours": "scikit-image's: tests/brainrecon/evaluation/metrics/test_picture_similarity.py",
     "perceptual_distance": "the network itself is the metric; tests/stages/judges holds it against the published package",
     "meteor": "a Java program with tables of its own; tests/brainrecon/evaluation/metrics/test_caption_metrics.py runs it",
     "spice": "a Java program whose parser does not come with the package",
