@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.assembly.network_settings import check_parts
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
@@ -85,10 +86,7 @@ class TokenLearning:
 
     def __post_init__(self):
         check_all(self, _RULES)
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"accumulate is {self.accumulate} but batch_size is {self.batch_size}; expected parts of equal size."
-            )
+        check_parts(self.batch_size, self.accumulate)
 
     @property
     def recipe(self):

@@ -23,6 +23,18 @@ _RULES = {
 }
 
 
+def check_parts(batch_size: int, accumulate: int) -> None:
+    """Refuse a batch that cannot be cut into so many equal parts.
+
+    >>> check_parts(32, 4)
+    """
+    if batch_size % accumulate:
+        raise InputError(
+            f"accumulate is {accumulate} but batch_size is {batch_size}; expected parts of equal size, for example "
+            f"batch_size={batch_size + accumulate - batch_size % accumulate}."
+        )
+
+
 @dataclass(frozen=True)
 class NetworkSettings:
     """How a network is trained.
@@ -77,11 +89,7 @@ class NetworkSettings:
                 f"patience is {self.patience} but validation is 0, so that nothing tells when to stop; set validation to the "
                 "share of the training stimuli that is to tell, for example validation=0.1."
             )
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"accumulate is {self.accumulate} but batch_size is {self.batch_size}; expected parts of equal size, for example "
-                f"batch_size={self.batch_size + self.accumulate - self.batch_size % self.accumulate}."
-            )
+        check_parts(self.batch_size, self.accumulate)
 
     def settled(self, train):
         """These settings with as many steps in an epoch as a training split fills.

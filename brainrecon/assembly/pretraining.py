@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from brainrecon.assembly.network_settings import check_parts
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from stages.ground.checks import Number, OneOf, check_all
@@ -124,10 +125,7 @@ class MaskedBrainSettings:
                 f"warmup_epochs is {self.warmup_epochs} but epochs is {self.epochs}, so that the learning rate would never fall; "
                 f"set warmup_epochs to fewer, for example warmup_epochs={self.epochs // 12}."
             )
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"accumulate is {self.accumulate} but batch_size is {self.batch_size}; expected parts of equal size."
-            )
+        check_parts(self.batch_size, self.accumulate)
 
     @property
     def sizes(self):

@@ -16,6 +16,7 @@ from brainrecon.assembly.decode_value import DecodeValue
 from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.linear_decoding import DecodingAtOnce
+from brainrecon.assembly.network_settings import check_parts
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.values import RESPONSES
 from stages.adapters.disjoint_regions import disjoint_regions
@@ -110,10 +111,7 @@ class RegionAutoencoderSettings:
 
     def __post_init__(self):
         check_all(self, _RULES, where="decoder")
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"accumulate is {self.accumulate} but batch_size is {self.batch_size}; expected parts of equal size."
-            )
+        check_parts(self.batch_size, self.accumulate)
 
     @property
     def sizes(self):

@@ -16,7 +16,7 @@ from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import TargetSource
-from brainrecon.assembly.tuned_diffusion import CHANGED_LATENT, LATENT, cropping
+from brainrecon.assembly.tuned_diffusion import CHANGED_LATENT, LATENT, DenoisingSettings, cropping
 from brainrecon.assembly.values import Machine
 from stages.ground.checks import Number, check_all
 
@@ -71,41 +71,14 @@ class StructureSettings(NetworkSettings):
 
 
 @dataclass(frozen=True)
-class ControlSettings(NetworkSettings):
-    """How control branch and residual block are trained.
+class ControlSettings(DenoisingSettings):
+    """How control branch and residual block are trained."""
 
-    Attributes
-    ----------
-    clip : float, optional
-        Largest norm of the gradient.
-    cropped : float
-        Share of the pictures that are cropped before their latents are found, anew in each step.
-    crop : float
-        Share of a picture's side that a crop leaves out.
-    """
-
-    epochs: int = 500
     batch_size: int = 32
-    learning_rate: float = 5.3e-5
-    weight_decay: float = 0.01
-    trials: str = "single"
-    seed: int = 2022
-    clip: float | None = 0.5
-    cropped: float = 0.5
-    crop: float = 0.2
-
-    def __post_init__(self):
-        super().__post_init__()
-        rules = {"clip": Number(0, above=True, optional=True, example=0.5)}
-        check_all(self, rules | {"cropped": Number(0, 1), "crop": Number(0, 1, below=True)})
 
     def recipe(self, published_steps=_CONTROL_STEPS):
-        """The recipe of the training loop: one learning rate, and decay of everything."""
-        from stages.training.recipe import Schedule
-
-        recipe = super().recipe(published_steps)
-        optimiser = replace(recipe.optimiser, undecayed="none")
-        return replace(recipe, optimiser=optimiser, schedule=Schedule("constant"), clip=self.clip)
+        """The recipe of the training loop."""
+        return super().recipe(published_steps)
 
 
 def structure_decoding(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from brainrecon.assembly.network_settings import check_parts
 from brainrecon.datasets.subject_raster import raster_of
 from stages.ground.checks import Number, OneOf, check_all
-from stages.ground.errors import InputError
 
 LAYOUTS = ("places", "in order")
 _COUNT = Number(1, whole=True)
@@ -74,10 +74,7 @@ class SurfaceAutoencoderSettings:
 
     def __post_init__(self):
         check_all(self, _RULES)
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"accumulate is {self.accumulate} but batch_size is {self.batch_size}; expected parts of equal size."
-            )
+        check_parts(self.batch_size, self.accumulate)
 
     @property
     def sizes(self):

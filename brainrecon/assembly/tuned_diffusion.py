@@ -26,8 +26,8 @@ TUNED = (r".*\.attn2\..*", r".*\.transformer_blocks\.\d+\.norm2\..*")
 
 
 @dataclass(frozen=True)
-class TunedDiffusionSettings(NetworkSettings):
-    """How encoder, mappers and a part of the UNet are trained.
+class DenoisingSettings(NetworkSettings):
+    """How something is trained by the noise that a UNet finds in the latents of pictures; by default as MinD-Vis trains.
 
     Attributes
     ----------
@@ -35,6 +35,41 @@ class TunedDiffusionSettings(NetworkSettings):
         By default every trial by itself.
     clip : float, optional
         Largest norm of the gradient.
+    cropped : float
+        Share of the pictures that are cropped before their latents are found, anew in each step.
+    crop : float
+        Share of a picture's side that a crop leaves out.
+    """
+
+    epochs: int = 500
+    learning_rate: float = 5.3e-5
+    weight_decay: float = 0.01
+    trials: str = "single"
+    seed: int = 2022
+    clip: float | None = 0.5
+    cropped: float = 0.5
+    crop: float = 0.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        rules = {"clip": Number(0, above=True, optional=True, example=0.5)}
+        check_all(self, rules | {"cropped": Number(0, 1), "crop": Number(0, 1, below=True)})
+
+    def recipe(self, published_steps: int):
+        """The recipe of the training loop: one learning rate, and decay of everything, as published."""
+        from stages.training.recipe import Schedule
+
+        recipe = super().recipe(published_steps)
+        optimiser = replace(recipe.optimiser, undecayed="none")
+        return replace(recipe, optimiser=optimiser, schedule=Schedule("constant"), clip=self.clip)
+
+
+@dataclass(frozen=True)
+class TunedDiffusionSettings(DenoisingSettings):
+    """How encoder, mappers and a part of the UNet are trained.
+
+    Attributes
+    ----------
     average : float, optional
         Decay of a moving average of what is trained, which is drawn with then; none is published.
     tuned : tuple of str
@@ -45,47 +80,28 @@ class TunedDiffusionSettings(NetworkSettings):
         Make one token of the mean of all patches.
     times : bool
         Whether tokens enter the time embedding besides.
-    cropped : float
-        Share of the pictures that are cropped before their latents are found, anew in each step.
-    crop : float
-        Share of a picture's side that a crop leaves out.
     """
 
-    epochs: int = 500
     batch_size: int = 5
-    learning_rate: float = 5.3e-5
-    weight_decay: float = 0.01
-    trials: str = "single"
-    seed: int = 2022
-    clip: float | None = 0.5
     average: float | None = None
     tuned: tuple[str, ...] = TUNED
     n_tokens: int = 77
     pooled: bool = False
     times: bool = True
-    cropped: float = 0.5
-    crop: float = 0.2
 
     def __post_init__(self):
         super().__post_init__()
         rules = {
-            "clip": Number(0, above=True, optional=True, example=0.5),
             "average": Number(0, 1, below=True, optional=True, example=0.999),
             "n_tokens": Number(1, whole=True, example=77),
-            "cropped": Number(0, 1),
-            "crop": Number(0, 1, below=True),
         }
         check_all(self, rules)
         if self.pooled:
             object.__setattr__(self, "n_tokens", 1)
 
     def recipe(self, published_steps: int = _STEPS_PER_EPOCH):
-        """The recipe of the training loop: one learning rate, and decay of everything, as published."""
-        from stages.training.recipe import Schedule
-
-        recipe = NetworkSettings.recipe(self, published_steps)
-        optimiser = replace(recipe.optimiser, undecayed="none")
-        return replace(recipe, optimiser=optimiser, schedule=Schedule("constant"), clip=self.clip, average=self.average)
+        """The recipe of the training loop, with the moving average."""
+        return replace(super().recipe(published_steps), average=self.average)
 
 
 @dataclass(frozen=True)
