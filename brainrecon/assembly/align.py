@@ -25,7 +25,8 @@ class Align(Step):
     """Bring a subject's patterns into the voxels of a reference; those of the reference itself stay as they are.
 
     >>> from brainrecon.assembly.values import Item, Training, Workspace
-    >>> from brainrecon.datasets.subject import Split, Subject
+    >>> from brainrecon.datasets.split import Split
+    >>> from brainrecon.datasets.subject import Subject
     >>> def subject(name, responses, train, test):
     ...     rows = {"train": train, "test": test}
     ...     splits = {of: Split(responses[own], [f"s{row}" for row in own]) for of, own in rows.items()}

@@ -19,7 +19,8 @@ def regions_of(subject, expressions):
     """Columns of each region of a subject, a list for each; InputError for one that it does not have.
 
     >>> import numpy as np
-    >>> from brainrecon.datasets.subject import Split, Subject
+    >>> from brainrecon.datasets.split import Split
+    >>> from brainrecon.datasets.subject import Subject
     >>> splits = {name: Split(np.ones((2, 3), np.float32), [f"{name}1", f"{name}2"]) for name in ("train", "test")}
     >>> rois = {"V1": np.array([True, False, True]), "V2": np.array([False, True, False])}
     >>> subject = Subject("subj01", "arrays", "arrays:memory", splits, roi="all", rois=rois)

@@ -191,7 +191,7 @@ class LabelPrompt(Step):
 def labels_of_stimuli(split):
     """A label for each stimulus of a split: the synset in its name, with its words, or else its first category.
 
-    >>> from brainrecon.datasets.subject import Split
+    >>> from brainrecon.datasets.split import Split
     >>> betas = np.zeros((2, 3), np.float32)
     >>> labels_of_stimuli(Split(betas, ["n01518878_10042", "a"], categories=[["bird"], ["boat", "sea"]]))
     ['n01518878 ostrich, Struthio camelus', 'boat']

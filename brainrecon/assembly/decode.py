@@ -137,7 +137,7 @@ class Decode(Step):
 
         Parameters
         ----------
-        split : brainrecon.datasets.subject.Split
+        split : brainrecon.datasets.split.Split
         features : dict of str to array-like of shape (n_stimuli, n_targets)
             Rows in the order of ``split.stimulus_ids``.
         region : bool array of shape (n_voxels,), optional

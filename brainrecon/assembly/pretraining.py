@@ -181,7 +181,8 @@ class Pretrain(Step):
 
     >>> import torch
     >>> from brainrecon.assembly.values import Training, Workspace
-    >>> from brainrecon.datasets.subject import Split, Subject
+    >>> from brainrecon.datasets.split import Split
+    >>> from brainrecon.datasets.subject import Subject
     >>> from stages.networks.masked_brain import BrainEncoder
     >>> small = {"width": 32, "depth": 1, "n_heads": 2, "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
     >>> settings = MaskedBrainSettings(**small, epochs=2, warmup_epochs=1, batch_size=4)

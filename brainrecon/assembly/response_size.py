@@ -3,7 +3,7 @@
 import numpy as np
 
 from brainrecon.datasets.responses import as_responses
-from brainrecon.datasets.subject import average_repeats
+from brainrecon.datasets.split import average_repeats
 
 FACTOR = 10
 """Responses of another size by this factor or more are hardly in the unit that was learned from."""
@@ -36,7 +36,7 @@ def usual_size(split):
 
     Parameters
     ----------
-    split : brainrecon.datasets.subject.Split
+    split : brainrecon.datasets.split.Split
     """
     looked_at = _rows(split.n_stimuli)
     trials = np.flatnonzero(np.isin(split.positions, looked_at))

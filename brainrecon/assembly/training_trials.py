@@ -24,7 +24,7 @@ def check_trials(trials):
 def settled_trials(trials, train):
     """Averages or single trials, if that is left to the data: single ones of fewer than 100 stimuli that are repeated.
 
-    >>> from brainrecon.datasets.subject import Split
+    >>> from brainrecon.datasets.split import Split
     >>> settled_trials("auto", Split(np.zeros((6, 4), np.float32), ["a", "b", "c", "a", "b", "c"]))
     'single'
 
@@ -32,7 +32,7 @@ def settled_trials(trials, train):
     ----------
     trials : str
         One of `TRIALS`.
-    train : brainrecon.datasets.subject.Split
+    train : brainrecon.datasets.split.Split
 
     Returns
     -------
@@ -50,7 +50,7 @@ def learned_from(trials, train):
     ----------
     trials : str
         One of `TRIALS`.
-    train : brainrecon.datasets.subject.Split
+    train : brainrecon.datasets.split.Split
 
     Returns
     -------

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.datasets.dataset import dataset_of, kinds, loaded_options
-from brainrecon.datasets.subject import DisagreementError
+from brainrecon.datasets.split import DisagreementError
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 

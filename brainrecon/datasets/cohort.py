@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from brainrecon.datasets.fewer_trials import without_stimuli
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 

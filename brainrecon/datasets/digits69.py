@@ -12,7 +12,8 @@ from brainrecon.datasets.digits69_file import NAMES, file_of, read_digits
 from brainrecon.datasets.folds import checked_fold
 from brainrecon.datasets.own_mask import OWN_MASK, chosen_voxels
 from brainrecon.datasets.responses import ResponsesOf
-from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.split import Split, check_finite
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 

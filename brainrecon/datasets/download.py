@@ -2,11 +2,11 @@
 
 import hashlib
 import http.client
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainrecon.datasets.dataset import ExpectedFile
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.download import FULL, TIMEOUT, Address, attempt, name_of_content, opened
@@ -26,11 +26,17 @@ class Remote:
         Where it goes.
     md5 : str, optional
         What the source says of its content.
+    size : int, optional
+        Bytes, as the source says or at most.
+    optional : bool
+        Whether the data load without it.
     """
 
     url: str
     path: Path
     md5: str | None = None
+    size: int | None = None
+    optional: bool = False
 
 
 class AbsentError(InputError):
@@ -129,24 +135,80 @@ def _md5(path):
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def figshare_files(article, folder):
-    """What a figshare article holds, as `Remote` files below a folder.
+def listing(url, what):
+    """What a source answers to a question for its list of files, as bytes.
 
     Parameters
     ----------
-    article : int
-        Its number, the last part of its address.
-    folder : pathlib.Path
+    url : str
+    what : str
+        Whose list it is, for the message.
+
+    Raises
+    ------
+    InputError
+        It does not answer.
     """
-    url = f"https://api.figshare.com/v2/articles/{article}/files?page_size=1000"
     try:
         with opened(url, TIMEOUT) as answer:
-            listed = json.load(answer)
-        for entry in listed:
-            if trouble := trouble_with_part(entry["name"]):
-                raise ValueError(f"it lists a file {entry['name']!r}, and {trouble}")
-        return [Remote(entry["download_url"], folder / entry["name"], entry["computed_md5"]) for entry in listed]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"figshare's list of article {article} could not be read ({error}); try again later."
-        ) from error
+            return answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise InputError(f"The list of {what} at {url} could not be read ({error}); try again later.") from error
+
+
+def below(folder, name, what):
+    """The path of a listed file below a folder; an InputError if its name leads out of it or cannot be a file's here.
+
+    >>> from pathlib import Path
+    >>> below(Path("data"), "sub-01/func/bold.nii.gz", "ds000001").as_posix()
+    'data/sub-01/func/bold.nii.gz'
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    name : str
+        Parts are separated by ``/``.
+    what : str
+        Whose list it is, for the message.
+    """
+    for part in name.split("/"):
+        if trouble := trouble_with_part(part):
+            raise InputError(
+                f"The list of {what} names a file {name[:200]!r}, and {trouble}; nothing of it was fetched: tell its owners."
+            )
+    return folder.joinpath(*name.split("/"))
+
+
+def fetch_all(remotes, folder, less, progress=SILENT):
+    """Download files unless they are there, once the disk has the room for all.
+
+    Parameters
+    ----------
+    remotes : sequence of Remote
+    folder : pathlib.Path
+        Whose disk is asked; it need not exist.
+    less : str
+        How to fetch less, for the message.
+    progress : callable, optional
+        Called as ``progress(label, bytes_done, bytes_of_file)``.
+
+    Returns
+    -------
+    absent : list of pathlib.Path
+        Optional files that the source does not have.
+
+    Raises
+    ------
+    InputError
+        There is no room, a file that is needed cannot be fetched, or the connection broke.
+    """
+    check_room(folder, [ExpectedFile(one.path, "", largest=one.size) for one in remotes], less)
+    absent = []
+    for remote in remotes:
+        try:
+            fetch(remote, progress)
+        except AbsentError:
+            if not remote.optional:
+                raise
+            absent.append(remote.path)
+    return absent

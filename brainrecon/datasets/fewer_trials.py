@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from brainrecon.datasets.responses import as_responses
-from brainrecon.datasets.subject import Split, first_presentation_order
+from brainrecon.datasets.split import Split, first_presentation_order
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 

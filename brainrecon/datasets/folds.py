@@ -119,7 +119,9 @@ def single_categories(splits):
 def category_numbers(subject):
     """Number of each training stimulus's category; of one category are stimuli with the same names.
 
-    >>> from brainrecon.datasets.subject import Split, Subject
+    >>> from brainrecon.datasets.split import Split
+
+    >>> from brainrecon.datasets.subject import Subject
     >>> train = Split(np.ones((3, 2), np.float32), ["a", "b", "c"], categories=[["dog"], ["cat"], ["dog"]])
     >>> splits = {"train": train, "test": Split(train.betas, ["d", "e", "f"])}
     >>> subject = Subject("subj01", "arrays", "arrays:memory", splits, roi="all")

@@ -11,7 +11,7 @@ from brainrecon.datasets.dataset import dataset_of, loaded_options
 from brainrecon.datasets.near_duplicates import near_duplicates
 from brainrecon.datasets.noise_ceiling import FEW_VALUES, measured_noise_ceiling
 from brainrecon.datasets.silent_trials import silence_note, silent_trials
-from brainrecon.datasets.subject import ROWS_PER_BLOCK, NotFiniteError
+from brainrecon.datasets.split import ROWS_PER_BLOCK, NotFiniteError
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets.dataset import Option
+from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
 from brainrecon.datasets.voxels import MASK, masked_regions
 from stages.ground.errors import InputError
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
@@ -77,14 +78,14 @@ class OwnMask:
             )
         return self.values
 
-    def in_columns(self, n_voxels, grid=None, millimetres=None):
+    def in_columns(self, n_voxels, space=None, millimetres=None):
         """The mask over voxels, bool (n_voxels,): as it is, or looked up where the voxels are.
 
         Parameters
         ----------
         n_voxels : int
-        grid : brainrecon.datasets.voxel_grid.VoxelGrid, optional
-            Of the voxels, if the data know their volume.
+        space : brainrecon.datasets.spaces.space.Space, optional
+            Of the values; a mask (x, y, z) is looked up in a volume.
         millimetres : array of shape (n_voxels, 3), optional
             Of the voxels, in the space of the mask's affine, if the data know these alone.
 
@@ -93,6 +94,7 @@ class OwnMask:
         InputError
             The mask does not fit these voxels.
         """
+        grid = space if isinstance(space, VoxelGrid) else None
         if self.values.ndim == 3 and grid is not None:
             voxels = np.zeros(grid.shape, dtype=bool)
             voxels[tuple(grid.indices.T)] = True
@@ -208,7 +210,7 @@ def chosen_voxels(where, rois, roi, n_voxels, whole, mask=None, **places):
         The name of all voxels.
     mask : OwnMask, optional
     **places
-        `grid` or `millimetres` of the voxels, as `OwnMask.in_columns` takes them.
+        `space` or `millimetres` of the voxels, as `OwnMask.in_columns` takes them.
 
     Returns
     -------
@@ -243,7 +245,7 @@ def within_mask(subject, mask, roi):
     subject : brainrecon.datasets.subject.Subject
     """
     chosen, rois = chosen_voxels(
-        subject.source, subject.rois, roi, subject.n_voxels, subject.roi, mask, grid=subject.grid
+        subject.source, subject.rois, roi, subject.n_voxels, subject.roi, mask, space=subject.space
     )
     return replace(
         subject,
@@ -251,7 +253,6 @@ def within_mask(subject, mask, roi):
         roi=roi,
         rois=rois,
         noise_ceiling=None if subject.noise_ceiling is None else subject.noise_ceiling[chosen],
-        grid=None if subject.grid is None else subject.grid.columns(chosen),
-        surface=None if subject.surface is None else subject.surface.columns(chosen),
+        space=None if subject.space is None else subject.space.columns(chosen),
         encoding_models={name: weights[:, chosen] for name, weights in subject.encoding_models.items()},
     )

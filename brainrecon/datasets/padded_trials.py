@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from brainrecon.datasets.subject import ROWS_PER_BLOCK, check_finite
+from brainrecon.datasets.split import ROWS_PER_BLOCK, check_finite
 
 
 def padded(n_trials: int, to: int) -> list[int]:
@@ -31,14 +31,14 @@ def padded(n_trials: int, to: int) -> list[int]:
 def padded_patterns(split: Any, to: int = 3) -> np.ndarray:
     """Average responses over the trials of each stimulus, filled up.
 
-    >>> from brainrecon.datasets.subject import Split
+    >>> from brainrecon.datasets.split import Split
     >>> split = Split(np.float32([[1.0], [10.0], [4.0]]), ["cat", "dog", "cat"])
     >>> padded_patterns(split).tolist(), split.patterns.tolist()
     ([[2.0], [10.0]], [[2.5], [10.0]])
 
     Parameters
     ----------
-    split : brainrecon.datasets.subject.Split
+    split : brainrecon.datasets.split.Split
         Its responses are read by rows, in blocks and in order.
     to : int
 

@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 
 from brainrecon.datasets.responses import as_responses
-from brainrecon.datasets.subject import Split, stimulus_fingerprint
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import ConcatenatedRows, as_rows
 

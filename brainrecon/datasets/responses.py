@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from brainrecon.datasets.subject import check_finite
+from brainrecon.datasets.split import check_finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import BLOCK_BYTES, ConcatenatedRows, LazyRows, MappedRows, as_rows
 
@@ -110,7 +110,7 @@ def stored_responses(
     block_bytes : int
         So many bytes of the array are converted at a time.
     **remedy : str
-        ``remedy``, what to do where a value is not finite, as `brainrecon.datasets.subject.check_finite` takes it.
+        ``remedy``, what to do where a value is not finite, as `brainrecon.datasets.split.check_finite` takes it.
 
     Returns
     -------

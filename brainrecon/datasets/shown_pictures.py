@@ -28,7 +28,7 @@ def write_shown_pictures(split, path, where="these data", progress=SILENT):
 
     Parameters
     ----------
-    split : brainrecon.datasets.subject.Split
+    split : brainrecon.datasets.split.Split
     path : path
         - a folder, new or empty: 0000.png, 0001.png, ..., and ``stimulus_ids.txt``, the id of each row, one a line;
         - ``NAME.npy``: uint8 (n_stimuli, height, width, 3), and ``NAME-stimulus_ids.txt`` beside it;

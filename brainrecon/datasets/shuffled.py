@@ -8,7 +8,7 @@ import numpy as np
 
 from brainrecon.datasets.resplit import POOLED
 from brainrecon.datasets.responses import as_responses
-from brainrecon.datasets.subject import Split
+from brainrecon.datasets.split import Split
 from stages.ground.errors import InputError
 
 

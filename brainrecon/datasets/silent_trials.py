@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from brainrecon.datasets.subject import ROWS_PER_BLOCK
+from brainrecon.datasets.split import ROWS_PER_BLOCK
 
 
 def silent_trials(betas):

@@ -10,12 +10,13 @@ def raster_of(subject, side=SIDE):
     """The raster of a subject's values.
 
     >>> import torch
-    >>> from brainrecon.datasets.subject import Split, Subject
-    >>> from brainrecon.datasets.surface_places import SurfacePlaces
+    >>> from brainrecon.datasets.split import Split
+    >>> from brainrecon.datasets.subject import Subject
+    >>> from brainrecon.datasets.spaces.surface_places import SurfacePlaces
     >>> splits = {name: Split(np.ones((1, 4), np.float32), [name]) for name in ("train", "test")}
     >>> corners = np.array([[0, 0], [0, 2], [2, 0], [2, 2]])
     >>> surface = SurfacePlaces.of_mask("mine", np.ones(4, bool), 4, flat=corners, extent=(0, 2), flat_origin="by hand")
-    >>> raster = raster_of(Subject("subj01", "mine", "mine:here", splits, "all", surface=surface))
+    >>> raster = raster_of(Subject("subj01", "mine", "mine:here", splits, "all", space=surface))
     >>> raster.to_raster(torch.ones(3, 4)).shape, raster.origin
     (torch.Size([3, 1, 256, 256]), 'own raster of the flat map of mine (by hand)')
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import PATTERNS
-from brainrecon.datasets.subject import ROWS_PER_BLOCK
+from brainrecon.datasets.split import ROWS_PER_BLOCK
 from brainrecon.datasets.voxels import masked_regions
 from brainrecon.evaluation.metrics.feature_correlation import FeatureCorrelation, columns_at_once
 from brainrecon.evaluation.tasks.features import FEWEST_STIMULI, Decoded, Halves, wanted_measures
@@ -82,7 +82,7 @@ def halves_of_repeats(split):
 
     Parameters
     ----------
-    split : brainrecon.datasets.subject.Split
+    split : brainrecon.datasets.split.Split
 
     Returns
     -------

@@ -1,6 +1,5 @@
 """Maps of a run in the subject's own space: what each voxel could tell, and what the decoder makes of it."""
 
-import gzip
 from pathlib import Path
 
 from brainrecon.assembly.weight_maps import weight_maps
@@ -8,8 +7,6 @@ from brainrecon.datasets.noise_ceiling import measured_noise_ceiling
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.whole_files import make_folder, whole_file
-
-HEMISPHERES = {"lh": "left hemisphere", "rh": "right hemisphere"}
 
 
 def write_maps(run, folder, columns=(), progress=SILENT):
@@ -35,8 +32,11 @@ def write_maps(run, folder, columns=(), progress=SILENT):
         The data do not say where voxels are.
     """
     subject, folder = run.subject, Path(folder)
-    if subject.grid is None and subject.surface is None:
-        subject.to_nifti([])
+    if subject.space is None:
+        raise InputError(
+            f"{subject.source or subject.name} does not say where its voxels are, so that no map can be drawn of them; use "
+            "data that do, such as NSD or a BIDS folder."
+        )
     maps = {"noise ceiling of the test patterns, percent": ("noise_ceiling", measured_noise_ceiling(subject))}
     for name, values in weight_maps(run.chain, columns, progress).items():
         what = "weights of" if name.endswith("]") else "size of the weights of"
@@ -45,21 +45,12 @@ def write_maps(run, folder, columns=(), progress=SILENT):
     files = {}
     for what, (name, values) in maps.items():
         if values is not None:
-            for told, file, content in _images(subject, what, name, values):
-                files[told] = folder / file
+            for ending, (part, content) in subject.space.files(values).items():
+                told = f"{what}, {part}" if part else what
+                files[told] = folder / f"{name}{ending}"
                 with whole_file(files[told]) as partial:
                     partial.write_bytes(content)
     return files
-
-
-def _images(subject, what, name, values):
-    """What each image of a map shows, the name of its file, and its bytes."""
-    if subject.grid is not None:
-        # Packed without the time of day, so that equal maps are equal files.
-        yield what, f"{name}.nii.gz", gzip.compress(subject.to_nifti(values).to_bytes(), mtime=0)
-        return
-    for side, image in subject.to_gifti(values).items():
-        yield f"{what}, {HEMISPHERES[side]}", f"{name}.{side}.func.gii", image.to_bytes()
 
 
 def parse_columns(text):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets.arrays.writing import write
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.evaluation.protocols.protocol import Protocol, load_protocol
 from brainrecon.runs.layout import Layout
 from brainrecon.studies.plan import Plan

@@ -16,7 +16,7 @@ from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import from_dict, to_dict, with_weights
 from brainrecon.assembly.values import Item
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.subject import Split
+from brainrecon.datasets.split import Split
 from brainrecon.runs.config import RunConfig
 from brainrecon.runs.layout import MEDIA
 from brainrecon.runs.run import Run

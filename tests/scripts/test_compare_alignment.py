@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets.resplit import resplit
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 
 
 @pytest.fixture

@@ -37,10 +37,10 @@ from brainrecon.datasets.arrays.parts import choose_voxels, own_subject, train_f
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
 from brainrecon.datasets.own_mask import as_mask
+from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
 from brainrecon.datasets.spellings import said_of
+from brainrecon.datasets.split import Split, check_finite, first_presentation_order
 from brainrecon.datasets.stimulus_images import PictureFiles
-from brainrecon.datasets.subject import Split, check_finite, first_presentation_order
-from brainrecon.datasets.voxel_grid import VoxelGrid
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -112,7 +112,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None, trials_of=Non
     if blank := sum(grid[0][3] for grid in grids) - len(trials):
         notes.append(f"{blank:,} of {blank + len(trials):,} trials name no stimulus in their events and are left out")
     subject = own_subject(path, name, splits, roi, inside, chosen, notes=[*notes, *finite.notes])
-    return replace(subject, grid=None if affine is None else VoxelGrid.of_mask(mask, affine))
+    return replace(subject, space=None if affine is None else VoxelGrid.of_mask(mask, affine))
 
 
 def files(path, subject=None):

@@ -40,7 +40,7 @@ from brainrecon.datasets.named_arrays import NamedArrays
 from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.spellings import said_of
-from brainrecon.datasets.subject import Split, first_presentation_order
+from brainrecon.datasets.split import Split, first_presentation_order
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows

@@ -34,14 +34,15 @@ from brainrecon.datasets.arrays.parts import (
     rois_inside,
     train_first,
 )
-from brainrecon.datasets.arrays.places import FLAT, GRID, SURFACE, read_grid, read_surface
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.responses import checked_standardized, stored_responses
+from brainrecon.datasets.spaces.stored import KINDS, read_space
 from brainrecon.datasets.spellings import said_of
+from brainrecon.datasets.split import Split, first_presentation_order
 from brainrecon.datasets.stimulus_images import PictureFiles
-from brainrecon.datasets.subject import Split, Subject, first_presentation_order, stimulus_fingerprint
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from brainrecon.datasets.trial_tables import read_table, unread_columns
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
@@ -79,9 +80,9 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
     names = _split_names(path, needs_split)
     n_voxels = _betas(path / names[0])[0].shape[1]
-    grid, surface = read_grid(path, facts, n_voxels), read_surface(path, facts, n_voxels)
+    space = read_space(path, facts, n_voxels)
     if own is not None:
-        rois[MASK] = own.in_columns(n_voxels, grid)
+        rois[MASK] = own.in_columns(n_voxels, space)
     finite = FiniteVoxels(lambda: ((name, _betas(path / name)[0]) for name in names))
     chosen = choose_voxels(path, rois, roi, n_voxels, finite, whole)
     if ceiling is not None:
@@ -106,8 +107,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
         pictures=facts.get("pictures", ""),
         details=facts.get("details") or {"n_trials": sum(split.n_trials for split in splits.values())},
         caption_choices=tuple(facts.get("caption_choices", ())),
-        grid=None if grid is None else grid.columns(inside),
-        surface=None if surface is None else surface.columns(inside),
+        space=None if space is None else space.columns(inside),
     )
 
 
@@ -147,9 +147,9 @@ def files(path):
     found = {file.parent.name for file in visible(path, "*/trials.csv")}
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
-    rows.append(ExpectedFile(path / GRID, "the x, y, z of each voxel", optional=True))
-    rows.append(ExpectedFile(path / SURFACE, "the hemisphere and vertex of each value", optional=True))
-    rows.append(ExpectedFile(path / FLAT, "where each value is on a flat map", optional=True))
+    for kind in KINDS:
+        for file, what in {kind.file: kind.what, **kind.others}.items():
+            rows.append(ExpectedFile(path / file, what, optional=True))
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
     masks = visible(path / "rois", "*.npy")
     return rows + [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]

@@ -15,7 +15,7 @@ from scipy.signal import detrend as without_line
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT
 from brainrecon.datasets.dataset import Option
 from brainrecon.datasets.responses import Responses
-from brainrecon.datasets.subject import check_finite
+from brainrecon.datasets.split import check_finite
 from stages.ground.checks import Number, OneOf, check, is_constant
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows

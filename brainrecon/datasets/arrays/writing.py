@@ -14,9 +14,9 @@ from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
 from brainrecon.datasets.arrays.folder import read_array, read_facts, read_json, read_splits, valid_fingerprint
 from brainrecon.datasets.arrays.parts import check_ids
-from brainrecon.datasets.arrays.places import arrays_of_places, facts_of_places
 from brainrecon.datasets.silent_trials import silence_note, silent_trials
-from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.split import ROWS_PER_BLOCK, Split
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from stages.ground.table_cells import text_cell
@@ -103,7 +103,8 @@ def _write(subject, folder, identity, existed, progress):
         "details": subject.details,
         "caption_choices": list(subject.caption_choices),
     }
-    facts |= facts_of_places(subject)
+    if subject.space is not None:
+        facts[subject.space.kind] = subject.space.facts()
     if subject.fingerprint:
         # It holds for as long as the stimuli are those that were written.
         content = stimulus_fingerprint("arrays", read_splits(folder))
@@ -119,7 +120,7 @@ def _write_parts(subject, folder, progress):
         _save(folder / "rois" / f"{file_name(name)}.npy", mask)
     if subject.noise_ceiling is not None:
         _save(folder / "noise_ceiling.npy", subject.noise_ceiling)
-    for name, array in arrays_of_places(subject).items():
+    for name, array in ({} if subject.space is None else subject.space.arrays()).items():
         _save(folder / name, array)
     # What is small comes first, so that what is wrong with it is told before hours of copying.
     for name, split in subject.splits.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from brainrecon.datasets.split import Split
 from brainrecon.datasets.stimulus_images import PictureFiles
-from brainrecon.datasets.subject import Split
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
@@ -26,7 +26,7 @@ def shown_split(path, responses, presentations, runs=True):
 
     Returns
     -------
-    split : brainrecon.datasets.subject.Split
+    split : brainrecon.datasets.split.Split
     """
     first = {}
     for one in presentations:

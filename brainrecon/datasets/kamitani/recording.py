@@ -10,7 +10,8 @@ import numpy as np
 from brainrecon.datasets.kamitani.bdata import COORDINATES, BData
 from brainrecon.datasets.kamitani.stimuli import pictures_of
 from brainrecon.datasets.responses import Responses
-from brainrecon.datasets.subject import ROWS_PER_BLOCK, Split, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.split import ROWS_PER_BLOCK, Split, check_finite
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import MASK
 from brainrecon.datasets.within_runs import ZScoredWithinRuns
 from stages.ground.checks import OneOf, check

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile, Option
-from brainrecon.datasets.download import fetch, figshare_files
+from brainrecon.datasets.download import fetch
+from brainrecon.datasets.sources.figshare import figshare_files
 from brainrecon.datasets.stimulus_images import PictureFiles
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError

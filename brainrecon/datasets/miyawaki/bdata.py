@@ -9,7 +9,7 @@ import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
-from brainrecon.datasets.subject import check_finite
+from brainrecon.datasets.split import check_finite
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.hdf5_files import hdf5_file

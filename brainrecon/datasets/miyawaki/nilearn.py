@@ -18,8 +18,8 @@ from scipy.signal import detrend as without_line
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.miyawaki.recording import Recording, add_unions, read_patterns
-from brainrecon.datasets.subject import check_finite
-from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
+from brainrecon.datasets.split import check_finite
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -91,7 +91,7 @@ def read(folder, detrend=True, shift=2):
             "regions hold only their voxels within mask.nii.gz",
             "the files do not tell one kind of figure from another, so there are no categories",
         ],
-        places={"grid": VoxelGrid.of_mask(mask, affine)},
+        places={"space": VoxelGrid.of_mask(mask, affine)},
         details={"detrend": detrend, "shift": shift, "runs": {part: list(found) for part, found in runs.items()}},
     )
 

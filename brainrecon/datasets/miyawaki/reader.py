@@ -22,7 +22,8 @@ from brainrecon.datasets.miyawaki import nilearn as miyawaki_nilearn
 from brainrecon.datasets.miyawaki.recording import pattern_ids
 from brainrecon.datasets.own_mask import OWN_MASK, chosen_voxels
 from brainrecon.datasets.responses import ResponsesOf
-from brainrecon.datasets.subject import Split, Subject, check_finite, first_presentation_order, stimulus_fingerprint
+from brainrecon.datasets.split import Split, check_finite, first_presentation_order
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -144,7 +145,7 @@ def load(
         ],
         simulated=simulated,
         details=recording.details,
-        grid=grid.columns(chosen) if (grid := recording.places.get("grid")) else None,
+        space=space.columns(chosen) if (space := recording.places.get("space")) else None,
     )
 
 

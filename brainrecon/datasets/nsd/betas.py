@@ -15,7 +15,7 @@ import numpy as np
 from brainrecon.datasets.nsd import hemispheres
 from brainrecon.datasets.nsd.hemispheres import HemisphereFiles
 from brainrecon.datasets.responses import Responses
-from brainrecon.datasets.subject import check_finite
+from brainrecon.datasets.split import check_finite
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_slice, positions
 from stages.ground.reading.hdf5_files import dataset, hdf5_file

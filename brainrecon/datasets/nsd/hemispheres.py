@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brainrecon.datasets.surface_places import HEMISPHERES
+from brainrecon.datasets.spaces.surface_places import HEMISPHERES
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.hdf5_files import dataset, hdf5_file

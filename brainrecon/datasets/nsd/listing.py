@@ -11,8 +11,8 @@ from brainrecon.datasets.nsd import rois as nsd_rois
 from brainrecon.datasets.nsd import sizes as nsd_sizes
 from brainrecon.datasets.nsd.sessions import PUBLISHED, read_sessions
 from brainrecon.datasets.nsd.surface_regions import GLASSER
+from brainrecon.datasets.spaces.surface_places import HEMISPHERES
 from brainrecon.datasets.subject import subject_name
-from brainrecon.datasets.surface_places import HEMISPHERES
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT

@@ -23,9 +23,10 @@ from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.surface_regions import CORTEX, read_surface_regions
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.own_mask import OWN_MASK
-from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
-from brainrecon.datasets.surface_places import SurfacePlaces
-from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.spaces.surface_places import SurfacePlaces
+from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import MASK
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
@@ -157,10 +158,10 @@ def load(
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
     places = {}
     if on_surface:
-        places = {"surface": surface_places(subject, space, chosen, sizes, flat)}
-        notes += [medial_wall, surface_note(places["surface"])]
+        places = surface_places(subject, space, chosen, sizes, flat)
+        notes += [medial_wall, surface_note(places)]
     else:
-        places = {"grid": VoxelGrid.of_mask(chosen, affine)}
+        places = VoxelGrid.of_mask(chosen, affine)
     within = {name: region.within(chosen) for name, region in regions.items()}
     return Subject(
         name=subject,
@@ -181,7 +182,7 @@ def load(
             "sessions": list(files),
             "n_trials": len(trials),
         },
-        **places,
+        space=places,
     )
 
 

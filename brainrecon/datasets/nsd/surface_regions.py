@@ -15,7 +15,7 @@ import numpy as np
 from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, read_map
 from brainrecon.datasets.nsd.layout import Layout
 from brainrecon.datasets.nsd.rois import LABELS, Region, as_labels, named_regions, read_labels
-from brainrecon.datasets.surface_places import HEMISPHERES
+from brainrecon.datasets.spaces.surface_places import HEMISPHERES
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 

@@ -14,7 +14,8 @@ from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.nsd.betas import SCALE
 from brainrecon.datasets.own_mask import chosen_voxels
 from brainrecon.datasets.packed.files import find_subjects, map_npy, pictures_of, require, responses_of
-from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.reading.numpy_files import PickledError, read_npy
 

@@ -29,7 +29,8 @@ from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.own_mask import chosen_voxels
 from brainrecon.datasets.packed.files import BLOCK_BYTES, as_uint8, check_pictures, find_subjects, pictures_of
 from brainrecon.datasets.responses import ResponsesOf
-from brainrecon.datasets.subject import Split, Subject, check_finite, stimulus_fingerprint
+from brainrecon.datasets.split import Split, check_finite
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
 from stages.ground.listing import visible

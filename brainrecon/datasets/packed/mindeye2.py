@@ -20,7 +20,8 @@ from brainrecon.datasets.hdf5_rows import Hdf5Rows
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.own_mask import chosen_voxels
 from brainrecon.datasets.packed.files import find_subjects, pictures_of, require, responses_of
-from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 

@@ -13,7 +13,7 @@ from math import comb
 
 import numpy as np
 
-from brainrecon.datasets.subject import ROWS_PER_BLOCK, check_finite
+from brainrecon.datasets.split import ROWS_PER_BLOCK, check_finite
 from brainrecon.evaluation.statistics.bootstrap import Estimate
 from brainrecon.evaluation.statistics.intervals import bootstrap_mean
 from brainrecon.evaluation.statistics.split_half import reliability_of_average

@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from brainrecon.datasets.padded_trials import padded_patterns
-from brainrecon.datasets.subject import ROWS_PER_BLOCK
+from brainrecon.datasets.split import ROWS_PER_BLOCK
 from brainrecon.evaluation.brain.pattern_ceiling import FEWEST_TRAINING, error_of_mean, pattern_reliability
 from brainrecon.evaluation.tasks.reconstruction import Measured
 from stages.ground.checks import is_constant

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from brainrecon.datasets.surface_places import HEMISPHERES
+from brainrecon.datasets.spaces.surface_places import HEMISPHERES
 from brainrecon.simulation.brain.anatomy import ATLASES
 from brainrecon.simulation.brain.surface import NUMBERS, Surface
 from brainrecon.simulation.files.nsd_files import BETA_UNIT, BETAS_VERSION, make, subject_name

@@ -14,7 +14,8 @@ from brainrecon.assembly.settings import from_dict
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Item, Machine, Training, Workspace
 from brainrecon.datasets.resplit import resplit
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 # A hundred stimuli: 40 of subj01 alone, 30 of subj02 alone, 30 that both saw, tested on each.

@@ -12,7 +12,8 @@ from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.system import Needs
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Item, Machine, Prediction, Training
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 PATTERNS = np.arange(12, dtype=np.float32).reshape(3, 4)

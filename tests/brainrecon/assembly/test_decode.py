@@ -11,7 +11,8 @@ from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.linear_decoding import DecodingByBlocks
 from brainrecon.assembly.settings import from_dict
 from brainrecon.assembly.values import Machine, Prediction, Training, Workspace
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.features.store import FeatureStore
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError

@@ -7,7 +7,7 @@ from brainrecon.assembly.class_labels import LabelPrompt, LabelSettings, labels_
 from brainrecon.assembly.draw import Draw
 from brainrecon.assembly.each_sample import EachSample
 from brainrecon.assembly.values import Item
-from brainrecon.datasets.subject import Split
+from brainrecon.datasets.split import Split
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 

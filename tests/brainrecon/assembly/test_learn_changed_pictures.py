@@ -14,7 +14,8 @@ from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Training, Workspace
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.features.store import FeatureStore
 from stages.decoders.trained import TrainedDecoder
 from stages.ground.errors import InputError

@@ -67,7 +67,7 @@ def test_no_response_has_a_part_in_it(subject, tmp_path):
 
 
 def _with_other_responses(train):
-    from brainrecon.datasets.subject import Split
+    from brainrecon.datasets.split import Split
 
     noise = np.random.default_rng(0).normal(size=np.shape(train.betas[:])).astype(np.float32)
     return Split(noise, train.trial_stimulus_ids, images=train.images)

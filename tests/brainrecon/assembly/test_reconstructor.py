@@ -31,7 +31,7 @@ def as_before(monkeypatch):
 def subject(tmp_path_factory):
     draw = np.random.default_rng(0)
     splits = {
-        name: brainrecon.datasets.subject.Split(
+        name: brainrecon.datasets.split.Split(
             draw.standard_normal((n, 5)).astype(np.float32),
             [f"{name}{row}" for row in range(n)],
             images=draw.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8),

@@ -5,7 +5,8 @@ import pytest
 
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.response_size import response_size
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 
 BETAS = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
 

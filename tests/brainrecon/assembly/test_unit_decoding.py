@@ -7,7 +7,8 @@ from brainrecon.assembly.settings import from_dict, to_dict
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.unit_decoding import UnitDecoderSettings
 from brainrecon.assembly.values import Machine, Training, Workspace
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.features.store import FeatureStore
 from stages.decoders.unitwise.unitwise import UnitwiseDecoder
 from stages.ground.errors import InputError

@@ -5,7 +5,8 @@ import pytest
 
 from brainrecon.datasets.cohort import Cohort, there_of
 from brainrecon.datasets.fewer_trials import first_sessions, without_stimuli
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

@@ -11,7 +11,8 @@ from brainrecon.datasets import dataset as registry
 from brainrecon.datasets import dataset_of, inventory, kinds, load
 from brainrecon.datasets.dataset import GROUP, MODULES, Dataset, DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

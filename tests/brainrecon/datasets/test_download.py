@@ -12,6 +12,7 @@ import pytest
 from brainrecon.datasets import download
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.download import Remote, fetch
+from brainrecon.datasets.sources.figshare import figshare_files
 from stages.ground.errors import InputError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -154,11 +155,11 @@ def test_figshare_lists(monkeypatch, tmp_path):
 
     listing = b'[{"name": "Subject1.h5", "download_url": "https://x/1", "computed_md5": "ab", "size": 3}]'
     monkeypatch.setattr(download, "opened", lambda url, timeout: io.BytesIO(listing))
-    assert download.figshare_files(7387130, tmp_path) == [Remote("https://x/1", tmp_path / "Subject1.h5", "ab")]
+    assert figshare_files(7387130, tmp_path) == [Remote("https://x/1", tmp_path / "Subject1.h5", "ab", 3)]
     for content in (b"<html>", listing.replace(b"Subject1.h5", b"../Subject1.h5")):
         monkeypatch.setattr(download, "opened", lambda url, timeout, content=content: io.BytesIO(content))
-        with pytest.raises(InputError, match="figshare's list of article 7387130"):
-            download.figshare_files(7387130, tmp_path)
+        with pytest.raises(InputError, match="The list of figshare article 7387130"):
+            figshare_files(7387130, tmp_path)
 
 
 def test_a_whole_subject_of_nsd(nsd, server, tmp_path, monkeypatch):

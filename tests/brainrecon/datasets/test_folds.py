@@ -8,7 +8,8 @@ import pytest
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write
 from brainrecon.datasets.folds import category_numbers, check_pictures_disjoint, deal, in_fold
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.simulation import simulate_miyawaki
 from stages.ground.errors import InputError
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

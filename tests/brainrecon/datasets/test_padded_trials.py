@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets.padded_trials import padded, padded_patterns
-from brainrecon.datasets.subject import NotFiniteError, Split
+from brainrecon.datasets.split import NotFiniteError, Split
 
 
 def test_patterns_are_means_of_padded_lists():

@@ -6,7 +6,8 @@ import pytest
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write
 from brainrecon.datasets.resplit import resplit
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

@@ -8,7 +8,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write_template
 from brainrecon.datasets.shown_pictures import write_shown_pictures
-from brainrecon.datasets.subject import Split
+from brainrecon.datasets.split import Split
 from brainrecon.evaluation.scores.scores import Scores
 from stages.ground.errors import InputError
 

@@ -5,7 +5,8 @@ import pytest
 
 from brainrecon.datasets.folds import in_fold
 from brainrecon.datasets.shuffled import partners, with_shuffled_responses
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

@@ -8,7 +8,8 @@ import pytest
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.arrays.writing import write_template
 from brainrecon.datasets.silent_trials import silent_trials
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

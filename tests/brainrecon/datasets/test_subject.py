@@ -2,13 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainrecon.datasets.subject import (
-    Split,
-    Subject,
-    average_repeats,
-    first_presentation_order,
-    stimulus_fingerprint,
-)
+from brainrecon.datasets.split import Split, average_repeats, first_presentation_order
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 
 

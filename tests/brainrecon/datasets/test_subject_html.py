@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.lazy_rows import LazyRows
 
 

@@ -58,7 +58,7 @@ def test_slices_do_not_lie_on_each_other():
 
 
 def test_data_without_places_cannot_be_drawn(small_cohort):
-    subject = replace(load(f"nsd:{small_cohort}"), grid=None)
+    subject = replace(load(f"nsd:{small_cohort}"), space=None)
     with pytest.raises(InputError, match="does not say where its voxels are, so that no picture"):
         raster_of(subject)
     with pytest.raises(InputError, match="has no values on a surface"):

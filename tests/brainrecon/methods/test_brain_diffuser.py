@@ -14,7 +14,8 @@ from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import ABSENT, Item, Machine, Prediction, Training
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.features.store import FeatureStore
 from brainrecon.methods.brain_diffuser import BrainDiffuser
 from stages.decoders.ridge.ridge import RidgeDecoder

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from chains import chain_of
 
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.methods.most_frequent_caption import most_frequent
 from stages.ground.errors import InputError
 

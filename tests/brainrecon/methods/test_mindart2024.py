@@ -10,7 +10,8 @@ import brainrecon
 from brainrecon.assembly.condition import CONDITIONS
 from brainrecon.assembly.registry import system_class
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.runs.run import Run
 from stages.checkpoints.transformers_loading import load_gpt2_tokenizer
 from stages.decoders.ridge.kfold_ridge import KFoldRidgeDecoder

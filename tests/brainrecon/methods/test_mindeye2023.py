@@ -19,7 +19,7 @@ from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.values import ABSENT, Item
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.subject import Split
+from brainrecon.datasets.split import Split
 from brainrecon.runs.predict import encode
 from brainrecon.runs.run import Run
 from stages.generators.diffusion.dual_context import DualContextGenerator

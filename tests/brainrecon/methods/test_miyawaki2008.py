@@ -10,8 +10,9 @@ from PIL import Image
 import brainrecon
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.cli.main import run_command
+from brainrecon.datasets.split import Split
 from brainrecon.datasets.stimulus_images import read_picture
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.subject import Subject
 from brainrecon.methods.miyawaki2008 import contrast_grids
 from brainrecon.runs.run import Run
 from brainrecon.simulation import simulate_miyawaki

@@ -10,7 +10,8 @@ from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.settings import with_weights
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Machine, Training, Workspace
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.decoders.quantile_matching import matched, matching_table
 from stages.decoders.ridge.ridge import RidgeDecoder
 from stages.ground.errors import InputError

@@ -7,8 +7,9 @@ from chains import chain_of, pictures_of
 from brainrecon.assembly.reconstructor import Reconstructor
 from brainrecon.assembly.registry import system_names
 from brainrecon.cli.main import run_command
+from brainrecon.datasets.split import Split
 from brainrecon.datasets.stimulus_images import read_picture
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.subject import Subject
 from brainrecon.runs.run import Run
 from brainrecon.studies.benchmark import cell_folder
 from stages.ground.errors import InputError

@@ -10,8 +10,9 @@ from few_figures import write_few_figures
 import brainrecon
 from brainrecon.cli.main import run_command
 from brainrecon.datasets.shuffled import partners
+from brainrecon.datasets.split import Split
 from brainrecon.datasets.stimulus_images import read_picture
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.subject import Subject
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.runs.run import Run
 from stages.ground.not_finite import NotFinite

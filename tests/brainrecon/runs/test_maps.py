@@ -8,7 +8,7 @@ from brainrecon.assembly.weight_maps import weight_maps
 from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write
-from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
 from brainrecon.runs.run import Run
 from stages.ground.errors import InputError
 

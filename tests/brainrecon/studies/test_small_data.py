@@ -6,7 +6,8 @@ from few_figures import write_few_figures
 
 import brainrecon
 from brainrecon.cli.main import run_command
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.runs.splitting import rule_for
 from brainrecon.studies.benchmark import cell_folder
 from brainrecon.studies.plan import Plan

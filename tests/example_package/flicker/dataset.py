@@ -6,7 +6,8 @@ import numpy as np
 
 from brainrecon.datasets.dataset import ExpectedFile
 from brainrecon.datasets.description import Description
-from brainrecon.datasets.subject import Split, Subject, stimulus_fingerprint
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.errors import InputError
 
 

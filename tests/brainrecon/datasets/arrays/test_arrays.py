@@ -10,7 +10,8 @@ from PIL import Image
 from brainrecon.datasets import load, subjects
 from brainrecon.datasets.arrays.reader import DESCRIPTION, files, write, write_template
 from brainrecon.datasets.own_mask import as_mask
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
 
 

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import zscore
 
 from brainrecon.datasets.responses import ResponsesOf
-from brainrecon.datasets.subject import Split, Subject
+from brainrecon.datasets.split import Split
+from brainrecon.datasets.subject import Subject
 from brainrecon.evaluation.brain.published_encoding import measured, number_of, regions_of
 
 N_VOXELS = 12

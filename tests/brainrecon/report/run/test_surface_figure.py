@@ -26,16 +26,16 @@ def test_a_report_shows_the_surface_and_its_round_trip(surface_cohort, tmp_path,
 def test_volumes_and_surfaces_without_a_flat_map_have_none(surface_cohort, small_cohort):
     assert surface_map(load(f"nsd:{small_cohort}")) is None
     subject = load(f"nsd:{surface_cohort}", space="fsaverage")
-    assert surface_map(replace(subject, surface=replace(subject.surface, flat=None))) is None
+    assert surface_map(replace(subject, space=replace(subject.surface, flat=None))) is None
 
 
 def test_places_that_share_a_pixel_and_those_off_the_map_are_counted(surface_cohort):
     subject = load(f"nsd:{surface_cohort}", space="fsaverage")
     flat = subject.surface.flat.copy()
     flat[:4], flat[4:7] = flat[0], np.nan
-    told = surface_map(replace(subject, surface=replace(subject.surface, flat=flat))).round_trip
+    told = surface_map(replace(subject, space=replace(subject.surface, flat=flat))).round_trip
     n = subject.n_voxels
     assert f"{n - 7} of {n} vertices have a pixel of their own" in told
     assert "The other 4 share a pixel and come back as an average." in told and "3 are not on the flat map" in told
     flat[:] = np.nan
-    assert surface_map(replace(subject, surface=replace(subject.surface, flat=flat))) is None
+    assert surface_map(replace(subject, space=replace(subject.surface, flat=flat))) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from stages.ground.errors import InputError
 HEMISPHERES = ("lh", "rh")
 STRUCTURES = {"lh": "CortexLeft", "rh": "CortexRight"}
 """As GIFTI calls them."""
+IN_WORDS = {"lh": "left hemisphere", "rh": "right hemisphere"}
+SURFACE, FLAT = "vertex_indices.npy", "flat_places.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class SurfacePlaces:
         Where the flat map is from.
     """
 
+    kind: ClassVar[str] = "surface"
     mesh: str
     n_vertices: tuple[int, int]
     right: np.ndarray
@@ -66,6 +69,25 @@ class SurfacePlaces:
         return SurfacePlaces(
             self.mesh, self.n_vertices, self.right[chosen], self.vertices[chosen], flat, self.extent, self.flat_origin
         )
+
+    def facts(self) -> dict[str, Any]:
+        """As `brainrecon.datasets.spaces.space.Space` says."""
+        return {
+            "mesh": self.mesh,
+            "n_vertices": list(self.n_vertices),
+            "extent": list(self.extent),
+            "flat_origin": self.flat_origin,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As `brainrecon.datasets.spaces.space.Space` says."""
+        flat = {} if self.flat is None else {FLAT: self.flat}
+        return {SURFACE: np.stack([self.right.astype(np.int64), self.vertices], axis=1)} | flat
+
+    def files(self, values: Any) -> dict[str, tuple[str, bytes]]:
+        """A GIFTI file of each hemisphere."""
+        images = self.to_gifti(values).items()
+        return {f".{side}.func.gii": (IN_WORDS[side], image.to_bytes()) for side, image in images}
 
     def to_gifti(self, values: Any, outside: float = np.nan) -> dict[str, Any]:
         """A map of each hemisphere, or several, of a value for each place.

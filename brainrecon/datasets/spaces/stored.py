@@ -1,46 +1,45 @@
-"""Where the voxels of a folder of arrays are: in a volume, or on a surface; see `brainrecon.datasets.arrays.folder`."""
+"""Where the values of a folder of arrays are, as it is stored: see `brainrecon.datasets.arrays.folder`."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from brainrecon.datasets.surface_places import SurfacePlaces
-from brainrecon.datasets.voxel_grid import VoxelGrid
+from brainrecon.datasets.spaces.space import Space
+from brainrecon.datasets.spaces.surface_places import FLAT, SURFACE, SurfacePlaces
+from brainrecon.datasets.spaces.voxel_grid import GRID, VoxelGrid
 from stages.ground.errors import InputError
 from stages.ground.reading.numpy_files import read_npy
 
-GRID, SURFACE, FLAT = "voxel_indices.npy", "vertex_indices.npy", "flat_places.npy"
+
+class StoredKind(NamedTuple):
+    """How a kind of space is stored beside arrays.
+
+    Attributes
+    ----------
+    name : str
+        Its entry of subject.json.
+    file : str
+        The file that goes with the entry.
+    what : str
+        What the file holds, a phrase.
+    read : callable
+        ``read(path, facts, n_voxels) -> space``.
+    others : dict of str to str
+        Further files and what each holds.
+    """
+
+    name: str
+    file: str
+    what: str
+    read: Callable[[Path, dict, int], Space]
+    others: dict[str, str] = {}
 
 
-def facts_of_places(subject):
-    """The entries of subject.json that go with the files of `arrays_of_places`."""
-    facts = {}
-    if subject.grid is not None:
-        facts["grid"] = {"shape": list(subject.grid.shape), "affine": subject.grid.affine.tolist()}
-    if subject.surface is not None:
-        facts["surface"] = {
-            "mesh": subject.surface.mesh,
-            "n_vertices": list(subject.surface.n_vertices),
-            "extent": list(subject.surface.extent),
-            "flat_origin": subject.surface.flat_origin,
-        }
-    return facts
-
-
-def arrays_of_places(subject):
-    """File name -> array."""
-    arrays = {}
-    if subject.grid is not None:
-        arrays[GRID] = subject.grid.indices
-    if subject.surface is not None:
-        arrays[SURFACE] = np.stack([subject.surface.right.astype(np.int64), subject.surface.vertices], axis=1)
-        if subject.surface.flat is not None:
-            arrays[FLAT] = subject.surface.flat
-    return arrays
-
-
-def read_grid(path, facts, n_voxels):
-    """Where the voxels are in a volume, None if the folder does not say.
+def read_space(path, facts, n_voxels):
+    """Where the values of a folder of arrays are, None if the folder does not say.
 
     Parameters
     ----------
@@ -49,13 +48,27 @@ def read_grid(path, facts, n_voxels):
         Of subject.json.
     n_voxels : int
 
+    Returns
+    -------
+    space : brainrecon.datasets.spaces.space.Space or None
+
     Raises
     ------
     InputError
-        The entry or the file is damaged, or does not go with the other.
+        An entry or a file is damaged, or does not go with the other; or two kinds of space are there at once.
     """
-    if "grid" not in facts and not (path / GRID).exists():
-        return None
+    there = [kind for kind in KINDS if kind.name in facts or (path / kind.file).exists()]
+    if len(there) > 1:
+        one, other = there[:2]
+        raise InputError(
+            f"{path} says twice where its values are, as {one.name} ({one.file}) and as {other.name} ({other.file}); remove the "
+            "files and the entry in subject.json of one of them."
+        )
+    return there[0].read(path, facts, n_voxels) if there else None
+
+
+def read_grid(path, facts, n_voxels):
+    """Where the voxels are in a volume; as `read_space`."""
     try:
         shape, affine = tuple(map(int, facts["grid"]["shape"])), np.array(facts["grid"]["affine"], dtype=np.float64)
     except (KeyError, TypeError, ValueError):
@@ -75,9 +88,7 @@ def read_grid(path, facts, n_voxels):
 
 
 def read_surface(path, facts, n_voxels):
-    """Where the values are on a surface, None if the folder does not say; as `read_grid`."""
-    if "surface" not in facts and not (path / SURFACE).exists():
-        return None
+    """Where the values are on a surface; as `read_space`."""
     try:
         about = facts["surface"]
         mesh, (left, right) = str(about["mesh"]), map(int, about["n_vertices"])
@@ -116,3 +127,16 @@ def _read(path):
             f"{path} is missing; `brainrecon data prepare` writes it, or leave its entry out of subject.json."
         )
     return read_npy(path)
+
+
+KINDS = (
+    StoredKind("grid", GRID, "the x, y, z of each voxel", read_grid),
+    StoredKind(
+        "surface",
+        SURFACE,
+        "the hemisphere and vertex of each value",
+        read_surface,
+        {FLAT: "where each value is on a flat map"},
+    ),
+)
+"""The kinds of space that a folder of arrays keeps."""

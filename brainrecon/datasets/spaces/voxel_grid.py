@@ -1,10 +1,14 @@
 """Where voxels are: the way back from a pattern to a volume in the subject's own grid."""
 
+import gzip
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from stages.ground.errors import InputError
+
+GRID = "voxel_indices.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,7 @@ class VoxelGrid:
         The (x, y, z) of each voxel, in the order of the columns of the patterns.
     """
 
+    kind: ClassVar[str] = "grid"
     shape: tuple[int, int, int]
     affine: np.ndarray
     indices: np.ndarray
@@ -42,6 +47,19 @@ class VoxelGrid:
     def columns(self, chosen):
         """The grid of some of the voxels, chosen like columns of the patterns."""
         return VoxelGrid(self.shape, self.affine, self.indices[chosen])
+
+    def facts(self):
+        """As `brainrecon.datasets.spaces.space.Space` says."""
+        return {"shape": list(self.shape), "affine": self.affine.tolist()}
+
+    def arrays(self):
+        """As `brainrecon.datasets.spaces.space.Space` says."""
+        return {GRID: self.indices}
+
+    def files(self, values):
+        """One NIfTI file."""
+        # Packed without the time of day, so that equal maps are equal files.
+        return {".nii.gz": ("", gzip.compress(self.to_nifti(values).to_bytes(), mtime=0))}
 
     def to_nifti(self, values, outside=np.nan):
         """A volume, or several, of a value for each voxel.
