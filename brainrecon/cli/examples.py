@@ -71,7 +71,7 @@ EXAMPLES = {
         "brainrecon benchmark --out bench",
     ),
     "trace": ("brainrecon trace runs/subj01 nsd00042",),
-    "maps": ("brainrecon maps runs/subj01 --columns vdvae:0",),
+    "map": ("brainrecon map runs/subj01 --columns vdvae:0",),
     "methods": (
         "brainrecon methods",
         "brainrecon methods brain-diffuser --weights tiny",

@@ -41,7 +41,7 @@ VERBS = {
     "run": "Fit, reconstruct, evaluate and report.",
     "benchmark": "Compare methods over subjects and regions, with controls, in one table.",
     "trace": "How one picture came about: every value on its way.",
-    "maps": "Noise ceiling and weights of each voxel, as NIfTI in the subject's own grid, or as GIFTI.",
+    "map": "Noise ceiling, weights and scores of each voxel, as files of the subject's own space.",
     "methods": "The methods: what each predicts, needs and cites; its settings.",
     "weights": "List, fetch, verify and find the checkpoints.",
     "doctor": "What is installed here, and whether it works.",

@@ -25,7 +25,7 @@ brainrecon.simulate(
 # Fit, and write
 # --------------
 #
-# ``write_maps`` is ``brainrecon maps`` on the command line. A map of weights
+# ``write_maps`` is ``brainrecon map`` on the command line. A map of weights
 # has the size of a voxel's weights over all columns of a value; that of one
 # column, here the first latent of the VDVAE, has signs.
 
@@ -33,7 +33,7 @@ config = {"method": "brain-diffuser", "data": {"source": "nsd:scenes"}}
 run = brainrecon.Run.create(
     "runs/maps", config, features="features", weights="tiny"
 ).fit()
-files = write_maps(run, "maps", columns=[("vdvae", 0)])
+files, _ = write_maps(run, "maps", columns=[("vdvae", 0)])
 for what, path in files.items():
     print(f"{path.name:28s} {nibabel.load(path).shape}  {what}")
 

@@ -142,7 +142,7 @@ def _looks():
         ("evaluate", "evaluate run", "drawn", "brain-diffuser"),
         ("report", "report run --all-pictures", "scored", "brain-diffuser"),
         ("predict", "predict run --out values.csv", "fitted", "brain-diffuser"),
-        ("maps", "maps run", "fitted", "brain-diffuser"),
+        ("map", "map run", "fitted", "brain-diffuser"),
         ("evaluate --controls", "evaluate run --controls all", "drawn", "ridge-to-pixels"),
     ):
         is_exact = "--controls" not in line

@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 from made_up_encoding import ALPHA, MadeUpEncoding
@@ -17,6 +18,7 @@ from brainrecon.evaluation.scores.response_scores import MEAN_TRAINING_RESPONSE,
 from brainrecon.evaluation.scores.scores import Scores
 from brainrecon.report.leaderboard.collect import collect
 from brainrecon.report.leaderboard.pages import as_csv, as_html, as_markdown
+from brainrecon.runs.predicted_responses import predicted_responses
 from brainrecon.runs.run import Run
 from brainrecon.runs.values import RunValues
 from stages.ground.errors import InputError
@@ -139,3 +141,15 @@ def test_a_leaderboard_has_them(encoded, tmp_path):
         if "predicted_responses,responses_voxel_correlation" in line and ",all," not in line
     ]
     assert f"{scores.responses.row('voxel_correlation').mean!r}" in row
+
+
+def test_a_map_of_a_run_that_encodes_is_of_how_well_each_voxel_is_predicted(encoded, features, tmp_path):
+    line = ["map", str(encoded), "--features", str(features), "--out", str(tmp_path / "out")]
+    assert run_command(line) == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"noise_ceiling.nii.gz", "correlation.nii.gz"}
+    run = Run(encoded, features)
+    measured, predicted = predicted_responses(run)
+    expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(measured.patterns.T, predicted.T)]
+    found = nibabel.load(tmp_path / "out" / "correlation.nii.gz").get_fdata()
+    np.testing.assert_allclose(found[tuple(run.subject.grid.indices.T)], expected, rtol=1e-5)
+    assert run_command([*line, "--columns", "clip_image:0"]) == 2

@@ -9,6 +9,7 @@ from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from brainrecon.datasets.arrays.reader import write
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
+from brainrecon.runs import maps
 from brainrecon.runs.run import Run
 from stages.ground.errors import InputError
 
@@ -16,7 +17,7 @@ from stages.ground.errors import InputError
 def test_maps_of_a_cohort_are_read_back_voxel_for_voxel(fitted, features, cohort, tmp_path):
     assert (
         run_command(
-            ["maps", str(fitted), "--out", str(tmp_path), "--features", str(features), "--columns", "clip_image:7"]
+            ["map", str(fitted), "--out", str(tmp_path), "--features", str(features), "--columns", "clip_image:7"]
         )
         == 0
     )
@@ -42,9 +43,9 @@ def test_maps_of_a_cohort_are_read_back_voxel_for_voxel(fitted, features, cohort
 def test_the_size_of_weights_is_the_norm_over_columns(fitted, features):
     chain = Run(fitted, features).chain
     n_columns = chain.predict(np.zeros((1, chain.n_voxels), np.float32))["clip_image"].size
-    maps = weight_maps(chain, [("clip_image", column) for column in range(n_columns)])
-    each = np.stack([maps[f"clip_image[{column}]"] for column in range(n_columns)])
-    np.testing.assert_allclose(maps["clip_image"], np.linalg.norm(each, axis=0))
+    found = weight_maps(chain, [("clip_image", column) for column in range(n_columns)])
+    each = np.stack([found[f"clip_image[{column}]"] for column in range(n_columns)])
+    np.testing.assert_allclose(found["clip_image"], np.linalg.norm(each, axis=0))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_the_size_of_weights_is_the_norm_over_columns(fitted, features):
     ],
 )
 def test_columns_that_are_not_there(columns, told, fitted, features, tmp_path, capsys):
-    line = ["maps", str(fitted), "--out", str(tmp_path / "new"), "--features", str(features), "--columns", columns]
+    line = ["map", str(fitted), "--out", str(tmp_path / "new"), "--features", str(features), "--columns", columns]
     assert run_command(line) == 2 and told in capsys.readouterr().err and not (tmp_path / "new").exists()
 
 
@@ -83,7 +84,7 @@ def test_maps_of_a_surface_are_gifti_of_each_hemisphere(surface_cohort, features
     run = tmp_path / "run"
     line = ["fit", "brain-diffuser", f"nsd:{surface_cohort}", "--option", "space=fsaverage", "--out", str(run)]
     assert run_command([*line, "--features", str(features), "--weights", "tiny"]) == 0
-    assert run_command(["maps", str(run), "--features", str(features)]) == 0
+    assert run_command(["map", str(run), "--features", str(features)]) == 0
     subject = Run(run, features).subject
     for side, there in (("lh", ~subject.surface.right), ("rh", subject.surface.right)):
         found = nibabel.load(run / "maps" / f"noise_ceiling.{side}.func.gii").darrays[0].data
@@ -91,3 +92,39 @@ def test_maps_of_a_surface_are_gifti_of_each_hemisphere(surface_cohort, features
         np.testing.assert_array_equal(found[subject.surface.vertices[there]], subject.noise_ceiling[there])
     assert "noise ceiling of the test patterns, percent, left hemisphere" in capsys.readouterr().out
     assert not list((run / "maps").glob("*.nii.gz"))
+
+
+def test_values_of_ones_own_stand_beside(fitted, features, tmp_path, capsys):
+    n_voxels = Run(fitted, features).subject.n_voxels
+    mine = np.random.default_rng(0).standard_normal((2, n_voxels)).astype(np.float32)
+    np.save(tmp_path / "mine.npy", mine)
+    line = ["map", str(fitted), "--features", str(features), "--out", str(tmp_path / "out")]
+    assert run_command([*line, "--values", str(tmp_path / "mine.npy")]) == 0
+    found = nibabel.load(tmp_path / "out" / "mine.nii.gz").get_fdata()
+    np.testing.assert_array_equal(found[tuple(Run(fitted, features).subject.grid.indices.T)], mine.T)
+    capsys.readouterr()
+    np.save(tmp_path / "short.npy", mine[:, 1:])
+    np.save(tmp_path / "words.npy", np.array(["a"]))
+    (tmp_path / "again").mkdir()
+    np.save(tmp_path / "again" / "mine.npy", mine)
+    for files, told in (
+        (["short.npy"], f"(2, {n_voxels - 1}) but there are {n_voxels:,} voxels"),
+        (["words.npy"], "expected numbers"),
+        (["mine.npy", "again/mine.npy"], "Two of the files with values are named mine"),
+        (["absent.npy"], "absent.npy"),
+    ):
+        new = [*line[:-1], str(tmp_path / "new"), *(f"--values={tmp_path / file}" for file in files)]
+        assert run_command(new) == 2 and told in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+def test_what_has_no_weights_of_voxels_is_told_and_the_rest_is_written(fitted, features, tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise InputError("it has no weights of voxels; a linear decoder has.")
+
+    monkeypatch.setattr(maps, "weight_maps", refuse)
+    line = ["map", str(fitted), "--features", str(features), "--out", str(tmp_path / "out")]
+    assert run_command(line) == 0 and [file.name for file in (tmp_path / "out").iterdir()] == ["noise_ceiling.nii.gz"]
+    assert "not written: it has no weights of voxels" in capsys.readouterr().out
+    # Who asks for a column asks for weights.
+    assert run_command([*line[:-1], str(tmp_path / "new"), "--columns", "clip_image:0"]) == 2
+    assert not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""``brainrecon maps``: the way back to the brain, as NIfTI in the subject's own grid, or as GIFTI on its surface."""
+"""``brainrecon map``: the way back to the brain, in files of the subject's own space: NIfTI, GIFTI, ..."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from brainrecon.cli import option_values, options
 
 
-def maps(
+def map(
     run: options.RunFolder,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder to write.", show_default="RUN/maps")
@@ -21,17 +21,27 @@ def maps(
             show_default="none",
         ),
     ] = None,
+    values: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write values of your own beside: a .npy of one for each voxel, or (n_maps, n_voxels). May be repeated.",
+            show_default="none",
+        ),
+    ] = None,
     features: options.Features = None,
     device: options.Device = "auto",
 ) -> None:
-    """Write the noise ceiling and the decoder's weights of each voxel as NIfTI volumes, or on a surface as GIFTI."""
+    """Write noise ceiling, weights and scores of each voxel as files of the subject's own space: NIfTI, or GIFTI."""
     from brainrecon.cli.console import say
     from brainrecon.cli.progress import show_progress
-    from brainrecon.runs.maps import parse_columns, write_maps
+    from brainrecon.runs.maps import own_values, parse_columns, write_maps
     from brainrecon.runs.run import Run
 
-    opened = Run(run, features, option_values.torch_device(device))
+    opened, chosen = Run(run, features, option_values.torch_device(device)), parse_columns(columns)
     with show_progress() as progress:
-        files = write_maps(opened, out or opened.folder / "maps", parse_columns(columns), progress)
+        files, missing = write_maps(opened, out or opened.folder / "maps", chosen, progress, own_values(values or ()))
     for what, path in files.items():
         say(f"{path}: {what}")
+    for why in missing:
+        say(f"not written: {why}")
