@@ -5,10 +5,23 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageOps
 
+from brainrecon.datasets.dataset import Option
 from brainrecon.datasets.hdf5_rows import Hdf5Rows
+from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
 from stages.ground.reading.picture_files import picture_file
+
+LARGEST = 2**12
+"""Side of the largest square that pictures are resized to: a block of them must fit into memory."""
+IMAGE_SIZE = Option(
+    "image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"
+)
+
+
+def check_image_size(size):
+    """Raise an InputError unless a value of the option `IMAGE_SIZE` is None or a whole number from 1 to `LARGEST`."""
+    check("image_size", size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
 
 
 def stimulus_images(path, rows, dataset="imgBrick"):

@@ -9,7 +9,9 @@ FOLDER/
                                        trial_type and, optionally, split; rows with n/a there show no picture
     *_desc-brain_mask.nii.gz           which voxels, on the grid of the betas; or *_mask.nii.gz
     *_desc-<roi>_mask.nii.gz           or *_label-<roi>_mask.nii.gz           optional
-  stimuli/<id>.png                     a picture per stimulus, all of one size; a picture in a folder of its own has
+    *_atlas-<name>_dseg.nii.gz         labels of an atlas, each a region, with their names beside in
+                                       *_atlas-<name>_dseg.tsv, columns index and name       optional
+  stimuli/<id>.png                     a picture per stimulus, of one size unless image_size is given; one in a folder has
                                        the id <folder>_<name>                 optional
   stimuli/captions.json                stimulus id -> list of captions        optional
   test_stimuli.txt                     where the events have no column split: an id per line that is for testing, or
@@ -35,6 +37,7 @@ from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
 from brainrecon.datasets.arrays.folder import by_stimulus
 from brainrecon.datasets.arrays.parts import choose_voxels, own_subject, train_first
 from brainrecon.datasets.dataset import ExpectedFile
+from brainrecon.datasets.label_atlas import atlas_masks, read_label_names
 from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
 from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
@@ -51,6 +54,7 @@ from weights.suggestions import did_you_mean
 
 BETAS = re.compile(r".*[_-]betas[_.].*nii(\.gz)?|betas\.nii(\.gz)?")
 MASK_FILE = re.compile(r"(.*_)?mask\.nii(\.gz)?")
+ATLAS_FILE = re.compile(r"(.*_)?dseg\.nii(\.gz)?")
 GLMSINGLE = "TYPE[BCD]_FITHRF*"
 SLAB_BYTES = 64 * 2**20
 SAME_PLACE = 1e-3  # millimetres by which two files' affines may differ
@@ -72,7 +76,7 @@ def subjects(path):
     return found or [path.name if path.name.startswith("sub-") else "subj01"]
 
 
-def load(path, subject=None, roi=None, needs_split=True, own=None, trials_of=None):
+def load(path, subject=None, roi=None, needs_split=True, own=None, trials_of=None, image_size=None):
     """Load one subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
 
     Without `needs_split` nothing need say which trials are for testing. `own` is a mask of one's own. With `trials_of` no events
@@ -106,7 +110,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None, trials_of=Non
         notes.append("no folder stimuli/, so there are no pictures")
     store = VoxelStore(betas, mask)
     splits = {
-        split: _split([trial for trial in trials if trial.split == split], store, stimuli)
+        split: _split([trial for trial in trials if trial.split == split], store, stimuli, image_size)
         for split in train_first({trial.split for trial in trials})
     }
     if blank := sum(grid[0][3] for grid in grids) - len(trials):
@@ -125,6 +129,10 @@ def files(path, subject=None):
         rows += [ExpectedFile(file, "single-trial betas (x, y, z, trials)") for file in _beta_candidates(folder)]
         rows += [ExpectedFile(file, "a row per trial") for file in events or [folder / f"{name}_events.tsv"]]
         rows += [ExpectedFile(file, "mask") for file in masks or [folder / f"{name}_desc-brain_mask.nii.gz"]]
+        atlases = [
+            file for file in visible(folder, "**/*dseg.*") if file.suffix in (".nii", ".gz", ".tsv", ".csv", ".ctab")
+        ]
+        rows += [ExpectedFile(file, "labels of an atlas, or their names", optional=True) for file in atlases]
     listed = [path / name for name in ("split.tsv", "test_stimuli.txt") if (path / name).exists()]
     rows += [ExpectedFile(file, "which stimuli are for testing") for file in listed]
     stimuli = next((place for place in _stimuli_places(path) if place.is_dir()), None)
@@ -186,7 +194,7 @@ def _grid(file):
     else:
         image = open_nifti(file)
         shape, affine = image.shape, image.affine
-    if MASK_FILE.fullmatch(file.name) is None and len(shape) != 4:
+    if not (MASK_FILE.fullmatch(file.name) or ATLAS_FILE.fullmatch(file.name)) and len(shape) != 4:
         raise InputError(f"{file} has shape {shape}; expected single-trial betas (x, y, z, trials).")
     return shape, affine
 
@@ -228,11 +236,26 @@ def _masks(folder, betas, grid):
         brain = np.ones(grid[0][:3], dtype=bool)
     else:
         raise InputError(f"{folder} has no brain mask; save one there as {folder.name}_desc-brain_mask.nii.gz.")
+    for file in _atlases(folder, space):
+        _check_grid(file, _grid(file), betas, grid)
+        rois = atlas_masks(rois, _atlas(file), _volume(file, grid), read_label_names(file), file)
     if not brain.any():
         raise InputError(f"The brain mask of {folder} holds no voxel; save one that is 1 inside the brain.")
     outside = [name for name, mask in rois.items() if (mask & ~brain).any()]
     notes = [f"{', '.join(outside)}: voxels outside the brain mask are left out"] if outside else []
     return brain, rois, notes, affine
+
+
+def _atlases(folder, space):
+    """Files of labels, in the space of the betas if theirs is said."""
+    found = [file for file in visible(folder, "**/*.nii*") if ATLAS_FILE.fullmatch(file.name)]
+    return [file for file in found if not space or entities(file).get("space", space) == space]
+
+
+def _atlas(file):
+    """What an atlas is called: its atlas-, seg- or desc-, or else ``dseg``."""
+    names = entities(file)
+    return next((names[key] for key in ("atlas", "seg", "desc") if key in names), "dseg")
 
 
 def _region(file):
@@ -248,7 +271,7 @@ def _volume(file, grid):
         return values.reshape(grid[0][:3])
 
 
-def _split(trials, store, stimuli):
+def _split(trials, store, stimuli, image_size):
     files, rows, ids, sessions, runs, _ = zip(*trials)
     shown = first_presentation_order(ids)[0].tolist()
     return Split(
@@ -256,7 +279,7 @@ def _split(trials, store, stimuli):
         ids,
         sessions,
         runs,
-        None if stimuli is None else _pictures(stimuli, shown),
+        None if stimuli is None else _pictures(stimuli, shown, image_size),
         None if stimuli is None else by_stimulus(stimuli / "captions.json", shown),
     )
 
@@ -268,7 +291,7 @@ def _stimuli_places(path):
     return [place / "stimuli" for place in (path, *beside, *raw)]
 
 
-def _pictures(folder, ids):
+def _pictures(folder, ids, size):
     found = {}
     for file in visible(folder, "**/*"):
         if file.suffix.lower() in PICTURES:
@@ -282,7 +305,7 @@ def _pictures(folder, ids):
     for name in ids:
         if len(found[name]) > 1:
             raise InputError(f"{found[name][0]} and {found[name][1]} are both named {name}; rename or remove one.")
-    return PictureFiles([found[name][0] for name in ids])
+    return PictureFiles([found[name][0] for name in ids], size)
 
 
 class VoxelStore:

@@ -6,6 +6,8 @@ FOLDER/
                           is the file, without which the subject is subj01 of "arrays"
   noise_ceiling.npy       (n_voxels,) float, percent of variance            optional
   rois/<name>.npy         (n_voxels,) bool                                  optional
+  atlases/<name>.npy      (n_voxels,) whole numbers, each label a region    optional
+  atlases/<name>.tsv      what each label is called, columns index and name; or a .ctab      optional
   voxel_indices.npy       (n_voxels, 3) int, x, y, z of each voxel from 0; then subject.json has
                           grid: {"shape": [x, y, z], "affine": four rows of four numbers}     optional
   vertex_indices.npy      (n_voxels, 2) int, hemisphere, 0 left and 1 right, and vertex of each value on a surface, from 0; then
@@ -16,7 +18,7 @@ FOLDER/
     patterns.npy          (n_stimuli, n_voxels) float, one row per stimulus, in the order of first presentation
     trials.csv            columns stimulus_id and, optionally, session and run; a row per trial
     images.npy            (n_stimuli, height, width, 3) uint8, in the order of first presentation, or
-    images/<id>.png       a picture per stimulus, all of one size           optional
+    images/<id>.png       a picture per stimulus, of one size unless image_size is given      optional
     captions.json         stimulus id -> list of captions                   optional
     categories.json       stimulus id -> list of categories                 optional
 """
@@ -36,6 +38,7 @@ from brainrecon.datasets.arrays.parts import (
 )
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
+from brainrecon.datasets.label_atlas import atlas_masks, read_label_names
 from brainrecon.datasets.own_mask import as_mask
 from brainrecon.datasets.responses import checked_standardized, stored_responses
 from brainrecon.datasets.spaces.stored import KINDS, read_space
@@ -64,7 +67,7 @@ def subjects(path):
     return [read_facts(path).get("name", "subj01")]
 
 
-def load(path, subject=None, roi=None, needs_split=True, own=None):
+def load(path, subject=None, roi=None, needs_split=True, own=None, image_size=None):
     """Load the subject of a folder; as `brainrecon.datasets.arrays.reader.load`.
 
     Without `needs_split` a single split will do, train. `own` is a mask of one's own.
@@ -77,6 +80,8 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
         identifier_of(file.stem): as_mask(read_array(file), file).reshape(-1)
         for file in visible(path / "rois", "*.npy")
     }
+    for file in visible(path / "atlases", "*.npy"):
+        rois = atlas_masks(rois, identifier_of(file.stem), read_array(file).reshape(-1), read_label_names(file), file)
     ceiling = read_array(path / "noise_ceiling.npy") if (path / "noise_ceiling.npy").exists() else None
     names = _split_names(path, needs_split)
     n_voxels = _betas(path / names[0])[0].shape[1]
@@ -88,7 +93,7 @@ def load(path, subject=None, roi=None, needs_split=True, own=None):
     if ceiling is not None:
         check_voxels(ceiling, n_voxels, "the noise ceiling", path)
     standardized = checked_standardized(facts.get("standardized", "no"), path / "subject.json")
-    splits = read_splits(path, chosen, standardized, needs_split)
+    splits = read_splits(path, chosen, standardized, needs_split, image_size)
     unread = unread_columns([path / name / "trials.csv" for name in splits], TRIAL_COLUMNS)
     content = stimulus_fingerprint("arrays", splits)
     inside = slice(None) if chosen is None else chosen
@@ -125,7 +130,7 @@ def valid_fingerprint(facts, content):
     return facts.get("fingerprint", "") if facts.get("content") == content else ""
 
 
-def read_splits(path, chosen=None, standardized="no", needs_split=True):
+def read_splits(path, chosen=None, standardized="no", needs_split=True, image_size=None):
     """The folder's splits, train first and the others sorted; betas and pictures stay on disk.
 
     Parameters
@@ -137,8 +142,11 @@ def read_splits(path, chosen=None, standardized="no", needs_split=True):
         As of `brainrecon.datasets.responses.Responses`.
     needs_split : bool
         Whether there must be a test split.
+    image_size : int, optional
+        Side of the squares that picture files are cut and resized to.
     """
-    return {name: _read_split(path / name, chosen, standardized) for name in _split_names(path, needs_split)}
+    names = _split_names(path, needs_split)
+    return {name: _read_split(path / name, chosen, standardized, image_size) for name in names}
 
 
 def files(path):
@@ -152,7 +160,9 @@ def files(path):
             rows.append(ExpectedFile(path / file, what, optional=True))
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
     masks = visible(path / "rois", "*.npy")
-    return rows + [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]
+    rows += [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]
+    atlases = [file for file in visible(path / "atlases") if file.suffix in (".npy", ".tsv", ".csv", ".ctab")]
+    return rows + [ExpectedFile(file, "labels of an atlas, or their names", optional=True) for file in atlases]
 
 
 def _split_files(folder):
@@ -186,7 +196,7 @@ def _split_names(path, needs_split=True):
     return train_first(found)
 
 
-def _read_split(folder, chosen, standardized):
+def _read_split(folder, chosen, standardized, image_size):
     rows = _read_trials(folder / "trials.csv")
     trial_ids = [text_of(row["stimulus_id"] or "") for row in rows]
     ids = first_presentation_order(trial_ids)[0].tolist()
@@ -202,7 +212,7 @@ def _read_split(folder, chosen, standardized):
         trial_ids, sessions, runs = ids, None, None
     if chosen is not None:
         check_voxels(chosen, betas.shape[1], "the roi", path)
-    images = _images(folder, ids)
+    images = _images(folder, ids, image_size)
     captions, categories = (by_stimulus(folder / f"{name}.json", ids) for name in ("captions", "categories"))
     betas = betas if chosen is None else as_rows(betas).columns(chosen)
     responses = stored_responses(betas, path, standardized=standardized, remedy=LEFT_OUT)
@@ -233,8 +243,12 @@ def _read_trials(path):
     return rows
 
 
-def _images(folder, ids):
+def _images(folder, ids, size):
     if (folder / "images.npy").exists():
+        if size is not None:
+            raise InputError(
+                f"image_size={size} is for picture files and {folder / 'images.npy'} is one array; leave it out."
+            )
         images = read_array(folder / "images.npy", mapped=True)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(
@@ -251,7 +265,7 @@ def _images(folder, ids):
             f"{folder / 'images'} has no picture for {len(absent):,} of {len(ids):,} stimuli, the first is "
             f"{absent[0]}{said_of(absent[0], found)}; add it, named after the id."
         )
-    return PictureFiles([found[name] for name in ids])
+    return PictureFiles([found[name] for name in ids], size)
 
 
 def by_stimulus(path, ids):

@@ -17,6 +17,7 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.folds import checked_fold, in_fold
 from brainrecon.datasets.named_arrays import SUFFIXES
 from brainrecon.datasets.own_mask import OWN_MASK
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, check_image_size
 from stages.ground.errors import InputError
 
 __all__ = ["DESCRIPTION", "files", "load", "subjects", "write", "write_template"]
@@ -38,7 +39,7 @@ def subjects(path):
     return _form(path).subjects(path)
 
 
-def load(path, subject=None, roi=None, fold=None, mask=None, **raw):
+def load(path, subject=None, roi=None, fold=None, mask=None, image_size=None, **raw):
     """Load one's own data.
 
     Parameters
@@ -54,6 +55,8 @@ def load(path, subject=None, roi=None, fold=None, mask=None, **raw):
         ``(k, n)``: test part k of n parts of all stimuli, see `brainrecon.datasets.folds`; a split is not needed then.
     mask : brainrecon.datasets.own_mask.OwnMask, optional
         The region ``mask``: (n_voxels,) or, if places of voxels are known, (x, y, z).
+    image_size : int, optional
+        Cut and resize picture files to squares of so many pixels; needed only where they differ in size.
     **raw
         Of a file with volumes of raw runs: `shift`, `detrend`, `zscore` and `blocks`, see
         `brainrecon.datasets.arrays.raw_runs.Cleaning`.
@@ -72,9 +75,14 @@ def load(path, subject=None, roi=None, fold=None, mask=None, **raw):
     if fold is not None:
         checked_fold(fold)
     path, form = Path(path), _form(Path(path))
+    check_image_size(image_size)
     if form is not arrays_file:
         cleaning(path, False, raw)
-        raw = {}
+        raw = {"image_size": image_size}
+    elif image_size is not None:
+        raise InputError(
+            f"image_size={image_size} is for picture files and {path} holds an array of pictures; leave it out."
+        )
     loaded = form.load(path, subject, roi, needs_split=fold is None, own=mask, **raw)
     return loaded if fold is None else in_fold(loaded, fold)
 
@@ -104,4 +112,4 @@ def _form(path):
 
 
 FOLD = Option("fold", "(k, n): test part k of n parts of all stimuli; no split is needed then")
-register("arrays", DatasetOf(DESCRIPTION, subjects, load, files, (FOLD, OWN_MASK, *RAW_OPTIONS)))
+register("arrays", DatasetOf(DESCRIPTION, subjects, load, files, (FOLD, OWN_MASK, IMAGE_SIZE, *RAW_OPTIONS)))

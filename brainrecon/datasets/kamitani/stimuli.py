@@ -9,8 +9,7 @@ import numpy as np
 from brainrecon.datasets.dataset import ExpectedFile, Option
 from brainrecon.datasets.download import fetch
 from brainrecon.datasets.sources.figshare import figshare_files
-from brainrecon.datasets.stimulus_images import PictureFiles
-from stages.ground.checks import Number, check
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, PictureFiles, check_image_size
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.progress import SILENT
@@ -18,8 +17,6 @@ from stages.ground.reading.picture_files import picture_file
 
 REQUEST_FORM = "https://forms.gle/ujvA34948Xg49jdn9"
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".gif")
-LARGEST = 2**12
-"""Side of the largest square that pictures are resized to: a block of them must fit into memory."""
 CODE_SCALE = 10**6
 FIRST_SYNSET = 1740
 """Offset of WordNet's first noun; a smaller code is a number of the file's own."""
@@ -28,7 +25,7 @@ SYNSET_PICTURE = re.compile(r"(?<!\d)n?(\d{7,8})([_.])(\d+)(?!\d)")
 
 PICTURE_OPTIONS = (
     Option("images", "folder of the pictures, named after the stimuli; by default the folder images in the path"),
-    Option("image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"),
+    IMAGE_SIZE,
 )
 """What every picture dataset of the laboratory takes."""
 ZSCORE = Option("zscore", "true: z-score each voxel within each run, by the run's own trials; by default false")
@@ -123,7 +120,7 @@ def pictures_of(splits, path, images=None, size=None):
     InputError
         The folder lacks pictures, or they differ in size and no size is given.
     """
-    check("image_size", size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
+    check_image_size(size)
     if images is not None and not isinstance(images, str | PathLike):
         raise InputError(f"images is {images!r}; expected the path of a folder.")
     folder = Path(images).expanduser() if images else path / "images"
