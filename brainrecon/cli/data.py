@@ -71,12 +71,15 @@ def files(
     loader: options.LoaderOptions = None,
 ) -> None:
     """List the exact files a dataset consists of, their sizes, which are missing, and where they are to be had."""
-    from brainrecon.datasets import parse_source
+    from brainrecon.datasets import dataset_of, parse_source
     from brainrecon.datasets.inventory import files as list_files
 
     chosen = _loader_options(loader) | ({"betas": betas} if betas else {})
-    found = list_files(*parse_source(data if ":" in data else f"{data}:."), subject=subject, **chosen)
-    _print_files(found)
+    kind, path = parse_source(data if ":" in data else f"{data}:.")
+    _print_files(list_files(kind, path, subject=subject, **chosen))
+    about = dataset_of(kind).description
+    say(f"to be had: {about.available}")
+    say(f"licence: {about.licence}")
 
 
 def _print_files(found):

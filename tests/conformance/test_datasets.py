@@ -15,8 +15,11 @@ from dataset_copies import COPIES, rng
 from spoilt_pictures import WAYS, spoil
 
 import brainrecon.datasets as datasets
+from brainrecon.cli.main import run_command
+from brainrecon.datasets.arrays.writing import write
 from brainrecon.datasets.dataset import MODULES, Dataset, ExpectedFile
 from brainrecon.datasets.responses import Standardized
+from brainrecon.datasets.spaces.space import Space
 from brainrecon.runs.record import in_split
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
@@ -226,6 +229,66 @@ def test_loading_again_gives_the_same(copy):
     for name, split in copy.splits:
         np.testing.assert_array_equal(again.splits[name].betas[:2], split.betas[:2])
     assert copy.subject.name in copy.reader.subjects(copy.path) == sorted(copy.reader.subjects(copy.path))
+
+
+def test_what_is_prepared_reads_back_the_same(copy, tmp_path):
+    whole = copy.subject
+    if not all(split.has_responses for _, split in copy.splits):
+        pytest.skip("its responses were not published")
+    write(whole, tmp_path / "prepared")
+    again = datasets.load(f"arrays:{tmp_path / 'prepared'}")
+    assert again.fingerprint == whole.fingerprint and again.region == whole.region and again.name == whole.name
+    assert list(again.rois) == sorted(whole.rois)
+    for name, mask in whole.rois.items():
+        np.testing.assert_array_equal(again.rois[name], mask)
+    for name, split in copy.splits:
+        other = again.splits[name]
+        assert other.trial_stimulus_ids.tolist() == split.trial_stimulus_ids.tolist()
+        np.testing.assert_array_equal(other.betas[:], split.betas[:])
+        if split.images is not None:
+            np.testing.assert_array_equal(other.images[:], split.images[:])
+        for one, two in ((other.captions, split.captions), (other.categories, split.categories)):
+            assert (one is None) == (two is None) and [list(a) for a in one or ()] == [list(b) for b in two or ()]
+    assert (again.space is None) == (whole.space is None)
+    assert (again.noise_ceiling is None) == (whole.noise_ceiling is None)
+
+
+def test_values_go_to_files_of_its_space(copy, tmp_path):
+    space = copy.subject.space
+    if space is None:
+        pytest.skip("it does not say where its values are")
+    assert isinstance(space, Space) and len(space) == copy.subject.n_voxels
+    values = rng(copy.name).standard_normal((2, len(space))).astype(np.float32)
+    files, part = space.files(values), np.flatnonzero(np.arange(len(space)) % 3 == 0)
+    assert files and all(ending.startswith(".") and content for ending, (_, content) in files.items())
+    # The same values are the same bytes, and other places do not move what stays.
+    assert space.files(values) == files and space.files(values + 1) != files
+    some = space.columns(part)
+    assert len(some) == len(part) and some.kind == space.kind
+    with pytest.raises(InputError, match="Values have shape"):
+        space.files(values[:, 1:])
+    write(copy.subject, tmp_path / "prepared")
+    stored = datasets.load(f"arrays:{tmp_path / 'prepared'}")
+    assert stored.space.kind == space.kind and stored.space.files(values) == files
+
+
+def test_it_is_told_at_the_command_line(copy, capsys):
+    options = [part for name, value in copy.options.items() for part in ("--option", f"{name}={value}")]
+    assert run_command(["data", "info", copy.source, *options]) == 0
+    told = capsys.readouterr().out
+    assert (
+        copy.subject.name in told
+        and f"{copy.subject.n_voxels:,}" in told
+        and "\ntrain: " in told
+        and "\ntest: " in told
+    )
+    for_files = {option.name for option in copy.reader.options if option.for_files}
+    chosen = [
+        part for name, value in copy.options.items() if name in for_files for part in ("--option", f"{name}={value}")
+    ]
+    assert run_command(["data", "files", copy.source, *chosen]) == 0
+    told = capsys.readouterr().out
+    assert "files are there" in told and f"licence: {copy.reader.description.licence}" in told
 
 
 def test_what_systems_leave_beside_files_changes_nothing(copy, tmp_path):
