@@ -127,6 +127,7 @@ class Bold5000:
         if "events" in parts:
             self.write_events(subject)
         if "imgnames" in parts:
+            self.root.mkdir(parents=True, exist_ok=True)
             (self.root / f"{subject}_imgnames.txt").write_text("".join(f"{name}\n" for name, *_ in rows))
         if "stim_lists" in parts:
             place = self.root / "ROIs" / "stim_lists" / f"CSI{int(subject[3:]):02d}_stim_lists.txt"
@@ -170,7 +171,7 @@ class Bold5000:
             own = [row for row in self.shown[subject] if row[1:3] == (session, run)]
             end = "\r\n" if run % 2 else "\n"
             place.write_bytes("".join(f"{'rep_' * again}{name}{end}" for name, *_, again in own).encode())
-            place.with_suffix(".mat").write_bytes(b"MATLAB 5.0 MAT-file, not read")
+            scipy.io.savemat(place.with_suffix(".mat"), {"names": np.array([name for name, *_ in own], dtype=object)})
 
     def write_events(self, subject):
         for session, run in sorted({row[1:3] for row in self.shown[subject]}):
@@ -251,3 +252,48 @@ class Bold5000:
     def all_values(self, subject):
         """Responses in all regions, one after the other, float32."""
         return np.concatenate([self.values[subject][name] for name in REGIONS], axis=1)
+
+
+def write_stand_in(folder, study, n_train=150, n_test=20, repeats=3, per_run=30):
+    """Pictures and responses of a simulated subject as release 2's betas in regions; the path."""
+    trials = [("train", place, 0) for place in range(n_train)]
+    trials += [("test", place, again) for again in range(repeats) for place in range(n_test)]
+    rng = np.random.default_rng(3)
+    trials = [trials[place] for place in rng.permutation(len(trials))]
+    responses = {"train": study.responses("train", n_train), "test": study.responses("test", n_test, repeats)}
+    values = np.stack([responses[split][place, again] for split, place, again in trials])
+    names = {
+        ("train", place): f"n{2_000_000 + place % 7:08d}_{place}.JPEG" if place % 2 else f"harbour{place}.jpg"
+        for place in range(n_train)
+    } | {("test", place): f"COCO_train2014_{place + 500:012d}.jpg" for place in range(n_test)}
+    lists, seen = folder / "BOLD5000_Stimuli" / "Stimuli_Presentation_Lists" / "CSI1", set()
+    for start in range(0, len(trials), per_run):
+        session, run = start // per_run // 4 + 1, start // per_run % 4 + 1
+        place = lists / f"CSI1_sess{session:02d}" / f"CSI_sess{session:02d}_run{run:02d}.txt"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lines = []
+        for split, number, _ in trials[start : start + per_run]:
+            name = names[split, number]
+            lines.append(f"{'rep_' * (name in seen)}{name}\r\n")
+            seen.add(name)
+        place.write_bytes("".join(lines).encode())
+    for split, n in (("train", n_train), ("test", n_test)):
+        for number, picture in enumerate(study.pictures(split, n)):
+            name = names[split, number]
+            place = (
+                folder
+                / "BOLD5000_Stimuli"
+                / "Scene_Stimuli"
+                / "Presented_Stimuli"
+                / FOLDERS[Bold5000.source(name)]
+                / name
+            )
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(place, format="JPEG", quality=95)
+    listed = folder / "BOLD5000_Stimuli" / "Scene_Stimuli" / "repeated_stimuli_113_list.txt"
+    listed.write_text("".join(f"{names['test', number]}\n" for number in range(n_test)))
+    betas = folder / "BOLD5000_GLMsingle_ROI_betas" / "py"
+    betas.mkdir(parents=True)
+    for region, columns in zip(REGIONS, np.array_split(np.arange(values.shape[1]), len(REGIONS))):
+        np.save(betas / f"CSI1_GLMbetas-{MODEL}_allses_{region}.npy", values[:, columns])
+    return folder
