@@ -77,8 +77,8 @@ def fetch_subject(path: Path, subject: str, betas: str, model: str, sessions, pr
     responses = [remote for remote in listed if names.fullmatch(remote.path.name)]
     if not responses:
         raise InputError(
-            f"figshare article {article} lists {', '.join(remote.path.name for remote in listed[:8]) or 'nothing'} and not "
-            f"{names.pattern}; fetch it by hand, from bold5000-dataset.github.io."
+            f"figshare article {article} lists {', '.join(remote.path.name for remote in listed[:8]) or 'nothing'} and so no "
+            f"responses of {subject} (betas={betas}); fetch them by hand, from bold5000-dataset.github.io."
         )
     events = openneuro_files(ACCESSION, path, [f"sub-{subject}/ses-"], r".*_task-5000scenes_run-\d+_events\.tsv")
     masks = openneuro_files(ACCESSION, path, [f"derivatives/spm/sub-{subject}/"], r".*_mask-\w+\.nii\.gz")
@@ -100,7 +100,7 @@ def _unpack(remote: Remote, members: re.Pattern, path: Path, needed: bool = Fals
             found = [one for one in archive.infolist()[:MOST_MEMBERS] if members.fullmatch(one.filename)]
             if needed and not found:
                 raise InputError(
-                    f"{remote.path} holds nothing of {members.pattern}; remove it and run the same command again."
+                    f"{remote.path} holds no responses of that subject; remove it and run the same command again."
                 )
             for member in found:
                 place = below(path, _in_place(member.filename), remote.path.name)
