@@ -78,6 +78,8 @@ def read_pictures(path: Path, shown: dict[str, list[Named]], images=None, image_
         "--option {name}={example}",
     )
     folder, files = folder_of_pictures(path, images), picture_files(path, images)
+    if not files and images:
+        raise InputError(f"{folder} holds no pictures; name the folder of the pictures, or leave images out.")
     if not files:
         return {}, [f"no pictures: put those of the archive of stimuli into {folder}/{{{','.join(FOLDERS.values())}}}"]
     exact: dict[str, list[Path]] = {}

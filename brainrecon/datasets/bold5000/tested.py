@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from brainrecon.datasets.bold5000.layout import STIMULI
+from brainrecon.datasets.bold5000.layout import FIRST_RELEASE, STIMULI
 from brainrecon.datasets.bold5000.lines import AGAIN, read_lines
 from brainrecon.datasets.bold5000.names import named
 from brainrecon.datasets.bold5000.presentations import LISTS, Shown, list_files, read_shown
@@ -86,8 +86,12 @@ def _repeated(shown: Shown) -> set[str]:
 
 
 def _others(path: Path, subject: str) -> list[str]:
-    folders = [folder for place in STIMULI for folder in visible(path / place / LISTS, "CSI*") if folder.is_dir()]
-    names = {folder.name for folder in folders} | {
-        folder.name.removeprefix("sub-") for folder in visible(path, "sub-CSI*")
-    }
-    return sorted(name for name in names - {subject} if re.fullmatch(r"CSI\d+", name) and list_files(path, name))
+    """Other subjects whose lists are there, whether their responses are or not."""
+    patterns = [f"{place}/{LISTS}/CSI*" for place in STIMULI] + [f"{place}/stim_lists/CSI*" for place in FIRST_RELEASE]
+    found = [
+        re.match(r"(?:sub-)?CSI0*(\d+)", entry.name)
+        for pattern in [*patterns, "CSI*_imgnames.txt", "sub-CSI*"]
+        for entry in visible(path, pattern.lstrip("/"))
+    ]
+    names = {f"CSI{match[1]}" for match in found if match}
+    return sorted(name for name in names - {subject} if list_files(path, name))

@@ -96,10 +96,11 @@ def test_files_may_lie_in_other_folders_of_the_archives(tmp_path):
     check_trials(read(written), written, written.all_values("CSI1"))
 
 
+@pytest.mark.parametrize("order", ["lists", "events", "imgnames", "stim_lists"])
 @pytest.mark.parametrize("listed", [True, False])
-def test_the_fourth_saw_some_of_the_repeated_pictures_once_or_not(tmp_path, listed):
+def test_the_fourth_saw_some_of_the_repeated_pictures_once_or_not(tmp_path, listed, order):
     """Without the list others' repeats tell which are tested."""
-    parts = ("lists", "regions") + ("repeated",) * listed
+    parts = (order, "regions") + ("repeated",) * listed
     written = write(tmp_path, sessions={"CSI1": [3, 3], "CSI4": [2, 2]}, parts=parts)
     subject = read(written, subject="CSI4")
     check_trials(subject, written, written.all_values("CSI4"))
@@ -109,7 +110,13 @@ def test_the_fourth_saw_some_of_the_repeated_pictures_once_or_not(tmp_path, list
     if not listed:
         assert any("2 of them to other subjects alone" in note for note in subject.notes)
         files = [str(file.path) for file in dataset_of("bold5000").files(written.root, "CSI4")]
-        assert any("CSI1_sess02" in file for file in files)
+        other = {
+            "lists": "CSI1_sess02",
+            "events": "sub-CSI1_ses-02",
+            "imgnames": "CSI1_img",
+            "stim_lists": "CSI01_stim",
+        }
+        assert any(other[order] in file for file in files)
 
 
 def test_the_noise_ceiling_is_of_repeats_alone(tmp_path):

@@ -294,6 +294,12 @@ CASES = {
     ),
     "a picture of another size": (PICTURES, other_size, [], "is 9 x 7 pixels but|pixels but .* 9 x 7"),
     "no such folder": (PICTURES, None, ["--option", "images=/nowhere/at/all"], "There is no folder /nowhere/at/all"),
+    "a folder without pictures": (
+        REGION,
+        lambda written: (written.root / "empty").mkdir(),
+        ["--option", "images={root}/empty"],
+        "empty holds no pictures; name the folder of the pictures",
+    ),
     "no size": (PICTURES, None, ["--option", "image_size=big"], "image_size is 'big'; expected a whole number"),
     "no betas": (REGION, None, ["--option", "betas=TR7"], "betas is 'TR7'; expected one of regions, brain, TR34"),
     "no model": (REGION, None, ["--option", "model=E"], "model is 'E'; expected one of A, B, C, D"),
@@ -331,7 +337,8 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(case, tmp_path, capsys):
     if spoil:
         spoil(written)
     before = sorted(place for place in tmp_path.rglob("*"))
-    line = ["data", "prepare", f"bold5000:{written.root}", "--out", str(tmp_path / "out"), *asked]
+    line = ["data", "prepare", f"bold5000:{written.root}", "--out", str(tmp_path / "out")]
+    line += [part.format(root=written.root) for part in asked]
     assert run_command(line) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert re.search(told, said), said
