@@ -100,6 +100,7 @@ def _joined(parts, where: str) -> Shown:
 def _runs(path: Path, subject: str) -> list[tuple[Path, int, int]]:
     """Lists of runs with session and run, in order."""
     found: dict[tuple[int, int], Path] = {}
+    without = []
     folder = below(path, STIMULI, f"{LISTS}/{subject}")
     for session_folder in visible(folder):
         if not session_folder.is_dir() or not (session := _SESSION.fullmatch(session_folder.name)):
@@ -113,7 +114,10 @@ def _runs(path: Path, subject: str) -> list[tuple[Path, int, int]]:
                 raise InputError(f"{found[key]} and {file} are both session {key[0]}, run {key[1]}; keep one of them.")
             found[key] = file
         if not any(run for _, run in own):
-            raise InputError(f"{session_folder} has no list of a run such as CSI_sess01_run01.txt; {AGAIN}.")
+            without.append(session_folder)
+    # Events may stand in for lists, but not for some of them.
+    if found and without:
+        raise InputError(f"{without[0]} has no list of a run such as CSI_sess01_run01.txt; {AGAIN}.")
     return [(file, *key) for key, file in sorted(found.items())]
 
 

@@ -78,6 +78,13 @@ def test_other_lists_say_the_same(tmp_path, listed):
             read(written, sessions=1)
 
 
+def test_events_stand_in_for_lists_of_matlab(tmp_path):
+    written = write(tmp_path, parts=("lists", "events", "repeated", "regions"))
+    for place in written.stimuli.rglob("CSI_sess*.txt"):
+        place.unlink()
+    check_trials(read(written), written, written.all_values("CSI1"))
+
+
 def test_older_events_have_no_column_of_files(tmp_path):
     written = write(tmp_path, parts=("events", "repeated", "regions"))
     for place in written.root.rglob("*5000scenes*_events.tsv"):

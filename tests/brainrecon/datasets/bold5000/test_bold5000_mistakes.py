@@ -122,7 +122,12 @@ def other_size(written):
 PICTURES = (*REGION, "pictures")
 CASES = {
     "no responses": (REGION, all_gone("BOLD5000_GLMsingle_ROI_betas/py/*"), [], "has no responses such as"),
-    "no lists": (REGION, all_gone(f"{LISTS}/*/*"), [], "has no list of a run such as CSI_sess01_run01.txt"),
+    "no lists of a session": (
+        REGION,
+        all_gone(f"{LISTS}/CSI1_sess02/*"),
+        [],
+        "sess02 has no list of a run such as CSI_sess01",
+    ),
     "no word of what was shown": (("regions",), None, [], "does not say what CSI1 was shown; add BOLD5000_Stimuli"),
     "absent subject": (REGION, None, ["--subject", "CSI3"], "has no subject CSI3; it has CSI1"),
     "no subject's name": (REGION, None, ["--subject", "nobody"], "has no subject nobody; it has CSI1"),
