@@ -53,7 +53,7 @@ class OwnMask:
         packed = np.packbits(self.values).tobytes() + repr(self.values.shape).encode()
         return {MASK: f"{self.name} {sha256(packed).hexdigest()[:12]}"}
 
-    def in_volume(self, voxels, affine=None):
+    def in_volume(self, voxels, affine=None, n_values=None):
         """The mask on a grid, bool (x, y, z); an InputError if it is on another.
 
         Parameters
@@ -61,6 +61,8 @@ class OwnMask:
         voxels : bool array of shape (x, y, z)
             The voxels that are used by default; a mask (n_voxels,) holds a value for each of these, in C order.
         affine : array of shape (4, 4), optional
+        n_values : int, optional
+            How many values these voxels have, for messages, if some have several.
         """
         if self.values.shape == (voxels.sum(),):
             volume = np.zeros(voxels.shape, dtype=bool)
@@ -69,7 +71,7 @@ class OwnMask:
         if self.values.shape != voxels.shape:
             raise InputError(
                 f"The mask {self.name} has shape {self.values.shape} but the responses {voxels.shape}; resample it to them, or "
-                f"give one value of 0 or 1 for each of the {voxels.sum():,} voxels that are used by default."
+                f"give one value of 0 or 1 for each of the {n_values or voxels.sum():,} voxels that are used by default."
             )
         if affine is not None and self.affine is not None and not np.allclose(self.affine, affine, atol=SAME_PLACE):
             raise InputError(
@@ -98,7 +100,7 @@ class OwnMask:
         if self.values.ndim == 3 and grid is not None:
             voxels = np.zeros(grid.shape, dtype=bool)
             voxels[tuple(grid.indices.T)] = True
-            return self.in_volume(voxels, grid.affine)[tuple(grid.indices.T)]
+            return self.in_volume(voxels, grid.affine, n_voxels)[tuple(grid.indices.T)]
         if self.values.ndim == 3 and millimetres is not None:
             return self.values[tuple(self._indices(np.asarray(millimetres)).T)]
         if self.values.shape != (n_voxels,):

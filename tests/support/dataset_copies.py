@@ -3,6 +3,7 @@
 import numpy as np
 from array_files import WRITERS, content
 from bids_study import Study
+from bold5000_files import Bold5000
 from drawn_digits import write_digits
 from faces_files import Faces
 from kamitani_files import Dir, God
@@ -72,6 +73,13 @@ def faces(folder):
     return Faces(folder / "ds001761").root
 
 
+def bold5000(*parts, subject="CSI1"):
+    def make(folder):
+        return Bold5000(folder / "bold5000", sessions={subject: [3, 2, 3]}, parts=parts).root
+
+    return make
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -105,6 +113,14 @@ COPIES = {
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
+    "bold5000, regions": ("bold5000", bold5000("lists", "repeated", "pictures", "labels", "regions", "masks"), {}),
+    "bold5000, z-scores": (
+        "bold5000",
+        bold5000("events", "pictures", "regions", subject="CSI2"),
+        {"scaling": "session"},
+    ),
+    "bold5000, brain": ("bold5000", bold5000("lists", "imgnames", "repeated", "brain", "masks"), {}),
+    "bold5000, release 1": ("bold5000", bold5000("stim_lists", "pictures", "first"), {}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
