@@ -11,6 +11,7 @@ from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
 from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
+from things_fmri_files import Things
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -72,6 +73,14 @@ def faces(folder):
     return Faces(folder / "ds001761").root
 
 
+def things_table(folder):
+    return Things(folder / "things", forms=("table",)).root
+
+
+def things_volume(folder):
+    return Things(folder / "things", forms=("volume",)).root
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -105,6 +114,8 @@ COPIES = {
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
+    "things-fmri, table": ("things-fmri", things_table, {}),
+    "things-fmri, volume": ("things-fmri", things_volume, {"form": "volume"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
