@@ -64,8 +64,8 @@ def unpack(archive, wanted, progress=SILENT):
         for path in list(missing.values())[:1]:
             if needed > (free := free_bytes(path.parent)):
                 raise InputError(
-                    f"Unpacking {archive} takes {in_words(needed)} and {in_words(free)} are free at {path.parent}; free some, and "
-                    "run the same command again."
+                    f"Unpacking {archive} takes {in_words(needed)} and {in_words(free)} are free at {path.parent}; free some, "
+                    "and run the same command again."
                 )
         for name, path in missing.items():
             _unpack_one(content, members[name], path, progress)

@@ -15,7 +15,20 @@ AFFINE = np.diag([2.0, 2.0, 2.2, 1.0])
 AREAS = {"V1": 1, "hV4": 4, "LO1 (prf)": 7, "V3b": 11, "V3a": 12}
 PARCELS = {"lFFA": "face", "rFFA": "face", "lEBA": "body"}
 ATLAS = ("glasser-V1", "glasser-LO1", "glasser-46", "glasser-p9-\n46v")
-WORDS = ("dog", "mango", "bat_1", "candelabra", "ice_cream", "catsuit", "panda", "spatula", "anchor", "bulb", "whisk", "tray")
+WORDS = (
+    "dog",
+    "mango",
+    "bat_1",
+    "candelabra",
+    "ice_cream",
+    "catsuit",
+    "panda",
+    "spatula",
+    "anchor",
+    "bulb",
+    "whisk",
+    "tray",
+)
 
 
 def node_attributes(node, **more):
@@ -103,7 +116,9 @@ class Things:
         """Training pictures once, test pictures once in each session, a catch trial in each run."""
         rng = self.rng
         self.concepts = rng.permutation(WORDS)[:n_concepts].tolist()
-        train = [(c, f"{c}_{n:02d}{rng.choice(list('bns'))}.jpg") for c in self.concepts for n in range(1, per_concept + 1)]
+        train = [
+            (c, f"{c}_{n:02d}{rng.choice(list('bns'))}.jpg") for c in self.concepts for n in range(1, per_concept + 1)
+        ]
         # All but the last test concept are trained on too.
         tested = [*self.concepts[: n_test - 1], "only_tested"]
         self.test = [(concept, f"{concept}_{per_concept + 1:02d}s.jpg") for concept in tested]
@@ -138,7 +153,7 @@ class Things:
             # One voxel of each region at least, and a voxel in no region but the atlas'.
             self.regions[name][place] = True
             self.regions[name][-1] = name in ATLAS
-        for place, name in enumerate(AREAS):
+        for name in AREAS:
             for other in AREAS:
                 self.regions[other][list(self.regions).index(name)] = other == name
 

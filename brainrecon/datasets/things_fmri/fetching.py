@@ -5,28 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainrecon.datasets.archives import unpack
-from brainrecon.datasets.download import check_room, fetch
+from brainrecon.datasets.download import fetch_all
 from brainrecon.datasets.sources.figshare import figshare_files
-from brainrecon.datasets.things_fmri.table import FOLDER, files_of
+from brainrecon.datasets.subject import subject_name
+from brainrecon.datasets.things_fmri.table import FOLDER, MASKS, files_of
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 from weights.suggestions import did_you_mean
 
-TABLES, MASKS = 20492835, 20492757
-"""figshare's articles of single-trial responses in tables, and of brain masks."""
+ARTICLES = {FOLDER: 20492835, MASKS[0]: 20492757}
+"""figshare's article of single-trial responses in tables, and that of brain masks, by the name of the folder in the archive."""
 VOLUMES = "https://plus.figshare.com/ndownloader/files/36806148"
 REGIONS = "https://plus.figshare.com/ndownloader/files/38517326"
 SUBJECTS = ("sub-01", "sub-02", "sub-03")
 TERMS = (
-    "CC0; cite the paper, and fetch the pictures from https://osf.io/jum2f under THINGS' own terms; the tables of all subjects come in "
-    "one archive of 43 GB, which takes about 17 GB more for each subject that is unpacked"
+    "CC0; cite the paper, and fetch the pictures from https://osf.io/jum2f under THINGS' own terms; the tables of all subjects are "
+    "one archive of 43 GB, and each subject that is unpacked takes some 17 GB more"
 )
 
 
 def download(path, subject=None, form=None, progress=SILENT):
     """Fetch the tables of a subject, or of all, and the brain masks.
 
-    The archive stays where it is until all that it holds is unpacked, so that another subject needs no second download.
+    An archive stays where it is until all that it holds is unpacked, so that another subject needs no second download.
 
     Parameters
     ----------
@@ -39,62 +40,46 @@ def download(path, subject=None, form=None, progress=SILENT):
 
     Returns
     -------
-    absent : list of pathlib.Path
-        Brain masks that figshare does not have.
+    absent : list
+        Always empty.
 
     Raises
     ------
     InputError
-        Volumes are asked for; or a file cannot be fetched or unpacked.
+        Volumes are asked for, there is no such subject, or a file cannot be fetched or unpacked.
     """
+    path = Path(path)
     if form not in (None, "table"):
         raise InputError(
-            f"The form {form} is not fetched; fetch {VOLUMES} and {REGIONS} by hand and unpack them into {Path(path) / 'betas_vol'} and "
-            f"{Path(path) / 'rois'}, or leave form out."
+            f"The form {form} is not fetched; fetch {VOLUMES} and {REGIONS} by hand and unpack them into {path / 'betas_vol'} and "
+            f"{path / 'rois'}, or leave form out."
         )
-    path = Path(path)
-    if subject is not None and _name(subject) not in SUBJECTS:
+    names = [name for name in SUBJECTS if subject is None or subject_name(name) == subject_name(subject)]
+    if not names:
         raise InputError(
             f"THINGS-data has no subject {subject}; it has {', '.join(SUBJECTS)}{did_you_mean(str(subject), SUBJECTS)}."
         )
-    names = SUBJECTS if subject is None else (_name(subject),)
-    tables = {file.name: file for name in names for file, _, optional in files_of(path, name) if not optional}
-    masks = {file.name: file for name in names for file, _, optional in files_of(path, name) if optional}
-    _fetch_and_unpack(TABLES, path, tables, progress)
-    try:
-        _fetch_and_unpack(MASKS, path, masks, progress)
-    except AbsentArchiveError:
-        return [file for file in masks.values() if not file.exists()]
+    # The brain masks, which are small, first.
+    for folder, article in reversed(ARTICLES.items()):
+        listed = [
+            file for name in names for file, _, optional in files_of(path, name) if optional is (folder != FOLDER)
+        ]
+        _fetch_and_unpack(article, folder, path, {file.name: file for file in listed}, progress)
     return []
 
 
-class AbsentArchiveError(InputError):
-    """An article lists no archive."""
-
-
-def _fetch_and_unpack(article, path, wanted, progress):
+def _fetch_and_unpack(article, folder, path, wanted, progress):
     if all(file.exists() for file in wanted.values()):
         return
-    remotes = [remote for remote in figshare_files(article, path) if remote.path.suffix.lower() == ".zip"]
-    known = [remote for remote in remotes if remote.path.stem == FOLDER] or remotes
-    if len(known) != 1:
-        raise AbsentArchiveError(
-            f"figshare article {article} lists {len(remotes)} archives where one was expected; fetch the files by hand, see "
-            f"https://plus.figshare.com/articles/dataset/_/{article}."
+    listed = figshare_files(article, path)
+    archives = [remote for remote in listed if remote.path.name == f"{folder}.zip"] or [
+        remote for remote in listed if remote.path.suffix.lower() == ".zip"
+    ]
+    if len(archives) != 1:
+        raise InputError(
+            f"figshare article {article} lists {', '.join(remote.path.name for remote in listed) or 'nothing'} where {folder}.zip was "
+            "expected; fetch the files by hand."
         )
-    archive = known[0]
-    check_room(path, [_expected(archive)], "the tables by hand, onto a larger disk")
-    fetch(archive, progress)
-    if not unpack(archive.path, wanted, progress):
-        archive.path.unlink()
-
-
-def _expected(remote):
-    from brainrecon.datasets.dataset import ExpectedFile
-
-    return ExpectedFile(remote.path, "", largest=remote.size)
-
-
-def _name(subject):
-    number = str(subject).strip().lower().removeprefix("subj").removeprefix("sub-").removeprefix("sub")
-    return f"sub-{int(number):02d}" if number.isdecimal() else str(subject)
+    fetch_all(archives, path, "onto another disk", progress)
+    if not unpack(archives[0].path, wanted, progress):
+        archives[0].path.unlink()

@@ -68,8 +68,8 @@ def pictures_of(shown, path, images=None, size=None):
         names = [f"{trial.concept}/{trial.picture}" for trial in trials]
         if absent := [name for name in names if name not in there]:
             raise InputError(
-                f"{folder} has no picture for {len(absent):,} of {len(names):,} {split} stimuli, the first is {absent[0]}; put all "
-                f"of THINGS there, {WHERE}."
+                f"{folder} has no picture for {len(absent):,} of {len(names):,} {split} stimuli, the first is {absent[0]}; put "
+                f"all of THINGS there, {WHERE}."
             )
         pictures[split] = [folder / name for name in names]
     if size is None:

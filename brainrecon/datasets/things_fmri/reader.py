@@ -33,12 +33,12 @@ from weights.suggestions import did_you_mean
 
 KIND = "things-fmri"
 DESCRIPTION = Description(
-    measured="Three people saw 8,640 photographs of 720 kinds of objects once each and 100 others twelve times, over twelve sessions "
-    "of 3 T fMRI",
+    measured="Three people saw 8,640 photographs of 720 kinds of objects once each and 100 others twelve times, over twelve "
+    "sessions of 3 T fMRI",
     available="Single-trial responses: figshare+ 20492835; raw: OpenNeuro ds004192; pictures: THINGS, OSF jum2f",
-    citation="Hebart, M. N., Contier, O., Teichmann, L., Rockter, A. H., Zheng, C. Y., Kidder, A., Corriveau, A., Vaziri-Pashkam, M. "
-    "and Baker, C. I. (2023). THINGS-data, a multimodal collection of large-scale datasets for investigating object representations in "
-    "human brain and behavior. eLife 12, e82580. https://doi.org/10.7554/eLife.82580",
+    citation="Hebart, M. N., Contier, O., Teichmann, L., Rockter, A. H., Zheng, C. Y., Kidder, A., Corriveau, A., Vaziri-Pashkam, "
+    "M. and Baker, C. I. (2023). THINGS-data, a multimodal collection of large-scale datasets for investigating object "
+    "representations in human brain and behavior. eLife 12, e82580. https://doi.org/10.7554/eLife.82580",
     licence="CC0; pictures of THINGS are under terms of their own",
     pictures="photographs",
 )
@@ -93,7 +93,9 @@ def load(path, subject=None, roi=None, form=None, zero_shot=False, images=None, 
     notes, places = facts.pop("notes"), range(len(trials))
     if zero_shot:
         places, n_trials, n_concepts = without_test_concepts(trials, path)
-        notes.append(f"zero_shot: {n_trials:,} training trials of {n_concepts:,} concepts that are tested too are left out")
+        notes.append(
+            f"zero_shot: {n_trials:,} training trials of {n_concepts:,} concepts that are tested too are left out"
+        )
     used = [trials[place] for place in places]
     splits, shown = splits_of(used, lambda chosen: responses.take([places[place] for place in chosen]), path)
     pictures, told = pictures_of(shown, path, images, image_size)
@@ -118,7 +120,9 @@ def _counted(splits):
     tested = {one for (one,) in splits["test"].categories}
     if not shared:
         return []
-    return [f"{len(shared):,} of {len(tested):,} tested concepts have training pictures too; zero_shot=true leaves these out"]
+    return [
+        f"{len(shared):,} of {len(tested):,} tested concepts have training pictures too; zero_shot=true leaves these out"
+    ]
 
 
 def files(path, subject=None, form=None):
@@ -154,7 +158,9 @@ def _subject(path, subject):
         return names[0]
     found = [name for name in names if subject_name(name) == subject_name(subject)]
     if not found:
-        raise InputError(f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(str(subject), names)}.")
+        raise InputError(
+            f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(str(subject), names)}."
+        )
     return found[0]
 
 
@@ -166,7 +172,11 @@ register(
         load,
         files,
         (
-            Option("form", "table or volume: which form of the responses is read; by default tables if there", for_files=True),
+            Option(
+                "form",
+                "table or volume: which form of the responses is read; by default tables if there",
+                for_files=True,
+            ),
             Option("zero_shot", "true: train on no concept that is tested; by default false"),
             Option("images", "folder of the pictures, with a folder for each concept; by default images in the path"),
             Option("image_size", "cut and resize pictures to squares of so many pixels; THINGS' own differ in size"),

@@ -1,4 +1,4 @@
-"""The form of a table: responses of each voxel in a row of an HDF5 file that pandas wrote, and what voxels and trials are beside it.
+"""The form of a table: the responses of each voxel in a row of an HDF5 file that pandas wrote.
 
 FOLDER/betas_csv/
   sub-01_ResponseData.h5            pandas' fixed format: a row per voxel; columns voxel_id, and 0, 1, 2, ... for the trials
@@ -90,7 +90,9 @@ def read(path, name, number, roi, mask):
     store = VoxelRows(frame, [str(trial.number) for trial in trials], rows[chosen])
     if not store.keeps:
         each = in_words(4 * len(trials) * int(chosen.sum()))
-        notes.append(f"{chosen.sum():,} voxels are more than are kept in memory ({each}): each reading looks through the whole table")
+        notes.append(
+            f"{chosen.sum():,} voxels are more than are kept in memory ({each}): each reading looks through the whole table"
+        )
     if found.ceiling is None:
         notes.append(f"no {CEILING} in {voxels.name}, so no noise ceiling of the files")
     if found.n_without_ceiling:
@@ -111,8 +113,8 @@ def _check_trials(frame, trials, stimuli):
     if odd := sorted(columns ^ wanted, key=lambda name: (len(name), name)):
         where = frame.path.name if odd[0] in columns else stimuli.name
         raise InputError(
-            f"{frame.path} has {len(columns):,} trials and {stimuli} {len(wanted):,}; {odd[0][:40]!r} is in {where} alone: take both "
-            "from one subject and release."
+            f"{frame.path} has {len(columns):,} trials and {stimuli} {len(wanted):,}; {odd[0][:40]!r} is in {where} alone: take "
+            "both from one subject and release."
         )
 
 
@@ -126,7 +128,7 @@ def _grid(brain, places, voxels):
     if not fits or len(np.unique(places, axis=0)) != len(places) or not inside[tuple(places.T)].all():
         n_inside = int(inside[tuple(places[(places < inside.shape).all(axis=1)].T)].sum())
         raise InputError(
-            f"{n_inside:,} of the {len(places):,} voxels of {voxels} lie in the brain mask {brain}, {inside.shape}, each at a place "
-            "of its own; take both from one subject, or remove the mask."
+            f"{n_inside:,} of the {len(places):,} voxels of {voxels} lie in the brain mask {brain}, {inside.shape}, each at a "
+            "place of its own; take both from one subject, or remove the mask."
         )
     return VoxelGrid(inside.shape, np.asarray(open_nifti(brain).affine, dtype=np.float64), places)

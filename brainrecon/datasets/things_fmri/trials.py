@@ -93,7 +93,9 @@ def read_stimuli(path, number):
     first = {}
     for place, trial in enumerate(trials, start=2):
         if trial.number in first:
-            raise InputError(f"Rows {first[trial.number]} and {place} of {path} are both trial {trial.number}; {REMEDY}.")
+            raise InputError(
+                f"Rows {first[trial.number]} and {place} of {path} are both trial {trial.number}; {REMEDY}."
+            )
         first[trial.number] = place
     check_one_picture_each(trials, path)
     return trials
@@ -114,7 +116,9 @@ def check_one_picture_each(trials, where):
 def _trial(path, place, row, number):
     kind, file, concept = row["trial_type"].lower(), row["stimulus"], row["concept"]
     if kind not in SPLITS:
-        raise InputError(f"Row {place} of {path} has trial_type {row['trial_type']!r}; expected train or test: {REMEDY}.")
+        raise InputError(
+            f"Row {place} of {path} has trial_type {row['trial_type']!r}; expected train or test: {REMEDY}."
+        )
     for name in (file, concept):
         if trouble := trouble_with_part(name):
             raise InputError(
@@ -123,7 +127,8 @@ def _trial(path, place, row, number):
     session, run = (_whole(path, place, row, name, 1) for name in ("session", "run"))
     if "subject_id" in row and _whole(path, place, row, "subject_id", 0) != number:
         raise InputError(
-            f"Row {place} of {path} is a trial of subject {row['subject_id']}, not of {number}; rename the file, or copy it again."
+            f"Row {place} of {path} is a trial of subject {row['subject_id']}, not of {number}; rename the file, or copy it "
+            "again."
         )
     return Trial(_whole(path, place, row, "trial_id", 0), SPLITS[kind], *shown(file, concept), session, run)
 

@@ -178,16 +178,21 @@ def _told(table, trials, number, folder):
     if table.is_file():
         known = {trial.stimulus_id: trial for trial in read_stimuli(table, number)}
         if absent := next((trial for trial in trials if trial.stimulus_id not in known), None):
-            raise InputError(f"{folder} shows {absent.picture}, which {table} does not name; take both from one subject.")
-        told = [trial._replace(split=known[trial.stimulus_id].split, concept=known[trial.stimulus_id].concept) for trial in trials]
+            raise InputError(
+                f"{folder} shows {absent.picture}, which {table} does not name; take both from one subject."
+            )
+        told = [
+            trial._replace(split=known[trial.stimulus_id].split, concept=known[trial.stimulus_id].concept)
+            for trial in trials
+        ]
         check_one_picture_each(told, folder)
         return told, []
     check_one_picture_each(trials, folder)
     times = Counter(trial.stimulus_id for trial in trials)
     if max(times.values(), default=0) < 2:
         raise InputError(
-            f"No picture of {folder} was shown twice, as those for testing are in two sessions; put more sessions there, or {table.name} "
-            f"into {table.parent}."
+            f"No picture of {folder} was shown twice, as those for testing are in two sessions; put more sessions there, or "
+            f"{table.name} into {table.parent}."
         )
     told = [trial._replace(split="test" if times[trial.stimulus_id] > 1 else "train") for trial in trials]
     return told, [f"no {table.name}: pictures that were shown more than once are for testing"]

@@ -8,11 +8,12 @@ from brainrecon.datasets.hdf5_rows import ROWS_READ_OVER
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.split import NotFiniteError
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_slice
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
 
 KEPT_BYTES = 2**30
 """Up to so many bytes of responses, float32, are read at once and kept: of the original's 9,840 trials those of 27,000 voxels."""
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 32 * 2**20
 REMEDY = "leave those voxels out with --mask, or estimate these betas again"
 
 
@@ -64,28 +65,38 @@ class VoxelRows:
                 wanted = np.flatnonzero(column_of[trials] >= 0)
                 if not len(wanted):
                     continue
-                columns = column_of[trials][wanted]
-                first, last = columns.min(), columns.max() + 1
-                stored = dataset(file, block)
-                for voxels in self._pieces(order, (last - first) * stored.dtype.itemsize):
-                    rows = self.rows[voxels]
-                    piece = stored[rows[0] : rows[-1] + 1, first:last]
-                    piece = piece[rows - rows[0]][:, columns - first].astype(np.float32)
-                    bad[voxels] |= ~np.isfinite(piece).all(axis=1)
-                    values[np.ix_(wanted, voxels)] = piece.T
+                columns, stored = column_of[trials][wanted], dataset(file, block)
+                at_once = max(1, BLOCK_BYTES // max(1, len(columns) * stored.dtype.itemsize))
+                for start in range(0, len(order), at_once):
+                    voxels = order[start : start + at_once]
+                    part = self._rows_of(stored, voxels, columns)
+                    bad[voxels] |= ~np.isfinite(part).all(axis=1)
+                    # Turned by blocks, as a column of single values costs a line of the cache for each.
+                    values[_both(wanted, voxels)] = part.T
         if bad.any():
             raise NotFiniteError(
                 f"{bad.sum():,} of {len(bad):,} voxels hold NaN or infinite betas in {self.frame.path}; {REMEDY}.", bad
             )
         return values
 
-    def _pieces(self, order, row_bytes):
-        """Voxels whose rows are neighbours or nearly so, not too many at a time."""
-        apart = np.flatnonzero(np.diff(self.rows[order]) > ROWS_READ_OVER) + 1
-        at_once = max(1, BLOCK_BYTES // ((1 + ROWS_READ_OVER) * max(1, row_bytes)))
-        for run in np.split(order, apart):
-            for start in range(0, len(run), at_once):
-                yield run[start : start + at_once]
+    def _rows_of(self, stored, voxels, columns):
+        """Some voxels' rows, in increasing order, and some columns, float32; neighbours are read in one piece."""
+        rows, first, last = self.rows[voxels], columns.min(), columns.max() + 1
+        chosen = as_slice(columns - first)
+        part, done = np.empty((len(rows), len(columns)), dtype=np.float32), 0
+        for piece in np.split(rows, np.flatnonzero(np.diff(rows) > ROWS_READ_OVER) + 1):
+            read = stored[piece[0] : piece[-1] + 1, first:last]
+            if len(read) > len(piece):
+                read = read[piece - piece[0]]
+            part[done : done + len(piece)] = read[:, chosen]
+            done += len(piece)
+        return part
+
+
+def _both(rows, columns):
+    """An index of all pairs of rows and columns; as slices, which are faster, if they follow each other."""
+    index = as_slice(rows), as_slice(columns)
+    return index if all(isinstance(one, slice) for one in index) else np.ix_(rows, columns)
 
 
 class TrialsOfVoxels(Responses):
@@ -133,8 +144,8 @@ def rows_of_voxels(frame, column, voxel_ids, where):
     order = np.argsort(stored, kind="stable")
     if len(stored) != len(voxel_ids) or not np.array_equal(stored[order], np.sort(voxel_ids)):
         raise InputError(
-            f"{frame.path} has {len(stored):,} voxels, {_numbered(stored)}, and {where} {len(voxel_ids):,}, {_numbered(voxel_ids)}; take "
-            "both from one subject."
+            f"{frame.path} has {len(stored):,} voxels, {_numbered(stored)}, and {where} {len(voxel_ids):,}, {_numbered(voxel_ids)}; "
+            "take both from one subject."
         )
     return order[np.searchsorted(stored[order], voxel_ids)]
 

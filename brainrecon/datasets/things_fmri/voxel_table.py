@@ -1,6 +1,7 @@
 """What the table of voxels says: where each is, its noise ceiling, and which regions it is in.
 
-A row per voxel, and more than 200 columns: ``voxel_id``, ``subject_id``, ``voxel_x``, ``voxel_y``, ``voxel_z``, ``nc_testset``, ...
+A row per voxel, and more than 200 columns: ``voxel_id``, ``subject_id``, ``voxel_x``, ``voxel_y``, ``voxel_z``,
+``nc_testset``, ...
 Columns that are not named here or in `NO_REGIONS` are regions, 1 for the voxels in it and 0 for all others.
 """
 
@@ -78,7 +79,9 @@ def read_voxels(path, number):
         raise InputError(f"{VOXEL} in {path} does not hold whole numbers, each once; {REMEDY}.")
     others = np.unique(columns[SUBJECT][columns[SUBJECT] != number]) if SUBJECT in columns else []
     if len(others):
-        raise InputError(f"{path} holds voxels of subject {others[0]:g}, not of {number}; rename the file, or copy it again.")
+        raise InputError(
+            f"{path} holds voxels of subject {others[0]:g}, not of {number}; rename the file, or copy it again."
+        )
     places = np.stack([columns[name] for name in PLACES], axis=1) if all(name in columns for name in PLACES) else None
     if places is not None and not (_are_whole(places) and (places >= 0).all()):
         raise InputError(f"{', '.join(PLACES)} in {path} are not whole numbers from 0 on; {REMEDY}.")
@@ -102,23 +105,23 @@ def _check_head(path, head):
 
 def _values(file, path, head, numbers, regions):
     """Columns of numbers by name, and (n_voxels, n_regions) bool; a block of rows after the other."""
+    import pandas
+
     places = [head.index(name) for name in (*numbers, *regions)]
-    # Programs write a value that is not there as nothing.
-    empty = {head.index(CEILING): lambda text: float(text or "nan")} if CEILING in head else None
     parts, masks = [], []
-    while True:
-        lines = [line for line in (file.readline() for _ in range(ROWS_AT_ONCE)) if line.strip()]
-        if not lines:
-            break
-        rows = np.loadtxt(
-            lines, delimiter=",", quotechar='"', comments=None, usecols=places, converters=empty, ndmin=2, encoding=None
-        )
+    try:
+        blocks = pandas.read_csv(file, header=None, dtype=np.float64, chunksize=ROWS_AT_ONCE)
+    except pandas.errors.EmptyDataError:
+        blocks = []
+    for block in blocks:
+        if block.shape[1] != len(head):
+            raise InputError(f"{path} has {len(head):,} columns in its head and {block.shape[1]:,} below it; {REMEDY}.")
+        rows = block.to_numpy()[:, places]
         inside = rows[:, len(numbers) :]
-        if not ((inside == 0) | (inside == 1)).all():
-            column = int(np.flatnonzero(~((inside == 0) | (inside == 1)).all(axis=0))[0])
-            bad = inside[~np.isin(inside[:, column], (0, 1)), column][0]
+        if len(bad := np.argwhere((inside != 0) & (inside != 1))):
+            row, column = bad[0]
             raise InputError(
-                f"Column {regions[column]!r} of {path} holds {bad:g} where a region has 0 or 1; {REMEDY}."
+                f"Column {regions[column]!r} of {path} holds {inside[row, column]:g} where a region has 0 or 1; {REMEDY}."
             )
         parts.append(rows[:, : len(numbers)])
         masks.append(inside.astype(bool))
