@@ -13,7 +13,6 @@ from weights.sizes import in_words
 from weights.whole_files import whole_file
 
 PIECE = 2**24
-_LEFT_BY_SYSTEMS = ("__MACOSX", ".")
 
 
 def unpack(archive, wanted, progress=SILENT):
@@ -52,7 +51,7 @@ def unpack(archive, wanted, progress=SILENT):
         members = {}
         for member in content.infolist():
             path = PurePosixPath(member.filename)
-            if member.is_dir() or any(part.startswith(_LEFT_BY_SYSTEMS) for part in path.parts):
+            if member.is_dir() or _is_left_by_systems(path):
                 continue
             if path.name in wanted and path.name in members:
                 raise InputError(f"{archive} holds two files called {path.name}; {remedy}.")
@@ -70,6 +69,11 @@ def unpack(archive, wanted, progress=SILENT):
         for name, path in missing.items():
             _unpack_one(content, members[name], path, progress)
         return [name for name in members if name not in wanted]
+
+
+def _is_left_by_systems(path):
+    hidden = (part for part in path.parts if part.startswith(".") and part not in (".", ".."))
+    return "__MACOSX" in path.parts or any(hidden)
 
 
 def _unpack_one(content, member, path, progress):

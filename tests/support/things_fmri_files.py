@@ -244,9 +244,8 @@ class Things:
         nibabel.save(nibabel.Nifti1Image(self.volume(areas), AFFINE), folder / "resampled_varea.nii.gz")
         nibabel.save(nibabel.Nifti1Image(self.volume(areas / 3), AFFINE), folder / "resampled_eccen.nii.gz")
         (self.root / "noise_ceilings").mkdir(exist_ok=True)
-        repeats = max(sum(one["picture"] == name for one in self.trials) for _, name in self.test)
-        for n in (1, repeats):
-            image = nibabel.Nifti1Image(self.volume(self.ceiling * n / repeats), AFFINE)
+        for n in range(1, 5):
+            image = nibabel.Nifti1Image(self.volume(self.ceiling * n / 4), AFFINE)
             nibabel.save(image, self.root / "noise_ceilings" / f"{self.name}_nc_n-{n}.nii.gz")
 
     def write_pictures(self, sides=None):
@@ -273,3 +272,36 @@ class Things:
     def visual(self):
         """Voxels of the study's own regions."""
         return np.any([mask for name, mask in self.regions.items() if name not in ATLAS], axis=0)
+
+
+def write_things_study(folder, study, n_train=150, n_test=20, repeats=3):
+    """A simulated subject as tables: its training pictures once, its test pictures in each of three sessions."""
+    things = object.__new__(Things)
+    things.root, things.rng, things.number, things.name = folder, np.random.default_rng(0), 1, "sub-01"
+    things.csv, things.masks, things.dtype = folder / "betas_csv", folder / "brainmasks", np.dtype("<f8")
+    shown = [("train", row, session) for row, session in enumerate(np.arange(n_train) * repeats // n_train)]
+    shown += [("test", row, session) for session in range(repeats) for row in range(n_test)]
+    shown = [shown[place] for place in things.rng.permutation(len(shown))]
+    responses = {"train": study.responses("train", n_train), "test": study.responses("test", n_test, repeats)}
+    things.trials, rows = [], []
+    for kind, row, session in sorted(shown, key=lambda one: one[2]):
+        concept = f"concept{row // 5 + (900 if kind == 'test' else 0):03d}"
+        picture = f"{concept}_{row % 5 + 1:02d}s.jpg"
+        trial = {"kind": kind, "session": int(session) + 1, "run": 1, "picture": picture, "concept": concept}
+        things.trials.append(trial)
+        rows.append(responses[kind][row, session if kind == "test" else 0])
+    things.table, things.n_voxels = np.array(rows, dtype=float).T, study.n_voxels
+    things.places = np.argwhere(np.ones((study.n_voxels, 1, 1)))
+    things.brain = np.ones((study.n_voxels, 1, 1), dtype=bool)
+    things.ceiling, things.regions = np.full(study.n_voxels, 50.0), dict(study.rois)
+    things.write_masks()
+    things.write_table()
+    things.write_stimuli()
+    things.write_voxels()
+    for kind, n in (("train", n_train), ("test", n_test)):
+        for row, picture in enumerate(study.pictures(kind, n)):
+            concept = f"concept{row // 5 + (900 if kind == 'test' else 0):03d}"
+            file = folder / "images" / concept / f"{concept}_{row % 5 + 1:02d}s.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(file, quality=98)
+    return folder

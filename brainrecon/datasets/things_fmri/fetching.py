@@ -15,13 +15,28 @@ from weights.suggestions import did_you_mean
 
 ARTICLES = {FOLDER: 20492835, MASKS[0]: 20492757}
 """figshare's article of single-trial responses in tables, and that of brain masks, by the name of the folder in the archive."""
+ADDRESS = "https://doi.org/10.25452/figshare.plus."
 VOLUMES = "https://plus.figshare.com/ndownloader/files/36806148"
 REGIONS = "https://plus.figshare.com/ndownloader/files/38517326"
 SUBJECTS = ("sub-01", "sub-02", "sub-03")
 TERMS = (
-    "CC0; cite the paper, and fetch the pictures from https://osf.io/jum2f under THINGS' own terms; the tables of all subjects are "
-    "one archive of 43 GB, and each subject that is unpacked takes some 17 GB more"
+    "CC0; cite the paper, and fetch the pictures from https://osf.io/jum2f under THINGS' own terms; the tables of all subjects "
+    "are one archive of 43 GB, and each subject that is unpacked takes some 17 GB more"
 )
+
+
+def address_of(file):
+    """Where a file is to be had, "" if it is not known of which article it is.
+
+    >>> address_of(Path("betas_csv/sub-01_VoxelMetadata.csv"))
+    'https://doi.org/10.25452/figshare.plus.20492835'
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    """
+    article = ARTICLES.get(file.parent.name)
+    return f"{ADDRESS}{article}" if article else ""
 
 
 def download(path, subject=None, form=None, progress=SILENT):
@@ -51,8 +66,8 @@ def download(path, subject=None, form=None, progress=SILENT):
     path = Path(path)
     if form not in (None, "table"):
         raise InputError(
-            f"The form {form} is not fetched; fetch {VOLUMES} and {REGIONS} by hand and unpack them into {path / 'betas_vol'} and "
-            f"{path / 'rois'}, or leave form out."
+            f"The form {form} is not fetched; fetch {VOLUMES} and {REGIONS} by hand and unpack them into {path / 'betas_vol'} "
+            f"and {path / 'rois'}, or leave form out."
         )
     names = [name for name in SUBJECTS if subject is None or subject_name(name) == subject_name(subject)]
     if not names:
@@ -77,8 +92,8 @@ def _fetch_and_unpack(article, folder, path, wanted, progress):
     ]
     if len(archives) != 1:
         raise InputError(
-            f"figshare article {article} lists {', '.join(remote.path.name for remote in listed) or 'nothing'} where {folder}.zip was "
-            "expected; fetch the files by hand."
+            f"figshare article {article} lists {', '.join(remote.path.name for remote in listed) or 'nothing'} where "
+            f"{folder}.zip was expected; fetch the files by hand."
         )
     fetch_all(archives, path, "onto another disk", progress)
     if not unpack(archives[0].path, wanted, progress):

@@ -24,7 +24,7 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from brainrecon.datasets.things_fmri import table, volumes
-from brainrecon.datasets.things_fmri.fetching import TERMS, download
+from brainrecon.datasets.things_fmri.fetching import SUBJECTS, TERMS, address_of, download
 from brainrecon.datasets.things_fmri.pictures import WHERE, first_picture, pictures_of
 from brainrecon.datasets.things_fmri.trials import splits_of, without_test_concepts
 from stages.ground.checks import OneOf, check
@@ -36,9 +36,10 @@ DESCRIPTION = Description(
     measured="Three people saw 8,640 photographs of 720 kinds of objects once each and 100 others twelve times, over twelve "
     "sessions of 3 T fMRI",
     available="Single-trial responses: figshare+ 20492835; raw: OpenNeuro ds004192; pictures: THINGS, OSF jum2f",
-    citation="Hebart, M. N., Contier, O., Teichmann, L., Rockter, A. H., Zheng, C. Y., Kidder, A., Corriveau, A., Vaziri-Pashkam, "
-    "M. and Baker, C. I. (2023). THINGS-data, a multimodal collection of large-scale datasets for investigating object "
-    "representations in human brain and behavior. eLife 12, e82580. https://doi.org/10.7554/eLife.82580",
+    citation="Hebart, M. N., Contier, O., Teichmann, L., Rockter, A. H., Zheng, C. Y., Kidder, A., Corriveau, A., "
+    "Vaziri-Pashkam, M. and Baker, C. I. (2023). THINGS-data, a multimodal collection of large-scale datasets for "
+    "investigating object representations in human brain and behavior. eLife 12, e82580. "
+    "https://doi.org/10.7554/eLife.82580",
     licence="CC0; pictures of THINGS are under terms of their own",
     pictures="photographs",
 )
@@ -128,17 +129,32 @@ def _counted(splits):
 def files(path, subject=None, form=None):
     """The files of one subject, or of all that are there."""
     path, rows = Path(path), []
-    for name in [_subject(path, subject)] if subject else subjects(path) or ["sub-01"]:
-        there = subjects(path)
-        reading = FORMS[_form(path, name, form) if there else form or "table"]
-        rows += [ExpectedFile(file, what, optional) for file, what, optional in reading.files_of(path, name)]
+    _check_form(form)
+    for name in _listed(path, subject):
+        reading = FORMS[_form(path, name, form) if name in subjects(path) else form or "table"]
+        rows += [
+            ExpectedFile(file, what, optional, address=address_of(file))
+            for file, what, optional in reading.files_of(path, name)
+        ]
     picture = ExpectedFile(first_picture(path), f"pictures of THINGS, {WHERE}, the first of them", optional=True)
     return [*rows, picture]
 
 
-def _form(path, name, form):
+def _listed(path, subject):
+    """Names of the subjects whose files are asked for, there or to be fetched."""
+    if subject is None:
+        return subjects(path) or list(SUBJECTS[:1])
+    known = [name for name in (*subjects(path), *SUBJECTS) if subject_name(name) == subject_name(subject)]
+    return known[:1] or [_subject(path, subject)]
+
+
+def _check_form(form):
     if form not in (None, *FORMS):
         raise InputError(f"form is {form!r}; expected {' or '.join(FORMS)}, or leave it out.")
+
+
+def _form(path, name, form):
+    _check_form(form)
     there = [key for key, one in FORMS.items() if name in one.subjects(path)]
     if form is not None and form not in there:
         raise InputError(f"{path} has {name} as {' and '.join(there)}, not as {form}; leave form={form} out.")

@@ -144,8 +144,8 @@ def rows_of_voxels(frame, column, voxel_ids, where):
     order = np.argsort(stored, kind="stable")
     if len(stored) != len(voxel_ids) or not np.array_equal(stored[order], np.sort(voxel_ids)):
         raise InputError(
-            f"{frame.path} has {len(stored):,} voxels, {_numbered(stored)}, and {where} {len(voxel_ids):,}, {_numbered(voxel_ids)}; "
-            "take both from one subject."
+            f"{frame.path} has {len(stored):,} voxels, {_numbered(stored)}, and {where} {len(voxel_ids):,}, "
+            f"{_numbered(voxel_ids)}; take both from one subject."
         )
     return order[np.searchsorted(stored[order], voxel_ids)]
 
