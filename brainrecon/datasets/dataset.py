@@ -33,6 +33,7 @@ MODULES = {
     "faces": "brainrecon.datasets.faces.reader",
     "arrays": "brainrecon.datasets.arrays.reader",
     "bold5000": "brainrecon.datasets.bold5000.reader",
+    "things-fmri": "brainrecon.datasets.things_fmri.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

@@ -12,6 +12,7 @@ from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
 from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
+from things_fmri_files import Things
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -78,6 +79,12 @@ def bold5000(*parts, subject="CSI1"):
         return Bold5000(folder / "bold5000", sessions={subject: [3, 2, 3]}, parts=parts).root
 
     return make
+def things_table(folder):
+    return Things(folder / "things", forms=("table",)).root
+
+
+def things_volume(folder):
+    return Things(folder / "things", forms=("volume",)).root
 
 
 def arrays_folder(folder):
@@ -121,6 +128,8 @@ COPIES = {
     ),
     "bold5000, brain": ("bold5000", bold5000("lists", "imgnames", "repeated", "brain", "masks"), {}),
     "bold5000, release 1": ("bold5000", bold5000("stim_lists", "pictures", "first"), {}),
+    "things-fmri, table": ("things-fmri", things_table, {}),
+    "things-fmri, volume": ("things-fmri", things_volume, {"form": "volume"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

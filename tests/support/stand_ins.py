@@ -1,8 +1,10 @@
 """Stand-ins: simulated subjects in the own files of other studies, large enough that a decoder learns from them."""
 
 from bold5000_files import write_stand_in as write_bold5000
+from things_fmri_files import write_things_study
 
 STAND_INS = {}
 """Name -> kind of data, ``make(folder, study) -> path`` with a `simulated_study.SimulatedStudy`, options of the loader."""
 
 STAND_INS["bold5000"] = ("bold5000", write_bold5000, {})
+STAND_INS["things-fmri"] = ("things-fmri", write_things_study, {"image_size": 64})
