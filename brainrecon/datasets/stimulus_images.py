@@ -24,6 +24,20 @@ def check_image_size(size):
     check("image_size", size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
 
 
+def check_one_size(paths):
+    """Raise an InputError unless all pictures are as large as the first; only their headers are read."""
+    sizes = {}
+    for path in paths:
+        with picture_file(path) as picture:
+            sizes.setdefault(picture.size, path)
+        if len(sizes) > 1:
+            (one, first), (two, second) = sizes.items()
+            raise InputError(
+                f"{second} is {two[0]} x {two[1]} pixels but {first} {one[0]} x {one[1]}; pass image_size={min(one)}, "
+                "for example, to bring all to one size."
+            )
+
+
 def stimulus_images(path, rows, dataset="imgBrick"):
     """Some rows of an HDF5 brick of pictures.
 

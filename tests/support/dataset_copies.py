@@ -79,6 +79,8 @@ def bold5000(*parts, subject="CSI1"):
         return Bold5000(folder / "bold5000", sessions={subject: [3, 2, 3]}, parts=parts).root
 
     return make
+
+
 def things_table(folder):
     return Things(folder / "things", forms=("table",)).root
 

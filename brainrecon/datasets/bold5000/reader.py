@@ -41,6 +41,7 @@ from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.responses import ResponsesOf, as_responses
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
@@ -234,9 +235,7 @@ register(
             ),
             Option("pictures", "false: without the pictures; by default true"),
             Option("images", "folder of the pictures; by default that of the archive"),
-            Option(
-                "image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"
-            ),
+            IMAGE_SIZE,
             Option(
                 "voxel_order",
                 "C or F: how a mask's voxels became columns; by default as whole-brain betas show, else C",

@@ -21,9 +21,7 @@ from brainrecon.datasets.bold5000.lines import AGAIN, read_lines
 from brainrecon.datasets.bold5000.names import COCO, ENDINGS, FOLDERS, IMAGENET, Named, named
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
-from brainrecon.datasets.kamitani.stimuli import LARGEST, check_one_size
-from brainrecon.datasets.stimulus_images import PictureFiles
-from stages.ground.checks import Number, check
+from brainrecon.datasets.stimulus_images import PictureFiles, check_image_size, check_one_size
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.json_files import read_json
@@ -71,12 +69,7 @@ def read_pictures(path: Path, shown: dict[str, list[Named]], images=None, image_
     InputError
         Pictures are absent, there twice, or of different sizes.
     """
-    check(
-        "image_size",
-        image_size,
-        Number(1, LARGEST, whole=True, optional=True, example=224),
-        "--option {name}={example}",
-    )
+    check_image_size(image_size)
     folder, files = folder_of_pictures(path, images), picture_files(path, images)
     if not files and images:
         raise InputError(f"{folder} holds no pictures; name the folder of the pictures, or leave images out.")

@@ -9,11 +9,10 @@ import numpy as np
 from brainrecon.datasets.dataset import ExpectedFile, Option
 from brainrecon.datasets.download import fetch
 from brainrecon.datasets.sources.figshare import figshare_files
-from brainrecon.datasets.stimulus_images import IMAGE_SIZE, PictureFiles, check_image_size
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, PictureFiles, check_image_size, check_one_size
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.progress import SILENT
-from stages.ground.reading.picture_files import picture_file
 
 REQUEST_FORM = "https://forms.gle/ujvA34948Xg49jdn9"
 PICTURE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".tif", ".tiff", ".gif")
@@ -157,20 +156,6 @@ def picture_row(path):
 def name_of_stem(stem):
     """The stimulus that a picture file is named after; a name with more to it than a code stays as it is."""
     return name_of_text(stem) if SYNSET_PICTURE.fullmatch(stem) else stem
-
-
-def check_one_size(paths):
-    """Raise an InputError unless all pictures are as large as the first; only their headers are read."""
-    sizes = {}
-    for path in paths:
-        with picture_file(path) as picture:
-            sizes.setdefault(picture.size, path)
-        if len(sizes) > 1:
-            (one, first), (two, second) = sizes.items()
-            raise InputError(
-                f"{second} is {two[0]} x {two[1]} pixels but {first} {one[0]} x {one[1]}; pass image_size={min(one)}, "
-                "for example, to bring all to one size."
-            )
 
 
 def download_responses(article, path, subject, wanted, progress=SILENT):

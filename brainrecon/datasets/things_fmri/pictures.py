@@ -9,9 +9,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from brainrecon.datasets.kamitani.stimuli import LARGEST, check_one_size
-from brainrecon.datasets.stimulus_images import PictureFiles
-from stages.ground.checks import Number, check
+from brainrecon.datasets.stimulus_images import PictureFiles, check_image_size, check_one_size
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -54,7 +52,7 @@ def pictures_of(shown, path, images=None, size=None):
     InputError
         The folder lacks pictures, or they differ in size and no size is given.
     """
-    check("image_size", size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
+    check_image_size(size)
     if images is not None and not isinstance(images, str | PathLike):
         raise InputError(f"images is {images!r}; expected the path of a folder.")
     folder = Path(images).expanduser() if images else folder_of(path)
