@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from stages.ground.lazy_rows import LazyRows
 
@@ -53,9 +53,24 @@ class MiddlePictures(LazyRows):
         if self._luminance == "matched":
             picture = matched()[picture]
         height, width = self._size
+        picture = middle(picture, height, width)
         if picture.shape[:2] == (height, width):
             return picture
-        return np.asarray(ImageOps.fit(Image.fromarray(picture), (width, height), Image.Resampling.BICUBIC))
+        return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def middle(picture: NDArray, height: int, width: int) -> NDArray:
+    """The largest part in the middle of a picture that has the shape of others, such as a square.
+
+    >>> middle(np.zeros((714, 1360, 3), np.uint8), 425, 425).shape
+    (714, 714, 3)
+    """
+    # Cut before it is resized: a resampling filter would take in what lies beside.
+    there = picture.shape[:2]
+    scale = min(there[0] / height, there[1] / width)
+    tall, wide = (max(1, min(whole, round(side * scale))) for whole, side in zip(there, (height, width)))
+    top, left = (there[0] - tall) // 2, (there[1] - wide) // 2
+    return np.ascontiguousarray(picture[top : top + tall, left : left + wide])
 
 
 def matched() -> NDArray:
