@@ -211,7 +211,7 @@ def load(
             "sessions": list(files),
             "n_trials": len(trials),
         }
-        | ({"further": further.n_trials, "also_scale": also_scale} if further.splits else {}),
+        | ({"also": ", ".join(further_files), "also_scale": also_scale} if further.splits else {}),
         space=places,
     )
 

@@ -28,14 +28,11 @@ class Further:
     notes : list of str
     facts : dict
         What identifies the stimuli beside their ids.
-    n_trials : dict of str to int
-        Trials in each experiment's file.
     """
 
     splits: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
-    n_trials: dict = field(default_factory=dict)
 
 
 def check_options(scale, luminance):
@@ -86,7 +83,6 @@ def read_further(layout, subject, files, core, images, wanted, zscore, scale, lu
             further.notes.append(f"no pictures of {name}, as their size is that of the core's, which are absent")
         read = {"synthetic": _read_synthetic, "imagery": _read_imagery}[name]
         read(further, layout, subject, betas, n_betas, (own, core, zscore, scale), size, luminance)
-        further.n_trials[name] = n_betas
     if files and scale != "training":
         over = "session" if scale == "session" else "run"
         further.notes.append(

@@ -271,3 +271,31 @@ def test_files_are_listed_when_they_are_there_or_asked_for(further, tmp_path):
     assert betas.largest == 720 * 81 * 104 * 83 * 2 and not betas.optional
     assert len(names(tmp_path / "empty", also="all")) > len(asked)
     assert not any("synthetic" in name for name in names(further.root, also="imagery"))
+
+
+def test_a_download_fetches_what_is_asked_for_and_the_pictures_that_lists_name(further, tmp_path, monkeypatch):
+    from brainrecon.datasets import coco
+    from brainrecon.datasets.download import AbsentError
+    from brainrecon.datasets.nsd import listing
+
+    def copy(layout, file, _):
+        there = further.root / file.relative_to(layout.root)
+        if not there.is_file():
+            raise AbsentError(f"There is no {there}.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(there, file)
+
+    monkeypatch.setattr(listing, "_fetch", copy)
+    monkeypatch.setattr(coco, "fetch_annotations", lambda *_: None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: type("Disk", (), {"free": 10**12}))
+    nsd = dataset_of("nsd")
+    nsd.download(tmp_path / "core", "subj01")
+    assert not list((tmp_path / "core").rglob("*imagery*"))
+    nsd.download(tmp_path / "copy", "subj01", also="imagery")
+    found, there = (load(f"nsd:{root}", also="imagery") for root in (tmp_path / "copy", further.root))
+    assert found.fingerprint != there.fingerprint  # Captions are COCO's and were not fetched.
+    np.testing.assert_array_equal(found.splits["imagery"].images[:], there.splits["imagery"].images[:])
+    assert not list((tmp_path / "copy").rglob("*synthetic*"))
+    further.run("attA").unlink()
+    with pytest.raises(AbsentError):
+        nsd.download(tmp_path / "other", "subj01", also="imagery")
