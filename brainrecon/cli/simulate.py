@@ -11,7 +11,7 @@ from weights.suggestions import did_you_mean
 STUDIES = {
     "nsd": (
         "subjects", "sessions", "trials_per_session", "shared", "voxels", "picture_size", "seed", "kinds", "photographs",
-        "betas_format", "surface",
+        "betas_format", "surface", "further",
     ),
     "miyawaki": ("voxels", "random_patterns", "figures", "repeats", "noise", "seed"),
 }  # fmt: skip
@@ -65,6 +65,14 @@ def simulate(
             show_default="none",
         ),
     ] = None,
+    further: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="nsd: further sessions of each subject, separated by a comma: synthetic, imagery.",
+            show_default="none",
+        ),
+    ] = None,
     random_patterns: Annotated[
         int, typer.Option(metavar="N", min=2, help="miyawaki: random patterns to train on.")
     ] = 440,
@@ -86,6 +94,8 @@ def simulate(
         from brainrecon.simulation import simulate as write_study
 
         options["kinds"] = [kind.strip() for kind in kinds.split(",")]
+        if further is not None:
+            options["further"] = [name.strip() for name in further.split(",")]
     else:
         from brainrecon.simulation import simulate_miyawaki as write_study
 

@@ -96,7 +96,7 @@ def with_test(subject, name):
         splits=splits,
         noise_ceiling=None,
         fingerprint=stimulus_fingerprint(subject.dataset, splits, tested=name, of=subject.fingerprint),
-        train_fingerprint=subject.fingerprint,
+        train_fingerprint=subject.train_fingerprint or subject.fingerprint,
         notes=[*subject.notes, f"{name} is tested, in place of test"],
         details=subject.details | {"split": name},
     )

@@ -14,11 +14,12 @@ from brainrecon.simulation.brain.anatomy import FEWEST_VOXELS, Anatomy, grow_ana
 from brainrecon.simulation.brain.ceiling import RepeatStatistics
 from brainrecon.simulation.brain.cortex import Cortex
 from brainrecon.simulation.brain.filters import seen_image
-from brainrecon.simulation.brain.noise import begin_session, trial_noise
+from brainrecon.simulation.brain.noise import scan_session
 from brainrecon.simulation.brain.surface import MESHES, Surface, lay_on_surface
 from brainrecon.simulation.files import nsd_files, surface_files
 from brainrecon.simulation.files.report import SimulationReport, SubjectReport
 from brainrecon.simulation.files.simulation_folder import simulate_once
+from brainrecon.simulation.further import EXPERIMENTS, run_further
 from brainrecon.simulation.options import checked_number
 from brainrecon.simulation.world.photographs import Photographs
 from brainrecon.simulation.world.pictures import KINDS, LABELS
@@ -46,6 +47,7 @@ def simulate(
     photographs: str | os.PathLike | None = None,
     betas_format: str = "hdf5",
     surface: str | None = None,
+    further: Sequence[str] | None = None,
     progress: Progress = SILENT,
 ) -> SimulationReport:
     """Write a simulated cohort in NSD's own files and folders.
@@ -85,6 +87,9 @@ def simulate(
     surface : {"fsaverage3", "fsaverage4", "fsaverage5"}, optional
         Write betas on this mesh too, as NSD's of fsaverage, see `brainrecon.simulation.brain.surface`; by default none. A
         session of fsaverage5 takes 82 kB for each trial.
+    further : sequence of str, optional
+        Further experiments of each subject, some of "synthetic" and "imagery", see `brainrecon.simulation.further`; by default
+        none.
     progress : callable (label, done, total), optional
         Told how far each step has come.
 
@@ -111,6 +116,8 @@ def simulate(
     own = None if photographs is None else Photographs(photographs, options["picture_size"], options["seed"])
     if surface is not None:
         options["surface"] = _checked_surface(surface)
+    if further is not None:
+        options["further"] = _checked_further(further)
     if own is not None:
         options["photographs"] = own.digest
         _check_count(own, options)
@@ -163,6 +170,17 @@ def _checked_surface(mesh):
             f"surface is {mesh!r} but must be one of {', '.join(MESHES)}{did_you_mean(mesh, MESHES)}; choose one with --surface."
         )
     return mesh
+
+
+def _checked_further(further):
+    wrong = [name for name in further if name not in EXPERIMENTS]
+    if isinstance(further, str) or wrong or not further:
+        meant = did_you_mean(str(wrong[0]), EXPERIMENTS) if wrong and not isinstance(further, str) else ""
+        raise InputError(
+            f"further is {further!r} but must be some of {', '.join(EXPERIMENTS)}{meant}; name them with --further, separated by "
+            "a comma."
+        )
+    return [name for name in EXPERIMENTS if name in further]
 
 
 def _check_count(photographs, options):
@@ -268,6 +286,14 @@ class _Cohort:
         if surface is not None:
             surface_files.write_noise_ceiling(self.root, subject, ncsnr, surface)
 
+        for experiment in self.options.get("further", ()):
+            images = [brick[number - 1] for number in numbers[: self.n_shared]]
+            run_further(
+                self.root, experiment, subject, anatomy, cortex, surface, (shared, images, numbers), self.options,
+                lambda purpose, experiment=experiment: self.generator(f"{experiment}, {purpose}", subject),
+            )  # fmt: skip
+            self.progress(f"{name}: scanning {experiment}", 1, 1)
+
         general = anatomy.labels["nsdgeneral"] == 1
         known = responses.std(0) / cortex.noise_sd
         repeats = [design.REPEATS]
@@ -288,20 +314,11 @@ class _Cohort:
         """Write every session's betas; return ncsnr as estimated from them, one value per brain voxel."""
         n_trials = self.options["trials_per_session"]
         n_brain = np.count_nonzero(anatomy.brain)
-        noise_sd = np.full(n_brain, np.median(cortex.noise_sd), np.float32)
-        noise_sd[anatomy.in_brain] = cortex.noise_sd
         statistics = RepeatStatistics(self.n_stimuli, n_brain)
         for session in range(1, self.options["sessions"] + 1):
             generator = self.generator("session", subject, session)
-            course = begin_session(anatomy, n_trials, generator)
             stimuli = self.ordering[(session - 1) * n_trials : session * n_trials] - 1
-            betas = np.empty((n_trials, n_brain), np.int16)
-            for trials, noise in trial_noise(anatomy, course, n_trials, cortex.patterns, generator):
-                percent = (noise + course.offset) * noise_sd
-                evoked = responses[stimuli[trials]] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
-                percent[:, anatomy.in_brain] += evoked
-                scaled = np.rint(percent * nsd_files.BETA_UNIT)
-                betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+            betas = scan_session(anatomy, cortex, responses[stimuli], generator, nsd_files.BETA_UNIT)
             formats = BETAS_FORMATS[self.options["betas_format"]]
             nsd_files.write_betas(self.root, subject, session, betas, anatomy.brain, formats)
             if surface is not None:

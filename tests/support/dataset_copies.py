@@ -10,6 +10,7 @@ from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
+from nsd_further_files import write_nsd_further
 from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
 from things_fmri_files import Things
@@ -27,6 +28,14 @@ def nsd_nifti(folder):
 
 def nsd_surface(folder):
     return write_nsd_surface(folder / "nsd").root
+
+
+def nsd_further(folder):
+    return write_nsd_further(folder / "nsd").root
+
+
+def nsd_further_surface(folder):
+    return write_nsd_further(folder / "nsd", surface=True).root
 
 
 def god(folder):
@@ -112,6 +121,12 @@ COPIES = {
     "nsd, NIfTI": ("nsd", nsd_nifti, {}),
     "nsd, z-scores": ("nsd", nsd, {"zscore": True}),
     "nsd, surface": ("nsd", nsd_surface, {"space": "fsaverage"}),
+    "nsd, further": ("nsd", nsd_further, {"also": "all"}),
+    "nsd, further on a surface": (
+        "nsd",
+        nsd_further_surface,
+        {"space": "fsaverage", "also": "imagery,synthetic", "also_scale": "run"},
+    ),
     "god": ("god", god, {}),
     "dir": ("dir", dir_, {}),
     "miyawaki, nilearn": ("miyawaki", miyawaki_nilearn, {}),

@@ -193,6 +193,20 @@ class SessionStore:
             self._centres[session] = mean.astype(np.float32), spread.astype(np.float32)
         return self._centres[session]
 
+    def within_sessions(self):
+        """Mean over sessions of each voxel's mean over the reference rows, and its spread within them, percent signal change.
+
+        Returns
+        -------
+        mean, spread : arrays of shape (n_voxels,), float64
+            The spread is the root of the mean variance; infinite for a voxel that has none in any session.
+        """
+        centres = [self._centre(session) for session in self.files]
+        mean = np.mean([centre for centre, _ in centres], axis=0, dtype=np.float64)
+        spreads = np.array([np.where(np.isfinite(spread), spread, 0) for _, spread in centres], dtype=np.float64)
+        spread = np.sqrt((spreads**2).mean(axis=0))
+        return mean / self.scale, np.where(spread > 0, spread, np.inf) / self.scale
+
     def read(self, session):
         """Betas of one session as stored, (n_trials, n_voxels); InputError at a NaN or infinite value."""
         if session in self._kept:

@@ -85,7 +85,7 @@ def read_design(path):
     if absent:
         raise InputError(f"{path} has no {', '.join(absent)}; copy the original file again.")
     masterordering, subjectim, shared = (
-        _whole_numbers(path, name, content[name]) for name in ("masterordering", "subjectim", "sharedix")
+        whole_numbers(path, name, content[name]) for name in ("masterordering", "subjectim", "sharedix")
     )
     masterordering, subjectim = masterordering.ravel(), np.atleast_2d(subjectim)
     if shared.size and not 1 <= shared.min() <= shared.max() <= NSD_PICTURES:
@@ -112,7 +112,7 @@ def read_design(path):
     return Design(masterordering, subjectim, shared.size, trials_per_run)
 
 
-def _whole_numbers(path, name, values):
+def whole_numbers(path, name, values):
     """Values of a field as int64, once they are whole numbers."""
     values = np.asarray(values)
     if values.dtype.kind not in "iuf" or not np.array_equal(values, np.rint(values)):
@@ -185,10 +185,10 @@ def runs_of_session(trials_per_run):
 
 def read_responses(path):
     """The columns SESSION, RUN and 73KID (from 1) of ``responses.tsv``: a row per trial released."""
-    return _table(path, ("SESSION", "RUN", "73KID"), sep="\t")
+    return read_columns(path, ("SESSION", "RUN", "73KID"), sep="\t")
 
 
-def _table(path, whole, texts=(), **options):
+def read_columns(path, whole, texts=(), **options):
     """Columns of a table: those of `whole` as int64, those of `texts` as they are."""
     names = [*whole, *texts]
     with reading(path, f"a table with {', '.join(names[:-1])} and {names[-1]}"):
@@ -241,7 +241,7 @@ def read_coco_ids(path, pictures):
     InputError
         The table lacks a column or a picture, or has one twice.
     """
-    table = _table(path, ("cocoId", "nsdId"), ("cocoSplit",))
+    table = read_columns(path, ("cocoId", "nsdId"), ("cocoSplit",))
     for column in ("nsdId", "cocoId"):
         twice = table[column][table[column].duplicated()]
         if len(twice):

@@ -9,6 +9,7 @@ from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
 from brainrecon.datasets.nsd import sizes as nsd_sizes
+from brainrecon.datasets.nsd.further.listing import further_listing
 from brainrecon.datasets.nsd.sessions import PUBLISHED, read_sessions
 from brainrecon.datasets.nsd.surface_regions import GLASSER
 from brainrecon.datasets.spaces.surface_places import HEMISPHERES
@@ -24,7 +25,7 @@ TERMS = (
 )
 
 
-def files(path, subject=None, betas=None, space=None, betas_format=None, sessions=None, pictures=True):
+def files(path, subject=None, betas=None, space=None, betas_format=None, sessions=None, pictures=True, also=None):
     """List what one subject needs.
 
     Parameters
@@ -39,6 +40,8 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
         present, else all that were released.
     pictures : bool
         Whether the pictures are wanted.
+    also : str or list of str, optional
+        Further experiments, as for `brainrecon.datasets.nsd.reader.load`; by default those whose betas are on disk.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
     there = nsd_layout.session_files(layout, subject, space, version, file_format)
     wanted = read_sessions(sessions) or sorted(_all_sessions(layout, subject) | set(there))
     listed += of_space(layout, subject, space, version, file_format, wanted)
+    further = further_listing(layout, subject, space, version, file_format, also, pictures)
+    listed += [_ours(layout, file.path, file.what, file.optional, file.largest) for file in further]
     return listed + [
         ExpectedFile(file, f"{what}, in COCO's archive", optional=True, address=coco.ANNOTATIONS)
         for file, what in _annotations(layout)
@@ -158,14 +163,22 @@ def _chosen(option, asked, allowed, is_there):
 
 
 def download(
-    path, subject=None, betas=None, space=None, betas_format=None, sessions=None, pictures=True, progress=SILENT
+    path,
+    subject=None,
+    betas=None,
+    space=None,
+    betas_format=None,
+    sessions=None,
+    pictures=True,
+    also=None,
+    progress=SILENT,
 ):
     """Fetch the files of one subject that are missing, NSD's from its bucket and COCO's annotations from COCO.
 
     Parameters
     ----------
     path : pathlib.Path
-    subject, betas, space, betas_format, sessions, pictures
+    subject, betas, space, betas_format, sessions, pictures, also
         As for `files`.
     progress : callable, optional
         Called as ``progress(label, bytes_done, bytes_of_file)``.
@@ -188,19 +201,24 @@ def download(
     except AbsentError:
         pass
     from_coco = {file for file, _ in _annotations(layout)}
-    annotations, absent = [], []
-    expected_files = files(path, subject, betas, space, betas_format, sessions, pictures)
+    annotations, absent, known = [], [], set()
+    expected_files = files(path, subject, betas, space, betas_format, sessions, pictures, also)
     check_room(path, expected_files, "--option sessions=1-10, or without the pictures, --option pictures=false")
-    for expected in expected_files:
-        if expected.path in from_coco:
-            annotations.append(expected.path)
-            continue
-        try:
-            _fetch(layout, expected.path, progress)
-        except AbsentError:
-            if not expected.optional:
-                raise
-            absent.append(expected.path)
+    while expected_files:
+        for expected in expected_files:
+            if expected.path in from_coco:
+                annotations.append(expected.path)
+                continue
+            try:
+                _fetch(layout, expected.path, progress)
+            except AbsentError:
+                if not expected.optional:
+                    raise
+                absent.append(expected.path)
+        # What was fetched may name more files, such as the pictures of imagery's targets.
+        known |= {expected.path for expected in expected_files}
+        listed = files(path, subject, betas, space, betas_format, sessions, pictures, also)
+        expected_files = [expected for expected in listed if expected.path not in known]
     coco.fetch_annotations(annotations, progress)
     return absent
 

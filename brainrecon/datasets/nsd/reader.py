@@ -16,6 +16,8 @@ from brainrecon.datasets.nsd import betas as nsd_betas
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
+from brainrecon.datasets.nsd.further.experiments import chosen_experiments
+from brainrecon.datasets.nsd.further.reading import check_options, read_further
 from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, check_both, n_vertices, read_map
 from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
@@ -64,6 +66,9 @@ def load(
     pictures=True,
     mask=None,
     flat=None,
+    also=None,
+    also_scale="training",
+    luminance="matched",
 ):
     """Load one NSD subject.
 
@@ -95,6 +100,14 @@ def load(
         The region ``mask``: (x, y, z), or a value for each voxel of ``nsdgeneral``.
     flat : path, optional
         A folder with a flat map of each hemisphere, of a surface; by default nilearn's if it has one of the same mesh.
+    also : str or list of str, optional
+        Further experiments, ``synthetic``, ``imagery``, both separated by a comma, or ``all`` that are there: splits of their own
+        beside train and test, see `brainrecon.datasets.nsd.further.reading`. By default none.
+    also_scale : {"training", "session", "run"}
+        By whose statistics their responses are brought to the scale of the training trials, see
+        `brainrecon.datasets.nsd.further.responses`.
+    luminance : {"matched", "stored"}
+        Whether pictures of synthetic are as bright as they were on the screen, as values of the core's pictures, or as stored.
 
     Returns
     -------
@@ -110,12 +123,14 @@ def load(
     """
     for name, value in {"zscore": zscore, "pictures": pictures}.items():
         check(name, value, OneOf(True, False), "--option {name}={example}")
+    check_options(also_scale, luminance)
     layout = nsd_layout.Layout(path)
     subject = nsd_layout.choose_subject(layout, subject)
     space = nsd_layout.choose_space(layout, subject, space)
     version = nsd_layout.choose_version(layout, subject, space, betas)
     there = nsd_layout.sessions_on_disk(layout, subject, space, version, betas_format)
     files = chosen_sessions(there, sessions, layout.betas(subject, space, version))
+    further_files = chosen_experiments(layout, subject, space, version, betas_format, also)
     on_surface = space in nsd_layout.SURFACES
     design = nsd_design.read_design(layout.design)
 
@@ -148,12 +163,25 @@ def load(
             )
         splits[name] = make_split(store, trials[wanted], stimuli)
 
+    fingerprint, train_fingerprint = stimulus_fingerprint("nsd", splits, **stimuli.facts), ""
+    core = store
+    if further_files and also_scale != "training" and not zscore:
+        core = store.referring_to(training_rows(trials, layout, subject))
+    further = read_further(
+        layout, subject, further_files, core, splits["train"].images, pictures, zscore, also_scale, luminance
+    )
+    if further.splits:
+        # What was computed of the training pictures stays valid.
+        train_fingerprint, bare = fingerprint, {name: without_pictures(split) for name, split in further.splits.items()}
+        fingerprint = stimulus_fingerprint("nsd", bare, core=fingerprint, **further.facts)
+        splits |= further.splits
+
     simulated = layout.marker.is_file()
     ceiling = read_noise_ceiling(layout.ncsnr(subject, space, version), chosen, splits["test"].repeats)
     notes = [simulation_note(layout.marker)] if simulated else []
     notes += [session_note(there, design)]
     notes += [f"sessions {in_words(files)} are used, as was asked"] if sessions is not None else []
-    notes += stimuli.notes
+    notes += [*stimuli.notes, *further.notes]
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
     places = {}
@@ -171,7 +199,8 @@ def load(
         roi=roi,
         rois={name: voxels for name, voxels in within.items() if voxels.any()},
         noise_ceiling=ceiling,
-        fingerprint=stimulus_fingerprint("nsd", splits, **stimuli.facts),
+        fingerprint=fingerprint,
+        train_fingerprint=train_fingerprint,
         notes=notes,
         simulated=simulated,
         pictures="drawn pictures" if simulated and not shows_photographs(layout.marker) else "photographs",
@@ -181,7 +210,8 @@ def load(
             "units": "z-scores within sessions" if zscore else "percent signal change",
             "sessions": list(files),
             "n_trials": len(trials),
-        },
+        }
+        | ({"also": ", ".join(further_files), "also_scale": also_scale} if further.splits else {}),
         space=places,
     )
 
@@ -240,6 +270,11 @@ def make_split(store, trials, stimuli):
         captions=stimuli.captions(pictures),
         categories=stimuli.categories(pictures),
     )
+
+
+def without_pictures(split):
+    """The stimuli of a split for a fingerprint that knows of its pictures otherwise."""
+    return Split(split.betas, split.trial_stimulus_ids)
 
 
 def check_volumes(files, regions):
@@ -320,6 +355,17 @@ OPTIONS = (
     Option("sessions", "such as 1-37 or 1,2,5-8; by default all that are there", for_files=True),
     Option("pictures", "false: without the pictures, which are 40 GB; by default true", for_files=True),
     OWN_MASK,
+    Option(
+        "also",
+        "further experiments as splits of their own: synthetic, imagery, both separated by a comma, or all; by default none",
+        for_files=True,
+    ),
+    Option(
+        "also_scale",
+        "training, or by statistics of what is tested: session, run; how their responses are brought to the core's scale; by "
+        "default training",
+    ),
+    Option("luminance", "of synthetic's pictures: matched to the core's screen, or as stored; by default matched"),
     Option("zscore", "true: z-score voxels within sessions, by training trials; by default false"),
 )
 register("nsd", DatasetOf(DESCRIPTION, subjects, load, files, OPTIONS, download, TERMS))

@@ -140,6 +140,11 @@ class Cortex:
             responses[start : start + _CHUNK] = self.baseline + self.signal_sd * level
         return responses
 
+    def mean_response(self, category: str) -> np.ndarray:
+        """Mean noise-free response to the calibration pictures of a thing, (n_cortex,) float32, percent signal change."""
+        rows = [row for row, shown in enumerate(self._calibrated) if shown == category]
+        return (self.baseline + self.signal_sd * self.patterns[rows].mean(axis=0)).astype(np.float32)
+
     # What a voxel is like
 
     def _draw_fields(self, generator):
@@ -261,6 +266,7 @@ class Cortex:
         level = _compress(self._mix(shares))
         self._level_mean, self._level_sd = level.mean(0), np.maximum(level.std(0), 1e-6)
         self.patterns = (level - self._level_mean) / self._level_sd
+        self._calibrated = [picture.category for picture in pictures]
 
 
 # Brings the channels to comparable size: contrast at one orientation and scale is weaker than light itself.

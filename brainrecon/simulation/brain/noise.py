@@ -1,11 +1,14 @@
 """What the scanner and the subject add to the responses of a session: noise, drift and a changing gain."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from brainrecon.simulation.brain.anatomy import Anatomy
+from brainrecon.simulation.brain.cortex import Cortex
 from brainrecon.simulation.brain.smooth_maps import smooth_maps
 
 # Shares of the noise variance: each voxel on its own, with its neighbours, with the whole brain, slow over a
@@ -95,3 +98,36 @@ def trial_noise(
         echo = generator.standard_normal((n, len(patterns)), dtype=np.float32) @ patterns
         noise[:, anatomy.in_brain] += np.sqrt(_ECHO / len(patterns)) * echo
         yield trials, noise
+
+
+def scan_session(
+    anatomy: Anatomy, cortex: Cortex, evoked: np.ndarray, generator: np.random.Generator, unit: int
+) -> np.ndarray:
+    """Betas of a session in which each trial evokes a response.
+
+    Parameters
+    ----------
+    anatomy : Anatomy
+    cortex : Cortex
+        Says how noisy its voxels are, and in which patterns.
+    evoked : array of shape (n_trials, n_cortex), float32
+        Noise-free responses, percent signal change.
+    generator : numpy.random.Generator
+    unit : int
+        Percent signal change is stored times this.
+
+    Returns
+    -------
+    betas : array of shape (n_trials, n_brain), int16
+    """
+    n_trials, n_brain = len(evoked), np.count_nonzero(anatomy.brain)
+    noise_sd = np.full(n_brain, np.median(cortex.noise_sd), np.float32)
+    noise_sd[anatomy.in_brain] = cortex.noise_sd
+    course = begin_session(anatomy, n_trials, generator)
+    betas = np.empty((n_trials, n_brain), np.int16)
+    for trials, noise in trial_noise(anatomy, course, n_trials, cortex.patterns, generator):
+        percent = (noise + course.offset) * noise_sd
+        percent[:, anatomy.in_brain] += evoked[trials] * course.gain[trials] * course.voxel_gain[anatomy.in_brain]
+        scaled = np.rint(percent * unit)
+        betas[trials] = np.clip(scaled, np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+    return betas

@@ -70,12 +70,17 @@ def write_design(root: Path, ordering, subject_numbers, shared_numbers, pattern,
         "stimpattern": pattern,
         "basiccnt": counts,
     }
-    buffer = io.BytesIO()
     # MATLAB keeps numbers as doubles unless told otherwise, and so does the original.
-    savemat(buffer, {name: np.asarray(values, float) for name, values in content.items()}, do_compression=True)
+    numbers = {name: np.asarray(values, float) for name, values in content.items()}
+    write_mat(root / "nsddata/experiments/nsd/nsd_expdesign.mat", numbers)
+
+
+def write_mat(path: Path, content: dict) -> None:
+    """Write a MATLAB file of version 5 without the date."""
+    buffer = io.BytesIO()
+    savemat(buffer, content, do_compression=True)
     # The first 116 bytes are free text, into which SciPy writes the date.
-    data = _MAT_HEADER.ljust(116) + buffer.getvalue()[116:]
-    make(root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_bytes(data)
+    make(path).write_bytes(_MAT_HEADER.ljust(116) + buffer.getvalue()[116:])
 
 
 def coco_ids(n: int) -> np.ndarray:
@@ -231,21 +236,26 @@ def write_betas(
         Which files to write.
     """
     folder = betas_folder(root, subject)
+    write_trials(folder, f"betas_session{session:02d}", betas, brain, formats)
+    mean = np.zeros(brain.shape, np.int16)
+    mean[brain] = np.rint(betas.mean(0))
+    write_volume(folder / f"meanbeta_session{session:02d}.nii.gz", mean)
+
+
+def write_trials(folder: Path, name: str, betas: np.ndarray, brain: np.ndarray, formats: Sequence[str]) -> None:
+    """Write the betas of trials as ``name.hdf5`` and ``name.nii.gz``; arguments as for `write_betas`."""
     n_trials = len(betas)
     volumes = np.zeros((*brain.shape, n_trials), np.int16)
     volumes[brain] = betas.T
     if "nifti" in formats:
-        write_volume(folder / f"betas_session{session:02d}.nii.gz", volumes)
+        write_volume(folder / f"{name}.nii.gz", volumes)
     if "hdf5" in formats:
         # MATLAB's x, y, z, trial with one voxel's trials per chunk; HDF5 lists the axes the other way round.
-        with new_hdf5(make(folder / f"betas_session{session:02d}.hdf5")) as file:
+        with new_hdf5(make(folder / f"{name}.hdf5")) as file:
             shape = volumes.T.shape
             file.create_dataset("betas", shape, np.int16, chunks=(n_trials, 1, 1, 1), track_times=False)[...] = (
                 volumes.T
             )
-    mean = np.zeros(brain.shape, np.int16)
-    mean[brain] = np.rint(betas.mean(0))
-    write_volume(folder / f"meanbeta_session{session:02d}.nii.gz", mean)
 
 
 def write_noise_ceiling(root: Path, subject: int, ncsnr: np.ndarray, brain: np.ndarray) -> None:

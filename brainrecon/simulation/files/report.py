@@ -51,4 +51,6 @@ class SimulationReport:
                 f"{one.n_voxels} voxels; median noise ceiling {one.noise_ceiling_known:.1f} % of variance "
                 f"by construction, {one.noise_ceiling_estimated:.1f} % as estimated from repeats"
             )
+        if self.options.get("further"):
+            lines.append(f"and one further session each of {' and '.join(self.options['further'])}")
         return "\n".join(lines)

@@ -24,7 +24,7 @@ def write_labels(root: Path, surface: Surface) -> None:
         names = {number: name for name, number in NUMBERS.items()}
         if atlas in ATLASES:
             names = dict(enumerate(ATLASES[atlas], start=1))
-        _write_halves(folder, f"{atlas}.mgz", values.astype(np.int32))
+        write_halves(folder, f"{atlas}.mgz", values.astype(np.int32))
         text = "".join(f"{value} {name}\n" for value, name in sorted((names | {0: "Unknown"}).items()))
         make(folder / f"{atlas}.mgz.ctab").write_text(text)
 
@@ -43,19 +43,20 @@ def write_betas(root: Path, subject: int, session: int, betas: np.ndarray, surfa
     surface : Surface
     """
     percent = betas.T[surface.voxels] / np.float32(BETA_UNIT)
-    _write_halves(_folder(root, subject), f"betas_session{session:02d}.mgh", percent)
+    write_halves(_folder(root, subject), f"betas_session{session:02d}.mgh", percent)
 
 
 def write_noise_ceiling(root: Path, subject: int, ncsnr: np.ndarray, surface: Surface) -> None:
     """Write ncsnr.mgh of each hemisphere from one value per brain voxel."""
-    _write_halves(_folder(root, subject), "ncsnr.mgh", ncsnr[surface.voxels].astype(np.float32))
+    write_halves(_folder(root, subject), "ncsnr.mgh", ncsnr[surface.voxels].astype(np.float32))
 
 
 def _folder(root, subject):
     return root / "nsddata_betas/ppdata" / subject_name(subject) / SPACE / BETAS_VERSION
 
 
-def _write_halves(folder, name, values):
+def write_halves(folder: Path, name: str, values: np.ndarray) -> None:
+    """Write values (n_vertices,) or (n_vertices, n_trials) as a file of each hemisphere, the left one's first."""
     for side, half in zip(HEMISPHERES, np.split(values, 2)):
         image = nibabel.MGHImage(half.reshape(len(half), 1, 1, *half.shape[1:]), np.eye(4))
         content = image.to_bytes()

@@ -52,6 +52,11 @@ def test_nsd_is_the_default(capsys, tmp_path):
         (["--study", "miyawaki", "--betas-format", "both"], "--betas-format does nothing for the study miyawaki"),
         (["--random-patterns", 440], "--random-patterns does nothing for the study nsd, which takes --subjects,"),
         (["--noise", 2], "--noise does nothing for the study nsd"),
+        (
+            ["--further", "imager, synthetic"],
+            r"further is .* but must be some of synthetic, imagery \(did you mean 'imagery'\?\)",
+        ),
+        (["--study", "miyawaki", "--further", "imagery"], "--further does nothing for the study miyawaki"),
         (["--study", "miyawaki", "--figures", 99], "figures is 99 but must be a whole number from 2 to 60"),
         (["--study", "miyawaki", "--voxels", 5], "voxels is 5 but must be"),
         (["--study", "miyawaki", "--noise", "nan"], "noise is nan but must be|Invalid value for '--noise'"),

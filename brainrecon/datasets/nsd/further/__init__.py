@@ -1,0 +1,1 @@
+"""NSD's further experiments, one session each, as splits to test beside the core's."""
