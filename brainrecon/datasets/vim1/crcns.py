@@ -141,6 +141,8 @@ def full_pictures(path: Path) -> dict[str, Any] | None:
         return None
     if not train:
         raise InputError(f"{path} has {FULL_TEST} but no Stimuli_Trn_FullRes_01.mat and others; add them.")
+    if not test.exists():
+        raise InputError(f"{path} has Stimuli_Trn_FullRes_*.mat but no {FULL_TEST}; add it.")
     if absent := sorted(set(range(1, max(train) + 1)) - set(train)):
         raise InputError(
             f"{path} has {len(train)} files Stimuli_Trn_FullRes_*.mat, of which number {absent[0]} is absent; add it: pictures "

@@ -76,7 +76,7 @@ def lowest_and_highest(several: Sequence[Any], where: Path) -> tuple[float, floa
             low, high = min(low, float(block.min())), max(high, float(block.max()))
     if low == high:
         raise InputError(
-            f"All pictures of {where} are one and the same grey, {low:.4g}; expected what was shown: copy the file again."
+            f"All pictures of {where} are one and the same grey, {low + 0.0:.4g}; expected what was shown: copy the file again."
         )
     return low, high
 
