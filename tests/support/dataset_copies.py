@@ -11,6 +11,7 @@ from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
 from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
+from vim1_files import Kay
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -72,6 +73,18 @@ def faces(folder):
     return Faces(folder / "ds001761").root
 
 
+def vim1_crcns(folder):
+    return Kay(folder / "vim1").write_crcns().root
+
+
+def vim1_full(folder):
+    return Kay(folder / "vim1", version="5").write_crcns(small=False, full=True).root
+
+
+def vim1_osf(folder):
+    return Kay(folder / "vim1").write_osf().root
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -105,6 +118,9 @@ COPIES = {
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
+    "vim1, CRCNS": ("vim1", vim1_crcns, {}),
+    "vim1, full resolution": ("vim1", vim1_full, {}),
+    "vim1, OSF": ("vim1", vim1_osf, {}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
