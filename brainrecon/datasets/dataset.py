@@ -33,6 +33,7 @@ MODULES = {
     "faces": "brainrecon.datasets.faces.reader",
     "arrays": "brainrecon.datasets.arrays.reader",
     "vim1": "brainrecon.datasets.vim1.reader",
+    "ocd": "brainrecon.datasets.ocd.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 
