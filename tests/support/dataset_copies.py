@@ -10,6 +10,7 @@ from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
 from nsd_surface_files import write_nsd_surface
+from ocd_files import Objects
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
 from vim1_files import Kay
 
@@ -85,6 +86,10 @@ def vim1_osf(folder):
     return Kay(folder / "vim1").write_osf().root
 
 
+def ocd(folder):
+    return Objects(folder / "ocd").write().root
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -121,6 +126,8 @@ COPIES = {
     "vim1, CRCNS": ("vim1", vim1_crcns, {}),
     "vim1, full resolution": ("vim1", vim1_full, {}),
     "vim1, OSF": ("vim1", vim1_osf, {}),
+    "ocd": ("ocd", ocd, {}),
+    "ocd, mean of a window": ("ocd", ocd, {"window": "4-8", "times": "mean"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

@@ -209,11 +209,9 @@ def _add_pictures(path, splits, size):
                 f"{folder} has no picture for {len(lacking):,} of {len(files):,} {split} stimuli, the first is "
                 f"{lacking[0].relative_to(folder)}; add it and the others, or take the folder away."
             )
-        if size is None:
-            check_one_size(files)
         part.images = PictureFiles(files, size=size)
     if size is None:
-        check_one_size([part.images.paths[0] for part in splits.values()])
+        check_one_size([file for part in splits.values() for file in part.images.paths])
     return []
 
 
