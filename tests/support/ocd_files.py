@@ -9,7 +9,18 @@ CLASSES = ["bird", "boat", "chair", "dog", "house"]
 class Objects:
     """People whose trials are spread over runs; pictures are shown once in training and several times in test."""
 
-    def __init__(self, root, seed=0, n_train=20, n_test=5, n_repeats=2, n_voxels=12, times=(0, 2, 4, 6, 8), n_runs=4, side=(20, 24)):
+    def __init__(
+        self,
+        root,
+        seed=0,
+        n_train=20,
+        n_test=5,
+        n_repeats=2,
+        n_voxels=12,
+        times=(0, 2, 4, 6, 8),
+        n_runs=4,
+        side=(20, 24),
+    ):
         self.root, self.rng = root, np.random.default_rng(seed)
         self.times = np.array(times, dtype=float)
         names = [f"{CLASSES[row % 5]}/{row:03d}.png" for row in range(n_train + n_test)]
@@ -60,7 +71,9 @@ def stand_in(folder, study, n_train=150, n_test=20):
             objects.pictures[name], responses[name] = pictures[row], list(values[row])
     content = objects.content[1]
     course = np.array([0.0, 0.5, 0.9, 1.0, 0.6])[:, None]
-    content["x"] = np.stack([course * responses[name].pop(0) for name in content["stim_file"].tolist()]).astype(np.float32)
+    content["x"] = np.stack([course * responses[name].pop(0) for name in content["stim_file"].tolist()]).astype(
+        np.float32
+    )
     content["x"] += 0.3 * content["x"].std() * objects.rng.normal(size=content["x"].shape).astype(np.float32)
     objects.write()
     return folder

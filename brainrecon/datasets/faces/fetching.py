@@ -15,8 +15,8 @@ from stages.ground.progress import SILENT, Progress
 
 ACCESSION = "ds001761"
 TERMS = (
-    "OpenNeuro ds001761 is in the public domain (CC0); its pictures are of CelebA, which is for research that earns nothing (memory); "
-    "cite the paper"
+    "OpenNeuro ds001761 is in the public domain (CC0); its pictures are of CelebA, which is for research that earns nothing "
+    "(memory); cite the paper"
 )
 # W_VAEGAN.mat and others of the whole brain are large, and nobody here reads them.
 RESULTS = r"(ROI_VAEGAN\w*|test_patterns|test_images|img_pattern|img_image)\.mat"
@@ -32,7 +32,8 @@ def with_addresses(path: Path, files: list[ExpectedFile]) -> list[ExpectedFile]:
     """Files and where each is fetched from, but those that a user made."""
     own = Path(path) / "betas"
     return [
-        file if file.path.is_relative_to(own) else file._replace(address=address_of(Path(path), file.path)) for file in files
+        file if file.path.is_relative_to(own) else file._replace(address=address_of(Path(path), file.path))
+        for file in files
     ]
 
 
@@ -78,8 +79,8 @@ def download(path: Path, subject: str | None = None, progress: Progress = SILENT
         found = bucket.openneuro_files(ACCESSION, path, [prefix], re.compile(pattern, re.IGNORECASE))
         if not found:
             raise InputError(
-                f"{bucket.OPENNEURO} lists no {what} of {name} below {ACCESSION}/{prefix}; ask for a subject that is there, such as "
-                "sub-01."
+                f"{bucket.OPENNEURO} lists no {what} of {name} below {ACCESSION}/{prefix}; ask for a subject that is there, such "
+                "as sub-01."
             )
         remotes += found
     fetch_all(remotes, path, "--subject sub-02 alone", progress)

@@ -159,7 +159,9 @@ def files(path, subject=None):
 
 def _there_or_not(path, subject):
     """A subject's name, also of one that is still to be fetched."""
-    return next((name for name in subjects(path) if subject_name(name) == subject_name(subject)), None) or dashed(subject)
+    return next((name for name in subjects(path) if subject_name(name) == subject_name(subject)), None) or dashed(
+        subject
+    )
 
 
 def _subject(path, subject):

@@ -27,12 +27,12 @@ from stages.ground.listing import visible
 
 PAGE = "http://www.neuro.uestc.edu.cn/vccl/data/Huang2020_Article_Perception-to-ImageReconstruct.html"
 DESCRIPTION = Description(
-    measured="Five people saw natural pictures of objects of five classes in fMRI: 2,250 trials to train on and 500 to test on for "
-    "each, by a survey; responses at several times after the picture",
-    available=f"On the authors' page, as a list of the field says: {PAGE}. It could not be opened here, so that names, formats and terms "
-    "of its files are not known; bring them into the layout below",
-    citation="Huang, W., Yan, H., Wang, C., Li, J., Yang, X., Li, L., Zuo, Z., Zhang, J. and Chen, H. (2020). Human Brain Mapping 41, "
-    "4442-4453. https://doi.org/10.1002/hbm.25136",
+    measured="Five people saw natural pictures of objects of five classes in fMRI: 2,250 trials to train on and 500 to test on "
+    "for each, by a survey; responses at several times after the picture",
+    available=f"On the authors' page, as a list of the field says: {PAGE}. It could not be opened here, so that names, "
+    "formats and terms of its files are not known; bring them into the layout below",
+    citation="Huang, W., Yan, H., Wang, C., Li, J., Yang, X., Li, L., Zuo, Z., Zhang, J. and Chen, H. (2020). Human Brain "
+    "Mapping 41, 4442-4453. https://doi.org/10.1002/hbm.25136",
     licence="not known: no page of the authors could be read",
     pictures="photographs",
 )
@@ -84,7 +84,12 @@ def load(path, subject=None, roi=None, window=WINDOW, times="each", test_runs=No
     name = _subject(path, subject)
     if times not in TIMES:
         raise InputError(f"times is {times!r}; expected {' or '.join(TIMES)}.")
-    check("image_size", image_size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
+    check(
+        "image_size",
+        image_size,
+        Number(1, LARGEST, whole=True, optional=True, example=224),
+        "--option {name}={example}",
+    )
     trials = Trials(path / f"{name}.npz", window, times == "mean")
     labels = _labels(trials, test_runs)
     regions = _regions(trials)
@@ -147,12 +152,16 @@ def _labels(trials, test_runs):
             raise InputError(f"{trials.path} has no run {unknown[0]}; it has {', '.join(map(str, sorted(there)))}.")
         labels = np.where(np.isin(trials.runs, wanted), "test", "train").tolist()
     elif trials.splits is None:
-        raise InputError(f"{trials.path} has no split; add it, or say which runs are tested, for example test_runs={trials.runs.max()}.")
+        raise InputError(
+            f"{trials.path} has no split; add it, or say which runs are tested, for example test_runs={trials.runs.max()}."
+        )
     else:
         labels = trials.splits
     if lacking := [split for split in ("train", "test") if split not in labels]:
         told = ", ".join(sorted(set(labels)))
-        raise InputError(f"No trial of {trials.path} is for {lacking[0]} but for {told}; expected trials of train and test.")
+        raise InputError(
+            f"No trial of {trials.path} is for {lacking[0]} but for {told}; expected trials of train and test."
+        )
     return labels
 
 
@@ -163,7 +172,9 @@ def _regions(trials):
     if n_times > 1:
         for number, second in enumerate(trials.times):
             if named(second) in regions:
-                raise InputError(f"{trials.path} has a region roi_{named(second)}, which is how a time is called; name it otherwise.")
+                raise InputError(
+                    f"{trials.path} has a region roi_{named(second)}, which is how a time is called; name it otherwise."
+                )
             regions[named(second)] = np.repeat(np.arange(n_times) == number, trials.n_voxels)
     return regions
 
@@ -179,13 +190,15 @@ def _notes(trials, labels, times):
     seconds = ", ".join(map(named, trials.times))
     notes = [
         "the layout is this toolkit's own: no file of the authors was opened here",
-        f"the mean of {seconds} after the picture" if times == "mean" else f"responses at {seconds} after the picture, beside each other",
+        f"the mean of {seconds} after the picture"
+        if times == "mean"
+        else f"responses at {seconds} after the picture, beside each other",
     ]
     runs = {split: set(trials.runs[np.array(labels) == split].tolist()) for split in ("train", "test")}
     if both := runs["train"] & runs["test"]:
         notes.append(
-            f"{len(both)} of {len(set(trials.runs.tolist()))} runs have trials of both train and test, whose responses may overlap; "
-            "test_runs=... splits by run"
+            f"{len(both)} of {len(set(trials.runs.tolist()))} runs have trials of both train and test, whose responses may "
+            "overlap; test_runs=... splits by run"
         )
     shortest = trials.shortest_interval()
     if shortest is None:
@@ -235,8 +248,16 @@ def _plain(subject):
 def _subject(path, subject):
     names = subjects(path)
     if not names:
-        what = "is a file" if path.is_file() else "holds no sub-01.npz or other subject" if path.is_dir() else "is no folder"
-        raise InputError(f"{path} {what}; give the folder with a file sub-01.npz for each person, as docs/datasets/ocd.md describes.")
+        what = (
+            "is a file"
+            if path.is_file()
+            else "holds no sub-01.npz or other subject"
+            if path.is_dir()
+            else "is no folder"
+        )
+        raise InputError(
+            f"{path} {what}; give the folder with a file sub-01.npz for each person, as docs/datasets/ocd.md describes."
+        )
     if subject is None:
         return names[0]
     found = [name for name in names if subject_name(name) == subject_name(subject)]
@@ -254,9 +275,14 @@ register(
         files,
         (
             Option("window", "seconds after the picture, such as 2-6 (the default) or 6; all for all times"),
-            Option("times", "each or mean: values of all times of the window beside each other (the default), or their mean"),
+            Option(
+                "times",
+                "each or mean: values of all times of the window beside each other (the default), or their mean",
+            ),
             Option("test_runs", "runs to test, such as 9,10, training on all others; by default the file's own split"),
-            Option("image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"),
+            Option(
+                "image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"
+            ),
             OWN_MASK,
         ),
     ),

@@ -57,7 +57,9 @@ def times_within(times: NDArray, given: Any, where: Path) -> NDArray[np.intp]:
         return np.arange(len(times))
     chosen = np.flatnonzero((times >= window[0] - ROUNDED) & (times <= window[1] + ROUNDED))
     if not len(chosen):
-        raise InputError(f"No time of {where} lies in the window {given}; it has {', '.join(map(named, times))}: {EXAMPLE}.")
+        raise InputError(
+            f"No time of {where} lies in the window {given}; it has {', '.join(map(named, times))}: {EXAMPLE}."
+        )
     return chosen
 
 
@@ -66,12 +68,14 @@ def checked_times(times: Any, n_times: int, where: Path) -> NDArray[np.float64]:
     times = np.asarray(times)
     if times.dtype.kind not in "iuf" or times.shape != (n_times,) or not np.isfinite(times).all():
         raise InputError(
-            f"time_s in {where} is {times.dtype} {times.shape} for the {n_times} times of x; expected seconds after the picture, a "
-            "number for each."
+            f"time_s in {where} is {times.dtype} {times.shape} for the {n_times} times of x; expected seconds after the "
+            "picture, a number for each."
         )
     times = times.astype(np.float64)
     if (np.diff(times) <= 0).any():
-        raise InputError(f"time_s in {where} is {', '.join(map(named, times))}; expected times that increase: sort them and x.")
+        raise InputError(
+            f"time_s in {where} is {', '.join(map(named, times))}; expected times that increase: sort them and x."
+        )
     return times
 
 

@@ -85,16 +85,22 @@ class Trials:
         n_trials, n_times = self._read_responses(arrays["time_s"])
         self.runs = self._whole(arrays["run"], "run", n_trials)
         if self.runs.min() < 1:
-            raise InputError(f"run in {self.path} has the number {self.runs.min()}; expected numbers from 1 on: {AGAIN}.")
+            raise InputError(
+                f"run in {self.path} has the number {self.runs.min()}; expected numbers from 1 on: {AGAIN}."
+            )
         self.classes = self._texts(arrays["y"], "y", n_trials)
         self.stimuli = self._texts(arrays["stim_file"], "stim_file", n_trials)
         self.splits = self._texts(arrays["split"], "split", n_trials) if "split" in arrays else None
         for name in dict.fromkeys(self.stimuli):
             if trouble := trouble_with_path(name):
-                raise InputError(f"stim_file in {self.path} names {name[:80]!r}, which is no file below stimuli/, for {trouble}; {AGAIN}.")
+                raise InputError(
+                    f"stim_file in {self.path} names {name[:80]!r}, which is no file below stimuli/, for {trouble}; {AGAIN}."
+                )
         self._check_classes()
         self.rois = {
-            name.removeprefix("roi_"): self._region(arrays[name], name) for name in sorted(arrays) if name.startswith("roi_")
+            name.removeprefix("roi_"): self._region(arrays[name], name)
+            for name in sorted(arrays)
+            if name.startswith("roi_")
         }
         self.onsets = self._onsets(arrays["onset_s"], n_trials) if "onset_s" in arrays else None
         told = np.asarray(arrays["standardized"]).reshape(-1).tolist() if "standardized" in arrays else ["no"]
@@ -128,7 +134,9 @@ class Trials:
         if values.dtype.kind not in "iuU" and not (values.dtype.kind == "f" and (values == np.rint(values)).all()):
             raise InputError(f"{name} in {self.path} is {values.dtype}; expected texts or whole numbers: {AGAIN}.")
         self._check_length(values, name, n_trials)
-        texts = [str(value).strip() for value in (values if values.dtype.kind in "iuU" else values.astype(int)).tolist()]
+        texts = [
+            str(value).strip() for value in (values if values.dtype.kind in "iuU" else values.astype(int)).tolist()
+        ]
         if "" in texts:
             raise InputError(f"{name} in {self.path} is empty for trial {texts.index('') + 1:,}; {AGAIN}.")
         return texts
@@ -142,27 +150,33 @@ class Trials:
 
     def _check_length(self, values: NDArray, name: str, n_trials: int) -> None:
         if values.shape != (n_trials,):
-            raise InputError(f"{name} in {self.path} is {values.shape} but x has {n_trials:,} trials; expected one entry for each.")
+            raise InputError(
+                f"{name} in {self.path} is {values.shape} but x has {n_trials:,} trials; expected one entry for each."
+            )
 
     def _check_classes(self) -> None:
         first: dict[str, str] = {}
         for number, (name, own) in enumerate(zip(self.stimuli, self.classes), start=1):
             if first.setdefault(name, own) != own:
                 raise InputError(
-                    f"{self.path} gives {name} the class {first[name]} and, on trial {number:,}, {own}; expected one class for each "
-                    "picture."
+                    f"{self.path} gives {name} the class {first[name]} and, on trial {number:,}, {own}; expected one class for "
+                    "each picture."
                 )
 
     def _region(self, values: Any, name: str) -> NDArray[np.bool_]:
         mask = as_mask(np.asarray(values), f"{name} in {self.path}").reshape(-1)
         if len(mask) != self.n_voxels:
-            raise InputError(f"{name} in {self.path} has {len(mask):,} entries but x has {self.n_voxels:,} voxels; give one for each.")
+            raise InputError(
+                f"{name} in {self.path} has {len(mask):,} entries but x has {self.n_voxels:,} voxels; give one for each."
+            )
         return mask
 
     def _onsets(self, values: Any, n_trials: int) -> NDArray[np.float64]:
         values = np.asarray(values)
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-            raise InputError(f"onset_s in {self.path} is {values.dtype} and not all finite; expected seconds, or leave it out.")
+            raise InputError(
+                f"onset_s in {self.path} is {values.dtype} and not all finite; expected seconds, or leave it out."
+            )
         self._check_length(values, "onset_s", n_trials)
         return values.astype(np.float64)
 

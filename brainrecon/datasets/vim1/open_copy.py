@@ -89,7 +89,10 @@ def categories(path: Path, split: str, n_pictures: int) -> tuple[list[list[str]]
 
 def files(path: Path, in_place: bool) -> list[ExpectedFile]:
     """The files of this copy; all optional unless the copy is `in_place`, or is to be."""
-    told = {DATA: "pictures, and responses of one person", LABELS["train"]: "classes that a network guessed, of training"}
+    told = {
+        DATA: "pictures, and responses of one person",
+        LABELS["train"]: "classes that a network guessed, of training",
+    }
     told[LABELS["test"]] = "classes that a network guessed, of test"
     return [
         ExpectedFile(path / name, f"{what}, open at OSF", not in_place or name != DATA, address=_remote(path, name).url)

@@ -33,14 +33,14 @@ from stages.ground.progress import SILENT
 from weights.suggestions import did_you_mean
 
 TERMS = (
-    "The copy at OSF is open to all and states no licence that was read here; CRCNS, where it comes from, asks for an account and "
-    "forbids to pass data on (memory); cite the paper"
+    "The copy at OSF is open to all and states no licence that was read here; CRCNS, where it comes from, asks for an account "
+    "and forbids to pass data on (memory); cite the paper"
 )
 DESCRIPTION = Description(
     measured="Two people saw 1,750 natural pictures in grey, and 120 others to test on, in 4 T fMRI of visual cortex; one "
     "response for each picture and voxel, z-scored for each voxel",
-    available="CRCNS vim-1 (crcns.org/data-sets/vc/vim-1, a free account): both people. OSF ymnjv, r638s, yqb3e, without an account: "
-    "one of them, voxels of visual areas alone",
+    available="CRCNS vim-1 (crcns.org/data-sets/vc/vim-1, a free account): both people. OSF ymnjv, r638s, yqb3e, without an "
+    "account: one of them, voxels of visual areas alone",
     citation="Kay, K. N., Naselaris, T., Prenger, R. J. and Gallant, J. L. (2008). Identifying natural images from human brain "
     "activity. Nature 452, 352-355. https://doi.org/10.1038/nature06713",
     licence="CRCNS's terms of use; not stated for the copy at OSF, as far as was read",
@@ -98,7 +98,9 @@ def load(path, subject=None, roi=None, copy=None, resolution=None, grey=None, ma
     if resolution not in (None, *RESOLUTIONS):
         raise InputError(f"resolution is {resolution!r}; expected {' or '.join(RESOLUTIONS)}, or leave it out.")
     if which == "osf" and resolution == "full":
-        raise InputError(f"{path / open_copy.DATA} has small pictures alone; leave resolution out, or take the files of CRCNS.")
+        raise InputError(
+            f"{path / open_copy.DATA} has small pictures alone; leave resolution out, or take the files of CRCNS."
+        )
     recording = crcns.read(path, name) if which == "crcns" else open_copy.read(path)
     space = crcns.space_of(recording) if which == "crcns" else None
     kept = recording.with_values()
@@ -160,8 +162,10 @@ def _pictures(path, which, resolution, ends, counts):
         # A byte for each pixel, which is little; the files' numbers are let go.
         grey = {split: as_rows(pictures[:]) for split, pictures in grey.items()}
     low, high = (float(f"{end:.6g}") for end in found)
-    told = f"black is {low:g} and white {high:g} in all pictures" + ("" if ends else ", the lowest and highest value of all")
-    details = {"pictures": "full resolution" if is_full else "small", "range": [low, high]}
+    told = f"black is {low:g} and white {high:g} in all pictures" + (
+        "" if ends else ", the lowest and highest value of all"
+    )
+    details = {"resolution": "full" if is_full else "small", "range": [low, high]}
     return {split: in_three_channels(pictures) for split, pictures in grey.items()}, [told], details
 
 
@@ -171,7 +175,9 @@ def _notes(which, kept, splits):
         "one response for each picture, an average over its presentations; without single ones there is no noise ceiling",
     ]
     if not kept.all():
-        notes.append(f"{int((~kept).sum()):,} of {len(kept):,} voxels left out, which lack a response to a picture of train or test")
+        notes.append(
+            f"{int((~kept).sum()):,} of {len(kept):,} voxels left out, which lack a response to a picture of train or test"
+        )
     if which == "crcns":
         size = " x ".join(f"{side:g}" for side in crcns.VOXEL_SIZE)
         notes.append(
@@ -180,9 +186,13 @@ def _notes(which, kept, splits):
         )
         notes.append("no categories: the files of CRCNS name none")
     else:
-        notes.append("the copy does not say whose responses these are, nor where the voxels were; voxels without an area are absent")
+        notes.append(
+            "the copy does not say whose responses these are, nor where the voxels were; voxels without an area are absent"
+        )
         if any(split.has_categories for split in splits.values()):
-            notes.append("categories are levels of WordNet above the class that a network guessed: nobody has checked them")
+            notes.append(
+                "categories are levels of WordNet above the class that a network guessed: nobody has checked them"
+            )
     return notes
 
 
@@ -223,8 +233,8 @@ def _copy(path, asked, or_none=False):
     wanted = COPIES[asked] if asked else " and no ".join(COPIES.values())
     what = "" if path.exists() else ", for there is no such folder"
     raise InputError(
-        f"{path} holds no {wanted}{what}; type brainrecon data download vim1:{path} for the open copy, or take the files of CRCNS "
-        f"{crcns.ACCOUNT}."
+        f"{path} holds no {wanted}{what}; type brainrecon data download vim1:{path} for the open copy, or take the files of "
+        f"CRCNS {crcns.ACCOUNT}."
     )
 
 
@@ -250,11 +260,14 @@ register(
         files,
         (
             Option("copy", "crcns or osf, if a folder holds both; by default the former", for_files=True),
-            Option("resolution", "small or full: pictures of 128 x 128 pixels or the largest; by default the former if there"),
+            Option(
+                "resolution",
+                "small or full: pictures of 128 x 128 pixels or the largest; by default the former if there",
+            ),
             Option(
                 "range",
-                "values of black and white, such as -0.5,0.5; by default the lowest and highest of all pictures, for which those of "
-                "full resolution are read through once",
+                "values of black and white, such as -0.5,0.5; by default the lowest and highest of all pictures, for which "
+                "those of full resolution are read through once",
                 keyword="grey",
             ),
             OWN_MASK,

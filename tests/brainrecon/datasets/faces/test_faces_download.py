@@ -92,7 +92,9 @@ def test_results_that_are_not_there_are_named(place, tmp_path):
 )
 def test_a_bucket_without_a_part_is_one_sentence_and_nothing_comes(place, tmp_path, lost, told):
     place.content = {
-        key: own for key, own in place.content.items() if not any(part in key for part in lost.split("|")) or key in OTHERS[4:5]
+        key: own
+        for key, own in place.content.items()
+        if not any(part in key for part in lost.split("|")) or key in OTHERS[4:5]
     }
     with pytest.raises(InputError, match=told) as caught:
         download("faces", tmp_path / "copy")
@@ -122,7 +124,9 @@ def test_content_that_changed_on_its_way_is_refused(place, tmp_path, monkeypatch
 
 def test_files_say_where_each_is_fetched_from(study, place):
     rows = files("faces", study.root, "sub-01")
-    assert all(row["address"] == f"{bucket.OPENNEURO}/ds001761/{row['path'].removeprefix(f'{study.root}/')}" for row in rows)
+    assert all(
+        row["address"] == f"{bucket.OPENNEURO}/ds001761/{row['path'].removeprefix(f'{study.root}/')}" for row in rows
+    )
     # Of a further subject, which is still to come.
     others = files("faces", study.root, "2")
     assert any(row["path"].endswith("derivatives/sub-02/test_patterns.mat") for row in others)

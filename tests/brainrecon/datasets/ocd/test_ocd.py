@@ -43,13 +43,16 @@ def test_trials_are_those_that_were_written(objects, number, compressed):
         np.testing.assert_array_equal(found.betas[:], expected)
         assert found.trial_stimulus_ids.tolist() == content["stim_file"][own].tolist()
         np.testing.assert_array_equal(found.runs, content["run"][own])
-        assert [own_class[0] for own_class in found.categories] == [objects.class_of[name] for name in found.stimulus_ids]
+        assert [own_class[0] for own_class in found.categories] == [
+            objects.class_of[name] for name in found.stimulus_ids
+        ]
         np.testing.assert_array_equal(found.images[:], [objects.pictures[name] for name in found.stimulus_ids])
     assert subject.details["times_s"] == [2, 4, 6] and subject.roi == "all"
 
 
 @pytest.mark.parametrize(
-    ("window", "places"), [("2-6", [1, 2, 3]), ("4", [2]), (6, [3]), ("all", [0, 1, 2, 3, 4]), ("1.5-4.0", [1, 2]), ("6-99", [3, 4])]
+    ("window", "places"),
+    [("2-6", [1, 2, 3]), ("4", [2]), (6, [3]), ("all", [0, 1, 2, 3, 4]), ("1.5-4.0", [1, 2]), ("6-99", [3, 4])],
 )
 @pytest.mark.parametrize("times", ["each", "mean"])
 def test_a_window_is_a_span_of_seconds(objects, window, places, times):
@@ -73,7 +76,11 @@ def test_regions_and_times_can_be_joined(objects):
     expected = content["x"][rows(content, "train")][:, 1:4][:, :, higher].reshape(-1, 3 * higher.sum())
     np.testing.assert_array_equal(both.train.betas[:], expected)
     # The one time of a window, and a mean, have no region of their own.
-    assert list(load(f"ocd:{objects.root}", window=6).rois) == list(load(f"ocd:{objects.root}", times="mean").rois) == ["HVC", "LVC"]
+    assert (
+        list(load(f"ocd:{objects.root}", window=6).rois)
+        == list(load(f"ocd:{objects.root}", times="mean").rois)
+        == ["HVC", "LVC"]
+    )
     mask = np.arange(n_voxels) % 3 == 0
     own = load(f"ocd:{objects.root}", mask=mask)
     np.testing.assert_array_equal(own.test.betas[:], whole.test.betas[:][:, np.tile(mask, 3)])
@@ -95,7 +102,9 @@ def test_runs_may_be_tested(objects):
     for asked, tested in (("2,4", [2, 4]), (3, [3]), ([1, 2], [1, 2])):
         subject = load(f"ocd:{objects.root}", test_runs=asked)
         assert subject.test.runs.tolist() == runs[np.isin(runs, tested)].tolist()
-        assert set(subject.train.runs) == set(runs) - set(tested) and subject.train.n_trials + subject.test.n_trials == n
+        assert (
+            set(subject.train.runs) == set(runs) - set(tested) and subject.train.n_trials + subject.test.n_trials == n
+        )
         assert subject.details["test_runs"] == tested
         assert not any("have trials of both" in note for note in subject.notes)
 
@@ -127,10 +136,15 @@ def test_further_splits_are_kept(objects):
 def test_notes_say_how_close_trials_are(objects):
     objects.write()
     notes = " ".join(load(f"ocd:{objects.root}").notes)
-    assert "4 of 4 runs have trials of both train and test" in notes and "by 8 s at least, so that their responses overlap" in notes
+    assert (
+        "4 of 4 runs have trials of both train and test" in notes
+        and "by 8 s at least, so that their responses overlap" in notes
+    )
     assert "no file of the authors was opened" in notes
     objects.write(onset_s=objects.content[1]["onset_s"] * 2)
-    assert "overlap;" in " ".join(load(f"ocd:{objects.root}").notes) and "at least" not in " ".join(load(f"ocd:{objects.root}").notes)
+    assert "overlap;" in " ".join(load(f"ocd:{objects.root}").notes) and "at least" not in " ".join(
+        load(f"ocd:{objects.root}").notes
+    )
     objects.write(onset_s=None)
     assert any("is not said (onset_s)" in note for note in load(f"ocd:{objects.root}").notes)
 
@@ -148,7 +162,9 @@ def test_numbers_of_any_type(objects, kind):
 def test_classes_may_be_numbers_and_texts_bytes(objects):
     kinds = sorted(set(objects.class_of.values()))
     content = objects.content[1]
-    objects.write(y=np.array([kinds.index(kind) for kind in content["y"]]), stim_file=content["stim_file"].astype("S20"))
+    objects.write(
+        y=np.array([kinds.index(kind) for kind in content["y"]]), stim_file=content["stim_file"].astype("S20")
+    )
     subject = load(f"ocd:{objects.root}")
     assert [own[0] for own in subject.train.categories] == [
         str(kinds.index(objects.class_of[name])) for name in subject.train.stimulus_ids

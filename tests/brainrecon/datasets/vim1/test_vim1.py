@@ -124,7 +124,7 @@ def test_pictures_are_grey_by_one_range_for_all(kay, resolution):
 def test_full_resolution_is_taken_if_it_is_all_there_is(kay):
     kay.write_crcns(small=False, full=True)
     subject = load(f"vim1:{kay.root}")
-    assert subject.details["pictures"] == "full resolution"
+    assert subject.details["resolution"] == "full"
     np.testing.assert_array_equal(subject.test.images[:][..., 1], kay.grey("Val", "full"))
 
 
@@ -246,7 +246,11 @@ def test_files_are_those_of_the_copy_that_is_there(kay):
     kay.write_crcns(full=True, n_files=4)
     files = dataset_of("vim1").files(kay.root, "S2")
     assert names(files, False) == ["EstimatedResponses.mat"]
-    assert names(files, True) == ["Stimuli.mat", *(f"Stimuli_Trn_FullRes_0{k}.mat" for k in range(1, 5)), crcns.FULL_TEST]
+    assert names(files, True) == [
+        "Stimuli.mat",
+        *(f"Stimuli_Trn_FullRes_0{k}.mat" for k in range(1, 5)),
+        crcns.FULL_TEST,
+    ]
     assert names(dataset_of("vim1").files(kay.root, copy="osf"), False) == ["kay_images.npz"]
 
 
