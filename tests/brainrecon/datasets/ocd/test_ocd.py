@@ -12,13 +12,16 @@ from brainrecon.datasets.ocd.times import read_window
 from brainrecon.runs.record import in_split
 from stages.ground.errors import InputError
 
+of_several_sizes = pytest.mark.parametrize("objects", [3, 4, 5], indirect=True)
 
-@pytest.fixture(params=[3, 4])
+
+@pytest.fixture
 def objects(request, tmp_path):
-    rng = np.random.default_rng(request.param)
+    seed = getattr(request, "param", 3)
+    rng = np.random.default_rng(seed)
     return Objects(
         tmp_path / "ocd",
-        request.param,
+        seed,
         n_train=int(rng.integers(15, 30)),
         n_test=int(rng.integers(5, 9)),
         n_repeats=int(rng.integers(2, 4)),
@@ -30,6 +33,7 @@ def rows(content, split):
     return np.flatnonzero(content["split"] == split)
 
 
+@of_several_sizes
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_trials_are_those_that_were_written(objects, number, compressed):
@@ -64,6 +68,7 @@ def test_a_window_is_a_span_of_seconds(objects, window, places, times):
     np.testing.assert_allclose(found.test.betas[:], expected, rtol=1e-6, atol=1e-7)
 
 
+@of_several_sizes
 def test_regions_and_times_can_be_joined(objects):
     objects.write()
     content, n_voxels = objects.content[1], objects.content[1]["x"].shape[2]
@@ -93,6 +98,7 @@ def test_peak_alone_is_the_last_part_of_the_sequence(objects):
     assert sequence.fingerprint == peak.fingerprint
 
 
+@of_several_sizes
 def test_runs_may_be_tested(objects):
     """Pictures of the file's test are shown in several runs, so that a person whose pictures are each shown once is written."""
     n = len(objects.content[1]["run"])

@@ -13,16 +13,19 @@ from brainrecon.datasets.inventory import describe, summary
 from brainrecon.datasets.vim1 import crcns
 from stages.ground.errors import InputError
 
-SEEDS = [1, 2]
-
 
 def responses(person, split, kept):
     return (person.train if split == "train" else person.val)[:, kept]
 
 
-@pytest.fixture(params=[("7.3", "<"), ("7.3", ">"), ("5", "<")], ids=lambda value: " ".join(value))
+FORMS = [("7.3", "<"), ("7.3", ">"), ("5", "<")]
+"""Version of MATLAB's files, and the order of bytes."""
+in_every_form = pytest.mark.parametrize("kay", FORMS, ids=lambda value: " ".join(value), indirect=True)
+
+
+@pytest.fixture
 def kay(request, tmp_path):
-    version, order = request.param
+    version, order = getattr(request, "param", FORMS[0])
     seed = int(hashlib.sha256(f"{version}{order}".encode()).hexdigest(), 16) % 1000
     rng = np.random.default_rng(seed)
     return Kay(
@@ -40,6 +43,7 @@ def kay(request, tmp_path):
 # CRCNS
 
 
+@in_every_form
 @pytest.mark.parametrize("number", [1, 2])
 def test_responses_and_areas_are_those_that_were_written(kay, number):
     kay.write_crcns()
@@ -58,6 +62,7 @@ def test_responses_and_areas_are_those_that_were_written(kay, number):
     assert subject.noise_ceiling is None and describe(subject)["noise_ceiling_median"] is None
 
 
+@in_every_form
 def test_areas_are_loaded_by_default(kay):
     kay.write_crcns()
     person = kay.people[0]
@@ -69,6 +74,7 @@ def test_areas_are_loaded_by_default(kay):
     np.testing.assert_array_equal(part.train.betas[:], person.train[:, ~person.without & np.isin(person.codes, (4, 7))])
 
 
+@in_every_form
 def test_voxels_lie_where_the_numbers_say(kay):
     """The n-th place of a volume that is filled column by column, from 1."""
     kay.write_crcns()
@@ -104,6 +110,7 @@ def test_a_volume_is_taken_as_a_mask(kay, tmp_path):
 # Pictures
 
 
+@in_every_form
 @pytest.mark.parametrize("resolution", [None, "small", "full"])
 def test_pictures_are_grey_by_one_range_for_all(kay, resolution):
     kay.write_crcns(full=True, n_files=int(kay.rng.integers(1, 6)))
@@ -158,6 +165,7 @@ def test_without_pictures_responses_are_loaded(kay):
 # The open copy
 
 
+@in_every_form
 def test_the_open_copy_is_the_first_subject_s_areas(kay, tmp_path):
     kay.write_crcns()
     there = load(f"vim1:{kay.root}")
