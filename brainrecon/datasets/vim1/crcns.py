@@ -37,7 +37,7 @@ VARIABLES = {"train": ("dataTrn", "stimTrn"), "test": ("dataVal", "stimVal")}
 VOLUME = (64, 64, 18)
 """The files number their voxels in it, and do not say its size."""
 VOXEL_SIZE = (2.0, 2.0, 2.5)
-"""Millimetres, by a public reader of the data; the files say none."""
+"""Millimetres, by a public reader of volumes of this size from the same laboratory; the files say none."""
 ACCOUNT = "by a free account at crcns.org/data-sets/vc/vim-1"
 AGAIN = "copy the file again from CRCNS"
 

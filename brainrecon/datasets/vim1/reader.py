@@ -172,7 +172,7 @@ def _pictures(path, which, resolution, ends, counts):
 def _notes(which, kept, splits):
     notes = [
         "responses were z-scored for each voxel before they were published, by which pictures is not said",
-        "one response for each picture, an average over its presentations; without single ones there is no noise ceiling",
+        "one response for each picture; its single presentations were not published, so that there is no noise ceiling",
     ]
     if not kept.all():
         notes.append(
@@ -181,8 +181,8 @@ def _notes(which, kept, splits):
     if which == "crcns":
         size = " x ".join(f"{side:g}" for side in crcns.VOXEL_SIZE)
         notes.append(
-            f"maps have voxels of {size} mm, as a public reader of the data says; origin and directions are in no file, so that "
-            "they lie beside the anatomy"
+            f"maps have voxels of {size} mm, as a public reader of this laboratory's volumes says; origin and directions are in "
+            "no file, so that they lie beside the anatomy"
         )
         notes.append("no categories: the files of CRCNS name none")
     else:
