@@ -34,6 +34,8 @@ MODULES = {
     "arrays": "brainrecon.datasets.arrays.reader",
     "bold5000": "brainrecon.datasets.bold5000.reader",
     "things-fmri": "brainrecon.datasets.things_fmri.reader",
+    "vim1": "brainrecon.datasets.vim1.reader",
+    "ocd": "brainrecon.datasets.ocd.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

@@ -12,8 +12,10 @@ from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
 from nsd_further_files import write_nsd_further
 from nsd_surface_files import write_nsd_surface
+from ocd_files import Objects
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
 from things_fmri_files import Things
+from vim1_files import Kay
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -96,6 +98,20 @@ def things_table(folder):
 
 def things_volume(folder):
     return Things(folder / "things", forms=("volume",)).root
+def vim1_crcns(folder):
+    return Kay(folder / "vim1").write_crcns().root
+
+
+def vim1_full(folder):
+    return Kay(folder / "vim1", version="5").write_crcns(small=False, full=True).root
+
+
+def vim1_osf(folder):
+    return Kay(folder / "vim1").write_osf().root
+
+
+def ocd(folder):
+    return Objects(folder / "ocd").write().root
 
 
 def arrays_folder(folder):
@@ -147,6 +163,11 @@ COPIES = {
     "bold5000, release 1": ("bold5000", bold5000("stim_lists", "pictures", "first"), {}),
     "things-fmri, table": ("things-fmri", things_table, {}),
     "things-fmri, volume": ("things-fmri", things_volume, {"form": "volume"}),
+    "vim1, CRCNS": ("vim1", vim1_crcns, {}),
+    "vim1, full resolution": ("vim1", vim1_full, {}),
+    "vim1, OSF": ("vim1", vim1_osf, {}),
+    "ocd": ("ocd", ocd, {}),
+    "ocd, mean of a window": ("ocd", ocd, {"window": "4-8", "times": "mean"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

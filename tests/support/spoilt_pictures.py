@@ -36,6 +36,11 @@ def spoil(path, change):
     return sum(_spoil(file, change) for file in files)
 
 
+def _are_pictures(name, values):
+    """Of four axes, or grey ones that say by their name that they were shown."""
+    return np.ndim(values) == 4 or (np.ndim(values) == 3 and name.startswith("stim"))
+
+
 def _spoil(path, change):
     kind = path.suffix.lower()
     if kind in PICTURES:
@@ -52,12 +57,16 @@ def _spoil(path, change):
         return _saved(lambda changed: np.save(path, changed), values, change)
     if kind == ".npz":
         arrays = dict(np.load(path))
-        changed = {name: change(values) for name, values in arrays.items() if values.ndim == 4}
+        changed = {name: change(values) for name, values in arrays.items() if _are_pictures(name, values)}
         np.savez(path, **(arrays | changed))
         return len(changed)
     if h5py.is_hdf5(path):
         with h5py.File(path, "r+") as file:
-            names = [name for name, values in file.items() if isinstance(values, h5py.Dataset) and values.ndim == 4]
+            names = [
+                name
+                for name, values in file.items()
+                if isinstance(values, h5py.Dataset) and _are_pictures(name, values)
+            ]
             for name in names:
                 changed = change(file[name][()])
                 attributes = dict(file[name].attrs)
@@ -67,7 +76,7 @@ def _spoil(path, change):
         return len(names)
     if kind == ".mat":
         arrays = {name: values for name, values in scipy.io.loadmat(path).items() if not name.startswith("__")}
-        changed = {name: change(values) for name, values in arrays.items() if np.ndim(values) == 4}
+        changed = {name: change(values) for name, values in arrays.items() if _are_pictures(name, values)}
         scipy.io.savemat(path, arrays | changed)
         return len(changed)
     return 0

@@ -4,6 +4,15 @@ from bold5000_files import write_stand_in as write_bold5000
 from things_fmri_files import write_things_study
 
 STAND_INS = {}
+import ocd_files
+import vim1_files
+
+STAND_INS = {
+    "vim1, CRCNS": ("vim1", lambda folder, study: vim1_files.stand_in(folder, study, "crcns"), {}),
+    "vim1, OSF": ("vim1", lambda folder, study: vim1_files.stand_in(folder, study, "osf"), {}),
+    "ocd": ("ocd", ocd_files.stand_in, {}),
+    "ocd, peak alone": ("ocd", ocd_files.stand_in, {"window": "6"}),
+}
 """Name -> kind of data, ``make(folder, study) -> path`` with a `simulated_study.SimulatedStudy`, options of the loader."""
 
 STAND_INS["bold5000"] = ("bold5000", write_bold5000, {})

@@ -20,6 +20,7 @@ from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, registe
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.faces import own_betas
 from brainrecon.datasets.faces.derivatives import files_of, folder_of, read_results
+from brainrecon.datasets.faces.fetching import TERMS, dashed, download, with_addresses
 from brainrecon.datasets.faces.presentations import NAMES, events_files, read_presentations
 from brainrecon.datasets.faces.shown import in_rows_of_results, shown_split
 from brainrecon.datasets.own_mask import OWN_MASK, chosen_voxels
@@ -140,7 +141,7 @@ def files(path, subject=None):
     """The files of one subject, or of all that are there."""
     path = Path(path)
     rows = [ExpectedFile(path / "stimuli" / NAMES, "which picture of CelebA each file is")]
-    for name in [_subject(path, subject)] if subject else subjects(path) or ["sub-01"]:
+    for name in [_there_or_not(path, subject)] if subject else subjects(path) or ["sub-01"]:
         runs = events_files(path, name) or [
             path / name / "ses-01" / "func" / f"{name}_ses-01_task-faces_run-01_events.tsv"
         ]
@@ -153,7 +154,14 @@ def files(path, subject=None):
         pictures = visible(path / "stimuli", f"{name.replace('-', '')}/run*/*.jpg")
         missing = path / "stimuli" / name.replace("-", "") / "run01" / "F0001.jpg"
         rows.append(ExpectedFile((pictures or [missing])[0], "a picture per stimulus, the first of them"))
-    return rows
+    return with_addresses(path, rows)
+
+
+def _there_or_not(path, subject):
+    """A subject's name, also of one that is still to be fetched."""
+    return next((name for name in subjects(path) if subject_name(name) == subject_name(subject)), None) or dashed(
+        subject
+    )
 
 
 def _subject(path, subject):
@@ -186,5 +194,7 @@ register(
             ),
             OWN_MASK,
         ),
+        download,
+        TERMS,
     ),
 )
