@@ -9,6 +9,7 @@ from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
+from nsd_standard_files import write_nsd_standard
 from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
 
@@ -25,6 +26,10 @@ def nsd_nifti(folder):
 
 def nsd_surface(folder):
     return write_nsd_surface(folder / "nsd").root
+
+
+def nsd_standard(folder):
+    return write_nsd_standard(folder / "nsd").root
 
 
 def god(folder):
@@ -95,6 +100,7 @@ COPIES = {
     "nsd, NIfTI": ("nsd", nsd_nifti, {}),
     "nsd, z-scores": ("nsd", nsd, {"zscore": True}),
     "nsd, surface": ("nsd", nsd_surface, {"space": "fsaverage"}),
+    "nsd, MNI": ("nsd", nsd_standard, {"space": "MNI"}),
     "god": ("god", god, {}),
     "dir": ("dir", dir_, {}),
     "miyawaki, nilearn": ("miyawaki", miyawaki_nilearn, {}),
