@@ -21,6 +21,9 @@ from brainrecon.runs.record import in_split
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 
+SESSION = ("packed, MindEye2", "algonauts2023")
+"""Copies whose responses are stored as z-scores."""
+
 
 class Opened:
     """Files that are opened while a test looks; None while nobody does."""
@@ -152,7 +155,8 @@ def test_patterns_are_averages_over_repeats(copy):
 
 def test_it_says_whether_responses_are_z_scored(copy):
     assert all(split.betas.standardized in get_args(Standardized) for _, split in copy.splits)
-    expected = {"nsd, z-scores": "training", "packed, MindEye2": "session"}.get(copy.name, "no")
+    expected = {"nsd, z-scores": "training"} | dict.fromkeys(SESSION, "session")
+    expected = expected.get(copy.name, "no")
     assert {split.standardized for _, split in copy.splits} == {expected}
     rows = copy.subject.train.betas.take([0, 1])
     assert rows.standardized == rows.columns([0]).standardized == expected
@@ -273,7 +277,7 @@ def test_files_names_what_is_read(copy, opened, monkeypatch):
     listed = [file.path for file in files]
     assert read
     # Of a folder of pictures, below the copy or below a split, one is listed.
-    pictures = {"images", "stimuli"} & {part for file in listed for part in file.parts}
+    pictures = {part for file in listed for part in file.parts if part == "stimuli" or part.endswith("images")}
     absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
     assert not absent
     assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")

@@ -1,6 +1,7 @@
 """A small copy of every kind of data in every layout that is read, each written without the reader that it is for."""
 
 import numpy as np
+from algonauts_files import Algonauts
 from array_files import WRITERS, content
 from bids_study import Study
 from drawn_digits import write_digits
@@ -73,6 +74,10 @@ def digits69(folder):
     return folder / "digits.mat"
 
 
+def algonauts2023(folder):
+    return Algonauts(folder / "challenge").root
+
+
 def faces(folder):
     return Faces(folder / "ds001761").root
 
@@ -111,6 +116,7 @@ COPIES = {
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
+    "algonauts2023": ("algonauts2023", algonauts2023, {"one_in": 3}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
