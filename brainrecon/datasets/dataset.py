@@ -33,6 +33,7 @@ MODULES = {
     "faces": "brainrecon.datasets.faces.reader",
     "arrays": "brainrecon.datasets.arrays.reader",
     "algonauts2023": "brainrecon.datasets.algonauts2023.reader",
+    "bdata": "brainrecon.datasets.kamitani.own",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

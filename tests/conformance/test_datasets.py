@@ -21,7 +21,7 @@ from brainrecon.runs.record import in_split
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 
-SESSION = ("packed, MindEye2", "algonauts2023")
+SESSION = ("packed, MindEye", "packed, MindEye2", "algonauts2023")
 """Copies whose responses are stored as z-scores."""
 
 

@@ -12,7 +12,8 @@ from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
 from nsd_standard_files import write_nsd_standard
 from nsd_surface_files import write_nsd_surface
-from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
+from own_bdata_files import OwnBData
+from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye1, write_mindeye2
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -43,6 +44,12 @@ def dir_(folder):
     return Dir(folder / "dir").root
 
 
+def own_bdata(folder):
+    written = OwnBData(folder / "mine")
+    written.draw_pictures()
+    return written.file
+
+
 def miyawaki_nilearn(folder):
     return write_nilearn(folder / "miyawaki2008").root
 
@@ -59,6 +66,10 @@ def miyawaki_bdata(folder):
 
 def brain_diffuser(folder):
     return write_brain_diffuser(folder / "packed").root
+
+
+def mindeye1(folder):
+    return write_mindeye1(folder / "packed").root
 
 
 def mindeye2(folder):
@@ -112,11 +123,13 @@ COPIES = {
     "miyawaki, MATLAB": ("miyawaki", miyawaki_matlab, {}),
     "miyawaki, BData": ("miyawaki", miyawaki_bdata, {}),
     "packed, Brain-Diffuser": ("packed", brain_diffuser, {}),
+    "packed, MindEye": ("packed", mindeye1, {}),
     "packed, MindEye2": ("packed", mindeye2, {}),
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
     "algonauts2023": ("algonauts2023", algonauts2023, {"one_in": 3}),
+    "bdata": ("bdata", own_bdata, {"split": "part", "stimulus": "picture", "train": "fit", "test": "check"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
