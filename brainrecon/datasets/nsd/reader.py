@@ -21,7 +21,7 @@ from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
 from brainrecon.datasets.nsd.standard_regions import read_standard_regions
 from brainrecon.datasets.nsd.stimuli import Stimuli
-from brainrecon.datasets.nsd.surface_regions import CORTEX, read_surface_regions
+from brainrecon.datasets.nsd.surface_regions import CORTEX, FINITE, finite_region, read_surface_regions
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.spaces.surface_places import SurfacePlaces
@@ -130,6 +130,8 @@ def load(
         regions = nsd_rois.read_rois(layout, subject, space)
         affine = open_nifti(next(iter(regions.values())).path).affine
     trials_in_file = check_volumes(files, regions)
+    if space == "fsaverage":
+        regions[FINITE] = finite_region(files, sizes[0])
     if mask is not None:
         whole = regions.get(DEFAULT_ROI, next(iter(regions.values())))
         volume = mask.in_volume(whole.mask, affine).astype(np.int16)

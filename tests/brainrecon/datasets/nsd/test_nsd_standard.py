@@ -8,7 +8,7 @@ from damage import cut
 from nsd_standard_files import AFFINE, mni_folder, mni_roi, write_nsd_standard, write_volume
 
 from brainrecon.cli.main import run_command
-from brainrecon.datasets import load
+from brainrecon.datasets import dataset_of, load
 from brainrecon.datasets.inventory import files
 from stages.ground.errors import InputError
 
@@ -81,6 +81,11 @@ def test_what_it_costs_is_told(tmp_path):
     assert "valid_session01.nii.gz" in sizes and all(
         "/MNI/betas_fithrf/" in row["path"] for row in rows if "session" in row["path"]
     )
+    # What NSD does not have is not looked for in its bucket.
+    listed = {file.path.name: file for file in dataset_of("nsd").files(tmp_path, "subj02", space="MNI", sessions="1-2")}
+    assert listed["betas_session01.nii.gz"].address.endswith("/subj02/MNI/betas_fithrf/betas_session01.nii.gz")
+    assert listed["nsdgeneral.nii.gz"].optional and not listed["nsdgeneral.nii.gz"].address
+    assert not listed["ncsnr.nii.gz"].address and listed["valid_session02.nii.gz"].optional
     for asked, told in (
         ({"betas": "b3"}, "'b3' is no betas of NSD; allowed values are b2"),
         ({"format": "hdf5"}, "'hdf5' is no format of NSD; allowed values are nifti"),
