@@ -173,7 +173,8 @@ def load(
         notes += [medial_wall, surface_note(places)]
     else:
         places = VoxelGrid.of_mask(chosen, affine)
-    within = {name: region.within(chosen) for name, region in regions.items()}
+    # As of arrays: it may be asked for, and is no area.
+    within = {name: region.within(chosen) for name, region in regions.items() if name != FINITE}
     return Subject(
         name=subject,
         dataset="nsd",

@@ -289,5 +289,6 @@ def test_vertices_that_a_session_did_not_reach_can_be_left_out(tmp_path):
     places = np.where(subject.surface.right, subject.surface.vertices + N_LEFT, subject.surface.vertices)
     np.testing.assert_array_equal(places, vertices[inside])
     assert np.isfinite(subject.train.patterns).all()
+    assert "finite" not in subject.rois
     one = load(f"nsd:{written.root}", roi="cortex - finite", sessions=3)
     assert one.n_voxels == sum(vertex % 4 != 0 for vertex in gone[3])
