@@ -36,6 +36,8 @@ MODULES = {
     "things-fmri": "brainrecon.datasets.things_fmri.reader",
     "vim1": "brainrecon.datasets.vim1.reader",
     "ocd": "brainrecon.datasets.ocd.reader",
+    "algonauts2023": "brainrecon.datasets.algonauts2023.reader",
+    "bdata": "brainrecon.datasets.kamitani.own",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

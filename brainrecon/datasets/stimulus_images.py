@@ -116,8 +116,12 @@ class PictureFiles(LazyRows):
         if not self.paths:
             return 0, 0, 3
         # What the file says; its pixels are decoded when they are looked at.
-        with picture_file(self.paths[0], self._mend) as picture:
+        with self._opened(self.paths[0]) as picture:
             return picture.height, picture.width, 3
+
+    def _opened(self, path):
+        """A picture as a context that gives it opened."""
+        return picture_file(path, self._mend)
 
     def _read(self, rows):
         pictures = [self._picture(self.paths[row]) for row in rows]
@@ -131,7 +135,8 @@ class PictureFiles(LazyRows):
         return np.stack(pictures)
 
     def _picture(self, path):
-        picture = read_picture(path, self._mend)
+        with self._opened(path) as opened:
+            picture = _as_rgb(opened, path)
         if self._size:
             picture = np.asarray(
                 ImageOps.fit(Image.fromarray(picture), (self._size, self._size), Image.Resampling.BICUBIC)
@@ -154,8 +159,13 @@ def read_picture(path, mend="save it again as PNG"):
         The file is no picture, or has values that are not 8-bit colours.
     """
     with picture_file(path, mend) as picture:
-        if picture.mode == "F" or picture.mode.startswith("I"):
-            raise InputError(
-                f"{path} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."
-            )
-        return np.asarray(picture.convert("RGB"))
+        return _as_rgb(picture, path)
+
+
+def _as_rgb(picture, where):
+    """An opened picture, uint8 (height, width, 3)."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        raise InputError(
+            f"{where} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."
+        )
+    return np.asarray(picture.convert("RGB"))

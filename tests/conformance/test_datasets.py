@@ -24,6 +24,9 @@ from brainrecon.runs.record import in_split
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import as_rows
 
+PICTURES = ("stimuli", "Presented_Stimuli")
+"""Folders of pictures, beside those whose name ends in "images"."""
+
 
 Z_SCORED = {
     "nsd, z-scores": "training",
@@ -351,7 +354,7 @@ def test_files_names_what_is_read(copy, opened, monkeypatch):
     listed = [file.path for file in files]
     assert read
     # Of a folder of pictures, below the copy or below a split, one is listed.
-    pictures = {"images", "stimuli", "Presented_Stimuli"} & {part for file in listed for part in file.parts}
+    pictures = {part for file in listed for part in file.parts if part in PICTURES or part.endswith("images")}
     absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
     assert not absent
     assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")
@@ -368,7 +371,9 @@ def test_pictures_that_are_none_are_refused_when_they_are_loaded(copy, way, tmp_
         pytest.skip("its files hold grey of any numbers, which are stretched by one range")
     _, make, _ = COPIES[copy.name]
     spoilt = Copy(copy.name, copy.kind, make(tmp_path), copy.options)
-    assert spoil(spoilt.path, WAYS[way]) > 0
+    # Pictures may lie beside the one file that is given.
+    beside = spoilt.path.parent / "images"
+    assert spoil(beside if beside.is_dir() else spoilt.path, WAYS[way]) > 0
     with pytest.raises(InputError) as caught:
         spoilt.load()
     told = str(caught.value)

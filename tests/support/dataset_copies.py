@@ -1,6 +1,7 @@
 """A small copy of every kind of data in every layout that is read, each written without the reader that it is for."""
 
 import numpy as np
+from algonauts_files import Algonauts
 from array_files import WRITERS, content
 from bids_study import Study
 from bold5000_files import Bold5000
@@ -16,6 +17,10 @@ from ocd_files import Objects
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
 from things_fmri_files import Things
 from vim1_files import Kay
+from nsd_standard_files import write_nsd_standard
+from nsd_surface_files import write_nsd_surface
+from own_bdata_files import OwnBData
+from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye1, write_mindeye2
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -38,6 +43,8 @@ def nsd_further(folder):
 
 def nsd_further_surface(folder):
     return write_nsd_further(folder / "nsd", surface=True).root
+def nsd_standard(folder):
+    return write_nsd_standard(folder / "nsd").root
 
 
 def god(folder):
@@ -48,6 +55,12 @@ def god(folder):
 
 def dir_(folder):
     return Dir(folder / "dir").root
+
+
+def own_bdata(folder):
+    written = OwnBData(folder / "mine")
+    written.draw_pictures()
+    return written.file
 
 
 def miyawaki_nilearn(folder):
@@ -68,6 +81,10 @@ def brain_diffuser(folder):
     return write_brain_diffuser(folder / "packed").root
 
 
+def mindeye1(folder):
+    return write_mindeye1(folder / "packed").root
+
+
 def mindeye2(folder):
     return write_mindeye2(folder / "packed").root
 
@@ -79,6 +96,10 @@ def mind_vis(folder):
 def digits69(folder):
     write_digits(folder / "digits.mat")
     return folder / "digits.mat"
+
+
+def algonauts2023(folder):
+    return Algonauts(folder / "challenge").root
 
 
 def faces(folder):
@@ -143,12 +164,14 @@ COPIES = {
         nsd_further_surface,
         {"space": "fsaverage", "also": "imagery,synthetic", "also_scale": "run"},
     ),
+    "nsd, MNI": ("nsd", nsd_standard, {"space": "MNI"}),
     "god": ("god", god, {}),
     "dir": ("dir", dir_, {}),
     "miyawaki, nilearn": ("miyawaki", miyawaki_nilearn, {}),
     "miyawaki, MATLAB": ("miyawaki", miyawaki_matlab, {}),
     "miyawaki, BData": ("miyawaki", miyawaki_bdata, {}),
     "packed, Brain-Diffuser": ("packed", brain_diffuser, {}),
+    "packed, MindEye": ("packed", mindeye1, {}),
     "packed, MindEye2": ("packed", mindeye2, {}),
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
@@ -168,6 +191,8 @@ COPIES = {
     "vim1, OSF": ("vim1", vim1_osf, {}),
     "ocd": ("ocd", ocd, {}),
     "ocd, mean of a window": ("ocd", ocd, {"window": "4-8", "times": "mean"}),
+    "algonauts2023": ("algonauts2023", algonauts2023, {"one_in": 3}),
+    "bdata": ("bdata", own_bdata, {"split": "part", "stimulus": "picture", "train": "fit", "test": "check"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

@@ -1,12 +1,15 @@
 """The packed layouts, each written here from its description alone: with numpy, h5py and scipy, not with the toolkit."""
 
+import io
 import json
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 import scipy.io
+from PIL import Image
 
 N_VOXELS, SIZE = 7, 6
 
@@ -166,4 +169,70 @@ def write_mind_vis(root, seed=0, names=True, singles=True, name="sbj_3.npz", sav
         "train": levels["train"][train_rows],
         "test": levels["test"][test_rows if singles else slice(None)],
     }
+    return written
+
+
+def npy(values):
+    """The bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=True)
+    return file.getvalue()
+
+
+def write_tar(path, members):
+    """A .tar of names and bytes, or types and targets of links."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            else:
+                entry.type, entry.linkname = content
+                archive.addfile(entry)
+
+
+def write_mindeye1(root, seed=0, number=1, base="webdataset_avg_split", dtype="<f4", suffix="png", archives=(3, 1, 2)):
+    """Samples of three rows; those of a picture that was shown once or twice are filled up by copies, in any order."""
+    rng, written = np.random.default_rng(seed), Written(root)
+    folder = root / base
+    shown = rng.permutation(73_000)
+    written.extra = {"folder": folder, "members": {}, "ids": {}, "rows": {}, "counts": {}}
+    sample = 0
+    for part, n_archives in zip(("train", "val", "test"), archives):
+        responses, pictures, ids, all_rows, counts = [], [], [], [], []
+        for archive in range(n_archives):
+            members = []
+            for _ in range(int(rng.integers(4, 8))):
+                count = int(rng.integers(1, 4))
+                trials = rng.normal(size=(count, N_VOXELS)).astype(dtype)
+                order = rng.permutation([*range(count), *rng.integers(0, count, 3 - count)])
+                rows = trials[order]
+                first = [row for row in range(3) if order[row] not in order[:row]]
+                picture = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+                file = io.BytesIO()
+                Image.fromarray(picture).save(file, format="PNG")
+                key = f"sample{sample:09d}"
+                members += [
+                    (f"{key}.coco73k.npy", npy(np.array([shown[sample]]))),
+                    (f"{key}.{suffix}", file.getvalue()),
+                    (f"{key}.nsdgeneral.npy", npy(rows)),
+                    (f"{key}.num_uniques.npy", npy(np.array(count) if sample % 2 else np.array([count]))),
+                    (f"{key}.trial.npy", npy(np.array([sample]))),
+                ]
+                responses += list(rows[first])
+                pictures += [picture] * count
+                ids += [f"nsd{shown[sample]:05d}"] * count
+                all_rows.append(rows)
+                counts.append(count)
+                sample += 1
+            path = folder / part / f"{part}_subj{number:02d}_{archive}.tar"
+            write_tar(path, members)
+            written.extra["members"][path] = members
+        written.responses[part], written.pictures[part] = np.array(responses, np.float32), np.array(pictures)
+        written.extra["ids"][part], written.extra["rows"][part] = ids, np.array(all_rows)
+        written.extra["counts"][part] = counts
+    totals = {part: len(written.extra["counts"][part]) for part in ("train", "val", "test")}
+    (folder / f"metadata_subj{number:02d}.json").write_text(json.dumps({"totals": totals}))
     return written

@@ -1,6 +1,7 @@
 """The pictures of a copy of some data, changed where they lie, in whatever file they are."""
 
 import io
+import tarfile
 
 import h5py
 import numpy as np
@@ -44,16 +45,15 @@ def _are_pictures(name, values):
 def _spoil(path, change):
     kind = path.suffix.lower()
     if kind in PICTURES:
-        with Image.open(path) as picture:
-            values = change(np.asarray(picture.convert("RGB")))
-        # PNG has one channel of 16 bits, or several of 8.
-        values = values[..., 0] if values.dtype == np.uint16 else values
-        written = io.BytesIO()
-        Image.fromarray(values).save(written, format="PNG")
-        path.write_bytes(written.getvalue())
+        path.write_bytes(_changed_picture(path.read_bytes(), change))
         return 1
+    if kind == ".tar":
+        return _spoil_members(path, change)
     if kind == ".npy":
-        values = np.load(path)
+        try:
+            values = np.load(path)
+        except ValueError:  # Python's objects
+            return 0
         return _saved(lambda changed: np.save(path, changed), values, change)
     if kind == ".npz":
         arrays = dict(np.load(path))
@@ -80,6 +80,30 @@ def _spoil(path, change):
         scipy.io.savemat(path, arrays | changed)
         return len(changed)
     return 0
+
+
+def _changed_picture(content, change):
+    with Image.open(io.BytesIO(content)) as picture:
+        values = change(np.asarray(picture.convert("RGB")))
+    # PNG has one channel of 16 bits, or several of 8.
+    values = values[..., 0] if values.dtype == np.uint16 else values
+    written = io.BytesIO()
+    Image.fromarray(values).save(written, format="PNG")
+    return written.getvalue()
+
+
+def _spoil_members(path, change):
+    with tarfile.open(path) as archive:
+        members = [(entry.name, archive.extractfile(entry).read()) for entry in archive]
+    n_changed = 0
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            if name.endswith(PICTURES):
+                content, n_changed = _changed_picture(content, change), n_changed + 1
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return n_changed
 
 
 def _saved(save, values, change):

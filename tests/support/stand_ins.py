@@ -12,6 +12,13 @@ STAND_INS = {
     "vim1, OSF": ("vim1", lambda folder, study: vim1_files.stand_in(folder, study, "osf"), {}),
     "ocd": ("ocd", ocd_files.stand_in, {}),
     "ocd, peak alone": ("ocd", ocd_files.stand_in, {"window": "6"}),
+from nsd_form_stand_ins import algonauts, mindeye, own_bdata, standard
+
+STAND_INS = {
+    "algonauts2023": ("algonauts2023", algonauts, {"one_in": 6}),
+    "nsd, MNI": ("nsd", standard, {"space": "MNI"}),
+    "packed, MindEye": ("packed", mindeye, {}),
+    "bdata": ("bdata", own_bdata, {"stimulus": "picture", "split": "half", "train": 4, "test": 5}),
 }
 """Name -> kind of data, ``make(folder, study) -> path`` with a `simulated_study.SimulatedStudy`, options of the loader."""
 

@@ -128,6 +128,8 @@ def _prefixes(arrays, needs_split):
             f"{arrays.path} holds GLMsingle's betasmd but not what was shown; put it into a folder with its events.tsv "
             "and stimuli/, and give that folder."
         )
+    if any(name in arrays for name in ("metadata_key", "metaData_key")):
+        raise InputError(f"{arrays.path} is a BData file, which is read as bdata:{arrays.path}.")
     if not ({"train_", "test_"} if needs_split else {"train_"}) <= found:
         raise InputError(
             f"{arrays.path} holds {_listed(arrays)}; it needs betas, stimulus_ids and split, or train_betas, "

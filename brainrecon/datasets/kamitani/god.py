@@ -160,7 +160,10 @@ def _choose(path, subject):
         raise InputError(f"There is no folder {path}; give the folder that holds Subject1.h5, as god:FOLDER.")
     there = _files(path)
     if not there:
-        raise InputError(f"{path} holds no Subject1.h5 or other subject; copy them from figshare 7387130.")
+        raise InputError(
+            f"{path} holds no Subject1.h5 or other subject; copy them from figshare 7387130, or give a file of "
+            "another name as bdata:FILE."
+        )
     subject = None if subject is None else subject_name(subject)
     if subject is not None and subject not in there:
         raise InputError(

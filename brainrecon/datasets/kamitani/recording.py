@@ -122,7 +122,19 @@ def voxel_columns(bdata, roi=None, mask=None):
 
 
 def make_subject(
-    kind, path, name, parts, roi=None, images=None, image_size=None, notes=(), details=None, mask=None, zscore=False
+    kind,
+    path,
+    name,
+    parts,
+    roi=None,
+    images=None,
+    image_size=None,
+    notes=(),
+    details=None,
+    mask=None,
+    zscore=False,
+    source=None,
+    how=None,
 ):
     """Put a subject together.
 
@@ -134,13 +146,17 @@ def make_subject(
         The folder that was asked for.
     name : str
     parts : dict of str to Part
-        Split -> its samples; at least ``train`` and ``test``.
+        Split -> its samples; at least ``train``, and ``test`` unless stimuli are dealt to folds afterwards.
     roi, images, image_size, mask
         As the dataset's own ``load`` has them.
     notes : sequence of str
     details : dict, optional
     zscore : bool
         Z-score each voxel within each run of a split, by the run's own trials.
+    source : str, optional
+        ``kind:path``, if the path that was asked for is not the folder.
+    how : str, optional
+        How pictures are to be had, as `brainrecon.datasets.kamitani.stimuli.pictures_of` takes it.
 
     Returns
     -------
@@ -168,7 +184,7 @@ def make_subject(
     bare = {
         split: Split(BDataBetas(part.bdata, chosen[part.bdata], part.rows), part.names) for split, part in parts.items()
     }
-    pictures, told = pictures_of(bare, Path(path), images, image_size)
+    pictures, told = pictures_of(bare, Path(path), images, image_size, how)
     notes += told
     named = class_names(Path(path))
     splits = {
@@ -188,7 +204,7 @@ def make_subject(
     return Subject(
         name=name,
         dataset=kind,
-        source=f"{kind}:{path}",
+        source=source or f"{kind}:{path}",
         splits=splits,
         roi=roi,
         rois=rois,

@@ -96,7 +96,7 @@ def stimulus_codes(bdata, key):
     return values[:, 1] if values.shape[1] > 1 else bdata.column(key)
 
 
-def pictures_of(splits, path, images=None, size=None):
+def pictures_of(splits, path, images=None, size=None, how=None):
     """The pictures of each split, joined by name.
 
     Parameters
@@ -107,6 +107,8 @@ def pictures_of(splits, path, images=None, size=None):
     images : path, optional
     size : int, optional
         Side of the square that pictures are cut and resized to.
+    how : str, optional
+        How pictures are to be had, for the note if there are none; by default by the laboratory's form.
 
     Returns
     -------
@@ -126,7 +128,8 @@ def pictures_of(splits, path, images=None, size=None):
     if not folder.is_dir():
         if images:
             raise InputError(f"There is no folder {folder}; name the folder of the pictures, or leave images out.")
-        return {}, [f"no pictures: they are to be had by the form {REQUEST_FORM}; put them into {path / 'images'}"]
+        how = how or f"they are to be had by the form {REQUEST_FORM}; put them into {path / 'images'}"
+        return {}, [f"no pictures: {how}"]
     found, notes, pictures = {}, [], {}
     for file in visible(folder, "**/*"):
         if file.suffix.lower() in PICTURE_SUFFIXES:

@@ -215,7 +215,12 @@ class SessionStore:
         path = self.files[session]
         stored = read_session(path, self.mask)
         if stored.dtype.kind == "f":
-            check_finite(stored, f"session {session} ({path})")
+            remedy = (
+                {"remedy": "leave such vertices out, --roi 'nsdgeneral & finite'"}
+                if isinstance(path, HemisphereFiles)
+                else {}
+            )
+            check_finite(stored, f"session {session} ({path})", **remedy)
             if stored.dtype.itemsize > 4:
                 stored = stored.astype(np.float32)
         self._kept[session] = stored

@@ -137,6 +137,15 @@ def _read(path: Path, mask: np.ndarray) -> np.ndarray:
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
+def first_trial(files: HemisphereFiles) -> np.ndarray:
+    """Values of all vertices on a session's first trial, (n_left + n_right,), from .mgh files."""
+    halves = []
+    for path in files:
+        with nifti_values(path) as values:
+            halves.append(np.asanyarray(values[:, 0, 0, 0]))
+    return np.concatenate(halves)
+
+
 def read_map(files: HemisphereFiles) -> np.ndarray | None:
     """One value for each vertex of both hemispheres, (n_vertices,); None if a file is not there.
 

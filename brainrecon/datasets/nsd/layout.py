@@ -28,6 +28,12 @@ SPACES = ("func1pt8mm", "func1mm")
 SURFACES = {"fsaverage": "mgh", "nativesurface": "hdf5"}
 """Surface spaces and the format of each; a volume is loaded before them."""
 
+STANDARD = "MNI"
+"""The standard volume, alike for all subjects; it is loaded if nothing else is there, or when it is asked for."""
+
+STANDARD_VERSION = "b2"
+"""The one version of betas that NSD releases in the standard volume."""
+
 SUFFIXES = {"hdf5": ".hdf5", "nifti": ".nii.gz", "mgh": ".mgh"}
 """Format of a betas file -> how its name ends, of volumes those preferred first."""
 
@@ -79,6 +85,10 @@ class Layout:
         """Of the volume, or of both hemispheres."""
         folder = self.betas(subject, space, version)
         return hemisphere_files(folder, "ncsnr.mgh") if space in SURFACES else folder / "ncsnr.nii.gz"
+
+    def valid(self, subject, version, session):
+        """Which voxels of the standard volume a session reached."""
+        return self.betas(subject, STANDARD, version) / f"valid_session{session:02d}.nii.gz"
 
     def responses(self, subject):
         return self.root / f"nsddata/ppdata/{subject}/behav/responses.tsv"
@@ -134,8 +144,8 @@ def choose_subject(layout, subject):
 
 
 def choose_space(layout, subject, space):
-    """The space asked for, or the first of `SPACES` and `SURFACES` that the subject has."""
-    folder, known = layout.betas_root / subject, (*SPACES, *SURFACES)
+    """The space asked for, or the first of `SPACES`, `SURFACES` and `STANDARD` that the subject has."""
+    folder, known = layout.betas_root / subject, (*SPACES, *SURFACES, STANDARD)
     present = [name for name in known if (folder / name).is_dir()]
     if space is None and present:
         return present[0]
@@ -171,7 +181,7 @@ def version_name(version):
 
 def formats_of(space, file_format=None):
     """The formats in which betas of a space may be, preferred first: the one asked for, or all; an InputError if it has none."""
-    known = (SURFACES[space],) if space in SURFACES else VOLUME_FORMATS
+    known = (SURFACES[space],) if space in SURFACES else VOLUME_FORMATS if space != STANDARD else ("nifti",)
     if file_format is not None and file_format not in known:
         raise InputError(f"'{file_format}' is no format of betas in {space}; allowed values are {', '.join(known)}.")
     return (file_format,) if file_format else known

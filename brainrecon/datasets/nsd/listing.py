@@ -16,6 +16,7 @@ from brainrecon.datasets.spaces.surface_places import HEMISPHERES
 from brainrecon.datasets.subject import subject_name
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.listing import visible
 from stages.ground.progress import SILENT
 
 BUCKET = "https://natural-scenes-dataset.s3.amazonaws.com/"
@@ -56,12 +57,12 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
     check("pictures", pictures, OneOf(True, False), "--option {name}={example}")
     layout = nsd_layout.Layout(path)
     subject = subject_name(subject or (nsd_layout.subjects_on_disk(layout) or ["subj01"])[0])
-    spaces = (*nsd_layout.SPACES, *nsd_layout.SURFACES)
+    spaces = (*nsd_layout.SPACES, *nsd_layout.SURFACES, nsd_layout.STANDARD)
     space = _chosen("space", space, spaces, lambda name: (layout.betas_root / subject / name).is_dir())
     version = _chosen(
         "betas",
         nsd_layout.version_name(betas),
-        tuple(nsd_layout.BETAS_VERSIONS),
+        tuple(nsd_layout.BETAS_VERSIONS) if space != nsd_layout.STANDARD else (nsd_layout.STANDARD_VERSION,),
         lambda name: layout.betas(subject, space, name).is_dir(),
     )
     file_format = _chosen(
@@ -78,6 +79,7 @@ def files(path, subject=None, betas=None, space=None, betas_format=None, session
         listed.append(_ours(layout, layout.stimuli, "pictures, of all subjects", largest=nsd_sizes.PICTURES))
     listed.append(_ours(layout, layout.responses(subject), "runs and behaviour", optional=True))
     of_space = _of_surface if space in nsd_layout.SURFACES else _of_volume
+    of_space = _of_standard if space == nsd_layout.STANDARD else of_space
     there = nsd_layout.session_files(layout, subject, space, version, file_format)
     wanted = read_sessions(sessions) or sorted(_all_sessions(layout, subject) | set(there))
     listed += of_space(layout, subject, space, version, file_format, wanted)
@@ -103,6 +105,27 @@ def _of_volume(layout, subject, space, version, file_format, sessions):
     for session in sessions:
         file = layout.betas_session(subject, space, version, session, file_format)
         yield _ours(layout, file, f"betas of session {session}", largest=nsd_sizes.session_bytes(subject, space))
+
+
+def _of_standard(layout, subject, space, version, file_format, sessions):
+    """Betas in MNI and which voxels they hold; regions and a noise ceiling only if somebody made them, as NSD has none."""
+    own = {
+        layout.roi(subject, space, atlas): "regions, made by you"
+        for atlas in ("nsdgeneral", "prf-visualrois", "streams")
+    }
+    own |= {path: "regions, made by you" for path in visible(layout.rois(subject, space), "*.nii.gz")}
+    own |= {
+        layout.labels(subject, path.name.removesuffix(".nii.gz")): "names of regions"
+        for path in own
+        if path.name[2] != "."
+    }
+    own[layout.ncsnr(subject, space, version)] = "noise ceiling, made by you"
+    yield from (ExpectedFile(path, f"{what}: NSD has none in {space}", True) for path, what in own.items())
+    mask, betas = nsd_sizes.volume_bytes(subject, space, 4), nsd_sizes.session_bytes(subject, space)
+    for session in sessions:
+        yield _ours(layout, layout.valid(subject, version, session), f"which voxels session {session} has", True, mask)
+        file = layout.betas_session(subject, space, version, session, file_format)
+        yield _ours(layout, file, f"betas of session {session}", largest=betas)
 
 
 def _of_surface(layout, subject, space, version, file_format, sessions):
@@ -208,6 +231,8 @@ def download(
         for expected in expected_files:
             if expected.path in from_coco:
                 annotations.append(expected.path)
+                continue
+            if not expected.address:
                 continue
             try:
                 _fetch(layout, expected.path, progress)

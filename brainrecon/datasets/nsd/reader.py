@@ -21,8 +21,9 @@ from brainrecon.datasets.nsd.further.reading import check_options, read_further
 from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, check_both, n_vertices, read_map
 from brainrecon.datasets.nsd.listing import TERMS, download, files
 from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
+from brainrecon.datasets.nsd.standard_regions import read_standard_regions
 from brainrecon.datasets.nsd.stimuli import Stimuli
-from brainrecon.datasets.nsd.surface_regions import CORTEX, read_surface_regions
+from brainrecon.datasets.nsd.surface_regions import CORTEX, FINITE, finite_region, read_surface_regions
 from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.spaces.surface_places import SurfacePlaces
@@ -84,8 +85,8 @@ def load(
         ``b1``, ``b2`` or ``b3`` (betas_assumehrf, betas_fithrf, betas_fithrf_GLMdenoise_RR); by default the
         best on disk.
     space : str, optional
-        A volume, ``func1pt8mm`` or ``func1mm``, or a surface, ``fsaverage`` or ``nativesurface``; by default the first of these
-        on disk.
+        A volume, ``func1pt8mm`` or ``func1mm``, a surface, ``fsaverage`` or ``nativesurface``, or the standard volume ``MNI``;
+        by default the first of these on disk.
     betas_format : str, optional
         ``hdf5`` or ``nifti``; by default HDF5 if a session has it. A surface has one format, ``mgh`` or ``hdf5``.
     zscore : bool
@@ -131,21 +132,30 @@ def load(
     there = nsd_layout.sessions_on_disk(layout, subject, space, version, betas_format)
     files = chosen_sessions(there, sessions, layout.betas(subject, space, version))
     further_files = chosen_experiments(layout, subject, space, version, betas_format, also)
-    on_surface = space in nsd_layout.SURFACES
+    on_surface, in_standard = space in nsd_layout.SURFACES, space == nsd_layout.STANDARD
     design = nsd_design.read_design(layout.design)
 
     if on_surface:
         check_both(files)
         sizes, affine = n_vertices(next(iter(files.values()))), None
         regions, medial_wall = read_surface_regions(layout, nsd_layout.label_owner(subject, space), sizes)
+    elif in_standard:
+        regions, affine, reached = read_standard_regions(layout, subject, version, files)
     else:
         regions = nsd_rois.read_rois(layout, subject, space)
         affine = open_nifti(next(iter(regions.values())).path).affine
     trials_in_file = check_volumes(files, regions)
+    if space == "fsaverage":
+        regions[FINITE] = finite_region(files, sizes[0])
     if mask is not None:
         whole = regions.get(DEFAULT_ROI, next(iter(regions.values())))
         volume = mask.in_volume(whole.mask, affine).astype(np.int16)
         regions |= {MASK: nsd_rois.Region(MASK, Path(mask.name), volume)}
+    if roi is None and in_standard and DEFAULT_ROI not in regions:
+        raise InputError(
+            f"NSD has no regions in {space}, and {layout.rois(subject, space)} holds no {DEFAULT_ROI}.nii.gz; give a mask on the "
+            "grid of the betas, --mask FILE, put regions there, or take all voxels that hold betas, --roi valid."
+        )
     roi = roi or (CORTEX if on_surface and DEFAULT_ROI not in regions else DEFAULT_ROI)
     chosen = nsd_rois.select(regions, roi, f"{subject} below {path}")
 
@@ -185,12 +195,14 @@ def load(
     if ceiling is None:
         notes.append(f"no noise ceiling: {layout.ncsnr(subject, space, version)} is absent")
     places = {}
+    notes += [reached] if in_standard else []
     if on_surface:
         places = surface_places(subject, space, chosen, sizes, flat)
         notes += [medial_wall, surface_note(places)]
     else:
         places = VoxelGrid.of_mask(chosen, affine)
-    within = {name: region.within(chosen) for name, region in regions.items()}
+    # As of arrays: it may be asked for, and is no area.
+    within = {name: region.within(chosen) for name, region in regions.items() if name != FINITE}
     return Subject(
         name=subject,
         dataset="nsd",
@@ -342,7 +354,7 @@ OPTIONS = (
     Option("betas", "b1, b2 or b3; by default the best on disk", for_files=True),
     Option(
         "space",
-        "func1pt8mm, func1mm, or a surface: fsaverage, nativesurface; by default the first of these on disk",
+        "func1pt8mm, func1mm, a surface (fsaverage, nativesurface), or MNI; by default the first of these on disk",
         for_files=True,
     ),
     Option(

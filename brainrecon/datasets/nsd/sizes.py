@@ -21,8 +21,9 @@ VOLUMES = {
         "subj07": (139, 170, 145),
         "subj08": (143, 184, 139),
     },
+    "MNI": dict.fromkeys((f"subj0{number}" for number in range(1, 9)), (182, 218, 182)),
 }
-"""Volume space -> subject -> (x, y, z) (NSD data manual, "Technical notes")."""
+"""Volume space -> subject -> (x, y, z) (NSD data manual, "Technical notes"; MNI as of FSL's MNI152_T1_1mm)."""
 
 VERTICES = {
     "subj01": (227_021, 226_601),

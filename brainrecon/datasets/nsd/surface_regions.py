@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, read_map
+from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, first_trial, read_map
 from brainrecon.datasets.nsd.layout import Layout
 from brainrecon.datasets.nsd.rois import LABELS, Region, as_labels, named_regions, read_labels
 from brainrecon.datasets.spaces.surface_places import HEMISPHERES
@@ -23,6 +23,8 @@ GLASSER = "HCP_MMP1"
 """The atlas of Glasser et al. 2016, 180 areas in each hemisphere; its names come first, V1 is its V1."""
 CORTEX = "cortex"
 """All vertices but those of the medial wall."""
+FINITE = "finite"
+"""All vertices that have a value on the first trial of every session that is used; a session has none where it did not reach."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,12 @@ def read_surface_regions(layout: Layout, owner: str, n_vertices: tuple[int, int]
         named_regions(regions, region, labels)
     regions[CORTEX] = SurfaceRegion(CORTEX, folder, np.where(cortex, 1, -1).astype(np.int16), (), n_vertices[0])
     return regions, note
+
+
+def finite_region(sessions: dict[int, HemisphereFiles], n_left: int) -> SurfaceRegion:
+    """The region `FINITE`, told by one trial of each session: what is not finite on a later one is refused when it is read."""
+    reached = np.all([np.isfinite(first_trial(files)) for files in sessions.values()], axis=0)
+    return SurfaceRegion(FINITE, next(iter(sessions.values())).lh, reached.astype(np.int16), (), n_left)
 
 
 def _read_atlas(layout: Layout, owner: str, name: str, n_vertices: tuple[int, int]) -> np.ndarray:

@@ -30,6 +30,7 @@ EXAMPLE = "betas_all_subj01_fp32_renorm.hdf5"
 PICTURES = "coco_images_224_float16.hdf5"
 DESIGN = "nsd_expdesign.mat"
 ROI = "nsdgeneral"
+OPTIONS = ("design",)
 
 
 def find(path):

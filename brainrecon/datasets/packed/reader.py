@@ -1,6 +1,6 @@
-"""Data that people have on disk from another repository: Brain-Diffuser, MindEye2 or MinD-Vis.
+"""Data that people have on disk from another repository: Brain-Diffuser, MindEye, MindEye2 or MinD-Vis.
 
-Which of the three layouts lies at a path is told from the names of its files; each has its own module. These are
+Which of the four layouts lies at a path is told from the names of its files; each has its own module. These are
 derived copies, and less than their originals: what is lost is in the subject's notes.
 """
 
@@ -9,22 +9,24 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.packed import brain_diffuser as packed_brain_diffuser
 from brainrecon.datasets.packed import mind_vis as packed_mind_vis
+from brainrecon.datasets.packed import mindeye1 as packed_mindeye1
 from brainrecon.datasets.packed import mindeye2 as packed_mindeye2
 from stages.ground.errors import InputError
 from weights.suggestions import did_you_mean
 
-LAYOUTS = (packed_brain_diffuser, packed_mindeye2, packed_mind_vis)
+LAYOUTS = (packed_brain_diffuser, packed_mindeye1, packed_mindeye2, packed_mind_vis)
 
 DESCRIPTION = Description(
     measured=(
         "derived copies of fMRI of people who saw photographs: of the Natural Scenes Dataset (NSD), as Brain-Diffuser "
-        "averages it over repeats or MindEye2 z-scores it by session, or of generic object decoding (GOD), as MinD-Vis "
-        "passes it on"
+        "averages it over repeats or MindEye and MindEye2 z-score it by session, or of generic object decoding (GOD), as "
+        "MinD-Vis passes it on"
     ),
     available=(
-        "what github.com/ozcelikfu/brain-diffuser makes of NSD; huggingface.co/datasets/pscotti/mindeyev2, with "
-        "nsd_expdesign.mat from NSD's bucket; figshare.com/s/94cd778e6afafb00946e for MinD-Vis; the terms of the "
-        "originals hold for every copy (NSD's access form, and a request to the authors for GOD's pictures)"
+        "what github.com/ozcelikfu/brain-diffuser makes of NSD; huggingface.co/datasets/pscotti/naturalscenesdataset; "
+        "huggingface.co/datasets/pscotti/mindeyev2, with nsd_expdesign.mat from NSD's bucket; "
+        "figshare.com/s/94cd778e6afafb00946e for MinD-Vis; the terms of the originals hold for every copy (NSD's access form, "
+        "and a request to the authors for GOD's pictures)"
     ),
     citation=(
         "NSD: Allen et al. 2022, Nature Neuroscience 25:116-126, doi 10.1038/s41593-021-00962-x; GOD: Horikawa & Kamitani "
@@ -40,14 +42,15 @@ def subjects(path):
     return list(recognise(path)[1])
 
 
-def load(path, subject=None, roi=None, design=None, mask=None):
+def load(path, subject=None, roi=None, design=None, mask=None, val=None, copies=None):
     """Load one subject of a packed data set.
 
     Parameters
     ----------
     path : pathlib.Path
         The folder of one of the layouts, see `brainrecon.datasets.packed.brain_diffuser`,
-        `brainrecon.datasets.packed.mindeye2` and `brainrecon.datasets.packed.mind_vis`, or a subject's file in it.
+        `brainrecon.datasets.packed.mindeye1`, `brainrecon.datasets.packed.mindeye2` and
+        `brainrecon.datasets.packed.mind_vis`, or a subject's file in it.
     subject : str, optional
         ``subj01``; by default the first there.
     roi : str, optional
@@ -57,11 +60,15 @@ def load(path, subject=None, roi=None, design=None, mask=None):
         MindEye2: NSD's ``nsd_expdesign.mat``; by default the one next to the betas or below their folder.
     mask : brainrecon.datasets.own_mask.OwnMask, optional
         The region ``mask``: a value for each voxel of the file.
+    val : {"train", "apart"}, optional
+        MindEye: whether pictures of its archives val are trained on, as by default, or are a split of their own.
+    copies : bool, optional
+        MindEye: whether rows count as trials that repeat those of a picture that was shown less often; by default not.
 
     Returns
     -------
     subject : brainrecon.datasets.subject.Subject
-        Betas and pictures of Brain-Diffuser and MindEye2 stay on disk until they are asked for.
+        Betas and pictures of Brain-Diffuser, MindEye and MindEye2 stay on disk until they are asked for.
 
     Raises
     ------
@@ -75,19 +82,20 @@ def load(path, subject=None, roi=None, design=None, mask=None):
             "of these."
         )
     subject = subject or next(iter(found))
-    options = {}
-    if design is not None:
-        if layout is not packed_mindeye2:
+    options = {
+        name: value for name, value in (("design", design), ("val", val), ("copies", copies)) if value is not None
+    }
+    for name, value in options.items():
+        if name not in getattr(layout, "OPTIONS", ()):
             raise InputError(
-                f"{path} is of {layout.NAME}'s layout, where no design is needed, but one was given ({design}); leave "
-                "the design out."
+                f"{path} is of {layout.NAME}'s layout, where no {name} is needed, but one was given ({value}); leave "
+                f"the {name} out."
             )
-        options["design"] = design
     return layout.load(found[subject], subject, roi, f"packed:{path}", mask, **options)
 
 
 def files(path, subject=None, design=None):
-    """The files of one subject; of all three layouts where none is recognised."""
+    """The files of one subject; of all four layouts where none is recognised."""
     layouts = [layout for layout in LAYOUTS if layout.find(path)] or LAYOUTS
     options = {packed_mindeye2: {"design": design}}
     return [row for layout in layouts for row in layout.files(path, subject, **options.get(layout, {}))]
@@ -127,4 +135,6 @@ def recognise(path):
 DESIGN = Option(
     "design", "path of nsd_expdesign.mat, for MindEye2; by default the one next to the betas", for_files=True
 )
-register("packed", DatasetOf(DESCRIPTION, subjects, load, files, (DESIGN, OWN_MASK)))
+VAL = Option("val", "of MindEye: train or apart; whether its val pictures are trained on, as by default, or a split")
+COPIES = Option("copies", "of MindEye, true: rows that repeat a picture's few trials count too; by default false")
+register("packed", DatasetOf(DESCRIPTION, subjects, load, files, (DESIGN, VAL, COPIES, OWN_MASK)))

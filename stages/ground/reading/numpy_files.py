@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import zipfile
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from stages.ground.errors import InputError
-from stages.ground.reading.wall import reading
+from stages.ground.reading.wall import one_line, reading
 from weights.compression import MOST_BY_COMPRESSION
 
 _LONGEST_HEADER = 65_536
@@ -56,6 +57,43 @@ def read_npy(path: str | Path, mapped: bool = False, remedy: str = "save it agai
             return _letters(np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C"))
         values = _letters(np.fromfile(file, dtype, math.prod(shape)))
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+
+
+def npy_of_bytes(content: bytes, where: str, remedy: str = "save it again with numpy.save") -> np.ndarray:
+    """Read an array from the bytes of a .npy file, such as a member of an archive.
+
+    >>> file = io.BytesIO()
+    >>> np.save(file, np.eye(2))
+    >>> npy_of_bytes(file.getvalue(), "a member").shape
+    (2, 2)
+
+    Parameters
+    ----------
+    content : bytes
+    where : str
+        What they are, for the message.
+    remedy : str
+        What to do about a file that cannot be read, for the message.
+
+    Raises
+    ------
+    InputError
+        They are damaged, no plain array, or another number than their header says.
+    """
+    file = io.BytesIO(content)
+    try:
+        shape, fortran, dtype = _header(file, where)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where} cannot be read as a .npy array ({one_line(error)}); {remedy}.") from None
+    room = len(content) - file.tell()
+    if (needed := _bytes(shape, dtype)) != room:
+        raise InputError(
+            f"{where} says that it holds {dtype} {shape}, which is {needed:,} bytes, but has {room:,}; {remedy}."
+        )
+    values = np.frombuffer(content, dtype, math.prod(shape), file.tell())
+    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
 
 class NpzFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from stages.ground.errors import InputError
-from stages.ground.reading.wall import reading
+from stages.ground.reading.wall import one_line, reading
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """By content. Others are left out: some start programs, as PostScript does."""
@@ -41,9 +42,40 @@ def picture_file(
         The file is absent, damaged, of another format than `FORMATS`, or has more than `MOST_PIXELS` pixels.
     """
     with reading(path, kind, remedy), Image.open(path, formats=FORMATS) as picture:
-        width, height = picture.size
-        if width * height > MOST_PIXELS:
-            raise InputError(
-                f"{path} says that it has {width:,} x {height:,} pixels; expected {MOST_PIXELS:,} at most: {remedy}."
-            )
+        _check_size(picture, path, remedy)
         yield picture
+
+
+@contextmanager
+def picture_of_bytes(content: bytes, where: str, remedy: str = "save it again as PNG") -> Iterator[Image.Image]:
+    """Open a picture that is part of another file; errors as of `picture_file`.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 2)).save(file, format="PNG")
+    >>> with picture_of_bytes(file.getvalue(), "a member") as picture: print(picture.size)
+    (4, 2)
+
+    Parameters
+    ----------
+    content : bytes
+    where : str
+        What they are, for the message.
+    remedy : str
+        What to do about a picture that cannot be read, for the message.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            _check_size(picture, where, remedy)
+            yield picture
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where} cannot be read as a picture ({one_line(error)}); {remedy}.") from None
+
+
+def _check_size(picture: Image.Image, where: str | Path, remedy: str) -> None:
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{where} says that it has {width:,} x {height:,} pixels; expected {MOST_PIXELS:,} at most: {remedy}."
+        )

@@ -266,3 +266,29 @@ def test_a_tiny_surface_written_by_hand(tmp_path):
     np.testing.assert_array_equal(subject.surface.right, (vertices >= N_LEFT)[inside])
     assert subject.surface.mesh == "an average surface" and subject.surface.n_vertices == (80, 60)
     assert any("no flat map of it" in note for note in subject.notes)
+
+
+def test_vertices_that_a_session_did_not_reach_can_be_left_out(tmp_path):
+    written = write_nsd_surface(tmp_path / "nsd")
+    gone = {1: [4, 5], 3: [N_LEFT + 6, N_LEFT + 9]}
+    folder = written.root / BETAS
+    for session, vertices in gone.items():
+        for side, first in (("lh", 0), ("rh", N_LEFT)):
+            own = [vertex - first for vertex in vertices if (vertex >= N_LEFT) == (side == "rh")]
+
+            def lost(betas, own=own):
+                betas[own] = np.nan
+                return betas
+
+            rewrite(folder / f"{side}.betas_session{session:02d}.mgh", lost)
+    with pytest.raises(InputError, match="hold NaN .* leave such vertices out, --roi 'nsdgeneral & finite'"):
+        load(f"nsd:{written.root}").train.patterns
+    subject = load(f"nsd:{written.root}", roi="nsdgeneral & finite")
+    vertices = np.arange(140)
+    inside = (vertices % 3 != 1) & (vertices % 4 != 0) & ~np.isin(vertices, sum(gone.values(), []))
+    places = np.where(subject.surface.right, subject.surface.vertices + N_LEFT, subject.surface.vertices)
+    np.testing.assert_array_equal(places, vertices[inside])
+    assert np.isfinite(subject.train.patterns).all()
+    assert "finite" not in subject.rois
+    one = load(f"nsd:{written.root}", roi="cortex - finite", sessions=3)
+    assert one.n_voxels == sum(vertex % 4 != 0 for vertex in gone[3])

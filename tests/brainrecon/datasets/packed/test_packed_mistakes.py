@@ -1,13 +1,17 @@
 """Packed files that cannot be used: each is refused in one sentence, and no pickle is run."""
 
+import gzip
+import io
+import tarfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from damage import cut
-from packed_layouts import bd_file, write_brain_diffuser, write_mind_vis, write_mindeye2
+from packed_layouts import bd_file, npy, write_brain_diffuser, write_mind_vis, write_mindeye1, write_mindeye2, write_tar
 
+from brainrecon.cli.main import run_command
 from brainrecon.datasets.packed import reader as packed
 from stages.ground.errors import InputError
 
@@ -62,6 +66,83 @@ def me2(change, **options):
         change(write_mindeye2(root, **options).extra)
 
     return spoil
+
+
+def me1(change, part="train", number=0):
+    """MindEye's archives with one of them changed."""
+
+    def spoil(root):
+        written = write_mindeye1(root)
+        change(written.extra["folder"] / part / f"{part}_subj01_{number}.tar", written.extra["members"])
+
+    return spoil
+
+
+def member(place, change, part="train"):
+    """A member of the first sample that is changed; `place` is what follows its name."""
+
+    def spoil(path, all_members):
+        members = list(all_members[path])
+        row = next(row for row, (name, _) in enumerate(members) if name.endswith(place))
+        name, content = members[row]
+        changed = change(content)
+        members[row : row + 1] = changed if isinstance(changed, list) else [(name, changed)]
+        write_tar(path, members)
+
+    return me1(spoil, part)
+
+
+def rows(change):
+    return member(".nsdgeneral.npy", lambda content: npy(change(np.load(io.BytesIO(content)))))
+
+
+def end_of_members(path):
+    with tarfile.open(path) as archive:
+        return max(entry.offset_data + -(-entry.size // 512) * 512 for entry in archive)
+
+
+def renamed(name, kind=None):
+    """The picture of the first sample under another name, or as a link."""
+
+    def spoil(path, all_members):
+        members = [(name if old == "sample000000000.png" else old, content) for old, content in all_members[path]]
+        members = [(old, (kind, "/etc/passwd") if old == name and kind else content) for old, content in members]
+        write_tar(path, members)
+
+    return spoil
+
+
+leads_out, absolute = renamed("../../sample000000000.png"), renamed("/tmp/sample000000000.png")
+linked = renamed("sample000000000.png", tarfile.SYMTYPE)
+
+
+def doubled(path, all_members):
+    members = all_members[path]
+    write_tar(path, [*members, next(one for one in members if one[0].endswith("000.png"))])
+
+
+def numbered(path, all_members, rows):
+    """Samples of an archive that all show picture 7."""
+    members, seen = [], 0
+    for name, content in all_members[path]:
+        if name.endswith("coco73k.npy"):
+            content, seen = (npy(np.array([7])) if seen < rows else content), seen + 1
+        members.append((name, content))
+    write_tar(path, members)
+
+
+def same_picture(path, all_members):
+    numbered(path, all_members, 2)
+
+
+def shown_too(path, all_members):
+    numbered(path, all_members, 1)
+    numbered(path.parent.parent / "test" / "test_subj01_0.tar", all_members, 1)
+
+
+def in_val_too(path, all_members):
+    numbered(path, all_members, 1)
+    numbered(path.parent.parent / "val" / "val_subj01_0.tar", all_members, 1)
 
 
 def vis(change, **changes):
@@ -170,6 +251,131 @@ CASES = {
         bd(lambda root: change_npy(bd_stim(root), lambda values: values / 255)),
         {},
         r"have \S+ as their highest value but 255 is white here",
+    ),
+    "me1: roi": (me1(lambda path, members: None), {"roi": "V1"}, "no roi 'V1'; it has nsdgeneral"),
+    "me1: val": (me1(lambda path, members: None), {"val": "test"}, "val.*'train', 'apart'"),
+    "me1: copies": (me1(lambda path, members: None), {"copies": "some"}, "copies"),
+    "me1: design": (me1(lambda path, members: None), {"design": "x.mat"}, "where no design is needed"),
+    "bd: val": (bd(lambda root: None), {"val": "apart"}, "where no val is needed, but one was given .apart."),
+    "me1: no train": (
+        me1(lambda path, members: [file.unlink() for file in path.parent.iterdir()]),
+        {},
+        "There is no train_subj01_0.tar beside",
+    ),
+    "me1: no test": (
+        me1(lambda path, members: [file.unlink() for file in path.parent.iterdir()], "test"),
+        {},
+        "There is no test_subj01_0.tar beside",
+    ),
+    "me1: cut": (me1(lambda path, members: cut(path)), {}, "train_subj01_0.tar (cannot be read as a .tar|ends after)"),
+    "me1: cut between members": (
+        me1(lambda path, members: path.write_bytes(path.read_bytes().rstrip(bytes(1)) + bytes(0))),
+        {},
+        "train_subj01_0.tar (cannot be read as a .tar|ends after)",
+    ),
+    "me1: its end is lost": (
+        me1(lambda path, members: path.write_bytes(path.read_bytes()[: end_of_members(path)])),
+        {},
+        "before the mark that ends an archive",
+    ),
+    "me1: empty": (me1(lambda path, members: path.write_bytes(b"")), {}, "train_subj01_0.tar cannot be read as a .tar"),
+    "me1: zeros": (me1(lambda path, members: path.write_bytes(bytes(4096))), {}, "holds no sample"),
+    "me1: gzip": (
+        me1(lambda path, members: path.write_bytes(gzip.compress(path.read_bytes()))),
+        {},
+        "train_subj01_0.tar cannot be read as a .tar archive .*it is compressed by gzip",
+    ),
+    "me1: a web page": (
+        me1(lambda path, members: path.write_text("<html>" + "x" * 2000)),
+        {},
+        "train_subj01_0.tar cannot be read as a .tar archive .*web page",
+    ),
+    "me1: leads out": (
+        me1(leads_out),
+        {},
+        "has a member '../../sample000000000.png', which leads out of the archive",
+    ),
+    "me1: absolute": (me1(absolute), {}, "has a member '/tmp/sample000000000.png', which leads out of the archive"),
+    "me1: a link": (me1(linked), {}, "has a member 'sample000000000.png', which is no file but a link or a device"),
+    "me1: a member twice": (me1(doubled), {}, "has 'sample000000000.png' twice"),
+    "me1: no responses": (member(".nsdgeneral.npy", lambda content: []), {}, "has no nsdgeneral.npy but coco73k.npy"),
+    "me1: no picture": (member(".png", lambda content: []), {}, "has no jpg but coco73k.npy"),
+    "me1: pickled": (
+        member(".nsdgeneral.npy", lambda content: npy(np.load(io.BytesIO(content)).astype(object))),
+        {},
+        "sample000000000.nsdgeneral.npy in .* holds pickled Python objects",
+    ),
+    "me1: pickled number": (
+        member(".coco73k.npy", lambda content: npy(np.array([3], dtype=object))),
+        {},
+        "sample000000000.coco73k.npy in .* holds pickled Python objects",
+    ),
+    "me1: no .npy": (
+        member(".num_uniques.npy", lambda content: b"3"),
+        {},
+        "num_uniques.npy in .* cannot be read as a .npy",
+    ),
+    "me1: empty .npy": (member(".coco73k.npy", lambda content: b""), {}, "coco73k.npy in .* cannot be read as a .npy"),
+    "me1: one row": (rows(lambda values: values[0]), {}, r"holds float32 \(7,\); expected numbers \(trials, voxels\)"),
+    "me1: other voxels": (rows(lambda values: values[:, 1:]), {}, "bytes but the other samples .*; take all archives"),
+    "me1: of another shape": (
+        rows(lambda values: values.reshape(7, 3)),
+        {},
+        "others have|is said to have|rows, 1 or more|voxels",
+    ),
+    "me1: NaN": (
+        rows(lambda values: values * np.nan),
+        {},
+        "7 of 7 voxels hold NaN .* sample000000000.nsdgeneral.npy in",
+    ),
+    "me1: other repeats": (
+        member(".num_uniques.npy", lambda content: npy(np.array(np.load(io.BytesIO(content)).reshape(-1)[0] % 3 + 1))),
+        {},
+        "rows that differ from each other but is said to have .* --option copies=true",
+    ),
+    "me1: no trial": (
+        member(".num_uniques.npy", lambda content: npy(np.array(0))),
+        {},
+        "is 0 but a picture has 3 rows",
+    ),
+    "me1: four trials": (
+        member(".num_uniques.npy", lambda content: npy(np.array(4))),
+        {},
+        "is 4 but a picture has 3 rows",
+    ),
+    "me1: half a trial": (
+        member(".num_uniques.npy", lambda content: npy(np.array(1.5))),
+        {},
+        r"holds float64 \(\); expected one whole number",
+    ),
+    "me1: two pictures": (
+        member(".coco73k.npy", lambda content: npy(np.array([1, 2]))),
+        {},
+        r"holds int64 \(2,\); expected one whole number",
+    ),
+    "me1: beyond NSD": (
+        member(".coco73k.npy", lambda content: npy(np.array([73_000]))),
+        {},
+        "is 73000 but NSD has 73,000 pictures, from 0 on",
+    ),
+    "me1: negative": (member(".coco73k.npy", lambda content: npy(np.array([-1]))), {}, "is -1 but NSD has 73,000"),
+    "me1: a picture twice": (me1(same_picture), {}, "are both picture nsd00007 of NSD"),
+    "me1: trained and tested": (me1(shown_too), {}, "stimuli are in both train and test|is in both"),
+    "me1: trained twice": (me1(in_val_too), {}, "is in archives of train and of val"),
+    "me1: no picture file": (
+        member(".png", lambda content: b"none"),
+        {},
+        "sample000000000.png in .* cannot be read as a picture",
+    ),
+    "me1: a cut picture": (
+        member(".png", lambda content: content[:-40]),
+        {},
+        "sample000000000.png in .* cannot be read",
+    ),
+    "me1: two releases": (
+        lambda root: (write_mindeye1(root), write_mindeye1(root, base="webdataset_avg_new"))[0] and None,
+        {},
+        "holds archives of subj01 in .* give the folder of one release",
     ),
     "me2: roi": (me2(lambda paths: None), {"roi": "V1"}, "no roi 'V1'; it has nsdgeneral"),
     "me2: no pictures": (me2(lambda paths: paths["images"].unlink()), {}, "There is no .*coco_images_224_float16.hdf5"),
@@ -334,6 +540,19 @@ def test_one_sentence(case, tmp_path):
             split.patterns, split.images[:]
     message = str(caught.value)
     assert "\n" not in message and message.endswith(".") and ". " not in message.replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("me1: ")][::3])
+def test_nothing_is_written_of_archives_that_do_not_fit(case, tmp_path, capsys):
+    spoil, asked, _ = CASES[case]
+    spoil(tmp_path / "data")
+    options = [
+        part for name, value in asked.items() for part in ("--option" if name != "roi" else "--roi", f"{name}={value}")
+    ]
+    options = [part.removeprefix("roi=") for part in options]
+    line = ["data", "prepare", f"packed:{tmp_path / 'data'}", *options, "--out", str(tmp_path / "made")]
+    assert run_command(line) == 2 and not (tmp_path / "made" / "subject.json").exists()
+    assert capsys.readouterr().err.splitlines()[-1].endswith(".")
 
 
 def test_a_pickle_is_never_run(tmp_path):

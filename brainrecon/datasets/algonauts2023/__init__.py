@@ -1,0 +1,1 @@
+"""NSD as the Algonauts challenge of 2023 packed it."""
