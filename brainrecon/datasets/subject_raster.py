@@ -53,8 +53,9 @@ def raster_of(subject, side=SIDE):
     if isinstance(subject.space, Grayordinates):
         beyond = int((~subject.space.parts().get("cortex", np.zeros(len(subject.space), dtype=bool))).sum())
         raise InputError(
-            f"{subject.source or subject.name} has {beyond:,} of {len(subject.space):,} values below the cortex, of which there is "
-            "no flat map; take those of the cortex alone, --roi cortex."
+            f"{subject.source or subject.name} has {beyond:,} of {len(subject.space):,} values below the cortex, which no flat "
+            "map "
+            "has; take those of the cortex alone, --roi cortex."
         )
     raise InputError(
         f"{subject.source or subject.name} does not say where its voxels are, so that no picture of them can be drawn; NSD, BIDS "

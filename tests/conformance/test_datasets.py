@@ -152,7 +152,8 @@ def test_patterns_are_averages_over_repeats(copy):
 
 def test_it_says_whether_responses_are_z_scored(copy):
     assert all(split.betas.standardized in get_args(Standardized) for _, split in copy.splits)
-    expected = {"nsd, z-scores": "training", "packed, MindEye2": "session"}.get(copy.name, "no")
+    by_name = {"nsd, z-scores": "training", "packed, MindEye2": "session"}
+    expected = by_name.get(copy.name, "session" if copy.kind == "mosaic" else "no")
     assert {split.standardized for _, split in copy.splits} == {expected}
     rows = copy.subject.train.betas.take([0, 1])
     assert rows.standardized == rows.columns([0]).standardized == expected

@@ -8,6 +8,8 @@ from faces_files import Faces
 from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
+from mosaic_files import Mosaic
+from nod_files import Nod
 from nsd_files import write_nsd
 from nsd_surface_files import write_nsd_surface
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
@@ -72,6 +74,22 @@ def faces(folder):
     return Faces(folder / "ds001761").root
 
 
+def nod(folder):
+    return Nod(folder / "ds004496").root
+
+
+def mosaic(folder):
+    written = Mosaic(folder / "mosaic")
+    Mosaic(folder / "mosaic", seed=1, study="GOD", subject="sub-02", pictures=False, tell="trials")
+    return written.root
+
+
+def mosaic_lists(folder):
+    written = Mosaic(folder / "mosaic", seed=2)
+    written.write_lists()
+    return written.root
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -105,6 +123,10 @@ COPIES = {
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
+    "nod": ("nod", nod, {}),
+    "nod, categories": ("nod", nod, {"split": "categories"}),
+    "mosaic": ("mosaic", mosaic, {"dataset": "NSD"}),
+    "mosaic, its lists": ("mosaic", mosaic_lists, {"split": "mosaic"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
