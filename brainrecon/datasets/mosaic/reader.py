@@ -249,8 +249,7 @@ def _pictures(folder, names, size):
         elif absent:
             raise InputError(
                 f"{folder / 'stimuli'} has no picture of {len(absent):,} of {len(own):,} {split} stimuli, the first is "
-                f"{absent[0]}; "
-                "add them, under their names."
+                f"{absent[0]}; add them, under their names."
             )
         else:
             pictures[split] = [found[name] for name in own]
@@ -266,8 +265,7 @@ def _notes(place, n_kept, n_places, space, ceiling, split):
     if space is None:
         notes.append(
             "which vertices and voxels these are is not in the file: put labels of the same places into rois/, or name a CIFTI "
-            "file, "
-            "--option places=FILE"
+            "file, --option places=FILE"
         )
     if ceiling is None:
         notes.append(f"no noise ceiling of {place.name} in its file")

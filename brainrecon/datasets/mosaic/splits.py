@@ -69,8 +69,7 @@ def _listed(place, trials, folder):
         if split not in files:
             raise InputError(
                 f"{folder} has no {' or '.join(LISTS[split])}, which split=mosaic needs; take the lists from the MOSAIC "
-                "portal, or "
-                "pass split=own."
+                "portal, or pass split=own."
             )
     there = {trial.name: trial for trial in trials}
     found, taken, n_absent = {}, {}, 0

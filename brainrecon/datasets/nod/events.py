@@ -98,7 +98,7 @@ def read_events(file: Path, clock: str = "auto") -> RunEvents:
     ----------
     file : path
     clock : {"auto", "zero", "sixteen"}
-        "auto" decides by the first onset: below 8 s it is zero, from 15.5 s on it is sixteen.
+        "auto" decides by the onset of the first row: below 8 s it is zero, from 15.5 s on it is sixteen.
 
     Returns
     -------
@@ -112,24 +112,26 @@ def read_events(file: Path, clock: str = "auto") -> RunEvents:
     """
     check("clock", clock, OneOf(*CLOCKS), "--option {name}={example}")
     rows = read_table(file, delimiter="\t")
-    shown = [(number, row) for number, row in enumerate(rows, start=2) if not _is_blank(file, row)]
+    numbered = list(enumerate(rows, start=2))
+    shown = [(number, row) for number, row in numbered if not _is_blank(file, row)]
     if not shown:
         return RunEvents(Path(file), "", [], len(rows))
-    onsets = [_number(file, number, row, "onset") for number, row in shown]
-    later = [second > first for first, second in zip(onsets, onsets[1:])]
-    if onsets[0] < 0 or not all(later):
+    onsets = {number: _number(file, number, row, "onset") for number, row in numbered}
+    later = [onsets[number] > onsets[number - 1] for number, _ in numbered[1:]]
+    if onsets[2] < 0 or not all(later):
         raise InputError(f"{file} has onsets that do not increase from 0 on; take it from OpenNeuro ds004496 again.")
-    clock = _clock(file, onsets[0], clock)
+    # Of all rows, as the first may show no picture.
+    clock = _clock(file, onsets[2], clock)
     added = BLANK if clock == "zero" else 0.0
     events = [
         Event(
-            onset + added,
+            onsets[number] + added,
             _number(file, number, row, "duration"),
             stimulus_of(_picture(file, number, row)),
             int(_number(file, number, row, "trial_type")),
             "" if row.get("response", "") in NOTHING else row["response"],
         )
-        for onset, (number, row) in zip(onsets, shown)
+        for number, row in shown
     ]
     return RunEvents(Path(file), clock, events, len(rows) - len(shown))
 
@@ -148,8 +150,7 @@ def clock_notes(subject: str, clocks: dict[str, set[str]]) -> list[str]:
     if sixteen:
         notes.append(
             f"onsets of {', '.join(sixteen)} count the 16 s of blank, those of other sessions do not; the authors' script adds "
-            "16 s "
-            "to all, so that their betas of these sessions may be 16 s late, unless the files were changed after it ran"
+            "16 s to all, so that their betas of these sessions may be 16 s late, unless the files were changed after it ran"
         )
     listed = SIXTEEN_IN_RELEASE.get(subject, ())
     other = [name for name, own in clocks.items() if own and own != {"sixteen" if name in listed else "zero"}]
@@ -163,8 +164,7 @@ def _clock(file, first, clock):
         if EARLY <= first < LATE:
             raise InputError(
                 f"{file} has its first onset at {first:g} s, which tells no clock; pass clock=zero if it counts from the end "
-                "of the "
-                "16 s of blank, or clock=sixteen."
+                "of the 16 s of blank, or clock=sixteen."
             )
         return "zero" if first < EARLY else "sixteen"
     if clock == "sixteen" and first < LATE:

@@ -47,8 +47,7 @@ def pictures_of(path: Path, splits: dict, size: int | None = None) -> tuple[dict
             place = folders["imagenet" if synset_of(absent[0]) else "coco"]
             raise InputError(
                 f"{place} has no picture of {len(absent):,} of {part.n_stimuli:,} {name} stimuli, the first is {absent[0]}; "
-                "fetch "
-                "it from the same release."
+                "fetch it from the same release."
             )
         else:
             pictures[name] = [found[one] for one in part.stimulus_ids.tolist()]

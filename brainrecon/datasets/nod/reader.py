@@ -229,8 +229,7 @@ def _places(read):
         if run.maps.shape[1] != first.shape[1] or run.maps.places != first.places:
             raise InputError(
                 f"{run.maps.path} has {run.maps.shape[1]:,} places, and other ones than {first.path} with {first.shape[1]:,}; "
-                "take "
-                "the runs of one release."
+                "take the runs of one release."
             )
     places = Grayordinates.of_axis(first.places, first.path)
     if places.surface is None:
@@ -269,8 +268,7 @@ register(
             Option(
                 "split",
                 "coco: train on ImageNet, test on COCO; imagenet or categories: test one picture or category of ImageNet in "
-                "ten; by "
-                "default coco if it was measured",
+                "ten; by default coco if it was measured",
             ),
             Option(
                 "clock", "of the events, auto, zero or sixteen: whether onsets count the blank before; by default auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,9 @@ def open_cifti(path: str | Path, remedy: str = "copy the file again") -> CiftiMa
         The file is absent, damaged, no dense CIFTI-2 file, or claims more values than it holds.
     """
     path = Path(path)
-    with reading(path, KIND, remedy):
+    with reading(path, KIND, remedy), warnings.catch_warnings():
+        # Of a file that is at odds with itself, which is told below.
+        warnings.simplefilter("ignore", UserWarning)
         image = nibabel.load(path)
         if not isinstance(image, Cifti2Image):
             raise InputError(f"{path} is a {type(image).__name__} without the header of a CIFTI-2 file; {remedy}.")
