@@ -127,3 +127,22 @@ class Mosaic:
             )
         ]
         return names, np.stack([self.trials[name][self.kept] for name in names])
+
+
+def stand_in(folder, study, n_train=150, n_test=20, repeats=3):
+    """A simulated subject as one of MOSAIC: z-scored by its training trials, with a place that has no value."""
+    root = folder / "mosaic"
+    (root / "stimuli").mkdir(parents=True)
+    train, tested = study.responses("train", n_train)[:, 0], study.responses("test", n_test, repeats)
+    mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1)
+    with h5py.File(root / "sub-01_NSD.hdf5", "w") as file:
+        group = file.create_group("betas")
+        for phase, values in (("train", train[:, None]), ("test", tested)):
+            pictures = study.pictures(phase, len(values))
+            for row, own in enumerate(values):
+                Image.fromarray(pictures[row]).save(root / "stimuli" / f"{phase}{row:04d}.png")
+                for repetition, one in enumerate(own):
+                    name = f"sub-01_NSD_stimulus-{phase}{row:04d}_phase-{phase}_rep-{repetition}"
+                    group[name] = np.append((one - mean) / deviation, np.nan)
+        file["nan_indices_all"] = [study.n_voxels]
+    return root

@@ -144,3 +144,29 @@ class Nod:
         own = [trial for trial in self.trials if trial[0].startswith(task)]
         values = np.stack([self.betas[session, run][row] for session, run, _, row in own])
         return values, [name for _, _, name, _ in own], [session for session, *_ in own], [run for _, run, *_ in own]
+
+
+def stand_in(folder, study, n_train=150, n_test=20, repeats=3):
+    """A simulated subject as one of NOD: pictures of ImageNet in three runs, those of COCO in each of three more."""
+    from nibabel.cifti2 import BrainModelAxis
+
+    half = study.n_voxels // 2
+    masks = [np.ones(half, bool), np.ones(study.n_voxels - half, bool)]
+    written = Nod(folder / "ds004496", sessions={"imagenet01": ()}, n_coco=n_test, pictures=False, atlas=False)
+    sides = [BrainModelAxis.from_mask(mask, name=f"CORTEX_{side}") for mask, side in zip(masks, ("LEFT", "RIGHT"))]
+    written.axis = sides[0] + sides[1]
+    names = [f"{written.synsets[row % 8]}_{row}" for row in range(n_train)]
+    values = study.responses("train", n_train)[:, 0]
+    for run, own in enumerate(np.array_split(np.arange(n_train), 3), start=1):
+        own_names = [names[row] for row in own]
+        rows = [[f"{4 * at}", "1", "1", f"imagenet/{name[:9]}/{name}.JPEG"] for at, name in enumerate(own_names)]
+        written.write_events("imagenet01", run, ["onset", "duration", "trial_type", "stim_file"], rows)
+        written.write_run("imagenet01", run, [f"{name}.JPEG" for name in own_names], own_names, True, values[own])
+    tested = study.responses("test", n_test, repeats)
+    for run in range(1, repeats + 1):
+        shown = [f"{name}.jpg" for name in written.coco]
+        written.write_run("coco", run, shown, written.coco, True, tested[:, run - 1])
+    for split, own_names in (("train", names), ("test", written.coco)):
+        for name, picture in zip(own_names, study.pictures(split, len(own_names))):
+            Image.fromarray(picture).save(written.place_of(name), quality=95)
+    return written.root

@@ -42,8 +42,8 @@ from weights.suggestions import did_you_mean
 DESCRIPTION = Description(
     measured="Thirty people saw 57,000 pictures of ImageNet once each, 1,000 or 4,000 a person, and nine of them 120 pictures of "
     "COCO ten or eleven times, in 3 T fMRI; a response of the cortex to each.",
-    available="OpenNeuro ds004496: responses on the fsLR 32k surface, events, raw data and ImageNet's pictures; those of COCO are "
-    "to be had from COCO.",
+    available="OpenNeuro ds004496: responses on the fsLR 32k surface, events, raw data and ImageNet's pictures; those of COCO "
+    "are to be had from COCO.",
     citation="Gong, Z., Zhou, M., Dai, Y., Wen, Y., Liu, Y. and Zhen, Z. (2023). A large-scale fMRI dataset for the visual "
     "processing of naturalistic scenes. Scientific Data 10, 559. https://doi.org/10.1038/s41597-023-02471-x",
     licence="CC0; pictures are under their owners' copyright",
