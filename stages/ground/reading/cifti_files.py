@@ -84,14 +84,14 @@ def open_cifti(path: str | Path, remedy: str = "copy the file again") -> CiftiMa
                 f"{path} describes {len(rows):,} maps of {len(places):,} grayordinates but holds {shape[0]:,} x {shape[1]:,} "
                 f"values; {remedy}."
             )
-        claimed, size = math.prod(shape) * dtype.itemsize, path.stat().st_size - image.dataobj.offset
+        claimed, size = math.prod(shape) * dtype.itemsize, path.stat().st_size - int(getattr(image.dataobj, "offset", 0))
         if claimed > size:
             raise InputError(
                 f"{path} says that it holds {dtype} {shape}, which is {claimed:,} bytes, but {size:,} are there; {remedy}."
             )
         named = isinstance(rows, ScalarAxis | LabelAxis)
         names = tuple(map(str, rows.name)) if named else ("",) * len(rows)
-        labels = ()
+        labels: tuple[dict[int, str], ...] = ()
         if isinstance(rows, LabelAxis):
             labels = tuple({int(key): str(told[0]) for key, told in table.items()} for table in rows.label)
     return CiftiMaps(path, (int(shape[0]), int(shape[1])), names, places, labels, image.dataobj)
