@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from brainrecon.datasets.arrays.finite_voxels import FINITE, FiniteVoxels
 from brainrecon.datasets.own_mask import OwnMask
-from brainrecon.datasets.spaces.grayordinates import HEMISPHERES, STANDARD, Grayordinates
+from brainrecon.datasets.spaces.grayordinates import STANDARD, Grayordinates
 from brainrecon.datasets.voxels import MASK, masked_regions
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -120,7 +120,7 @@ def _labelled(file: Path, places: Grayordinates | None, n_places: int, parts: di
         )
     values = read_maps(maps, np.arange(maps.shape[0]))
     if places is not None:
-        values = _at(places, Grayordinates.of_axis(maps.places, file), values, file)
+        values = places.look_up(Grayordinates.of_axis(maps.places, file), values, file)
     found: dict[str, NDArray] = {}
     for own, table in zip(values, maps.labels):
         if unknown := sorted(set(np.unique(own).tolist()) - set(table) - {0}):
@@ -139,29 +139,6 @@ def region_name(label: str) -> str:
     ('V1', 'OP2-3', 'faces')
     """
     return _END.sub("", _SIDE.sub("", label.strip()))
-
-
-def _at(places: Grayordinates, labelled: Grayordinates, values: NDArray, file: Path) -> NDArray:
-    """Values (n_maps, n_labelled) at other places, 0 where there is none."""
-    ours, theirs = (dict(zip(one.structures, one.n_vertices)) for one in (places, labelled))
-    for name in HEMISPHERES:
-        if name in ours and name in theirs and ours[name] != theirs[name]:
-            raise InputError(
-                f"{file} is of {labelled.mesh} but the responses are of {places.mesh}; take labels of the same mesh."
-            )
-    names = sorted({*ours, *theirs})
-    wanted, there = _codes(places, names), _codes(labelled, names)
-    order = np.argsort(there)
-    at = np.searchsorted(there, wanted, sorter=order).clip(max=len(there) - 1)
-    match = there[order[at]] == wanted
-    return np.where(match, values[:, order[at]], 0)
-
-
-def _codes(places: Grayordinates, names: list[str]) -> NDArray:
-    """A number for each place, the same for the same place of another file."""
-    structure = np.array([names.index(name) for name in places.structures])[places.places[:, 0]]
-    x, y, z = (places.places[:, 1:] + 1).T
-    return ((structure * 2**20 + x) * 2**12 + y) * 2**12 + z
 
 
 def _numbered(file: Path, cortex: NDArray | None) -> dict[str, NDArray]:

@@ -20,17 +20,22 @@ from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, registe
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.flat_maps import flat_map
 from brainrecon.datasets.grayordinate_regions import chosen_places, label_files, names_beside, regions_of
-from brainrecon.datasets.kamitani.stimuli import LARGEST, check_one_size
 from brainrecon.datasets.mosaic import fetching
-from brainrecon.datasets.mosaic.recording import TrialRows, find_places, places_without_value, read_ceiling, read_trials
+from brainrecon.datasets.mosaic.recording import (
+    ENDINGS,
+    TrialRows,
+    find_places,
+    places_without_value,
+    read_ceiling,
+    read_trials,
+)
 from brainrecon.datasets.mosaic.splits import list_files, split_trials
 from brainrecon.datasets.own_mask import OWN_MASK
+from brainrecon.datasets.pictures_by_name import pictures_by_name
 from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from brainrecon.datasets.split import Split
-from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
-from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.cifti_files import open_cifti
@@ -102,12 +107,6 @@ def load(
         Files are absent, damaged or at odds with each other.
     """
     path = Path(path)
-    check(
-        "image_size",
-        image_size,
-        Number(1, LARGEST, whole=True, optional=True, example=224),
-        "--option {name}={example}",
-    )
     place, folder = _choose(path, subject, dataset), _beside(path)
     trials, n_places = read_trials(place)
     with_value = ~places_without_value(place, trials, n_places)
@@ -118,12 +117,13 @@ def load(
     rois = {name: inside[kept] for name, inside in regions_of(label_files(folder / "rois"), space, n_places).items()}
     rois = {name: inside for name, inside in rois.items() if inside.any()}
     space = None if space is None else space.columns(kept)
-    if mask is not None and mask.values.shape == (n_places,) != (len(kept),):
+    if mask is not None and mask.values.shape == (n_places,) != (len(kept),) and (space is None or mask.places is None):
         mask = replace(mask, values=mask.values[kept])
     chosen, inside = chosen_places(place.file, rois, roi, len(kept), WHOLE, mask, space=space)
     of_splits, notes = split_trials(place, trials, split, folder)
     names = {one: list(dict.fromkeys(trial.stimulus_id for trial in own)) for one, own in of_splits.items()}
-    pictures, told = _pictures(folder, names, image_size)
+    stimuli = folder / "stimuli"
+    pictures, told = pictures_by_name(names, [stimuli], lambda _: stimuli, image_size)
     splits = {
         one: Split(
             stored_responses(TrialRows(place, own, n_places, kept[chosen]), place.file, standardized="session"),
@@ -161,7 +161,8 @@ def files(path, subject=None, dataset=None):
     there = find_places(path) if path.exists() else {}
     if not there:
         name = f"{subject or 'sub-01_NSD'}.hdf5"
-        return [ExpectedFile(path if path.suffix in (".hdf5", ".h5") else path / name, "responses of a subject")]
+        file = path if path.suffix in ENDINGS else path / name
+        return [ExpectedFile(file, "responses of a subject", address=f"{fetching.BUCKET}/{fetching.FOLDER}")]
     wanted = [_choose(path, subject, dataset)] if subject or dataset else there.values()
     folder = _beside(path)
     rows = [ExpectedFile(place.file, f"responses of {place.name}") for place in wanted]
@@ -233,29 +234,6 @@ def _with_flat_map(space, flat, file):
         )
     surface = space.columns(np.flatnonzero(space.parts().get("cortex", np.zeros(len(space), dtype=bool)))).surface
     return space.with_flat_map(flat_map(surface.n_vertices, flat))
-
-
-def _pictures(folder, names, size):
-    """The pictures of each split that has all of them, and notes."""
-    found = {}
-    for file in visible(folder / "stimuli", "**/*"):
-        if file.suffix.lower() in PICTURES:
-            found.setdefault(file.stem, file)
-    pictures, notes = {}, []
-    for split, own in names.items():
-        absent = [name for name in own if name not in found]
-        if len(absent) == len(own):
-            notes.append(f"{split} has no pictures: put {absent[0]}.png and the others into {folder / 'stimuli'}")
-        elif absent:
-            raise InputError(
-                f"{folder / 'stimuli'} has no picture of {len(absent):,} of {len(own):,} {split} stimuli, the first is "
-                f"{absent[0]}; add them, under their names."
-            )
-        else:
-            pictures[split] = [found[name] for name in own]
-    if size is None:
-        check_one_size([file for own in pictures.values() for file in own])
-    return {split: PictureFiles(own, size=size) for split, own in pictures.items()}, notes
 
 
 def _notes(place, n_kept, n_places, space, ceiling, split):

@@ -60,6 +60,15 @@ def download(path, subject=None, progress=SILENT, pictures=True):
     return absent + fetch_all(picture_files(path, name), path, LESS, progress)
 
 
+def address(path: Path, file: Path) -> str:
+    """Where a file of the dataset is fetched from.
+
+    >>> address(Path("nod"), Path("nod/sub-01/ses-coco/func/a_events.tsv"))
+    'https://s3.amazonaws.com/openneuro.org/ds004496/sub-01/ses-coco/func/a_events.tsv'
+    """
+    return f"{bucket.OPENNEURO}/{ACCESSION}/{quote(file.relative_to(path).as_posix())}"
+
+
 def subject_folder(subject: str) -> str:
     """How the release calls a subject.
 
@@ -79,6 +88,6 @@ def picture_files(path: Path, subject: str) -> list[Remote]:
         if run.task == "imagenet" and run.labels.is_file():
             for found in _PICTURE.finditer(run.labels.read_text(encoding="utf-8", errors="replace")):
                 place = f"stimuli/imagenet/{found[1]}/{found[0]}"
-                url = f"{bucket.OPENNEURO}/{ACCESSION}/{quote(place)}"
-                remotes[place] = Remote(url, path.joinpath(*place.split("/")), optional=True)
+                file = path.joinpath(*place.split("/"))
+                remotes[place] = Remote(address(path, file), file, optional=True)
     return list(remotes.values())

@@ -24,10 +24,10 @@ from brainrecon.datasets.flat_maps import flat_map
 from brainrecon.datasets.grayordinate_regions import chosen_places, label_files, names_beside, regions_of
 from brainrecon.datasets.nod import fetching
 from brainrecon.datasets.nod.events import clock_notes
-from brainrecon.datasets.nod.pictures import STIMULI, pictures_of
-from brainrecon.datasets.nod.runs import CIFTIFY, find_runs, read_run, results_of
+from brainrecon.datasets.nod.runs import CIFTIFY, TASKS, find_runs, read_run, results_of
 from brainrecon.datasets.nod.splits import split_of_trials, synset_of
 from brainrecon.datasets.own_mask import OWN_MASK
+from brainrecon.datasets.pictures_by_name import pictures_by_name
 from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from brainrecon.datasets.split import Split
@@ -129,8 +129,8 @@ def load(
     of_run = np.array([run.run.number for run in read for _ in run.stimulus_ids])
     of_trials, way = split_of_trials(ids, tasks, split, results_of(path, name))
     stored = ConcatenatedRows([CiftiRows(run.maps) for run in read])
-    names = list(dict.fromkeys(["train", "test", *sorted(of_trials)]))
-    rows = {one: np.flatnonzero([own == one for own in of_trials]) for one in names}
+    of_splits = list(dict.fromkeys(["train", "test", *sorted(of_trials)]))
+    rows = {one: np.flatnonzero([own == one for own in of_trials]) for one in of_splits}
     finite = FiniteVoxels(lambda: [(one, stored.take(own)) for one, own in rows.items()])
     chosen, inside = chosen_places(path, rois, roi, len(places), CORTEX, mask, finite, places)
     space = places.columns(np.flatnonzero(chosen))
@@ -139,7 +139,12 @@ def load(
         space = space.with_flat_map(flat_map((left, right), flat))
     columns = stored if chosen.all() else stored.columns(chosen)
     bare = {one: Split(columns.take(own), [ids[row] for row in own]) for one, own in rows.items()}
-    shown, notes = pictures_of(path, bare, image_size) if pictures else ({}, ["pictures were left out as asked"])
+    shown, notes = {}, ["pictures were left out as asked"]
+    if pictures:
+        names = {one: own.stimulus_ids.tolist() for one, own in bare.items()}
+        shown, notes = pictures_by_name(
+            names, _stimuli(path), lambda name: _stimuli(path)[not synset_of(name)], image_size
+        )
     splits = {}
     for one, own in rows.items():
         betas = stored_responses(columns.take(own), results_of(path, name), remedy=LEFT_OUT)
@@ -189,19 +194,19 @@ def files(path, subject=None, pictures=True):
         runs = find_runs(path, name)
         if not runs:
             run = results_of(path, name) / "ses-imagenet01_task-imagenet_run-1"
-            rows.append(ExpectedFile(run / f"{run.name}_beta.dscalar.nii", "betas of a run, the first of them"))
+            file = run / f"{run.name}_beta.dscalar.nii"
+            rows.append(ExpectedFile(file, "betas of a run, the first", address=fetching.address(path, file)))
         for run in runs:
-            rows.append(ExpectedFile(run.betas, "betas of a run"))
-            rows.append(ExpectedFile(run.labels, "a picture per map", optional=True))
+            rows.append(ExpectedFile(run.betas, "betas of a run", address=fetching.address(path, run.betas)))
+            there = fetching.address(path, run.labels)
+            rows.append(ExpectedFile(run.labels, "a picture per map", optional=True, address=there))
             if run.events is not None:
                 rows.append(ExpectedFile(run.events, "what was shown when", optional=True))
         for file in _labels(path, name):
             rows += [ExpectedFile(one, "regions", optional=True) for one in (file, *names_beside(file))]
     if pictures:
-        there = (
-            one for task in ("imagenet", "coco") for one in visible(path / STIMULI / task, "**/*") if one.is_file()
-        )
-        first = next(there, path / STIMULI / "imagenet" / "n01440764" / "n01440764_10026.JPEG")
+        there = (one for folder in _stimuli(path) for one in visible(folder, "**/*") if one.is_file())
+        first = next(there, _stimuli(path)[0] / "n01440764" / "n01440764_10026.JPEG")
         rows.append(ExpectedFile(first, "a picture per stimulus, one of them", optional=True))
     return list({row.path: row for row in rows}.values())
 
@@ -216,6 +221,11 @@ def _subject(path, subject):
     if not found:
         raise InputError(f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(subject, names)}.")
     return found[0]
+
+
+def _stimuli(path):
+    """Where pictures of ImageNet and of COCO lie."""
+    return [path / "stimuli" / task for task in TASKS]
 
 
 def _labels(path, name):

@@ -148,6 +148,28 @@ class Grayordinates:
         about = (self.volume, self.affine, self.mesh, flat, self.extent, self.flat_origin)
         return Grayordinates(self.structures, self.n_vertices, self.places[chosen], *about)
 
+    def look_up(self, other: Grayordinates, values: np.ndarray, where: object) -> np.ndarray:
+        """Values (n_maps, n_others) of other places at these, 0 if a place is not among them.
+
+        An InputError with `where` if the others are of another mesh.
+        """
+        ours, theirs = (dict(zip(one.structures, one.n_vertices)) for one in (self, other))
+        if any(ours[name] != theirs[name] for name in HEMISPHERES if name in ours and name in theirs):
+            raise InputError(
+                f"{where} is of {other.mesh} but the responses are of {self.mesh}; take one of the same mesh."
+            )
+        names = sorted({*ours, *theirs})
+        wanted, there = self._codes(names), other._codes(names)
+        order = np.argsort(there)
+        at = np.searchsorted(there, wanted, sorter=order).clip(max=len(there) - 1)
+        return np.where(there[order[at]] == wanted, values[:, order[at]], 0)
+
+    def _codes(self, names: list[str]) -> np.ndarray:
+        """A number for each place, the same for the same place elsewhere."""
+        structure = np.array([names.index(name) for name in self.structures])[self.places[:, 0]]
+        x, y, z = (self.places[:, 1:] + 1).T
+        return ((structure * 2**20 + x) * 2**12 + y) * 2**12 + z
+
     def with_flat_map(self, found: Any) -> Grayordinates:
         """The same places with a `brainrecon.datasets.flat_maps.FlatMap` of both hemispheres."""
         sizes = dict(zip(self.structures, self.n_vertices))

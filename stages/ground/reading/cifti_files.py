@@ -84,7 +84,10 @@ def open_cifti(path: str | Path, remedy: str = "copy the file again") -> CiftiMa
                 f"{path} describes {len(rows):,} maps of {len(places):,} grayordinates but holds {shape[0]:,} x {shape[1]:,} "
                 f"values; {remedy}."
             )
-        claimed, size = math.prod(shape) * dtype.itemsize, path.stat().st_size - int(getattr(image.dataobj, "offset", 0))
+        claimed, size = (
+            math.prod(shape) * dtype.itemsize,
+            path.stat().st_size - int(getattr(image.dataobj, "offset", 0)),
+        )
         if claimed > size:
             raise InputError(
                 f"{path} says that it holds {dtype} {shape}, which is {claimed:,} bytes, but {size:,} are there; {remedy}."

@@ -4,13 +4,19 @@ import http.server
 import re
 import threading
 from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+from xml.sax.saxutils import escape
 
+import nibabel
 import numpy as np
 import pytest
 import scipy.io
-from cifti_writing import save_labels, whole_brain
+from cifti_writing import cortex, save_labels, save_scalars, whole_brain
+from nibabel.cifti2 import BrainModelAxis
+from nibabel.gifti import GiftiDataArray, GiftiImage
 from nod_files import Nod
 
+from brainrecon.cli.main import run_command
 from brainrecon.datasets import load
 from brainrecon.datasets.dataset import dataset_of
 from brainrecon.datasets.nod.events import read_events
@@ -120,8 +126,6 @@ def test_places_without_value_are_told_and_may_be_left_out(study):
 
 
 def test_a_flat_map_makes_a_raster(study, tmp_path):
-    from nibabel.gifti import GiftiDataArray, GiftiImage
-
     for side in "LR":
         points = np.column_stack([study.rng.permutation(24) * 4, study.rng.permutation(24) * 4, np.zeros(24)])
         faces = np.column_stack([np.arange(22), np.arange(22) + 1, np.arange(22) + 2])
@@ -133,6 +137,37 @@ def test_a_flat_map_makes_a_raster(study, tmp_path):
     subject = load_study(study, flat=tmp_path, roi="V1 + V2")
     assert subject.surface.flat.shape == (subject.n_voxels, 2)
     assert "flat map of a mesh of 24 vertices (S1200.L.flat.surf.gii" in raster_of(subject).origin
+
+
+def test_a_mask_may_be_a_cifti_file_of_other_places(study, tmp_path):
+    subject = load_study(study)
+    own = np.arange(subject.n_voxels) % 4 == 1
+    (tmp_path / "mine.dscalar.nii").write_bytes(subject.space.files(own)[".dscalar.nii"][1])
+    assert nibabel.load(tmp_path / "mine.dscalar.nii").shape == (1, 48)  # with the medial wall
+    part = load_study(study, mask=tmp_path / "mine.dscalar.nii")
+    np.testing.assert_array_equal(part.test.betas[:], subject.test.betas[:][:, own])
+    np.testing.assert_array_equal(part.space.places, subject.space.places[own])
+    written = np.where(own, 1.0, np.nan)
+    (tmp_path / "map.dscalar.nii").write_bytes(subject.space.files(written)[".dscalar.nii"][1])
+    assert load_study(study, mask=tmp_path / "map.dscalar.nii").n_voxels == own.sum()
+    save_scalars(tmp_path / "two.dscalar.nii", np.ones((2, 35)), "ab", study.axis)
+    with pytest.raises(InputError, match="holds 2 maps; save a mask of one"):
+        load_study(study, mask=tmp_path / "two.dscalar.nii")
+    axis = BrainModelAxis.from_mask(np.ones(30, bool), name="CORTEX_LEFT")
+    save_scalars(tmp_path / "other.dscalar.nii", np.ones((1, 30)), "a", axis)
+    with pytest.raises(InputError, match="The mask other.dscalar.nii is of a mesh of 30 vertices"):
+        load_study(study, mask=tmp_path / "other.dscalar.nii")
+
+
+def test_what_is_prepared_keeps_places_and_maps_go_back(study, tmp_path, capsys):
+    assert run_command(["data", "prepare", f"nod:{study.root}", "--roi", "V1", "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    prepared, subject = load(f"arrays:{tmp_path / 'out'}"), load_study(study, roi="V1")
+    np.testing.assert_array_equal(prepared.train.betas[:], subject.train.betas[:])
+    np.testing.assert_array_equal(prepared.surface.vertices, subject.surface.vertices)
+    assert prepared.space.facts() == subject.space.facts() and prepared.fingerprint == subject.fingerprint
+    values = np.arange(subject.n_voxels, dtype=np.float32)
+    assert prepared.space.files(values) == subject.space.files(values)
 
 
 # Splits
@@ -298,16 +333,12 @@ def nan_dimension(study):
 
 
 def other_places(study):
-    axis, _ = __import__("cifti_writing").cortex(np.random.default_rng(99))
-    from cifti_writing import save_scalars
-
+    axis, _ = cortex(np.random.default_rng(99))
     names = [f"{name}.JPEG" for name in names_of(study)]
     save_scalars(beta_file(study), np.ones((len(names), len(axis))), names, axis)
 
 
 def below_cortex(study):
-    from cifti_writing import save_scalars
-
     axis, _ = whole_brain(np.random.default_rng(99))
     for session, runs in study.sessions.items():
         for run in runs:
@@ -317,14 +348,10 @@ def below_cortex(study):
 
 
 def plain_nifti(study):
-    import nibabel
-
     nibabel.Nifti2Image(np.ones((3, 3, 3), np.float32), np.eye(4)).to_filename(beta_file(study))
 
 
 def other_mesh(study):
-    from nibabel.cifti2 import BrainModelAxis
-
     axis = BrainModelAxis.from_mask(np.ones(30, bool), name="CORTEX_LEFT")
     save_labels(study.root / "rois" / "glasser.dlabel.nii", np.ones(30), {1: "L_V1_ROI"}, axis)
 
@@ -397,7 +424,7 @@ CASES = {
     "no results": (lambda study: (study.root / "derivatives").rename(study.root / "d"), {}, "has no folders sub-01"),
     "labels of another mesh": (other_mesh, {}, "is of a mesh of 30 vertices but the responses are of a mesh of 24"),
     "a value without name": (no_name_of_key, {}, "has a value 9.* that it does not name"),
-    "a picture less": (lose_a_picture, {}, r"stimuli/imagenet has no picture of 1 of 48 train stimuli"),
+    "a picture less": (lose_a_picture, {}, "stimuli/imagenet has no picture of 1 of 48 train stimuli"),
     "a picture that is none": (spoil_a_picture, {}, "cannot be read as a picture"),
     "unknown subject": (None, {"subject": "sub-31"}, "no subject sub-31; it has sub-01"),
     "unknown split": (None, {"split": "mine"}, "split is 'mine'; expected coco, imagenet, categories"),
@@ -410,8 +437,6 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_damage_is_one_sentence(name, study, tmp_path, capsys):
-    from brainrecon.cli.main import run_command
-
     spoil, options, said = CASES[name]
     if spoil:
         spoil(study)
@@ -435,9 +460,6 @@ class Bucket(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
         if "list-type=2" not in self.path:
             return super().do_GET()
-        from urllib.parse import parse_qs, urlparse
-        from xml.sax.saxutils import escape
-
         prefix, root = parse_qs(urlparse(self.path).query)["prefix"][0], Path(self.directory)
         keys = sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
         rows = "".join(
