@@ -159,11 +159,15 @@ def files(path, subject=None, dataset=None):
     """The files of one subject, or of all that are there."""
     path = Path(path)
     there = find_places(path) if path.exists() else {}
-    if not there:
-        name = f"{subject or 'sub-01_NSD'}.hdf5"
-        file = path if path.suffix in ENDINGS else path / name
-        return [ExpectedFile(file, "responses of a subject", address=f"{fetching.BUCKET}/{fetching.FOLDER}")]
-    wanted = [_choose(path, subject, dataset)] if subject or dataset else there.values()
+    if path.suffix in ENDINGS and not there:
+        return [_missing(path)]
+    try:
+        wanted = [_choose(path, subject, dataset)] if subject or dataset else list(there.values())
+    except InputError:
+        # Of what is yet to be fetched.
+        return [_missing(path / f"{fetching.asked_for(subject, dataset)}.hdf5")]
+    if not wanted:
+        return [_missing(path / "sub-01_NSD.hdf5")]
     folder = _beside(path)
     rows = [ExpectedFile(place.file, f"responses of {place.name}") for place in wanted]
     rows += [
@@ -176,6 +180,10 @@ def files(path, subject=None, dataset=None):
         ExpectedFile(next(pictures, folder / "stimuli"), "a picture per stimulus, the first of them", optional=True)
     )
     return list({row.path: row for row in rows}.values())
+
+
+def _missing(file):
+    return ExpectedFile(file, "responses of a subject", address=f"{fetching.BUCKET}/{fetching.FOLDER}")
 
 
 def _beside(path):

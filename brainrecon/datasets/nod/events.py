@@ -159,6 +159,17 @@ def clock_notes(subject: str, clocks: dict[str, set[str]]) -> list[str]:
     return notes
 
 
+def clocks_in_words(clocks: dict[str, set[str]]) -> str:
+    """Which sessions have which clock.
+
+    >>> clocks_in_words({"imagenet01": {"zero"}, "imagenet02": {"sixteen"}, "coco": {"zero"}, "imagenet05": set()})
+    'zero: imagenet01, coco; sixteen: imagenet02; unknown: imagenet05'
+    """
+    told = {name: [session for session, own in clocks.items() if name in own] for name in ("zero", "sixteen")}
+    told["unknown"] = [session for session, own in clocks.items() if not own]
+    return "; ".join(f"{name}: {', '.join(own)}" for name, own in told.items() if own)
+
+
 def _clock(file, first, clock):
     if clock == "auto":
         if EARLY <= first < LATE:

@@ -15,7 +15,7 @@ from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
 
 ACCESSION = "ds004496"
-TERMS = "NOD is public domain (CC0) at OpenNeuro; cite the paper; pictures of ImageNet are for research that is not commercial"
+TERMS = "NOD is CC0 at OpenNeuro; cite the paper; pictures of ImageNet are not for commercial use (memory)"
 LESS = "--option pictures=false"
 _PICTURE = re.compile(r"(n\d{8})_\d+\.\w+?(?=n\d{8}_|\s|$)")
 

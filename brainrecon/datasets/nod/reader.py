@@ -23,7 +23,7 @@ from brainrecon.datasets.description import Description
 from brainrecon.datasets.flat_maps import flat_map
 from brainrecon.datasets.grayordinate_regions import chosen_places, label_files, names_beside, regions_of
 from brainrecon.datasets.nod import fetching
-from brainrecon.datasets.nod.events import clock_notes
+from brainrecon.datasets.nod.events import clock_notes, clocks_in_words
 from brainrecon.datasets.nod.runs import CIFTIFY, TASKS, find_runs, read_run, results_of
 from brainrecon.datasets.nod.splits import split_of_trials, synset_of
 from brainrecon.datasets.own_mask import OWN_MASK
@@ -176,11 +176,11 @@ def load(
         fingerprint=stimulus_fingerprint("nod", splits),
         notes=[*notes, *clock_notes(name, clocks), *finite.notes, "no captions in this dataset"],
         details={
-            "betas": "one per trial, ridge regression on smoothed data",
+            "betas": "ridge regression with a regressor per trial",
             "space": space.mesh,
             "split": way,
-            "sessions": {str(number): session for session, number in numbers.items()},
-            "clocks": {session: "+".join(sorted(own)) for session, own in clocks.items() if own},
+            "sessions": ", ".join(f"{number} {session}" for session, number in numbers.items()),
+            "clocks": clocks_in_words(clocks),
         }
         | ({"units": "z-scores within runs"} if zscore else {}),
         space=space,
@@ -190,7 +190,9 @@ def load(
 def files(path, subject=None, pictures=True):
     """The files of one subject, or of all that are there."""
     path, rows = Path(path), []
-    for name in [_subject(path, subject)] if subject else subjects(path) or ["sub-01"]:
+    there = subjects(path)
+    asked = [name for name in there if subject_name(name) == subject_name(subject)] if subject else there
+    for name in asked or [fetching.subject_folder(subject or "sub-01")]:
         runs = find_runs(path, name)
         if not runs:
             run = results_of(path, name) / "ses-imagenet01_task-imagenet_run-1"

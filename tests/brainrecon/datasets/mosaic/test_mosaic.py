@@ -359,6 +359,15 @@ def test_a_subject_twice_is_refused(study):
         find_places(study.root)
 
 
+def test_a_subject_that_is_yet_to_be_fetched_has_its_file(study, tmp_path):
+    files = dataset_of("mosaic").files
+    for folder in (study.root, tmp_path / "nowhere"):
+        (missing,) = files(folder, "3", dataset="god")
+        assert missing.path == folder / "sub-03_GOD.hdf5" and missing.address.startswith("https://mosaicfmri.s3")
+    with pytest.raises(InputError, match="'nobody' of no study is no subject of MOSAIC"):
+        files(study.root, "nobody")
+
+
 def test_no_file_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="There is no .*nowhere; give a file such as sub-01_NSD.hdf5"):
         load(f"mosaic:{tmp_path / 'nowhere'}")

@@ -243,7 +243,7 @@ def test_events_that_are_absent_or_have_a_head_alone_are_no_mistake(tmp_path):
     subject = load_study(study)
     assert subject.train.trial_stimulus_ids.tolist() == study.expected("imagenet")[1]
     assert sum("has no rows" in note for note in subject.notes) == 2
-    assert subject.details["clocks"] == {"imagenet01": "zero", "coco": "zero"}
+    assert subject.details["clocks"] == "zero: imagenet01, coco; unknown: imagenet02"
 
 
 # Clocks
@@ -510,3 +510,9 @@ def test_what_is_fetched_is_what_is_read(served, tmp_path):
 def test_files_without_data_are_those_to_fetch(tmp_path):
     missing = [file.path.name for file in dataset_of("nod").files(tmp_path) if not file.optional]
     assert missing == ["ses-imagenet01_task-imagenet_run-1_beta.dscalar.nii"]
+    (first, *_) = dataset_of("nod").files(tmp_path, "subj07")
+    assert first.address.startswith(
+        "https://s3.amazonaws.com/openneuro.org/ds004496/derivatives/ciftify/sub-07/results/"
+    )
+    with pytest.raises(InputError, match="'somebody' is no subject of NOD"):
+        dataset_of("nod").files(tmp_path, "somebody")
