@@ -97,8 +97,8 @@ Mask = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Voxels of your own, the region 'mask': a NIfTI or .npy, in the subject's space or one value for each voxel; used "
-        "alone unless --roi says otherwise.",
+        help="Voxels of your own, the region 'mask': a NIfTI, CIFTI or .npy, in the subject's space or one value for each voxel; "
+        "used alone unless --roi says otherwise.",
         show_default="none",
     ),
 ]

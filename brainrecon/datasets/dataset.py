@@ -38,6 +38,8 @@ MODULES = {
     "ocd": "brainrecon.datasets.ocd.reader",
     "algonauts2023": "brainrecon.datasets.algonauts2023.reader",
     "bdata": "brainrecon.datasets.kamitani.own",
+    "nod": "brainrecon.datasets.nod.reader",
+    "mosaic": "brainrecon.datasets.mosaic.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

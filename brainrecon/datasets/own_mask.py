@@ -1,4 +1,4 @@
-"""A mask of one's own: the region ``mask``, from a NIfTI, a .npy file, or an array, for every kind of data.
+"""A mask of one's own: the region ``mask``, from a NIfTI, CIFTI or .npy file, or an array, for every kind of data.
 
 `brainrecon.datasets.load` reads the mask. A reader that lists `OWN_MASK` among its options is given it as an `OwnMask`, and
 offers it beside its own regions. Of any other reader it chooses among the voxels that are loaded by default.
@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets.dataset import Option
+from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
 from brainrecon.datasets.voxels import MASK, masked_regions
 from stages.ground.errors import InputError
+from stages.ground.reading.cifti_files import open_cifti, read_maps
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
 from stages.ground.reading.numpy_files import read_npy
 
 OWN_MASK = Option(
-    MASK, "a NIfTI or .npy of your own, the region 'mask', used alone unless the roi says otherwise; as --mask"
+    MASK, "a NIfTI, CIFTI or .npy of your own, the region 'mask', used alone unless the roi says otherwise; as --mask"
 )
+CIFTI = (".dscalar.nii", ".dlabel.nii", ".dtseries.nii")
 SAME_PLACE = 1e-3
 """Millimetres by which two affines may differ."""
 OFF_GRID = 0.1
@@ -41,11 +44,14 @@ class OwnMask:
     values : bool array
         (x, y, z), or (n_voxels,).
     affine : array of shape (4, 4), or None if it is not said
+    places : Grayordinates, or None if it is not from a CIFTI file
+        Where its values are.
     """
 
     name: str
     values: np.ndarray
     affine: np.ndarray | None = None
+    places: Grayordinates | None = None
 
     @property
     def details(self):
@@ -96,6 +102,8 @@ class OwnMask:
         InputError
             The mask does not fit these voxels.
         """
+        if self.places is not None and isinstance(space, Grayordinates):
+            return space.look_up(self.places, self.values[None], f"The mask {self.name}")[0].astype(bool)
         grid = space if isinstance(space, VoxelGrid) else None
         if self.values.ndim == 3 and grid is not None:
             voxels = np.zeros(grid.shape, dtype=bool)
@@ -162,7 +170,7 @@ def read_mask(mask):
     Parameters
     ----------
     mask : path, array of bools or of 0 and 1, OwnMask, or None
-        A NIfTI (.nii, .nii.gz) or .npy file, or an array: (x, y, z), or (n_voxels,).
+        A NIfTI (.nii, .nii.gz), CIFTI (.dscalar.nii) or .npy file, or an array: (x, y, z), or (n_voxels,).
 
     Returns
     -------
@@ -181,7 +189,9 @@ def read_mask(mask):
         path = Path(mask).expanduser()
         if not path.is_file():
             raise InputError(f"There is no mask {path}; name a NIfTI or .npy file.")
-        if path.name.endswith((".nii", ".nii.gz")):
+        if path.name.endswith(CIFTI):
+            own = _of_cifti(path)
+        elif path.name.endswith((".nii", ".nii.gz")):
             values, affine = read_nifti(path, "save the mask again"), open_nifti(path, "save the mask again").affine
             # Some programs write one volume as four axes, the last of length one.
             values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
@@ -195,6 +205,16 @@ def read_mask(mask):
     if not own.values.any():
         raise InputError(f"The mask {own.name} holds no voxel; save one that is 1 where voxels are wanted.")
     return own
+
+
+def _of_cifti(path):
+    maps = open_cifti(path, "save the mask again")
+    if maps.shape[0] != 1:
+        raise InputError(f"{path} holds {maps.shape[0]:,} maps; save a mask of one.")
+    values = read_maps(maps, np.arange(1), remedy="save the mask again")[0]
+    # Of a map of a region, what lies outside is often NaN.
+    values = np.nan_to_num(values) if values.dtype.kind == "f" else values
+    return OwnMask(path.name, as_mask(values, path), places=Grayordinates.of_axis(maps.places, path))
 
 
 def chosen_voxels(where, rois, roi, n_voxels, whole, mask=None, **places):

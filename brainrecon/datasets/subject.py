@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from brainrecon.datasets.spaces.space import Space
 from brainrecon.datasets.spaces.surface_places import SurfacePlaces
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
@@ -172,7 +173,9 @@ class Subject:
 
     @property
     def surface(self):
-        """The `brainrecon.datasets.spaces.surface_places.SurfacePlaces` of values on a surface; None elsewhere."""
+        """The `brainrecon.datasets.spaces.surface_places.SurfacePlaces` of values that are all on a surface; None elsewhere."""
+        if isinstance(self.space, Grayordinates):
+            return self.space.surface
         return self.space if isinstance(self.space, SurfacePlaces) else None
 
     def to_nifti(self, values, outside=np.nan):
@@ -216,8 +219,8 @@ class Subject:
         """
         if self.surface is None:
             raise InputError(
-                f"{self.source or self.name} has no values on a surface; NSD's fsaverage betas are, with "
-                "--option space=fsaverage."
+                f"{self.source or self.name} has no values on a surface alone; NSD's fsaverage betas are, with "
+                "--option space=fsaverage, and those of CIFTI files, with --roi cortex."
             )
         return self.surface.to_gifti(values, outside)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from stages.adapters.surface_raster import SIDE, SurfaceRaster
 from stages.ground.errors import InputError
 
@@ -48,6 +49,13 @@ def raster_of(subject, side=SIDE):
         raise InputError(
             f"{subject.source or subject.name} has values on {places.mesh} but no flat map of it; name the folder of one, "
             "--option flat=FOLDER."
+        )
+    if isinstance(subject.space, Grayordinates):
+        beyond = int((~subject.space.parts().get("cortex", np.zeros(len(subject.space), dtype=bool))).sum())
+        raise InputError(
+            f"{subject.source or subject.name} has {beyond:,} of {len(subject.space):,} values below the cortex, which no flat "
+            "map "
+            "has; take those of the cortex alone, --roi cortex."
         )
     raise InputError(
         f"{subject.source or subject.name} does not say where its voxels are, so that no picture of them can be drawn; NSD, BIDS "

@@ -39,6 +39,7 @@ Z_SCORED = {
     "algonauts2023": "session",
     "eeg-voa": "session",
     "mosaic": "session",
+    "mosaic, its lists": "session",
 }
 """Copies whose responses are z-scored."""
 

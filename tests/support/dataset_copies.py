@@ -10,17 +10,17 @@ from faces_files import Faces
 from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
+from mosaic_files import Mosaic
+from nod_files import Nod
 from nsd_files import write_nsd
 from nsd_further_files import write_nsd_further
-from nsd_surface_files import write_nsd_surface
-from ocd_files import Objects
-from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye2
-from things_fmri_files import Things
-from vim1_files import Kay
 from nsd_standard_files import write_nsd_standard
 from nsd_surface_files import write_nsd_surface
+from ocd_files import Objects
 from own_bdata_files import OwnBData
 from packed_layouts import write_brain_diffuser, write_mind_vis, write_mindeye1, write_mindeye2
+from things_fmri_files import Things
+from vim1_files import Kay
 
 from brainrecon.datasets.arrays.reader import write_template
 
@@ -133,6 +133,20 @@ def vim1_osf(folder):
 
 def ocd(folder):
     return Objects(folder / "ocd").write().root
+def nod(folder):
+    return Nod(folder / "ds004496").root
+
+
+def mosaic(folder):
+    written = Mosaic(folder / "mosaic")
+    Mosaic(folder / "mosaic", seed=1, study="GOD", subject="sub-02", pictures=False, tell="trials")
+    return written.root
+
+
+def mosaic_lists(folder):
+    written = Mosaic(folder / "mosaic", seed=2)
+    written.write_lists()
+    return written.root
 
 
 def arrays_folder(folder):
@@ -193,6 +207,10 @@ COPIES = {
     "ocd, mean of a window": ("ocd", ocd, {"window": "4-8", "times": "mean"}),
     "algonauts2023": ("algonauts2023", algonauts2023, {"one_in": 3}),
     "bdata": ("bdata", own_bdata, {"split": "part", "stimulus": "picture", "train": "fit", "test": "check"}),
+    "nod": ("nod", nod, {}),
+    "nod, categories": ("nod", nod, {"split": "categories"}),
+    "mosaic": ("mosaic", mosaic, {"dataset": "NSD"}),
+    "mosaic, its lists": ("mosaic", mosaic_lists, {"split": "mosaic"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

@@ -19,6 +19,12 @@ STAND_INS = {
     "nsd, MNI": ("nsd", standard, {"space": "MNI"}),
     "packed, MindEye": ("packed", mindeye, {}),
     "bdata": ("bdata", own_bdata, {"stimulus": "picture", "split": "half", "train": 4, "test": 5}),
+import mosaic_files
+import nod_files
+
+STAND_INS = {
+    "nod": ("nod", nod_files.stand_in, {}),
+    "mosaic": ("mosaic", mosaic_files.stand_in, {}),
 }
 """Name -> kind of data, ``make(folder, study) -> path`` with a `simulated_study.SimulatedStudy`, options of the loader."""
 

@@ -12,6 +12,9 @@ FOLDER/
                           grid: {"shape": [x, y, z], "affine": four rows of four numbers}     optional
   vertex_indices.npy      (n_voxels, 2) int, hemisphere, 0 left and 1 right, and vertex of each value on a surface, from 0; then
                           subject.json has surface: {"mesh": name, "n_vertices": [left, right]}     optional
+  grayordinates.npy       (n_voxels, 4) int, structure of each value by number, and vertex, -1, -1 or the x, y, z of a voxel;
+                          then subject.json has grayordinates: {"structures": names, "n_vertices": of each, 0 of voxels,
+                          "volume": [x, y, z], "affine": four rows of four numbers, "mesh": name}     optional
   flat_places.npy         (n_voxels, 2) float, right and up on a flat map     optional
   train/ and test/, and any further split:
     betas.npy             (n_trials, n_voxels) float, one row per trial, or

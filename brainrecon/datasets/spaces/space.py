@@ -24,7 +24,7 @@ class Space(Protocol):
     Attributes
     ----------
     kind : str
-        The entry of subject.json under which it is stored: "grid", "surface".
+        The entry of subject.json under which it is stored: "grid", "surface", "grayordinates".
     """
 
     kind: str

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from brainrecon.datasets.spaces.grayordinates import GRAYORDINATES, Grayordinates
 from brainrecon.datasets.spaces.space import Space
 from brainrecon.datasets.spaces.surface_places import FLAT, SURFACE, SurfacePlaces
 from brainrecon.datasets.spaces.voxel_grid import GRID, VoxelGrid
@@ -112,13 +113,44 @@ def read_surface(path, facts, n_voxels):
         raise InputError(
             f"{path / SURFACE} has vertices that hemispheres of {left:,} and {right:,} do not have; they count from 0."
         )
+    flat = _read_flat(path, n_voxels)
+    return SurfacePlaces(mesh, (left, right), indices[:, 0] == 1, indices[:, 1], flat, (low, high), origin)
+
+
+def read_grayordinates(path, facts, n_voxels):
+    """Where the values are among grayordinates; as `read_space`."""
+    try:
+        about = facts["grayordinates"]
+        structures, sizes = tuple(map(str, about["structures"])), tuple(map(int, about["n_vertices"]))
+        volume, mesh, origin = tuple(map(int, about["volume"])), str(about["mesh"]), str(about.get("flat_origin", ""))
+        affine = None if about["affine"] is None else np.array(about["affine"], dtype=np.float64)
+        low, high = map(float, about.get("extent", (0, 0)))
+        if len(sizes) != len(structures) or len(volume) != 3 or (affine is not None and affine.shape != (4, 4)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"{path / 'subject.json'} has {json.dumps(facts.get('grayordinates'))[:100]} as grayordinates; expected structures, "
+            f"n_vertices of each, volume [x, y, z], affine and mesh, which go with {GRAYORDINATES}."
+        ) from None
+    places = _read(path / GRAYORDINATES)
+    if places.shape != (n_voxels, 4) or places.dtype.kind not in "iu":
+        raise InputError(
+            f"{path / GRAYORDINATES} is {places.dtype} {places.shape}; expected whole numbers ({n_voxels}, 4): the structure, "
+            "and its vertex or the x, y, z of a voxel."
+        )
+    flat = _read_flat(path, n_voxels)
+    found = Grayordinates(structures, sizes, places.astype(np.int64), volume, affine, mesh, flat, (low, high), origin)
+    found.check(path / GRAYORDINATES)
+    return found
+
+
+def _read_flat(path, n_voxels):
     flat = _read(path / FLAT) if (path / FLAT).exists() else None
     if flat is not None and (flat.shape != (n_voxels, 2) or flat.dtype.kind != "f"):
         raise InputError(
             f"{path / FLAT} is {flat.dtype} {flat.shape}; expected numbers ({n_voxels}, 2), right and up on the flat map."
         )
-    flat = None if flat is None else flat.astype(np.float32)
-    return SurfacePlaces(mesh, (left, right), indices[:, 0] == 1, indices[:, 1], flat, (low, high), origin)
+    return None if flat is None else flat.astype(np.float32)
 
 
 def _read(path):
@@ -136,6 +168,13 @@ KINDS = (
         SURFACE,
         "the hemisphere and vertex of each value",
         read_surface,
+        {FLAT: "where each value is on a flat map"},
+    ),
+    StoredKind(
+        "grayordinates",
+        GRAYORDINATES,
+        "the structure of each value, and its vertex or voxel",
+        read_grayordinates,
         {FLAT: "where each value is on a flat map"},
     ),
 )

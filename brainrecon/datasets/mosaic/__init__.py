@@ -1,0 +1,1 @@
+"""Responses of eight studies on one surface, as MOSAIC publishes them."""
