@@ -11,6 +11,8 @@ FOLDER/
   vertex_indices.npy      (n_voxels, 2) int, hemisphere, 0 left and 1 right, and vertex of each value on a surface, from 0; then
                           subject.json has surface: {"mesh": name, "n_vertices": [left, right]}     optional
   flat_places.npy         (n_voxels, 2) float, right and up on a flat map     optional
+  sensor_indices.npy      (n_voxels, 2) int, channel and sample of each value, from 0; then subject.json has
+                          sensors: {"channels": [names], "times": [seconds from onset]}     optional
   train/ and test/, and any further split:
     betas.npy             (n_trials, n_voxels) float, one row per trial, or
     patterns.npy          (n_stimuli, n_voxels) float, one row per stimulus, in the order of first presentation

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from brainrecon.datasets.spaces.sensors import SENSORS, Sensors
 from brainrecon.datasets.spaces.space import Space
 from brainrecon.datasets.spaces.surface_places import FLAT, SURFACE, SurfacePlaces
 from brainrecon.datasets.spaces.voxel_grid import GRID, VoxelGrid
@@ -121,6 +122,32 @@ def read_surface(path, facts, n_voxels):
     return SurfacePlaces(mesh, (left, right), indices[:, 0] == 1, indices[:, 1], flat, (low, high), origin)
 
 
+def read_sensors(path, facts, n_voxels):
+    """Which channel and time each value is; as `read_space`."""
+    try:
+        about = facts["sensors"]
+        channels, times = about["channels"], np.array(about["times"], dtype=np.float64)
+        is_list = isinstance(channels, list) and all(isinstance(name, str) for name in channels)
+        if not is_list or times.ndim != 1 or not np.isfinite(times).all():
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path / 'subject.json'} has {json.dumps(facts.get('sensors'))[:100]} as sensors; expected channels, a list of names, "
+            f"and times, a list of seconds, which go with {SENSORS}."
+        ) from None
+    indices = _read(path / SENSORS)
+    if indices.shape != (n_voxels, 2) or indices.dtype.kind not in "iu":
+        raise InputError(
+            f"{path / SENSORS} is {indices.dtype} {indices.shape}; expected whole numbers ({n_voxels}, 2), the channel and the "
+            "sample of each value."
+        )
+    if not ((indices >= 0) & (indices < (len(channels), len(times)))).all():
+        raise InputError(
+            f"{path / SENSORS} has places that {len(channels):,} channels and {len(times):,} times do not have; they count from 0."
+        )
+    return Sensors(tuple(channels), times, indices)
+
+
 def _read(path):
     if not path.exists():
         raise InputError(
@@ -138,5 +165,6 @@ KINDS = (
         read_surface,
         {FLAT: "where each value is on a flat map"},
     ),
+    StoredKind("sensors", SENSORS, "the channel and the sample of each value", read_sensors),
 )
 """The kinds of space that a folder of arrays keeps."""

@@ -157,7 +157,7 @@ class Machine:
         self._calls = {
             "_reconstruct": lambda *_: Array(),
             "scalar": _scalar,
-            "dtype": lambda code, *_: Type(_text(code)),
+            "dtype": lambda code, *_: Type(text_of(code)),
             "_frombuffer": _of_buffer,
             "encode": _encoded,
             "bytes": lambda: Raw(memoryview(b"")),
@@ -219,7 +219,7 @@ class Machine:
 
     def _stack_global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._name(_text(module), _text(name))
+        self._name(text_of(module), text_of(name))
 
     def _call(self) -> None:
         arguments, name = self._stack.pop(), self._stack.pop()
@@ -231,7 +231,7 @@ class Machine:
         state, value = self._stack.pop(), self._stack[-1]
         if isinstance(value, Type):
             _, value.order, *structure = state
-            value.order = _text(value.order)
+            value.order = text_of(value.order)
             if value.order not in ("<", ">", "|", "=") or any(part is not None for part in structure[:3]):
                 raise ValueError("it holds an array of several numbers in one, or of a byte order that there is not")
         elif isinstance(value, Array) and value.content is None:
@@ -250,7 +250,7 @@ class Machine:
         if not isinstance(found, dict) or len(pairs) % 2:
             raise TypeError
         for key, value in zip(pairs[::2], pairs[1::2]):
-            key = _text(key) if isinstance(key, Raw) else key
+            key = text_of(key) if isinstance(key, Raw) else key
             if type(key) not in (str, int):
                 raise ValueError(f"it has a {type(key).__name__} as a key, where text or a whole number was expected")
             if key in found:
@@ -353,7 +353,8 @@ _INSTRUCTIONS: dict[int, Callable[[Machine], None]] = {
 }
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Text, also as Python 2 wrote it; a TypeError for anything else."""
     if isinstance(value, Raw):
         return bytes(value.view).decode("latin-1")
     if type(value) is not str:
@@ -363,9 +364,9 @@ def _text(value: Any) -> str:
 
 def _encoded(text: str, encoding: str) -> Raw:
     """How Python 3 writes bytes in protocol 2: as text whose letters are the bytes."""
-    if _text(encoding).replace("-", "") != "latin1":
+    if text_of(encoding).replace("-", "") != "latin1":
         raise ValueError("it holds bytes as text of another encoding than latin1")
-    return Raw(memoryview(_text(text).encode("latin-1")))
+    return Raw(memoryview(text_of(text).encode("latin-1")))
 
 
 def _scalar(kind: Type, content: Raw) -> Any:
@@ -373,19 +374,20 @@ def _scalar(kind: Type, content: Raw) -> Any:
 
 
 def _of_buffer(content: Raw, kind: Type, shape: tuple[int, ...], order: str, axes: Any = None) -> np.ndarray:
-    if _text(order) == "K" and axes is not None:
+    if text_of(order) == "K" and axes is not None:
         return _array(shape, kind, "C", content).transpose(axes)
-    return _array(shape, kind, _text(order), content)
+    return _array(shape, kind, text_of(order), content)
 
 
 def _array(shape: Any, kind: Type, order: Any, content: Any) -> Any:
     """An array over bytes of the file, or a list of objects as it is."""
     sizes = shape if isinstance(shape, tuple) else (shape,)
     if len(sizes) > _MOST_AXES or any(type(size) is not int or size < 0 for size in sizes):
-        raise ValueError(f"it holds an array of shape {str(shape)[:80]}")
+        # What is no number is not shown: it could hold itself many times over.
+        raise ValueError("it holds an array whose shape is none")
     if isinstance(content, list) and isinstance(kind, Type) and _OBJECTS.fullmatch(kind.code):
         if len(content) != math.prod(sizes) or len(sizes) > 1:
-            raise ValueError(f"it holds {len(content):,} objects in an array of shape {str(shape)[:80]}")
+            raise ValueError(f"it holds {len(content):,} objects in an array of shape {str(sizes)[:80]}")
         return content
     if not isinstance(content, Raw) or order not in ("C", "F"):
         raise TypeError
@@ -426,7 +428,7 @@ class _Plain:
         if value is None or type(value) in (bool, int, float, str) or isinstance(value, np.ndarray):
             return value
         if isinstance(value, Raw):
-            return _text(value) if value.is_text else bytes(value.view)
+            return text_of(value) if value.is_text else bytes(value.view)
         if id(value) in self._known:
             return self._known[id(value)][1]
         if id(value) in self._open:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.ground.reading.pickled_values import NAMES, Deferred, Machine, Name, plain
+from stages.ground.reading.pickled_values import NAMES, Deferred, Machine, Name, plain, text_of
 from stages.ground.reading.wall import reading
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -112,11 +112,10 @@ class _Storages:
     def __call__(self, reference: Any) -> _Storage:
         """What a reference such as ``("storage", torch.FloatStorage, "0", "cpu", 128)`` refers to."""
         kind, name, key, _, count, *part = reference
-        if kind != "storage" or not isinstance(name, Name) or type(count) is not int or count < 0 or any(part):
+        if text_of(kind) != "storage" or not isinstance(name, Name) or type(count) is not int or count < 0 or any(part):
             raise ValueError("it refers to something that holds no numbers")
         storage = _Storage(_TYPES[name.rpartition(".")[2]], count)
-        if type(key) is not str:
-            raise TypeError
+        key = text_of(key)
         if key not in self.by_key:
             self.by_key[key] = storage
             if self._found is not None:
@@ -128,7 +127,7 @@ class _Storages:
 
 
 def _machine(content: memoryview, place: int = 0, storages: _Storages | None = None) -> Machine:
-    calls = {"_rebuild_tensor": _Tensor, "_rebuild_tensor_v2": _Tensor, "OrderedDict": dict}
+    calls = {"_rebuild_tensor": _Tensor, "_rebuild_tensor_v2": _Tensor, "OrderedDict": lambda: {}}
     return Machine(content, place, _NAMES, calls, storages)
 
 
@@ -184,18 +183,19 @@ def _of_pickles(content: memoryview) -> Any:
     _, facts, found, keys = values
     is_little = not isinstance(facts, dict) or facts.get("little_endian", True)
     place = machine.place
-    if not isinstance(keys, list) or set(map(str, keys)) != set(storages.by_key):
+    keys = [text_of(key) for key in keys] if isinstance(keys, list) else []
+    if set(keys) != set(storages.by_key):
         raise ValueError("it lists other numbers than its values refer to")
     for key in keys:
-        storage = storages.by_key[str(key)]
+        storage = storages.by_key[key]
         if place + 8 > len(content):
-            raise EOFError(f"it ends before the numbers {str(key)[:40]!r}")
+            raise EOFError(f"it ends before the numbers {key[:40]!r}")
         (count,) = struct.unpack("<q", content[place : place + 8])
         if count != storage.count:
             raise ValueError(f"it says that there are {storage.count:,} numbers and then {count:,}")
         end = place + 8 + count * np.dtype(storage.code).itemsize
         storage.view, storage.order = content[place + 8 : end], "<" if is_little else ">"
-        _check_room(storage, str(key))
+        _check_room(storage, key)
         place = end
     if place != len(content):
         raise ValueError(f"{len(content) - place:,} bytes follow its end")
