@@ -32,6 +32,8 @@ MODULES = {
     "digits69": "brainrecon.datasets.digits69",
     "faces": "brainrecon.datasets.faces.reader",
     "arrays": "brainrecon.datasets.arrays.reader",
+    "things-eeg2": "brainrecon.datasets.eeg.things_eeg2",
+    "eeg-voa": "brainrecon.datasets.eeg.voa",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

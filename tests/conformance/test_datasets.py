@@ -152,7 +152,8 @@ def test_patterns_are_averages_over_repeats(copy):
 
 def test_it_says_whether_responses_are_z_scored(copy):
     assert all(split.betas.standardized in get_args(Standardized) for _, split in copy.splits)
-    expected = {"nsd, z-scores": "training", "packed, MindEye2": "session"}.get(copy.name, "no")
+    settled = {"packed, MindEye2": "session", "eeg-voa": "session"}
+    expected = ({"nsd, z-scores": "training"} | settled).get(copy.name, "no")
     assert {split.standardized for _, split in copy.splits} == {expected}
     rows = copy.subject.train.betas.take([0, 1])
     assert rows.standardized == rows.columns([0]).standardized == expected
@@ -273,7 +274,7 @@ def test_files_names_what_is_read(copy, opened, monkeypatch):
     listed = [file.path for file in files]
     assert read
     # Of a folder of pictures, below the copy or below a split, one is listed.
-    pictures = {"images", "stimuli"} & {part for file in listed for part in file.parts}
+    pictures = {"images", "stimuli", "training_images", "test_images"} & {part for file in listed for part in file.parts}
     absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
     assert not absent
     assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")

@@ -132,8 +132,8 @@ def read_sensors(path, facts, n_voxels):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise InputError(
-            f"{path / 'subject.json'} has {json.dumps(facts.get('sensors'))[:100]} as sensors; expected channels, a list of names, "
-            f"and times, a list of seconds, which go with {SENSORS}."
+            f"{path / 'subject.json'} has {json.dumps(facts.get('sensors'))[:100]} as sensors; expected channels, a list of "
+            f"names, and times, a list of seconds, which go with {SENSORS}."
         ) from None
     indices = _read(path / SENSORS)
     if indices.shape != (n_voxels, 2) or indices.dtype.kind not in "iu":
@@ -143,7 +143,8 @@ def read_sensors(path, facts, n_voxels):
         )
     if not ((indices >= 0) & (indices < (len(channels), len(times)))).all():
         raise InputError(
-            f"{path / SENSORS} has places that {len(channels):,} channels and {len(times):,} times do not have; they count from 0."
+            f"{path / SENSORS} has places that {len(channels):,} channels and {len(times):,} times do not have; they count "
+            "from 0."
         )
     return Sensors(tuple(channels), times, indices)
 

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.ground.reading.pickled_values import NAMES, Deferred, Machine, Name, plain, text_of
+from stages.ground.reading.pickle_machine import Machine
+from stages.ground.reading.pickled_arrays import NAMES, Name, text_of
+from stages.ground.reading.pickled_values import Deferred, plain
 from stages.ground.reading.wall import reading
 
 MAGIC = 0x1950A86A20F9469CFC6C
