@@ -274,7 +274,9 @@ def test_files_names_what_is_read(copy, opened, monkeypatch):
     listed = [file.path for file in files]
     assert read
     # Of a folder of pictures, below the copy or below a split, one is listed.
-    pictures = {"images", "stimuli", "training_images", "test_images"} & {part for file in listed for part in file.parts}
+    pictures = {"images", "stimuli", "training_images", "test_images"} & {
+        part for file in listed for part in file.parts
+    }
     absent = {file for file in read - set(listed) if not pictures & set(file.parts)}
     assert not absent
     assert all(file.path.exists() for file in files if not file.optional and copy.name != "miyawaki, nilearn")

@@ -96,7 +96,10 @@ class ThingsEeg2:
             "times": self.times,
         } | changed
         save_object(
-            self.file(name, split), {key: value for key, value in content.items() if value is not None}, protocol, header
+            self.file(name, split),
+            {key: value for key, value in content.items() if value is not None},
+            protocol,
+            header,
         )
 
     def draw(self):
@@ -185,7 +188,7 @@ class EegVoa:
                 found[str(part_of[self.segments[row]["image"]])].append(int(row))
             self.splits.append(found)
         # Of as many segments as the subject with most has.
-        most = max(sum(one["subject"] == person for one in self.segments) for person in self.people)
+        most = max([sum(one["subject"] == person for one in self.segments) for person in self.people], default=0)
         own = self.rng.permutation(most).tolist()
         self.single = [{"train": own[n_splits:], "val": own[:2], "test": own[2:n_splits]}] * n_splits
         for kind, splits in (("all", self.splits), ("single", self.single)):

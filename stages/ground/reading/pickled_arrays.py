@@ -82,7 +82,7 @@ def _of_buffer(content: Raw, kind: Type, shape: tuple[int, ...], order: str, axe
 def array_of(shape: Any, kind: Type, order: Any, content: Any) -> Any:
     """An array over bytes of the file, or a list of objects as it is."""
     sizes = shape if isinstance(shape, tuple) else (shape,)
-    if len(sizes) > _MOST_AXES or any(type(size) is not int or size < 0 for size in sizes):
+    if len(sizes) > _MOST_AXES or any(type(size) is not int or not 0 <= size < 2**63 for size in sizes):
         # What is no number is not shown: it could hold itself many times over.
         raise ValueError("it holds an array whose shape is none")
     if isinstance(content, list) and isinstance(kind, Type) and _OBJECTS.fullmatch(kind.code):
