@@ -139,7 +139,7 @@ class EegVoa:
     ):
         self.root, self.rng, self.side, self.people = root, np.random.default_rng(seed), side, people
         root.mkdir(parents=True, exist_ok=True)
-        self.classes = [f"n{number:08d}" for number in self.rng.permutation(90_000_000)[:n_classes] + 1_000_000]
+        self.classes = [f"n{number:08d}" for number in 7919 * self.rng.permutation(9_000)[:n_classes] + 1_000_000]
         order = self.rng.permutation(n_classes * n_each)
         stems = [f"{name}_{number * 7 + 1}" for name in self.classes for number in range(n_each)]
         self.images = [stems[place] for place in order]

@@ -130,7 +130,7 @@ def load(path, subject=None, roi=None, window=WINDOW, validation=0, images=None,
             *notes,
         ],
         pictures="photographs",
-        details={"space": sensors.in_words, "window": str(window), "units": "whitened microvolts"},
+        details={"space": sensors.in_words, "window": str(window), "units": "whitened by noise"},
         space=sensors,
     )
 

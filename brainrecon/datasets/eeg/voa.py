@@ -218,16 +218,10 @@ def files(path, subject=None, band=None, images=None):
         recording = path / f"eeg_{str(band or BANDS[0]).replace('-', '_')}_std.pth"
     folder = Path(images).expanduser() if images else path / "images"
     pictures = (file for file in visible(folder, "**/*") if file.suffix.lower() in PICTURE_SUFFIXES)
-    one_is_there = any((path / name).exists() for name in SPLIT_FILES)
+    splits = next((name for name in SPLIT_FILES if (path / name).exists()), next(iter(SPLIT_FILES)))
     return [
         ExpectedFile(recording, "segments of all subjects"),
-        *(
-            ExpectedFile(
-                path / name, f"the {len(SPLITS)} published splits, {what}", optional=number > 0 or one_is_there
-            )
-            for number, (name, what) in enumerate(SPLIT_FILES.items())
-            if (path / name).exists() or number == 0
-        ),
+        ExpectedFile(path / splits, f"the {len(SPLITS)} published splits, {SPLIT_FILES[splits]}"),
         ExpectedFile(next(pictures, folder), "the pictures, of ImageNet", optional=True),
     ]
 
