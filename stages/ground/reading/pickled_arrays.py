@@ -37,7 +37,8 @@ class Type:
     """Stands for a type of numbers, until its order of bytes is told."""
 
     def __init__(self, code: str) -> None:
-        self.code, self.order = code, "="
+        self.code = code
+        self.order: Any = "="
 
     @property
     def dtype(self) -> np.dtype:

@@ -48,7 +48,7 @@ def read_pickle(path: str | Path, remedy: str = "copy the file again") -> Any:
     """
     with reading(path, "a pickle of plain values", remedy):
         start = _start(path)
-        content = memoryview(np.memmap(path, np.uint8, "r"))
+        content = np.memmap(path, np.uint8, "r").data
         machine = Machine(content, start)
         value = machine.run()
         if machine.place != len(content):

@@ -70,7 +70,7 @@ def read_torch(path: str | Path, remedy: str = "copy the file again") -> Any:
         The file is absent or damaged, names anything but tensors, or claims more than it holds.
     """
     with reading(path, "plain values and tensors of torch", remedy):
-        content = memoryview(np.memmap(path, np.uint8, "r"))
+        content = np.memmap(path, np.uint8, "r").data
         return plain(_of_archive(path, content) if content[:4] == b"PK\x03\x04" else _of_pickles(content))
 
 
@@ -80,7 +80,7 @@ class _Storage:
     def __init__(self, code: str, count: int) -> None:
         self.code, self.count = code, count
         self.view: memoryview | None = None
-        self.order = "<"
+        self.order: Any = "<"
 
 
 class _Tensor(Deferred):
@@ -129,7 +129,7 @@ class _Storages:
 
 
 def _machine(content: memoryview, place: int = 0, storages: _Storages | None = None) -> Machine:
-    calls = {"_rebuild_tensor": _Tensor, "_rebuild_tensor_v2": _Tensor, "OrderedDict": lambda: {}}
+    calls: dict[str, Callable] = {"_rebuild_tensor": _Tensor, "_rebuild_tensor_v2": _Tensor, "OrderedDict": lambda: {}}
     return Machine(content, place, _NAMES, calls, storages)
 
 
