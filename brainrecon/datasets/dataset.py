@@ -40,6 +40,8 @@ MODULES = {
     "bdata": "brainrecon.datasets.kamitani.own",
     "nod": "brainrecon.datasets.nod.reader",
     "mosaic": "brainrecon.datasets.mosaic.reader",
+    "things-eeg2": "brainrecon.datasets.eeg.things_eeg2",
+    "eeg-voa": "brainrecon.datasets.eeg.voa",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

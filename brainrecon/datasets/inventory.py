@@ -55,6 +55,7 @@ def describe(subject, duplicates=None, progress=SILENT):
         "splits": {name: _describe_split(split) for name, split in subject.splits.items()},
         "roi": subject.region,
         "n_voxels": subject.n_voxels,
+        "unit": subject.unit,
         "rois": {name: int(mask.sum()) for name, mask in subject.rois.items()},
         "noise_ceiling_median": ceiling,
         "noise_ceiling_measured": ceiling is not None and subject.noise_ceiling is None,
@@ -135,7 +136,7 @@ def summary(facts):
         yield f"cite: {about['citation']}; licence: {about['licence']}"
     yield f"subjects: {', '.join(facts['subjects'])}; this is {facts['subject']}{_shared_text(facts)}"
     measured = ", ".join(str(details[name]) for name in ("betas", "space", "units") if name in details)
-    yield f"voxels: {facts['n_voxels']:,} of {facts['roi']}" + (f"; {measured}" if measured else "")
+    yield f"{facts['unit']}: {facts['n_voxels']:,} of {facts['roi']}" + (f"; {measured}" if measured else "")
     if facts["rois"]:
         yield f"regions, counted within {facts['roi']}: " + ", ".join(
             f"{name} {count:,}" for name, count in facts["rois"].items()

@@ -167,6 +167,15 @@ class Subject:
         return next(iter(self.splits.values())).n_voxels
 
     @property
+    def unit(self):
+        """What its values are called: "voxels", unless its space says otherwise.
+
+        >>> Subject("subj01", "nsd", "nsd:/data", {"train": Split(np.ones((1, 2)), ["a"])}, "V1").unit
+        'voxels'
+        """
+        return "voxels" if self.space is None else self.space.unit
+
+    @property
     def grid(self):
         """The `brainrecon.datasets.spaces.voxel_grid.VoxelGrid` of values in a volume; None elsewhere."""
         return self.space if isinstance(self.space, VoxelGrid) else None

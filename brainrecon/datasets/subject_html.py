@@ -27,7 +27,7 @@ def subject_html(subject):
         f'<th scope="col" style="{_CELL if place else _NAME}">{name}</th>' for place, name in enumerate(heads)
     )
     body = "".join(_row(name, split) for name, split in subject.splits.items())
-    lines = [f"{subject.n_voxels:,} voxels ({subject.roi}) of {subject.source or subject.dataset}"]
+    lines = [f"{subject.n_voxels:,} {subject.unit} ({subject.roi}) of {subject.source or subject.dataset}"]
     if subject.noise_ceiling is not None:
         lines.append(f"noise ceiling: median {np.nanmedian(subject.noise_ceiling):.0f} % of variance")
     if subject.rois:

@@ -6,6 +6,7 @@ from array_files import WRITERS, content
 from bids_study import Study
 from bold5000_files import Bold5000
 from drawn_digits import write_digits
+from eeg_files import EegVoa, ThingsEeg2
 from faces_files import Faces
 from kamitani_files import Dir, God
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
@@ -147,6 +148,12 @@ def mosaic_lists(folder):
     written = Mosaic(folder / "mosaic", seed=2)
     written.write_lists()
     return written.root
+def things_eeg2(folder):
+    return ThingsEeg2(folder / "things-eeg2").root
+
+
+def eeg_voa(folder):
+    return EegVoa(folder / "eeg").root
 
 
 def arrays_folder(folder):
@@ -216,6 +223,8 @@ COPIES = {
     "arrays, npz": ("arrays", arrays_file("npz"), {}),
     "arrays, HDF5": ("arrays", arrays_file("hdf5"), {}),
     "arrays, MATLAB": ("arrays", arrays_file("MATLAB 7.3"), {}),
+    "things-eeg2": ("things-eeg2", things_eeg2, {}),
+    "eeg-voa": ("eeg-voa", eeg_voa, {}),
 }
 """Name -> kind of data, ``make(folder) -> path``, options of the loader."""
 

@@ -52,7 +52,8 @@ def _spoil(path, change):
     if kind == ".npy":
         try:
             values = np.load(path)
-        except ValueError:  # Python's objects
+        except ValueError:
+            # Pickled objects, among which no copy keeps pictures.
             return 0
         return _saved(lambda changed: np.save(path, changed), values, change)
     if kind == ".npz":

@@ -16,6 +16,8 @@ FOLDER/
                           then subject.json has grayordinates: {"structures": names, "n_vertices": of each, 0 of voxels,
                           "volume": [x, y, z], "affine": four rows of four numbers, "mesh": name}     optional
   flat_places.npy         (n_voxels, 2) float, right and up on a flat map     optional
+  sensor_indices.npy      (n_voxels, 2) int, channel and sample of each value, from 0; then subject.json has
+                          sensors: {"channels": [names], "times": [seconds from onset]}     optional
   train/ and test/, and any further split:
     betas.npy             (n_trials, n_voxels) float, one row per trial, or
     patterns.npy          (n_stimuli, n_voxels) float, one row per stimulus, in the order of first presentation

@@ -60,6 +60,7 @@ class Grayordinates:
     """
 
     kind: ClassVar[str] = "grayordinates"
+    unit: ClassVar[str] = "grayordinates"
     structures: tuple[str, ...]
     n_vertices: tuple[int, ...]
     places: np.ndarray

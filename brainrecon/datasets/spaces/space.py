@@ -24,10 +24,13 @@ class Space(Protocol):
     Attributes
     ----------
     kind : str
-        The entry of subject.json under which it is stored: "grid", "surface", "grayordinates".
+        The entry of subject.json under which it is stored: "grid", "surface", "grayordinates", "sensors".
+    unit : str
+        What values are called where they are counted: "voxels", "vertices", "values" of a channel at a time.
     """
 
     kind: str
+    unit: str
 
     def __len__(self) -> int: ...
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from brainrecon.datasets.spaces.grayordinates import GRAYORDINATES, Grayordinates
+from brainrecon.datasets.spaces.sensors import SENSORS, Sensors
 from brainrecon.datasets.spaces.space import Space
 from brainrecon.datasets.spaces.surface_places import FLAT, SURFACE, SurfacePlaces
 from brainrecon.datasets.spaces.voxel_grid import GRID, VoxelGrid
@@ -153,6 +154,33 @@ def _read_flat(path, n_voxels):
     return None if flat is None else flat.astype(np.float32)
 
 
+def read_sensors(path, facts, n_voxels):
+    """Which channel and time each value is; as `read_space`."""
+    try:
+        about = facts["sensors"]
+        channels, times = about["channels"], np.array(about["times"], dtype=np.float64)
+        is_list = isinstance(channels, list) and all(isinstance(name, str) for name in channels)
+        if not is_list or times.ndim != 1 or not np.isfinite(times).all():
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path / 'subject.json'} has {json.dumps(facts.get('sensors'))[:100]} as sensors; expected channels, a list of "
+            f"names, and times, a list of seconds, which go with {SENSORS}."
+        ) from None
+    indices = _read(path / SENSORS)
+    if indices.shape != (n_voxels, 2) or indices.dtype.kind not in "iu":
+        raise InputError(
+            f"{path / SENSORS} is {indices.dtype} {indices.shape}; expected whole numbers ({n_voxels}, 2), the channel and the "
+            "sample of each value."
+        )
+    if not ((indices >= 0) & (indices < (len(channels), len(times)))).all():
+        raise InputError(
+            f"{path / SENSORS} has places that {len(channels):,} channels and {len(times):,} times do not have; they count "
+            "from 0."
+        )
+    return Sensors(tuple(channels), times, indices)
+
+
 def _read(path):
     if not path.exists():
         raise InputError(
@@ -177,5 +205,6 @@ KINDS = (
         read_grayordinates,
         {FLAT: "where each value is on a flat map"},
     ),
+    StoredKind("sensors", SENSORS, "the channel and the sample of each value", read_sensors),
 )
 """The kinds of space that a folder of arrays keeps."""

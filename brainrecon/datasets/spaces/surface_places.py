@@ -45,6 +45,7 @@ class SurfacePlaces:
     """
 
     kind: ClassVar[str] = "surface"
+    unit: ClassVar[str] = "vertices"
     mesh: str
     n_vertices: tuple[int, int]
     right: np.ndarray

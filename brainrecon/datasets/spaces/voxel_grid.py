@@ -32,6 +32,7 @@ class VoxelGrid:
     """
 
     kind: ClassVar[str] = "grid"
+    unit: ClassVar[str] = "voxels"
     shape: tuple[int, int, int]
     affine: np.ndarray
     indices: np.ndarray

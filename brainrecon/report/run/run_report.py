@@ -74,7 +74,7 @@ def write_report(run, protocol=None, all_pictures=False, page=None):
         citations=_citations(run),
         simulated=subject.simulated,
         rois=_regions(scores),
-        rois_explanation="Brain correlation of the reconstructions over the voxels of each region alone.",
+        rois_explanation=f"Brain correlation of the reconstructions over the {subject.unit} of each region alone.",
         surface=surface_map(subject),
         links=_links(run.folder) if page == run.layout.report else [],
         **_captions(run),
@@ -144,7 +144,7 @@ def _citations(run):
 
 def _subtitle(run, subject, n_test):
     folds = f"{len(run.parts)} folds" if len(run.parts) > 1 else f"{subject.train.n_stimuli:,} training stimuli"
-    return f"{subject.n_voxels:,} voxels ({subject.region}), {folds}, {n_test:,} test stimuli"
+    return f"{subject.n_voxels:,} {subject.unit} ({subject.region}), {folds}, {n_test:,} test stimuli"
 
 
 def is_reported(run, protocol=None):
@@ -178,7 +178,7 @@ def _notes(run, subject):
     if (ceiling := measured_noise_ceiling(subject)) is not None:
         how = ", by their repeats" if subject.noise_ceiling is None else ""
         notes.append(
-            f"Median noise ceiling of the voxels for the test patterns{how}: {np.median(ceiling):.0f} % of variance."
+            f"Median noise ceiling of the {subject.unit} for the test patterns{how}: {np.median(ceiling):.0f} % of variance."
         )
     return notes
 

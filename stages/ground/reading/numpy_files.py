@@ -54,8 +54,8 @@ def read_npy(path: str | Path, mapped: bool = False, remedy: str = "save it agai
                 f"{path} says that it holds {dtype} {shape}, which is {needed:,} bytes, but has {room:,}; {remedy}."
             )
         if mapped and needed:
-            return _letters(np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C"))
-        values = _letters(np.fromfile(file, dtype, math.prod(shape)))
+            return checked_letters(np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C"))
+        values = checked_letters(np.fromfile(file, dtype, math.prod(shape)))
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
 
@@ -129,7 +129,7 @@ class NpzFile:
             values[done : done + len(piece)] = piece
             done += len(piece)
         with reading(self._path, f"'{name}' of a .npz archive", self._remedy):
-            _letters(values)
+            checked_letters(values)
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
     def header(self, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -215,7 +215,7 @@ def _header(file: IO[bytes], where: str | Path) -> tuple[tuple[int, ...], bool, 
     return shape, fortran, dtype
 
 
-def _letters(values: np.ndarray) -> np.ndarray:
+def checked_letters(values: np.ndarray) -> np.ndarray:
     """The same values; if they are text, each letter is one that Unicode has."""
     if values.dtype.kind == "U" and values.nbytes:
         codes = values.reshape(-1).view(values.dtype.str[0] + "u4")

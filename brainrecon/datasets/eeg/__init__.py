@@ -1,0 +1,1 @@
+"""EEG: responses of channels over time, in the own files of two studies."""
