@@ -32,6 +32,7 @@ MODULES = {
     "digits69": "brainrecon.datasets.digits69",
     "faces": "brainrecon.datasets.faces.reader",
     "arrays": "brainrecon.datasets.arrays.reader",
+    "laion-fmri": "brainrecon.datasets.laion_fmri.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 
