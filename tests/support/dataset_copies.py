@@ -6,6 +6,7 @@ from bids_study import Study
 from drawn_digits import write_digits
 from faces_files import Faces
 from kamitani_files import Dir, God
+from laion_fmri_files import LaionFmri
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from nsd_files import write_nsd
@@ -72,6 +73,15 @@ def faces(folder):
     return Faces(folder / "ds001761").root
 
 
+def laion_fmri(folder):
+    return LaionFmri(folder / "laion-fmri").root
+
+
+def laion_fmri_unpacked(folder):
+    written = LaionFmri(folder / "laion-fmri", 1, order=">", dtype=np.float64, suffix=".nii", dashes=False, n_ood=4)
+    return written.root
+
+
 def arrays_folder(folder):
     write_template(folder / "mine")
     return folder / "mine"
@@ -105,6 +115,8 @@ COPIES = {
     "packed, MinD-Vis": ("packed", mind_vis, {}),
     "digits69": ("digits69", digits69, {}),
     "faces": ("faces", faces, {}),
+    "laion-fmri": ("laion-fmri", laion_fmri, {}),
+    "laion-fmri, unpacked": ("laion-fmri", laion_fmri_unpacked, {"split": "tau"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

@@ -41,11 +41,7 @@ def _spoil(path, change):
     if kind in PICTURES:
         with Image.open(path) as picture:
             values = change(np.asarray(picture.convert("RGB")))
-        # PNG has one channel of 16 bits, or several of 8.
-        values = values[..., 0] if values.dtype == np.uint16 else values
-        written = io.BytesIO()
-        Image.fromarray(values).save(written, format="PNG")
-        path.write_bytes(written.getvalue())
+        path.write_bytes(_png(values))
         return 1
     if kind == ".npy":
         values = np.load(path)
@@ -57,6 +53,16 @@ def _spoil(path, change):
         return len(changed)
     if h5py.is_hdf5(path):
         with h5py.File(path, "r+") as file:
+            packed = [
+                name
+                for name, values in file.items()
+                if h5py.check_vlen_dtype(getattr(values, "dtype", None)) == np.uint8
+            ]
+            for name in packed:
+                for row, content in enumerate(file[name][()]):
+                    with Image.open(io.BytesIO(content.tobytes())) as picture:
+                        values = change(np.asarray(picture.convert("RGB")))
+                    file[name][row] = np.frombuffer(_png(values), dtype=np.uint8)
             names = [name for name, values in file.items() if isinstance(values, h5py.Dataset) and values.ndim == 4]
             for name in names:
                 changed = change(file[name][()])
@@ -64,13 +70,21 @@ def _spoil(path, change):
                 del file[name]
                 file[name] = changed
                 file[name].attrs.update(attributes)
-        return len(names)
+        return len(names) + len(packed)
     if kind == ".mat":
         arrays = {name: values for name, values in scipy.io.loadmat(path).items() if not name.startswith("__")}
         changed = {name: change(values) for name, values in arrays.items() if np.ndim(values) == 4}
         scipy.io.savemat(path, arrays | changed)
         return len(changed)
     return 0
+
+
+def _png(values):
+    # PNG has one channel of 16 bits, or several of 8.
+    values = values[..., 0] if values.dtype == np.uint16 else values
+    written = io.BytesIO()
+    Image.fromarray(values).save(written, format="PNG")
+    return written.getvalue()
 
 
 def _saved(save, values, change):

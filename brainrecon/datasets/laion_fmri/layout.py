@@ -107,7 +107,7 @@ def sessions_there(layout: Layout, subject: str) -> dict[int, Path]:
             found[int(numbered[1])] = betas
     if not found:
         raise InputError(
-            f"{layout.subject(subject)} holds no session with betas; expected {layout.betas(subject, 1)} or another: fetch it with "
-            f"brainrecon data download laion-fmri:{layout.root} --subject {subject}."
+            f"{layout.subject(subject)} holds no session with betas; expected {layout.betas(subject, 1)} or another: fetch it "
+            f"with brainrecon data download laion-fmri:{layout.root} --subject {subject}."
         )
     return found

@@ -22,8 +22,8 @@ from stages.ground.progress import SILENT
 BUCKET = "https://laion-fmri.s3.amazonaws.com"
 PACKAGE = "https://raw.githubusercontent.com/ViCCo-Group/LAION-fMRI/main/laion_fmri/splits/data"
 TERMS = (
-    "Responses, regions and captions of LAION-fMRI are under CC0 1.0; its splits are part of a package under MIT. The pictures are "
-    f"under an agreement of their own and are not fetched: agree to it at {REQUEST}, and put task-images_stimuli.h5 and "
+    "Responses, regions and captions of LAION-fMRI are under CC0 1.0; its splits are part of a package under MIT. The pictures "
+    f"are under an agreement of their own and are not fetched: agree to it at {REQUEST}, and put task-images_stimuli.h5 and "
     "task-images_metadata.csv into the folder stimuli"
 )
 REPEATS = (12, 4)

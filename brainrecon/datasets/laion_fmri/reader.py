@@ -41,14 +41,14 @@ from stages.ground.errors import InputError
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
 
 DESCRIPTION = Description(
-    measured="Five people saw 1,492 pictures that all of them saw and 4,712 of their own each, 4 or 12 times, over 30 sessions of "
-    "7 T fMRI",
+    measured="Five people saw 1,492 pictures that all of them saw and 4,712 of their own each, 4 or 12 times, over 30 sessions "
+    "of 7 T fMRI",
     available="public bucket laion-fmri: responses, regions, captions; the pictures after an agreement at "
     "laion-fmri.hebartlab.com/request",
-    citation="Zerbe, Roth, Mell, Herholz, Knapen and Hebart (2026), LAION-fMRI, talk at VSS, as a paper is in preparation; its betas: "
-    "Prince et al. (2022), eLife 11:e77599, doi 10.7554/eLife.77599",
-    licence="CC0 1.0; the pictures are under an agreement of their own: not to be passed on, not for commercial use, not for training "
-    "general-purpose models",
+    citation="Zerbe, Roth, Mell, Herholz, Knapen and Hebart (2026), LAION-fMRI, talk at VSS, as a paper is in preparation; "
+    "its betas: Prince et al. (2022), eLife 11:e77599, doi 10.7554/eLife.77599",
+    licence="CC0 1.0; the pictures are under an agreement of their own: not to be passed on, not for commercial use, not for "
+    "training general-purpose models",
     pictures="photographs",
 )
 FULL = 99.9
@@ -191,8 +191,8 @@ def _training_rows(trials, betas, subject):
     for session, own in rows.items():
         if len(own) < 2:
             raise InputError(
-                f"Session {session} of {subject} has {len(own)} training trials; z-scoring within sessions needs 2 or more: leave "
-                "zscore out, or the session."
+                f"Session {session} of {subject} has {len(own)} training trials; z-scoring within sessions needs 2 or more: "
+                "leave zscore out, or the session."
             )
     return rows
 
