@@ -43,9 +43,7 @@ def files(path, subject=None, sessions=None, split=None):
     split : str, optional
         Whose file is needed; by default none is, as the default split needs none.
     """
-    layout, wanted = Layout(Path(path)), read_sessions(sessions)
-    if split is not None:
-        check("split", split, OneOf(*SPLITS), "--option {name}={example}")
+    layout, wanted = Layout(Path(path)), _checked(sessions, split)
     rows = []
     for name in [_name(path, subject)] if subject is not None else subjects(path) or ["sub-01"]:
         for session in wanted or _sessions(layout, name) or [1]:
@@ -89,7 +87,7 @@ def download(path, subject=None, progress=SILENT, sessions=None, split=None):
     InputError
         The bucket lists no such subject or session, a file that is needed cannot be fetched, or the connection broke.
     """
-    layout, wanted = Layout(Path(path)), read_sessions(sessions)
+    layout, wanted = Layout(Path(path)), _checked(sessions, split)
     name = _name(path, subject) if subject is not None else (subjects(path) or ["sub-01"])[0]
     folder = layout.subject(name).relative_to(layout.root).as_posix()
     own = bucket_files(BUCKET, f"{folder}/", layout.root, wanted=re.escape(f"{folder}/") + _wanted(name))
@@ -109,6 +107,12 @@ def download(path, subject=None, progress=SILENT, sessions=None, split=None):
     others = [*_splits(layout, name, split), _of_bucket(layout, layout.captions, "")]
     chosen += [Remote(row.address, row.path, optional=True) for row in others]
     return fetch_all(chosen, layout.root, "--option sessions=1-10", progress)
+
+
+def _checked(sessions, split):
+    if split is not None:
+        check("split", split, OneOf(*SPLITS), "--option {name}={example}")
+    return read_sessions(sessions)
 
 
 def _name(path, subject):
