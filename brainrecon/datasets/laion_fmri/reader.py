@@ -41,8 +41,7 @@ from stages.ground.errors import InputError
 from stages.ground.reading.nifti_files import open_nifti, read_nifti
 
 DESCRIPTION = Description(
-    measured="Five people saw 1,492 pictures that all of them saw and 4,712 of their own each, 4 or 12 times, over 30 sessions "
-    "of 7 T fMRI",
+    measured="Five people saw 6,204 pictures each, 1,492 of them the same for all, 4 or 12 times over 30 sessions of 7 T fMRI",
     available="public bucket laion-fmri: responses, regions, captions; the pictures after an agreement at "
     "laion-fmri.hebartlab.com/request",
     citation="Zerbe, Roth, Mell, Herholz, Knapen and Hebart (2026), LAION-fMRI, talk at VSS, as a paper is in preparation; "
