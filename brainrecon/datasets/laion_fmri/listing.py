@@ -26,6 +26,10 @@ TERMS = (
     f"are under an agreement of their own and are not fetched: agree to it at {REQUEST}, and put task-images_stimuli.h5 and "
     "task-images_metadata.csv into the folder stimuli"
 )
+PUBLISHED = range(1, 31)
+"""Sessions of each subject that were released, as the documentation says; only for what is not on disk."""
+LARGEST = 143**3 * 1066 * 4
+"""Bytes of a session's betas before compression, of the largest shape that the documentation gives."""
 REPEATS = (12, 4)
 """Presentations of the pictures that a noise ceiling was estimated from; the first is the most certain."""
 
@@ -39,15 +43,15 @@ def files(path, subject=None, sessions=None, split=None):
     subject : str, optional
         By default all that are there, or sub-01.
     sessions : str, int, list of int, optional
-        As `brainrecon.datasets.nsd.sessions.read_sessions` takes them; by default all that are there.
+        As `brainrecon.datasets.nsd.sessions.read_sessions` takes them; by default all that are there, or were released.
     split : str, optional
         Whose file is needed; by default none is, as the default split needs none.
     """
     layout, wanted = Layout(Path(path)), _checked(sessions, split)
     rows = []
     for name in [_name(path, subject)] if subject is not None else subjects(path) or ["sub-01"]:
-        for session in wanted or _sessions(layout, name) or [1]:
-            rows.append(_of_bucket(layout, layout.betas(name, session), f"betas of session {session}"))
+        for session in wanted or _sessions(layout, name) or PUBLISHED:
+            rows.append(_of_bucket(layout, layout.betas(name, session), f"betas of session {session}", largest=LARGEST))
             rows.append(_of_bucket(layout, layout.trials(name, session), f"what session {session} showed"))
         rows.append(_of_bucket(layout, layout.r2(name), "which voxels a model was fitted in"))
         for repeats in REPEATS:
@@ -146,9 +150,8 @@ def _wanted(name):
     )
 
 
-def _of_bucket(layout, path, what, optional=False):
-    address = f"{BUCKET}/{path.relative_to(layout.root).as_posix()}"
-    return ExpectedFile(path, what, optional, address=address)
+def _of_bucket(layout, path, what, optional=False, largest=None):
+    return ExpectedFile(path, what, optional, largest, f"{BUCKET}/{path.relative_to(layout.root).as_posix()}")
 
 
 def _splits(layout, name, split):

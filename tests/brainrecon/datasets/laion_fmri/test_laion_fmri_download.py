@@ -129,5 +129,7 @@ def test_files_say_where_each_is_to_be_had(tmp_path):
     )
     assert addresses["tau.json"].endswith("/splits/data/shared/tau.json")
     assert addresses["task-images_stimuli.h5"] == ""
+    betas = [file for file in nothing if "SingletrialBetas_statmap" in file.path.name]
+    assert len(betas) == 30 and {file.largest for file in betas} == {143**3 * 1066 * 4}
     named = reader.files(tmp_path, "sub-05", sessions="3-4")
     assert {file.path.parts[-3] for file in named if "Betas" in file.path.name} == {"ses-03", "ses-04"}

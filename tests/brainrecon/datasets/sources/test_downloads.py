@@ -1,5 +1,6 @@
 """Files of public places through the command line: resumed, refused, checked, and nothing without --agree."""
 
+import io
 import shutil
 from types import SimpleNamespace
 
@@ -211,3 +212,33 @@ def test_optional_files_that_are_not_to_be_had_are_told(places, tmp_path):
     assert there(tmp_path) == {"here": b"1"}
     with pytest.raises(AbsentError, match="the source does not have it, or does not give it to all"):
         fetch_all([Remote(f"{places.bucket_address}/gone", tmp_path / "gone")], tmp_path, "less")
+
+
+@pytest.mark.parametrize("asked", ["list", "file"])
+def test_nothing_leads_from_a_secured_address_to_an_open_one(places, tmp_path, monkeypatch, asked):
+    """The secured server is made up: it sends on to the one on this machine, which would have answered."""
+    from email.message import Message
+    from urllib.request import HTTPSHandler
+    from urllib.response import addinfourl
+
+    from brainrecon.datasets.download import Remote
+    from brainrecon.datasets.sources.bucket import bucket_files
+
+    places.bucket = {"a.csv": b"1"}
+
+    def sent_on(self, request):
+        head = Message()
+        head["Location"] = (
+            f"{places.bucket_address}?list-type=2" if asked == "list" else f"{places.bucket_address}/a.csv"
+        )
+        answer = addinfourl(io.BytesIO(b""), head, request.full_url, 302)
+        answer.msg = "Found"
+        return answer
+
+    monkeypatch.setattr(HTTPSHandler, "https_open", sent_on)
+    with pytest.raises(InputError, match="it sends on to http://127.0.0.1:.*, which is not secured"):
+        if asked == "list":
+            bucket_files("https://bucket.example.org", "", tmp_path)
+        else:
+            fetch_all([Remote("https://bucket.example.org/a.csv", tmp_path / "a.csv")], tmp_path, "less")
+    assert places.asked == [] and list(tmp_path.iterdir()) == []
