@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from brainrecon.datasets.dataset import ExpectedFile
@@ -84,7 +85,7 @@ def download(path, subject=None, progress=SILENT, sessions=None, split=None):
     Returns
     -------
     absent : list of pathlib.Path
-        Optional files that are not to be had.
+        Optional files that are not to be had, and sessions that are kept back unless they were asked for.
 
     Raises
     ------
@@ -105,6 +106,8 @@ def download(path, subject=None, progress=SILENT, sessions=None, split=None):
     chosen = [one for one in own if wanted is None or _session(one.path) in (None, *wanted)]
     # Whoever unpacked the betas need not have them packed beside it.
     chosen = [one for one in chosen if not one.path.with_suffix("").is_file() or not one.path.name.endswith(".nii.gz")]
+    # The bucket lists sessions that are kept back, too, and refuses them; one that was asked for has to come.
+    chosen = [replace(one, optional=wanted is None and _session(one.path) is not None) for one in chosen]
     regions = layout.rois(name).relative_to(layout.root).as_posix()
     pattern = re.escape(f"{regions}/") + rf"[^/]+/{re.escape(name)}_space-T1w_res-1pt8_label-[^/]+_mask\.nii\.gz"
     chosen += bucket_files(BUCKET, f"{regions}/", layout.root, wanted=pattern)

@@ -95,6 +95,17 @@ def test_optional_files_that_are_not_to_be_had_are_told(places, tmp_path, capsys
     datasets.load(f"laion-fmri:{tmp_path / 'copy'}")
 
 
+def test_sessions_that_are_kept_back_are_told_and_the_others_fetched(places, tmp_path, capsys):
+    """The bucket lists them and gives them to nobody."""
+    for path in (places.source.betas_file("sub-01", 4), places.source.trials_file("sub-01", 4)):
+        places.answers["/bucket/" + path.relative_to(places.source.root).as_posix()] = (403, b"<Error/>")
+    assert download(tmp_path / "copy", "--agree") == 0
+    assert capsys.readouterr().out.count("not to be had there") == 2
+    assert datasets.load(f"laion-fmri:{tmp_path / 'copy'}").details["sessions"] == [1, 2]
+    assert download(tmp_path / "copy", "--option", "sessions=4", "--agree") == 2
+    assert "the source does not have it, or does not give it to all" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_interrupted_session_goes_on(places, tmp_path, capsys):
     name = "/bucket/derivatives/glmsingle-tedana/sub-01/ses-02/func/" + places.source.betas_file("sub-01", 2).name
     places.breaks[name] = [300]
