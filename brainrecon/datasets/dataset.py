@@ -42,6 +42,7 @@ MODULES = {
     "mosaic": "brainrecon.datasets.mosaic.reader",
     "things-eeg2": "brainrecon.datasets.eeg.things_eeg2",
     "eeg-voa": "brainrecon.datasets.eeg.voa",
+    "laion-fmri": "brainrecon.datasets.laion_fmri.reader",
 }
 """The toolkit's own kinds and the module of each, which registers it: a module is loaded when its kind is asked for."""
 

@@ -3,16 +3,20 @@
 import hashlib
 import http.client
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainrecon.datasets.dataset import ExpectedFile
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
+from stages.ground.reading.wall import one_line
 from weights.download import FULL, TIMEOUT, Address, attempt, name_of_content, opened
 from weights.names import trouble_with_part
 from weights.sizes import in_words
 from weights.whole_files import make_folder, put_in_place
+
+LONGEST_LIST = 256 * 2**20
+"""Bytes of one answer to a question for a list; the longest page that a public place gives has a few million."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Remote:
         Bytes, as the source says or at most.
     optional : bool
         Whether the data load without it.
+    exact : bool
+        Whether the file has so many bytes and not fewer, so that a page in its place is found even without a sum.
     """
 
     url: str
@@ -37,6 +43,7 @@ class Remote:
     md5: str | None = None
     size: int | None = None
     optional: bool = False
+    exact: bool = field(default=False, compare=False)
 
 
 class AbsentError(InputError):
@@ -98,36 +105,50 @@ def fetch(remote, progress=SILENT):
     AbsentError
         The source has no such file.
     """
+    if remote.path.is_dir():
+        raise InputError(f"{remote.path} is a folder where the file of {remote.url} belongs; move it away.")
     if remote.path.exists():
         return False
     make_folder(remote.path.parent)
     partial = _partial(remote.path)
     # What does not fit the source's sum is found at the end, so that any part may be gone on with.
-    address = Address(remote.url, constant=remote.md5 is not None)
+    address = Address(remote.url, (remote.size or None) if remote.exact else None, constant=remote.md5 is not None)
     try:
         attempt(address, partial, progress, remote.path.name)
-    except (OSError, http.client.HTTPException) as error:
+    # Addresses that a server leads on to may be none.
+    except (OSError, ValueError, http.client.HTTPException) as error:
         if getattr(error, "errno", None) in FULL:
             raise InputError(
                 f"There is no room for {remote.url} at {partial.parent} ({error.strerror}); free some, and run the same command "
                 "again."
             ) from error
-        reason = getattr(error, "reason", None) or error
+        reason = one_line(getattr(error, "reason", None) or error)
         # A bucket whose list is not public answers 403 for what it does not hold.
-        kind = AbsentError if getattr(error, "code", None) in (403, 404) else InputError
-        raise kind(
+        if getattr(error, "code", None) in (403, 404, 410):
+            raise AbsentError(
+                f"{remote.url} could not be fetched ({reason}); the source does not have it, or does not give it to all: ask "
+                "its owners."
+            ) from error
+        raise InputError(
             f"{remote.url} could not be fetched ({reason}); run the same command again to go on where it stopped."
         ) from error
-    if remote.md5 and (found := _md5(partial)) != remote.md5:
+    if trouble := _another_content(remote, partial):
         partial.unlink()
         name_of_content(partial).unlink(missing_ok=True)
-        raise InputError(
-            f"{remote.url} has the MD5 sum {found} but its source says {remote.md5}; the copy was removed: "
-            "run the same command again."
-        )
+        raise InputError(f"{remote.url} has {trouble}; the copy was removed: run the same command again.")
     put_in_place(partial, remote.path)
     name_of_content(partial).unlink(missing_ok=True)
     return True
+
+
+def _another_content(remote, partial):
+    """In what the copy differs from what its source says of it; None if in nothing."""
+    size = partial.stat().st_size
+    if remote.exact and remote.size is not None and size != remote.size:
+        return f"{size:,} bytes but its source says {remote.size:,}"
+    if remote.md5 and (found := _md5(partial)) != remote.md5.lower():
+        return f"the MD5 sum {found} but its source says {remote.md5}"
+    return None
 
 
 def _md5(path):
@@ -147,13 +168,23 @@ def listing(url, what):
     Raises
     ------
     InputError
-        It does not answer.
+        It does not answer, breaks off, or does not come to an end.
     """
     try:
         with opened(url, TIMEOUT) as answer:
-            return answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise InputError(f"The list of {what} at {url} could not be read ({error}); try again later.") from error
+            content = answer.read(LONGEST_LIST + 1)
+            # A length that was asked for hides that fewer bytes came than were promised.
+            if getattr(answer, "length", None) and len(content) <= LONGEST_LIST:
+                raise ConnectionError(f"it broke off after {len(content):,} bytes")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise InputError(
+            f"The list of {what} at {url} could not be read ({one_line(error)}); try again later."
+        ) from error
+    if len(content) > LONGEST_LIST:
+        raise InputError(
+            f"The list of {what} at {url} is longer than {LONGEST_LIST:,} bytes and so none; tell its owners."
+        )
+    return content
 
 
 def below(folder, name, what):

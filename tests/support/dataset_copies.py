@@ -9,6 +9,7 @@ from drawn_digits import write_digits
 from eeg_files import EegVoa, ThingsEeg2
 from faces_files import Faces
 from kamitani_files import Dir, God
+from laion_fmri_files import LaionFmri
 from miyawaki_copies import draw_bdata, draw_mat, write_mat, write_nilearn
 from miyawaki_copies import write_bdata as write_miyawaki_bdata
 from mosaic_files import Mosaic
@@ -44,6 +45,8 @@ def nsd_further(folder):
 
 def nsd_further_surface(folder):
     return write_nsd_further(folder / "nsd", surface=True).root
+
+
 def nsd_standard(folder):
     return write_nsd_standard(folder / "nsd").root
 
@@ -120,6 +123,8 @@ def things_table(folder):
 
 def things_volume(folder):
     return Things(folder / "things", forms=("volume",)).root
+
+
 def vim1_crcns(folder):
     return Kay(folder / "vim1").write_crcns().root
 
@@ -134,6 +139,8 @@ def vim1_osf(folder):
 
 def ocd(folder):
     return Objects(folder / "ocd").write().root
+
+
 def nod(folder):
     return Nod(folder / "ds004496").root
 
@@ -148,12 +155,23 @@ def mosaic_lists(folder):
     written = Mosaic(folder / "mosaic", seed=2)
     written.write_lists()
     return written.root
+
+
 def things_eeg2(folder):
     return ThingsEeg2(folder / "things-eeg2").root
 
 
 def eeg_voa(folder):
     return EegVoa(folder / "eeg").root
+
+
+def laion_fmri(folder):
+    return LaionFmri(folder / "laion-fmri").root
+
+
+def laion_fmri_unpacked(folder):
+    written = LaionFmri(folder / "laion-fmri", 1, order=">", dtype=np.float64, suffix=".nii", dashes=False, n_ood=4)
+    return written.root
 
 
 def arrays_folder(folder):
@@ -218,6 +236,8 @@ COPIES = {
     "nod, categories": ("nod", nod, {"split": "categories"}),
     "mosaic": ("mosaic", mosaic, {"dataset": "NSD"}),
     "mosaic, its lists": ("mosaic", mosaic_lists, {"split": "mosaic"}),
+    "laion-fmri": ("laion-fmri", laion_fmri, {}),
+    "laion-fmri, unpacked": ("laion-fmri", laion_fmri_unpacked, {"split": "tau"}),
     "arrays, folder": ("arrays", arrays_folder, {}),
     "arrays, BIDS": ("arrays", arrays_bids, {}),
     "arrays, npz": ("arrays", arrays_file("npz"), {}),

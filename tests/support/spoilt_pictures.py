@@ -63,6 +63,14 @@ def _spoil(path, change):
         return len(changed)
     if h5py.is_hdf5(path):
         with h5py.File(path, "r+") as file:
+            packed = [
+                name
+                for name, values in file.items()
+                if h5py.check_vlen_dtype(getattr(values, "dtype", None)) == np.uint8
+            ]
+            for name in packed:
+                for row, content in enumerate(file[name][()]):
+                    file[name][row] = np.frombuffer(_changed_picture(content.tobytes(), change), dtype=np.uint8)
             names = [
                 name
                 for name, values in file.items()
@@ -74,7 +82,7 @@ def _spoil(path, change):
                 del file[name]
                 file[name] = changed
                 file[name].attrs.update(attributes)
-        return len(names)
+        return len(names) + len(packed)
     if kind == ".mat":
         arrays = {name: values for name, values in scipy.io.loadmat(path).items() if not name.startswith("__")}
         changed = {name: change(values) for name, values in arrays.items() if _are_pictures(name, values)}

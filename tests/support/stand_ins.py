@@ -7,7 +7,7 @@ import vim1_files
 from bold5000_files import write_stand_in as write_bold5000
 from eeg_stand_ins import eeg_voa, things_eeg2
 from nsd_form_stand_ins import algonauts, mindeye, own_bdata, standard
-from stand_in_laion_fmri import write_stand_in as write_laion_fmri
+from stand_in_laion_fmri import stand_in_laion_fmri
 from things_fmri_files import write_things_study
 
 STAND_INS = {
@@ -18,7 +18,7 @@ STAND_INS = {
     "nod": ("nod", nod_files.stand_in, {}),
     "ocd": ("ocd", ocd_files.stand_in, {}),
     "ocd, peak alone": ("ocd", ocd_files.stand_in, {"window": "6"}),
-    "laion-fmri": ("laion-fmri", write_laion_fmri, {}),
+    "laion-fmri": ("laion-fmri", stand_in_laion_fmri, {}),
     "mosaic": ("mosaic", mosaic_files.stand_in, {}),
     "algonauts2023": ("algonauts2023", algonauts, {"one_in": 6}),
     "nsd, MNI": ("nsd", standard, {"space": "MNI"}),
@@ -27,4 +27,7 @@ STAND_INS = {
     "eeg-voa": ("eeg-voa", eeg_voa, {}),
     "bdata": ("bdata", own_bdata, {"stimulus": "picture", "split": "half", "train": 4, "test": 5}),
 }
+from stand_in_laion_fmri import stand_in_laion_fmri
+
+STAND_INS = {"laion-fmri": ("laion-fmri", stand_in_laion_fmri, {})}
 """Name -> kind of data, ``make(folder, study) -> path`` with a `simulated_study.SimulatedStudy`, options of the loader."""

@@ -4,7 +4,8 @@ import re
 import xml.etree.ElementTree as ElementTree
 from urllib.parse import quote, urlencode
 
-from brainrecon.datasets.download import Remote, below, listing
+from brainrecon.datasets.download import listing
+from brainrecon.datasets.sources.listed import distinct, listed_file, no_list
 from stages.ground.errors import InputError
 
 OPENNEURO = "https://s3.amazonaws.com/openneuro.org"
@@ -70,38 +71,47 @@ def bucket_files(bucket, prefix, folder, root="", wanted=None):
     what, mark, remotes = f"{bucket}/{prefix}", None, []
     for _ in range(MOST_PAGES):
         question = {"list-type": "2", "prefix": prefix} | ({"continuation-token": mark} if mark else {})
-        rows, mark = _page(listing(f"{bucket}?{urlencode(question)}", what), what)
+        rows, following = _page(listing(f"{bucket}?{urlencode(question)}", what), what)
         for name, size, etag in rows:
             if name.endswith("/") or not name.startswith(root):
                 continue
             short = name.removeprefix(root)
             if wanted is None or re.fullmatch(wanted, short):
                 md5 = etag if re.fullmatch("[0-9a-f]{32}", etag) else None
-                remotes.append(Remote(f"{bucket}/{quote(name)}", below(folder, short, what), md5, size))
-        if not mark:
-            return remotes
+                url = f"{bucket}/{quote(name)}"
+                remotes.append(listed_file(url, folder, short, what, source=bucket, md5=md5, size=size))
+        if following is None:
+            return distinct(remotes, what)
+        if following == mark:
+            raise InputError(f"The list of {what} comes back to where it was and never ends; fetch the files by hand.")
+        mark = following
     raise InputError(f"The list of {what} has more than {MOST_PAGES:,} pages; fetch the files by hand.")
 
 
 def _page(content, what):
     """Name, size and name of content of each file of an answer, and the mark of the next answer or None."""
     try:
-        # A list holds elements alone; entities could blow it up.
-        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        # As text of one encoding, so that no other one hides a declaration: entities could blow a list up.
+        text = content.decode("utf-8")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise ValueError("it declares entities")
-        tree = ElementTree.fromstring(content)
+        tree = ElementTree.fromstring(text)
         space = re.match(r"\{.*\}|", tree.tag)[0]
-        rows = [
-            (
-                row.findtext(f"{space}Key"),
-                int(row.findtext(f"{space}Size")),
-                row.findtext(f"{space}ETag", "").strip('"'),
-            )
-            for row in tree.iter(f"{space}Contents")
-        ]
-        if tree.tag != f"{space}ListBucketResult" or any(not name for name, _, _ in rows):
+        if tree.tag != f"{space}ListBucketResult":
             raise ValueError("no ListBucketResult")
-        more = tree.findtext(f"{space}IsTruncated", "false").strip() == "true"
-        return rows, tree.findtext(f"{space}NextContinuationToken") if more else None
+        rows = [_row(row, space) for row in tree.iter(f"{space}Contents")]
+        if tree.findtext(f"{space}IsTruncated", "false").strip() != "true":
+            return rows, None
+        following = tree.findtext(f"{space}NextContinuationToken")
+        if not following:
+            raise ValueError("more is to come, and it does not say where")
+        return rows, following
     except (ElementTree.ParseError, ValueError, TypeError) as error:
-        raise InputError(f"The list of {what} is none ({error}); try again later.") from error
+        raise no_list(what, error) from error
+
+
+def _row(row, space):
+    name, size = row.findtext(f"{space}Key"), row.findtext(f"{space}Size")
+    if not name or not re.fullmatch("[0-9]+", size or ""):
+        raise ValueError(f"a file {name!r:.200} of {size!r:.60} bytes")
+    return name, int(size), row.findtext(f"{space}ETag", "").strip('"')

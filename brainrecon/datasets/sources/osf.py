@@ -1,9 +1,9 @@
 """The Open Science Framework: the files of a project, page by page, folder by folder."""
 
-import json
 from urllib.parse import quote
 
-from brainrecon.datasets.download import Remote, below, listing
+from brainrecon.datasets.download import Remote, listing
+from brainrecon.datasets.sources.listed import distinct, json_of, linked, listed_file, no_list
 from stages.ground.errors import InputError
 
 API = "https://api.osf.io/v2"
@@ -47,19 +47,32 @@ def osf_files(project, folder):
     for number, url in enumerate(asked):
         if number == MOST_PAGES:
             raise InputError(f"The list of {what} has more than {MOST_PAGES:,} pages; fetch the files by hand.")
+        page = json_of(listing(url, what), what)
         try:
-            page = json.loads(listing(url, what))
-            for entry in page["data"]:
-                about, links = entry["attributes"], entry.get("links", {})
-                if about["kind"] == "folder":
-                    asked.append(entry["relationships"]["files"]["links"]["related"]["href"])
-                    continue
-                path = below(folder, about["materialized_path"].lstrip("/"), what)
-                md5 = ((about.get("extra") or {}).get("hashes") or {}).get("md5")
-                found.append(Remote(links["download"], path, md5, about.get("size")))
+            rows = [_row(entry) for entry in page["data"]]
             following = (page.get("links") or {}).get("next")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"The list of {what} is none ({type(error).__name__}); try again later.") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise no_list(what, error) from error
+        for further, name, link, md5, size in rows:
+            if further is not None:
+                asked.append(linked(further, API, what))
+            else:
+                found.append(listed_file(link, folder, name, what, source=API, md5=md5, size=size))
         if following:
-            asked.append(following)
-    return sorted(found, key=lambda remote: remote.path)
+            asked.append(linked(following, API, what))
+        if len(set(asked)) < len(asked):
+            raise InputError(
+                f"The list of {what} comes back to {asked[-1]} and so never ends; fetch the files by hand."
+            )
+    return sorted(distinct(found, what), key=lambda remote: remote.path)
+
+
+def _row(entry):
+    """Where a folder's files are listed, or a file's path, address, MD5 sum and size."""
+    about = entry["attributes"]
+    if about["kind"] == "folder":
+        return entry["relationships"]["files"]["links"]["related"]["href"], None, None, None, None
+    # OSF begins it with one slash; a second one would be a name of its own.
+    name = about["materialized_path"].removeprefix("/")
+    md5 = ((about.get("extra") or {}).get("hashes") or {}).get("md5")
+    return None, name, entry["links"]["download"], md5, about.get("size")
