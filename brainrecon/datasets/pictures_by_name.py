@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from brainrecon.datasets.arrays.bids_events import PICTURES
-from brainrecon.datasets.kamitani.stimuli import LARGEST, check_one_size
-from brainrecon.datasets.stimulus_images import PictureFiles
-from stages.ground.checks import Number, check
+from brainrecon.datasets.stimulus_images import PictureFiles, check_image_size, pictures_of_splits
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -37,7 +35,7 @@ def pictures_by_name(
     InputError
         Some pictures of a split are there and others are not, or they differ in size.
     """
-    check("image_size", size, Number(1, LARGEST, whole=True, optional=True, example=224), "--option {name}={example}")
+    check_image_size(size)
     found: dict[str, Path] = {}
     for file in (one for folder in folders for one in visible(folder, "**/*")):
         if file.suffix.lower() in PICTURES:
@@ -54,6 +52,4 @@ def pictures_by_name(
             )
         else:
             pictures[split] = [found[name] for name in names]
-    if size is None:
-        check_one_size([file for files in pictures.values() for file in files])
-    return {split: PictureFiles(files, size=size) for split, files in pictures.items()}, notes
+    return pictures_of_splits(pictures, size), notes

@@ -73,6 +73,31 @@ def stimulus_images(path, rows, dataset="imgBrick"):
     return brick.take(rows)
 
 
+def pictures_of_splits(files, size=None, mend="save it again as PNG"):
+    """The picture files of each split as lazy arrays, all of one size.
+
+    Parameters
+    ----------
+    files : dict of str to sequence of path
+        By split, in the order of its stimuli.
+    size, mend
+        As of `PictureFiles`.
+
+    Returns
+    -------
+    pictures : dict of str to PictureFiles
+
+    Raises
+    ------
+    InputError
+        `size` is none, or it is not given and pictures differ in size, of which the headers are read.
+    """
+    check_image_size(size)
+    if size is None:
+        check_one_size([file for own in files.values() for file in own])
+    return {split: PictureFiles(own, size, mend) for split, own in files.items()}
+
+
 class PictureFiles(LazyRows):
     """Picture files as a lazy array of shape (n_pictures, height, width, 3), uint8.
 

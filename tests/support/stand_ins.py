@@ -27,7 +27,5 @@ STAND_INS = {
     "eeg-voa": ("eeg-voa", eeg_voa, {}),
     "bdata": ("bdata", own_bdata, {"stimulus": "picture", "split": "half", "train": 4, "test": 5}),
 }
-from stand_in_laion_fmri import stand_in_laion_fmri
 
-STAND_INS = {"laion-fmri": ("laion-fmri", stand_in_laion_fmri, {})}
 """Name -> kind of data, ``make(folder, study) -> path`` with a `simulated_study.SimulatedStudy`, options of the loader."""

@@ -21,7 +21,7 @@ from brainrecon.datasets.bold5000.lines import AGAIN, read_lines
 from brainrecon.datasets.bold5000.names import COCO, ENDINGS, FOLDERS, IMAGENET, Named, named
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.dataset import ExpectedFile
-from brainrecon.datasets.stimulus_images import PictureFiles, check_image_size, check_one_size
+from brainrecon.datasets.stimulus_images import check_image_size, pictures_of_splits
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.json_files import read_json
@@ -96,9 +96,7 @@ def read_pictures(path: Path, shown: dict[str, list[Named]], images=None, image_
                 f"{twice[0]} and {twice[1]} are both {named(twice[0].name, folder).stimulus_id}; keep one of them."
             )
         pictures[split] = [own[0] for own in found]
-    if image_size is None:
-        check_one_size([file for own in pictures.values() for file in own])
-    return {split: PictureFiles(own, size=image_size) for split, own in pictures.items()}, []
+    return pictures_of_splits(pictures, image_size), []
 
 
 def annotation_files(path: Path, content: str) -> list[Path]:

@@ -24,7 +24,7 @@ from brainrecon.datasets.eeg.epochs import chosen_sensors, epoch_responses, sens
 from brainrecon.datasets.eeg.things_eeg2_download import METADATA, PARTS, TERMS, address_of, download
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.split import Split
-from brainrecon.datasets.stimulus_images import PictureFiles
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, PictureFiles, check_image_size
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
@@ -46,7 +46,6 @@ WINDOW = "0-0.8"
 """By default all that follows the onset of a picture in the authors' epochs."""
 EPOCHS, CHANNELS, TIMES = "preprocessed_eeg_data", "ch_names", "times"
 _MEND = "fetch it from OSF 3jk45 again"
-_LARGEST = 2**12
 _NUMBER = re.compile(r"\d{5}_")
 
 
@@ -90,12 +89,7 @@ def load(path, subject=None, roi=None, window=WINDOW, validation=0, images=None,
     """
     path, name = Path(path), _subject(Path(path), subject)
     check("validation", validation, Number(0, whole=True, example=74), "--option {name}={example}")
-    check(
-        "image_size",
-        image_size,
-        Number(1, _LARGEST, whole=True, optional=True, example=224),
-        "--option {name}={example}",
-    )
+    check_image_size(image_size)
     shown = read_metadata(path / METADATA)
     recorded = {split: read_epochs(path / name / file, split, shown) for split, (file, _, _) in PARTS.items()}
     channels, times = recorded["train"][1:]
@@ -297,7 +291,7 @@ register(
             Option("window", "seconds from onset, such as 0.05-0.6, or whole; by default 0-0.8"),
             Option("validation", "so many training concepts are a split 'validation'; by default none"),
             Option("images", "folder of training_images and test_images; by default that of the data", for_files=True),
-            Option("image_size", "cut and resize pictures to squares of so many pixels"),
+            IMAGE_SIZE,
             OWN_MASK,
         ),
         download,

@@ -21,12 +21,11 @@ from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, registe
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.eeg.epochs import chosen_sensors, epoch_responses, sensors_within
 from brainrecon.datasets.eeg.voa_segments import BLOCKS, LENGTHS, RATE, SPLIT_FILES, SPLITS, parts_of, read_recording
-from brainrecon.datasets.kamitani.stimuli import LARGEST, PICTURE_SUFFIXES, check_one_size
+from brainrecon.datasets.kamitani.stimuli import PICTURE_SUFFIXES
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.split import Split
-from brainrecon.datasets.stimulus_images import PictureFiles
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, check_image_size, pictures_of_splits
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
-from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from weights.suggestions import did_you_mean
@@ -109,12 +108,7 @@ def load(
     path = Path(path)
     if validation not in ("apart", "train"):
         raise InputError(f"validation is {validation!r}; expected apart or train, or leave it out.")
-    check(
-        "image_size",
-        image_size,
-        Number(1, LARGEST, whole=True, optional=True, example=224),
-        "--option {name}={example}",
-    )
+    check_image_size(image_size)
     file = _file(path, band)
     recording = read_recording(file)
     name = _subject(recording, subject, file)
@@ -204,9 +198,7 @@ def _pictures(path, stems, images, size):
             f"{folder} lacks {len(absent):,} pictures, the first is {absent[0]}; add {absent[0]}.JPEG and the others of ImageNet."
         )
     chosen = {key: [found[one] for one in names] for key, names in stems.items()}
-    if size is None:
-        check_one_size([file for files in chosen.values() for file in files])
-    return {key: PictureFiles(files, size=size) for key, files in chosen.items()}, []
+    return pictures_of_splits(chosen, size), []
 
 
 def files(path, subject=None, band=None, images=None):
@@ -239,7 +231,7 @@ register(
             Option("validation", "apart or train: whether validation pictures are learned from; by default apart"),
             Option("window", "seconds from onset, such as 0.02-0.05; by default 0.02-0.46"),
             Option("images", "folder of the pictures, by default the folder images in the path", for_files=True),
-            Option("image_size", "cut and resize pictures to squares of so many pixels; ImageNet's differ in size"),
+            IMAGE_SIZE,
             OWN_MASK,
         ),
     ),

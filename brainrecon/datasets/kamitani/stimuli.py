@@ -9,7 +9,7 @@ import numpy as np
 from brainrecon.datasets.dataset import ExpectedFile, Option
 from brainrecon.datasets.download import fetch
 from brainrecon.datasets.sources.figshare import figshare_files
-from brainrecon.datasets.stimulus_images import IMAGE_SIZE, PictureFiles, check_image_size, check_one_size
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, check_image_size, pictures_of_splits
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.progress import SILENT
@@ -145,9 +145,7 @@ def pictures_of(splits, path, images=None, size=None, how=None):
             notes.append(f"no pictures for {split}: {folder} has none of {absent[0]} and its other stimuli")
         else:
             pictures[split] = [found[name] for name in part.stimulus_ids.tolist()]
-    if size is None:
-        check_one_size([file for files in pictures.values() for file in files])
-    return {split: PictureFiles(files, size=size) for split, files in pictures.items()}, notes
+    return pictures_of_splits(pictures, size), notes
 
 
 def picture_row(path):

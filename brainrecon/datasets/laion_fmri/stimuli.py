@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 from brainrecon.datasets.captions import checked_captions
 from brainrecon.datasets.laion_fmri.layout import Layout
 from brainrecon.datasets.spellings import said_of
+from brainrecon.datasets.stimulus_images import check_image_size
 from brainrecon.datasets.trial_tables import read_table
-from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import LazyRows
 from stages.ground.reading.hdf5_files import dataset, hdf5_file
@@ -22,8 +22,6 @@ from stages.ground.reading.wall import one_line
 
 BACKGROUND = 128
 """Level of the grey behind pictures in the scanner: half of the range."""
-LARGEST = 2**12
-"""Side of the largest square that pictures are resized to."""
 REQUEST = "https://laion-fmri.hebartlab.com/request"
 
 
@@ -130,9 +128,8 @@ class Stimuli:
 
     def __init__(self, layout: Layout, size=None):
         self.layout, self.notes = layout, []
-        self._size = None
-        if size is not None:
-            self._size = check("image_size", size, Number(1, LARGEST, whole=True), "--option {name}={example}")
+        check_image_size(size)
+        self._size = size
         self._rows = self._rows_of_pictures()
 
     def _rows_of_pictures(self):

@@ -35,6 +35,7 @@ from brainrecon.datasets.pictures_by_name import pictures_by_name
 from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from brainrecon.datasets.split import Split
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
@@ -275,7 +276,7 @@ register(
                 "a CIFTI file of as many places, which tells where they are; by default labels beside the data",
             ),
             Option("flat", "a folder with a flat map of each hemisphere of fsLR 32k"),
-            Option("image_size", "cut and resize pictures to squares of so many pixels; needed if they differ in size"),
+            IMAGE_SIZE,
             OWN_MASK,
         ),
         fetching.download,

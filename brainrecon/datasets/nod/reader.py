@@ -31,6 +31,7 @@ from brainrecon.datasets.pictures_by_name import pictures_by_name
 from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.spaces.grayordinates import Grayordinates
 from brainrecon.datasets.split import Split
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from brainrecon.datasets.within_runs import ZScoredWithinRuns
 from stages.ground.checks import OneOf, check
@@ -287,7 +288,7 @@ register(
             ),
             Option("zscore", "true: z-score within each run, by the run's own trials of the split; by default false"),
             Option("flat", "a folder with a flat map of each hemisphere of fsLR 32k"),
-            Option("image_size", "cut and resize pictures to squares of so many pixels; needed if they differ in size"),
+            IMAGE_SIZE,
             Option("pictures", "false: without the pictures; by default true", for_files=True),
             OWN_MASK,
         ),

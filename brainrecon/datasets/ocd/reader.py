@@ -12,16 +12,14 @@ import numpy as np
 
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
-from brainrecon.datasets.kamitani.stimuli import LARGEST, check_one_size
 from brainrecon.datasets.ocd.times import WINDOW, named
 from brainrecon.datasets.ocd.trials import Trials
 from brainrecon.datasets.own_mask import OWN_MASK, OwnMask, chosen_voxels
 from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.split import Split, first_presentation_order
-from brainrecon.datasets.stimulus_images import PictureFiles
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE, check_image_size, pictures_of_splits
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from brainrecon.datasets.voxels import ALL, absent
-from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -84,12 +82,7 @@ def load(path, subject=None, roi=None, window=WINDOW, times="each", test_runs=No
     name = _subject(path, subject)
     if times not in TIMES:
         raise InputError(f"times is {times!r}; expected {' or '.join(TIMES)}.")
-    check(
-        "image_size",
-        image_size,
-        Number(1, LARGEST, whole=True, optional=True, example=224),
-        "--option {name}={example}",
-    )
+    check_image_size(image_size)
     trials = Trials(path / f"{name}.npz", window, times == "mean")
     labels = _labels(trials, test_runs)
     regions = _regions(trials)
@@ -215,6 +208,7 @@ def _add_pictures(path, splits, size):
     folder = path / "stimuli"
     if not folder.is_dir():
         return [f"no pictures: put them into {folder}, by the names in stim_file"]
+    shown = {}
     for split, part in splits.items():
         files = [folder / name for name in part.stimulus_ids.tolist()]
         if lacking := [file for file in files if not file.is_file()]:
@@ -222,9 +216,9 @@ def _add_pictures(path, splits, size):
                 f"{folder} has no picture for {len(lacking):,} of {len(files):,} {split} stimuli, the first is "
                 f"{lacking[0].relative_to(folder)}; add it and the others, or take the folder away."
             )
-        part.images = PictureFiles(files, size=size)
-    if size is None:
-        check_one_size([file for part in splits.values() for file in part.images.paths])
+        shown[split] = files
+    for split, pictures in pictures_of_splits(shown, size).items():
+        splits[split].images = pictures
     return []
 
 
@@ -280,9 +274,7 @@ register(
                 "each or mean: values of all times of the window beside each other (the default), or their mean",
             ),
             Option("test_runs", "runs to test, such as 9,10, training on all others; by default the file's own split"),
-            Option(
-                "image_size", "cut and resize pictures to squares of so many pixels; needed only if they differ in size"
-            ),
+            IMAGE_SIZE,
             OWN_MASK,
         ),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from brainrecon.datasets.stimulus_images import PictureFiles, check_image_size, check_one_size
+from brainrecon.datasets.stimulus_images import check_image_size, pictures_of_splits
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -70,6 +70,4 @@ def pictures_of(shown, path, images=None, size=None):
                 f"all of THINGS there, {WHERE}."
             )
         pictures[split] = [folder / name for name in names]
-    if size is None:
-        check_one_size([file for files in pictures.values() for file in files])
-    return {split: PictureFiles(files, size=size, mend="copy it again") for split, files in pictures.items()}, []
+    return pictures_of_splits(pictures, size, mend="copy it again"), []

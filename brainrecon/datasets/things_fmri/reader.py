@@ -22,6 +22,7 @@ from pathlib import Path
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.own_mask import OWN_MASK
+from brainrecon.datasets.stimulus_images import IMAGE_SIZE
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from brainrecon.datasets.things_fmri import table, volumes
 from brainrecon.datasets.things_fmri.fetching import SUBJECTS, TERMS, address_of, download
@@ -195,7 +196,7 @@ register(
             ),
             Option("zero_shot", "true: train on no concept that is tested; by default false"),
             Option("images", "folder of the pictures, with a folder for each concept; by default images in the path"),
-            Option("image_size", "cut and resize pictures to squares of so many pixels; THINGS' own differ in size"),
+            IMAGE_SIZE,
             OWN_MASK,
         ),
         download,
