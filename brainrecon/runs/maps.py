@@ -10,7 +10,7 @@ from weights.whole_files import make_folder, whole_file
 
 
 def write_maps(run, folder, columns=(), progress=SILENT):
-    """Write maps, as a NIfTI file each, or, of data on a surface, as a GIFTI file of each hemisphere.
+    """Write maps, as a NIfTI file each; of data on a surface as a GIFTI file of each hemisphere, of sensors as a table.
 
     Parameters
     ----------
