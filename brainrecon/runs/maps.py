@@ -14,7 +14,7 @@ from weights.whole_files import make_folder, whole_file
 
 
 def write_maps(run, folder, columns=(), progress=SILENT, values=None):
-    """Write maps as files of the subject's own space: NIfTI of a volume, GIFTI of each hemisphere of a surface.
+    """Write maps as files of the subject's own space: NIfTI of a volume, GIFTI of a surface, a table of sensors.
 
     Of a run that decodes, the weights of each voxel, if the decoder is linear; of one that encodes, the correlation of predicted
     with measured responses of each voxel over the tested stimuli. Of either the noise ceiling, where it is known.

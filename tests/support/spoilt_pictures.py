@@ -9,6 +9,7 @@ import scipy.io
 from PIL import Image
 
 PICTURES = (".png", ".jpeg", ".jpg")
+GREY = ("stimTrn", "stimVal", "stimuli", "stimuli_test")
 
 
 def binary(values):
@@ -38,8 +39,8 @@ def spoil(path, change):
 
 
 def _are_pictures(name, values):
-    """Of four axes, or grey ones that say by their name that they were shown."""
-    return np.ndim(values) == 4 or (np.ndim(values) == 3 and name.startswith("stim"))
+    """Of four axes, or grey ones of three that say by their name that they were shown."""
+    return np.ndim(values) == 4 or (np.ndim(values) == 3 and name in GREY)
 
 
 def _spoil(path, change):

@@ -150,6 +150,8 @@ def load(
             "split": str(split),
             "window": str(window),
             "units": "standardised",
+            # Stands beside every score.
+            "design": "a block for each class, which drift tells",
         },
         space=sensors,
     )

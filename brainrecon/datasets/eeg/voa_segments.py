@@ -162,7 +162,8 @@ def parts_of(path, recording, name, split, n_samples):
         tested = np.unique(recording.labels)[::EVERY]
         inside = np.isin(recording.labels[own], tested)
         parts = {"train": own[~inside], "test": own[inside]}
-        notes = [f"{len(tested)} whole classes are tested, of which no picture was learned from"]
+        count = len(np.unique(recording.labels))
+        notes = [f"{len(tested)} of {count} classes are tested whole, and no picture of them was learned from"]
     else:
         if str(split) not in map(str, SPLITS):
             raise InputError(

@@ -44,7 +44,8 @@ def test_segments_are_those_of_the_published_splits(tmp_path, seed):
 
 def test_nobody_is_told_a_score_without_the_design(study):
     for options in ({}, {"split": "blocks"}, {"window": "0.02-0.05"}, {"subject": "5"}):
-        assert load_from(study, **options).notes[0].startswith("BLOCK DESIGN")
+        subject = load_from(study, **options)
+        assert subject.notes[0].startswith("BLOCK DESIGN") and "drift" in subject.details["design"]
     assert "drift" in dataset_of("eeg-voa").description.measured
 
 
