@@ -67,7 +67,7 @@ def _spoil(path, change):
             packed = [
                 name
                 for name, values in file.items()
-                if h5py.check_vlen_dtype(getattr(values, "dtype", None)) == np.uint8
+                if isinstance(values, h5py.Dataset) and h5py.check_vlen_dtype(values.dtype) == np.uint8
             ]
             for name in packed:
                 for row, content in enumerate(file[name][()]):

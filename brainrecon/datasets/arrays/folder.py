@@ -160,9 +160,9 @@ def files(path):
     found = {file.parent.name for file in visible(path, "*/trials.csv")}
     for split in train_first({"train", "test", *found}):
         rows += _split_files(path / split)
-    for kind in KINDS:
-        for file, what in {kind.file: kind.what, **kind.others}.items():
-            rows.append(ExpectedFile(path / file, what, optional=True))
+    # Two kinds of space may have a flat map.
+    of_spaces = {file: what for kind in KINDS for file, what in {kind.file: kind.what, **kind.others}.items()}
+    rows += [ExpectedFile(path / file, what, optional=True) for file, what in of_spaces.items()]
     rows.append(ExpectedFile(path / "noise_ceiling.npy", "percent of variance per voxel", optional=True))
     masks = visible(path / "rois", "*.npy")
     rows += [ExpectedFile(file, f"the voxels of {identifier_of(file.stem)}", optional=True) for file in masks]

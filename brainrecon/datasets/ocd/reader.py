@@ -99,7 +99,7 @@ def load(path, subject=None, roi=None, window=WINDOW, times="each", test_runs=No
             runs=trials.runs[rows],
             categories=[[classes[one]] for one in first_presentation_order(shown)[0].tolist()],
         )
-    notes += _add_pictures(path, found, image_size)
+    notes += _add_pictures(path, found, trials.picture_of, image_size)
     return Subject(
         name=name,
         dataset="ocd",
@@ -203,14 +203,14 @@ def _notes(trials, labels, times):
     return notes
 
 
-def _add_pictures(path, splits, size):
+def _add_pictures(path, splits, picture_of, size):
     """Give the splits their pictures; notes."""
     folder = path / "stimuli"
     if not folder.is_dir():
         return [f"no pictures: put them into {folder}, by the names in stim_file"]
     shown = {}
     for split, part in splits.items():
-        files = [folder / name for name in part.stimulus_ids.tolist()]
+        files = [folder / picture_of[name] for name in part.stimulus_ids.tolist()]
         if lacking := [file for file in files if not file.is_file()]:
             raise InputError(
                 f"{folder} has no picture for {len(lacking):,} of {len(files):,} {split} stimuli, the first is "

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainrecon.datasets.arrays.bids_events import picture_id
 from brainrecon.datasets.named_arrays import NamedArrays
 from brainrecon.datasets.ocd.times import checked_times, times_within
 from brainrecon.datasets.own_mask import as_mask
@@ -89,12 +90,20 @@ class Trials:
                 f"run in {self.path} has the number {self.runs.min()}; expected numbers from 1 on: {AGAIN}."
             )
         self.classes = self._texts(arrays["y"], "y", n_trials)
-        self.stimuli = self._texts(arrays["stim_file"], "stim_file", n_trials)
+        pictures = self._texts(arrays["stim_file"], "stim_file", n_trials)
         self.splits = self._texts(arrays["split"], "split", n_trials) if "split" in arrays else None
-        for name in dict.fromkeys(self.stimuli):
+        for name in dict.fromkeys(pictures):
             if trouble := trouble_with_path(name):
                 raise InputError(
                     f"stim_file in {self.path} names {name[:80]!r}, which is no file below stimuli/, for {trouble}; {AGAIN}."
+                )
+        # What is made of a stimulus is saved under its id.
+        self.stimuli = [picture_id(name) for name in pictures]
+        self.picture_of = dict(zip(self.stimuli, pictures))
+        for name, own in zip(self.stimuli, pictures):
+            if (other := self.picture_of[name]) != own:
+                raise InputError(
+                    f"stim_file in {self.path} names {own} and {other}, which would both have the id {name}; rename one of them."
                 )
         self._check_classes()
         self.rois = {
@@ -159,8 +168,8 @@ class Trials:
         for number, (name, own) in enumerate(zip(self.stimuli, self.classes), start=1):
             if first.setdefault(name, own) != own:
                 raise InputError(
-                    f"{self.path} gives {name} the class {first[name]} and, on trial {number:,}, {own}; expected one class for "
-                    "each picture."
+                    f"{self.path} gives {self.picture_of[name]} the class {first[name]} and, on trial {number:,}, {own}; expected one class "
+                    "for each picture."
                 )
 
     def _region(self, values: Any, name: str) -> NDArray[np.bool_]:

@@ -29,6 +29,11 @@ def objects(request, tmp_path):
     )
 
 
+def id_of(name):
+    """Folders are parts of the id of a picture file."""
+    return name.removesuffix(".png").replace("/", "_")
+
+
 def rows(content, split):
     return np.flatnonzero(content["split"] == split)
 
@@ -39,18 +44,17 @@ def rows(content, split):
 def test_trials_are_those_that_were_written(objects, number, compressed):
     objects.write(compressed=compressed)
     content = objects.content[number]
+    by_id = {id_of(name): (own, objects.pictures[name]) for name, own in objects.class_of.items()}
     subject = load(f"ocd:{objects.root}", subject=f"sub-0{number}")
     for split in ("train", "test"):
         own, found = rows(content, split), subject.splits[split]
         # Seconds 2, 4, 6 of 0, 2, 4, 6, 8: all voxels of the first, then of the second.
         expected = np.concatenate([content["x"][own, 1], content["x"][own, 2], content["x"][own, 3]], axis=1)
         np.testing.assert_array_equal(found.betas[:], expected)
-        assert found.trial_stimulus_ids.tolist() == content["stim_file"][own].tolist()
+        assert found.trial_stimulus_ids.tolist() == [id_of(name) for name in content["stim_file"][own]]
         np.testing.assert_array_equal(found.runs, content["run"][own])
-        assert [own_class[0] for own_class in found.categories] == [
-            objects.class_of[name] for name in found.stimulus_ids
-        ]
-        np.testing.assert_array_equal(found.images[:], [objects.pictures[name] for name in found.stimulus_ids])
+        assert [own_class[0] for own_class in found.categories] == [by_id[name][0] for name in found.stimulus_ids]
+        np.testing.assert_array_equal(found.images[:], [by_id[name][1] for name in found.stimulus_ids])
     assert subject.details["times_s"] == [2, 4, 6] and subject.roi == "all"
 
 
@@ -173,7 +177,7 @@ def test_classes_may_be_numbers_and_texts_bytes(objects):
     )
     subject = load(f"ocd:{objects.root}")
     assert [own[0] for own in subject.train.categories] == [
-        str(kinds.index(objects.class_of[name])) for name in subject.train.stimulus_ids
+        str(kinds.index(name.partition("_")[0])) for name in subject.train.stimulus_ids
     ]
     assert in_split(subject, "category:3").test.n_stimuli > 0
 
@@ -225,3 +229,12 @@ def test_the_summary_says_what_there_is(objects):
 def test_a_window_that_cannot_be_read(given):
     with pytest.raises(InputError, match="window is .*write window=2-6"):
         read_window(given)
+
+
+def test_two_pictures_of_one_id_are_refused(objects):
+    shown = objects.content[1]["stim_file"].astype("U40")
+    repeated = shown[objects.content[1]["split"] == "test"][0]
+    shown[np.flatnonzero(shown == repeated)[-1:]] = repeated.replace("/", "_")
+    objects.write(stim_file=shown)
+    with pytest.raises(InputError, match="would both have the id"):
+        load(f"ocd:{objects.root}")
