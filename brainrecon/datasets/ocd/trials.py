@@ -167,9 +167,10 @@ class Trials:
         first: dict[str, str] = {}
         for number, (name, own) in enumerate(zip(self.stimuli, self.classes), start=1):
             if first.setdefault(name, own) != own:
+                picture = self.picture_of[name]
                 raise InputError(
-                    f"{self.path} gives {self.picture_of[name]} the class {first[name]} and, on trial {number:,}, {own}; expected one class "
-                    "for each picture."
+                    f"{self.path} gives {picture} the class {first[name]} and, on trial {number:,}, {own}; expected one class for "
+                    "each picture."
                 )
 
     def _region(self, values: Any, name: str) -> NDArray[np.bool_]:
