@@ -8,6 +8,7 @@ from pathlib import Path
 from brainrecon.datasets.nsd.sessions import read_sessions
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
+from weights.suggestions import did_you_mean
 
 STIMULI = ("BOLD5000_Stimuli", "")
 REGIONS = (
@@ -58,7 +59,8 @@ def checked_model(model: str) -> str:
     """The letter of a model of release 2."""
     letter = str(model).strip().upper().removeprefix("TYPE")[:1]
     if letter not in MODELS:
-        raise InputError(f"model is {model!r}; expected one of {', '.join(MODELS)}, or leave it out for D.")
+        meant = did_you_mean(letter, MODELS)
+        raise InputError(f"model is {model!r}; expected one of {', '.join(MODELS)}{meant}, or leave it out for D.")
     return letter
 
 

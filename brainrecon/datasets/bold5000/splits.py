@@ -14,6 +14,7 @@ from brainrecon.datasets.nsd.betas import SessionBetas
 from brainrecon.datasets.responses import Responses
 from brainrecon.datasets.split import Split, first_presentation_order
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 
 def chosen_trials(shown: Shown, tested: set[str], available: np.ndarray, source: str | None) -> dict[str, np.ndarray]:
@@ -36,7 +37,8 @@ def chosen_trials(shown: Shown, tested: set[str], available: np.ndarray, source:
     """
     if source is not None and source not in SOURCES:
         raise InputError(
-            f"source is {source!r}; expected one of {', '.join(SOURCES)}, or leave it out for all pictures."
+            f"source is {source!r}; expected one of {', '.join(SOURCES)}{did_you_mean(str(source), SOURCES)}, or leave it out for "
+            "all pictures."
         )
     used = [trial for trial in available.tolist() if source in (None, shown.pictures[trial].source)]
     is_tested = np.array([shown.pictures[trial].stimulus_id in tested for trial in used], dtype=bool)

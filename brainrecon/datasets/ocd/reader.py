@@ -23,7 +23,7 @@ from brainrecon.datasets.voxels import ALL, absent
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
-PAGE = "http://www.neuro.uestc.edu.cn/vccl/data/Huang2020_Article_Perception-to-ImageReconstruct.html"
+PAGE = "www.neuro.uestc.edu.cn/vccl/data/Huang2020_Article_Perception-to-ImageReconstruct.html"
 DESCRIPTION = Description(
     measured="Five people saw natural pictures of objects of five classes in fMRI: 2,250 trials to train on and 500 to test on "
     "for each, by a survey; responses at several times after the picture",

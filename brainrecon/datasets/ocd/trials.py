@@ -169,8 +169,8 @@ class Trials:
             if first.setdefault(name, own) != own:
                 picture = self.picture_of[name]
                 raise InputError(
-                    f"{self.path} gives {picture} the class {first[name]} and, on trial {number:,}, {own}; expected one class for "
-                    "each picture."
+                    f"{self.path} gives {picture} the class {first[name]} and, on trial {number:,}, {own}; expected one class "
+                    "for each picture."
                 )
 
     def _region(self, values: Any, name: str) -> NDArray[np.bool_]:
