@@ -36,10 +36,8 @@ def chosen_trials(shown: Shown, tested: set[str], available: np.ndarray, source:
         There is no such source, or a split is left without a trial.
     """
     if source is not None and source not in SOURCES:
-        raise InputError(
-            f"source is {source!r}; expected one of {', '.join(SOURCES)}{did_you_mean(str(source), SOURCES)}, or leave it out for "
-            "all pictures."
-        )
+        meant = did_you_mean(str(source), SOURCES)
+        raise InputError(f"source is {source!r}; expected one of {', '.join(SOURCES)}{meant}, or leave it out for all.")
     used = [trial for trial in available.tolist() if source in (None, shown.pictures[trial].source)]
     is_tested = np.array([shown.pictures[trial].stimulus_id in tested for trial in used], dtype=bool)
     trials = {"train": np.array(used, dtype=np.int64)[~is_tested], "test": np.array(used, dtype=np.int64)[is_tested]}
