@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from brainrecon.datasets.chosen_subject import chosen_subject
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.eeg.epochs import chosen_sensors, epoch_responses, sensors_within
@@ -26,11 +27,10 @@ from brainrecon.datasets.eeg.things_eeg2_files import read_epochs, read_metadata
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.split import Split
 from brainrecon.datasets.stimulus_images import IMAGE_SIZE, PictureFiles, check_image_size
-from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
+from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
-from weights.suggestions import did_you_mean
 
 DESCRIPTION = Description(
     measured="Ten people saw 16,540 photographs of 1,654 concepts four times each and 200 of other concepts 80 times each, in "
@@ -207,15 +207,7 @@ def files(path, subject=None, images=None):
 
 
 def _subject(path, subject):
-    names = subjects(path)
-    if not names:
-        raise InputError(f"{path} has no folders sub-01, sub-02, ...; give the folder of THINGS-EEG2 that has them.")
-    if subject is None:
-        return names[0]
-    found = [name for name in names if subject_name(name) == subject_name(subject)]
-    if not found:
-        raise InputError(f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(subject, names)}.")
-    return found[0]
+    return chosen_subject(path, subjects(path), subject, "give the folder of THINGS-EEG2 that has sub-01, sub-02, ...")
 
 
 register(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from brainrecon.datasets.chosen_subject import chosen_subject
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.faces import own_betas
@@ -28,7 +29,6 @@ from brainrecon.datasets.responses import AbsentResponses, ResponsesOf
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
-from weights.suggestions import did_you_mean
 
 DESCRIPTION = Description(
     measured="Four people saw some 8,000 faces of CelebA once each, saw 20 test faces often, and imagined faces, in 3 T fMRI",
@@ -165,15 +165,9 @@ def _there_or_not(path, subject):
 
 
 def _subject(path, subject):
-    names = subjects(path)
-    if not names:
-        raise InputError(f"{path} has no folders sub-01, sub-02, ...; give the folder of OpenNeuro ds001761.")
-    if subject is None:
-        return names[0]
-    found = [name for name in names if subject_name(name) == subject_name(subject)]
-    if not found:
-        raise InputError(f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(subject, names)}.")
-    return found[0]
+    return chosen_subject(
+        path, subjects(path), subject, "give the folder of OpenNeuro ds001761, which has sub-01, sub-02, ..."
+    )
 
 
 register(

@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainrecon.datasets.subject import subject_name
+from brainrecon.datasets.chosen_subject import chosen_subject
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
-from weights.suggestions import did_you_mean
 
 BETAS_ENDS = (".nii", ".nii.gz")
 """Unpacked first: any of its volumes can be read by itself."""
@@ -84,18 +83,11 @@ def subjects(path: Path) -> list[str]:
 
 def choose_subject(path: Path, subject: str | None) -> str:
     """The subject that is meant, the first by default; an InputError if it is not there."""
-    names = subjects(path)
-    if not names:
-        raise InputError(
-            f"{path} has no subject below derivatives/glmsingle-tedana; name the folder of LAION-fMRI, or fetch a subject with "
-            f"brainrecon data download laion-fmri:{path} --subject sub-01."
-        )
-    if subject is None:
-        return names[0]
-    found = [name for name in names if subject_name(name) == subject_name(subject)]
-    if not found:
-        raise InputError(f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(subject, names)}.")
-    return found[0]
+    nobody = (
+        "expected some below derivatives/glmsingle-tedana: name the folder of LAION-fMRI, or fetch one with brainrecon data "
+        f"download laion-fmri:{path} --subject sub-01"
+    )
+    return chosen_subject(path, subjects(path), subject, nobody)
 
 
 def sessions_there(layout: Layout, subject: str) -> dict[int, Path]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
+from brainrecon.datasets.chosen_subject import chosen_subject
 from brainrecon.datasets.cifti_rows import CiftiRows
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
@@ -38,7 +39,6 @@ from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.lazy_rows import ConcatenatedRows
 from stages.ground.listing import visible
-from weights.suggestions import did_you_mean
 
 DESCRIPTION = Description(
     measured="Thirty people saw 57,000 pictures of ImageNet once each, 1,000 or 4,000 a person, and nine of them 120 pictures of "
@@ -215,15 +215,8 @@ def files(path, subject=None, pictures=True):
 
 
 def _subject(path, subject):
-    names = subjects(path)
-    if not names:
-        raise InputError(f"{path / CIFTIFY} has no folders sub-01, sub-02, ...; give the folder of OpenNeuro ds004496.")
-    if subject is None:
-        return names[0]
-    found = [name for name in names if subject_name(name) == subject_name(subject)]
-    if not found:
-        raise InputError(f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(subject, names)}.")
-    return found[0]
+    nobody = f"give the folder of OpenNeuro ds004496, which has {CIFTIFY}/sub-01 and others"
+    return chosen_subject(path, subjects(path), subject, nobody)
 
 
 def _stimuli(path):

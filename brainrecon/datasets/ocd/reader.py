@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.chosen_subject import chosen_subject
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.ocd.times import WINDOW, named
@@ -19,7 +20,7 @@ from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.split import Split, first_presentation_order
 from brainrecon.datasets.stimulus_images import IMAGE_SIZE, check_image_size, pictures_of_splits
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint, subject_name
-from brainrecon.datasets.voxels import ALL, absent
+from brainrecon.datasets.voxels import ALL
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 
@@ -240,24 +241,8 @@ def _plain(subject):
 
 
 def _subject(path, subject):
-    names = subjects(path)
-    if not names:
-        what = (
-            "is a file"
-            if path.is_file()
-            else "holds no sub-01.npz or other subject"
-            if path.is_dir()
-            else "is no folder"
-        )
-        raise InputError(
-            f"{path} {what}; give the folder with a file sub-01.npz for each person, as docs/datasets/ocd.md describes."
-        )
-    if subject is None:
-        return names[0]
-    found = [name for name in names if subject_name(name) == subject_name(subject)]
-    if not found:
-        raise absent(path, "subject", str(subject), names)
-    return found[0]
+    nobody = "give the folder with a file sub-01.npz for each person, as docs/datasets/ocd.md describes"
+    return chosen_subject(path, subjects(path), subject, nobody)
 
 
 register(

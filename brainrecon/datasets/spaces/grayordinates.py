@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from brainrecon.datasets.spaces.space import checked_values
 from brainrecon.datasets.spaces.surface_places import FLAT, SurfacePlaces
 from stages.ground.errors import InputError
 
@@ -223,12 +224,7 @@ class Grayordinates:
         """
         from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
 
-        values = np.asarray(values)
-        if values.ndim not in (1, 2) or values.shape[-1] != len(self):
-            raise InputError(
-                f"Values have shape {values.shape} but there are {len(self):,} grayordinates; give one value for each, or "
-                "(n_maps, n_grayordinates)."
-            )
+        values = checked_values(values, self)
         values = np.atleast_2d(values)
         dtype, outside = (np.int32, 0) if values.dtype.kind in "biu" else (np.float32, outside)
         names, vertices, voxels, maps = [], [], [], []

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stages.ground.errors import InputError
+from brainrecon.datasets.spaces.space import checked_values
 
 SENSORS = "sensor_indices.npy"
 ABSENT = "n/a"
@@ -114,12 +114,7 @@ class Sensors:
         InputError
             There is another number of values than of places.
         """
-        values = np.asarray(values)
-        if values.ndim not in (1, 2) or values.shape[-1] != len(self):
-            raise InputError(
-                f"Values have shape {values.shape} but there are {len(self):,} places of channels and times; give one value for "
-                "each, or (n_maps, n_values)."
-            )
+        values = checked_values(values, self)
         rows, row_of = np.unique(self.indices[:, 0], return_inverse=True)
         columns, column_of = np.unique(self.indices[:, 1], return_inverse=True)
         lines = ["\t".join(["map"] * (values.ndim - 1) + ["channel", *(str(self.times[one]) for one in columns)])]

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.ground.errors import InputError
+
 
 @runtime_checkable
 class Space(Protocol):
@@ -45,3 +50,25 @@ class Space(Protocol):
 
     def arrays(self) -> dict[str, Any]:
         """Name of a .npy file -> array, whose rows are the values."""
+
+
+def checked_values(values: Any, space: Space) -> NDArray:
+    """Values as an array (n_voxels,) or (n_maps, n_voxels); an InputError if they are of another number of places.
+
+    >>> from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
+    >>> grid = VoxelGrid.of_mask(np.ones((1, 1, 2), bool), np.eye(4))
+    >>> checked_values([5, 6], grid).tolist()
+    [5, 6]
+
+    Parameters
+    ----------
+    values : array
+    space : Space
+    """
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or array.shape[-1] != len(space):
+        raise InputError(
+            f"Values have shape {array.shape} but there are {len(space):,} {space.unit}; give one value for each, or "
+            f"several maps, (n_maps, {len(space)})."
+        )
+    return array

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stages.ground.errors import InputError
+from brainrecon.datasets.spaces.space import checked_values
 
 HEMISPHERES = ("lh", "rh")
 STRUCTURES = {"lh": "CortexLeft", "rh": "CortexRight"}
@@ -111,12 +111,7 @@ class SurfacePlaces:
         """
         from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
 
-        values = np.asarray(values)
-        if values.ndim not in (1, 2) or values.shape[-1] != len(self):
-            raise InputError(
-                f"Values have shape {values.shape} but there are {len(self):,} vertices; give one value for each vertex, or "
-                "(n_maps, n_vertices)."
-            )
+        values = checked_values(values, self)
         dtype, outside = (np.int32, 0) if values.dtype.kind in "biu" else (np.float32, outside)
         images = {}
         for side, there, size in zip(HEMISPHERES, (~self.right, self.right), self.n_vertices):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from stages.ground.errors import InputError
+from brainrecon.datasets.spaces.space import checked_values
 
 GRID = "voxel_indices.npy"
 
@@ -83,12 +83,7 @@ class VoxelGrid:
         """
         import nibabel
 
-        values = np.asarray(values)
-        if values.ndim not in (1, 2) or values.shape[-1] != len(self):
-            raise InputError(
-                f"Values have shape {values.shape} but there are {len(self):,} voxels; give one value for each voxel, or "
-                "(n_maps, n_voxels)."
-            )
+        values = checked_values(values, self)
         whole = values.dtype.kind in "biu" and (not values.size or np.abs(values.astype(np.int64)).max() < 2**15)
         dtype, outside = (np.int16, 0) if whole else (np.float32, outside)
         volumes = np.full((*self.shape, *values.shape[:-1]), outside, dtype=dtype)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from brainrecon.datasets.chosen_subject import chosen_subject
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
 from brainrecon.datasets.own_mask import OWN_MASK
@@ -30,7 +31,6 @@ from brainrecon.datasets.things_fmri.pictures import WHERE, first_picture, pictu
 from brainrecon.datasets.things_fmri.trials import splits_of, without_test_concepts
 from stages.ground.checks import OneOf, check
 from stages.ground.errors import InputError
-from weights.suggestions import did_you_mean
 
 KIND = "things-fmri"
 DESCRIPTION = Description(
@@ -163,22 +163,13 @@ def _form(path, name, form):
 
 
 def _subject(path, subject):
-    names = subjects(path)
     if not path.is_dir():
         raise InputError(f"There is no folder {path}; give the folder that holds betas_csv or betas_vol.")
-    if not names:
-        raise InputError(
-            f"{path} has no betas_csv/sub-01_ResponseData.h5 and no betas_vol/sub-01; give the folder that holds these, or fetch "
-            f"them with brainrecon data download {KIND}:{path}."
-        )
-    if subject is None:
-        return names[0]
-    found = [name for name in names if subject_name(name) == subject_name(subject)]
-    if not found:
-        raise InputError(
-            f"{path} has no subject {subject}; it has {', '.join(names)}{did_you_mean(str(subject), names)}."
-        )
-    return found[0]
+    nobody = (
+        "expected betas_csv/sub-01_ResponseData.h5 or betas_vol/sub-01: give the folder that holds these, or fetch them with "
+        f"brainrecon data download {KIND}:{path}"
+    )
+    return chosen_subject(path, subjects(path), subject, nobody)
 
 
 register(

@@ -244,7 +244,7 @@ DAMAGE = {
     "out of the folder": (lists(test_img_concepts=["../../etc"] * 4), "names a picture '../../etc'"),
     "an absolute path": (lists(test_img_files=[f"/tmp/{n}.jpg" for n in range(4)]), "names a picture '/tmp/0.jpg'"),
     "a lost picture": (lose_a_picture, "test_images lacks 1 of 4 test pictures, the first is"),
-    "no subjects": (no_subjects, "has no folders sub-01, sub-02"),
+    "no subjects": (no_subjects, "holds no subject; give the folder of THINGS-EEG2"),
 }
 
 
@@ -275,7 +275,7 @@ def test_damage_is_one_sentence_and_nothing_is_written(study, name, tmp_path, ca
         ({"validation": -1}, "validation is -1"),
         ({"image_size": 0}, "image_size is 0"),
         ({"images": "/nowhere"}, "There is no folder /nowhere"),
-        ({"subject": "sub-02"}, "no subject sub-02; it has sub-01, sub-03"),
+        ({"subject": "sub-02"}, "no subject 'sub-02'; it has sub-01, sub-03"),
     ],
 )
 def test_options_are_checked(study, options, said):

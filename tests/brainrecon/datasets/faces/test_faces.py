@@ -235,7 +235,7 @@ def test_betas_may_be_of_all_rows_or_of_faces(study, kept):
     [
         ({"responses": "mine"}, "'mine'; expected own or published"),
         ({"order": "names.txt"}, "betas of .* are your own"),
-        ({"subject": "sub-07"}, "no subject sub-07; it has sub-01"),
+        ({"subject": "sub-07"}, "no subject 'sub-07'; it has sub-01"),
     ],
 )
 def test_options_are_checked(study, options, said):

@@ -137,9 +137,13 @@ def roi(written):
 
 
 CASES = {
-    "no folder": (lambda w: shutil.rmtree(w.root), {}, "There is no|has no subject below derivatives"),
-    "empty folder": (lambda w: shutil.rmtree(w.root / "derivatives"), {}, "has no subject below derivatives/glmsingle"),
-    "absent subject": (None, {"subject": "sub-09"}, r"has no subject sub-09; it has sub-01, sub-03"),
+    "no folder": (lambda w: shutil.rmtree(w.root), {}, "is no folder; expected some below derivatives"),
+    "empty folder": (
+        lambda w: shutil.rmtree(w.root / "derivatives"),
+        {},
+        "holds no subject; expected some below derivatives/glmsingle",
+    ),
+    "absent subject": (None, {"subject": "sub-09"}, r"has no subject 'sub-09'; it has sub-01, sub-03"),
     "no sessions": (
         lambda w: [w.betas_file(NAME, session).unlink() for session in (1, 2, 4)],
         {},

@@ -94,7 +94,7 @@ CASES = {
         {},
         "is no folder; give the folder with a file",
     ),
-    "nobody": (no_person, {}, "holds no sub-01.npz or other subject"),
+    "nobody": (no_person, {}, "holds no subject; give the folder with a file sub-01.npz"),
     "a folder for a file": (a_folder, {"subject": "sub-01"}, "has no subject 'sub-01'; it has sub-02"),
     "truncated": (cut_file, {}, "sub-01.npz cannot be read as a .npz archive"),
     "damaged": (damaged, {}, "sub-01.npz cannot be read as"),

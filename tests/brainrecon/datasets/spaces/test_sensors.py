@@ -86,7 +86,7 @@ def test_several_maps_are_below_each_other_and_what_is_absent_is_marked():
         ["2", "Fp1", "n/a", "5", "n/a"],
         ["2", "Oz", "nan", "n/a", "4"],
     ]
-    with pytest.raises(InputError, match=r"shape \(4,\) but there are 72 places of channels and times"):
+    with pytest.raises(InputError, match=r"shape \(4,\) but there are 72 values"):
         sensors().to_table(np.zeros(4))
 
 

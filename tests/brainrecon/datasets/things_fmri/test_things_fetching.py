@@ -116,7 +116,7 @@ def listed(served, entries):
             "figshare article 20492757 lists nothing where brainmasks.zip was expected",
         ),
         (lambda served: listed(served, "no"), {}, "The list of figshare article 20492757 is none"),
-        (lambda served: (served / "betas_csv.zip").write_bytes(b"other"), {}, "has the MD5 sum"),
+        (lambda served: (served / "betas_csv.zip").write_bytes(b"other"), {}, "has 5 bytes but its source says"),
         (lambda served: shutil.rmtree(served / "articles"), {}, "could not be read"),
     ],
 )

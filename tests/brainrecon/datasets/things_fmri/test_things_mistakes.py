@@ -329,7 +329,7 @@ def unknown_picture(things):
 VOLUME = {
     "no run": (
         lambda t: shutil.rmtree(t.run_file(1, 1).parent.parent),
-        "has no betas_csv/sub-01_ResponseData.h5 and no",
+        "holds no subject; expected betas_csv/sub-01_ResponseData.h5 or",
     ),
     "empty sessions": (
         lambda t: [file.unlink() for file in t.run_file(1, 1).parent.parent.rglob("*.nii.gz")],
@@ -377,7 +377,7 @@ def test_volumes_that_are_damaged(whole, case, tmp_path, capsys):
         ({"zero_shot": "often"}, "zero_shot is 'often'; expected"),
         ({"images": "/nowhere/at/all"}, "There is no folder /nowhere/at/all"),
         ({"image_size": 0}, "image_size is 0; expected a whole number from 1"),
-        ({"subject": "sub-07"}, "no subject sub-07; it has sub-01"),
+        ({"subject": "sub-07"}, "no subject 'sub-07'; it has sub-01"),
         ({"roi": "V9"}, "has no roi 'V9'; it has"),
     ],
 )
