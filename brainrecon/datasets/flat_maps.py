@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainrecon.datasets.spaces.surface_places import SurfacePlaces
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
 from stages.ground.reading.flat_files import read_flat
@@ -137,3 +138,20 @@ def _beside_each_other(hemispheres: list[np.ndarray], origin: str) -> FlatMap:
     low, high = (float(one([one(side[:, 1]) for side in hemispheres])) for one in (np.nanmin, np.nanmax))
     aside = np.nanmax(left[:, 0]) - np.nanmin(right[:, 0]) + GAP * (high - low)
     return FlatMap(np.concatenate([left, right + np.float32([aside, 0])]), (low, high), origin)
+
+
+def surface_places(subject, space, chosen, sizes, flat):
+    """Where the chosen vertices are, on the flat map too if there is one."""
+    mesh = mesh_of(sizes, "an average surface") if space == "fsaverage" else f"the surface of {subject}"
+    found = flat_map(sizes, flat) if flat is not None or space == "fsaverage" else None
+    on_map = {} if found is None else {"flat": found.flat[chosen], "extent": found.extent, "flat_origin": found.origin}
+    return SurfacePlaces.of_mask(mesh, chosen, sizes[0], **on_map)
+
+
+def surface_note(places):
+    """How many vertices, of which mesh, and what is known of their flat map."""
+    used = f"{len(places):,} of {sum(places.n_vertices):,} vertices of {places.mesh} are used"
+    if places.flat is None:
+        return f"{used}; no flat map of it: --option flat=FOLDER names one"
+    absent = int((~np.isfinite(places.flat)).any(axis=1).sum())
+    return f"{used}; the flat map is {places.flat_origin}" + (f", which lacks {absent:,} of them" if absent else "")

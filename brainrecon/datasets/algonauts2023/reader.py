@@ -30,9 +30,9 @@ from brainrecon.datasets.algonauts2023.regions import read_regions, read_vertice
 from brainrecon.datasets.algonauts2023.responses import AGAIN, mapped_responses
 from brainrecon.datasets.dataset import DatasetOf, ExpectedFile, Option, register
 from brainrecon.datasets.description import Description
+from brainrecon.datasets.flat_maps import surface_note, surface_places
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import rois as nsd_rois
-from brainrecon.datasets.nsd.reader import surface_note, surface_places
 from brainrecon.datasets.own_mask import OWN_MASK
 from brainrecon.datasets.responses import stored_responses
 from brainrecon.datasets.split import Split

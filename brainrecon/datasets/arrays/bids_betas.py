@@ -19,10 +19,7 @@ FOLDER/
 """
 
 import re
-from collections import OrderedDict
 from dataclasses import replace
-
-import numpy as np
 
 from brainrecon.datasets.arrays.bids_events import (
     PICTURES,
@@ -33,31 +30,24 @@ from brainrecon.datasets.arrays.bids_events import (
     picture_id,
     read_trials,
 )
-from brainrecon.datasets.arrays.finite_voxels import LEFT_OUT, FiniteVoxels
+from brainrecon.datasets.arrays.bids_masks import MASK_FILE, check_grid, grid_of, read_masks
+from brainrecon.datasets.arrays.finite_voxels import FiniteVoxels
 from brainrecon.datasets.arrays.folder import by_stimulus
 from brainrecon.datasets.arrays.parts import choose_voxels, own_subject, train_first
+from brainrecon.datasets.arrays.voxel_store import VoxelStore, read_voxels
 from brainrecon.datasets.dataset import ExpectedFile
-from brainrecon.datasets.label_atlas import atlas_masks, read_label_names
-from brainrecon.datasets.nsd.betas import CACHE_BYTES, SessionBetas, read_session
-from brainrecon.datasets.own_mask import as_mask
+from brainrecon.datasets.nsd.betas import SessionBetas
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
 from brainrecon.datasets.spellings import said_of
-from brainrecon.datasets.split import Split, check_finite, first_presentation_order
+from brainrecon.datasets.split import Split, first_presentation_order
 from brainrecon.datasets.stimulus_images import PictureFiles
 from brainrecon.datasets.voxels import MASK
 from stages.ground.errors import InputError
 from stages.ground.listing import visible
-from stages.ground.reading.hdf5_files import dataset, hdf5_file
-from stages.ground.reading.nifti_files import open_nifti, read_nifti
-from stages.ground.reading.wall import reading
 from weights.suggestions import did_you_mean
 
 BETAS = re.compile(r".*[_-]betas[_.].*nii(\.gz)?|betas\.nii(\.gz)?")
-MASK_FILE = re.compile(r"(.*_)?mask\.nii(\.gz)?")
-ATLAS_FILE = re.compile(r"(.*_)?dseg\.nii(\.gz)?")
 GLMSINGLE = "TYPE[BCD]_FITHRF*"
-SLAB_BYTES = 64 * 2**20
-SAME_PLACE = 1e-3  # millimetres by which two files' affines may differ
 
 
 def is_bids(path):
@@ -92,10 +82,10 @@ def load(path, subject=None, roi=None, needs_split=True, own=None, trials_of=Non
         raise InputError(f"{path} has no subject {name}; it has {', '.join(names)}{did_you_mean(name, names)}.")
     folder = path / name if (path / name).is_dir() else path
     betas = _beta_files(folder)
-    grids = [_grid(file) for file in betas]
+    grids = [grid_of(file) for file in betas]
     for file, grid in zip(betas[1:], grids[1:]):
-        _check_grid(file, grid, betas[0], grids[0])
-    brain, rois, notes, affine = _masks(folder, betas[0], grids[0])
+        check_grid(file, grid, betas[0], grids[0])
+    brain, rois, notes, affine = read_masks(folder, betas[0], grids[0])
     if own is not None:
         rois[MASK] = own.in_volume(brain, affine)
     inside = {key: mask[brain] for key, mask in rois.items()}
@@ -185,92 +175,6 @@ def pickled(path):
     )
 
 
-def _grid(file):
-    """Shape and affine (None in HDF5) of a volume or of betas, from the header."""
-    if file.suffix == ".hdf5":
-        again = "save GLMsingle's output again"
-        with hdf5_file(file, again) as content:
-            shape, affine = dataset(content, "betasmd", again).shape, None
-    else:
-        image = open_nifti(file)
-        shape, affine = image.shape, image.affine
-    if not (MASK_FILE.fullmatch(file.name) or ATLAS_FILE.fullmatch(file.name)) and len(shape) != 4:
-        raise InputError(f"{file} has shape {shape}; expected single-trial betas (x, y, z, trials).")
-    return shape, affine
-
-
-def _check_grid(file, grid, reference_file, reference):
-    (shape, affine), (expected, place) = grid, reference
-    if shape[:3] != expected[:3]:
-        raise InputError(
-            f"{file} is on a grid of {shape[:3]} voxels but {reference_file} on {expected[:3]}; resample one to the other."
-        )
-    if affine is not None and place is not None and not np.allclose(affine, place, atol=SAME_PLACE):
-        raise InputError(
-            f"{file} and {reference_file} have {shape[:3]} voxels both but different affines; resample one to the other."
-        )
-
-
-def _masks(folder, betas, grid):
-    """The brain mask, the regions within its grid, both (x, y, z) bool, notes, and the affine if a file has one."""
-    space = entities(betas).get("space")
-    brains, rois, affine = [], {}, grid[1]
-    for file in visible(folder, "**/*.nii*"):
-        if not MASK_FILE.fullmatch(file.name):
-            continue
-        if space and entities(file).get("space", space) != space:
-            continue
-        _check_grid(file, own := _grid(file), betas, grid)
-        # GLMsingle's HDF5 has none.
-        affine = own[1] if affine is None else affine
-        region = _region(file)
-        values = as_mask(_volume(file, grid), file)
-        if region == "brain":
-            brains.append(values)
-        else:
-            rois[region] = rois[region] | values if region in rois else values
-    if brains:
-        brain = np.logical_and.reduce(brains)
-    elif grid[0][1:3] == (1, 1):
-        # GLMsingle writes betas that were estimated in chosen voxels as (n_voxels, 1, 1, trials).
-        brain = np.ones(grid[0][:3], dtype=bool)
-    else:
-        raise InputError(f"{folder} has no brain mask; save one there as {folder.name}_desc-brain_mask.nii.gz.")
-    for file in _atlases(folder, space):
-        _check_grid(file, _grid(file), betas, grid)
-        rois = atlas_masks(rois, _atlas(file), _volume(file, grid), read_label_names(file), file)
-    if not brain.any():
-        raise InputError(f"The brain mask of {folder} holds no voxel; save one that is 1 inside the brain.")
-    outside = [name for name, mask in rois.items() if (mask & ~brain).any()]
-    notes = [f"{', '.join(outside)}: voxels outside the brain mask are left out"] if outside else []
-    return brain, rois, notes, affine
-
-
-def _atlases(folder, space):
-    """Files of labels, in the space of the betas if theirs is said."""
-    found = [file for file in visible(folder, "**/*.nii*") if ATLAS_FILE.fullmatch(file.name)]
-    return [file for file in found if not space or entities(file).get("space", space) == space]
-
-
-def _atlas(file):
-    """What an atlas is called: its atlas-, seg- or desc-, or else ``dseg``."""
-    names = entities(file)
-    return next((names[key] for key in ("atlas", "seg", "desc") if key in names), "dseg")
-
-
-def _region(file):
-    """Of what a file is the mask: its label- or desc-, a word before ``_mask``, or else the brain."""
-    names, words = entities(file), file.name.split(".")[0].split("_")[:-1]
-    word = words[-1] if words and "-" not in words[-1] else "brain"
-    return names.get("label", names.get("desc", word))
-
-
-def _volume(file, grid):
-    values = read_nifti(file, "save the mask again")
-    with reading(file, "one volume", "save the mask again"):
-        return values.reshape(grid[0][:3])
-
-
 def _split(trials, store, stimuli, image_size):
     files, rows, ids, sessions, runs, _ = zip(*trials)
     shown = first_presentation_order(ids)[0].tolist()
@@ -308,61 +212,11 @@ def _pictures(folder, ids, size):
     return PictureFiles([found[name][0] for name in ids], size)
 
 
-class VoxelStore:
-    """The chosen voxels of files of betas, read when needed and kept while there is room.
-
-    Parameters
-    ----------
-    files : sequence of pathlib.Path
-        NIfTI, or HDF5 of GLMsingle, (x, y, z, trials) each.
-    mask : array of shape (x, y, z), bool
-    cache_bytes : int
-        How much to keep. One file is always kept.
-    """
-
-    reference_rows, is_quick = None, True
-
-    def __init__(self, files, mask, cache_bytes=CACHE_BYTES):
-        self.files, self.mask, self.cache_bytes = files, mask, cache_bytes
-        self.n_voxels = int(mask.sum())
-        self._kept = OrderedDict()
-
-    def rows(self, number, rows, voxels=slice(None)):
-        """Betas of some volumes and voxels of a file, (n_rows, n_voxels) float32 in the file's own unit."""
-        if number not in self._kept:
-            self._kept[number] = self._read(self.files[number])
-        self._kept.move_to_end(number)
-        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > self.cache_bytes:
-            self._kept.popitem(last=False)
-        # Never a view: what is kept stays as it was read.
-        return np.array(self._kept[number][rows][:, voxels])
-
-    def _read(self, file):
-        values = _read(file, self.mask)
-        check_finite(values, file, LEFT_OUT)
-        return values
-
-
 def _as_stored(betas, brain, trials):
     """Pairs of split and what its trials have in one file, unchecked, (n_trials, n_voxels), one after the other."""
     for number, file in enumerate(betas):
-        values = _read(file, brain)
+        values = read_voxels(file, brain)
         for split in train_first({trial.split for trial in trials}):
             rows = [trial.row for trial in trials if (trial.file, trial.split) == (number, split)]
             if rows:
                 yield split, values[rows]
-
-
-def _read(file, mask):
-    """Voxels of a file of betas, (n_trials, n_voxels) float32, unchecked."""
-    read = _read_glmsingle if file.suffix == ".hdf5" else read_session
-    return read(file, mask).astype(np.float32, copy=False)
-
-
-def _read_glmsingle(file, mask):
-    """Voxels of GLMsingle's betasmd, (n_trials, n_voxels), in C order of the mask; about 64 MB are read at a time."""
-    with hdf5_file(file) as content:
-        betas = dataset(content, "betasmd")
-        planes = max(1, SLAB_BYTES * len(betas) // betas.nbytes)
-        slabs = [betas[start : start + planes][mask[start : start + planes]] for start in range(0, len(betas), planes)]
-    return np.concatenate(slabs).T

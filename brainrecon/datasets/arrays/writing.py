@@ -12,7 +12,8 @@ import numpy as np
 from brainrecon.datasets.arrays import bids_betas
 from brainrecon.datasets.arrays import file as arrays_file
 from brainrecon.datasets.arrays import folder as arrays_folder
-from brainrecon.datasets.arrays.folder import read_array, read_facts, read_json, read_splits, valid_fingerprint
+from brainrecon.datasets.arrays.facts import UNFINISHED, read_array, read_facts, read_json
+from brainrecon.datasets.arrays.folder import read_splits, valid_fingerprint
 from brainrecon.datasets.arrays.parts import check_ids
 from brainrecon.datasets.silent_trials import silence_note, silent_trials
 from brainrecon.datasets.split import ROWS_PER_BLOCK, Split
@@ -73,7 +74,7 @@ def write(subject, folder, progress=SILENT):
 
 
 def _write(subject, folder, identity, existed, progress):
-    begun = folder / arrays_folder.UNFINISHED
+    begun = folder / UNFINISHED
     if begun.exists():
         if read_json(begun) != identity:
             raise InputError(
@@ -211,7 +212,7 @@ As `arrays:FOLDER`, with `--subject sub-01` if there are several.
 
 def _tidy(folder):
     """Remove what only an unfinished writing needs; a process may have been killed before it did."""
-    for left in (folder / arrays_folder.UNFINISHED, *folder.glob("*/*.partial.json")):
+    for left in (folder / UNFINISHED, *folder.glob("*/*.partial.json")):
         with suppress(OSError):
             left.unlink(missing_ok=True)
 

@@ -10,25 +10,23 @@ import numpy as np
 
 from brainrecon.datasets.dataset import DatasetOf, Option, register
 from brainrecon.datasets.description import Description
-from brainrecon.datasets.flat_maps import flat_map, mesh_of
-from brainrecon.datasets.noise_ceiling import noise_ceiling
+from brainrecon.datasets.flat_maps import surface_note, surface_places
 from brainrecon.datasets.nsd import betas as nsd_betas
 from brainrecon.datasets.nsd import design as nsd_design
 from brainrecon.datasets.nsd import layout as nsd_layout
 from brainrecon.datasets.nsd import rois as nsd_rois
+from brainrecon.datasets.nsd.agreement import check_volumes, read_noise_ceiling
 from brainrecon.datasets.nsd.further.experiments import chosen_experiments
 from brainrecon.datasets.nsd.further.reading import check_options, read_further
-from brainrecon.datasets.nsd.hemispheres import HemisphereFiles, check_both, n_vertices, read_map
+from brainrecon.datasets.nsd.hemispheres import check_both, n_vertices
 from brainrecon.datasets.nsd.listing import TERMS, download, files
-from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words
+from brainrecon.datasets.nsd.sessions import chosen_sessions, in_words, session_note
+from brainrecon.datasets.nsd.splits import make_split, training_rows, without_pictures
 from brainrecon.datasets.nsd.standard_regions import read_standard_regions
 from brainrecon.datasets.nsd.stimuli import Stimuli
 from brainrecon.datasets.nsd.surface_regions import CORTEX, FINITE, finite_region, read_surface_regions
-from brainrecon.datasets.nsd.volumes import read_volume
 from brainrecon.datasets.own_mask import OWN_MASK
-from brainrecon.datasets.spaces.surface_places import SurfacePlaces
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid
-from brainrecon.datasets.split import Split
 from brainrecon.datasets.subject import Subject, stimulus_fingerprint
 from brainrecon.datasets.voxels import MASK
 from stages.ground.checks import OneOf, check
@@ -228,23 +226,6 @@ def load(
     )
 
 
-def surface_places(subject, space, chosen, sizes, flat):
-    """Where the chosen vertices are, on the flat map too if there is one."""
-    mesh = mesh_of(sizes, "an average surface") if space == "fsaverage" else f"the surface of {subject}"
-    found = flat_map(sizes, flat) if flat is not None or space == "fsaverage" else None
-    on_map = {} if found is None else {"flat": found.flat[chosen], "extent": found.extent, "flat_origin": found.origin}
-    return SurfacePlaces.of_mask(mesh, chosen, sizes[0], **on_map)
-
-
-def surface_note(places):
-    """How many vertices, of which mesh, and what is known of their flat map."""
-    used = f"{len(places):,} of {sum(places.n_vertices):,} vertices of {places.mesh} are used"
-    if places.flat is None:
-        return f"{used}; no flat map of it: --option flat=FOLDER names one"
-    absent = int((~np.isfinite(places.flat)).any(axis=1).sum())
-    return f"{used}; the flat map is {places.flat_origin}" + (f", which lacks {absent:,} of them" if absent else "")
-
-
 def simulation_note(marker):
     """What a reader must know of a simulated cohort, given its marker file."""
     return SIMULATED + (UNTOLD if shows_photographs(marker) else TOLD)
@@ -254,100 +235,6 @@ def shows_photographs(marker):
     """Whether the pictures of a simulated cohort are somebody's photographs, given its marker file."""
     options = read_json(marker, dict, "simulate the cohort again").get("options", {})
     return isinstance(options, dict) and "photographs" in options
-
-
-def training_rows(trials, layout, subject):
-    """0-based rows of each session's file that show no shared picture; an InputError if there are fewer than two."""
-    rows = {}
-    for session, table in trials.groupby("session"):
-        rows[session] = table.loc[~table["shared"], "row"].to_numpy()
-        if len(rows[session]) < 2:
-            raise InputError(
-                f"Session {session} of {subject} below {layout.root} has {len(rows[session])} training trials; z-scoring "
-                "within sessions needs 2 or more: leave zscore out."
-            )
-    return rows
-
-
-def make_split(store, trials, stimuli):
-    """The split that some rows of the trial table make."""
-    pictures = trials["picture"].drop_duplicates().to_numpy()
-    runs = trials["run"].to_numpy()
-    return Split(
-        betas=nsd_betas.SessionBetas(store, trials["session"].to_numpy(), trials["row"].to_numpy()),
-        trial_stimulus_ids=[nsd_design.stimulus_id(picture) for picture in trials["picture"]],
-        sessions=trials["session"].to_numpy(),
-        runs=None if (runs < 0).any() else runs,
-        images=stimuli.images(pictures),
-        captions=stimuli.captions(pictures),
-        categories=stimuli.categories(pictures),
-    )
-
-
-def without_pictures(split):
-    """The stimuli of a split for a fingerprint that knows of its pictures otherwise."""
-    return Split(split.betas, split.trial_stimulus_ids)
-
-
-def check_volumes(files, regions):
-    """Number of trials of each session, once all volumes are on one grid.
-
-    Parameters
-    ----------
-    files : dict of int to pathlib.Path
-        Session to file.
-    regions : dict of str to brainrecon.datasets.nsd.rois.Region
-
-    Returns
-    -------
-    trials_in_file : dict of int to (pathlib.Path, int)
-
-    Raises
-    ------
-    InputError
-        A session or a ROI volume has another shape than the first ROI volume.
-    """
-    first = next(iter(regions.values()))
-    for region in regions.values():
-        _check_shape(region.path, region.volume.shape, first)
-    trials_in_file = {}
-    for session, path in files.items():
-        n_trials, shape = nsd_betas.session_shape(path)
-        _check_shape(path, shape, first)
-        trials_in_file[session] = (path, n_trials)
-    return trials_in_file
-
-
-def _check_shape(path, shape, region):
-    if tuple(shape) != region.volume.shape:
-        what = "volumes of {} (x, y, z)" if region.volume.ndim == 3 else "{} vertices"
-        raise InputError(
-            f"{path} has {what.format(tuple(shape))} but {region.path} has {region.volume.shape}; "
-            "take both from the same subject and space."
-        )
-
-
-def read_noise_ceiling(path, mask, repeats):
-    """Noise ceiling of patterns with the given repeats, (n_voxels,) percent; None without an ncsnr."""
-    if isinstance(path, HemisphereFiles):
-        ncsnr = read_map(path)
-    else:
-        ncsnr = read_volume(path) if path.is_file() else None
-    if ncsnr is None:
-        return None
-    if ncsnr.shape != mask.shape:
-        raise InputError(
-            f"{path} has shape {ncsnr.shape} but the ROI volumes have {mask.shape}; "
-            "take both from the same subject and space."
-        )
-    return noise_ceiling(ncsnr[mask], repeats)
-
-
-def session_note(files, design):
-    """Which sessions were found, and which of those before the last, or of the design's, were not."""
-    n_sessions = max(files) if design.trials_per_run is None else len(design.trials_per_run)
-    missing = [str(session) for session in range(1, n_sessions + 1) if session not in files]
-    return f"{len(files)} of {n_sessions} sessions found" + (f"; missing: {', '.join(missing)}" if missing else "")
 
 
 OPTIONS = (

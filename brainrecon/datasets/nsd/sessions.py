@@ -92,3 +92,10 @@ def in_words(sessions):
         else:
             spans.append([session, session])
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def session_note(files, design):
+    """Which sessions were found, and which of those before the last, or of the design's, were not."""
+    n_sessions = max(files) if design.trials_per_run is None else len(design.trials_per_run)
+    missing = [str(session) for session in range(1, n_sessions + 1) if session not in files]
+    return f"{len(files)} of {n_sessions} sessions found" + (f"; missing: {', '.join(missing)}" if missing else "")

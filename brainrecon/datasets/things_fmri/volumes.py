@@ -21,7 +21,7 @@ from collections import Counter
 
 import numpy as np
 
-from brainrecon.datasets.arrays.bids_betas import VoxelStore
+from brainrecon.datasets.arrays.voxel_store import VoxelStore
 from brainrecon.datasets.nsd.betas import SessionBetas, read_session
 from brainrecon.datasets.own_mask import SAME_PLACE, as_mask
 from brainrecon.datasets.spaces.voxel_grid import VoxelGrid

@@ -11,7 +11,7 @@ from damage import cut
 from PIL import Image
 
 from brainrecon.datasets import load, subjects
-from brainrecon.datasets.arrays import bids_betas
+from brainrecon.datasets.arrays import voxel_store
 from brainrecon.datasets.arrays.bids_events import entities, in_order, picture_id
 from brainrecon.datasets.inventory import files
 from stages.ground.errors import InputError
@@ -48,7 +48,7 @@ def test_every_trial_keeps_its_response_and_its_picture(tmp_path, seed, suffix, 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("slab_bytes", [1, 10**8])
 def test_glmsingle_hdf5_holds_all_runs(tmp_path, monkeypatch, seed, slab_bytes):
-    monkeypatch.setattr(bids_betas, "SLAB_BYTES", slab_bytes)
+    monkeypatch.setattr(voxel_store, "SLAB_BYTES", slab_bytes)
     study = Study(tmp_path, seed, glmsingle=True)
     for mask in study.folder.glob("*MNI152*"):
         mask.unlink()
@@ -69,13 +69,13 @@ def test_glmsingle_alone_in_a_folder_with_chosen_voxels_only(tmp_path):
 
 def test_a_file_is_read_when_its_first_trial_is_asked_for_and_kept(tmp_path, monkeypatch):
     study = Study(tmp_path, 0)
-    read, original = [], bids_betas.read_session
-    monkeypatch.setattr(bids_betas, "read_session", lambda file, mask: read.append(file) or original(file, mask))
+    read, original = [], voxel_store.read_session
+    monkeypatch.setattr(voxel_store, "read_session", lambda file, mask: read.append(file) or original(file, mask))
     subject = load(study.source)
     assert read == []
     subject.train.betas[:], subject.test.betas[:]
     assert sorted(read) == study.betas
-    small = bids_betas.VoxelStore(study.betas, study.brain, cache_bytes=1)
+    small = voxel_store.VoxelStore(study.betas, study.brain, cache_bytes=1)
     for number in (0, 0, 1, 1):
         small.rows(number, [0])
     assert len(read) == 6
