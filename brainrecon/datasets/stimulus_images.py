@@ -161,7 +161,7 @@ class PictureFiles(LazyRows):
 
     def _picture(self, path):
         with self._opened(path) as opened:
-            picture = _as_rgb(opened, path)
+            picture = as_rgb(opened, path)
         if self._size:
             picture = np.asarray(
                 ImageOps.fit(Image.fromarray(picture), (self._size, self._size), Image.Resampling.BICUBIC)
@@ -184,11 +184,11 @@ def read_picture(path, mend="save it again as PNG"):
         The file is no picture, or has values that are not 8-bit colours.
     """
     with picture_file(path, mend) as picture:
-        return _as_rgb(picture, path)
+        return as_rgb(picture, path)
 
 
-def _as_rgb(picture, where):
-    """An opened picture, uint8 (height, width, 3)."""
+def as_rgb(picture, where):
+    """An opened picture, uint8 (height, width, 3); an InputError if its values are not 8-bit colours."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         raise InputError(
             f"{where} holds values of mode {picture.mode}, not 8-bit colours; save it as 8-bit RGB or grey."

@@ -199,11 +199,14 @@ def test_a_broken_connection_is_not_taken_for_an_absent_file(server, tmp_path, m
     from brainrecon.datasets.nsd import listing as nsd_listing
 
     def files(path, *_):
-        return [ExpectedFile(path / "breaks", "noise ceiling", optional=True)]
+        return [ExpectedFile(path / "breaks", "noise ceiling", True, address=f"{server}/breaks")]
+
+    def refused(path, *_):
+        return [ExpectedFile(path / "refused", "noise ceiling", True, address=f"{server}/refused")]
 
     monkeypatch.setattr(nsd_listing, "BUCKET", f"{server}/")
     monkeypatch.setattr(nsd_listing, "files", files)
     with pytest.raises(InputError, match="broke off"):
         nsd_listing.download(tmp_path, "subj01")
-    monkeypatch.setattr(nsd_listing, "files", lambda path, *_: [ExpectedFile(path / "refused", "noise ceiling", True)])
+    monkeypatch.setattr(nsd_listing, "files", refused)
     assert nsd_listing.download(tmp_path, "subj01") == [tmp_path / "refused"]

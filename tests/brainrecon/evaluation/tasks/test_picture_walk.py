@@ -73,17 +73,17 @@ def two_sizes():
 
 def test_every_file_is_decoded_once_and_resized_once_to_a_size(many, own_networks, tmp_path, monkeypatch):
     decoded, resized = Counter(), Counter()
-    read, resize = stimulus_images.read_picture, resize_and_crop._like_torchvision
+    read, resize = stimulus_images.as_rgb, resize_and_crop._like_torchvision
 
-    def counted_read(path, *others):
+    def counted_read(picture, path):
         decoded[path.name] += 1
-        return read(path, *others)
+        return read(picture, path)
 
     def counted_resize(pictures, step):
         resized[step.size] += len(pictures)
         return resize(pictures, step)
 
-    monkeypatch.setattr(stimulus_images, "read_picture", counted_read)
+    monkeypatch.setattr(stimulus_images, "as_rgb", counted_read)
     monkeypatch.setattr(resize_and_crop, "_like_torchvision", counted_resize)
     conditions, wrap = conditions_of(many), in_files(tmp_path)
     outputs, shown = as_outputs(conditions, wrap), wrap("shown", many)
