@@ -197,8 +197,10 @@ def stored(copy):
 
 def test_a_mask_that_equals_a_region_is_that_region(copy, tmp_path):
     whole = stored(copy)
-    every_other = {"every other voxel": np.arange(whole.n_voxels) % 2 == 0}
-    for number, (name, mask) in enumerate((whole.rois | every_other).items()):
+    # Of many regions a few: that each is a mask of the voxels is a law of its own.
+    names = rng(copy.name).permutation(sorted(whole.rois))[:3].tolist()
+    chosen = {name: whole.rois[name] for name in names} | {"every other voxel": np.arange(whole.n_voxels) % 2 == 0}
+    for number, (name, mask) in enumerate(chosen.items()):
         np.save(tmp_path / f"{number}.npy", mask)
         right = copy.load(roi=f"({whole.roi}) & {name}") if name in whole.rois else None
         ways = [mask, mask.astype(np.int16), tmp_path / f"{number}.npy"]

@@ -215,7 +215,9 @@ def test_saved_and_loaded_it_is_the_same(maker, decoder, new, tmp_path):
     loaded = maker.load(tmp_path / "decoder")
     expected = predicted(decoder, new)
     for name, values in predicted(loaded, new).items():
-        np.testing.assert_array_equal(values, expected[name])
+        # Which kernel multiplies depends on where the weights lie in memory: the last digits may be others.
+        near = 8 * np.finfo(values.dtype).eps if np.issubdtype(values.dtype, np.floating) else 0
+        np.testing.assert_allclose(values, expected[name], rtol=near, atol=near * np.abs(expected[name]).max())
     if not maker.by_gradient:  # no estimator of scikit-learn's
         assert plain(loaded.get_params()) == plain(decoder.get_params())
     assert loaded.gives == decoder.gives and loaded.notes() == decoder.notes()

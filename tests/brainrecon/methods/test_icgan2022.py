@@ -262,6 +262,7 @@ def test_the_clip_of_a_plans_clusters_does_not_depend_on_the_order_of_methods():
         )
 
 
+@pytest.mark.slow
 def test_a_killed_search_for_latents_goes_on_and_ends_in_the_same_bytes(small_cohort, tmp_path):
     line = ["fit", "icgan2022", "--weights", "tiny", f"nsd:{small_cohort}", *FEW_STEPS]
 

@@ -208,6 +208,7 @@ OFTEN = (
 LINE = ["shen2019-gan", "--weights", "tiny", "--set", "channels=8", "--set", "training.batch_size=8"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_in_the_same_weights(cohort, tmp_path):
     few = [
         "--set",

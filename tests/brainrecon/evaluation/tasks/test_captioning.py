@@ -87,6 +87,7 @@ def test_bleu_4_of_the_corpus_is_not_the_mean_of_its_sentences():
     assert scores.corpus["reconstruction"]["bleu_4"] > 1.2 * scores.mean("reconstruction", "bleu_4").mean
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="needs Java")
 def test_published_protocol_vs_the_coco_caption_evaluation_in_java():
     from pycocoevalcap.meteor.meteor import Meteor
