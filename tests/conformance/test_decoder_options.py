@@ -112,7 +112,7 @@ def predicted(kind, options, trials, wide):
 
 
 @pytest.mark.parametrize("trials", [False, True], ids=["averages", "trials"])
-@pytest.mark.parametrize("wide", [False, True], ids=["few voxels", "many voxels"])
+@pytest.mark.parametrize("wide", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["few voxels", "many voxels"])
 @pytest.mark.parametrize("kind", OPTIONS, ids=lambda kind: kind.__name__)
 def test_each_option_beside_each_other_predicts_or_is_refused_in_a_sentence(kind, wide, trials):
     if kind is BandedRidgeDecoder:

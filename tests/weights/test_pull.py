@@ -227,6 +227,7 @@ def test_two_pulls_at_once_fetch_once(served, server):
     assert state(served).state == "verified"
 
 
+@pytest.mark.slow
 def test_two_processes_pull_once(served, server):
     server.behaviours["/m/a.safetensors"] = [("stall", 1_000_000)]
     code = f"from pathlib import Path; from weights.pull import pull; pull('model', manifest=Path({str(served)!r}))"

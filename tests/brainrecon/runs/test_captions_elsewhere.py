@@ -102,6 +102,7 @@ def line_of(study, captions, out, *more):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="the protocol's tokeniser needs Java")
 def test_captions_are_scored_without_pictures_and_stand_in_a_table(study, tmp_path, capsys):
     path, out = tmp_path / "theirs.json", tmp_path / "bench" / "theirs" / "subj01" / "all"

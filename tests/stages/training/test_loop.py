@@ -132,7 +132,7 @@ def launched(module, path, n, told, by_torchrun=False):
     "learner, parts, by_torchrun",
     [
         pytest.param("WithStatistics", 1, True, marks=pytest.mark.slow),
-        ("WithALooseEnd", 1, True),
+        pytest.param("WithALooseEnd", 1, True, marks=pytest.mark.slow),
         ("Comparing", 4, False),
         ("OfSubjects", 2, False),
     ],

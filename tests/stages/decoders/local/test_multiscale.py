@@ -257,6 +257,7 @@ def test_threads_change_nothing():
         np.testing.assert_array_equal(together.predict(patterns), alone.predict(patterns))
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(monkeypatch):
     from stages.decoders.local import local_models
 
