@@ -101,12 +101,9 @@ def read_surface(path, facts, n_voxels):
             f"{path / 'subject.json'} has {json.dumps(facts.get('surface'))[:100]} as surface; expected mesh, a name, and "
             f"n_vertices [left, right], which go with {SURFACE}."
         ) from None
-    indices = _read(path / SURFACE)
-    if indices.shape != (n_voxels, 2) or indices.dtype.kind not in "iu":
-        raise InputError(
-            f"{path / SURFACE} is {indices.dtype} {indices.shape}; expected whole numbers ({n_voxels}, 2): 0 for the left and 1 "
-            "for the right hemisphere, and the vertex."
-        )
+    indices = _whole_numbers(
+        path / SURFACE, (n_voxels, 2), "0 for the left and 1 for the right hemisphere, and the vertex"
+    )
     sizes = np.array([left, right])
     if not (np.isin(indices[:, 0], (0, 1)).all() and (indices[:, 1] >= 0).all()) or (
         (indices[:, 1] >= sizes[indices[:, 0]]).any()
@@ -133,12 +130,9 @@ def read_grayordinates(path, facts, n_voxels):
             f"{path / 'subject.json'} has {json.dumps(facts.get('grayordinates'))[:100]} as grayordinates; expected structures, "
             f"n_vertices of each, volume [x, y, z], affine and mesh, which go with {GRAYORDINATES}."
         ) from None
-    places = _read(path / GRAYORDINATES)
-    if places.shape != (n_voxels, 4) or places.dtype.kind not in "iu":
-        raise InputError(
-            f"{path / GRAYORDINATES} is {places.dtype} {places.shape}; expected whole numbers ({n_voxels}, 4): the structure, "
-            "and its vertex or the x, y, z of a voxel."
-        )
+    places = _whole_numbers(
+        path / GRAYORDINATES, (n_voxels, 4), "the structure, and its vertex or the x, y, z of a voxel"
+    )
     flat = _read_flat(path, n_voxels)
     found = Grayordinates(structures, sizes, places.astype(np.int64), volume, affine, mesh, flat, (low, high), origin)
     found.check(path / GRAYORDINATES)
@@ -167,18 +161,21 @@ def read_sensors(path, facts, n_voxels):
             f"{path / 'subject.json'} has {json.dumps(facts.get('sensors'))[:100]} as sensors; expected channels, a list of "
             f"names, and times, a list of seconds, which go with {SENSORS}."
         ) from None
-    indices = _read(path / SENSORS)
-    if indices.shape != (n_voxels, 2) or indices.dtype.kind not in "iu":
-        raise InputError(
-            f"{path / SENSORS} is {indices.dtype} {indices.shape}; expected whole numbers ({n_voxels}, 2), the channel and the "
-            "sample of each value."
-        )
+    indices = _whole_numbers(path / SENSORS, (n_voxels, 2), "the channel and the sample of each value")
     if not ((indices >= 0) & (indices < (len(channels), len(times)))).all():
         raise InputError(
             f"{path / SENSORS} has places that {len(channels):,} channels and {len(times):,} times do not have; they count "
             "from 0."
         )
     return Sensors(tuple(channels), times, indices)
+
+
+def _whole_numbers(path, shape, what):
+    """A file of places; an InputError unless it holds whole numbers of a shape, which are `what`."""
+    indices = _read(path)
+    if indices.shape != shape or indices.dtype.kind not in "iu":
+        raise InputError(f"{path} is {indices.dtype} {indices.shape}; expected whole numbers {shape}: {what}.")
+    return indices
 
 
 def _read(path):

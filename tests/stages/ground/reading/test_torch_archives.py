@@ -62,6 +62,7 @@ def refusal(path):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_is_read_as_torch_reads_it(tmp_path, archive, seed):
     path = save(tmp_path / "a.pth", values(seed), archive)
+    # The file was written a line above; among its values are NumPy's, which torch's restricted reader refuses.
     assert same(torch.load(path, weights_only=False), read_torch(path))
 
 
