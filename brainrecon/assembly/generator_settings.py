@@ -60,3 +60,22 @@ class GeneratorSettings:
                 f"{did_you_mean(self.scheduler, SCHEDULERS)}."
             )
         check_all(self, {"greys": OneOf("rounded", "cut off")}, where="generator")
+
+    def shares(self, present, image="clip_image", text="clip_text"):
+        """Shares of an image and a text context; if one is absent the other has both.
+
+        >>> GeneratorSettings().shares({"clip_image", "clip_text"}), GeneratorSettings().shares({"clip_text"})
+        ({'clip_image': 0.6, 'clip_text': 0.4}, {'clip_image': 0.0, 'clip_text': 1.0})
+
+        Parameters
+        ----------
+        present : set of str
+            Names of the values that are not absent.
+        image, text : str
+            Names of the contexts.
+        """
+        given = {image: self.image_weight, text: self.text_weight}
+        there = [name for name in given if name in present]
+        if len(there) == 1:
+            return {name: sum(given.values()) if name in there else 0.0 for name in given}
+        return {name: weight if name in there else 0.0 for name, weight in given.items()}

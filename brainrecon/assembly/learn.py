@@ -89,9 +89,12 @@ class Learn(Step):
         Values that are given besides, for which nothing is true: ``free[name]() -> shape``.
     derived : mapping of str to callable, optional
         What objectives are held against besides, and no target gives, such as a caption behind that of a similar picture:
-        ``derived[name](training) -> array (n_stimuli, *shape)``, whose `shape` is about that of a row.
+        ``derived[name](training, pretrained) -> array (n_stimuli, *shape)`` of the training of one subject, whose `shape` is
+        about that of a row. None of all subjects, where it needs the folder of what was learned from others before and there is
+        none: objectives that have `if_known` true are left out then.
     arguments : callable, optional
-        ``arguments(subject) -> dict``: of the network, what follows from the subject.
+        ``arguments(subject) -> dict``: of the network, what follows from the subject; ``arguments(subjects)``, which are a dict
+        by name, of a network that reads several.
     outlined : callable, optional
         ``outlined() -> dict``: of these what is known without it, for the cost that is told before.
     memory : float, optional
@@ -102,6 +105,9 @@ class Learn(Step):
         that are learned from.
     n_trials : int
         Outputs that are averaged.
+    companions : bool
+        Whether, of a new subject, those that were learned from before are learned with again, one in each step: see
+        `stages.decoders.trained.Training.companions`.
     kept_back : bool
         Whether the chain gets nothing of it: another step begins with its network.
     """
@@ -128,6 +134,7 @@ class Learn(Step):
         memory=None,
         averages=RESPONSES,
         n_trials=3,
+        companions=False,
         kept_back=False,
     ):
         if trials not in TRIALS:
@@ -141,7 +148,7 @@ class Learn(Step):
         self.beside, self._changing = dict(beside or {}), dict(changing or {})
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
-        self._outlined, self._memory, self._costs = outlined, memory, {}
+        self._outlined, self._memory, self._companions, self._costs = outlined, memory, companions, {}
         self.averages = check("averages", averages, OneOf(RESPONSES, OUTPUTS))
         self.n_trials = check("n_trials", n_trials, Number(1, whole=True, example=3))
         self.trains_together = getattr(decoder, "trains_together", False)
@@ -153,8 +160,11 @@ class Learn(Step):
             # Refused now rather than after hours of encoding.
             _ = training.subject
         pairs = None if self._pairs is None else replace(self._pairs, categories=category_numbers(training.subject))
+        companions = self._companions_of(training, workspace)
+        training = replace(training, subjects=companions | dict(training.subjects))
         if self._arguments is not None:
-            self.decoder.arguments |= self._arguments(training.subject)
+            known = training.subjects if self.reads_subjects else training.subject
+            self.decoder.arguments |= self._arguments(known)
         sources, averaged = {**self.targets, **self.beside}, self._trials == "averaged" and pairs is None
         tables = tables_of(training, sources, self._room)
         responses, rows = {}, {}
@@ -163,9 +173,10 @@ class Learn(Step):
             responses[name] = train.patterns if averaged else train.betas
             rows[name] = tables.rows[name] if averaged else tables.rows[name][train.positions]
         derived = {
-            name: concatenated([derive(of_one(training, owner)) for owner in tables.owners])
+            name: [derive(of_one(training, owner), workspace.pretrained) for owner in tables.owners]
             for name, derive in self._derived.items()
         }
+        derived = {name: concatenated(parts) for name, parts in derived.items() if parts[0] is not None}
         learned = Training(
             responses,
             rows,
@@ -176,6 +187,7 @@ class Learn(Step):
             pairs=pairs,
             free={name: shape() for name, shape in self._free.items()},
             same=tables.same,
+            companions=tuple(companions),
         )
         begun = {} if workspace.pretrained is None else {"pretrained": workspace.pretrained}
         try:
@@ -185,6 +197,17 @@ class Learn(Step):
         for name in self._changing:
             # The next step may need the memory.
             sources[name].free()
+
+    def _companions_of(self, training, workspace):
+        """Subjects that a new one is learned with again, by name."""
+        if not self._companions or workspace.pretrained is None:
+            return {}
+        if not training.pretraining:
+            raise InputError(
+                "Those who were learned from before are to stand beside the new subject, but only their decoder is there; name "
+                f"them with --subjects, or pass {self._typed('companions', 'false')}."
+            )
+        return dict(training.pretraining)
 
     def _live(self, training, sources, owners, progress):
         """What encodes changed pictures, by value; values of one target and one change have one."""

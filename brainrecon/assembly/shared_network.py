@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from brainrecon.assembly.learn import Learn
-from brainrecon.assembly.network_settings import NetworkSettings
+from brainrecon.assembly.many_subjects import OWN_LAYERS, ManySubjectsSettings
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import Machine
@@ -29,19 +29,11 @@ _UNDECAYED = (r"(?!.*\bridge\.).*bias.*",)
 
 
 @dataclass(frozen=True)
-class SharedNetworkSettings(NetworkSettings):
-    """How the network of several subjects is trained.
+class SharedNetworkSettings(ManySubjectsSettings):
+    """How MindEye2's network is trained; see `brainrecon.assembly.many_subjects` as well.
 
     Attributes
     ----------
-    batch_size : int
-        Samples of a step, of one subject.
-    batch_size_each : int
-        Samples that each subject gives to a step, of several that are learned from together.
-    subjects : int, optional
-        How many are learned from together; it follows from the data, if it is not given.
-    pretraining_epochs : int, optional
-        Of the training on other subjects before a new one; as many as `epochs`, if it is not given.
     trials : str
         By default every trial by itself, with no two of one stimulus in a step.
     hidden : int
@@ -74,8 +66,6 @@ class SharedNetworkSettings(NetworkSettings):
     epochs: int = 150
     batch_size: int = 24
     batch_size_each: int = 6
-    subjects: int | None = None
-    pretraining_epochs: int | None = None
     trials: str = "apart"
     hidden: int = 4096
     mixer: str = "published"
@@ -101,8 +91,7 @@ class SharedNetworkSettings(NetworkSettings):
         super().__post_init__()
         count = Number(1, whole=True)
         sizes = ("hidden", "mixer_tokens", "prior_depth", "prior_heads", "prior_head_width", "map_channels")
-        rules = dict.fromkeys(("batch_size_each", *sizes), count)
-        rules |= dict.fromkeys(("subjects", "pretraining_epochs"), Number(1, whole=True, optional=True, example=2))
+        rules = dict.fromkeys(sizes, count)
         rules |= dict.fromkeys(("prior_weight", "latent_weight", "teacher_weight"), Number(0))
         rules |= {
             "mixer": OneOf(*MIXERS),
@@ -116,36 +105,17 @@ class SharedNetworkSettings(NetworkSettings):
         }
         check_all(self, rules)
 
-    @property
-    def samples_of_a_step(self) -> int:
-        """Of all subjects that are learned from together."""
-        return self.batch_size if self.subjects in (None, 1) else self.batch_size_each * self.subjects
+    def _steps_of_an_epoch(self, cohort: Mapping) -> int:
+        """As published, an epoch has as many samples as the sessions have trials, those that are tested among them.
 
-    def settled_with(self, cohort: Mapping) -> SharedNetworkSettings:
-        """These settings with as many subjects as there are, and with as many steps in an epoch as their sessions fill.
-
-        As published, an epoch has as many samples as the sessions have trials, those that are tested among them; of several
-        subjects, as the sessions of the one with most.
+        Of several subjects it has as many as the sessions of the one with most.
         """
-        from stages.training.batches import held_out
-
-        for subject in cohort.values():
-            held_out(subject.train.n_stimuli, self.validation, self.seed)
-        own = replace(self, subjects=len(cohort))
-        if self.steps_per_epoch is not None:
-            return own
         most = max(_trials_of_sessions(subject) for subject in cohort.values())
-        return replace(own, steps_per_epoch=max(round((1 - self.validation) * most) // own.samples_of_a_step, 1))
-
-    def for_pretraining(self) -> SharedNetworkSettings:
-        """These settings on the subjects before a new one, whose number and trials are not yet known."""
-        return replace(self, subjects=None, steps_per_epoch=None, epochs=self.pretraining_epochs or self.epochs)
+        return max(round((1 - self.validation) * most) // self.samples_of_a_step, 1)
 
     def recipe(self, published_steps: int | None = None):
         """The recipe of the training loop; in an epoch 30,000 samples, unless it is settled."""
-        steps = published_steps or _SAMPLES_PER_EPOCH // self.samples_of_a_step
-        known = replace(self, batch_size=self.samples_of_a_step) if self.subjects else self
-        recipe = NetworkSettings.recipe(known, steps)
+        recipe = super().recipe(published_steps or _SAMPLES_PER_EPOCH // self.samples_of_a_step)
         optimiser = replace(recipe.optimiser, undecayed="none", undecayed_names=_UNDECAYED)
         return replace(recipe, optimiser=optimiser)
 
@@ -234,7 +204,8 @@ def shared_network(
             changing = {CHANGED_PLACES: _as_the_teacher_sees_them(settings)}
             own = {"beside": dict.fromkeys((PLACES, CHANGED_PLACES), places), "changing": changing}
     arguments = {name: getattr(settings, name) for name in sizes} | ({} if has_prior else {"prior": "none"})
-    decoder = TrainedDecoder(MindEye2Network, recipe, objectives, arguments, machine.device)
+    own_alone = settings.new_subject == OWN_LAYERS
+    decoder = TrainedDecoder(MindEye2Network, recipe, objectives, arguments, machine.device, own_alone=own_alone)
     own |= {"released": released, "settings": table, "averages": averages, "n_trials": n_trials}
     return Learn(targets, decoder, machine.device, settings.trials, part, **own)
 

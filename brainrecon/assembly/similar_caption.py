@@ -90,7 +90,7 @@ class CaptionsToLearn:
         self._similar_by, self._tokenizer, self._longest = similar_by, tokenizer, longest
         self.shape = (2, 16 + 2 * longest)
 
-    def __call__(self, training):
+    def __call__(self, training, pretrained=None):
         """Rows of `stages.generators.language.caption_rows`, float32 (n_stimuli, 2, length)."""
         from stages.checkpoints.transformers_loading import load_gpt2_tokenizer
         from stages.generators.language.caption_rows import caption_rows

@@ -84,8 +84,8 @@ class Training:
     features : callable
         ``features(names, subject=None, by="columns") -> dict of str to FeatureTable (n_stimuli, n_values)``: true values of
         targets for the training stimuli of a subject, from the feature store or encoded now; rows in the order of
-        ``subjects[subject].train.stimulus_ids``. The subject may be left out if there is one; `by` is how tables lie, see
-        `FeatureStore.encode`.
+        ``subjects[subject].train.stimulus_ids``, or those of a subject in `pretraining`. The subject may be left out if there is
+        one; `by` is how tables lie, see `FeatureStore.encode`.
     given_captions : callable, optional
         ``given_captions() -> list of list of str``: captions of the training stimuli in place of the dataset's own; None
         from it means the dataset's own.

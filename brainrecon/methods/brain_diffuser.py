@@ -130,7 +130,7 @@ class BrainDiffuser(System):
                 settings.generator,
                 machine,
                 contexts,
-                self._weights,
+                settings.generator.shares,
                 arguments=self._arguments,
             ),
         ]
@@ -146,12 +146,3 @@ class BrainDiffuser(System):
         start = StartRule(posterior=settings.start_posterior, noised_to=settings.noised_to)
         grey = {} if settings.unconditional_grey is None else {"unconditional_grey": settings.unconditional_grey}
         return {"start": start} | grey
-
-    def _weights(self, present):
-        """Shares of the two contexts; if one is absent the other has both."""
-        image, text = self.settings.generator.image_weight, self.settings.generator.text_weight
-        if "clip_text" not in present:
-            return {"clip_image": image + text, "clip_text": 0.0}
-        if "clip_image" not in present:
-            return {"clip_image": 0.0, "clip_text": image + text}
-        return {"clip_image": image, "clip_text": text}

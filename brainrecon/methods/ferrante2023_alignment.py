@@ -174,7 +174,7 @@ class CrossSubject(System):
                 settings.generator,
                 machine,
                 contexts,
-                self._weights,
+                settings.generator.shares,
                 arguments=self._arguments,
             ),
         ]
@@ -196,10 +196,3 @@ class CrossSubject(System):
         settings = self.settings
         start = StartRule(posterior=settings.start_posterior, mixed=settings.start, enlarged="bilinear")
         return {"start": start} | ({"unconditional_grey": 0.0} if settings.unconditional == "black" else {})
-
-    def _weights(self, present):
-        """Shares of the two contexts; if one is absent the other has both."""
-        image, text = self.settings.generator.image_weight, self.settings.generator.text_weight
-        given = {"clip_image": (image, image + text), "clip_text": (text, image + text)}
-        alone = len(present & given.keys()) == 1
-        return {name: shares[alone] if name in present else 0.0 for name, shares in given.items()}

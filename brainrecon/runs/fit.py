@@ -93,8 +93,11 @@ def fit(run, progress=SILENT):
         decoder = of_first(lambda: written(run, progress))
     names = tuple(str(name) for name in test.stimulus_ids)
 
+    before = dict(pretraining.cohort) if pretraining else {}
+
     def features(targets, subject=None, by="columns"):
-        return encode(run, chain, "train", targets, progress, cohort[subject or run.subject.name], by)
+        one = {**before, **cohort}[subject or run.subject.name]
+        return encode(run, chain, "train", targets, progress, one, by)
 
     # What reads anything else, or trials one by one, is predicted below, when the steps before it are fitted.
     predictions = {
@@ -102,7 +105,6 @@ def fit(run, progress=SILENT):
         for step in chain.predicting
         if step.is_learned and step.reads == (PATTERNS,) and step.averages != OUTPUTS
     }
-    before = dict(pretraining.cohort) if pretraining else {}
     training = Training(dict(cohort), features, lambda: captions(run, "train"), before)
     with first_goes_first():
         copy_decoder(run.config, run.layout.decoder)

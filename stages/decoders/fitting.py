@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 
 from stages.checkpoints.named_networks import name_of
 from stages.decoders.learner import ChangedBatches, NetworkWithObjectives, change_patterns
-from stages.decoders.network_files import start_from
+from stages.decoders.network_files import start_from, subjects_in
 from stages.decoders.samples import Samples
 from stages.decoders.standardised import TOGETHER, standardised
 from stages.ground.errors import InputError
@@ -58,6 +60,8 @@ def fit_network(decoder, training, folder, progress, pretrained):
             voxels.leave_as_they_are()
     if pretrained is not None:
         began.append(start_from(network, pretrained, decoder.make))
+        if decoder.own_alone:
+            recipe = replace(recipe, trains=_own_parameters(network, pretrained, recipe.trains))
     objectives = _objectives_of(decoder, network.network, gives, {**gives, **samples.stored})
     if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
         raise CannotTrain(
@@ -85,6 +89,20 @@ def fit_network(decoder, training, folder, progress, pretrained):
     return network, gives, curves
 
 
+def _own_parameters(network, pretrained, trains):
+    """Patterns of the parameters, of those that a recipe trains, of subjects whom the decoder in a folder does not know."""
+    new = [subject for subject in network.subjects if subject not in subjects_in(pretrained)]
+    if not new:
+        raise InputError(
+            f"The decoder in {pretrained} knows {', '.join(network.subjects)} already; expected a subject that it was not fitted "
+            "on, whose layers are trained alone: name a new one, or train all layers."
+        )
+    own = {name for subject in new for name in network.subject_tensors(subject).values()}
+    # As the learner calls them.
+    named = [f"network.{name}" for name, _ in network.named_parameters() if name in own]
+    return tuple(re.escape(name) for name in named if any(re.fullmatch(pattern, name) for pattern in trains))
+
+
 def cost_of_fit(decoder, n_voxels, gives, beside):
     """Count what a fit will take, on outlines; see `stages.decoders.trained.TrainedDecoder.cost`."""
     recipe, known = decoder.recipe, {**gives, **beside}
@@ -110,6 +128,8 @@ def _objectives_of(decoder, network, gives, known):
     if decoder.objectives is None:
         return [MeanSquaredError(name) for name in gives]
     objectives = decoder.objectives(network) if callable(decoder.objectives) else decoder.objectives
+    # What a new subject is held against beside the pictures is not there before there is one.
+    objectives = [one for one in objectives if not getattr(one, "if_known", False) or {*one.reads} <= {*known}]
     for objective in objectives:
         if unknown := [name for name in objective.reads if name not in known]:
             raise InputError(

@@ -122,6 +122,12 @@ def start_from(network, folder, make):
     return " ".join(hash_file(folder / file) for file in files)
 
 
+def subjects_in(folder):
+    """Names of the subjects that the decoder in a folder knows, a tuple; empty of a network that reads none."""
+    known = read_json_object(Path(folder) / CONFIG_FILE, "decoder").get("n_voxels")
+    return tuple(known) if isinstance(known, dict) else ()
+
+
 def file_of(subject):
     """Path of a subject's file below the folder of a decoder.
 

@@ -22,7 +22,8 @@ class Samples:
     """Batches of a training, and those that are held out.
 
     A batch is a dict of `patterns`, `targets` and `step`. Of several subjects, `patterns` are a `BySubject`, to which each gives
-    as many; the rows of `targets` are in the same order. Batches that are held out are of one subject at a time.
+    as many, and one of the companions too; the rows of `targets` are in the same order. Batches that are held out are of one
+    subject at a time.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ class Samples:
         self.gives |= {name: tuple(shape) for name, shape in training.free.items()}
         if by_subject:
             _check(training, recipe)
+        self._companions = training.companions
+        n_in_step = len(self._of_step([*training.responses], 0))
         kept_away = _kept_away(len(next(iter(self.stored.values()))), training.same, recipe)
         self.trials = {
             subject: Trials(
@@ -75,7 +78,7 @@ class Samples:
                 training.stimulus_rows[subject],
                 kept_away,
                 self._epoch_of,
-                recipe.batch_size // len(training.responses),
+                recipe.batch_size // n_in_step,
                 _seed_of(subject, recipe.seed) if by_subject else recipe.seed,
                 self._pairs,
             )
@@ -83,7 +86,8 @@ class Samples:
         }
         n_voxels = {subject: trials.n_voxels for subject, trials in self.trials.items()}
         self.n_voxels = n_voxels if by_subject else next(iter(n_voxels.values()))
-        self.n_in_epoch = min(trials.n_in_epoch for trials in self.trials.values()) * len(self.trials)
+        learned = [trials.n_in_epoch for name, trials in self.trials.items() if name not in self._companions]
+        self.n_in_epoch = min(learned) * n_in_step
 
     def at(self, step):
         """The batch of a step."""
@@ -91,7 +95,19 @@ class Samples:
 
     def read(self, step):
         """What is read for a step's batch, by nothing but the step: patterns, stimuli, and stored values."""
-        return self._read({subject: trials.at(step) for subject, trials in self.trials.items()}, self.live)
+        return self._read(
+            {subject: self.trials[subject].at(step) for subject in self._of_step(self.trials, step)}, self.live
+        )
+
+    @property
+    def validated(self):
+        """Subjects some of whose samples are held out."""
+        return [subject for subject in self.trials if subject not in self._companions]
+
+    def _of_step(self, subjects, step):
+        """Those of some subjects that give samples to a step: all but the companions whose turn it is not."""
+        there = self._companions and self._companions[step % len(self._companions)]
+        return [subject for subject in subjects if subject == there or subject not in self._companions]
 
     def completed(self, read, step):
         """The batch of what was read for it: with values that are made for the step."""
@@ -129,7 +145,7 @@ class Samples:
             first = trials.stimuli[: min(8, len(trials.stimuli))]
             arrays += [trials.stimuli, *self._targets(first, first, self._values(first, {}), 0, {}).values()]
         if self._by_subject:
-            described.append(list(self.trials))
+            described += [list(self.trials), *([self._companions] if self._companions else [])]
         if self._pairs is not None:
             described, arrays = (
                 [*described, self._pairs.of, self._pairs.shared],
@@ -175,8 +191,8 @@ class _HeldOut:
 
     def __iter__(self):
         samples = self._samples
-        for subject, trials in samples.trials.items():
-            for start in range(0, trials.n_held_out, samples.recipe.batch_size):
+        for subject in samples.validated:
+            for start in range(0, samples.trials[subject].n_held_out, samples.recipe.batch_size):
                 yield samples.completed_held_out(self._reading(samples.read_held_out, subject, start))
 
 
@@ -192,7 +208,8 @@ def _check(training, recipe):
             raise InputError(
                 f"There are responses of {subject} but no stimulus_rows; give each response the row of its stimulus."
             )
-    n_subjects, n_parts = len(training.responses), n_processes() * recipe.accumulate
+    n_subjects = len(training.responses) - max(len(training.companions) - 1, 0)
+    n_parts = n_processes() * recipe.accumulate
     multiple = n_subjects * n_parts
     if recipe.batch_size % multiple:
         in_parts = f" in {n_parts} parts each" if n_parts > 1 else ""

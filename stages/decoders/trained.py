@@ -58,6 +58,9 @@ class Training:
         `stages.training.pairs.CATEGORIES`.
     free : mapping of str to tuple of int
         Shapes of predicted values for which nothing is true: objectives train them with others, or not at all.
+    companions : tuple of str
+        Subjects, some of those in `responses`, of which one in each step gives samples beside those that are learned from, each
+        in turn. They are not validated.
     same : int array of shape (n_stimuli,), optional
         Rows of `features` with one number show one picture, as several subjects may have seen it, and are held out together.
     """
@@ -71,6 +74,7 @@ class Training:
     pairs: Pairs | None = None
     free: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     same: np.ndarray | None = None
+    companions: tuple[str, ...] = ()
 
     def __post_init__(self):
         check("epoch_of", self.epoch_of, OneOf(*EPOCHS))
@@ -126,6 +130,9 @@ class TrainedDecoder:
     standardise : bool or "all voxels together"
         False: the network reads patterns as they are. "all voxels together": one mean and one standard deviation, over all trials
         and voxels of a subject, so that what differs between voxels stays.
+    own_alone : bool
+        Whether a training that goes on from a decoder of other subjects (`fit` with `pretrained`) leaves alone what these share,
+        and changes what belongs to new subjects.
     """
 
     trains_together = True
@@ -140,11 +147,12 @@ class TrainedDecoder:
         seconds_between_checkpoints=60.0,
         begin=None,
         standardise=True,
+        own_alone=False,
     ):
         self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
-        self.standardise = check("standardise", standardise, OneOf(*WAYS))
+        self.standardise, self.own_alone = check("standardise", standardise, OneOf(*WAYS)), own_alone
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
         self._released = None
 

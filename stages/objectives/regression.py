@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch.nn.functional import cosine_similarity, l1_loss, mse_loss
+from torch.nn.functional import cosine_similarity, l1_loss, mse_loss, normalize
 
 
 class MeanSquaredError:
@@ -56,6 +56,35 @@ class MeanAbsoluteError(MeanSquaredError):
         return f"MeanAbsoluteError({self.reads[0]!r}, weight={self.weight})"
 
 
+class UnitSquaredError(MeanSquaredError):
+    """The mean squared difference of rows of unit length, which tells their angle.
+
+    loss = weight * mean(2 - 2 cos(output, target)) / n_values, over samples.
+
+    >>> import torch
+    >>> ones = torch.ones(4, 2, 3)
+    >>> loss, parts = UnitSquaredError("clip_text", weight=8.0)({"clip_text": ones}, {"clip_text": -ones}, step=0)
+    >>> round(loss.item(), 4), round(parts["clip_text error"].item(), 4)
+    (5.3333, 0.6667)
+
+    Parameters
+    ----------
+    name : str
+        The output, and the target of the same name; what lies behind the first axis is one long row.
+    weight : float
+        MindBridge (CVPR 2024): 10,000.
+    """
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        rows, true = (normalize(values[name].float().flatten(1), dim=1) for values in (outputs, targets))
+        error = mse_loss(rows, true)
+        return self.weight * error, {f"{name} error": error.detach()}
+
+    def __repr__(self):
+        return f"UnitSquaredError({self.reads[0]!r}, weight={self.weight})"
+
+
 class MeanSquare:
     """The mean square of an output that is an error already: loss = mean(output**2), over samples and values.
 
@@ -70,16 +99,17 @@ class MeanSquare:
     ----------
     name : str
         The output.
+    weight : float
     """
 
     reads = ()
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, weight=1.0):
+        self.name, self.weight = name, weight
 
     def __call__(self, outputs, targets, step):
         loss = outputs[self.name].float().square().mean()
-        return loss, {self.name: loss.detach()}
+        return self.weight * loss, {self.name: loss.detach()}
 
     def __repr__(self):
         return f"MeanSquare({self.name!r})"

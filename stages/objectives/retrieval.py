@@ -1,4 +1,4 @@
-"""What MindEye's retrieval head is trained with: mixed samples first, soft labels after (Scotti et al. 2023)."""
+"""What heads for retrieval are trained with: mixed samples first and soft labels after (Scotti et al. 2023), or these alone."""
 
 from __future__ import annotations
 
@@ -106,3 +106,36 @@ class MixedThenSoft:
 
     def __repr__(self):
         return f"MixedThenSoft({self.reads[0]!r}, {self.n_epochs}, {self.steps_per_epoch})"
+
+
+class SoftContrast:
+    """Soft labels from the first step to the last, at one temperature.
+
+    >>> import torch
+    >>> rows = torch.eye(3)
+    >>> loss, parts = SoftContrast("clip_text", temperature=0.01)({"clip_text": rows}, {"clip_text": rows}, step=0)
+    >>> loss.item() < 1e-6, list(parts)
+    (True, ['clip_text contrast'])
+
+    Parameters
+    ----------
+    name : str
+        The value that is held to its target; what lies behind the first axis is one long row.
+    temperature : float
+        MindBridge (CVPR 2024): 0.005.
+    weight : float
+    """
+
+    compares = True
+
+    def __init__(self, name, temperature=0.005, weight=1.0):
+        check("temperature", temperature, Number(0, above=True, example=0.005))
+        self.reads, self.temperature, self.weight = (name,), temperature, weight
+
+    def __call__(self, outputs, targets, step):
+        (name,) = self.reads
+        loss = soft_clip(outputs[name], targets[name], self.temperature)
+        return self.weight * loss, {f"{name} contrast": loss.detach()}
+
+    def __repr__(self):
+        return f"SoftContrast({self.reads[0]!r}, {self.temperature})"

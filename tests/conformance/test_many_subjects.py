@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+import torch
 from chains import COMPLETE
 from small_systems import SMALL, pull_random
 
@@ -83,6 +84,22 @@ def test_each_subject_of_a_joint_training_is_read_by_its_own_inputs(name, togeth
             assert np.abs(other[value] - all_of_them[value]).max() > 0.01 * scale, value
         with pytest.raises(InputError, match="subj03"):
             values(patterns, "subj03")
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_what_is_decoded_of_a_subject_does_not_depend_on_who_else_is_in_the_batch(name, together):
+    run, random = together(name), torch.Generator().manual_seed(1)
+    networks = [step.decoder.network.eval() for step in run.chain.steps if hasattr(step, "decoder")]
+    networks = [network for network in networks if hasattr(network, "subjects")]
+    assert networks
+    for network in networks:
+        first, other = ({name: torch.randn(3, n, generator=random)} for name, n in network.n_voxels.items())
+        with torch.inference_mode():
+            alone, before, behind = network(first), network({**other, **first}), network({**first, **other})
+        for value, rows in alone.items():
+            if len(rows) == 3:
+                for found in (before[value][3:], behind[value][:3]):
+                    torch.testing.assert_close(found, rows, atol=1e-4 * float(rows.std()), rtol=1e-4, msg=value)
 
 
 @pytest.mark.parametrize("name", TOGETHER)

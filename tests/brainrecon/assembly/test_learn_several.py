@@ -22,6 +22,7 @@ from brainrecon.features.store import FeatureStore
 from brainrecon.runs.run import Run
 from stages.decoders.trained import TrainedDecoder
 from stages.ground.errors import InputError
+from stages.objectives.regression import MeanSquaredError
 from stages.training.recipe import OptimiserSpec, Recipe
 
 RECIPE = Recipe(steps=8, batch_size=12, validation=0.2, validate_every=4, optimiser=OptimiserSpec("adamw", 1e-2))
@@ -193,7 +194,8 @@ def test_what_is_derived_of_the_training_is_derived_of_each_subject(cohort, tmp_
 
         reads_subjects = True
 
-    def derive(training):
+    def derive(training, pretrained):
+        assert pretrained is None
         asked.append((training.subject.name, training.features(("colour",))["colour"].shape))
         return np.full((training.subject.train.n_stimuli, 2), len(asked), np.float32)
 
@@ -203,6 +205,51 @@ def test_what_is_derived_of_the_training_is_derived_of_each_subject(cohort, tmp_
     more = noting.training.beside["more"]
     for place, name in enumerate(cohort, start=1):
         assert (more[noting.training.stimulus_rows[name]] == place).all()
+
+
+class Taught(MeanSquaredError):
+    """Held against what others teach, where there are some."""
+
+    if_known = True
+
+
+def test_those_before_are_companions_of_a_new_subject(cohort, tmp_path):
+    source, store = colour(), FeatureStore(tmp_path)
+    subjects = {"subj01": cohort["subj01"]}
+    before = {name: cohort[name] for name in ("subj02", "subj03")}
+    known = {**subjects, **before}
+    first = step_of(source)
+    first.fit(training_of(before, source, store)[0], Workspace(store))
+    first.save(tmp_path / "before")
+    features = training_of(known, source, store)[0].features
+
+    def of_new(names, subject=None, by="columns"):
+        return features(names, subject or "subj01", by)
+
+    training = Training(subjects, of_new, pretraining=before)
+    step = step_of(source, companions=True)
+    workspace = Workspace(store, pretrained=tmp_path / "before")
+    step.fit(training, workspace)
+    assert list(step.decoder.network.subjects) == ["subj02", "subj03", "subj01"]
+    patterns = cohort["subj01"].test.patterns
+    items = [Item("subj01", str(row)) for row in range(len(patterns))]
+    assert step.run(items, {"patterns": patterns})["colour"].shape == (len(patterns), 3)
+    with pytest.raises(InputError, match="only their decoder is there; name them with --subjects"):
+        step_of(source, companions=True).fit(Training(subjects, of_new), workspace)
+    # Without a subject before there is nobody to stand beside.
+    plain = step_of(source, companions=True)
+    plain.fit(Training(subjects, of_new), Workspace(store))
+    assert list(plain.decoder.network.subjects) == ["subj01"]
+
+
+def test_what_others_teach_is_left_out_where_there_are_none(cohort, tmp_path):
+    source, store = colour(), FeatureStore(tmp_path)
+    training, _ = training_of({"subj01": cohort["subj01"]}, source, store)
+    decoder = TrainedDecoder(SharedTrunk, RECIPE, [MeanSquaredError("colour"), Taught("more")])
+    Learn({"colour": source}, decoder, derived={"more": lambda training, pretrained: None}).fit(
+        training, Workspace(store)
+    )
+    assert list(decoder.curves()) and not any("more" in name for name in decoder.curves())
 
 
 def test_a_chain_takes_what_is_released_by_the_names_of_subjects(cohort, tmp_path, monkeypatch):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from stages.adapters.subject_inputs import SubjectLinears
+from stages.adapters.subject_inputs import SubjectLinears, SubjectModules
 from stages.ground.errors import InputError
 
 VOXELS = {"subj02": 7, "subj01": 5, "subj05": 3}
@@ -68,3 +69,14 @@ def test_unknown_subjects_and_nobody_are_refused():
         made()({"subj03": torch.zeros(1, 7)})
     with pytest.raises(InputError, match="patterns of no subject; give those of some of subj02"):
         made()({})
+
+
+def test_modules_of_any_kind_stand_at_the_places_of_their_subjects():
+    torch.manual_seed(0)
+    modules, patterns = SubjectModules(VOXELS, lambda n: nn.Sequential(nn.Linear(n, 4), nn.ReLU())), rows_of("subj01")
+    torch.testing.assert_close(modules(patterns), modules[1](patterns["subj01"]))
+    assert modules.of("subj01") is modules[1]
+    owned = [name for subject in VOXELS for name in modules.subject_tensors(subject).values()]
+    assert sorted(owned) == sorted(modules.state_dict())
+    with pytest.raises(InputError, match="no layer of subject 'subj03'"):
+        modules.of("subj03")

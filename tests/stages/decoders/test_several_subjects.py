@@ -241,6 +241,60 @@ def test_adding_a_subject_leaves_the_files_of_others_as_they_are(saved, tmp_path
         np.testing.assert_array_equal(predicted(added, patterns, "subj01")[name], values)
 
 
+def test_what_belongs_to_a_new_subject_is_trained_alone(fitted, saved, tmp_path):
+    random = np.random.default_rng(9)
+    told = random.standard_normal((N_STIMULI, 5)).astype(np.float32)
+    responses = {"subj09": (told @ random.standard_normal((5, 11))).astype(np.float32)}
+    features = {"clip": told.reshape(-1, 5, 1), "vdvae": told[:, :3]}
+    training = Training(responses, {"subj09": np.arange(N_STIMULI)}, features)
+    new = made(own_alone=True).fit(training, pretrained=saved)
+    found, known = new.network.state_dict(), fitted.network.state_dict()
+    own = set(new.network.subject_tensors("subj09").values())
+    shared = set(found) - own
+    assert shared and all(torch.equal(found[name], known[name]) for name in shared)
+    begun = made(recipe=replace(RECIPE, steps=1, optimiser=OptimiserSpec("sgd", 1e-12)), own_alone=True)
+    first = begun.fit(training, pretrained=saved).network.state_dict()
+    learned = {name for name in own if not torch.equal(found[name], first[name])}
+    assert learned == {name for name, _ in new.network.named_parameters() if name in own}
+    # Without a decoder before, all of it is.
+    whole = made(own_alone=True, recipe=replace(RECIPE, steps=1)).fit(training)
+    assert any(not torch.equal(whole.network.state_dict()[name], found[name]) for name in shared)
+    with pytest.raises(InputError, match="knows subj01 already; expected a subject"):
+        made(own_alone=True).fit(training_of("subj01"), pretrained=saved)
+
+
+def test_companions_take_turns_and_are_not_validated():
+    training = training_of("subj02", "subj05", "subj01", companions=("subj02", "subj05"))
+    samples = Samples(training, replace(RECIPE, batch_size=8), by_subject=True)
+    for step in range(6):
+        batch = samples.at(step)
+        assert list(batch["patterns"]) == [("subj02", "subj05")[step % 2], "subj01"]
+        assert [len(rows) for rows in batch["patterns"].values()] == [4, 4]
+        assert len(batch["targets"]["clip"]) == 8
+    held_out = [list(batch["patterns"]) for batch in samples.validation()]
+    assert held_out and all(names == ["subj01"] for names in held_out)
+    with pytest.raises(InputError, match="A batch of 9 samples cannot be shared by 2 subjects"):
+        Samples(training, replace(RECIPE, batch_size=9), by_subject=True)
+
+
+def test_a_new_subject_learns_the_same_whether_companions_are_interrupted(saved, tmp_path):
+    training = training_of("subj02", "subj05", "subj01", companions=("subj02", "subj05"))
+    recipe = replace(RECIPE, batch_size=8)
+    whole = made(recipe=recipe).fit(training)
+    seen = []
+
+    def stop(label, done, total):
+        seen.append(done)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(recipe=recipe).fit(training, folder=tmp_path / "run", progress=stop)
+    again = made(recipe=recipe).fit(training, folder=tmp_path / "run")
+    found, expected = again.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_the_decoder_that_it_starts_from_belongs_to_what_a_training_is(saved, tmp_path):
     training, other = training_of("subj01"), tmp_path / "other"
     made(recipe=replace(RECIPE, steps=5)).fit(training_of(*N_VOXELS)).save_pretrained(other)
