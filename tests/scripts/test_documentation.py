@@ -111,6 +111,7 @@ def test_every_generated_page_is_made_of_a_written_one():
     assert {name for name in pages() if name.startswith(("systems/", "datasets/"))} <= places
 
 
+@pytest.mark.slow
 def test_sources_are_gathered_and_what_is_gone_goes(tmp_path):
     stale, kept = tmp_path / "guide" / "stale.md", tmp_path / "gallery" / "01.rst"
     for path in (stale, kept):

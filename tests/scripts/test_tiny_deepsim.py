@@ -74,6 +74,7 @@ def test_bounds_are_means_and_three_standard_deviations(recipe, tmp_path):
     assert read_bounds(tmp_path / "act_range" / "fc7.txt", (3,)).tolist() == [0.0, 12.0, 5.0]
 
 
+@pytest.mark.slow
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
     few = FewPictures(drawn)
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: few)

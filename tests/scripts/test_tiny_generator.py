@@ -147,6 +147,7 @@ def test_loss_vs_velocity_by_hand(modules, recipe, encoded):
     assert value.item() == pytest.approx(velocity.square().mean().item(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_recipe_runs_whole(modules, recipe, workspace, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "BATCH_SIZE", 4)
     judge = functools.partial(modules["generator_figures"].figures, n=2)

@@ -62,6 +62,7 @@ def test_loss_counts_each_half_once(recipe, drawn):
     assert value.item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
     few = FewPictures(drawn[:4])
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: few)

@@ -59,6 +59,7 @@ def test_some_rows_have_no_vector_and_the_others_are_disturbed(recipe, drawn):
     assert moved.max() <= recipe.DISTURBED + 1e-5 and moved.min() < 0.05
 
 
+@pytest.mark.slow
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
     few = FewPictures(drawn[:4])
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: few)

@@ -168,6 +168,7 @@ def test_loss_vs_velocity_by_hand_and_the_share_of_empty_texts(pool, tmp_path):
     assert empty == pytest.approx(recipe.DROPPED, abs=0.02)
 
 
+@pytest.mark.slow
 def test_recipe_runs_whole(pool, tmp_path, monkeypatch):
     recipe, figures = module("stable_diffusion"), module("stable_diffusion_figures")
     monkeypatch.setattr(module("generator"), "BATCH_SIZE", 4)

@@ -119,6 +119,7 @@ def test_the_transformers_and_the_time_do_not_learn():
     assert learns == set(model.own_tensors())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["optimus", "text_flow"])
 def test_recipes_run_whole(name, pool, tmp_path, monkeypatch):
     recipe = module(name)

@@ -57,6 +57,7 @@ def test_loss_counts_each_picture_once(recipe, drawn):
     assert value.item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_recipe_runs_whole(recipe, drawn, tmp_path, monkeypatch):
     few = drawn[:4]
     monkeypatch.setattr(recipe, "load_pool", lambda workspace, held_out=False: FewPictures(few))
