@@ -240,10 +240,22 @@ def adapted_network(
     if latent is not None:
         targets[latent[0]], asked = latent[1], [*asked, *_OF_THE_LATENT]
     arguments = {name: getattr(settings, name) for name in asked} | ({} if has_prior else {"prior": "none"})
+    after = _of_the_prior_alone(recipe, settings) if settings.prior_epochs and has_prior else None
     own_alone = settings.new_subject == OWN_LAYERS
-    decoder = TrainedDecoder(STTMNetwork, recipe, objectives, arguments, machine.device, own_alone=own_alone)
+    decoder = TrainedDecoder(
+        STTMNetwork, recipe, objectives, arguments, machine.device, own_alone=own_alone, afterwards=after
+    )
     beside = {} if captions is None else {CAPTIONS: captions}
     return Learn(targets, decoder, machine.device, settings.trials, part, beside=beside, settings=table)
+
+
+def _of_the_prior_alone(recipe, settings):
+    """The recipe of the training in which the prior goes on when the adapter of a new subject is learned."""
+    steps = settings.prior_epochs * recipe.validate_every
+    schedule = replace(recipe.schedule, rise=min(2 / settings.prior_epochs, 0.5))
+    # As the learner calls the prior's parameters; its random numbers are others than those of the first training.
+    trains = (r"network\.network\.net\..*",)
+    return replace(recipe, steps=steps, schedule=schedule, trains=trains, seed=recipe.seed + 1)
 
 
 def prior_of(network):
