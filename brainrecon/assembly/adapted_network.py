@@ -155,6 +155,10 @@ class AdaptedNetworkSettings(ManySubjectsSettings):
             n = round(n * train.n_trials / train.n_stimuli)
         return n // self.samples_of_each + 1
 
+    def for_pretraining(self):
+        """These settings on the subjects before a new one, of whom nothing is trained afterwards."""
+        return replace(super().for_pretraining(), prior_epochs=0)
+
     @property
     def samples_of_each(self) -> int:
         """Samples of a step of each subject."""

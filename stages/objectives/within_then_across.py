@@ -195,6 +195,16 @@ class WithinThenAcross:
 class BalancedPriorError(PriorError):
     """A prior's error, with the weights and the samples that a contrast beside it has in a step.
 
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> prior = SimpleNamespace(errors=lambda brain, clean: (brain - clean).square().flatten(1).mean(1))
+    >>> contrast = WithinThenAcross("clip_retrieval", n_epochs=50, steps_per_epoch=554, weighting="equal")
+    >>> patterns = contrast.before({"subj01": torch.zeros(4, 9)}, step=0)
+    >>> objective, rows = BalancedPriorError("clip_rough", prior, 30.0, contrast), torch.zeros(4, 3, 6)
+    >>> loss, parts = objective({"clip_rough": rows}, {"clip_rough": rows + 1}, step=0)
+    >>> loss.item(), parts["clip_rough prior error"].item()
+    (15.0, 1.0)
+
     Parameters
     ----------
     name, prior, weight
@@ -218,6 +228,14 @@ class BalancedPriorError(PriorError):
 
 class MixedAbsoluteError(MeanAbsoluteError):
     """The mean absolute difference from true values that are mixed as a contrast has mixed the patterns of the step.
+
+    >>> import torch
+    >>> contrast = WithinThenAcross("clip_retrieval", n_epochs=50, steps_per_epoch=554)
+    >>> patterns = torch.arange(4.0)[:, None]
+    >>> mixed = contrast.before({"subj01": patterns}, step=0)["subj01"]
+    >>> loss, _ = MixedAbsoluteError("sd_latent", 1.0, contrast)({"sd_latent": mixed}, {"sd_latent": patterns}, step=0)
+    >>> loss.item()
+    0.0
 
     Parameters
     ----------
