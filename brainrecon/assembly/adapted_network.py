@@ -42,6 +42,7 @@ class AdaptedNetworkSettings(ManySubjectsSettings):
     hidden, n_blocks, narrow, head, attention_heads, attention_width, attention_scale, between, projected, dropout, noise
         See `stages.networks.sttm.STTMNetwork`.
     prior_depth, prior_heads, prior_feed_forward : int
+        Layers of the prior's decoder, its attention heads, and values inside a layer.
     hidden_memory : tuple of two floats
         See `stages.networks.memory_prior.MemoryPrior`.
     prior_weight : float
