@@ -38,14 +38,16 @@ class Refine(Step):
         Of the prior's network; see `stages.priors.noise_process.NoiseProcess.sample`.
     unit_token : bool
         Bring the first token of each sample to unit length, and the others with it.
+    guidance : float
+        See `stages.priors.diffusion.DiffusionPrior.sample`.
     """
 
     by_lot = True
 
-    def __init__(self, learned, prior, reads, gives, source, n_evaluations=None, unit_token=True):
+    def __init__(self, learned, prior, reads, gives, source, n_evaluations=None, unit_token=True, guidance=1.0):
         self._learned, self._prior = learned, prior
         self.reads, self.gives, self.targets = (reads,), (gives,), {gives: source}
-        self._n_evaluations, self._unit_token = n_evaluations, unit_token
+        self._n_evaluations, self._unit_token, self._guidance = n_evaluations, unit_token, guidance
 
     def run(self, items, values, *, seed=0):
         import torch
@@ -59,11 +61,12 @@ class Refine(Step):
             # Another stream than that of a sample's noise in stage two.
             generators = [named_generator(f"{seed}/{one.stimulus_id}/{one.sample}/{gives}") for one in items[chosen]]
             led = torch.from_numpy(rows[chosen]).reshape(-1, *decoder.gives[read]).to(device)
-            tokens = prior.sample(led, generators, self._n_evaluations)
+            tokens = prior.sample(led, generators, self._n_evaluations, self._guidance)
             if self._unit_token:
                 tokens = tokens / (tokens[:, :1].norm(dim=-1, keepdim=True) + 1e-6)
             found[chosen] = tokens.flatten(1).cpu().numpy()
         return {gives: found}
 
     def told(self, present):
-        return {"prior evaluations": self._n_evaluations or "every step"}
+        told = {"prior evaluations": self._n_evaluations or "every step"}
+        return told if self._guidance == 1 else told | {"prior guidance": self._guidance}

@@ -7,6 +7,7 @@ import re
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,11 +21,15 @@ from stages.ground.errors import InputError
 from stages.objectives.regression import MeanSquaredError
 from stages.training.batches import random_state_kept, seed_all
 from stages.training.cost import cost_of
+from stages.training.curves import Curves
 from stages.training.loop import train
 from stages.training.reading_ahead import ReadingAhead
 from stages.training.sharing import BySubject, n_samples
 from stages.training.trouble import CannotTrain, telling_of_short_memory
 from weights.suggestions import did_you_mean
+
+AFTERWARDS = "afterwards"
+"""Folder, below that of a decoder, of the checkpoints of its second training."""
 
 _PLAIN = (bool, int, float, str)
 
@@ -73,20 +78,28 @@ def fit_network(decoder, training, folder, progress, pretrained):
     with telling_of_short_memory(recipe, decoder.device):
         learner = NetworkWithObjectives(network, objectives, recipe.accumulate).to(decoder.device)
     identity = _identity(decoder, measured, objectives, *samples.identity(), began)
-    with ReadingAhead(samples.read, recipe.steps) if samples.are_read else nullcontext() as ahead:
+    recipes = [recipe]
+    if decoder.afterwards is not None and pretrained is not None:
+        recipes.append(decoder.afterwards)
+    n_steps, lines = sum(one.steps for one in recipes), []
+    with ReadingAhead(samples.read, n_steps) if samples.are_read else nullcontext() as ahead:
         read = samples.read if ahead is None else ahead
-        curves = train(
-            learner,
-            lambda step: changed(samples.completed(read(step), step)),
-            recipe,
-            folder,
-            held_out=ChangedBatches(changed, samples.validation(ahead and ahead.now)),
-            identity=identity,
-            progress=progress,
-            label=f"training {', '.join(gives)}",
-            seconds_between_checkpoints=decoder.seconds_between_checkpoints,
-        )
-    return network, gives, curves
+        for number, own in enumerate(recipes):
+            # Steps of the second training are counted on from those of the first.
+            first = number * recipe.steps
+            curves = train(
+                learner,
+                lambda step, first=first: changed(samples.completed(read(first + step), first + step)),
+                own,
+                folder if folder is None or not number else Path(folder) / AFTERWARDS,
+                held_out=ChangedBatches(changed, samples.validation(ahead and ahead.now)),
+                identity=identity,
+                progress=progress,
+                label=f"training {', '.join(gives)}{', afterwards' if number else ''}",
+                seconds_between_checkpoints=decoder.seconds_between_checkpoints,
+            )
+            lines += [line | {"step": first + line["step"]} for line in curves.lines]
+    return network, gives, Curves(lines)
 
 
 def _own_parameters(network, pretrained, trains):

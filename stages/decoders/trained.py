@@ -12,7 +12,7 @@ import torch
 from stages.checkpoints.named_networks import name_of, network_named
 from stages.checkpoints.pretrained import CONFIG_FILE
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
-from stages.decoders.fitting import cost_of_fit, fit_network
+from stages.decoders.fitting import AFTERWARDS, cost_of_fit, fit_network
 from stages.decoders.network_files import read_network, write_network
 from stages.decoders.standardised import ROWS_AT_A_TIME, WAYS, standardised
 from stages.decoders.trials import EPOCHS
@@ -133,6 +133,9 @@ class TrainedDecoder:
     own_alone : bool
         Whether a training that goes on from a decoder of other subjects (`fit` with `pretrained`) leaves alone what these share,
         and changes what belongs to new subjects.
+    afterwards : Recipe, optional
+        Of a second training, of the same batches, when a training that goes on from another decoder is over: what it `trains`
+        goes on alone. Its batches are as large as those of `recipe`.
     """
 
     trains_together = True
@@ -148,11 +151,13 @@ class TrainedDecoder:
         begin=None,
         standardise=True,
         own_alone=False,
+        afterwards=None,
     ):
         self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
         self.standardise, self.own_alone = check("standardise", standardise, OneOf(*WAYS)), own_alone
+        self.afterwards = afterwards
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
         self._released = None
 
@@ -338,6 +343,10 @@ class TrainedDecoder:
             config["released"] = self._released
         write_network(self._network, folder, config)
         remove_checkpoint(folder)
+        afterwards = Path(folder) / AFTERWARDS
+        remove_checkpoint(afterwards)
+        if afterwards.is_dir():
+            afterwards.rmdir()
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu"):

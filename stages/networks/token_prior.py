@@ -45,7 +45,7 @@ class TokenPrior(nn.Module):
         self.learned_query = nn.Parameter(torch.randn(n_tokens, width) * width**-0.5)
         self.null_brain_embeds = nn.Parameter(torch.randn(n_tokens, width))
         self.null_image_embed = nn.Parameter(torch.randn(n_tokens, width))
-        self.to_time_embeds = nn.Sequential(nn.Sequential(Waves(width), _TimeLayers(width)))
+        self.to_time_embeds = nn.Sequential(nn.Sequential(Waves(width), TimeLayers(width)))
         self.causal_transformer = PriorTransformer(width, depth, n_heads, head_width)
 
     def forward(self, noisy, times, brain, without_brain=None, without_image=None):
@@ -84,7 +84,7 @@ class Waves(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-class _TimeLayers(nn.Module):
+class TimeLayers(nn.Module):
     """Two layers twice as wide and one back."""
 
     def __init__(self, width):

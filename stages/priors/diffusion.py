@@ -68,6 +68,21 @@ class DiffusionPrior:
         -------
         loss : tensor without dimensions
         """
+        return mse_loss(*self._found_and_true(brain, clean))
+
+    def errors(self, brain: Tensor, clean: Tensor) -> Tensor:
+        """Mean squared error of each sample, tensor of shape (n,), as `loss` averages them.
+
+        Parameters
+        ----------
+        brain, clean
+            See `loss`.
+        """
+        found, true = self._found_and_true(brain, clean)
+        return (found - true).square().flatten(1).mean(dim=1)
+
+    def _found_and_true(self, brain: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+        """Clean tokens that are found in noise, and the true ones, on the scale on which noise is added."""
         # On the CPU, so that a step draws the same numbers on every device.
         times = sent_to(clean.device, torch.randint(0, self.process.n_steps, (len(clean),)))
         noise = sent_to(clean.device, torch.randn(clean.shape))
@@ -76,10 +91,16 @@ class DiffusionPrior:
         ]
         scaled = clean * self.scale_of(clean)
         found = self.net(self.process.noisy(scaled, noise, times), times, brain, *dropped)
-        return mse_loss(found.float(), scaled.float())
+        return found.float(), scaled.float()
 
     @torch.inference_mode()
-    def sample(self, brain: Tensor, generators: Sequence[torch.Generator], n_evaluations: int | None = None) -> Tensor:
+    def sample(
+        self,
+        brain: Tensor,
+        generators: Sequence[torch.Generator],
+        n_evaluations: int | None = None,
+        guidance: float = 1.0,
+    ) -> Tensor:
         """Make an embedding for each row of brain tokens.
 
         Parameters
@@ -89,6 +110,9 @@ class DiffusionPrior:
             One per row, on the CPU: a row does not depend on the others.
         n_evaluations : int, optional
             See `NoiseProcess.sample`; 100 by default, as published.
+        guidance : float
+            How far the clean tokens are led away from those that are found without brain and without noisy tokens: 1 asks for
+            the former alone, 0 for the latter.
 
         Returns
         -------
@@ -98,7 +122,13 @@ class DiffusionPrior:
 
         def predict(noisy: Tensor, step: int) -> Tensor:
             times = torch.full((len(noisy),), step, device=noisy.device)
-            return self.net(noisy.to(brain.dtype), times, brain)
+            noisy = noisy.to(brain.dtype)
+            found = self.net(noisy, times, brain)
+            if guidance == 1:
+                return found
+            everyone = torch.ones(len(noisy), dtype=torch.bool, device=noisy.device)
+            unled = self.net(noisy, times, brain, everyone, everyone)
+            return unled + guidance * (found - unled)
 
         found = self.process.sample(
             predict, brain.shape[1:], generators, n_evaluations=n_evaluations, device=brain.device

@@ -18,6 +18,7 @@ from stages.networks.face_vaegan import FaceVAEGAN, FaceVAEGANConfig
 from stages.targets.autoencoder_latents import AutoencoderLatents
 from stages.targets.blip import BLIPStates
 from stages.targets.caffenet_layers import CaffeNetLayer
+from stages.targets.caption_vectors import CLIPCaptionVectors
 from stages.targets.class_features import ClassFeatures
 from stages.targets.clip import CLIPClassToken, CLIPImageTokens, CLIPImageVector, CLIPTextTokens, CLIPTextVector
 from stages.targets.clip_layers import CLIPLayer
@@ -117,6 +118,7 @@ TARGETS = {
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
     "unclip tokens": lambda folder: UnclipTokens.from_pretrained(store.path("tiny-clip")),
     "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip")),
+    "clip caption vectors": lambda folder: CLIPCaptionVectors.from_pretrained(store.path("tiny-clip"), n_captions=2),
     "instance features": lambda folder: InstanceFeatures.from_pretrained(store.path("tiny-clip")),
     "diffusion text": diffusion_text,
     "autoencoder latents": autoencoder,

@@ -143,6 +143,18 @@ SMALL = {
         *("decoder.size=16", "decoder.patch_size=8", "decoder.width=16", "decoder.depth=1", "decoder.n_heads=2"),
         weights="tiny",
     ),
+    "sttm2024": Small(
+        *FEW_STEPS,
+        *("prior_evaluations=2", "decoder.epochs=2", "decoder.batch_size=8", "decoder.batch_size_each=4"),
+        *("decoder.hidden=32", "decoder.narrow=8", "decoder.between=32", "decoder.projected=32"),
+        *(
+            "decoder.prior_depth=1",
+            "decoder.prior_heads=2",
+            "decoder.prior_feed_forward=32",
+            "decoder.channels=[32, 32]",
+        ),
+        weights="tiny",
+    ),
     "lea2024": Small(
         *FEW_STEPS,
         *("decoder.steps=6", "decoder.warmup=2", "decoder.batch_size=4", "decoder.latent_weight=0"),

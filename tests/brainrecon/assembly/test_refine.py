@@ -82,3 +82,14 @@ def test_it_is_the_prior_that_is_sampled(learned):
     expected = prior.sample(torch.from_numpy(ROWS[3:4]).reshape(1, *SHAPE), [generator], 3).numpy()
     found = refined(learned, [Item("", "b", 1)], ROWS[3:4], seed=7, n_evaluations=3, unit_token=False)
     np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-6)
+
+
+def test_a_prior_may_be_guided(learned):
+    usual, led = refined(learned), refined(learned, guidance=2.0)
+    np.testing.assert_array_equal(refined(learned, guidance=1.0), usual)
+    assert np.abs(led - usual).max() > 1e-3
+    told = [
+        Refine(learned, prior_of, "clip_rough", "clip_image", None, guidance=scale).told(frozenset())
+        for scale in (1, 2)
+    ]
+    assert told == [{"prior evaluations": "every step"}, {"prior evaluations": "every step", "prior guidance": 2}]

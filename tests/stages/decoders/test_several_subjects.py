@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -261,6 +262,48 @@ def test_what_belongs_to_a_new_subject_is_trained_alone(fitted, saved, tmp_path)
     assert any(not torch.equal(whole.network.state_dict()[name], found[name]) for name in shared)
     with pytest.raises(InputError, match="knows subj01 already; expected a subject"):
         made(own_alone=True).fit(training_of("subj01"), pretrained=saved)
+
+
+def test_after_a_new_subjects_own_layers_something_else_is_trained_alone(saved, tmp_path):
+    training = replace(training_of("subj01"), epoch_of="trials apart")
+    training = replace(
+        training,
+        responses={"subj09": training.responses["subj01"]},
+        stimulus_rows={"subj09": training.stimulus_rows["subj01"]},
+    )
+    head = r"network\.network\.heads\.trunk\.0\..*"
+    then = replace(RECIPE, steps=8, trains=(head,), seed=4)
+    first = made(own_alone=True).fit(training, pretrained=saved)
+    both = made(own_alone=True, afterwards=then).fit(training, pretrained=saved)
+    found, known = both.network.state_dict(), first.network.state_dict()
+    moved = {name for name, value in known.items() if not torch.equal(found[name], value)}
+    assert moved and all(re.fullmatch(head.removeprefix(r"network\."), name) for name in moved)
+    # The curves go on.
+    assert [line["step"] for line in both._curves.lines] == [4, 8, 12, 16, 20]
+    assert both._curves.lines[:3] == first._curves.lines
+    # Without a decoder before there is no second training.
+    alone = [made(afterwards=after).fit(training).network.state_dict() for after in (None, then)]
+    assert all(torch.equal(alone[1][name], value) for name, value in alone[0].items())
+    # Stopped in either part, it ends in the same bytes.
+    asked = []
+
+    def stop(label, done, total):
+        asked.append((label.endswith("afterwards"), done))
+        if asked[-1] in ((False, 6), (True, 3)) and asked.count(asked[-1]) == 1:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            made(own_alone=True, afterwards=then).fit(
+                training, folder=tmp_path / "run", progress=stop, pretrained=saved
+            )
+    again = made(own_alone=True, afterwards=then).fit(
+        training, folder=tmp_path / "run", progress=stop, pretrained=saved
+    )
+    assert asked[-1] == (True, 8)
+    for folder, one in (("run", again), ("whole", both)):
+        one.save_pretrained(tmp_path / folder)
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
 def test_companions_take_turns_and_are_not_validated():

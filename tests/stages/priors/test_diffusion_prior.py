@@ -111,3 +111,32 @@ def test_it_learns_what_the_brain_says():
 def test_shares_that_cannot_be_are_refused():
     with pytest.raises(InputError, match="without_brain is 2"):
         DiffusionPrior(Noting(), without_brain=2)
+
+
+def test_errors_of_samples_are_those_that_the_loss_averages():
+    net = TokenPrior(n_tokens=2, width=8, depth=1, n_heads=2, head_width=4).eval()
+    prior, brain, clean = DiffusionPrior(net), torch.randn(5, 2, 8), torch.randn(5, 2, 8)
+    torch.manual_seed(1)
+    loss = prior.loss(brain, clean)
+    torch.manual_seed(1)
+    errors = prior.errors(brain, clean)
+    assert errors.shape == (5,) and (errors > 0).all()
+    torch.testing.assert_close(errors.mean(), loss)
+
+
+class Led(nn.Module):
+    """Says 1 where it has brain and noisy tokens, and 0.25 where it has neither."""
+
+    def forward(self, noisy, times, brain, without_brain=None, without_image=None):
+        assert (without_brain is None) == (without_image is None)
+        unled = without_brain is not None
+        if unled:
+            assert without_brain.all() and without_image.all() and without_brain.shape == (len(noisy),)
+        return torch.full_like(noisy, 0.25 if unled else 1.0)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+def test_guidance_leads_away_from_what_is_found_without_brain_and_picture(guidance):
+    prior = DiffusionPrior(Led(), NoiseProcess(4), scale=1.0)
+    found = prior.sample(torch.zeros(2, 3, 4), [torch.Generator(), torch.Generator()], guidance=guidance)
+    torch.testing.assert_close(found, torch.full((2, 3, 4), 0.25 + guidance * 0.75))
