@@ -6,7 +6,7 @@ import numpy as np
 
 from brainrecon.assembly.each_sample import inputs_of, read_by
 from brainrecon.assembly.step import Step, repeated, rows_of
-from brainrecon.assembly.values import Item
+from brainrecon.assembly.values import SHOWN, Item
 from stages.ground.not_finite import NotFinite, named
 from stages.ground.progress import SILENT
 
@@ -32,7 +32,8 @@ class Candidates(Step):
     >>> found["picture"][0][0, 0].tolist()
     [0, 200, 0]
 
-    What chooses comes from the brain: no shown picture is looked at.
+    What chooses comes from the brain, and no shown picture is looked at; unless `wanted` is `brainrecon.assembly.values.SHOWN`,
+    whose own embedding chooses then. Some published tables are made so, and say how well one can choose with the truth.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class Candidates(Step):
     source : brainrecon.assembly.targets.TargetSource
         The target that candidates are embedded by.
     wanted : str
-        The predicted embedding, flattened rows.
+        The predicted embedding, flattened rows; or the shown pictures.
     """
 
     by_lot = True
@@ -51,7 +52,7 @@ class Candidates(Step):
     def __init__(self, steps, n, source, wanted):
         self._steps, self._n, self._source, self._wanted = tuple(steps), n, source, wanted
         read, spare = inputs_of(steps)
-        self.reads = tuple(dict.fromkeys([*read, wanted]))
+        self.reads, self.chooses_by_shown = tuple(dict.fromkeys([*read, wanted])), wanted == SHOWN
         self.optional = tuple(name for name in spare if name not in self.reads)
         self.gives, self.media = steps[-1].gives, steps[-1].media
 
@@ -67,9 +68,14 @@ class Candidates(Step):
             except NotFinite as error:
                 spoilt.append(NotFinite([row], [named(item)], error.computed))
                 continue
-            yield row, {gives: candidates[best_of(candidates, values[self._wanted][row], self._source.target)]}
+            yield row, {gives: candidates[best_of(candidates, self._wanted_of(values, row), self._source.target)]}
         if spoilt:
             raise NotFinite.together(spoilt)
+
+    def _wanted_of(self, values, row):
+        """The embedding that chooses among the candidates of an item."""
+        wanted = values[self._wanted][row]
+        return self._source.target.encode(np.asarray(wanted)[None])[0] if self.chooses_by_shown else wanted
 
     def items_at_once(self, batch_size):
         return 1
@@ -100,7 +106,7 @@ class Candidates(Step):
     def told(self, present):
         inside = {name for step in self._steps for name in step.gives}
         told = {name: value for step in self._steps for name, value in step.told(present | inside).items()}
-        return told | {"candidates": self._n}
+        return told | {"candidates": self._n} | ({"chosen by": "the shown picture"} if self.chooses_by_shown else {})
 
 
 def best_of(pictures, wanted, target):

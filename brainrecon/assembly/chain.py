@@ -13,7 +13,7 @@ from brainrecon.assembly import from_patterns
 from brainrecon.assembly.fitting import Fitting, fit_again
 from brainrecon.assembly.settings import DESCRIPTION, read_saved, to_dict
 from brainrecon.assembly.targets import encode
-from brainrecon.assembly.trial_outputs import OUTPUTS
+from brainrecon.assembly.trial_outputs import RESPONSES as OF_RESPONSES
 from brainrecon.assembly.values import (
     MEASURED,
     PATTERNS,
@@ -102,8 +102,13 @@ class Chain:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """What there is before the first step: the responses, or of a chain that encodes the shown pictures, never both."""
-        return (SHOWN,) if self.encodes else MEASURED
+        """What there is before the first step: the responses, or of a chain that encodes the shown pictures.
+
+        Both are there only if outputs are chosen by the shown pictures, and no step but the one that chooses may read these.
+        """
+        if self.encodes:
+            return (SHOWN,)
+        return (*MEASURED, SHOWN) if self.system.chooses_by_shown else MEASURED
 
     def _check(self) -> tuple[str, ...]:
         given, parts = list(self.measured), set()
@@ -121,7 +126,7 @@ class Chain:
                     f"{self.name}: {kind} learns in the folder of a step before it ({step.part or 'decoder'!r}); give it a "
                     "part of its own."
                 )
-            if step.averages == OUTPUTS:
+            if step.averages != OF_RESPONSES:
                 self._check_averaged(step)
             parts |= {step.part} if step.is_learned else set()
             given += step.gives
@@ -134,7 +139,8 @@ class Chain:
     def _check_direction(self, step) -> None:
         """Refuse a step that reads, or gives by the name, what the output is compared with."""
         kind, read = type(step).__name__, (*step.reads, *step.optional)
-        if not self.encodes and SHOWN in (*read, *step.gives):
+        chooses = self.system.chooses_by_shown and step.chooses_by_shown and self.output in step.gives
+        if not self.encodes and SHOWN in (*(() if chooses else read), *step.gives):
             raise InputError(
                 f"{self.name}: {kind} reads or gives {SHOWN!r}, the pictures of the tested stimuli, but the output is "
                 f"{self.output!r}; expected it of a chain whose output is {RESPONSES!r} alone: read {PATTERNS!r}."
@@ -165,8 +171,8 @@ class Chain:
                 else "draws by lot"
             )
             raise InputError(
-                f"{self.name}: {type(step).__name__} averages outputs over trials but {found}; expected patterns alone, features "
-                "and nothing by lot: let it average responses."
+                f"{self.name}: {type(step).__name__} averages {step.averages} over trials but {found}; expected patterns alone, "
+                "features and nothing by lot: let it average responses."
             )
 
     def _beside(self) -> dict:
@@ -215,8 +221,8 @@ class Chain:
 
     @property
     def averages_outputs(self) -> bool:
-        """Whether a step reads trials one by one, and what it gives is averaged over them."""
-        return any(step.averages == OUTPUTS for step in self.steps)
+        """Whether a step reads trials one by one, and what it gives, or makes of them first, is averaged over them."""
+        return any(step.averages != OF_RESPONSES for step in self.steps)
 
     @property
     def draws(self) -> bool:

@@ -23,6 +23,11 @@ def stream(chain, stimulus_ids, patterns, *, samples, seed, batch_size, repeats,
             f"Samples of single trials are one per trial, but {samples} of one pattern were asked for; pass every trial as "
             "a pattern of its own, with samples=1."
         )
+    if chain.system.chooses_by_shown:
+        raise InputError(
+            f"{chain.name} chooses by the pictures that were shown, and patterns by themselves have none; draw in a run, or set "
+            "it to choose by what was decoded."
+        )
     values = measured(chain, patterns, repeats)
     items, each = [Item(subject, str(name)) for name in stimulus_ids], 1
     for step in chain.steps:

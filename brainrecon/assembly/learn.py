@@ -13,7 +13,7 @@ from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
 from brainrecon.assembly.training_tables import bytes_of_one, concatenated, of_one, tables_of
-from brainrecon.assembly.trial_outputs import OUTPUTS, RESPONSES
+from brainrecon.assembly.trial_outputs import INPUTS, OUTPUTS, RESPONSES
 from brainrecon.datasets.folds import category_numbers
 from stages.decoders.trained import Training
 from stages.ground.checks import Number, OneOf, check
@@ -100,9 +100,9 @@ class Learn(Step):
     memory : float, optional
         Bytes of main memory that targets may take: half of it by default. More are read from the feature store batch by batch,
         from tables by rows.
-    averages : {"responses", "outputs"}
+    averages : {"responses", "inputs", "outputs"}
         What is averaged over the trials of a tested stimulus, see `brainrecon.assembly.trial_outputs`; `trials` is about those
-        that are learned from.
+        that are learned from. Inputs are what the network's method `prepared` makes of standardised patterns.
     n_trials : int
         Outputs that are averaged.
     companions : bool
@@ -149,7 +149,7 @@ class Learn(Step):
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
         self._outlined, self._memory, self._companions, self._costs = outlined, memory, companions, {}
-        self.averages = check("averages", averages, OneOf(RESPONSES, OUTPUTS))
+        self.averages = check("averages", averages, OneOf(RESPONSES, INPUTS, OUTPUTS))
         self.n_trials = check("n_trials", n_trials, Number(1, whole=True, example=3))
         self.trains_together = getattr(decoder, "trains_together", False)
         self.reads_subjects = getattr(decoder, "reads_subjects", False)
@@ -305,12 +305,23 @@ class Learn(Step):
     # Running
 
     def run(self, items, values, *, seed=0):
-        patterns, found = np.asarray(values["patterns"]), {}
-        whose = {}
-        if self.reads_subjects:
-            # Items of one call are of one subject, which may be nameless if there is one only.
-            whose["subject"] = next((item.subject for item in items), None) or None
-        for name, columns, block in self.decoder.predict_blocks(patterns, **whose):
+        return self._run(items, np.asarray(values["patterns"]))
+
+    def prepared(self, items, patterns):
+        """What the network makes of trials before all else, rows (n_items, ...), for averages over those of a stimulus."""
+        return self.decoder.prepared(patterns, **self._whose(items))
+
+    def run_prepared(self, items, rows):
+        """Values for rows that `prepared` gave, or for averages of them."""
+        return self._run(items, rows, are_prepared=True)
+
+    def _whose(self, items):
+        # Items of one call are of one subject, which may be nameless if there is one only.
+        return {"subject": next((item.subject for item in items), None) or None} if self.reads_subjects else {}
+
+    def _run(self, items, patterns, **how):
+        found = {}
+        for name, columns, block in self.decoder.predict_blocks(patterns, **self._whose(items), **how):
             if name not in found:
                 size = int(np.prod(self.decoder.gives[name]))
                 found[name] = np.empty((len(patterns), size), dtype=np.float32)

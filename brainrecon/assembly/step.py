@@ -62,11 +62,16 @@ class Step:
     for_new_subject : {"again", "go on", "keep"}
         What becomes of it where the chain was fitted on other subjects before and is fitted on a new one: it is fitted again,
         from nothing; it goes on from what was learned (`Workspace.pretrained`); or it is kept as it is.
-    averages : {"responses", "outputs"}
-        What is averaged over the trials of a stimulus: the responses that it reads, or what it gives for each trial. Of patterns
-        that are given by themselves each is one trial.
+    averages : {"responses", "inputs", "outputs"}
+        What is averaged over the trials of a stimulus: the responses that it reads, what it makes of each trial before all else,
+        or what it gives for each (`brainrecon.assembly.trial_outputs`). Of patterns that are given by themselves each is one
+        trial.
     n_trials : int
-        Outputs that are averaged: of fewer trials the first ones count again, see `brainrecon.datasets.padded_trials`.
+        Trials whose outputs, or inputs, are averaged: of fewer trials the first ones count again, see
+        `brainrecon.datasets.padded_trials`.
+    chooses_by_shown : bool
+        Whether it chooses among outputs by the pictures that were shown, `values.SHOWN`: no measure of what was decoded. A chain
+        takes such a step as its last, and if its system says the same (`System.chooses_by_shown`), so that scores say it too.
     no_mean_response : str, optional
         Why it can make nothing of the mean training response, in a few words.
     precision : {"no", "bf16"}, optional
@@ -88,6 +93,7 @@ class Step:
     for_new_subject: str = "again"
     averages: str = "responses"
     n_trials: int = 3
+    chooses_by_shown: bool = False
     no_mean_response: str | None = None
     precision: str | None = None
 
@@ -199,6 +205,14 @@ class Step:
         seed : int
             Of a step that draws by lot.
         """
+        raise NotImplementedError
+
+    def prepared(self, items: Sequence[Item], patterns: np.ndarray) -> np.ndarray:
+        """Of a step that averages inputs: what it makes of each trial before all else, a row for each of `items`."""
+        raise NotImplementedError
+
+    def run_prepared(self, items: Sequence[Item], rows: np.ndarray) -> Values:
+        """Values for what `prepared` gave, or for averages of it."""
         raise NotImplementedError
 
     def predict_blocks(

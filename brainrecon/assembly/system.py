@@ -204,6 +204,14 @@ class System(ABC):
         return ()
 
     @property
+    def chooses_by_shown(self) -> bool:
+        """Whether its outputs are chosen by the pictures that were shown, as some published ones are; scores say so.
+
+        Such a score is no measure of what was decoded: it has to be asked for, by a setting.
+        """
+        return False
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of its scores has to know, a sentence each."""
         return ()

@@ -220,7 +220,16 @@ class RunConfig:
         """What the settings leave out for want of data, and what was not fitted, a sentence each."""
         lost = self.system.without_captions
         is_without = bool(lost) and all(getattr(self.settings, name) == value for name, value in lost.items())
-        return ([self.system.without_captions_note] if is_without else []) + self.about_decoder()
+        return ([self.system.without_captions_note] if is_without else []) + self.about_choice() + self.about_decoder()
+
+    def about_choice(self):
+        """That outputs were chosen by the pictures that were shown, in a sentence; nothing if they were not."""
+        if not self.system.chooses_by_shown:
+            return []
+        return [
+            f"What {self.method} drew was chosen by the pictures that were shown: scores, also of controls, do not measure what "
+            "was decoded."
+        ]
 
     def about_decoder(self):
         """Where the decoder was taken from, in a sentence; nothing if it was fitted."""

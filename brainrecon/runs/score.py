@@ -116,6 +116,7 @@ def evaluate(run, protocol=None, progress=SILENT):
         progress=progress,
     )
     notes = (
+        *run.config.about_choice(),
         *run.config.about_decoder(),
         *_about_judges(run, protocol),
         *_about_values(run, protocol),

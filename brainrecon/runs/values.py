@@ -14,7 +14,7 @@ from brainrecon.assembly.chain import Chain
 from brainrecon.assembly.condition import CONDITIONS, RECONSTRUCTION
 from brainrecon.assembly.registry import system_class
 from brainrecon.assembly.replacement import MEAN, Source, shuffled_partners
-from brainrecon.assembly.trial_outputs import OUTPUTS, averaged_outputs
+from brainrecon.assembly.trial_outputs import RESPONSES, averaged_outputs
 from brainrecon.assembly.values import ABSENT, PATTERNS, SHOWN, Item
 from brainrecon.runs.array_files import check_suffix, write_arrays
 from brainrecon.runs.predict import encode, read_embeddings
@@ -139,7 +139,7 @@ class RunValues:
             if not path.exists():
                 names = self.stimulus_ids if of == "test" else [MEAN.name]
                 # Before it is locked: steps before this one may have to predict, too.
-                inputs = None if step.averages == OUTPUTS else self._inputs(of, step)
+                inputs = self._inputs(of, step) if step.averages == RESPONSES else None
                 with locked(path.parent, name=f".{path.stem}.lock"):
                     # Another process may have predicted the same in the meantime.
                     if not path.exists():
@@ -211,12 +211,14 @@ class RunValues:
         return step.run([Item(self.subject.name, source.name)], read, seed=self.seed)[name][0]
 
     def _shown(self):
-        """Pictures of the test stimuli, for a chain that encodes; no other chain reads them."""
+        """Pictures of the test stimuli, for a chain that encodes, or one that chooses by them; no other chain reads them."""
         images = self.subject.test.images
         if images is None:
+            used = "to which it predicts responses" if self.chain.encodes else "by which it chooses what it drew"
+            split = self.subject.details.get("split", "test")
             raise InputError(
-                f"{self.subject.source} has no pictures of {self.subject.details.get('split', 'test')}, to which "
-                f"{self.chain.name} predicts responses; put them where `brainrecon data files` says."
+                f"{self.subject.source} has no pictures of {split}, but {self.chain.name} needs them, {used}; put them where "
+                "`brainrecon data files` says."
             )
         return images
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.checkpoints.pretrained import fill_network, read_network_tensors
+from stages.decoders.numbered_subjects import NumberedSubjects
 from stages.ground.errors import InputError
 from weights.manifest import CheckpointError
 
@@ -26,14 +27,18 @@ class Released:
     ----------
     voxels : str
         Name, in the network, of the weight whose last axis are the voxels. Of a network of several subjects, with their place
-        in braces: ``"ridge.linears.{}.weight"``.
+        in braces: ``"ridge.linears.{}.weight"``. Empty of a network that reads any number of voxels.
     tensors : callable
         ``tensors(stored) -> dict``: the tensors of the network, from those of the file by their names there. What the network
         does not read is to be checked, and an `InputError` raised for what does not fit.
+    numbered : stages.decoders.numbered_subjects.NumberedSubjects, optional
+        Of a file that calls subjects by their numbers: `tensors` is given those of the subjects that are asked for, by their
+        places among these.
     """
 
     voxels: str
     tensors: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
+    numbered: NumberedSubjects | None = None
 
     def fill(self, network: nn.Module, folder: str | Path, n_voxels: int | Mapping[str, int]) -> nn.Module:
         """Put a released file's tensors into a network.
@@ -59,7 +64,7 @@ class Released:
             misshapen, not finite, or other ones where the network has one under several names.
         """
         try:
-            tensors = self._read(folder)
+            tensors = self._read(folder, list(n_voxels) if isinstance(n_voxels, Mapping) else None)
             self._check_voxels(tensors, folder, n_voxels)
             fill_network(network, tensors, folder, described="at these settings", remedy=_OTHERWISE)
         except CheckpointError as error:
@@ -80,7 +85,9 @@ class Released:
         return network
 
     def n_voxels(self, folder: str | Path) -> dict[str, int]:
-        """Voxels of every subject in a file of several, by their places: "0", "1", ...
+        """Voxels of every subject in a file of several, by their places, "0", "1", ..., or by names if it numbers them.
+
+        Of a network that reads any number of voxels it is the number of what it makes of them.
 
         Raises
         ------
@@ -88,24 +95,29 @@ class Released:
             The file is absent or damaged, or is of no subjects by their places.
         """
         try:
-            tensors = self._read(folder)
+            stored = self._stored(folder)
+            tensors = dict(self.tensors(stored)) if self.numbered is None else {}
         except CheckpointError as error:
             raise InputError(str(error)) from None
-        found: dict[str, int] = {}
+        found: dict[str, int] = {} if self.numbered is None else self.numbered.lengths(stored)
         while "{}" in self.voxels and (weight := tensors.get(self.voxels.format(len(found)))) is not None:
             found[str(len(found))] = weight.shape[-1]
         if not found:
-            raise InputError(
-                f"{folder} holds no {self.voxels.format(0)}, by which its subjects are known; name another."
-            )
+            known_by = self.voxels if self.numbered is None else self.numbered.length
+            raise InputError(f"{folder} holds no {known_by.format(0)}, by which its subjects are known; name another.")
         return found
 
-    def _read(self, folder):
-        """Tensors of the network by their names there."""
+    def _read(self, folder, names):
+        """Tensors of the network by their names there; of a file that numbers subjects, those of these names."""
+        stored = self._stored(folder)
+        return dict(self.tensors(stored if self.numbered is None else self.numbered.at_places(stored, names)))
+
+    def _stored(self, folder):
+        """Tensors of the file."""
         stored = read_network_tensors(folder, remedy="fetch it again with `brainrecon weights pull`")
         if stored and all(name.startswith(_PARALLEL) for name in stored):
             stored = {name.removeprefix(_PARALLEL): value for name, value in stored.items()}
-        return dict(self.tensors(stored))
+        return stored
 
     def _check_voxels(self, tensors, folder, n_voxels):
         sizes = list(n_voxels.values()) if isinstance(n_voxels, Mapping) else [n_voxels]

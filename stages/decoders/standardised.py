@@ -125,6 +125,14 @@ class Standardised(Voxels):
         """Outputs for patterns (n, n_voxels) of the one subject, whatever its name."""
         return self(patterns)
 
+    def prepared(self, patterns, subject):
+        """What the network makes of patterns before all else, by its own `prepared`."""
+        return self.network.prepared(super().forward(patterns))
+
+    def of_prepared(self, rows, subject):
+        """Outputs for what `prepared` gave."""
+        return self.network(rows)
+
     def forward(self, patterns, *others):
         return self.network(super().forward(patterns), *others)
 
@@ -184,6 +192,14 @@ class StandardisedSubjects(nn.Module):
     def of_subject(self, patterns, subject):
         """Outputs for patterns (n, n_voxels) of a subject; by default of the only one."""
         return self({self.subjects[0] if subject is None else subject: patterns})
+
+    def prepared(self, patterns, subject):
+        """What the network makes of a subject's patterns before all else, by its own `prepared`."""
+        return self.network.prepared(self.voxels(subject)(patterns))
+
+    def of_prepared(self, rows, subject):
+        """Outputs for what `prepared` gave."""
+        return self.network({self.subjects[0] if subject is None else subject: rows})
 
     def subject_tensors(self, subject):
         """Tensors that belong to a subject alone: dict of a name to store it by to its name in the state dict."""

@@ -255,7 +255,23 @@ class TrainedDecoder:
         """
         return cost_of_fit(self, n_voxels, gives, beside or {})
 
-    def predict_blocks(self, patterns, *, subject=None, start=0) -> Iterator[tuple[str, slice, np.ndarray]]:
+    def prepared(self, patterns, *, subject=None):
+        """What the network's method `prepared` makes of standardised patterns, (n_stimuli, ...) float32.
+
+        Parameters
+        ----------
+        patterns, subject
+            As of `predict_blocks`.
+        """
+        patterns = self._checked(patterns, subject)
+        blocks = [
+            self._network.prepared(block, subject).float().cpu().numpy() for block in self._blocks(patterns, subject)
+        ]
+        return np.concatenate(blocks) if blocks else patterns
+
+    def predict_blocks(
+        self, patterns, *, subject=None, start=0, are_prepared=False
+    ) -> Iterator[tuple[str, slice, np.ndarray]]:
         """Predict one value after the other, all its columns at once.
 
         Parameters
@@ -266,6 +282,8 @@ class TrainedDecoder:
             Whose they are; it is not looked at if the network is of one subject.
         start : int
             Values that are there already, and are left out.
+        are_prepared : bool
+            Whether they are what `prepared` gave, or averages of that: the network is to take these for patterns, too.
 
         Yields
         ------
@@ -273,6 +291,10 @@ class TrainedDecoder:
         columns : slice
         values : array of shape (n_stimuli, n_columns), float32
         """
+        patterns = np.asarray(patterns, np.float32) if are_prepared else self._checked(patterns, subject)
+        return self._predicted(patterns, subject, start, are_prepared)
+
+    def _checked(self, patterns, subject):
         self._check_fitted()
         patterns, n_voxels = np.asarray(patterns, dtype=np.float32), len(self._network.voxels(subject).mean)
         if patterns.shape[-1] != n_voxels:
@@ -281,16 +303,22 @@ class TrainedDecoder:
                 "subject and roi, or fit a decoder on these."
             )
         finite(patterns, "patterns", axis=1, units="voxels")
-        return self._predicted(patterns, subject, start)
+        return patterns
 
-    def _predicted(self, patterns, subject, start):
+    def _blocks(self, patterns, subject):
+        """Patterns in blocks, on the network's device, within inference."""
         device = self._network.voxels(subject).mean.device
-        found = {name: [] for name in list(self.gives)[start:]}
         with torch.inference_mode():
             for first in range(0, len(patterns), ROWS_AT_A_TIME):
                 # Copied: torch takes no reversed array, and warns of a read-only one.
-                block = torch.from_numpy(np.array(patterns[first : first + ROWS_AT_A_TIME]))
-                outputs = self._network.of_subject(block.to(device), subject)
+                yield torch.from_numpy(np.array(patterns[first : first + ROWS_AT_A_TIME])).to(device)
+
+    def _predicted(self, patterns, subject, start, are_prepared):
+        found = {name: [] for name in list(self.gives)[start:]}
+        with torch.inference_mode():
+            for block in self._blocks(patterns, subject):
+                of_subject = self._network.of_prepared if are_prepared else self._network.of_subject
+                outputs = of_subject(block, subject)
                 for name, blocks in found.items():
                     blocks.append(outputs[name].float().flatten(1).cpu().numpy())
         for name in list(found):

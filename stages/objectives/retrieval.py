@@ -124,17 +124,24 @@ class SoftContrast:
     temperature : float
         MindBridge (CVPR 2024): 0.005.
     weight : float
+    parts : int
+        Into so many parts samples are dealt by their places, each compared by itself, as processes do that do not exchange them.
+        There are fewer parts if one would have no more than one sample.
     """
 
     compares = True
 
-    def __init__(self, name, temperature=0.005, weight=1.0):
+    def __init__(self, name, temperature=0.005, weight=1.0, parts=1):
         check("temperature", temperature, Number(0, above=True, example=0.005))
-        self.reads, self.temperature, self.weight = (name,), temperature, weight
+        check("parts", parts, Number(1, whole=True, example=1))
+        self.reads, self.temperature, self.weight, self.parts = (name,), temperature, weight, parts
 
     def __call__(self, outputs, targets, step):
         (name,) = self.reads
-        loss = soft_clip(outputs[name], targets[name], self.temperature)
+        found, true = outputs[name], targets[name]
+        parts = max(min(self.parts, len(found) // 2), 1)
+        losses = [soft_clip(found[part::parts], true[part::parts], self.temperature) for part in range(parts)]
+        loss = sum(losses) / parts
         return self.weight * loss, {f"{name} contrast": loss.detach()}
 
     def __repr__(self):

@@ -2,7 +2,7 @@
 
 import torch
 
-from stages.targets.captions import mean_over_captions
+from stages.targets.captions import kept_captions, mean_over_captions
 
 
 class CaptionTarget:
@@ -15,10 +15,13 @@ class CaptionTarget:
     ----------
     n_captions : int, optional
         How many of a stimulus' captions count, the first ones; all by default.
+    caption : int, optional
+        The one that counts, from 0, in place of several; of a stimulus with fewer captions the first ones count again.
     """
 
     takes = "captions"
     n_captions = None
+    caption = None
 
     @torch.no_grad()
     def encode(self, items, batch_size=64):
@@ -45,4 +48,10 @@ class CaptionTarget:
         def encode(captions):
             return self._encode(captions).flatten(1).cpu().numpy()
 
+        if self.caption is not None:
+            items = [
+                [kept[self.caption % len(kept)]]
+                for position, item in enumerate(items)
+                if (kept := kept_captions(item, f"The captions of stimulus number {position}"))
+            ]
         return mean_over_captions(items, encode, self.n_targets, batch_size, self.n_captions)

@@ -190,13 +190,16 @@ class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
         Brain-Diffuser's targets were made, with further end tokens. Tokens up to the end token are the same.
     n_captions : int, optional
         How many captions of a stimulus count, the first ones; all by default.
+    caption : int, optional
+        The one caption that counts, from 0; of a stimulus with fewer the first ones count again.
     """
 
     name = "clip_text"
 
-    def __init__(self, model, preprocess, tokenizer, padding="zero", n_captions=None):
+    def __init__(self, model, preprocess, tokenizer, padding="zero", n_captions=None, caption=None):
         super().__init__(model, preprocess, tokenizer)
         self.n_captions = check("n_captions", n_captions, _N_CAPTIONS)
+        self.caption = check("caption", caption, Number(0, whole=True, optional=True, example=0))
         if padding not in ("zero", "end"):
             raise InputError(f"padding is {padding!r}; expected 'zero' (open_clip's) or 'end' (Versatile Diffusion's).")
         self.padding = padding
@@ -212,7 +215,9 @@ class CLIPTextTokens(CaptionTarget, OpenCLIPTarget):
         used = {
             "context_length": self.model.text.context_length,
             "tokens": "projected, divided by the norm of the pooled token",
-            "captions": _counted(self.n_captions),
+            "captions": _counted(self.n_captions)
+            if self.caption is None
+            else f"number {self.caption} of those not empty",
         }
         return used if self.padding == "zero" else used | {"padding": "end tokens"}
 

@@ -134,6 +134,14 @@ SMALL = {
         "averages=responses",
         weights="tiny",
     ),
+    "mindbridge2024": Small(
+        "generator.num_inference_steps=2",
+        *("decoder.epochs=1", "decoder.batch_size=8", "decoder.batch_size_each=4", "decoder.compared_each=4"),
+        *("decoder.length=24", "decoder.hidden=16", "decoder.n_blocks=1", "decoder.bottleneck=4"),
+        # A pattern that is given by itself is one trial.
+        "averages=responses",
+        weights="tiny",
+    ),
     "neuropictor2024": Small(
         *FEW_STEPS,
         *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),

@@ -12,7 +12,7 @@ from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.trial_outputs import averaged_outputs
 from brainrecon.assembly.values import Item
 from brainrecon.datasets.padded_trials import padded
-from stages.decoders.trained import TrainedDecoder
+from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
 from stages.training.recipe import Recipe
 
@@ -104,6 +104,38 @@ class Bend(nn.Module):
 
 class Colour:
     shape, n_targets = (3,), 3
+
+
+class Halved(Bend):
+    """Reads halves of voxels, which it makes itself of whole ones."""
+
+    def __init__(self, n_voxels, gives):
+        super().__init__(n_voxels // 2, gives)
+
+    def prepared(self, patterns):
+        return patterns.unflatten(1, (self.layer.in_features, -1)).amax(dim=2)
+
+    def forward(self, patterns):
+        return super().forward(self.prepared(patterns))
+
+
+def test_what_a_network_makes_of_trials_first_is_averaged_if_it_is_told_so():
+    colour, random = TargetSource(Colour, checkpoints=()), np.random.default_rng(0)
+    responses = random.standard_normal((20, 6)).astype(np.float32)
+    decoder = TrainedDecoder(Halved, Recipe(steps=3, batch_size=4))
+    decoder.fit(Training({"a": responses}, {"a": np.arange(20)}, {"colour": random.standard_normal((20, 3))}))
+    step = Learn({"colour": colour}, decoder, averages="inputs", n_trials=3)
+    trials = [array.astype(np.float32) for array in (random.standard_normal((3, 6)), random.standard_normal((2, 6)))]
+    found = averaged_outputs(step, items(2), trials.__getitem__)["colour"]
+    network = decoder.network
+    for place, own in enumerate(trials):
+        own = (own - network.mean.numpy()) / network.scale.numpy()
+        halves = own.reshape(len(own), 3, 2).max(axis=2)[[0, 1, 2 if len(own) == 3 else 0]].mean(axis=0)
+        weight, bias = (one.detach().numpy() for one in network.network.layer.parameters())
+        np.testing.assert_allclose(found[place], np.exp(weight @ halves + bias), rtol=1e-4)
+    # One trial by itself is what it is without averages.
+    alone = averaged_outputs(step, items(1), lambda _: trials[0][:1])["colour"]
+    np.testing.assert_allclose(alone, step.run(items(1), {"patterns": trials[0][:1]})["colour"], rtol=1e-5)
 
 
 def test_learn_averages_responses_unless_it_is_told_otherwise():

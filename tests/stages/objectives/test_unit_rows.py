@@ -39,3 +39,16 @@ def test_soft_labels_vs_their_formula():
     loss, _ = objective({"a": torch.tensor(predicted)}, {"a": torch.tensor(true)}, step=3)
     np.testing.assert_allclose(loss.item(), 2 * expected, rtol=1e-4)
     assert objective.compares
+
+
+def test_samples_that_are_compared_in_parts():
+    predicted, true = torch.tensor(rows(0)), torch.tensor(rows(1))
+    loss, _ = SoftContrast("a", temperature=0.1, parts=3)({"a": predicted}, {"a": true}, step=0)
+    each = [
+        SoftContrast("a", temperature=0.1)({"a": predicted[own]}, {"a": true[own]}, step=0)[0]
+        for own in ([0, 3], [1, 4], [2, 5])
+    ]
+    torch.testing.assert_close(loss, torch.stack(each).mean())
+    # Nobody is compared with nobody.
+    most, _ = SoftContrast("a", temperature=0.1, parts=50)({"a": predicted}, {"a": true}, step=0)
+    assert most == loss

@@ -203,6 +203,20 @@ def test_the_first_caption_alone_counts_if_it_is_to_be(folder):
             kind.from_pretrained(folder, n_captions=0)
 
 
+def test_one_caption_by_its_number_and_the_first_again(folder):
+    every = CLIPTextTokens.from_pretrained(folder)
+    for number in range(5):
+        kept = [[caption for caption in captions if caption.strip()] for captions in CAPTIONS]
+        own = [[captions[number % len(captions)]] for captions in kept]
+        one = CLIPTextTokens.from_pretrained(folder, caption=number)
+        np.testing.assert_allclose(one.encode(CAPTIONS), every.encode(own), atol=1e-6)
+        assert one.preprocessing["captions"] == f"number {number} of those not empty"
+    with pytest.raises(InputError, match="caption is -1"):
+        CLIPTextTokens.from_pretrained(folder, caption=-1)
+    with pytest.raises(InputError, match="stimulus number 1"):
+        one.encode([["a ball"], [" "]])
+
+
 def test_text_vectors_vs_open_clip(folder, plain):
     captions = ["a red ball", "tree", "the green ball on the left"]
     target = CLIPTextVector.from_pretrained(folder)
