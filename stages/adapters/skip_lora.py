@@ -1,14 +1,13 @@
 """Skip-LoRA: a low-rank path with a bend, from what a network reads straight into a hidden layer.
 
-After Gong et al. (AAAI 2025), "MindTuner", as a third-party implementation has it: s(v) = GELU((alpha / r) B A v) of voxels v, which is
-added to the values of a layer. It is no linear map, so that no layer's weights can take it up.
+After Gong et al. (AAAI 2025), "MindTuner", as a third-party implementation has it: s(v) = GELU((alpha / r) B A v) of voxels v,
+which is added to the values of a layer. It is no linear map, so that no layer's weights can take it up.
 """
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
@@ -38,9 +37,7 @@ class SkipLora(nn.Module):
         See `stages.adapters.subject_lora.SubjectLora`.
     """
 
-    def __init__(
-        self, n_in: int, n_out: int, rank: int = 8, alpha: float = 8.0, init: str = "b_normal"
-    ) -> None:
+    def __init__(self, n_in: int, n_out: int, rank: int = 8, alpha: float = 8.0, init: str = "b_normal") -> None:
         super().__init__()
         check_low_rank(rank, alpha, init)
         for name, n in (("n_in", n_in), ("n_out", n_out)):

@@ -1,7 +1,7 @@
-"""Low-rank adapters of layers that subjects share: of each subject its own, through `peft`, beside weights that stay as they are.
+"""Low-rank adapters of layers that subjects share, of each subject its own, through `peft`: the shared weights stay as they are.
 
-An adapted layer is y = W x + b + (alpha / r) B A x, after Hu et al. (2022), "LoRA". The names of W and b in a state dict are those of
-the layer without adapters, so that what subjects share is read and written as if there were none.
+An adapted layer is y = W x + b + (alpha / r) B A x, after Hu et al. (2022), "LoRA". The names of W and b in a state dict are
+those of the layer without adapters, so that what subjects share is read and written as if there were none.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class SubjectLora:
             self._names = None
 
     def merge(self, subject: str) -> None:
-        """Add the adapters of one subject to the weights that all share, W + (alpha / r) B A: for a network of that subject alone."""
+        """Add one subject's adapters to the weights that all share, W + (alpha / r) B A: of a network for that subject alone."""
         self._check_known(subject)
         for layer in self.layers.values():
             layer.merge(adapter_names=[subject])

@@ -21,7 +21,7 @@ from stages.networks.mindeye2 import MindEye2Network
 
 SKIPS = ("blocks", "align", "final")
 LEARNS_FROM = ("true tokens", "decoded tokens")
-TEXT = "pivot_text"
+TEXT = "projected_text"
 
 
 class MindTunerNetwork(MindEye2Network):
@@ -31,7 +31,7 @@ class MindTunerNetwork(MindEye2Network):
     >>> sizes = {"hidden": 16, "mixer": "residual", "prior_depth": 1, "prior_heads": 2, "prior_head_width": 4}
     >>> network = MindTunerNetwork({"subj01": 50}, gives, adapted=True, text_width=6, **sizes)
     >>> found = network({"subj01": torch.zeros(4, 50)})
-    >>> found["clip_rough"].shape, found["pivot_text"].shape, found["skips"].shape
+    >>> found["clip_rough"].shape, found["projected_text"].shape, found["skips"].shape
     (torch.Size([4, 3, 8]), torch.Size([4, 6]), torch.Size([4, 4, 16]))
     >>> network.subject_tensors("subj01")["backbone.backbone_linear.lora_A.weight"]
     'backbone.backbone_linear.lora_A.subj01.weight'
@@ -45,8 +45,8 @@ class MindTunerNetwork(MindEye2Network):
     lora : bool
         Adapters of every linear layer of the blocks, of the map to tokens and of their projector.
     skips : sequence of {"blocks", "align", "final"}
-        Paths from the voxels, `stages.adapters.skip_lora.SkipLora`: behind each block over values, to the subject's own layer, and to
-        the tokens. What the blocks of mixer "published" get is lost, and learns nothing.
+        Paths from the voxels, `stages.adapters.skip_lora.SkipLora`: behind each block over values, to the subject's own layer,
+        and to the tokens. What the blocks of mixer "published" get is lost, and learns nothing.
     rank, alpha, init
         See `stages.adapters.subject_lora.SubjectLora`.
     text_width : int, optional
@@ -114,7 +114,7 @@ class MindTunerNetwork(MindEye2Network):
         return own
 
     def forward(self, patterns, true_tokens=None):
-        """Find the values that are asked for; `places` beside a latent, `pivot_text`, and `skips` with what is beside them.
+        """Find the values that are asked for; `places` beside a latent, `projected_text`, and `skips` with what is beside them.
 
         Parameters
         ----------

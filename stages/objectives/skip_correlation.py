@@ -28,8 +28,8 @@ class SkipCorrelation:
     weight : float
         A third-party implementation of MindTuner: 1.5.
     reaches : {"both", "skips", "neither"}
-        What its gradient changes: what stands beside a path as well, or the path alone. With "neither", as in that implementation,
-        it has none and changes nothing.
+        What its gradient changes: what stands beside a path as well, or the path alone. With "neither", as in that
+        implementation, it has none and changes nothing.
     """
 
     # What the network gives beside its values; nothing is true of it.

@@ -134,6 +134,14 @@ SMALL = {
         "averages=responses",
         weights="tiny",
     ),
+    "mindtuner2024": Small(
+        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=32", "decoder.batch_size_each=2"),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.rank=2"),
+        # A pattern that is given by itself is one trial.
+        "averages=responses",
+        weights="tiny",
+    ),
     "neuropictor2024": Small(
         *FEW_STEPS,
         *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
