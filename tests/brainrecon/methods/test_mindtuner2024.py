@@ -117,6 +117,10 @@ def test_words_of_settings_are_those_of_the_parts():
 def test_released_networks_of_mindeye2_may_come_before():
     names = [f"mindeye2-2024-multisubject-{who}" for who in ("subj01", "subj02", "subj05", "subj07", "subj01-light")]
     assert all(NAME in store.entry(name).needed_by for name in names)
+
+
+@pytest.mark.slow
+def test_their_tensors_are_those_of_the_network_without_adapters():
     settings = {"pivot": False, "caption_by": "captioner", "decoder": {"mixer": "published", "skips": ["align"]}}
     step = chain_of(NAME, settings).steps[0]
     gives = dict.fromkeys(("clip_rough", "clip_retrieval"), (256, 1664)) | {"sd_latent": (4, 28, 28)}
