@@ -330,14 +330,13 @@ class Chain:
                 "of several."
             )
 
-        def given():
-            return captions
-
         def features(names, subject=first, by="columns"):
             found, of = store or FeatureStore(), those[subject]
-            return encode(self.learned_targets, names, of, "train", found, captions=given, by=by, progress=progress)
+            return encode(
+                self.learned_targets, names, of, "train", found, captions=lambda: captions, by=by, progress=progress
+            )
 
-        training = Training(those, features, given, dict(before or {}))
+        training = Training(those, features, lambda name: captions, dict(before or {}))
         return self.fit(training, store=store, progress=progress, pretrained=pretrained)
 
     def is_fitted(self, folder) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from brainrecon.assembly.kept_steps import copy_kept_steps
 from brainrecon.assembly.response_size import usual_size
 from brainrecon.assembly.settings import DESCRIPTION, read_saved
+from brainrecon.assembly.training_tables import of_one
 from brainrecon.assembly.values import PATTERNS, Training, Workspace
 from stages.ground.errors import InputError
 from stages.ground.process_group import first_goes_first, is_first, of_first
@@ -55,7 +56,7 @@ class Fitting:
         missing = of_first(lambda: {step.part for step in self.learned if not self._is_there(step)})
         if missing and chain.system.needs.captions:
             # Refused now rather than after a training.
-            of_first(lambda: len(training.captions()))
+            of_first(lambda: sum(len(of_one(training, name).captions()) for name in training.subjects))
         if pretrained is not None:
             missing -= {step.part for step in self.learned if step.for_new_subject == "keep"}
         taken = {part: name for part, name in taken.items() if part in missing}

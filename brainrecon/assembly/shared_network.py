@@ -6,8 +6,8 @@ by trials. A new subject goes on from what was learned of the others, with a lay
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -120,6 +120,35 @@ class SharedNetworkSettings(ManySubjectsSettings):
         return replace(recipe, optimiser=optimiser)
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What differs where another network takes the place of MindEye2's.
+
+    Attributes
+    ----------
+    network : type
+        Made like `stages.networks.mindeye2.MindEye2Network`.
+    arguments : mapping
+        Further ones of it.
+    beside : mapping of str to brainrecon.assembly.targets.TargetSource
+        As `brainrecon.assembly.learn.Learn` takes it.
+    objectives : callable
+        ``objectives(network) -> list``, of further ones.
+    of_new, and_shared
+        As `stages.decoders.trained.TrainedDecoder` takes them.
+    outlined : callable
+        ``outlined() -> dict``: further arguments of the network that follow from targets, which are not read before.
+    """
+
+    network: type
+    arguments: Mapping = field(default_factory=dict)
+    beside: Mapping[str, TargetSource] = field(default_factory=dict)
+    objectives: Callable = lambda network: []
+    of_new: Mapping = field(default_factory=dict)
+    and_shared: tuple[str, ...] = ()
+    outlined: Callable[[], Mapping] = dict
+
+
 def shared_network(
     names: Sequence[str],
     source: TargetSource,
@@ -132,6 +161,7 @@ def shared_network(
     table: str = "decoder",
     averages: str = OUTPUTS,
     n_trials: int = 3,
+    variant: Variant | None = None,
 ) -> Learn:
     """Step from patterns of one or several subjects to tokens, and to the latent of a blurry picture.
 
@@ -157,6 +187,8 @@ def shared_network(
     averages : {"outputs", "responses"}
     n_trials : int
         As `brainrecon.assembly.learn.Learn` takes them.
+    variant : Variant, optional
+        Of another network than MindEye2's.
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.networks.mindeye2 import MindEye2Network
@@ -165,6 +197,7 @@ def shared_network(
     from stages.objectives.retrieval import MixedThenSoft
     from stages.objectives.teacher import PlacesOfTeacher
 
+    variant = variant or Variant(MindEye2Network)
     *rough, retrieval = names
     recipe = settings.recipe()
     has_prior = bool(rough) and settings.prior_weight > 0
@@ -190,9 +223,9 @@ def shared_network(
         if latent is not None and places is not None:
             weight = settings.latent_weight * settings.teacher_weight
             found.append(PlacesOfTeacher(PLACES, CHANGED_PLACES, settings.teacher_temperature, weight))
-        return found
+        return [*found, *variant.objectives(network)]
 
-    own, targets = {}, dict.fromkeys(names, source)
+    own, targets = {"beside": dict(variant.beside)}, dict.fromkeys(names, source)
     sizes = ["hidden", "mixer", "mixer_tokens"]
     sizes += ["prior_depth", "prior_heads", "prior_head_width"] if has_prior else []
     if latent is not None:
@@ -202,10 +235,18 @@ def shared_network(
             recipe = replace(recipe, trains=(r"(?!.*b_maps_projector).*",))
         else:
             changing = {CHANGED_PLACES: _as_the_teacher_sees_them(settings)}
-            own = {"beside": dict.fromkeys((PLACES, CHANGED_PLACES), places), "changing": changing}
+            own["beside"] |= dict.fromkeys((PLACES, CHANGED_PLACES), places)
+            own["changing"] = changing
     arguments = {name: getattr(settings, name) for name in sizes} | ({} if has_prior else {"prior": "none"})
-    own_alone = settings.new_subject == OWN_LAYERS
-    decoder = TrainedDecoder(MindEye2Network, recipe, objectives, arguments, machine.device, own_alone=own_alone)
+    of_new = {
+        "own_alone": settings.new_subject == OWN_LAYERS,
+        "of_new": variant.of_new,
+        "and_shared": variant.and_shared,
+    }
+    decoder = TrainedDecoder(
+        variant.network, recipe, objectives, arguments | dict(variant.arguments), machine.device, **of_new
+    )
+    own |= {"arguments": lambda subjects: variant.outlined(), "outlined": variant.outlined}
     own |= {"released": released, "settings": table, "averages": averages, "n_trials": n_trials}
     return Learn(targets, decoder, machine.device, settings.trials, part, **own)
 

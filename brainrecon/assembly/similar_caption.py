@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly.step import Step
+from brainrecon.assembly.training_tables import of_one
 from stages.ground.errors import InputError
 from stages.ground.reading.json_files import read_json
 from weights.whole_files import write_text
@@ -18,7 +19,7 @@ _ROWS_AT_A_TIME = 1024
 
 
 class SimilarCaption(Step):
-    """The first caption of the training picture whose embedding is nearest by cosine.
+    """The first caption of the training picture whose embedding is nearest by cosine, of whichever subject.
 
     >>> step = SimilarCaption("clip_match", "similar_caption")
     >>> step.reads, step.gives, step.medium("similar_caption")
@@ -36,11 +37,13 @@ class SimilarCaption(Step):
 
     def __init__(self, reads, gives, part="similar"):
         self.reads, self.gives, self.media, self.part = (reads,), (gives,), {gives: "caption"}, part
-        self._table, self._captions = None, None
+        self._tables, self._captions = [], None
 
     def fit(self, training, workspace):
-        self._table = training.features(self.reads)[self.reads[0]]
-        self._captions = first_captions(training)
+        # Of several subjects, one behind the other; a picture that two have seen is there twice.
+        each = [of_one(training, name) for name in training.subjects]
+        self._tables = [one.features(self.reads)[self.reads[0]] for one in each]
+        self._captions = [caption for one in each for caption in first_captions(one)]
 
     def save(self, folder):
         write_text(Path(folder) / "captions.json", json.dumps(self._captions, indent=1) + "\n")
@@ -50,17 +53,22 @@ class SimilarCaption(Step):
         path = Path(workspace.folder) / "captions.json"
         remedy = f"delete {workspace.folder} and fit again with `brainrecon fit`"
         self._captions = [str(caption) for caption in read_json(path, list, remedy)]
-        self._table = workspace.store.table(workspace.description[_TABLE])
+        named = workspace.description[_TABLE]
+        self._tables = [workspace.store.table(name) for name in ([named] if isinstance(named, str) else named)]
 
     def description(self):
-        return {_TABLE: self._table.folder.name}
+        named = [table.folder.name for table in self._tables]
+        return {_TABLE: named[0] if len(named) == 1 else named}
 
     @cached_property
     def _similar(self):
         from stages.generators.language.similar_captions import SimilarCaptions
-        from stages.priors.embedding_bank import ColumnBank
+        from stages.priors.embedding_bank import ColumnBank, RowBank
 
-        return SimilarCaptions(ColumnBank(self._table, "The bank of the training pictures"), self._captions)
+        where = "The bank of the training pictures"
+        if len(self._tables) == 1:
+            return SimilarCaptions(ColumnBank(self._tables[0], where), self._captions)
+        return SimilarCaptions(RowBank([np.asarray(table) for table in self._tables], where), self._captions)
 
     def run(self, items, values, *, seed=0):
         (read,), (gives,) = self.reads, self.gives

@@ -87,15 +87,15 @@ class Training:
         ``subjects[subject].train.stimulus_ids``, or those of a subject in `pretraining`. The subject may be left out if there is
         one; `by` is how tables lie, see `FeatureStore.encode`.
     given_captions : callable, optional
-        ``given_captions() -> list of list of str``: captions of the training stimuli in place of the dataset's own; None
-        from it means the dataset's own.
+        ``given_captions(subject) -> list of list of str``: captions of the training stimuli of the subject of that name in
+        place of the dataset's own; None from it means the dataset's own.
     pretraining : mapping of str to Subject
         Of a new subject: those that the chain was fitted on before, empty if there are none.
     """
 
     subjects: Mapping[str, Subject]
     features: Callable[..., Mapping[str, Any]]
-    given_captions: Callable[[], list[list[str]] | None] = lambda: None
+    given_captions: Callable[[str], list[list[str]] | None] = lambda subject: None
     pretraining: Mapping[str, Subject] = field(default_factory=dict)
 
     def captions(self) -> list[list[str]]:
@@ -106,7 +106,7 @@ class Training:
         InputError
             There are none.
         """
-        captions = self.given_captions() or self.subject.train.captions
+        captions = self.given_captions(self.subject.name) or self.subject.train.captions
         if captions is None:
             raise InputError(
                 f"{self.subject.source} has no captions to learn from; pass --captions FILE, or put them where "

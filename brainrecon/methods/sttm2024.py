@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from brainrecon.assembly.adapted_network import AVERAGED, NONE, AdaptedNetworkSettings, adapted_network, prior_of
 from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.evidence import Evidence
@@ -24,6 +23,7 @@ from brainrecon.assembly.refine import Refine
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.remember import Remember
 from brainrecon.assembly.settings import filled_in
+from brainrecon.assembly.shallow_adapters import AVERAGED, NONE, ShallowAdapterSettings, behind_adapters, prior_of
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
 from stages.ground.checks import Number, OneOf, check_all
@@ -63,7 +63,7 @@ class STTMSettings:
     ----------
     output : {"picture", "tokens"}
         What a run ends in; "tokens" is retrieval alone.
-    decoder : AdaptedNetworkSettings
+    decoder : ShallowAdapterSettings
     prior : {"diffusion", "nearest", "none"}
         What makes decoded tokens likely: a network that is trained beside; the nearest tokens of a bank; nothing.
     bank : str
@@ -89,7 +89,7 @@ class STTMSettings:
 
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     output: str = "picture"
-    decoder: AdaptedNetworkSettings = field(default_factory=AdaptedNetworkSettings)
+    decoder: ShallowAdapterSettings = field(default_factory=ShallowAdapterSettings)
     prior: str = "diffusion"
     bank: str = ""
     neighbours: int = 1
@@ -250,7 +250,7 @@ class STTM2024(System):
         has_prior = settings.prior == "diffusion"
         rough = (ROUGH,) if has_prior or (settings.prior == "none" and settings.has_picture) else ()
         latent = self._latent(machine) if settings.has_latent else None
-        learned = adapted_network(
+        learned = behind_adapters(
             (*rough, RETRIEVAL),
             source,
             settings.decoder if has_prior else replace(settings.decoder, prior_weight=0.0),

@@ -12,13 +12,15 @@ from weights import store as checkpoint_store
 from weights.whole_files import write_text
 
 
-def captions(run, split_name):
+def captions(run, split_name, subject=None):
     """Captions of a split's stimuli, in the order of its stimulus ids, or None for the dataset's own.
 
+    `subject` is the run's own unless another one is given.
     A file given by the user comes first, then the dataset's captions. Where it has none, and choices are known, the
     CLIP model picks the choice it finds closest to each picture; what it picked is kept in `captions.json`.
     """
-    data, split = run.config.data, run.subject.splits[split_name]
+    own = run.subject if subject is None else subject
+    data, split = run.config.data, own.splits[split_name]
     if data.captions:
         return _from_file(data.captions, split.stimulus_ids)
     if split.captions is not None:
@@ -28,7 +30,7 @@ def captions(run, split_name):
         return None
     path = run.folder / "captions.json"
     known = read_json(path, dict, "remove it, and they are chosen again") if path.exists() else {}
-    key = f"{split_name} stimuli"
+    key = f"{split_name} stimuli" + (f" of {own.name}" if own.name != run.subject.name else "")
     if key not in known:
         from stages.targets.clip import CLIPImageTokens, choose_captions
 

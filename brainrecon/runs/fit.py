@@ -94,10 +94,10 @@ def fit(run, progress=SILENT):
     names = tuple(str(name) for name in test.stimulus_ids)
 
     before = dict(pretraining.cohort) if pretraining else {}
+    known = {**before, **cohort}
 
     def features(targets, subject=None, by="columns"):
-        one = {**before, **cohort}[subject or run.subject.name]
-        return encode(run, chain, "train", targets, progress, one, by)
+        return encode(run, chain, "train", targets, progress, known[subject or run.subject.name], by)
 
     # What reads anything else, or trials one by one, is predicted below, when the steps before it are fitted.
     predictions = {
@@ -105,7 +105,7 @@ def fit(run, progress=SILENT):
         for step in chain.predicting
         if step.is_learned and step.reads == (PATTERNS,) and step.averages != OUTPUTS
     }
-    training = Training(dict(cohort), features, lambda: captions(run, "train"), before)
+    training = Training(dict(cohort), features, lambda name: captions(run, "train", known[name]), before)
     with first_goes_first():
         copy_decoder(run.config, run.layout.decoder)
     chain.fit(

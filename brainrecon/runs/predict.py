@@ -29,7 +29,7 @@ def encode(run, chain, split_name, names, progress=SILENT, subject=None, by="col
         subject or run.subject,
         split_name,
         run.store,
-        captions=lambda: captions(run, split_name),
+        captions=lambda: captions(run, split_name, subject),
         by=by,
         progress=progress,
     )

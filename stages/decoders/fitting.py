@@ -66,7 +66,8 @@ def fit_network(decoder, training, folder, progress, pretrained):
     if pretrained is not None:
         began.append(start_from(network, pretrained, decoder.make))
         if decoder.own_alone:
-            recipe = replace(recipe, trains=_own_parameters(network, pretrained, recipe.trains))
+            trains = _own_parameters(network, pretrained, recipe.trains, decoder.and_shared)
+            recipe = replace(recipe, trains=trains)
     objectives = _objectives_of(decoder, network.network, gives, {**gives, **samples.stored})
     if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
         raise CannotTrain(
@@ -102,8 +103,11 @@ def fit_network(decoder, training, folder, progress, pretrained):
     return network, gives, Curves(lines)
 
 
-def _own_parameters(network, pretrained, trains):
-    """Patterns of the parameters, of those that a recipe trains, of subjects whom the decoder in a folder does not know."""
+def _own_parameters(network, pretrained, trains, and_shared):
+    """Patterns of the parameters, of those that a recipe trains, of subjects whom the decoder in a folder does not know.
+
+    And of those that all share and that are named besides.
+    """
     new = [subject for subject in network.subjects if subject not in subjects_in(pretrained)]
     if not new:
         raise InputError(
@@ -112,8 +116,13 @@ def _own_parameters(network, pretrained, trains):
         )
     own = {name for subject in new for name in network.subject_tensors(subject).values()}
     # As the learner calls them.
-    named = [f"network.{name}" for name, _ in network.named_parameters() if name in own]
-    return tuple(re.escape(name) for name in named if any(re.fullmatch(pattern, name) for pattern in trains))
+    named = {f"network.{name}": name in own for name, _ in network.named_parameters()}
+    return tuple(
+        re.escape(name)
+        for name, is_own in named.items()
+        if (is_own or any(re.fullmatch(pattern, name) for pattern in and_shared))
+        and any(re.fullmatch(pattern, name) for pattern in trains)
+    )
 
 
 def cost_of_fit(decoder, n_voxels, gives, beside):

@@ -136,6 +136,12 @@ class TrainedDecoder:
     afterwards : Recipe, optional
         Of a second training, of the same batches, when a training that goes on from another decoder is over: what it `trains`
         goes on alone. Its batches are as large as those of `recipe`.
+    and_shared : sequence of str
+        With `own_alone`: regular expressions for whole names of parameters that others share and that are trained all the same,
+        as those of a recipe's `trains`.
+    of_new : dict, optional
+        Further arguments of `make` for a training that goes on from a decoder of other subjects, such as adapters that only a
+        new subject has.
     """
 
     trains_together = True
@@ -152,12 +158,15 @@ class TrainedDecoder:
         standardise=True,
         own_alone=False,
         afterwards=None,
+        and_shared=(),
+        of_new=None,
     ):
         self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
         self.standardise, self.own_alone = check("standardise", standardise, OneOf(*WAYS)), own_alone
         self.afterwards = afterwards
+        self.and_shared, self.of_new = tuple(and_shared), dict(of_new or {})
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
         self._released = None
 
@@ -199,6 +208,8 @@ class TrainedDecoder:
         """
         if self._was_opened:
             raise InputError("This decoder was opened, and its folder holds no objectives; make a new one to fit it.")
+        if pretrained is not None:
+            self.arguments |= self.of_new
         fitted = fit_network(self, training, folder, progress, pretrained)
         self._network, self._gives, self._curves = fitted
         return self

@@ -22,6 +22,10 @@ MIXERS = ("published", "linear", "residual", "tokens")
 _DROPOUT, _MAP_DROPOUT = 0.15, 0.3
 
 
+def _as_it_is(place, values):
+    return values
+
+
 class MindEye2Network(nn.Module):
     """Layers of the subjects' own, the layers that they share, and the network of the prior.
 
@@ -82,6 +86,11 @@ class MindEye2Network(nn.Module):
                 {"net": TokenPrior(*tokens, prior_depth, prior_heads, prior_head_width)}
             )
 
+    @property
+    def parts(self):
+        """The part of the backbone, "rough", "retrieval" or "latent", that each name is for."""
+        return {name: part for part, name in self._names.items()}
+
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
         return {f"ridge.{own}": f"ridge.{name}" for own, name in self.ridge.subject_tensors(subject).items()}
@@ -99,7 +108,10 @@ class MindEye2Network(nn.Module):
         values : dict of str to tensor of shape (n of all, ...)
             Rows in the order of `patterns`.
         """
-        found = self.backbone(self.ridge(patterns))
+        return self.named(self.backbone(self.ridge(patterns)))
+
+    def named(self, found):
+        """What the backbone finds, by the names that were asked for."""
         return {self._names.get(part, part): values for part, values in found.items() if part in (*self._names, PLACES)}
 
 
@@ -167,10 +179,19 @@ class Backbone(nn.Module):
             self.bupsampler = upward_half(map_channels, latent[0], channels)
             self.b_maps_projector = place_projector(map_channels)
 
-    def forward(self, values):
-        """Of shared values (n, hidden), tokens (n, n_tokens, width) and what belongs to a blurry picture, dict by part."""
-        values = self.mixed(values)
-        rough = self.backbone_linear(values).unflatten(1, self.tokens)
+    @property
+    def n_blocks(self):
+        """How many blocks there are."""
+        return 0 if self._mixer == "linear" else len(self.mixer_blocks1)
+
+    def forward(self, values, join=_as_it_is):
+        """Of shared values (n, hidden), tokens (n, n_tokens, width) and what belongs to a blurry picture, dict by part.
+
+        ``join(place, values)`` says what values on the way, (n, width), become: "ridge", before the blocks; the number of a block
+        over values, behind it; "rough", the tokens in one row.
+        """
+        values = self.mixed(join("ridge", values), join)
+        rough = join("rough", self.backbone_linear(values)).unflatten(1, self.tokens)
         found = {"rough": rough, "retrieval": self.clip_proj(rough)}
         if self._map_shape is not None:
             small = self.bnorm(self.bdropout(self.blin1(values)).unflatten(1, self._map_shape))
@@ -178,19 +199,19 @@ class Backbone(nn.Module):
             found[PLACES] = self.b_maps_projector(small).flatten(2).transpose(1, 2)
         return found
 
-    def mixed(self, values):
+    def mixed(self, values, join=_as_it_is):
         """What the blocks make of shared values, tensor of shape (n, hidden)."""
         if self._mixer == "linear":
             return values
         if self._mixer == "residual":
-            for block in self.mixer_blocks1:
-                values = block(values) + values
+            for place, block in enumerate(self.mixer_blocks1):
+                values = join(place, block(values) + values)
             return values
         values = values.unflatten(1, (self._sequence, -1))
         # Each kind of blocks has a residual of its own, which does not go through the other kind.
         by_token, by_value = values, values.transpose(1, 2)
-        for over_values, over_tokens in zip(self.mixer_blocks1, self.mixer_blocks2):
-            by_token = over_values(values) + by_token
+        for place, (over_values, over_tokens) in enumerate(zip(self.mixer_blocks1, self.mixer_blocks2)):
+            by_token = join(place, (over_values(values) + by_token).flatten(1)).unflatten(1, (self._sequence, -1))
             if self._sequence == 1:
                 # What follows does not depend on it. PyTorch passes rounding errors back for a gradient that is exactly 0, which
                 # Adam would divide by their own size.

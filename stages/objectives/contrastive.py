@@ -138,6 +138,25 @@ def info_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:
     return own.mean() / 2
 
 
+def one_way_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:
+    """InfoNCE in one direction: which true row belongs to a prediction, and not which prediction to a true row.
+
+    >>> same = torch.eye(3)
+    >>> one_way_nce(same, same, temperature=0.01).item() < 1e-6
+    True
+
+    Parameters
+    ----------
+    predicted, true, temperature
+        See `info_nce`.
+
+    Returns
+    -------
+    loss : tensor without dimensions
+    """
+    return -log_softmax(cosines(predicted, true) / temperature, 1).diagonal().mean()
+
+
 def mixed_nce(
     predicted: Tensor, true: Tensor, mixture: Mixture, temperature: float, own_partner: str = "whole"
 ) -> Tensor:

@@ -38,6 +38,24 @@ class SharedTrunk(torch.nn.Module):
         return {name: f"linears.{self.places[subject]}.{name}" for name in ("weight", "bias")}
 
 
+class AdaptedTrunk(SharedTrunk):
+    """The same, with a number of each subject's own that is added, if it is adapted."""
+
+    def __init__(self, n_voxels, gives, adapted=False):
+        super().__init__(n_voxels, gives)
+        own = {name: torch.nn.Parameter(torch.zeros(1)) for name in n_voxels} if adapted else {}
+        self.adapters = torch.nn.ParameterDict(own)
+
+    def forward(self, patterns):
+        found, own = super().forward(patterns), self.adapters
+        added = [(own[name] if name in own else torch.zeros(1)).expand(len(rows)) for name, rows in patterns.items()]
+        return {name: values + torch.cat(added).reshape(-1, *[1] * (values.ndim - 1)) for name, values in found.items()}
+
+    def subject_tensors(self, subject):
+        own = {"adapter": f"adapters.{subject}"} if subject in self.adapters else {}
+        return super().subject_tensors(subject) | own
+
+
 class EncodedHead(torch.nn.Module):
     """A small encoder of patches, and a linear layer behind the mean of its tokens."""
 

@@ -138,6 +138,10 @@ SMALL = {
         "generator.num_inference_steps=2",
         *("decoder.epochs=1", "decoder.batch_size=8", "decoder.batch_size_each=4", "decoder.compared_each=4"),
         *("decoder.length=24", "decoder.hidden=16", "decoder.n_blocks=1", "decoder.bottleneck=4"),
+    "mindtuner2024": Small(
+        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
+        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.hidden=32", "decoder.batch_size_each=2"),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.rank=2"),
         # A pattern that is given by itself is one trial.
         "averages=responses",
         weights="tiny",

@@ -31,7 +31,9 @@ class Table:
         return EMBEDDINGS.astype(dtype or np.float32)
 
 
-TRAINING = SimpleNamespace(features=lambda names: {name: Table() for name in names}, captions=lambda: CAPTIONS)
+TRAINING = SimpleNamespace(
+    features=lambda names: {name: Table() for name in names}, captions=lambda: CAPTIONS, subjects={"subj01": None}
+)
 
 
 def test_the_caption_of_the_nearest_picture_is_found_and_found_again(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_decoders import SharedTrunk, TwoHeads
+from small_decoders import AdaptedTrunk, SharedTrunk, TwoHeads
 
 from stages.decoders.released import Released
 from stages.decoders.samples import Samples
@@ -304,6 +304,26 @@ def test_after_a_new_subjects_own_layers_something_else_is_trained_alone(saved, 
     for folder, one in (("run", again), ("whole", both)):
         one.save_pretrained(tmp_path / folder)
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_new_subject_may_have_more_and_train_some_of_what_is_shared(tmp_path):
+    before = made(AdaptedTrunk).fit(training_of("subj01", "subj02"))
+    before.save_pretrained(tmp_path / "before")
+    shared = before.network.state_dict()
+    assert not any("adapters" in name for name in shared)
+    trained = next(name for name, _ in before.network.named_parameters() if "heads" in name)
+    options = {"own_alone": True, "of_new": {"adapted": True}, "and_shared": (re.escape(f"network.{trained}"),)}
+    new = made(AdaptedTrunk, **options).fit(training_of("subj05"), pretrained=tmp_path / "before")
+    found = new.network.state_dict()
+    assert found["network.adapters.subj05"].abs() > 0
+    own = set(new.network.subject_tensors("subj05").values())
+    changed = {name for name in set(found) - own if not torch.equal(found[name], shared[name])}
+    assert changed == {trained}
+    new.save_pretrained(tmp_path / "new")
+    opened = TrainedDecoder.from_pretrained(tmp_path / "new")
+    assert torch.equal(opened.network.state_dict()["network.adapters.subj05"], found["network.adapters.subj05"])
+    # Fitted on nobody before, it has none.
+    assert not made(AdaptedTrunk, **options).fit(training_of("subj05")).network.network.adapters
 
 
 def test_companions_take_turns_and_are_not_validated():

@@ -12,6 +12,7 @@ from stages.objectives.contrastive import (
     draw_mixture,
     info_nce,
     mixed_nce,
+    one_way_nce,
     soft_clip,
     soft_clip_temperature,
     soft_views,
@@ -132,3 +133,16 @@ def test_shares_are_drawn_from_the_published_distribution():
 def test_a_word_that_is_none_is_refused():
     with pytest.raises(InputError, match="own_partner is 'both'"):
         mixtures()[0].labels("both")
+
+
+def test_one_way_vs_a_sum_written_out_and_its_direction():
+    torch.manual_seed(0)
+    predicted, true = torch.randn(5, 7), torch.randn(5, 7)
+    one, other = (values / values.norm(dim=1, keepdim=True) for values in (predicted, true))
+    products = (one @ other.T / 0.1).exp()
+    expected = -(products.diagonal() / products.sum(1)).log().mean()
+    torch.testing.assert_close(one_way_nce(predicted, true, 0.1), expected)
+    assert abs(float(one_way_nce(true, predicted, 0.1) - expected)) > 1e-3
+    assert abs(float(one_way_nce(predicted, true[[1, 0, 2, 3, 4]], 0.1) - expected)) > 1e-3
+    both = (one_way_nce(predicted, true, 0.1) + one_way_nce(true, predicted, 0.1)) / 2
+    torch.testing.assert_close(both, info_nce(predicted, true, 0.1))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stages.ground.errors import InputError
-from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip
-from stages.objectives.retrieval import MixedThenSoft
+from stages.objectives.contrastive import draw_mixture, mixed_nce, one_way_nce, soft_clip
+from stages.objectives.retrieval import MixedThenSoft, OneWayContrast
 
 
 def published():
@@ -111,3 +111,15 @@ def test_soft_labels_mix_no_subject():
 def test_another_place_of_partners_is_refused():
     with pytest.raises(InputError, match="partners_in is 'subject'"):
         MixedThenSoft("clip_retrieval", 240, 276, partners_in="subject")
+
+
+def test_one_way_contrast_is_weighted_and_compares():
+    random = torch.Generator().manual_seed(0)
+    predicted, true = torch.randn(5, 7, generator=random), torch.randn(5, 7, generator=random)
+    objective = OneWayContrast("text", temperature=0.1, weight=3.0)
+    loss, parts = objective({"text": predicted}, {"text": true}, step=0)
+    torch.testing.assert_close(loss, 3 * one_way_nce(predicted, true, 0.1))
+    torch.testing.assert_close(parts["text contrast"], loss / 3)
+    assert objective.compares and objective.reads == ("text",) and OneWayContrast("text").temperature == 0.006
+    with pytest.raises(InputError, match="temperature is 0"):
+        OneWayContrast("text", temperature=0)

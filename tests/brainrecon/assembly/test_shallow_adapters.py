@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from brainrecon.assembly import adapted_network
-from brainrecon.assembly.adapted_network import AdaptedNetworkSettings
+from brainrecon.assembly import shallow_adapters
+from brainrecon.assembly.shallow_adapters import ShallowAdapterSettings
 from stages.ground.errors import InputError
 from stages.networks import guided_latent, sttm
 from stages.objectives import within_then_across
@@ -16,31 +16,31 @@ def subject(n_stimuli):
 
 
 def test_an_epoch_is_one_step_longer_than_whole_batches():
-    settings = AdaptedNetworkSettings()
+    settings = ShallowAdapterSettings()
     one = settings.settled_with({"subj01": subject(8859)})
     four = settings.settled_with({f"subj0{number}": subject(8859) for number in (1, 2, 5, 7)})
     assert one.steps_per_epoch == four.steps_per_epoch == 554 == 8859 // 16 + 1 == settings.published_steps
     assert (one.recipe().batch_size, four.recipe().batch_size) == (16, 64)
     assert (one.samples_of_each, four.samples_of_each, settings.samples_of_each) == (16, 16, 16)
     assert one.recipe().steps == settings.recipe().steps == 50 * 554
-    single = AdaptedNetworkSettings(trials="single").settled_with({"subj01": subject(100)})
+    single = ShallowAdapterSettings(trials="single").settled_with({"subj01": subject(100)})
     assert single.steps_per_epoch == 300 // 16 + 1
 
 
 def test_nothing_decays_that_has_bias_in_its_name():
-    optimiser = AdaptedNetworkSettings().recipe().optimiser
+    optimiser = ShallowAdapterSettings().recipe().optimiser
     assert (optimiser.undecayed, optimiser.undecayed_names, optimiser.weight_decay) == ("none", (".*bias.*",), 0.01)
 
 
 def test_of_those_before_a_new_subject_nothing_is_trained_afterwards():
-    before = AdaptedNetworkSettings(prior_epochs=4, pretraining_epochs=7).for_pretraining()
+    before = ShallowAdapterSettings(prior_epochs=4, pretraining_epochs=7).for_pretraining()
     assert (before.prior_epochs, before.epochs, before.subjects) == (0, 7, None)
 
 
 def test_words_are_those_of_the_parts():
-    assert adapted_network.HEADS == sttm.HEADS and adapted_network.SCALES == sttm.SCALES
-    assert adapted_network.LATENT_READS == guided_latent.READS
-    assert adapted_network.WEIGHTINGS == within_then_across.WEIGHTINGS
+    assert shallow_adapters.HEADS == sttm.HEADS and shallow_adapters.SCALES == sttm.SCALES
+    assert shallow_adapters.LATENT_READS == guided_latent.READS
+    assert shallow_adapters.WEIGHTINGS == within_then_across.WEIGHTINGS
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_words_are_those_of_the_parts():
 )
 def test_settings_that_cannot_be_are_refused(given, said):
     with pytest.raises(InputError, match=said):
-        AdaptedNetworkSettings(**given)
+        ShallowAdapterSettings(**given)
