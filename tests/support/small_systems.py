@@ -134,6 +134,12 @@ SMALL = {
         "averages=responses",
         weights="tiny",
     ),
+    "mindformer2024": Small(
+        "generator.num_inference_steps=2",
+        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
+        *("decoder.depth=1", "decoder.n_heads=2", "decoder.feed_forward=16"),
+        weights="tiny",
+    ),
     "neuropictor2024": Small(
         *FEW_STEPS,
         *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
