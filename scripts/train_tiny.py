@@ -24,7 +24,8 @@ WEIGHTS = Path(store.__file__).parent / "tiny"
 # its instance features from the CLIP of weights/tiny, Stable Diffusion and SDXL unCLIP begin as the generator there, deepsim
 # inverts a layer of the VGG19 there, the text flow learns Optimus' latents under that generator, the bridge leads from the CLIP
 # to the captioner there, the label-to-image model learns the VQ autoencoder's latents and MaskGIT its tokens in
-# weights/tiny, and the control net and the adapter, which are trained together, steer that Stable Diffusion.
+# weights/tiny, the control net and the adapter, which are trained together, steer that Stable Diffusion, and the IP-Adapter leads
+# it by the CLIP there.
 NETWORKS = (
     "evaluation",
     "vdvae",
@@ -48,6 +49,7 @@ NETWORKS = (
     "maskgit",
     "control",
     "colour-adapter",
+    "ip-adapter-plus",
 )
 # Autoencoders are exported with what learned their latents: the one is worthless under the other's earlier weights.
 EXPORTED = tuple(name for name in NETWORKS if name not in ("autoencoder", "vq-autoencoder"))
@@ -55,6 +57,7 @@ QUICK = {"evaluation": 40, "vdvae": 15, "autoencoder": 60, "clip": 25, "generato
 QUICK |= {"stable-diffusion": 10, "faces": 20, "vgg19": 10, "deepsim": 10, "optimus": 20, "text-flow": 20, "gpt2": 20}
 QUICK |= {"caption-bridge": 3}
 QUICK |= {"unclip-xl": 10, "vq-autoencoder": 20, "label2img": 10, "maskgit": 10, "control": 10, "colour-adapter": 10}
+QUICK |= {"ip-adapter-plus": 10}
 QUICK_PICTURES, QUICK_HELD_OUT = 1000, 600
 
 
@@ -166,6 +169,7 @@ def check(names):
             "maskgit": lambda: recipe("maskgit").figures(folder("maskgit"), pictures),
             "control": lambda: recipe("control").figures(workspace, folder("control")),
             "colour-adapter": lambda: recipe("colour-adapter").figures(workspace, folder("colour-adapter")),
+            "ip-adapter-plus": lambda: recipe("ip-adapter-plus").figures(workspace, folder("ip-adapter-plus")),
         }
         for name in names:
             print_table({name: measure[name]()})

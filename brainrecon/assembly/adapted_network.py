@@ -111,7 +111,7 @@ def adapted(settings: AdaptedNetworkSettings, text: TargetSource | None) -> Vari
         Of the texts that a projector brings pictures to; there is none without.
     """
     from stages.networks.mindtuner import MindTunerNetwork
-    from stages.objectives.retrieval import OneWayContrast
+    from stages.objectives.retrieval import HardContrast
     from stages.objectives.skip_correlation import SkipCorrelation
 
     arguments = {name: getattr(settings, name) for name in ("lora", "rank", "alpha", "init", "text_from")}
@@ -120,7 +120,7 @@ def adapted(settings: AdaptedNetworkSettings, text: TargetSource | None) -> Vari
         return {} if text is None else {"text_width": text.outline.shape[0]}
 
     def objectives(network):
-        found = [] if text is None else [OneWayContrast(TEXT, settings.text_temperature, settings.text_weight)]
+        found = [] if text is None else [HardContrast(TEXT, settings.text_temperature, settings.text_weight)]
         if network.correlates and settings.skip_weight:
             found.append(SkipCorrelation(settings.skip_weight, settings.skip_reaches))
         return found

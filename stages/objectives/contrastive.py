@@ -18,6 +18,9 @@ from torch.nn.functional import log_softmax, normalize
 from stages.ground.checks import OneOf, check
 from stages.ground.devices import sent_to
 
+# Of InfoNCE: which true row belongs to a prediction; and which prediction to a true row, too.
+DIRECTIONS = ("prediction", "both")
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -116,8 +119,8 @@ def side_by_side(mixtures: Sequence[Mixture], partners_in: str = "batch") -> Mix
     return Mixture(partners, torch.cat([one.shares for one in mixtures]))
 
 
-def info_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:
-    """Symmetric InfoNCE, as CLIP is trained.
+def info_nce(predicted: Tensor, true: Tensor, temperature: float | Tensor, directions: str = "both") -> Tensor:
+    """InfoNCE; symmetric, as CLIP is trained, unless it is told otherwise.
 
     >>> same = torch.eye(3)
     >>> info_nce(same, same, temperature=0.01).item() < 1e-6
@@ -127,34 +130,20 @@ def info_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:
     ----------
     predicted, true : tensors of shape (n, ...)
         Rows that belong together. What lies behind the first axis is one long row; lengths do not matter.
-    temperature : float
+    temperature : float, or tensor without dimensions
+    directions : {"both", "prediction"}
+        "prediction" asks which true row belongs to a prediction alone.
 
     Returns
     -------
     loss : tensor without dimensions
     """
+    check("directions", directions, OneOf(*DIRECTIONS))
     logits = cosines(predicted, true) / temperature
+    if directions == "prediction":
+        return -log_softmax(logits, 1).diagonal().mean()
     own = -(log_softmax(logits, 1).diagonal() + log_softmax(logits, 0).diagonal())
     return own.mean() / 2
-
-
-def one_way_nce(predicted: Tensor, true: Tensor, temperature: float) -> Tensor:
-    """InfoNCE in one direction: which true row belongs to a prediction, and not which prediction to a true row.
-
-    >>> same = torch.eye(3)
-    >>> one_way_nce(same, same, temperature=0.01).item() < 1e-6
-    True
-
-    Parameters
-    ----------
-    predicted, true, temperature
-        See `info_nce`.
-
-    Returns
-    -------
-    loss : tensor without dimensions
-    """
-    return -log_softmax(cosines(predicted, true) / temperature, 1).diagonal().mean()
 
 
 def mixed_nce(

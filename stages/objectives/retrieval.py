@@ -1,16 +1,19 @@
-"""What heads for retrieval are trained with: mixed samples first and soft labels after (Scotti et al. 2023), or one contrast."""
+"""What heads for retrieval are trained with: mixed samples, soft labels or both in turn (Scotti et al. 2023), or hard labels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from stages.ground.checks import Number, OneOf, check
 from stages.objectives.contrastive import (
+    DIRECTIONS,
     draw_mixture,
+    info_nce,
     mixed_nce,
-    one_way_nce,
     side_by_side,
     soft_clip,
     soft_clip_temperature,
@@ -155,34 +158,51 @@ class SoftContrast:
         return f"SoftContrast({self.reads[0]!r}, {self.temperature})"
 
 
-class OneWayContrast:
-    """Which true row belongs to a prediction, and not the other way round, at one temperature.
+class HardContrast(nn.Module):
+    """Each prediction is to be nearer to its own true row than to those of the other samples, by InfoNCE.
 
-    >>> import torch
+    loss = − weight · mean_i log( exp(cos(p_i, t_i) / T) / Σ_j exp(cos(p_i, t_j) / T) )
+
     >>> rows = torch.eye(3)
-    >>> loss, parts = OneWayContrast("clip_text")({"clip_text": rows}, {"clip_text": rows}, step=0)
+    >>> loss, parts = HardContrast("ip_tokens", temperature=0.01)({"ip_tokens": rows}, {"ip_tokens": rows}, step=0)
     >>> loss.item() < 1e-6, list(parts)
-    (True, ['clip_text contrast'])
+    (True, ['ip_tokens contrast'])
 
     Parameters
     ----------
     name : str
-        The value that is held to its target.
+        The value that is held to its target; what lies behind the first axis is one long row.
     temperature : float
-        A third-party implementation of MindTuner: 0.006.
+        T.
     weight : float
+    directions : {"prediction", "both"}
+        Whether predictions look for their true rows alone, or these for their predictions, too.
+    learned : bool
+        Whether the temperature is trained; it then begins as it is given, and its logarithm is a parameter.
+    centre : str, optional
+        A value that objectives are held against: what is taken off both rows before cosines, such as the mean of all true ones.
+        What all rows share makes cosines near 1 whoever is compared.
     """
 
     compares = True
 
-    def __init__(self, name, temperature=0.006, weight=1.0):
-        check("temperature", temperature, Number(0, above=True, example=0.006))
-        self.reads, self.temperature, self.weight = (name,), temperature, weight
+    def __init__(self, name, temperature=0.07, weight=1.0, directions="prediction", learned=False, centre=None):
+        super().__init__()
+        check("temperature", temperature, Number(0, above=True, example=0.07))
+        self.reads = (name,) if centre is None else (name, centre)
+        self.temperature, self.weight, self.learned, self.centre = temperature, weight, learned, centre
+        self.directions = check("directions", directions, OneOf(*DIRECTIONS))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learned else None
 
-    def __call__(self, outputs, targets, step):
-        (name,) = self.reads
-        loss = one_way_nce(outputs[name], targets[name], self.temperature)
+    def forward(self, outputs, targets, step):
+        name = self.reads[0]
+        predicted, true = outputs[name].float(), targets[name].float()
+        if self.centre is not None:
+            mean = targets[self.centre].float()
+            predicted, true = predicted - mean, true - mean
+        temperature = self.log_temperature.exp() if self.learned else self.temperature
+        loss = info_nce(predicted, true, temperature, self.directions)
         return self.weight * loss, {f"{name} contrast": loss.detach()}
 
     def __repr__(self):
-        return f"OneWayContrast({self.reads[0]!r}, {self.temperature})"
+        return f"HardContrast({self.reads[0]!r}, {self.temperature})"

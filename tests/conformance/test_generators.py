@@ -44,6 +44,15 @@ def adapted(kind, class_name):
     return make
 
 
+def under_ip_tokens(folder):
+    from stages.generators.diffusion.ip_tokens import StableDiffusionIPTokensGenerator
+
+    adapter = random_checkpoints.save_adapter_plus(folder / "adapter")
+    clip = random_checkpoints.save_open_clip(folder / "clip", layers=2)
+    random_checkpoints.save_generator("sd", folder)
+    return StableDiffusionIPTokensGenerator.from_pretrained(folder, adapter, clip, scheduler="ddim")
+
+
 def stable_diffusion(folder):
     from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator
 
@@ -166,6 +175,7 @@ MAKERS = {
     "versatile": versatile,
     "stable-diffusion": stable_diffusion,
     "stable-diffusion-adapter": adapted("sd", "StableDiffusionIPAdapterGenerator"),
+    "stable-diffusion-ip-tokens": under_ip_tokens,
     "stable-diffusion-xl-adapter": adapted("sdxl", "StableDiffusionXLIPAdapterGenerator"),
     "stable-diffusion-depth": under_depth,
     "stable-diffusion-depth-levels": under_depth_levels,

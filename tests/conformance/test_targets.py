@@ -32,6 +32,7 @@ from stages.targets.evaluation_layers import EvaluationLayer
 from stages.targets.face_latents import FaceLatents
 from stages.targets.git import GITStates
 from stages.targets.instance_features import InstanceFeatures
+from stages.targets.ip_tokens import IPTokens
 from stages.targets.network_layers import Units
 from stages.targets.optimus import OptimusLatents
 from stages.targets.place_features import PlaceFeatures
@@ -102,6 +103,11 @@ def blip(folder):
     return BLIPStates.from_pretrained(folder, size=32)
 
 
+def ip_tokens(folder):
+    adapter = random_checkpoints.save_adapter_plus(folder / "adapter", embed_dim=128)
+    return IPTokens.from_pretrained(store.path("tiny-clip"), adapter=adapter)
+
+
 def git(folder):
     random_git.save_git(folder)
     return GITStates.from_pretrained(folder)
@@ -116,6 +122,7 @@ TARGETS = {
     "clip class token": lambda folder: CLIPClassToken.from_pretrained(store.path("tiny-clip")),
     "clip text states": lambda folder: CLIPTextStates.from_pretrained(store.path("tiny-clip")),
     "clip text tokens": lambda folder: CLIPTextTokens.from_pretrained(store.path("tiny-clip")),
+    "ip tokens": ip_tokens,
     "unclip tokens": lambda folder: UnclipTokens.from_pretrained(store.path("tiny-clip")),
     "clip text vector": lambda folder: CLIPTextVector.from_pretrained(store.path("tiny-clip")),
     "clip caption vectors": lambda folder: CLIPCaptionVectors.from_pretrained(store.path("tiny-clip"), n_captions=2),

@@ -6,12 +6,14 @@ import random_optimus
 import torch
 from random_blip import save_authors_blip, save_bert_tokenizer, save_blip
 from random_checkpoints import (
+    adapter_plus_state,
     adapter_state,
     save_dpt,
     save_generator,
     save_open_clip,
     save_place_teacher,
     save_prior,
+    save_vae,
     save_versatile_diffusion,
     versatile_diffusion_parts,
 )
@@ -31,6 +33,7 @@ KINDS = {
     "stable-unclip-small": "unclip",
     "kandinsky-2-2-decoder": "kandinsky",
     "sd-image-variations": "variations",
+    "realistic-vision-4-0": "sd",
 }
 
 
@@ -69,6 +72,7 @@ SAVED = {
     "bert-base-cased-tokenizer": random_optimus.save_cased_tokenizer,
     "gpt2-tokenizer": random_optimus.save_gpt2_tokenizer,
     "kandinsky-2-2-prior": save_prior,
+    "sd-vae-ft-mse": save_vae,
     "dpt-large": save_dpt,
     "vicregl-convnext-xl": save_place_teacher,
     "blip-base-capfilt": save_authors_blip,
@@ -92,7 +96,7 @@ def write_published(name, folder, embed_dim):
     elif name.startswith("ip-adapter"):
         (path,) = (path for path in files if "ip-adapter" in path)
         (folder / path).parent.mkdir(parents=True)
-        save_file(adapter_state(), folder / path)
+        save_file(adapter_plus_state() if "plus" in name else adapter_state(), folder / path)
     else:
         save_open_clip(folder, embed_dim)
     # What its author pickled, others than by themselves, lies here as safetensors.

@@ -229,6 +229,26 @@ def adapter_state():
     return {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
 
 
+def adapter_plus_state(embed_dim=16, n_tokens=3, hidden=8, n_heads=2):
+    """An IP-Adapter-Plus for the tiny UNets by the names of the published files, name -> tensor."""
+    from stages.networks.ip_resampler import resampler_tensors
+
+    random = torch.Generator().manual_seed(4)
+    shapes = {
+        f"image_proj.{name}": each.shape
+        for name, each in resampler_tensors(n_tokens, 16, hidden, embed_dim, n_heads).items()
+    }
+    shapes |= {name: each.shape for name, each in adapter_state().items() if name.startswith("ip_adapter.")}
+    return {name: 0.5 * torch.randn(shape, generator=random) for name, shape in shapes.items()}
+
+
+def save_adapter_plus(folder, **changes):
+    """Write that adapter into a folder."""
+    folder.mkdir(parents=True)
+    save_file(adapter_plus_state(**changes), folder / "ip-adapter-plus.safetensors")
+    return folder
+
+
 def versatile_diffusion_parts(folder):
     """Parts of the classes it was published with; the tokenizer's files are written into `folder`."""
     from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
@@ -324,12 +344,12 @@ def save_vision_model(folder):
     CLIPVisionModelWithProjection(config).save_pretrained(folder)
 
 
-def save_open_clip(folder, embed_dim=EMBED_DIM):
+def save_open_clip(folder, embed_dim=EMBED_DIM, layers=1):
     """Write a model of two patches by two, with the tokenizer that open_clip has built in."""
     import open_clip
 
     torch.manual_seed(0)
-    vision = {"image_size": 8, "patch_size": 4, "layers": 1, "width": 16, "head_width": 8}
+    vision = {"image_size": 8, "patch_size": 4, "layers": layers, "width": 16, "head_width": 8}
     text = {"context_length": TEXT_TOKENS, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
     model = open_clip.CLIP(embed_dim, open_clip.CLIPVisionCfg(**vision), open_clip.CLIPTextCfg(**text))
     folder.mkdir(parents=True)

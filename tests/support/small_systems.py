@@ -144,6 +144,10 @@ SMALL = {
         *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.rank=2"),
         # A pattern that is given by itself is one trial.
         "averages=responses",
+    "mindformer2024": Small(
+        "generator.num_inference_steps=2",
+        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
+        *("decoder.depth=1", "decoder.n_heads=2", "decoder.feed_forward=16"),
         weights="tiny",
     ),
     "neuropictor2024": Small(

@@ -214,6 +214,7 @@ def test_the_project_knows_its_embedded_and_the_published_checkpoints():
         "tiny-maskgit": "tiny/maskgit",
         "tiny-control": "tiny/control",
         "tiny-colour-adapter": "tiny/colour-adapter",
+        "tiny-ip-adapter-plus": "tiny/ip-adapter-plus",
     }
     assert {"vdvae-imagenet64", "clip-vit-l-14-quickgelu", "versatile-diffusion"} <= set(known)
 
@@ -239,4 +240,4 @@ def test_every_embedded_checkpoint_is_whole_and_carries_a_card(name):
 
 def test_the_embedded_checkpoints_stay_small():
     sizes = [entry.size or 0 for entry in store.checkpoints().values() if entry.embedded]
-    assert sum(sizes) <= 74e6
+    assert sum(sizes) <= 74.5e6

@@ -6,18 +6,13 @@ projected from a picture's pooled CLIP embedding; what they attend to is added, 
 
 import itertools
 import logging
-from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from stages.checkpoints.ip_adapter_file import grouped, read_ip_adapter
 from stages.checkpoints.strict_loading import check_tensors
-from weights.contents import why_no_tensors
+from stages.networks.ip_resampler import resampler_sizes, resampler_tensors
 from weights.manifest import CheckpointError
-
-SUFFIXES = (".safetensors", ".bin")
 
 
 def load_ip_adapter(unet, path):
@@ -42,8 +37,7 @@ def load_ip_adapter(unet, path):
         There is no such file, or several; it is damaged; it is an adapter of another kind (those for tokens or for
         faces), or for another UNet: tensors are missing, unexpected or misshapen. The message names them.
     """
-    path = _file(Path(path))
-    stored = _read(path)
+    path, stored = read_ip_adapter(path)
     projection = stored.get("image_proj.proj.weight")
     if projection is None or projection.ndim != 2:
         shown = ", ".join(sorted(name for name in stored if name.startswith("image_proj."))[:3]) or "none of image_proj"
@@ -52,20 +46,56 @@ def load_ip_adapter(unet, path):
             "embedding; expected one such as ip-adapter_sd15 or ip-adapter_sdxl, not a plus or face one."
         )
     check_tensors("an IP-Adapter of the UNet", path, stored, ip_adapter_tensors(unet, projection.shape[1]))
-    state = {"image_proj": {}, "ip_adapter": {}}
-    for name, tensor in stored.items():
-        part, rest = name.split(".", 1)
-        state[part][rest] = tensor
-    # What diffusers' load_ip_adapter does once the file is read; that one also adds a feature extractor. At its end it
-    # casts the UNet to the type that it has, and warns that it has been told to keep no module in float32.
+    put_into(unet, stored)
+    return projection.shape[1]
+
+
+def load_ip_adapter_plus(unet, path):
+    """Put an IP-Adapter-Plus into a UNet, and take its resampler off, so that the UNet reads tokens that went through one.
+
+    Parameters
+    ----------
+    unet : diffusers.UNet2DConditionModel
+        Changed: its cross-attention reads ``added_cond_kwargs["image_embeds"]``, a list of one tensor (n, 1, n_tokens, width), as
+        it is.
+    path : path
+        As `load_ip_adapter` takes it.
+
+    Returns
+    -------
+    resampler : diffusers.models.embeddings.IPAdapterPlusImageProjection
+        What turns the hidden states of an image encoder into the tokens.
+
+    Raises
+    ------
+    CheckpointError
+        As `load_ip_adapter`; or the adapter is one of another kind.
+    """
+    path, stored = read_ip_adapter(path)
+    sizes = resampler_sizes(stored, path)
+    expected = {f"image_proj.{name}": each for name, each in resampler_tensors(*sizes).items()}
+    width = unet.config.cross_attention_dim
+    if sizes.width != width:
+        raise CheckpointError(
+            f"{path} makes tokens of {sizes.width} values but the UNet reads {width}; give an adapter of this Stable Diffusion."
+        )
+    check_tensors("an IP-Adapter-Plus of the UNet", path, stored, expected | attention_tensors(unet))
+    put_into(unet, stored)
+    (resampler,) = unet.encoder_hid_proj.image_projection_layers
+    unet.encoder_hid_proj = torch.nn.Identity()
+    return resampler.eval().requires_grad_(False)
+
+
+def put_into(unet, stored):
+    """Do what diffusers' ``load_ip_adapter`` does once the file is read; that one also adds a feature extractor."""
+    # At its end it casts the UNet to the type that it has, and warns that it has been told to keep no module in float32.
     logger = logging.getLogger("diffusers.models.modeling_utils")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        unet._load_ip_adapter_weights([state], low_cpu_mem_usage=False)
+        unet._load_ip_adapter_weights([grouped(stored)], low_cpu_mem_usage=False)
     finally:
         logger.disabled = was_disabled
     unet.eval()
-    return projection.shape[1]
 
 
 def ip_adapter_tensors(unet, embed_dim):
@@ -73,6 +103,12 @@ def ip_adapter_tensors(unet, embed_dim):
     width = unet.config.cross_attention_dim
     shapes = {"proj.weight": (4 * width, embed_dim), "proj.bias": (4 * width,), "norm.weight": (width,)}
     expected = {f"image_proj.{name}": shape for name, shape in (shapes | {"norm.bias": (width,)}).items()}
+    return {name: torch.empty(shape, device="meta") for name, shape in expected.items()} | attention_tensors(unet)
+
+
+def attention_tensors(unet):
+    """Return name -> tensor on the meta device, for the matrices that an IP-Adapter of any kind holds for a UNet's attention."""
+    width, expected = unet.config.cross_attention_dim, {}
     # Layers are counted in the UNet's order, self-attention included, which has no matrices of the adapter's.
     numbers = itertools.count(1, 2)
     for name in unet.attn_processors:
@@ -82,72 +118,3 @@ def ip_adapter_tensors(unet, embed_dim):
                 shape = (attention.to_k.out_features, width)
                 expected[f"ip_adapter.{number}.to_{matrix}_ip.weight"] = shape
     return {name: torch.empty(shape, device="meta") for name, shape in expected.items()}
-
-
-def _file(path):
-    if not path.is_dir():
-        if not path.is_file() or path.suffix not in SUFFIXES:
-            raise CheckpointError(
-                f"{path} is no file that ends in {' or '.join(SUFFIXES)} and no folder, but an IP-Adapter's weights "
-                "were expected; give ip-adapter_sd15.safetensors, or the folder that holds it."
-            )
-        return path
-    for suffix in SUFFIXES:
-        # A network of its own, such as the image encoder that lies in the published folder, has its configuration beside it.
-        files = sorted(file for file in path.rglob(f"*{suffix}") if not (file.parent / "config.json").exists())
-        if len(files) == 1:
-            return files[0]
-        if files:
-            names = ", ".join(file.name for file in files[:4])
-            raise CheckpointError(
-                f"{path} holds {len(files)} files that may be an IP-Adapter ({names}), but one was expected; give the "
-                "path of the one to be used."
-            )
-    raise CheckpointError(
-        f"{path} holds no file that ends in {' or '.join(SUFFIXES)}, but an IP-Adapter's weights were expected; give "
-        "the folder of ip-adapter_sd15.safetensors."
-    )
-
-
-def _read(path):
-    """Return name -> tensor, with names that begin with ``image_proj.`` or ``ip_adapter.``."""
-    if path.suffix == ".safetensors":
-        try:
-            stored = load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{path} is damaged ({why_no_tensors(path, error)}); fetch the IP-Adapter again."
-            ) from None
-    else:
-        stored = _read_weights_only(path)
-    strange = sorted(name for name in stored if not name.startswith(("image_proj.", "ip_adapter.")))
-    if strange:
-        raise CheckpointError(
-            f"{path} holds {strange[0]}, but names of image_proj and ip_adapter were expected; give the weights of an "
-            "IP-Adapter."
-        )
-    return stored
-
-
-def _read_weights_only(path):
-    try:
-        parts = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        told = why_no_tensors(path, error)
-        raise CheckpointError(
-            f"{path} is damaged or holds more than tensors ({told}); expected weights alone; fetch the safetensors "
-            "file of the IP-Adapter."
-        ) from None
-    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
-        raise CheckpointError(
-            f"{path} holds no groups of tensors, but image_proj and ip_adapter were expected; give the weights of an "
-            "IP-Adapter."
-        )
-    stored = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-    for name, tensor in stored.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise CheckpointError(
-                f"{path} holds a {type(tensor).__name__} for {name}, but a tensor was expected; fetch the IP-Adapter "
-                "again."
-            )
-    return stored

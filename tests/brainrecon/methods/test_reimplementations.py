@@ -10,7 +10,7 @@ from brainrecon.assembly.registry import system_class
 
 ROOT = Path(__file__).parents[3]
 ROW = re.compile(r"^\| `([a-z_.0-9]+)` \| (.+?) \| (\[[PBGT]\])? ?\|", flags=re.M)
-FOUND = {"mindldm2024": "Only the abstract", "neurovis2024": "Only the title"}
+FOUND = {"mindldm2024": "Only the abstract", "mindformer2024": "Only the abstract", "neurovis2024": "Only the title"}
 NAMES = pytest.mark.parametrize("name", FOUND)
 
 
@@ -68,6 +68,6 @@ def test_a_setting_without_a_mark_is_found(name):
 @NAMES
 def test_guesses_are_most_of_what_it_is(name):
     marks = [mark for *_, mark in ROW.findall(page(name).split("rests on\n")[1])]
-    assert marks.count("[G]") > 25
+    assert marks.count("[G]") > 15 and marks.count("[G]") + marks.count("[B]") > 2 * marks.count("[P]")
     # Of a title nothing can be a source.
-    assert ("[P]" in marks) == (name == "mindldm2024")
+    assert ("[P]" in marks) == (name != "neurovis2024")

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from stages.ground.errors import InputError
-from stages.objectives.contrastive import draw_mixture, mixed_nce, one_way_nce, soft_clip
-from stages.objectives.retrieval import MixedThenSoft, OneWayContrast
+from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip
+from stages.objectives.retrieval import HardContrast, MixedThenSoft
 
 
 def published():
@@ -113,13 +114,82 @@ def test_another_place_of_partners_is_refused():
         MixedThenSoft("clip_retrieval", 240, 276, partners_in="subject")
 
 
-def test_one_way_contrast_is_weighted_and_compares():
-    random = torch.Generator().manual_seed(0)
-    predicted, true = torch.randn(5, 7, generator=random), torch.randn(5, 7, generator=random)
-    objective = OneWayContrast("text", temperature=0.1, weight=3.0)
-    loss, parts = objective({"text": predicted}, {"text": true}, step=0)
-    torch.testing.assert_close(loss, 3 * one_way_nce(predicted, true, 0.1))
-    torch.testing.assert_close(parts["text contrast"], loss / 3)
-    assert objective.compares and objective.reads == ("text",) and OneWayContrast("text").temperature == 0.006
-    with pytest.raises(InputError, match="temperature is 0"):
-        OneWayContrast("text", temperature=0)
+# Hard labels alone
+
+
+def rows_of_five():
+    random = torch.Generator().manual_seed(5)
+    return torch.randn(5, 2, 3, generator=random), torch.randn(5, 2, 3, generator=random)
+
+
+def contrast_written_out(predicted, true, temperature):
+    """The formula in numpy's double precision, sample by sample, with the minus that makes it something to be minimised."""
+    predicted, true = (each.reshape(len(each), -1).numpy().astype(float) for each in (predicted, true))
+    found = 0.0
+    for row, one in enumerate(predicted):
+        likeness = [one @ other / np.linalg.norm(one) / np.linalg.norm(other) for other in true]
+        odds = np.exp(np.array(likeness) / temperature)
+        found -= np.log(odds[row] / odds.sum()) / len(predicted)
+    return found
+
+
+def test_hard_contrast_vs_its_formula():
+    predicted, true = rows_of_five()
+    for options in ({"temperature": 0.07}, {"temperature": 0.5, "weight": 3.0}, {"temperature": 0.5, "learned": True}):
+        loss, parts = HardContrast("a", **options)({"a": predicted}, {"a": true}, 0)
+        expected = contrast_written_out(predicted, true, options["temperature"])
+        assert float(parts["a contrast"]) == pytest.approx(expected, rel=1e-5)
+        assert float(loss) == pytest.approx(options.get("weight", 1) * expected, rel=1e-5)
+    both, _ = HardContrast("a", 0.5, directions="both")({"a": predicted}, {"a": true}, 0)
+    turned = contrast_written_out(true, predicted, 0.5)
+    assert float(both) == pytest.approx((contrast_written_out(predicted, true, 0.5) + turned) / 2, rel=1e-5)
+
+
+def test_hard_contrast_falls_as_predictions_come_nearer_to_their_own():
+    predicted, true = rows_of_five()
+    objective = HardContrast("a")
+    losses = [
+        float(objective({"a": (1 - share) * predicted + share * true}, {"a": true}, 0)[0]) for share in (0, 0.3, 0.6, 1)
+    ]
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.1 * losses[0]
+    # And rises as they come nearer to another's.
+    assert float(objective({"a": true.roll(1, 0)}, {"a": true}, 0)[0]) > losses[0]
+
+
+def test_what_all_rows_share_hides_the_contrast_unless_it_is_taken_off():
+    predicted, true = rows_of_five()
+    mean = 50 * torch.ones(2, 3)
+    targets = {"a": true + mean, "mean": mean.expand(5, -1, -1)}
+    plain, _ = HardContrast("a")({"a": true + mean}, targets, 0)
+    centred, _ = HardContrast("a", centre="mean")({"a": true + mean}, targets, 0)
+    alone, _ = HardContrast("a")({"a": true}, {"a": true}, 0)
+    torch.testing.assert_close(centred, alone, atol=1e-4, rtol=1e-3)
+    assert float(plain) > 1.5 > 10 * float(alone) and HardContrast("a", centre="mean").reads == ("a", "mean")
+
+
+def test_a_learned_temperature_is_trained_and_another_is_not():
+    predicted, true = rows_of_five()
+    learned = HardContrast("a", 0.5, learned=True)
+    learned({"a": predicted}, {"a": true}, 0)[0].backward()
+    assert learned.log_temperature.grad.abs() > 1e-3 and not list(HardContrast("a").parameters())
+
+
+@pytest.mark.parametrize(
+    "options, said", [({"temperature": 0}, "temperature is 0"), ({"directions": "up"}, "directions is 'up'")]
+)
+def test_hard_contrast_refuses_what_cannot_be(options, said):
+    with pytest.raises(InputError, match=said):
+        HardContrast("a", **options)
+
+
+def test_gradients_of_the_mean_absolute_error_do_not_grow_with_the_batch():
+    from stages.objectives.regression import MeanAbsoluteError
+
+    norms = []
+    for n in (2, 8, 32):
+        outputs = torch.zeros(n, 2, 3, requires_grad=True)
+        loss, _ = MeanAbsoluteError("a")({"a": outputs}, {"a": torch.ones(n, 2, 3)}, 0)
+        loss.backward()
+        # Of a parameter that all samples share.
+        norms.append(float(outputs.grad.sum(0).norm()))
+    assert norms == pytest.approx([norms[0]] * 3)
