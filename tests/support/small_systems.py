@@ -143,6 +143,13 @@ SMALL = {
         *("decoder.size=16", "decoder.patch_size=8", "decoder.width=16", "decoder.depth=1", "decoder.n_heads=2"),
         weights="tiny",
     ),
+    "psychometry2024": Small(
+        *FEW_STEPS,
+        *('regions=["early", "ventral"]', "candidates=1", "memory.neighbours=2"),
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
+        *("decoder.width=16", "decoder.depth=1", "decoder.n_heads=2", "decoder.n_experts=2"),
+        weights="tiny",
+    ),
     "lea2024": Small(
         *FEW_STEPS,
         *("decoder.steps=6", "decoder.warmup=2", "decoder.batch_size=4", "decoder.latent_weight=0"),
