@@ -1,8 +1,8 @@
-"""Psychometry (Quan et al., CVPR 2024), as far as its abstract and one figure tell it: one network for all, and a memory of each.
+"""Psychometry (Quan et al., CVPR 2024), as far as abstract and figure tell it: one network for all, and a memory of each.
 
-Regions of the brain are the tokens of a transformer that all subjects share; experts in every block are weighed by parameters of the
-subject's own. It predicts CLIP's embeddings of the picture and of its caption. Each then recalls, from a memory of the subject's
-own training stimuli, what was seen where alike was predicted, and both lead a diffusion model.
+Regions of the brain are the tokens of a transformer that all subjects share; experts in every block are weighed by parameters of
+the subject's own. It predicts CLIP's embeddings of the picture and of its caption. Each then recalls, from a memory of the
+subject's own training stimuli, what was seen where alike was predicted, and both lead a diffusion model.
 
 No code and no numbers were found: docs/systems/psychometry2024.md marks every setting with what it rests on.
 """
@@ -34,7 +34,16 @@ REGIONS = (
     *("ventral + midventral", "lateral + midlateral", "parietal + midparietal"),
 )
 # Settings that follow from the data, or change rounding, room or time alone; and what the figure shows.
-_NO_GUESS = ("steps_per_epoch", "subjects", "accumulate", "features", "precision", "seed", "acceleration", "text_context")
+_NO_GUESS = (
+    "steps_per_epoch",
+    "subjects",
+    "accumulate",
+    "features",
+    "precision",
+    "seed",
+    "acceleration",
+    "text_context",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class PsychometrySettings:
     Attributes
     ----------
     regions : tuple of str
-        Tokens, as `brainrecon.datasets.voxels` reads them: each voxel goes to the first that has it, and what is left to one more.
+        Tokens, as `brainrecon.datasets.voxels` reads them: each voxel goes to the first that has it, and the rest to one more.
     decoder : RegionExpertsSettings
     memory : MemorySettings
     text_context : bool
@@ -145,8 +154,8 @@ class PsychometrySettings:
         check_regions(self.regions)
         if self.generator.strength != 1:
             raise InputError(
-                f"generator.strength is {self.generator.strength} but drawing starts from noise here; leave it out, or pass --set "
-                "generator.strength=1."
+                f"generator.strength is {self.generator.strength} but drawing starts from noise here; leave it out, or pass "
+                "--set generator.strength=1."
             )
 
 
@@ -160,7 +169,8 @@ class Psychometry2024(System):
         "whose embeddings are mixed in"
     )
     citation = (
-        "Quan, R. et al. (2024). Psychometry: an omnifit model for image reconstruction from human brain activity. CVPR 2024."
+        "Quan, R. et al. (2024). Psychometry: an omnifit model for image reconstruction from human brain activity. CVPR "
+        "2024."
     )
     settings_class = PsychometrySettings
     evidence = Evidence(

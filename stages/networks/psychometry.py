@@ -128,7 +128,7 @@ class PsychometryNetwork(nn.Module):
         return {name: torch.cat([one[name] for one in found]) for name in found[0]}
 
     def tokens(self, patterns, subject):
-        """What the blocks make of patterns (n, n_voxels) of one subject: tensor (n, 1 + regions, width), the class token first."""
+        """What the blocks make of patterns (n, n_voxels) of one subject: (n, 1 + regions, width), the class token first."""
         tokens = self.tokenisers.of(subject)(patterns, self.region_embeddings)
         tokens = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
         for block in self.blocks:
@@ -164,9 +164,7 @@ class RegionTokeniser(nn.Module):
 
     def forward(self, patterns: Tensor, embeddings: Tensor) -> Tensor:
         """Of patterns (n, n_voxels) and embeddings (all regions, width), tokens (n, regions, width)."""
-        tokens = [
-            linear(patterns[:, getattr(self, f"_columns{number}")]) for number, linear in enumerate(self.linears)
-        ]
+        tokens = [linear(patterns[:, getattr(self, f"_columns{number}")]) for number, linear in enumerate(self.linears)]
         return torch.stack(tokens, dim=1) + embeddings[self._places]
 
 

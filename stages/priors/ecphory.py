@@ -1,7 +1,7 @@
 """Recall led by a prediction: what was seen in training where alike was predicted is mixed into what is predicted now.
 
-Psychometry (Quan et al., CVPR 2024) calls it Ecphory. Its figure shows a memory of the subject's own, something retrieved from it,
-and a sum; what is stored and how it is weighed is our definition.
+Psychometry (Quan et al., CVPR 2024) calls it Ecphory. Its figure shows a memory of the subject's own, something retrieved from
+it, and a sum; what is stored and how it is weighed is our definition.
 """
 
 from __future__ import annotations

@@ -144,8 +144,8 @@ SMALL = {
         weights="tiny",
     ),
     "psychometry2024": Small(
-        *FEW_STEPS,
-        *('regions=["early", "ventral"]', "candidates=1", "memory.neighbours=2"),
+        *("generator.num_inference_steps=2", "candidates=1"),
+        *('regions=["early", "ventral"]', "memory.neighbours=2"),
         *("decoder.epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
         *("decoder.width=16", "decoder.depth=1", "decoder.n_heads=2", "decoder.n_experts=2"),
         weights="tiny",

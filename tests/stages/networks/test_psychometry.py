@@ -1,7 +1,6 @@
-"""Psychometry's network: its sizes, a block of one expert beside PyTorch's, whose tensors are whose, and what sharing brings."""
+"""Psychometry's network: its sizes, a block of one expert beside PyTorch's, and whose tensors are whose."""
 
 from copy import deepcopy
-from functools import cache
 
 import pytest
 import torch
@@ -114,7 +113,7 @@ def test_names_of_a_subjects_tensors_do_not_tell_its_place():
     assert not any("columns" in name for name in state)
 
 
-# What sharing brings
+# Whose parameters weigh experts
 
 
 N_CODE, N_SEEN = 4, 48
@@ -160,30 +159,9 @@ def _errors(network, patterns, values):
     )
 
 
-@cache
-def _joint(seed):
-    """A network of both subjects of a study, what it learned from, and what it is tested on."""
-    seen, tested = _study(seed)
-    return _trained(*seen, width=22, seed=seed), seen, tested
-
-
-@pytest.mark.slow
-def test_one_network_of_two_subjects_is_better_than_two_of_as_many_parameters():
-    together, apart = [], []
-    for seed in range(4):
-        network, seen, tested = _joint(seed)
-        together.append(_errors(network, *tested).mean())
-        n_apart = 0
-        for name in ("a", "b"):
-            alone = _trained({name: seen[0][name]}, {name: seen[1][name]}, width=16, seed=seed)
-            apart.append(_errors(alone, {name: tested[0][name]}, {name: tested[1][name]}).mean())
-            n_apart += n_parameters(alone)
-        assert 0.9 * n_apart < n_parameters(network) <= n_apart
-    assert torch.stack(together).mean() < 0.9 * torch.stack(apart).mean()
-
-
 def test_exchanged_parameters_of_experts_make_both_subjects_worse():
-    network, _, tested = _joint(0)
+    seen, tested = _study(0)
+    network = _trained(*seen, width=24, seed=0)
     exchanged = deepcopy(network)
     for block in exchanged.blocks:
         one, two = (gate.alpha for gate in block.experts.gates)
