@@ -188,7 +188,7 @@ def test_of_a_new_subject_its_own_layers_are_trained_and_nothing_else_moves(thre
     line = ["fit", NAME, f"nsd:{three_subjects}", "--weights", "tiny", *settings, "--features", str(features)]
     asked = ["--subjects", "1,2", "--new-subject", "3", "--out", str(tmp_path / "run")]
     assert run_command([*line, *asked]) == 0
-    run = Run(tmp_path / "run")
+    run = Run(tmp_path / "run", features)
     learned, others = (load_file(one.folder / "decoder/network/model.safetensors") for one in (run, run.pretraining))
     assert learned.keys() == others.keys()
     assert all((learned[name] == others[name]).all() for name in learned)
