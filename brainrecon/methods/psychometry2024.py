@@ -192,7 +192,7 @@ class Psychometry2024(System):
         "text_padding": "zero",
         "candidates": 2,
         "unconditional": "stored",
-        # As the embedded network was measured.
+        # The embedded network asks for less.
         "generator": {"guidance_scale": 2.0},
         "decoder": {
             "epochs": 60,
