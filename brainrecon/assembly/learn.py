@@ -18,6 +18,7 @@ from brainrecon.datasets.folds import category_numbers
 from stages.decoders.trained import Training
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
+from stages.ground.lazy_rows import as_rows
 from stages.ground.main_memory import main_memory
 from stages.ground.process_group import n_processes
 from stages.training.pairs import CATEGORIES
@@ -109,7 +110,9 @@ class Learn(Step):
         Whether, of a new subject, those that were learned from before are learned with again, one in each step: see
         `stages.decoders.trained.Training.companions`.
     kept_back : bool
-        Whether the chain gets nothing of it: another step begins with its network.
+        Whether the chain gets nothing of it: another step begins with its network, or predicts by it.
+    left_out : callable, optional
+        ``left_out(stimulus_ids) -> bool array``: training stimuli of which nothing is learned, whoever saw them.
     """
 
     is_learned = True
@@ -136,6 +139,7 @@ class Learn(Step):
         n_trials=3,
         companions=False,
         kept_back=False,
+        left_out=None,
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -149,6 +153,7 @@ class Learn(Step):
         self._released, self._settings, self._pairs = released, settings, pairs
         self._free, self._derived, self._arguments = dict(free or {}), dict(derived or {}), arguments
         self._outlined, self._memory, self._companions, self._costs = outlined, memory, companions, {}
+        self._left_out = left_out
         self.averages = check("averages", averages, OneOf(RESPONSES, INPUTS, OUTPUTS))
         self.n_trials = check("n_trials", n_trials, Number(1, whole=True, example=3))
         self.trains_together = getattr(decoder, "trains_together", False)
@@ -172,6 +177,10 @@ class Learn(Step):
             train = subject.train
             responses[name] = train.patterns if averaged else train.betas
             rows[name] = tables.rows[name] if averaged else tables.rows[name][train.positions]
+            if self._left_out is not None:
+                kept = ~self._left_out(train.stimulus_ids)
+                kept = np.flatnonzero(kept if averaged else kept[train.positions])
+                responses[name], rows[name] = as_rows(responses[name]).take(kept), rows[name][kept]
         derived = {
             name: [derive(of_one(training, owner), workspace.pretrained) for owner in tables.owners]
             for name, derive in self._derived.items()

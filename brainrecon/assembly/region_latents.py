@@ -216,15 +216,20 @@ def region_autoencoder(settings, picture, regions, machine, part="autoencoder", 
     )
 
 
-def disjoint_columns(subject, regions):
-    """Columns of each region of a subject, every voxel in one: see `stages.adapters.disjoint_regions`."""
+def named_columns(subject, regions):
+    """Columns of each region of a subject by its name, every voxel in one: see `stages.adapters.disjoint_regions`."""
     if not regions:
         masks = {name: np.asarray(mask) for name, mask in subject.rois.items()}
     else:
         masks = {name: np.zeros(subject.n_voxels, dtype=bool) for name in regions}
         for mask, columns in zip(masks.values(), regions_of(subject, regions)):
             mask[columns] = True
-    return list(disjoint_regions(masks, subject.n_voxels).values())
+    return disjoint_regions(masks, subject.n_voxels)
+
+
+def disjoint_columns(subject, regions):
+    """As `named_columns`, a list for each region."""
+    return list(named_columns(subject, regions).values())
 
 
 def latents_of(learned, split):

@@ -88,6 +88,8 @@ def _describe(name, weights):
         say(f"Fidelity:    {system.evidence.fidelity}")
         say(f"Run on:      {', '.join(system.evidence.tested_on)}")
     say(f"Cite:        {system.citation or 'nothing: it is no published system'}")
+    for note in system.notes:
+        say(f"Note:        {note}")
     say()
     say("Settings (--set NAME=VALUE, or the table [settings] of a TOML file):")
     say()

@@ -169,6 +169,11 @@ SMALL = {
             "decoder.prior_feed_forward=32",
             "decoder.channels=[32, 32]",
         ),
+    "psychometry2024": Small(
+        *("generator.num_inference_steps=2", "candidates=1"),
+        *('regions=["early", "ventral"]', "memory.neighbours=2"),
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
+        *("decoder.width=16", "decoder.depth=1", "decoder.n_heads=2", "decoder.n_experts=2"),
         weights="tiny",
     ),
     "lea2024": Small(
