@@ -134,6 +134,13 @@ SMALL = {
         "averages=responses",
         weights="tiny",
     ),
+    "neuraldiffuser2024": Small(
+        *("generator.num_inference_steps=6", "prior_evaluations=2", "blocks=[2]", "guidance.multipliers=[1.0]"),
+        *(f"{table}.{name}" for table in ("decoder", "latent") for name in ("epochs=1", "batch_size=4", "hidden=16")),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.prior_head_width=4"),
+        *("latent.batch_size_each=4", "latent.n_blocks=1", "latent.map_channels=8"),
+        weights="tiny",
+    ),
     "neuropictor2024": Small(
         *FEW_STEPS,
         *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
