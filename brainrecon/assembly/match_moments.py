@@ -81,8 +81,8 @@ class MatchMoments(ArraysStep):
         if self.by == TRANSDUCTIVE:
             if len(rows) < 2:
                 raise InputError(
-                    f"latent_statistics is {TRANSDUCTIVE!r} but {len(rows)} response is decoded, which has no standard deviation; "
-                    f"decode two together or more, or fit with --set latent_statistics={TRAINING}."
+                    f"latent_statistics is {TRANSDUCTIVE!r} but {len(rows)} response is decoded, which has no standard "
+                    f"deviation; decode two together or more, or fit with --set latent_statistics={TRAINING}."
                 )
             mean, deviation = moments(rows)
         scale = np.where(is_constant(mean, deviation), np.inf, deviation)

@@ -191,8 +191,8 @@ class NeuralDiffuser2024Settings:
             )
         if not self.decoder.prior_weight:
             raise InputError(
-                f"decoder.prior_weight is {self.decoder.prior_weight} but what is decoded is sampled from a prior, which would not "
-                "be trained; give it a weight above 0."
+                f"decoder.prior_weight is {self.decoder.prior_weight} but tokens are sampled from a prior, which would not be "
+                "trained; give it a weight above 0."
             )
         teacher = "vicregl-convnext-xl" if self.latent.teacher else None
         if self.checkpoints.teacher is None and teacher:
@@ -205,7 +205,9 @@ class NeuralDiffuser2024(System):
     """Stable Diffusion from a decoded latent under decoded text, led by decoded layers of CLIP."""
 
     name = "neuraldiffuser2024"
-    explanation = "the full method: image to image from a decoded latent under decoded text, the first steps led by decoded CLIP layers"
+    explanation = (
+        "the full method: a decoded latent, redrawn under decoded text, the first steps led by decoded CLIP layers"
+    )
     citation = (
         "Li, H., Wu, H. & Chen, B. (2025). NeuralDiffuser: neuroscience-inspired diffusion guidance for fMRI visual "
         "reconstruction. IEEE Transactions on Image Processing 34, 552-565 (arXiv 2402.13809, 2024)."
@@ -226,13 +228,14 @@ class NeuralDiffuser2024(System):
             "clip": "tiny-clip",
             "autoencoder": "tiny-stable-diffusion",
         },
-        "generator": {"guidance_scale": 3.5, "num_inference_steps": 20},
-        "guidance": {"scale": 30.0, "multipliers": [1.5, 1.2], "self_attention": 0.75},
+        "generator": {"guidance_scale": 3.5, "num_inference_steps": 15},
+        "guidance": {"scale": 30.0, "multipliers": [1.0]},
         "seen": {"normalise": "own"},
-        "blocks": [1, 2],
+        # Of the layers one, of which a network is trained in half a minute.
+        "blocks": [2],
         "picture_size": 64,
         "decoder": {
-            "epochs": 8,
+            "epochs": 6,
             "hidden": 256,
             "prior_depth": 1,
             "prior_heads": 4,
@@ -240,7 +243,7 @@ class NeuralDiffuser2024(System):
             "learning_rate": 1e-3,
         },
         "latent": {
-            "epochs": 15,
+            "epochs": 4,
             "batch_size": 32,
             "hidden": 256,
             "n_blocks": 2,

@@ -1,7 +1,7 @@
 r"""Stable Diffusion whose first steps are led by decoded layers of CLIP.
 
-Li and others (2025, NeuralDiffuser). A decoded latent is noised and denoised under a decoded text; in the first steps the distance
-of what CLIP's image tower has inside, of the picture to come, from what was decoded,
+Li and others (2025, NeuralDiffuser). A decoded latent is noised and denoised under a decoded text; in the first steps the
+distance of what CLIP's image tower has inside, of the picture to come, from what was decoded,
 
 .. math:: L = \sum_l a_l w_l \overline{(f_l - g_l)^2}, \quad w_l = |g_l|^{-1} / \sum_k |g_k|^{-1},
 

@@ -1,7 +1,7 @@
-r"""Denoising that is led by the features of the picture to come: any function from pixels to a distance that torch differentiates.
+r"""Denoising that is led by features of the picture to come: by any distance of pixels that torch differentiates.
 
-Li and others (2025, NeuralDiffuser), after the CLIP-guided diffusion of diffusers' examples. At a guided step with noisy latents
-x and the noise :math:`\epsilon` that the network predicts under the conditions alone, the clean latents are estimated,
+Li and others (2025, NeuralDiffuser), after the CLIP-guided diffusion of diffusers' examples. At a guided step with noisy
+latents x and the noise :math:`\epsilon` that the network predicts under the conditions alone, the clean latents are estimated,
 
 .. math:: \hat{x} = (x - \sqrt{1 - \bar\alpha}\,\epsilon) / \sqrt{\bar\alpha},
 
@@ -26,6 +26,18 @@ from stages.generators.diffusion.sampler import network_arguments
 
 class FeatureGuidance(Conditioner):
     """Leads denoising by named values, those of each picture by itself.
+
+    >>> from diffusers import AutoencoderKL, DDIMScheduler
+    >>> from stages.generators.diffusion.feature_guidance_settings import FeatureGuidanceSettings
+    >>> from stages.generators.diffusion.sampler import Sampling
+    >>> from stages.networks.latent_space import LatentSpace
+    >>> def as_bright_as(values):
+    ...     return lambda pixels: (pixels.mean() - values["brightness"]) ** 2
+    >>> space = LatentSpace(AutoencoderKL(norm_num_groups=8, block_out_channels=(8,)))
+    >>> settings = FeatureGuidanceSettings(scale=100.0)
+    >>> guidance = FeatureGuidance(("brightness",), as_bright_as, space, DDIMScheduler(), settings)
+    >>> len(guidance.prepare([(0.5,), (None,)], Sampling(random=())).corrections)
+    1
 
     Rows of a batch do not see each other, not even in rounding: the network and the decoder are differentiated for one picture at
     a time, which is also what they have memory for.

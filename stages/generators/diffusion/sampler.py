@@ -61,8 +61,8 @@ class Sampling:
         Called at each step with the rows, the timestep, the tokens, all on the device, and the UNet's other arguments; returns
         further arguments of it, such as the residuals of control nets. Each has ``of_fixed_shape``, as this has.
     corrections : tuple of callable
-        Called in order at each step as ``correct(unet, sampling, predicted)`` with a `Predicted`; each returns the prediction that
-        the next one, and in the end the solver, reads. They have to know of n rows as they are: a compiled network's are not.
+        Called in order at each step as ``correct(unet, sampling, predicted)`` with a `Predicted`; each returns the prediction
+        that the next one, and in the end the solver, reads. They know the n rows as they are: a compiled network's are not.
     latents : tensor of shape (n, channels, size, size)
         What is denoised first.
     channels : tensor of shape (n, further channels, size, size), or None

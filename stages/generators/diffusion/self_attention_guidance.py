@@ -27,6 +27,16 @@ _KERNEL, _DEVIATION = 9, 1.0
 class SelfAttentionGuidance(Conditioner):
     """Leads denoising away from latents whose attended places are blurred; it reads no value.
 
+    >>> from weights import store
+    >>> from stages.generators.diffusion.loading import load_unet
+    >>> from stages.generators.diffusion.sampler import Sampling
+    >>> from stages.generators.diffusion.schedulers import read_scheduler
+    >>> folder = store.path("tiny-stable-diffusion")
+    >>> unet = load_unet(folder, torch.float32, "Stable Diffusion")
+    >>> guidance = SelfAttentionGuidance(unet, read_scheduler(folder), scale=0.75)
+    >>> len(guidance.prepare(None, Sampling(random=())).corrections)
+    1
+
     Parameters
     ----------
     unet : diffusers.UNet2DConditionModel

@@ -1,4 +1,4 @@
-"""Stable Diffusion led by layers of CLIP: diffusers' pipeline without guidance, and a guided course written out by plain torch."""
+"""Stable Diffusion led by layers of CLIP: diffusers' pipeline without guidance, and a guided course by plain torch."""
 
 import dataclasses
 
