@@ -220,6 +220,8 @@ class NeuralDiffuser2024(System):
     )
     many_subjects = "together"
     protocol = "mindeye2-2024"
+    # Retrieval is by what is trained for it, not by samples of the priors.
+    compared_by = {name: f"{name}_retrieval" for name in ("clip_text", *(f"clip_block_{k}" for k in range(1, 25)))}
     without_captions = {"text_context": False}
     of_drawing = ("generator", "guidance", "prior_evaluations", "noised_to")
     tiny = {
@@ -308,7 +310,8 @@ class NeuralDiffuser2024(System):
         """The steps from patterns to tokens, by a network and the prior that is trained with it."""
         settings, rough = self.settings, f"{name}_rough"
         # Of a tested stimulus the trials are averaged before, as in the scripts, and not what is made of each.
-        learned = shared_network((rough, _retrieval(name)), source, settings.decoder, machine, name, averages=RESPONSES)
+        part = f"{name}_network"
+        learned = shared_network((rough, _retrieval(name)), source, settings.decoder, machine, part, averages=RESPONSES)
         return [learned, Refine(learned, prior_of, rough, name, source, settings.prior_evaluations, unit_token=False)]
 
     def _latent(self, machine):
