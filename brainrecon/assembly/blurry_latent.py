@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from brainrecon.assembly.embedding_network import SIZES
 from brainrecon.assembly.learn import Learn
+from brainrecon.assembly.many_subjects import OWN_LAYERS
 from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.targets import TargetSource
+from brainrecon.assembly.targets import part as class_at
 from brainrecon.assembly.values import Machine
 from stages.ground.checks import Number, OneOf, check_all
 
@@ -80,6 +82,7 @@ def blurry_latent(
     places: TargetSource | None = None,
     released=None,
     table: str = "latent",
+    network: str = "stages.networks.mindeye:MindEyeLatent",
 ) -> Learn:
     """Step from patterns to the latent of a blurry picture.
 
@@ -101,9 +104,10 @@ def blurry_latent(
         As `brainrecon.assembly.learn.Learn` takes it.
     table : str
         Of the system's settings, that `settings` are.
+    network : str
+        ``module:class``: of one subject, or `stages.networks.subjects_latent.SubjectsLatent` of several.
     """
     from stages.decoders.trained import TrainedDecoder
-    from stages.networks.mindeye import MindEyeLatent
     from stages.objectives.regression import MeanAbsoluteError
     from stages.objectives.teacher import PlacesOfTeacher
 
@@ -118,7 +122,8 @@ def blurry_latent(
         changing = {CHANGED_PLACES: _as_the_teacher_sees_them(settings)}
         taught = {"beside": dict.fromkeys((PLACES, CHANGED_PLACES), places), "changing": changing}
     arguments = {one: getattr(settings, one) for one in ("hidden", "n_blocks", "map_channels", "channels")}
-    decoder = TrainedDecoder(MindEyeLatent, recipe, objectives, arguments, machine.device)
+    own_alone = getattr(settings, "new_subject", None) == OWN_LAYERS
+    decoder = TrainedDecoder(class_at(network), recipe, objectives, arguments, machine.device, own_alone=own_alone)
     own = {"released": released, "settings": table, **taught}
     return Learn({name: source}, decoder, machine.device, settings.trials, part, **own)
 

@@ -22,8 +22,8 @@ from stages.ground.checks import Number, OneOf, check_all
 PLACES, CHANGED_PLACES = "places", "changed_places"
 # As `stages.networks.mindeye2` has them, which takes seconds to import.
 MIXERS = ("published", "linear", "residual", "tokens")
-# Of the published training: 40 sessions of 750 trials.
-_SAMPLES_PER_EPOCH = 30_000
+SAMPLES_PER_EPOCH = 30_000
+"""Of the published training: 40 sessions of 750 trials."""
 # Every bias but those of the subjects' own layers, and the prior's table of relative positions, whose name has the word.
 _UNDECAYED = (r"(?!.*\bridge\.).*bias.*",)
 
@@ -110,12 +110,11 @@ class SharedNetworkSettings(ManySubjectsSettings):
 
         Of several subjects it has as many as the sessions of the one with most.
         """
-        most = max(_trials_of_sessions(subject) for subject in cohort.values())
-        return max(round((1 - self.validation) * most) // self.samples_of_a_step, 1)
+        return steps_by_sessions(self, cohort)
 
     def recipe(self, published_steps: int | None = None):
         """The recipe of the training loop; in an epoch 30,000 samples, unless it is settled."""
-        recipe = super().recipe(published_steps or _SAMPLES_PER_EPOCH // self.samples_of_a_step)
+        recipe = super().recipe(published_steps or SAMPLES_PER_EPOCH // self.samples_of_a_step)
         optimiser = replace(recipe.optimiser, undecayed="none", undecayed_names=_UNDECAYED)
         return replace(recipe, optimiser=optimiser)
 
@@ -273,6 +272,12 @@ def _as_the_teacher_sees_them(settings):
         crop_last=True,
         seed=settings.seed,
     )
+
+
+def steps_by_sessions(settings: ManySubjectsSettings, cohort: Mapping) -> int:
+    """Steps of an epoch with as many samples as the sessions of the subject with most have trials, tested ones among them."""
+    most = max(_trials_of_sessions(subject) for subject in cohort.values())
+    return max(round((1 - settings.validation) * most) // settings.samples_of_a_step, 1)
 
 
 def _trials_of_sessions(subject):

@@ -97,9 +97,9 @@ class BlurryLatent(nn.Module):
         dropout=(0.5, 0.25),
     ):
         super().__init__()
-        _check_sizes(n_voxels, hidden, n_blocks)
+        _check_blocks(hidden, n_blocks)
         self.map_shape, width = tuple(map_shape), map_shape[0]
-        self.lin0 = nn.Sequential(*_block(n_voxels, hidden, nn.SiLU, dropout[0], bias=False))
+        self.lin0 = self._first(n_voxels, hidden, dropout[0])
         self.mlp = nn.ModuleList(
             nn.Sequential(*_block(hidden, hidden, nn.SiLU, dropout[1], bias=False)) for _ in range(n_blocks)
         )
@@ -107,6 +107,12 @@ class BlurryLatent(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.upsampler = upward_half(width, latent_channels, channels)
         self.maps_projector = place_projector(width, places_width)
+
+    @staticmethod
+    def _first(n_voxels, hidden, dropout):
+        """The layers that read voxels."""
+        check("n_voxels", n_voxels, Number(1, whole=True, example=15724))
+        return nn.Sequential(*_block(n_voxels, hidden, nn.SiLU, dropout, bias=False))
 
     def forward(self, patterns):
         """Find latents.
@@ -181,5 +187,9 @@ def _block(inputs, outputs, activation, dropout, bias=True):
 
 def _check_sizes(n_voxels, hidden, n_blocks):
     check("n_voxels", n_voxels, Number(1, whole=True, example=15724))
+    _check_blocks(hidden, n_blocks)
+
+
+def _check_blocks(hidden, n_blocks):
     check("hidden", hidden, Number(1, whole=True, example=4096))
     check("n_blocks", n_blocks, Number(0, whole=True))

@@ -171,6 +171,21 @@ def diffusion_search(folder):
     )
 
 
+def guided_diffusion(folder):
+    from stages.generators.diffusion.feature_guidance_settings import FeatureGuidanceSettings
+    from stages.inverters.guided_diffusion import GuidedDiffusion
+    from weights import store
+
+    random_checkpoints.save_generator("sd", folder)
+    # Of so few steps every one is guided, strongly enough to show; self-attention asks the network for rows of another number,
+    # which its own tests are about.
+    settings = FeatureGuidanceSettings(scale=30.0, share=1.0, multipliers=(1.0,), self_attention=0.0)
+    layers = {"clip_block_1": "block 1"}
+    return GuidedDiffusion.from_pretrained(
+        folder, scheduler="ddim", clip=store.path("tiny-clip"), layers=layers, settings=settings, text_required=True
+    )
+
+
 MAKERS = {
     "versatile": versatile,
     "stable-diffusion": stable_diffusion,
@@ -189,6 +204,7 @@ MAKERS = {
     "faces": faces,
     "masked-tokens": masked_tokens,
     "diffusion-search": diffusion_search,
+    "guided-diffusion": guided_diffusion,
     "picture-search": picture_search("one-noise", start="noise"),
     # On pictures of one colour the largest of four are ties, and no step along the gradient lowers the loss of random weights.
     "picture-search-by-lbfgs": picture_search("dir-pixels", start="shared noise", start_spread=40.0),
@@ -389,7 +405,8 @@ def test_progress_counts_outputs_and_they_come_as_they_are_done(generator):
 def spoiling(generator, row, only=torch.Tensor.is_floating_point):
     """Have the generator's network give NaN for one row of each batch that has it, of outputs for which ``only(output)``.
 
-    Where pictures are searched for, or completed, one after the other it is asked several times for each.
+    Where pictures are searched for, or completed, one after the other it is asked several times for each. What it is asked for by
+    itself, for the gradient of a picture, stays.
     """
     method = "completed" if hasattr(generator, "completed") else "search"
     searched, search = count(-1), getattr(generator, method, None)
@@ -406,7 +423,7 @@ def spoiling(generator, row, only=torch.Tensor.is_floating_point):
         first, *others = output if isinstance(output, tuple) else (output,)
         if search is not None and isinstance(output, dict):
             return {name: values * math.nan if at[0] == row else values for name, values in output.items()}
-        if only(first):
+        if only(first) and (search is not None or not torch.is_grad_enabled()):
             # Under guidance each picture has two rows.
             n = (
                 len(first) // 2

@@ -148,6 +148,11 @@ SMALL = {
         "generator.num_inference_steps=2",
         *("decoder.epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
         *("decoder.depth=1", "decoder.n_heads=2", "decoder.feed_forward=16"),
+    "neuraldiffuser2024": Small(
+        *("generator.num_inference_steps=6", "prior_evaluations=2", "blocks=[2]", "guidance.multipliers=[1.0]"),
+        *(f"{table}.{name}" for table in ("decoder", "latent") for name in ("epochs=1", "batch_size=4", "hidden=16")),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.prior_head_width=4"),
+        *("latent.batch_size_each=4", "latent.n_blocks=1", "latent.map_channels=8"),
         weights="tiny",
     ),
     "neuropictor2024": Small(

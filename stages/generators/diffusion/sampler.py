@@ -60,6 +60,9 @@ class Sampling:
     controls : tuple of callable
         Called at each step with the rows, the timestep, the tokens, all on the device, and the UNet's other arguments; returns
         further arguments of it, such as the residuals of control nets. Each has ``of_fixed_shape``, as this has.
+    corrections : tuple of callable
+        Called in order at each step as ``correct(unet, sampling, predicted)`` with a `Predicted`; each returns the prediction
+        that the next one, and in the end the solver, reads. They know the n rows as they are: a compiled network's are not.
     latents : tensor of shape (n, channels, size, size)
         What is denoised first.
     channels : tensor of shape (n, further channels, size, size), or None
@@ -83,6 +86,7 @@ class Sampling:
     arguments: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     added: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     controls: tuple[Callable, ...] = ()
+    corrections: tuple[Callable, ...] = ()
     latents: torch.Tensor | None = None
     channels: torch.Tensor | None = None
     timesteps: torch.Tensor | None = None
@@ -105,6 +109,10 @@ class Sampling:
     def with_added(self, name, value, nothing):
         """Return this with one of the UNet's ``added_cond_kwargs``, likewise."""
         return replace(self, added={**self.added, name: (value, nothing)})
+
+    def with_correction(self, correct):
+        """Return this with one more correction of what the network predicts."""
+        return replace(self, corrections=(*self.corrections, correct))
 
     def with_channels(self, values):
         """Return this with further channels of the network's input, of all rows alike."""
@@ -134,6 +142,35 @@ class Sampling:
         )
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What a network has predicted at one step, for what corrects it.
+
+    Attributes
+    ----------
+    number : int
+        Of the step, from 0.
+    n_steps : int
+        Of all that are done.
+    timestep : tensor of shape ()
+        On the device that computes.
+    latents : tensor of shape (n, channels, size, size)
+        What is denoised.
+    conditional, nothing : tensor of that shape
+        Of the rows under conditions, and of guidance's unconditional ones; the latter is None without guidance.
+    value : tensor of that shape
+        Both together, with the corrections that came before.
+    """
+
+    number: int
+    n_steps: int
+    timestep: torch.Tensor
+    latents: torch.Tensor
+    conditional: torch.Tensor
+    nothing: torch.Tensor | None
+    value: torch.Tensor
+
+
 def padded(value, n):
     """Repeat the last row of a tensor, or of each in a tuple or list, until there are n.
 
@@ -158,7 +195,7 @@ def denoised(unet, scheduler, sampling, stepped=lambda: None):
 
         prediction = nothing + g · (conditional − nothing),
 
-    and the scheduler's solver takes x from t to the next timestep.
+    what the sampling has of corrections changes it, and the scheduler's solver takes x from t to the next timestep.
 
     >>> sampling = Sampling(random=(), latents=noise, timesteps=last_timesteps(scheduler, 50, 50))  # doctest: +SKIP
     >>> latents = denoised(unet, scheduler, sampling.with_context(tokens, empty_tokens))  # doctest: +SKIP
@@ -183,7 +220,8 @@ def denoised(unet, scheduler, sampling, stepped=lambda: None):
     tokens, arguments = network_arguments(sampling)
     channels = _further_channels(sampling)
     # The solver reads the timesteps on the CPU, the network on its device.
-    for timestep, on_device in zip(sampling.timesteps, sent_to(latents.device, sampling.timesteps)):
+    n_steps, on_devices = len(sampling.timesteps), sent_to(latents.device, sampling.timesteps)
+    for number, (timestep, on_device) in enumerate(zip(sampling.timesteps, on_devices)):
         rows = torch.cat([latents, latents]) if guided else latents
         # A network's output may lie otherwise in memory than the noise did; a compiled network takes that for another input.
         rows = scheduler.scale_model_input(rows, timestep).to(sampling.dtype).contiguous()
@@ -194,9 +232,13 @@ def denoised(unet, scheduler, sampling, stepped=lambda: None):
             controlled |= control(rows, on_device, tokens, arguments)
         prediction = unet(rows, on_device, tokens, **arguments, **controlled, return_dict=False)[0]
         prediction = prediction[:, : latents.shape[1]].to(latents.dtype)
+        conditional, nothing = prediction, None
         if guided:
             nothing, conditional = prediction.chunk(2)
             prediction = nothing + sampling.guidance_scale * (conditional - nothing)
+        for correct in sampling.corrections:
+            predicted = Predicted(number, n_steps, on_device, latents, conditional, nothing, prediction)
+            prediction = correct(unet, sampling, predicted)
         latents = scheduler.step(prediction, timestep, latents, return_dict=False)[0]
         stepped()
     return latents

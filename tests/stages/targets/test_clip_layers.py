@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from open_clip.transformer import QuickGELU, VisionTransformer
 from PIL import Image
 from torchvision.transforms.functional import normalize
+from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from stages.ground.errors import InputError
 from stages.targets.clip import CLIPImageVector
@@ -35,6 +37,48 @@ def test_a_layer_is_what_the_block_adds_last(load, pictures, number):
         stream = kept["x"] + block.attention(block.ln_1(kept["x"]))
         torch.testing.assert_close(found, kept["out"] - stream, rtol=1e-4, atol=1e-5)
     assert found.std() > 0.01 and target.shape == (65, 128)
+
+
+def test_layers_are_the_second_linear_layers_of_transformers_network():
+    """The same weights in transformers' CLIPVisionModel: what ``mlp.fc2`` of each block gives."""
+    torch.manual_seed(0)
+    ours = VisionTransformer(64, 16, 32, 3, 2, 4.0, output_dim=8, act_layer=QuickGELU, output_tokens=True).eval()
+    config = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=128, num_hidden_layers=3, num_attention_heads=2, image_size=64, patch_size=16
+    )
+    theirs, own = CLIPVisionModel(config).eval(), ours.state_dict()
+    named = {
+        "embeddings.class_embedding": own["class_embedding"],
+        "embeddings.patch_embedding.weight": own["conv1.weight"],
+        "embeddings.position_embedding.weight": own["positional_embedding"],
+    }
+    for end in ("weight", "bias"):
+        named |= {f"pre_layrnorm.{end}": own[f"ln_pre.{end}"], f"post_layernorm.{end}": own[f"ln_post.{end}"]}
+        for block in range(3):
+            there, here = f"encoder.layers.{block}.", f"transformer.resblocks.{block}."
+            for part, rows in zip("qkv", own[f"{here}attn.in_proj_{end}"].chunk(3)):
+                named[f"{there}self_attn.{part}_proj.{end}"] = rows
+            names = {"self_attn.out_proj": "attn.out_proj", "layer_norm1": "ln_1", "layer_norm2": "ln_2"}
+            names |= {"mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+            named |= {f"{there}{theirs_}.{end}": own[f"{here}{ours_}.{end}"] for theirs_, ours_ in names.items()}
+    inner = getattr(theirs, "vision_model", theirs)
+    assert not inner.load_state_dict(named, strict=False).unexpected_keys
+    kept, pictures = [], torch.randn(2, 3, 64, 64)
+    for layer in inner.encoder.layers:
+        layer.mlp.fc2.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    with torch.no_grad():
+        found = layers_of(ours, pictures, ("block 1", "block 2", "block 3"))
+        theirs(pictures)
+    assert len(kept) == len(found) == 3
+    for one, expected in zip(found.values(), kept):
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_six_layers_of_the_published_network():
+    with torch.device("meta"):
+        visual = VisionTransformer(224, 32, 768, 12, 12, 4.0, output_dim=512, act_layer=QuickGELU, output_tokens=True)
+        found = layers_of(visual, torch.zeros(2, 3, 224, 224), tuple(f"block {number}" for number in range(1, 7)))
+    assert [tuple(one.shape) for one in found.values()] == 6 * [(2, 50, 768)]
 
 
 def test_the_embedding_is_that_of_the_target_of_vectors(load, pictures):
