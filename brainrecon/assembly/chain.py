@@ -328,7 +328,7 @@ class Chain:
             return captions
 
         def features(names, subject=first, by="columns"):
-            found, of = store or FeatureStore(), those[subject]
+            found, of = store or FeatureStore(), {**(before or {}), **those}[subject]
             return encode(self.learned_targets, names, of, "train", found, captions=given, by=by, progress=progress)
 
         training = Training(those, features, given, dict(before or {}))
