@@ -134,6 +134,12 @@ SMALL = {
         "averages=responses",
         weights="tiny",
     ),
+    "mindshot2024": Small(
+        *FEW_STEPS,
+        *("decoder.epochs=2", "decoder.pretraining_epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
+        *("decoder.hidden=16", "decoder.n_blocks=1", "distillation.n_clusters=4"),
+        weights="tiny",
+    ),
     "neuropictor2024": Small(
         *FEW_STEPS,
         *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
