@@ -331,7 +331,7 @@ class Chain:
             )
 
         def features(names, subject=first, by="columns"):
-            found, of = store or FeatureStore(), those[subject]
+            found, of = store or FeatureStore(), {**(before or {}), **those}[subject]
             return encode(
                 self.learned_targets, names, of, "train", found, captions=lambda: captions, by=by, progress=progress
             )

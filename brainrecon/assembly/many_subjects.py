@@ -40,12 +40,14 @@ class ManySubjectsSettings(NetworkSettings):
 
     published_steps: ClassVar[int] = 1000
     """Of an epoch that no data settle; systems name theirs."""
+    trained_of_new: ClassVar[tuple[str, ...]] = (ALL_LAYERS, OWN_LAYERS)
+    """What `new_subject` may be; a system in which it follows from another setting has a word for that too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         some = Number(1, whole=True, optional=True, example=2)
         rules = {"batch_size_each": Number(1, whole=True, example=8), "subjects": some, "pretraining_epochs": some}
-        check_all(self, rules | {"new_subject": OneOf(ALL_LAYERS, OWN_LAYERS)})
+        check_all(self, rules | {"new_subject": OneOf(*self.trained_of_new)})
 
     @property
     def samples_of_a_step(self) -> int:

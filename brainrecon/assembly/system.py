@@ -118,6 +118,8 @@ class System(ABC):
         same target under another name, such as an embedding that was trained for retrieval.
     of_drawing : tuple of str
         Names of settings that nothing learned depends on, so that a run may take the decoder of one in which they differ.
+    of_new_subject : tuple of str
+        Names of settings that concern a new subject alone, so that it may come after a run on others in which they differ.
     protocol : str
         How its output is judged if that is of photographs and by published networks, and nothing else is asked for.
     """
@@ -139,6 +141,7 @@ class System(ABC):
     image_embedding: ClassVar[str | None] = None
     compared_by: ClassVar[Mapping[str, str]] = {}
     of_drawing: ClassVar[tuple[str, ...]] = ("generator", "checkpoints.generator")
+    of_new_subject: ClassVar[tuple[str, ...]] = ()
     protocol: str = "mindeye-2023"
 
     def __init__(self, settings: Any = None) -> None:

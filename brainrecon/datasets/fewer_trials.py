@@ -1,4 +1,4 @@
-"""A subject of whose training trials some are left out: all but the first sessions, or those of some stimuli."""
+"""A subject of whose training trials some are left out: all but the first sessions, or but those of some stimuli."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from brainrecon.datasets.responses import as_responses
 from brainrecon.datasets.split import Split, first_presentation_order
 from stages.ground.errors import InputError
+from stages.ground.item_seeds import name_seed
 from stages.ground.lazy_rows import as_rows
 
 
@@ -71,6 +72,50 @@ def n_sessions(subject):
     subject : brainrecon.datasets.subject.Subject
     """
     return 0 if subject.train.sessions is None else len(np.unique(subject.train.sessions))
+
+
+def some_stimuli(subject, n_stimuli, seed=0):
+    """Learn from all trials of some training stimuli, drawn at random; what is tested stays as it is.
+
+    Stimuli of more are those of fewer and others, of one seed.
+
+    >>> import brainrecon
+    >>> from brainrecon.datasets.arrays.writing import write_template
+    >>> write_template("my-study")
+    >>> whole = brainrecon.load("arrays:my-study")
+    >>> few = some_stimuli(whole, 3)
+    >>> whole.train.n_stimuli, few.train.n_stimuli, few.test.n_stimuli == whole.test.n_stimuli
+    (12, 3, True)
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+    n_stimuli : int
+    seed : int
+        Which they are depends on it, and on the names of the stimuli.
+
+    Returns
+    -------
+    subject : brainrecon.datasets.subject.Subject
+        With ``details["training stimuli"]`` [n_stimuli, seed].
+
+    Raises
+    ------
+    InputError
+        There are fewer.
+    """
+    train = subject.train
+    if not 1 <= n_stimuli <= train.n_stimuli:
+        raise InputError(
+            f"{n_stimuli:,} training stimuli are asked for but {subject.name} has {train.n_stimuli:,}; pass --set "
+            f"data.stimuli={max(1, min(n_stimuli, train.n_stimuli))}."
+        )
+    by_lot = sorted(range(train.n_stimuli), key=lambda row: name_seed(f"{seed}/{train.stimulus_ids[row]}/learned from"))
+    chosen = np.zeros(train.n_stimuli, dtype=bool)
+    chosen[by_lot[:n_stimuli]] = True
+    told = f"{n_stimuli:,} of {train.n_stimuli:,} training stimuli are learned from, drawn with seed {seed}"
+    fewer = _with_trials(subject, np.flatnonzero(chosen[train.positions]), told)
+    return replace(fewer, details=fewer.details | {"training stimuli": [int(n_stimuli), int(seed)]})
 
 
 def without_stimuli(subject, ids, why):

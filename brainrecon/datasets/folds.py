@@ -142,6 +142,29 @@ def category_numbers(subject):
     InputError
         The dataset has no categories, or some of its training stimuli have none.
     """
+    return np.unique(category_names(subject), return_inverse=True)[1].reshape(-1)
+
+
+def category_names(subject):
+    """The category of each training stimulus, a list of str: all its names together, in order of the alphabet.
+
+    >>> from brainrecon.datasets.split import Split
+
+    >>> from brainrecon.datasets.subject import Subject
+    >>> train = Split(np.ones((2, 2), np.float32), ["a", "b"], categories=[["dog"], ["dog", "cat"]])
+    >>> splits = {"train": train, "test": Split(train.betas, ["d", "e"])}
+    >>> category_names(Subject("subj01", "arrays", "arrays:memory", splits, roi="all"))
+    ['dog', 'cat + dog']
+
+    Parameters
+    ----------
+    subject : brainrecon.datasets.subject.Subject
+
+    Raises
+    ------
+    InputError
+        The dataset has no categories, or some of its training stimuli have none.
+    """
     train = subject.train
     known = train.categories if train.has_categories else None
     if known is None or not all(known):
@@ -150,7 +173,7 @@ def category_numbers(subject):
             f"{subject.source} tells {which} of training, by which responses are matched to pictures; choose a dataset that "
             "names them, such as dir, or another method."
         )
-    return np.unique([" + ".join(sorted(own)) for own in known], return_inverse=True)[1].reshape(-1)
+    return [" + ".join(sorted(own)) for own in known]
 
 
 def check_pictures_disjoint(subject):

@@ -135,6 +135,7 @@ def of_pretraining(config):
         subject=first,
         subjects=data.subjects if others else None,
         sessions=None,
+        stimuli=None,
         apart_from=data.subject,
         split=rule,
         split_checkpoint=data.split_checkpoint if rule else None,
@@ -180,7 +181,7 @@ def check_pretrained(config, subject, run):
             f"{run.folder} is a run of {there.method} on {', '.join(known)} but {config.method} on {', '.join(asked)} is to come "
             "before; name the run of these, or leave --pretrained out."
         )
-    free = config.system.of_drawing
+    free = (*config.system.of_drawing, *config.system.of_new_subject)
     for name, before, after in differences(to_dict(there.settings), to_dict(wanted.settings)):
         # What is left open follows from the data.
         if after is not None and not any(name == one or name.startswith(f"{one}.") for one in free):

@@ -67,6 +67,8 @@ class DataSettings:
         fitted on these first, and then on it, see `brainrecon.runs.cohort`.
     sessions : int, optional
         How many of its first training sessions are learned from; all if it is not given.
+    stimuli : int, optional
+        How many of its training stimuli are learned from, in those sessions, drawn with the run's seed; all if it is not given.
     apart_from : str, optional
         Of a run in which subjects are learned from before a new one: who that is. No stimulus that it is tested on is learned
         from.
@@ -88,6 +90,7 @@ class DataSettings:
     options: dict[str, str | int | float | bool | list] = field(default_factory=dict)
     subjects: tuple[str, ...] | None = None
     sessions: int | None = None
+    stimuli: int | None = None
     apart_from: str | None = None
     shuffled: bool = False
 

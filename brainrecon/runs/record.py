@@ -15,7 +15,7 @@ import numpy as np
 
 from brainrecon.datasets import load, parse_source
 from brainrecon.datasets.cohort import Cohort
-from brainrecon.datasets.fewer_trials import first_sessions
+from brainrecon.datasets.fewer_trials import first_sessions, some_stimuli
 from brainrecon.datasets.shuffled import with_shuffled_responses
 from brainrecon.evaluation.judges import DRAWN
 from brainrecon.evaluation.protocols.protocol import DEFAULT, load_protocol
@@ -64,12 +64,12 @@ def cohort_of(config, store=None, device="cpu"):
         cohort = Cohort(load_one(config, name, store, device) for name in names).apart()
     if data.apart_from is None:
         return cohort
-    new = load_one(replace(config, data=replace(data, sessions=None)), data.apart_from, store, device)
+    new = load_one(replace(config, data=replace(data, sessions=None, stimuli=None)), data.apart_from, store, device)
     return cohort.apart([*cohort.tested_ids, *new.test.stimulus_ids])
 
 
 def load_one(config, name, store=None, device="cpu"):
-    """One subject of a `brainrecon.runs.config.RunConfig`, in its fold, split anew and with fewer sessions where it says so.
+    """One subject of a `brainrecon.runs.config.RunConfig`, in its fold, split anew and with fewer trials where it says so.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ def load_one(config, name, store=None, device="cpu"):
         clip = data.split_checkpoint or split_checkpoint(config)
         others = [loaded(one) for one in data.subjects or () if one != subject.name] if of_shared(data.split) else []
         subject = in_split(subject, data.split, clip, store, device, others)
-    return subject if data.sessions is None else first_sessions(subject, data.sessions)
+    subject = subject if data.sessions is None else first_sessions(subject, data.sessions)
+    return subject if data.stimuli is None else some_stimuli(subject, data.stimuli, config.seed)
 
 
 def in_split(subject, split, clip=DEFAULT_CLIP, store=None, device="cpu", others=()):

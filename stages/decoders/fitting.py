@@ -151,14 +151,19 @@ def _objectives_of(decoder, network, gives, known):
         return [MeanSquaredError(name) for name in gives]
     objectives = decoder.objectives(network) if callable(decoder.objectives) else decoder.objectives
     # What a new subject is held against beside the pictures is not there before there is one.
-    objectives = [one for one in objectives if not getattr(one, "if_known", False) or {*one.reads} <= {*known}]
+    objectives = [one for one in objectives if not getattr(one, "if_known", False) or {*_held_to(one)} <= {*known}]
     for objective in objectives:
-        if unknown := [name for name in objective.reads if name not in known]:
+        if unknown := [name for name in _held_to(objective) if name not in known]:
             raise InputError(
                 f"{objective!r} reads {unknown[0]!r}, which is not predicted; expected some of {', '.join(known)}"
                 f"{did_you_mean(unknown[0], known)}."
             )
     return list(objectives)
+
+
+def _held_to(objective):
+    """Names of the true values that an objective reads: those of its outputs, unless it says otherwise."""
+    return getattr(objective, "held_to", objective.reads)
 
 
 def _identity(decoder, measured, objectives, described, arrays, began):

@@ -27,7 +27,7 @@ class NetworkWithObjectives(nn.Module):
     ----------
     network : torch.nn.Module
         From patterns, a tensor or a dict of them by subject, to a dict of named values; from patterns and the targets of its
-        `reads_in_training`, if it has such names.
+        `reads_in_training`, if it has such names: None in place of one that is not known.
     objectives : sequence of stages.objectives.objective.Objective
     accumulate : int
         Parts of a batch.
@@ -72,7 +72,7 @@ class NetworkWithObjectives(nn.Module):
         return loss + pulled, {**parts, "loss": torch.as_tensor(loss).detach()}
 
     def _outputs(self, batch):
-        others = [batch["targets"][name] for name in getattr(self.network, "reads_in_training", ())]
+        others = [batch["targets"].get(name) for name in getattr(self.network, "reads_in_training", ())]
         return self.network(batch["patterns"], *others)
 
     def _judged(self, objectives, outputs, batch):

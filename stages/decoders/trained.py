@@ -110,7 +110,8 @@ class TrainedDecoder:
     make : type
         A `torch.nn.Module`: ``make(n_voxels, gives, **arguments)``, whose `forward` takes standardised patterns, float32 (n,
         n_voxels), and returns a tensor ``(n, *shape)`` for each name and shape of `gives`. It is found again by its module and
-        name. If it has `reads_in_training`, a tuple of names of targets, training gives `forward` their true values besides; with
+        name. If it has `reads_in_training`, a tuple of names of targets, training gives `forward` their true values besides, None
+        in place of one that this training does not know; with
         `sees_whole_batches` true, no batch of it is cut into parts. If it has `reads_subjects` true, it is of several subjects:
         `n_voxels` is a dict of subject to int, patterns are a dict of subject to tensor, outputs have their rows in that order,
         and ``subject_tensors(subject)`` names what belongs to a subject alone (see

@@ -26,8 +26,10 @@ class Objective(Protocol):
     An objective that compares the samples of a batch with each other has `compares` true. It is called with whole batches,
     however these are cut into parts or shared by processes.
 
-    An objective with `if_known` true is left out of a training in which what it reads is not known, as of subjects before a new
-    one what others teach is not.
+    An objective that is held to true values of other names than its outputs' says which: `held_to`, a tuple of str.
+
+    An objective with `if_known` true is left out of a training in which what it is held to is not known, as of subjects before
+    a new one what others teach is not.
 
     An objective that changes what the network reads, as mixing samples does, has ``before(patterns, step)`` too. It is called
     with the patterns of each batch, tensor of shape (n, n_voxels) on the CPU, and returns what takes their place; then the

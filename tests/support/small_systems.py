@@ -153,6 +153,10 @@ SMALL = {
         *(f"{table}.{name}" for table in ("decoder", "latent") for name in ("epochs=1", "batch_size=4", "hidden=16")),
         *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.prior_head_width=4"),
         *("latent.batch_size_each=4", "latent.n_blocks=1", "latent.map_channels=8"),
+    "mindshot2024": Small(
+        *FEW_STEPS,
+        *("decoder.epochs=2", "decoder.pretraining_epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
+        *("decoder.hidden=16", "decoder.n_blocks=1", "distillation.n_clusters=4"),
         weights="tiny",
     ),
     "neuropictor2024": Small(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainrecon.datasets.cohort import Cohort, there_of
-from brainrecon.datasets.fewer_trials import first_sessions, without_stimuli
+from brainrecon.datasets.fewer_trials import first_sessions, some_stimuli, without_stimuli
 from brainrecon.datasets.split import Split
 from brainrecon.datasets.subject import Subject
 from stages.ground.errors import InputError
@@ -113,3 +113,25 @@ def test_stimuli_left_out_keep_all_repeats_of_the_others():
     whole = subject_of("subj01", ["a", "b", "a", "c", "b"], ["x"])
     fewer = without_stimuli(whole, ["a", "x", "z"], "that are left out here")
     assert fewer.train.trial_stimulus_ids.tolist() == ["b", "c", "b"] and fewer.train.positions.tolist() == [0, 1, 0]
+
+
+def test_some_stimuli():
+    whole = subject_of("subj01", ["b", "c", "a", "b", "d", "c"], ["x"])
+    drawn = {}
+    for seed in range(20):
+        few, more = some_stimuli(whole, 2, seed), some_stimuli(whole, 3, seed)
+        kept = set(few.train.stimulus_ids.tolist())
+        assert len(kept) == 2 and kept < set(more.train.stimulus_ids.tolist()) <= set("abcd") and few.test is whole.test
+        # All trials of each, in their order.
+        trials = [row for row, name in enumerate(whole.train.trial_stimulus_ids) if name in kept]
+        np.testing.assert_array_equal(few.train.betas[:], whole.train.betas[trials])
+        assert few.details["training stimuli"] == [2, seed]
+        drawn[seed] = frozenset(kept)
+    # All of the six pairs come up, and a seed gives the same ones again.
+    assert len(set(drawn.values())) == 6 and drawn[3] == set(some_stimuli(whole, 2, 3).train.stimulus_ids.tolist())
+
+
+@pytest.mark.parametrize(("n", "advised"), [(0, 1), (5, 4)])
+def test_as_many_stimuli_as_there_are_not(n, advised):
+    with pytest.raises(InputError, match=f"{n} training stimuli .* has 4; pass --set data.stimuli={advised}"):
+        some_stimuli(subject_of("subj01", ["b", "c", "a", "d"], ["x"]), n)

@@ -1,0 +1,155 @@
+"""MindShot (Jiang et al. 2024): a network of several subjects, adapted to a new one of whom there are few pictures and responses.
+
+A re-implementation from two abstracts: neither the paper nor its code could be read, and nearly every number is a guess. A
+network that is trained on several subjects at once makes CLIP tokens of pictures and of captions, under which Versatile Diffusion
+draws. For a new subject its own features are held against those that the frozen network has for other subjects' responses to
+pictures of the same class, by their frequencies.
+
+docs/systems/mindshot2024.md says what was read, what is guessed, and by which setting each guess is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from brainrecon.assembly.as_decoded import AsDecoded
+from brainrecon.assembly.evidence import Evidence
+from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.redraw import redraw
+from brainrecon.assembly.registry import system
+from brainrecon.assembly.system import System
+from brainrecon.assembly.taught_network import VERSIONS, DistillationSettings, TaughtNetworkSettings, taught_network
+from stages.ground.checks import OneOf, check_all
+
+IMAGE, TEXT = "clip_image", "clip_text"
+# As the network gives them: of no length of their own, since they are trained by their directions.
+DECODED = {IMAGE: "image_direction", TEXT: "text_direction"}
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Names in `weights/manifest.toml`."""
+
+    clip: str = "clip-vit-l-14-quickgelu"
+    generator: str = "versatile-diffusion"
+
+
+@dataclass(frozen=True)
+class MindShotSettings:
+    """All settings of the method; but for the ideas behind them, all are guessed.
+
+    Attributes
+    ----------
+    version : {"v1", "v2"}
+        Which abstract is followed, if the decoder's settings do not say otherwise: v1 trains an adapter of few parameters of a
+        new subject, v2 goes on with everything.
+    decoder : TaughtNetworkSettings
+    distillation : DistillationSettings
+        Of a new subject.
+    generator : GeneratorSettings
+        Drawing starts from noise.
+    unconditional : {"zeros", "stored"}
+        What guidance's unconditional half reads.
+    text_context : bool
+        Decode tokens of captions too; off if a dataset has none.
+    text_padding : {"end", "zero"}
+        What follows a caption's end token, see `stages.targets.clip.CLIPTextTokens`.
+    """
+
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    version: str = "v2"
+    decoder: TaughtNetworkSettings = field(default_factory=TaughtNetworkSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    generator: GeneratorSettings = field(
+        default_factory=lambda: GeneratorSettings(
+            strength=1.0,
+            num_inference_steps=20,
+            guidance_scale=5.0,
+            image_weight=0.5,
+            text_weight=0.5,
+            scheduler="unipc",
+        )
+    )
+    unconditional: str = "zeros"
+    text_context: bool = True
+    text_padding: str = "end"
+
+    def __post_init__(self):
+        rules = {"unconditional": OneOf("zeros", "stored"), "text_padding": OneOf("end", "zero")}
+        check_all(self, rules | {"version": OneOf(*VERSIONS)})
+        object.__setattr__(self, "decoder", self.decoder.as_version(self.version))
+
+
+@system
+class MindShot2024(System):
+    """The method of several subjects and a new one, as far as its abstracts tell it."""
+
+    name = "mindshot2024"
+    explanation = "from abstracts alone: a network of several subjects, taught to a new one by frequencies of features"
+    citation = (
+        "Jiang, S. et al. (2024). MindShot: a few-shot brain decoding framework via transferring cross-subject prior and "
+        "distilling frequency domain knowledge. Knowledge-Based Systems; arXiv:2405.15278."
+    )
+    settings_class = MindShotSettings
+    evidence = Evidence(
+        "from two abstracts, without paper or code: nearly all numbers are guesses; spectra and losses equal their formulas",
+        ("simulated NSD",),
+    )
+    many_subjects = "together"
+    protocol = "mindeye-2023"
+    image_embedding = IMAGE
+    of_drawing = (*System.of_drawing, "unconditional")
+    # Nobody is taught before there is a new subject.
+    of_new_subject = ("distillation", "decoder.new_subject")
+    without_captions = {"text_context": False}
+    tiny = {
+        "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator"},
+        "unconditional": "stored",
+        "text_padding": "zero",
+        "generator": {"guidance_scale": 3.0},
+        "decoder": {
+            "epochs": 40,
+            "pretraining_epochs": 25,
+            "batch_size": 16,
+            "length": 256,
+            "hidden": 256,
+            "n_blocks": 2,
+            "learning_rate": 1e-3,
+            "batch_size_each": 16,
+        },
+    }
+
+    @property
+    def notes(self):
+        return ("Re-implemented from abstracts, without the paper or its code: nearly all settings are guesses.",)
+
+    def settled_with(self, cohort):
+        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
+
+    def settled_by(self, subject):
+        return self.settled_with({subject.name: subject})
+
+    def for_pretraining(self):
+        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
+
+    def steps(self, machine):
+        settings = self.settings
+        sources = {IMAGE: self.target("stages.targets.clip:CLIPImageTokens", "clip", machine)}
+        if settings.text_context:
+            padding = settings.text_padding
+            sources[TEXT] = self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=padding)
+        named = {DECODED[name]: source for name, source in sources.items()}
+        return [
+            taught_network(named, settings.decoder, settings.distillation, machine),
+            *(AsDecoded(DECODED[name], name, source) for name, source in sources.items()),
+            redraw(
+                "stages.generators.diffusion.dual_context:DualContextGenerator",
+                lambda: self.folder("generator"),
+                settings.generator,
+                machine,
+                sources,
+                settings.generator.shares,
+                start=None,
+                arguments=lambda: {"unconditional": settings.unconditional},
+            ),
+        ]
