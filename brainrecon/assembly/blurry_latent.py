@@ -80,6 +80,7 @@ def blurry_latent(
     places: TargetSource | None = None,
     released=None,
     table: str = "latent",
+    roi: str = "all",
 ) -> Learn:
     """Step from patterns to the latent of a blurry picture.
 
@@ -101,6 +102,8 @@ def blurry_latent(
         As `brainrecon.assembly.learn.Learn` takes it.
     table : str
         Of the system's settings, that `settings` are.
+    roi : str
+        Voxels to read, as `brainrecon.assembly.learn.Learn` takes it.
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.networks.mindeye import MindEyeLatent
@@ -119,7 +122,7 @@ def blurry_latent(
         taught = {"beside": dict.fromkeys((PLACES, CHANGED_PLACES), places), "changing": changing}
     arguments = {one: getattr(settings, one) for one in ("hidden", "n_blocks", "map_channels", "channels")}
     decoder = TrainedDecoder(MindEyeLatent, recipe, objectives, arguments, machine.device)
-    own = {"released": released, "settings": table, **taught}
+    own = {"released": released, "settings": table, "roi": roi, **taught}
     return Learn({name: source}, decoder, machine.device, settings.trials, part, **own)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly.changed_pictures import ChangedPictures
+from brainrecon.assembly.region_voxels import RegionVoxels
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
@@ -110,6 +111,14 @@ class Learn(Step):
         `stages.decoders.trained.Training.companions`.
     kept_back : bool
         Whether the chain gets nothing of it: another step begins with its network.
+    roi : str
+        Voxels to read, of those that the subject was loaded with; see `brainrecon.datasets.voxels`. By default all. Of a decoder
+        of one subject alone.
+
+    Attributes
+    ----------
+    voxels : bool array of shape (n_voxels,), or None
+        Those of the region; None for all.
     """
 
     is_learned = True
@@ -136,6 +145,7 @@ class Learn(Step):
         n_trials=3,
         companions=False,
         kept_back=False,
+        roi="all",
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -154,6 +164,16 @@ class Learn(Step):
         self.trains_together = getattr(decoder, "trains_together", False)
         self.reads_subjects = getattr(decoder, "reads_subjects", False)
         self.for_new_subject = "go on" if self.reads_subjects else "again"
+        self.roi, self._region = roi, RegionVoxels(roi)
+        if self.reads_subjects and roi != "all":
+            raise InputError(
+                f"roi is {roi!r} but the network of {', '.join(self._named)} reads several subjects, each with all voxels it was "
+                "loaded with; load the region with --roi, or leave roi out here."
+            )
+
+    @property
+    def voxels(self):
+        return self._region.voxels
 
     def fit(self, training, workspace):
         if len(training.subjects) > 1 and not self.reads_subjects:
@@ -165,12 +185,14 @@ class Learn(Step):
         if self._arguments is not None:
             known = training.subjects if self.reads_subjects else training.subject
             self.decoder.arguments |= self._arguments(known)
+        if self.roi != "all":
+            self._region.choose(training.subject)
         sources, averaged = {**self.targets, **self.beside}, self._trials == "averaged" and pairs is None
         tables = tables_of(training, sources, self._room)
         responses, rows = {}, {}
         for name, subject in training.subjects.items():
             train = subject.train
-            responses[name] = train.patterns if averaged else train.betas
+            responses[name] = self._region.of(train.patterns if averaged else train.betas)
             rows[name] = tables.rows[name] if averaged else tables.rows[name][train.positions]
         derived = {
             name: [derive(of_one(training, owner), workspace.pretrained) for owner in tables.owners]
@@ -305,7 +327,7 @@ class Learn(Step):
     # Running
 
     def run(self, items, values, *, seed=0):
-        patterns, found = np.asarray(values["patterns"]), {}
+        patterns, found = self._region.of(np.asarray(values["patterns"])), {}
         whose = {}
         if self.reads_subjects:
             # Items of one call are of one subject, which may be nameless if there is one only.
@@ -321,12 +343,13 @@ class Learn(Step):
         return self.decoder.summary()
 
     def remarks(self):
-        return list(self.decoder.notes())
+        return [*self._region.remarks(), *self.decoder.notes()]
 
     def curves(self):
         return dict(self.decoder.curves())
 
     def save(self, folder):
+        self._region.save(folder)
         self.decoder.save_pretrained(folder)
 
     def take(self, name, n_voxels):
@@ -339,4 +362,5 @@ class Learn(Step):
         self.decoder = self.decoder.take(checkpoint_store.path(name), name, self._released, n_voxels, gives)
 
     def open(self, workspace):
+        self._region.open(workspace.folder)
         self.decoder = type(self.decoder).from_pretrained(workspace.folder, device=self._device)
