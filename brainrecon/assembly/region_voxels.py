@@ -62,7 +62,10 @@ class RegionVoxels:
                 "the same subject and roi, or fit a decoder on these."
             )
         columns = np.flatnonzero(self.voxels)
-        return responses.columns(columns) if isinstance(responses, Rows) else responses[:, columns]
+        if isinstance(responses, Rows):
+            return responses.columns(columns)
+        # NumPy lays chosen columns out one after the other, and sums would be rounded otherwise than those of all voxels.
+        return np.ascontiguousarray(responses[:, columns])
 
     def remarks(self):
         """How many there are: a sentence, or none of all voxels."""

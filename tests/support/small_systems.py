@@ -110,6 +110,13 @@ SMALL = {
         *("alignment.epochs=2", "alignment.batch_size=8"),
         weights="tiny",
     ),
+    "brainstreams2024": Small(
+        *FEW_STEPS,
+        *(f"{table}.{size}" for table in ("decoder", "layout") for size in ("epochs=2", "hidden=16", "n_blocks=1")),
+        *("decoder.batch_size=8", "decoder.projected=8", "decoder.validation=0.1", "layout.batch_size=8"),
+        *("layout.validation=0.1", "layout.channels=[32, 32]"),
+        weights="tiny",
+    ),
     "neurovis2024": Small(*FEW_STEPS, "semantic_roi=ventral", "perceptual_roi=early", weights="tiny"),
     "mindart2024": Small(
         *FEW_STEPS,

@@ -10,7 +10,11 @@ from brainrecon.assembly.registry import system_class
 
 ROOT = Path(__file__).parents[3]
 ROW = re.compile(r"^\| `([a-z_.0-9]+)` \| (.+?) \| (\[[PBGT]\])? ?\|", flags=re.M)
-FOUND = {"mindldm2024": "Only the abstract", "neurovis2024": "Only the title"}
+FOUND = {
+    "brainstreams2024": "Only the abstract",
+    "mindldm2024": "Only the abstract",
+    "neurovis2024": "Only the title",
+}
 NAMES = pytest.mark.parametrize("name", FOUND)
 
 
@@ -70,4 +74,4 @@ def test_guesses_are_most_of_what_it_is(name):
     marks = [mark for *_, mark in ROW.findall(page(name).split("rests on\n")[1])]
     assert marks.count("[G]") > 25
     # Of a title nothing can be a source.
-    assert ("[P]" in marks) == (name == "mindldm2024")
+    assert ("[P]" in marks) == (FOUND[name] == "Only the abstract")
