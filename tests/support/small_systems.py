@@ -112,6 +112,7 @@ SMALL = {
     ),
     "brainstreams2024": Small(
         *FEW_STEPS,
+        "estimator=network",
         *(f"{table}.{size}" for table in ("decoder", "layout") for size in ("epochs=2", "hidden=16", "n_blocks=1")),
         *("decoder.batch_size=8", "decoder.projected=8", "decoder.validation=0.1", "layout.batch_size=8"),
         *("layout.validation=0.1", "layout.channels=[32, 32]"),

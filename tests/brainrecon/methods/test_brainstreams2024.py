@@ -158,7 +158,7 @@ def test_without_refinement_the_text_is_the_decoded_caption_and_with_it_what_the
     refinement = {"model": str(tmp_path / "llm"), "cache": str(tmp_path / "cache")}
     found = {}
     for how, own in (("off", {}), ("on", {"refinement": refinement})):
-        chain = chain_of(NAME, {"text_source": "caption", **own}, weights="tiny")
+        chain = chain_of(NAME, {"text_source": "caption", "estimator": "network", **own}, weights="tiny")
         writer, *_, encode = chain.steps[4 : 6 + bool(own)]
         latents = random.standard_normal((2, 64)).astype(np.float32) if how == "off" else found["latents"]
         values = {"optimus": latents}
