@@ -83,6 +83,7 @@ def blurry_latent(
     released=None,
     table: str = "latent",
     network: str = "stages.networks.mindeye:MindEyeLatent",
+    roi: str = "all",
 ) -> Learn:
     """Step from patterns to the latent of a blurry picture.
 
@@ -106,6 +107,8 @@ def blurry_latent(
         Of the system's settings, that `settings` are.
     network : str
         ``module:class``: of one subject, or `stages.networks.subjects_latent.SubjectsLatent` of several.
+    roi : str
+        Voxels to read, as `brainrecon.assembly.learn.Learn` takes it.
     """
     from stages.decoders.trained import TrainedDecoder
     from stages.objectives.regression import MeanAbsoluteError
@@ -124,7 +127,7 @@ def blurry_latent(
     arguments = {one: getattr(settings, one) for one in ("hidden", "n_blocks", "map_channels", "channels")}
     own_alone = getattr(settings, "new_subject", None) == OWN_LAYERS
     decoder = TrainedDecoder(class_at(network), recipe, objectives, arguments, machine.device, own_alone=own_alone)
-    own = {"released": released, "settings": table, **taught}
+    own = {"released": released, "settings": table, "roi": roi, **taught}
     return Learn({name: source}, decoder, machine.device, settings.trials, part, **own)
 
 

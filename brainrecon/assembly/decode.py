@@ -5,24 +5,19 @@ Everything here is learned from the training split alone, voxels to leave out in
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 
 from brainrecon.assembly.linear_decoding import DECODINGS
+from brainrecon.assembly.region_voxels import read_voxels, region_of, save_voxels
 from brainrecon.assembly.resumable_ridge import predict_by_blocks
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.values import PATTERNS
-from brainrecon.datasets.voxels import masked_regions
 from stages.decoders.ridge import voxel_selection
 from stages.decoders.ridge.ridge_storage import MODEST_BYTES, size_in_words
 from stages.decoders.ridge.target_blocks import read_columns, sketch
 from stages.ground.errors import InputError
 from stages.ground.progress import SILENT
-from stages.ground.reading.wall import reading
 from weights.suggestions import did_you_mean
-from weights.whole_files import write_text
 
 
 class Decode(Step):
@@ -171,7 +166,7 @@ class Decode(Step):
     def open(self, workspace):
         self._decoding.open(workspace.folder)
         if self.settings.voxels != "all" or self.roi != "all":
-            self.voxels = _read_voxels(workspace.folder)
+            self.voxels = read_voxels(workspace.folder)
         if names := workspace.description.get(self._described_as):
             # Looked up when they are needed: predictions of the test stimuli are on disk already.
             self._tables = dict(names)
@@ -250,16 +245,11 @@ class Decode(Step):
         return {name: self.patterns(np.asarray(rois[name])[None])[0] for name in self.settings.bands}
 
     def _save_voxels(self, folder):
-        if self.voxels is not None:
-            chosen = {"n_voxels": len(self.voxels), "voxels": np.flatnonzero(self.voxels).tolist()}
-            write_text(Path(folder) / "voxels.json", json.dumps(chosen) + "\n")
+        save_voxels(folder, self.voxels)
 
     def _region(self, subject):
         """Voxels of `roi`, bool array, or None for all."""
-        if self.roi == "all":
-            return None
-        where = f"{subject.name} (roi {subject.roi})"
-        return masked_regions(where, subject.rois, subject.n_voxels).select(self.roi)
+        return region_of(subject, self.roi)
 
     def _chosen_voxels(self, split, features, region):
         if self.settings.voxels == "all":
@@ -284,12 +274,3 @@ class Decode(Step):
             for part in sketch(name, values.shape[1], self.settings.sketch, self.decoder.seed)
         ]
         return voxel_selection.correlation_with_targets(split.patterns, np.hstack(columns))
-
-
-def _read_voxels(folder):
-    path = Path(folder) / "voxels.json"
-    with reading(path, "a choice of voxels", f"delete {folder} and fit again with `brainrecon fit`"):
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        voxels = np.zeros(chosen["n_voxels"], dtype=bool)
-        voxels[chosen["voxels"]] = True
-    return voxels

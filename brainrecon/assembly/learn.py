@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly.changed_pictures import ChangedPictures
+from brainrecon.assembly.region_voxels import RegionVoxels
 from brainrecon.assembly.step import Step
 from brainrecon.assembly.targets import loaded, operations_of_one
 from brainrecon.assembly.training_cost import bytes_needed, describe_training
@@ -113,6 +114,14 @@ class Learn(Step):
         Whether the chain gets nothing of it: another step begins with its network, or predicts by it.
     left_out : callable, optional
         ``left_out(stimulus_ids) -> bool array``: training stimuli of which nothing is learned, whoever saw them.
+    roi : str
+        Voxels to read, of those that the subject was loaded with; see `brainrecon.datasets.voxels`. By default all. Of a decoder
+        of one subject alone.
+
+    Attributes
+    ----------
+    voxels : bool array of shape (n_voxels,), or None
+        Those of the region; None for all.
     """
 
     is_learned = True
@@ -140,6 +149,7 @@ class Learn(Step):
         companions=False,
         kept_back=False,
         left_out=None,
+        roi="all",
     ):
         if trials not in TRIALS:
             raise InputError(
@@ -159,6 +169,16 @@ class Learn(Step):
         self.trains_together = getattr(decoder, "trains_together", False)
         self.reads_subjects = getattr(decoder, "reads_subjects", False)
         self.for_new_subject = "go on" if self.reads_subjects else "again"
+        self.roi, self._region = roi, RegionVoxels(roi)
+        if self.reads_subjects and roi != "all":
+            raise InputError(
+                f"roi is {roi!r} but the network of {', '.join(self._named)} reads several subjects, each with all voxels it was "
+                "loaded with; load the region with --roi, or leave roi out here."
+            )
+
+    @property
+    def voxels(self):
+        return self._region.voxels
 
     def fit(self, training, workspace):
         if len(training.subjects) > 1 and not self.reads_subjects:
@@ -170,12 +190,14 @@ class Learn(Step):
         if self._arguments is not None:
             known = training.subjects if self.reads_subjects else training.subject
             self.decoder.arguments |= self._arguments(known)
+        if self.roi != "all":
+            self._region.choose(training.subject)
         sources, averaged = {**self.targets, **self.beside}, self._trials == "averaged" and pairs is None
         tables = tables_of(training, sources, self._room)
         responses, rows = {}, {}
         for name, subject in training.subjects.items():
             train = subject.train
-            responses[name] = train.patterns if averaged else train.betas
+            responses[name] = self._region.of(train.patterns if averaged else train.betas)
             rows[name] = tables.rows[name] if averaged else tables.rows[name][train.positions]
             if self._left_out is not None:
                 kept = ~self._left_out(train.stimulus_ids)
@@ -314,11 +336,11 @@ class Learn(Step):
     # Running
 
     def run(self, items, values, *, seed=0):
-        return self._run(items, np.asarray(values["patterns"]))
+        return self._run(items, self._region.of(np.asarray(values["patterns"])))
 
     def prepared(self, items, patterns):
         """What the network makes of trials before all else, rows (n_items, ...), for averages over those of a stimulus."""
-        return self.decoder.prepared(patterns, **self._whose(items))
+        return self.decoder.prepared(self._region.of(patterns), **self._whose(items))
 
     def run_prepared(self, items, rows):
         """Values for rows that `prepared` gave, or for averages of them."""
@@ -341,12 +363,13 @@ class Learn(Step):
         return self.decoder.summary()
 
     def remarks(self):
-        return list(self.decoder.notes())
+        return [*self._region.remarks(), *self.decoder.notes()]
 
     def curves(self):
         return dict(self.decoder.curves())
 
     def save(self, folder):
+        self._region.save(folder)
         self.decoder.save_pretrained(folder)
 
     def take(self, name, n_voxels):
@@ -359,4 +382,5 @@ class Learn(Step):
         self.decoder = self.decoder.take(checkpoint_store.path(name), name, self._released, n_voxels, gives)
 
     def open(self, workspace):
+        self._region.open(workspace.folder)
         self.decoder = type(self.decoder).from_pretrained(workspace.folder, device=self._device)

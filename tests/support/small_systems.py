@@ -126,46 +126,12 @@ SMALL = {
         *("latent.epochs=2", "latent.batch_size=4"),
         weights="tiny",
     ),
-    "mindeye2-2024": Small(
-        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
-        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=32"),
-        *("decoder.prior_depth=1", "decoder.prior_heads=2", "caption.max_length=8"),
-        # A pattern that is given by itself is one trial.
-        "averages=responses",
-        weights="tiny",
-    ),
     "mindbridge2024": Small(
         "generator.num_inference_steps=2",
         *("decoder.epochs=1", "decoder.batch_size=8", "decoder.batch_size_each=4", "decoder.compared_each=4"),
         *("decoder.length=24", "decoder.hidden=16", "decoder.n_blocks=1", "decoder.bottleneck=4"),
-    "mindtuner2024": Small(
-        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
-        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.hidden=32", "decoder.batch_size_each=2"),
-        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.rank=2"),
         # A pattern that is given by itself is one trial.
         "averages=responses",
-    "mindformer2024": Small(
-        "generator.num_inference_steps=2",
-        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
-        *("decoder.depth=1", "decoder.n_heads=2", "decoder.feed_forward=16"),
-    "neuraldiffuser2024": Small(
-        *("generator.num_inference_steps=6", "prior_evaluations=2", "blocks=[2]", "guidance.multipliers=[1.0]"),
-        *(f"{table}.{name}" for table in ("decoder", "latent") for name in ("epochs=1", "batch_size=4", "hidden=16")),
-        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.prior_head_width=4"),
-        *("latent.batch_size_each=4", "latent.n_blocks=1", "latent.map_channels=8"),
-    "mindshot2024": Small(
-        *FEW_STEPS,
-        *("decoder.epochs=2", "decoder.pretraining_epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
-        *("decoder.hidden=16", "decoder.n_blocks=1", "distillation.n_clusters=4"),
-        weights="tiny",
-    ),
-    "neuropictor2024": Small(
-        *FEW_STEPS,
-        *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
-        *("decoder.pretraining_emptied_epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
-        # Before a new subject, what is learned from several is what a run of several is.
-        "decoder.pretraining_text_weight=1.0",
-        *("decoder.size=16", "decoder.patch_size=8", "decoder.width=16", "decoder.depth=1", "decoder.n_heads=2"),
         weights="tiny",
     ),
     "sttm2024": Small(
@@ -178,11 +144,65 @@ SMALL = {
             "decoder.prior_feed_forward=32",
             "decoder.channels=[32, 32]",
         ),
+        weights="tiny",
+    ),
+    "mindtuner2024": Small(
+        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
+        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.hidden=32", "decoder.batch_size_each=2"),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.rank=2"),
+        # A pattern that is given by itself is one trial.
+        "averages=responses",
+        weights="tiny",
+    ),
+    "mindformer2024": Small(
+        "generator.num_inference_steps=2",
+        *("decoder.epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
+        *("decoder.depth=1", "decoder.n_heads=2", "decoder.feed_forward=16"),
+        weights="tiny",
+    ),
     "psychometry2024": Small(
         *("generator.num_inference_steps=2", "candidates=1"),
         *('regions=["early", "ventral"]', "memory.neighbours=2"),
         *("decoder.epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
         *("decoder.width=16", "decoder.depth=1", "decoder.n_heads=2", "decoder.n_experts=2"),
+        weights="tiny",
+    ),
+    "mindshot2024": Small(
+        *FEW_STEPS,
+        *("decoder.epochs=2", "decoder.pretraining_epochs=2", "decoder.batch_size=4", "decoder.batch_size_each=2"),
+        *("decoder.hidden=16", "decoder.n_blocks=1", "distillation.n_clusters=4"),
+        weights="tiny",
+    ),
+    "neuraldiffuser2024": Small(
+        *("generator.num_inference_steps=6", "prior_evaluations=2", "blocks=[2]", "guidance.multipliers=[1.0]"),
+        *(f"{table}.{name}" for table in ("decoder", "latent") for name in ("epochs=1", "batch_size=4", "hidden=16")),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "decoder.prior_head_width=4"),
+        *("latent.batch_size_each=4", "latent.n_blocks=1", "latent.map_channels=8"),
+        weights="tiny",
+    ),
+    "brainstreams2024": Small(
+        *FEW_STEPS,
+        "estimator=network",
+        *(f"{table}.{size}" for table in ("decoder", "layout") for size in ("epochs=2", "hidden=16", "n_blocks=1")),
+        *("decoder.batch_size=8", "decoder.projected=8", "decoder.validation=0.1", "layout.batch_size=8"),
+        *("layout.validation=0.1", "layout.channels=[32, 32]"),
+        weights="tiny",
+    ),
+    "mindeye2-2024": Small(
+        *("generator.num_inference_steps=4", "redrawing.num_inference_steps=4", "prior_evaluations=2"),
+        *("decoder.epochs=2", "decoder.batch_size=4", "decoder.hidden=32"),
+        *("decoder.prior_depth=1", "decoder.prior_heads=2", "caption.max_length=8"),
+        # A pattern that is given by itself is one trial.
+        "averages=responses",
+        weights="tiny",
+    ),
+    "neuropictor2024": Small(
+        *FEW_STEPS,
+        *("decoder.epochs=1", "decoder.pretraining_epochs=1", "decoder.emptied_epochs=1"),
+        *("decoder.pretraining_emptied_epochs=1", "decoder.batch_size=4", "decoder.batch_size_each=4"),
+        # Before a new subject, what is learned from several is what a run of several is.
+        "decoder.pretraining_text_weight=1.0",
+        *("decoder.size=16", "decoder.patch_size=8", "decoder.width=16", "decoder.depth=1", "decoder.n_heads=2"),
         weights="tiny",
     ),
     "lea2024": Small(

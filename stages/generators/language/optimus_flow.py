@@ -21,8 +21,7 @@ from stages.generators.diffusion.start import StartFromLatent, StartFromNoise
 from stages.generators.diffusion.start_rule import StartRule, denoising_steps
 from stages.generators.diffusion.versatile_diffusion import is_versatile_diffusion, load_versatile_diffusion
 from stages.generators.generator import drawn_in_batches, rows_of, together
-from stages.generators.language.caption_text import tidy_spaces, without_repeated_sentences, without_repeated_words
-from stages.generators.language.latent_sentences import sentences
+from stages.generators.language.optimus_writer import check_words, check_writing, written
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
@@ -34,7 +33,6 @@ from weights.manifest import CheckpointError
 CONTEXTS, START = ("clip_image", "clip_text"), "optimus"
 WEIGHTS = {"clip_image": 0.9, "clip_text": 0.1}
 """UniBrain's, if its rate of 0.9 weighs the image context, which the paper leaves open."""
-REPETITIONS = ("kept", "words", "words and sentences")
 
 
 class OptimusFlowCaptioner:
@@ -206,9 +204,7 @@ class OptimusFlowCaptioner:
         check_options(batch_size, steps, scale)
         denoising_steps(strength, steps)
         check("writing", writing, OneOf("by lot", "greedy"))
-        check("temperature", temperature, Number(0, above=True, example=1.0))
-        check("max_length", max_length, Number(2, self.decoder.n_positions - 1, whole=True, example=30))
-        check("repetitions", repetitions, OneOf(*REPETITIONS))
+        check_writing(self.decoder, temperature, max_length, repetitions)
         shares = _shares(weights)
         rows = rows_of(self, values, items)
         for position, item in enumerate(items):
@@ -225,8 +221,8 @@ class OptimusFlowCaptioner:
             random = tuple(item_generator(seed, items[one].stimulus_id, items[one].sample) for one in positions)
             own = {name: [rows[name][one] for one in positions] for name in rows}
             latents = self._latents(own, random, shares, steps, scale, strength, starts(positions[0]))
-            said = self._sentences(latents, random, writing == "greedy", temperature, max_length)
-            return [None if tokens is None else self._text(tokens, repetitions) for tokens in said]
+            by_lot = None if writing == "greedy" else random
+            return self._sentences(latents, by_lot, temperature, max_length, repetitions)
 
         batches = together(range(len(items)), batch_size, starts)
         again = partial(InFloat32.of_networks, [self.flow], "Captions")
@@ -254,25 +250,12 @@ class OptimusFlowCaptioner:
             sampling = StartFromNoise(self.scheduler, shape).prepare(None, sampling)
         return denoise(self.flow, self.scheduler, sampling).flatten(1).float()
 
-    def _sentences(self, latents, random, greedy, temperature, max_length):
-        ends = self.tokenizer.convert_tokens_to_ids([BOS, EOS])
-        return sentences(self.decoder, latents, ends, None if greedy else random, temperature, max_length)
-
-    def _text(self, tokens, repetitions):
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        text = tidy_spaces(text)
-        if repetitions != "kept":
-            text = without_repeated_words(text)
-        return without_repeated_sentences(text) if repetitions == "words and sentences" else text
+    def _sentences(self, latents, *how):
+        return written(self.decoder, self.tokenizer, latents, *how)
 
     def _check_parts(self):
         """Raise CheckpointError unless the parts belong together."""
-        words, tokens = self.decoder.lm_head.out_features, len(self.tokenizer)
-        if tokens != words:
-            raise CheckpointError(
-                f"The tokenizer has {tokens:,} tokens, with {PAD}, {BOS} and {EOS}, but Optimus' decoder {words:,}; give the "
-                "folder of GPT-2's tokenizer."
-            )
+        check_words(self.decoder, self.tokenizer)
         latent = self.decoder.transformer.linear.in_features
         if latent != self.flow.width:
             raise CheckpointError(

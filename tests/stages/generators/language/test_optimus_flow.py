@@ -9,8 +9,10 @@ from random_optimus import LATENT
 
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.generator import Item, in_order
-from stages.generators.language import optimus_flow
+from stages.generators.language import optimus_flow, optimus_writer
+from stages.generators.language.caption_text import tidy_spaces
 from stages.generators.language.optimus_flow import OptimusFlowCaptioner
+from stages.generators.language.optimus_writer import REPETITIONS
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from stages.ground.media import CAPTION
@@ -107,13 +109,13 @@ def test_greedy_words_are_the_most_probable_ones(captioner, values):
                 break
             tokens.append(token)
         expected = captioner.tokenizer.decode(tokens[1:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert caption == optimus_flow.tidy_spaces(expected)
+        assert caption == tidy_spaces(expected)
     assert len(set(found)) > 1
 
 
 def test_a_sentence_has_a_beginning_and_an_end_within_its_tokens(captioner, values, monkeypatch):
     lengths = []
-    monkeypatch.setattr(captioner, "_text", lambda tokens, repetitions: lengths.append(len(tokens)) or "")
+    monkeypatch.setattr(optimus_writer, "_text", lambda words, tokens, repetitions: lengths.append(len(tokens)) or "")
     written(captioner, values, max_length=6)
     assert lengths and max(lengths) <= 4
     lengths.clear()
@@ -162,7 +164,7 @@ def test_captions_are_of_their_medium_and_repetitions_are_removed(captioner, val
         assert CAPTION.check(caption) == caption == caption.strip() and "<" not in caption
     monkeypatch.setattr(captioner.tokenizer, "decode", lambda tokens, **_: " a a dog . two . a dog .")
     items, one = ITEMS[:1], rows(values, slice(1))
-    said = {how: written(captioner, one, items, repetitions=how)[0] for how in optimus_flow.REPETITIONS}
+    said = {how: written(captioner, one, items, repetitions=how)[0] for how in REPETITIONS}
     assert said == {
         "kept": "a a dog. two. a dog.",
         "words": "a dog. two. a dog.",
