@@ -52,9 +52,11 @@ class ImageTokens(ImagePrompt):
 class StableDiffusionIPTokensGenerator(LatentDiffusionGenerator):
     """Draw pictures with Stable Diffusion 1.x under resampled image tokens, (16, 768) of ip-adapter-plus_sd15.
 
-        generator = StableDiffusionIPTokensGenerator.from_pretrained(folder, ip_adapter, clip, scheduler="ddim")
-        for position, picture in generator.draw({"ip_tokens": tokens}, items, num_inference_steps=100):
-            ...
+    >>> from weights import store
+    >>> folders = [store.path(f"tiny-{name}") for name in ("stable-diffusion", "ip-adapter-plus", "clip")]
+    >>> generator = StableDiffusionIPTokensGenerator.from_pretrained(*folders, scheduler="ddim")
+    >>> generator.takes["ip_tokens"]
+    (16, 128)
 
     Guidance's unconditional half reads the empty text and the tokens of a picture of nothing.
 
