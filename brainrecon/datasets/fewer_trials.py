@@ -81,8 +81,8 @@ def some_stimuli(subject, n_stimuli, seed=0):
 
     >>> import brainrecon
     >>> from brainrecon.datasets.arrays.writing import write_template
-    >>> write_template("my-study")
-    >>> whole = brainrecon.load("arrays:my-study")
+    >>> write_template("small-study")
+    >>> whole = brainrecon.load("arrays:small-study")
     >>> few = some_stimuli(whole, 3)
     >>> whole.train.n_stimuli, few.train.n_stimuli, few.test.n_stimuli == whole.test.n_stimuli
     (12, 3, True)
