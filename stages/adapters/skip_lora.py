@@ -22,6 +22,7 @@ BESIDE, SKIPPED = "beside_skips", "skips"
 class SkipLora(nn.Module):
     """s(v) = GELU((alpha / r) B A v), of vectors v of n_in values.
 
+    >>> import torch
     >>> path = SkipLora(15724, 4096)
     >>> sum(parameter.numel() for parameter in path.parameters())
     158560
