@@ -147,6 +147,7 @@ class DistillationSettings:
     classes : {"clusters", "categories"}
         See `brainrecon.assembly.class_teacher.ClassTeacher`.
     n_clusters : int
+        Of "clusters".
     seed : int
         Of the clusters, and of which sample teaches.
     """
