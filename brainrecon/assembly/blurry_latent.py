@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from brainrecon.assembly.embedding_network import SIZES
 from brainrecon.assembly.learn import Learn
-from brainrecon.assembly.many_subjects import OWN_LAYERS
+from brainrecon.assembly.many_subjects import ManySubjectsSettings
 from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.targets import part as class_at
@@ -125,8 +125,8 @@ def blurry_latent(
         changing = {CHANGED_PLACES: _as_the_teacher_sees_them(settings)}
         taught = {"beside": dict.fromkeys((PLACES, CHANGED_PLACES), places), "changing": changing}
     arguments = {one: getattr(settings, one) for one in ("hidden", "n_blocks", "map_channels", "channels")}
-    own_alone = getattr(settings, "new_subject", None) == OWN_LAYERS
-    decoder = TrainedDecoder(class_at(network), recipe, objectives, arguments, machine.device, own_alone=own_alone)
+    new = {"new_subject": settings.training_of_new} if isinstance(settings, ManySubjectsSettings) else {}
+    decoder = TrainedDecoder(class_at(network), recipe, objectives, arguments, machine.device, **new)
     own = {"released": released, "settings": table, "roi": roi, **taught}
     return Learn({name: source}, decoder, machine.device, settings.trials, part, **own)
 

@@ -10,6 +10,7 @@ from brainrecon.assembly.network_settings import NetworkSettings
 from stages.ground.checks import Number, OneOf, check_all
 
 if TYPE_CHECKING:
+    from stages.decoders.new_subject import NewSubject
     from stages.training.recipe import Recipe
 
 ALL_LAYERS, OWN_LAYERS = "all layers", "own layers"
@@ -53,6 +54,13 @@ class ManySubjectsSettings(NetworkSettings):
     def samples_of_a_step(self) -> int:
         """Of all subjects that are learned from together."""
         return self.batch_size if self.subjects in (None, 1) else self.batch_size_each * self.subjects
+
+    @property
+    def training_of_new(self) -> NewSubject:
+        """What the training of a new subject does otherwise, as a decoder takes it."""
+        from stages.decoders.new_subject import NewSubject
+
+        return NewSubject(own_alone=self.new_subject == OWN_LAYERS)
 
     def settled_with(self, cohort: Mapping) -> ManySubjectsSettings:
         """These settings with as many subjects as there are, and with as many steps in an epoch as these fill.

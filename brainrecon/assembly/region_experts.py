@@ -158,7 +158,7 @@ def region_experts(
         objectives,
         {"names": [*regions, REST], "n_regions": len(regions) + 1} | settings.sizes,
         machine.device,
-        own_alone=settings.new_subject == OWN_LAYERS,
+        new_subject=settings.training_of_new,
     )
     return Learn(
         targets,

@@ -246,10 +246,8 @@ def behind_adapters(
         targets[latent[0]], asked = latent[1], [*asked, *_OF_THE_LATENT]
     arguments = {name: getattr(settings, name) for name in asked} | ({} if has_prior else {"prior": "none"})
     after = _of_the_prior_alone(recipe, settings) if settings.prior_epochs and has_prior else None
-    own_alone = settings.new_subject == OWN_LAYERS
-    decoder = TrainedDecoder(
-        STTMNetwork, recipe, objectives, arguments, machine.device, own_alone=own_alone, afterwards=after
-    )
+    new = replace(settings.training_of_new, afterwards=after)
+    decoder = TrainedDecoder(STTMNetwork, recipe, objectives, arguments, machine.device, new_subject=new)
     beside = {} if captions is None else {CAPTIONS: captions}
     return Learn(targets, decoder, machine.device, settings.trials, part, beside=beside, settings=table)
 

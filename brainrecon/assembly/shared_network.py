@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from brainrecon.assembly.learn import Learn
-from brainrecon.assembly.many_subjects import OWN_LAYERS, ManySubjectsSettings
+from brainrecon.assembly.many_subjects import ManySubjectsSettings
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.trial_outputs import OUTPUTS
 from brainrecon.assembly.values import Machine
@@ -134,7 +134,7 @@ class Variant:
     objectives : callable
         ``objectives(network) -> list``, of further ones.
     of_new, and_shared
-        As `stages.decoders.trained.TrainedDecoder` takes them.
+        The `arguments`, and the `and_shared`, of `stages.decoders.new_subject.NewSubject`.
     outlined : callable
         ``outlined() -> dict``: further arguments of the network that follow from targets, which are not read before.
     """
@@ -237,14 +237,9 @@ def shared_network(
             own["beside"] |= dict.fromkeys((PLACES, CHANGED_PLACES), places)
             own["changing"] = changing
     arguments = {name: getattr(settings, name) for name in sizes} | ({} if has_prior else {"prior": "none"})
-    of_new = {
-        "own_alone": settings.new_subject == OWN_LAYERS,
-        "of_new": variant.of_new,
-        "and_shared": variant.and_shared,
-    }
-    decoder = TrainedDecoder(
-        variant.network, recipe, objectives, arguments | dict(variant.arguments), machine.device, **of_new
-    )
+    new = replace(settings.training_of_new, arguments=variant.of_new, and_shared=variant.and_shared)
+    arguments |= dict(variant.arguments)
+    decoder = TrainedDecoder(variant.network, recipe, objectives, arguments, machine.device, new_subject=new)
     own |= {"arguments": lambda subjects: variant.outlined(), "outlined": variant.outlined}
     own |= {"released": released, "settings": table, "averages": averages, "n_trials": n_trials}
     return Learn(targets, decoder, machine.device, settings.trials, part, **own)

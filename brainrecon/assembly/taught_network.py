@@ -229,7 +229,7 @@ def taught_network(
         [*objectives, *mixed, *held],
         settings.sizes | mixing | {"low_pass": distillation.low_pass},
         machine.device,
-        own_alone=settings.new_subject == OWN_LAYERS,
+        new_subject=settings.training_of_new,
     )
     image, source = next(iter(targets.items()))
     teacher = ClassTeacher(

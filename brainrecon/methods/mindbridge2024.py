@@ -345,7 +345,7 @@ class MindBridge2024(System):
             objectives,
             arguments,
             machine.device,
-            own_alone=own.new_subject == OWN_LAYERS,
+            new_subject=own.training_of_new,
         )
         return Learn(
             targets,

@@ -219,7 +219,7 @@ class MindFormer2024(System):
             objectives,
             own.sizes,
             machine.device,
-            own_alone=own.new_subject == OWN_LAYERS,
+            new_subject=own.training_of_new,
         )
         derived = {} if centre is None else {centre: TrainingMean(TOKENS, source)}
         return Learn(

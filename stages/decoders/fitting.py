@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import torch
 
 from stages.checkpoints.named_networks import name_of
 from stages.decoders.learner import ChangedBatches, NetworkWithObjectives, change_patterns
-from stages.decoders.network_files import start_from, subjects_in
+from stages.decoders.network_files import start_from
 from stages.decoders.samples import Samples
 from stages.decoders.standardised import TOGETHER, standardised
 from stages.ground.errors import InputError
@@ -65,9 +63,7 @@ def fit_network(decoder, training, folder, progress, pretrained):
             voxels.leave_as_they_are()
     if pretrained is not None:
         began.append(start_from(network, pretrained, decoder.make))
-        if decoder.own_alone:
-            trains = _own_parameters(network, pretrained, recipe.trains, decoder.and_shared)
-            recipe = replace(recipe, trains=trains)
+        recipe = decoder.new_subject.recipe(network, pretrained, recipe)
     objectives = _objectives_of(decoder, network.network, gives, {**gives, **samples.stored})
     if n_in_epoch < recipe.batch_size and any(getattr(one, "compares", False) for one in objectives):
         raise CannotTrain(
@@ -80,8 +76,8 @@ def fit_network(decoder, training, folder, progress, pretrained):
         learner = NetworkWithObjectives(network, objectives, recipe.accumulate).to(decoder.device)
     identity = _identity(decoder, measured, objectives, *samples.identity(), began)
     recipes = [recipe]
-    if decoder.afterwards is not None and pretrained is not None:
-        recipes.append(decoder.afterwards)
+    if pretrained is not None and decoder.new_subject.afterwards is not None:
+        recipes.append(decoder.new_subject.afterwards)
     n_steps, lines = sum(one.steps for one in recipes), []
     with ReadingAhead(samples.read, n_steps) if samples.are_read else nullcontext() as ahead:
         read = samples.read if ahead is None else ahead
@@ -101,28 +97,6 @@ def fit_network(decoder, training, folder, progress, pretrained):
             )
             lines += [line | {"step": first + line["step"]} for line in curves.lines]
     return network, gives, Curves(lines)
-
-
-def _own_parameters(network, pretrained, trains, and_shared):
-    """Patterns of the parameters, of those that a recipe trains, of subjects whom the decoder in a folder does not know.
-
-    And of those that all share and that are named besides.
-    """
-    new = [subject for subject in network.subjects if subject not in subjects_in(pretrained)]
-    if not new:
-        raise InputError(
-            f"The decoder in {pretrained} knows {', '.join(network.subjects)} already; expected a subject that it was not fitted "
-            "on, whose layers are trained alone: name a new one, or train all layers."
-        )
-    own = {name for subject in new for name in network.subject_tensors(subject).values()}
-    # As the learner calls them.
-    named = {f"network.{name}": name in own for name, _ in network.named_parameters()}
-    return tuple(
-        re.escape(name)
-        for name, is_own in named.items()
-        if (is_own or any(re.fullmatch(pattern, name) for pattern in and_shared))
-        and any(re.fullmatch(pattern, name) for pattern in trains)
-    )
 
 
 def cost_of_fit(decoder, n_voxels, gives, beside):

@@ -14,6 +14,7 @@ from stages.checkpoints.pretrained import CONFIG_FILE
 from stages.checkpoints.strict_loading import read_json_object, refusing_values
 from stages.decoders.fitting import AFTERWARDS, cost_of_fit, fit_network
 from stages.decoders.network_files import read_network, write_network
+from stages.decoders.new_subject import NewSubject
 from stages.decoders.standardised import ROWS_AT_A_TIME, WAYS, standardised
 from stages.decoders.trials import EPOCHS
 from stages.ground.checks import OneOf, check, finite
@@ -131,18 +132,8 @@ class TrainedDecoder:
     standardise : bool or "all voxels together"
         False: the network reads patterns as they are. "all voxels together": one mean and one standard deviation, over all trials
         and voxels of a subject, so that what differs between voxels stays.
-    own_alone : bool
-        Whether a training that goes on from a decoder of other subjects (`fit` with `pretrained`) leaves alone what these share,
-        and changes what belongs to new subjects.
-    afterwards : Recipe, optional
-        Of a second training, of the same batches, when a training that goes on from another decoder is over: what it `trains`
-        goes on alone. Its batches are as large as those of `recipe`.
-    and_shared : sequence of str
-        With `own_alone`: regular expressions for whole names of parameters that others share and that are trained all the same,
-        as those of a recipe's `trains`.
-    of_new : dict, optional
-        Further arguments of `make` for a training that goes on from a decoder of other subjects, such as adapters that only a
-        new subject has.
+    new_subject : stages.decoders.new_subject.NewSubject, optional
+        What is done otherwise where a training goes on from a decoder of other subjects (`fit` with `pretrained`).
     """
 
     trains_together = True
@@ -157,17 +148,13 @@ class TrainedDecoder:
         seconds_between_checkpoints=60.0,
         begin=None,
         standardise=True,
-        own_alone=False,
-        afterwards=None,
-        and_shared=(),
-        of_new=None,
+        new_subject=None,
     ):
         self.make, self.recipe, self.objectives, self.begin = make, recipe, objectives, begin
         self.seconds_between_checkpoints = seconds_between_checkpoints
         self.arguments, self.device = dict(arguments or {}), device
-        self.standardise, self.own_alone = check("standardise", standardise, OneOf(*WAYS)), own_alone
-        self.afterwards = afterwards
-        self.and_shared, self.of_new = tuple(and_shared), dict(of_new or {})
+        self.standardise = check("standardise", standardise, OneOf(*WAYS))
+        self.new_subject = new_subject or NewSubject()
         self._gives, self._network, self._curves, self._was_opened = {}, None, Curves(), False
         self._released = None
 
@@ -210,7 +197,7 @@ class TrainedDecoder:
         if self._was_opened:
             raise InputError("This decoder was opened, and its folder holds no objectives; make a new one to fit it.")
         if pretrained is not None:
-            self.arguments |= self.of_new
+            self.arguments |= dict(self.new_subject.arguments)
         fitted = fit_network(self, training, folder, progress, pretrained)
         self._network, self._gives, self._curves = fitted
         return self

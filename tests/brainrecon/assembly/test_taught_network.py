@@ -11,6 +11,7 @@ from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.taught_network import DistillationSettings, TaughtNetworkSettings, taught_network
 from brainrecon.assembly.values import Machine
 from stages.decoders.fitting import _objectives_of
+from stages.decoders.new_subject import NewSubject
 from stages.decoders.trained import TrainedDecoder, Training
 from stages.ground.errors import InputError
 from stages.networks.mindshot import MindShotNetwork
@@ -100,7 +101,7 @@ def test_versions_differ_in_what_is_trained_of_a_new_subject():
     v1, v2 = (TaughtNetworkSettings().as_version(name) for name in ("v1", "v2"))
     assert (v1.reads, v1.adapter, v1.new_subject) == ("pooled", "convolution", "own layers")
     assert (v2.reads, v2.adapter, v2.new_subject) == ("own layer", "none", "all layers")
-    assert [step(one).decoder.own_alone for one in (v1, v2)] == [True, False]
+    assert [step(one).decoder.new_subject.own_alone for one in (v1, v2)] == [True, False]
     own = TaughtNetworkSettings(adapter="film", new_subject="all layers").as_version("v1")
     assert (own.reads, own.adapter, own.new_subject) == ("pooled", "film", "all layers")
 
@@ -188,9 +189,9 @@ def test_an_adapter_with_twenty_pairs_beats_learning_from_scratch_with_them(befo
         ((_, _, found),) = fitted.predict_blocks(responses(tested, 3), subject="new")
         return float(((found - values(tested)) ** 2).mean())
 
-    adapted = decoder(200, own_alone=True).fit(training(few, new=3), pretrained=before)
+    adapted = decoder(200, new_subject=NewSubject(own_alone=True)).fit(training(few, new=3), pretrained=before)
     alone = decoder(200).fit(training(few, new=3))
-    unadapted = decoder(1, own_alone=True).fit(training(few, new=3), pretrained=before)
+    unadapted = decoder(1, new_subject=NewSubject(own_alone=True)).fit(training(few, new=3), pretrained=before)
     assert error(adapted) < 0.5 * error(alone) and error(adapted) < 0.9 * error(unadapted)
 
     # And nothing of the trunk has moved, to the bit.

@@ -36,7 +36,7 @@ def test_the_chain_in_order():
     )
     learned, recall, drawn = chain.steps
     assert (learned.for_new_subject, recall.for_new_subject) == ("go on", "again")
-    assert learned.decoder.own_alone and not learned.is_fitted("nowhere")
+    assert learned.decoder.new_subject.own_alone and not learned.is_fitted("nowhere")
     assert drawn.reads == ("clip_image_decoded",) and drawn.optional == ("clip_image", "clip_text")
     assert chain.targets["clip_image_decoded"] is chain.targets["clip_image"]
 

@@ -36,8 +36,12 @@ def test_the_chain_in_the_published_order():
     )
     learned, _, last = chain.steps
     assert [type(one).__name__ for one in last._steps] == ["Refine", "Draw"] and last._n == 16
-    assert (learned.for_new_subject, learned._trials, learned.decoder.own_alone) == ("go on", "averaged", True)
-    assert learned.decoder.afterwards is None
+    assert (learned.for_new_subject, learned._trials, learned.decoder.new_subject.own_alone) == (
+        "go on",
+        "averaged",
+        True,
+    )
+    assert learned.decoder.new_subject.afterwards is None
     assert last._steps[0].told(frozenset()) == {"prior evaluations": "every step"}
 
 

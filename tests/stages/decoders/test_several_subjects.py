@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from small_decoders import AdaptedTrunk, SharedTrunk, TwoHeads
 
+from stages.decoders.new_subject import NewSubject
 from stages.decoders.released import Released
 from stages.decoders.samples import Samples
 from stages.decoders.trained import TrainedDecoder, Training
@@ -248,20 +249,22 @@ def test_what_belongs_to_a_new_subject_is_trained_alone(fitted, saved, tmp_path)
     responses = {"subj09": (told @ random.standard_normal((5, 11))).astype(np.float32)}
     features = {"clip": told.reshape(-1, 5, 1), "vdvae": told[:, :3]}
     training = Training(responses, {"subj09": np.arange(N_STIMULI)}, features)
-    new = made(own_alone=True).fit(training, pretrained=saved)
+    new = made(new_subject=NewSubject(own_alone=True)).fit(training, pretrained=saved)
     found, known = new.network.state_dict(), fitted.network.state_dict()
     own = set(new.network.subject_tensors("subj09").values())
     shared = set(found) - own
     assert shared and all(torch.equal(found[name], known[name]) for name in shared)
-    begun = made(recipe=replace(RECIPE, steps=1, optimiser=OptimiserSpec("sgd", 1e-12)), own_alone=True)
+    begun = made(
+        recipe=replace(RECIPE, steps=1, optimiser=OptimiserSpec("sgd", 1e-12)), new_subject=NewSubject(own_alone=True)
+    )
     first = begun.fit(training, pretrained=saved).network.state_dict()
     learned = {name for name in own if not torch.equal(found[name], first[name])}
     assert learned == {name for name, _ in new.network.named_parameters() if name in own}
     # Without a decoder before, all of it is.
-    whole = made(own_alone=True, recipe=replace(RECIPE, steps=1)).fit(training)
+    whole = made(new_subject=NewSubject(own_alone=True), recipe=replace(RECIPE, steps=1)).fit(training)
     assert any(not torch.equal(whole.network.state_dict()[name], found[name]) for name in shared)
     with pytest.raises(InputError, match="knows subj01 already; expected a subject"):
-        made(own_alone=True).fit(training_of("subj01"), pretrained=saved)
+        made(new_subject=NewSubject(own_alone=True)).fit(training_of("subj01"), pretrained=saved)
 
 
 def test_after_a_new_subjects_own_layers_something_else_is_trained_alone(saved, tmp_path):
@@ -273,8 +276,8 @@ def test_after_a_new_subjects_own_layers_something_else_is_trained_alone(saved, 
     )
     head = r"network\.network\.heads\.trunk\.0\..*"
     then = replace(RECIPE, steps=8, trains=(head,), seed=4)
-    first = made(own_alone=True).fit(training, pretrained=saved)
-    both = made(own_alone=True, afterwards=then).fit(training, pretrained=saved)
+    first = made(new_subject=NewSubject(own_alone=True)).fit(training, pretrained=saved)
+    both = made(new_subject=NewSubject(True, afterwards=then)).fit(training, pretrained=saved)
     found, known = both.network.state_dict(), first.network.state_dict()
     moved = {name for name, value in known.items() if not torch.equal(found[name], value)}
     assert moved and all(re.fullmatch(head.removeprefix(r"network\."), name) for name in moved)
@@ -282,7 +285,9 @@ def test_after_a_new_subjects_own_layers_something_else_is_trained_alone(saved, 
     assert [line["step"] for line in both._curves.lines] == [4, 8, 12, 16, 20]
     assert both._curves.lines[:3] == first._curves.lines
     # Without a decoder before there is no second training.
-    alone = [made(afterwards=after).fit(training).network.state_dict() for after in (None, then)]
+    alone = [
+        made(new_subject=NewSubject(afterwards=after)).fit(training).network.state_dict() for after in (None, then)
+    ]
     assert all(torch.equal(alone[1][name], value) for name, value in alone[0].items())
     # Stopped in either part, it ends in the same bytes.
     asked = []
@@ -294,10 +299,10 @@ def test_after_a_new_subjects_own_layers_something_else_is_trained_alone(saved, 
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            made(own_alone=True, afterwards=then).fit(
+            made(new_subject=NewSubject(True, afterwards=then)).fit(
                 training, folder=tmp_path / "run", progress=stop, pretrained=saved
             )
-    again = made(own_alone=True, afterwards=then).fit(
+    again = made(new_subject=NewSubject(True, afterwards=then)).fit(
         training, folder=tmp_path / "run", progress=stop, pretrained=saved
     )
     assert asked[-1] == (True, 8)
@@ -312,7 +317,8 @@ def test_a_new_subject_may_have_more_and_train_some_of_what_is_shared(tmp_path):
     shared = before.network.state_dict()
     assert not any("adapters" in name for name in shared)
     trained = next(name for name, _ in before.network.named_parameters() if "heads" in name)
-    options = {"own_alone": True, "of_new": {"adapted": True}, "and_shared": (re.escape(f"network.{trained}"),)}
+    new_subject = NewSubject(True, (re.escape(f"network.{trained}"),), {"adapted": True})
+    options = {"new_subject": new_subject}
     new = made(AdaptedTrunk, **options).fit(training_of("subj05"), pretrained=tmp_path / "before")
     found = new.network.state_dict()
     assert found["network.adapters.subj05"].abs() > 0

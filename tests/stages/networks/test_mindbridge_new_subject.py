@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from stages.decoders.new_subject import NewSubject
 from stages.decoders.trained import TrainedDecoder, Training
 from stages.networks.mindbridge import CYCLE_ERROR, RESPONSE_ERROR, MindBridgeNetwork
 from stages.objectives.regression import MeanSquare, UnitSquaredError
@@ -44,7 +45,9 @@ def fitted(data, *subjects, pretrained=None, companions=(), epochs=40):
         found = [SoftContrast("rough_image", 0.05), UnitSquaredError("rough_image", 100.0)]
         return found + ([] if network.builder is None else [MeanSquare(RESPONSE_ERROR), MeanSquare(CYCLE_ERROR)])
 
-    decoder = TrainedDecoder(MindBridgeNetwork, recipe, objectives, SIZES, own_alone=pretrained is not None)
+    decoder = TrainedDecoder(
+        MindBridgeNetwork, recipe, objectives, SIZES, new_subject=NewSubject(own_alone=pretrained is not None)
+    )
     training = Training(
         {subject: responses[subject][:N_TRAINED] for subject in subjects},
         {subject: np.arange(N_TRAINED) for subject in subjects},
