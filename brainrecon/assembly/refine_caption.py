@@ -28,6 +28,9 @@ _ENDS_BYTES = 2**20
 class RefinementSettings:
     """Whether and how decoded captions are rewritten.
 
+    >>> RefinementSettings().model, RefinementSettings(cache="/somewhere").cache_folder.name
+    ('', 'somewhere')
+
     Attributes
     ----------
     model : str

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from stages.checkpoints.strict_loading import read_json_object
 from stages.checkpoints.transformers_loading import load_transformers_strictly, refusing_folder
 from stages.ground.checks import Number, check
 from stages.ground.errors import InputError
@@ -19,6 +20,13 @@ INSTRUCTION = (
 
 class InstructedRewriter:
     """Rewrite captions, the most probable token after the other.
+
+    >>> from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
+    >>> tokenizer = GPT2Tokenizer(vocab={"a": 0, "b": 1, "<|endoftext|>": 2}, merges=[])
+    >>> config = GPT2Config(vocab_size=3, n_positions=400, n_embd=8, n_layer=1, n_head=1, bos_token_id=2, eos_token_id=2)
+    >>> rewriter = InstructedRewriter(GPT2LMHeadModel(config).eval(), tokenizer)
+    >>> type(rewriter.rewrite("a b", "b", max_length=3))
+    <class 'str'>
 
     Parameters
     ----------
@@ -44,7 +52,7 @@ class InstructedRewriter:
         Raises
         ------
         InputError
-            There is no such folder.
+            There is no such folder, or it brings code of its own.
         CheckpointError
             A file is absent or damaged, or a tensor missing, unexpected or misshapen.
         """
@@ -56,9 +64,10 @@ class InstructedRewriter:
                 f"{folder} is no folder, but captions are to be rewritten by the language model in it; put one of transformers "
                 "there, or pass --set refinement.model= for captions as they were decoded."
             )
+        _refuse_code(folder)
         network = load_transformers_strictly(AutoModelForCausalLM, folder)
         with refusing_folder(folder, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(network.to(device), tokenizer)
 
     @torch.inference_mode()
@@ -116,3 +125,14 @@ class InstructedRewriter:
         text = self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
         # The template writes the special tokens itself.
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def _refuse_code(folder):
+    """Raise InputError if a folder names code of its own, for which transformers would ask."""
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        if path.is_file() and "auto_map" in read_json_object(path, "a language model"):
+            raise InputError(
+                f"{path} names code of the folder's own (auto_map), which is not run; expected a language model that "
+                "transformers knows: put one of these there."
+            )

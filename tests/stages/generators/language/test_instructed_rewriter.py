@@ -79,5 +79,14 @@ def test_what_is_refused(rewriter, tmp_path):
         InstructedRewriter.from_pretrained(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_code_of_a_folder_is_not_run(tmp_path, name):
+    save_gpt2(tmp_path)
+    told = json.loads((tmp_path / name).read_text()) | {"auto_map": {"AutoModelForCausalLM": "own.Model"}}
+    (tmp_path / name).write_text(json.dumps(told))
+    with pytest.raises(InputError, match=rf"{name} names code of the folder's own"):
+        InstructedRewriter.from_pretrained(tmp_path)
+
+
 def test_the_instruction_says_that_nothing_is_to_be_added():
     assert "add nothing" in INSTRUCTION
