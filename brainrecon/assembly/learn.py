@@ -185,8 +185,8 @@ class Learn(Step):
             # Refused now rather than after hours of encoding.
             _ = training.subject
         pairs = None if self._pairs is None else replace(self._pairs, categories=category_numbers(training.subject))
-        companions = self._companions_of(training, workspace)
-        training = replace(training, subjects=companions | dict(training.subjects))
+        if companions := self._companions_of(training, workspace):
+            training = replace(training, subjects=companions | dict(training.subjects))
         if self._arguments is not None:
             known = training.subjects if self.reads_subjects else training.subject
             self.decoder.arguments |= self._arguments(known)
