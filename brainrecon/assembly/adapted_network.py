@@ -13,6 +13,7 @@ from brainrecon.assembly.shared_network import SharedNetworkSettings, Variant
 from brainrecon.assembly.targets import TargetSource
 from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
+from weights.suggestions import did_you_mean
 
 # As `stages.networks.mindtuner`, `stages.adapters.subject_lora` and `stages.objectives.skip_correlation` have them, which take
 # seconds to import.
@@ -51,6 +52,8 @@ class AdaptedNetworkSettings(SharedNetworkSettings):
         Whether the prior, and the projector from pictures to texts, are trained on for a new subject.
     text_weight, text_temperature : float
         Of the contrast that the projector is trained by.
+    text_spread : float
+        Standard deviation of the projector's matrix before it is trained. A large one takes a long training to be forgotten.
     text_from : {"true tokens", "decoded tokens"}
         What the projector learns from: the pictures' own tokens, or those for retrieval, which then learn from it, too.
     """
@@ -69,6 +72,7 @@ class AdaptedNetworkSettings(SharedNetworkSettings):
     finetune_projector: bool = False
     text_weight: float = 1.0
     text_temperature: float = 0.006
+    text_spread: float = 1.0
     text_from: str = "true tokens"
 
     def __post_init__(self):
@@ -82,12 +86,14 @@ class AdaptedNetworkSettings(SharedNetworkSettings):
             "skip_reaches": OneOf(*REACHES),
             "text_weight": above,
             "text_temperature": above,
+            "text_spread": above,
             "text_from": OneOf(*LEARNS_FROM),
         }
         check_all(self, rules)
         if odd := [name for name in self.skips if name not in SKIPS]:
             raise InputError(
-                f"skips has {odd[0]!r}; expected some of {', '.join(SKIPS)}: pass --set 'decoder.skips=[\"blocks\"]'."
+                f"skips has {odd[0]!r}; expected some of {', '.join(SKIPS)}{did_you_mean(odd[0], SKIPS)}: pass --set "
+                "'decoder.skips=[\"blocks\"]'."
             )
         if "blocks" in self.skips and self.mixer == "linear":
             raise InputError(
@@ -114,7 +120,9 @@ def adapted(settings: AdaptedNetworkSettings, text: TargetSource | None) -> Vari
     from stages.objectives.retrieval import HardContrast
     from stages.objectives.skip_correlation import SkipCorrelation
 
-    arguments = {name: getattr(settings, name) for name in ("lora", "rank", "alpha", "init", "text_from")}
+    arguments = {
+        name: getattr(settings, name) for name in ("lora", "rank", "alpha", "init", "text_from", "text_spread")
+    }
 
     def outlined():
         return {} if text is None else {"text_width": text.outline.shape[0]}

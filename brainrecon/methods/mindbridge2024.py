@@ -66,6 +66,7 @@ class BridgeSettings(ManySubjectsSettings):
     compared_each : int
         Samples of each subject among which the contrast compares, as many as a published process has.
     new_subject : {"own layers", "all layers"}
+        What is trained of a new subject: its embedder and its builder, or what all share as well.
     companions : bool
         Whether, of a new subject, one of those before stands beside it in every step; without, there are no cycles.
     length, hidden, n_blocks, bottleneck, pool

@@ -101,8 +101,7 @@ class MindTuner2024(SharedSystem):
     )
     protocol = "mindeye2-2024"
     tiny = SharedSystem.tiny | {
-        "decoder": SharedSystem.tiny["decoder"]
-        | {"epochs": 6, "pretraining_epochs": 4, "hidden": 256, "batch_size": 24, "batch_size_each": 12}
+        "decoder": SharedSystem.tiny["decoder"] | {"epochs": 6, "hidden": 256, "batch_size": 24, "batch_size_each": 12}
     }
 
     def __init__(self, settings=None):

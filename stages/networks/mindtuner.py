@@ -53,6 +53,8 @@ class MindTunerNetwork(MindEye2Network):
         Of the texts that a projector brings tokens to; there is none without.
     text_from : {"true tokens", "decoded tokens"}
         What the projector learns from.
+    text_spread : float
+        See `AdaptiveProjector`.
     **sizes
         See `MindEye2Network`.
     """
@@ -69,6 +71,7 @@ class MindTunerNetwork(MindEye2Network):
         init="b_normal",
         text_width=None,
         text_from="true tokens",
+        text_spread=1.0,
         **sizes,
     ):
         super().__init__(n_voxels, gives, **sizes)
@@ -76,7 +79,7 @@ class MindTunerNetwork(MindEye2Network):
         check_skips(skips, self.backbone.n_blocks)
         self.adaptive_projector = None
         if text_width is not None:
-            self.adaptive_projector = AdaptiveProjector(self.backbone.tokens[1], text_width)
+            self.adaptive_projector = AdaptiveProjector(self.backbone.tokens[1], text_width, text_spread)
             if text_from == "true tokens":
                 self.reads_in_training = (next(name for name, part in self.parts.items() if part == "retrieval"),)
         self.skips, self.lora = None, None
@@ -159,13 +162,16 @@ class AdaptiveProjector(nn.Module):
     ----------
     n_in, n_out : int
         Width of a token, and of a text.
+    spread : float
+        Standard deviation of the matrix before it is trained; that of a third-party implementation is 1.
     """
 
-    def __init__(self, n_in, n_out):
+    def __init__(self, n_in, n_out, spread=1.0):
         super().__init__()
         for name, n in (("n_in", n_in), ("n_out", n_out)):
             check(name, n, Number(1, whole=True, example=1280))
-        self.weight = nn.Parameter(torch.randn(n_in, n_out))
+        check("spread", spread, Number(0, above=True, example=1.0))
+        self.weight = nn.Parameter(spread * torch.randn(n_in, n_out))
 
     def forward(self, tokens):
         """Of tokens (n, n_tokens, n_in), embeddings (n, n_out)."""

@@ -70,7 +70,7 @@ OPTIONS = {
 }
 LEFT_OUT = {"seed", "memory", "device", "n_jobs", "random_state", "sketch", "n_nonzero", "grid"}
 """Options that choose no way: how much of something, and where it is computed."""
-TRAINING = {"recipe", "objectives", "arguments", "begin", "seconds_between_checkpoints"}
+TRAINING = {"recipe", "objectives", "arguments", "begin", "seconds_between_checkpoints", "new_subject"}
 
 
 def numbers(n_stimuli, n_voxels, seed=0):

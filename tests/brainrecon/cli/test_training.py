@@ -145,7 +145,7 @@ def test_short_memory_is_told_with_a_setting_that_can_be_typed_and_the_training_
         return forward(self, patterns)
 
     monkeypatch.setattr(
-        "stages.decoders.trained.TrainedDecoder.__init__.__defaults__", (None, None, "cpu", 0.0, None, True)
+        "stages.decoders.trained.TrainedDecoder.__init__.__defaults__", (None, None, "cpu", 0.0, None, True, None)
     )
     monkeypatch.setattr(network, "forward", short)
     status, _, err = fit()
