@@ -223,6 +223,7 @@ def test_a_users_plain_weights_folder_does_not_disturb_the_installed_command(com
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_a_short_demo_runs_from_the_wheel(command, tmp_path):
     if any(status.state == "absent" for status in store.verify() if status.name.startswith("tiny-")):
         pytest.skip("the embedded checkpoints are not trained yet")

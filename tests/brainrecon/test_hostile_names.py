@@ -97,7 +97,7 @@ def _files_with(folder, word):
     )
 
 
-@pytest.mark.parametrize("typed", ["relative", "absolute"])
+@pytest.mark.parametrize("typed", [pytest.param("relative", marks=pytest.mark.slow), "absolute"])
 def test_what_a_run_leaves_holds_no_home_and_no_name_of_a_user(tmp_path, typed):
     """The configuration alone says where the data are, so that the run can be gone on with."""
     home = tmp_path / "zaphod-beeblebrox"

@@ -166,6 +166,7 @@ def test_a_row_does_not_depend_on_its_neighbours(flow):
     torch.testing.assert_close(alone[0], together[1], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_names_and_shapes_at_full_size():
     blocks = dict(
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),

@@ -1,6 +1,7 @@
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from brainrecon.simulation.world import stimuli
 from brainrecon.simulation.world.stimuli import Shown, calibration_pictures, own_pictures, shared_pictures
@@ -21,6 +22,7 @@ def test_nobody_is_tested_on_what_was_trained():
     assert len({one.digest for one in test}) == 60
 
 
+@pytest.mark.slow
 def test_every_digit_is_in_both_sets_in_different_hands():
     test = shown(shared_pictures(2, 1500, 16))
     train = [one for one in shown(own_pictures(2, 1, 1500, 16, test)) if one.kind == "digit"]

@@ -133,6 +133,7 @@ def test_exchanged_transformers_are_refused(folder, parts, tmp_path):
         load_versatile_diffusion(tmp_path / "exchanged")
 
 
+@pytest.mark.slow
 def test_diffusers_deprecated_modules_are_not_imported(folder):
     program = (
         "import sys\n"
