@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Who starts tests in the background of a shell has them ignore Ctrl-C, which some of them send themselves.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # The process that starts the workers hears of every test.
     if config.getoption("--slowest-files") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SlowestFiles(config.getoption("--slowest-files")))
