@@ -33,6 +33,7 @@ def run_config(
     new_subject=None,
     sessions=None,
     hours=None,
+    training_stimuli=None,
     pretrained=None,
 ):
     """Resolve a TOML file, `--set` assignments and options into a RunConfig; later ones win."""
@@ -52,6 +53,7 @@ def run_config(
         "subject": subject if new_subject is None else new_subject,
         "subjects": parse_names(subjects),
         "roi": roi,
+        "stimuli": training_stimuli,
         "folds": parse_folds(folds),
         "split": parse_split(split),
         "beside": parse_names(beside),

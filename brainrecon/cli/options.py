@@ -78,6 +78,15 @@ Hours = Annotated[
         show_default="all",
     ),
 ]
+TrainingStimuli = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Learn from N of its training stimuli, drawn by the seed; of those before a new subject, from all.",
+        show_default="all",
+    ),
+]
 Pretrained = Annotated[
     str | None,
     typer.Option(

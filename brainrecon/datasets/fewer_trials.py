@@ -107,8 +107,8 @@ def some_stimuli(subject, n_stimuli, seed=0):
     train = subject.train
     if not 1 <= n_stimuli <= train.n_stimuli:
         raise InputError(
-            f"{n_stimuli:,} training stimuli are asked for but {subject.name} has {train.n_stimuli:,}; pass --set "
-            f"data.stimuli={max(1, min(n_stimuli, train.n_stimuli))}."
+            f"{n_stimuli:,} training stimuli are asked for but {subject.name} has {train.n_stimuli:,}; pass "
+            f"--training-stimuli {max(1, min(n_stimuli, train.n_stimuli))}."
         )
     by_lot = sorted(range(train.n_stimuli), key=lambda row: name_seed(f"{seed}/{train.stimulus_ids[row]}/learned from"))
     chosen = np.zeros(train.n_stimuli, dtype=bool)

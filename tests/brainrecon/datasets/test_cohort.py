@@ -133,5 +133,5 @@ def test_some_stimuli():
 
 @pytest.mark.parametrize(("n", "advised"), [(0, 1), (5, 4)])
 def test_as_many_stimuli_as_there_are_not(n, advised):
-    with pytest.raises(InputError, match=f"{n} training stimuli .* has 4; pass --set data.stimuli={advised}"):
+    with pytest.raises(InputError, match=f"{n} training stimuli .* has 4; pass --training-stimuli {advised}"):
         some_stimuli(subject_of("subj01", ["b", "c", "a", "d"], ["x"]), n)

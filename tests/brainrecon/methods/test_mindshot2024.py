@@ -106,7 +106,7 @@ def place(tmp_path_factory):
 def fitted(place, features, out, *more):
     small = [part for text in SMALL[NAME].settings for part in ("--set", text)]
     line = ["fit", NAME, f"nsd:{place / 'nsd'}", "--weights", "tiny", *small, "--features", str(features)]
-    asked = ["--subjects", "1,2", "--new-subject", "3", "--set", "data.stimuli=12", "--out", str(place / out)]
+    asked = ["--subjects", "1,2", "--new-subject", "3", "--training-stimuli", "12", "--out", str(place / out)]
     assert run_command([*line, *asked, *more]) == 0
     return Run(place / out)
 
