@@ -32,12 +32,12 @@ from brainrecon.assembly.shared_settings import (
     SharedSettings,
 )
 from brainrecon.assembly.show import Show
-from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import part
+from brainrecon.assembly.together_system import TogetherSystem
 from brainrecon.assembly.token_caption import token_caption
 
 
-class SharedSystem(System):
+class SharedSystem(TogetherSystem):
     """Such a method; a subclass is one of them, with a name and settings of its own.
 
     >>> SharedSystem.many_subjects, SharedSystem.image_embedding
@@ -45,7 +45,6 @@ class SharedSystem(System):
     """
 
     settings_class = SharedSettings
-    many_subjects = "together"
     image_embedding = RETRIEVAL
     # Published scores of retrieval are the projector's, not those of the prior's samples.
     compared_by = {LIKELY: RETRIEVAL}
@@ -103,15 +102,6 @@ class SharedSystem(System):
                 f"A variant that nobody published: drawn with {settings.draws_with}, redrawn with {settings.redraws_with}."
             )
         return tuple(found)
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     def steps(self, machine):
         settings = self.settings

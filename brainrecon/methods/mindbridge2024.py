@@ -23,6 +23,7 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import part
+from brainrecon.assembly.together_system import TogetherSystem
 from brainrecon.assembly.trial_outputs import INPUTS, OUTPUTS, RESPONSES
 from brainrecon.assembly.values import SHOWN
 from stages.ground.checks import Number, OneOf, check_all
@@ -213,7 +214,7 @@ class MindBridgeSettings:
 
 
 @system
-class MindBridge2024(System):
+class MindBridge2024(TogetherSystem):
     """The method of one subject, of several, or of a new one after them."""
 
     name = "mindbridge2024"
@@ -231,7 +232,6 @@ class MindBridge2024(System):
         ("simulated NSD",),
         ("MindBridge",),
     )
-    many_subjects = "together"
     protocol = "mindeye-2023"
     image_embedding = IMAGE
     without_captions = {"text_context": False}
@@ -270,15 +270,6 @@ class MindBridge2024(System):
         return (
             f"Of {n} pictures of each stimulus the one most like the picture that was shown is kept, as published.",
         )
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     # Steps
 

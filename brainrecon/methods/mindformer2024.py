@@ -17,8 +17,8 @@ from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.many_subjects import OWN_LAYERS, ManySubjectsSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
-from brainrecon.assembly.system import System
 from brainrecon.assembly.target_means import TrainingMean
+from brainrecon.assembly.together_system import TogetherSystem
 from stages.ground.checks import Number, OneOf, check_all
 
 TOKENS, TEXT, MEAN = "ip_tokens", "clip_text", "ip_tokens_mean"
@@ -144,7 +144,7 @@ class MindFormerSettings:
 
 
 @system
-class MindFormer2024(System):
+class MindFormer2024(TogetherSystem):
     """The method of one subject or of several."""
 
     name = "mindformer2024"
@@ -160,7 +160,6 @@ class MindFormer2024(System):
         ("simulated NSD",),
         ("MindFormer",),
     )
-    many_subjects = "together"
     image_embedding = TOKENS
     of_drawing = ("generator", "checkpoints.generator", "checkpoints.autoencoder")
     tiny = {
@@ -180,15 +179,6 @@ class MindFormer2024(System):
             "Only the abstract of MindFormer was found: sizes, the contrast's weight, training and guidance are guessed, and "
             "docs/systems/mindformer2024.md lists them; published figures are of another network.",
         )
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     def steps(self, machine):
         source = self.target("stages.targets.ip_tokens:IPTokens", "clip", machine, folders={"adapter": "adapter"})

@@ -10,7 +10,7 @@ docs/systems/mindshot2024.md says what was read, what is guessed, and by which s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.evidence import Evidence
@@ -19,6 +19,7 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.taught_network import VERSIONS, DistillationSettings, TaughtNetworkSettings, taught_network
+from brainrecon.assembly.together_system import TogetherSystem
 from stages.ground.checks import OneOf, check_all
 
 IMAGE, TEXT = "clip_image", "clip_text"
@@ -81,7 +82,7 @@ class MindShotSettings:
 
 
 @system
-class MindShot2024(System):
+class MindShot2024(TogetherSystem):
     """The method of several subjects and a new one, as far as its abstracts tell it."""
 
     name = "mindshot2024"
@@ -95,7 +96,6 @@ class MindShot2024(System):
         "from two abstracts, without paper or code: nearly all numbers are guesses; spectra and losses equal their formulas",
         ("simulated NSD",),
     )
-    many_subjects = "together"
     protocol = "mindeye-2023"
     image_embedding = IMAGE
     of_drawing = (*System.of_drawing, "unconditional")
@@ -122,15 +122,6 @@ class MindShot2024(System):
     @property
     def notes(self):
         return ("Re-implemented from abstracts, without the paper or its code: nearly all settings are guesses.",)
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     def steps(self, machine):
         settings = self.settings

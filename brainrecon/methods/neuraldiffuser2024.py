@@ -27,7 +27,7 @@ from brainrecon.assembly.shared_network import (
     shared_network,
     steps_by_sessions,
 )
-from brainrecon.assembly.system import System
+from brainrecon.assembly.together_system import TogetherSystem
 from brainrecon.assembly.trial_outputs import RESPONSES
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.diffusion.feature_guidance_settings import FeatureGuidanceSettings
@@ -201,7 +201,7 @@ class NeuralDiffuser2024Settings:
 
 
 @system
-class NeuralDiffuser2024(System):
+class NeuralDiffuser2024(TogetherSystem):
     """Stable Diffusion from a decoded latent under decoded text, led by decoded layers of CLIP."""
 
     name = "neuraldiffuser2024"
@@ -218,7 +218,7 @@ class NeuralDiffuser2024(System):
         "have the numbers of parameters of the code; text and tables of the paper not read, nothing released",
         ("simulated NSD",),
     )
-    many_subjects = "together"
+    trained = ("decoder", "latent")
     protocol = "mindeye2-2024"
     # Retrieval is by what is trained for it, not by samples of the priors.
     compared_by = {name: f"{name}_retrieval" for name in ("clip_text", *(f"clip_block_{k}" for k in range(1, 25)))}
@@ -272,18 +272,6 @@ class NeuralDiffuser2024(System):
         if self.settings.latent_statistics != TRANSDUCTIVE:
             return ()
         return ("Transductive: a decoded latent depends on the other stimuli that are tested.",)
-
-    def settled_with(self, cohort):
-        settings = self.settings
-        own = {name: getattr(settings, name).settled_with(cohort) for name in ("decoder", "latent")}
-        return replace(settings, **own)
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        settings = self.settings
-        return replace(settings, decoder=settings.decoder.for_pretraining(), latent=settings.latent.for_pretraining())
 
     def steps(self, machine):
         settings, found, contexts = self.settings, [], {}

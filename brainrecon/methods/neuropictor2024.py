@@ -9,7 +9,7 @@ docs/systems/neuropictor2024.md says what the scripts do, which of their slips c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from brainrecon.assembly.brain_control import BrainControl, BrainControlSettings
 from brainrecon.assembly.evidence import Evidence
@@ -17,7 +17,7 @@ from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.settings import filled_in
-from brainrecon.assembly.system import System
+from brainrecon.assembly.together_system import TogetherSystem
 from stages.ground.checks import OneOf, check_all
 
 TOKENS, MAP, LATENT = "clip_text", "control_map", "sd_latent"
@@ -94,7 +94,7 @@ class NeuroPictorSettings:
 
 
 @system
-class NeuroPictor2024(System):
+class NeuroPictor2024(TogetherSystem):
     """The method of one subject or of several, at its published settings."""
 
     name = "neuropictor2024"
@@ -112,7 +112,6 @@ class NeuroPictor2024(System):
         ("NeuroPictor",),
     )
     image_embedding = TOKENS
-    many_subjects = "together"
     protocol = "mindeye-2023"
     of_drawing = ("generator", "uncond_control")
     without_captions = {"decoder": {"text_weight": 0.0}}
@@ -157,15 +156,6 @@ class NeuroPictor2024(System):
         elif not settings.decoder.pretrained:
             found.append("The encoder was not pretrained on other brains, as the authors' was.")
         return tuple(found)
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     def steps(self, machine):
         settings = self.settings

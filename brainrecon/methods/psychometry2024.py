@@ -9,7 +9,7 @@ No code and no numbers were found: docs/systems/psychometry2024.md marks every s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.category_matching import check_regions
@@ -19,7 +19,7 @@ from brainrecon.assembly.recall import AS_DECODED, OF_TRAINING, Recall
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.region_experts import LeftOut, RegionExpertsSettings, region_experts
 from brainrecon.assembly.registry import system
-from brainrecon.assembly.system import System
+from brainrecon.assembly.together_system import TogetherSystem
 from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
 
@@ -160,7 +160,7 @@ class PsychometrySettings:
 
 
 @system
-class Psychometry2024(System):
+class Psychometry2024(TogetherSystem):
     """A reimplementation of the abstract and the figure; every number is a guess."""
 
     name = "psychometry2024"
@@ -179,7 +179,6 @@ class Psychometry2024(System):
         ("simulated NSD",),
         ("Psychometry",),
     )
-    many_subjects = "together"
     protocol = "mindeye-2023"
     image_embedding = IMAGE
     without_captions = {"text_context": False}
@@ -212,15 +211,6 @@ class Psychometry2024(System):
             "Only the abstract and one figure of Psychometry were found: all numbers of this method are borrowed or guessed, and "
             f"docs/systems/psychometry2024.md lists them. Guesses are {', '.join(guesses(self.settings))}.",
         )
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     def steps(self, machine):
         settings, memory = self.settings, self.settings.memory

@@ -26,6 +26,7 @@ from brainrecon.assembly.settings import filled_in
 from brainrecon.assembly.shallow_adapters import AVERAGED, NONE, ShallowAdapterSettings, behind_adapters, prior_of
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
+from brainrecon.assembly.together_system import TogetherSystem
 from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
 
@@ -163,7 +164,7 @@ class STTMSettings:
 
 
 @system
-class STTM2024(System):
+class STTM2024(TogetherSystem):
     """The method of one subject or of several, at its published settings."""
 
     name = "sttm2024"
@@ -181,7 +182,6 @@ class STTM2024(System):
         ("simulated NSD",),
         (),
     )
-    many_subjects = "together"
     protocol = "mindeye-2023"
     image_embedding = RETRIEVAL
     compared_by = {LIKELY: RETRIEVAL}
@@ -234,15 +234,6 @@ class STTM2024(System):
         if settings.has_picture and settings.prior != "diffusion":
             found.append(f"A variant that nobody published: prior {settings.prior}.")
         return tuple(found)
-
-    def settled_with(self, cohort):
-        return replace(self.settings, decoder=self.settings.decoder.settled_with(cohort))
-
-    def settled_by(self, subject):
-        return self.settled_with({subject.name: subject})
-
-    def for_pretraining(self):
-        return replace(self.settings, decoder=self.settings.decoder.for_pretraining())
 
     def steps(self, machine):
         settings, source = self.settings, self.target(EMBEDDINGS["tokens"], "clip", machine)

@@ -1,0 +1,39 @@
+"""A system whose networks learn from several subjects together, and then from a new one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from brainrecon.assembly.system import System
+
+
+class TogetherSystem(System):
+    """Such a system; a subclass is one of them, with a name, settings and steps of its own.
+
+    >>> TogetherSystem.many_subjects, TogetherSystem.trained
+    ('together', ('decoder',))
+
+    Attributes
+    ----------
+    trained : tuple of str
+        Tables of its settings that say how a network is trained, each with `settled_with` and `for_pretraining` as
+        `brainrecon.assembly.many_subjects.ManySubjectsSettings` has them.
+    """
+
+    many_subjects = "together"
+    trained: ClassVar[tuple[str, ...]] = ("decoder",)
+
+    def settled_with(self, cohort):
+        """Settings of which every training knows who is learned from."""
+        own = {name: getattr(self.settings, name).settled_with(cohort) for name in self.trained}
+        return replace(self.settings, **own)
+
+    def settled_by(self, subject):
+        """The same of one subject."""
+        return self.settled_with({subject.name: subject})
+
+    def for_pretraining(self):
+        """Settings on the subjects before a new one."""
+        own = {name: getattr(self.settings, name).for_pretraining() for name in self.trained}
+        return replace(self.settings, **own)
