@@ -6,9 +6,9 @@ After Scotti et al. (2024), "MindEye2". What draws, redraws and writes can be le
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.likely_tokens import LikelyTokensSettings
 from brainrecon.assembly.settings import filled_in
 from brainrecon.assembly.shared_network import SharedNetworkSettings
 from brainrecon.assembly.token_caption import TokenCaptionSettings
@@ -56,8 +56,10 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class SharedSettings:
+class SharedSettings(LikelyTokensSettings):
     """All settings of such a method; the defaults are MindEye2's.
+
+    What makes tokens likely is set as `brainrecon.assembly.likely_tokens.LikelyTokensSettings` says.
 
     Attributes
     ----------
@@ -70,14 +72,6 @@ class SharedSettings:
         What is averaged over the trials of a tested stimulus.
     n_trials : int
         Outputs that are averaged: of a stimulus with fewer trials the first ones count again.
-    prior : {"diffusion", "nearest", "none"}
-        What makes decoded tokens likely: a network that is trained beside; the nearest tokens of a bank; nothing.
-    bank : str
-        Folder of tokens for the nearest, by default those of the training stimuli.
-    neighbours : int
-        Nearest tokens that are averaged.
-    prior_evaluations : int, optional
-        Of the prior's network in sampling; every step, if none is given.
     draws_with : {"sdxl-unclip", "nothing"}
         What draws from the tokens. Without it the blurry picture is redrawn.
     generator : GeneratorSettings
@@ -104,9 +98,6 @@ class SharedSettings:
     decoder: SharedNetworkSettings = field(default_factory=SharedNetworkSettings)
     averages: str = OUTPUTS
     n_trials: int = 3
-    prior: str = "diffusion"
-    bank: str = ""
-    neighbours: int = 1
     prior_evaluations: int | None = 19
     draws_with: str = "sdxl-unclip"
     generator: GeneratorSettings = field(
@@ -133,16 +124,19 @@ class SharedSettings:
             "greys": OneOf("washed out", "as they are"),
             "averages": OneOf(OUTPUTS, RESPONSES),
             "n_trials": Number(1, whole=True, example=3),
-            "prior": OneOf("diffusion", "nearest", "none"),
-            "neighbours": Number(1, whole=True),
             "draws_with": OneOf(*DRAWS_WITH),
             "redraws_with": OneOf(*REDRAWS_WITH),
             "blurry_share": Number(0, 1),
             "picture_size": Number(1, whole=True, example=256),
         }
         check_all(self, rules)
-        self._check_together()
-        self._fill_in()
+        if self.has_picture and self.draws_with == NOTHING and not self.blurry:
+            raise InputError(
+                f"draws_with is {NOTHING!r} and blurry false, so that there is no picture; name a generator with --set "
+                "draws_with=sdxl-unclip, or pass --set output=caption."
+            )
+        self.check_prior()
+        object.__setattr__(self, "checkpoints", filled_in(self.checkpoints, self._published()))
 
     @property
     def has_picture(self):
@@ -183,31 +177,6 @@ class SharedSettings:
     def reads_likely(self):
         """Whether anything is made of likely tokens."""
         return self.draws or self.captions
-
-    def _check_together(self):
-        """Refuse settings that do not go together."""
-        if self.has_picture and self.draws_with == NOTHING and not self.blurry:
-            raise InputError(
-                f"draws_with is {NOTHING!r} and blurry false, so that there is no picture; name a generator with --set "
-                "draws_with=sdxl-unclip, or pass --set output=caption."
-            )
-        if self.bank and self.prior != "nearest":
-            raise InputError(
-                f"bank is {self.bank!r} but prior {self.prior!r} reads none; pass --set prior=nearest, or leave bank out."
-            )
-        if self.prior == "diffusion" and not self.decoder.prior_weight:
-            raise InputError(
-                f"decoder.prior_weight is {self.decoder.prior_weight} but prior is 'diffusion', which would not be trained; pass "
-                "--set prior=none, or a weight above 0."
-            )
-
-    def _fill_in(self):
-        """Settle what follows from other settings."""
-        settle = object.__setattr__
-        if self.bank:
-            # From whatever folder the run is gone on with.
-            settle(self, "bank", str(Path(self.bank).expanduser().resolve()))
-        settle(self, "checkpoints", filled_in(self.checkpoints, self._published()))
 
     def _published(self):
         """The published checkpoint in each role that these settings have."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.blend import Blend
 from brainrecon.assembly.each_sample import EachSample
 from brainrecon.assembly.encode import Encode
+from brainrecon.assembly.likely_tokens import DIFFUSION, likely_tokens, names_of_tokens
 from brainrecon.assembly.redraw import redraw
-from brainrecon.assembly.refine import Refine
-from brainrecon.assembly.remember import Remember
 from brainrecon.assembly.shared_network import prior_of, shared_network
 from brainrecon.assembly.shared_settings import (
     BLURRY,
@@ -106,14 +104,11 @@ class SharedSystem(TogetherSystem):
     def steps(self, machine):
         settings = self.settings
         source = self.target("stages.targets.unclip_tokens:UnclipTokens", "clip", machine, greys=settings.greys)
-        # Nobody reads rough tokens that neither lead a prior nor are drawn from.
-        has_prior = settings.prior == "diffusion"
-        rough = (ROUGH,) if has_prior or (settings.prior == "none" and settings.reads_likely) else ()
         latent = self._latent(machine) if settings.has_latent else None
         learned = shared_network(
-            (*rough, RETRIEVAL),
+            names_of_tokens(settings, (ROUGH, RETRIEVAL), settings.reads_likely),
             source,
-            settings.decoder if has_prior else replace(settings.decoder, prior_weight=0.0),
+            settings.decoder if settings.prior == DIFFUSION else replace(settings.decoder, prior_weight=0.0),
             machine,
             "network",
             None if latent is None else (LATENT, latent),
@@ -123,7 +118,8 @@ class SharedSystem(TogetherSystem):
             n_trials=settings.n_trials,
             **self.of_network(machine),
         )
-        likely = [self._likely(learned, source)] if settings.reads_likely else []
+        likely = likely_tokens(settings, learned, prior_of, (ROUGH, RETRIEVAL), LIKELY, source, unit_token=False)
+        likely = [likely] if settings.reads_likely else []
         blurry = [] if latent is None else [Show(LATENT, latent, self._named(BLURRY))]
         pivoted = self.pivoted(learned)
         captioned = self.captioned(source, machine) if settings.captions else []
@@ -176,16 +172,6 @@ class SharedSystem(TogetherSystem):
         return PICTURE if name == self._last_drawn and not self.settings.blends else name
 
     # Steps
-
-    def _likely(self, learned, source):
-        """The step from what the network gives to tokens that a picture could have."""
-        settings = self.settings
-        if settings.prior == "diffusion":
-            evaluations = settings.prior_evaluations
-            return Refine(learned, prior_of, ROUGH, LIKELY, source, evaluations, unit_token=False)
-        if settings.prior == "nearest":
-            return Remember(RETRIEVAL, LIKELY, source, settings.bank, settings.neighbours)
-        return AsDecoded(ROUGH, LIKELY, source, unit_token=False)
 
     def _latent(self, machine):
         """The target of the blurry picture."""

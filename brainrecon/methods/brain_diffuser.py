@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
@@ -124,15 +124,7 @@ class BrainDiffuser(System):
         return [
             Decode({"vdvae": latents} | contexts, settings.decoder, machine, left_out=left_out),
             Show("vdvae", latents, options=settings.vdvae.showing, draws=settings.vdvae.draws),
-            redraw(
-                "stages.generators.diffusion.dual_context:DualContextGenerator",
-                lambda: self.folder("generator"),
-                settings.generator,
-                machine,
-                contexts,
-                settings.generator.shares,
-                arguments=self._arguments,
-            ),
+            dual_context(self, contexts, machine, "first_picture", self._arguments),
         ]
 
     def text(self, machine):

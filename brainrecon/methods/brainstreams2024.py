@@ -15,13 +15,13 @@ from brainrecon.assembly.blurry_latent import LatentSettings, blurry_latent
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.embedding_network import SIZES
 from brainrecon.assembly.encode import Encode
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.network_settings import NetworkSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.refine_caption import RefineCaption, RefinementSettings
 from brainrecon.assembly.region_voxels import region_of
 from brainrecon.assembly.registry import system
@@ -479,16 +479,7 @@ class BrainStreams2024(System):
 
     def _drawn(self, contexts, machine):
         """The last step, from the layout under all contexts."""
-        return redraw(
-            "stages.generators.diffusion.dual_context:DualContextGenerator",
-            lambda: self.folder("generator"),
-            self.settings.generator,
-            machine,
-            contexts,
-            self.settings.generator.shares,
-            start=LAYOUT,
-            arguments=self._arguments,
-        )
+        return dual_context(self, contexts, machine, LAYOUT, self._arguments)
 
     def _arguments(self):
         from stages.generators.diffusion.start_rule import StartRule

@@ -20,9 +20,9 @@ from brainrecon.assembly.align import ALIGNED_PATTERNS, Align
 from brainrecon.assembly.alignment_settings import AlignmentSettings
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
@@ -168,15 +168,7 @@ class CrossSubject(System):
                 for_new_subject="keep",
             ),
             Show("vdvae", latents, options=settings.vdvae.showing, draws=settings.vdvae.draws),
-            redraw(
-                "stages.generators.diffusion.dual_context:DualContextGenerator",
-                lambda: self.folder("generator"),
-                settings.generator,
-                machine,
-                contexts,
-                settings.generator.shares,
-                arguments=self._arguments,
-            ),
+            dual_context(self, contexts, machine, "first_picture", self._arguments),
         ]
 
     def for_pretraining(self):

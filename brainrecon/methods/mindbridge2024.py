@@ -15,11 +15,11 @@ from typing import ClassVar
 
 from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.candidates import Candidates
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.many_subjects import OWN_LAYERS, ManySubjectsSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import part
@@ -280,16 +280,7 @@ class MindBridge2024(TogetherSystem):
         steps = [self._learned(image, texts, machine), AsDecoded(ROUGH_IMAGE, IMAGE, image)]
         if texts:
             steps.append(AsDecoded(ROUGH_TEXT, TEXT, texts[TEXT], unit_token=settings.text_scale == "token 0"))
-        draw = redraw(
-            "stages.generators.diffusion.dual_context:DualContextGenerator",
-            lambda: self.folder("generator"),
-            settings.generator,
-            machine,
-            contexts,
-            settings.generator.shares,
-            start=None,
-            arguments=lambda: {"unconditional": settings.unconditional},
-        )
+        draw = dual_context(self, contexts, machine)
         if settings.candidates == 1:
             return [*steps, draw]
         wanted = SHOWN if self.chooses_by_shown else IMAGE

@@ -11,19 +11,16 @@ docs/systems/mindeye2023.md says what the scripts do, which of their slips are t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.blurry_latent import LatentSettings, blurry_latent
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.embedding_network import TokenSettings, embedding_network, prior_of
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.image_drawing import DRAWINGS, EMBEDDINGS
+from brainrecon.assembly.likely_tokens import LikelyTokensSettings, likely_tokens, names_of_tokens
 from brainrecon.assembly.nearest_pictures import NearestPictures
-from brainrecon.assembly.refine import Refine
 from brainrecon.assembly.registry import system
-from brainrecon.assembly.remember import Remember
 from brainrecon.assembly.settings import filled_in
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
@@ -38,7 +35,6 @@ _STEPS_PER_EPOCH, _LATENT_STEPS_PER_EPOCH = 276, 1107
 
 NOTHING, PICTURES = "nothing", "nearest pictures"
 DRAWS_WITH = (*DRAWINGS, PICTURES, NOTHING)
-PRIORS = ("diffusion", "nearest", "none")
 # What the scripts have of tokens, and of one vector.
 _OF_THE_PRIOR = {
     "tokens": {"prior_depth": 6, "prior_weight": 30.0},
@@ -73,8 +69,10 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class MindEye2023Settings:
+class MindEye2023Settings(LikelyTokensSettings):
     """All settings of the method. Those that follow from others, if they are not given, are filled in.
+
+    What makes an embedding likely is set as `brainrecon.assembly.likely_tokens.LikelyTokensSettings` says.
 
     Attributes
     ----------
@@ -83,13 +81,10 @@ class MindEye2023Settings:
     embedding : {"tokens", "vector"}, optional
         What is decoded: that which the generator takes; tokens if there is none.
     prior : {"diffusion", "nearest", "none"}, optional
-        What makes the decoded embedding likely: a network that is trained beside; the nearest embedding of a bank; nothing, and
-        the rough embedding is held to the true one instead. Without a generator there is none, if it is not given; a folder's
-        pictures are looked for with networks that were trained with one.
+        With none, the rough embedding is held to the true one. Without a generator there is none, if it is not given; a folder's
+        pictures are looked for with networks that were trained with a prior.
     bank : str
-        Folder of embeddings for the nearest, by default those of the training stimuli; or of pictures and their embeddings.
-    neighbours : int
-        Nearest embeddings that are averaged.
+        May hold pictures and their embeddings.
     decoder : TokenSettings
     latent : LatentSettings
     blurry : bool
@@ -97,7 +92,7 @@ class MindEye2023Settings:
     latent_size : int, optional
         Side in pixels of the pictures whose latents are decoded; that of the autoencoder's configuration, if it is not given.
     prior_evaluations : int, optional
-        Of the prior's network in sampling; one for every step (100 of tokens, 1,000 of a vector), if it is not given.
+        Every step is 100 of tokens, 1,000 of a vector.
     candidates : int
         Pictures of which the best is kept. The scripts draw one unless they are told otherwise, the tables are of 16.
     start_pixels : {"for CLIP", "as they are"}
@@ -110,8 +105,6 @@ class MindEye2023Settings:
     draws_with: str = "versatile-diffusion"
     embedding: str | None = None
     prior: str | None = None
-    bank: str = ""
-    neighbours: int = 1
     decoder: TokenSettings = field(default_factory=TokenSettings)
     latent: LatentSettings = field(default_factory=LatentSettings)
     generator: GeneratorSettings = field(
@@ -125,7 +118,6 @@ class MindEye2023Settings:
     )
     blurry: bool = True
     latent_size: int | None = None
-    prior_evaluations: int | None = None
     candidates: int = 16
     start_pixels: str = "for CLIP"
     unconditional: str = "zeros"
@@ -134,14 +126,14 @@ class MindEye2023Settings:
         rules = {
             "draws_with": OneOf(*DRAWS_WITH),
             "candidates": Number(1, whole=True),
-            "neighbours": Number(1, whole=True),
             "start_pixels": OneOf("for CLIP", "as they are"),
             "unconditional": OneOf("zeros", "stored"),
         }
         check_all(self, rules)
         self._fill_in()
-        check_all(self, {"embedding": OneOf(*EMBEDDINGS), "prior": OneOf(*PRIORS)})
+        check_all(self, {"embedding": OneOf(*EMBEDDINGS)})
         self._check_together()
+        self.check_prior()
 
     @property
     def drawing(self):
@@ -152,6 +144,11 @@ class MindEye2023Settings:
     def starts_blurry(self):
         """Whether a blurry picture is decoded."""
         return self.blurry and self.drawing is not None
+
+    @property
+    def reads_bank(self):
+        """Whether anything reads the bank: the nearest embeddings, or pictures of a folder."""
+        return super().reads_bank or self.draws_with == PICTURES
 
     @property
     def trains_vector_prior(self):
@@ -165,9 +162,6 @@ class MindEye2023Settings:
             settle(self, "embedding", way.embedding if way else "tokens")
         if self.prior is None:
             settle(self, "prior", "none" if self.draws_with == NOTHING else "diffusion")
-        if self.bank:
-            # From whatever folder the run is gone on with.
-            settle(self, "bank", str(Path(self.bank).expanduser().resolve()))
         begins = "published" if self.trains_vector_prior and self.draws_with != "ip-adapter" else "random"
         own = {"prior_begins": begins} | _OF_THE_PRIOR.get(self.embedding, {})
         settle(self, "decoder", filled_in(self.decoder, own))
@@ -200,20 +194,10 @@ class MindEye2023Settings:
                 f"draws_with is {PICTURES!r} with embedding {self.embedding!r} and bank {self.bank!r}; expected tokens and a "
                 "folder of pictures: pass --set bank=FOLDER."
             )
-        if self.bank and self.prior != "nearest" and self.draws_with != PICTURES:
-            raise InputError(
-                f"bank is {self.bank!r} but prior {self.prior!r} with {self.draws_with} reads none; pass --set prior=nearest, "
-                "or leave bank out."
-            )
         if self.decoder.prior_begins == "published" and not self.trains_vector_prior:
             raise InputError(
                 f"decoder.prior_begins is 'published' but no prior of a vector is trained with prior {self.prior!r} and "
                 f"{self.draws_with}; pass --set decoder.prior_begins=random."
-            )
-        if self.prior == "diffusion" and not self.decoder.prior_weight:
-            raise InputError(
-                f"decoder.prior_weight is {self.decoder.prior_weight} but prior is 'diffusion', which would not be trained; pass "
-                "--set prior=none, or a weight above 0."
             )
 
 
@@ -296,14 +280,12 @@ class MindEye2023(System):
     def steps(self, machine):
         settings, way = self.settings, self.settings.drawing
         own, source = settings.decoder, self.target(EMBEDDINGS[settings.embedding], "clip", machine)
-        # Nobody reads a rough embedding that neither leads a prior nor is drawn from.
-        n = 2 if settings.prior == "diffusion" or (settings.prior == "none" and way) else 1
         begin = self._begin if own.prior_begins == "published" else None
 
         def network(names, source, kind, own, part, released=None):
             prior = kind if settings.prior == "diffusion" else "none"
             began = begin if prior == "vector" else None
-            named = names[-n:]
+            named = names_of_tokens(settings, names, read=way is not None)
             return embedding_network(
                 named, source, own, prior, _STEPS_PER_EPOCH, machine, part, began, self._changes(named), released
             )
@@ -321,7 +303,8 @@ class MindEye2023(System):
             query = network((QUERY_ROUGH, QUERY), vector, "vector", own, "vector")
             found = NearestPictures(QUERY, RETRIEVAL, source, settings.bank, settings.candidates)
             return [learned, query, found]
-        likely, start = self._likely(learned, source), "first_picture" if settings.starts_blurry else None
+        start, unit_token = "first_picture" if settings.starts_blurry else None, settings.embedding == "tokens"
+        likely = likely_tokens(settings, learned, prior_of, (ROUGH, RETRIEVAL), REFINED, source, unit_token)
         draw = way.step(REFINED, source, self.folder, settings.generator, machine, start, self._arguments)
         # What candidates differ by lies behind what is the same for all of them.
         before, inside = ([likely], [draw]) if likely.is_learned else ([], [likely, draw])
@@ -329,16 +312,6 @@ class MindEye2023(System):
         if settings.candidates == 1:
             return [*before, *inside]
         return [*before, Candidates(inside, settings.candidates, source, RETRIEVAL)]
-
-    def _likely(self, learned, source):
-        """The step from what the network gives to an embedding that a picture could have."""
-        settings = self.settings
-        unit_token = settings.embedding == "tokens"
-        if settings.prior == "diffusion":
-            return Refine(learned, prior_of, ROUGH, REFINED, source, settings.prior_evaluations, unit_token)
-        if settings.prior == "nearest":
-            return Remember(RETRIEVAL, REFINED, source, settings.bank, settings.neighbours)
-        return AsDecoded(ROUGH, REFINED, source, unit_token)
 
     def _begin(self, network):
         from stages.networks.vector_prior import begin_from_texts

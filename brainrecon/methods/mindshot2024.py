@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from brainrecon.assembly.as_decoded import AsDecoded
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.taught_network import VERSIONS, DistillationSettings, TaughtNetworkSettings, taught_network
@@ -133,14 +133,5 @@ class MindShot2024(TogetherSystem):
         return [
             taught_network(named, settings.decoder, settings.distillation, machine),
             *(AsDecoded(DECODED[name], name, source) for name, source in sources.items()),
-            redraw(
-                "stages.generators.diffusion.dual_context:DualContextGenerator",
-                lambda: self.folder("generator"),
-                settings.generator,
-                machine,
-                sources,
-                settings.generator.shares,
-                start=None,
-                arguments=lambda: {"unconditional": settings.unconditional},
-            ),
+            dual_context(self, sources, machine),
         ]

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, fields
 
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.category_matching import check_regions
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.recall import AS_DECODED, OF_TRAINING, Recall
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.region_experts import LeftOut, RegionExpertsSettings, region_experts
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.together_system import TogetherSystem
@@ -236,17 +236,7 @@ class Psychometry2024(TogetherSystem):
             memory.lengths,
             settings.decoder.features,
         )
-        drawn = redraw(
-            "stages.generators.diffusion.dual_context:DualContextGenerator",
-            lambda: self.folder("generator"),
-            settings.generator,
-            machine,
-            targets,
-            settings.generator.shares,
-            start=None,
-            arguments=lambda: {"unconditional": settings.unconditional},
-            needed=(),
-        )
+        drawn = dual_context(self, targets, machine, needed=())
         if settings.candidates > 1:
             drawn = Candidates([drawn], settings.candidates, targets[IMAGE], IMAGE_DECODED)
         return [whole, *(step for _, step in folds), recall, drawn]

@@ -12,16 +12,13 @@ docs/systems/sttm2024.md says what the scripts do, which of their slips are mend
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.image_drawing import DRAWINGS, EMBEDDINGS
-from brainrecon.assembly.refine import Refine
+from brainrecon.assembly.likely_tokens import DIFFUSION, LikelyTokensSettings, likely_tokens, names_of_tokens
 from brainrecon.assembly.registry import system
-from brainrecon.assembly.remember import Remember
 from brainrecon.assembly.settings import filled_in
 from brainrecon.assembly.shallow_adapters import AVERAGED, NONE, ShallowAdapterSettings, behind_adapters, prior_of
 from brainrecon.assembly.show import Show
@@ -34,7 +31,6 @@ ROUGH, RETRIEVAL, LIKELY, LATENT = "clip_rough", "clip_retrieval", "clip_image",
 START = "first_picture"
 # What a run may end in -> the value.
 ENDS = {"picture": "picture", "tokens": RETRIEVAL}
-PRIORS = ("diffusion", "nearest", "none")
 _WAY = DRAWINGS["versatile-diffusion"]
 
 
@@ -57,22 +53,14 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class STTMSettings:
-    """All settings of the method.
+class STTMSettings(LikelyTokensSettings):
+    """All settings of the method; what makes tokens likely, as `brainrecon.assembly.likely_tokens.LikelyTokensSettings` says.
 
     Attributes
     ----------
     output : {"picture", "tokens"}
         What a run ends in; "tokens" is retrieval alone.
     decoder : ShallowAdapterSettings
-    prior : {"diffusion", "nearest", "none"}
-        What makes decoded tokens likely: a network that is trained beside; the nearest tokens of a bank; nothing.
-    bank : str
-        Folder of tokens for the nearest, by default those of the training stimuli.
-    neighbours : int
-        Nearest tokens that are averaged.
-    prior_evaluations : int, optional
-        Of the prior's network in sampling; every step, if none is given.
     prior_guidance : float
         Of the prior, away from tokens without brain and without noisy tokens; 1 for none.
     blurry : bool
@@ -91,10 +79,6 @@ class STTMSettings:
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     output: str = "picture"
     decoder: ShallowAdapterSettings = field(default_factory=ShallowAdapterSettings)
-    prior: str = "diffusion"
-    bank: str = ""
-    neighbours: int = 1
-    prior_evaluations: int | None = None
     prior_guidance: float = 1.0
     blurry: bool = True
     latent_size: int | None = None
@@ -115,25 +99,24 @@ class STTMSettings:
     def __post_init__(self):
         rules = {
             "output": OneOf(*ENDS),
-            "prior": OneOf(*PRIORS),
-            "neighbours": Number(1, whole=True),
             "prior_guidance": Number(0, example=1.0),
             "candidates": Number(1, whole=True),
             "start_pixels": OneOf("for CLIP", "as they are"),
             "unconditional": OneOf("zeros", "stored"),
         }
         check_all(self, rules)
-        self._check_together()
-        settle = object.__setattr__
-        if self.bank:
-            # From whatever folder the run is gone on with.
-            settle(self, "bank", str(Path(self.bank).expanduser().resolve()))
+        self.check_prior()
+        if self.prior != DIFFUSION and (self.decoder.prior_epochs or self.prior_guidance != 1):
+            raise InputError(
+                f"prior is {self.prior!r} but decoder.prior_epochs {self.decoder.prior_epochs} and prior_guidance "
+                f"{self.prior_guidance} are of a diffusion prior; pass --set prior=diffusion, or leave both out."
+            )
         named = {"clip": _WAY.clip}
         if self.has_picture:
             named["generator"] = _WAY.checkpoint
         if self.has_latent:
             named["autoencoder"] = "sd-image-variations-autoencoder"
-        settle(self, "checkpoints", filled_in(self.checkpoints, named))
+        object.__setattr__(self, "checkpoints", filled_in(self.checkpoints, named))
 
     @property
     def has_picture(self):
@@ -144,23 +127,6 @@ class STTMSettings:
     def has_latent(self):
         """Whether the latent of a blurry picture is learned."""
         return self.blurry and self.has_picture
-
-    def _check_together(self):
-        """Refuse settings that do not go together."""
-        if self.bank and self.prior != "nearest":
-            raise InputError(
-                f"bank is {self.bank!r} but prior {self.prior!r} reads none; pass --set prior=nearest, or leave bank out."
-            )
-        if self.prior == "diffusion" and not self.decoder.prior_weight:
-            raise InputError(
-                f"decoder.prior_weight is {self.decoder.prior_weight} but prior is 'diffusion', which would not be trained; pass "
-                "--set prior=none, or a weight above 0."
-            )
-        if self.prior != "diffusion" and (self.decoder.prior_epochs or self.prior_guidance != 1):
-            raise InputError(
-                f"prior is {self.prior!r} but decoder.prior_epochs {self.decoder.prior_epochs} and prior_guidance "
-                f"{self.prior_guidance} are of a diffusion prior; pass --set prior=diffusion, or leave both out."
-            )
 
 
 @system
@@ -237,14 +203,11 @@ class STTM2024(TogetherSystem):
 
     def steps(self, machine):
         settings, source = self.settings, self.target(EMBEDDINGS["tokens"], "clip", machine)
-        # Nobody reads rough tokens that neither lead a prior nor are drawn from.
-        has_prior = settings.prior == "diffusion"
-        rough = (ROUGH,) if has_prior or (settings.prior == "none" and settings.has_picture) else ()
         latent = self._latent(machine) if settings.has_latent else None
         learned = behind_adapters(
-            (*rough, RETRIEVAL),
+            names_of_tokens(settings, (ROUGH, RETRIEVAL), settings.has_picture),
             source,
-            settings.decoder if has_prior else replace(settings.decoder, prior_weight=0.0),
+            settings.decoder if settings.prior == DIFFUSION else replace(settings.decoder, prior_weight=0.0),
             machine,
             "network",
             None if latent is None else (LATENT, latent),
@@ -252,7 +215,8 @@ class STTM2024(TogetherSystem):
         )
         if not settings.has_picture:
             return [learned]
-        likely, start = self._likely(learned, source), None if latent is None else START
+        names, start = (ROUGH, RETRIEVAL), None if latent is None else START
+        likely = likely_tokens(settings, learned, prior_of, names, LIKELY, source, True, settings.prior_guidance)
         draw = _WAY.step(LIKELY, source, self.folder, settings.generator, machine, start, self._arguments)
         blurry = [] if latent is None else [Show(LATENT, latent)]
         # What candidates differ by lies behind what is the same for all of them.
@@ -260,16 +224,6 @@ class STTM2024(TogetherSystem):
         if settings.candidates > 1:
             inside = [Candidates(inside, settings.candidates, source, RETRIEVAL)]
         return [learned, *blurry, *before, *inside]
-
-    def _likely(self, learned, source):
-        """The step from what the network gives to tokens that a picture could have."""
-        settings = self.settings
-        if settings.prior == "diffusion":
-            sampled = settings.prior_evaluations, True, settings.prior_guidance
-            return Refine(learned, prior_of, ROUGH, LIKELY, source, *sampled)
-        if settings.prior == "nearest":
-            return Remember(RETRIEVAL, LIKELY, source, settings.bank, settings.neighbours)
-        return AsDecoded(ROUGH, LIKELY, source, unit_token=True)
 
     def _captions(self, machine):
         """The target of the captions' vectors, or None."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
 from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
@@ -238,15 +238,8 @@ class UniBrain2023(System):
         return [
             Decode({LATENT: latent} | contexts, settings.decoder, machine, left_out=left_out),
             Show(LATENT, latent),
-            redraw(
-                "stages.generators.diffusion.dual_context:DualContextGenerator",
-                lambda: self.folder("generator"),
-                settings.generator,
-                machine,
-                contexts,
-                lambda present: self._shares(settings.vision_weight),
-                start=LATENT,
-                arguments=self._arguments,
+            dual_context(
+                self, contexts, machine, LATENT, self._arguments, lambda present: self._shares(settings.vision_weight)
             ),
         ]
 

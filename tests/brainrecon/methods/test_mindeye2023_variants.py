@@ -119,7 +119,7 @@ def test_settings_follow_from_what_draws_and_are_recorded(settings, expected):
         ),
         ({"draws_with": "nothing", "prior": "nearest"}, "prior is 'nearest' but draws_with is 'nothing'"),
         ({"draws_with": "nearest pictures"}, "expected tokens and a folder of pictures: pass --set bank=FOLDER"),
-        ({"bank": "there"}, "prior 'diffusion' with versatile-diffusion reads none"),
+        ({"bank": "there"}, "prior 'diffusion' reads none"),
         ({"decoder": {"prior_weight": 0}}, "prior_weight is 0.0 but prior is 'diffusion'"),
         ({"decoder": {"prior_begins": "published"}}, "no prior of a vector is trained"),
         ({"decoder": {"prior_begins": "magic"}}, "prior_begins is 'magic'"),
