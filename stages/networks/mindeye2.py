@@ -13,6 +13,7 @@ from torch import nn
 from stages.adapters.subject_inputs import SubjectLinears
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
+from stages.networks.named_tokens import named_tokens
 from stages.networks.token_prior import TokenPrior
 from stages.networks.voxel_mlp import place_projector, token_projector, upward_half
 
@@ -44,8 +45,7 @@ class MindEye2Network(nn.Module):
     n_voxels : mapping of str to int
         By subject.
     gives : mapping of str to tuple of int
-        A name that ends in "rough" and one that ends in "retrieval", both (n_tokens, width), or the latter alone; and, if there
-        is to be a blurry picture, one that ends in "latent" (channels, side, side), of whose sides the map before it has a part.
+        As `stages.networks.named_tokens.named_tokens` reads it; the map before the latent has a part of its sides.
     hidden : int
         Values that subjects share. Published: 4096; of the light version, 1024.
     mixer : {"published", "linear", "residual", "tokens"}
@@ -78,7 +78,7 @@ class MindEye2Network(nn.Module):
     ):
         super().__init__()
         check("prior", prior, OneOf("tokens", "none"))
-        self._names, tokens, latent = _asked_for(gives)
+        self._names, tokens, latent = named_tokens(gives)
         self.ridge = SubjectLinears(n_voxels, hidden)
         self.backbone = Backbone(hidden, tokens, latent, mixer, mixer_tokens, map_channels, channels)
         if prior == "tokens":
@@ -224,20 +224,6 @@ class Backbone(nn.Module):
 def _block(width):
     layers = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(_DROPOUT), nn.Linear(width, width))
     return nn.Sequential(nn.LayerNorm(width), layers)
-
-
-def _asked_for(gives):
-    """The name of each part, and the shapes of tokens and latent; that of a latent that is not asked for is None."""
-    names = {name.rpartition("_")[2]: name for name in gives}
-    shapes = {part: tuple(gives[name]) for part, name in names.items()}
-    tokens, latent = shapes.get("retrieval", ()), shapes.get("latent")
-    fits = len(tokens) == 2 and shapes.get("rough", tokens) == tokens and (latent is None or len(latent) == 3)
-    if not fits or len(names) != len(gives) or not names.keys() <= {"rough", "retrieval", "latent"}:
-        raise InputError(
-            "The network gives clip_rough and clip_retrieval of one shape (n_tokens, width), and a latent (channels, side, side) "
-            f"if it is asked for, but is asked for {dict(gives)}."
-        )
-    return names, tokens, latent
 
 
 def _map_shape(latent, map_channels, channels):

@@ -11,9 +11,9 @@ from torch import nn
 
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.devices import sent_to
-from stages.ground.errors import InputError
 from stages.networks.guided_latent import GuidedLatent
 from stages.networks.memory_prior import MemoryPrior
+from stages.networks.named_tokens import named_tokens
 from stages.networks.subject_adapter import SubjectAdapter, dense
 from stages.networks.voxel_mlp import token_projector
 
@@ -39,8 +39,7 @@ class STTMNetwork(SubjectAdapter):
     n_voxels : mapping of str to int
         By subject.
     gives : mapping of str to tuple of int
-        A name that ends in "rough" and one that ends in "retrieval", both (n_tokens, width), or the latter alone; and, if there
-        is to be a blurry picture, one that ends in "latent" (channels, side, side).
+        As `stages.networks.named_tokens.named_tokens` reads it.
     hidden, n_blocks : int
         Values that subjects share, and blocks behind them. Published: 4096 and 4.
     narrow : int
@@ -98,7 +97,7 @@ class STTMNetwork(SubjectAdapter):
         check("prior", prior, OneOf("tokens", "none"))
         check("head", head, OneOf(*HEADS))
         check("noise", noise, Number(0))
-        self._names, tokens, latent = _asked_for(gives)
+        self._names, tokens, latent = named_tokens(gives)
         self._tokens, self._narrow, self._noise = tokens, narrow, noise
         self.mlp = nn.ModuleList(dense(hidden, hidden, _DROPOUT) for _ in range(n_blocks))
         self.hidd2token = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, tokens[0] * narrow))
@@ -202,17 +201,3 @@ def _widening(narrow, between, width, first_norm):
 def _noise_like(rows):
     # On the CPU, so that a step draws the same numbers on every device.
     return sent_to(rows.device, torch.randn(rows.shape)).to(rows.dtype)
-
-
-def _asked_for(gives):
-    """The name of each part, and the shapes of tokens and latent; that of a latent that is not asked for is None."""
-    names = {name.rpartition("_")[2]: name for name in gives}
-    shapes = {part: tuple(gives[name]) for part, name in names.items()}
-    tokens, latent = shapes.get("retrieval", ()), shapes.get("latent")
-    fits = len(tokens) == 2 and shapes.get("rough", tokens) == tokens and (latent is None or len(latent) == 3)
-    if not fits or len(names) != len(gives) or not names.keys() <= {"rough", "retrieval", "latent"}:
-        raise InputError(
-            "The network gives clip_rough and clip_retrieval of one shape (n_tokens, width), and a latent (channels, side, side) "
-            f"if it is asked for, but is asked for {dict(gives)}."
-        )
-    return names, tokens, latent
