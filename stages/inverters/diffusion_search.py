@@ -14,22 +14,20 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from stages.generators.diffusion.loading import computing_dtype, placed
 from stages.generators.diffusion.sampler import denoised
 from stages.generators.diffusion.schedulers import last_timesteps, noised
-from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator, load_stable_diffusion
 from stages.ground.devices import sent_to
 from stages.ground.errors import InputError
 from stages.ground.item_seeds import item_generator
 from stages.inverters.adam_descent import minimise
 from stages.inverters.diffusion_search_settings import DiffusionSearchSettings
 from stages.inverters.masked_features import layer_shares, masked_loss
+from stages.inverters.watched_diffusion import WatchedDiffusion
 from stages.networks.latent_space import normal
-from stages.targets.clip_layers import CLIPLayer, layers_of
 from stages.targets.clip_names import EMBEDDING
 
 
-class DiffusionSearch(StableDiffusionGenerator):
+class DiffusionSearch(WatchedDiffusion):
     """Draw pictures with Stable Diffusion 1.x whose features meet the given ones.
 
     >>> from weights import store
@@ -52,13 +50,11 @@ class DiffusionSearch(StableDiffusionGenerator):
 
     Parameters
     ----------
-    pipeline, empty_text, start, text_required
-        As `StableDiffusionGenerator` takes them. The networks lose their gradients.
-    looking : stages.targets.clip_layers.CLIPLayer
-        Of the network that looks, with the preparation of its pictures.
+    pipeline, empty_text, looking, start, text_required
+        As `WatchedDiffusion` takes them.
     layers : mapping of str to str
-        Value -> layer, as `CLIPLayer` names it, in the order of the multipliers; the one that is called "embedding" is compared
-        by its direction, all others by units.
+        Value -> layer, in the order of the multipliers; the one that is called "embedding" is compared by its direction, all
+        others by units.
     masks : mapping of str to bool array, optional
         By value, which units of a layer count; all by default.
     settings : DiffusionSearchSettings, optional
@@ -72,11 +68,9 @@ class DiffusionSearch(StableDiffusionGenerator):
     def __init__(
         self, pipeline, empty_text, looking, layers, masks=None, settings=None, start=None, text_required=False
     ):
-        super().__init__(pipeline, empty_text, start, text_required)
-        pipeline.unet.requires_grad_(False)
-        pipeline.vae.requires_grad_(False)
-        self.looking, self.settings = looking, settings or DiffusionSearchSettings()
-        self.layers = {value: layer for value, layer in layers.items() if layer != EMBEDDING}
+        hidden = {value: layer for value, layer in layers.items() if layer != EMBEDDING}
+        super().__init__(pipeline, empty_text, looking, hidden, start, text_required)
+        self.settings = settings or DiffusionSearchSettings()
         embeddings = [value for value, layer in layers.items() if layer == EMBEDDING]
         if len(embeddings) != 1 or len(self.layers) != len(self.settings.multipliers):
             raise InputError(
@@ -85,9 +79,6 @@ class DiffusionSearch(StableDiffusionGenerator):
                 "--set search.multipliers with as many numbers."
             )
         (self.embedding,) = embeddings
-        width = looking.model.visual.conv1.out_channels
-        for value in self.layers:
-            self.takes[value] = (1 + looking.n_patches, width)
         self.takes[self.embedding] = (looking.embed_dim,)
         # Of the starts, a latent alone is searched for.
         del self.takes["first_picture"]
@@ -105,48 +96,10 @@ class DiffusionSearch(StableDiffusionGenerator):
         return torch.from_numpy(mask).to(self.looking.device, torch.float32)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        folder,
-        device="cpu",
-        dtype=None,
-        scheduler=None,
-        acceleration=None,
-        start=None,
-        text_required=False,
-        text_length=None,
-        *,
-        clip,
-        layers,
-        normalise="ImageNet",
-        masks=None,
-        settings=None,
-    ):
-        """Load both networks; nothing is looked for elsewhere.
-
-        Parameters
-        ----------
-        folder, device, dtype, scheduler, acceleration, start, text_required, text_length
-            As of `StableDiffusionGenerator.from_pretrained`.
-        clip : path
-            Folder of an open_clip model.
-        normalise : str
-            As of `CLIPLayer`.
-        layers, masks, settings
-            As of the class.
-
-        Raises
-        ------
-        CheckpointError
-            A file is absent or damaged, or a tensor missing, unexpected or misshapen.
-        InputError
-            As of the class; or the scheduler draws noise at every step or is not known.
-        """
+    def from_pretrained(cls, *stable_diffusion, settings=None, **watched):
+        """Load both networks, as `WatchedDiffusion.from_pretrained` does; pictures are resampled as the settings say."""
         settings = settings or DiffusionSearchSettings()
-        pipeline, empty_text, _ = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
-        looking = CLIPLayer.from_pretrained(clip, device, resampling=settings.resampling, normalise=normalise)
-        pipeline = placed(pipeline, device, acceleration)
-        return cls(pipeline, empty_text[:text_length], looking, layers, masks, settings, start, text_required)
+        return super().from_pretrained(*stable_diffusion, resampling=settings.resampling, settings=settings, **watched)
 
     def latents(self, rows, seed, num_inference_steps, guidance_scale, count=None, batch_size=None):
         """Return the latents of the pictures that were found, tensor (n, channels, size, size)."""
@@ -243,8 +196,7 @@ class DiffusionSearch(StableDiffusionGenerator):
         names = (*self.layers.values(), EMBEDDING)
 
         def away_from(pixels):
-            seen = self.looking.seen((pixels.float() * 0.5 + 0.5).clamp(0, 1))
-            found = layers_of(self.looking.model.visual, seen, names)
+            found = self.seen(pixels, names)
             own = {value: found[layer][0].flatten() for value, layer in self.layers.items()}
             pair = (found[EMBEDDING][0], embedding)
             return masked_loss(own, masked, self._masks, shares, pair, self.settings.embedding_weight)

@@ -14,16 +14,14 @@ import torch
 
 from stages.generators.diffusion.feature_guidance import FeatureGuidance
 from stages.generators.diffusion.feature_guidance_settings import FeatureGuidanceSettings
-from stages.generators.diffusion.loading import computing_dtype, placed
 from stages.generators.diffusion.sampler import denoised
 from stages.generators.diffusion.self_attention_guidance import SelfAttentionGuidance
-from stages.generators.diffusion.stable_diffusion import StableDiffusionGenerator, load_stable_diffusion
 from stages.ground.errors import InputError
 from stages.inverters.masked_features import layer_shares
-from stages.targets.clip_layers import CLIPLayer, layers_of
+from stages.inverters.watched_diffusion import WatchedDiffusion
 
 
-class GuidedDiffusion(StableDiffusionGenerator):
+class GuidedDiffusion(WatchedDiffusion):
     """Draw pictures with Stable Diffusion 1.x, led by layers of CLIP.
 
     >>> from weights import store
@@ -45,12 +43,8 @@ class GuidedDiffusion(StableDiffusionGenerator):
 
     Parameters
     ----------
-    pipeline, empty_text, start, text_required
-        As `StableDiffusionGenerator` takes them. The networks lose their gradients.
-    looking : stages.targets.clip_layers.CLIPLayer
-        Of the network that looks, with the preparation of its pictures.
-    layers : mapping of str to str
-        Value -> layer, as `CLIPLayer` names it, in the order of the multipliers.
+    pipeline, empty_text, looking, layers, start, text_required
+        As `WatchedDiffusion` takes them, the layers in the order of the multipliers.
     settings : FeatureGuidanceSettings, optional
 
     Raises
@@ -60,10 +54,8 @@ class GuidedDiffusion(StableDiffusionGenerator):
     """
 
     def __init__(self, pipeline, empty_text, looking, layers, settings=None, start=None, text_required=False):
-        super().__init__(pipeline, empty_text, start, text_required)
-        pipeline.unet.requires_grad_(False)
-        pipeline.vae.requires_grad_(False)
-        self.looking, self.layers, self.settings = looking, dict(layers), settings or FeatureGuidanceSettings()
+        super().__init__(pipeline, empty_text, looking, layers, start, text_required)
+        self.settings = settings or FeatureGuidanceSettings()
         multipliers = self.settings.multipliers
         if not self.layers or len(self.layers) != len(multipliers):
             raise InputError(
@@ -71,8 +63,6 @@ class GuidedDiffusion(StableDiffusionGenerator):
                 "pass --set guidance.multipliers with as many numbers."
             )
         self._multipliers = dict(zip(self.layers, multipliers))
-        for value in self.layers:
-            self.takes[value] = (1 + looking.n_patches, looking.model.visual.conv1.out_channels)
         self.optional |= self.layers.keys()
         if self.settings.self_attention:
             scale = self.settings.self_attention
@@ -82,52 +72,20 @@ class GuidedDiffusion(StableDiffusionGenerator):
             self.conditioners += (led,)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        folder,
-        device="cpu",
-        dtype=None,
-        scheduler=None,
-        acceleration=None,
-        start=None,
-        text_required=False,
-        text_length=None,
-        *,
-        clip,
-        layers,
-        normalise="ImageNet",
-        resampling="bilinear, antialiased",
-        settings=None,
-    ):
-        """Load both networks; nothing is looked for elsewhere.
-
-        Parameters
-        ----------
-        folder, device, dtype, scheduler, acceleration, start, text_required, text_length
-            As of `StableDiffusionGenerator.from_pretrained`.
-        clip : path
-            Folder of an open_clip model.
-        normalise, resampling : str
-            As of `CLIPLayer`.
-        layers, settings
-            As of the class.
+    def from_pretrained(cls, *stable_diffusion, acceleration=None, **watched):
+        """Load both networks, as `WatchedDiffusion.from_pretrained` does.
 
         Raises
         ------
-        CheckpointError
-            A file is absent or damaged, or a tensor missing, unexpected or misshapen.
         InputError
-            As of the class; or networks are to be compiled or offloaded, which cannot be differentiated here.
+            Networks are to be compiled or offloaded, which cannot be differentiated here.
         """
         if acceleration is not None and (acceleration.compile or acceleration.offload != "none"):
             raise InputError(
                 f"compile is {acceleration.compile!r} and offload {acceleration.offload!r}, but guidance differentiates the "
                 "networks, which then have to stay as and where they are; leave both out."
             )
-        pipeline, empty_text, _ = load_stable_diffusion(folder, computing_dtype(dtype, acceleration, device), scheduler)
-        looking = CLIPLayer.from_pretrained(clip, device, resampling=resampling, normalise=normalise)
-        pipeline = placed(pipeline, device, acceleration)
-        return cls(pipeline, empty_text[:text_length], looking, layers, settings, start, text_required)
+        return super().from_pretrained(*stable_diffusion, acceleration=acceleration, **watched)
 
     @torch.no_grad()
     def latents(self, rows, seed, num_inference_steps, guidance_scale, count=None, batch_size=None):
@@ -145,8 +103,7 @@ class GuidedDiffusion(StableDiffusionGenerator):
         names = [self.layers[name] for name in values]
 
         def distance(pixels):
-            seen = self.looking.seen((pixels.float() * 0.5 + 0.5).clamp(0, 1))
-            found = layers_of(self.looking.model.visual, seen, names)
+            found = self.seen(pixels, names)
             return sum(
                 shares[name] * (found[self.layers[name]][0] - one).square().mean() for name, one in wanted.items()
             )
