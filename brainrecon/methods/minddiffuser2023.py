@@ -20,13 +20,13 @@ from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.unit_decoding import UnitDecoderSettings
+from brainrecon.assembly.watched_blocks import Seen, check_blocks
 from stages.decoders.unitwise.unit_models import RULES
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.diffusion.start_rule import StartRule
-from stages.ground.checks import Number, OneOf, check, check_all
-from stages.ground.errors import InputError
+from stages.ground.checks import OneOf, check
 from stages.inverters.diffusion_search_settings import DiffusionSearchSettings
-from stages.targets.clip_names import EMBEDDING, NORMALISATIONS, RESAMPLINGS, block_name
+from stages.targets.clip_names import EMBEDDING, block_name
 
 LATENT, TEXT, IMAGE = "first_latent", "clip_text", "clip_image"
 
@@ -37,27 +37,6 @@ class Checkpoints:
 
     generator: str = "stable-diffusion-1-4"
     clip: str = "clip-vit-b-32-openai"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """How CLIP is given a picture.
-
-    Attributes
-    ----------
-    resampling : str
-        How target pictures are brought to the size that it reads; see `stages.targets.clip_layers.CLIPLayer`. That of pictures
-        of the search is ``search.resampling``. The scripts take "bilinear" here and "bicubic" there.
-    normalise : {"ImageNet", "own"}
-        Mean and deviation that are taken off: the scripts take ImageNet's, with which CLIP was not trained.
-    """
-
-    resampling: str = "bicubic"
-    normalise: str = "ImageNet"
-
-    def __post_init__(self):
-        rules = {"resampling": OneOf(*RESAMPLINGS), "normalise": OneOf(*NORMALISATIONS)}
-        check_all(self, rules, where="seen")
 
 
 @dataclass(frozen=True)
@@ -76,7 +55,9 @@ class MindDiffuser2023Settings:
     generator : GeneratorSettings
         Of both stages: 35 of 50 steps.
     search : DiffusionSearchSettings
-    seen : Seen
+    seen : brainrecon.assembly.watched_blocks.Seen
+        ``resampling`` is of target pictures; that of pictures of the search is ``search.resampling``. The scripts take "bilinear"
+        here and "bicubic" there.
     blocks : tuple of int
         Of CLIP's image tower, whose hidden layers are decoded.
     picture_size : int
@@ -128,13 +109,7 @@ class MindDiffuser2023Settings:
         for name in ("latent_voxels", "text_voxels"):
             check(name, getattr(self, name), RULES["voxels"], typed="--set {name}={example}")
         check("inputs", self.inputs, OneOf(*INPUTS), typed="--set {name}={example}")
-        for block in self.blocks:
-            check("blocks", block, Number(1, whole=True), typed="--set {name}='[{example}]'")
-        if len(set(self.blocks)) < len(self.blocks) or len(self.blocks) != len(self.search.multipliers):
-            raise InputError(
-                f"blocks is {list(self.blocks)} with search.multipliers {list(self.search.multipliers)}; expected each block "
-                "once, and a multiplier for each: pass --set blocks='[1, 2]' --set search.multipliers='[1.5, 1.2]'."
-            )
+        check_blocks(self.blocks, self.search.multipliers, "search")
         self.start()
 
     def start(self) -> StartRule:

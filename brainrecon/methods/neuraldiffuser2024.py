@@ -29,12 +29,13 @@ from brainrecon.assembly.shared_network import (
 )
 from brainrecon.assembly.together_system import TogetherSystem
 from brainrecon.assembly.trial_outputs import RESPONSES
+from brainrecon.assembly.watched_blocks import Seen, check_blocks
 from stages.generators.diffusion.acceleration import Acceleration
 from stages.generators.diffusion.feature_guidance_settings import FeatureGuidanceSettings
 from stages.generators.diffusion.start_rule import StartRule
-from stages.ground.checks import Number, OneOf, check, check_all
+from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
-from stages.targets.clip_names import NORMALISATIONS, RESAMPLINGS, block_name
+from stages.targets.clip_names import block_name
 
 LATENT, DECODED_LATENT, TEXT = "first_latent", "decoded_latent", "clip_text"
 AS_DECODED = "as decoded"
@@ -58,27 +59,6 @@ class Checkpoints:
     clip: str = "clip-vit-b-32-openai"
     autoencoder: str = "sd-image-variations-autoencoder"
     teacher: str | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """How CLIP is given a picture, one that is learned from or one that is drawn.
-
-    Attributes
-    ----------
-    resampling : str
-        How it is brought to the size that CLIP reads; see `stages.targets.clip_layers.CLIPLayer`. **Guessed**: what the scripts
-        call depends on the version of a library.
-    normalise : {"ImageNet", "own"}
-        Mean and deviation that are taken off: the scripts take ImageNet's, with which CLIP was not trained.
-    """
-
-    resampling: str = "bilinear, antialiased"
-    normalise: str = "ImageNet"
-
-    def __post_init__(self):
-        rules = {"resampling": OneOf(*RESAMPLINGS), "normalise": OneOf(*NORMALISATIONS)}
-        check_all(self, rules, where="seen")
 
 
 @dataclass(frozen=True)
@@ -134,7 +114,9 @@ class NeuralDiffuser2024Settings:
     generator : GeneratorSettings
         37 of 50 steps.
     guidance : stages.generators.diffusion.feature_guidance_settings.FeatureGuidanceSettings
-    seen : Seen
+    seen : brainrecon.assembly.watched_blocks.Seen
+        Of a picture that is learned from, or drawn. That it is antialiased is **guessed**: what the scripts call depends on the
+        version of a library.
     blocks : tuple of int
         Of CLIP's image tower, whose hidden layers are decoded, each by a network of its own.
     prior_evaluations : int, optional
@@ -166,7 +148,7 @@ class NeuralDiffuser2024Settings:
         )
     )
     guidance: FeatureGuidanceSettings = field(default_factory=FeatureGuidanceSettings)
-    seen: Seen = field(default_factory=Seen)
+    seen: Seen = field(default_factory=lambda: Seen(resampling="bilinear, antialiased"))
     blocks: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     prior_evaluations: int | None = 19
     picture_size: int = 512
@@ -181,14 +163,7 @@ class NeuralDiffuser2024Settings:
             "noised_to": OneOf("first step", "step before"),
         }
         check_all(self, rules)
-        for block in self.blocks:
-            check("blocks", block, Number(1, whole=True), typed="--set {name}='[{example}]'")
-        multipliers = self.guidance.multipliers
-        if not self.blocks or len(set(self.blocks)) < len(self.blocks) or len(self.blocks) != len(multipliers):
-            raise InputError(
-                f"blocks is {list(self.blocks)} with guidance.multipliers {list(multipliers)}; expected each block once, and a "
-                "multiplier for each: pass --set blocks='[1, 2]' --set guidance.multipliers='[1.5, 1.2]'."
-            )
+        check_blocks(self.blocks, self.guidance.multipliers, "guidance")
         if not self.decoder.prior_weight:
             raise InputError(
                 f"decoder.prior_weight is {self.decoder.prior_weight} but tokens are sampled from a prior, which would not be "
