@@ -21,6 +21,7 @@ from brainrecon.assembly.encode import Encode
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.learn import Learn
+from brainrecon.assembly.match_moments import ALL_VALUES, TRAINING, MatchMoments
 from brainrecon.assembly.network_settings import NetworkSettings
 from brainrecon.assembly.refine_caption import RefineCaption, RefinementSettings
 from brainrecon.assembly.region_voxels import region_of
@@ -41,7 +42,7 @@ DECODED_CAPTION, CAPTION = "decoded_caption", "caption"
 HEADS = {TEXT: "text", TEXT_LATENT: "caption", IMAGE: "image", LAYOUT: "layout"}
 NETWORK, RIDGE = "network", "ridge"
 BY_STREAM, ALL_VOXELS = "by stream", "all voxels"
-TOKENS = "tokens"
+TOKENS, MEAN_AND_SPREAD = "tokens", "mean and spread"
 # Of 8,859 pictures, one in 20 held out, in batches of 50.
 _STEPS_PER_EPOCH = 168
 # Checkpoints that captions alone are read or written with.
@@ -157,9 +158,10 @@ class BrainStreams2024Settings:
         Of the layout's network.
     ridge : DecoderSettings
         Of a ridge regression.
-    lengths : {"training", "first token"}
-        Tokens that a network gives are brought to the mean length of true ones of the training stimuli, or to a first token of
-        length 1, as true image tokens have it and MindBridge takes it of text too.
+    lengths : {"training", "first token", "mean and spread"}
+        Tokens that a network gives are brought to the mean length of true ones of the training stimuli; or to a first token of
+        length 1, as true image tokens have it and MindBridge takes it of text too; or, as the loss leaves open what all have in
+        common, to the mean and the spread of true ones, by what the network gives for the training responses.
     text_source : {"tokens", "caption"}
         The text context: decoded tokens, or those of the caption that is written from the decoded latent.
     text_context : bool
@@ -225,7 +227,7 @@ class BrainStreams2024Settings:
             "output": OneOf("picture", CAPTION),
             "routing": OneOf(BY_STREAM, ALL_VOXELS),
             "estimator": OneOf(NETWORK, RIDGE),
-            "lengths": OneOf("training", "first token"),
+            "lengths": OneOf("training", "first token", MEAN_AND_SPREAD),
             "text_source": OneOf(TOKENS, CAPTION),
             "text_context": OneOf(True, False),
             "latent_size": Number(1, whole=True, example=512),
@@ -305,8 +307,9 @@ class BrainStreams2024(System):
         | dict.fromkeys(("optimus", "reads_with", "writes_with"), "tiny-optimus"),
         "latent_size": 64,
         "text_padding": "zero",
-        # Of so few stimuli networks give tokens of which the small generator makes no scene.
         "estimator": "ridge",
+        # Of networks, whose tokens are of another mean than true ones.
+        "lengths": MEAN_AND_SPREAD,
         "generator": {"guidance_scale": 3.5},
         "decoder": {
             "epochs": 40,
@@ -430,11 +433,14 @@ class BrainStreams2024(System):
         if name == TEXT_LATENT:
             return [self._network(name, source, machine, folder, roi)]
         direction = DIRECTION[name]
-        if settings.lengths == "training":
+        learned = self._network(direction, source, machine, folder, roi)
+        if settings.lengths == MEAN_AND_SPREAD:
+            scaled = MatchMoments(learned, direction, name, TRAINING, f"{folder}_moments", ALL_VALUES)
+        elif settings.lengths == "training":
             scaled = UsualLength(direction, name, source, f"{folder}_length")
         else:
             scaled = AsDecoded(direction, name, source)
-        return [self._network(direction, source, machine, folder, roi), scaled]
+        return [learned, scaled]
 
     def _network(self, name, source, machine, folder, roi):
         """The step of one trained head."""

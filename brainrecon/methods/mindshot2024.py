@@ -16,6 +16,7 @@ from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
+from brainrecon.assembly.match_moments import ALL_VALUES, TRAINING, MatchMoments
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.taught_network import VERSIONS, DistillationSettings, TaughtNetworkSettings, taught_network
@@ -23,6 +24,7 @@ from brainrecon.assembly.together_system import TogetherSystem
 from stages.ground.checks import OneOf, check_all
 
 IMAGE, TEXT = "clip_image", "clip_text"
+FIRST_TOKEN, MEAN_AND_SPREAD = "first token", "mean and spread"
 # As the network gives them: of no length of their own, since they are trained by their directions.
 DECODED = {IMAGE: "image_direction", TEXT: "text_direction"}
 
@@ -51,6 +53,9 @@ class MindShotSettings:
         Drawing starts from noise.
     unconditional : {"zeros", "stored"}
         What guidance's unconditional half reads.
+    lengths : {"first token", "mean and spread"}
+        Decoded tokens, of which training knows directions alone, are brought to a first token of length 1; or to the mean and the
+        spread of true ones, by what the network gives for the training responses.
     text_context : bool
         Decode tokens of captions too; off if a dataset has none.
     text_padding : {"end", "zero"}
@@ -72,11 +77,13 @@ class MindShotSettings:
         )
     )
     unconditional: str = "zeros"
+    lengths: str = FIRST_TOKEN
     text_context: bool = True
     text_padding: str = "end"
 
     def __post_init__(self):
         rules = {"unconditional": OneOf("zeros", "stored"), "text_padding": OneOf("end", "zero")}
+        rules["lengths"] = OneOf(FIRST_TOKEN, MEAN_AND_SPREAD)
         check_all(self, rules | {"version": OneOf(*VERSIONS)})
         object.__setattr__(self, "decoder", self.decoder.as_version(self.version))
 
@@ -106,6 +113,7 @@ class MindShot2024(TogetherSystem):
         "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator"},
         "unconditional": "stored",
         "text_padding": "zero",
+        "lengths": MEAN_AND_SPREAD,
         "generator": {"guidance_scale": 3.0},
         "decoder": {
             "epochs": 40,
@@ -130,8 +138,15 @@ class MindShot2024(TogetherSystem):
             padding = settings.text_padding
             sources[TEXT] = self.target("stages.targets.clip:CLIPTextTokens", "clip", machine, padding=padding)
         named = {DECODED[name]: source for name, source in sources.items()}
+        learned = taught_network(named, settings.decoder, settings.distillation, machine)
         return [
-            taught_network(named, settings.decoder, settings.distillation, machine),
-            *(AsDecoded(DECODED[name], name, source) for name, source in sources.items()),
+            learned,
+            *(self._with_length(name, learned, source) for name, source in sources.items()),
             dual_context(self, sources, machine),
         ]
+
+    def _with_length(self, name, learned, source):
+        """The step from a direction to tokens of a length."""
+        if self.settings.lengths == FIRST_TOKEN:
+            return AsDecoded(DECODED[name], name, source)
+        return MatchMoments(learned, DECODED[name], name, TRAINING, f"{name}_moments", ALL_VALUES)

@@ -102,7 +102,7 @@ class MindTuner2024(SharedSystem):
     protocol = "mindeye2-2024"
     tiny = SharedSystem.tiny | {
         "decoder": SharedSystem.tiny["decoder"]
-        | {"epochs": 6, "hidden": 256, "batch_size": 24, "batch_size_each": 12, "text_spread": 0.05}
+        | {"epochs": 18, "hidden": 256, "batch_size": 24, "batch_size_each": 12, "text_spread": 0.05}
     }
 
     def __init__(self, settings=None):

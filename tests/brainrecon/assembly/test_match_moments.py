@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from brainrecon.assembly.match_moments import MatchMoments
+from brainrecon.assembly.match_moments import ALL_VALUES, EACH_VALUE, MatchMoments, Moments
 from brainrecon.assembly.values import Item, Training, Workspace
 from brainrecon.features.store import FeatureStore
 from stages.ground.errors import InputError
@@ -37,8 +37,8 @@ def training():
     return Training(subjects, lambda names, subject, **how: {VALUE: true[subject]}), true
 
 
-def fitted(by, training):
-    step = MatchMoments(Learned(), VALUE, "first_latent", by, "moments")
+def fitted(by, training, spread=EACH_VALUE):
+    step = MatchMoments(Learned(), VALUE, "first_latent", by, "moments", spread)
     step.fit(training, Workspace(FeatureStore()))
     return step
 
@@ -77,6 +77,27 @@ def test_training_statistics_are_those_of_all_subjects_predictions(training):
     # A row depends on no other, and there is one for the mean response.
     np.testing.assert_array_equal(step.run(items(1), {VALUE: rows[3:4]})["first_latent"], found[3:4])
     assert step.no_mean_response is None
+
+
+def test_with_one_spread_of_all_values_what_is_decoded_keeps_its_form(training):
+    given, true = training
+    step, rows = fitted("training", given, ALL_VALUES), decoded()[VALUE]
+    made = np.concatenate([0.5 * one.train.patterns + (name == "subj02") for name, one in given.subjects.items()])
+    every = np.concatenate([*true.values()])
+    factor = np.sqrt(every.var(axis=0).mean() / made.var(axis=0).mean())
+    found = step.run(items(), {VALUE: rows})["first_latent"]
+    np.testing.assert_allclose(found, (rows - made.mean(axis=0)) * factor + every.mean(axis=0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (3, 4), (250,)])
+def test_moments_of_blocks_are_those_of_all_rows(cuts):
+    rows = np.random.default_rng(3).standard_normal((251, 4)).astype(np.float32) + [0, 1e4, -3, 0]
+    rows[:, 3] = 7
+    found = Moments()
+    for block in np.split(rows, cuts):
+        found.add(block)
+    np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.deviation, rows.std(axis=0), rtol=1e-9, atol=1e-9)
 
 
 def test_a_value_that_does_not_vary_becomes_the_true_mean():

@@ -32,7 +32,8 @@ def test_the_steps_of_each_output():
     assert steps(chain_of(NAME, {"text_context": False})) == [*heads, *drawn]
     by_ridge = [f"Decode {name}" for name in ("clip_text", "clip_image", "first_latent")]
     assert steps(chain_of(NAME, {"estimator": "ridge"})) == [*by_ridge, *drawn]
-    assert [type(step).__name__ for step in chain_of(NAME, {"lengths": "first token"}).steps].count("AsDecoded") == 2
+    for lengths, kind in {"first token": "AsDecoded", "mean and spread": "MatchMoments"}.items():
+        assert [type(step).__name__ for step in chain_of(NAME, {"lengths": lengths}).steps].count(kind) == 2
 
 
 def test_each_head_reads_its_own_region():

@@ -29,6 +29,13 @@ def test_the_chain():
     assert "captions" not in chain.system.notes and "abstracts" in chain.system.notes[0]
 
 
+def test_lengths_by_one_token_or_by_true_tokens():
+    matched = ["MatchMoments", "MatchMoments"]
+    for lengths, kinds in {"first token": ["AsDecoded"] * 2, "mean and spread": matched}.items():
+        steps = chain_of(NAME, {"lengths": lengths}).steps
+        assert [type(step).__name__ for step in steps[1:-1]] == kinds
+
+
 def test_without_captions_pictures_are_drawn_from_pictures_tokens():
     chain = chain_of(NAME, system_class(NAME).without_captions)
     assert repr(chain) == f"Chain({NAME}: Learn(image_direction) -> AsDecoded(clip_image) -> Draw(picture))"
@@ -142,4 +149,8 @@ def test_one_pretraining_serves_every_way_of_teaching(place, features):
     assert not any("mixed" in name for name in losses_of(other))
     found = other.embeddings["clip_image"]
     assert found.shape == (other.subject.test.n_stimuli, 65 * 64) and np.isfinite(found).all()
-    np.testing.assert_allclose(np.linalg.norm(found[:, :64], axis=1), 1, atol=1e-3)
+    # They have the form of the directions, by one factor.
+    direction = other.embeddings["image_direction"]
+    away, factors = found - found.mean(axis=0), (found.std(axis=0) / direction.std(axis=0))
+    np.testing.assert_allclose(factors, np.median(factors), rtol=1e-3)
+    np.testing.assert_allclose(away, np.median(factors) * (direction - direction.mean(axis=0)), rtol=1e-2, atol=1e-4)
