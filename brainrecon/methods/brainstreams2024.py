@@ -10,39 +10,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.blurry_latent import LatentSettings, blurry_latent
 from brainrecon.assembly.decode import Decode
 from brainrecon.assembly.decoder_settings import DecoderSettings
-from brainrecon.assembly.draw import Draw
 from brainrecon.assembly.dual_context import dual_context
-from brainrecon.assembly.embedding_network import SIZES
 from brainrecon.assembly.encode import Encode
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.learn import Learn
-from brainrecon.assembly.match_moments import ALL_VALUES, TRAINING, MatchMoments
-from brainrecon.assembly.network_settings import NetworkSettings
-from brainrecon.assembly.refine_caption import RefineCaption, RefinementSettings
+from brainrecon.assembly.latent_caption import CAPTION, CaptionSettings, latent_caption
+from brainrecon.assembly.refine_caption import RefinementSettings
 from brainrecon.assembly.region_voxels import region_of
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.show import Show
 from brainrecon.assembly.system import System
 from brainrecon.assembly.targets import part
-from brainrecon.assembly.usual_length import UsualLength
+from brainrecon.assembly.token_heads import LENGTHS, MEAN_AND_SPREAD, OF_TRAINING, HeadSettings, token_head, vector_head
 from stages.ground.checks import Number, OneOf, check_all
 from stages.ground.errors import InputError
 
 # As the generators call them.
 TEXT, IMAGE, LAYOUT, TEXT_LATENT = "clip_text", "clip_image", "first_latent", "optimus"
-# Whose length a network leaves open.
-DIRECTION = {TEXT: "text_direction", IMAGE: "image_direction"}
-DECODED_CAPTION, CAPTION = "decoded_caption", "caption"
 # What is decoded -> its folder, and its row of `Regions`.
 HEADS = {TEXT: "text", TEXT_LATENT: "caption", IMAGE: "image", LAYOUT: "layout"}
 NETWORK, RIDGE = "network", "ridge"
 BY_STREAM, ALL_VOXELS = "by stream", "all voxels"
-TOKENS, MEAN_AND_SPREAD = "tokens", "mean and spread"
+TOKENS = "tokens"
 # Of 8,859 pictures, one in 20 held out, in batches of 50.
 _STEPS_PER_EPOCH = 168
 # Checkpoints that captions alone are read or written with.
@@ -79,67 +71,6 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class HeadSettings(NetworkSettings):
-    """How the network of text tokens, that of image tokens and that of the text's latent are each trained.
-
-    Attributes
-    ----------
-    hidden, n_blocks, projected : int
-        See `stages.networks.voxel_mlp.VoxelMLP`.
-    temperature : float
-        Of the contrast between the tokens of a step.
-    contrast_weight : float
-        Of that contrast. The text's latent has none.
-    squared_weight : float
-        Of the squared error of tokens that are brought to unit length, all of a stimulus as one row.
-    """
-
-    epochs: int = 200
-    batch_size: int = 50
-    validation: float = 0.05
-    trials: str = "averaged"
-    hidden: int = 2048
-    n_blocks: int = 4
-    projected: int = 2048
-    temperature: float = 0.005
-    contrast_weight: float = 1.0
-    squared_weight: float = 10_000.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        rules = {
-            "projected": Number(1, whole=True, example=2048),
-            "temperature": Number(0, above=True, example=0.005),
-            "contrast_weight": Number(0),
-            "squared_weight": Number(0, above=True, example=10_000.0),
-        }
-        check_all(self, SIZES | rules, where="decoder")
-
-
-@dataclass(frozen=True)
-class CaptionSettings:
-    """How a caption is written from the text's latent, the most probable word after the other.
-
-    Attributes
-    ----------
-    max_length : int
-        Tokens of a caption with its beginning and its end.
-    repetitions : {"words and sentences", "words", "kept"}
-        Which are removed: words that stand twice in a row, and sentences too.
-    """
-
-    max_length: int = 30
-    repetitions: str = "words and sentences"
-
-    def __post_init__(self):
-        rules = {
-            "max_length": Number(2, whole=True, example=30),
-            "repetitions": OneOf("words and sentences", "words", "kept"),
-        }
-        check_all(self, rules, where="caption")
-
-
-@dataclass(frozen=True)
 class BrainStreams2024Settings:
     """All settings of the method.
 
@@ -159,9 +90,7 @@ class BrainStreams2024Settings:
     ridge : DecoderSettings
         Of a ridge regression.
     lengths : {"training", "first token", "mean and spread"}
-        Tokens that a network gives are brought to the mean length of true ones of the training stimuli; or to a first token of
-        length 1, as true image tokens have it and MindBridge takes it of text too; or, as the loss leaves open what all have in
-        common, to the mean and the spread of true ones, by what the network gives for the training responses.
+        What tokens that a network gives are brought to, see `brainrecon.assembly.token_heads.token_head`.
     text_source : {"tokens", "caption"}
         The text context: decoded tokens, or those of the caption that is written from the decoded latent.
     text_context : bool
@@ -206,7 +135,7 @@ class BrainStreams2024Settings:
         )
     )
     ridge: DecoderSettings = field(default_factory=DecoderSettings)
-    lengths: str = "training"
+    lengths: str = OF_TRAINING
     text_source: str = TOKENS
     text_context: bool = True
     caption: CaptionSettings = field(default_factory=CaptionSettings)
@@ -227,7 +156,7 @@ class BrainStreams2024Settings:
             "output": OneOf("picture", CAPTION),
             "routing": OneOf(BY_STREAM, ALL_VOXELS),
             "estimator": OneOf(NETWORK, RIDGE),
-            "lengths": OneOf("training", "first token", MEAN_AND_SPREAD),
+            "lengths": OneOf(*LENGTHS),
             "text_source": OneOf(TOKENS, CAPTION),
             "text_context": OneOf(True, False),
             "latent_size": Number(1, whole=True, example=512),
@@ -430,58 +359,20 @@ class BrainStreams2024(System):
         if name == LAYOUT:
             own, table = settings.layout, "layout"
             return [blurry_latent(LAYOUT, source, own, _STEPS_PER_EPOCH, machine, folder, table=table, roi=roi)]
-        if name == TEXT_LATENT:
-            return [self._network(name, source, machine, folder, roi)]
-        direction = DIRECTION[name]
-        learned = self._network(direction, source, machine, folder, roi)
-        if settings.lengths == MEAN_AND_SPREAD:
-            scaled = MatchMoments(learned, direction, name, TRAINING, f"{folder}_moments", ALL_VALUES)
-        elif settings.lengths == "training":
-            scaled = UsualLength(direction, name, source, f"{folder}_length")
-        else:
-            scaled = AsDecoded(direction, name, source)
-        return [learned, scaled]
-
-    def _network(self, name, source, machine, folder, roi):
-        """The step of one trained head."""
-        from stages.decoders.trained import TrainedDecoder
-        from stages.networks.token_head import TokenHead
-        from stages.objectives.regression import MeanSquaredError, UnitSquaredError
-        from stages.objectives.retrieval import SoftContrast
-
-        own = self.settings.decoder
-        if name == TEXT_LATENT:
-            objectives = [MeanSquaredError(name)]
-        else:
-            objectives = [UnitSquaredError(name, own.squared_weight)]
-            objectives += [SoftContrast(name, own.temperature, own.contrast_weight)] if own.contrast_weight else []
-        sizes = {one: getattr(own, one) for one in ("hidden", "n_blocks", "projected")}
-        decoder = TrainedDecoder(TokenHead, own.recipe(_STEPS_PER_EPOCH), objectives, sizes, machine.device)
-        return Learn({name: source}, decoder, machine.device, own.trials, folder, settings="decoder", roi=roi)
+        arguments = name, source, settings.decoder, _STEPS_PER_EPOCH, machine, folder, roi
+        return [vector_head(*arguments)] if name == TEXT_LATENT else token_head(*arguments, settings.lengths)
 
     # What is made of it
 
     def _captioned(self, latent, machine):
         """The steps from the text's latent to a caption, which a language model may rewrite."""
         settings = self.settings
-        own, refined = settings.caption, bool(settings.refinement.model)
 
         def load():
             writer = part("stages.generators.language.optimus_writer:OptimusWriter")
             return writer.from_pretrained(self.folder("optimus"), self.folder("writes_with"), machine.device)
 
-        written = Draw(
-            load,
-            (TEXT_LATENT,),
-            gives=DECODED_CAPTION if refined else CAPTION,
-            medium="caption",
-            by_lot=False,
-            options=lambda present: {"max_length": own.max_length, "repetitions": own.repetitions},
-            # Rounding may change a word.
-            at_a_time=lambda generator: 1,
-            targets={TEXT_LATENT: latent},
-        )
-        return [written, *([RefineCaption(DECODED_CAPTION, CAPTION, settings.refinement, machine)] if refined else [])]
+        return latent_caption(load, TEXT_LATENT, latent, settings.caption, settings.refinement, machine)
 
     def _drawn(self, contexts, machine):
         """The last step, from the layout under all contexts."""

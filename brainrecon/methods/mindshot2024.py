@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.dual_context import dual_context
 from brainrecon.assembly.evidence import Evidence
 from brainrecon.assembly.generator_settings import GeneratorSettings
-from brainrecon.assembly.match_moments import ALL_VALUES, TRAINING, MatchMoments
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.taught_network import VERSIONS, DistillationSettings, TaughtNetworkSettings, taught_network
 from brainrecon.assembly.together_system import TogetherSystem
+from brainrecon.assembly.token_heads import FIRST_TOKEN, MEAN_AND_SPREAD, with_length
 from stages.ground.checks import OneOf, check_all
 
 IMAGE, TEXT = "clip_image", "clip_text"
-FIRST_TOKEN, MEAN_AND_SPREAD = "first token", "mean and spread"
 # As the network gives them: of no length of their own, since they are trained by their directions.
 DECODED = {IMAGE: "image_direction", TEXT: "text_direction"}
 
@@ -141,12 +139,9 @@ class MindShot2024(TogetherSystem):
         learned = taught_network(named, settings.decoder, settings.distillation, machine)
         return [
             learned,
-            *(self._with_length(name, learned, source) for name, source in sources.items()),
+            *(
+                with_length(learned, DECODED[name], name, source, settings.lengths, f"{name}_moments")
+                for name, source in sources.items()
+            ),
             dual_context(self, sources, machine),
         ]
-
-    def _with_length(self, name, learned, source):
-        """The step from a direction to tokens of a length."""
-        if self.settings.lengths == FIRST_TOKEN:
-            return AsDecoded(DECODED[name], name, source)
-        return MatchMoments(learned, DECODED[name], name, TRAINING, f"{name}_moments", ALL_VALUES)

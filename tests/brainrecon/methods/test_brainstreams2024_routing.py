@@ -8,7 +8,7 @@ from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Machine, Training, Workspace
 from brainrecon.datasets.split import Split
 from brainrecon.datasets.subject import Subject
-from brainrecon.methods.brainstreams2024 import DIRECTION, BrainStreams2024
+from brainrecon.methods.brainstreams2024 import BrainStreams2024
 from stages.ground.errors import InputError
 
 NAME = "brainstreams2024"
@@ -76,7 +76,7 @@ def subject():
 
 
 def true_values(names):
-    targets = {direction: name for name, direction in DIRECTION.items()}
+    targets = {"text_direction": "clip_text", "image_direction": "clip_image"}
     return {name: VALUES[targets.get(name, name)][:N] for name in names}
 
 
