@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from brainrecon.assembly import from_patterns
+from brainrecon.assembly.chain_order import checked_order, held_against
 from brainrecon.assembly.fitting import Fitting, fit_again
 from brainrecon.assembly.settings import DESCRIPTION, read_saved, to_dict
 from brainrecon.assembly.targets import encode
 from brainrecon.assembly.trial_outputs import RESPONSES as OF_RESPONSES
 from brainrecon.assembly.values import (
     MEASURED,
-    PATTERNS,
     RESPONSES,
     SHOWN,
     Item,
@@ -79,10 +79,10 @@ class Chain:
     def __init__(self, system, machine: Machine | None = None) -> None:
         self.system, self.machine = system, machine or Machine()
         self.steps = system.steps(self.machine)
-        self.given = self._check()
+        self.given = checked_order(self)
         self.targets = {name: source for step in self.steps for name, source in step.targets.items()}
         self.target_of = {name: target for step in self.steps for name, target in step.target_of.items()}
-        self.learned_targets = self._beside() | self.targets
+        self.learned_targets = held_against(self) | self.targets
         self.n_voxels: int | dict[str, int] | None = None
         self.usual_size: float | None = None
         self.described: dict = {}
@@ -109,84 +109,6 @@ class Chain:
         if self.encodes:
             return (SHOWN,)
         return (*MEASURED, SHOWN) if self.system.chooses_by_shown else MEASURED
-
-    def _check(self) -> tuple[str, ...]:
-        given, parts = list(self.measured), set()
-        for step in self.steps:
-            kind = type(step).__name__
-            self._check_direction(step)
-            if missing := [name for name in (*step.reads, *step.optional) if name not in given]:
-                raise InputError(
-                    f"{self.name}: {kind} reads {missing[0]!r}, which no step before it gives; given are {', '.join(given)}."
-                )
-            if twice := [name for name in step.gives if name in given]:
-                raise InputError(f"{self.name}: {kind} gives {twice[0]!r}, which is given before; call it otherwise.")
-            if step.is_learned and step.part in parts:
-                raise InputError(
-                    f"{self.name}: {kind} learns in the folder of a step before it ({step.part or 'decoder'!r}); give it a "
-                    "part of its own."
-                )
-            if step.averages != OF_RESPONSES:
-                self._check_averaged(step)
-            parts |= {step.part} if step.is_learned else set()
-            given += step.gives
-        if self.output not in given:
-            raise InputError(
-                f"{self.name}: its output is {self.output!r}, which no step gives; given are {', '.join(given)}."
-            )
-        return tuple(given)
-
-    def _check_direction(self, step) -> None:
-        """Refuse a step that reads, or gives by the name, what the output is compared with."""
-        kind, read = type(step).__name__, (*step.reads, *step.optional)
-        chooses = self.system.chooses_by_shown and step.chooses_by_shown and self.output in step.gives
-        if not self.encodes and SHOWN in (*(() if chooses else read), *step.gives):
-            raise InputError(
-                f"{self.name}: {kind} reads or gives {SHOWN!r}, the pictures of the tested stimuli, but the output is "
-                f"{self.output!r}; expected it of a chain whose output is {RESPONSES!r} alone: read {PATTERNS!r}."
-            )
-        if not self.encodes:
-            return
-        if seen := [name for name in MEASURED if name in (*read, *step.gives)]:
-            raise InputError(
-                f"{self.name}: {kind} reads or gives {seen[0]!r}, measured for the tested stimuli, but the output is "
-                f"{RESPONSES!r}, which is compared with that; expected {SHOWN!r} to be read."
-            )
-        if step.medium(RESPONSES) != "features":
-            raise InputError(
-                f"{self.name}: {kind} gives {RESPONSES!r} as a {step.medium(RESPONSES)}; expected a row of numbers for each "
-                "picture, one for each voxel: leave its medium out."
-            )
-
-    def _check_averaged(self, step) -> None:
-        """Refuse a step whose outputs cannot be averaged over trials."""
-        others = [name for name in (*step.reads, *step.optional) if name != PATTERNS]
-        media = {name: medium for name in step.gives if (medium := step.medium(name)) != "features"}
-        if others or media or step.by_lot:
-            found = (
-                f"reads {others[0]!r}"
-                if others
-                else f"gives {next(iter(media))!r}, a {next(iter(media.values()))}"
-                if media
-                else "draws by lot"
-            )
-            raise InputError(
-                f"{self.name}: {type(step).__name__} averages {step.averages} over trials but {found}; expected patterns alone, "
-                "features and nothing by lot: let it average responses."
-            )
-
-    def _beside(self) -> dict:
-        """What training is held against besides; an InputError if one name stands for two things."""
-        found: dict = {}
-        for step in self.steps:
-            for name, source in step.beside.items():
-                if name in self.given or found.get(name, source) is not source:
-                    raise InputError(
-                        f"{self.name}: {type(step).__name__} is held against {name!r}, which stands for something else in this "
-                        "chain; call it otherwise."
-                    )
-                found[name] = source
-        return found
 
     # Asked by name
 
