@@ -117,3 +117,24 @@ class SubjectLinears(nn.Module):
     def subject_tensors(self, subject: str) -> dict[str, str]:
         """Names of the tensors that belong to one subject alone: without its place among the others, and in the state dict."""
         return {name: f"linears.{place}" for name, place in self.linears.subject_tensors(subject).items()}
+
+
+def tensors_of_parts(subject: str, parts: Mapping[str, nn.Module | None]) -> dict[str, str]:
+    """Names of the tensors of one subject's own in the parts of a network: as they are stored, and in the state dict.
+
+    >>> parts = {"ridge": SubjectLinears({"subj01": 50, "subj02": 40}, width=8), "skips": None}
+    >>> tensors_of_parts("subj02", parts)
+    {'ridge.weight': 'ridge.linears.1.weight', 'ridge.bias': 'ridge.linears.1.bias'}
+
+    Parameters
+    ----------
+    subject : str
+    parts : mapping of str to Module or None
+        By the name that a part has in the network; each says itself in `subject_tensors` what is whose. None has nothing.
+    """
+    return {
+        f"{part}.{own}": f"{part}.{place}"
+        for part, module in parts.items()
+        if module is not None
+        for own, place in module.subject_tensors(subject).items()
+    }

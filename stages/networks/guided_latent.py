@@ -11,6 +11,7 @@ import math
 import torch
 from torch import nn
 
+from stages.adapters.subject_inputs import tensors_of_parts
 from stages.ground.checks import OneOf, check
 from stages.ground.devices import sent_to
 from stages.ground.errors import InputError
@@ -83,9 +84,7 @@ class GuidedLatent(nn.Module):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        if self._reads == "guidance":
-            return {}
-        return {f"adapter.{own}": f"adapter.{name}" for own, name in self.adapter.subject_tensors(subject).items()}
+        return tensors_of_parts(subject, {} if self._reads == "guidance" else {"adapter": self.adapter})
 
     def forward(self, patterns, guidance):
         """Find latents.

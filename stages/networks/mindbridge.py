@@ -15,7 +15,7 @@ from torch import nn
 
 from stages.adapters.fixed_length import KINDS, pooled
 from stages.adapters.residual_adapter import ResidualAdapter
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 
@@ -83,12 +83,7 @@ class MindBridgeNetwork(nn.Module):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        own = {"embedder": self.embedder} | ({} if self.builder is None else {"builder": self.builder})
-        return {
-            f"{part}.{name}": f"{part}.{place}"
-            for part, modules in own.items()
-            for name, place in modules.subject_tensors(subject).items()
-        }
+        return tensors_of_parts(subject, {"embedder": self.embedder, "builder": self.builder})
 
     def prepared(self, patterns):
         """Pool voxels (n, n_voxels) to (n, length); of what is pooled already nothing is changed."""

@@ -10,7 +10,7 @@ import math
 
 from torch import nn
 
-from stages.adapters.subject_inputs import SubjectLinears
+from stages.adapters.subject_inputs import SubjectLinears, tensors_of_parts
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.networks.named_tokens import named_tokens
@@ -93,7 +93,7 @@ class MindEye2Network(nn.Module):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        return {f"ridge.{own}": f"ridge.{name}" for own, name in self.ridge.subject_tensors(subject).items()}
+        return tensors_of_parts(subject, {"ridge": self.ridge})
 
     def forward(self, patterns):
         """Find the values that are asked for, and `places` beside a latent.

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import nn
 
-from stages.adapters.subject_inputs import SubjectLinears
+from stages.adapters.subject_inputs import SubjectLinears, tensors_of_parts
 from stages.adapters.subject_tokens import SubjectTokens
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
@@ -95,12 +95,7 @@ class MindFormerNetwork(nn.Module):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        own = {"linear": self.linear} | ({} if self.subject is None else {"subject": self.subject})
-        return {
-            f"{part}.{name}": f"{part}.{place}"
-            for part, module in own.items()
-            for name, place in module.subject_tensors(subject).items()
-        }
+        return tensors_of_parts(subject, {"linear": self.linear, "subject": self.subject})
 
     def forward(self, patterns):
         """Predict tokens.

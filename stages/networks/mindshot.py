@@ -16,7 +16,7 @@ from stages.adapters.fixed_length import KINDS as POOLINGS
 from stages.adapters.fixed_length import pooled
 from stages.adapters.response_adapter import KERNELS, KINDS, ResponseAdapter
 from stages.adapters.spectra import with_mixed_amplitudes
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.devices import sent_to
 from stages.ground.errors import InputError
@@ -114,7 +114,7 @@ class MindShotNetwork(nn.Module):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        return {f"inputs.{own}": f"inputs.{name}" for own, name in self.inputs.subject_tensors(subject).items()}
+        return tensors_of_parts(subject, {"inputs": self.inputs})
 
     def features(self, patterns):
         """Features of the trunk, tensor of shape (n of all, hidden), rows in the order of `patterns`."""

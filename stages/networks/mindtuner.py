@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from stages.adapters.skip_lora import BESIDE, SKIPPED, SkipLora
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.adapters.subject_lora import SubjectLora
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
@@ -110,11 +110,8 @@ class MindTunerNetwork(MindEye2Network):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        own = super().subject_tensors(subject)
-        for part, adapters in (("skips", self.skips), ("backbone", self.lora)):
-            tensors = {} if adapters is None else adapters.subject_tensors(subject)
-            own |= {f"{part}.{name}": f"{part}.{place}" for name, place in tensors.items()}
-        return own
+        adapters = {"skips": self.skips, "backbone": self.lora}
+        return super().subject_tensors(subject) | tensors_of_parts(subject, adapters)
 
     def forward(self, patterns, true_tokens=None):
         """Find the values that are asked for; `places` beside a latent, `projected_text`, and `skips` with what is beside them.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from stages.adapters.subject_inputs import tensors_of_parts
 from stages.adapters.subject_rasters import SubjectRasters
 from stages.ground.errors import InputError
 from stages.networks.brain_context import FeatureMap, TextLikeTokens
@@ -71,7 +72,7 @@ class NeuroPictorNetwork(nn.Module):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        return {f"rasters.{own}": f"rasters.{name}" for own, name in self.rasters.subject_tensors(subject).items()}
+        return tensors_of_parts(subject, {"rasters": self.rasters})
 
     def forward(self, patterns):
         """Tokens and map, dict by name, of patterns (n of the subject, n_voxels) by subject, in the order of these."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.adapters.disjoint_regions import REST
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.errors import InputError
 from stages.networks.matched_regions import parted
@@ -105,11 +105,7 @@ class PsychometryNetwork(nn.Module):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
         parts = {"tokenisers": self.tokenisers}
         parts |= {f"blocks.{number}.experts": block.experts for number, block in enumerate(self.blocks)}
-        return {
-            f"{part}.{own}": f"{part}.{name}"
-            for part, module in parts.items()
-            for own, name in module.subject_tensors(subject).items()
-        }
+        return tensors_of_parts(subject, parts)
 
     def forward(self, patterns):
         """Find the values that are asked for.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from stages.adapters.subject_inputs import tensors_of_parts
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.devices import sent_to
 from stages.networks.guided_latent import GuidedLatent
@@ -112,11 +113,8 @@ class STTMNetwork(SubjectAdapter):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        own = super().subject_tensors(subject)
-        if "latent" in self._names:
-            of_latent = self.low_level.subject_tensors(subject)
-            own |= {f"low_level.{one}": f"low_level.{name}" for one, name in of_latent.items()}
-        return own
+        latent = {"low_level": self.low_level} if "latent" in self._names else {}
+        return super().subject_tensors(subject) | tensors_of_parts(subject, latent)
 
     def forward(self, patterns):
         """Find the values that are asked for.

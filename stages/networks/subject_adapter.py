@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.ground.checks import Number, check
 
 _BLOCK_DROPOUT = 0.15
@@ -48,11 +48,7 @@ class SubjectAdapter(nn.Module):
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: without its place among the others, and in the state dict."""
         parts = {"input_proj": self.input_proj, "input_res_block": self.input_res_block}
-        return {
-            f"{part}.{own}": f"{part}.{name}"
-            for part, modules in parts.items()
-            for own, name in modules.subject_tensors(subject).items()
-        }
+        return tensors_of_parts(subject, parts)
 
     def forward(self, patterns):
         """As `adapted`."""

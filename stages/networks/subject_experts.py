@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.ground.checks import Number, OneOf, check
 
 GATES = ("matrix", "scale")
@@ -77,7 +77,7 @@ class SubjectExperts(nn.Module):
 
     def subject_tensors(self, subject: str) -> dict[str, str]:
         """Names of the tensors that belong to one subject alone: without its place among the others, and in the state dict."""
-        return {f"gates.{own}": f"gates.{name}" for own, name in self.gates.subject_tensors(subject).items()}
+        return tensors_of_parts(subject, {"gates": self.gates})
 
 
 class _Gate(nn.Module):

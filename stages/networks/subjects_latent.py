@@ -6,7 +6,7 @@ A layer of each subject's own, with its normalisation, leads into the residual b
 
 from __future__ import annotations
 
-from stages.adapters.subject_inputs import SubjectModules
+from stages.adapters.subject_inputs import SubjectModules, tensors_of_parts
 from stages.networks.mindeye import MindEyeLatent
 
 
@@ -38,7 +38,7 @@ class SubjectsLatent(MindEyeLatent):
 
     def subject_tensors(self, subject):
         """Names of the tensors that belong to one subject alone: as they are stored, and in the state dict."""
-        return {f"lin0.{own}": f"lin0.{name}" for own, name in self.lin0.subject_tensors(subject).items()}
+        return tensors_of_parts(subject, {"lin0": self.lin0})
 
     def forward(self, patterns):
         """Of patterns by subject, each (n of the subject, n_voxels of the subject), the latents by their name, and `places`.

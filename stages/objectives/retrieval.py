@@ -16,11 +16,11 @@ from stages.objectives.contrastive import (
     mixed_nce,
     side_by_side,
     soft_clip,
-    soft_clip_temperature,
 )
+from stages.objectives.mixed_epochs import MixedEpochs
 
 
-class MixedThenSoft:
+class MixedThenSoft(MixedEpochs):
     """In a first part of the epochs patterns are mixed and told apart by their shares (BiMixCo); then labels are soft (SoftCLIP).
 
     >>> import torch
@@ -78,21 +78,6 @@ class MixedThenSoft:
         self.weight, self.own_partner, self.partners_in = weight, own_partner, partners_in
         # Drawn before the network reads, needed after.
         self._mixture = None
-
-    @property
-    def n_mixed_epochs(self) -> int:
-        """How many epochs, from the first, mix."""
-        return int(self.mixed_share * self.n_epochs)
-
-    def is_mixed(self, step: int) -> bool:
-        """Whether a step mixes."""
-        return step // self.steps_per_epoch < self.n_mixed_epochs
-
-    def soft_temperature(self, step: int) -> float:
-        """Temperature of the soft labels in a step."""
-        n_soft = self.n_epochs - self.n_mixed_epochs
-        place = step // self.steps_per_epoch - self.n_mixed_epochs
-        return soft_clip_temperature(min(max(place, 0) / max(n_soft - 1, 1), 1.0), self.first, self.last)
 
     def before(self, patterns: Tensor | Mapping[str, Tensor], step: int) -> Tensor | Mapping[str, Tensor]:
         """Mix the patterns, if the step does; those of several subjects each among themselves, in their order."""

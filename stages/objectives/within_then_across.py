@@ -15,14 +15,15 @@ from torch import Tensor
 
 from stages.ground.checks import Number, OneOf, check
 from stages.ground.devices import sent_to
-from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip, soft_clip_temperature
+from stages.objectives.contrastive import draw_mixture, mixed_nce, soft_clip
+from stages.objectives.mixed_epochs import MixedEpochs
 from stages.objectives.prior_error import PriorError
 from stages.objectives.regression import MeanAbsoluteError
 
 WEIGHTINGS = ("random softmax", "equal")
 
 
-class WithinThenAcross:
+class WithinThenAcross(MixedEpochs):
     """Contrast of tokens with those of pictures, and of the first token with a picture's and with a caption's.
 
         loss = contrast(tokens, true tokens) + a * (contrast(first, true first) + contrast(first, caption))
@@ -100,21 +101,6 @@ class WithinThenAcross:
         # Drawn before the network reads, needed after: of each subject a mixture, and its two weights; of each sample which
         # caption it has, from 0 to 1.
         self._mixtures, self._weights, self._chosen = None, torch.ones(1, 2), None
-
-    @property
-    def n_mixed_epochs(self) -> int:
-        """How many epochs, from the first, mix."""
-        return int(self.mixed_share * self.n_epochs)
-
-    def is_mixed(self, step: int) -> bool:
-        """Whether a step mixes."""
-        return step // self.steps_per_epoch < self.n_mixed_epochs
-
-    def soft_temperature(self, step: int) -> float:
-        """Temperature of the soft labels in a step."""
-        n_soft = self.n_epochs - self.n_mixed_epochs
-        place = step // self.steps_per_epoch - self.n_mixed_epochs
-        return soft_clip_temperature(min(max(place, 0) / max(n_soft - 1, 1), 1.0), self.first, self.last)
 
     def n_counted(self, n: int, step: int) -> int:
         """How many of n samples of a subject count in a step, the first ones."""
