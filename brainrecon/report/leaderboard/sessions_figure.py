@@ -1,4 +1,7 @@
-"""Scores by the number of sessions as a figure: a line for each way of learning, on a log scale, with intervals and floors."""
+"""Scores by the number of sessions as a figure: a line for each way of learning, on a log scale, with intervals and floors.
+
+Few methods share a panel; of many each has its own, small one.
+"""
 
 import io
 import textwrap
@@ -14,8 +17,13 @@ from brainrecon.report.leaderboard.by_sessions import ALONE
 from brainrecon.report.names import interval_text, score_text
 
 _WIDTH, _HEIGHT = 4.4, 2.9  # inches of a panel, of which the page shows one beside the other, or below it on a phone
+_SMALL_HEIGHT = 1.45  # of a method's own panel, of which two stand beside one another
 _LETTERS = 58  # of the legend beside one another, and of a title
-_GREY = "#9aa1ab"
+# Methods whose lines can be told apart in one panel.
+_MOST_TOGETHER = 3
+# Of two lines, as a share of the axis.
+_APART, _SMALL_APART = 0.014, 0.035
+_GREY, _BEHIND = "#9aa1ab", "#d9dce1"
 _DASHES = {"others first": "-", "others together": (0, (1, 1.6)), ALONE: (0, (4, 2))}
 
 
@@ -46,36 +54,81 @@ def sessions_file(lines, panels, sessions_label, salt):
 
 
 def _figure(lines, panels, sessions_label):
+    if len({line.group for line in lines}) > _MOST_TOGETHER:
+        return _by_method(lines, panels, sessions_label)
     handles = _legend(lines, panels)
     columns = max(1, min(2, _LETTERS * len(panels) // (max(len(one.get_label()) for one in handles) + 6)))
     height = _HEIGHT + 0.19 * -(-len(handles) // columns)
     figure = Figure(figsize=(_WIDTH * len(panels), height), layout="constrained")
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
-        _draw(axes, lines, panel)
+        seen = _draw(axes, lines, panel, _counts(lines))
+        _scores_from_bottom_to_top(axes, panel, seen)
         axes.set_xlabel(sessions_label)
-    figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        handletextpad=0.5,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-        handlelength=2.4,
-    )
+        axes.set_title(_title(panel), loc="left", fontsize=9.5, color=INK)
+    _place_legend(figure, handles, columns)
     return figure
 
 
-def _draw(axes, lines, panel):
-    counts = sorted({count for line in lines for count in line.entries})
+def _by_method(lines, panels, sessions_label):
+    """A small panel for each method, with the others in grey behind it; all of one score have one pair of axes."""
+    groups = {panel.name: _groups(lines, panel) for panel in panels}
+    rows = -(-max(map(len, groups.values())) // 2)
+    figure = Figure(figsize=(_WIDTH * len(panels), _SMALL_HEIGHT * rows + 1), layout="constrained")
+    for part, panel in zip(np.atleast_1d(figure.subfigures(1, len(panels))), panels):
+        part.suptitle(_title(panel), x=0.02, ha="left", fontsize=9.5, color=INK)
+        part.supxlabel(sessions_label, fontsize=9.5, color=INK)
+        grid = part.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
+        own, seen = groups[panel.name], []
+        for place, axes in enumerate(grid.flat):
+            if place >= len(own):
+                axes.set_visible(False)
+                continue
+            for line in (line for other in own if other is not own[place] for line in other):
+                points = _points(line, panel)
+                axes.plot([*points], [mean.mean for mean in points.values()], color=_BEHIND, linewidth=0.8, zorder=1)
+            seen += _draw(axes, own[place], panel, _counts(lines), _SMALL_APART)
+            axes.set_title(own[place][0].name, loc="left", fontsize=8.5, color=_colour(own[place][0]), pad=3)
+            # Of the last panel of a column the axis stays, also above an empty place.
+            axes.tick_params(labelbottom=place + 2 >= len(own))
+        _scores_from_bottom_to_top(grid.flat[0], panel, seen)
+        for axes in grid.flat:
+            _plain(axes)
+    _place_legend(figure, _legend_of_ways(lines, panels), 2 * len(panels))
+    return figure
+
+
+def _groups(lines, panel):
+    """Lines of each method that has the score of a panel."""
+    groups: dict = {}
+    for line in lines:
+        if _points(line, panel):
+            groups.setdefault(line.group, []).append(line)
+    return list(groups.values())
+
+
+def _points(line, panel):
+    """Means by the number of sessions."""
+    return {count: mean for count, entry in line.entries.items() if (mean := panel.mean(entry)) is not None}
+
+
+def _counts(lines):
+    return sorted({count for line in lines for count in line.entries})
+
+
+def _title(panel):
+    return textwrap.fill(panel.label + ("" if panel.metric.higher_is_better else " (lower is better)"), _LETTERS)
+
+
+def _draw(axes, lines, panel, counts, apart=_APART):
+    """Draw lines, and return every height that the axis has to hold."""
     span = np.log(counts[-1] / counts[0])
     seen = [] if panel.chance is None else [panel.chance]
     if panel.chance is not None:
         axes.axhline(panel.chance, color=_GREY, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     for place, line in enumerate(lines):
         # Beside one another, so that intervals of one number of sessions can be told apart.
-        aside = np.exp(0.014 * span * (place - (len(lines) - 1) / 2))
-        points = {count: mean for count, entry in line.entries.items() if (mean := panel.mean(entry)) is not None}
+        aside = np.exp(apart * span * (place - (len(lines) - 1) / 2))
+        points = _points(line, panel)
         places = [count * aside for count in points]
         axes.plot(places, [mean.mean for mean in points.values()], zorder=4, **_look(line))
         for x, mean in zip(places, points.values()):
@@ -90,11 +143,9 @@ def _draw(axes, lines, panel):
     axes.set_xscale("log")
     axes.set_xticks(counts, list(map(str, counts)))
     axes.xaxis.set_minor_locator(NullLocator())
-    margin = np.exp(0.07 * span)
+    margin = np.exp((0.06 + apart * (len(lines) - 1) / 2) * span)
     axes.set_xlim(counts[0] / margin, counts[-1] * margin)
-    _scores_from_bottom_to_top(axes, panel, seen)
-    better = "" if panel.metric.higher_is_better else " (lower is better)"
-    axes.set_title(textwrap.fill(panel.label + better, _LETTERS), loc="left", fontsize=9.5, color=INK)
+    return seen
 
 
 def _scores_from_bottom_to_top(axes, panel, seen):
@@ -105,6 +156,10 @@ def _scores_from_bottom_to_top(axes, panel, seen):
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     if panel.metric.percent:
         axes.yaxis.set_major_formatter(percent_formatter())
+    _plain(axes)
+
+
+def _plain(axes):
     axes.tick_params(length=0)
     axes.grid(axis="y", color="#eceef1", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -112,9 +167,39 @@ def _scores_from_bottom_to_top(axes, panel, seen):
         axes.spines[side].set_visible(False)
 
 
+def _place_legend(figure, handles, columns):
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        handletextpad=0.5,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+        handlelength=2.4,
+    )
+
+
+def _legend_of_ways(lines, panels):
+    """How lines of any method look; which it is stands above its panel."""
+    ways = dict.fromkeys(line.way for line in lines)
+    looks = {way: _look(next(line for line in lines if line.way == way)) for way in ways}
+    grey = {"color": _GREY, "markeredgecolor": _GREY, "marker": "o"}
+    handles = [
+        Line2D([], [], label=way, **look | grey | {"markerfacecolor": "#ffffff" if way == ALONE else _GREY})
+        for way, look in looks.items()
+    ]
+    return [*handles, *_floors(lines, panels)]
+
+
 def _legend(lines, panels):
     there = [line for line in lines if any(panel.mean(one) for panel in panels for one in line.entries.values())]
     handles = [Line2D([], [], label=line.label, **_look(line)) for line in there]
+    return [*handles, *_floors(lines, panels)]
+
+
+def _floors(lines, panels):
+    handles = []
     if any(panel.shuffled(entry) is not None for panel in panels for line in lines for entry in line.entries.values()):
         handles.append(Line2D([], [], label="shuffled responses", **_floor(_GREY)))
     if any(panel.chance is not None for panel in panels):

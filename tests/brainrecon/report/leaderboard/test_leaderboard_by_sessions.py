@@ -112,6 +112,29 @@ def test_the_figure_has_the_true_numbers_of_sessions_and_says_its_numbers_in_wor
     assert file.read_bytes() == before and b"var(--" not in before
 
 
+def test_of_many_methods_each_has_a_panel_of_its_own(tmp_path):
+    rows, names = {}, ["first", "second", "third", "fourth", "fifth"]
+    for number, name in enumerate(names):
+        for count in (1, 4):
+            for way, level in (("others first", 0.7), ("alone", 0.6)):
+                label = f"{name}, {count} session{'s' if count > 1 else ''}, {way}"
+                others = {"others": "pretrained"} if way != "alone" else {}
+                # No two settings are alike, so that they are methods apart.
+                rows[label] = {"method": "mindeye2023", "settings": {"seed": number}, "sessions": count} | others
+                values = spread(level + 0.02 * number + 0.01 * count, 0.05)
+                put(tmp_path, label, "subj01", scores_of({"reconstruction": values, "shuffled_responses": 0.5}))
+    plan = {"data": "nsd:x", "methods": rows, "subjects": ["subj01"]}
+    (tmp_path / "benchmark.toml").write_text(tomli_w.dumps(plan))
+    (figure,) = session_figures(collect(tmp_path)).values()
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", figure)
+    assert [text for text in texts if text in names] == names
+    # The legend tells ways and not methods, once for all panels.
+    assert [texts.count(text) for text in ("others first", "alone", "shuffled responses", "chance")] == [1, 1, 1, 1]
+    assert not [text for text in texts if text.startswith("first, ")]
+    # Every panel has its two lines and, behind them, those of the four other methods.
+    assert len(re.findall(r"stroke: #d9dce1; stroke-width: 0.8; stroke-linecap: square", figure)) >= 5 * 8
+
+
 def test_nothing_is_drawn_where_rows_do_not_differ_in_sessions(study):
     for methods in ({}, plan_of({4: 1}, {4: 1})["methods"], {"m": "hostile"}):
         (study / "benchmark.toml").write_text(tomli_w.dumps({"methods": methods}))
