@@ -48,6 +48,13 @@ def latent_caption(
 ) -> list[Step]:
     """Steps from a latent to the value "caption".
 
+    >>> class Latent:
+    ...     shape, n_targets = (768,), 768
+    >>> source, settings = TargetSource(Latent, checkpoints=()), CaptionSettings()
+    >>> steps = latent_caption(lambda: None, "optimus", source, settings, RefinementSettings(), Machine("cpu"))
+    >>> [step.gives for step in steps]
+    [('caption',)]
+
     Parameters
     ----------
     load : callable

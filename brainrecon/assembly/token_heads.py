@@ -68,6 +68,11 @@ def vector_head(
 ) -> Learn:
     """Step from patterns to a vector, held to the true one by the squared error.
 
+    >>> class Latent:
+    ...     shape, n_targets = (768,), 768
+    >>> vector_head("optimus", TargetSource(Latent, checkpoints=()), HeadSettings(), 168, Machine("cpu"), "caption").gives
+    ('optimus',)
+
     Parameters
     ----------
     name : str
@@ -98,6 +103,13 @@ def token_head(
     lengths: str = OF_TRAINING,
 ) -> list[Step]:
     """Steps from patterns to tokens: their directions are trained, and then they are given a length.
+
+    >>> class Tokens:
+    ...     shape, n_targets = (24, 64), 1536
+    >>> source = TargetSource(Tokens, checkpoints=())
+    >>> steps = token_head("clip_image", source, HeadSettings(), 168, Machine("cpu"), "image", lengths="mean and spread")
+    >>> [(type(step).__name__, step.gives) for step in steps]
+    [('Learn', ('image_direction',)), ('MatchMoments', ('clip_image',))]
 
     Parameters
     ----------
