@@ -75,6 +75,21 @@ class AdaptedNetworkSettings(SharedNetworkSettings):
     text_spread: float = 1.0
     text_from: str = "true tokens"
 
+    of_new_subject = (
+        *SharedNetworkSettings.of_new_subject,
+        *(
+            "lora",
+            "skips",
+            "rank",
+            "alpha",
+            "init",
+            "skip_weight",
+            "skip_reaches",
+            "finetune_prior",
+            "finetune_projector",
+        ),
+    )
+
     def __post_init__(self):
         super().__post_init__()
         above = Number(0, above=True, example=8.0)

@@ -43,6 +43,8 @@ class ManySubjectsSettings(NetworkSettings):
     """Of an epoch that no data settle; systems name theirs."""
     trained_of_new: ClassVar[tuple[str, ...]] = (ALL_LAYERS, OWN_LAYERS)
     """What `new_subject` may be; a system in which it follows from another setting has a word for that too."""
+    of_new_subject: ClassVar[tuple[str, ...]] = ("new_subject",)
+    """Settings that concern a new subject alone: it may come after a run on others in which they differ."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,6 +24,13 @@ class TogetherSystem(System):
     many_subjects = "together"
     trained: ClassVar[tuple[str, ...]] = ("decoder",)
 
+    @property
+    def of_new_subject(self):
+        """Names of settings that concern a new subject alone: those that its trainings name."""
+        return tuple(
+            f"{table}.{name}" for table in self.trained for name in getattr(self.settings, table).of_new_subject
+        )
+
     def settled_with(self, cohort):
         """Settings of which every training knows who is learned from."""
         own = {name: getattr(self.settings, name).settled_with(cohort) for name in self.trained}

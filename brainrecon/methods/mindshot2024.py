@@ -104,8 +104,6 @@ class MindShot2024(TogetherSystem):
     protocol = "mindeye-2023"
     image_embedding = IMAGE
     of_drawing = (*System.of_drawing, "unconditional")
-    # Nobody is taught before there is a new subject.
-    of_new_subject = ("distillation", "decoder.new_subject")
     without_captions = {"text_context": False}
     tiny = {
         "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator"},
@@ -124,6 +122,11 @@ class MindShot2024(TogetherSystem):
             "batch_size_each": 16,
         },
     }
+
+    @property
+    def of_new_subject(self):
+        # Nobody is taught before there is a new subject.
+        return ("distillation", *super().of_new_subject)
 
     @property
     def notes(self):

@@ -148,16 +148,22 @@ def cohort_of_three(tmp_path_factory):
     return folder
 
 
-def fitted(cohort, out, features, *settings):
+def fitted(cohort, out, features, *settings, more=()):
     small = (*SMALL[NAME].settings, "output=tokens", *settings)
     line = ["fit", NAME, f"nsd:{cohort}", "--weights", "tiny", "--features", str(features)]
     line += [part for text in small for part in ("--set", text)]
-    assert run_command([*line, "--subjects", "1,2", "--new-subject", "3", "--sessions", "1", "--out", str(out)]) == 0
+    line += ["--subjects", "1,2", "--new-subject", "3", "--sessions", "1", "--out", str(out), *more]
+    assert run_command(line) == 0
     return Run(out)
 
 
-def test_of_a_new_subject_its_own_tensors_are_trained_alone(cohort_of_three, tmp_path, features):
-    run = fitted(cohort_of_three, tmp_path / "run", features)
+@pytest.fixture(scope="module")
+def adapted_run(cohort_of_three, tmp_path_factory, features):
+    return fitted(cohort_of_three, tmp_path_factory.mktemp("adapted") / "run", features)
+
+
+def test_of_a_new_subject_its_own_tensors_are_trained_alone(adapted_run):
+    run = adapted_run
     folders = [one.folder / "decoder/network" for one in (run.pretraining, run)]
     before, after = (load_file(folder / "model.safetensors") for folder in folders)
     # Adapters belong to nobody before, and nothing of what is shared is changed, nor named otherwise.
@@ -173,6 +179,16 @@ def test_of_a_new_subject_its_own_tensors_are_trained_alone(cohort_of_three, tmp
     assert found["clip_retrieval"].shape == (run.subject.test.n_stimuli, 64 * 128)
     assert found["pivot_text"].shape == (run.subject.test.n_stimuli, 64)
     assert all(np.isfinite(found[name]).all() for name in ("clip_retrieval", "pivot_text"))
+
+
+def test_one_pretraining_serves_a_new_subject_with_adapters_and_without(
+    adapted_run, cohort_of_three, tmp_path, features
+):
+    before = ("--pretrained", str(adapted_run.pretraining.folder))
+    bare = ("decoder.lora=false", "decoder.skips=[]")
+    run = fitted(cohort_of_three, tmp_path / "bare", features, *bare, more=before)
+    own = load_file(run.folder / "decoder/network/subjects/subj03.safetensors")
+    assert own and not any("lora" in name or "skips" in name for name in own)
 
 
 def test_what_is_trained_on_is_named(cohort_of_three, tmp_path, features):
