@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.network_settings import NetworkSettings
@@ -92,6 +93,8 @@ class BrainControlSettings(NetworkSettings):
     n_heads: int = 16
     hidden: int = 128
     pretrained: bool = True
+
+    of_new_subject: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         super().__post_init__()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from brainrecon.datasets.shuffled import partners
-from stages.ground.checks import is_constant
 from stages.ground.errors import InputError
 
 
@@ -175,7 +174,10 @@ def shuffled_partners(n_stimuli: int, seed: int) -> np.ndarray:
 
 
 def nearest_rows(predictions: np.ndarray, table, block: int = 4096) -> np.ndarray:
-    """For each prediction the training row that correlates best with it, columns standardised by training statistics.
+    """For each prediction the training row that correlates best with it.
+
+    Values stay as they are, as a contrast compares them in training and a score afterwards. What is trained by a contrast has
+    another mean than true values: standardised by the statistics of these, one row would be the nearest of all.
 
     Parameters
     ----------
@@ -190,13 +192,13 @@ def nearest_rows(predictions: np.ndarray, table, block: int = 4096) -> np.ndarra
     array of int, shape (n_stimuli,)
     """
     n_train, n_targets = table.shape
+    # Correlations do not change by a shift, and sums of squares lose no digits near zero.
+    shift = np.mean(table.columns(0, min(block, n_targets)), dtype=np.float64)
     products = np.zeros((len(predictions), n_train))
     prediction_sums, sums, squares = np.zeros(len(predictions)), np.zeros(n_train), np.zeros(n_train)
     for start in range(0, n_targets, block):
-        train = table.columns(start, min(start + block, n_targets)).astype(np.float64)
-        mean, scale = train.mean(axis=0), train.std(axis=0)
-        scale[is_constant(mean, scale)] = np.inf
-        train, predicted = (train - mean) / scale, (predictions[:, start : start + block] - mean) / scale
+        train = table.columns(start, min(start + block, n_targets)).astype(np.float64) - shift
+        predicted = predictions[:, start : start + block].astype(np.float64) - shift
         products += predicted @ train.T
         prediction_sums += predicted.sum(axis=1)
         sums += train.sum(axis=1)

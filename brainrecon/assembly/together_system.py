@@ -17,8 +17,8 @@ class TogetherSystem(System):
     Attributes
     ----------
     trained : tuple of str
-        Tables of its settings that say how a network is trained, each with `settled_with` and `for_pretraining` as
-        `brainrecon.assembly.many_subjects.ManySubjectsSettings` has them.
+        Tables of its settings that say how a network is trained, each with `settled_with`, `for_pretraining` and `of_new_subject`
+        as `brainrecon.assembly.many_subjects.ManySubjectsSettings` has them.
     """
 
     many_subjects = "together"

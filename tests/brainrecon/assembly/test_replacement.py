@@ -44,10 +44,11 @@ def test_nearest_rows_vs_correlation_written_out(tmp_path, block):
 
     table = FeatureStore(tmp_path).encode(Rows(), train, [str(i) for i in range(40)], dataset="d", checkpoint="c")
     predictions = train[[5, 17, 30]] + generator.normal(size=(3, 130)) * train.std(axis=0)
-    varying = np.arange(130) != 7
-    standard = np.zeros_like(train, dtype=float)
-    standard[:, varying] = ((train - train.mean(axis=0)) / train.std(axis=0, dtype=float).clip(1e-9))[:, varying]
-    scaled = np.zeros((3, 130))
-    scaled[:, varying] = ((predictions - train.mean(axis=0)) / train.std(axis=0, dtype=float).clip(1e-9))[:, varying]
-    expected = [np.argmax([np.corrcoef(one, row)[0, 1] for row in standard]) for one in scaled]
+    expected = [np.argmax([np.corrcoef(one, row)[0, 1] for row in train]) for one in predictions]
     assert list(nearest_rows(predictions, table, block)) == expected
+    # What a contrast leaves open, a scale and an offset that correlates with no row, does not make one row the nearest of all.
+    rows = train - train.mean(axis=1, keepdims=True)
+    offset = 100 * generator.normal(size=130)
+    offset -= offset.mean()
+    offset -= rows.T @ np.linalg.lstsq(rows.T, offset, rcond=None)[0]
+    assert list(nearest_rows((0.2 * train + offset).astype(np.float32), table, block)) == list(range(40))

@@ -80,7 +80,7 @@ def test_settings_of_a_new_subject_alone():
         {"distillation": {"weight": 0.7}, "decoder": {"epochs": 9, "pretraining_epochs": 4}}
     ).for_pretraining()
     assert (before.decoder.epochs, before.decoder.steps_per_epoch) == (4, None)
-    for name in (*kind.of_new_subject, *kind.of_drawing):
+    for name in (*kind().of_new_subject, *kind.of_drawing):
         owner, _, last = name.rpartition(".")
         assert hasattr(getattr(before, owner) if owner else before, last), name
 

@@ -203,6 +203,6 @@ def test_what_is_trained_on_is_named(cohort_of_three, tmp_path, features):
 def test_settings_of_drawing_are_none_of_learning():
     kind = system_class(NAME)
     settings = kind().settings
-    for name in kind.of_drawing:
+    for name in (*kind.of_drawing, *kind().of_new_subject):
         owner, _, last = name.rpartition(".")
         assert hasattr(getattr(settings, owner) if owner else settings, last), name
