@@ -1,4 +1,4 @@
-"""A target of captions: the mean of what the captions of a stimulus are encoded to."""
+"""A target of captions: the mean of what the captions of a stimulus are encoded to, unless a target says otherwise."""
 
 import torch
 
@@ -25,7 +25,7 @@ class CaptionTarget:
 
     @torch.no_grad()
     def encode(self, items, batch_size=64):
-        """Compute the mean of each stimulus' captions.
+        """Compute what each stimulus' captions become, their mean or what the target makes of them.
 
         Parameters
         ----------
@@ -54,4 +54,8 @@ class CaptionTarget:
                 for position, item in enumerate(items)
                 if (kept := kept_captions(item, f"The captions of stimulus number {position}"))
             ]
+        return self._put_together(items, encode, batch_size)
+
+    def _put_together(self, items, encode, batch_size):
+        """Values (n, n_targets) of captions; ``encode(captions) -> array`` of a row each."""
         return mean_over_captions(items, encode, self.n_targets, batch_size, self.n_captions)

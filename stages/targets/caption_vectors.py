@@ -1,13 +1,12 @@
 """Several captions of a stimulus, each as one vector of a CLIP model: for a training that takes one of them at random."""
 
-import torch
-
 from stages.ground.checks import Number, check
-from stages.targets.captions import kept_captions
+from stages.targets.caption_target import CaptionTarget
+from stages.targets.captions import kept_captions, mean_over_captions
 from stages.targets.open_clip_target import OpenCLIPTarget
 
 
-class CLIPCaptionVectors(OpenCLIPTarget):
+class CLIPCaptionVectors(CaptionTarget, OpenCLIPTarget):
     """The pooled, projected embeddings of a stimulus' captions, of their own lengths, one behind the other.
 
     >>> from weights import store
@@ -23,7 +22,7 @@ class CLIPCaptionVectors(OpenCLIPTarget):
         How many of each stimulus, the first ones that are not blank. A stimulus with fewer has them again, in their order.
     """
 
-    name, takes = "clip_caption_vectors", "captions"
+    name = "clip_caption_vectors"
 
     def __init__(self, model, preprocess, tokenizer, n_captions=5):
         super().__init__(model, preprocess, tokenizer)
@@ -42,31 +41,11 @@ class CLIPCaptionVectors(OpenCLIPTarget):
             "captions": f"the first {self.n_captions} that are not empty, again from the first if there are fewer",
         }
 
-    @torch.no_grad()
-    def encode(self, items, batch_size=64):
-        """Encode each stimulus' captions.
+    def _encode(self, captions):
+        pooled, _ = self._text_tokens(captions)
+        return pooled.float()
 
-        Parameters
-        ----------
-        items : sequence of length n of sequences of str
-            Captions per stimulus; blank ones do not count. Longer ones than the context are cut.
-        batch_size : int
-            Captions per batch; changes the result by float rounding only.
-
-        Returns
-        -------
-        values : array of shape (n, n_targets), float32
-            The last axis of ``shape`` is the fastest.
-
-        Raises
-        ------
-        InputError
-            A stimulus has no caption, or a string in place of a list of strings.
-        """
+    def _put_together(self, items, encode, batch_size):
         kept = [kept_captions(item, f"The captions of stimulus number {place}") for place, item in enumerate(items)]
-        captions = [own[number % len(own)] for own in kept for number in range(self.n_captions)]
-        parts = [torch.empty(0, self.embed_dim)]
-        for start in range(0, len(captions), batch_size):
-            pooled, _ = self._text_tokens(captions[start : start + batch_size])
-            parts.append(pooled.float().cpu())
-        return torch.cat(parts).reshape(len(kept), self.n_targets).numpy()
+        apart = [[own[number % len(own)]] for own in kept for number in range(self.n_captions)]
+        return mean_over_captions(apart, encode, self.embed_dim, batch_size).reshape(len(kept), self.n_targets)
