@@ -221,15 +221,7 @@ class BrainStreams2024(System):
     protocol = "brain-diffuser-2023"
     image_embedding = IMAGE
     without_captions = {"text_context": False}
-    of_drawing = (
-        "generator",
-        "checkpoints.generator",
-        "caption",
-        "refinement",
-        "noised_to",
-        "unconditional",
-        "lengths",
-    )
+    of_drawing = ("generator", "checkpoints.generator", "caption", "refinement", "noised_to", "unconditional")
     tiny = {
         "checkpoints": {"clip": "tiny-clip", "generator": "tiny-generator"}
         # It holds the words of both ends, too.
