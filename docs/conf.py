@@ -1,5 +1,6 @@
 """Settings of the documentation; `scripts/docs` builds it from sources that are gathered in build/docs/source."""
 
+import os
 import shutil
 
 import brainrecon
@@ -41,9 +42,12 @@ numpydoc_xref_param_type = False
 
 # Examples run in a copy, so that what they write lies in the build: those of a section share what they simulate. The copy is made
 # anew, for nothing of an older build may be gone on with; an example that has not changed does not run again.
-examples = "../examples"
+examples, originals = "../examples", "../../../examples"
+if not os.path.isdir(originals):
+    # In docs itself, what lies at the place of the copy is the originals.
+    raise RuntimeError("The site is built of a copy of docs that ./scripts/docs makes; run that in place of sphinx-build.")
 shutil.rmtree(examples, ignore_errors=True)
-shutil.copytree("../../../examples", examples, ignore=shutil.ignore_patterns("__pycache__"))
+shutil.copytree(originals, examples, ignore=shutil.ignore_patterns("__pycache__"))
 sphinx_gallery_conf = {
     "examples_dirs": examples,
     "gallery_dirs": "gallery",

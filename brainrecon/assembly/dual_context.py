@@ -3,14 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from brainrecon.assembly.draw import Draw
+from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.redraw import redraw
 from brainrecon.assembly.targets import TargetSource
 from brainrecon.assembly.values import Machine
+from stages.ground.checks import OneOf, check_all
 
 GENERATOR = "stages.generators.diffusion.dual_context:DualContextGenerator"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Names in `weights/manifest.toml`."""
+
+    clip: str = "clip-vit-l-14-quickgelu"
+    generator: str = "versatile-diffusion"
+
+
+@dataclass(frozen=True)
+class DualContextSettings:
+    """Settings of a method that draws from noise under both contexts, as MindBridge does; such a method adds its own.
+
+    Attributes
+    ----------
+    checkpoints : Checkpoints
+    text_context : bool
+        Whether text tokens are decoded; off if a dataset has no captions.
+    text_padding : {"end", "zero"}
+        What follows a caption's end token: the end token again, as in Versatile Diffusion, or zeros.
+    generator : GeneratorSettings
+        `image_weight` and `text_weight` are the shares of both contexts.
+    unconditional : {"zeros", "stored"}
+        What guidance's unconditional half reads: zeros, or what is stored with the checkpoint.
+    """
+
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    text_context: bool = True
+    text_padding: str = "end"
+    generator: GeneratorSettings = field(
+        default_factory=lambda: GeneratorSettings(
+            strength=1.0,
+            num_inference_steps=20,
+            guidance_scale=5.0,
+            image_weight=0.5,
+            text_weight=0.5,
+            scheduler="unipc",
+        )
+    )
+    unconditional: str = "zeros"
+
+    def __post_init__(self):
+        rules = {"text_context": OneOf(True, False), "text_padding": OneOf("end", "zero")}
+        check_all(self, rules | {"unconditional": OneOf("zeros", "stored")})
 
 
 def dual_context(
@@ -25,12 +73,11 @@ def dual_context(
     """Step from contexts to a picture, by the settings `generator` and `unconditional` of a system.
 
     >>> from types import SimpleNamespace
-    >>> from brainrecon.assembly.generator_settings import GeneratorSettings
     >>> class Tokens:
     ...     shape, n_targets = (24, 64), 1536
     >>> contexts = {name: TargetSource(Tokens, checkpoints=()) for name in ("clip_image", "clip_text")}
-    >>> settings = SimpleNamespace(generator=GeneratorSettings(), unconditional="zeros")
-    >>> step = dual_context(SimpleNamespace(settings=settings, folder=lambda role: role), contexts, Machine("cpu"))
+    >>> system = SimpleNamespace(settings=DualContextSettings(), folder=lambda role: role)
+    >>> step = dual_context(system, contexts, Machine("cpu"))
     >>> step.optional, step.gives
     (('clip_image', 'clip_text'), ('picture',))
 

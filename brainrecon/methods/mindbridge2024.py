@@ -15,9 +15,8 @@ from typing import ClassVar
 
 from brainrecon.assembly.as_decoded import AsDecoded
 from brainrecon.assembly.candidates import Candidates
-from brainrecon.assembly.dual_context import dual_context
+from brainrecon.assembly.dual_context import DualContextSettings, dual_context
 from brainrecon.assembly.evidence import Evidence
-from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.learn import Learn
 from brainrecon.assembly.many_subjects import OWN_LAYERS, ManySubjectsSettings
 from brainrecon.assembly.registry import system
@@ -35,19 +34,6 @@ OWN, TRUTH = "own", "truth"
 POOLED = "pooled"
 # How a setting calls what is averaged over trials -> as a step has it.
 AVERAGES = {POOLED: INPUTS, "responses": RESPONSES, "outputs": OUTPUTS}
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """Names in `weights/manifest.toml`.
-
-    Attributes
-    ----------
-    clip, generator : str
-    """
-
-    clip: str = "clip-vit-l-14-quickgelu"
-    generator: str = "versatile-diffusion"
 
 
 @dataclass(frozen=True)
@@ -149,28 +135,19 @@ class BridgeSettings(ManySubjectsSettings):
 
 
 @dataclass(frozen=True)
-class MindBridgeSettings:
-    """All settings of the method.
+class MindBridgeSettings(DualContextSettings):
+    """All settings of the method; those of drawing are `brainrecon.assembly.dual_context.DualContextSettings`'.
 
     Attributes
     ----------
-    checkpoints : Checkpoints
     decoder : BridgeSettings
     averages : {"pooled", "responses", "outputs"}
         What is averaged over the trials of a tested stimulus: pooled voxels of each trial, as published; voxels; or tokens.
     n_trials : int
         Trials that are averaged: of a stimulus with fewer the first ones count again. Averages of responses are of all.
-    text_context : bool
-        Whether text tokens are decoded.
-    text_padding : {"end", "zero"}
-        See `stages.targets.clip.CLIPTextTokens`.
     text_scale : {"token 0", "as decoded"}
         Whether decoded text tokens are divided by the length of the first one, as published, though those that they are held to
         are not. What they are held to says nothing of their length, so that without it there is what training left.
-    generator : GeneratorSettings
-        Of the drawing, which starts from noise.
-    unconditional : {"zeros", "stored"}
-        What guidance's unconditional half reads: zeros, as published, or what is stored with the checkpoint.
     candidates : int
         Pictures of which one is kept.
     pick : {"own", "truth"}
@@ -178,24 +155,10 @@ class MindBridgeSettings:
         the latter, which is no decoding; every score and report of it says so.
     """
 
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
     decoder: BridgeSettings = field(default_factory=BridgeSettings)
     averages: str = POOLED
     n_trials: int = 3
-    text_context: bool = True
-    text_padding: str = "end"
     text_scale: str = "token 0"
-    generator: GeneratorSettings = field(
-        default_factory=lambda: GeneratorSettings(
-            strength=1.0,
-            num_inference_steps=20,
-            guidance_scale=5.0,
-            image_weight=0.5,
-            text_weight=0.5,
-            scheduler="unipc",
-        )
-    )
-    unconditional: str = "zeros"
     candidates: int = 8
     pick: str = OWN
 
@@ -203,13 +166,11 @@ class MindBridgeSettings:
         rules = {
             "averages": OneOf(*AVERAGES),
             "n_trials": Number(1, whole=True, example=3),
-            "text_context": OneOf(True, False),
-            "text_padding": OneOf("end", "zero"),
             "text_scale": OneOf("token 0", "as decoded"),
-            "unconditional": OneOf("zeros", "stored"),
             "candidates": Number(1, whole=True, example=8),
             "pick": OneOf(OWN, TRUTH),
         }
+        super().__post_init__()
         check_all(self, rules)
 
 

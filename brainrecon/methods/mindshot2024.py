@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brainrecon.assembly.dual_context import dual_context
+from brainrecon.assembly.dual_context import DualContextSettings, dual_context
 from brainrecon.assembly.evidence import Evidence
-from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.registry import system
 from brainrecon.assembly.system import System
 from brainrecon.assembly.taught_network import VERSIONS, DistillationSettings, TaughtNetworkSettings, taught_network
@@ -28,16 +27,10 @@ DECODED = {IMAGE: "image_direction", TEXT: "text_direction"}
 
 
 @dataclass(frozen=True)
-class Checkpoints:
-    """Names in `weights/manifest.toml`."""
-
-    clip: str = "clip-vit-l-14-quickgelu"
-    generator: str = "versatile-diffusion"
-
-
-@dataclass(frozen=True)
-class MindShotSettings:
+class MindShotSettings(DualContextSettings):
     """All settings of the method; but for the ideas behind them, all are guessed.
+
+    Those of drawing are `brainrecon.assembly.dual_context.DualContextSettings`'.
 
     Attributes
     ----------
@@ -47,42 +40,19 @@ class MindShotSettings:
     decoder : TaughtNetworkSettings
     distillation : DistillationSettings
         Of a new subject.
-    generator : GeneratorSettings
-        Drawing starts from noise.
-    unconditional : {"zeros", "stored"}
-        What guidance's unconditional half reads.
     lengths : {"first token", "mean and spread"}
         Decoded tokens, of which training knows directions alone, are brought to a first token of length 1; or to the mean and the
         spread of true ones, by what the network gives for the training responses.
-    text_context : bool
-        Decode tokens of captions too; off if a dataset has none.
-    text_padding : {"end", "zero"}
-        What follows a caption's end token, see `stages.targets.clip.CLIPTextTokens`.
     """
 
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
     version: str = "v2"
     decoder: TaughtNetworkSettings = field(default_factory=TaughtNetworkSettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
-    generator: GeneratorSettings = field(
-        default_factory=lambda: GeneratorSettings(
-            strength=1.0,
-            num_inference_steps=20,
-            guidance_scale=5.0,
-            image_weight=0.5,
-            text_weight=0.5,
-            scheduler="unipc",
-        )
-    )
-    unconditional: str = "zeros"
     lengths: str = FIRST_TOKEN
-    text_context: bool = True
-    text_padding: str = "end"
 
     def __post_init__(self):
-        rules = {"unconditional": OneOf("zeros", "stored"), "text_padding": OneOf("end", "zero")}
-        rules["lengths"] = OneOf(FIRST_TOKEN, MEAN_AND_SPREAD)
-        check_all(self, rules | {"version": OneOf(*VERSIONS)})
+        super().__post_init__()
+        check_all(self, {"version": OneOf(*VERSIONS), "lengths": OneOf(FIRST_TOKEN, MEAN_AND_SPREAD)})
         object.__setattr__(self, "decoder", self.decoder.as_version(self.version))
 
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, fields
 
 from brainrecon.assembly.candidates import Candidates
 from brainrecon.assembly.category_matching import check_regions
-from brainrecon.assembly.dual_context import dual_context
+from brainrecon.assembly.dual_context import DualContextSettings, dual_context
 from brainrecon.assembly.evidence import Evidence
-from brainrecon.assembly.generator_settings import GeneratorSettings
 from brainrecon.assembly.recall import AS_DECODED, OF_TRAINING, Recall
 from brainrecon.assembly.region_experts import LeftOut, RegionExpertsSettings, region_experts
 from brainrecon.assembly.registry import system
@@ -44,14 +43,6 @@ _NO_GUESS = (
     "acceleration",
     "text_context",
 )
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """Names in `weights/manifest.toml`."""
-
-    clip: str = "clip-vit-l-14-quickgelu"
-    generator: str = "versatile-diffusion"
 
 
 @dataclass(frozen=True)
@@ -96,8 +87,8 @@ class MemorySettings:
 
 
 @dataclass(frozen=True)
-class PsychometrySettings:
-    """All settings of the method.
+class PsychometrySettings(DualContextSettings):
+    """All settings of the method; those of drawing are `brainrecon.assembly.dual_context.DualContextSettings`'.
 
     Attributes
     ----------
@@ -105,51 +96,28 @@ class PsychometrySettings:
         Tokens, as `brainrecon.datasets.voxels` reads them: each voxel goes to the first that has it, and the rest to one more.
     decoder : RegionExpertsSettings
     memory : MemorySettings
-    text_context : bool
-        Whether the caption's embedding is decoded too; off if a dataset has no captions.
     n_captions : int
         Captions of a stimulus that are averaged, the first ones.
     clip_pictures : {"direct", "enlarged"}
         Pictures are prepared for CLIP by its own preprocessing alone, or as Versatile Diffusion does.
-    text_padding : {"end", "zero"}
-        What follows a caption's end token: the end token again, as in Versatile Diffusion, or zeros.
-    generator : GeneratorSettings
-        Of drawing, which starts from noise.
     candidates : int
         Pictures of which the one is kept whose tokens are nearest to the predicted ones.
-    unconditional : {"zeros", "stored"}
-        What guidance's unconditional half reads.
     """
 
-    checkpoints: Checkpoints = field(default_factory=Checkpoints)
     regions: tuple[str, ...] = REGIONS
     decoder: RegionExpertsSettings = field(default_factory=RegionExpertsSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
-    text_context: bool = True
     n_captions: int = 1
     clip_pictures: str = "direct"
-    text_padding: str = "end"
-    generator: GeneratorSettings = field(
-        default_factory=lambda: GeneratorSettings(
-            strength=1.0,
-            num_inference_steps=20,
-            guidance_scale=5.0,
-            image_weight=0.5,
-            text_weight=0.5,
-            scheduler="unipc",
-        )
-    )
     candidates: int = 8
-    unconditional: str = "zeros"
 
     def __post_init__(self):
         rules = {
             "n_captions": Number(1, whole=True),
             "clip_pictures": OneOf("direct", "enlarged"),
-            "text_padding": OneOf("end", "zero"),
             "candidates": Number(1, whole=True, example=8),
-            "unconditional": OneOf("zeros", "stored"),
         }
+        super().__post_init__()
         check_all(self, rules)
         check_regions(self.regions)
         if self.generator.strength != 1:
@@ -253,8 +221,8 @@ class Psychometry2024(TogetherSystem):
 def guesses(settings, where=""):
     """Dotted names of the settings that rest on a guess; a list of str.
 
-    >>> guesses(PsychometrySettings())[:3]
-    ['regions', 'decoder.epochs', 'decoder.batch_size']
+    >>> guesses(PsychometrySettings())[:2]
+    ['text_padding', 'generator.strength']
     """
     found = []
     for one in fields(settings):
