@@ -14,7 +14,7 @@ from torch import Tensor
 from stages.ground.checks import Number, check
 
 POWER_FLOOR = 1e-8
-"""Is added to the power |U|^2, so that amplitude and phase have finite gradients where it is 0."""
+"""Is added to the power ``|U|^2``, so that amplitude and phase have finite gradients where it is 0."""
 
 
 def spectrum(values: Tensor, low_pass: float = 1.0) -> Tensor:
@@ -44,14 +44,14 @@ def n_kept(n_values: int, low_pass: float) -> int:
 
 
 def amplitude(values: Tensor) -> Tensor:
-    """Length of complex values, with a finite gradient everywhere: sqrt(|U|^2 + `POWER_FLOOR`)."""
+    """Length of complex values, with a finite gradient everywhere: ``sqrt(|U|^2 + POWER_FLOOR)``."""
     return (values.real**2 + values.imag**2 + POWER_FLOOR).sqrt()
 
 
 def with_mixed_amplitudes(student: Tensor, teacher: Tensor, shares: Tensor, low_pass: float = 1.0) -> Tensor:
     """Give each row a part of the amplitudes of another, and leave it its phases.
 
-    irFFT(((1 - s) |U| + s |V|) exp(i angle(U)))
+    ``irFFT(((1 - s) |U| + s |V|) exp(i angle(U)))``, of the transforms U of the row and V of the other, and the share s.
 
     >>> u, v = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([[0.0, 3.0, 1.0]])
     >>> with_mixed_amplitudes(u, v, torch.zeros(1)).round(decimals=4)

@@ -97,7 +97,7 @@ class GuidedLatent(nn.Module):
 
         Returns
         -------
-        latents : tensor of shape (n of all, *shape)
+        latents : tensor of shape (n of all, channels, side, side)
         """
         if self._reads == "guidance":
             values = self.null_high_embeds_1.expand_as(guidance)

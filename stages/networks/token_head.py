@@ -32,6 +32,6 @@ class TokenHead(nn.Module):
         self.mlp = VoxelMLP(n_voxels, n_tokens, width, hidden, n_blocks, projected, tuple(dropout))
 
     def forward(self, patterns):
-        """Of patterns (n, n_voxels), the value by its name, tensor (n, *shape)."""
+        """Of patterns (n, n_voxels), the value by its name, tensor (n, ...)."""
         _, projected = self.mlp(patterns)
         return {self.name: projected.reshape(-1, *self.shape)}

@@ -16,7 +16,7 @@ _LEAST_LENGTH = 1e-8
 
 
 class SkipCorrelation:
-    """|r| of what a path gives and what stands beside it, averaged over paths and samples.
+    """``|r|`` of what a path gives and what stands beside it, averaged over paths and samples.
 
     >>> values = torch.randn(3, 4, 16)
     >>> loss, parts = SkipCorrelation()({"beside_skips": 2 * values + 1, "skips": -values}, {}, step=0)

@@ -18,7 +18,7 @@ COMPARED = ("amplitude", "phase", "values")
 
 
 def amplitude_distance(student: Tensor, teacher: Tensor, low_pass: float = 1.0) -> Tensor:
-    """Mean of | |U| - |V| | over rows and frequencies; a circular shift of a row changes nothing.
+    """Mean of ``| |U| - |V| |`` over rows and frequencies; a circular shift of a row changes nothing.
 
     >>> u = torch.tensor([[1.0, 2.0, 3.0, 5.0]])
     >>> round(amplitude_distance(u, u.roll(1)).item(), 4), round(amplitude_distance(u, 2 * u).item(), 4)
