@@ -89,6 +89,44 @@ def test_every_listed_name_has_an_example_that_runs(name):
     assert examples_of(named(name), name)
 
 
+def prose(docstring):
+    """A docstring without its examples, formulas and code."""
+    parts = doctest.DocTestParser().parse(inspect.cleandoc(docstring or ""))
+    text = "".join(part for part in parts if isinstance(part, str))
+    text = re.sub(r"^( *)\.\. math::.*(\n\1 +.*|\n *(?=\n))*", "", text, flags=re.MULTILINE)
+    return re.sub(r"``.+?``|`[^`]+`", "", text, flags=re.DOTALL)
+
+
+def misread(docstring):
+    """What the site would take for a substitution, or for an emphasis that does not end."""
+    text = prose(docstring)
+    bars, stars = (
+        re.findall(r"(?<![\w|])\|[^\s|][^|\n]*\|", text),
+        re.findall(r"(?<![\w*\\])\*(?=\w)[^*\n]*(?!\*)$", text, re.M),
+    )
+    return bars + stars
+
+
+def test_bars_and_stars_outside_code_are_found():
+    assert misread("Mean of |r| over rows.") == ["|r|"] and misread("Shape (n, *shape).") == ["*shape)."]
+    assert (
+        misread("Mean of ``|r|``, of *all* rows, 2 * 3, a || b.\n\n>>> f(*args)\n\n.. math:: |x| + *y\n    |z|\n") == []
+    )
+
+
+def test_the_site_reads_every_listed_docstring():
+    found = {}
+    for name in LISTED:
+        thing = named(name)
+        docstrings = {name: thing.__doc__}
+        for key, member in vars(thing).items() if inspect.isclass(thing) else ():
+            member = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+            if inspect.isfunction(member) and not key.startswith("_"):
+                docstrings[f"{name}.{key}"] = member.__doc__
+        found |= {key: odd for key, text in docstrings.items() if (odd := misread(text))}
+    assert not found
+
+
 def test_a_name_without_an_example_is_found():
     def silent():
         """Say nothing."""
