@@ -45,7 +45,9 @@ numpydoc_xref_param_type = False
 examples, originals = "../examples", "../../../examples"
 if not os.path.isdir(originals):
     # In docs itself, what lies at the place of the copy is the originals.
-    raise RuntimeError("The site is built of a copy of docs that ./scripts/docs makes; run that in place of sphinx-build.")
+    raise RuntimeError(
+        "The site is built of a copy of docs that ./scripts/docs makes; run that in place of sphinx-build."
+    )
 shutil.rmtree(examples, ignore_errors=True)
 shutil.copytree(originals, examples, ignore=shutil.ignore_patterns("__pycache__"))
 sphinx_gallery_conf = {
